@@ -1,0 +1,28 @@
+# make demo     see it work, on real data, in a throwaway server
+# make test     every check of the project
+# make bench    its speed beside what people use instead
+# make install  into the server of PG_CONFIG
+SHELL := /usr/bin/env bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench install clean
+
+help: ## this list
+	@echo 'pg_idempotent. PG_CONFIG=/path/to/pg_config names a server; without it PostgreSQL 15 is looked for.'
+	@echo
+	@sed -n 's/^\([a-z]*\):.* ## /  make \1\t/p' Makefile | expand -t 16
+
+demo: ## build it and watch it load real data twice, in a throwaway server (EXPLORE=1 ends in psql)
+	@demo/run
+
+test: ## every check, on PostgreSQL 15, 16 and 18 (ONLY="regress isolation" PG="15" TESTS="name" for less)
+	@scripts/test
+
+bench: ## measure it beside what people use instead
+	@bench/run
+
+install: ## build it and install it into the server of PG_CONFIG (default: the pg_config in PATH)
+	@scripts/install-into-server
+
+clean: ## remove what was built; the tools and servers in .tools stay (make clean ALL=1 removes them too)
+	@rm -rf target tests/output
+	@if [ -n '$(ALL)' ]; then rm -rf .tools; fi

@@ -1,0 +1,168 @@
+# shellcheck shell=bash
+# What the scripts share: where things are, how progress is told, and which user the servers run as.
+# Sourced, never run.
+
+set -euo pipefail
+umask 022
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+tools=$root/.tools
+logs=$tools/log
+mkdir -p "$logs"
+
+# The PostgreSQL versions that `make test` covers.
+# shellcheck disable=SC2034  # read by the scripts that source this file
+tested_majors="15 16 18"
+
+# --- telling what happens ---------------------------------------------------------------------------------------
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+# step WORDS LOG COMMAND…: runs a long command with its output in a log file, and shows that it is alive: on a
+# terminal one line that is rewritten every second, elsewhere a new line every half minute. On failure the end of
+# the log is shown and the command's status returned.
+step() {
+    local words=$1 log=$logs/$2.log started=$SECONDS pid status=0 last told=0
+    shift 2
+    printf '· %s …' "$words"
+    [ -t 1 ] || printf '\n'
+    "$@" >"$log" 2>&1 </dev/null &
+    pid=$!
+    while kill -0 "$pid" 2>/dev/null; do
+        # A short nap first, so that quick steps stay quick.
+        sleep 0.2
+        if [ $((SECONDS - started)) -gt "$told" ]; then
+            last=$(tail -n 1 "$log" | tr -d '\r' | tr -s '[:space:]' ' ' | cut -c 1-60)
+            if [ -t 1 ]; then
+                told=$((SECONDS - started))
+                printf '\r\033[K· %s … %d s  %s' "$words" "$told" "$last"
+            elif [ $((SECONDS - started)) -ge $((told + 30)) ]; then
+                told=$((SECONDS - started))
+                printf '    … %d s  %s\n' "$told" "$last"
+            fi
+        fi
+    done
+    wait "$pid" || status=$?
+    if [ -t 1 ]; then printf '\r\033[K'; fi
+    if [ "$status" = 0 ]; then
+        printf '✓ %s (%d s)\n' "$words" $((SECONDS - started))
+    else
+        printf '✗ %s (%d s); the end of %s:\n' "$words" $((SECONDS - started)) "${log#"$root"/}"
+        tail -n "${log_lines:-40}" "$log" | sed 's/^/    /'
+    fi
+    return "$status"
+}
+
+# tick WORDS: one line that the next one overwrites, on a terminal only. untick wipes it.
+tick() { if [ -t 1 ]; then printf '\r\033[K· %s' "$*"; fi; }
+untick() { if [ -t 1 ]; then printf '\r\033[K'; fi; }
+
+# --- who runs the servers ---------------------------------------------------------------------------------------
+
+am_root() { [ "$(id -u)" = 0 ]; }
+
+# PostgreSQL's servers refuse to run as root. For root this names the user that they run as instead.
+run_user() {
+    if ! am_root; then
+        id -un
+    elif [ -n "${PGI_RUN_AS:-}" ]; then
+        printf '%s\n' "$PGI_RUN_AS"
+    elif id postgres >/dev/null 2>&1; then
+        echo postgres
+    else
+        echo nobody
+    fi
+}
+
+# as_run_user COMMAND…
+as_run_user() {
+    if am_root; then
+        runuser -u "$(run_user)" -- "$@"
+    else
+        "$@"
+    fi
+}
+
+# The folder of the staged servers: inside the project, unless the server's user may not enter it there (a checkout
+# under a home directory that only root can open).
+servers_dir() {
+    local dir=$tools/servers
+    if ! as_run_user test -x "$tools"; then
+        dir=/var/tmp/pg_idempotent-$(printf %s "$root" | cksum | cut -d ' ' -f 1)
+        # Anyone may create that name; use it only when it is ours.
+        mkdir -m 755 "$dir" 2>/dev/null || [ -O "$dir" ] || die "$dir belongs to somebody else; remove it first."
+    fi
+    mkdir -p "$dir"
+    printf '%s\n' "$dir"
+}
+
+# The major version of the server that a pg_config belongs to.
+major_of() { "$1" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/'; }
+
+# The pg_config of a staged server, whether it is there yet or not.
+staged_pg_config() { printf '%s\n' "$(servers_dir)/$1/pg_config"; }
+
+# --- building -----------------------------------------------------------------------------------------------------
+
+need_cargo() {
+    PATH=$tools/bin:$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
+    command -v cargo >/dev/null || die "No Rust toolchain found (no cargo): install one with rustup, then run this again."
+}
+
+# The version of pgrx that Cargo.toml pins; cargo-pgrx has to be the same.
+pgrx_version() { sed -n 's/^pgrx = "=\([0-9.]*\)".*/\1/p' "$root/Cargo.toml"; }
+
+# cargo_settings MAJOR: what every cargo command of the scripts runs under. A target directory of their own, for
+# cargo pgrx links with other flags than plain cargo does, and would otherwise undo a developer's builds.
+cargo_settings() {
+    export PGRX_HOME=$tools/pgrx/$1
+    export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/scripts}
+    export CARGO_TERM_COLOR=never
+}
+
+# --- throwaway clusters -------------------------------------------------------------------------------------------
+
+# cluster_start PG_CONFIG: a new cluster in a temporary directory, reachable through a unix socket only. Sets
+# $cluster, PGHOST, PGPORT and PGUSER; the caller sees to it that cluster_stop runs in the end.
+cluster_start() {
+    local bin
+    bin=$("$1" --bindir)
+    # Not $TMPDIR: a socket's path may have 107 bytes at most.
+    cluster=$(mktemp -d /tmp/pgi.XXXXXX)
+    if am_root; then chown "$(run_user)" "$cluster"; fi
+    cluster_bin=$bin
+    in_cluster "$bin/initdb" --pgdata="$cluster/data" --username=postgres --auth=trust --encoding=UTF8 --locale=C \
+        --no-sync >"$cluster.initdb" 2>&1 || { cat "$cluster.initdb" >&2; rm -f "$cluster.initdb"; return 1; }
+    rm -f "$cluster.initdb"
+    in_cluster tee -a "$cluster/data/postgresql.conf" >/dev/null <<-CONF
+		listen_addresses = ''
+		unix_socket_directories = '$cluster'
+		fsync = off
+		max_connections = 100
+		max_prepared_transactions = 10
+		timezone = 'UTC'
+		log_timezone = 'UTC'
+	CONF
+    in_cluster "$bin/pg_ctl" --pgdata="$cluster/data" --log="$cluster/log" --wait --timeout=60 start >/dev/null ||
+        { cat "$cluster/log" >&2; return 1; }
+    export PGHOST=$cluster PGPORT=5432 PGUSER=postgres
+    unset PGDATABASE PGSERVICE PGOPTIONS PGPASSFILE
+}
+
+# in_cluster COMMAND…: as the server's user, in a directory that this user can enter and call home.
+in_cluster() { (cd "$cluster" && as_run_user env -u PGDATA -u RUST_BACKTRACE HOME="$cluster" "$@"); }
+
+# Ends this cluster, and this one only, and removes all of it.
+cluster_stop() {
+    [ -n "${cluster:-}" ] || return 0
+    if [ -f "$cluster/data/postmaster.pid" ]; then
+        in_cluster "$cluster_bin/pg_ctl" --pgdata="$cluster/data" --mode=immediate --wait stop >/dev/null || true
+    fi
+    rm -rf "$cluster"
+    cluster=
+}
