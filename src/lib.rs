@@ -1,23 +1,53 @@
 //! pg_idempotent: the server itself inserts or verifies.
+//!
+//! A payload that arrives again is a duplicate and changes nothing; one that
+//! differs from the row stored under its key is a conflict, named column by
+//! column. This file is the map; the rooms hold the logic:
+//!
+//! | room | subject |
+//! | --- | --- |
+//! | `settings` | configuration parameters |
+//! | `error` | our SQLSTATEs and report texts; native errors passed through whole |
+//! | `pg` | the server's memory, rows, jsonb and text behind small safe interfaces |
+//! | `target` | what is known of a table: columns, key, arbiter, partitions, rights |
+//! | `payload` | JSON or source row to typed columns |
+//! | `compare` | equality of two column values, and what differs |
+//! | `outcome` | inserted, duplicate or conflict, and what becomes of a conflict |
+//! | `insert` | `idempotent_insert`, `_many`, `_each`, `_from` |
+//! | `quarantine` | the stored conflicts and how they end |
+//!
+//! Data flows one way: arguments, target, payload, look or statement, outcome,
+//! report.
 use pgrx::prelude::*;
+
+mod compare;
+mod error;
+mod insert;
+mod outcome;
+mod payload;
+mod pg;
+mod quarantine;
+mod settings;
+mod target;
+
+#[cfg(any(test, feature = "pg_test"))]
+mod unit_tests;
 
 ::pgrx::pg_module_magic!(name, version);
 
-/// Placeholder of the skeleton.
-#[pg_extern]
-fn idempotent_skeleton() -> i32 {
-    1
-}
+extension_sql_file!("../sql/state.sql", name = "state", bootstrap);
+extension_sql_file!("../sql/insert.sql", name = "insert", requires = ["state"]);
+extension_sql_file!(
+    "../sql/quarantine.sql",
+    name = "quarantine",
+    requires = ["state", "insert"]
+);
 
-#[cfg(any(test, feature = "pg_test"))]
-#[pg_schema]
-mod tests {
-    use pgrx::prelude::*;
-
-    #[pg_test]
-    fn skeleton_answers() {
-        assert_eq!(crate::idempotent_skeleton(), 1);
-    }
+/// Runs once in every backend that loads the library.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::define();
+    target::watch_invalidations();
 }
 
 /// What `cargo pgrx test` needs at the root of the crate.

@@ -1,0 +1,85 @@
+-- Conflicts that were set aside.
+
+-- What makes two conflicts the same: key, payload and stored row.
+CREATE FUNCTION idempotent.conflict_digest(key jsonb, payload jsonb, stored jsonb)
+RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT pg_catalog.sha256(
+        pg_catalog.convert_to(
+            pg_catalog.jsonb_build_array(key, payload, stored)::text, 'UTF8'));
+END;
+COMMENT ON FUNCTION idempotent.conflict_digest(jsonb, jsonb, jsonb) IS
+    'SHA-256 by which a conflict that arrives again is recognised';
+
+-- Nobody has rights on it: the extension's functions write it as its owner, and
+-- people read the view below.
+CREATE TABLE idempotent.conflict_records (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    target      regclass    NOT NULL,
+    key         jsonb       NOT NULL,
+    payload     jsonb       NOT NULL,
+    stored      jsonb       NOT NULL,
+    differences jsonb       NOT NULL,
+    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    arrived_by  name        NOT NULL,
+    resolution  text CHECK (resolution IN ('keep stored', 'apply payload')),
+    resolved_at timestamptz,
+    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
+);
+COMMENT ON TABLE idempotent.conflict_records IS
+    'what idempotent.conflicts shows; written by the extension only';
+
+CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
+    (target, idempotent.conflict_digest(key, payload, stored))
+    WHERE resolution IS NULL;
+COMMENT ON INDEX idempotent.conflict_records_unresolved IS
+    'a conflict that arrives again is not recorded twice while it is unresolved';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records_id_seq', '');
+
+-- Whoever may SELECT the target sees its conflicts; with row-level security in
+-- force for the reader, without values. A record whose table is gone is for
+-- superusers.
+CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
+SELECT record.id,
+       record.target,
+       CASE WHEN may.see_values THEN record.key END AS key,
+       CASE WHEN may.see_values THEN record.payload END AS payload,
+       CASE WHEN may.see_values THEN record.stored END AS stored,
+       CASE WHEN may.see_values THEN record.differences END AS differences,
+       record.arrived_at,
+       record.arrived_by,
+       record.resolution,
+       record.resolved_at
+  FROM idempotent.conflict_records AS record
+ CROSS JOIN LATERAL (
+       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
+              COALESCE(
+                  pg_catalog.has_table_privilege(record.target::oid, 'SELECT'),
+                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
+                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
+              ) AS see_record) AS may
+ WHERE may.see_record;
+COMMENT ON VIEW idempotent.conflicts IS
+    'quarantined conflicts of the tables that you may SELECT from';
+COMMENT ON COLUMN idempotent.conflicts.id IS 'what idempotent_resolve takes';
+COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
+COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
+COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
+COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
+COMMENT ON COLUMN idempotent.conflicts.differences IS
+    'the columns that differ, each with its stored and its payload value';
+COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
+COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
+COMMENT ON COLUMN idempotent.conflicts.resolution IS
+    'keep stored or apply payload; NULL while it is open';
+COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
+GRANT SELECT ON idempotent.conflicts TO PUBLIC;
+
+CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
+COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
+    'ends a conflict of idempotent.conflicts: keep stored, or apply payload';

@@ -1,0 +1,142 @@
+//! The differences of one conflict, for results and for people.
+use crate::pg::jsonb::ObjectBuilder;
+use crate::pg::text;
+use crate::settings;
+use crate::target::{Column, Readable, StoredRow, Target, UniqueIndex};
+use pgrx::pg_sys;
+use std::ffi::CStr;
+use std::fmt::Write;
+
+/// Values in error texts are cut at this many bytes, on a character boundary.
+const SHOWN_BYTES: usize = 64;
+
+/// A payload that conflicts with the row stored under its key.
+///
+/// Generic over how the payload's values are had, so that every path can use it
+/// without copying a row.
+pub struct Differences<'a, P: Fn(usize) -> Option<pg_sys::Datum>> {
+    /// The table.
+    pub target: &'a Target,
+    /// The index that found the stored row.
+    pub arbiter: &'a UniqueIndex,
+    /// The stored row.
+    pub stored: &'a StoredRow<'a>,
+    /// The payload's value of a column, by its position.
+    pub payload: P,
+    /// The columns that differ, by position; never empty.
+    pub columns: &'a [usize],
+    /// Which stored values may be shown.
+    pub readable: &'a Readable,
+}
+
+impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
+    /// `{"amount": {"stored": 10.00, "payload": 12.00}, …}`. A stored value
+    /// that the caller may not read is left out.
+    pub fn to_jsonb(&self) -> pg_sys::Datum {
+        let mut object = ObjectBuilder::new();
+        for column in self.columns {
+            let mut difference = ObjectBuilder::new();
+            // SAFETY: constants, values of the column's type, and a name that
+            // lives as long as the target.
+            unsafe {
+                if self.readable.column(*column) {
+                    let value = self.stored.get(*column);
+                    difference.field(c"stored", json(self.column(*column), value));
+                }
+                let value = (self.payload)(*column);
+                difference.field(c"payload", json(self.column(*column), value));
+                object.field(&self.column(*column).c_name, Some(difference.finish()));
+            }
+        }
+        object.finish()
+    }
+
+    /// A sentence: `Key (order_id)=(7f3e) is stored with amount=10.00; the
+    /// payload has amount=12.00.`
+    ///
+    /// `by` says who stored the row, when it was another payload of the call.
+    pub fn to_sentence(&self, by: Option<i64>) -> String {
+        let names = |columns: &mut dyn Iterator<Item = usize>| {
+            columns
+                .map(|c| text::quote_identifier(&self.column(c).name))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let key_names = names(&mut self.arbiter.columns());
+        let by = by
+            .map(|ordinal| format!(" by payload {ordinal}"))
+            .unwrap_or_default();
+        if !settings::show_values() {
+            let differing = names(&mut self.columns.iter().copied());
+            return format!(
+                "Key ({key_names}) is stored{by} with other values of {differing} than the \
+                 payload has."
+            );
+        }
+        let key_values = self
+            .arbiter
+            .columns()
+            .map(|c| show(self.column(c), (self.payload)(c)))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let mut sentence = format!("Key ({key_names})=({key_values}) is stored{by} with ");
+        let (shown, hidden): (Vec<usize>, Vec<usize>) = self
+            .columns
+            .iter()
+            .copied()
+            .partition(|c| self.readable.column(*c));
+        let list = |columns: &[usize], value: &dyn Fn(usize) -> Option<pg_sys::Datum>| {
+            columns
+                .iter()
+                .map(|c| {
+                    let column = self.column(*c);
+                    let name = text::quote_identifier(&column.name);
+                    format!("{name}={}", show(column, value(*c)))
+                })
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        sentence.push_str(&list(&shown, &|c| self.stored.get(c)));
+        if !hidden.is_empty() {
+            if !shown.is_empty() {
+                sentence.push_str(" and ");
+            }
+            let hidden = names(&mut hidden.into_iter());
+            let _ = write!(sentence, "other values of {hidden}");
+        }
+        let _ = write!(
+            sentence,
+            "; the payload has {}.",
+            list(self.columns, &self.payload)
+        );
+        sentence
+    }
+
+    fn column(&self, column: usize) -> &Column {
+        &self.target.columns[column]
+    }
+}
+
+/// # Safety
+/// The value is of the column's type.
+unsafe fn json(column: &Column, value: Option<pg_sys::Datum>) -> Option<pg_sys::Datum> {
+    // SAFETY: the caller's promise.
+    value.map(|value| unsafe { column.to_jsonb(value) })
+}
+
+/// A value for people: as its type shows it, cut where it is long.
+fn show(column: &Column, value: Option<pg_sys::Datum>) -> String {
+    let Some(value) = value else {
+        return "null".to_owned();
+    };
+    // SAFETY: a value of the column's type.
+    let shown: &CStr = unsafe { column.show(value) };
+    let bytes = shown.to_bytes();
+    if bytes.len() <= SHOWN_BYTES {
+        return text::from_server_bytes(bytes);
+    }
+    // SAFETY: a string of this length in the server's encoding.
+    let cut =
+        unsafe { pg_sys::pg_mbcliplen(shown.as_ptr(), bytes.len() as i32, SHOWN_BYTES as i32) };
+    format!("{}…", text::from_server_bytes(&bytes[..cut as usize]))
+}

@@ -1,0 +1,24 @@
+//! Functions of `elog.c` that pgrx keeps to itself.
+//!
+//! They are called only from an error context callback, that is from inside
+//! `errfinish`, which is the one place where they may be used without an
+//! `errstart` of our own.
+use pgrx::pg_sys;
+use std::ffi::{c_char, c_int};
+
+unsafe extern "C-unwind" {
+    pub fn errcode(sqlerrcode: c_int) -> c_int;
+    pub fn errmsg_internal(fmt: *const c_char, ...) -> c_int;
+    pub fn errdetail_internal(fmt: *const c_char, ...) -> c_int;
+    pub fn errdetail_log(fmt: *const c_char, ...) -> c_int;
+    pub fn errhint(fmt: *const c_char, ...) -> c_int;
+    pub fn errcontext_msg(fmt: *const c_char, ...) -> c_int;
+    pub fn err_generic_string(field: c_int, value: *const c_char) -> c_int;
+    pub fn errposition(position: c_int) -> c_int;
+    pub fn internalerrposition(position: c_int) -> c_int;
+    pub fn internalerrquery(query: *const c_char) -> c_int;
+    /// Unguarded, unlike pgrx's binding: it runs while an error is under way.
+    pub fn CopyErrorData() -> *mut pg_sys::ErrorData;
+    /// Likewise.
+    pub fn FreeErrorData(data: *mut pg_sys::ErrorData);
+}

@@ -1,0 +1,23 @@
+//! Errors: our own reports, and native errors passed through whole.
+//!
+//! Every SQL function of the extension runs inside [`boundary`]. What leaves it
+//! as an error is either a [`Report`] of ours or an error that core (or a
+//! user's trigger) raised while we called it; in both cases the client gets
+//! every field.
+//!
+//! # Why this is more than a panic
+//! pgrx turns a longjmp from core into a Rust panic, so that destructors run,
+//! and at the outermost frame turns the panic into an ERROR again. On that way
+//! it keeps SQLSTATE (only those its enum knows), message, detail and hint;
+//! schema, table, column, data type and constraint names, the inner CONTEXT and
+//! every SQLSTATE that is not core's are lost, and with `RUST_BACKTRACE` set a
+//! backtrace is put into DETAIL. Error context callbacks are core's own hook
+//! into that moment, so we use two of them, see [`native`].
+mod ffi;
+mod native;
+mod position;
+mod report;
+
+pub use native::boundary;
+pub use position::PayloadPosition;
+pub use report::{Report, SqlState};

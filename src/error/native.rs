@@ -1,0 +1,237 @@
+//! The two error context callbacks that carry an error whole through Rust.
+//!
+//! 1. *Capture.* While one of our functions runs, [`Capture::callback`] is on
+//!    `error_context_stack`. `errfinish` calls it for every report raised below
+//!    us, before control leaves the place of the error. It copies the error
+//!    data as core sees it at that moment: all fields, and the CONTEXT lines of
+//!    the frames inside ours. An error that is caught further in (a PL/pgSQL
+//!    EXCEPTION block) is simply overwritten by the next.
+//! 2. *Finish.* When the panic that pgrx made of the error has unwound our
+//!    frames, we raise a bare pgrx report in its place, with
+//!    [`finish`] left on `error_context_stack`. It fires inside the final
+//!    `errfinish`, before the callbacks of the frames outside ours, and sets
+//!    every field anew. Nothing jumps over a Rust frame.
+use super::ffi;
+use super::report::Report;
+use crate::pg::text;
+use pgrx::PgSqlErrorCode;
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use std::cell::UnsafeCell;
+use std::ffi::{c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr;
+
+/// Runs the body of an SQL function. Errors that leave it keep all their
+/// fields, whoever raised them.
+pub fn boundary<R>(body: impl FnOnce() -> R) -> R {
+    let mut capture = Capture {
+        copy: ptr::null_mut(),
+    };
+    let mut frame = pg_sys::ErrorContextCallback {
+        // SAFETY: plain reads and writes of a backend-local pointer; the
+        // backend is single-threaded, and `frame` is taken off below before it
+        // goes out of scope, on both ways out.
+        previous: unsafe { pg_sys::error_context_stack },
+        callback: Some(Capture::callback),
+        arg: (&raw mut capture).cast::<c_void>(),
+    };
+    unsafe { pg_sys::error_context_stack = &raw mut frame };
+    let result = catch_unwind(AssertUnwindSafe(body));
+    // SAFETY: see above.
+    unsafe { pg_sys::error_context_stack = frame.previous };
+
+    let payload = match result {
+        Ok(value) => {
+            capture.discard();
+            return value;
+        }
+        Err(payload) => payload,
+    };
+    let payload = match payload.downcast::<Report>() {
+        Ok(report) => {
+            capture.discard();
+            raise(Pending::Ours(*report))
+        }
+        Err(payload) => payload,
+    };
+    let native = matches!(payload.downcast_ref(), Some(CaughtError::PostgresError(_)));
+    if native && !capture.copy.is_null() {
+        raise(Pending::Native(capture.copy));
+    }
+    // A panic of our own making: a bug, which pgrx reports as XX000.
+    resume_unwind(payload)
+}
+
+/// The last error that was raised below a [`boundary`].
+struct Capture {
+    copy: *mut pg_sys::ErrorData,
+}
+
+impl Capture {
+    /// Called by `errfinish`; `arg` is the `Capture` of the running boundary.
+    unsafe extern "C-unwind" fn callback(arg: *mut c_void) {
+        // SAFETY: `arg` points to the live `Capture` of a frame further out.
+        // CopyErrorData must not allocate in ErrorContext, where errfinish
+        // runs us; the transaction's context outlives the error's way out.
+        unsafe {
+            let capture = &mut *arg.cast::<Capture>();
+            let caller = pg_sys::CurrentMemoryContext;
+            pg_sys::CurrentMemoryContext = pg_sys::TopTransactionContext;
+            let copy = ffi::CopyErrorData();
+            if (*copy).elevel >= pg_sys::PGERROR as c_int {
+                capture.discard();
+                capture.copy = copy;
+            } else {
+                ffi::FreeErrorData(copy);
+            }
+            pg_sys::CurrentMemoryContext = caller;
+        }
+    }
+
+    /// Forgets an error that was caught before it reached us.
+    fn discard(&mut self) {
+        if !self.copy.is_null() {
+            // SAFETY: made by CopyErrorData, freed once.
+            unsafe { ffi::FreeErrorData(self.copy) };
+            self.copy = ptr::null_mut();
+        }
+    }
+}
+
+/// The error that is about to leave us.
+enum Pending {
+    /// A report of ours.
+    Ours(Report),
+    /// Core's, as captured.
+    Native(*mut pg_sys::ErrorData),
+}
+
+struct Finish {
+    frame: pg_sys::ErrorContextCallback,
+    pending: Option<Pending>,
+}
+
+thread_local! {
+    /// One is enough: between filling it and its use nothing else can run.
+    static FINISH: UnsafeCell<Finish> = const {
+        UnsafeCell::new(Finish {
+            frame: pg_sys::ErrorContextCallback {
+                previous: ptr::null_mut(),
+                callback: Some(finish),
+                arg: ptr::null_mut(),
+            },
+            pending: None,
+        })
+    };
+}
+
+/// Raises a bare error whose fields [`finish`] then sets.
+fn raise(pending: Pending) -> ! {
+    FINISH.with(|cell| {
+        // SAFETY: the backend is single-threaded and `finish` is not running.
+        // Whoever catches the ERROR resets error_context_stack, so the frame,
+        // which lives as long as the thread, is never left behind on it.
+        unsafe {
+            let slot = &mut *cell.get();
+            slot.pending = Some(pending);
+            slot.frame.previous = pg_sys::error_context_stack;
+            pg_sys::error_context_stack = &raw mut slot.frame;
+        }
+    });
+    ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+        "error in flight",
+        "pg_idempotent",
+    )
+    .report(pgrx::PgLogLevel::ERROR);
+    unreachable!("an ERROR does not return")
+}
+
+/// Called by the final `errfinish`: sets every field of the error that is
+/// leaving us.
+unsafe extern "C-unwind" fn finish(_arg: *mut c_void) {
+    let pending = FINISH.with(|cell| {
+        // SAFETY: single-threaded; `raise` has finished with it.
+        unsafe { (*cell.get()).pending.take() }
+    });
+    match pending {
+        Some(Pending::Ours(report)) => finish_ours(&report),
+        // SAFETY: the copy was made by CopyErrorData in the transaction's
+        // context, which lives until the abort that this error leads to.
+        Some(Pending::Native(copy)) => unsafe { finish_native(&*copy) },
+        None => {}
+    }
+}
+
+const TEXT: *const c_char = c"%s".as_ptr();
+
+fn finish_ours(report: &Report) {
+    let set = |field: c_char, value: &Option<String>| {
+        if let Some(value) = value {
+            let value = text::to_server(value);
+            // SAFETY: errfinish is running; the string outlives the call.
+            unsafe { ffi::err_generic_string(field as u8 as c_int, value.as_ptr()) };
+        }
+    };
+    // SAFETY: errfinish is running; the strings outlive the calls, which copy.
+    unsafe {
+        ffi::errcode(report.sqlstate.packed());
+        ffi::errmsg_internal(TEXT, text::to_server(&report.message).as_ptr());
+        if let Some(detail) = &report.detail {
+            ffi::errdetail_internal(TEXT, text::to_server(detail).as_ptr());
+        }
+        if let Some(hint) = &report.hint {
+            ffi::errhint(TEXT, text::to_server(hint).as_ptr());
+        }
+    }
+    set(pg_sys::PG_DIAG_SCHEMA_NAME as c_char, &report.schema);
+    set(pg_sys::PG_DIAG_TABLE_NAME as c_char, &report.table);
+    set(pg_sys::PG_DIAG_COLUMN_NAME as c_char, &report.column);
+    set(
+        pg_sys::PG_DIAG_CONSTRAINT_NAME as c_char,
+        &report.constraint,
+    );
+}
+
+/// # Safety
+/// `data` is error data copied by core, and `errfinish` is running.
+unsafe fn finish_native(data: &pg_sys::ErrorData) {
+    let set = |field: u8, value: *mut c_char| {
+        if !value.is_null() {
+            // SAFETY: as the function's.
+            unsafe { ffi::err_generic_string(c_int::from(field), value) };
+        }
+    };
+    // SAFETY: the strings are core's own, NUL-terminated, and live on.
+    unsafe {
+        ffi::errcode(data.sqlerrcode);
+        if !data.message.is_null() {
+            ffi::errmsg_internal(TEXT, data.message);
+        }
+        if !data.detail.is_null() {
+            ffi::errdetail_internal(TEXT, data.detail);
+        }
+        if !data.detail_log.is_null() {
+            ffi::errdetail_log(TEXT, data.detail_log);
+        }
+        if !data.hint.is_null() {
+            ffi::errhint(TEXT, data.hint);
+        }
+        if !data.context.is_null() {
+            ffi::errcontext_msg(TEXT, data.context);
+        }
+        if data.cursorpos > 0 {
+            ffi::errposition(data.cursorpos);
+        }
+        if !data.internalquery.is_null() {
+            ffi::internalerrposition(data.internalpos);
+            ffi::internalerrquery(data.internalquery);
+        }
+    }
+    set(pg_sys::PG_DIAG_SCHEMA_NAME, data.schema_name);
+    set(pg_sys::PG_DIAG_TABLE_NAME, data.table_name);
+    set(pg_sys::PG_DIAG_COLUMN_NAME, data.column_name);
+    set(pg_sys::PG_DIAG_DATATYPE_NAME, data.datatype_name);
+    set(pg_sys::PG_DIAG_CONSTRAINT_NAME, data.constraint_name);
+}

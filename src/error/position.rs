@@ -1,0 +1,88 @@
+//! Which payload and column is being worked on, for the CONTEXT of an error.
+use super::ffi;
+use pgrx::pg_sys;
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_void};
+use std::pin::Pin;
+use std::ptr;
+
+/// While it lives, an error gets a CONTEXT line such as
+/// `payload 700, column "amount"`, as COPY names its line. The message of the
+/// error stays core's own.
+pub struct PayloadPosition {
+    frame: pg_sys::ErrorContextCallback,
+    /// 1-based; 0 means that the call has one payload only.
+    ordinal: Cell<i64>,
+    /// In the server's encoding, or null.
+    column: Cell<*const c_char>,
+}
+
+impl PayloadPosition {
+    /// Puts the position on the error context stack until it is dropped.
+    pub fn watch() -> Pin<Box<Self>> {
+        let mut position = Box::pin(Self {
+            frame: pg_sys::ErrorContextCallback {
+                // SAFETY: a read of a backend-local pointer.
+                previous: unsafe { pg_sys::error_context_stack },
+                callback: Some(Self::callback),
+                arg: ptr::null_mut(),
+            },
+            ordinal: Cell::new(0),
+            column: Cell::new(ptr::null()),
+        });
+        // SAFETY: the box is pinned, so its address holds until Drop takes the
+        // frame off the stack again.
+        unsafe {
+            let this = position.as_mut().get_unchecked_mut();
+            this.frame.arg = (&raw mut *this).cast::<c_void>();
+            pg_sys::error_context_stack = &raw mut this.frame;
+        }
+        position
+    }
+
+    /// The payload with this ordinal is next; 0 if it is the only one.
+    pub fn payload(&self, ordinal: i64) {
+        self.ordinal.set(ordinal);
+        self.column.set(ptr::null());
+    }
+
+    /// The column whose value is being read. The name must outlive the
+    /// position.
+    pub fn column(&self, name: &CStr) {
+        self.column.set(name.as_ptr());
+    }
+
+    /// No single column is being read.
+    pub fn no_column(&self) {
+        self.column.set(ptr::null());
+    }
+
+    unsafe extern "C-unwind" fn callback(arg: *mut c_void) {
+        // SAFETY: `arg` is the live position; errfinish is running and copies.
+        unsafe {
+            let this = &*arg.cast::<Self>();
+            let column = this.column.get();
+            match (this.ordinal.get(), column.is_null()) {
+                (0, true) => {}
+                (0, false) => {
+                    ffi::errcontext_msg(c"payload, column \"%s\"".as_ptr(), column);
+                }
+                (n, true) => {
+                    ffi::errcontext_msg(c"payload %lld".as_ptr(), n);
+                }
+                (n, false) => {
+                    ffi::errcontext_msg(c"payload %lld, column \"%s\"".as_ptr(), n, column);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for PayloadPosition {
+    fn drop(&mut self) {
+        // SAFETY: frames come off in the reverse order of their going on. After
+        // an error pgrx has already put the stack back to where it was when the
+        // failing call began, which is our frame or one further in.
+        unsafe { pg_sys::error_context_stack = self.frame.previous };
+    }
+}

@@ -1,0 +1,138 @@
+//! A report of ours, in PostgreSQL's terms.
+use std::panic::panic_any;
+
+/// The SQLSTATEs that the extension raises itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SqlState {
+    /// `23I01`: a stored row differs from the payload under its key.
+    Conflict,
+    /// `22004`
+    NullValueNotAllowed,
+    /// `22023`
+    InvalidParameterValue,
+    /// `23502`
+    NotNullViolation,
+    /// `27000`
+    TriggeredDataChangeViolation,
+    /// `42701`
+    DuplicateColumn,
+    /// `42703`
+    UndefinedColumn,
+    /// `42704`
+    UndefinedObject,
+    /// `42804`
+    DatatypeMismatch,
+    /// `42809`
+    WrongObjectType,
+    /// `42P01`
+    UndefinedTable,
+    /// `42P10`
+    InvalidColumnReference,
+    /// `0A000`
+    FeatureNotSupported,
+    /// `55000`
+    ObjectNotInPrerequisiteState,
+}
+
+impl SqlState {
+    /// The five characters.
+    pub const fn code(self) -> &'static [u8; 5] {
+        match self {
+            Self::Conflict => b"23I01",
+            Self::NullValueNotAllowed => b"22004",
+            Self::InvalidParameterValue => b"22023",
+            Self::NotNullViolation => b"23502",
+            Self::TriggeredDataChangeViolation => b"27000",
+            Self::DuplicateColumn => b"42701",
+            Self::UndefinedColumn => b"42703",
+            Self::UndefinedObject => b"42704",
+            Self::DatatypeMismatch => b"42804",
+            Self::WrongObjectType => b"42809",
+            Self::UndefinedTable => b"42P01",
+            Self::InvalidColumnReference => b"42P10",
+            Self::FeatureNotSupported => b"0A000",
+            Self::ObjectNotInPrerequisiteState => b"55000",
+        }
+    }
+
+    /// Core's packed form (`MAKE_SQLSTATE` in `elog.h`): six bits a character,
+    /// the first character lowest.
+    pub const fn packed(self) -> i32 {
+        let code = self.code();
+        let mut packed = 0;
+        let mut i = 0;
+        while i < 5 {
+            packed |= (((code[i] - b'0') & 0x3f) as i32) << (6 * i);
+            i += 1;
+        }
+        packed
+    }
+}
+
+/// One error of ours with all the fields a driver can show.
+///
+/// Texts are UTF-8; they are converted to the server's encoding when raised.
+#[derive(Debug)]
+pub struct Report {
+    pub(super) sqlstate: SqlState,
+    pub(super) message: String,
+    pub(super) detail: Option<String>,
+    pub(super) hint: Option<String>,
+    pub(super) schema: Option<String>,
+    pub(super) table: Option<String>,
+    pub(super) column: Option<String>,
+    pub(super) constraint: Option<String>,
+}
+
+impl Report {
+    /// A report with its primary message: lower case, no full stop.
+    pub fn new(sqlstate: SqlState, message: impl Into<String>) -> Self {
+        Self {
+            sqlstate,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            schema: None,
+            table: None,
+            column: None,
+            constraint: None,
+        }
+    }
+
+    /// DETAIL, whole sentences.
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// HINT, whole sentences.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The schema and table fields.
+    pub fn table(mut self, schema: &str, table: &str) -> Self {
+        self.schema = Some(schema.to_owned());
+        self.table = Some(table.to_owned());
+        self
+    }
+
+    /// The column field.
+    pub fn column(mut self, column: impl Into<String>) -> Self {
+        self.column = Some(column.into());
+        self
+    }
+
+    /// The constraint field: the arbiter.
+    pub fn constraint(mut self, constraint: impl Into<String>) -> Self {
+        self.constraint = Some(constraint.into());
+        self
+    }
+
+    /// Raises the report as an ERROR. Must happen inside
+    /// [`boundary`](super::boundary).
+    pub fn raise(self) -> ! {
+        panic_any(self)
+    }
+}

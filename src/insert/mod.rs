@@ -1,0 +1,241 @@
+//! `idempotent_insert`, `_many`, `_each`, `_from`: the set path.
+//!
+//! # The protocol
+//! A call turns its payloads into working rows, sorts them by the arbiter's
+//! order, and then goes round until every payload has its outcome:
+//!
+//! 1. **Look.** Each key is looked up in the arbiter under a fresh snapshot
+//!    (READ COMMITTED) or the transaction's (REPEATABLE READ, SERIALIZABLE). A
+//!    stored row that is found is compared in place: duplicate or conflict.
+//!    Nothing has been written so far; a pure retry ends here.
+//! 2. **Insert.** What was not found goes into one
+//!    `INSERT … SELECT … ON CONFLICT (key) DO NOTHING`, in key order.
+//! 3. If all of it went in, those payloads are `inserted`. If not, someone was
+//!    faster; the rows that were sent are looked up again (1): those that carry
+//!    our own transaction and command are `inserted`, the others are verified
+//!    against the winner's row, and one that is in nobody's way any more is
+//!    sent again (2).
+//!
+//! A payload whose key an earlier payload of the same call has is verified in
+//! the next round, against the row that the earlier one left.
+//!
+//! # Why no interleaving goes wrong
+//! - *Another transaction inserts the key after our look, and commits before
+//!   our INSERT.* ON CONFLICT finds the row and skips ours. The next look, under
+//!   a fresh snapshot, sees it. Under REPEATABLE READ and up the INSERT itself
+//!   raises 40001, since the snapshot cannot see the row; we never get to judge
+//!   a row that is not there for us.
+//! - *It is still in progress at our INSERT.* ON CONFLICT waits for its end. If
+//!   it commits: as above. If it rolls back (all of it or to a savepoint), ours
+//!   goes in. If it is prepared, ours waits for COMMIT PREPARED or ROLLBACK
+//!   PREPARED. `lock_timeout` and cancellation end the wait, as any.
+//! - *The row that made ON CONFLICT skip ours is deleted before the next look.*
+//!   The look finds nothing, and the row is sent again.
+//! - *The row that the look found is deleted or updated afterwards.* The outcome
+//!   holds for the snapshot, as the result of any SELECT does: the call counts
+//!   as having come first.
+//! - *Two calls with overlapping keys.* Both insert in the arbiter's order, so
+//!   neither can hold what the other waits for while waiting for what the other
+//!   holds. Rows of several shapes are sent as runs of one shape in that same
+//!   order, never shape by shape.
+//! - *SERIALIZABLE.* The look leaves its predicate locks for found and missing
+//!   keys alike, so a decision that rests on them is checked at commit.
+//!
+//! 23505 from the arbiter cannot arise, because the arbiter is named in ON
+//! CONFLICT; from any other unique index it is the error it should be.
+mod ledger;
+mod options;
+mod round;
+mod statement;
+
+pub use ledger::row_to_jsonb;
+pub use statement::Statements;
+
+use crate::error::boundary;
+use crate::outcome::{OnConflict, Outcome};
+use crate::payload::json::JsonPayloads;
+use crate::payload::shape::demand_key;
+use crate::payload::source::Source;
+use crate::pg::arguments::Arguments;
+use crate::pg::result::{ResultSet, SqlResult};
+use crate::target::{Target, UniqueIndex, demand_insert_or_verify};
+use ledger::{Ledger, Wanted};
+use options::Options;
+use pgrx::prelude::*;
+use round::{Input, Job};
+
+/// `idempotent_insert(target, payload, key, compare, ignore, on_conflict)`:
+/// inserts one JSON object, or verifies it against the row stored under its
+/// key.
+///
+/// Gives `outcome text, stored jsonb, differences jsonb`.
+///
+/// # Errors
+/// 23I01 on a conflict (unless `on_conflict` is another), 42P10 without a
+/// usable key, 23502 for a missing or NULL key column, 42703, 22023, 22004,
+/// 42501, 42809; and whatever the INSERT itself raises, unchanged.
+#[pg_extern(sql = false)]
+fn idempotent_insert(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        let settled = insert_json(&arguments, Wanted::Rows, false);
+        let row = &settled.rows()[0];
+        SqlResult::row(
+            fcinfo,
+            &[Some(row.outcome.into_datum()), row.stored, row.differences],
+        )
+    })
+}
+
+/// `idempotent_insert_many(target, payloads, …)`: the same for a JSON array of
+/// objects, as one statement.
+///
+/// Gives `received, inserted, duplicates, conflicts bigint`.
+///
+/// # Errors
+/// As [`idempotent_insert`]; with `on_conflict => 'error'` one report for all
+/// conflicts of the call.
+#[pg_extern(sql = false)]
+fn idempotent_insert_many(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        counts(fcinfo, &insert_json(&arguments, Wanted::Counts, true))
+    })
+}
+
+/// `idempotent_insert_each(target, payloads, …)`: the same, with a row for each
+/// payload in input order: `ordinal bigint, outcome text, stored jsonb,
+/// differences jsonb`.
+///
+/// # Errors
+/// As [`idempotent_insert_many`].
+#[pg_extern(sql = false)]
+fn idempotent_insert_each(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+    boundary(|| {
+        let mut set = ResultSet::start(fcinfo);
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        let settled = insert_json(&arguments, Wanted::Rows, true);
+        for (i, row) in settled.rows().iter().enumerate() {
+            set.row(&[
+                Some(pg_sys::Datum::from(i as i64 + 1)),
+                Some(row.outcome.into_datum()),
+                row.stored,
+                row.differences,
+            ]);
+        }
+        SqlResult::null()
+    })
+}
+
+/// `idempotent_insert_from(target, source, …)`: the same for the rows of a
+/// table or view, whose columns are matched by name.
+///
+/// Gives `received, inserted, duplicates, conflicts bigint`. Memory is bounded
+/// by `work_mem`, whatever the number of rows.
+///
+/// # Errors
+/// As [`idempotent_insert_many`]; 42703 for a column of the source that is none
+/// of the target.
+#[pg_extern(sql = false)]
+fn idempotent_insert_from(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        counts(fcinfo, &insert_from(&arguments))
+    })
+}
+
+impl Outcome {
+    fn into_datum(self) -> pg_sys::Datum {
+        self.name().into_datum().expect("a text is not null")
+    }
+}
+
+fn counts(fcinfo: pg_sys::FunctionCallInfo, ledger: &Ledger) -> SqlResult {
+    let counts = [
+        ledger.received,
+        ledger.inserted,
+        ledger.duplicates,
+        ledger.conflicts,
+    ];
+    SqlResult::row(
+        fcinfo,
+        &counts.map(|count| Some(pg_sys::Datum::from(count))),
+    )
+}
+
+fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
+    let (target, relation) = Target::open(arguments.oid(0, "target"));
+    let name = if batch { "payloads" } else { "payload" };
+    let document = arguments.jsonb(1, name);
+    let options = Options::read(arguments, &target);
+    let mut payloads = if batch {
+        JsonPayloads::many(&target, document)
+    } else {
+        JsonPayloads::one(&target, document)
+    };
+    if payloads.is_empty() {
+        return Ledger::new(wanted, 0, OnConflict::Report);
+    }
+    let arbiter = options.arbiter(&target, |column| {
+        payloads
+            .shapes
+            .iter()
+            .all(|shape| shape.named.contains(&column))
+    });
+    options
+        .comparison
+        .apply(&target, arbiter, &mut payloads.shapes);
+    demand_key(&target, arbiter, &payloads.shapes, batch);
+    demand_rights(
+        &target,
+        arbiter,
+        payloads.shapes.iter().flat_map(|s| s.named.iter().copied()),
+    );
+
+    let mut ledger = Ledger::new(wanted, payloads.len(), options.on_conflict);
+    let job = Job {
+        target: &target,
+        relation: &relation,
+        arbiter,
+        shapes: &payloads.shapes,
+        batch,
+    };
+    let mut input = Input::new(&job, payloads.len() == 1);
+    payloads.read(arbiter, &mut |slot| input.put(slot));
+    job.run(input.into_rows(), &mut ledger);
+    ledger.close(&job);
+    ledger
+}
+
+fn insert_from(arguments: &Arguments) -> Ledger {
+    let (target, relation) = Target::open(arguments.oid(0, "target"));
+    let source = Source::open(&target, arguments.oid(1, "source"));
+    let options = Options::read(arguments, &target);
+    let mut shapes = [source.shape()];
+    let arbiter = options.arbiter(&target, |column| shapes[0].named.contains(&column));
+    options.comparison.apply(&target, arbiter, &mut shapes);
+    demand_key(&target, arbiter, &shapes, false);
+    demand_rights(&target, arbiter, shapes[0].named.iter().copied());
+
+    let mut ledger = Ledger::new(Wanted::Counts, 0, options.on_conflict);
+    let job = Job {
+        target: &target,
+        relation: &relation,
+        arbiter,
+        shapes: &shapes,
+        batch: true,
+    };
+    let mut input = Input::new(&job, false);
+    ledger.received = source.read(arbiter, &mut |slot| input.put(slot));
+    job.run(input.into_rows(), &mut ledger);
+    ledger.close(&job);
+    ledger
+}
+
+fn demand_rights(target: &Target, arbiter: &UniqueIndex, named: impl Iterator<Item = usize>) {
+    demand_insert_or_verify(target, named, arbiter.columns());
+}

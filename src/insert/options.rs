@@ -1,0 +1,44 @@
+//! The options that all insert functions share.
+use crate::outcome::OnConflict;
+use crate::payload::shape::Comparison;
+use crate::pg::arguments::Arguments;
+use crate::target::{Target, UniqueIndex};
+
+/// Arguments 3 to 6 of every insert function: key, compare, ignore,
+/// on_conflict.
+pub struct Options {
+    key: Option<Vec<String>>,
+    /// Which columns are compared.
+    pub comparison: Comparison,
+    /// What is done about a conflict.
+    pub on_conflict: OnConflict,
+}
+
+impl Options {
+    /// Reads and checks them.
+    pub fn read(arguments: &Arguments, target: &Target) -> Self {
+        let key = arguments.columns(2, "key");
+        let compare = arguments.columns(3, "compare");
+        let ignore = arguments.columns(4, "ignore");
+        let on_conflict = OnConflict::parse(&arguments.text(5, "on_conflict"));
+        let comparison = Comparison::new(target, compare.as_deref(), ignore.as_deref());
+        Self {
+            key,
+            comparison,
+            on_conflict,
+        }
+    }
+
+    /// The arbiter: by the explicit key, else by the columns that every payload
+    /// names.
+    pub fn arbiter<'t>(
+        &self,
+        target: &'t Target,
+        named: impl Fn(usize) -> bool,
+    ) -> &'t UniqueIndex {
+        match &self.key {
+            Some(key) => target.arbiter_for_key(key),
+            None => target.default_arbiter(named),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The one statement that writes: `INSERT … ON CONFLICT (key) DO NOTHING`.
+//!
+//! It is prepared once per table, arbiter and set of named columns, and reads
+//! working rows from a tuplestore in the order in which they lie there.
+use super::round::Job;
+use crate::payload::row::Layout;
+use crate::payload::shape::Shape;
+use crate::pg::rows::{NamedStore, Slot, Store};
+use crate::pg::spi::{Connection, Plan};
+use crate::pg::text;
+use crate::target::{Target, UniqueIndex};
+use pgrx::pg_sys;
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::rc::Rc;
+
+/// The name under which the statement sees the rows. A name of a tuplestore
+/// goes before any table's.
+const ROWS: &CStr = c"pg_idempotent_rows";
+
+/// Beyond this many statements a table's cache starts anew: payloads with ever
+/// new sets of columns keep flat memory.
+const MOST: usize = 64;
+
+/// The prepared statements of one target.
+#[derive(Default)]
+pub struct Statements(HashMap<(pg_sys::Oid, Vec<usize>), Rc<Plan>>);
+
+/// Inserts the rows in their order, those of each shape with the columns that
+/// it names, and gives the number that went in.
+pub fn insert(job: &Job<'_>, rows: &mut Store) -> u64 {
+    let connection = Connection::open();
+    if let [shape] = job.shapes {
+        return insert_run(&connection, job, shape, rows);
+    }
+    // One statement for each run of rows of one shape, so that keys go in in
+    // order whatever their shapes.
+    let layout = Layout::of(job.target);
+    let mut row = Slot::for_stored(job.target.row_desc());
+    let mut run = Store::new();
+    let mut run_shape = None;
+    let mut inserted = 0;
+    while rows.next(&mut row) {
+        row.deform();
+        let shape = layout.shape(&row);
+        if let Some(previous) = run_shape.replace(shape)
+            && previous != shape
+        {
+            inserted += insert_run(&connection, job, &job.shapes[previous], &run);
+            run = Store::new();
+        }
+        run.put(&row);
+    }
+    if let Some(shape) = run_shape {
+        inserted += insert_run(&connection, job, &job.shapes[shape], &run);
+    }
+    inserted
+}
+
+fn insert_run(connection: &Connection, job: &Job<'_>, shape: &Shape, rows: &Store) -> u64 {
+    let _named = NamedStore::register(ROWS, rows, job.target.row_desc());
+    connection.insert(&plan(connection, job.target, job.arbiter, &shape.named))
+}
+
+fn plan(
+    connection: &Connection,
+    target: &Target,
+    arbiter: &UniqueIndex,
+    named: &[usize],
+) -> Rc<Plan> {
+    let key = (arbiter.oid, named.to_vec());
+    if let Some(plan) = target.statements.borrow().0.get(&key) {
+        return Rc::clone(plan);
+    }
+    let plan = Rc::new(Plan::prepare(
+        connection,
+        &insert_sql(target, arbiter, named),
+    ));
+    let statements = &mut target.statements.borrow_mut().0;
+    if statements.len() >= MOST {
+        statements.clear();
+    }
+    statements.insert(key, Rc::clone(&plan));
+    plan
+}
+
+/// `INSERT INTO shop.orders (order_id, amount) SELECT a0, a1 FROM
+/// pg_idempotent_rows ON CONFLICT (order_id) DO NOTHING`
+fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize]) -> String {
+    let names = |columns: &mut dyn Iterator<Item = usize>| {
+        columns
+            .map(|c| text::quote_identifier(&target.columns[c].name))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let columns = names(&mut named.iter().copied());
+    let values = named
+        .iter()
+        .map(|c| format!("a{c}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let key = names(&mut arbiter.columns());
+    format!(
+        "INSERT INTO {} ({columns}) SELECT {values} FROM {} ON CONFLICT ({key}) DO NOTHING",
+        target.qualified(),
+        ROWS.to_str().expect("ASCII"),
+    )
+}

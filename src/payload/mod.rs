@@ -1,0 +1,11 @@
+//! From what arrives to typed columns.
+//!
+//! JSON payloads ([`json`]) and source rows ([`source`]) become *working rows*
+//! ([`row`]): every column of the target, typed and with its type modifier, as
+//! INSERT would store it. Payloads that name the same columns share a
+//! [`shape::Shape`].
+pub mod json;
+mod nested;
+pub mod row;
+pub mod shape;
+pub mod source;

@@ -1,0 +1,130 @@
+//! The columns that a payload names, and which of them are compared.
+use crate::error::{Report, SqlState};
+use crate::target::{Target, UniqueIndex};
+
+/// Payloads that name the same columns.
+#[derive(Debug)]
+pub struct Shape {
+    /// The named columns, by position, in the order in which they are read.
+    pub named: Vec<usize>,
+    /// Those whose values must agree with the stored row.
+    pub compared: Vec<usize>,
+    /// The ordinal of the first such payload, for error texts.
+    pub first: i64,
+}
+
+/// The options that say which columns are compared.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    compare: Option<Vec<usize>>,
+    ignore: Option<Vec<usize>>,
+}
+
+impl Comparison {
+    /// Checks the options against the target.
+    ///
+    /// # Errors
+    /// 22023 for both at once, 42703 for a name that is no column.
+    pub fn new(target: &Target, compare: Option<&[String]>, ignore: Option<&[String]>) -> Self {
+        if compare.is_some() && ignore.is_some() {
+            Report::new(
+                SqlState::InvalidParameterValue,
+                "arguments \"compare\" and \"ignore\" cannot be used together",
+            )
+            .hint(
+                "Name the compared columns with compare, or take columns away from the default \
+                 with ignore.",
+            )
+            .raise()
+        }
+        let positions = |names: Option<&[String]>| {
+            names.map(|names| {
+                names
+                    .iter()
+                    .map(|name| target.column_by_name(name))
+                    .collect()
+            })
+        };
+        Self {
+            compare: positions(compare),
+            ignore: positions(ignore),
+        }
+    }
+
+    /// Settles the compared columns of every shape.
+    ///
+    /// # Errors
+    /// 22023 for a column that is part of the key: it agrees by definition.
+    pub fn apply(&self, target: &Target, arbiter: &UniqueIndex, shapes: &mut [Shape]) {
+        for (list, option) in [(&self.compare, "compare"), (&self.ignore, "ignore")] {
+            if let Some(column) = list.iter().flatten().find(|c| arbiter.has_column(**c)) {
+                Report::new(
+                    SqlState::InvalidParameterValue,
+                    format!(
+                        "column \"{}\" is part of the key and cannot be in \"{option}\"",
+                        target.columns[*column].name
+                    ),
+                )
+                .table(&target.schema, &target.name)
+                .column(target.columns[*column].name.clone())
+                .raise()
+            }
+        }
+        for shape in shapes {
+            shape.compared = shape
+                .named
+                .iter()
+                .copied()
+                .filter(|c| !arbiter.has_column(*c))
+                .filter(|c| self.compare.as_ref().is_none_or(|list| list.contains(c)))
+                .filter(|c| self.ignore.as_ref().is_none_or(|list| !list.contains(c)))
+                .collect();
+        }
+    }
+}
+
+/// Every payload must name the key.
+///
+/// # Errors
+/// 23502 that names the column and, in a batch, the payload.
+pub fn demand_key(target: &Target, arbiter: &UniqueIndex, shapes: &[Shape], batch: bool) {
+    let missing = shapes.iter().find_map(|shape| {
+        arbiter
+            .columns()
+            .find(|c| !shape.named.contains(c))
+            .map(|column| (shape, column))
+    });
+    if let Some((shape, column)) = missing {
+        key_violation(
+            target,
+            arbiter,
+            column,
+            batch.then_some(shape.first),
+            "missing from",
+        )
+        .raise()
+    }
+}
+
+/// 23502 for a key column that a payload lacks or has as NULL.
+pub fn key_violation(
+    target: &Target,
+    arbiter: &UniqueIndex,
+    column: usize,
+    ordinal: Option<i64>,
+    what: &str,
+) -> Report {
+    let name = &target.columns[column].name;
+    let payload = match ordinal {
+        Some(ordinal) => format!("payload {ordinal}"),
+        None => "the payload".to_owned(),
+    };
+    Report::new(
+        SqlState::NotNullViolation,
+        format!("key column \"{name}\" is {what} {payload}"),
+    )
+    .detail("Without its whole key a payload cannot be told from another.")
+    .table(&target.schema, &target.name)
+    .column(name.clone())
+    .constraint(arbiter.name.clone())
+}

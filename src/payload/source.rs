@@ -1,0 +1,332 @@
+//! Rows of a source table or view.
+//!
+//! The source is read by a plain SELECT with the caller's rights; each value is
+//! coerced to its column of the target as `INSERT … SELECT` would (assignment
+//! casts, type modifiers, domains), by core's own expressions.
+use super::row::{Layout, Mark};
+use super::shape::{Shape, key_violation};
+use crate::error::{PayloadPosition, Report, SqlState, boundary};
+use crate::pg::ffi;
+use crate::pg::rows::Slot;
+use crate::pg::text;
+use crate::target::{OpenRelation, Target, UniqueIndex};
+use pgrx::{pg_guard, pg_sys};
+use std::ffi::{CStr, c_int};
+use std::pin::Pin;
+use std::ptr;
+
+/// A source whose columns were matched with the target's by name.
+pub struct Source<'t> {
+    target: &'t Target,
+    relation: OpenRelation,
+    /// Each column of the source, by position in the target.
+    columns: Vec<usize>,
+}
+
+impl<'t> Source<'t> {
+    /// Matches the columns.
+    ///
+    /// # Errors
+    /// 42703 for a column of the source that is none of the target; 42809 for a
+    /// source that cannot be selected from.
+    pub fn open(target: &'t Target, oid: pg_sys::Oid) -> Self {
+        let relation = OpenRelation::open(oid);
+        // SAFETY: an open relation and its descriptor.
+        let (kind, name, attributes) = unsafe {
+            let form = &*(*relation.raw()).rd_rel;
+            let attributes = (0..(*relation.desc()).natts)
+                .map(|i| ffi::attribute(relation.desc(), i))
+                .filter(|attribute| !attribute.attisdropped)
+                .map(|attribute| CStr::from_ptr(attribute.attname.data.as_ptr()).to_owned())
+                .collect::<Vec<_>>();
+            (
+                form.relkind as u8,
+                text::from_name(&form.relname),
+                attributes,
+            )
+        };
+        let selectable = [
+            pg_sys::RELKIND_RELATION,
+            pg_sys::RELKIND_PARTITIONED_TABLE,
+            pg_sys::RELKIND_VIEW,
+            pg_sys::RELKIND_MATVIEW,
+            pg_sys::RELKIND_FOREIGN_TABLE,
+        ];
+        if !selectable.contains(&kind) {
+            Report::new(
+                SqlState::WrongObjectType,
+                format!("cannot read rows from \"{name}\""),
+            )
+            .detail("The source must be a table or a view.")
+            .raise()
+        }
+        let columns = attributes
+            .iter()
+            .map(|attribute| {
+                target
+                    .column_by_bytes(attribute.to_bytes())
+                    .unwrap_or_else(|| {
+                        target
+                            .no_such_column(&text::from_server_bytes(attribute.to_bytes()))
+                            .detail(format!("Source \"{name}\" has a column of that name."))
+                            .raise()
+                    })
+            })
+            .collect();
+        Self {
+            target,
+            relation,
+            columns,
+        }
+    }
+
+    /// The one shape of all its rows.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            named: self.columns.clone(),
+            compared: Vec::new(),
+            first: 1,
+        }
+    }
+
+    /// Reads the source to its end, and hands every row to `take` as a working
+    /// row. Gives the number of rows.
+    ///
+    /// # Errors
+    /// Whatever core raises while it selects and coerces, with the row's
+    /// ordinal in CONTEXT for the latter; 23502 for a NULL in the key.
+    pub fn read(&self, arbiter: &UniqueIndex, take: &mut dyn FnMut(&Slot)) -> i64 {
+        let coercions = Coercions::new(self);
+        let mut receiver = Receiver {
+            dest: pg_sys::DestReceiver {
+                receiveSlot: Some(receive),
+                rStartup: Some(startup),
+                rShutdown: Some(shutdown),
+                rDestroy: Some(shutdown),
+                mydest: pg_sys::CommandDest::DestNone,
+            },
+            source: self,
+            coercions,
+            arbiter,
+            slot: Slot::for_values(self.target.row_desc()),
+            take,
+            ordinal: 0,
+            position: PayloadPosition::watch(),
+        };
+        let query = text::to_server(&self.select());
+        // SAFETY: the receiver outlives the execution and stays where it is;
+        // the connection is closed before its memory goes.
+        unsafe {
+            pg_sys::SPI_connect();
+            let plan = pg_sys::SPI_prepare(query.as_ptr(), 0, ptr::null_mut());
+            let options = pg_sys::SPIExecuteOptions {
+                dest: (&raw mut receiver).cast(),
+                ..Default::default()
+            };
+            let code = pg_sys::SPI_execute_plan_extended(plan, &raw const options);
+            assert!(code >= 0, "reading the source: SPI error {code}");
+            pg_sys::SPI_finish();
+        }
+        receiver.ordinal
+    }
+
+    fn select(&self) -> String {
+        let columns = self
+            .columns
+            .iter()
+            .map(|c| text::quote_identifier(&self.target.columns[*c].name))
+            .collect::<Vec<_>>()
+            .join(", ");
+        // SAFETY: an open relation.
+        let (schema, name) = unsafe {
+            let form = &*(*self.relation.raw()).rd_rel;
+            (
+                text::from_server(pg_sys::get_namespace_name(form.relnamespace)),
+                text::from_name(&form.relname),
+            )
+        };
+        format!(
+            "SELECT {columns} FROM {}.{}",
+            text::quote_identifier(&schema),
+            text::quote_identifier(&name)
+        )
+    }
+}
+
+/// How each selected column becomes one of the target: None where the types
+/// agree.
+struct Coercions {
+    states: Vec<*mut pg_sys::ExprState>,
+    context: *mut pg_sys::ExprContext,
+    estate: *mut pg_sys::EState,
+}
+
+impl Coercions {
+    fn new(source: &Source<'_>) -> Self {
+        // SAFETY: nodes and states live in the executor state's memory, or in
+        // the caller's, which outlives it. The variables refer to the columns
+        // of the SELECT, by number.
+        unsafe {
+            let estate = pg_sys::CreateExecutorState();
+            let context = pg_sys::MakePerTupleExprContext(estate);
+            let desc = source.relation.desc();
+            let attributes = (0..(*desc).natts)
+                .map(|i| ffi::attribute(desc, i))
+                .filter(|attribute| !attribute.attisdropped);
+            let states = attributes
+                .zip(&source.columns)
+                .enumerate()
+                .map(|(i, (attribute, c))| {
+                    let column = &source.target.columns[*c];
+                    let variable = pg_sys::makeVar(
+                        1,
+                        (i + 1) as pg_sys::AttrNumber,
+                        attribute.atttypid,
+                        attribute.atttypmod,
+                        attribute.attcollation,
+                        0,
+                    );
+                    let coerced = pg_sys::coerce_to_target_type(
+                        ptr::null_mut(),
+                        variable.cast(),
+                        attribute.atttypid,
+                        column.typid,
+                        column.typmod,
+                        pg_sys::CoercionContext::COERCION_ASSIGNMENT,
+                        pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
+                        -1,
+                    );
+                    if coerced.is_null() {
+                        refuse_type(source, column, attribute.atttypid)
+                    }
+                    if ptr::eq(coerced.cast::<pg_sys::Var>(), variable) {
+                        ptr::null_mut()
+                    } else {
+                        pg_sys::ExecPrepareExpr(coerced.cast(), estate)
+                    }
+                })
+                .collect();
+            Self {
+                states,
+                context,
+                estate,
+            }
+        }
+    }
+}
+
+impl Drop for Coercions {
+    fn drop(&mut self) {
+        if !crate::pg::unwinding() {
+            // SAFETY: ours.
+            unsafe { pg_sys::FreeExecutorState(self.estate) };
+        }
+    }
+}
+
+fn refuse_type(source: &Source<'_>, column: &crate::target::Column, from: pg_sys::Oid) -> ! {
+    // SAFETY: types of existing columns.
+    let (to, from) = unsafe {
+        (
+            text::from_server(pg_sys::format_type_be(column.typid)),
+            text::from_server(pg_sys::format_type_be(from)),
+        )
+    };
+    Report::new(
+        SqlState::DatatypeMismatch,
+        format!(
+            "column \"{}\" is of type {to} but expression is of type {from}",
+            column.name
+        ),
+    )
+    .hint("You will need to rewrite or cast the expression.")
+    .table(&source.target.schema, &source.target.name)
+    .column(column.name.clone())
+    .raise()
+}
+
+/// Takes the rows of the SELECT as the executor makes them.
+#[repr(C)]
+struct Receiver<'a, 't> {
+    /// First, so that a pointer to it is a pointer to this.
+    dest: pg_sys::DestReceiver,
+    source: &'a Source<'t>,
+    coercions: Coercions,
+    arbiter: &'a UniqueIndex,
+    slot: Slot,
+    take: &'a mut dyn FnMut(&Slot),
+    ordinal: i64,
+    position: Pin<Box<PayloadPosition>>,
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn startup(
+    _dest: *mut pg_sys::DestReceiver,
+    _operation: c_int,
+    _desc: pg_sys::TupleDesc,
+) {
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn shutdown(_dest: *mut pg_sys::DestReceiver) {}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn receive(
+    row: *mut pg_sys::TupleTableSlot,
+    dest: *mut pg_sys::DestReceiver,
+) -> bool {
+    // A boundary of its own: pgrx's guard does not know our reports.
+    boundary(|| {
+        // SAFETY: the executor hands back the receiver that it was given.
+        unsafe { (*dest.cast::<Receiver<'_, '_>>()).take_row(row) };
+        true
+    })
+}
+
+impl Receiver<'_, '_> {
+    /// # Safety
+    /// `row` holds a row of the SELECT.
+    unsafe fn take_row(&mut self, row: *mut pg_sys::TupleTableSlot) {
+        self.ordinal += 1;
+        self.position.payload(self.ordinal);
+        self.slot.clear();
+        // SAFETY: the row's values are read before it goes; coerced values live
+        // in the per-row memory until the next row.
+        unsafe {
+            pg_sys::slot_getallattrs(row);
+            let context = self.coercions.context;
+            pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
+            (*context).ecxt_scantuple = row;
+            for (i, (state, c)) in self
+                .coercions
+                .states
+                .iter()
+                .zip(&self.source.columns)
+                .enumerate()
+            {
+                let (value, null) = if state.is_null() {
+                    (*(*row).tts_values.add(i), *(*row).tts_isnull.add(i))
+                } else {
+                    self.position.column(&self.source.target.columns[*c].c_name);
+                    {
+                        let mut null = false;
+                        let value =
+                            pg_sys::ExecEvalExprSwitchContext(*state, context, &raw mut null);
+                        (value, null)
+                    }
+                };
+                self.slot.set(*c, (!null).then_some(value));
+            }
+        }
+        Layout::of(self.source.target).set(&mut self.slot, self.ordinal, 0, Mark::Fresh);
+        self.slot.store();
+        if !self.arbiter.nulls_equal
+            && let Some(column) = self.arbiter.columns().find(|c| self.slot.get(*c).is_none())
+        {
+            let ordinal = Some(self.ordinal);
+            key_violation(self.source.target, self.arbiter, column, ordinal, "null in").raise()
+        }
+        (self.take)(&self.slot);
+        self.position.payload(0);
+    }
+}

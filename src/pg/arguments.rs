@@ -1,0 +1,122 @@
+//! The arguments of an SQL call.
+use super::jsonb::Container;
+use super::text;
+use crate::error::{Report, SqlState};
+use pgrx::pg_sys;
+use std::ffi::c_int;
+use std::ptr;
+
+/// The arguments of the running function, by position from 0. The names are
+/// those of the SQL signature, for error texts.
+pub struct Arguments(pg_sys::FunctionCallInfo);
+
+impl Arguments {
+    /// # Safety
+    /// `fcinfo` is that of the running call.
+    pub unsafe fn new(fcinfo: pg_sys::FunctionCallInfo) -> Self {
+        Self(fcinfo)
+    }
+
+    /// The argument's datum, or None if it is NULL.
+    pub fn datum(&self, i: usize) -> Option<pg_sys::Datum> {
+        // SAFETY: a live call, and `i` is within its SQL signature.
+        unsafe { pgrx::fcinfo::pg_getarg_datum(self.0, i) }
+    }
+
+    /// The argument's datum; NULL is error 22004.
+    pub fn required(&self, i: usize, name: &str) -> pg_sys::Datum {
+        self.datum(i).unwrap_or_else(|| {
+            Report::new(
+                SqlState::NullValueNotAllowed,
+                format!("argument \"{name}\" must not be null"),
+            )
+            .raise()
+        })
+    }
+
+    /// A regclass or oid.
+    pub fn oid(&self, i: usize, name: &str) -> pg_sys::Oid {
+        pg_sys::Oid::from(self.required(i, name).value() as u32)
+    }
+
+    /// A bigint.
+    pub fn bigint(&self, i: usize, name: &str) -> i64 {
+        self.required(i, name).value() as i64
+    }
+
+    /// A jsonb document.
+    pub fn jsonb(&self, i: usize, name: &str) -> Container {
+        // SAFETY: the SQL signature says jsonb.
+        unsafe { Container::of_datum(self.required(i, name)) }
+    }
+
+    /// A text.
+    pub fn text(&self, i: usize, name: &str) -> String {
+        // SAFETY: the SQL signature says text.
+        unsafe { text_of_datum(self.required(i, name)) }
+    }
+
+    /// A list of column names, or None if the argument is NULL. A list that is
+    /// empty (22023), holds a NULL (22004) or a name twice (42701) is an error.
+    pub fn columns(&self, i: usize, name: &str) -> Option<Vec<String>> {
+        let mut names: Vec<String> = Vec::new();
+        // SAFETY: the SQL signature says text[].
+        for element in unsafe { texts_of_datum(self.datum(i)?) } {
+            let Some(element) = element else {
+                Report::new(
+                    SqlState::NullValueNotAllowed,
+                    format!("argument \"{name}\" must not contain nulls"),
+                )
+                .raise()
+            };
+            if names.contains(&element) {
+                Report::new(
+                    SqlState::DuplicateColumn,
+                    format!("column \"{element}\" appears more than once in \"{name}\""),
+                )
+                .raise()
+            }
+            names.push(element);
+        }
+        if names.is_empty() {
+            Report::new(
+                SqlState::InvalidParameterValue,
+                format!("argument \"{name}\" must name at least one column"),
+            )
+            .hint("Pass NULL, or leave the argument out, for the default.")
+            .raise()
+        }
+        Some(names)
+    }
+}
+
+/// # Safety
+/// `datum` is a non-null text.
+unsafe fn text_of_datum(datum: pg_sys::Datum) -> String {
+    // SAFETY: the caller's promise.
+    unsafe { text::from_server(pg_sys::text_to_cstring(datum.cast_mut_ptr())) }
+}
+
+/// # Safety
+/// `datum` is a non-null text[].
+unsafe fn texts_of_datum(datum: pg_sys::Datum) -> Vec<Option<String>> {
+    // SAFETY: the caller's promise; core allocates both arrays with `count`
+    // members.
+    unsafe {
+        let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+        let (mut elements, mut nulls, mut count) = (ptr::null_mut(), ptr::null_mut(), 0 as c_int);
+        pg_sys::deconstruct_array(
+            array,
+            pg_sys::TEXTOID,
+            -1,
+            false,
+            pg_sys::TYPALIGN_INT as std::ffi::c_char,
+            &raw mut elements,
+            &raw mut nulls,
+            &raw mut count,
+        );
+        (0..count as usize)
+            .map(|i| (!*nulls.add(i)).then(|| text_of_datum(*elements.add(i))))
+            .collect()
+    }
+}

@@ -1,0 +1,261 @@
+//! Rows in core's own containers: slots, tuplestores, tuplesorts.
+use super::unwinding;
+use pgrx::pg_sys;
+use std::ffi::{CStr, c_int};
+use std::ptr;
+
+/// A slot that is dropped with its owner.
+pub struct Slot(*mut pg_sys::TupleTableSlot);
+
+impl Slot {
+    /// A slot for values that are set column by column.
+    pub fn for_values(desc: pg_sys::TupleDesc) -> Self {
+        // SAFETY: a descriptor that outlives the slot.
+        Self(unsafe { pg_sys::MakeSingleTupleTableSlot(desc, &raw const pg_sys::TTSOpsVirtual) })
+    }
+
+    /// A slot for rows that come out of a store or a sort.
+    pub fn for_stored(desc: pg_sys::TupleDesc) -> Self {
+        // SAFETY: as above.
+        Self(unsafe {
+            pg_sys::MakeSingleTupleTableSlot(desc, &raw const pg_sys::TTSOpsMinimalTuple)
+        })
+    }
+
+    /// A copy of the row that owns its memory.
+    pub fn to_stored(&self) -> Self {
+        // SAFETY: the slot holds a row; the copy has the same descriptor.
+        unsafe {
+            let copy = Self::for_stored((*self.0).tts_tupleDescriptor);
+            pg_sys::ExecCopySlot(copy.raw(), self.0);
+            copy
+        }
+    }
+
+    /// For core's functions.
+    pub fn raw(&self) -> *mut pg_sys::TupleTableSlot {
+        self.0
+    }
+
+    /// Empties the slot and sets every column to NULL, ready to be filled
+    /// through [`Slot::set`]; then [`Slot::store`].
+    pub fn clear(&mut self) {
+        // SAFETY: the arrays have `natts` members (made by MakeTupleTableSlot).
+        unsafe {
+            pg_sys::ExecClearTuple(self.0);
+            let natts = (*(*self.0).tts_tupleDescriptor).natts as usize;
+            ptr::write_bytes((*self.0).tts_values, 0, natts);
+            std::slice::from_raw_parts_mut((*self.0).tts_isnull, natts).fill(true);
+        }
+    }
+
+    /// Sets column `i` (from 0) of a cleared slot.
+    pub fn set(&mut self, i: usize, value: Option<pg_sys::Datum>) {
+        // SAFETY: `i` is a column of the descriptor.
+        unsafe {
+            debug_assert!((i as c_int) < (*(*self.0).tts_tupleDescriptor).natts);
+            *(*self.0).tts_values.add(i) = value.unwrap_or(pg_sys::Datum::null());
+            *(*self.0).tts_isnull.add(i) = value.is_none();
+        }
+    }
+
+    /// Marks the values that were set as the slot's row.
+    pub fn store(&mut self) {
+        // SAFETY: a cleared virtual slot with all columns set.
+        unsafe { pg_sys::ExecStoreVirtualTuple(self.0) };
+    }
+
+    /// Makes all columns readable through [`Slot::get`].
+    pub fn deform(&self) {
+        // SAFETY: the slot holds a row.
+        unsafe { pg_sys::slot_getallattrs(self.0) };
+    }
+
+    /// Column `i` (from 0) of a row that was stored or deformed.
+    pub fn get(&self, i: usize) -> Option<pg_sys::Datum> {
+        // SAFETY: `i` is a column, and its value was set.
+        unsafe {
+            debug_assert!(i < (*self.0).tts_nvalid as usize);
+            if *(*self.0).tts_isnull.add(i) {
+                None
+            } else {
+                Some(*(*self.0).tts_values.add(i))
+            }
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: ours.
+            unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.0) };
+        }
+    }
+}
+
+/// Rows kept in the order in which they came; spills to disk beyond `work_mem`.
+pub struct Store(*mut pg_sys::Tuplestorestate);
+
+impl Store {
+    /// An empty store.
+    pub fn new() -> Self {
+        // SAFETY: allocates in the current context.
+        Self(unsafe { pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem) })
+    }
+
+    /// Appends the slot's row.
+    pub fn put(&mut self, slot: &Slot) {
+        // SAFETY: the slot holds a row.
+        unsafe { pg_sys::tuplestore_puttupleslot(self.0, slot.raw()) };
+    }
+
+    /// The next row, from the first; false at the end. The row is the slot's
+    /// own copy.
+    pub fn next(&mut self, slot: &mut Slot) -> bool {
+        // SAFETY: the slot has the descriptor of the rows.
+        unsafe { pg_sys::tuplestore_gettupleslot(self.0, true, true, slot.raw()) }
+    }
+
+    /// Reads from the first row again.
+    pub fn rewind(&mut self) {
+        // SAFETY: stores are made with the right to rewind.
+        unsafe { pg_sys::tuplestore_rescan(self.0) };
+    }
+
+    /// How many rows it holds.
+    pub fn len(&self) -> u64 {
+        // SAFETY: a live store.
+        unsafe { pg_sys::tuplestore_tuple_count(self.0) as u64 }
+    }
+
+    /// Whether it holds no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// For core's functions.
+    pub fn raw(&self) -> *mut pg_sys::Tuplestorestate {
+        self.0
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: ours.
+            unsafe { pg_sys::tuplestore_end(self.0) };
+        }
+    }
+}
+
+/// One column that rows are sorted by.
+#[derive(Clone, Copy, Debug)]
+pub struct SortColumn {
+    /// From 0.
+    pub column: usize,
+    /// The type's «less than» operator.
+    pub operator: pg_sys::Oid,
+    /// The collation it uses, or `InvalidOid`.
+    pub collation: pg_sys::Oid,
+}
+
+/// Rows that come out sorted; spills to disk beyond `work_mem`.
+pub struct Sort(*mut pg_sys::Tuplesortstate);
+
+impl Sort {
+    /// An empty sort of rows with this descriptor, NULLs last.
+    pub fn new(desc: pg_sys::TupleDesc, columns: &[SortColumn]) -> Self {
+        let mut numbers: Vec<pg_sys::AttrNumber> = columns
+            .iter()
+            .map(|c| c.column as pg_sys::AttrNumber + 1)
+            .collect();
+        let mut operators: Vec<pg_sys::Oid> = columns.iter().map(|c| c.operator).collect();
+        let mut collations: Vec<pg_sys::Oid> = columns.iter().map(|c| c.collation).collect();
+        let mut nulls_first = vec![false; columns.len()];
+        // SAFETY: the arrays have as many members as there are sort columns;
+        // core copies them.
+        Self(unsafe {
+            pg_sys::tuplesort_begin_heap(
+                desc,
+                columns.len() as c_int,
+                numbers.as_mut_ptr(),
+                operators.as_mut_ptr(),
+                collations.as_mut_ptr(),
+                nulls_first.as_mut_ptr(),
+                pg_sys::work_mem,
+                ptr::null_mut(),
+                pg_sys::TUPLESORT_NONE as c_int,
+            )
+        })
+    }
+
+    /// Adds the slot's row.
+    pub fn put(&mut self, slot: &Slot) {
+        // SAFETY: the slot holds a row of the sort's descriptor.
+        unsafe { pg_sys::tuplesort_puttupleslot(self.0, slot.raw()) };
+    }
+
+    /// All rows are in; from here on they are read.
+    pub fn sort(&mut self) {
+        // SAFETY: called once, before the first `next`.
+        unsafe { pg_sys::tuplesort_performsort(self.0) };
+    }
+
+    /// The next row in order; false at the end. The row is the slot's own copy.
+    pub fn next(&mut self, slot: &mut Slot) -> bool {
+        // SAFETY: the slot has the descriptor of the rows.
+        unsafe { pg_sys::tuplesort_gettupleslot(self.0, true, true, slot.raw(), ptr::null_mut()) }
+    }
+}
+
+impl Drop for Sort {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: ours.
+            unsafe { pg_sys::tuplesort_end(self.0) };
+        }
+    }
+}
+
+/// A store that SQL run through SPI sees as a table.
+pub struct NamedStore {
+    enr: Box<pg_sys::EphemeralNamedRelationData>,
+}
+
+impl NamedStore {
+    /// Registers the store with the current SPI connection until dropped.
+    /// Descriptor and store must outlive that.
+    pub fn register(name: &'static CStr, store: &Store, desc: pg_sys::TupleDesc) -> Self {
+        let mut enr = Box::new(pg_sys::EphemeralNamedRelationData {
+            md: pg_sys::EphemeralNamedRelationMetadataData {
+                name: name.as_ptr().cast_mut(),
+                reliddesc: pg_sys::InvalidOid,
+                tupdesc: desc,
+                enrtype: pg_sys::EphemeralNameRelationType::ENR_NAMED_TUPLESTORE,
+                enrtuples: store.len() as f64,
+            },
+            reldata: store.raw().cast(),
+        });
+        // SAFETY: the box does not move its content, and is unregistered
+        // before it is freed (after an error the connection is gone).
+        let code = unsafe { pg_sys::SPI_register_relation(&raw mut *enr) };
+        assert_eq!(code, pg_sys::SPI_OK_REL_REGISTER as c_int);
+        Self { enr }
+    }
+}
+
+impl Drop for NamedStore {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: registered by us under this name.
+            unsafe { pg_sys::SPI_unregister_relation(self.enr.md.name) };
+        }
+    }
+}

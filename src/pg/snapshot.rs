@@ -1,0 +1,29 @@
+//! The snapshot that keys are looked up under.
+use super::unwinding;
+use pgrx::pg_sys;
+
+/// An active snapshot, taken when pushed.
+pub struct FreshSnapshot(());
+
+impl FreshSnapshot {
+    /// Makes what our own transaction did so far visible and, under READ
+    /// COMMITTED, what others have committed. Under REPEATABLE READ and
+    /// SERIALIZABLE it is the transaction's.
+    pub fn push() -> Self {
+        // SAFETY: popped below, or by the abort after an error.
+        unsafe {
+            pg_sys::CommandCounterIncrement();
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        }
+        Self(())
+    }
+}
+
+impl Drop for FreshSnapshot {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: pushed by us, and nothing is above it.
+            unsafe { pg_sys::PopActiveSnapshot() };
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! SQL run inside a function of ours.
+use super::{text, unwinding};
+use pgrx::pg_sys;
+use std::ffi::{c_char, c_int};
+use std::ptr;
+
+/// A parameter: its type, and its value or NULL.
+pub type Parameter = (pg_sys::Oid, Option<pg_sys::Datum>);
+
+/// An SPI connection. Its memory context is current while it lives, and goes
+/// with it.
+pub struct Connection(());
+
+impl Connection {
+    /// Connects; connections nest.
+    pub fn open() -> Self {
+        // SAFETY: closed below, or by the abort after an error.
+        let code = unsafe { pg_sys::SPI_connect() };
+        assert_eq!(code, pg_sys::SPI_OK_CONNECT as c_int);
+        Self(())
+    }
+
+    /// Runs one statement that may write, and gives the number of rows it
+    /// processed. Names in it must be qualified: it is run under the caller's
+    /// `search_path`.
+    pub fn execute(&self, sql: &str, parameters: &[Parameter]) -> u64 {
+        let sql = text::to_server(sql);
+        let mut types: Vec<pg_sys::Oid> = parameters.iter().map(|(typid, _)| *typid).collect();
+        let mut values: Vec<pg_sys::Datum> = parameters
+            .iter()
+            .map(|(_, value)| value.unwrap_or(pg_sys::Datum::null()))
+            .collect();
+        let nulls: Vec<c_char> = parameters
+            .iter()
+            .map(|(_, value)| if value.is_none() { b'n' } else { b' ' } as c_char)
+            .collect();
+        // SAFETY: three arrays with a member for every parameter.
+        let code = unsafe {
+            pg_sys::SPI_execute_with_args(
+                sql.as_ptr(),
+                parameters.len() as c_int,
+                types.as_mut_ptr(),
+                values.as_mut_ptr(),
+                nulls.as_ptr(),
+                false,
+                0,
+            )
+        };
+        assert!(code > 0, "SPI code {code}");
+        // SAFETY: set by the call.
+        unsafe { pg_sys::SPI_processed }
+    }
+
+    /// Column `column` (from 1) of the first row that the last statement
+    /// returned.
+    pub fn first(&self, column: c_int) -> Option<pg_sys::Datum> {
+        let mut null = false;
+        // SAFETY: the last statement returned a row, as its callers know.
+        let value = unsafe {
+            let table = &*pg_sys::SPI_tuptable;
+            pg_sys::SPI_getbinval(*table.vals, table.tupdesc, column, &raw mut null)
+        };
+        (!null).then_some(value)
+    }
+
+    /// Runs a kept plan without parameters that inserts, and gives the number
+    /// of rows that went in.
+    pub fn insert(&self, plan: &Plan) -> u64 {
+        // SAFETY: a kept plan.
+        unsafe {
+            let code = pg_sys::SPI_execute_plan(plan.0, ptr::null_mut(), ptr::null(), false, 0);
+            assert_eq!(code, pg_sys::SPI_OK_INSERT as c_int, "SPI code {code}");
+            pg_sys::SPI_processed
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: opened by us.
+            unsafe { pg_sys::SPI_finish() };
+        }
+    }
+}
+
+/// A prepared statement that outlives its connection.
+pub struct Plan(pg_sys::SPIPlanPtr);
+
+impl Plan {
+    /// Prepares a statement without parameters.
+    pub fn prepare(_connection: &Connection, sql: &str) -> Self {
+        let sql = text::to_server(sql);
+        // SAFETY: inside a connection.
+        unsafe {
+            let plan = pg_sys::SPI_prepare(sql.as_ptr(), 0, ptr::null_mut());
+            let code = pg_sys::SPI_result;
+            assert!(!plan.is_null(), "SPI code {code}");
+            pg_sys::SPI_keepplan(plan);
+            Self(plan)
+        }
+    }
+}
+
+impl Drop for Plan {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: kept, and freed once.
+            unsafe { pg_sys::SPI_freeplan(self.0) };
+        }
+    }
+}

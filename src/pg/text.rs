@@ -1,0 +1,64 @@
+//! Text between the server's encoding and Rust's UTF-8.
+//!
+//! In a UTF-8 database both directions are a copy.
+use pgrx::pg_sys;
+use std::ffi::{CStr, CString, c_char, c_int};
+
+/// A NUL-terminated string of the server as UTF-8.
+///
+/// # Safety
+/// `text` is a valid C string in the server's encoding.
+pub unsafe fn from_server(text: *const c_char) -> String {
+    // SAFETY: the caller's promise; the result is either `text` itself or a
+    // palloc'd C string.
+    unsafe {
+        let length = CStr::from_ptr(text).count_bytes() as c_int;
+        let converted = pg_sys::pg_server_to_any(text, length, pg_sys::pg_enc::PG_UTF8 as c_int);
+        let result = CStr::from_ptr(converted).to_string_lossy().into_owned();
+        if !std::ptr::eq(converted.cast_const(), text) {
+            pg_sys::pfree(converted.cast());
+        }
+        result
+    }
+}
+
+/// Bytes in the server's encoding as UTF-8.
+pub fn from_server_bytes(bytes: &[u8]) -> String {
+    let text = CString::new(bytes).expect("text of the server holds no NUL");
+    // SAFETY: a valid C string.
+    unsafe { from_server(text.as_ptr()) }
+}
+
+/// UTF-8 as a C string in the server's encoding.
+pub fn to_server(text: &str) -> CString {
+    let text = CString::new(text.replace('\0', "")).expect("NUL was removed");
+    // SAFETY: a valid C string goes in; out comes the same pointer or a
+    // palloc'd C string.
+    unsafe {
+        let length = text.count_bytes() as c_int;
+        let converted =
+            pg_sys::pg_any_to_server(text.as_ptr(), length, pg_sys::pg_enc::PG_UTF8 as c_int);
+        if std::ptr::eq(converted.cast_const(), text.as_ptr()) {
+            return text;
+        }
+        let result = CStr::from_ptr(converted).to_owned();
+        pg_sys::pfree(converted.cast());
+        result
+    }
+}
+
+/// A Name of the catalogs.
+///
+/// # Safety
+/// The name is NUL-terminated, as those in catalogs are.
+pub unsafe fn from_name(name: &pg_sys::NameData) -> String {
+    // SAFETY: the caller's promise.
+    unsafe { from_server(name.data.as_ptr()) }
+}
+
+/// An identifier, quoted where SQL needs it, by core's own rules.
+pub fn quote_identifier(name: &str) -> String {
+    let name = to_server(name);
+    // SAFETY: returns its argument or a palloc'd C string.
+    unsafe { from_server(pg_sys::quote_identifier(name.as_ptr())) }
+}

@@ -1,0 +1,35 @@
+//! Conflicts that were set aside, and how they end.
+//!
+//! The records lie in `idempotent.conflict_records`, to which nobody has rights;
+//! people read the view `idempotent.conflicts`. Whoever may write to a target
+//! may cause a record, so the extension writes them itself, as the table's
+//! owner ([`owner`]), and never through anything that can be called from SQL.
+mod owner;
+mod records;
+mod resolve;
+
+pub use records::Records;
+
+use crate::error::boundary;
+use crate::pg::arguments::Arguments;
+use pgrx::prelude::*;
+
+/// `idempotent_resolve(id bigint, resolution text) → boolean`: ends a conflict
+/// of `idempotent.conflicts`.
+///
+/// `'keep stored'` leaves the table as it is; `'apply payload'` updates the
+/// columns that differ. Gives true if this call ended it, false if it was ended
+/// in the same way before.
+///
+/// # Errors
+/// 22023 for another resolution, 42704 for an id that does not exist or that
+/// the caller may not see, 42501 without UPDATE on the columns, 55000 if it was
+/// ended in the other way, or if the stored row has changed since.
+#[pg_extern(sql = false)]
+fn idempotent_resolve(fcinfo: pg_sys::FunctionCallInfo) -> bool {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        resolve::resolve(arguments.bigint(0, "id"), &arguments.text(1, "resolution"))
+    })
+}

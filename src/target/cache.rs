@@ -1,0 +1,60 @@
+//! One [`Target`] a table and backend, until the table changes.
+use super::Target;
+use pgrx::pg_sys;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Beyond this many tables the cache starts anew, so that a backend which
+/// visits ever new tables keeps flat memory.
+const MOST: usize = 256;
+
+thread_local! {
+    static TARGETS: RefCell<HashMap<pg_sys::Oid, Rc<Target>>> = RefCell::default();
+    /// Counts invalidations that may concern us; a target gathered while the
+    /// count moved is used but not kept.
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Asks the server to be told of changed tables. Called once, at load.
+pub fn watch_invalidations() {
+    // SAFETY: registered for the life of the backend, as is the callback.
+    unsafe {
+        pg_sys::CacheRegisterRelcacheCallback(Some(invalidate), pg_sys::Datum::null());
+    }
+}
+
+/// The table changed; InvalidOid stands for all tables.
+unsafe extern "C-unwind" fn invalidate(_arg: pg_sys::Datum, oid: pg_sys::Oid) {
+    CHANGES.set(CHANGES.get() + 1);
+    TARGETS.with(|targets| {
+        // Never borrowed while core runs, see `lookup`.
+        if let Ok(mut targets) = targets.try_borrow_mut() {
+            if oid == pg_sys::InvalidOid {
+                targets.clear();
+            } else {
+                targets.remove(&oid);
+            }
+        }
+    });
+}
+
+/// The target, from the cache or gathered. The caller holds a lock on the
+/// table, so that invalidations that concern it have arrived.
+pub fn lookup(oid: pg_sys::Oid, gather: impl FnOnce() -> Target) -> Rc<Target> {
+    if let Some(target) = TARGETS.with(|targets| targets.borrow().get(&oid).cloned()) {
+        return target;
+    }
+    let before = CHANGES.get();
+    let target = Rc::new(gather());
+    if CHANGES.get() == before {
+        TARGETS.with(|targets| {
+            let mut targets = targets.borrow_mut();
+            if targets.len() >= MOST {
+                targets.clear();
+            }
+            targets.insert(oid, Rc::clone(&target));
+        });
+    }
+    target
+}

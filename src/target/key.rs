@@ -1,0 +1,290 @@
+//! From the columns that the caller names to the unique index that decides.
+use super::column::function_in;
+use super::{Column, OpenRelation, Target};
+use crate::error::{Report, SqlState};
+use crate::pg::memory::Memory;
+use crate::pg::rows::SortColumn;
+use crate::pg::text;
+use pgrx::pg_sys;
+use std::fmt::Write;
+
+/// One key column of a usable unique index.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyColumn {
+    /// Position in [`Target::columns`].
+    pub column: usize,
+    /// The index's equality for it.
+    pub equality: *mut pg_sys::FmgrInfo,
+    /// The function of that equality.
+    pub equality_function: pg_sys::RegProcedure,
+    /// The index's «less than» for it.
+    pub less_than: pg_sys::Oid,
+    /// The index's collation for it.
+    pub collation: pg_sys::Oid,
+}
+
+/// A unique index of a target.
+pub struct UniqueIndex {
+    /// The index's oid.
+    pub oid: pg_sys::Oid,
+    /// Its name, which is the constraint's too where there is one.
+    pub name: String,
+    /// Whether it is the primary key's.
+    pub primary: bool,
+    /// Whether NULL equals NULL in it.
+    pub nulls_equal: bool,
+    /// Its key columns in index order; of an index with expressions, those that
+    /// are plain columns.
+    pub keys: Vec<KeyColumn>,
+    /// Why it cannot decide, as the end of a sentence; None if it can.
+    pub unusable: Option<&'static str>,
+}
+
+impl UniqueIndex {
+    /// The unique indexes of an open table.
+    pub fn of_relation(relation: &OpenRelation, columns: &[Column], memory: &Memory) -> Vec<Self> {
+        let mut indexes = Vec::new();
+        // SAFETY: the list is a copy that we free; every index on it is locked
+        // before it is read.
+        unsafe {
+            let list = pg_sys::RelationGetIndexList(relation.raw());
+            if !list.is_null() {
+                for i in 0..(*list).length {
+                    let oid = (*(*list).elements.add(i as usize)).oid_value;
+                    let index = OpenRelation::open(oid);
+                    let form = &*(*index.raw()).rd_index;
+                    if form.indisunique && form.indislive {
+                        indexes.push(Self::of_index(&index, form, columns, memory));
+                    }
+                }
+                pg_sys::list_free(list);
+            }
+        }
+        // The primary key first, then by age, so that messages are stable.
+        indexes.sort_by_key(|index| (!index.primary, index.oid.to_u32()));
+        indexes
+    }
+
+    /// # Safety
+    /// `index` is an open index and `form` its catalog row.
+    unsafe fn of_index(
+        index: &OpenRelation,
+        form: &pg_sys::FormData_pg_index,
+        columns: &[Column],
+        memory: &Memory,
+    ) -> Self {
+        let rel = index.raw();
+        // SAFETY: an open index has these arrays, with a member for every key
+        // column.
+        unsafe {
+            let numbers =
+                std::slice::from_raw_parts(form.indkey.values.as_ptr(), form.indnkeyatts as usize);
+            let has_expressions = numbers.contains(&0);
+            let unusable = if !form.indisvalid || !form.indisready {
+                Some("is not valid; rebuild it with REINDEX")
+            } else if !form.indimmediate {
+                Some("is deferrable, so the server cannot decide by it while a row goes in")
+            } else if !pg_sys::RelationGetIndexPredicate(rel).is_null() {
+                Some("is partial, so it does not cover every row")
+            } else if has_expressions {
+                Some("is on expressions, not on the columns themselves")
+            } else {
+                None
+            };
+            let mut keys = Vec::with_capacity(numbers.len());
+            for (i, number) in numbers.iter().enumerate() {
+                let Some(column) = columns.iter().position(|c| c.attnum == *number) else {
+                    continue;
+                };
+                let family = *(*rel).rd_opfamily.add(i);
+                let input = *(*rel).rd_opcintype.add(i);
+                let member = |strategy: u32| {
+                    pg_sys::get_opfamily_member(family, input, input, strategy as i16)
+                };
+                let equality_function = pg_sys::get_opcode(member(pg_sys::BTEqualStrategyNumber));
+                keys.push(KeyColumn {
+                    column,
+                    equality: function_in(memory.context(), equality_function),
+                    equality_function,
+                    less_than: member(pg_sys::BTLessStrategyNumber),
+                    collation: *(*rel).rd_indcollation.add(i),
+                });
+            }
+            Self {
+                oid: index.oid(),
+                name: text::from_name(&(*(*rel).rd_rel).relname),
+                primary: form.indisprimary,
+                nulls_equal: form.indnullsnotdistinct,
+                keys,
+                unusable,
+            }
+        }
+    }
+
+    /// The positions of its key columns, in index order.
+    pub fn columns(&self) -> impl Iterator<Item = usize> + '_ {
+        self.keys.iter().map(|key| key.column)
+    }
+
+    /// Whether this column is part of the key.
+    pub fn has_column(&self, column: usize) -> bool {
+        self.columns().any(|c| c == column)
+    }
+
+    fn same_columns(&self, columns: &[usize]) -> bool {
+        self.keys.len() == columns.len() && columns.iter().all(|c| self.has_column(*c))
+    }
+
+    /// The order of its keys.
+    pub fn sort_columns(&self) -> Vec<SortColumn> {
+        self.keys
+            .iter()
+            .map(|key| SortColumn {
+                column: key.column,
+                operator: key.less_than,
+                collation: key.collation,
+            })
+            .collect()
+    }
+}
+
+impl Target {
+    /// The arbiter for an explicit key: the usable unique index on exactly
+    /// these columns, in any order.
+    ///
+    /// # Errors
+    /// 42703 for a name that is no column; 42P10 if no usable unique index has
+    /// these columns, with the reason.
+    pub fn arbiter_for_key(&self, key: &[String]) -> &UniqueIndex {
+        let columns: Vec<usize> = key.iter().map(|name| self.column_by_name(name)).collect();
+        let mut refused = None;
+        for index in self
+            .indexes
+            .iter()
+            .filter(|index| index.same_columns(&columns))
+        {
+            match index.unusable {
+                None => return index,
+                Some(reason) => refused = refused.or(Some((index, reason))),
+            }
+        }
+        let names = columns
+            .iter()
+            .map(|c| text::quote_identifier(&self.columns[*c].name))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let report = Report::new(
+            SqlState::InvalidColumnReference,
+            format!(
+                "no usable unique index on ({names}) of table \"{}\"",
+                self.name
+            ),
+        )
+        .table(&self.schema, &self.name);
+        match refused {
+            Some((index, reason)) => report
+                .detail(format!("Index \"{}\" {reason}.", index.name))
+                .constraint(index.name.clone()),
+            None => report.detail(self.list_indexes()),
+        }
+        .hint(format!(
+            "Create one with: CREATE UNIQUE INDEX ON {} ({names});",
+            self.qualified()
+        ))
+        .raise()
+    }
+
+    /// The arbiter when the caller names no key: the primary key if every
+    /// payload names all its columns (`named` says so for a column), else the
+    /// one usable unique index whose columns they all name.
+    ///
+    /// # Errors
+    /// 42P10 if there is none, or more than one.
+    pub fn default_arbiter(&self, named: impl Fn(usize) -> bool) -> &UniqueIndex {
+        let mut candidates: Vec<&UniqueIndex> = Vec::new();
+        for index in self.indexes.iter().filter(|index| index.unusable.is_none()) {
+            if !index.columns().all(&named) {
+                continue;
+            }
+            if index.primary {
+                return index;
+            }
+            // Two indexes on the same columns decide the same.
+            let columns: Vec<usize> = index.columns().collect();
+            if !candidates
+                .iter()
+                .any(|candidate| candidate.same_columns(&columns))
+            {
+                candidates.push(index);
+            }
+        }
+        let detail = match candidates.as_slice() {
+            [index] => return index,
+            [] => {
+                Report::new(
+                    SqlState::InvalidColumnReference,
+                    format!(
+                        "no usable unique index of table \"{}\" has all its columns named by \
+                         every payload",
+                        self.name
+                    ),
+                )
+                .detail(self.list_indexes())
+                .hint(
+                    "Name the key columns in every payload, or create a unique index on the \
+                     columns that identify the business event.",
+                )
+                .table(&self.schema, &self.name)
+                .raise();
+            }
+            many => {
+                let mut detail = String::from("Candidates: ");
+                for (i, index) in many.iter().enumerate() {
+                    let separator = if i == 0 { "" } else { ", " };
+                    let _ = write!(detail, "{separator}{}", self.describe(index));
+                }
+                detail.push('.');
+                detail
+            }
+        };
+        Report::new(
+            SqlState::InvalidColumnReference,
+            format!(
+                "the key is ambiguous: several unique indexes of table \"{}\" fit",
+                self.name
+            ),
+        )
+        .detail(detail)
+        .hint("Say which columns are the key with the argument key.")
+        .table(&self.schema, &self.name)
+        .raise()
+    }
+
+    fn describe(&self, index: &UniqueIndex) -> String {
+        let columns = index
+            .columns()
+            .map(|c| text::quote_identifier(&self.columns[c].name))
+            .collect::<Vec<_>>()
+            .join(", ");
+        format!("\"{}\" ({columns})", index.name)
+    }
+
+    /// A sentence that lists the unique indexes, and why some do not qualify.
+    fn list_indexes(&self) -> String {
+        if self.indexes.is_empty() {
+            return "The table has no unique index.".to_owned();
+        }
+        let mut list = String::from("Unique indexes: ");
+        for (i, index) in self.indexes.iter().enumerate() {
+            if i > 0 {
+                list.push_str("; ");
+            }
+            list.push_str(&match index.unusable {
+                None => self.describe(index),
+                Some(reason) => format!("\"{}\", which {reason}", index.name),
+            });
+        }
+        list.push('.');
+        list
+    }
+}

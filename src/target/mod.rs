@@ -1,0 +1,301 @@
+//! What is known of a target: its columns, unique indexes and rights.
+//!
+//! The knowledge is gathered once per backend and table, and dropped when the
+//! server says that the table changed (a relcache invalidation).
+mod arbiter;
+mod cache;
+mod column;
+mod key;
+mod partition;
+mod rights;
+
+pub use arbiter::{Look, StoredRow};
+pub use cache::watch_invalidations;
+pub use column::{Column, Equality, function_in};
+pub use key::UniqueIndex;
+pub use rights::{Readable, demand_insert_or_verify, demand_update, may_select};
+
+use crate::error::{Report, SqlState};
+use crate::pg::memory::Memory;
+use crate::pg::text;
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::ffi::c_int;
+use std::rc::Rc;
+
+/// Everything about one target that does not depend on the call.
+pub struct Target {
+    /// The table's oid.
+    pub oid: pg_sys::Oid,
+    /// The name of its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is a partitioned table.
+    pub partitioned: bool,
+    /// Whether BEFORE INSERT row triggers may rewrite or suppress its rows (of
+    /// a partitioned table's partitions nothing is known here).
+    pub before_insert_triggers: bool,
+    /// Its columns in order, without dropped ones.
+    pub columns: Vec<Column>,
+    /// Its unique indexes, usable as arbiter or not.
+    pub indexes: Vec<UniqueIndex>,
+    by_name: HashMap<Vec<u8>, usize>,
+    row_desc: pg_sys::TupleDesc,
+    /// Prepared statements on this table, see `insert::statement`.
+    pub statements: RefCell<crate::insert::Statements>,
+    /// What columns, indexes and the descriptor point into.
+    _memory: Memory,
+}
+
+impl Target {
+    /// Opens the table, locks it against changes of its definition until the
+    /// transaction ends, and gives what is known of it.
+    ///
+    /// The lock is ACCESS SHARE, as a SELECT takes: a pure retry needs no more.
+    /// The INSERT takes its own.
+    ///
+    /// # Errors
+    /// 42P01 if there is no such table, 42809 if it is none that rows can be
+    /// verified in, 0A000 for another session's temporary table.
+    pub fn open(oid: pg_sys::Oid) -> (Rc<Self>, OpenRelation) {
+        let relation = OpenRelation::open(oid);
+        let target = cache::lookup(oid, || Self::gather(&relation));
+        (target, relation)
+    }
+
+    fn gather(relation: &OpenRelation) -> Self {
+        let rel = relation.raw();
+        // SAFETY: an open relation; its parts are valid while it is.
+        let (schema, name, kind, triggers) = unsafe {
+            let form = &*(*rel).rd_rel;
+            let schema = pg_sys::get_namespace_name(form.relnamespace);
+            (
+                text::from_server(schema),
+                text::from_name(&form.relname),
+                form.relkind as u8,
+                !(*rel).trigdesc.is_null() && (*(*rel).trigdesc).trig_insert_before_row,
+            )
+        };
+        refuse_unusable_kind(relation, kind, &schema, &name);
+        let memory = Memory::in_cache(c"pg_idempotent target");
+        let columns = Column::of_relation(relation, &memory);
+        let indexes = UniqueIndex::of_relation(relation, &columns, &memory);
+        let by_name = columns
+            .iter()
+            .enumerate()
+            .map(|(i, c)| (c.c_name.to_bytes().to_vec(), i))
+            .collect();
+        let row_desc = memory.scope(|| row_desc(&columns));
+        Self {
+            oid: relation.oid(),
+            schema,
+            name,
+            partitioned: kind == pg_sys::RELKIND_PARTITIONED_TABLE,
+            before_insert_triggers: triggers,
+            columns,
+            indexes,
+            by_name,
+            row_desc,
+            statements: RefCell::default(),
+            _memory: memory,
+        }
+    }
+
+    /// The position in [`Target::columns`] of the column with this name, given
+    /// in the server's encoding.
+    pub fn column_by_bytes(&self, name: &[u8]) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Likewise; a name that is no column is error 42703.
+    pub fn column_by_name(&self, name: &str) -> usize {
+        self.column_by_bytes(text::to_server(name).to_bytes())
+            .unwrap_or_else(|| self.no_such_column(name).raise())
+    }
+
+    /// 42703, with a hint when a column's name is close.
+    pub fn no_such_column(&self, name: &str) -> Report {
+        let report = Report::new(
+            SqlState::UndefinedColumn,
+            format!(
+                "column \"{name}\" of relation \"{}\" does not exist",
+                self.name
+            ),
+        )
+        .table(&self.schema, &self.name);
+        match closest(name, self.columns.iter().map(|c| c.name.as_str())) {
+            Some(close) => report.hint(format!(
+                "Perhaps you meant to reference the column \"{}.{close}\".",
+                self.name
+            )),
+            None => report,
+        }
+    }
+
+    /// The quoted, schema-qualified name.
+    pub fn qualified(&self) -> String {
+        format!(
+            "{}.{}",
+            text::quote_identifier(&self.schema),
+            text::quote_identifier(&self.name)
+        )
+    }
+
+    /// The descriptor of a working row: every column of [`Target::columns`] in
+    /// order, then `ordinal bigint`, `shape int` and `mark bigint` (see
+    /// `payload::row`).
+    pub fn row_desc(&self) -> pg_sys::TupleDesc {
+        self.row_desc
+    }
+}
+
+/// How many columns a working row has behind the target's own.
+const ROW_EXTRAS: usize = 3;
+
+/// Columns are named by position, `a0`, `a1`, …, so that SQL over working rows
+/// needs no quoting and meets no name of the user's.
+fn row_desc(columns: &[Column]) -> pg_sys::TupleDesc {
+    let count = columns.len();
+    // SAFETY: attribute numbers run from 1 to the number the template was made
+    // for; the descriptor is not reference-counted.
+    unsafe {
+        let desc = pg_sys::CreateTemplateTupleDesc((count + ROW_EXTRAS) as c_int);
+        let entry = |i: usize, typid: pg_sys::Oid, typmod: i32| {
+            let name = CString::new(format!("a{i}")).expect("no NUL");
+            let number = (i + 1) as pg_sys::AttrNumber;
+            pg_sys::TupleDescInitEntry(desc, number, name.as_ptr(), typid, typmod, 0);
+        };
+        for (i, column) in columns.iter().enumerate() {
+            entry(i, column.typid, column.typmod);
+            pg_sys::TupleDescInitEntryCollation(
+                desc,
+                (i + 1) as pg_sys::AttrNumber,
+                column.collation,
+            );
+        }
+        entry(count, pg_sys::INT8OID, -1);
+        entry(count + 1, pg_sys::INT4OID, -1);
+        entry(count + 2, pg_sys::INT8OID, -1);
+        desc
+    }
+}
+
+fn refuse_unusable_kind(relation: &OpenRelation, kind: u8, schema: &str, name: &str) {
+    let what = match kind {
+        pg_sys::RELKIND_RELATION | pg_sys::RELKIND_PARTITIONED_TABLE => {
+            if relation.is_other_temp() {
+                Report::new(
+                    SqlState::FeatureNotSupported,
+                    "cannot access temporary tables of other sessions",
+                )
+                .raise()
+            }
+            return;
+        }
+        pg_sys::RELKIND_VIEW => "view",
+        pg_sys::RELKIND_MATVIEW => "materialized view",
+        pg_sys::RELKIND_FOREIGN_TABLE => "foreign table",
+        pg_sys::RELKIND_SEQUENCE => "sequence",
+        pg_sys::RELKIND_INDEX | pg_sys::RELKIND_PARTITIONED_INDEX => "index",
+        pg_sys::RELKIND_COMPOSITE_TYPE => "composite type",
+        _ => "relation of another kind",
+    };
+    Report::new(
+        SqlState::WrongObjectType,
+        format!("cannot insert or verify rows in \"{name}\""),
+    )
+    .detail(format!(
+        "\"{name}\" is a {what}; only a table has the unique index that decides."
+    ))
+    .table(schema, name)
+    .raise()
+}
+
+/// The name that is closest to `name`, if one is close: at most three edits,
+/// and no more than half of its letters, as core does for columns in queries.
+pub fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (name.chars().count() / 2).min(3) as c_int;
+    let distance = |candidate: &str| {
+        // SAFETY: pointers with their lengths; «trusted» lifts the limit of
+        // 255 bytes, which names of columns keep to anyway.
+        unsafe {
+            pg_sys::varstr_levenshtein_less_equal(
+                name.as_ptr().cast(),
+                name.len() as c_int,
+                candidate.as_ptr().cast(),
+                candidate.len() as c_int,
+                1,
+                1,
+                1,
+                limit,
+                true,
+            )
+        }
+    };
+    if name.len() > pg_sys::NAMEDATALEN as usize * 2 {
+        return None;
+    }
+    candidates
+        .map(|candidate| (distance(candidate), candidate))
+        .filter(|(d, _)| *d <= limit)
+        .min_by_key(|(d, _)| *d)
+        .map(|(_, candidate)| candidate)
+}
+
+/// A relation that is open; its lock stays until the transaction ends.
+pub struct OpenRelation(pg_sys::Relation);
+
+impl OpenRelation {
+    /// # Errors
+    /// 42P01 if there is none with this oid (any more).
+    pub fn open(oid: pg_sys::Oid) -> Self {
+        // SAFETY: locks before it looks; null if there is no such relation.
+        let rel =
+            unsafe { pg_sys::try_relation_open(oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
+        if rel.is_null() {
+            Report::new(
+                SqlState::UndefinedTable,
+                format!("relation with OID {} does not exist", oid.to_u32()),
+            )
+            .raise()
+        }
+        Self(rel)
+    }
+
+    /// For core's functions.
+    pub fn raw(&self) -> pg_sys::Relation {
+        self.0
+    }
+
+    /// The relation's oid.
+    pub fn oid(&self) -> pg_sys::Oid {
+        // SAFETY: open.
+        unsafe { (*self.0).rd_id }
+    }
+
+    /// The relation's row descriptor.
+    pub fn desc(&self) -> pg_sys::TupleDesc {
+        // SAFETY: open.
+        unsafe { (*self.0).rd_att }
+    }
+
+    fn is_other_temp(&self) -> bool {
+        // SAFETY: open.
+        unsafe {
+            (*(*self.0).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP
+                && !(*self.0).rd_islocaltemp
+        }
+    }
+}
+
+impl Drop for OpenRelation {
+    fn drop(&mut self) {
+        if !crate::pg::unwinding() {
+            // SAFETY: opened by us; NoLock keeps the lock.
+            unsafe { pg_sys::relation_close(self.0, pg_sys::NoLock as pg_sys::LOCKMODE) };
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! From a key to the partition that holds it.
+//!
+//! A unique index of a partitioned table contains the whole partition key, as
+//! plain columns, so the key alone decides the partition. The steps are those
+//! of core's `get_partition_for_tuple` (`execPartition.c`), which is private to
+//! the executor; the searches within bounds are core's exported functions.
+use super::arbiter::index_of_partition;
+use super::{OpenRelation, Target, UniqueIndex};
+use crate::pg::ffi;
+use pgrx::pg_sys;
+use std::collections::HashMap;
+
+/// The way from the root to the leaf partitions, opened as it is walked.
+pub struct Route<'t> {
+    target: &'t Target,
+    root: Level,
+    levels: HashMap<pg_sys::Oid, Level>,
+    /// Indexes of leaves that were met before.
+    leaf_indexes: HashMap<pg_sys::Oid, pg_sys::Oid>,
+}
+
+/// One partitioned table.
+struct Level {
+    /// Positions in the target's columns of the partition key.
+    key: Vec<usize>,
+    index: pg_sys::Oid,
+    partition_key: *mut ffi::PartitionKeyData,
+    partition_desc: pg_sys::PartitionDesc,
+    /// Keeps key and descriptor alive.
+    _relation: OpenRelation,
+}
+
+impl<'t> Route<'t> {
+    /// The route of the open target.
+    pub fn new(target: &'t Target, relation: &OpenRelation, arbiter: &'t UniqueIndex) -> Self {
+        let root = Level::open(target, relation.oid(), arbiter.oid);
+        Self {
+            target,
+            root,
+            levels: HashMap::new(),
+            leaf_indexes: HashMap::new(),
+        }
+    }
+
+    /// The leaf partition that this key belongs to, and its index; None if
+    /// there is no partition for it.
+    pub fn leaf(
+        &mut self,
+        key: impl Fn(usize) -> Option<pg_sys::Datum>,
+    ) -> Option<(pg_sys::Oid, pg_sys::Oid)> {
+        let mut level = &self.root;
+        loop {
+            let (child, is_leaf) = level.child(&key)?;
+            let parent_index = level.index;
+            if is_leaf {
+                let index = *self.leaf_indexes.entry(child).or_insert_with(|| {
+                    // SAFETY: open while it is asked.
+                    unsafe { index_of_partition(&OpenRelation::open(child), parent_index) }
+                });
+                debug_assert_ne!(index, pg_sys::InvalidOid);
+                return Some((child, index));
+            }
+            let target = self.target;
+            level = self.levels.entry(child).or_insert_with(|| {
+                // SAFETY: as above.
+                let index = unsafe { index_of_partition(&OpenRelation::open(child), parent_index) };
+                Level::open(target, child, index)
+            });
+        }
+    }
+}
+
+impl Level {
+    fn open(target: &Target, table: pg_sys::Oid, index: pg_sys::Oid) -> Self {
+        let relation = OpenRelation::open(table);
+        // SAFETY: an open partitioned table; key and descriptor live in its
+        // relcache entry while it is open. A snapshot is active, by which
+        // partitions that are being detached are left out, as INSERT does.
+        unsafe {
+            let partition_key = ffi::partition_key(relation.raw());
+            let partition_desc = pg_sys::RelationGetPartitionDesc(relation.raw(), true);
+            let count = (*partition_key).partnatts as usize;
+            let key = std::slice::from_raw_parts((*partition_key).partattrs, count)
+                .iter()
+                .map(|number| {
+                    let name = pg_sys::get_attname(table, *number, false);
+                    let name = std::ffi::CStr::from_ptr(name).to_bytes();
+                    target
+                        .column_by_bytes(name)
+                        .expect("a partition's column is its parent's")
+                })
+                .collect();
+            Self {
+                key,
+                index,
+                partition_key,
+                partition_desc,
+                _relation: relation,
+            }
+        }
+    }
+
+    /// The partition for this key, and whether it is a leaf.
+    fn child(&self, key: impl Fn(usize) -> Option<pg_sys::Datum>) -> Option<(pg_sys::Oid, bool)> {
+        let parts: Vec<Option<pg_sys::Datum>> = self.key.iter().map(|c| key(*c)).collect();
+        let mut values: Vec<pg_sys::Datum> = parts
+            .iter()
+            .map(|v| v.unwrap_or(pg_sys::Datum::null()))
+            .collect();
+        let nulls: Vec<bool> = parts.iter().map(Option::is_none).collect();
+        // SAFETY: the structures belong to the open relation; the arrays have
+        // a member for every column of the partition key.
+        unsafe {
+            let desc = &*self.partition_desc;
+            if desc.nparts == 0 {
+                return None;
+            }
+            let bounds = &*desc.boundinfo;
+            let partition_key = &*self.partition_key;
+            let at = |offset: i32| *bounds.indexes.add(offset as usize);
+            let mut equal = false;
+            let mut partition = -1;
+            match (*self.partition_key).strategy as u8 {
+                b'h' => {
+                    let hash = pg_sys::compute_partition_hash_value(
+                        i32::from(partition_key.partnatts),
+                        partition_key.partsupfunc,
+                        partition_key.partcollation,
+                        values.as_mut_ptr(),
+                        nulls.as_ptr().cast_mut(),
+                    );
+                    partition = at((hash % bounds.nindexes as u64) as i32);
+                }
+                b'l' if nulls[0] => partition = bounds.null_index,
+                b'l' => {
+                    let offset = pg_sys::partition_list_bsearch(
+                        partition_key.partsupfunc,
+                        partition_key.partcollation,
+                        desc.boundinfo,
+                        values[0],
+                        &raw mut equal,
+                    );
+                    if offset >= 0 && equal {
+                        partition = at(offset);
+                    }
+                }
+                _ if nulls.contains(&true) => {}
+                _ => {
+                    let offset = pg_sys::partition_range_datum_bsearch(
+                        partition_key.partsupfunc,
+                        partition_key.partcollation,
+                        desc.boundinfo,
+                        i32::from(partition_key.partnatts),
+                        values.as_mut_ptr(),
+                        &raw mut equal,
+                    );
+                    partition = at(offset + 1);
+                }
+            }
+            if partition < 0 {
+                partition = bounds.default_index;
+            }
+            (partition >= 0).then(|| {
+                (
+                    *desc.oids.add(partition as usize),
+                    *desc.is_leaf.add(partition as usize),
+                )
+            })
+        }
+    }
+}

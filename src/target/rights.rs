@@ -1,0 +1,114 @@
+//! What the caller may do with a target, and which of its values they may see.
+use super::Target;
+use crate::pg::text;
+use pgrx::pg_sys;
+
+fn user() -> pg_sys::Oid {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::GetUserId() }
+}
+
+fn on_table(target: &Target, mode: u32) -> bool {
+    // SAFETY: an existing table; the caller holds a lock on it.
+    unsafe {
+        pg_sys::pg_class_aclcheck(target.oid, user(), pg_sys::AclMode::from(mode))
+            == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
+fn on_column(target: &Target, column: usize, mode: u32) -> bool {
+    let number = target.columns[column].attnum;
+    // SAFETY: as above.
+    unsafe {
+        pg_sys::pg_attribute_aclcheck(target.oid, number, user(), pg_sys::AclMode::from(mode))
+            == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
+/// Demands the right, on the table or on each of the columns; else 42501 in
+/// core's own words.
+fn demand(target: &Target, mode: u32, columns: impl IntoIterator<Item = usize>) {
+    if !on_table(target, mode)
+        && !columns
+            .into_iter()
+            .all(|column| on_column(target, column, mode))
+    {
+        let name = text::to_server(&target.name);
+        // SAFETY: raises the error that the executor raises.
+        unsafe {
+            pg_sys::aclcheck_error(
+                pg_sys::AclResult::ACLCHECK_NO_PRIV,
+                pg_sys::ObjectType::OBJECT_TABLE,
+                name.as_ptr(),
+            );
+        }
+    }
+}
+
+/// The rights that `INSERT … ON CONFLICT (key)` demands: INSERT on the named
+/// columns, SELECT on the key. They are demanded up front, so that a pure
+/// duplicate needs them too and nobody can probe a table that they may not
+/// write to.
+pub fn demand_insert_or_verify(
+    target: &Target,
+    named: impl IntoIterator<Item = usize>,
+    key: impl IntoIterator<Item = usize>,
+) {
+    demand(target, pg_sys::ACL_INSERT, named);
+    demand(target, pg_sys::ACL_SELECT, key);
+}
+
+/// UPDATE on the columns.
+pub fn demand_update(target: &Target, columns: impl IntoIterator<Item = usize>) {
+    demand(target, pg_sys::ACL_UPDATE, columns);
+}
+
+/// Whether the caller may read the whole table (row-level security aside).
+pub fn may_select(target: &Target) -> bool {
+    on_table(target, pg_sys::ACL_SELECT)
+}
+
+/// Which stored values the caller may see.
+pub struct Readable {
+    /// None: every column; else by position.
+    columns: Option<Vec<bool>>,
+}
+
+impl Readable {
+    /// By the caller's SELECT rights. With row-level security in force nothing
+    /// is readable, since the row at hand may be one that a policy hides.
+    pub fn by_caller(target: &Target) -> Self {
+        // SAFETY: an existing table; no error for rows that a policy hides.
+        let rls = unsafe { pg_sys::check_enable_rls(target.oid, pg_sys::InvalidOid, true) };
+        let columns = target.columns.len();
+        if rls == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
+            Self {
+                columns: Some(vec![false; columns]),
+            }
+        } else if on_table(target, pg_sys::ACL_SELECT) {
+            Self { columns: None }
+        } else {
+            let columns = (0..columns).map(|c| on_column(target, c, pg_sys::ACL_SELECT));
+            Self {
+                columns: Some(columns.collect()),
+            }
+        }
+    }
+
+    /// Everything: for records that only the extension itself reads.
+    pub fn everything() -> Self {
+        Self { columns: None }
+    }
+
+    /// Whether the stored value of this column may be shown.
+    pub fn column(&self, column: usize) -> bool {
+        self.columns.as_ref().is_none_or(|columns| columns[column])
+    }
+
+    /// Whether no stored value may be shown.
+    pub fn nothing(&self) -> bool {
+        self.columns
+            .as_ref()
+            .is_some_and(|columns| !columns.contains(&true))
+    }
+}
