@@ -104,6 +104,17 @@ servers_dir() {
 # The major version of the server that a pg_config belongs to.
 major_of() { "$1" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/'; }
 
+# The pg_config of an installed server with its headers, if there is one: the user's choice, or Debian's layout.
+installed_pg_config() {
+    local candidate=/usr/lib/postgresql/$1/bin/pg_config
+    if [ -n "${PG_CONFIG:-}" ] && [ "$(major_of "$PG_CONFIG")" = "$1" ]; then
+        printf '%s\n' "$PG_CONFIG"
+    elif [ -x "$candidate" ] && [ -x "${candidate%pg_config}postgres" ] &&
+        [ -f "$("$candidate" --includedir-server)/postgres.h" ]; then
+        printf '%s\n' "$candidate"
+    fi
+}
+
 # The pg_config of a staged server, whether it is there yet or not.
 staged_pg_config() { printf '%s\n' "$(servers_dir)/$1/pg_config"; }
 

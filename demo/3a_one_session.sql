@@ -1,0 +1,12 @@
+-- One of the two. :session is its name; :direction is 1 for January to December, -1 for the other way round;
+-- :start_at is the moment at which both begin.
+
+SELECT pg_sleep_until(:'start_at') \g /dev/null
+
+SELECT format('SET demo.month = %s', month),
+       format('INSERT INTO demo.shares
+               SELECT %L, %s, * FROM idempotent_insert_from(''weather_shared'', ''weather_of_month'')',
+              :'session', month)
+  FROM generate_series(1, 12) AS month
+ ORDER BY month * :direction
+\gexec
