@@ -7,23 +7,26 @@ mod differences;
 pub use differences::Differences;
 
 use crate::pg::ffi;
+use crate::pg::rows::Slot;
 use crate::target::{Column, Equality, StoredRow};
 use pgrx::pg_sys;
 use std::ffi::c_int;
 
 /// Whether two values of a column are equal. NULL equals NULL.
-pub fn equal(column: &Column, a: Option<pg_sys::Datum>, b: Option<pg_sys::Datum>) -> bool {
+///
+/// # Safety
+/// Both are values of the column's type. Runs inside `ffi::guard`.
+unsafe fn equal(column: &Column, a: Option<pg_sys::Datum>, b: Option<pg_sys::Datum>) -> bool {
     let (a, b) = match (a, b) {
         (None, None) => return true,
         (Some(a), Some(b)) => (a, b),
         _ => return false,
     };
-    // SAFETY: both are non-null values of the column's type, and the functions
-    // are that type's.
+    // SAFETY: the functions are those of the column's type.
     unsafe {
         match column.equality {
             Equality::Function(function) => {
-                pg_sys::FunctionCall2Coll(function, column.collation, a, b).value() != 0
+                ffi::unguarded::FunctionCall2Coll(function, column.collation, a, b).value() != 0
             }
             Equality::Image => same_image(column, a, b),
             // Equal texts first: a stored json may hold what jsonb refuses.
@@ -33,22 +36,21 @@ pub fn equal(column: &Column, a: Option<pg_sys::Datum>, b: Option<pg_sys::Datum>
 }
 
 /// # Safety
-/// Both are non-null values of the column's type.
+/// As [`equal`], and neither is NULL.
 unsafe fn same_image(column: &Column, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
     let (by_value, length) = column.storage();
     // SAFETY: the caller's promise.
-    unsafe { ffi::datum_image_eq(a, b, by_value, c_int::from(length)) }
+    unsafe { ffi::unguarded::datum_image_eq(a, b, by_value, c_int::from(length)) }
 }
 
 /// # Safety
-/// Both are non-null values of a json column.
+/// As [`equal`], and neither is NULL; the column is a json.
 unsafe fn equal_as_jsonb(column: &Column, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
     // SAFETY: core's to_jsonb and jsonb_eq.
     unsafe {
-        let (a, b) = (column.to_jsonb(a), column.to_jsonb(b));
-        pg_sys::DirectFunctionCall2Coll(Some(ffi::functions::jsonb_eq), pg_sys::InvalidOid, a, b)
-            .value()
-            != 0
+        let (a, b) = (column.to_jsonb_unguarded(a), column.to_jsonb_unguarded(b));
+        let equal = ffi::functions::jsonb_eq;
+        ffi::unguarded::DirectFunctionCall2Coll(equal, pg_sys::InvalidOid, a, b).value() != 0
     }
 }
 
@@ -58,11 +60,37 @@ pub fn differing(
     columns: &[Column],
     compared: &[usize],
     stored: &StoredRow<'_>,
-    payload: impl Fn(usize) -> Option<pg_sys::Datum>,
+    payload: &Slot,
 ) -> Vec<usize> {
-    compared
+    // SAFETY: nothing is owned inside, and positions are within the rows: the
+    // shape was made for this target.
+    let first = unsafe {
+        ffi::guard(|| {
+            compared.iter().position(|c| {
+                !equal(
+                    columns.get_unchecked(*c),
+                    stored.get_unguarded(*c),
+                    payload.get(*c),
+                )
+            })
+        })
+    };
+    // Almost always there is none. The rest of a conflict may take its time.
+    let Some(first) = first else {
+        return Vec::new();
+    };
+    compared[first..]
         .iter()
         .copied()
-        .filter(|c| !equal(&columns[*c], stored.get(*c), payload(*c)))
+        // SAFETY: as above.
+        .filter(|c| unsafe {
+            ffi::guard(|| {
+                !equal(
+                    columns.get_unchecked(*c),
+                    stored.get_unguarded(*c),
+                    payload.get(*c),
+                )
+            })
+        })
         .collect()
 }

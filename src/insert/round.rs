@@ -99,7 +99,14 @@ impl Rows {
     /// Puts the next row into the slot; false at the end.
     fn next(&mut self, slot: &mut Slot) -> bool {
         match self {
-            Self::One(one) => one.take().map(|row| *slot = row).is_some(),
+            Self::One(one) => match one.take() {
+                Some(row) => {
+                    row.deform();
+                    *slot = row;
+                    true
+                }
+                None => false,
+            },
             Self::Sorted(sort) => sort.next(slot),
             Self::Stored(store) => store.next(slot),
         }
@@ -149,7 +156,6 @@ impl Job<'_> {
         let mut row = Slot::for_stored(self.target.row_desc());
         left.missing.rewind();
         while left.missing.next(&mut row) {
-            row.deform();
             let mark = match layout.mark(&row) {
                 _ if all_inserted => Mark::Inserted,
                 Mark::Sent(times) => Mark::Sent(times + 1),
@@ -192,7 +198,6 @@ impl Job<'_> {
         // The ordinal of the first row with the key at hand.
         let mut first: Option<i64> = None;
         while rows.next(&mut row) {
-            row.deform();
             pgrx::check_for_interrupts!();
             scratch.scope(|| {
                 let repeated = first.is_some() && same_key(self.arbiter, &previous, &row);
@@ -237,9 +242,7 @@ impl Job<'_> {
             return ledger.inserted(self, ordinal, Some(stored));
         }
         let shape = &self.shapes[layout.shape(row)];
-        let columns = differing(&self.target.columns, &shape.compared, stored, |c| {
-            row.get(c)
-        });
+        let columns = differing(&self.target.columns, &shape.compared, stored, row);
         if columns.is_empty() {
             return ledger.duplicate(self, ordinal, stored);
         }

@@ -41,7 +41,6 @@ pub fn insert(job: &Job<'_>, rows: &mut Store) -> u64 {
     let mut run_shape = None;
     let mut inserted = 0;
     while rows.next(&mut row) {
-        row.deform();
         let shape = layout.shape(&row);
         if let Some(previous) = run_shape.replace(shape)
             && previous != shape

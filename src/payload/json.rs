@@ -6,18 +6,18 @@ use super::nested::NestedColumns;
 use super::row::{Layout, Mark};
 use super::shape::{Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
+use crate::pg::ffi;
 use crate::pg::jsonb::{Container, Kind, Value};
 use crate::pg::memory::Memory;
 use crate::pg::rows::Slot;
 use crate::pg::text;
 use crate::target::{Target, UniqueIndex};
 use std::collections::HashMap;
-use std::pin::Pin;
 
 /// The payloads of one call, with the shape of each.
 pub struct JsonPayloads<'t> {
     target: &'t Target,
-    documents: Vec<Container>,
+    documents: Vec<Container<'t>>,
     /// By payload.
     shape_of: Vec<u32>,
     /// The distinct shapes.
@@ -29,7 +29,7 @@ pub struct JsonPayloads<'t> {
 impl<'t> JsonPayloads<'t> {
     /// The one payload of a single call. What is not an object is error 22023,
     /// a field that is no column 42703.
-    pub fn one(target: &'t Target, payload: Container) -> Self {
+    pub fn one(target: &'t Target, payload: Container<'t>) -> Self {
         if payload.kind() != Kind::Object {
             Report::new(
                 SqlState::InvalidParameterValue,
@@ -45,7 +45,7 @@ impl<'t> JsonPayloads<'t> {
     }
 
     /// The payloads of a batch: an array of objects, else error 22023.
-    pub fn many(target: &'t Target, payloads: Container) -> Self {
+    pub fn many(target: &'t Target, payloads: Container<'t>) -> Self {
         if payloads.kind() != Kind::Array {
             Report::new(
                 SqlState::InvalidParameterValue,
@@ -57,18 +57,22 @@ impl<'t> JsonPayloads<'t> {
         }
         let mut this = Self::empty(target, true);
         this.documents.reserve(payloads.len());
-        payloads.each_member(|member| {
-            let kind = member.container().map_or(Kind::Scalar, Container::kind);
-            match member.container() {
-                Some(document) if kind == Kind::Object => this.documents.push(document),
-                _ => Report::new(
-                    SqlState::InvalidParameterValue,
-                    format!("payload {} is not a JSON object", this.documents.len() + 1),
-                )
-                .detail(format!("It is a JSON {}.", kind.name()))
-                .raise(),
-            }
-        });
+        for member in payloads.members() {
+            let kind = match member {
+                Value::Container(document, _) if document.kind() == Kind::Object => {
+                    this.documents.push(document);
+                    continue;
+                }
+                Value::Container(container, _) => container.kind(),
+                _ => Kind::Scalar,
+            };
+            Report::new(
+                SqlState::InvalidParameterValue,
+                format!("payload {} is not a JSON object", this.documents.len() + 1),
+            )
+            .detail(format!("It is a JSON {}.", kind.name()))
+            .raise()
+        }
         this.find_shapes();
         this
     }
@@ -95,45 +99,32 @@ impl<'t> JsonPayloads<'t> {
 
     fn find_shapes(&mut self) {
         let mut by_columns: HashMap<Vec<usize>, u32> = HashMap::new();
-        let mut named: Vec<usize> = Vec::new();
+        let mut previous: Option<(Container<'t>, u32)> = None;
         self.shape_of.reserve(self.documents.len());
         for (i, document) in self.documents.iter().enumerate() {
-            let ordinal = i as i64 + 1;
-            // jsonb keeps the fields of equal objects in equal order, so the
-            // last shape is the first guess, and costs no look-up by name.
-            let guess = self
-                .shape_of
-                .last()
-                .map(|s| &self.shapes[*s as usize].named);
-            let mut fits = guess.is_some_and(|guess| guess.len() == document.len());
-            named.clear();
-            document.each_field(|name, _| {
-                let expected = match guess {
-                    Some(guess) if fits => guess.get(named.len()).copied(),
-                    _ => None,
-                };
-                let column = match expected {
-                    Some(c) if self.target.columns[c].c_name.to_bytes() == name => c,
-                    _ => {
-                        fits = false;
+            let shape = match previous {
+                Some((alike, shape)) if document.same_names(alike) => shape,
+                _ => {
+                    let ordinal = i as i64 + 1;
+                    let column_of = |name| {
                         self.target
                             .column_by_bytes(name)
                             .unwrap_or_else(|| self.unknown_field(name, ordinal))
-                    }
-                };
-                named.push(column);
-            });
-            let shape = match self.shape_of.last() {
-                Some(last) if fits => *last,
-                _ => *by_columns.entry(named.clone()).or_insert_with(|| {
-                    self.shapes.push(Shape {
-                        named: named.clone(),
-                        compared: Vec::new(),
-                        first: ordinal,
-                    });
-                    self.shapes.len() as u32 - 1
-                }),
+                    };
+                    let named: Vec<usize> = document.names().map(column_of).collect();
+                    let shapes = &mut self.shapes;
+                    *by_columns.entry(named).or_insert_with_key(|named| {
+                        let named = named.clone();
+                        shapes.push(Shape {
+                            named,
+                            compared: Vec::new(),
+                            first: ordinal,
+                        });
+                        shapes.len() as u32 - 1
+                    })
+                }
             };
+            previous = Some((*document, shape));
             self.shape_of.push(shape);
         }
     }
@@ -184,27 +175,29 @@ impl<'t> JsonPayloads<'t> {
 
     fn coerce(
         &self,
-        document: Container,
+        document: Container<'t>,
         named: &[usize],
         nested: Option<&mut NestedColumns>,
         slot: &mut Slot,
-        position: &Pin<Box<PayloadPosition>>,
+        position: &PayloadPosition,
     ) {
-        let mut columns = named.iter();
-        let mut nested_fields: Vec<(usize, Value)> = Vec::new();
-        document.each_field(|_, value| {
-            let c = *columns.next().expect("the first pass counted the fields");
-            let column = &self.target.columns[c];
-            if column.nested {
-                nested_fields.push((c, value.copied()));
-                return;
-            }
-            position.column(&column.c_name);
-            slot.set(c, value.coerce_to(column));
-        });
+        // SAFETY: inside, nothing is owned and nothing panics: iterators over
+        // the document and over borrowed slices, and plain writes to the slot.
+        unsafe {
+            ffi::guard(|| {
+                for (c, value) in named.iter().zip(document.values()) {
+                    let column = self.target.columns.get_unchecked(*c);
+                    if !column.nested {
+                        position.column(&column.c_name);
+                        slot.set(*c, column.read(value));
+                    }
+                }
+            });
+        }
         if let Some(nested) = nested {
             position.no_column();
-            nested.read(self.target, &nested_fields, |c, value| slot.set(c, value));
+            let fields = named.iter().copied().zip(document.values());
+            nested.read(self.target, fields, |c, value| slot.set(c, value));
         }
     }
 
@@ -216,25 +209,5 @@ impl<'t> JsonPayloads<'t> {
             let ordinal = self.batch.then_some(ordinal);
             key_violation(self.target, arbiter, column, ordinal, "null in").raise()
         }
-    }
-}
-
-impl Value {
-    /// The value as the column's type reads it; JSON null is NULL.
-    fn coerce_to(&self, column: &crate::target::Column) -> Option<pgrx::pg_sys::Datum> {
-        use pgrx::pg_sys;
-        if !self.is_null() {
-            if column.typid == pg_sys::JSONBOID {
-                return Some(self.to_jsonb());
-            }
-            if column.typid == pg_sys::JSONOID {
-                let text = self.to_json_text();
-                // SAFETY: JSON text for json's input function.
-                return unsafe { column.read(text) };
-            }
-        }
-        let text = self.to_input_text();
-        // SAFETY: a C string in the server's encoding, or null.
-        unsafe { column.read(text) }
     }
 }

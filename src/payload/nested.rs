@@ -3,6 +3,7 @@
 //! Core fills them member by member in `jsonb_populate_record`, which takes a
 //! whole record. So the nested columns that a payload names are put into a
 //! record type of their own, and core fills that.
+use crate::pg::ffi;
 use crate::pg::jsonb::{ObjectBuilder, Value};
 use crate::pg::memory::Memory;
 use crate::target::Target;
@@ -70,19 +71,25 @@ impl NestedColumns {
         })
     }
 
-    /// Puts a payload's nested fields (position and value) through core, then
-    /// calls `set` with each column and its value.
-    pub fn read(
+    /// Puts the nested ones of a payload's fields (position and value) through
+    /// core, then calls `set` with each such column and its value.
+    pub fn read<'d>(
         &mut self,
         target: &Target,
-        fields: &[(usize, Value)],
+        fields: impl Iterator<Item = (usize, Value<'d>)>,
         mut set: impl FnMut(usize, Option<pg_sys::Datum>),
     ) {
         let mut object = ObjectBuilder::new();
-        for (column, value) in fields {
-            let json = (!value.is_null()).then(|| value.to_jsonb());
-            // SAFETY: the name lives as long as the target.
-            unsafe { object.field(&target.columns[*column].c_name, json) };
+        for (column, value) in fields.filter(|(c, _)| target.columns[*c].nested) {
+            // SAFETY: the guard holds nothing; the name lives as long as the
+            // target.
+            unsafe {
+                let json = match value {
+                    Value::Null => None,
+                    value => Some(ffi::guard(|| value.to_jsonb())),
+                };
+                object.field(&target.columns[column].c_name, json);
+            }
         }
         // SAFETY: core's function with the arguments it is declared with; the
         // record it returns has our descriptor.

@@ -79,6 +79,8 @@ impl Comparison {
                 .filter(|c| self.compare.as_ref().is_none_or(|list| list.contains(c)))
                 .filter(|c| self.ignore.as_ref().is_none_or(|list| !list.contains(c)))
                 .collect();
+            // In the table's order, which is the one people know.
+            shape.compared.sort_unstable();
         }
     }
 }

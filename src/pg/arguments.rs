@@ -45,7 +45,7 @@ impl Arguments {
     }
 
     /// A jsonb document.
-    pub fn jsonb(&self, i: usize, name: &str) -> Container {
+    pub fn jsonb<'c>(&self, i: usize, name: &str) -> Container<'c> {
         // SAFETY: the SQL signature says jsonb.
         unsafe { Container::of_datum(self.required(i, name)) }
     }

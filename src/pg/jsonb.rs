@@ -1,13 +1,22 @@
-//! Reading and building jsonb with core's own functions.
+//! Reading and building jsonb.
+//!
+//! Building is core's. Reading is our own, because it is done for every field
+//! of every payload: core's iterator costs a call and a copied value for each
+//! key and each value, more than the fields' input functions. The format is the
+//! one that `utils/jsonb.h` documents and that every stored jsonb has: a header
+//! with a count, an array of entries (an object's keys first, then its values),
+//! and the data, in which entries say where they end.
 use super::ffi;
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int};
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::slice;
 
-/// A detoasted jsonb document, or a container inside one.
+/// A detoasted jsonb document, or an object or array inside one.
 #[derive(Clone, Copy)]
-pub struct Container(*mut pg_sys::JsonbContainer);
+pub struct Container<'d>(*mut pg_sys::JsonbContainer, PhantomData<&'d ()>);
 
 /// What a document or container is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +40,84 @@ impl Kind {
     }
 }
 
-impl Container {
+/// One value inside a document.
+#[derive(Clone, Copy)]
+pub enum Value<'d> {
+    /// JSON null.
+    Null,
+    /// A string, in the server's encoding.
+    String(&'d [u8]),
+    /// A number: a numeric datum inside the document.
+    Number(pg_sys::Datum),
+    /// A boolean.
+    Boolean(bool),
+    /// An object or array, and its length in bytes.
+    Container(Container<'d>, usize),
+}
+
+/// Where the next entry's data begins, relative to the container's data.
+#[derive(Clone, Copy)]
+struct Cursor<'d> {
+    entries: *const u32,
+    data: *const u8,
+    offset: usize,
+    document: PhantomData<&'d ()>,
+}
+
+impl<'d> Cursor<'d> {
+    /// The next entry.
+    ///
+    /// # Safety
+    /// There is one.
+    #[inline]
+    unsafe fn next(&mut self) -> Value<'d> {
+        // SAFETY: the caller's promise, and the format.
+        unsafe {
+            let entry = *self.entries;
+            self.entries = self.entries.add(1);
+            let begin = self.offset;
+            let field = (entry & pg_sys::JENTRY_OFFLENMASK) as usize;
+            self.offset = if entry & pg_sys::JENTRY_HAS_OFF != 0 {
+                field
+            } else {
+                begin + field
+            };
+            let length = self.offset - begin;
+            // Numbers and containers are aligned.
+            let aligned = (begin + 3) & !3;
+            match entry & pg_sys::JENTRY_TYPEMASK {
+                pg_sys::JENTRY_ISSTRING => {
+                    Value::String(slice::from_raw_parts(self.data.add(begin), length))
+                }
+                pg_sys::JENTRY_ISNUMERIC => {
+                    Value::Number(pg_sys::Datum::from(self.data.add(aligned)))
+                }
+                pg_sys::JENTRY_ISBOOL_TRUE => Value::Boolean(true),
+                pg_sys::JENTRY_ISBOOL_FALSE => Value::Boolean(false),
+                pg_sys::JENTRY_ISNULL => Value::Null,
+                _ => {
+                    let container = self.data.add(aligned).cast_mut().cast();
+                    Value::Container(
+                        Container(container, PhantomData),
+                        length - (aligned - begin),
+                    )
+                }
+            }
+        }
+    }
+}
+
+impl<'d> Container<'d> {
     /// The document in a jsonb datum, detoasted into the current context.
     ///
     /// # Safety
-    /// `datum` is a non-null value of type jsonb.
+    /// `datum` is a non-null value of type jsonb, and the current context
+    /// outlives `'d`.
     pub unsafe fn of_datum(datum: pg_sys::Datum) -> Self {
         // SAFETY: the caller's promise.
         unsafe {
             let document = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::Jsonb>();
-            Self(&raw mut (*document).root)
+            Self(&raw mut (*document).root, PhantomData)
         }
     }
 
@@ -65,124 +142,169 @@ impl Container {
         (self.header() & pg_sys::JB_CMASK) as usize
     }
 
-    /// Calls `visit` with every member of an array, in order.
-    pub fn each_member(self, mut visit: impl FnMut(&Value)) {
-        self.walk(|token, value| {
-            if token == pg_sys::JsonbIteratorToken::WJB_ELEM {
-                visit(value);
-            }
-        });
-    }
-
-    /// Calls `visit` with every field of an object, in jsonb's order of names.
-    /// The name is in the server's encoding.
-    pub fn each_field(self, mut visit: impl FnMut(&[u8], &Value)) {
-        let mut name: &[u8] = &[];
-        self.walk(|token, value| {
-            if token == pg_sys::JsonbIteratorToken::WJB_KEY {
-                // SAFETY: a key is a string that points into the document.
-                name = unsafe {
-                    let string = value.0.val.string;
-                    std::slice::from_raw_parts(string.val.cast::<u8>(), string.len as usize)
-                };
-            } else if token == pg_sys::JsonbIteratorToken::WJB_VALUE {
-                visit(name, value);
-            }
-        });
-    }
-
-    fn walk(self, mut visit: impl FnMut(pg_sys::JsonbIteratorToken::Type, &Value)) {
-        // SAFETY: the container is valid; the iterator frees itself at the end,
-        // and its memory goes with the context otherwise.
+    fn cursor(self) -> Cursor<'d> {
+        let entries = if self.kind() == Kind::Object {
+            2 * self.len()
+        } else {
+            self.len()
+        };
+        // SAFETY: the data follow the entries.
         unsafe {
-            let mut iterator = pg_sys::JsonbIteratorInit(self.0);
-            let mut value = Value(MaybeUninit::zeroed().assume_init());
-            // The first token enters the container itself.
-            pg_sys::JsonbIteratorNext(&raw mut iterator, &raw mut value.0, false);
-            loop {
-                let token = pg_sys::JsonbIteratorNext(&raw mut iterator, &raw mut value.0, true);
-                if token == pg_sys::JsonbIteratorToken::WJB_DONE {
-                    break;
-                }
-                visit(token, &value);
+            let first = (*self.0).children.as_ptr();
+            let data = first.add(entries).cast();
+            Cursor {
+                entries: first,
+                data,
+                offset: 0,
+                document: PhantomData,
             }
+        }
+    }
+
+    /// The members of an array, in order.
+    pub fn members(self) -> impl Iterator<Item = Value<'d>> {
+        let mut cursor = self.cursor();
+        // SAFETY: as many entries as the header counts.
+        (0..self.len()).map(move |_| unsafe { cursor.next() })
+    }
+
+    /// The names of an object's fields, in jsonb's order.
+    pub fn names(self) -> impl Iterator<Item = &'d [u8]> {
+        self.members_of_object(false)
+            .filter_map(|value| match value {
+                Value::String(name) => Some(name),
+                _ => None,
+            })
+    }
+
+    /// The values of an object's fields, in the order of [`Container::names`].
+    pub fn values(self) -> impl Iterator<Item = Value<'d>> {
+        self.members_of_object(true)
+    }
+
+    fn members_of_object(self, values: bool) -> impl Iterator<Item = Value<'d>> {
+        debug_assert!(self.kind() == Kind::Object);
+        let mut cursor = self.cursor();
+        if values {
+            for _ in 0..self.len() {
+                // SAFETY: an object has as many keys as its header counts.
+                unsafe { cursor.next() };
+            }
+        }
+        // SAFETY: and as many values.
+        (0..self.len()).map(move |_| unsafe { cursor.next() })
+    }
+
+    /// Whether two objects have fields of the same names: then their keys are
+    /// the same bytes.
+    pub fn same_names(self, other: Container<'_>) -> bool {
+        if self.header() != other.header() {
+            return false;
+        }
+        let count = self.len();
+        // SAFETY: both have `count` keys, whose data come first; the last key's
+        // end is where the values begin.
+        unsafe {
+            let keys = |container: Container<'_>| {
+                let mut cursor = container.cursor();
+                let entries = slice::from_raw_parts(cursor.entries, count);
+                for _ in 0..count {
+                    cursor.next();
+                }
+                (entries, slice::from_raw_parts(cursor.data, cursor.offset))
+            };
+            let (entries, names) = keys(self);
+            let other_entries = slice::from_raw_parts(other.cursor().entries, count);
+            entries == other_entries
+                && names == slice::from_raw_parts(other.cursor().data, names.len())
         }
     }
 }
 
-/// One value inside a document.
-pub struct Value(pg_sys::JsonbValue);
-
-impl Value {
-    /// The same value; it points into the same document.
-    pub fn copied(&self) -> Self {
-        Self(self.0)
-    }
-
-    /// Whether it is JSON null.
-    pub fn is_null(&self) -> bool {
-        self.0.type_ == pg_sys::jbvType::jbvNull
-    }
-
-    /// The container, if it is an object or array.
-    pub fn container(&self) -> Option<Container> {
-        if self.0.type_ != pg_sys::jbvType::jbvBinary {
-            return None;
+impl Value<'_> {
+    /// The value in core's form.
+    fn to_core(self) -> pg_sys::JsonbValue {
+        // SAFETY: a plain C struct; the tag's member of the union is set.
+        unsafe {
+            let mut value: pg_sys::JsonbValue = MaybeUninit::zeroed().assume_init();
+            match self {
+                Self::Null => value.type_ = pg_sys::jbvType::jbvNull,
+                Self::String(string) => {
+                    value.type_ = pg_sys::jbvType::jbvString;
+                    value.val.string.val = string.as_ptr().cast_mut().cast();
+                    value.val.string.len = string.len() as c_int;
+                }
+                Self::Number(number) => {
+                    value.type_ = pg_sys::jbvType::jbvNumeric;
+                    value.val.numeric = number.cast_mut_ptr();
+                }
+                Self::Boolean(boolean) => {
+                    value.type_ = pg_sys::jbvType::jbvBool;
+                    value.val.boolean = boolean;
+                }
+                Self::Container(container, length) => {
+                    value.type_ = pg_sys::jbvType::jbvBinary;
+                    value.val.binary.data = container.0;
+                    value.val.binary.len = length as c_int;
+                }
+            }
+            value
         }
-        // SAFETY: the tag says which member of the union is set.
-        Some(Container(unsafe { self.0.val.binary.data }))
     }
 
     /// As a jsonb datum in the current context.
-    pub fn to_jsonb(&self) -> pg_sys::Datum {
-        let mut value = self.0;
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    pub unsafe fn to_jsonb(self) -> pg_sys::Datum {
+        let mut value = self.to_core();
         // SAFETY: a valid value.
-        unsafe { pg_sys::Datum::from(pg_sys::JsonbValueToJsonb(&raw mut value)) }
+        unsafe { pg_sys::Datum::from(ffi::unguarded::JsonbValueToJsonb(&raw mut value)) }
     }
 
-    /// The text that a type's input function reads, as
+    /// The text that a type's input function reads, in the current context, as
     /// `jsonb_populate_record` makes it: strings without their quotes, objects
     /// and arrays as JSON text. JSON null has none.
-    pub fn to_input_text(&self) -> *mut c_char {
-        // SAFETY: the tag says which member of the union is set; results are
-        // allocated in the current context.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    pub unsafe fn to_input_text(self) -> *mut c_char {
+        // SAFETY: each arm has the kind of value that it treats.
         unsafe {
-            match self.0.type_ {
-                pg_sys::jbvType::jbvNull => ptr::null_mut(),
-                pg_sys::jbvType::jbvString => {
-                    let string = self.0.val.string;
-                    pg_sys::pnstrdup(string.val, string.len as usize)
+            match self {
+                Self::Null => ptr::null_mut(),
+                Self::String(string) => {
+                    ffi::unguarded::pnstrdup(string.as_ptr().cast(), string.len())
                 }
-                pg_sys::jbvType::jbvNumeric => pg_sys::DirectFunctionCall1Coll(
-                    Some(ffi::functions::numeric_out),
+                Self::Number(number) => ffi::unguarded::DirectFunctionCall1Coll(
+                    ffi::functions::numeric_out,
                     pg_sys::InvalidOid,
-                    pg_sys::Datum::from(self.0.val.numeric),
+                    number,
                 )
                 .cast_mut_ptr(),
-                pg_sys::jbvType::jbvBool => {
-                    let text = if self.0.val.boolean {
-                        c"true"
-                    } else {
-                        c"false"
-                    };
-                    pg_sys::pstrdup(text.as_ptr())
+                Self::Boolean(boolean) => {
+                    let text = if boolean { c"true" } else { c"false" };
+                    ffi::unguarded::pnstrdup(text.as_ptr(), text.count_bytes())
                 }
-                _ => self.to_json_text(),
+                Self::Container(container, length) => {
+                    ffi::unguarded::JsonbToCString(ptr::null_mut(), container.0, length as c_int)
+                }
             }
         }
     }
 
     /// As JSON text, strings with their quotes.
-    pub fn to_json_text(&self) -> *mut c_char {
-        let mut value = self.0;
-        // SAFETY: a valid value; the text is allocated in the current context.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    pub unsafe fn to_json_text(self) -> *mut c_char {
+        let mut value = self.to_core();
+        // SAFETY: a valid value; a document's length is in its header.
         unsafe {
-            let document = pg_sys::JsonbValueToJsonb(&raw mut value);
-            pg_sys::JsonbToCString(
-                ptr::null_mut(),
-                &raw mut (*document).root,
-                pgrx::varlena::varsize_any(document.cast()) as c_int,
-            )
+            let document = ffi::unguarded::JsonbValueToJsonb(&raw mut value);
+            let length = pgrx::varlena::varsize_any(document.cast()) as c_int;
+            let root = &raw mut (*document).root;
+            ffi::unguarded::JsonbToCString(ptr::null_mut(), root, length)
         }
     }
 }
@@ -195,22 +317,24 @@ pub struct ObjectBuilder {
 impl ObjectBuilder {
     /// An empty object.
     pub fn new() -> Self {
-        let mut state = ptr::null_mut();
-        // SAFETY: starts a new parse state.
-        unsafe {
-            pg_sys::pushJsonbValue(
-                &raw mut state,
-                pg_sys::JsonbIteratorToken::WJB_BEGIN_OBJECT,
-                ptr::null_mut(),
-            );
-        }
-        Self { state }
+        let mut this = Self {
+            state: ptr::null_mut(),
+        };
+        this.push(
+            pg_sys::JsonbIteratorToken::WJB_BEGIN_OBJECT,
+            ptr::null_mut(),
+        );
+        this
     }
 
-    fn push(&mut self, token: pg_sys::JsonbIteratorToken::Type, value: *mut pg_sys::JsonbValue) {
+    fn push(
+        &mut self,
+        token: pg_sys::JsonbIteratorToken::Type,
+        value: *mut pg_sys::JsonbValue,
+    ) -> *mut pg_sys::JsonbValue {
         // SAFETY: the state is live; core copies the value's struct, and the
         // callers see to it that what it points to lives in the current context.
-        unsafe { pg_sys::pushJsonbValue(&raw mut self.state, token, value) };
+        unsafe { pg_sys::pushJsonbValue(&raw mut self.state, token, value) }
     }
 
     /// Adds a field whose value is a jsonb datum; None is JSON null.
@@ -218,50 +342,32 @@ impl ObjectBuilder {
     /// # Safety
     /// `name` and `value` live until [`ObjectBuilder::finish`].
     pub unsafe fn field(&mut self, name: &CStr, value: Option<pg_sys::Datum>) {
-        // SAFETY: plain C structs, of which the tag's member is set; a scalar
-        // document holds its one value as the first member of an array.
-        unsafe {
-            let mut key: pg_sys::JsonbValue = MaybeUninit::zeroed().assume_init();
-            key.type_ = pg_sys::jbvType::jbvString;
-            key.val.string.val = name.as_ptr().cast_mut();
-            key.val.string.len = name.count_bytes() as c_int;
-            self.push(pg_sys::JsonbIteratorToken::WJB_KEY, &raw mut key);
-
-            let mut member: pg_sys::JsonbValue = MaybeUninit::zeroed().assume_init();
-            member.type_ = pg_sys::jbvType::jbvNull;
-            if let Some(datum) = value {
+        let mut key = Value::String(name.to_bytes()).to_core();
+        self.push(pg_sys::JsonbIteratorToken::WJB_KEY, &raw mut key);
+        let mut member = match value {
+            None => Value::Null,
+            // SAFETY: the caller's promise. A scalar document holds its one
+            // value as the only member of an array.
+            Some(datum) => unsafe {
                 let document =
                     pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::Jsonb>();
-                let root = &raw mut (*document).root;
-                if Container(root).kind() == Kind::Scalar {
-                    pg_sys::JsonbExtractScalar(root, &raw mut member);
+                let root = Container(&raw mut (*document).root, PhantomData);
+                if root.kind() == Kind::Scalar {
+                    root.cursor().next()
                 } else {
-                    member.type_ = pg_sys::jbvType::jbvBinary;
-                    member.val.binary.data = root;
-                    member.val.binary.len = pgrx::varlena::varsize_any(document.cast()) as c_int
-                        - pg_sys::VARHDRSZ as c_int;
+                    let length = pgrx::varlena::varsize_any(document.cast());
+                    Value::Container(root, length - pg_sys::VARHDRSZ)
                 }
-            }
-            self.push(pg_sys::JsonbIteratorToken::WJB_VALUE, &raw mut member);
+            },
         }
+        .to_core();
+        self.push(pg_sys::JsonbIteratorToken::WJB_VALUE, &raw mut member);
     }
 
     /// The object as a jsonb datum.
     pub fn finish(mut self) -> pg_sys::Datum {
-        // SAFETY: closes the object that `new` opened.
-        unsafe {
-            let value = pg_sys::pushJsonbValue(
-                &raw mut self.state,
-                pg_sys::JsonbIteratorToken::WJB_END_OBJECT,
-                ptr::null_mut(),
-            );
-            pg_sys::Datum::from(pg_sys::JsonbValueToJsonb(value))
-        }
-    }
-}
-
-impl Default for ObjectBuilder {
-    fn default() -> Self {
-        Self::new()
+        let value = self.push(pg_sys::JsonbIteratorToken::WJB_END_OBJECT, ptr::null_mut());
+        // SAFETY: the object that `new` opened, complete.
+        unsafe { pg_sys::Datum::from(pg_sys::JsonbValueToJsonb(value)) }
     }
 }

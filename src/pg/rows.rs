@@ -1,5 +1,5 @@
 //! Rows in core's own containers: slots, tuplestores, tuplesorts.
-use super::unwinding;
+use super::{ffi, unwinding};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_int};
 use std::ptr;
@@ -65,10 +65,21 @@ impl Slot {
         unsafe { pg_sys::ExecStoreVirtualTuple(self.0) };
     }
 
-    /// Makes all columns readable through [`Slot::get`].
+    /// Makes all columns readable through [`Slot::get`]. What comes out of a
+    /// store or a sort is already.
     pub fn deform(&self) {
         // SAFETY: the slot holds a row.
         unsafe { pg_sys::slot_getallattrs(self.0) };
+    }
+
+    /// # Safety
+    /// The slot holds a row. Runs inside `ffi::guard`.
+    unsafe fn deform_unguarded(&self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let natts = (*(*self.0).tts_tupleDescriptor).natts;
+            ffi::unguarded::slot_getsomeattrs_int(self.0, natts);
+        }
     }
 
     /// Column `i` (from 0) of a row that was stored or deformed.
@@ -113,8 +124,17 @@ impl Store {
     /// The next row, from the first; false at the end. The row is the slot's
     /// own copy.
     pub fn next(&mut self, slot: &mut Slot) -> bool {
-        // SAFETY: the slot has the descriptor of the rows.
-        unsafe { pg_sys::tuplestore_gettupleslot(self.0, true, true, slot.raw()) }
+        // SAFETY: the slot has the descriptor of the rows; the guard holds
+        // nothing.
+        unsafe {
+            ffi::guard(|| {
+                let some = ffi::unguarded::tuplestore_gettupleslot(self.0, true, true, slot.raw());
+                if some {
+                    slot.deform_unguarded();
+                }
+                some
+            })
+        }
     }
 
     /// Reads from the first row again.
@@ -210,8 +230,23 @@ impl Sort {
 
     /// The next row in order; false at the end. The row is the slot's own copy.
     pub fn next(&mut self, slot: &mut Slot) -> bool {
-        // SAFETY: the slot has the descriptor of the rows.
-        unsafe { pg_sys::tuplesort_gettupleslot(self.0, true, true, slot.raw(), ptr::null_mut()) }
+        // SAFETY: the slot has the descriptor of the rows; the guard holds
+        // nothing.
+        unsafe {
+            ffi::guard(|| {
+                let some = ffi::unguarded::tuplesort_gettupleslot(
+                    self.0,
+                    true,
+                    true,
+                    slot.raw(),
+                    ptr::null_mut(),
+                );
+                if some {
+                    slot.deform_unguarded();
+                }
+                some
+            })
+        }
     }
 }
 

@@ -44,12 +44,12 @@ impl Resolution {
 
 /// A record, as far as resolving needs it. The documents live in the
 /// connection's memory.
-struct Record {
+struct Record<'c> {
     target: pg_sys::Oid,
-    key: Container,
-    payload: Container,
-    stored: Container,
-    differences: Container,
+    key: Container<'c>,
+    payload: Container<'c>,
+    stored: Container<'c>,
+    differences: Container<'c>,
     resolution: Option<String>,
 }
 
@@ -92,17 +92,15 @@ fn no_such_conflict(id: i64) -> ! {
     .raise()
 }
 
-fn names(object: Container) -> impl Iterator<Item = String> {
-    let mut names = Vec::new();
-    object.each_field(|name, _| names.push(text::from_server_bytes(name)));
-    names.into_iter()
+fn names(object: Container<'_>) -> impl Iterator<Item = String> {
+    object.names().map(text::from_server_bytes)
 }
 
 fn bigint(value: i64) -> (pg_sys::Oid, Option<pg_sys::Datum>) {
     (pg_sys::INT8OID, Some(pg_sys::Datum::from(value)))
 }
 
-fn read(connection: &Connection, id: i64) -> Option<Record> {
+fn read(connection: &Connection, id: i64) -> Option<Record<'_>> {
     let _owner = AsOwner::switch();
     let found = connection.execute(
         "SELECT target::oid, key, payload, stored, differences, resolution
@@ -159,7 +157,7 @@ fn apply(
     id: i64,
     target: &Target,
     relation: &OpenRelation,
-    record: &Record,
+    record: &Record<'_>,
 ) {
     let key: Vec<String> = names(record.key).collect();
     let arbiter = target.arbiter_for_key(&key);
@@ -268,7 +266,7 @@ fn find(
     let mut look = Look::new(target, relation, arbiter);
     look.find(|c| expected.get(c));
     let stored = look.stored()?;
-    let same = differing(&target.columns, compared, &stored, |c| expected.get(c)).is_empty();
+    let same = differing(&target.columns, compared, &stored, expected).is_empty();
     let (table, tuple) = stored.place();
     Some((table, tuple, same))
 }

@@ -170,20 +170,29 @@ impl Leaf {
                 }
             }
         }
-        // SAFETY: the scan is open; it copies the keys. The slot fits the table.
+        // SAFETY: the scan is open; it copies the keys. The slot fits the table
+        // and is deformed whole, so that columns are read without calls. The
+        // guard holds nothing.
         unsafe {
-            pg_sys::index_rescan(
-                self.scan,
-                self.keys.as_mut_ptr(),
-                self.keys.len() as c_int,
-                ptr::null_mut(),
-                0,
-            );
-            pg_sys::index_getnext_slot(
-                self.scan,
-                pg_sys::ScanDirection::ForwardScanDirection,
-                self.slot,
-            )
+            ffi::guard(|| {
+                ffi::unguarded::index_rescan(
+                    self.scan,
+                    self.keys.as_mut_ptr(),
+                    self.keys.len() as c_int,
+                    ptr::null_mut(),
+                    0,
+                );
+                let found = ffi::unguarded::index_getnext_slot(
+                    self.scan,
+                    pg_sys::ScanDirection::ForwardScanDirection,
+                    self.slot,
+                );
+                if found {
+                    let natts = (*(*self.slot).tts_tupleDescriptor).natts;
+                    ffi::unguarded::slot_getsomeattrs_int(self.slot, natts);
+                }
+                found
+            })
         }
     }
 }
@@ -225,16 +234,22 @@ pub struct StoredRow<'l> {
 impl StoredRow<'_> {
     /// The value of a column of the target, by its position.
     pub fn get(&self, column: usize) -> Option<pg_sys::Datum> {
-        let mut null = false;
-        // SAFETY: the slot holds the row; the number is one of its columns.
-        let value = unsafe {
-            pg_sys::slot_getattr(
-                self.leaf.slot,
-                c_int::from(self.leaf.numbers[column]),
-                &raw mut null,
-            )
-        };
-        (!null).then_some(value)
+        assert!(column < self.leaf.numbers.len());
+        // SAFETY: checked.
+        unsafe { self.get_unguarded(column) }
+    }
+
+    /// Likewise, without a check that could panic.
+    ///
+    /// # Safety
+    /// `column` is a position in the target's columns.
+    pub unsafe fn get_unguarded(&self, column: usize) -> Option<pg_sys::Datum> {
+        // SAFETY: the look deformed the row.
+        unsafe {
+            let i = *self.leaf.numbers.get_unchecked(column) as usize - 1;
+            let slot = &*self.leaf.slot;
+            (!*slot.tts_isnull.add(i)).then(|| *slot.tts_values.add(i))
+        }
     }
 
     /// The table that holds the row, and its tuple id.

@@ -1,11 +1,11 @@
 //! One column of a target, with the functions of its type.
 use super::OpenRelation;
 use crate::pg::ffi;
+use crate::pg::jsonb::Value;
 use crate::pg::memory::Memory;
 use crate::pg::text;
 use pgrx::pg_sys;
-use std::cell::Cell;
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString};
 
 /// How two values of a column are compared.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +42,7 @@ pub struct Column {
     input: *mut pg_sys::FmgrInfo,
     input_param: pg_sys::Oid,
     output: *mut pg_sys::FmgrInfo,
-    /// `to_jsonb` with this column's type, made when first needed.
-    to_jsonb: Cell<*mut pg_sys::FmgrInfo>,
-    memory: pg_sys::MemoryContext,
+    to_jsonb: *mut pg_sys::FmgrInfo,
 }
 
 impl Column {
@@ -89,23 +87,54 @@ impl Column {
                 input,
                 input_param: param,
                 output,
-                to_jsonb: Cell::new(std::ptr::null_mut()),
-                memory: memory.context(),
+                to_jsonb: to_jsonb_of(attribute, memory.context()),
             }
         }
     }
 
-    /// The value that the type's input function reads from a text, with the
-    /// column's type modifier, exactly as a literal in an INSERT would be. A
-    /// null text gives NULL (and a domain may refuse it).
+    /// The value that a JSON scalar (or, for a type that is not nested, any JSON
+    /// value) has in this column, in the current context: what the type's input
+    /// function makes of its text with the column's type modifier, exactly as of
+    /// a literal in an INSERT. JSON null is NULL, which a domain may refuse.
     ///
     /// # Safety
-    /// `text` is null or a C string in the server's encoding.
-    pub unsafe fn read(&self, text: *mut c_char) -> Option<pg_sys::Datum> {
-        // SAFETY: the type's own input function.
-        let value =
-            unsafe { pg_sys::InputFunctionCall(self.input, text, self.input_param, self.typmod) };
-        (!text.is_null()).then_some(value)
+    /// Runs inside `ffi::guard`, and `value` outlives the result.
+    pub unsafe fn read(&self, value: Value<'_>) -> Option<pg_sys::Datum> {
+        // SAFETY: the type's own functions; the shortcuts give what the way
+        // over the text would.
+        unsafe {
+            let text = match (self.typid, value) {
+                (_, Value::Null) => std::ptr::null_mut(),
+                (pg_sys::NUMERICOID, Value::Number(number)) if self.typmod < 0 => {
+                    return Some(number);
+                }
+                (pg_sys::NUMERICOID, Value::Number(number)) => {
+                    return Some(ffi::unguarded::DirectFunctionCall2Coll(
+                        ffi::functions::numeric,
+                        pg_sys::InvalidOid,
+                        number,
+                        pg_sys::Datum::from(self.typmod),
+                    ));
+                }
+                (pg_sys::BOOLOID, Value::Boolean(boolean)) => {
+                    return Some(pg_sys::Datum::from(boolean));
+                }
+                (pg_sys::TEXTOID, Value::String(string)) => {
+                    return Some(pg_sys::Datum::from(
+                        ffi::unguarded::cstring_to_text_with_len(
+                            string.as_ptr().cast(),
+                            string.len() as i32,
+                        ),
+                    ));
+                }
+                (pg_sys::JSONBOID, value) => return Some(value.to_jsonb()),
+                (pg_sys::JSONOID, value) => value.to_json_text(),
+                (_, value) => value.to_input_text(),
+            };
+            let value =
+                ffi::unguarded::InputFunctionCall(self.input, text, self.input_param, self.typmod);
+            (!text.is_null()).then_some(value)
+        }
     }
 
     /// The value as the type's output function shows it, in the server's
@@ -118,36 +147,22 @@ impl Column {
         unsafe { CStr::from_ptr(pg_sys::OutputFunctionCall(self.output, value)) }
     }
 
-    /// The value as jsonb, by core's `to_jsonb`.
+    /// The value as jsonb, by core's `to_jsonb`, in the current context.
     ///
     /// # Safety
     /// `value` is a non-null value of the column's type.
     pub unsafe fn to_jsonb(&self, value: pg_sys::Datum) -> pg_sys::Datum {
-        if self.to_jsonb.get().is_null() {
-            // SAFETY: made once, in memory that lives as long as the column.
-            // to_jsonb(anyelement) learns its argument's type from the call's
-            // expression, for which a constant of the type serves.
-            unsafe {
-                let function = function_in(self.memory, pg_sys::Oid::from(pg_sys::F_TO_JSONB));
-                let caller = pg_sys::MemoryContextSwitchTo(self.memory);
-                let argument = pg_sys::makeNullConst(self.typid, self.typmod, self.collation);
-                let mut arguments = std::ptr::null_mut();
-                arguments = pg_sys::lappend(arguments, argument.cast());
-                (*function).fn_expr = pg_sys::makeFuncExpr(
-                    pg_sys::Oid::from(pg_sys::F_TO_JSONB),
-                    pg_sys::JSONBOID,
-                    arguments,
-                    pg_sys::InvalidOid,
-                    pg_sys::InvalidOid,
-                    pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
-                )
-                .cast();
-                pg_sys::MemoryContextSwitchTo(caller);
-                self.to_jsonb.set(function);
-            }
-        }
-        // SAFETY: set up above.
-        unsafe { pg_sys::FunctionCall1Coll(self.to_jsonb.get(), pg_sys::InvalidOid, value) }
+        // SAFETY: the caller's promise; the guard holds nothing.
+        unsafe { ffi::guard(|| self.to_jsonb_unguarded(value)) }
+    }
+
+    /// Likewise.
+    ///
+    /// # Safety
+    /// As [`Column::to_jsonb`]; runs inside `ffi::guard`.
+    pub unsafe fn to_jsonb_unguarded(&self, value: pg_sys::Datum) -> pg_sys::Datum {
+        // SAFETY: set up with the column, for this type.
+        unsafe { ffi::unguarded::FunctionCall1Coll(self.to_jsonb, pg_sys::InvalidOid, value) }
     }
 
     /// Storage of the type, for comparison by image.
@@ -171,6 +186,39 @@ impl Equality {
                 Self::Function(function)
             }
         }
+    }
+}
+
+/// `to_jsonb(anyelement)` for values of the attribute's type, which it learns
+/// from the call's expression; a constant of the type serves.
+///
+/// # Safety
+/// `memory` outlives the result's use.
+unsafe fn to_jsonb_of(
+    attribute: &pg_sys::FormData_pg_attribute,
+    memory: pg_sys::MemoryContext,
+) -> *mut pg_sys::FmgrInfo {
+    let oid = pg_sys::Oid::from(pg_sys::F_TO_JSONB);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let function = function_in(memory, oid);
+        let caller = pg_sys::MemoryContextSwitchTo(memory);
+        let argument = pg_sys::makeNullConst(
+            attribute.atttypid,
+            attribute.atttypmod,
+            attribute.attcollation,
+        );
+        (*function).fn_expr = pg_sys::makeFuncExpr(
+            oid,
+            pg_sys::JSONBOID,
+            pg_sys::lappend(std::ptr::null_mut(), argument.cast()),
+            pg_sys::InvalidOid,
+            pg_sys::InvalidOid,
+            pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
+        )
+        .cast();
+        pg_sys::MemoryContextSwitchTo(caller);
+        function
     }
 }
 
