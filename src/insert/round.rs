@@ -4,7 +4,7 @@ use super::ledger::Ledger;
 use super::statement;
 use crate::compare::{Differences, differing};
 use crate::error::{Report, SqlState};
-use crate::payload::row::{Layout, Mark, same_key};
+use crate::payload::row::{Layout, same_key};
 use crate::payload::shape::Shape;
 use crate::pg::memory::Memory;
 use crate::pg::rows::{Slot, Sort, SortColumn, Store};
@@ -13,11 +13,15 @@ use crate::target::{Look, OpenRelation, StoredRow, Target, UniqueIndex};
 use pgrx::pg_sys;
 use std::mem::swap;
 
-/// A row that is neither found nor inserted this often is being suppressed,
-/// not raced. A table with BEFORE triggers gets fewer tries, since each runs
-/// them.
-const MOST_TRIES: i64 = 10;
-const MOST_TRIES_WITH_TRIGGERS: i64 = 2;
+/// A row that is neither found nor inserted in this many rounds is being
+/// suppressed, not raced. Where BEFORE triggers may exist there are fewer
+/// rounds, since each runs them.
+const MOST_ROUNDS: u32 = 10;
+const MOST_ROUNDS_WITH_TRIGGERS: u32 = 2;
+
+/// So many keys, one after the other and not one of them stored, make it likely
+/// that all are new.
+const NEW_IN_A_ROW: u32 = 64;
 
 /// «Less than» of bigint (`pg_operator.dat`).
 const INT8_LESS_THAN: u32 = 412;
@@ -113,110 +117,113 @@ impl Rows {
     }
 }
 
+/// What became of the rows that were handed to INSERT in the round before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// There was none.
+    Nothing,
+    /// All of them went in.
+    AllWentIn,
+    /// Some did not; it is not known which.
+    SomeSkipped,
+}
+
+/// One round.
+struct Round {
+    /// From 1.
+    number: u32,
+    sent: Sent,
+    /// The command of the call's first INSERT.
+    since: Option<pg_sys::CommandId>,
+}
+
 /// What a look left to do, in the arbiter's order.
 struct Left {
-    /// Rows whose keys were not found.
-    missing: Store,
-    /// Rows that share their key with one of those.
-    later: Store,
+    rows: Store,
+    /// How many of the rows are to be sent; the others follow one of those.
+    to_send: u64,
 }
 
 impl Job<'_> {
     /// Goes round until every row has its outcome in the ledger.
     pub fn run(&self, mut rows: Rows, ledger: &mut Ledger) {
-        let mut since = None;
+        let mut round = Round {
+            number: 1,
+            sent: Sent::Nothing,
+            since: None,
+        };
         loop {
-            let mut left = self.look(rows, since, ledger);
-            let sent = left.missing.len();
-            if sent == 0 {
-                debug_assert!(left.later.is_empty());
+            let mut left = self.look(rows, &round, ledger);
+            if left.to_send == 0 {
+                debug_assert!(left.rows.is_empty());
                 return;
             }
             // SAFETY: reads a backend-local counter.
-            since.get_or_insert_with(|| unsafe { pg_sys::GetCurrentCommandId(false) });
-            let inserted = statement::insert(self, &mut left.missing);
-            if inserted == sent && !ledger.wants_rows() {
-                ledger.went_in(sent);
-                if left.later.is_empty() {
+            round
+                .since
+                .get_or_insert_with(|| unsafe { pg_sys::GetCurrentCommandId(false) });
+            let inserted = statement::insert(self, &mut left.rows);
+            round.sent = if inserted == left.to_send {
+                Sent::AllWentIn
+            } else {
+                Sent::SomeSkipped
+            };
+            if round.sent == Sent::AllWentIn && !ledger.wants_rows() {
+                ledger.went_in(inserted);
+                if left.rows.len() == left.to_send {
                     return;
                 }
-                rows = Rows::Stored(left.later);
-            } else {
-                rows = self.again(left, inserted == sent);
             }
+            left.rows.rewind();
+            rows = Rows::Stored(left.rows);
+            round.number += 1;
         }
     }
 
-    /// The rows of the next round: those that were sent, marked so, and those
-    /// that follow them.
-    fn again(&self, mut left: Left, all_inserted: bool) -> Rows {
-        let layout = Layout::of(self.target);
-        let single = left.missing.len() == 1 && left.later.is_empty();
-        let mut input = Input::new(self, single);
-        let mut row = Slot::for_stored(self.target.row_desc());
-        left.missing.rewind();
-        while left.missing.next(&mut row) {
-            let mark = match layout.mark(&row) {
-                _ if all_inserted => Mark::Inserted,
-                Mark::Sent(times) => Mark::Sent(times + 1),
-                _ => Mark::Sent(1),
-            };
-            input.put(&self.marked(&row, mark));
-        }
-        while left.later.next(&mut row) {
-            input.put(&row);
-        }
-        input.into_rows()
-    }
-
-    /// A copy of the row with another mark.
-    fn marked(&self, row: &Slot, mark: Mark) -> Slot {
-        let layout = Layout::of(self.target);
-        let mut copy = Slot::for_values(self.target.row_desc());
-        copy.clear();
-        for c in 0..self.target.columns.len() {
-            copy.set(c, row.get(c));
-        }
-        layout.set(&mut copy, layout.ordinal(row), layout.shape(row), mark);
-        copy.store();
-        copy
-    }
-
-    /// Looks every row's key up and settles what can be settled. `since` is the
-    /// command of the call's first INSERT.
-    fn look(&self, mut rows: Rows, since: Option<pg_sys::CommandId>, ledger: &mut Ledger) -> Left {
+    /// Looks every row's key up and settles what can be settled.
+    fn look(&self, mut rows: Rows, round: &Round, ledger: &mut Ledger) -> Left {
         let _snapshot = FreshSnapshot::push();
         let layout = Layout::of(self.target);
         let mut look = Look::new(self.target, self.relation, self.arbiter);
         let mut left = Left {
-            missing: Store::new(),
-            later: Store::new(),
+            rows: Store::new(),
+            to_send: 0,
         };
+        let mut guess = Guess::new(self, round);
         let scratch = Memory::in_current(c"pg_idempotent look");
         let mut row = Slot::for_stored(self.target.row_desc());
         let mut previous = Slot::for_stored(self.target.row_desc());
         // The ordinal of the first row with the key at hand.
         let mut first: Option<i64> = None;
         while rows.next(&mut row) {
+            let was_sent = round.sent != Sent::Nothing && layout.follows(&row).is_none();
+            if was_sent && round.sent == Sent::AllWentIn && !ledger.wants_rows() {
+                continue;
+            }
             pgrx::check_for_interrupts!();
             scratch.scope(|| {
                 let repeated = first.is_some() && same_key(self.arbiter, &previous, &row);
                 if !repeated {
                     first = Some(layout.ordinal(&row));
-                    look.find(|c| row.get(c));
+                    if guess.is_new(&row, layout.shape(&row)) {
+                        look.skip();
+                    } else {
+                        look.find(|c| row.get(c));
+                        guess.learn(look.stored().is_none());
+                    }
                 }
                 match look.stored() {
-                    Some(stored) => self.settle(&row, &stored, since, ledger),
-                    None if layout.mark(&row) == Mark::Inserted => {
+                    Some(stored) => self.settle(&row, &stored, was_sent, round, ledger),
+                    None if was_sent && round.sent == Sent::AllWentIn => {
                         ledger.inserted(self, layout.ordinal(&row), None);
                     }
                     None if repeated => {
-                        let first = first.expect("set above");
-                        left.later.put(&self.marked(&row, Mark::Follows(first)));
+                        self.keep(&mut left.rows, &row, first);
                     }
                     None => {
-                        self.refuse_suppressed(&row);
-                        left.missing.put(&row);
+                        self.refuse_suppressed(&row, round);
+                        self.keep(&mut left.rows, &row, None);
+                        left.to_send += 1;
                     }
                 }
             });
@@ -226,19 +233,36 @@ impl Job<'_> {
         left
     }
 
+    /// Keeps the row for INSERT and the next round. `follows` is the ordinal of
+    /// the payload that it follows.
+    fn keep(&self, rows: &mut Store, row: &Slot, follows: Option<i64>) {
+        let layout = Layout::of(self.target);
+        if layout.follows(row) == follows {
+            return rows.put(row);
+        }
+        let mut marked = Slot::for_values(self.target.row_desc());
+        marked.clear();
+        for c in 0..self.target.columns.len() {
+            marked.set(c, row.get(c));
+        }
+        layout.set(&mut marked, layout.ordinal(row), layout.shape(row), follows);
+        marked.store();
+        rows.put(&marked);
+    }
+
     /// The outcome of a row whose key is stored.
     fn settle(
         &self,
         row: &Slot,
         stored: &StoredRow<'_>,
-        since: Option<pg_sys::CommandId>,
+        was_sent: bool,
+        round: &Round,
         ledger: &mut Ledger,
     ) {
         let layout = Layout::of(self.target);
         let ordinal = layout.ordinal(row);
-        let mark = layout.mark(row);
-        let ours = || since.is_some_and(|since| stored.written_by_us(since));
-        if mark == Mark::Inserted || matches!(mark, Mark::Sent(_)) && ours() {
+        let ours = || round.since.is_some_and(|since| stored.written_by_us(since));
+        if was_sent && (round.sent == Sent::AllWentIn || ours()) {
             return ledger.inserted(self, ordinal, Some(stored));
         }
         let shape = &self.shapes[layout.shape(row)];
@@ -246,10 +270,7 @@ impl Job<'_> {
         if columns.is_empty() {
             return ledger.duplicate(self, ordinal, stored);
         }
-        let by = match mark {
-            Mark::Follows(first) if ours() => Some(first),
-            _ => None,
-        };
+        let by = layout.follows(row).filter(|_| ours());
         let readable = ledger.readable(self);
         let differences = Differences {
             target: self.target,
@@ -262,17 +283,16 @@ impl Job<'_> {
         ledger.conflict(self, ordinal, &differences, &shape.named, by);
     }
 
-    fn refuse_suppressed(&self, row: &Slot) {
-        let layout = Layout::of(self.target);
-        let tries = if self.target.before_insert_triggers || self.target.partitioned {
-            MOST_TRIES_WITH_TRIGGERS
+    fn refuse_suppressed(&self, row: &Slot, round: &Round) {
+        let most = if self.target.before_insert_triggers || self.target.partitioned {
+            MOST_ROUNDS_WITH_TRIGGERS
         } else {
-            MOST_TRIES
+            MOST_ROUNDS
         };
-        if !matches!(layout.mark(row), Mark::Sent(times) if times >= tries) {
+        if round.number <= most {
             return;
         }
-        let ordinal = layout.ordinal(row);
+        let ordinal = Layout::of(self.target).ordinal(row);
         let payload = if self.batch {
             format!("payload {ordinal}")
         } else {
@@ -290,5 +310,56 @@ impl Job<'_> {
         .table(&self.target.schema, &self.target.name)
         .constraint(self.arbiter.name.clone())
         .raise()
+    }
+}
+
+/// Guesses that keys are new, to save looking them up twice: INSERT … ON
+/// CONFLICT looks, too. A wrong guess costs time, never correctness: the row is
+/// skipped there and verified in the next round.
+///
+/// Nothing is guessed where a row that is skipped in the end could have had an
+/// effect, see [`Target::skips_in_silence`].
+struct Guess<'a> {
+    job: &'a Job<'a>,
+    /// By shape: whether its rows can be sent unseen.
+    shapes: Vec<bool>,
+    new_in_a_row: u32,
+    possible: bool,
+}
+
+impl<'a> Guess<'a> {
+    fn new(job: &'a Job<'a>, round: &Round) -> Self {
+        let omits_in_silence = |shape: &Shape| {
+            (0..job.target.columns.len())
+                .all(|c| shape.named.contains(&c) || job.target.columns[c].may_be_omitted)
+        };
+        let possible = round.number == 1 && job.target.skips_in_silence;
+        let shapes = if possible {
+            job.shapes.iter().map(omits_in_silence).collect()
+        } else {
+            Vec::new()
+        };
+        Self {
+            job,
+            shapes,
+            new_in_a_row: 0,
+            possible,
+        }
+    }
+
+    /// Whether to send the row without looking.
+    fn is_new(&self, row: &Slot, shape: usize) -> bool {
+        self.possible
+            && self.new_in_a_row >= NEW_IN_A_ROW
+            && self.shapes[shape]
+            && self.job.shapes[shape]
+                .named
+                .iter()
+                .all(|c| !self.job.target.columns[*c].not_null || row.get(*c).is_some())
+    }
+
+    /// The key of a row was looked up.
+    fn learn(&mut self, new: bool) {
+        self.new_in_a_row = if new { self.new_in_a_row + 1 } else { 0 };
     }
 }

@@ -26,8 +26,8 @@ const MOST: usize = 64;
 #[derive(Default)]
 pub struct Statements(HashMap<(pg_sys::Oid, Vec<usize>), Rc<Plan>>);
 
-/// Inserts the rows in their order, those of each shape with the columns that
-/// it names, and gives the number that went in.
+/// Inserts the rows that follow no other, in their order, those of each shape
+/// with the columns that it names, and gives the number that went in.
 pub fn insert(job: &Job<'_>, rows: &mut Store) -> u64 {
     let connection = Connection::open();
     if let [shape] = job.shapes {
@@ -41,6 +41,9 @@ pub fn insert(job: &Job<'_>, rows: &mut Store) -> u64 {
     let mut run_shape = None;
     let mut inserted = 0;
     while rows.next(&mut row) {
+        if layout.follows(&row).is_some() {
+            continue;
+        }
         let shape = layout.shape(&row);
         if let Some(previous) = run_shape.replace(shape)
             && previous != shape
@@ -84,7 +87,7 @@ fn plan(
 }
 
 /// `INSERT INTO shop.orders (order_id, amount) SELECT a0, a1 FROM
-/// pg_idempotent_rows ON CONFLICT (order_id) DO NOTHING`
+/// pg_idempotent_rows WHERE a6 IS NULL ON CONFLICT (order_id) DO NOTHING`
 fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize]) -> String {
     let names = |columns: &mut dyn Iterator<Item = usize>| {
         columns
@@ -100,8 +103,10 @@ fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize]) -> String
         .join(", ");
     let key = names(&mut arbiter.columns());
     format!(
-        "INSERT INTO {} ({columns}) SELECT {values} FROM {} ON CONFLICT ({key}) DO NOTHING",
+        "INSERT INTO {} ({columns}) SELECT {values} FROM {} WHERE a{} IS NULL \
+         ON CONFLICT ({key}) DO NOTHING",
         target.qualified(),
         ROWS.to_str().expect("ASCII"),
+        Layout::of(target).follows_column(),
     )
 }

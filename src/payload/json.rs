@@ -3,7 +3,7 @@
 //! Read in two passes: the first finds out which columns each payload names,
 //! since the default key depends on all of them; the second coerces.
 use super::nested::NestedColumns;
-use super::row::{Layout, Mark};
+use super::row::Layout;
 use super::shape::{Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
 use crate::pg::ffi;
@@ -164,7 +164,7 @@ impl<'t> JsonPayloads<'t> {
                 slot.clear();
                 let named = &self.shapes[shape].named;
                 self.coerce(*document, named, nested[shape].as_mut(), slot, &position);
-                layout.set(slot, ordinal, shape, Mark::Fresh);
+                layout.set(slot, ordinal, shape, None);
                 slot.store();
                 self.demand_key_values(arbiter, slot, ordinal);
             });

@@ -2,45 +2,10 @@
 //!
 //! A working row has every column of the target in the order of
 //! `Target::columns` (NULL where the payload does not name it), then three of
-//! its own: the payload's ordinal, its shape, and its [`Mark`].
+//! its own: the payload's ordinal, its shape, and whom it follows.
 use crate::pg::rows::Slot;
 use crate::target::{Target, UniqueIndex};
 use pgrx::pg_sys;
-
-/// How far a payload has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
-    /// Not looked at yet.
-    Fresh,
-    /// Handed to INSERT this many times, and at least one row of that statement
-    /// did not go in.
-    Sent(i64),
-    /// Went in.
-    Inserted,
-    /// Has the key of an earlier payload of the call, the one with this
-    /// ordinal, which was handed to INSERT.
-    Follows(i64),
-}
-
-impl Mark {
-    fn to_int(self) -> i64 {
-        match self {
-            Self::Fresh => 0,
-            Self::Follows(ordinal) => ordinal,
-            Self::Inserted => -1,
-            Self::Sent(times) => -1 - times,
-        }
-    }
-
-    fn from_int(value: i64) -> Self {
-        match value {
-            0 => Self::Fresh,
-            -1 => Self::Inserted,
-            ordinal if ordinal > 0 => Self::Follows(ordinal),
-            sent => Self::Sent(-1 - sent),
-        }
-    }
-}
 
 /// Where a working row's own columns are.
 #[derive(Clone, Copy)]
@@ -61,16 +26,17 @@ impl Layout {
         self.columns
     }
 
-    /// Sets the row's own columns.
-    pub fn set(self, slot: &mut Slot, ordinal: i64, shape: usize, mark: Mark) {
-        slot.set(self.columns, Some(pg_sys::Datum::from(ordinal)));
-        slot.set(self.columns + 1, Some(pg_sys::Datum::from(shape as i32)));
-        self.set_mark(slot, mark);
+    /// The position of the ordinal of the payload that the row follows.
+    pub fn follows_column(self) -> usize {
+        self.columns + 2
     }
 
-    /// Sets the mark alone.
-    pub fn set_mark(self, slot: &mut Slot, mark: Mark) {
-        slot.set(self.columns + 2, Some(pg_sys::Datum::from(mark.to_int())));
+    /// Sets the row's own columns. A row follows an earlier payload of the call
+    /// that has its key and was handed to INSERT.
+    pub fn set(self, slot: &mut Slot, ordinal: i64, shape: usize, follows: Option<i64>) {
+        slot.set(self.columns, Some(pg_sys::Datum::from(ordinal)));
+        slot.set(self.columns + 1, Some(pg_sys::Datum::from(shape as i32)));
+        slot.set(self.follows_column(), follows.map(pg_sys::Datum::from));
     }
 
     /// The ordinal.
@@ -84,9 +50,9 @@ impl Layout {
             .map_or(0, |d| d.value() as i32 as usize)
     }
 
-    /// The mark.
-    pub fn mark(self, slot: &Slot) -> Mark {
-        Mark::from_int(slot.get(self.columns + 2).map_or(0, |d| d.value() as i64))
+    /// The ordinal of the payload that the row follows.
+    pub fn follows(self, slot: &Slot) -> Option<i64> {
+        slot.get(self.follows_column()).map(|d| d.value() as i64)
     }
 }
 

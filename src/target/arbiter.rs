@@ -71,6 +71,11 @@ impl<'t> Look<'t> {
         });
     }
 
+    /// A key is passed over, as if it had not been found.
+    pub fn skip(&mut self) {
+        self.found = None;
+    }
+
     /// The row that the last look found, where it lies.
     pub fn stored(&self) -> Option<StoredRow<'_>> {
         self.found.map(|table| StoredRow {

@@ -32,6 +32,11 @@ pub struct Column {
     pub typmod: i32,
     /// Its collation, or `InvalidOid`.
     pub collation: pg_sys::Oid,
+    /// Whether it is declared NOT NULL.
+    pub not_null: bool,
+    /// Whether an INSERT that does not name it fills it without fail: it may be
+    /// NULL or has a default, and its type is no domain.
+    pub may_be_omitted: bool,
     /// Whether its type (or a domain's base type) is an array or a composite,
     /// which JSON fills member by member.
     pub nested: bool,
@@ -80,6 +85,10 @@ impl Column {
                 typid: attribute.atttypid,
                 typmod: attribute.atttypmod,
                 collation: attribute.attcollation,
+                not_null: attribute.attnotnull,
+                may_be_omitted: base == attribute.atttypid
+                    && attribute.attidentity == 0
+                    && (!attribute.attnotnull || attribute.atthasdef),
                 nested,
                 equality: Equality::of_type(attribute.atttypid, base),
                 by_value: attribute.attbyval,

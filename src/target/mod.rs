@@ -38,6 +38,11 @@ pub struct Target {
     /// Whether BEFORE INSERT row triggers may rewrite or suppress its rows (of
     /// a partitioned table's partitions nothing is known here).
     pub before_insert_triggers: bool,
+    /// Whether handing a row to INSERT … ON CONFLICT DO NOTHING that turns out
+    /// to be stored already has no effect whatsoever: nothing (a trigger, a
+    /// sequence, a CHECK, a policy) could happen or fail before the row is
+    /// skipped. NOT NULL is looked at row by row.
+    pub skips_in_silence: bool,
     /// Its columns in order, without dropped ones.
     pub columns: Vec<Column>,
     /// Its unique indexes, usable as arbiter or not.
@@ -95,6 +100,7 @@ impl Target {
             name,
             partitioned: kind == pg_sys::RELKIND_PARTITIONED_TABLE,
             before_insert_triggers: triggers,
+            skips_in_silence: skips_in_silence(relation),
             columns,
             indexes,
             by_name,
@@ -145,10 +151,38 @@ impl Target {
     }
 
     /// The descriptor of a working row: every column of [`Target::columns`] in
-    /// order, then `ordinal bigint`, `shape int` and `mark bigint` (see
+    /// order, then `ordinal bigint`, `shape int` and `follows bigint` (see
     /// `payload::row`).
     pub fn row_desc(&self) -> pg_sys::TupleDesc {
         self.row_desc
+    }
+}
+
+fn skips_in_silence(relation: &OpenRelation) -> bool {
+    // SAFETY: an open relation; its descriptor's constraints live with it.
+    unsafe {
+        let rel = &*relation.raw();
+        let form = &*rel.rd_rel;
+        if form.relkind as u8 != pg_sys::RELKIND_RELATION || form.relrowsecurity {
+            return false;
+        }
+        if let Some(triggers) = rel.trigdesc.as_ref()
+            && (triggers.trig_insert_before_row
+                || triggers.trig_insert_before_statement
+                || triggers.trig_insert_after_statement
+                || triggers.trig_insert_new_table)
+        {
+            return false;
+        }
+        let Some(constraints) = (*rel.rd_att).constr.as_ref() else {
+            return true;
+        };
+        constraints.num_check == 0
+            && !constraints.has_generated_stored
+            && (0..constraints.num_defval as usize).all(|i| {
+                let default = pg_sys::stringToNode((*constraints.defval.add(i)).adbin);
+                !pg_sys::contain_volatile_functions(default.cast())
+            })
     }
 }
 
