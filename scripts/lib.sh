@@ -23,6 +23,9 @@ die() {
     exit 1
 }
 
+# Without colours and carriage returns.
+plain() { tr -d '\r' | sed $'s/\033\\[[0-9;]*m//g'; }
+
 # step WORDS LOG COMMAND…: runs a long command with its output in a log file, and shows that it is alive: on a
 # terminal one line that is rewritten every second, elsewhere a new line every half minute. On failure the end of
 # the log is shown and the command's status returned.
@@ -37,7 +40,7 @@ step() {
         # A short nap first, so that quick steps stay quick.
         sleep 0.2
         if [ $((SECONDS - started)) -gt "$told" ]; then
-            last=$(tail -n 1 "$log" | tr -d '\r' | tr -s '[:space:]' ' ' | cut -c 1-60)
+            last=$(tail -n 1 "$log" | plain | tr -s '[:space:]' ' ' | cut -c 1-60)
             if [ -t 1 ]; then
                 told=$((SECONDS - started))
                 printf '\r\033[K· %s … %d s  %s' "$words" "$told" "$last"
@@ -53,7 +56,7 @@ step() {
         printf '✓ %s (%d s)\n' "$words" $((SECONDS - started))
     else
         printf '✗ %s (%d s); the end of %s:\n' "$words" $((SECONDS - started)) "${log#"$root"/}"
-        tail -n "${log_lines:-40}" "$log" | sed 's/^/    /'
+        tail -n "${log_lines:-40}" "$log" | plain | sed 's/^/    /'
     fi
     return "$status"
 }
