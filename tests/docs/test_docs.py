@@ -1,0 +1,192 @@
+"""The SQL in README.md and docs/*.md does what the page shows.
+
+A block fenced as ```sql must be followed directly by a block fenced as ```text (or ```console) that shows what psql
+prints for it. The blocks of a file run in their order, in one session of a superuser, in a database of the file's own
+that has nothing in it. What psql prints must be what is shown, but for blanks at the ends of lines.
+
+After a change that is meant, PGI_DOCS_WRITE=1 puts what psql prints into the files; git diff then shows what changed.
+
+The clusters are those of tests/cluster; its conftest.py says which environment variables matter.
+"""
+
+import difflib
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MARK = "-- end of block --"
+
+
+def _machinery():
+    """tests/cluster/conftest.py, under a name that no other conftest.py takes."""
+    spec = importlib.util.spec_from_file_location("pgi_clusters", ROOT / "tests" / "cluster" / "conftest.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+clusters = _machinery()
+
+
+@dataclass
+class Fence:
+    """A fenced block: `lines` are those between the fences; `first` is the index of the opening fence in its file."""
+
+    language: str
+    first: int
+    lines: list
+
+    @property
+    def end(self):
+        return self.first + len(self.lines) + 2
+
+
+@dataclass
+class Block:
+    """An sql block and what is shown for it (None: nothing is)."""
+
+    sql: Fence
+    shown: Fence | None
+
+
+def fences(lines):
+    found, opened = [], None
+    for number, line in enumerate(lines):
+        fence = re.fullmatch(r"```(\w*)\s*", line)
+        if fence and opened is None:
+            opened = Fence(fence.group(1), number, [])
+        elif fence:
+            found.append(opened)
+            opened = None
+        elif opened:
+            opened.lines.append(line)
+    assert opened is None, f"the block that begins in line {opened.first + 1} has no end"
+    return found
+
+
+def blocks(lines):
+    found = fences(lines)
+    result = []
+    for block, following in zip(found, [*found[1:], None]):
+        if block.language != "sql":
+            continue
+        between = lines[block.end : following.first] if following else ["end of file"]
+        follows = following and following.language in ("text", "console") and not "".join(between).strip()
+        result.append(Block(block, following if follows else None))
+    return result
+
+
+def tidy(lines):
+    lines = [line.rstrip() for line in lines]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def psql():
+    """The server's own psql, or the one in PATH where that does not start."""
+    own = clusters.BINDIR / "psql"
+    try:
+        subprocess.run([own, "--version"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "psql"
+    return own
+
+
+def run(cluster, database, found):
+    """What psql prints for each block."""
+    script = "".join("\n".join(block.sql.lines) + f"\n\\echo '{MARK}'\n" for block in found)
+    environment = {name: text for name, text in cluster.environment.items() if name != "PGOPTIONS"}
+    printed = subprocess.run(
+        [psql(), "--no-psqlrc", "--pset=pager=off", f"--host={cluster.root}", "--username=postgres", database],
+        input=script,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        timeout=100,
+    ).stdout
+    parts = printed.split(MARK + "\n")
+    assert len(parts) == len(found) + 1, f"psql did not come to the end; it printed:\n{printed}"
+    return [tidy(part.split("\n")) for part in parts[:-1]]
+
+
+@pytest.fixture(scope="module")
+def server():
+    yield from clusters._session_cluster(settings={"lc_messages": "C"})
+
+
+@pytest.fixture
+def database(server):
+    """An empty database; it goes with the roles that the page creates, which all databases share."""
+    roles = "SELECT rolname FROM pg_roles WHERE oid >= 16384"
+    with server.connect() as conn:
+        conn.execute("CREATE DATABASE page TEMPLATE template0")
+        yield "page"
+        conn.execute("DROP DATABASE page")
+        for role in conn.execute(roles).fetchall():
+            conn.execute(f'DROP ROLE "{role["rolname"]}"')
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_the_sql_of_a_page_prints_what_the_page_shows(file, server, database):
+    lines = file.read_text(encoding="utf-8").split("\n")
+    found = blocks(lines)
+    assert found, f"{file.name} has no sql block"
+    for block in found:
+        assert block.shown, f"{file.name}:{block.sql.first + 1}: the sql block has no shown output"
+
+    printed = run(server, database, found)
+
+    if os.environ.get("PGI_DOCS_WRITE"):
+        for block, new in reversed(list(zip(found, printed))):
+            lines[block.shown.first + 1 : block.shown.end - 1] = new
+        file.write_text("\n".join(lines), encoding="utf-8")
+        return
+    wrong = []
+    for block, new in zip(found, printed):
+        shown = tidy(block.shown.lines)
+        if shown != new:
+            wrong.append(f"{file.name}:{block.shown.first + 1}: psql prints something else (+) than is shown (-)")
+            wrong.extend(list(difflib.unified_diff(shown, new, lineterm=""))[2:])
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_every_page_is_linked_from_the_readme():
+    readme = FILES[0].read_text(encoding="utf-8")
+    missing = [file.name for file in FILES[1:] if f"(docs/{file.name})" not in readme]
+    assert not missing
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_links_inside_the_project_lead_somewhere(file):
+    def anchors(page):
+        titles = re.findall(r"^#+ +(.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", file.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        page = (file.parent / path).resolve() if path else file
+        if not page.exists() or (anchor and anchor not in anchors(page)):
+            broken.append(link)
+    assert not broken
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["```sql\nSELECT 1;\n```\n", "```sql\nSELECT 1;\n```\nIt prints:\n```text\n1\n```\n", "```sql\nSELECT 1;\n```\n\n```sh\n1\n```"],
+)
+def test_an_sql_block_without_output_is_noticed(page):
+    assert [block.shown for block in blocks(page.split("\n"))] == [None]
