@@ -30,28 +30,15 @@ plain() { tr -d '\r' | sed $'s/\033\\[[0-9;]*m//g'; }
 # terminal one line that is rewritten every second, elsewhere a new line every half minute. On failure the end of
 # the log is shown and the command's status returned.
 step() {
-    local words=$1 log=$logs/$2.log started=$SECONDS pid status=0 last told=0
+    local words=$1 log=$logs/$2.log started=$SECONDS ticker status=0
     shift 2
-    printf '· %s …' "$words"
-    [ -t 1 ] || printf '\n'
-    "$@" >"$log" 2>&1 </dev/null &
-    pid=$!
-    while kill -0 "$pid" 2>/dev/null; do
-        # A short nap first, so that quick steps stay quick.
-        sleep 0.2
-        if [ $((SECONDS - started)) -gt "$told" ]; then
-            last=$(tail -n 1 "$log" | plain | tr -s '[:space:]' ' ' | cut -c 1-60)
-            if [ -t 1 ]; then
-                told=$((SECONDS - started))
-                printf '\r\033[K· %s … %d s  %s' "$words" "$told" "$last"
-            elif [ $((SECONDS - started)) -ge $((told + 30)) ]; then
-                told=$((SECONDS - started))
-                printf '    … %d s  %s\n' "$told" "$last"
-            fi
-        fi
-    done
-    wait "$pid" || status=$?
-    if [ -t 1 ]; then printf '\r\033[K'; fi
+    : >"$log"
+    # The command stays in the foreground, where an interrupt from the keyboard reaches it.
+    show_life "$words" "$log" &
+    ticker=$!
+    ("$@") >"$log" 2>&1 </dev/null || status=$?
+    { kill "$ticker" && wait "$ticker"; } 2>/dev/null || true
+    untick
     if [ "$status" = 0 ]; then
         printf '✓ %s (%d s)\n' "$words" $((SECONDS - started))
     else
@@ -60,6 +47,24 @@ step() {
     fi
     return "$status"
 }
+
+# show_life WORDS LOG: the line that step shows, until it is ended or the script that started it is gone.
+show_life() {
+    local words=$1 log=$2 started=$SECONDS told=0 elapsed
+    printf '· %s …' "$words"
+    [ -t 1 ] || printf '\n'
+    while sleep 0.5 && kill -0 $$ 2>/dev/null; do
+        elapsed=$((SECONDS - started))
+        if [ -t 1 ]; then
+            tick "$words … $elapsed s  $(last_line "$log")"
+        elif [ "$elapsed" -ge $((told + 30)) ]; then
+            told=$elapsed
+            printf '    … %d s  %s\n' "$told" "$(last_line "$log")"
+        fi
+    done
+}
+
+last_line() { tail -n 1 "$1" | plain | tr -s '[:space:]' ' ' | cut -c 1-60; }
 
 # tick WORDS: one line that the next one overwrites, on a terminal only. untick wipes it.
 tick() { if [ -t 1 ]; then printf '\r\033[K· %s' "$*"; fi; }
