@@ -1,4 +1,5 @@
 //! The differences of one conflict, for results and for people.
+use crate::pg::ffi;
 use crate::pg::jsonb::ObjectBuilder;
 use crate::pg::text;
 use crate::settings;
@@ -33,22 +34,26 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
     /// `{"amount": {"stored": 10.00, "payload": 12.00}, …}`. A stored value
     /// that the caller may not read is left out.
     pub fn to_jsonb(&self) -> pg_sys::Datum {
-        let mut object = ObjectBuilder::new();
-        for column in self.columns {
-            let mut difference = ObjectBuilder::new();
-            // SAFETY: constants, values of the column's type, and a name that
-            // lives as long as the target.
-            unsafe {
-                if self.readable.column(*column) {
-                    let value = self.stored.get(*column);
-                    difference.field(c"stored", json(self.column(*column), value));
+        // SAFETY: the names live with the target, the values until the look
+        // goes on; the guard holds nothing.
+        unsafe {
+            ffi::guard(|| {
+                let mut object = ObjectBuilder::new();
+                for c in self.columns {
+                    let column = self.target.columns.get_unchecked(*c);
+                    let mut difference = ObjectBuilder::new();
+                    if self.readable.column(*c) {
+                        difference.key(c"stored");
+                        column.put_into(&mut difference, self.stored.get_unguarded(*c));
+                    }
+                    difference.key(c"payload");
+                    column.put_into(&mut difference, (self.payload)(*c));
+                    object.key(&column.c_name);
+                    object.document(difference.finish());
                 }
-                let value = (self.payload)(*column);
-                difference.field(c"payload", json(self.column(*column), value));
-                object.field(&self.column(*column).c_name, Some(difference.finish()));
-            }
+                object.finish()
+            })
         }
-        object.finish()
     }
 
     /// A sentence: `Key (order_id)=(7f3e) is stored with amount=10.00; the
@@ -115,13 +120,6 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
     fn column(&self, column: usize) -> &Column {
         &self.target.columns[column]
     }
-}
-
-/// # Safety
-/// The value is of the column's type.
-unsafe fn json(column: &Column, value: Option<pg_sys::Datum>) -> Option<pg_sys::Datum> {
-    // SAFETY: the caller's promise.
-    value.map(|value| unsafe { column.to_jsonb(value) })
 }
 
 /// A value for people: as its type shows it, cut where it is long.

@@ -48,7 +48,7 @@ unsafe fn same_image(column: &Column, a: pg_sys::Datum, b: pg_sys::Datum) -> boo
 unsafe fn equal_as_jsonb(column: &Column, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
     // SAFETY: core's to_jsonb and jsonb_eq.
     unsafe {
-        let (a, b) = (column.to_jsonb_unguarded(a), column.to_jsonb_unguarded(b));
+        let (a, b) = (column.to_jsonb(a), column.to_jsonb(b));
         let equal = ffi::functions::jsonb_eq;
         ffi::unguarded::DirectFunctionCall2Coll(equal, pg_sys::InvalidOid, a, b).value() != 0
     }

@@ -3,6 +3,7 @@ use super::round::Job;
 use crate::compare::Differences;
 use crate::error::{Report, SqlState};
 use crate::outcome::{OnConflict, Outcome};
+use crate::pg::ffi;
 use crate::pg::jsonb::ObjectBuilder;
 use crate::quarantine::Records;
 use crate::target::{Readable, StoredRow, Target};
@@ -254,21 +255,23 @@ impl Ledger {
     }
 }
 
-/// The stored row as jsonb, in the table's order of columns, without what may
-/// not be read.
+/// The stored row as jsonb, without what may not be read.
 pub fn row_to_jsonb(target: &Target, stored: &StoredRow<'_>, readable: &Readable) -> pg_sys::Datum {
-    let mut object = ObjectBuilder::new();
-    for (c, column) in target
+    let columns = target
         .columns
         .iter()
         .enumerate()
-        .filter(|(c, _)| readable.column(*c))
-    {
-        // SAFETY: values of the column's type; the name lives with the target.
-        unsafe {
-            let value = stored.get(c).map(|value| column.to_jsonb(value));
-            object.field(&column.c_name, value);
-        }
+        .filter(|(c, _)| readable.column(*c));
+    // SAFETY: the names live with the target, the values until the look goes
+    // on; the guard holds nothing, and positions are those of the columns.
+    unsafe {
+        ffi::guard(|| {
+            let mut object = ObjectBuilder::new();
+            for (c, column) in columns {
+                object.key(&column.c_name);
+                column.put_into(&mut object, stored.get_unguarded(c));
+            }
+            object.finish()
+        })
     }
-    object.finish()
 }

@@ -79,27 +79,25 @@ impl NestedColumns {
         fields: impl Iterator<Item = (usize, Value<'d>)>,
         mut set: impl FnMut(usize, Option<pg_sys::Datum>),
     ) {
-        let mut object = ObjectBuilder::new();
-        for (column, value) in fields.filter(|(c, _)| target.columns[*c].nested) {
-            // SAFETY: the guard holds nothing; the name lives as long as the
-            // target.
-            unsafe {
-                let json = match value {
-                    Value::Null => None,
-                    value => Some(ffi::guard(|| value.to_jsonb())),
-                };
-                object.field(&target.columns[column].c_name, json);
-            }
-        }
+        // SAFETY: the guard holds nothing; the names live as long as the target.
+        let object = unsafe {
+            ffi::guard(|| {
+                let mut object = ObjectBuilder::new();
+                for (c, value) in fields {
+                    let column = target.columns.get_unchecked(c);
+                    if column.nested {
+                        object.key(&column.c_name);
+                        object.value(value);
+                    }
+                }
+                object.finish()
+            })
+        };
         // SAFETY: core's function with the arguments it is declared with; the
         // record it returns has our descriptor.
         unsafe {
-            let record = pg_sys::FunctionCall2Coll(
-                self.populate,
-                pg_sys::InvalidOid,
-                self.base,
-                object.finish(),
-            );
+            let record =
+                pg_sys::FunctionCall2Coll(self.populate, pg_sys::InvalidOid, self.base, object);
             let header = pg_sys::pg_detoast_datum(record.cast_mut_ptr())
                 .cast::<pg_sys::HeapTupleHeaderData>();
             let mut tuple = pg_sys::HeapTupleData {

@@ -29,12 +29,22 @@ pub mod unguarded {
 
     unsafe extern "C-unwind" {
         pub fn datum_image_eq(a: Datum, b: Datum, by_value: bool, length: c_int) -> bool;
+        pub fn datumCopy(value: Datum, by_value: bool, length: c_int) -> Datum;
         pub fn RelationGetPartitionKey(rel: pg_sys::Relation) -> *mut super::PartitionKeyData;
         pub fn index_get_partition(partition: pg_sys::Relation, index: Oid) -> Oid;
 
         pub fn pnstrdup(text: *const c_char, length: usize) -> *mut c_char;
         pub fn cstring_to_text_with_len(text: *const c_char, length: c_int)
         -> *mut pg_sys::varlena;
+        pub fn pushJsonbValue(
+            state: *mut *mut pg_sys::JsonbParseState,
+            token: pg_sys::JsonbIteratorToken::Type,
+            value: *mut pg_sys::JsonbValue,
+        ) -> *mut pg_sys::JsonbValue;
+        pub fn pg_detoast_datum(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
+        pub fn pg_detoast_datum_packed(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
+        pub fn int64_to_numeric(value: i64) -> pg_sys::Numeric;
+        pub fn OutputFunctionCall(function: *mut pg_sys::FmgrInfo, value: Datum) -> *mut c_char;
         pub fn JsonbValueToJsonb(value: *mut pg_sys::JsonbValue) -> *mut pg_sys::Jsonb;
         pub fn JsonbToCString(
             out: pg_sys::StringInfo,

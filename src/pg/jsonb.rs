@@ -310,64 +310,91 @@ impl Value<'_> {
 }
 
 /// Builds one JSON object, field by field, in the current context.
+///
+/// Its whole life is to pass inside one `ffi::guard`.
 pub struct ObjectBuilder {
     state: *mut pg_sys::JsonbParseState,
 }
 
 impl ObjectBuilder {
     /// An empty object.
-    pub fn new() -> Self {
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`, as all that follows.
+    pub unsafe fn new() -> Self {
         let mut this = Self {
             state: ptr::null_mut(),
         };
-        this.push(
-            pg_sys::JsonbIteratorToken::WJB_BEGIN_OBJECT,
-            ptr::null_mut(),
-        );
+        // SAFETY: opens the object.
+        unsafe {
+            this.push(
+                pg_sys::JsonbIteratorToken::WJB_BEGIN_OBJECT,
+                ptr::null_mut(),
+            )
+        };
         this
     }
 
-    fn push(
+    /// # Safety
+    /// What the value points to lives until [`ObjectBuilder::finish`].
+    unsafe fn push(
         &mut self,
         token: pg_sys::JsonbIteratorToken::Type,
         value: *mut pg_sys::JsonbValue,
     ) -> *mut pg_sys::JsonbValue {
-        // SAFETY: the state is live; core copies the value's struct, and the
-        // callers see to it that what it points to lives in the current context.
-        unsafe { pg_sys::pushJsonbValue(&raw mut self.state, token, value) }
+        // SAFETY: the state is live; core copies the value's struct.
+        unsafe { ffi::unguarded::pushJsonbValue(&raw mut self.state, token, value) }
     }
 
-    /// Adds a field whose value is a jsonb datum; None is JSON null.
+    /// Starts a field; its value comes next.
     ///
     /// # Safety
-    /// `name` and `value` live until [`ObjectBuilder::finish`].
-    pub unsafe fn field(&mut self, name: &CStr, value: Option<pg_sys::Datum>) {
+    /// `name` lives until [`ObjectBuilder::finish`].
+    pub unsafe fn key(&mut self, name: &CStr) {
         let mut key = Value::String(name.to_bytes()).to_core();
-        self.push(pg_sys::JsonbIteratorToken::WJB_KEY, &raw mut key);
-        let mut member = match value {
-            None => Value::Null,
-            // SAFETY: the caller's promise. A scalar document holds its one
-            // value as the only member of an array.
-            Some(datum) => unsafe {
-                let document =
-                    pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::Jsonb>();
-                let root = Container(&raw mut (*document).root, PhantomData);
-                if root.kind() == Kind::Scalar {
-                    root.cursor().next()
-                } else {
-                    let length = pgrx::varlena::varsize_any(document.cast());
-                    Value::Container(root, length - pg_sys::VARHDRSZ)
-                }
-            },
+        // SAFETY: the caller's promise.
+        unsafe { self.push(pg_sys::JsonbIteratorToken::WJB_KEY, &raw mut key) };
+    }
+
+    /// The field's value.
+    ///
+    /// # Safety
+    /// What it points to lives until [`ObjectBuilder::finish`].
+    pub unsafe fn value(&mut self, value: Value<'_>) {
+        let mut value = value.to_core();
+        // SAFETY: the caller's promise.
+        unsafe { self.push(pg_sys::JsonbIteratorToken::WJB_VALUE, &raw mut value) };
+    }
+
+    /// Likewise, a whole jsonb document.
+    ///
+    /// # Safety
+    /// `document` is a jsonb datum that is not toasted, and lives until
+    /// [`ObjectBuilder::finish`].
+    pub unsafe fn document(&mut self, document: pg_sys::Datum) {
+        // SAFETY: the caller's promise. A scalar document holds its one value
+        // as the only member of an array.
+        unsafe {
+            let document = document.cast_mut_ptr::<pg_sys::Jsonb>();
+            let root = Container(&raw mut (*document).root, PhantomData);
+            if root.kind() == Kind::Scalar {
+                self.value(root.cursor().next());
+            } else {
+                let length = pgrx::varlena::varsize_any(document.cast());
+                self.value(Value::Container(root, length - pg_sys::VARHDRSZ));
+            }
         }
-        .to_core();
-        self.push(pg_sys::JsonbIteratorToken::WJB_VALUE, &raw mut member);
     }
 
     /// The object as a jsonb datum.
-    pub fn finish(mut self) -> pg_sys::Datum {
-        let value = self.push(pg_sys::JsonbIteratorToken::WJB_END_OBJECT, ptr::null_mut());
-        // SAFETY: the object that `new` opened, complete.
-        unsafe { pg_sys::Datum::from(pg_sys::JsonbValueToJsonb(value)) }
+    ///
+    /// # Safety
+    /// Every key has its value.
+    pub unsafe fn finish(mut self) -> pg_sys::Datum {
+        // SAFETY: closes the object that `new` opened.
+        unsafe {
+            let value = self.push(pg_sys::JsonbIteratorToken::WJB_END_OBJECT, ptr::null_mut());
+            pg_sys::Datum::from(ffi::unguarded::JsonbValueToJsonb(value))
+        }
     }
 }

@@ -66,18 +66,19 @@ impl Records {
         named: &[usize],
     ) {
         let payload = |columns: &mut dyn Iterator<Item = usize>| {
-            let mut object = ObjectBuilder::new();
-            for column in columns {
-                let column_of = &target.columns[column];
-                // SAFETY: values of the column's type; the name lives with the
-                // target.
-                unsafe {
-                    let value =
-                        (differences.payload)(column).map(|value| column_of.to_jsonb(value));
-                    object.field(&column_of.c_name, value);
-                }
+            // SAFETY: the names live with the target, the values as long as
+            // the payload; the guard holds nothing.
+            unsafe {
+                ffi::guard(|| {
+                    let mut object = ObjectBuilder::new();
+                    for c in columns {
+                        let column = target.columns.get_unchecked(c);
+                        object.key(&column.c_name);
+                        column.put_into(&mut object, (differences.payload)(c));
+                    }
+                    object.finish()
+                })
             }
-            object.finish()
         };
         let everything = Readable::everything();
         let complete = Differences {

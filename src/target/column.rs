@@ -1,7 +1,7 @@
 //! One column of a target, with the functions of its type.
 use super::OpenRelation;
 use crate::pg::ffi;
-use crate::pg::jsonb::Value;
+use crate::pg::jsonb::{ObjectBuilder, Value};
 use crate::pg::memory::Memory;
 use crate::pg::text;
 use pgrx::pg_sys;
@@ -156,20 +156,54 @@ impl Column {
         unsafe { CStr::from_ptr(pg_sys::OutputFunctionCall(self.output, value)) }
     }
 
+    /// Puts a value into an object as core's `to_jsonb` shows it.
+    ///
+    /// # Safety
+    /// `value` is of the column's type, and lives until the object is finished.
+    /// Runs inside `ffi::guard`.
+    pub unsafe fn put_into(&self, object: &mut ObjectBuilder, value: Option<pg_sys::Datum>) {
+        // SAFETY: each arm has the type that it treats; the shortcuts give what
+        // to_jsonb would.
+        unsafe {
+            let Some(value) = value else {
+                return object.value(Value::Null);
+            };
+            let integer = |value: i64| {
+                let number = ffi::unguarded::int64_to_numeric(value);
+                Value::Number(pg_sys::Datum::from(number))
+            };
+            match self.typid {
+                pg_sys::INT2OID => object.value(integer((value.value() as i16).into())),
+                pg_sys::INT4OID => object.value(integer((value.value() as i32).into())),
+                pg_sys::INT8OID => object.value(integer(value.value() as i64)),
+                pg_sys::BOOLOID => object.value(Value::Boolean(value.value() != 0)),
+                pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => {
+                    let text = ffi::unguarded::pg_detoast_datum_packed(value.cast_mut_ptr());
+                    let bytes = std::slice::from_raw_parts(
+                        pgrx::varlena::vardata_any(text).cast::<u8>(),
+                        pgrx::varlena::varsize_any_exhdr(text),
+                    );
+                    object.value(Value::String(bytes));
+                }
+                pg_sys::UUIDOID => {
+                    let text = ffi::unguarded::OutputFunctionCall(self.output, value);
+                    object.value(Value::String(CStr::from_ptr(text).to_bytes()));
+                }
+                pg_sys::JSONBOID => {
+                    let document = ffi::unguarded::pg_detoast_datum(value.cast_mut_ptr());
+                    object.document(pg_sys::Datum::from(document));
+                }
+                _ => object.document(self.to_jsonb(value)),
+            }
+        }
+    }
+
     /// The value as jsonb, by core's `to_jsonb`, in the current context.
     ///
     /// # Safety
-    /// `value` is a non-null value of the column's type.
+    /// `value` is a non-null value of the column's type. Runs inside
+    /// `ffi::guard`.
     pub unsafe fn to_jsonb(&self, value: pg_sys::Datum) -> pg_sys::Datum {
-        // SAFETY: the caller's promise; the guard holds nothing.
-        unsafe { ffi::guard(|| self.to_jsonb_unguarded(value)) }
-    }
-
-    /// Likewise.
-    ///
-    /// # Safety
-    /// As [`Column::to_jsonb`]; runs inside `ffi::guard`.
-    pub unsafe fn to_jsonb_unguarded(&self, value: pg_sys::Datum) -> pg_sys::Datum {
         // SAFETY: set up with the column, for this type.
         unsafe { ffi::unguarded::FunctionCall1Coll(self.to_jsonb, pg_sys::InvalidOid, value) }
     }

@@ -8,15 +8,24 @@ use crate::pg::text;
 use pgrx::pg_sys;
 use std::fmt::Write;
 
+/// The support function of a btree that compares (`BTORDER_PROC` of `nbtree.h`).
+const BTORDER_PROC: i16 = 1;
+
 /// One key column of a usable unique index.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyColumn {
     /// Position in [`Target::columns`].
     pub column: usize,
+    /// Its storage: whether passed by value, and its length.
+    pub storage: (bool, i16),
     /// The index's equality for it.
     pub equality: *mut pg_sys::FmgrInfo,
     /// The function of that equality.
     pub equality_function: pg_sys::RegProcedure,
+    /// The index's three-way comparison for it.
+    pub order: *mut pg_sys::FmgrInfo,
+    /// The function of that comparison.
+    pub order_function: pg_sys::RegProcedure,
     /// The index's «less than» for it.
     pub less_than: pg_sys::Oid,
     /// The index's collation for it.
@@ -33,6 +42,9 @@ pub struct UniqueIndex {
     pub primary: bool,
     /// Whether NULL equals NULL in it.
     pub nulls_equal: bool,
+    /// Whether its order is that of [`UniqueIndex::sort_columns`]: ascending,
+    /// NULLs last.
+    pub ascending: bool,
     /// Its key columns in index order; of an index with expressions, those that
     /// are plain columns.
     pub keys: Vec<KeyColumn>,
@@ -102,7 +114,11 @@ impl UniqueIndex {
                     pg_sys::get_opfamily_member(family, input, input, strategy as i16)
                 };
                 let equality_function = pg_sys::get_opcode(member(pg_sys::BTEqualStrategyNumber));
+                let order_function = pg_sys::get_opfamily_proc(family, input, input, BTORDER_PROC);
                 keys.push(KeyColumn {
+                    storage: columns[column].storage(),
+                    order: function_in(memory.context(), order_function),
+                    order_function,
                     column,
                     equality: function_in(memory.context(), equality_function),
                     equality_function,
@@ -115,6 +131,7 @@ impl UniqueIndex {
                 name: text::from_name(&(*(*rel).rd_rel).relname),
                 primary: form.indisprimary,
                 nulls_equal: form.indnullsnotdistinct,
+                ascending: (0..numbers.len()).all(|i| *(*rel).rd_indoption.add(i) == 0),
                 keys,
                 unusable,
             }

@@ -8,6 +8,8 @@ mod column;
 mod key;
 mod partition;
 mod rights;
+mod scan;
+mod walk;
 
 pub use arbiter::{Look, StoredRow};
 pub use cache::watch_invalidations;

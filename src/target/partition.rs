@@ -4,7 +4,6 @@
 //! plain columns, so the key alone decides the partition. The steps are those
 //! of core's `get_partition_for_tuple` (`execPartition.c`), which is private to
 //! the executor; the searches within bounds are core's exported functions.
-use super::arbiter::index_of_partition;
 use super::{OpenRelation, Target, UniqueIndex};
 use crate::pg::ffi;
 use pgrx::pg_sys;
@@ -55,7 +54,9 @@ impl<'t> Route<'t> {
             if is_leaf {
                 let index = *self.leaf_indexes.entry(child).or_insert_with(|| {
                     // SAFETY: open while it is asked.
-                    unsafe { index_of_partition(&OpenRelation::open(child), parent_index) }
+                    unsafe {
+                        ffi::index_get_partition(OpenRelation::open(child).raw(), parent_index)
+                    }
                 });
                 debug_assert_ne!(index, pg_sys::InvalidOid);
                 return Some((child, index));
@@ -63,7 +64,9 @@ impl<'t> Route<'t> {
             let target = self.target;
             level = self.levels.entry(child).or_insert_with(|| {
                 // SAFETY: as above.
-                let index = unsafe { index_of_partition(&OpenRelation::open(child), parent_index) };
+                let index = unsafe {
+                    ffi::index_get_partition(OpenRelation::open(child).raw(), parent_index)
+                };
                 Level::open(target, child, index)
             });
         }

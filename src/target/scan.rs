@@ -1,0 +1,225 @@
+//! One scan of a unique index with the rows it points to.
+use super::{OpenRelation, UniqueIndex};
+use crate::pg::memory::Memory;
+use crate::pg::{ffi, unwinding};
+use pgrx::pg_sys;
+use std::ffi::c_int;
+use std::ptr;
+
+/// An index scan under the snapshot that was active when it began. Relations
+/// and snapshot outlive it.
+pub struct Scan {
+    scan: pg_sys::IndexScanDesc,
+    slot: *mut pg_sys::TupleTableSlot,
+    keys: Vec<pg_sys::ScanKeyData>,
+}
+
+impl Scan {
+    /// A scan that finds one key at a time.
+    pub fn by_equality(table: &OpenRelation, index: &OpenRelation, arbiter: &UniqueIndex) -> Self {
+        let keys = arbiter.keys.iter().enumerate().map(|(i, key)| {
+            scan_key(
+                i,
+                key.collation,
+                pg_sys::BTEqualStrategyNumber,
+                key.equality_function,
+            )
+        });
+        Self::begin(table, index, keys.collect())
+    }
+
+    /// A scan that starts at a key and goes on in the index's order. Of its two
+    /// or more scan keys the first is the header of a row comparison, which
+    /// [`Scan::start_at`] points at the others.
+    pub fn from_key(table: &OpenRelation, index: &OpenRelation, arbiter: &UniqueIndex) -> Self {
+        let mut keys = vec![pg_sys::ScanKeyData {
+            sk_flags: pg_sys::SK_ROW_HEADER as c_int,
+            sk_attno: 1,
+            sk_strategy: pg_sys::BTGreaterEqualStrategyNumber as pg_sys::StrategyNumber,
+            ..Default::default()
+        }];
+        keys.extend(arbiter.keys.iter().enumerate().map(|(i, key)| {
+            scan_key(
+                i,
+                key.collation,
+                pg_sys::BTGreaterEqualStrategyNumber,
+                key.order_function,
+            )
+        }));
+        let mut this = Self::begin(table, index, keys);
+        this.mark_row_members();
+        this
+    }
+
+    fn begin(table: &OpenRelation, index: &OpenRelation, keys: Vec<pg_sys::ScanKeyData>) -> Self {
+        let header = keys[0].sk_flags & pg_sys::SK_ROW_HEADER as c_int != 0;
+        let count = if header { 1 } else { keys.len() as c_int };
+        // SAFETY: table and index are open and belong together.
+        unsafe {
+            let snapshot = pg_sys::GetActiveSnapshot();
+            #[cfg(feature = "pg18")]
+            let scan = pg_sys::index_beginscan(
+                table.raw(),
+                index.raw(),
+                snapshot,
+                ptr::null_mut(),
+                count,
+                0,
+            );
+            #[cfg(not(feature = "pg18"))]
+            let scan = pg_sys::index_beginscan(table.raw(), index.raw(), snapshot, count, 0);
+            let slot = pg_sys::table_slot_create(table.raw(), ptr::null_mut());
+            Self { scan, slot, keys }
+        }
+    }
+
+    /// The row members of the header: core changes their flags with every scan.
+    fn mark_row_members(&mut self) {
+        let last = self.keys.len() - 1;
+        for (i, key) in self.keys.iter_mut().enumerate().skip(1) {
+            let end = if i == last { pg_sys::SK_ROW_END } else { 0 };
+            key.sk_flags = (pg_sys::SK_ROW_MEMBER | end) as c_int;
+            key.sk_strategy = pg_sys::BTGreaterEqualStrategyNumber as pg_sys::StrategyNumber;
+        }
+    }
+
+    /// Finds the row under a key. NULLs are looked for as such.
+    pub fn find(
+        &mut self,
+        arbiter: &UniqueIndex,
+        key: impl Fn(usize) -> Option<pg_sys::Datum>,
+    ) -> bool {
+        for (scan_key, part) in self.keys.iter_mut().zip(&arbiter.keys) {
+            match key(part.column) {
+                Some(value) => {
+                    scan_key.sk_flags = 0;
+                    scan_key.sk_argument = value;
+                }
+                None => {
+                    scan_key.sk_flags = (pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL) as c_int;
+                    scan_key.sk_argument = pg_sys::Datum::null();
+                }
+            }
+        }
+        let count = self.keys.len() as c_int;
+        // SAFETY: the scan is open and has this many keys; the guard holds
+        // nothing.
+        unsafe {
+            ffi::guard(|| {
+                self.rescan(count);
+                self.next_unguarded()
+            })
+        }
+    }
+
+    /// Starts at this key, which has no NULL, or the first one behind it. False
+    /// if there is none. The scan goes on to compare with the key, whose copy is
+    /// made in `copies`.
+    pub fn start_at(
+        &mut self,
+        copies: &Memory,
+        arbiter: &UniqueIndex,
+        key: impl Fn(usize) -> Option<pg_sys::Datum>,
+    ) -> bool {
+        self.mark_row_members();
+        for (scan_key, part) in self.keys.iter_mut().skip(1).zip(&arbiter.keys) {
+            let value = key(part.column).expect("the key has no NULL");
+            let (by_value, length) = part.storage;
+            // SAFETY: a non-null value of this storage.
+            scan_key.sk_argument = copies.scope(|| unsafe {
+                ffi::guard(|| ffi::unguarded::datumCopy(value, by_value, length.into()))
+            });
+        }
+        self.keys[0].sk_argument = pg_sys::Datum::from(&raw const self.keys[1]);
+        // SAFETY: as above; the header points at members in the same vector,
+        // which does not grow any more.
+        unsafe {
+            ffi::guard(|| {
+                self.rescan(1);
+                self.next_unguarded()
+            })
+        }
+    }
+
+    /// Goes on to the next row; false at the end.
+    pub fn next(&mut self) -> bool {
+        // SAFETY: as above.
+        unsafe { ffi::guard(|| self.next_unguarded()) }
+    }
+
+    /// # Safety
+    /// The scan was begun with this many keys. Runs inside `ffi::guard`.
+    unsafe fn rescan(&mut self, count: c_int) {
+        // SAFETY: the caller's promise; core copies the keys.
+        unsafe {
+            ffi::unguarded::index_rescan(
+                self.scan,
+                self.keys.as_mut_ptr(),
+                count,
+                ptr::null_mut(),
+                0,
+            );
+        }
+    }
+
+    /// The next row, deformed whole, so that columns are read without calls.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    unsafe fn next_unguarded(&mut self) -> bool {
+        // SAFETY: the scan is open, and the slot fits the table.
+        unsafe {
+            let found = ffi::unguarded::index_getnext_slot(
+                self.scan,
+                pg_sys::ScanDirection::ForwardScanDirection,
+                self.slot,
+            );
+            if found {
+                let natts = (*(*self.slot).tts_tupleDescriptor).natts;
+                ffi::unguarded::slot_getsomeattrs_int(self.slot, natts);
+            }
+            found
+        }
+    }
+
+    /// The slot with the row at hand.
+    pub fn slot(&self) -> *mut pg_sys::TupleTableSlot {
+        self.slot
+    }
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: opened by us, closed in the reverse order.
+            unsafe {
+                pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+                pg_sys::index_endscan(self.scan);
+            }
+        }
+    }
+}
+
+fn scan_key(
+    i: usize,
+    collation: pg_sys::Oid,
+    strategy: u32,
+    function: pg_sys::RegProcedure,
+) -> pg_sys::ScanKeyData {
+    let mut key = pg_sys::ScanKeyData::default();
+    // SAFETY: an existing function; its look-up lives in the current context,
+    // which is that of the scan.
+    unsafe {
+        pg_sys::ScanKeyEntryInitialize(
+            &raw mut key,
+            0,
+            i as pg_sys::AttrNumber + 1,
+            strategy as pg_sys::StrategyNumber,
+            pg_sys::InvalidOid,
+            collation,
+            function,
+            pg_sys::Datum::null(),
+        );
+    }
+    key
+}

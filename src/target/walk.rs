@@ -1,0 +1,154 @@
+//! Walking along the index instead of descending for every key.
+//!
+//! Keys are looked up in the arbiter's own order. Where most rows of a stretch
+//! of the index are asked for (a retried load, say), the next key is the next
+//! entry, and reading on costs a fraction of a descent from the root: a merge
+//! join of payloads and index. Where keys lie far apart it costs more, since
+//! each start reads the rest of a page. So a walk starts after some descents,
+//! ends when it falls behind, and each that ended soon makes the next wait
+//! longer.
+//!
+//! Both ways read the same index under the same snapshot, so they find the same
+//! rows.
+use super::scan::Scan;
+use super::{OpenRelation, UniqueIndex};
+use crate::pg::ffi;
+use crate::pg::memory::Memory;
+use pgrx::pg_sys;
+use std::cmp::Ordering;
+
+/// A walk starts after this many descents, or a multiple of it.
+const FIRST_WAIT: u32 = 16;
+/// And at the latest after this many.
+const LONGEST_WAIT: u32 = 1024;
+/// So many entries are passed by on the way to a key.
+const MOST_STEPS: u32 = 4;
+/// A walk that served so many keys was worth its start.
+const WORTH_IT: u32 = 16;
+
+/// A walk along one index, on and off.
+pub struct Walk {
+    possible: bool,
+    /// With the key that it started at.
+    scan: Option<(Scan, Memory)>,
+    at: At,
+    /// Descents until the next start.
+    wait: u32,
+    next_wait: u32,
+    /// Keys that the running walk has served.
+    served: u32,
+}
+
+/// Where a walk stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// Not walking.
+    Rest,
+    /// At the row in the scan's slot.
+    Row,
+    /// Behind the last row: all later keys are missing.
+    End,
+}
+
+impl Walk {
+    /// Not walking yet. An index in another order than the keys come in cannot
+    /// be walked.
+    pub fn new(arbiter: &UniqueIndex) -> Self {
+        Self {
+            possible: arbiter.ascending && !arbiter.nulls_equal,
+            scan: None,
+            at: At::Rest,
+            wait: FIRST_WAIT,
+            next_wait: FIRST_WAIT,
+            served: 0,
+        }
+    }
+
+    /// Whether there is a row under the key; None if the walk cannot tell, and a
+    /// descent must.
+    pub fn find(
+        &mut self,
+        table: &OpenRelation,
+        index: &OpenRelation,
+        arbiter: &UniqueIndex,
+        numbers: &[pg_sys::AttrNumber],
+        key: &impl Fn(usize) -> Option<pg_sys::Datum>,
+    ) -> Option<bool> {
+        if self.at == At::Rest {
+            if !self.possible || self.wait > 0 {
+                self.wait = self.wait.saturating_sub(1);
+                return None;
+            }
+            let (scan, copies) = self.scan.get_or_insert_with(|| {
+                let copies = Memory::in_current(c"pg_idempotent walk");
+                (Scan::from_key(table, index, arbiter), copies)
+            });
+            copies.reset();
+            let some = scan.start_at(copies, arbiter, key);
+            self.at = if some { At::Row } else { At::End };
+            self.served = 0;
+        }
+        let (scan, _) = self.scan.as_mut()?;
+        for _ in 0..=MOST_STEPS {
+            if self.at == At::End {
+                return Some(false);
+            }
+            match compare(scan, arbiter, numbers, key) {
+                Ordering::Less => {
+                    self.at = if scan.next() { At::Row } else { At::End };
+                }
+                order => {
+                    self.served += 1;
+                    return Some(order == Ordering::Equal);
+                }
+            }
+        }
+        self.next_wait = if self.served >= WORTH_IT {
+            FIRST_WAIT
+        } else {
+            (self.next_wait * 2).min(LONGEST_WAIT)
+        };
+        self.wait = self.next_wait;
+        self.at = At::Rest;
+        None
+    }
+
+    /// The scan whose slot holds the row that was found.
+    pub fn scan(&self) -> Option<&Scan> {
+        self.scan.as_ref().map(|(scan, _)| scan)
+    }
+}
+
+/// The order of the row at hand and the key.
+fn compare(
+    scan: &Scan,
+    arbiter: &UniqueIndex,
+    numbers: &[pg_sys::AttrNumber],
+    key: &impl Fn(usize) -> Option<pg_sys::Datum>,
+) -> Ordering {
+    for part in &arbiter.keys {
+        // SAFETY: the slot holds a deformed row of the table; a key column of a
+        // walked index has no NULL that could be met before the end, since
+        // NULLs come last and the scan leaves them out.
+        let order = unsafe {
+            let i = numbers[part.column] as usize - 1;
+            let slot = &*scan.slot();
+            let Some(wanted) = key(part.column) else {
+                return Ordering::Greater;
+            };
+            if *slot.tts_isnull.add(i) {
+                return Ordering::Greater;
+            }
+            let stored = *slot.tts_values.add(i);
+            ffi::guard(|| {
+                ffi::unguarded::FunctionCall2Coll(part.order, part.collation, stored, wanted)
+            })
+            .value() as i32
+        };
+        match order.cmp(&0) {
+            Ordering::Equal => {}
+            other => return other,
+        }
+    }
+    Ordering::Equal
+}
