@@ -109,6 +109,10 @@ servers_dir() {
     printf '%s\n' "$dir"
 }
 
+if [ -n "${PG_CONFIG:-}" ]; then
+    command -v "$PG_CONFIG" >/dev/null || die "PG_CONFIG=$PG_CONFIG: there is no such program."
+fi
+
 # The major version of the server that a pg_config belongs to.
 major_of() { "$1" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/'; }
 
