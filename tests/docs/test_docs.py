@@ -122,7 +122,7 @@ def run(cluster, database, found):
 
 @pytest.fixture(scope="module")
 def server():
-    yield from clusters._session_cluster(settings={"lc_messages": "C"})
+    yield from clusters._session_cluster()
 
 
 @pytest.fixture
