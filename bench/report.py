@@ -1,0 +1,137 @@
+"""What was measured, as a table on the terminal and as JSON in a file."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import median
+
+OURS = "pg_idempotent"
+
+SETTINGS = (
+    "server_version fsync synchronous_commit full_page_writes wal_level shared_buffers work_mem max_wal_size"
+    " checkpoint_timeout autovacuum jit server_encoding lc_collate"
+).split()
+
+
+def spread(values):
+    """The median of some figures, with the least and the greatest."""
+    return {"median": median(values), "min": min(values), "max": max(values)}
+
+
+def ratio(ours, rival):
+    """The ratio of the medians, with the spread of the ratios of the pairs."""
+    pairs = [a / b for a, b in zip(ours, rival)]
+    return {"of_medians": median(ours) / median(rival), "pairs": pairs, "min": min(pairs), "max": max(pairs)}
+
+
+def command(*words, default=""):
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return default
+
+
+def machine(data_directory):
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                if line.startswith("model name")), "") if Path("/proc/cpuinfo").exists() else ""
+    return {
+        "processor": cpu,
+        "processors": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "file_system": " ".join(command("df", "--output=fstype", data_directory).split()[-1:]),
+    }
+
+
+class Report:
+    """Collects, and prints each comparison as soon as it is there."""
+
+    def __init__(self, session, rounds, directory):
+        self.session = session
+        self.directory = directory
+        self.started = time.monotonic()
+        self.told = False
+        here = str(Path(__file__).resolve().parent)
+        self.result = {
+            "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "commit": command("git", "-C", here, "describe", "--always", "--dirty"),
+            "rounds": rounds,
+            "settings": {name: session.value(f"SHOW {name}") for name in self.known_settings()},
+            "machine": machine(session.value("SHOW unix_socket_directories")),
+            "load_before": os.getloadavg(),
+            "contests": {},
+        }
+
+    def known_settings(self):
+        return [name for name in SETTINGS
+                if self.session.value("SELECT current_setting(%s, true) IS NOT NULL", name)]
+
+    def progress(self, words):
+        if sys.stdout.isatty():
+            print(f"\r\033[K· {words} …", end="", flush=True)
+            self.told = True
+
+    def say(self, words=""):
+        if self.told:
+            print("\r\033[K", end="")
+            self.told = False
+        print(words, flush=True)
+
+    def begin(self):
+        result = self.result
+        self.say(f"pg_idempotent {result['commit']}, {result['when']}".replace("  ", " "))
+        self.say(", ".join(f"{name} {value}" for name, value in result["settings"].items()))
+        self.say(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
+        self.say(f"load average before: {result['load_before'][0]:.1f}")
+        self.say(f"Medians of {result['rounds']} runs of each side in turn [least..greatest], in thousands of rows a second;")
+        self.say("synchronous_commit is off where a commit is not said to be flushed. Higher ratios are better for us.")
+
+    def add(self, contest, figures):
+        ours = figures[OURS]["rate"]
+        entry = {
+            "what": contest.what,
+            "rows": contest.rows,
+            "stored": contest.stored,
+            "synchronous_commit": "on" if contest.flush else "off",
+            "target": contest.target,
+            "sides": {name: {**{kind: {**spread(values), "runs": values} for kind, values in side.items()}}
+                      for name, side in figures.items()},
+            "ratios": {name: ratio(ours, figures[name]["rate"]) for name in contest.rivals},
+        }
+        self.result["contests"][contest.name] = entry
+        flushed = ", synchronous_commit on" if contest.flush else ""
+        self.say()
+        self.say(f"{contest.name}: {contest.what}{flushed}")
+        for place, name in enumerate(figures):
+            self.say(self.line(contest, entry, name, place))
+
+    def line(self, contest, entry, name, place):
+        rate = entry["sides"][name]["rate"]
+        words = f"  {name:<22}{rate['median'] / 1000:9.2f} [{rate['min'] / 1000:.2f}..{rate['max'] / 1000:.2f}]"
+        if name != OURS:
+            r = entry["ratios"][name]
+            words = f"{words:<54} ratio {r['of_medians']:.2f} [{r['min']:.2f}..{r['max']:.2f}]"
+            if contest.target and place == 1:
+                reached = "reached" if r["of_medians"] >= contest.target else "MISSED"
+                words += f"  target {contest.target}: {reached}"
+        if contest.show_wal:
+            side = entry["sides"][name]
+            words = f"{words:<82} WAL a row {side['wal']['median']:.0f}, sent again {side['wal_again']['median']:.0f}"
+        return words
+
+    def end(self):
+        self.result["load_after"] = os.getloadavg()
+        self.result["seconds"] = round(time.monotonic() - self.started)
+        self.directory.mkdir(exist_ok=True)
+        major = self.result["settings"]["server_version"].split(".")[0]
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        path = self.directory / f"{stamp}-pg{major}.json"
+        path.write_text(json.dumps(self.result, indent=1) + "\n")
+        missed = [name for name, entry in self.result["contests"].items()
+                  if entry["target"] and next(iter(entry["ratios"].values()))["of_medians"] < entry["target"]]
+        self.say()
+        self.say(f"{self.result['seconds']} s, load average after: {self.result['load_after'][0]:.1f}; every figure: {path}")
+        self.say("Targets missed: " + (", ".join(missed) if missed else "none"))
