@@ -197,15 +197,9 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
     );
 
     let mut ledger = Ledger::new(wanted, payloads.len(), options.on_conflict);
-    let job = Job {
-        target: &target,
-        relation: &relation,
-        arbiter,
-        shapes: &payloads.shapes,
-        batch,
-    };
+    let job = Job::new(&target, &relation, arbiter, &payloads.shapes, batch);
     let mut input = Input::new(&job, payloads.len() == 1);
-    payloads.read(arbiter, &mut |slot| input.put(slot));
+    payloads.read(arbiter, &job.scratch, &mut |slot| input.put(slot));
     job.run(input.into_rows(), &mut ledger);
     ledger.close(&job);
     ledger
@@ -222,13 +216,7 @@ fn insert_from(arguments: &Arguments) -> Ledger {
     demand_rights(&target, arbiter, shapes[0].named.iter().copied());
 
     let mut ledger = Ledger::new(Wanted::Counts, 0, options.on_conflict);
-    let job = Job {
-        target: &target,
-        relation: &relation,
-        arbiter,
-        shapes: &shapes,
-        batch: true,
-    };
+    let job = Job::new(&target, &relation, arbiter, &shapes, true);
     let mut input = Input::new(&job, false);
     ledger.received = source.read(arbiter, &mut |slot| input.put(slot));
     job.run(input.into_rows(), &mut ledger);

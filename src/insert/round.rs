@@ -38,6 +38,29 @@ pub struct Job<'a> {
     pub shapes: &'a [Shape],
     /// Whether ordinals mean something to the caller.
     pub batch: bool,
+    /// Reset for every row.
+    pub scratch: Memory,
+}
+
+impl<'a> Job<'a> {
+    /// A job in the memory of the call.
+    pub fn new(
+        target: &'a Target,
+        relation: &'a OpenRelation,
+        arbiter: &'a UniqueIndex,
+        shapes: &'a [Shape],
+        batch: bool,
+    ) -> Self {
+        let scratch = Memory::in_current(c"pg_idempotent row");
+        Self {
+            target,
+            relation,
+            arbiter,
+            shapes,
+            batch,
+            scratch,
+        }
+    }
 }
 
 /// Collects working rows, to be read in the arbiter's order.
@@ -138,8 +161,10 @@ struct Round {
 }
 
 /// What a look left to do, in the arbiter's order.
+#[derive(Default)]
 struct Left {
-    rows: Store,
+    /// Made with the first row: most calls are pure retries.
+    rows: Option<Store>,
     /// How many of the rows are to be sent; the others follow one of those.
     to_send: u64,
 }
@@ -153,16 +178,13 @@ impl Job<'_> {
             since: None,
         };
         loop {
-            let mut left = self.look(rows, &round, ledger);
-            if left.to_send == 0 {
-                debug_assert!(left.rows.is_empty());
-                return;
-            }
+            let left = self.look(rows, &round, ledger);
+            let Some(mut store) = left.rows else { return };
             // SAFETY: reads a backend-local counter.
             round
                 .since
                 .get_or_insert_with(|| unsafe { pg_sys::GetCurrentCommandId(false) });
-            let inserted = statement::insert(self, &mut left.rows);
+            let inserted = statement::insert(self, &mut store);
             round.sent = if inserted == left.to_send {
                 Sent::AllWentIn
             } else {
@@ -170,12 +192,12 @@ impl Job<'_> {
             };
             if round.sent == Sent::AllWentIn && !ledger.wants_rows() {
                 ledger.went_in(inserted);
-                if left.rows.len() == left.to_send {
+                if store.len() == left.to_send {
                     return;
                 }
             }
-            left.rows.rewind();
-            rows = Rows::Stored(left.rows);
+            store.rewind();
+            rows = Rows::Stored(store);
             round.number += 1;
         }
     }
@@ -185,12 +207,8 @@ impl Job<'_> {
         let _snapshot = FreshSnapshot::push();
         let layout = Layout::of(self.target);
         let mut look = Look::new(self.target, self.relation, self.arbiter);
-        let mut left = Left {
-            rows: Store::new(),
-            to_send: 0,
-        };
+        let mut left = Left::default();
         let mut guess = Guess::new(self, round);
-        let scratch = Memory::in_current(c"pg_idempotent look");
         let mut row = Slot::for_stored(self.target.row_desc());
         let mut previous = Slot::for_stored(self.target.row_desc());
         // The ordinal of the first row with the key at hand.
@@ -201,7 +219,7 @@ impl Job<'_> {
                 continue;
             }
             pgrx::check_for_interrupts!();
-            scratch.scope(|| {
+            self.scratch.scope(|| {
                 let repeated = first.is_some() && same_key(self.arbiter, &previous, &row);
                 if !repeated {
                     first = Some(layout.ordinal(&row));
@@ -218,16 +236,16 @@ impl Job<'_> {
                         ledger.inserted(self, layout.ordinal(&row), None);
                     }
                     None if repeated => {
-                        self.keep(&mut left.rows, &row, first);
+                        self.keep(&mut left, &row, first);
                     }
                     None => {
                         self.refuse_suppressed(&row, round);
-                        self.keep(&mut left.rows, &row, None);
+                        self.keep(&mut left, &row, None);
                         left.to_send += 1;
                     }
                 }
             });
-            scratch.reset();
+            self.scratch.reset();
             swap(&mut row, &mut previous);
         }
         left
@@ -235,7 +253,10 @@ impl Job<'_> {
 
     /// Keeps the row for INSERT and the next round. `follows` is the ordinal of
     /// the payload that it follows.
-    fn keep(&self, rows: &mut Store, row: &Slot, follows: Option<i64>) {
+    fn keep(&self, left: &mut Left, row: &Slot, follows: Option<i64>) {
+        let rows = left
+            .rows
+            .get_or_insert_with(|| self.scratch.outside(Store::new));
         let layout = Layout::of(self.target);
         if layout.follows(row) == follows {
             return rows.put(row);

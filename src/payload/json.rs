@@ -140,21 +140,16 @@ impl<'t> JsonPayloads<'t> {
     }
 
     /// Coerces every payload to a working row and hands it to `take`, which
-    /// copies what it keeps.
+    /// copies what it keeps. Values live in `values`, which is reset for every
+    /// payload.
     ///
     /// # Errors
     /// What the input functions raise, with the payload's ordinal and the
     /// column in CONTEXT; 23502 for a NULL in the key.
-    pub fn read(&self, arbiter: &UniqueIndex, take: &mut dyn FnMut(&Slot)) {
+    pub fn read(&self, arbiter: &UniqueIndex, values: &Memory, take: &mut dyn FnMut(&Slot)) {
         let mut row = Slot::for_values(self.target.row_desc());
         let slot = &mut row;
-        let values = Memory::in_current(c"pg_idempotent payload");
-        let shapes_memory = Memory::in_current(c"pg_idempotent nested columns");
-        let mut nested: Vec<Option<NestedColumns>> = self
-            .shapes
-            .iter()
-            .map(|s| NestedColumns::of_shape(self.target, &s.named, &shapes_memory))
-            .collect();
+        let mut nested = self.nested_columns();
         let layout = Layout::of(self.target);
         let position = PayloadPosition::watch();
         for (i, (document, shape)) in self.documents.iter().zip(&self.shape_of).enumerate() {
@@ -163,7 +158,8 @@ impl<'t> JsonPayloads<'t> {
             values.scope(|| {
                 slot.clear();
                 let named = &self.shapes[shape].named;
-                self.coerce(*document, named, nested[shape].as_mut(), slot, &position);
+                let nested = nested.get_mut(shape).and_then(Option::as_mut);
+                self.coerce(*document, named, nested, slot, &position);
                 layout.set(slot, ordinal, shape, None);
                 slot.store();
                 self.demand_key_values(arbiter, slot, ordinal);
@@ -171,6 +167,17 @@ impl<'t> JsonPayloads<'t> {
             take(slot);
             values.reset();
         }
+    }
+
+    /// By shape; empty where the target has no nested column.
+    fn nested_columns(&self) -> Vec<Option<NestedColumns>> {
+        if !self.target.columns.iter().any(|column| column.nested) {
+            return Vec::new();
+        }
+        self.shapes
+            .iter()
+            .map(|shape| NestedColumns::of_shape(self.target, &shape.named))
+            .collect()
     }
 
     fn coerce(

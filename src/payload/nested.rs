@@ -21,12 +21,13 @@ pub struct NestedColumns {
     populate: *mut pg_sys::FmgrInfo,
     values: Vec<pg_sys::Datum>,
     nulls: Vec<bool>,
+    /// Where descriptor, record and function live.
+    _memory: Memory,
 }
 
 impl NestedColumns {
-    /// For the nested ones among `named`; None if there are none. It lives in
-    /// `memory`.
-    pub fn of_shape(target: &Target, named: &[usize], memory: &Memory) -> Option<Self> {
+    /// For the nested ones among `named`; None if there are none.
+    pub fn of_shape(target: &Target, named: &[usize]) -> Option<Self> {
         let columns: Vec<usize> = named
             .iter()
             .copied()
@@ -35,7 +36,8 @@ impl NestedColumns {
         if columns.is_empty() {
             return None;
         }
-        memory.scope(|| {
+        let memory = Memory::in_current(c"pg_idempotent nested columns");
+        let parts = memory.scope(|| {
             let count = columns.len();
             // SAFETY: attribute numbers within the template; the blessed
             // descriptor, the base record and the function live in `memory`.
@@ -59,15 +61,19 @@ impl NestedColumns {
                 let mut nulls = vec![true; count];
                 let base = pg_sys::heap_form_tuple(desc, values.as_mut_ptr(), nulls.as_mut_ptr());
                 let base = pg_sys::HeapTupleHeaderGetDatum((*base).t_data);
-                Some(Self {
-                    populate: populate_function(memory),
-                    columns,
-                    desc,
-                    base,
-                    values,
-                    nulls,
-                })
+                let populate = populate_function(&memory);
+                (desc, base, populate, values, nulls)
             }
+        });
+        let (desc, base, populate, values, nulls) = parts;
+        Some(Self {
+            columns,
+            desc,
+            base,
+            populate,
+            values,
+            nulls,
+            _memory: memory,
         })
     }
 

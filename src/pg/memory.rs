@@ -43,6 +43,14 @@ impl Memory {
         work()
     }
 
+    /// Runs `work`, from inside a scope, with the context that this is a child
+    /// of.
+    pub fn outside<R>(&self, work: impl FnOnce() -> R) -> R {
+        // SAFETY: a valid context has a valid parent.
+        let _switched = Switched::to(unsafe { (*self.0).parent });
+        work()
+    }
+
     /// Frees all that was allocated in it.
     pub fn reset(&self) {
         // SAFETY: ours, and nobody keeps pointers into it across a reset.

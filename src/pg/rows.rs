@@ -144,14 +144,13 @@ impl Store {
     }
 
     /// How many rows it holds.
+    #[allow(
+        clippy::len_without_is_empty,
+        reason = "a store is made with its first row"
+    )]
     pub fn len(&self) -> u64 {
         // SAFETY: a live store.
         unsafe { pg_sys::tuplestore_tuple_count(self.0) as u64 }
-    }
-
-    /// Whether it holds no row.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// For core's functions.

@@ -4,6 +4,7 @@ use crate::compare::differing;
 use crate::error::{Report, SqlState};
 use crate::payload::json::JsonPayloads;
 use crate::pg::jsonb::Container;
+use crate::pg::memory::Memory;
 use crate::pg::rows::{NamedStore, Slot, Store};
 use crate::pg::spi::Connection;
 use crate::pg::text;
@@ -247,7 +248,8 @@ fn changed_since(id: i64, target: &Target, gone: bool) -> ! {
 
 fn working_row(payload: &JsonPayloads<'_>, arbiter: &UniqueIndex) -> Slot {
     let mut row = None;
-    payload.read(arbiter, &mut |slot| row = Some(slot.to_stored()));
+    let values = Memory::in_current(c"pg_idempotent payload");
+    payload.read(arbiter, &values, &mut |slot| row = Some(slot.to_stored()));
     let row = row.expect("one payload gives one row");
     row.deform();
     row

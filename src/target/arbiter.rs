@@ -20,6 +20,7 @@ use std::collections::HashMap;
 /// Looks up keys of one arbiter under one snapshot, in the arbiter's order.
 pub struct Look<'t> {
     target: &'t Target,
+    relation: &'t OpenRelation,
     index: &'t UniqueIndex,
     route: Option<Route<'t>>,
     leaves: Vec<Leaf>,
@@ -51,13 +52,14 @@ struct Leaf {
 
 impl<'t> Look<'t> {
     /// Looks under the active snapshot, which must stay active while it lives.
-    pub fn new(target: &'t Target, relation: &OpenRelation, index: &'t UniqueIndex) -> Self {
+    pub fn new(target: &'t Target, relation: &'t OpenRelation, index: &'t UniqueIndex) -> Self {
         let route = target
             .partitioned
             .then(|| Route::new(target, relation, index));
         let memory = Memory::in_current(c"pg_idempotent index scans");
         Self {
             target,
+            relation,
             index,
             route,
             leaves: Vec::new(),
@@ -73,6 +75,7 @@ impl<'t> Look<'t> {
     pub fn find(&mut self, key: impl Fn(usize) -> Option<pg_sys::Datum>) {
         let Self {
             target,
+            relation,
             index,
             route,
             leaves,
@@ -83,13 +86,14 @@ impl<'t> Look<'t> {
         *found = memory.scope(|| {
             let leaf = match route {
                 None if leaves.is_empty() => {
-                    leaves.push(Leaf::open(target, index, target.oid, index.oid));
+                    leaves.push(Leaf::open(target, index, relation.again(), index.oid));
                     0
                 }
                 None => 0,
                 Some(route) => {
                     let (table, table_index) = route.leaf(&key)?;
                     *leaf_of.entry(table).or_insert_with(|| {
+                        let table = OpenRelation::open(table);
                         leaves.push(Leaf::open(target, index, table, table_index));
                         leaves.len() - 1
                     })
@@ -123,10 +127,9 @@ impl Leaf {
     fn open(
         target: &Target,
         arbiter: &UniqueIndex,
-        table: pg_sys::Oid,
+        table: OpenRelation,
         index: pg_sys::Oid,
     ) -> Self {
-        let table = OpenRelation::open(table);
         let index = OpenRelation::open(index);
         let numbers = target
             .columns

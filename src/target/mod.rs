@@ -301,6 +301,13 @@ impl OpenRelation {
         Self(rel)
     }
 
+    /// The same relation, open once more.
+    pub fn again(&self) -> Self {
+        // SAFETY: open, and locked.
+        unsafe { pg_sys::RelationIncrementReferenceCount(self.0) };
+        Self(self.0)
+    }
+
     /// For core's functions.
     pub fn raw(&self) -> pg_sys::Relation {
         self.0
