@@ -52,12 +52,12 @@ pub use ledger::row_to_jsonb;
 pub use statement::Statements;
 
 use crate::error::boundary;
-use crate::outcome::{OnConflict, Outcome};
+use crate::outcome::Outcome;
 use crate::payload::json::JsonPayloads;
 use crate::payload::shape::demand_key;
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
-use crate::pg::result::{ResultSet, SqlResult};
+use crate::pg::result::{ResultSet, RowType, SqlResult};
 use crate::target::{Target, UniqueIndex, demand_insert_or_verify};
 use ledger::{Ledger, Wanted};
 use options::Options;
@@ -82,7 +82,7 @@ fn idempotent_insert(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
         let settled = insert_json(&arguments, Wanted::Rows, false);
         let row = &settled.rows()[0];
         SqlResult::row(
-            fcinfo,
+            RowType::Outcome,
             &[Some(row.outcome.into_datum()), row.stored, row.differences],
         )
     })
@@ -101,7 +101,7 @@ fn idempotent_insert_many(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     boundary(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
-        counts(fcinfo, &insert_json(&arguments, Wanted::Counts, true))
+        counts(&insert_json(&arguments, Wanted::Counts, true))
     })
 }
 
@@ -144,7 +144,7 @@ fn idempotent_insert_from(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     boundary(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
-        counts(fcinfo, &insert_from(&arguments))
+        counts(&insert_from(&arguments))
     })
 }
 
@@ -154,7 +154,7 @@ impl Outcome {
     }
 }
 
-fn counts(fcinfo: pg_sys::FunctionCallInfo, ledger: &Ledger) -> SqlResult {
+fn counts(ledger: &Ledger) -> SqlResult {
     let counts = [
         ledger.received,
         ledger.inserted,
@@ -162,7 +162,7 @@ fn counts(fcinfo: pg_sys::FunctionCallInfo, ledger: &Ledger) -> SqlResult {
         ledger.conflicts,
     ];
     SqlResult::row(
-        fcinfo,
+        RowType::Counts,
         &counts.map(|count| Some(pg_sys::Datum::from(count))),
     )
 }
@@ -178,7 +178,8 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
         JsonPayloads::one(&target, document)
     };
     if payloads.is_empty() {
-        return Ledger::new(wanted, 0, OnConflict::Report);
+        options.check(&target);
+        return Ledger::new(wanted, 0, options.on_conflict);
     }
     let arbiter = options.arbiter(&target, |column| {
         payloads

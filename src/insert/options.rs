@@ -29,6 +29,15 @@ impl Options {
         }
     }
 
+    /// Checks of the key and the comparison what can be checked without a
+    /// payload: an explicit key has its arbiter.
+    pub fn check(&self, target: &Target) {
+        if let Some(key) = &self.key {
+            self.comparison
+                .apply(target, target.arbiter_for_key(key), &mut []);
+        }
+    }
+
     /// The arbiter: by the explicit key, else by the columns that every payload
     /// names.
     pub fn arbiter<'t>(

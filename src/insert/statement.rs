@@ -3,6 +3,7 @@
 //! It is prepared once per table, arbiter and set of named columns, and reads
 //! working rows from a tuplestore in the order in which they lie there.
 use super::round::Job;
+use crate::error::{Report, SqlState};
 use crate::payload::row::Layout;
 use crate::payload::shape::Shape;
 use crate::pg::rows::{NamedStore, Slot, Store};
@@ -61,7 +62,19 @@ pub fn insert(job: &Job<'_>, rows: &mut Store) -> u64 {
 
 fn insert_run(connection: &Connection, job: &Job<'_>, shape: &Shape, rows: &Store) -> u64 {
     let _named = NamedStore::register(ROWS, rows, job.target.row_desc());
-    connection.insert(&plan(connection, job.target, job.arbiter, &shape.named))
+    let plan = plan(connection, job.target, job.arbiter, &shape.named);
+    connection.insert(&plan).unwrap_or_else(|| {
+        Report::new(
+            SqlState::FeatureNotSupported,
+            format!(
+                "cannot insert or verify rows in table \"{}\"",
+                job.target.name
+            ),
+        )
+        .detail("The table has a rule that rewrites INSERT.")
+        .table(&job.target.schema, &job.target.name)
+        .raise()
+    })
 }
 
 fn plan(

@@ -101,7 +101,8 @@ impl<'t> JsonPayloads<'t> {
         let mut by_columns: HashMap<Vec<usize>, u32> = HashMap::new();
         let mut previous: Option<(Container<'t>, u32)> = None;
         self.shape_of.reserve(self.documents.len());
-        for (i, document) in self.documents.iter().enumerate() {
+        for i in 0..self.documents.len() {
+            let document = self.documents[i];
             let shape = match previous {
                 Some((alike, shape)) if document.same_names(alike) => shape,
                 _ => {
@@ -112,21 +113,37 @@ impl<'t> JsonPayloads<'t> {
                             .unwrap_or_else(|| self.unknown_field(name, ordinal))
                     };
                     let named: Vec<usize> = document.names().map(column_of).collect();
-                    let shapes = &mut self.shapes;
-                    *by_columns.entry(named).or_insert_with_key(|named| {
-                        let named = named.clone();
-                        shapes.push(Shape {
-                            named,
-                            compared: Vec::new(),
-                            first: ordinal,
-                        });
-                        shapes.len() as u32 - 1
-                    })
+                    self.shape(named, ordinal, &mut by_columns)
                 }
             };
-            previous = Some((*document, shape));
+            previous = Some((document, shape));
             self.shape_of.push(shape);
         }
+    }
+
+    /// The shape of these columns, which `known` finds where there are several.
+    fn shape(
+        &mut self,
+        named: Vec<usize>,
+        first: i64,
+        known: &mut HashMap<Vec<usize>, u32>,
+    ) -> u32 {
+        let new = self.shapes.len() as u32;
+        if new > 0 {
+            if known.is_empty() {
+                known.insert(self.shapes[0].named.clone(), 0);
+            }
+            if let Some(shape) = known.get(&named) {
+                return *shape;
+            }
+            known.insert(named.clone(), new);
+        }
+        self.shapes.push(Shape {
+            named,
+            compared: Vec::new(),
+            first,
+        });
+        new
     }
 
     fn unknown_field(&self, name: &[u8], ordinal: i64) -> ! {

@@ -5,7 +5,64 @@ use pgrx::pg_sys;
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
+use std::cell::Cell;
+use std::ffi::CStr;
 use std::ptr;
+
+/// The row types of our functions, as their declarations under `sql/` have them.
+#[derive(Clone, Copy)]
+pub enum RowType {
+    /// `outcome text, stored jsonb, differences jsonb`
+    Outcome,
+    /// `received, inserted, duplicates, conflicts bigint`
+    Counts,
+}
+
+impl RowType {
+    fn columns(self) -> &'static [(&'static CStr, pg_sys::Oid)] {
+        match self {
+            Self::Outcome => &[
+                (c"outcome", pg_sys::TEXTOID),
+                (c"stored", pg_sys::JSONBOID),
+                (c"differences", pg_sys::JSONBOID),
+            ],
+            Self::Counts => &[
+                (c"received", pg_sys::INT8OID),
+                (c"inserted", pg_sys::INT8OID),
+                (c"duplicates", pg_sys::INT8OID),
+                (c"conflicts", pg_sys::INT8OID),
+            ],
+        }
+    }
+
+    /// Its descriptor, made once in a backend: core's look-up of a function's
+    /// result type, done for each call, costs as much as finding the row.
+    fn desc(self) -> pg_sys::TupleDesc {
+        thread_local! {
+            static DESCS: [Cell<pg_sys::TupleDesc>; 2] =
+                const { [Cell::new(ptr::null_mut()), Cell::new(ptr::null_mut())] };
+        }
+        let known = DESCS.with(|descs| descs[self as usize].get());
+        if !known.is_null() {
+            return known;
+        }
+        // SAFETY: in memory that lives as long as the backend; attribute
+        // numbers within the template.
+        unsafe {
+            let caller = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+            let columns = self.columns();
+            let desc = pg_sys::CreateTemplateTupleDesc(columns.len() as i32);
+            for (i, (name, typid)) in columns.iter().enumerate() {
+                let number = (i + 1) as pg_sys::AttrNumber;
+                pg_sys::TupleDescInitEntry(desc, number, name.as_ptr(), *typid, -1, 0);
+            }
+            let desc = pg_sys::BlessTupleDesc(desc);
+            pg_sys::MemoryContextSwitchTo(caller);
+            DESCS.with(|descs| descs[self as usize].set(desc));
+            desc
+        }
+    }
+}
 
 /// What one of our functions hands back, ready made. Its SQL type is in the
 /// function's declaration under `sql/`.
@@ -17,13 +74,14 @@ impl SqlResult {
         Self(None)
     }
 
-    /// One row of the function's declared result.
-    pub fn row(fcinfo: pg_sys::FunctionCallInfo, values: &[Option<pg_sys::Datum>]) -> Self {
-        // SAFETY: the descriptor has as many columns as the callers pass.
+    /// One row.
+    pub fn row(row_type: RowType, values: &[Option<pg_sys::Datum>]) -> Self {
+        assert_eq!(values.len(), row_type.columns().len());
+        let (mut datums, mut nulls) = split(values);
+        // SAFETY: as many values as the descriptor has columns.
         unsafe {
-            let desc = result_desc(fcinfo);
-            let (mut datums, mut nulls) = split(values);
-            let tuple = pg_sys::heap_form_tuple(desc, datums.as_mut_ptr(), nulls.as_mut_ptr());
+            let tuple =
+                pg_sys::heap_form_tuple(row_type.desc(), datums.as_mut_ptr(), nulls.as_mut_ptr());
             Self(Some(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)))
         }
     }
@@ -56,26 +114,6 @@ fn split(values: &[Option<pg_sys::Datum>]) -> (Vec<pg_sys::Datum>, Vec<bool>) {
             .collect(),
         values.iter().map(Option::is_none).collect(),
     )
-}
-
-/// The blessed descriptor of the function's result, made once per query.
-///
-/// # Safety
-/// `fcinfo` is that of the running call of a function with OUT columns that
-/// keeps nothing else in `fn_extra`.
-unsafe fn result_desc(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::TupleDesc {
-    // SAFETY: the caller's promise; the copy lives as long as `flinfo`.
-    unsafe {
-        let flinfo = (*fcinfo).flinfo;
-        if (*flinfo).fn_extra.is_null() {
-            let caller = pg_sys::MemoryContextSwitchTo((*flinfo).fn_mcxt);
-            let mut desc: pg_sys::TupleDesc = ptr::null_mut();
-            pg_sys::get_call_result_type(fcinfo, ptr::null_mut(), &raw mut desc);
-            (*flinfo).fn_extra = pg_sys::BlessTupleDesc(desc).cast();
-            pg_sys::MemoryContextSwitchTo(caller);
-        }
-        (*flinfo).fn_extra.cast()
-    }
 }
 
 /// The rows of a function that returns a set, handed over at the end.

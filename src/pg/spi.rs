@@ -64,13 +64,14 @@ impl Connection {
     }
 
     /// Runs a kept plan without parameters that inserts, and gives the number
-    /// of rows that went in.
-    pub fn insert(&self, plan: &Plan) -> u64 {
+    /// of rows that went in; None if the statement was rewritten (by a rule)
+    /// into something else.
+    pub fn insert(&self, plan: &Plan) -> Option<u64> {
         // SAFETY: a kept plan.
         unsafe {
             let code = pg_sys::SPI_execute_plan(plan.0, ptr::null_mut(), ptr::null(), false, 0);
-            assert_eq!(code, pg_sys::SPI_OK_INSERT as c_int, "SPI code {code}");
-            pg_sys::SPI_processed
+            assert!(code > 0, "SPI code {code}");
+            (code == pg_sys::SPI_OK_INSERT as c_int).then_some(pg_sys::SPI_processed)
         }
     }
 }

@@ -231,20 +231,20 @@ fn refuse_unusable_kind(relation: &OpenRelation, kind: u8, schema: &str, name: &
             }
             return;
         }
-        pg_sys::RELKIND_VIEW => "view",
-        pg_sys::RELKIND_MATVIEW => "materialized view",
-        pg_sys::RELKIND_FOREIGN_TABLE => "foreign table",
-        pg_sys::RELKIND_SEQUENCE => "sequence",
-        pg_sys::RELKIND_INDEX | pg_sys::RELKIND_PARTITIONED_INDEX => "index",
-        pg_sys::RELKIND_COMPOSITE_TYPE => "composite type",
-        _ => "relation of another kind",
+        pg_sys::RELKIND_VIEW => "a view",
+        pg_sys::RELKIND_MATVIEW => "a materialized view",
+        pg_sys::RELKIND_FOREIGN_TABLE => "a foreign table",
+        pg_sys::RELKIND_SEQUENCE => "a sequence",
+        pg_sys::RELKIND_INDEX | pg_sys::RELKIND_PARTITIONED_INDEX => "an index",
+        pg_sys::RELKIND_COMPOSITE_TYPE => "a composite type",
+        _ => "a relation of another kind",
     };
     Report::new(
         SqlState::WrongObjectType,
         format!("cannot insert or verify rows in \"{name}\""),
     )
     .detail(format!(
-        "\"{name}\" is a {what}; only a table has the unique index that decides."
+        "\"{name}\" is {what}; only a table has the unique index that decides."
     ))
     .table(schema, name)
     .raise()
