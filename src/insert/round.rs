@@ -1,10 +1,10 @@
 //! The rounds of one call: look, insert, look again. See the module's head for
 //! the protocol.
 use super::ledger::Ledger;
-use super::statement;
+use super::statement::{self, WentIn};
 use crate::compare::{Differences, differing};
 use crate::error::{Report, SqlState};
-use crate::payload::row::{Layout, same_key};
+use crate::payload::row::{Layout, Mark, has_key, same_key};
 use crate::payload::shape::Shape;
 use crate::pg::memory::Memory;
 use crate::pg::rows::{Slot, Sort, SortColumn, Store};
@@ -140,15 +140,16 @@ impl Rows {
     }
 }
 
-/// What became of the rows that were handed to INSERT in the round before.
+/// What is known of the plain rows: those that were handed to INSERT in the
+/// round before.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sent {
-    /// There was none.
-    Nothing,
+    /// None of them went in (or there was no round before).
+    None,
     /// All of them went in.
-    AllWentIn,
-    /// Some did not; it is not known which.
-    SomeSkipped,
+    All,
+    /// Some did not; which, their transaction ids tell.
+    Some,
 }
 
 /// One round.
@@ -174,7 +175,7 @@ impl Job<'_> {
     pub fn run(&self, mut rows: Rows, ledger: &mut Ledger) {
         let mut round = Round {
             number: 1,
-            sent: Sent::Nothing,
+            sent: Sent::None,
             since: None,
         };
         loop {
@@ -184,22 +185,58 @@ impl Job<'_> {
             round
                 .since
                 .get_or_insert_with(|| unsafe { pg_sys::GetCurrentCommandId(false) });
-            let inserted = statement::insert(self, &mut store);
-            round.sent = if inserted == left.to_send {
-                Sent::AllWentIn
-            } else {
-                Sent::SomeSkipped
-            };
-            if round.sent == Sent::AllWentIn && !ledger.wants_rows() {
-                ledger.went_in(inserted);
-                if store.len() == left.to_send {
-                    return;
+            let went_in = statement::insert(self, &mut store);
+            store.rewind();
+            match went_in {
+                WentIn::Keys(keys) => {
+                    round.sent = Sent::None;
+                    store = self.mark(store, keys);
+                }
+                WentIn::Count(0) => round.sent = Sent::None,
+                WentIn::Count(count) if count < left.to_send => round.sent = Sent::Some,
+                WentIn::Count(count) => {
+                    round.sent = Sent::All;
+                    if !ledger.wants_rows() {
+                        ledger.went_in(count);
+                        if store.len() == left.to_send {
+                            return;
+                        }
+                    }
                 }
             }
-            store.rewind();
             rows = Rows::Stored(store);
             round.number += 1;
         }
+    }
+
+    /// The rows of a round, those marked whose keys INSERT returned.
+    ///
+    /// # Errors
+    /// 27000 if it returned a key that was not sent: the payload is stored under
+    /// another key than its own, where no retry would find it.
+    fn mark(&self, mut rows: Store, mut keys: Store) -> Store {
+        let layout = Layout::of(self.target);
+        let mut marked = Store::new();
+        let mut row = Slot::for_stored(self.target.row_desc());
+        let mut key = Slot::for_stored(self.arbiter.key_desc);
+        let mut more = keys.next(&mut key);
+        while rows.next(&mut row) {
+            self.scratch.scope(|| {
+                let plain = layout.mark(&row) == Mark::Plain;
+                if plain && more && has_key(self.arbiter, &row, &key) {
+                    marked.put(&layout.marked(&row, Mark::WentIn));
+                    more = keys.next(&mut key);
+                } else {
+                    marked.put(&row);
+                }
+            });
+            self.scratch.reset();
+        }
+        if more {
+            self.not_stored_as_sent("a payload was stored under another key than its own")
+                .raise()
+        }
+        marked
     }
 
     /// Looks every row's key up and settles what can be settled.
@@ -214,8 +251,16 @@ impl Job<'_> {
         // The ordinal of the first row with the key at hand.
         let mut first: Option<i64> = None;
         while rows.next(&mut row) {
-            let was_sent = round.sent != Sent::Nothing && layout.follows(&row).is_none();
-            if was_sent && round.sent == Sent::AllWentIn && !ledger.wants_rows() {
+            let mark = layout.mark(&row);
+            let went_in = match mark {
+                Mark::WentIn => true,
+                Mark::Plain => round.sent == Sent::All,
+                Mark::Follows(_) => false,
+            };
+            if went_in && !ledger.wants_rows() {
+                if mark == Mark::WentIn {
+                    ledger.went_in(1);
+                }
                 continue;
             }
             pgrx::check_for_interrupts!();
@@ -231,16 +276,17 @@ impl Job<'_> {
                     }
                 }
                 match look.stored() {
-                    Some(stored) => self.settle(&row, &stored, was_sent, round, ledger),
-                    None if was_sent && round.sent == Sent::AllWentIn => {
-                        ledger.inserted(self, layout.ordinal(&row), None);
+                    stored if went_in => {
+                        ledger.inserted(self, layout.ordinal(&row), stored.as_ref());
                     }
+                    Some(stored) => self.settle(&row, &stored, round, ledger),
                     None if repeated => {
-                        self.keep(&mut left, &row, first);
+                        let first = first.expect("the row before has the same key");
+                        self.keep(&mut left, &row, Mark::Follows(first));
                     }
                     None => {
                         self.refuse_suppressed(&row, round);
-                        self.keep(&mut left, &row, None);
+                        self.keep(&mut left, &row, Mark::Plain);
                         left.to_send += 1;
                     }
                 }
@@ -251,39 +297,26 @@ impl Job<'_> {
         left
     }
 
-    /// Keeps the row for INSERT and the next round. `follows` is the ordinal of
-    /// the payload that it follows.
-    fn keep(&self, left: &mut Left, row: &Slot, follows: Option<i64>) {
+    /// Keeps the row for INSERT and the next round.
+    fn keep(&self, left: &mut Left, row: &Slot, mark: Mark) {
         let rows = left
             .rows
             .get_or_insert_with(|| self.scratch.outside(Store::new));
         let layout = Layout::of(self.target);
-        if layout.follows(row) == follows {
-            return rows.put(row);
+        if layout.mark(row) == mark {
+            rows.put(row);
+        } else {
+            rows.put(&layout.marked(row, mark));
         }
-        let mut marked = Slot::for_values(self.target.row_desc());
-        marked.clear();
-        for c in 0..self.target.columns.len() {
-            marked.set(c, row.get(c));
-        }
-        layout.set(&mut marked, layout.ordinal(row), layout.shape(row), follows);
-        marked.store();
-        rows.put(&marked);
     }
 
     /// The outcome of a row whose key is stored.
-    fn settle(
-        &self,
-        row: &Slot,
-        stored: &StoredRow<'_>,
-        was_sent: bool,
-        round: &Round,
-        ledger: &mut Ledger,
-    ) {
+    fn settle(&self, row: &Slot, stored: &StoredRow<'_>, round: &Round, ledger: &mut Ledger) {
         let layout = Layout::of(self.target);
         let ordinal = layout.ordinal(row);
         let ours = || round.since.is_some_and(|since| stored.written_by_us(since));
-        if was_sent && (round.sent == Sent::AllWentIn || ours()) {
+        let mark = layout.mark(row);
+        if mark == Mark::Plain && round.sent == Sent::Some && ours() {
             return ledger.inserted(self, ordinal, Some(stored));
         }
         let shape = &self.shapes[layout.shape(row)];
@@ -291,7 +324,10 @@ impl Job<'_> {
         if columns.is_empty() {
             return ledger.duplicate(self, ordinal, stored);
         }
-        let by = layout.follows(row).filter(|_| ours());
+        let by = match mark {
+            Mark::Follows(first) if ours() => Some(first),
+            _ => None,
+        };
         let readable = ledger.readable(self);
         let differences = Differences {
             target: self.target,
@@ -319,18 +355,19 @@ impl Job<'_> {
         } else {
             "the payload".to_owned()
         };
+        self.not_stored_as_sent(&format!("{payload} was neither inserted nor found"))
+            .raise()
+    }
+
+    fn not_stored_as_sent(&self, what: &str) -> Report {
         Report::new(
             SqlState::TriggeredDataChangeViolation,
-            format!(
-                "{payload} was neither inserted nor found in table \"{}\"",
-                self.target.name
-            ),
+            format!("{what} in table \"{}\"", self.target.name),
         )
-        .detail("A BEFORE INSERT trigger may have suppressed the row or changed its key.")
+        .detail("A BEFORE INSERT trigger suppressed the row or changed its key.")
         .hint("Insert into the table that the trigger writes to, or disable the trigger.")
         .table(&self.target.schema, &self.target.name)
         .constraint(self.arbiter.name.clone())
-        .raise()
     }
 }
 

@@ -4,7 +4,7 @@
 //! working rows from a tuplestore in the order in which they lie there.
 use super::round::Job;
 use crate::error::{Report, SqlState};
-use crate::payload::row::Layout;
+use crate::payload::row::{Layout, Mark};
 use crate::payload::shape::Shape;
 use crate::pg::rows::{NamedStore, Slot, Store};
 use crate::pg::spi::{Connection, Plan};
@@ -27,43 +27,71 @@ const MOST: usize = 64;
 #[derive(Default)]
 pub struct Statements(HashMap<(pg_sys::Oid, Vec<usize>), Rc<Plan>>);
 
-/// Inserts the rows that follow no other, in their order, those of each shape
-/// with the columns that it names, and gives the number that went in.
-pub fn insert(job: &Job<'_>, rows: &mut Store) -> u64 {
+/// What the statement says of the rows that it was given.
+pub enum WentIn {
+    /// So many went in.
+    Count(u64),
+    /// The keys of those that went in, in order. Where BEFORE triggers run, the
+    /// number alone does not tell: they may change a key, or insert it
+    /// themselves.
+    Keys(Store),
+}
+
+/// Inserts the plain rows in their order, those of each shape with the columns
+/// that it names.
+pub fn insert(job: &Job<'_>, rows: &mut Store) -> WentIn {
+    let keys = job.target.before_insert_triggers.then(Store::new);
     let connection = Connection::open();
-    if let [shape] = job.shapes {
-        return insert_run(&connection, job, shape, rows);
-    }
-    // One statement for each run of rows of one shape, so that keys go in in
-    // order whatever their shapes.
+    let count = match job.shapes {
+        [shape] => insert_run(&connection, job, shape, rows, keys.as_ref()),
+        _ => insert_runs(&connection, job, rows, keys.as_ref()),
+    };
+    drop(connection);
+    keys.map_or(WentIn::Count(count), WentIn::Keys)
+}
+
+/// One statement for each run of rows of one shape, so that keys go in in order
+/// whatever their shapes.
+fn insert_runs(
+    connection: &Connection,
+    job: &Job<'_>,
+    rows: &mut Store,
+    keys: Option<&Store>,
+) -> u64 {
     let layout = Layout::of(job.target);
     let mut row = Slot::for_stored(job.target.row_desc());
     let mut run = Store::new();
     let mut run_shape = None;
     let mut inserted = 0;
     while rows.next(&mut row) {
-        if layout.follows(&row).is_some() {
+        if layout.mark(&row) != Mark::Plain {
             continue;
         }
         let shape = layout.shape(&row);
         if let Some(previous) = run_shape.replace(shape)
             && previous != shape
         {
-            inserted += insert_run(&connection, job, &job.shapes[previous], &run);
+            inserted += insert_run(connection, job, &job.shapes[previous], &run, keys);
             run = Store::new();
         }
         run.put(&row);
     }
     if let Some(shape) = run_shape {
-        inserted += insert_run(&connection, job, &job.shapes[shape], &run);
+        inserted += insert_run(connection, job, &job.shapes[shape], &run, keys);
     }
     inserted
 }
 
-fn insert_run(connection: &Connection, job: &Job<'_>, shape: &Shape, rows: &Store) -> u64 {
+fn insert_run(
+    connection: &Connection,
+    job: &Job<'_>,
+    shape: &Shape,
+    rows: &Store,
+    keys: Option<&Store>,
+) -> u64 {
     let _named = NamedStore::register(ROWS, rows, job.target.row_desc());
     let plan = plan(connection, job.target, job.arbiter, &shape.named);
-    connection.insert(&plan).unwrap_or_else(|| {
+    connection.insert(&plan, keys).unwrap_or_else(|| {
         Report::new(
             SqlState::FeatureNotSupported,
             format!(
@@ -100,7 +128,8 @@ fn plan(
 }
 
 /// `INSERT INTO shop.orders (order_id, amount) SELECT a0, a1 FROM
-/// pg_idempotent_rows WHERE a6 IS NULL ON CONFLICT (order_id) DO NOTHING`
+/// pg_idempotent_rows WHERE a6 IS NULL ON CONFLICT (order_id) DO NOTHING`, and
+/// `RETURNING order_id` where there are BEFORE triggers.
 fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize]) -> String {
     let names = |columns: &mut dyn Iterator<Item = usize>| {
         columns
@@ -115,11 +144,16 @@ fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize]) -> String
         .collect::<Vec<_>>()
         .join(", ");
     let key = names(&mut arbiter.columns());
+    let returning = if target.before_insert_triggers {
+        format!(" RETURNING {key}")
+    } else {
+        String::new()
+    };
     format!(
         "INSERT INTO {} ({columns}) SELECT {values} FROM {} WHERE a{} IS NULL \
-         ON CONFLICT ({key}) DO NOTHING",
+         ON CONFLICT ({key}) DO NOTHING{returning}",
         target.qualified(),
         ROWS.to_str().expect("ASCII"),
-        Layout::of(target).follows_column(),
+        Layout::of(target).mark_column(),
     )
 }

@@ -3,7 +3,7 @@
 //! Read in two passes: the first finds out which columns each payload names,
 //! since the default key depends on all of them; the second coerces.
 use super::nested::NestedColumns;
-use super::row::Layout;
+use super::row::{Layout, Mark};
 use super::shape::{Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
 use crate::pg::ffi;
@@ -177,7 +177,7 @@ impl<'t> JsonPayloads<'t> {
                 let named = &self.shapes[shape].named;
                 let nested = nested.get_mut(shape).and_then(Option::as_mut);
                 self.coerce(*document, named, nested, slot, &position);
-                layout.set(slot, ordinal, shape, None);
+                layout.set(slot, ordinal, shape, Mark::Plain);
                 slot.store();
                 self.demand_key_values(arbiter, slot, ordinal);
             });

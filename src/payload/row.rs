@@ -2,10 +2,23 @@
 //!
 //! A working row has every column of the target in the order of
 //! `Target::columns` (NULL where the payload does not name it), then three of
-//! its own: the payload's ordinal, its shape, and whom it follows.
+//! its own: the payload's ordinal, its shape, and its [`Mark`].
 use crate::pg::rows::Slot;
 use crate::target::{Target, UniqueIndex};
 use pgrx::pg_sys;
+
+/// What is known of a row from the round before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Nothing of its own: it is handed to INSERT as long as its key is not
+    /// found.
+    Plain,
+    /// INSERT said that it went in.
+    WentIn,
+    /// An earlier payload of the call, the one with this ordinal, has its key
+    /// and was handed to INSERT.
+    Follows(i64),
+}
 
 /// Where a working row's own columns are.
 #[derive(Clone, Copy)]
@@ -26,17 +39,32 @@ impl Layout {
         self.columns
     }
 
-    /// The position of the ordinal of the payload that the row follows.
-    pub fn follows_column(self) -> usize {
+    /// The position of the mark, which is NULL for a plain row.
+    pub fn mark_column(self) -> usize {
         self.columns + 2
     }
 
-    /// Sets the row's own columns. A row follows an earlier payload of the call
-    /// that has its key and was handed to INSERT.
-    pub fn set(self, slot: &mut Slot, ordinal: i64, shape: usize, follows: Option<i64>) {
+    /// Sets the row's own columns.
+    pub fn set(self, slot: &mut Slot, ordinal: i64, shape: usize, mark: Mark) {
+        let mark = match mark {
+            Mark::Plain => None,
+            Mark::WentIn => Some(0),
+            Mark::Follows(ordinal) => Some(ordinal),
+        };
         slot.set(self.columns, Some(pg_sys::Datum::from(ordinal)));
         slot.set(self.columns + 1, Some(pg_sys::Datum::from(shape as i32)));
-        slot.set(self.follows_column(), follows.map(pg_sys::Datum::from));
+        slot.set(self.mark_column(), mark.map(pg_sys::Datum::from));
+    }
+
+    /// A copy of the row with another mark.
+    pub fn marked(self, row: &Slot, mark: Mark) -> Slot {
+        let mut copy = row.to_empty();
+        for c in 0..self.columns {
+            copy.set(c, row.get(c));
+        }
+        self.set(&mut copy, self.ordinal(row), self.shape(row), mark);
+        copy.store();
+        copy
     }
 
     /// The ordinal.
@@ -50,9 +78,13 @@ impl Layout {
             .map_or(0, |d| d.value() as i32 as usize)
     }
 
-    /// The ordinal of the payload that the row follows.
-    pub fn follows(self, slot: &Slot) -> Option<i64> {
-        slot.get(self.follows_column()).map(|d| d.value() as i64)
+    /// The mark.
+    pub fn mark(self, slot: &Slot) -> Mark {
+        match slot.get(self.mark_column()).map(|d| d.value() as i64) {
+            None => Mark::Plain,
+            Some(0) => Mark::WentIn,
+            Some(ordinal) => Mark::Follows(ordinal),
+        }
     }
 }
 
@@ -61,12 +93,13 @@ pub fn same_key(arbiter: &UniqueIndex, a: &Slot, b: &Slot) -> bool {
     arbiter
         .keys
         .iter()
-        .all(|key| match (a.get(key.column), b.get(key.column)) {
-            (None, None) => true,
-            // SAFETY: non-null values of the key column, its index's equality.
-            (Some(a), Some(b)) => unsafe {
-                pg_sys::FunctionCall2Coll(key.equality, key.collation, a, b).value() != 0
-            },
-            _ => false,
-        })
+        .all(|key| key.agrees(a.get(key.column), b.get(key.column)))
+}
+
+/// Whether a working row has this key, a row of [`UniqueIndex::key_desc`].
+pub fn has_key(arbiter: &UniqueIndex, row: &Slot, key: &Slot) -> bool {
+    let parts = arbiter.keys.iter().enumerate();
+    parts
+        .into_iter()
+        .all(|(i, part)| part.agrees(row.get(part.column), key.get(i)))
 }

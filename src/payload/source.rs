@@ -3,7 +3,7 @@
 //! The source is read by a plain SELECT with the caller's rights; each value is
 //! coerced to its column of the target as `INSERT … SELECT` would (assignment
 //! casts, type modifiers, domains), by core's own expressions.
-use super::row::Layout;
+use super::row::{Layout, Mark};
 use super::shape::{Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState, boundary};
 use crate::pg::ffi;
@@ -318,7 +318,7 @@ impl Receiver<'_, '_> {
                 self.slot.set(*c, (!null).then_some(value));
             }
         }
-        Layout::of(self.source.target).set(&mut self.slot, self.ordinal, 0, None);
+        Layout::of(self.source.target).set(&mut self.slot, self.ordinal, 0, Mark::Plain);
         self.slot.store();
         if !self.arbiter.nulls_equal
             && let Some(column) = self.arbiter.columns().find(|c| self.slot.get(*c).is_none())

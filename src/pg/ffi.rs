@@ -36,6 +36,14 @@ pub mod unguarded {
         pub fn pnstrdup(text: *const c_char, length: usize) -> *mut c_char;
         pub fn cstring_to_text_with_len(text: *const c_char, length: c_int)
         -> *mut pg_sys::varlena;
+        pub fn SetTuplestoreDestReceiverParams(
+            receiver: *mut pg_sys::DestReceiver,
+            store: *mut pg_sys::Tuplestorestate,
+            memory: pg_sys::MemoryContext,
+            detoast: bool,
+            target: pg_sys::TupleDesc,
+            map_failure: *const c_char,
+        );
         pub fn pushJsonbValue(
             state: *mut *mut pg_sys::JsonbParseState,
             token: pg_sys::JsonbIteratorToken::Type,

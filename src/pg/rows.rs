@@ -22,6 +22,14 @@ impl Slot {
         })
     }
 
+    /// A cleared slot for values of the same descriptor.
+    pub fn to_empty(&self) -> Self {
+        // SAFETY: a live slot.
+        let mut empty = Self::for_values(unsafe { (*self.0).tts_tupleDescriptor });
+        empty.clear();
+        empty
+    }
+
     /// A copy of the row that owns its memory.
     pub fn to_stored(&self) -> Self {
         // SAFETY: the slot holds a row; the copy has the same descriptor.

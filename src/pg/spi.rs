@@ -1,5 +1,6 @@
 //! SQL run inside a function of ours.
-use super::{text, unwinding};
+use super::rows::Store;
+use super::{ffi, text, unwinding};
 use pgrx::pg_sys;
 use std::ffi::{c_char, c_int};
 use std::ptr;
@@ -65,13 +66,30 @@ impl Connection {
 
     /// Runs a kept plan without parameters that inserts, and gives the number
     /// of rows that went in; None if the statement was rewritten (by a rule)
-    /// into something else.
-    pub fn insert(&self, plan: &Plan) -> Option<u64> {
-        // SAFETY: a kept plan.
+    /// into something else. What it returns goes into `returned`.
+    pub fn insert(&self, plan: &Plan, returned: Option<&Store>) -> Option<u64> {
+        // SAFETY: a kept plan; receiver and store outlive the execution.
         unsafe {
-            let code = pg_sys::SPI_execute_plan(plan.0, ptr::null_mut(), ptr::null(), false, 0);
+            let mut options = pg_sys::SPIExecuteOptions::default();
+            if let Some(store) = returned {
+                let memory = pg_sys::CurrentMemoryContext;
+                options.dest = pg_sys::CreateDestReceiver(pg_sys::CommandDest::DestTuplestore);
+                ffi::guard(|| {
+                    ffi::unguarded::SetTuplestoreDestReceiverParams(
+                        options.dest,
+                        store.raw(),
+                        memory,
+                        false,
+                        ptr::null_mut(),
+                        ptr::null(),
+                    );
+                });
+            }
+            let code = pg_sys::SPI_execute_plan_extended(plan.0, &raw const options);
             assert!(code > 0, "SPI code {code}");
-            (code == pg_sys::SPI_OK_INSERT as c_int).then_some(pg_sys::SPI_processed)
+            let inserted = code == pg_sys::SPI_OK_INSERT as c_int
+                || code == pg_sys::SPI_OK_INSERT_RETURNING as c_int;
+            inserted.then_some(pg_sys::SPI_processed)
         }
     }
 }

@@ -2,6 +2,7 @@
 use super::column::function_in;
 use super::{Column, OpenRelation, Target};
 use crate::error::{Report, SqlState};
+use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::rows::SortColumn;
 use crate::pg::text;
@@ -32,6 +33,26 @@ pub struct KeyColumn {
     pub collation: pg_sys::Oid,
 }
 
+impl KeyColumn {
+    /// Whether two values of the column are the same to the index. NULL is the
+    /// same as NULL.
+    pub fn agrees(&self, a: Option<pg_sys::Datum>, b: Option<pg_sys::Datum>) -> bool {
+        match (a, b) {
+            (None, None) => true,
+            // SAFETY: non-null values of the column, its index's equality; the
+            // guard holds nothing.
+            (Some(a), Some(b)) => unsafe {
+                ffi::guard(|| {
+                    ffi::unguarded::FunctionCall2Coll(self.equality, self.collation, a, b)
+                })
+                .value()
+                    != 0
+            },
+            _ => false,
+        }
+    }
+}
+
 /// A unique index of a target.
 pub struct UniqueIndex {
     /// The index's oid.
@@ -48,6 +69,8 @@ pub struct UniqueIndex {
     /// Its key columns in index order; of an index with expressions, those that
     /// are plain columns.
     pub keys: Vec<KeyColumn>,
+    /// The descriptor of a row of its key columns alone.
+    pub key_desc: pg_sys::TupleDesc,
     /// Why it cannot decide, as the end of a sentence; None if it can.
     pub unusable: Option<&'static str>,
 }
@@ -131,6 +154,7 @@ impl UniqueIndex {
                 name: text::from_name(&(*(*rel).rd_rel).relname),
                 primary: form.indisprimary,
                 nulls_equal: form.indnullsnotdistinct,
+                key_desc: memory.scope(|| key_desc(&keys, columns)),
                 ascending: (0..numbers.len()).all(|i| *(*rel).rd_indoption.add(i) == 0),
                 keys,
                 unusable,
@@ -162,6 +186,20 @@ impl UniqueIndex {
                 collation: key.collation,
             })
             .collect()
+    }
+}
+
+fn key_desc(keys: &[KeyColumn], columns: &[Column]) -> pg_sys::TupleDesc {
+    // SAFETY: attribute numbers within the template.
+    unsafe {
+        let desc = pg_sys::CreateTemplateTupleDesc(keys.len() as i32);
+        for (i, key) in keys.iter().enumerate() {
+            let column = &columns[key.column];
+            let number = (i + 1) as pg_sys::AttrNumber;
+            let name = column.c_name.as_ptr();
+            pg_sys::TupleDescInitEntry(desc, number, name, column.typid, column.typmod, 0);
+        }
+        desc
     }
 }
 

@@ -153,7 +153,7 @@ impl Target {
     }
 
     /// The descriptor of a working row: every column of [`Target::columns`] in
-    /// order, then `ordinal bigint`, `shape int` and `follows bigint` (see
+    /// order, then `ordinal bigint`, `shape int` and `mark bigint` (see
     /// `payload::row`).
     pub fn row_desc(&self) -> pg_sys::TupleDesc {
         self.row_desc
