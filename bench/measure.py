@@ -45,6 +45,13 @@ class Session:
         if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
             raise RuntimeError(result.error_message.decode())
 
+    def spent(self):
+        """Seconds, seconds of the server's process on a processor (if the system tells), bytes of WAL; all so far."""
+        wal = float(self.value("SELECT pg_current_wal_insert_lsn() - '0/0'"))
+        schedule = Path(f"/proc/{self.wire.backend_pid}/schedstat")
+        cpu = int(schedule.read_text().split()[0]) / 1e9 if schedule.exists() else 0
+        return time.perf_counter(), cpu, wal
+
     def call_each(self, sql, payloads):
         """Straight to libpq, to add as little as can be to a round trip."""
         name, call, check = self.name_of(sql), self.wire.exec_prepared, self.check
@@ -86,7 +93,7 @@ class Arrivals:
         self.session.execute(f"VACUUM ANALYZE {table}")
 
     def send(self, side):
-        """Gives all of it to one side, and returns the seconds and bytes of WAL that each timed row took."""
+        """Gives all of it to one side, and returns what was measured."""
         session = self.session
         if isinstance(side, Calls):
             session.call_each(side.sql, self.payloads[:WARM_UP])
@@ -100,12 +107,10 @@ class Arrivals:
         return self.timed(lambda: session.execute(side.sql))
 
     def timed(self, run):
-        wal = "SELECT pg_current_wal_insert_lsn() - '0/0'"
-        written, started = self.session.value(wal), time.perf_counter()
+        """For each row: seconds, seconds on a processor in the server's process, and bytes of WAL."""
+        before = self.session.spent()
         run()
-        seconds = time.perf_counter() - started
-        written = self.session.value(wal) - written
-        return seconds / self.contest.rows, float(written) / self.contest.rows
+        return [(now - then) / self.contest.rows for then, now in zip(before, self.session.spent())]
 
 
 def make_table(session, stored):
@@ -118,10 +123,9 @@ def make_table(session, stored):
 
 
 def hold(session, contest, rounds, progress):
-    """The contest's figures: for each side, by round, rows a second and bytes of WAL a row."""
+    """The contest's figures: for each side, by round, rows a second, seconds on a processor and bytes of WAL a row."""
     sides = {report.OURS: contest.ours, **contest.rivals}
-    figures = {name: {"rate": [], "wal": []} for name in sides}
-    again = {name: [] for name in sides}
+    figures = {name: {"rate": [], "cpu": [], "wal": [], "wal_again": []} for name in sides}
     session.execute(f"SET synchronous_commit = {'on' if contest.flush else 'off'}")
     made = False
     for number in range(rounds):
@@ -134,18 +138,16 @@ def hold(session, contest, rounds, progress):
                 make_table(session, contest.stored)
                 made = True
             session.execute("CHECKPOINT")
-            seconds, wal = arrivals.send(sides[name])
+            seconds, cpu, wal = arrivals.send(sides[name])
             figures[name]["rate"].append(1 / seconds)
+            figures[name]["cpu"].append(cpu)
             figures[name]["wal"].append(wal)
             if contest.show_wal:
                 # Once more, now all duplicates, and after the first touch of each page since the checkpoint.
-                again[name].append(arrivals.send(sides[name])[1])
+                figures[name]["wal_again"].append(arrivals.send(sides[name])[2])
             expected = contest.stored + arrivals.rows * (100 - contest.percent) // 100
             if (count := session.value("SELECT count(*) FROM events")) != expected:
                 raise RuntimeError(f"{contest.name}: {name} left {count} rows in the table, not {expected}")
-    if contest.show_wal:
-        for name in sides:
-            figures[name]["wal_again"] = again[name]
     return figures
 
 

@@ -87,19 +87,19 @@ class Report:
         self.say(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
         self.say(f"load average before: {result['load_before'][0]:.1f}")
         self.say(f"Medians of {result['rounds']} runs of each side in turn [least..greatest], in thousands of rows a second;")
-        self.say("synchronous_commit is off where a commit is not said to be flushed. Higher ratios are better for us.")
+        self.say("behind them, the time that a row takes the server's process on a processor. synchronous_commit is off where")
+        self.say("it is not said to be on. A ratio is our rate to the rival's, of the medians [least..greatest of the pairs].")
 
     def add(self, contest, figures):
-        ours = figures[OURS]["rate"]
         entry = {
             "what": contest.what,
             "rows": contest.rows,
             "stored": contest.stored,
             "synchronous_commit": "on" if contest.flush else "off",
             "target": contest.target,
-            "sides": {name: {**{kind: {**spread(values), "runs": values} for kind, values in side.items()}}
+            "sides": {name: {kind: {**spread(values), "runs": values} for kind, values in side.items() if values}
                       for name, side in figures.items()},
-            "ratios": {name: ratio(ours, figures[name]["rate"]) for name in contest.rivals},
+            "ratios": {name: ratio(figures[OURS]["rate"], figures[name]["rate"]) for name in contest.rivals},
         }
         self.result["contests"][contest.name] = entry
         flushed = ", synchronous_commit on" if contest.flush else ""
@@ -109,17 +109,18 @@ class Report:
             self.say(self.line(contest, entry, name, place))
 
     def line(self, contest, entry, name, place):
-        rate = entry["sides"][name]["rate"]
-        words = f"  {name:<22}{rate['median'] / 1000:9.2f} [{rate['min'] / 1000:.2f}..{rate['max'] / 1000:.2f}]"
+        side = entry["sides"][name]
+        rate = side["rate"]
+        words = f"  {name:<20}{rate['median'] / 1000:8.2f} [{rate['min'] / 1000:.2f}..{rate['max'] / 1000:.2f}]"
+        words = f"{words:<50}{side['cpu']['median'] * 1e6:7.2f} µs"
         if name != OURS:
             r = entry["ratios"][name]
-            words = f"{words:<54} ratio {r['of_medians']:.2f} [{r['min']:.2f}..{r['max']:.2f}]"
+            words += f"   ratio {r['of_medians']:.2f} [{r['min']:.2f}..{r['max']:.2f}]"
             if contest.target and place == 1:
                 reached = "reached" if r["of_medians"] >= contest.target else "MISSED"
                 words += f"  target {contest.target}: {reached}"
         if contest.show_wal:
-            side = entry["sides"][name]
-            words = f"{words:<82} WAL a row {side['wal']['median']:.0f}, sent again {side['wal_again']['median']:.0f}"
+            words = f"{words:<86} WAL a row {side['wal']['median']:.0f}, sent again {side['wal_again']['median']:.0f}"
         return words
 
     def end(self):
