@@ -56,6 +56,9 @@ pub fn demand_insert_or_verify(
 ) {
     demand(target, pg_sys::ACL_INSERT, named);
     demand(target, pg_sys::ACL_SELECT, key);
+    // With row_security off, a policy in force is an error, as in any query.
+    // SAFETY: an existing table.
+    unsafe { pg_sys::check_enable_rls(target.oid, pg_sys::InvalidOid, false) };
 }
 
 /// UPDATE on the columns.
