@@ -260,7 +260,7 @@ def test_rows_deleted_between_look_and_verify_are_inserted_again_never_lost(db):
                 try:
                     counts = insert_many(conn, "events", rows)
                 except psycopg.errors.DeadlockDetected:
-                    # A key that vanishes after its turn is inserted out of order. Only deletes can bring that about,
+                    # A key that vanishes after its turn goes in out of order (docs/isolation.md). Only deletes bring that about,
                     # and only to batches of several rows; the retry is the caller's.
                     conn.rollback()
                     continue
