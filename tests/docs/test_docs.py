@@ -155,6 +155,8 @@ def test_the_sql_of_a_page_prints_what_the_page_shows(file, server, database):
     wrong = []
     for block, new in zip(found, printed):
         shown = tidy(block.shown.lines)
+        if not shown:
+            wrong.append(f"{file.name}:{block.shown.first + 1}: nothing is shown")
         if shown != new:
             wrong.append(f"{file.name}:{block.shown.first + 1}: psql prints something else (+) than is shown (-)")
             wrong.extend(list(difflib.unified_diff(shown, new, lineterm=""))[2:])
