@@ -24,6 +24,8 @@ pub enum SqlState {
     DatatypeMismatch,
     /// `42809`
     WrongObjectType,
+    /// `428C9`
+    GeneratedAlways,
     /// `42P01`
     UndefinedTable,
     /// `42P10`
@@ -48,6 +50,7 @@ impl SqlState {
             Self::UndefinedObject => b"42704",
             Self::DatatypeMismatch => b"42804",
             Self::WrongObjectType => b"42809",
+            Self::GeneratedAlways => b"428C9",
             Self::UndefinedTable => b"42P01",
             Self::InvalidColumnReference => b"42P10",
             Self::FeatureNotSupported => b"0A000",

@@ -255,13 +255,14 @@ impl Ledger {
     }
 }
 
-/// The stored row as jsonb, without what may not be read.
-pub fn row_to_jsonb(target: &Target, stored: &StoredRow<'_>, readable: &Readable) -> pg_sys::Datum {
+/// The stored row as jsonb, without what may not be read, and without virtual
+/// columns, which are not stored.
+fn row_to_jsonb(target: &Target, stored: &StoredRow<'_>, readable: &Readable) -> pg_sys::Datum {
     let columns = target
         .columns
         .iter()
         .enumerate()
-        .filter(|(c, _)| readable.column(*c));
+        .filter(|(c, column)| readable.column(*c) && !column.virtual_generated());
     // SAFETY: the names live with the target, the values until the look goes
     // on; the guard holds nothing, and positions are those of the columns.
     unsafe {

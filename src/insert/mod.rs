@@ -48,13 +48,12 @@ mod options;
 mod round;
 mod statement;
 
-pub use ledger::row_to_jsonb;
 pub use statement::Statements;
 
 use crate::error::boundary;
 use crate::outcome::Outcome;
 use crate::payload::json::JsonPayloads;
-use crate::payload::shape::demand_key;
+use crate::payload::shape::{demand_key, refuse_generated};
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{ResultSet, RowType, SqlResult};
@@ -191,6 +190,7 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
         .comparison
         .apply(&target, arbiter, &mut payloads.shapes);
     demand_key(&target, arbiter, &payloads.shapes, batch);
+    refuse_generated(&target, &payloads.shapes);
     demand_rights(
         &target,
         arbiter,
@@ -214,6 +214,7 @@ fn insert_from(arguments: &Arguments) -> Ledger {
     let arbiter = options.arbiter(&target, |column| shapes[0].named.contains(&column));
     options.comparison.apply(&target, arbiter, &mut shapes);
     demand_key(&target, arbiter, &shapes, false);
+    refuse_generated(&target, &shapes);
     demand_rights(&target, arbiter, shapes[0].named.iter().copied());
 
     let mut ledger = Ledger::new(Wanted::Counts, 0, options.on_conflict);

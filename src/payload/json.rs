@@ -35,7 +35,7 @@ impl<'t> JsonPayloads<'t> {
                 SqlState::InvalidParameterValue,
                 "payload is not a JSON object",
             )
-            .detail(format!("It is a JSON {}.", payload.kind().name()))
+            .detail(format!("It is a JSON {}.", payload.kind_name()))
             .raise()
         }
         let mut this = Self::empty(target, false);
@@ -51,7 +51,7 @@ impl<'t> JsonPayloads<'t> {
                 SqlState::InvalidParameterValue,
                 "payloads is not a JSON array",
             )
-            .detail(format!("It is a JSON {}.", payloads.kind().name()))
+            .detail(format!("It is a JSON {}.", payloads.kind_name()))
             .hint("Pass an array of objects, or a single object to idempotent_insert.")
             .raise()
         }
@@ -63,14 +63,13 @@ impl<'t> JsonPayloads<'t> {
                     this.documents.push(document);
                     continue;
                 }
-                Value::Container(container, _) => container.kind(),
-                _ => Kind::Scalar,
+                other => other.kind_name(),
             };
             Report::new(
                 SqlState::InvalidParameterValue,
                 format!("payload {} is not a JSON object", this.documents.len() + 1),
             )
-            .detail(format!("It is a JSON {}.", kind.name()))
+            .detail(format!("It is a JSON {kind}."))
             .raise()
         }
         this.find_shapes();
@@ -219,7 +218,10 @@ impl<'t> JsonPayloads<'t> {
             });
         }
         if let Some(nested) = nested {
-            position.no_column();
+            match nested.only_column() {
+                Some(c) => position.column(&self.target.columns[c].c_name),
+                None => position.no_column(),
+            }
             let fields = named.iter().copied().zip(document.values());
             nested.read(self.target, fields, |c, value| slot.set(c, value));
         }

@@ -77,6 +77,14 @@ impl NestedColumns {
         })
     }
 
+    /// The nested column, if there is but one.
+    pub fn only_column(&self) -> Option<usize> {
+        match self.columns.as_slice() {
+            [column] => Some(*column),
+            _ => None,
+        }
+    }
+
     /// Puts the nested ones of a payload's fields (position and value) through
     /// core, then calls `set` with each such column and its value.
     pub fn read<'d>(

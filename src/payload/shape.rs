@@ -108,6 +108,27 @@ pub fn demand_key(target: &Target, arbiter: &UniqueIndex, shapes: &[Shape], batc
     }
 }
 
+/// A generated column cannot be named: an INSERT could not, and a stored row
+/// that agrees must not hide that.
+///
+/// # Errors
+/// 428C9, in core's words.
+pub fn refuse_generated(target: &Target, shapes: &[Shape]) {
+    let named = shapes.iter().flat_map(|shape| &shape.named);
+    if let Some(column) = named
+        .map(|c| &target.columns[*c])
+        .find(|c| c.generated != 0)
+    {
+        let name = &column.name;
+        Report::new(
+            SqlState::GeneratedAlways,
+            format!("cannot insert a non-DEFAULT value into column \"{name}\""),
+        )
+        .detail(format!("Column \"{name}\" is a generated column."))
+        .raise()
+    }
+}
+
 /// 23502 for a key column that a payload lacks or has as NULL.
 pub fn key_violation(
     target: &Target,

@@ -320,6 +320,7 @@ impl Receiver<'_, '_> {
         }
         Layout::of(self.source.target).set(&mut self.slot, self.ordinal, 0, Mark::Plain);
         self.slot.store();
+        self.position.no_column();
         if !self.arbiter.nulls_equal
             && let Some(column) = self.arbiter.columns().find(|c| self.slot.get(*c).is_none())
         {

@@ -29,17 +29,6 @@ pub enum Kind {
     Scalar,
 }
 
-impl Kind {
-    /// The word for error texts.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Object => "object",
-            Self::Array => "array",
-            Self::Scalar => "scalar",
-        }
-    }
-}
-
 /// One value inside a document.
 #[derive(Clone, Copy)]
 pub enum Value<'d> {
@@ -137,6 +126,15 @@ impl<'d> Container<'d> {
         }
     }
 
+    /// What it is, in the words of `jsonb_typeof`.
+    pub fn kind_name(self) -> &'static str {
+        match self.kind() {
+            Kind::Object => "object",
+            Kind::Array => "array",
+            Kind::Scalar => self.members().next().map_or("scalar", Value::kind_name),
+        }
+    }
+
     /// How many members or fields it has.
     pub fn len(self) -> usize {
         (self.header() & pg_sys::JB_CMASK) as usize
@@ -222,6 +220,17 @@ impl<'d> Container<'d> {
 }
 
 impl Value<'_> {
+    /// What it is, in the words of `jsonb_typeof`.
+    pub fn kind_name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::String(_) => "string",
+            Self::Number(_) => "number",
+            Self::Boolean(_) => "boolean",
+            Self::Container(container, _) => container.kind_name(),
+        }
+    }
+
     /// The value in core's form.
     fn to_core(self) -> pg_sys::JsonbValue {
         // SAFETY: a plain C struct; the tag's member of the union is set.

@@ -11,6 +11,7 @@ pub mod arguments;
 pub mod ffi;
 pub mod jsonb;
 pub mod memory;
+pub mod output;
 pub mod result;
 pub mod rows;
 pub mod snapshot;

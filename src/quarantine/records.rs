@@ -1,13 +1,13 @@
 //! Recording the conflicts of a call.
 use super::owner::AsOwner;
 use crate::compare::Differences;
-use crate::insert::row_to_jsonb;
 use crate::pg::ffi;
 use crate::pg::jsonb::ObjectBuilder;
 use crate::pg::memory::Memory;
+use crate::pg::output::FixedOutput;
 use crate::pg::rows::{NamedStore, Slot, Store};
 use crate::pg::spi::Connection;
-use crate::target::{Readable, Target, UniqueIndex};
+use crate::target::{Readable, StoredRow, Target, UniqueIndex};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -65,6 +65,7 @@ impl Records {
         differences: &Differences<'_, P>,
         named: &[usize],
     ) {
+        let _fixed = FixedOutput::enter();
         let payload = |columns: &mut dyn Iterator<Item = usize>| {
             // SAFETY: the names live with the target, the values as long as
             // the payload; the guard holds nothing.
@@ -74,7 +75,7 @@ impl Records {
                     for c in columns {
                         let column = target.columns.get_unchecked(c);
                         object.key(&column.c_name);
-                        column.put_into(&mut object, (differences.payload)(c));
+                        column.put_readable(&mut object, (differences.payload)(c));
                     }
                     object.finish()
                 })
@@ -92,7 +93,7 @@ impl Records {
         let values = [
             payload(&mut arbiter.columns()),
             payload(&mut named.iter().copied()),
-            row_to_jsonb(target, differences.stored, &everything),
+            stored_row(target, differences.stored),
             complete.to_jsonb(),
         ];
         let mut slot = Slot::for_values(self.desc);
@@ -133,5 +134,23 @@ impl Records {
                 ],
             );
         });
+    }
+}
+
+/// The whole stored row, in a form that can be read again.
+fn stored_row(target: &Target, stored: &StoredRow<'_>) -> pg_sys::Datum {
+    // SAFETY: the names live with the target, the values until the look goes
+    // on; the guard holds nothing, and positions are those of the columns.
+    unsafe {
+        ffi::guard(|| {
+            let mut object = ObjectBuilder::new();
+            for (c, column) in target.columns.iter().enumerate() {
+                if !column.virtual_generated() {
+                    object.key(&column.c_name);
+                    column.put_readable(&mut object, stored.get_unguarded(c));
+                }
+            }
+            object.finish()
+        })
     }
 }

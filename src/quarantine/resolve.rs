@@ -5,6 +5,7 @@ use crate::error::{Report, SqlState};
 use crate::payload::json::JsonPayloads;
 use crate::pg::jsonb::Container;
 use crate::pg::memory::Memory;
+use crate::pg::output::FixedOutput;
 use crate::pg::rows::{NamedStore, Slot, Store};
 use crate::pg::spi::Connection;
 use crate::pg::text;
@@ -59,12 +60,31 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
     let resolution = Resolution::parse(resolution);
     let connection = Connection::open();
     let record = read(&connection, id).unwrap_or_else(|| no_such_conflict(id));
+    if is_gone(record.target) {
+        // Its readers are gone with the table; only a superuser sees it.
+        // SAFETY: asks about the current user.
+        if resolution == Resolution::KeepStored && unsafe { pg_sys::superuser() } {
+            return end(&connection, id, resolution, &record);
+        }
+        no_such_conflict(id)
+    }
     let (target, relation) = Target::open(record.target);
     if !may_select(&target) {
         no_such_conflict(id)
     }
     let columns = names(record.differences).map(|name| target.column_by_name(&name));
     demand_update(&target, columns.collect::<Vec<_>>());
+    let ended = end(&connection, id, resolution, &record);
+    if ended && resolution == Resolution::ApplyPayload {
+        let _fixed = FixedOutput::enter();
+        apply(&connection, id, &target, &relation, &record);
+    }
+    ended
+}
+
+/// Marks the record, whose row lock makes two calls take turns. False if it was
+/// ended in the same way before.
+fn end(connection: &Connection, id: i64, resolution: Resolution, record: &Record<'_>) -> bool {
     if let Some(earlier) = &record.resolution {
         if earlier == resolution.name() {
             return false;
@@ -76,12 +96,13 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
         .detail(format!("It was resolved with \"{earlier}\"."))
         .raise()
     }
-    // The record first: its row lock makes two calls take turns.
-    close(&connection, id, resolution);
-    if resolution == Resolution::ApplyPayload {
-        apply(&connection, id, &target, &relation, &record);
-    }
+    close(connection, id, resolution);
     true
+}
+
+fn is_gone(table: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up; null if there is no such table.
+    unsafe { pg_sys::get_rel_name(table).is_null() }
 }
 
 fn no_such_conflict(id: i64) -> ! {

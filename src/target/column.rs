@@ -40,8 +40,13 @@ pub struct Column {
     /// Whether its type (or a domain's base type) is an array or a composite,
     /// which JSON fills member by member.
     pub nested: bool,
+    /// Whether and how it is computed from other columns: `s`tored, `v`irtual,
+    /// or 0.
+    pub generated: u8,
     /// How its values are compared.
     pub equality: Equality,
+    /// Whether its type is shown in JSON by a cast of its own.
+    cast_to_json: bool,
     by_value: bool,
     length: i16,
     input: *mut pg_sys::FmgrInfo,
@@ -90,6 +95,8 @@ impl Column {
                     && attribute.attidentity == 0
                     && (!attribute.attnotnull || attribute.atthasdef),
                 nested,
+                generated: attribute.attgenerated as u8,
+                cast_to_json: has_cast_to_json(base),
                 equality: Equality::of_type(attribute.atttypid, base),
                 by_value: attribute.attbyval,
                 length: attribute.attlen,
@@ -198,6 +205,24 @@ impl Column {
         }
     }
 
+    /// Likewise, in a form that [`Column::read`] reads: a type that is shown as an
+    /// object because it has a cast to json (hstore) is put as its text.
+    ///
+    /// # Safety
+    /// As [`Column::put_into`].
+    pub unsafe fn put_readable(&self, object: &mut ObjectBuilder, value: Option<pg_sys::Datum>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match value {
+                Some(value) if self.cast_to_json => {
+                    let text = ffi::unguarded::OutputFunctionCall(self.output, value);
+                    object.value(Value::String(CStr::from_ptr(text).to_bytes()));
+                }
+                value => self.put_into(object, value),
+            }
+        }
+    }
+
     /// The value as jsonb, by core's `to_jsonb`, in the current context.
     ///
     /// # Safety
@@ -206,6 +231,11 @@ impl Column {
     pub unsafe fn to_jsonb(&self, value: pg_sys::Datum) -> pg_sys::Datum {
         // SAFETY: set up with the column, for this type.
         unsafe { ffi::unguarded::FunctionCall1Coll(self.to_jsonb, pg_sys::InvalidOid, value) }
+    }
+
+    /// Whether rows do not hold it: it is computed when read (from 18 on).
+    pub fn virtual_generated(&self) -> bool {
+        self.generated == b'v'
     }
 
     /// Storage of the type, for comparison by image.
@@ -230,6 +260,25 @@ impl Equality {
             }
         }
     }
+}
+
+/// Whether `to_jsonb` would use a cast of the type's own, which it does for
+/// types that are not built in.
+fn has_cast_to_json(base: pg_sys::Oid) -> bool {
+    if base.to_u32() < pg_sys::FirstNormalObjectId {
+        return false;
+    }
+    let mut function = pg_sys::InvalidOid;
+    // SAFETY: a look-up for existing types.
+    let path = unsafe {
+        pg_sys::find_coercion_pathway(
+            pg_sys::JSONOID,
+            base,
+            pg_sys::CoercionContext::COERCION_EXPLICIT,
+            &raw mut function,
+        )
+    };
+    path == pg_sys::CoercionPathType::COERCION_PATH_FUNC
 }
 
 /// `to_jsonb(anyelement)` for values of the attribute's type, which it learns

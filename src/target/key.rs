@@ -115,7 +115,10 @@ impl UniqueIndex {
             let numbers =
                 std::slice::from_raw_parts(form.indkey.values.as_ptr(), form.indnkeyatts as usize);
             let has_expressions = numbers.contains(&0);
-            let unusable = if !form.indisvalid || !form.indisready {
+            let overlaps = form.indisexclusion || (*(*rel).rd_rel).relam != pg_sys::BTREE_AM_OID;
+            let unusable = if overlaps {
+                Some("excludes rows that overlap, not only equal keys")
+            } else if !form.indisvalid || !form.indisready {
                 Some("is not valid; rebuild it with REINDEX")
             } else if !form.indimmediate {
                 Some("is deferrable, so the server cannot decide by it while a row goes in")
@@ -127,7 +130,7 @@ impl UniqueIndex {
                 None
             };
             let mut keys = Vec::with_capacity(numbers.len());
-            for (i, number) in numbers.iter().enumerate() {
+            for (i, number) in numbers.iter().enumerate().filter(|_| !overlaps) {
                 let Some(column) = columns.iter().position(|c| c.attnum == *number) else {
                     continue;
                 };

@@ -23,8 +23,7 @@ use crate::pg::text;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::CString;
-use std::ffi::c_int;
+use std::ffi::{CString, c_int};
 use std::rc::Rc;
 
 /// Everything about one target that does not depend on the call.
@@ -250,11 +249,17 @@ fn refuse_unusable_kind(relation: &OpenRelation, kind: u8, schema: &str, name: &
     .raise()
 }
 
-/// The name that is closest to `name`, if one is close: at most three edits,
-/// and no more than half of its letters, as core does for columns in queries.
+/// The name that is closest to `name`, if one is close: the same but for case,
+/// or at most three edits away and no more than half of its letters, as core
+/// has it for columns in queries.
 pub fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if name.len() > pg_sys::NAMEDATALEN as usize * 2 {
+        return None;
+    }
+    let name = name.to_lowercase();
     let limit = (name.chars().count() / 2).min(3) as c_int;
     let distance = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
         // SAFETY: pointers with their lengths; «trusted» lifts the limit of
         // 255 bytes, which names of columns keep to anyway.
         unsafe {
@@ -271,9 +276,6 @@ pub fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
             )
         }
     };
-    if name.len() > pg_sys::NAMEDATALEN as usize * 2 {
-        return None;
-    }
     candidates
         .map(|candidate| (distance(candidate), candidate))
         .filter(|(d, _)| *d <= limit)
