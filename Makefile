@@ -17,8 +17,8 @@ demo: ## build it and watch it load real data twice, in a throwaway server (EXPL
 test: ## every check, on PostgreSQL 15, 16 and 18 (ONLY="regress isolation" PG="15" TESTS="name" for less)
 	@scripts/test
 
-bench: ## measure it beside what people use instead
-	@bench/run
+bench: ## measure it beside what people use instead (ARGS=--quick for a first look)
+	@bench/run $(ARGS)
 
 install: ## build it and install it into the server of PG_CONFIG (default: the pg_config in PATH)
 	@scripts/install-into-server
