@@ -85,5 +85,48 @@ FETCH 1 FROM c;
 FETCH ALL FROM c;
 CLOSE c;
 
+-- A long run of new keys must not change how the rest of the batch is treated: what is sent unseen may have no effect when
+-- it turns out to be stored.
+CREATE FUNCTION run(more jsonb) RETURNS jsonb LANGUAGE sql AS $$
+    SELECT jsonb_agg(jsonb_build_object('id', n, 'v', 1) ORDER BY n) || more FROM generate_series(1, 150) n $$;
+-- A duplicate that leaves out a NOT NULL column, or violates a CHECK, is a duplicate as in a call of its own.
+CREATE TABLE required (id int PRIMARY KEY, v int NOT NULL, w int);
+INSERT INTO required VALUES (1000, 1, 1), (1001, 2, 2), (1002, 3, 3);
+SELECT * FROM idempotent_insert('required', '{"id": 1000}');
+SELECT * FROM idempotent_insert_many('required', run('[{"id": 1000}, {"id": 1001, "v": null}, {"id": 1002, "w": 3}]'), on_conflict => 'report');
+CREATE TABLE checked (id int PRIMARY KEY, v int CHECK (v < 10));
+INSERT INTO checked VALUES (1000, 1);
+SELECT * FROM idempotent_insert_many('checked', run('[{"id": 1000, "v": 10}]'), on_conflict => 'report');
+CREATE DOMAIN small AS int CHECK (VALUE < 10);
+CREATE TABLE computed (id int PRIMARY KEY, v int, w int GENERATED ALWAYS AS (100 / v) STORED);
+INSERT INTO computed VALUES (1000, 1);
+SELECT * FROM idempotent_insert_many('computed', run('[{"id": 1000, "v": 0}]'), on_conflict => 'report');
+-- No sequence value is drawn for it, no trigger fires, no default is evaluated.
+CREATE TABLE drawn (id int PRIMARY KEY, v int, no serial);
+INSERT INTO drawn (id, v) SELECT n, 1 FROM generate_series(1000, 1099) n;
+SELECT * FROM idempotent_insert_many('drawn', run((SELECT jsonb_agg(jsonb_build_object('id', n, 'v', 1)) FROM generate_series(1000, 1099) n)));
+SELECT last_value FROM drawn_no_seq;
+CREATE TABLE audit (id int);
+CREATE TABLE audited (id int PRIMARY KEY, v int);
+INSERT INTO audited SELECT n, 1 FROM generate_series(1000, 1099) n;
+CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO batches.audit VALUES (NEW.id); RETURN NEW; END $$;
+CREATE TRIGGER audit BEFORE INSERT ON audited FOR EACH ROW EXECUTE FUNCTION audit();
+SELECT * FROM idempotent_insert_many('audited', run((SELECT jsonb_agg(jsonb_build_object('id', n, 'v', 1)) FROM generate_series(1000, 1099) n)));
+SELECT count(*), max(id) FROM audit;
+CREATE FUNCTION noisy() RETURNS int LANGUAGE plpgsql AS $$ BEGIN INSERT INTO batches.audit VALUES (-1); RETURN 5; END $$;
+CREATE TABLE defaulted (id int PRIMARY KEY, v int, w int DEFAULT noisy());
+INSERT INTO defaulted SELECT n, 1, 1 FROM generate_series(1000, 1099) n;
+SELECT * FROM idempotent_insert_many('defaulted', run((SELECT jsonb_agg(jsonb_build_object('id', n, 'v', 1)) FROM generate_series(1000, 1099) n)));
+SELECT count(*) FROM audit WHERE id = -1;
+-- Another unique index that a duplicate would violate does not speak up.
+CREATE TABLE twice (id int PRIMARY KEY, v int, w int UNIQUE);
+INSERT INTO twice VALUES (1000, 1, 1), (1001, 1, 2);
+SELECT * FROM idempotent_insert_many('twice', run('[{"id": 1000, "v": 1, "w": 2}]'), on_conflict => 'report', ignore => '{w}');
+-- Conflicts and repeated keys behind such a run keep their ordinals.
+CREATE TABLE plain (id int PRIMARY KEY, v int);
+INSERT INTO plain VALUES (1000, 1);
+SELECT ordinal, outcome, stored, differences FROM idempotent_insert_each('plain', run('[{"id": 1001, "v": 1}, {"id": 1000, "v": 2}, {"id": 1001, "v": 3}, {"id": 1000, "v": 1}, {"id": 7, "v": 1}]'), on_conflict => 'report') WHERE ordinal > 149;
+SELECT * FROM idempotent_insert_many('plain', run('[{"id": 1001, "v": 1}, {"id": 1000, "v": 2}, {"id": 1001, "v": 3}, {"id": 8, "v": 2}]'));
+
 SET client_min_messages = warning;
 DROP SCHEMA batches CASCADE;
