@@ -1,5 +1,6 @@
-"""Runs the contests: every round gives each side the same fresh data, one after the other in the same session, and
-the next round begins with the next side. PGHOST, PGPORT and PGUSER lead to a server that is ours alone."""
+"""Runs the contests. In every round each side gets the same fresh data, in a table of its own with the same rows in
+it. They take turns of some milliseconds in one session, and who goes first changes with every turn, so that what
+else the machine does meets all of them alike. PGHOST, PGPORT and PGUSER lead to a server that is ours alone."""
 
 import argparse
 import time
@@ -12,8 +13,10 @@ import report
 from contests import Calls, Loop, contests
 
 HERE = Path(__file__).resolve().parent
+SIDES = 3
+"""The most sides of a contest."""
 WARM_UP = 8
-"""Calls before the timed ones: plans are made, and PostgreSQL has settled on a generic one."""
+"""Untimed turns at first: plans are made, and PostgreSQL has settled on a generic one."""
 
 
 class Session:
@@ -22,10 +25,13 @@ class Session:
     def __init__(self):
         with psycopg.connect(dbname="postgres", autocommit=True) as maintenance:
             maintenance.execute("CREATE DATABASE bench")
-        self.connection = psycopg.connect(dbname="bench", autocommit=True)
+        # Statements are prepared here and nowhere else: psycopg's own way deallocates all of them after an ALTER TABLE.
+        self.connection = psycopg.connect(dbname="bench", autocommit=True, prepare_threshold=None)
         self.wire = self.connection.pgconn
         self.prepared = {}
         self.execute((HERE / "setup.sql").read_text())
+        for number in range(SIDES):
+            self.execute((HERE / "side.sql").read_text().replace("{s}", f"side_{number}"))
 
     def execute(self, sql, *values):
         return self.connection.execute(sql, values or None)
@@ -45,110 +51,147 @@ class Session:
         if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
             raise RuntimeError(result.error_message.decode())
 
-    def spent(self):
-        """Seconds, seconds of the server's process on a processor (if the system tells), bytes of WAL; all so far."""
-        wal = float(self.value("SELECT pg_current_wal_insert_lsn() - '0/0'"))
-        schedule = Path(f"/proc/{self.wire.backend_pid}/schedstat")
-        cpu = int(schedule.read_text().split()[0]) / 1e9 if schedule.exists() else 0
-        return time.perf_counter(), cpu, wal
-
-    def call_each(self, sql, payloads):
+    def call_each(self, name, payloads):
         """Straight to libpq, to add as little as can be to a round trip."""
-        name, call, check = self.name_of(sql), self.wire.exec_prepared, self.check
+        call, check = self.wire.exec_prepared, self.check
         for payload in payloads:
             check(call(name, [payload]))
 
+    def written(self):
+        return int(self.value("SELECT pg_current_wal_insert_lsn() - '0/0'"))
+
+    def computed(self):
+        """Seconds of the server's process on a processor, where the system tells; it waits for us now."""
+        schedule = Path(f"/proc/{self.wire.backend_pid}/schedstat")
+        return int(schedule.read_text().split()[0]) / 1e9 if schedule.exists() else 0.0
+
 
 class Arrivals:
-    """What one round of a contest gives to each side."""
+    """What arrives in one round, the same for each side, in portions for the turns."""
 
     def __init__(self, session, contest, number):
-        self.session, self.contest = session, contest
-        self.rows = contest.rows + (WARM_UP * contest.batch if isinstance(contest.ours, Calls) else 0)
-        self.numbers = (
-            "arriving(%s, %s, greatest(%s, 1), %s)", (self.rows, contest.percent, contest.stored, number)
-        )
-        if isinstance(contest.ours, Calls):
-            self.payloads = self.make_payloads()
-        elif isinstance(contest.ours, Loop):
-            self.fill("feed", "to_jsonb(event)")
+        self.session = session
+        portion = contest.batch if contest.batch > 1 else 50
+        kind = type(contest.ours)
+        self.rows = contest.rows if kind not in (Calls, Loop) else contest.rows + WARM_UP * portion
+        source = "arriving(%s, %s, greatest(%s, 1), %s), event(n)"
+        values = (self.rows, contest.percent, contest.stored, number)
+        if kind is Calls:
+            payloads = self.payloads(contest.batch, source, values)
+            calls = portion // contest.batch
+            self.portions = [payloads[i : i + calls] for i in range(0, len(payloads), calls)]
+        elif kind is Loop:
+            self.fill("feed", f"SELECT i, to_jsonb(event) FROM {source}", values)
+            self.portions = [(i, i + portion - 1) for i in range(0, self.rows, portion)]
         else:
-            self.fill("staging", "event.*")
+            self.fill("staging", f"SELECT event.* FROM {source} ORDER BY i", values)
+            self.portions = [None]
+        self.warm_up = WARM_UP if kind in (Calls, Loop) else 0
 
-    def make_payloads(self):
-        numbers, values = self.numbers
-        if (batch := self.contest.batch) == 1:
-            select = f"SELECT to_json(event)::text FROM {numbers}, event(n) ORDER BY i"
+    def payloads(self, batch, source, values):
+        if batch == 1:
+            select = f"SELECT to_json(event)::text FROM {source} ORDER BY i"
         else:
-            select = (
-                f"SELECT json_agg(event ORDER BY i)::text FROM {numbers}, event(n)"
-                f" GROUP BY i / {batch} ORDER BY i / {batch}"
-            )
+            group = f"GROUP BY i / {batch} ORDER BY i / {batch}"
+            select = f"SELECT json_agg(event ORDER BY i)::text FROM {source} {group}"
         return [text.encode() for (text,) in self.session.execute(select, *values)]
 
-    def fill(self, table, what):
-        numbers, values = self.numbers
+    def fill(self, table, select, values):
         self.session.execute(f"TRUNCATE {table}")
-        self.session.execute(f"INSERT INTO {table} SELECT {what} FROM {numbers}, event(n) ORDER BY i", *values)
+        self.session.execute(f"INSERT INTO {table} {select}", *values)
         self.session.execute(f"VACUUM ANALYZE {table}")
 
-    def send(self, side):
-        """Gives all of it to one side, and returns what was measured."""
-        session = self.session
-        if isinstance(side, Calls):
-            session.call_each(side.sql, self.payloads[:WARM_UP])
-            return self.timed(lambda: session.call_each(side.sql, self.payloads[WARM_UP:]))
-        if isinstance(side, Loop):
-            block = (
-                "DO $$ DECLARE arrived record; answer record; BEGIN "
-                f"FOR arrived IN SELECT payload FROM feed LOOP {side.sql}; END LOOP; END $$"
+
+class Side:
+    """One of those that are compared, and what it has spent in this round."""
+
+    def __init__(self, session, name, schema, statement, stored):
+        self.session, self.name, self.schema, self.stored = session, name, schema, stored
+        self.sql = statement.sql.replace("{s}", schema)
+        self.kind = type(statement)
+        if self.kind is Loop:
+            session.execute(
+                f"CREATE OR REPLACE FUNCTION {schema}.run_loop(first int, last int) RETURNS void LANGUAGE plpgsql AS"
+                " $$ DECLARE arrived record; answer record; BEGIN"
+                " FOR arrived IN SELECT payload FROM feed WHERE i BETWEEN first AND last ORDER BY i"
+                f" LOOP {self.sql}; END LOOP; END $$"
             )
-            return self.timed(lambda: session.execute(block))
-        return self.timed(lambda: session.execute(side.sql))
+            self.sql = f"SELECT {schema}.run_loop($1, $2)"
+        self.figures = {kind: [] for kind in ("rate", "cpu", "wal", "wal_again")}
+        self.forget()
 
-    def timed(self, run):
-        """For each row: seconds, seconds on a processor in the server's process, and bytes of WAL."""
-        before = self.session.spent()
-        run()
-        return [(now - then) / self.contest.rows for then, now in zip(before, self.session.spent())]
+    def forget(self):
+        self.seconds = self.cpu = self.wal = 0
+
+    def make_table(self):
+        """The table with its first rows and a new index over them."""
+        self.session.execute(f"TRUNCATE {self.schema}.events")
+        self.session.execute(f"ALTER TABLE {self.schema}.events DROP CONSTRAINT events_pkey")
+        columns = "id, amount, status, customer, note, at"
+        self.session.execute(
+            f"INSERT INTO {self.schema}.events SELECT {columns} FROM base WHERE number <= %s ORDER BY number", self.stored
+        )
+        self.session.execute(f"ALTER TABLE {self.schema}.events ADD PRIMARY KEY (id)")
+        self.session.execute(f"VACUUM ANALYZE {self.schema}.events")
+
+    def take_turn(self, portion):
+        session = self.session
+        name = session.name_of(self.sql)
+        written, computed, started = session.written(), session.computed(), time.perf_counter()
+        if self.kind is Calls:
+            session.call_each(name, portion)
+        else:
+            bounds = [b"%d" % bound for bound in portion or ()]
+            session.check(session.wire.exec_prepared(name, bounds))
+        self.seconds += time.perf_counter() - started
+        self.cpu += session.computed() - computed
+        self.wal += session.written() - written
+
+    def count(self):
+        return self.session.value(f"SELECT count(*) FROM {self.schema}.events")
 
 
-def make_table(session, stored):
-    """The target with the first rows of the base in it and a new index over them, nothing dirty in memory."""
-    session.execute("TRUNCATE events")
-    session.execute("ALTER TABLE events DROP CONSTRAINT events_pkey")
-    session.execute("INSERT INTO events SELECT * FROM base LIMIT %s", stored)
-    session.execute("ALTER TABLE events ADD PRIMARY KEY (id)")
-    session.execute("VACUUM ANALYZE events")
+def take_turns(sides, arrivals, offset):
+    for turn, portion in enumerate(arrivals.portions):
+        if turn == arrivals.warm_up:
+            for side in sides:
+                side.forget()
+        first = (turn + offset) % len(sides)
+        for side in sides[first:] + sides[:first]:
+            side.take_turn(portion)
 
 
 def hold(session, contest, rounds, progress):
-    """The contest's figures: for each side, by round, rows a second, seconds on a processor and bytes of WAL a row."""
-    sides = {report.OURS: contest.ours, **contest.rivals}
-    figures = {name: {"rate": [], "cpu": [], "wal": [], "wal_again": []} for name in sides}
+    """The sides with their figures by round: rows a second; seconds on a processor and bytes of WAL a row."""
+    statements = {report.OURS: contest.ours, **contest.rivals}
+    sides = [
+        Side(session, name, f"side_{number}", statement, contest.stored)
+        for number, (name, statement) in enumerate(statements.items())
+    ]
     session.execute(f"SET synchronous_commit = {'on' if contest.flush else 'off'}")
-    made = False
     for number in range(rounds):
+        progress(f"{contest.name}: round {number + 1} of {rounds}")
         arrivals = Arrivals(session, contest, number)
-        first = number % len(sides)
-        names = list(sides)
-        for name in names[first:] + names[:first]:
-            progress(f"{contest.name}: round {number + 1} of {rounds}, {name}")
-            if contest.writes or not made:
-                make_table(session, contest.stored)
-                made = True
-            session.execute("CHECKPOINT")
-            seconds, cpu, wal = arrivals.send(sides[name])
-            figures[name]["rate"].append(1 / seconds)
-            figures[name]["cpu"].append(cpu)
-            figures[name]["wal"].append(wal)
-            if contest.show_wal:
-                # Once more, now all duplicates, and after the first touch of each page since the checkpoint.
-                figures[name]["wal_again"].append(arrivals.send(sides[name])[2])
-            expected = contest.stored + arrivals.rows * (100 - contest.percent) // 100
-            if (count := session.value("SELECT count(*) FROM events")) != expected:
-                raise RuntimeError(f"{contest.name}: {name} left {count} rows in the table, not {expected}")
-    return figures
+        if contest.writes or number == 0:
+            for side in sides:
+                side.make_table()
+        session.execute("CHECKPOINT")
+        take_turns(sides, arrivals, number)
+        for side in sides:
+            side.figures["rate"].append(contest.rows / side.seconds)
+            side.figures["cpu"].append(side.cpu / contest.rows)
+            side.figures["wal"].append(side.wal / contest.rows)
+        if contest.show_wal:
+            # Once more, now all duplicates, and after the first touch of each page since the checkpoint.
+            take_turns(sides, arrivals, number)
+            for side in sides:
+                side.figures["wal_again"].append(side.wal / contest.rows)
+        expected = contest.stored + arrivals.rows * (100 - contest.percent) // 100
+        for side in sides:
+            if (count := side.count()) != expected:
+                raise RuntimeError(f"{contest.name}: {side.name} left {count} rows in the table, not {expected}")
+            side.forget()
+    return sides
 
 
 def main():
@@ -165,11 +208,13 @@ def main():
     session = Session()
     output = report.Report(session, rounds, HERE / "results")
     output.begin()
-    output.progress("filling the table")
-    session.execute("INSERT INTO base SELECT event.* FROM generate_series(1, %s) n, event(n)", max(c.stored for c in chosen))
+    output.progress("making the rows")
+    most = max(contest.stored for contest in chosen)
+    session.execute("INSERT INTO base SELECT n, event.* FROM generate_series(1, %s) n, event(n)", most)
     session.execute("VACUUM ANALYZE base")
     for contest in chosen:
-        output.add(contest, hold(session, contest, rounds, output.progress))
+        sides = hold(session, contest, rounds, output.progress)
+        output.add(contest, {side.name: side.figures for side in sides})
     output.end()
 
 

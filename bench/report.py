@@ -18,7 +18,7 @@ SETTINGS = (
 
 
 def spread(values):
-    """The median of some figures, with the least and the greatest."""
+    """The median of some figures, with the least and the greatest of them."""
     return {"median": median(values), "min": min(values), "max": max(values)}
 
 
@@ -86,9 +86,9 @@ class Report:
         self.say(", ".join(f"{name} {value}" for name, value in result["settings"].items()))
         self.say(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
         self.say(f"load average before: {result['load_before'][0]:.1f}")
-        self.say(f"Medians of {result['rounds']} runs of each side in turn [least..greatest], in thousands of rows a second;")
-        self.say("behind them, the time that a row takes the server's process on a processor. synchronous_commit is off where")
-        self.say("it is not said to be on. A ratio is our rate to the rival's, of the medians [least..greatest of the pairs].")
+        self.say(f"Medians of {result['rounds']} rounds [least..greatest], in thousands of rows a second, and the time that a row takes")
+        self.say("the server's process on a processor. A ratio is our rate to the rival's, of the medians [least..greatest of the")
+        self.say("rounds]. synchronous_commit is off where it is not said to be on; autovacuum is off; a checkpoint before each round.")
 
     def add(self, contest, figures):
         entry = {
@@ -100,6 +100,9 @@ class Report:
             "sides": {name: {kind: {**spread(values), "runs": values} for kind, values in side.items() if values}
                       for name, side in figures.items()},
             "ratios": {name: ratio(figures[OURS]["rate"], figures[name]["rate"]) for name in contest.rivals},
+            # Turned over, for less is better.
+            "cpu_ratios": {name: ratio(figures[name]["cpu"], figures[OURS]["cpu"])
+                           for name in contest.rivals if all(figures[OURS]["cpu"])},
         }
         self.result["contests"][contest.name] = entry
         flushed = ", synchronous_commit on" if contest.flush else ""
@@ -115,12 +118,14 @@ class Report:
         words = f"{words:<50}{side['cpu']['median'] * 1e6:7.2f} µs"
         if name != OURS:
             r = entry["ratios"][name]
-            words += f"   ratio {r['of_medians']:.2f} [{r['min']:.2f}..{r['max']:.2f}]"
+            words += f"  ratio {r['of_medians']:.2f} [{r['min']:.2f}..{r['max']:.2f}]"
+            if name in entry["cpu_ratios"]:
+                words += f", by processor time {entry['cpu_ratios'][name]['of_medians']:.2f}"
             if contest.target and place == 1:
                 reached = "reached" if r["of_medians"] >= contest.target else "MISSED"
-                words += f"  target {contest.target}: {reached}"
+                words += f"; target {contest.target}: {reached}"
         if contest.show_wal:
-            words = f"{words:<86} WAL a row {side['wal']['median']:.0f}, sent again {side['wal_again']['median']:.0f}"
+            words = f"{words:<108} WAL a row {side['wal']['median']:.0f}, sent again {side['wal_again']['median']:.0f}"
         return words
 
     def end(self):
