@@ -19,9 +19,13 @@ use std::mem::swap;
 const MOST_ROUNDS: u32 = 10;
 const MOST_ROUNDS_WITH_TRIGGERS: u32 = 2;
 
-/// So many keys, one after the other and not one of them stored, make it likely
-/// that all are new.
-const NEW_IN_A_ROW: u32 = 64;
+/// So many keys are looked up before the others are guessed.
+const SAMPLE: u32 = 64;
+
+/// Where at least two in five of the sample are new, sending all and verifying
+/// what did not go in is cheaper than looking first: a row that is skipped
+/// costs less than a new one that is looked up twice.
+const NEW_IN_FIVE: u32 = 2;
 
 /// «Less than» of bigint (`pg_operator.dat`).
 const INT8_LESS_THAN: u32 = 412;
@@ -168,6 +172,9 @@ struct Left {
     rows: Option<Store>,
     /// How many of the rows are to be sent; the others follow one of those.
     to_send: u64,
+    /// Whether some of them are likely to be skipped, so that it pays to ask
+    /// INSERT which went in.
+    expects_skips: bool,
 }
 
 impl Job<'_> {
@@ -185,12 +192,15 @@ impl Job<'_> {
             round
                 .since
                 .get_or_insert_with(|| unsafe { pg_sys::GetCurrentCommandId(false) });
-            let went_in = statement::insert(self, &mut store);
+            let went_in = statement::insert(self, &mut store, left.expects_skips);
             store.rewind();
             match went_in {
                 WentIn::Keys(keys) => {
                     round.sent = Sent::None;
-                    store = self.mark(store, keys);
+                    store = self.mark(store, keys, ledger);
+                    if store.is_empty() {
+                        return;
+                    }
                 }
                 WentIn::Count(0) => round.sent = Sent::None,
                 WentIn::Count(count) if count < left.to_send => round.sent = Sent::Some,
@@ -209,12 +219,13 @@ impl Job<'_> {
         }
     }
 
-    /// The rows of a round, those marked whose keys INSERT returned.
+    /// The rows of a round, those marked whose keys INSERT returned, or counted
+    /// where nobody wants to see them.
     ///
     /// # Errors
     /// 27000 if it returned a key that was not sent: the payload is stored under
     /// another key than its own, where no retry would find it.
-    fn mark(&self, mut rows: Store, mut keys: Store) -> Store {
+    fn mark(&self, mut rows: Store, mut keys: Store, ledger: &mut Ledger) -> Store {
         let layout = Layout::of(self.target);
         let mut marked = Store::new();
         let mut row = Slot::for_stored(self.target.row_desc());
@@ -224,7 +235,11 @@ impl Job<'_> {
             self.scratch.scope(|| {
                 let plain = layout.mark(&row) == Mark::Plain;
                 if plain && more && has_key(self.arbiter, &row, &key) {
-                    marked.put(&layout.marked(&row, Mark::WentIn));
+                    if ledger.wants_rows() {
+                        marked.put(&layout.marked(&row, Mark::WentIn));
+                    } else {
+                        ledger.went_in(1);
+                    }
                     more = keys.next(&mut key);
                 } else {
                     marked.put(&row);
@@ -258,9 +273,6 @@ impl Job<'_> {
                 Mark::Follows(_) => false,
             };
             if went_in && !ledger.wants_rows() {
-                if mark == Mark::WentIn {
-                    ledger.went_in(1);
-                }
                 continue;
             }
             pgrx::check_for_interrupts!();
@@ -294,6 +306,7 @@ impl Job<'_> {
             self.scratch.reset();
             swap(&mut row, &mut previous);
         }
+        left.expects_skips = guess.expects_skips();
         left
     }
 
@@ -381,8 +394,10 @@ struct Guess<'a> {
     job: &'a Job<'a>,
     /// By shape: whether its rows can be sent unseen.
     shapes: Vec<bool>,
-    new_in_a_row: u32,
-    possible: bool,
+    /// How many keys were looked up,
+    looked: u32,
+    /// and how many of those were new.
+    new: u32,
 }
 
 impl<'a> Guess<'a> {
@@ -391,8 +406,7 @@ impl<'a> Guess<'a> {
             (0..job.target.columns.len())
                 .all(|c| shape.named.contains(&c) || job.target.columns[c].may_be_omitted)
         };
-        let possible = round.number == 1 && job.target.skips_in_silence;
-        let shapes = if possible {
+        let shapes = if round.number == 1 && job.target.skips_in_silence {
             job.shapes.iter().map(omits_in_silence).collect()
         } else {
             Vec::new()
@@ -400,16 +414,16 @@ impl<'a> Guess<'a> {
         Self {
             job,
             shapes,
-            new_in_a_row: 0,
-            possible,
+            looked: 0,
+            new: 0,
         }
     }
 
     /// Whether to send the row without looking.
     fn is_new(&self, row: &Slot, shape: usize) -> bool {
-        self.possible
-            && self.new_in_a_row >= NEW_IN_A_ROW
-            && self.shapes[shape]
+        self.looked >= SAMPLE
+            && self.new * 5 >= self.looked * NEW_IN_FIVE
+            && self.shapes.get(shape).is_some_and(|silent| *silent)
             && self.job.shapes[shape]
                 .named
                 .iter()
@@ -418,6 +432,12 @@ impl<'a> Guess<'a> {
 
     /// The key of a row was looked up.
     fn learn(&mut self, new: bool) {
-        self.new_in_a_row = if new { self.new_in_a_row + 1 } else { 0 };
+        self.looked += 1;
+        self.new += u32::from(new);
+    }
+
+    /// Whether rows may have been sent that are stored already.
+    fn expects_skips(&self) -> bool {
+        self.looked >= SAMPLE && self.new < self.looked && !self.shapes.is_empty()
     }
 }

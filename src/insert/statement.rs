@@ -25,22 +25,24 @@ const MOST: usize = 64;
 
 /// The prepared statements of one target.
 #[derive(Default)]
-pub struct Statements(HashMap<(pg_sys::Oid, Vec<usize>), Rc<Plan>>);
+pub struct Statements(HashMap<(pg_sys::Oid, Vec<usize>, bool), Rc<Plan>>);
 
 /// What the statement says of the rows that it was given.
 pub enum WentIn {
     /// So many went in.
     Count(u64),
-    /// The keys of those that went in, in order. Where BEFORE triggers run, the
-    /// number alone does not tell: they may change a key, or insert it
-    /// themselves.
+    /// The keys of those that went in, in order.
     Keys(Store),
 }
 
 /// Inserts the plain rows in their order, those of each shape with the columns
 /// that it names.
-pub fn insert(job: &Job<'_>, rows: &mut Store) -> WentIn {
-    let keys = job.target.before_insert_triggers.then(Store::new);
+///
+/// The keys of those that went in are given where the caller `wants_keys`, and
+/// always where BEFORE triggers run: there the number does not tell, since they
+/// may change a key, or insert it themselves.
+pub fn insert(job: &Job<'_>, rows: &mut Store, wants_keys: bool) -> WentIn {
+    let keys = (wants_keys || job.target.before_insert_triggers).then(Store::new);
     let connection = Connection::open();
     let count = match job.shapes {
         [shape] => insert_run(&connection, job, shape, rows, keys.as_ref()),
@@ -90,7 +92,13 @@ fn insert_run(
     keys: Option<&Store>,
 ) -> u64 {
     let _named = NamedStore::register(ROWS, rows, job.target.row_desc());
-    let plan = plan(connection, job.target, job.arbiter, &shape.named);
+    let plan = plan(
+        connection,
+        job.target,
+        job.arbiter,
+        &shape.named,
+        keys.is_some(),
+    );
     connection.insert(&plan, keys).unwrap_or_else(|| {
         Report::new(
             SqlState::FeatureNotSupported,
@@ -110,14 +118,15 @@ fn plan(
     target: &Target,
     arbiter: &UniqueIndex,
     named: &[usize],
+    returning: bool,
 ) -> Rc<Plan> {
-    let key = (arbiter.oid, named.to_vec());
+    let key = (arbiter.oid, named.to_vec(), returning);
     if let Some(plan) = target.statements.borrow().0.get(&key) {
         return Rc::clone(plan);
     }
     let plan = Rc::new(Plan::prepare(
         connection,
-        &insert_sql(target, arbiter, named),
+        &insert_sql(target, arbiter, named, returning),
     ));
     let statements = &mut target.statements.borrow_mut().0;
     if statements.len() >= MOST {
@@ -129,8 +138,8 @@ fn plan(
 
 /// `INSERT INTO shop.orders (order_id, amount) SELECT a0, a1 FROM
 /// pg_idempotent_rows WHERE a6 IS NULL ON CONFLICT (order_id) DO NOTHING`, and
-/// `RETURNING order_id` where there are BEFORE triggers.
-fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize]) -> String {
+/// `RETURNING order_id` on demand.
+fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize], returning: bool) -> String {
     let names = |columns: &mut dyn Iterator<Item = usize>| {
         columns
             .map(|c| text::quote_identifier(&target.columns[c].name))
@@ -144,7 +153,7 @@ fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize]) -> String
         .collect::<Vec<_>>()
         .join(", ");
     let key = names(&mut arbiter.columns());
-    let returning = if target.before_insert_triggers {
+    let returning = if returning {
         format!(" RETURNING {key}")
     } else {
         String::new()

@@ -80,6 +80,26 @@ impl Slot {
         unsafe { pg_sys::slot_getallattrs(self.0) };
     }
 
+    /// Runs `fill`, which puts a copy of a row into the slot, in the slot's own
+    /// memory, since the copy is made in the current one; then deforms it. False
+    /// if there was no row.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    unsafe fn fill(&mut self, fill: impl FnOnce(*mut pg_sys::TupleTableSlot) -> bool) -> bool {
+        // SAFETY: an ERROR in between is an error of the call, whose end resets
+        // the current context.
+        unsafe {
+            let caller = pg_sys::MemoryContextSwitchTo((*self.0).tts_mcxt);
+            let some = fill(self.0);
+            pg_sys::MemoryContextSwitchTo(caller);
+            if some {
+                self.deform_unguarded();
+            }
+            some
+        }
+    }
+
     /// # Safety
     /// The slot holds a row. Runs inside `ffi::guard`.
     unsafe fn deform_unguarded(&self) {
@@ -136,11 +156,7 @@ impl Store {
         // nothing.
         unsafe {
             ffi::guard(|| {
-                let some = ffi::unguarded::tuplestore_gettupleslot(self.0, true, true, slot.raw());
-                if some {
-                    slot.deform_unguarded();
-                }
-                some
+                slot.fill(|slot| ffi::unguarded::tuplestore_gettupleslot(self.0, true, true, slot))
             })
         }
     }
@@ -152,13 +168,14 @@ impl Store {
     }
 
     /// How many rows it holds.
-    #[allow(
-        clippy::len_without_is_empty,
-        reason = "a store is made with its first row"
-    )]
     pub fn len(&self) -> u64 {
         // SAFETY: a live store.
         unsafe { pg_sys::tuplestore_tuple_count(self.0) as u64 }
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// For core's functions.
@@ -241,17 +258,15 @@ impl Sort {
         // nothing.
         unsafe {
             ffi::guard(|| {
-                let some = ffi::unguarded::tuplesort_gettupleslot(
-                    self.0,
-                    true,
-                    true,
-                    slot.raw(),
-                    ptr::null_mut(),
-                );
-                if some {
-                    slot.deform_unguarded();
-                }
-                some
+                slot.fill(|slot| {
+                    ffi::unguarded::tuplesort_gettupleslot(
+                        self.0,
+                        true,
+                        true,
+                        slot,
+                        ptr::null_mut(),
+                    )
+                })
             })
         }
     }
