@@ -14,10 +14,12 @@ use pgrx::pg_sys;
 use std::mem::swap;
 
 /// A row that is neither found nor inserted in this many rounds is being
-/// suppressed, not raced. Where BEFORE triggers may exist there are fewer
-/// rounds, since each runs them.
-const MOST_ROUNDS: u32 = 10;
-const MOST_ROUNDS_WITH_TRIGGERS: u32 = 2;
+/// suppressed, not raced: a race would have to be lost that often in a row.
+const MOST_ROUNDS: u32 = 16;
+
+/// So many rows are sent in one statement: more would leave the processor's
+/// caches, and spill to disk, before they are read again.
+const PORTION: u64 = 10_000;
 
 /// So many keys are looked up before the others are guessed.
 const SAMPLE: u32 = 64;
@@ -69,13 +71,19 @@ impl<'a> Job<'a> {
 
 /// Collects working rows, to be read in the arbiter's order.
 pub struct Input {
-    rows: Rows,
+    rows: From,
     single: bool,
 }
 
 /// Working rows in the arbiter's order; payloads with one key in the order of
 /// their ordinals.
-pub enum Rows {
+pub struct Rows {
+    from: From,
+    /// A row that was read too early.
+    unread: Option<Slot>,
+}
+
+enum From {
     /// At most one.
     One(Option<Slot>),
     /// Sorted when read.
@@ -89,7 +97,7 @@ impl Input {
     pub fn new(job: &Job<'_>, single: bool) -> Self {
         if single {
             return Self {
-                rows: Rows::One(None),
+                rows: From::One(None),
                 single,
             };
         }
@@ -100,7 +108,7 @@ impl Input {
             collation: pg_sys::InvalidOid,
         });
         Self {
-            rows: Rows::Sorted(Sort::new(job.target.row_desc(), &order)),
+            rows: From::Sorted(Sort::new(job.target.row_desc(), &order)),
             single,
         }
     }
@@ -108,29 +116,45 @@ impl Input {
     /// Adds a copy of the row.
     pub fn put(&mut self, row: &Slot) {
         match &mut self.rows {
-            Rows::Sorted(sort) => sort.put(row),
-            Rows::One(one) => {
+            From::Sorted(sort) => sort.put(row),
+            From::One(one) => {
                 debug_assert!(self.single && one.is_none());
                 *one = Some(row.to_stored());
             }
-            Rows::Stored(_) => unreachable!("rows are not collected in a store"),
+            From::Stored(_) => unreachable!("rows are not collected in a store"),
         }
     }
 
     /// All rows are in.
     pub fn into_rows(mut self) -> Rows {
-        if let Rows::Sorted(sort) = &mut self.rows {
+        if let From::Sorted(sort) = &mut self.rows {
             sort.sort();
         }
-        self.rows
+        Rows {
+            from: self.rows,
+            unread: None,
+        }
     }
 }
 
 impl Rows {
+    /// Rows that are in order.
+    fn stored(store: Store) -> Self {
+        Self {
+            from: From::Stored(store),
+            unread: None,
+        }
+    }
+
     /// Puts the next row into the slot; false at the end.
     fn next(&mut self, slot: &mut Slot) -> bool {
-        match self {
-            Self::One(one) => match one.take() {
+        if let Some(row) = self.unread.take() {
+            row.deform();
+            *slot = row;
+            return true;
+        }
+        match &mut self.from {
+            From::One(one) => match one.take() {
                 Some(row) => {
                     row.deform();
                     *slot = row;
@@ -138,8 +162,8 @@ impl Rows {
                 }
                 None => false,
             },
-            Self::Sorted(sort) => sort.next(slot),
-            Self::Stored(store) => store.next(slot),
+            From::Sorted(sort) => sort.next(slot),
+            From::Stored(store) => store.next(slot),
         }
     }
 }
@@ -172,40 +196,54 @@ struct Left {
     rows: Option<Store>,
     /// How many of the rows are to be sent; the others follow one of those.
     to_send: u64,
+    /// Whether rows were left unread, for another portion.
+    more: bool,
     /// Whether some of them are likely to be skipped, so that it pays to ask
     /// INSERT which went in.
     expects_skips: bool,
 }
 
 impl Job<'_> {
-    /// Goes round until every row has its outcome in the ledger.
+    /// Gives every row its outcome in the ledger, portion by portion.
     pub fn run(&self, mut rows: Rows, ledger: &mut Ledger) {
-        let mut round = Round {
+        let mut first = Round {
             number: 1,
             sent: Sent::None,
             since: None,
         };
         loop {
-            let left = self.look(rows, &round, ledger);
-            let Some(mut store) = left.rows else { return };
+            let left = self.look(&mut rows, &first, ledger);
+            let more = left.more;
+            self.go_round(left, &mut first.since, ledger);
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Goes round until every row of a portion has its outcome.
+    fn go_round(&self, mut left: Left, since: &mut Option<pg_sys::CommandId>, ledger: &mut Ledger) {
+        let mut number = 1;
+        while let Some(mut store) = left.rows {
             // SAFETY: reads a backend-local counter.
-            round
-                .since
-                .get_or_insert_with(|| unsafe { pg_sys::GetCurrentCommandId(false) });
+            since.get_or_insert_with(|| unsafe { pg_sys::GetCurrentCommandId(false) });
             let went_in = statement::insert(self, &mut store, left.expects_skips);
             store.rewind();
+            let mut sent = Sent::None;
             match went_in {
                 WentIn::Keys(keys) => {
-                    round.sent = Sent::None;
                     store = self.mark(store, keys, ledger);
                     if store.is_empty() {
                         return;
                     }
                 }
-                WentIn::Count(0) => round.sent = Sent::None,
-                WentIn::Count(count) if count < left.to_send => round.sent = Sent::Some,
+                WentIn::Count(0) => self.target.expects_new.set(false),
+                WentIn::Count(count) if count < left.to_send => {
+                    self.target.expects_new.set(false);
+                    sent = Sent::Some;
+                }
                 WentIn::Count(count) => {
-                    round.sent = Sent::All;
+                    sent = Sent::All;
                     if !ledger.wants_rows() {
                         ledger.went_in(count);
                         if store.len() == left.to_send {
@@ -214,8 +252,13 @@ impl Job<'_> {
                     }
                 }
             }
-            rows = Rows::Stored(store);
-            round.number += 1;
+            number += 1;
+            let round = Round {
+                number,
+                sent,
+                since: *since,
+            };
+            left = self.look(&mut Rows::stored(store), &round, ledger);
         }
     }
 
@@ -255,7 +298,7 @@ impl Job<'_> {
     }
 
     /// Looks every row's key up and settles what can be settled.
-    fn look(&self, mut rows: Rows, round: &Round, ledger: &mut Ledger) -> Left {
+    fn look(&self, rows: &mut Rows, round: &Round, ledger: &mut Ledger) -> Left {
         let _snapshot = FreshSnapshot::push();
         let layout = Layout::of(self.target);
         let mut look = Look::new(self.target, self.relation, self.arbiter);
@@ -276,8 +319,14 @@ impl Job<'_> {
                 continue;
             }
             pgrx::check_for_interrupts!();
+            let repeated = first.is_some() && same_key(self.arbiter, &previous, &row);
+            let full = round.number == 1 && left.to_send >= PORTION;
+            if full && !repeated && self.target.takes_portions {
+                rows.unread = Some(row);
+                left.more = true;
+                break;
+            }
             self.scratch.scope(|| {
-                let repeated = first.is_some() && same_key(self.arbiter, &previous, &row);
                 if !repeated {
                     first = Some(layout.ordinal(&row));
                     if guess.is_new(&row, layout.shape(&row)) {
@@ -307,6 +356,7 @@ impl Job<'_> {
             swap(&mut row, &mut previous);
         }
         left.expects_skips = guess.expects_skips();
+        guess.remember();
         left
     }
 
@@ -354,12 +404,7 @@ impl Job<'_> {
     }
 
     fn refuse_suppressed(&self, row: &Slot, round: &Round) {
-        let most = if self.target.before_insert_triggers || self.target.partitioned {
-            MOST_ROUNDS_WITH_TRIGGERS
-        } else {
-            MOST_ROUNDS
-        };
-        if round.number <= most {
+        if round.number <= MOST_ROUNDS {
             return;
         }
         let ordinal = Layout::of(self.target).ordinal(row);
@@ -394,6 +439,9 @@ struct Guess<'a> {
     job: &'a Job<'a>,
     /// By shape: whether its rows can be sent unseen.
     shapes: Vec<bool>,
+    /// Whether the keys of the last call on this table were all new, which makes
+    /// a sample superfluous.
+    expects_new: bool,
     /// How many keys were looked up,
     looked: u32,
     /// and how many of those were new.
@@ -406,14 +454,20 @@ impl<'a> Guess<'a> {
             (0..job.target.columns.len())
                 .all(|c| shape.named.contains(&c) || job.target.columns[c].may_be_omitted)
         };
-        let shapes = if round.number == 1 && job.target.skips_in_silence {
+        // A pure retry in a READ ONLY transaction must not come to an INSERT.
+        // SAFETY: reads a backend-local variable.
+        let writable = unsafe { !pg_sys::XactReadOnly };
+        let possible = round.number == 1 && writable && job.target.skips_in_silence;
+        let shapes = if possible {
             job.shapes.iter().map(omits_in_silence).collect()
         } else {
             Vec::new()
         };
+        let expects_new = possible && job.target.expects_new.get();
         Self {
             job,
             shapes,
+            expects_new,
             looked: 0,
             new: 0,
         }
@@ -421,8 +475,8 @@ impl<'a> Guess<'a> {
 
     /// Whether to send the row without looking.
     fn is_new(&self, row: &Slot, shape: usize) -> bool {
-        self.looked >= SAMPLE
-            && self.new * 5 >= self.looked * NEW_IN_FIVE
+        let mostly_new = self.looked >= SAMPLE && self.new * 5 >= self.looked * NEW_IN_FIVE;
+        (self.expects_new || mostly_new)
             && self.shapes.get(shape).is_some_and(|silent| *silent)
             && self.job.shapes[shape]
                 .named
@@ -434,6 +488,13 @@ impl<'a> Guess<'a> {
     fn learn(&mut self, new: bool) {
         self.looked += 1;
         self.new += u32::from(new);
+    }
+
+    /// Keeps what was learnt for the next call.
+    fn remember(&self) {
+        if self.looked > 0 {
+            self.job.target.expects_new.set(self.new == self.looked);
+        }
     }
 
     /// Whether rows may have been sent that are stored already.

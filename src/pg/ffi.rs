@@ -33,6 +33,7 @@ pub mod unguarded {
         pub fn RelationGetPartitionKey(rel: pg_sys::Relation) -> *mut super::PartitionKeyData;
         pub fn index_get_partition(partition: pg_sys::Relation, index: Oid) -> Oid;
 
+        pub fn palloc(size: usize) -> *mut std::ffi::c_void;
         pub fn pnstrdup(text: *const c_char, length: usize) -> *mut c_char;
         pub fn cstring_to_text_with_len(text: *const c_char, length: c_int)
         -> *mut pg_sys::varlena;

@@ -27,6 +27,8 @@ pub struct KeyColumn {
     pub order: *mut pg_sys::FmgrInfo,
     /// The function of that comparison.
     pub order_function: pg_sys::RegProcedure,
+    /// The function of the index's «greater or equal» for it.
+    pub greater_equal_function: pg_sys::RegProcedure,
     /// The index's «less than» for it.
     pub less_than: pg_sys::Oid,
     /// The index's collation for it.
@@ -139,6 +141,7 @@ impl UniqueIndex {
                 let member = |strategy: u32| {
                     pg_sys::get_opfamily_member(family, input, input, strategy as i16)
                 };
+                let greater_equal = member(pg_sys::BTGreaterEqualStrategyNumber);
                 let equality_function = pg_sys::get_opcode(member(pg_sys::BTEqualStrategyNumber));
                 let order_function = pg_sys::get_opfamily_proc(family, input, input, BTORDER_PROC);
                 keys.push(KeyColumn {
@@ -148,6 +151,7 @@ impl UniqueIndex {
                     column,
                     equality: function_in(memory.context(), equality_function),
                     equality_function,
+                    greater_equal_function: pg_sys::get_opcode(greater_equal),
                     less_than: member(pg_sys::BTLessStrategyNumber),
                     collation: *(*rel).rd_indcollation.add(i),
                 });

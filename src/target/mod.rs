@@ -21,7 +21,7 @@ use crate::error::{Report, SqlState};
 use crate::pg::memory::Memory;
 use crate::pg::text;
 use pgrx::pg_sys;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{CString, c_int};
 use std::rc::Rc;
@@ -44,6 +44,10 @@ pub struct Target {
     /// sequence, a CHECK, a policy) could happen or fail before the row is
     /// skipped. NOT NULL is looked at row by row.
     pub skips_in_silence: bool,
+    /// Whether rows may go in by several statements: no trigger counts them.
+    pub takes_portions: bool,
+    /// Whether the keys of the last call were all new, see `insert::round`.
+    pub expects_new: Cell<bool>,
     /// Its columns in order, without dropped ones.
     pub columns: Vec<Column>,
     /// Its unique indexes, usable as arbiter or not.
@@ -102,6 +106,8 @@ impl Target {
             partitioned: kind == pg_sys::RELKIND_PARTITIONED_TABLE,
             before_insert_triggers: triggers,
             skips_in_silence: skips_in_silence(relation),
+            takes_portions: !has_statement_triggers(relation),
+            expects_new: Cell::new(false),
             columns,
             indexes,
             by_name,
@@ -159,6 +165,16 @@ impl Target {
     }
 }
 
+/// Whether triggers fire once for an INSERT statement.
+fn has_statement_triggers(relation: &OpenRelation) -> bool {
+    // SAFETY: an open relation; its triggers live with it.
+    unsafe { (*relation.raw()).trigdesc.as_ref() }.is_some_and(|triggers| {
+        triggers.trig_insert_before_statement
+            || triggers.trig_insert_after_statement
+            || triggers.trig_insert_new_table
+    })
+}
+
 fn skips_in_silence(relation: &OpenRelation) -> bool {
     // SAFETY: an open relation; its descriptor's constraints live with it.
     unsafe {
@@ -167,11 +183,11 @@ fn skips_in_silence(relation: &OpenRelation) -> bool {
         if form.relkind as u8 != pg_sys::RELKIND_RELATION || form.relrowsecurity {
             return false;
         }
-        if let Some(triggers) = rel.trigdesc.as_ref()
-            && (triggers.trig_insert_before_row
-                || triggers.trig_insert_before_statement
-                || triggers.trig_insert_after_statement
-                || triggers.trig_insert_new_table)
+        if has_statement_triggers(relation)
+            || rel
+                .trigdesc
+                .as_ref()
+                .is_some_and(|triggers| triggers.trig_insert_before_row)
         {
             return false;
         }

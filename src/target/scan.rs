@@ -25,35 +25,40 @@ impl Scan {
                 key.equality_function,
             )
         });
-        Self::begin(table, index, keys.collect())
+        Self::begin(table, index, keys.collect(), arbiter.keys.len() as c_int)
     }
 
-    /// A scan that starts at a key and goes on in the index's order. Of its two
-    /// or more scan keys the first is the header of a row comparison, which
-    /// [`Scan::start_at`] points at the others.
+    /// A scan that starts at a key and goes on in the index's order. A key of
+    /// several columns is a row comparison: its scan keys follow a header, which
+    /// [`Scan::start_at`] points at them.
     pub fn from_key(table: &OpenRelation, index: &OpenRelation, arbiter: &UniqueIndex) -> Self {
+        let strategy = pg_sys::BTGreaterEqualStrategyNumber;
+        if let [key] = arbiter.keys.as_slice() {
+            let key = scan_key(0, key.collation, strategy, key.greater_equal_function);
+            return Self::begin(table, index, vec![key], 1);
+        }
         let mut keys = vec![pg_sys::ScanKeyData {
             sk_flags: pg_sys::SK_ROW_HEADER as c_int,
             sk_attno: 1,
-            sk_strategy: pg_sys::BTGreaterEqualStrategyNumber as pg_sys::StrategyNumber,
+            sk_strategy: strategy as pg_sys::StrategyNumber,
             ..Default::default()
         }];
-        keys.extend(arbiter.keys.iter().enumerate().map(|(i, key)| {
-            scan_key(
-                i,
-                key.collation,
-                pg_sys::BTGreaterEqualStrategyNumber,
-                key.order_function,
-            )
-        }));
-        let mut this = Self::begin(table, index, keys);
-        this.mark_row_members();
-        this
+        keys.extend(
+            arbiter
+                .keys
+                .iter()
+                .enumerate()
+                .map(|(i, key)| scan_key(i, key.collation, strategy, key.order_function)),
+        );
+        Self::begin(table, index, keys, 1)
     }
 
-    fn begin(table: &OpenRelation, index: &OpenRelation, keys: Vec<pg_sys::ScanKeyData>) -> Self {
-        let header = keys[0].sk_flags & pg_sys::SK_ROW_HEADER as c_int != 0;
-        let count = if header { 1 } else { keys.len() as c_int };
+    fn begin(
+        table: &OpenRelation,
+        index: &OpenRelation,
+        keys: Vec<pg_sys::ScanKeyData>,
+        count: c_int,
+    ) -> Self {
         // SAFETY: table and index are open and belong together.
         unsafe {
             let snapshot = pg_sys::GetActiveSnapshot();
@@ -70,16 +75,6 @@ impl Scan {
             let scan = pg_sys::index_beginscan(table.raw(), index.raw(), snapshot, count, 0);
             let slot = pg_sys::table_slot_create(table.raw(), ptr::null_mut());
             Self { scan, slot, keys }
-        }
-    }
-
-    /// The row members of the header: core changes their flags with every scan.
-    fn mark_row_members(&mut self) {
-        let last = self.keys.len() - 1;
-        for (i, key) in self.keys.iter_mut().enumerate().skip(1) {
-            let end = if i == last { pg_sys::SK_ROW_END } else { 0 };
-            key.sk_flags = (pg_sys::SK_ROW_MEMBER | end) as c_int;
-            key.sk_strategy = pg_sys::BTGreaterEqualStrategyNumber as pg_sys::StrategyNumber;
         }
     }
 
@@ -121,16 +116,34 @@ impl Scan {
         arbiter: &UniqueIndex,
         key: impl Fn(usize) -> Option<pg_sys::Datum>,
     ) -> bool {
-        self.mark_row_members();
-        for (scan_key, part) in self.keys.iter_mut().skip(1).zip(&arbiter.keys) {
+        let first = usize::from(arbiter.keys.len() > 1);
+        let last = self.keys.len() - 1;
+        for (i, (scan_key, part)) in self
+            .keys
+            .iter_mut()
+            .skip(first)
+            .zip(&arbiter.keys)
+            .enumerate()
+        {
             let value = key(part.column).expect("the key has no NULL");
             let (by_value, length) = part.storage;
             // SAFETY: a non-null value of this storage.
             scan_key.sk_argument = copies.scope(|| unsafe {
                 ffi::guard(|| ffi::unguarded::datumCopy(value, by_value, length.into()))
             });
+            if first == 1 {
+                // Core changes the flags of row members with every start.
+                let end = if i + first == last {
+                    pg_sys::SK_ROW_END
+                } else {
+                    0
+                };
+                scan_key.sk_flags = (pg_sys::SK_ROW_MEMBER | end) as c_int;
+            }
         }
-        self.keys[0].sk_argument = pg_sys::Datum::from(&raw const self.keys[1]);
+        if first == 1 {
+            self.keys[0].sk_argument = pg_sys::Datum::from(&raw const self.keys[1]);
+        }
         // SAFETY: as above; the header points at members in the same vector,
         // which does not grow any more.
         unsafe {
