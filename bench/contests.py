@@ -67,7 +67,8 @@ ONE_NOTHING = Calls(
 )
 ONE_LOOP = Loop("SELECT * INTO answer FROM idempotent_insert('{s}.events', arrived.payload)")
 ONE_NOTHING_LOOP = Loop(
-    "INSERT INTO {s}.events SELECT * FROM jsonb_populate_record(NULL::{s}.events, arrived.payload) ON CONFLICT DO NOTHING"
+    "INSERT INTO {s}.events SELECT * FROM jsonb_populate_record(NULL::{s}.events, arrived.payload)"
+    " ON CONFLICT DO NOTHING"
 )
 ONE_CATCH = Calls("SELECT {s}.insert_or_catch($1)")
 ONE_LOOK = Calls("SELECT {s}.insert_or_look($1)")
@@ -100,7 +101,7 @@ def contests(quick):
 
     def single_rows(name, percent, rows, what, ours, rivals, **more):
         kind = "duplicates" if percent else "new rows"
-        return Contest(name=name, what=f"single {kind}, {what}", percent=percent, rows=rows, ours=ours, rivals=rivals, **more)
+        return Contest(name, f"single {kind}, {what}", percent, rows, ours, rivals, **more)
 
     one = {"ours": ONE, "rivals": {NOTHING: ONE_NOTHING}}
     loop = {"ours": ONE_LOOP, "rivals": {NOTHING: ONE_NOTHING_LOOP}}

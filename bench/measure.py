@@ -71,8 +71,8 @@ class Arrivals:
 
     def __init__(self, session, contest, number):
         self.session = session
-        portion = contest.batch if contest.batch > 1 else 50
         kind = type(contest.ours)
+        portion = 50 if kind is Calls and contest.batch == 1 else 1000
         self.rows = contest.rows if kind not in (Calls, Loop) else contest.rows + WARM_UP * portion
         source = "arriving(%s, %s, greatest(%s, 1), %s), event(n)"
         values = (self.rows, contest.percent, contest.stored, number)
@@ -129,9 +129,10 @@ class Side:
         """The table with its first rows and a new index over them."""
         self.session.execute(f"TRUNCATE {self.schema}.events")
         self.session.execute(f"ALTER TABLE {self.schema}.events DROP CONSTRAINT events_pkey")
-        columns = "id, amount, status, customer, note, at"
         self.session.execute(
-            f"INSERT INTO {self.schema}.events SELECT {columns} FROM base WHERE number <= %s ORDER BY number", self.stored
+            f"INSERT INTO {self.schema}.events SELECT id, amount, status, customer, note, at"
+            " FROM base WHERE number <= %s ORDER BY number",
+            self.stored,
         )
         self.session.execute(f"ALTER TABLE {self.schema}.events ADD PRIMARY KEY (id)")
         self.session.execute(f"VACUUM ANALYZE {self.schema}.events")

@@ -82,13 +82,16 @@ class Report:
 
     def begin(self):
         result = self.result
-        self.say(f"pg_idempotent {result['commit']}, {result['when']}".replace("  ", " "))
+        self.say(" ".join(["pg_idempotent", result["commit"], result["when"]]))
         self.say(", ".join(f"{name} {value}" for name, value in result["settings"].items()))
         self.say(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
         self.say(f"load average before: {result['load_before'][0]:.1f}")
-        self.say(f"Medians of {result['rounds']} rounds [least..greatest], in thousands of rows a second, and the time that a row takes")
-        self.say("the server's process on a processor. A ratio is our rate to the rival's, of the medians [least..greatest of the")
-        self.say("rounds]. synchronous_commit is off where it is not said to be on; autovacuum is off; a checkpoint before each round.")
+        self.say(
+            f"Medians of {result['rounds']} rounds [least..greatest]: thousands of rows a second, and the time that a row takes"
+            "\nthe server's process on a processor."
+            " A ratio is our rate to the rival's, of the medians [least..greatest of the rounds]."
+            "\nsynchronous_commit is off where it is not said to be on. There is a checkpoint before each round."
+        )
 
     def add(self, contest, figures):
         entry = {
@@ -139,5 +142,6 @@ class Report:
         missed = [name for name, entry in self.result["contests"].items()
                   if entry["target"] and next(iter(entry["ratios"].values()))["of_medians"] < entry["target"]]
         self.say()
-        self.say(f"{self.result['seconds']} s, load average after: {self.result['load_after'][0]:.1f}; every figure: {path}")
+        seconds, load = self.result["seconds"], self.result["load_after"][0]
+        self.say(f"{seconds} s, load average after: {load:.1f}. Every figure: {path}")
         self.say("Targets missed: " + (", ".join(missed) if missed else "none"))
