@@ -220,7 +220,7 @@ fn insert_from(arguments: &Arguments) -> Ledger {
     let mut ledger = Ledger::new(Wanted::Counts, 0, options.on_conflict);
     let job = Job::new(&target, &relation, arbiter, &shapes, true);
     let mut input = Input::new(&job, false);
-    ledger.received = source.read(arbiter, &mut |slot| input.put(slot));
+    ledger.received = source.read(arbiter, input.sort());
     job.run(input.into_rows(), &mut ledger);
     ledger.close(&job);
     ledger

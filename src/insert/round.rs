@@ -125,6 +125,14 @@ impl Input {
         }
     }
 
+    /// Where many rows are added.
+    pub fn sort(&mut self) -> &mut Sort {
+        match &mut self.rows {
+            From::Sorted(sort) => sort,
+            _ => unreachable!("only the input of a single call is not sorted"),
+        }
+    }
+
     /// All rows are in.
     pub fn into_rows(mut self) -> Rows {
         if let From::Sorted(sort) = &mut self.rows {

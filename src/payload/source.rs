@@ -5,12 +5,12 @@
 //! casts, type modifiers, domains), by core's own expressions.
 use super::row::{Layout, Mark};
 use super::shape::{Shape, key_violation};
-use crate::error::{PayloadPosition, Report, SqlState, boundary};
+use crate::error::{PayloadPosition, Report, SqlState};
 use crate::pg::ffi;
-use crate::pg::rows::Slot;
+use crate::pg::rows::{Slot, Sort};
 use crate::pg::text;
 use crate::target::{OpenRelation, Target, UniqueIndex};
-use pgrx::{pg_guard, pg_sys};
+use pgrx::pg_sys;
 use std::ffi::{CStr, c_int};
 use std::pin::Pin;
 use std::ptr;
@@ -89,13 +89,13 @@ impl<'t> Source<'t> {
         }
     }
 
-    /// Reads the source to its end, and hands every row to `take` as a working
+    /// Reads the source to its end, and puts every row into `sort` as a working
     /// row. Gives the number of rows.
     ///
     /// # Errors
     /// Whatever core raises while it selects and coerces, with the row's
     /// ordinal in CONTEXT for the latter; 23502 for a NULL in the key.
-    pub fn read(&self, arbiter: &UniqueIndex, take: &mut dyn FnMut(&Slot)) -> i64 {
+    pub fn read(&self, arbiter: &UniqueIndex, sort: &mut Sort) -> i64 {
         let coercions = Coercions::new(self);
         let mut receiver = Receiver {
             dest: pg_sys::DestReceiver {
@@ -109,8 +109,9 @@ impl<'t> Source<'t> {
             coercions,
             arbiter,
             slot: Slot::for_values(self.target.row_desc()),
-            take,
+            sort,
             ordinal: 0,
+            null_key: None,
             position: PayloadPosition::watch(),
         };
         let query = text::to_server(&self.select());
@@ -126,6 +127,10 @@ impl<'t> Source<'t> {
             let code = pg_sys::SPI_execute_plan_extended(plan, &raw const options);
             assert!(code >= 0, "reading the source: SPI error {code}");
             pg_sys::SPI_finish();
+        }
+        if let Some(column) = receiver.null_key {
+            let ordinal = Some(receiver.ordinal);
+            key_violation(self.target, arbiter, column, ordinal, "null in").raise()
         }
         receiver.ordinal
     }
@@ -254,12 +259,13 @@ struct Receiver<'a, 't> {
     coercions: Coercions,
     arbiter: &'a UniqueIndex,
     slot: Slot,
-    take: &'a mut dyn FnMut(&Slot),
+    sort: &'a mut Sort,
     ordinal: i64,
+    /// The key column that was NULL, which ended the reading.
+    null_key: Option<usize>,
     position: Pin<Box<PayloadPosition>>,
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn startup(
     _dest: *mut pg_sys::DestReceiver,
     _operation: c_int,
@@ -267,67 +273,80 @@ unsafe extern "C-unwind" fn startup(
 ) {
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn shutdown(_dest: *mut pg_sys::DestReceiver) {}
 
-#[pg_guard]
+/// Called by the executor with each row; false ends the reading.
+///
+/// It runs inside the guard of [`Source::read`]'s call into SPI, so an ERROR
+/// jumps straight out of it: nothing here owns anything, and nothing panics.
 unsafe extern "C-unwind" fn receive(
     row: *mut pg_sys::TupleTableSlot,
     dest: *mut pg_sys::DestReceiver,
 ) -> bool {
-    // A boundary of its own: pgrx's guard does not know our reports.
-    boundary(|| {
-        // SAFETY: the executor hands back the receiver that it was given.
-        unsafe { (*dest.cast::<Receiver<'_, '_>>()).take_row(row) };
-        true
-    })
+    // SAFETY: the executor hands back the receiver that it was given.
+    unsafe { (*dest.cast::<Receiver<'_, '_>>()).take_row(row) }
 }
 
 impl Receiver<'_, '_> {
     /// # Safety
-    /// `row` holds a row of the SELECT.
-    unsafe fn take_row(&mut self, row: *mut pg_sys::TupleTableSlot) {
+    /// `row` holds a row of the SELECT. Runs inside `ffi::guard`.
+    unsafe fn take_row(&mut self, row: *mut pg_sys::TupleTableSlot) -> bool {
         self.ordinal += 1;
         self.position.payload(self.ordinal);
         self.slot.clear();
         // SAFETY: the row's values are read before it goes; coerced values live
-        // in the per-row memory until the next row.
+        // in the per-row memory until the next row. There are as many states as
+        // columns of the SELECT.
         unsafe {
-            pg_sys::slot_getallattrs(row);
-            let context = self.coercions.context;
-            pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
-            (*context).ecxt_scantuple = row;
-            for (i, (state, c)) in self
-                .coercions
-                .states
-                .iter()
-                .zip(&self.source.columns)
-                .enumerate()
-            {
-                let (value, null) = if state.is_null() {
-                    (*(*row).tts_values.add(i), *(*row).tts_isnull.add(i))
-                } else {
-                    self.position.column(&self.source.target.columns[*c].c_name);
-                    {
-                        let mut null = false;
-                        let value =
-                            pg_sys::ExecEvalExprSwitchContext(*state, context, &raw mut null);
-                        (value, null)
-                    }
-                };
+            let context = &mut *self.coercions.context;
+            context.ecxt_scantuple = row;
+            ffi::unguarded::MemoryContextReset(context.ecxt_per_tuple_memory);
+            let row = &mut *row;
+            let natts = (*row.tts_tupleDescriptor).natts;
+            if c_int::from(row.tts_nvalid) < natts {
+                ffi::unguarded::slot_getsomeattrs_int(row, natts);
+            }
+            let states = self.coercions.states.iter().zip(&self.source.columns);
+            for (i, (state, c)) in states.enumerate() {
+                let (mut value, mut null) = (*row.tts_values.add(i), *row.tts_isnull.add(i));
+                if let Some(state) = state.as_mut() {
+                    let column = self.source.target.columns.get_unchecked(*c);
+                    self.position.column(&column.c_name);
+                    value = evaluate(state, context, &mut null);
+                }
                 self.slot.set(*c, (!null).then_some(value));
             }
         }
         Layout::of(self.source.target).set(&mut self.slot, self.ordinal, 0, Mark::Plain);
         self.slot.store();
-        self.position.no_column();
-        if !self.arbiter.nulls_equal
-            && let Some(column) = self.arbiter.columns().find(|c| self.slot.get(*c).is_none())
-        {
-            let ordinal = Some(self.ordinal);
-            key_violation(self.source.target, self.arbiter, column, ordinal, "null in").raise()
+        if !self.arbiter.nulls_equal {
+            self.null_key = self.arbiter.columns().find(|c| self.slot.get(*c).is_none());
         }
-        (self.take)(&self.slot);
+        if self.null_key.is_none() {
+            // SAFETY: as the function's.
+            unsafe { self.sort.put_unguarded(&self.slot) };
+        }
         self.position.payload(0);
+        self.null_key.is_none()
+    }
+}
+
+/// The expression's value, in the context's per-row memory.
+///
+/// # Safety
+/// Both belong to one executor state. Runs inside `ffi::guard`.
+unsafe fn evaluate(
+    state: &mut pg_sys::ExprState,
+    context: &mut pg_sys::ExprContext,
+    null: &mut bool,
+) -> pg_sys::Datum {
+    // SAFETY: what core's inline ExecEvalExprSwitchContext does; a prepared
+    // expression has its function.
+    unsafe {
+        let caller = pg_sys::MemoryContextSwitchTo(context.ecxt_per_tuple_memory);
+        let function = state.evalfunc.unwrap_unchecked();
+        let value = function(state, context, null);
+        pg_sys::MemoryContextSwitchTo(caller);
+        value
     }
 }

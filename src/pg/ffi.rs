@@ -97,6 +97,11 @@ pub mod unguarded {
             slot: *mut pg_sys::TupleTableSlot,
         ) -> bool;
         pub fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, attnum: c_int);
+        pub fn tuplesort_puttupleslot(
+            sort: *mut pg_sys::Tuplesortstate,
+            slot: *mut pg_sys::TupleTableSlot,
+        );
+        pub fn MemoryContextReset(context: pg_sys::MemoryContext);
         pub fn tuplesort_gettupleslot(
             sort: *mut pg_sys::Tuplesortstate,
             forward: bool,

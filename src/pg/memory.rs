@@ -53,8 +53,13 @@ impl Memory {
 
     /// Frees all that was allocated in it.
     pub fn reset(&self) {
-        // SAFETY: ours, and nobody keeps pointers into it across a reset.
-        unsafe { pg_sys::MemoryContextReset(self.0) };
+        // SAFETY: ours, and nobody keeps pointers into it across a reset. A
+        // call is spared where there is nothing to free.
+        unsafe {
+            if !(*self.0).isReset || !(*self.0).firstchild.is_null() {
+                pg_sys::MemoryContextReset(self.0);
+            }
+        }
     }
 }
 

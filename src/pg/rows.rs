@@ -45,12 +45,11 @@ impl Slot {
         self.0
     }
 
-    /// Empties the slot and sets every column to NULL, ready to be filled
+    /// Sets every column of a slot for values to NULL, ready to be filled
     /// through [`Slot::set`]; then [`Slot::store`].
     pub fn clear(&mut self) {
         // SAFETY: the arrays have `natts` members (made by MakeTupleTableSlot).
         unsafe {
-            pg_sys::ExecClearTuple(self.0);
             let natts = (*(*self.0).tts_tupleDescriptor).natts as usize;
             ptr::write_bytes((*self.0).tts_values, 0, natts);
             std::slice::from_raw_parts_mut((*self.0).tts_isnull, natts).fill(true);
@@ -67,10 +66,15 @@ impl Slot {
         }
     }
 
-    /// Marks the values that were set as the slot's row.
+    /// Marks the values that were set as the slot's row, as
+    /// ExecStoreVirtualTuple does; a slot for values never owns a tuple that
+    /// would have to be freed first.
     pub fn store(&mut self) {
-        // SAFETY: a cleared virtual slot with all columns set.
-        unsafe { pg_sys::ExecStoreVirtualTuple(self.0) };
+        // SAFETY: a live slot.
+        unsafe {
+            (*self.0).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
+            (*self.0).tts_nvalid = (*(*self.0).tts_tupleDescriptor).natts as pg_sys::AttrNumber;
+        }
     }
 
     /// Makes all columns readable through [`Slot::get`]. What comes out of a
@@ -242,8 +246,17 @@ impl Sort {
 
     /// Adds the slot's row.
     pub fn put(&mut self, slot: &Slot) {
+        // SAFETY: the guard holds nothing.
+        unsafe { ffi::guard(|| self.put_unguarded(slot)) };
+    }
+
+    /// Likewise.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    pub unsafe fn put_unguarded(&mut self, slot: &Slot) {
         // SAFETY: the slot holds a row of the sort's descriptor.
-        unsafe { pg_sys::tuplesort_puttupleslot(self.0, slot.raw()) };
+        unsafe { ffi::unguarded::tuplesort_puttupleslot(self.0, slot.raw()) };
     }
 
     /// All rows are in; from here on they are read.
