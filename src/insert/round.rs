@@ -1,7 +1,7 @@
 //! The rounds of one call: look, insert, look again. See the module's head for
 //! the protocol.
 use super::ledger::Ledger;
-use super::statement::{self, WentIn};
+use super::statement::{self, Returning};
 use crate::compare::{Differences, differing};
 use crate::error::{Report, SqlState};
 use crate::payload::row::{Layout, Mark, has_key, same_key};
@@ -11,7 +11,6 @@ use crate::pg::rows::{Slot, Sort, SortColumn, Store};
 use crate::pg::snapshot::FreshSnapshot;
 use crate::target::{Look, OpenRelation, StoredRow, Target, UniqueIndex};
 use pgrx::pg_sys;
-use std::mem::swap;
 
 /// A row that is neither found nor inserted in this many rounds is being
 /// suppressed, not raced: a race would have to be lost that often in a row.
@@ -24,10 +23,10 @@ const PORTION: u64 = 10_000;
 /// So many keys are looked up before the others are guessed.
 const SAMPLE: u32 = 64;
 
-/// Where at least two in five of the sample are new, sending all and verifying
+/// Where at least three in five of the sample are new, sending all and verifying
 /// what did not go in is cheaper than looking first: a row that is skipped
 /// costs less than a new one that is looked up twice.
-const NEW_IN_FIVE: u32 = 2;
+const NEW_IN_FIVE: u32 = 3;
 
 /// «Less than» of bigint (`pg_operator.dat`).
 const INT8_LESS_THAN: u32 = 412;
@@ -154,25 +153,24 @@ impl Rows {
         }
     }
 
-    /// Puts the next row into the slot; false at the end.
-    fn next(&mut self, slot: &mut Slot) -> bool {
-        if let Some(row) = self.unread.take() {
+    /// The next row, in the slot that was given back, if one was; None at the
+    /// end.
+    fn next(&mut self, target: &Target, free: Option<Slot>) -> Option<Slot> {
+        let single = match &mut self.from {
+            From::One(one) => one,
+            _ => &mut self.unread,
+        };
+        if let Some(row) = single.take() {
             row.deform();
-            *slot = row;
-            return true;
+            return Some(row);
         }
-        match &mut self.from {
-            From::One(one) => match one.take() {
-                Some(row) => {
-                    row.deform();
-                    *slot = row;
-                    true
-                }
-                None => false,
-            },
-            From::Sorted(sort) => sort.next(slot),
-            From::Stored(store) => store.next(slot),
-        }
+        let mut slot = free.unwrap_or_else(|| Slot::for_stored(target.row_desc()));
+        let some = match &mut self.from {
+            From::One(_) => false,
+            From::Sorted(sort) => sort.next(&mut slot),
+            From::Stored(store) => store.next(&mut slot),
+        };
+        some.then_some(slot)
     }
 }
 
@@ -232,25 +230,22 @@ impl Job<'_> {
     /// Goes round until every row of a portion has its outcome.
     fn go_round(&self, mut left: Left, since: &mut Option<pg_sys::CommandId>, ledger: &mut Ledger) {
         let mut number = 1;
-        while let Some(mut store) = left.rows {
+        while let Some(mut store) = left.rows.take() {
             // SAFETY: reads a backend-local counter.
             since.get_or_insert_with(|| unsafe { pg_sys::GetCurrentCommandId(false) });
-            let went_in = statement::insert(self, &mut store, left.expects_skips);
+            let returning = self.returning(&left, ledger);
+            let (count, returned) = statement::insert(self, &mut store, returning);
             store.rewind();
             let mut sent = Sent::None;
-            match went_in {
-                WentIn::Keys(keys) => {
-                    store = self.mark(store, keys, ledger);
-                    if store.is_empty() {
-                        return;
+            match returned {
+                Some(returned) => {
+                    let rest = self.match_returned(store, returning, returned, ledger);
+                    match rest {
+                        Some(rest) => store = rest,
+                        None => return,
                     }
                 }
-                WentIn::Count(0) => self.target.expects_new.set(false),
-                WentIn::Count(count) if count < left.to_send => {
-                    self.target.expects_new.set(false);
-                    sent = Sent::Some;
-                }
-                WentIn::Count(count) => {
+                None if count == left.to_send => {
                     sent = Sent::All;
                     if !ledger.wants_rows() {
                         ledger.went_in(count);
@@ -259,6 +254,11 @@ impl Job<'_> {
                         }
                     }
                 }
+                None if count > 0 => sent = Sent::Some,
+                None => {}
+            }
+            if count < left.to_send {
+                self.target.expects_new.set(false);
             }
             number += 1;
             let round = Round {
@@ -270,31 +270,73 @@ impl Job<'_> {
         }
     }
 
-    /// The rows of a round, those marked whose keys INSERT returned, or counted
-    /// where nobody wants to see them.
+    /// What INSERT is asked to return: its rows, where they are wanted and no
+    /// AFTER trigger can change them any more; their keys, where the number
+    /// does not tell which went in: BEFORE triggers may change a key, or insert
+    /// it themselves, and where skips are likely, asking is cheaper than
+    /// looking all keys up.
+    fn returning(&self, left: &Left, ledger: &mut Ledger) -> Returning {
+        let final_rows = !self.target.after_insert_triggers;
+        if ledger.wants_rows() && final_rows && ledger.readable(self).all() {
+            Returning::Rows
+        } else if left.expects_skips || self.target.before_insert_triggers {
+            Returning::Keys
+        } else {
+            Returning::Count
+        }
+    }
+
+    /// Settles the rows that INSERT returned, and gives those that it did not,
+    /// with those that follow. A row that went in but is to be looked at again
+    /// is marked.
     ///
     /// # Errors
     /// 27000 if it returned a key that was not sent: the payload is stored under
     /// another key than its own, where no retry would find it.
-    fn mark(&self, mut rows: Store, mut keys: Store, ledger: &mut Ledger) -> Store {
+    fn match_returned(
+        &self,
+        mut rows: Store,
+        returning: Returning,
+        mut returned: Store,
+        ledger: &mut Ledger,
+    ) -> Option<Store> {
         let layout = Layout::of(self.target);
-        let mut marked = Store::new();
+        let whole = returning == Returning::Rows;
+        let desc = if whole {
+            self.target.row_desc()
+        } else {
+            self.arbiter.key_desc
+        };
+        let numbers: Vec<pg_sys::AttrNumber> = (1..)
+            .take(if whole { self.target.columns.len() } else { 0 })
+            .collect();
+        let mut rest: Option<Store> = None;
         let mut row = Slot::for_stored(self.target.row_desc());
-        let mut key = Slot::for_stored(self.arbiter.key_desc);
-        let mut more = keys.next(&mut key);
+        let mut went_in = Slot::for_stored(desc);
+        let mut more = returned.next(&mut went_in);
         while rows.next(&mut row) {
             self.scratch.scope(|| {
-                let plain = layout.mark(&row) == Mark::Plain;
-                if plain && more && has_key(self.arbiter, &row, &key) {
-                    if ledger.wants_rows() {
-                        marked.put(&layout.marked(&row, Mark::WentIn));
-                    } else {
-                        ledger.went_in(1);
-                    }
-                    more = keys.next(&mut key);
-                } else {
-                    marked.put(&row);
+                let mut keep = |row: &Slot| {
+                    rest.get_or_insert_with(|| self.scratch.outside(Store::new))
+                        .put(row);
+                };
+                let same = || match returning {
+                    Returning::Rows => same_key(self.arbiter, &row, &went_in),
+                    _ => has_key(self.arbiter, &row, &went_in),
+                };
+                if !more || layout.mark(&row) != Mark::Plain || !same() {
+                    keep(&row);
+                    return;
                 }
+                if whole {
+                    let stored = StoredRow::returned(&went_in, &numbers);
+                    ledger.inserted(self, layout.ordinal(&row), Some(&stored));
+                } else if ledger.wants_rows() {
+                    keep(&layout.marked(&row, Mark::WentIn));
+                } else {
+                    ledger.went_in(1);
+                }
+                more = returned.next(&mut went_in);
             });
             self.scratch.reset();
         }
@@ -302,7 +344,7 @@ impl Job<'_> {
             self.not_stored_as_sent("a payload was stored under another key than its own")
                 .raise()
         }
-        marked
+        rest
     }
 
     /// Looks every row's key up and settles what can be settled.
@@ -312,11 +354,12 @@ impl Job<'_> {
         let mut look = Look::new(self.target, self.relation, self.arbiter);
         let mut left = Left::default();
         let mut guess = Guess::new(self, round);
-        let mut row = Slot::for_stored(self.target.row_desc());
-        let mut previous = Slot::for_stored(self.target.row_desc());
+        // The row before, whose key the one at hand may have.
+        let mut previous: Option<Slot> = None;
+        let mut free: Option<Slot> = None;
         // The ordinal of the first row with the key at hand.
         let mut first: Option<i64> = None;
-        while rows.next(&mut row) {
+        while let Some(row) = rows.next(self.target, free.take()) {
             let mark = layout.mark(&row);
             let went_in = match mark {
                 Mark::WentIn => true,
@@ -324,10 +367,13 @@ impl Job<'_> {
                 Mark::Follows(_) => false,
             };
             if went_in && !ledger.wants_rows() {
+                free = Some(row);
                 continue;
             }
             pgrx::check_for_interrupts!();
-            let repeated = first.is_some() && same_key(self.arbiter, &previous, &row);
+            let repeated = previous
+                .as_ref()
+                .is_some_and(|previous| same_key(self.arbiter, previous, &row));
             let full = round.number == 1 && left.to_send >= PORTION;
             if full && !repeated && self.target.takes_portions {
                 rows.unread = Some(row);
@@ -361,7 +407,7 @@ impl Job<'_> {
                 }
             });
             self.scratch.reset();
-            swap(&mut row, &mut previous);
+            free = previous.replace(row);
         }
         left.expects_skips = guess.expects_skips();
         guess.remember();

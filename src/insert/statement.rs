@@ -25,31 +25,31 @@ const MOST: usize = 64;
 
 /// The prepared statements of one target.
 #[derive(Default)]
-pub struct Statements(HashMap<(pg_sys::Oid, Vec<usize>, bool), Rc<Plan>>);
+pub struct Statements(HashMap<(pg_sys::Oid, Vec<usize>, Returning), Rc<Plan>>);
 
-/// What the statement says of the rows that it was given.
-pub enum WentIn {
-    /// So many went in.
-    Count(u64),
-    /// The keys of those that went in, in order.
-    Keys(Store),
+/// What the statement is to say of the rows that went in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Returning {
+    /// How many.
+    Count,
+    /// Their keys, rows of `UniqueIndex::key_desc`, in order.
+    Keys,
+    /// All their columns, as in a working row, in order.
+    Rows,
 }
 
 /// Inserts the plain rows in their order, those of each shape with the columns
-/// that it names.
-///
-/// The keys of those that went in are given where the caller `wants_keys`, and
-/// always where BEFORE triggers run: there the number does not tell, since they
-/// may change a key, or insert it themselves.
-pub fn insert(job: &Job<'_>, rows: &mut Store, wants_keys: bool) -> WentIn {
-    let keys = (wants_keys || job.target.before_insert_triggers).then(Store::new);
+/// that it names. Gives the number of those that went in, and what they return.
+pub fn insert(job: &Job<'_>, rows: &mut Store, returning: Returning) -> (u64, Option<Store>) {
+    let returned = (returning != Returning::Count).then(Store::new);
     let connection = Connection::open();
+    let into = (returning, returned.as_ref());
     let count = match job.shapes {
-        [shape] => insert_run(&connection, job, shape, rows, keys.as_ref()),
-        _ => insert_runs(&connection, job, rows, keys.as_ref()),
+        [shape] => insert_run(&connection, job, shape, rows, into),
+        _ => insert_runs(&connection, job, rows, into),
     };
     drop(connection);
-    keys.map_or(WentIn::Count(count), WentIn::Keys)
+    (count, returned)
 }
 
 /// One statement for each run of rows of one shape, so that keys go in in order
@@ -58,7 +58,7 @@ fn insert_runs(
     connection: &Connection,
     job: &Job<'_>,
     rows: &mut Store,
-    keys: Option<&Store>,
+    into: (Returning, Option<&Store>),
 ) -> u64 {
     let layout = Layout::of(job.target);
     let mut row = Slot::for_stored(job.target.row_desc());
@@ -73,13 +73,13 @@ fn insert_runs(
         if let Some(previous) = run_shape.replace(shape)
             && previous != shape
         {
-            inserted += insert_run(connection, job, &job.shapes[previous], &run, keys);
+            inserted += insert_run(connection, job, &job.shapes[previous], &run, into);
             run = Store::new();
         }
         run.put(&row);
     }
     if let Some(shape) = run_shape {
-        inserted += insert_run(connection, job, &job.shapes[shape], &run, keys);
+        inserted += insert_run(connection, job, &job.shapes[shape], &run, into);
     }
     inserted
 }
@@ -89,17 +89,11 @@ fn insert_run(
     job: &Job<'_>,
     shape: &Shape,
     rows: &Store,
-    keys: Option<&Store>,
+    into: (Returning, Option<&Store>),
 ) -> u64 {
     let _named = NamedStore::register(ROWS, rows, job.target.row_desc());
-    let plan = plan(
-        connection,
-        job.target,
-        job.arbiter,
-        &shape.named,
-        keys.is_some(),
-    );
-    connection.insert(&plan, keys).unwrap_or_else(|| {
+    let plan = plan(connection, job.target, job.arbiter, &shape.named, into.0);
+    connection.insert(&plan, into.1).unwrap_or_else(|| {
         Report::new(
             SqlState::FeatureNotSupported,
             format!(
@@ -118,7 +112,7 @@ fn plan(
     target: &Target,
     arbiter: &UniqueIndex,
     named: &[usize],
-    returning: bool,
+    returning: Returning,
 ) -> Rc<Plan> {
     let key = (arbiter.oid, named.to_vec(), returning);
     if let Some(plan) = target.statements.borrow().0.get(&key) {
@@ -138,8 +132,13 @@ fn plan(
 
 /// `INSERT INTO shop.orders (order_id, amount) SELECT a0, a1 FROM
 /// pg_idempotent_rows WHERE a6 IS NULL ON CONFLICT (order_id) DO NOTHING`, and
-/// `RETURNING order_id` on demand.
-fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize], returning: bool) -> String {
+/// what it is to return.
+fn insert_sql(
+    target: &Target,
+    arbiter: &UniqueIndex,
+    named: &[usize],
+    returning: Returning,
+) -> String {
     let names = |columns: &mut dyn Iterator<Item = usize>| {
         columns
             .map(|c| text::quote_identifier(&target.columns[c].name))
@@ -153,10 +152,10 @@ fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize], returning
         .collect::<Vec<_>>()
         .join(", ");
     let key = names(&mut arbiter.columns());
-    let returning = if returning {
-        format!(" RETURNING {key}")
-    } else {
-        String::new()
+    let returning = match returning {
+        Returning::Count => String::new(),
+        Returning::Keys => format!(" RETURNING {key}"),
+        Returning::Rows => format!(" RETURNING {}", names(&mut (0..target.columns.len()))),
     };
     format!(
         "INSERT INTO {} ({columns}) SELECT {values} FROM {} WHERE a{} IS NULL \

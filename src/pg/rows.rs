@@ -177,11 +177,6 @@ impl Store {
         unsafe { pg_sys::tuplestore_tuple_count(self.0) as u64 }
     }
 
-    /// Whether it holds none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// For core's functions.
     pub fn raw(&self) -> *mut pg_sys::Tuplestorestate {
         self.0

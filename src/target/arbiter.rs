@@ -14,6 +14,7 @@ use super::scan::Scan;
 use super::walk::Walk;
 use super::{OpenRelation, Target, UniqueIndex};
 use crate::pg::memory::Memory;
+use crate::pg::rows::Slot;
 use pgrx::pg_sys;
 use std::collections::HashMap;
 
@@ -169,13 +170,22 @@ impl Leaf {
     }
 }
 
-/// The row that a look found, where it lies in its buffer.
+/// A row of the table: one that a look found, where it lies in its buffer, or
+/// one that an INSERT returned.
 pub struct StoredRow<'l> {
     slot: *mut pg_sys::TupleTableSlot,
     numbers: &'l [pg_sys::AttrNumber],
 }
 
-impl StoredRow<'_> {
+impl<'l> StoredRow<'l> {
+    /// A row that an INSERT returned; `numbers` says where the columns are.
+    pub fn returned(row: &'l Slot, numbers: &'l [pg_sys::AttrNumber]) -> Self {
+        Self {
+            slot: row.raw(),
+            numbers,
+        }
+    }
+
     /// The value of a column of the target, by its position.
     pub fn get(&self, column: usize) -> Option<pg_sys::Datum> {
         assert!(column < self.numbers.len());

@@ -39,6 +39,8 @@ pub struct Target {
     /// Whether BEFORE INSERT row triggers may rewrite or suppress its rows (of
     /// a partitioned table's partitions nothing is known here).
     pub before_insert_triggers: bool,
+    /// Whether AFTER INSERT row triggers may change its rows once more.
+    pub after_insert_triggers: bool,
     /// Whether handing a row to INSERT … ON CONFLICT DO NOTHING that turns out
     /// to be stored already has no effect whatsoever: nothing (a trigger, a
     /// sequence, a CHECK, a policy) could happen or fail before the row is
@@ -79,17 +81,18 @@ impl Target {
     fn gather(relation: &OpenRelation) -> Self {
         let rel = relation.raw();
         // SAFETY: an open relation; its parts are valid while it is.
-        let (schema, name, kind, triggers) = unsafe {
+        let (schema, name, kind) = unsafe {
             let form = &*(*rel).rd_rel;
             let schema = pg_sys::get_namespace_name(form.relnamespace);
             (
                 text::from_server(schema),
                 text::from_name(&form.relname),
                 form.relkind as u8,
-                !(*rel).trigdesc.is_null() && (*(*rel).trigdesc).trig_insert_before_row,
             )
         };
         refuse_unusable_kind(relation, kind, &schema, &name);
+        // SAFETY: as above.
+        let triggers = unsafe { (*rel).trigdesc.as_ref() };
         let memory = Memory::in_cache(c"pg_idempotent target");
         let columns = Column::of_relation(relation, &memory);
         let indexes = UniqueIndex::of_relation(relation, &columns, &memory);
@@ -104,7 +107,8 @@ impl Target {
             schema,
             name,
             partitioned: kind == pg_sys::RELKIND_PARTITIONED_TABLE,
-            before_insert_triggers: triggers,
+            before_insert_triggers: triggers.is_some_and(|t| t.trig_insert_before_row),
+            after_insert_triggers: triggers.is_some_and(|t| t.trig_insert_after_row),
             skips_in_silence: skips_in_silence(relation),
             takes_portions: !has_statement_triggers(relation),
             expects_new: Cell::new(false),

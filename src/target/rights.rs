@@ -108,6 +108,11 @@ impl Readable {
         self.columns.as_ref().is_none_or(|columns| columns[column])
     }
 
+    /// Whether every stored value may be shown.
+    pub fn all(&self) -> bool {
+        self.columns.is_none()
+    }
+
     /// Whether no stored value may be shown.
     pub fn nothing(&self) -> bool {
         self.columns
