@@ -25,4 +25,4 @@ install: ## build it and install it into the server of PG_CONFIG (default: the p
 
 clean: ## remove what was built; the tools and servers in .tools stay (make clean ALL=1 removes them too)
 	@rm -rf target tests/output
-	@if [ -n '$(ALL)' ]; then rm -rf .tools; fi
+	@if [ -n '$(ALL)' ]; then source scripts/lib.sh; rm -rf "$$(servers_dir)" .tools; fi
