@@ -47,6 +47,14 @@ INSERT INTO blind VALUES (1, 1) ON CONFLICT (id) DO NOTHING;
 SELECT * FROM idempotent_insert('blind', '{"id": 1, "v": 1}');
 :state
 RESET ROLE;
+-- For a duplicate too: nobody can probe for keys that they may not read.
+INSERT INTO blind VALUES (1, 1);
+SET ROLE regress_pgi_writer;
+SELECT * FROM idempotent_insert('blind', '{"id": 1, "v": 1}');
+:state
+SELECT * FROM idempotent_insert_many('blind', '[{"id": 1, "v": 2}]', on_conflict => 'report');
+:state
+RESET ROLE;
 -- SELECT without INSERT verifies nothing either.
 GRANT SELECT ON orders TO regress_pgi_clerk;
 SET ROLE regress_pgi_clerk;
