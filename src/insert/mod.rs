@@ -168,6 +168,7 @@ fn counts(ledger: &Ledger) -> SqlResult {
 
 fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
+    target.refuse_rules();
     let name = if batch { "payloads" } else { "payload" };
     let document = arguments.jsonb(1, name);
     let options = Options::read(arguments, &target);
@@ -208,6 +209,7 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
 
 fn insert_from(arguments: &Arguments) -> Ledger {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
+    target.refuse_rules();
     let source = Source::open(&target, arguments.oid(1, "source"));
     let options = Options::read(arguments, &target);
     let mut shapes = [source.shape()];

@@ -65,9 +65,8 @@ impl Connection {
     }
 
     /// Runs a kept plan without parameters that inserts, and gives the number
-    /// of rows that went in; None if the statement was rewritten (by a rule)
-    /// into something else. What it returns goes into `returned`.
-    pub fn insert(&self, plan: &Plan, returned: Option<&Store>) -> Option<u64> {
+    /// of rows that went in. What it returns goes into `returned`.
+    pub fn insert(&self, plan: &Plan, returned: Option<&Store>) -> u64 {
         // SAFETY: a kept plan; receiver and store outlive the execution.
         unsafe {
             let mut options = pg_sys::SPIExecuteOptions::default();
@@ -87,9 +86,7 @@ impl Connection {
             }
             let code = pg_sys::SPI_execute_plan_extended(plan.0, &raw const options);
             assert!(code > 0, "SPI code {code}");
-            let inserted = code == pg_sys::SPI_OK_INSERT as c_int
-                || code == pg_sys::SPI_OK_INSERT_RETURNING as c_int;
-            inserted.then_some(pg_sys::SPI_processed)
+            pg_sys::SPI_processed
         }
     }
 }

@@ -36,6 +36,9 @@ pub struct Target {
     pub name: String,
     /// Whether it is a partitioned table.
     pub partitioned: bool,
+    /// Whether a rule rewrites INSERT or UPDATE, with which ON CONFLICT cannot be
+    /// used.
+    pub rewritten: bool,
     /// Whether BEFORE INSERT row triggers may rewrite or suppress its rows (of
     /// a partitioned table's partitions nothing is known here).
     pub before_insert_triggers: bool,
@@ -109,6 +112,7 @@ impl Target {
             partitioned: kind == pg_sys::RELKIND_PARTITIONED_TABLE,
             before_insert_triggers: triggers.is_some_and(|t| t.trig_insert_before_row),
             after_insert_triggers: triggers.is_some_and(|t| t.trig_insert_after_row),
+            rewritten: has_write_rules(relation),
             skips_in_silence: skips_in_silence(relation),
             takes_portions: !has_statement_triggers(relation),
             expects_new: Cell::new(false),
@@ -152,6 +156,23 @@ impl Target {
         }
     }
 
+    /// Refuses a table whose rules rewrite what would be run.
+    ///
+    /// # Errors
+    /// 0A000
+    pub fn refuse_rules(&self) {
+        if self.rewritten {
+            Report::new(
+                SqlState::FeatureNotSupported,
+                format!("cannot insert or verify rows in table \"{}\"", self.name),
+            )
+            .detail("The table has a rule on INSERT or UPDATE.")
+            .hint("Replace the rule by a trigger.")
+            .table(&self.schema, &self.name)
+            .raise()
+        }
+    }
+
     /// The quoted, schema-qualified name.
     pub fn qualified(&self) -> String {
         format!(
@@ -166,6 +187,18 @@ impl Target {
     /// `payload::row`).
     pub fn row_desc(&self) -> pg_sys::TupleDesc {
         self.row_desc
+    }
+}
+
+fn has_write_rules(relation: &OpenRelation) -> bool {
+    // SAFETY: an open relation; its rules live with it.
+    unsafe {
+        (*relation.raw()).rd_rules.as_ref().is_some_and(|rules| {
+            (0..rules.numLocks as usize).any(|i| {
+                let event = (**rules.rules.add(i)).event;
+                event == pg_sys::CmdType::CMD_INSERT || event == pg_sys::CmdType::CMD_UPDATE
+            })
+        })
     }
 }
 
