@@ -136,5 +136,11 @@ fn show(column: &Column, value: Option<pg_sys::Datum>) -> String {
     // SAFETY: a string of this length in the server's encoding.
     let cut =
         unsafe { pg_sys::pg_mbcliplen(shown.as_ptr(), bytes.len() as i32, SHOWN_BYTES as i32) };
-    format!("{}…", text::from_server_bytes(&bytes[..cut as usize]))
+    // SAFETY: reads a backend-local variable.
+    let utf8 = unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as i32;
+    let ellipsis = if utf8 { "…" } else { "..." };
+    format!(
+        "{}{ellipsis}",
+        text::from_server_bytes(&bytes[..cut as usize])
+    )
 }

@@ -4,8 +4,8 @@
 //!    `error_context_stack`. `errfinish` calls it for every report raised below
 //!    us, before control leaves the place of the error. It copies the error
 //!    data as core sees it at that moment: all fields, and the CONTEXT lines of
-//!    the frames inside ours. An error that is caught further in (a PL/pgSQL
-//!    EXCEPTION block) is simply overwritten by the next.
+//!    the frames inside ours. Which of the copies is that of the error which
+//!    arrives in the end, pgrx's data tell.
 //! 2. *Finish.* When the panic that pgrx made of the error has unwound our
 //!    frames, we raise a bare pgrx report in its place, with
 //!    [`finish`] left on `error_context_stack`. It fires inside the final
@@ -16,18 +16,16 @@ use super::report::Report;
 use crate::pg::text;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
-use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportWithLevel};
 use std::cell::UnsafeCell;
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 
 /// Runs the body of an SQL function. Errors that leave it keep all their
 /// fields, whoever raised them.
 pub fn boundary<R>(body: impl FnOnce() -> R) -> R {
-    let mut capture = Capture {
-        copy: ptr::null_mut(),
-    };
+    let mut capture = Capture::default();
     let mut frame = pg_sys::ErrorContextCallback {
         // SAFETY: plain reads and writes of a backend-local pointer; the
         // backend is single-threaded, and `frame` is taken off below before it
@@ -42,31 +40,36 @@ pub fn boundary<R>(body: impl FnOnce() -> R) -> R {
     unsafe { pg_sys::error_context_stack = frame.previous };
 
     let payload = match result {
-        Ok(value) => {
-            capture.discard();
-            return value;
-        }
+        Ok(value) => return value,
         Err(payload) => payload,
     };
     let payload = match payload.downcast::<Report>() {
-        Ok(report) => {
-            capture.discard();
-            raise(Pending::Ours(*report))
-        }
+        Ok(report) => raise(Pending::Ours(Ready::new(*report))),
         Err(payload) => payload,
     };
-    let native = matches!(payload.downcast_ref(), Some(CaughtError::PostgresError(_)));
-    if native && !capture.copy.is_null() {
-        raise(Pending::Native(capture.copy));
+    if let Some(CaughtError::PostgresError(error)) = payload.downcast_ref()
+        && let Some(copy) = capture.take(error)
+    {
+        raise(Pending::Native(copy));
     }
-    // A panic of our own making: a bug, which pgrx reports as XX000.
+    // A panic of our own making: a bug, which pgrx reports as XX000. Or an
+    // error that we have no copy of, which pgrx reports as well as it can.
     resume_unwind(payload)
 }
 
-/// The last error that was raised below a [`boundary`].
+/// The errors that were raised below a [`boundary`], the newest last.
+///
+/// The one that leaves is not always the newest: a PL/pgSQL handler may catch
+/// an error, run into others that it swallows, and raise the first again, which
+/// does not pass `errfinish` a second time.
+#[derive(Default)]
 struct Capture {
-    copy: *mut pg_sys::ErrorData,
+    copies: Vec<*mut pg_sys::ErrorData>,
 }
+
+/// So many errors are kept: a loop that swallows one in every turn keeps flat
+/// memory.
+const MOST_CAPTURED: usize = 32;
 
 impl Capture {
     /// Called by `errfinish`; `arg` is the `Capture` of the running boundary.
@@ -80,8 +83,10 @@ impl Capture {
             pg_sys::CurrentMemoryContext = pg_sys::TopTransactionContext;
             let copy = ffi::CopyErrorData();
             if (*copy).elevel >= pg_sys::PGERROR as c_int {
-                capture.discard();
-                capture.copy = copy;
+                if capture.copies.len() >= MOST_CAPTURED {
+                    ffi::FreeErrorData(capture.copies.remove(0));
+                }
+                capture.copies.push(copy);
             } else {
                 ffi::FreeErrorData(copy);
             }
@@ -89,12 +94,39 @@ impl Capture {
         }
     }
 
-    /// Forgets an error that was caught before it reached us.
-    fn discard(&mut self) {
-        if !self.copy.is_null() {
+    /// The newest copy of the error that arrived, as far as pgrx tells it.
+    fn take(&mut self, error: &ErrorReportWithLevel) -> Option<*mut pg_sys::ErrorData> {
+        let at = self.copies.iter().rposition(|copy| {
+            // SAFETY: copies are live until we are dropped; their texts are
+            // null or C strings.
+            unsafe {
+                let copy = &**copy;
+                copy.lineno as u32 == error.line_number()
+                    && same_text(copy.filename, Some(error.file()))
+                    && same_text(copy.message, Some(error.message()))
+                    && same_text(copy.detail, error.detail())
+            }
+        })?;
+        Some(self.copies.swap_remove(at))
+    }
+}
+
+/// # Safety
+/// `text` is null or a C string.
+unsafe fn same_text(text: *const c_char, other: Option<&str>) -> bool {
+    if text.is_null() {
+        return other.is_none();
+    }
+    // SAFETY: the caller's promise. pgrx has its texts in this lossy form.
+    let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
+    other == Some(&*text)
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        for copy in self.copies.drain(..) {
             // SAFETY: made by CopyErrorData, freed once.
-            unsafe { ffi::FreeErrorData(self.copy) };
-            self.copy = ptr::null_mut();
+            unsafe { ffi::FreeErrorData(copy) };
         }
     }
 }
@@ -102,9 +134,38 @@ impl Capture {
 /// The error that is about to leave us.
 enum Pending {
     /// A report of ours.
-    Ours(Report),
+    Ours(Ready),
     /// Core's, as captured.
     Native(*mut pg_sys::ErrorData),
+}
+
+/// A report of ours, ready to be handed over: inside `errfinish` nothing may
+/// fail any more, as a conversion of encodings could.
+struct Ready {
+    sqlstate: c_int,
+    message: CString,
+    detail: Option<CString>,
+    hint: Option<CString>,
+    /// Diagnostic fields, each with its name's code.
+    fields: [(u8, Option<CString>); 4],
+}
+
+impl Ready {
+    fn new(report: Report) -> Self {
+        let ready = |text: &Option<String>| text.as_deref().map(text::to_server);
+        Self {
+            sqlstate: report.sqlstate.packed(),
+            message: text::to_server(&report.message),
+            detail: ready(&report.detail),
+            hint: ready(&report.hint),
+            fields: [
+                (pg_sys::PG_DIAG_SCHEMA_NAME, ready(&report.schema)),
+                (pg_sys::PG_DIAG_TABLE_NAME, ready(&report.table)),
+                (pg_sys::PG_DIAG_COLUMN_NAME, ready(&report.column)),
+                (pg_sys::PG_DIAG_CONSTRAINT_NAME, ready(&report.constraint)),
+            ],
+        }
+    }
 }
 
 struct Finish {
@@ -166,32 +227,23 @@ unsafe extern "C-unwind" fn finish(_arg: *mut c_void) {
 
 const TEXT: *const c_char = c"%s".as_ptr();
 
-fn finish_ours(report: &Report) {
-    let set = |field: c_char, value: &Option<String>| {
-        if let Some(value) = value {
-            let value = text::to_server(value);
-            // SAFETY: errfinish is running; the string outlives the call.
-            unsafe { ffi::err_generic_string(field as u8 as c_int, value.as_ptr()) };
-        }
-    };
+fn finish_ours(report: &Ready) {
     // SAFETY: errfinish is running; the strings outlive the calls, which copy.
     unsafe {
-        ffi::errcode(report.sqlstate.packed());
-        ffi::errmsg_internal(TEXT, text::to_server(&report.message).as_ptr());
+        ffi::errcode(report.sqlstate);
+        ffi::errmsg_internal(TEXT, report.message.as_ptr());
         if let Some(detail) = &report.detail {
-            ffi::errdetail_internal(TEXT, text::to_server(detail).as_ptr());
+            ffi::errdetail_internal(TEXT, detail.as_ptr());
         }
         if let Some(hint) = &report.hint {
-            ffi::errhint(TEXT, text::to_server(hint).as_ptr());
+            ffi::errhint(TEXT, hint.as_ptr());
+        }
+        for (field, value) in &report.fields {
+            if let Some(value) = value {
+                ffi::err_generic_string(c_int::from(*field), value.as_ptr());
+            }
         }
     }
-    set(pg_sys::PG_DIAG_SCHEMA_NAME as c_char, &report.schema);
-    set(pg_sys::PG_DIAG_TABLE_NAME as c_char, &report.table);
-    set(pg_sys::PG_DIAG_COLUMN_NAME as c_char, &report.column);
-    set(
-        pg_sys::PG_DIAG_CONSTRAINT_NAME as c_char,
-        &report.constraint,
-    );
 }
 
 /// # Safety

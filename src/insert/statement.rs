@@ -92,7 +92,11 @@ fn insert_run(
 ) -> u64 {
     let _named = NamedStore::register(ROWS, rows, job.target.row_desc());
     let plan = plan(connection, job.target, job.arbiter, &shape.named, into.0);
-    connection.insert(&plan, into.1)
+    let count = connection.insert(&plan, into.1);
+    if !plan.concerns(job.target.oid) {
+        job.target.renamed_meanwhile().raise()
+    }
+    count
 }
 
 fn plan(

@@ -8,6 +8,7 @@ use super::shape::{Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
 use crate::pg::ffi;
 use crate::pg::rows::{Slot, Sort};
+use crate::pg::spi::{Connection, Plan};
 use crate::pg::text;
 use crate::target::{OpenRelation, Target, UniqueIndex};
 use pgrx::pg_sys;
@@ -114,20 +115,14 @@ impl<'t> Source<'t> {
             null_key: None,
             position: PayloadPosition::watch(),
         };
-        let query = text::to_server(&self.select());
-        // SAFETY: the receiver outlives the execution and stays where it is;
-        // the connection is closed before its memory goes.
-        unsafe {
-            pg_sys::SPI_connect();
-            let plan = pg_sys::SPI_prepare(query.as_ptr(), 0, ptr::null_mut());
-            let options = pg_sys::SPIExecuteOptions {
-                dest: (&raw mut receiver).cast(),
-                ..Default::default()
-            };
-            let code = pg_sys::SPI_execute_plan_extended(plan, &raw const options);
-            assert!(code >= 0, "reading the source: SPI error {code}");
-            pg_sys::SPI_finish();
+        let connection = Connection::open();
+        let plan = Plan::prepare(&connection, &self.select());
+        // SAFETY: the receiver outlives the execution and stays where it is.
+        unsafe { connection.stream(&plan, (&raw mut receiver).cast()) };
+        if !plan.concerns(self.relation.oid()) {
+            self.target.renamed_meanwhile().raise()
         }
+        drop(connection);
         if let Some(column) = receiver.null_key {
             let ordinal = Some(receiver.ordinal);
             key_violation(self.target, arbiter, column, ordinal, "null in").raise()

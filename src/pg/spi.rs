@@ -64,6 +64,21 @@ impl Connection {
         (!null).then_some(value)
     }
 
+    /// Runs a kept plan without parameters that selects, and gives every row to
+    /// the receiver.
+    ///
+    /// # Safety
+    /// The receiver is live, and stays where it is.
+    pub unsafe fn stream(&self, plan: &Plan, receiver: *mut pg_sys::DestReceiver) {
+        let options = pg_sys::SPIExecuteOptions {
+            dest: receiver,
+            ..Default::default()
+        };
+        // SAFETY: the caller's promise.
+        let code = unsafe { pg_sys::SPI_execute_plan_extended(plan.0, &raw const options) };
+        assert!(code >= 0, "SPI code {code}");
+    }
+
     /// Runs a kept plan without parameters that inserts, and gives the number
     /// of rows that went in. What it returns goes into `returned`.
     pub fn insert(&self, plan: &Plan, returned: Option<&Store>) -> u64 {
@@ -104,6 +119,21 @@ impl Drop for Connection {
 pub struct Plan(pg_sys::SPIPlanPtr);
 
 impl Plan {
+    /// Whether the plan, as it was last executed, works on this table. Statements
+    /// name tables, and a schema may be renamed between two look-ups of a name.
+    pub fn concerns(&self, table: pg_sys::Oid) -> bool {
+        // SAFETY: a kept plan has its sources, and each its list of tables.
+        unsafe {
+            let sources = pg_sys::SPI_plan_get_plan_sources(self.0);
+            !sources.is_null()
+                && (0..(*sources).length as usize).any(|i| {
+                    let source = (*(*sources).elements.add(i)).ptr_value;
+                    let source = source.cast::<pg_sys::CachedPlanSource>();
+                    pg_sys::list_member_oid((*source).relationOids, table)
+                })
+        }
+    }
+
     /// Prepares a statement without parameters.
     pub fn prepare(_connection: &Connection, sql: &str) -> Self {
         let sql = text::to_server(sql);

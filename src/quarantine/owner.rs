@@ -7,9 +7,14 @@ use std::ffi::c_int;
 
 /// While it lives, the current user is the owner of the records. An error's
 /// abort restores the user as well.
+///
+/// The caller's `search_path` is off meanwhile, and so is everything that
+/// SECURITY_RESTRICTED_OPERATION forbids: no name that the caller made (a
+/// temporary type called `oid`, say) may be met with the owner's rights.
 pub struct AsOwner {
     user: pg_sys::Oid,
     context: c_int,
+    settings: c_int,
 }
 
 impl AsOwner {
@@ -35,10 +40,26 @@ impl AsOwner {
             pg_sys::SetUserIdAndSecContext(
                 owner,
                 context
-                    | (pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS)
-                        as c_int,
+                    | (pg_sys::SECURITY_LOCAL_USERID_CHANGE
+                        | pg_sys::SECURITY_RESTRICTED_OPERATION
+                        | pg_sys::SECURITY_NOFORCE_RLS) as c_int,
             );
-            Self { user, context }
+            let settings = pg_sys::NewGUCNestLevel();
+            pg_sys::set_config_option(
+                c"search_path".as_ptr(),
+                c"pg_catalog, pg_temp".as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+            Self {
+                user,
+                context,
+                settings,
+            }
         }
     }
 }
@@ -46,8 +67,11 @@ impl AsOwner {
 impl Drop for AsOwner {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: what it was before.
-            unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
+            // SAFETY: the level that we opened, and the user that was before.
+            unsafe {
+                pg_sys::AtEOXact_GUC(true, self.settings);
+                pg_sys::SetUserIdAndSecContext(self.user, self.context);
+            }
         }
     }
 }

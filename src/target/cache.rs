@@ -21,6 +21,12 @@ pub fn watch_invalidations() {
     // SAFETY: registered for the life of the backend, as is the callback.
     unsafe {
         pg_sys::CacheRegisterRelcacheCallback(Some(invalidate), pg_sys::Datum::null());
+        // A schema that is renamed changes nothing in its tables' entries.
+        pg_sys::CacheRegisterSyscacheCallback(
+            pg_sys::SysCacheIdentifier::NAMESPACEOID as i32,
+            Some(invalidate_all),
+            pg_sys::Datum::null(),
+        );
     }
 }
 
@@ -37,6 +43,12 @@ unsafe extern "C-unwind" fn invalidate(_arg: pg_sys::Datum, oid: pg_sys::Oid) {
             }
         }
     });
+}
+
+/// A schema changed.
+unsafe extern "C-unwind" fn invalidate_all(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
+    // SAFETY: as if all tables had changed.
+    unsafe { invalidate(pg_sys::Datum::null(), pg_sys::InvalidOid) };
 }
 
 /// The target, from the cache or gathered. The caller holds a lock on the

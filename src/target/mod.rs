@@ -173,6 +173,19 @@ impl Target {
         }
     }
 
+    /// 55000: the name that a statement used is that of another table now.
+    pub fn renamed_meanwhile(&self) -> Report {
+        Report::new(
+            SqlState::ObjectNotInPrerequisiteState,
+            format!(
+                "table \"{}\" or its schema was renamed while the call ran",
+                self.name
+            ),
+        )
+        .hint("Call it again.")
+        .table(&self.schema, &self.name)
+    }
+
     /// The quoted, schema-qualified name.
     pub fn qualified(&self) -> String {
         format!(
