@@ -84,6 +84,20 @@ BEGIN ASSERT NEW.v > 100, 'v is small'; RETURN NEW; END $$;
 CREATE TABLE shop.asserted (id int PRIMARY KEY, v int);
 CREATE TRIGGER t BEFORE INSERT ON shop.asserted FOR EACH ROW EXECUTE FUNCTION shop.assert_false();
 
+CREATE FUNCTION shop.log_and_raise_again() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'business rule broken' USING ERRCODE = 'P0123', DETAIL = 'the first', TABLE = 'rule', CONSTRAINT = 'r1';
+EXCEPTION WHEN OTHERS THEN
+    BEGIN
+        INSERT INTO shop.there_is_no_log VALUES (1);
+    EXCEPTION WHEN OTHERS THEN
+        NULL;
+    END;
+    RAISE;
+END $$;
+CREATE TABLE shop.raised_again (id int PRIMARY KEY, v int);
+CREATE TRIGGER t BEFORE INSERT ON shop.raised_again FOR EACH ROW EXECUTE FUNCTION shop.log_and_raise_again();
+
 CREATE FUNCTION shop.write_elsewhere() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM idempotent_insert('shop.before_refused', jsonb_build_object('id', NEW.id, 'v', NEW.v));
@@ -162,6 +176,7 @@ CASES = [
     Case("statement_trigger", "statement_refused", {"id": 2, "v": 1}, "MY042"),
     Case("deferred_trigger", "later_refused", {"id": 2, "v": 1}, "MY042"),
     Case("plain_raise", "plainly_refused", {"id": 2, "v": 1}, "P0001"),
+    Case("raised_again_after_a_swallowed_one", "raised_again", {"id": 2, "v": 1}, "P0123"),
     Case("assert", "asserted", {"id": 2, "v": 1}, "P0004"),
     Case("own_function_in_trigger", "nested", {"id": 2, "v": 1}, "MY042"),
     Case("default_fails", "bad_default", {"id": 2, "v": 1}, "0A000"),
