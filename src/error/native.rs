@@ -220,7 +220,10 @@ unsafe extern "C-unwind" fn finish(_arg: *mut c_void) {
         Some(Pending::Ours(report)) => finish_ours(&report),
         // SAFETY: the copy was made by CopyErrorData in the transaction's
         // context, which lives until the abort that this error leads to.
-        Some(Pending::Native(copy)) => unsafe { finish_native(&*copy) },
+        Some(Pending::Native(copy)) => unsafe {
+            finish_native(&*copy);
+            ffi::FreeErrorData(copy);
+        },
         None => {}
     }
 }

@@ -11,10 +11,14 @@
 //! 2. **Insert.** What was not found goes into one
 //!    `INSERT … SELECT … ON CONFLICT (key) DO NOTHING`, in key order.
 //! 3. If all of it went in, those payloads are `inserted`. If not, someone was
-//!    faster; the rows that were sent are looked up again (1): those that carry
-//!    our own transaction and command are `inserted`, the others are verified
-//!    against the winner's row, and one that is in nobody's way any more is
-//!    sent again (2).
+//!    faster. Which went in, INSERT has returned where anything but itself
+//!    could have touched the rows (triggers); elsewhere the rows tell, by
+//!    transaction and command. Those are `inserted`; the others are looked up
+//!    again (1) and verified against the winner's row, and one that is in
+//!    nobody's way any more is sent again (2).
+//!
+//! Where a row that ON CONFLICT skips has no effect whatsoever, and most keys
+//! are new, rows are sent without a look and verified after (3): see `Guess`.
 //!
 //! A payload whose key an earlier payload of the same call has is verified in
 //! the next round, against the row that the earlier one left.
@@ -37,7 +41,9 @@
 //! - *Two calls with overlapping keys.* Both insert in the arbiter's order, so
 //!   neither can hold what the other waits for while waiting for what the other
 //!   holds. Rows of several shapes are sent as runs of one shape in that same
-//!   order, never shape by shape.
+//!   order, never shape by shape. (Deletions by others can break that: a row
+//!   that is sent again in a later round may sort before one that went in.
+//!   40P01 is then possible, and a retry the answer.)
 //! - *SERIALIZABLE.* The look leaves its predicate locks for found and missing
 //!   keys alike, so a decision that rests on them is checked at commit.
 //!

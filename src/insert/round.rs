@@ -11,6 +11,7 @@ use crate::pg::rows::{Slot, Sort, SortColumn, Store};
 use crate::pg::snapshot::FreshSnapshot;
 use crate::target::{Look, OpenRelation, StoredRow, Target, UniqueIndex};
 use pgrx::pg_sys;
+use std::ops::Range;
 
 /// A row that is neither found nor inserted in this many rounds is being
 /// suppressed, not raced: a race would have to be lost that often in a row.
@@ -182,7 +183,7 @@ enum Sent {
     None,
     /// All of them went in.
     All,
-    /// Some did not; which, their transaction ids tell.
+    /// Some did; which, their transaction and command ids tell.
     Some,
 }
 
@@ -191,8 +192,8 @@ struct Round {
     /// From 1.
     number: u32,
     sent: Sent,
-    /// The command of the call's first INSERT.
-    since: Option<pg_sys::CommandId>,
+    /// The commands of the INSERT of the round before.
+    commands: Range<pg_sys::CommandId>,
 }
 
 /// What a look left to do, in the arbiter's order.
@@ -204,6 +205,8 @@ struct Left {
     to_send: u64,
     /// Whether rows were left unread, for another portion.
     more: bool,
+    /// Whether no key of the call was found so far.
+    all_new: bool,
     /// Whether some of them are likely to be skipped, so that it pays to ask
     /// INSERT which went in.
     expects_skips: bool,
@@ -212,15 +215,15 @@ struct Left {
 impl Job<'_> {
     /// Gives every row its outcome in the ledger, portion by portion.
     pub fn run(&self, mut rows: Rows, ledger: &mut Ledger) {
-        let mut first = Round {
+        let first = Round {
             number: 1,
             sent: Sent::None,
-            since: None,
+            commands: 0..0,
         };
         loop {
             let left = self.look(&mut rows, &first, ledger);
             let more = left.more;
-            self.go_round(left, &mut first.since, ledger);
+            self.go_round(left, ledger);
             if !more {
                 return;
             }
@@ -228,11 +231,14 @@ impl Job<'_> {
     }
 
     /// Goes round until every row of a portion has its outcome.
-    fn go_round(&self, mut left: Left, since: &mut Option<pg_sys::CommandId>, ledger: &mut Ledger) {
+    fn go_round(&self, mut left: Left, ledger: &mut Ledger) {
         let mut number = 1;
         while let Some(mut store) = left.rows.take() {
-            // SAFETY: reads a backend-local counter.
-            since.get_or_insert_with(|| unsafe { pg_sys::GetCurrentCommandId(false) });
+            // SAFETY: reads a backend-local counter, which then is the INSERT's.
+            let first_command = unsafe {
+                pg_sys::CommandCounterIncrement();
+                pg_sys::GetCurrentCommandId(false)
+            };
             let returning = self.returning(&left, ledger);
             let (count, returned) = statement::insert(self, &mut store, returning);
             store.rewind();
@@ -257,29 +263,35 @@ impl Job<'_> {
                 None if count > 0 => sent = Sent::Some,
                 None => {}
             }
-            if count < left.to_send {
-                self.target.expects_new.set(false);
-            }
+            self.target
+                .expects_new
+                .set(left.all_new && count == left.to_send);
             number += 1;
+            // SAFETY: as above.
+            let next_command = unsafe {
+                pg_sys::CommandCounterIncrement();
+                pg_sys::GetCurrentCommandId(false)
+            };
+            let commands = first_command..next_command;
             let round = Round {
                 number,
                 sent,
-                since: *since,
+                commands,
             };
             left = self.look(&mut Rows::stored(store), &round, ledger);
         }
     }
 
     /// What INSERT is asked to return: its rows, where they are wanted and no
-    /// AFTER trigger can change them any more; their keys, where the number
-    /// does not tell which went in: BEFORE triggers may change a key, or insert
-    /// it themselves, and where skips are likely, asking is cheaper than
-    /// looking all keys up.
+    /// AFTER trigger can change them any more; their keys, where nothing else
+    /// tells which went in: triggers may change a key, insert it themselves, or
+    /// update what is stored under it; and where skips are likely, since asking
+    /// is cheaper than looking all keys up.
     fn returning(&self, left: &Left, ledger: &mut Ledger) -> Returning {
         let final_rows = !self.target.after_insert_triggers;
         if ledger.wants_rows() && final_rows && ledger.readable(self).all() {
             Returning::Rows
-        } else if left.expects_skips || self.target.before_insert_triggers {
+        } else if left.expects_skips || self.target.triggers_touch_rows {
             Returning::Keys
         } else {
             Returning::Count
@@ -410,7 +422,10 @@ impl Job<'_> {
             free = previous.replace(row);
         }
         left.expects_skips = guess.expects_skips();
-        guess.remember();
+        left.all_new = guess.all_new();
+        if round.number == 1 && !left.all_new {
+            self.target.expects_new.set(false);
+        }
         left
     }
 
@@ -431,7 +446,7 @@ impl Job<'_> {
     fn settle(&self, row: &Slot, stored: &StoredRow<'_>, round: &Round, ledger: &mut Ledger) {
         let layout = Layout::of(self.target);
         let ordinal = layout.ordinal(row);
-        let ours = || round.since.is_some_and(|since| stored.written_by_us(since));
+        let ours = || stored.inserted_by(&round.commands);
         let mark = layout.mark(row);
         if mark == Mark::Plain && round.sent == Sent::Some && ours() {
             return ledger.inserted(self, ordinal, Some(stored));
@@ -505,8 +520,13 @@ struct Guess<'a> {
 impl<'a> Guess<'a> {
     fn new(job: &'a Job<'a>, round: &Round) -> Self {
         let omits_in_silence = |shape: &Shape| {
-            (0..job.target.columns.len())
-                .all(|c| shape.named.contains(&c) || job.target.columns[c].may_be_omitted)
+            job.target.columns.iter().enumerate().all(|(c, column)| {
+                if shape.named.contains(&c) {
+                    column.may_be_named
+                } else {
+                    column.may_be_omitted
+                }
+            })
         };
         // A pure retry in a READ ONLY transaction must not come to an INSERT.
         // SAFETY: reads a backend-local variable.
@@ -544,11 +564,9 @@ impl<'a> Guess<'a> {
         self.new += u32::from(new);
     }
 
-    /// Keeps what was learnt for the next call.
-    fn remember(&self) {
-        if self.looked > 0 {
-            self.job.target.expects_new.set(self.new == self.looked);
-        }
+    /// Whether no key was found.
+    fn all_new(&self) -> bool {
+        self.new == self.looked
     }
 
     /// Whether rows may have been sent that are stored already.

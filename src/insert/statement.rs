@@ -149,9 +149,13 @@ fn insert_sql(
         Returning::Keys => format!(" RETURNING {key}"),
         Returning::Rows => format!(" RETURNING {}", names(&mut (0..target.columns.len()))),
     };
+    let arbiter = arbiter
+        .own_name
+        .clone()
+        .unwrap_or_else(|| format!("({key})"));
     format!(
         "INSERT INTO {} ({columns}) SELECT {values} FROM {} WHERE a{} IS NULL \
-         ON CONFLICT ({key}) DO NOTHING{returning}",
+         ON CONFLICT {arbiter} DO NOTHING{returning}",
         target.qualified(),
         ROWS.to_str().expect("ASCII"),
         Layout::of(target).mark_column(),

@@ -4,24 +4,28 @@ use pgrx::pg_sys;
 use std::ffi::CStr;
 
 /// A memory context that is deleted with its owner.
-pub struct Memory(pg_sys::MemoryContext);
+pub struct Memory {
+    context: pg_sys::MemoryContext,
+    /// Whether no abort would free it.
+    outlives_calls: bool,
+}
 
 impl Memory {
     /// A child of the current context.
     pub fn in_current(name: &'static CStr) -> Self {
         // SAFETY: the current context is always valid.
-        Self::under(unsafe { pg_sys::CurrentMemoryContext }, name)
+        Self::under(unsafe { pg_sys::CurrentMemoryContext }, name, false)
     }
 
     /// A context that lives until it is dropped, across transactions.
     pub fn in_cache(name: &'static CStr) -> Self {
         // SAFETY: exists from the start of the backend.
-        Self::under(unsafe { pg_sys::CacheMemoryContext }, name)
+        Self::under(unsafe { pg_sys::CacheMemoryContext }, name, true)
     }
 
-    fn under(parent: pg_sys::MemoryContext, name: &'static CStr) -> Self {
+    fn under(parent: pg_sys::MemoryContext, name: &'static CStr, outlives_calls: bool) -> Self {
         // SAFETY: a valid parent and a constant name.
-        Self(unsafe {
+        let context = unsafe {
             pg_sys::AllocSetContextCreateInternal(
                 parent,
                 name.as_ptr(),
@@ -29,17 +33,21 @@ impl Memory {
                 pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
                 pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
             )
-        })
+        };
+        Self {
+            context,
+            outlives_calls,
+        }
     }
 
     /// The context itself, for core's functions that take one.
     pub fn context(&self) -> pg_sys::MemoryContext {
-        self.0
+        self.context
     }
 
     /// Runs `work` with this as the current context.
     pub fn scope<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _switched = Switched::to(self.0);
+        let _switched = Switched::to(self.context);
         work()
     }
 
@@ -47,7 +55,7 @@ impl Memory {
     /// of.
     pub fn outside<R>(&self, work: impl FnOnce() -> R) -> R {
         // SAFETY: a valid context has a valid parent.
-        let _switched = Switched::to(unsafe { (*self.0).parent });
+        let _switched = Switched::to(unsafe { (*self.context).parent });
         work()
     }
 
@@ -56,8 +64,8 @@ impl Memory {
         // SAFETY: ours, and nobody keeps pointers into it across a reset. A
         // call is spared where there is nothing to free.
         unsafe {
-            if !(*self.0).isReset || !(*self.0).firstchild.is_null() {
-                pg_sys::MemoryContextReset(self.0);
+            if !(*self.context).isReset || !(*self.context).firstchild.is_null() {
+                pg_sys::MemoryContextReset(self.context);
             }
         }
     }
@@ -65,9 +73,10 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if !unwinding() {
-            // SAFETY: ours; while unwinding its parent frees it.
-            unsafe { pg_sys::MemoryContextDelete(self.0) };
+        if self.outlives_calls || !unwinding() {
+            // SAFETY: ours; the memory of a call that failed goes with its
+            // parent.
+            unsafe { pg_sys::MemoryContextDelete(self.context) };
         }
     }
 }

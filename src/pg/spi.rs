@@ -150,9 +150,8 @@ impl Plan {
 
 impl Drop for Plan {
     fn drop(&mut self) {
-        if !unwinding() {
-            // SAFETY: kept, and freed once.
-            unsafe { pg_sys::SPI_freeplan(self.0) };
-        }
+        // SAFETY: kept, and freed once. No abort would free it, so this is done
+        // while unwinding, too; it needs no resource owner.
+        unsafe { pg_sys::SPI_freeplan(self.0) };
     }
 }

@@ -4,6 +4,13 @@
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString, c_char, c_int};
 
+/// Whether the server keeps bytes of unknown encoding, which are taken as UTF-8
+/// as far as they are.
+fn any_bytes() -> bool {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_SQL_ASCII as c_int }
+}
+
 /// A NUL-terminated string of the server as UTF-8.
 ///
 /// # Safety
@@ -12,6 +19,9 @@ pub unsafe fn from_server(text: *const c_char) -> String {
     // SAFETY: the caller's promise; the result is either `text` itself or a
     // palloc'd C string.
     unsafe {
+        if any_bytes() {
+            return CStr::from_ptr(text).to_string_lossy().into_owned();
+        }
         let length = CStr::from_ptr(text).count_bytes() as c_int;
         let converted = pg_sys::pg_server_to_any(text, length, pg_sys::pg_enc::PG_UTF8 as c_int);
         let result = CStr::from_ptr(converted).to_string_lossy().into_owned();
@@ -32,6 +42,9 @@ pub fn from_server_bytes(bytes: &[u8]) -> String {
 /// UTF-8 as a C string in the server's encoding.
 pub fn to_server(text: &str) -> CString {
     let text = CString::new(text.replace('\0', "")).expect("NUL was removed");
+    if any_bytes() {
+        return text;
+    }
     // SAFETY: a valid C string goes in; out comes the same pointer or a
     // palloc'd C string.
     unsafe {

@@ -72,11 +72,14 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
     if !may_select(&target) {
         no_such_conflict(id)
     }
-    let columns = names(record.differences).map(|name| target.column_by_name(&name));
+    // To keep what is stored, a column may be gone.
+    let columns = names(record.differences).filter_map(|name| match resolution {
+        Resolution::KeepStored => target.column_by_bytes(text::to_server(&name).to_bytes()),
+        Resolution::ApplyPayload => Some(target.column_by_name(&name)),
+    });
     demand_update(&target, columns.collect::<Vec<_>>());
     let ended = end(&connection, id, resolution, &record);
     if ended && resolution == Resolution::ApplyPayload {
-        let _fixed = FixedOutput::enter();
         apply(&connection, id, &target, &relation, &record);
     }
     ended
@@ -85,19 +88,25 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
 /// Marks the record, whose row lock makes two calls take turns. False if it was
 /// ended in the same way before.
 fn end(connection: &Connection, id: i64, resolution: Resolution, record: &Record<'_>) -> bool {
-    if let Some(earlier) = &record.resolution {
-        if earlier == resolution.name() {
-            return false;
-        }
-        Report::new(
-            SqlState::ObjectNotInPrerequisiteState,
-            format!("conflict {id} was resolved already"),
-        )
-        .detail(format!("It was resolved with \"{earlier}\"."))
-        .raise()
+    if record.resolution.is_none() && close(connection, id, resolution) {
+        return true;
     }
-    close(connection, id, resolution);
-    true
+    // Ended before, or by another session just now.
+    let earlier = match &record.resolution {
+        Some(earlier) => earlier.clone(),
+        None => read(connection, id)
+            .and_then(|record| record.resolution)
+            .unwrap_or_default(),
+    };
+    if earlier == resolution.name() {
+        return false;
+    }
+    Report::new(
+        SqlState::ObjectNotInPrerequisiteState,
+        format!("conflict {id} was resolved already"),
+    )
+    .detail(format!("It was resolved with \"{earlier}\"."))
+    .raise()
 }
 
 fn is_gone(table: pg_sys::Oid) -> bool {
@@ -147,25 +156,17 @@ fn read(connection: &Connection, id: i64) -> Option<Record<'_>> {
     })
 }
 
-fn close(connection: &Connection, id: i64, resolution: Resolution) {
+fn close(connection: &Connection, id: i64, resolution: Resolution) -> bool {
     let _owner = AsOwner::switch();
     let value = text::to_server(resolution.name());
     // SAFETY: a C string; the text is made in the connection's memory.
     let value = unsafe { pg_sys::Datum::from(pg_sys::cstring_to_text(value.as_ptr())) };
-    let closed = connection.execute(
+    connection.execute(
         "UPDATE idempotent.conflict_records
             SET resolution = $2, resolved_at = pg_catalog.clock_timestamp()
           WHERE id OPERATOR(pg_catalog.=) $1 AND resolution IS NULL",
         &[bigint(id), (pg_sys::TEXTOID, Some(value))],
-    );
-    if closed == 0 {
-        Report::new(
-            SqlState::ObjectNotInPrerequisiteState,
-            format!("conflict {id} was resolved already"),
-        )
-        .detail("Another session resolved it at the same time.")
-        .raise()
-    }
+    ) > 0
 }
 
 /// Updates the differing columns with the caller's rights, if the stored row is
@@ -183,10 +184,13 @@ fn apply(
 ) {
     let key: Vec<String> = names(record.key).collect();
     let arbiter = target.arbiter_for_key(&key);
+    let fixed = FixedOutput::enter();
     let stored = JsonPayloads::one(target, record.stored);
     let payload = JsonPayloads::one(target, record.payload);
     let stored_row = working_row(&stored, arbiter);
     let payload_row = working_row(&payload, arbiter);
+    // The user's triggers run under the session's own settings.
+    drop(fixed);
 
     let before = find(target, relation, arbiter, &stored_row, &[]);
     if let Some((table, tuple, _)) = before {

@@ -17,6 +17,8 @@ use crate::pg::memory::Memory;
 use crate::pg::rows::Slot;
 use pgrx::pg_sys;
 use std::collections::HashMap;
+use std::ops::Range;
+use std::ptr;
 
 /// Looks up keys of one arbiter under one snapshot, in the arbiter's order.
 pub struct Look<'t> {
@@ -212,21 +214,22 @@ impl<'l> StoredRow<'l> {
         unsafe { ((*self.slot).tts_tableOid, (*self.slot).tts_tid) }
     }
 
-    /// Whether this transaction wrote this version of the row, in the command
-    /// `since` or a later one.
-    pub fn written_by_us(&self, since: pg_sys::CommandId) -> bool {
-        let system = |number: i32| {
+    /// Whether one of these commands of this transaction inserted this row, and
+    /// nobody changed it since.
+    pub fn inserted_by(&self, commands: &Range<pg_sys::CommandId>) -> bool {
+        // SAFETY: the slot holds a row of a table, as the heap has it. The real
+        // command is asked for only if the row is ours; what the row itself
+        // holds may be a combo command id.
+        unsafe {
+            let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, ptr::null_mut());
+            let header = (*tuple).t_data;
             let mut null = false;
-            // SAFETY: the slot holds a row of a table with system columns.
-            unsafe { pg_sys::slot_getsysattr(self.slot, number, &raw mut null) }
-        };
-        let xmin = system(pg_sys::MinTransactionIdAttributeNumber);
-        // SAFETY: asks about a transaction id.
-        let ours = unsafe {
-            pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::TransactionId::from(
-                xmin.value() as u32
-            ))
-        };
-        ours && system(pg_sys::MinCommandIdAttributeNumber).value() as u32 >= since
+            let number = pg_sys::MinTransactionIdAttributeNumber;
+            let xmin = pg_sys::slot_getsysattr(self.slot, number, &raw mut null);
+            let xmin = pg_sys::TransactionId::from(xmin.value() as u32);
+            pg_sys::TransactionIdIsCurrentTransactionId(xmin)
+                && u32::from((*header).t_infomask) & pg_sys::HEAP_UPDATED == 0
+                && commands.contains(&pg_sys::HeapTupleHeaderGetCmin(header))
+        }
     }
 }

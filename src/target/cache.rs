@@ -1,6 +1,6 @@
 //! One [`Target`] a table and backend, until the table changes.
 use super::Target;
-use pgrx::pg_sys;
+use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -31,6 +31,7 @@ pub fn watch_invalidations() {
 }
 
 /// The table changed; InvalidOid stands for all tables.
+#[pg_guard]
 unsafe extern "C-unwind" fn invalidate(_arg: pg_sys::Datum, oid: pg_sys::Oid) {
     CHANGES.set(CHANGES.get() + 1);
     TARGETS.with(|targets| {
@@ -46,6 +47,7 @@ unsafe extern "C-unwind" fn invalidate(_arg: pg_sys::Datum, oid: pg_sys::Oid) {
 }
 
 /// A schema changed.
+#[pg_guard]
 unsafe extern "C-unwind" fn invalidate_all(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
     // SAFETY: as if all tables had changed.
     unsafe { invalidate(pg_sys::Datum::null(), pg_sys::InvalidOid) };

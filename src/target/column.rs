@@ -34,9 +34,12 @@ pub struct Column {
     pub collation: pg_sys::Oid,
     /// Whether it is declared NOT NULL.
     pub not_null: bool,
-    /// Whether an INSERT that does not name it fills it without fail: it may be
-    /// NULL or has a default, and its type is no domain.
+    /// Whether an INSERT that does not name it fills it without fail and without
+    /// effect: it is NULL and may be, or its default is a constant or the time;
+    /// and its type is no domain.
     pub may_be_omitted: bool,
+    /// Whether an INSERT may name it.
+    pub may_be_named: bool,
     /// Whether its type (or a domain's base type) is an array or a composite,
     /// which JSON fills member by member.
     pub nested: bool,
@@ -65,11 +68,15 @@ impl Column {
             // SAFETY: within the descriptor; its entries live while it is open.
             .map(|i| unsafe { ffi::attribute(desc, i) })
             .filter(|attribute| !attribute.attisdropped)
-            .map(|attribute| Self::of_attribute(attribute, memory))
+            .map(|attribute| Self::of_attribute(desc, attribute, memory))
             .collect()
     }
 
-    fn of_attribute(attribute: &pg_sys::FormData_pg_attribute, memory: &Memory) -> Self {
+    fn of_attribute(
+        desc: pg_sys::TupleDesc,
+        attribute: &pg_sys::FormData_pg_attribute,
+        memory: &Memory,
+    ) -> Self {
         // SAFETY: the type of an existing column; functions are set up in
         // memory that lives as long as the column.
         unsafe {
@@ -93,7 +100,12 @@ impl Column {
                 not_null: attribute.attnotnull,
                 may_be_omitted: base == attribute.atttypid
                     && attribute.attidentity == 0
-                    && (!attribute.attnotnull || attribute.atthasdef),
+                    && if attribute.atthasdef {
+                        has_plain_default(desc, attribute.attnum)
+                    } else {
+                        !attribute.attnotnull
+                    },
+                may_be_named: attribute.attidentity as u8 != pg_sys::ATTRIBUTE_IDENTITY_ALWAYS,
                 nested,
                 generated: attribute.attgenerated as u8,
                 cast_to_json: has_cast_to_json(base),
@@ -263,6 +275,35 @@ impl Equality {
                 Self::Function(function)
             }
         }
+    }
+}
+
+/// Whether a column's default cannot fail, is not NULL, and has no effect: a
+/// constant, or the time of the transaction.
+///
+/// # Safety
+/// The column has a default.
+unsafe fn has_plain_default(desc: pg_sys::TupleDesc, number: pg_sys::AttrNumber) -> bool {
+    // SAFETY: the descriptor of an open relation keeps its defaults, as text.
+    unsafe {
+        let Some(constraints) = (*desc).constr.as_ref() else {
+            return false;
+        };
+        (0..constraints.num_defval as usize)
+            .map(|i| &*constraints.defval.add(i))
+            .filter(|default| default.adnum == number)
+            .any(|default| {
+                let node = pg_sys::stringToNode(default.adbin).cast::<pg_sys::Node>();
+                match (*node).type_ {
+                    pg_sys::NodeTag::T_Const => !(*node.cast::<pg_sys::Const>()).constisnull,
+                    pg_sys::NodeTag::T_SQLValueFunction => true,
+                    pg_sys::NodeTag::T_FuncExpr => {
+                        let function = (*node.cast::<pg_sys::FuncExpr>()).funcid;
+                        function == pg_sys::Oid::from(pg_sys::F_NOW)
+                    }
+                    _ => false,
+                }
+            })
     }
 }
 

@@ -33,6 +33,8 @@ pub struct KeyColumn {
     pub less_than: pg_sys::Oid,
     /// The index's collation for it.
     pub collation: pg_sys::Oid,
+    /// The index's operator class for it.
+    pub operator_class: pg_sys::Oid,
 }
 
 impl KeyColumn {
@@ -61,6 +63,9 @@ pub struct UniqueIndex {
     pub oid: pg_sys::Oid,
     /// Its name, which is the constraint's too where there is one.
     pub name: String,
+    /// How ON CONFLICT names it alone, where another unique index has the same
+    /// columns; None where the columns name it.
+    pub own_name: Option<String>,
     /// Whether it is the primary key's.
     pub primary: bool,
     /// Whether NULL equals NULL in it.
@@ -79,7 +84,11 @@ pub struct UniqueIndex {
 
 impl UniqueIndex {
     /// The unique indexes of an open table.
-    pub fn of_relation(relation: &OpenRelation, columns: &[Column], memory: &Memory) -> Vec<Self> {
+    pub fn of_relation(
+        relation: &OpenRelation,
+        table_columns: &[Column],
+        memory: &Memory,
+    ) -> Vec<Self> {
         let mut indexes = Vec::new();
         // SAFETY: the list is a copy that we free; every index on it is locked
         // before it is read.
@@ -91,10 +100,20 @@ impl UniqueIndex {
                     let index = OpenRelation::open(oid);
                     let form = &*(*index.raw()).rd_index;
                     if form.indisunique && form.indislive {
-                        indexes.push(Self::of_index(&index, form, columns, memory));
+                        indexes.push(Self::of_index(&index, form, table_columns, memory));
                     }
                 }
                 pg_sys::list_free(list);
+            }
+        }
+        for i in 0..indexes.len() {
+            let columns: Vec<usize> = indexes[i].columns().collect();
+            let twin = indexes
+                .iter()
+                .enumerate()
+                .any(|(j, other)| i != j && other.same_columns(&columns));
+            if twin && indexes[i].unusable.is_none() {
+                indexes[i].own_name = Some(indexes[i].inference(table_columns));
             }
         }
         // The primary key first, then by age, so that messages are stable.
@@ -154,11 +173,13 @@ impl UniqueIndex {
                     greater_equal_function: pg_sys::get_opcode(greater_equal),
                     less_than: member(pg_sys::BTLessStrategyNumber),
                     collation: *(*rel).rd_indcollation.add(i),
+                    operator_class: operator_class(index.oid(), i),
                 });
             }
             Self {
                 oid: index.oid(),
                 name: text::from_name(&(*(*rel).rd_rel).relname),
+                own_name: None,
                 primary: form.indisprimary,
                 nulls_equal: form.indnullsnotdistinct,
                 key_desc: memory.scope(|| key_desc(&keys, columns)),
@@ -167,6 +188,30 @@ impl UniqueIndex {
                 unusable,
             }
         }
+    }
+
+    /// `ON CONSTRAINT name`, or the columns with collation and operator class,
+    /// which tell it from an index on the same columns.
+    fn inference(&self, columns: &[Column]) -> String {
+        // SAFETY: look-ups for an existing index.
+        let constraint = unsafe { pg_sys::get_index_constraint(self.oid) };
+        if constraint != pg_sys::InvalidOid {
+            return format!("ON CONSTRAINT {}", text::quote_identifier(&self.name));
+        }
+        let parts = self.keys.iter().map(|key| {
+            let mut part = text::quote_identifier(&columns[key.column].name);
+            // SAFETY: existing objects; the names are C strings, quoted, and
+            // qualified where they have to be.
+            unsafe {
+                if key.collation != pg_sys::InvalidOid {
+                    let name = pg_sys::generate_collation_name(key.collation);
+                    part = format!("{part} COLLATE {}", text::from_server(name));
+                }
+                let class = pg_sys::generate_opclass_name(key.operator_class);
+                format!("{part} {}", text::from_server(class))
+            }
+        });
+        format!("({})", parts.collect::<Vec<_>>().join(", "))
     }
 
     /// The positions of its key columns, in index order.
@@ -194,6 +239,12 @@ impl UniqueIndex {
             })
             .collect()
     }
+}
+
+/// The operator class of an index's column (from 0).
+fn operator_class(index: pg_sys::Oid, i: usize) -> pg_sys::Oid {
+    // SAFETY: core's own accessor, for an existing column of an existing index.
+    unsafe { pg_sys::get_index_column_opclass(index, i as i32 + 1) }
 }
 
 fn key_desc(keys: &[KeyColumn], columns: &[Column]) -> pg_sys::TupleDesc {

@@ -30,6 +30,8 @@ use std::rc::Rc;
 pub struct Target {
     /// The table's oid.
     pub oid: pg_sys::Oid,
+    /// The oid of its schema.
+    pub schema_oid: pg_sys::Oid,
     /// The name of its schema.
     pub schema: String,
     /// Its name.
@@ -39,17 +41,19 @@ pub struct Target {
     /// Whether a rule rewrites INSERT or UPDATE, with which ON CONFLICT cannot be
     /// used.
     pub rewritten: bool,
-    /// Whether BEFORE INSERT row triggers may rewrite or suppress its rows (of
-    /// a partitioned table's partitions nothing is known here).
-    pub before_insert_triggers: bool,
+    /// Whether code of others may touch its rows while a row goes in: BEFORE and
+    /// AFTER row triggers (a partitioned table's partitions may have some of
+    /// their own). Then only the INSERT itself can tell what went in.
+    pub triggers_touch_rows: bool,
     /// Whether AFTER INSERT row triggers may change its rows once more.
     pub after_insert_triggers: bool,
     /// Whether handing a row to INSERT … ON CONFLICT DO NOTHING that turns out
     /// to be stored already has no effect whatsoever: nothing (a trigger, a
-    /// sequence, a CHECK, a policy) could happen or fail before the row is
-    /// skipped. NOT NULL is looked at row by row.
+    /// CHECK, a policy) could happen or fail before the row is skipped.
+    /// Defaults and NOT NULL are looked at column by column.
     pub skips_in_silence: bool,
-    /// Whether rows may go in by several statements: no trigger counts them.
+    /// Whether rows may go in by several statements: no trigger counts them, and
+    /// no constraint is checked at a statement's end.
     pub takes_portions: bool,
     /// Whether the keys of the last call were all new, see `insert::round`.
     pub expects_new: Cell<bool>,
@@ -84,10 +88,11 @@ impl Target {
     fn gather(relation: &OpenRelation) -> Self {
         let rel = relation.raw();
         // SAFETY: an open relation; its parts are valid while it is.
-        let (schema, name, kind) = unsafe {
+        let (schema_oid, schema, name, kind) = unsafe {
             let form = &*(*rel).rd_rel;
             let schema = pg_sys::get_namespace_name(form.relnamespace);
             (
+                form.relnamespace,
                 text::from_server(schema),
                 text::from_name(&form.relname),
                 form.relkind as u8,
@@ -107,14 +112,17 @@ impl Target {
         let row_desc = memory.scope(|| row_desc(&columns));
         Self {
             oid: relation.oid(),
+            schema_oid,
             schema,
             name,
             partitioned: kind == pg_sys::RELKIND_PARTITIONED_TABLE,
-            before_insert_triggers: triggers.is_some_and(|t| t.trig_insert_before_row),
+            triggers_touch_rows: kind == pg_sys::RELKIND_PARTITIONED_TABLE
+                || triggers.is_some_and(|t| t.trig_insert_before_row || t.trig_insert_after_row),
             after_insert_triggers: triggers.is_some_and(|t| t.trig_insert_after_row),
             rewritten: has_write_rules(relation),
             skips_in_silence: skips_in_silence(relation),
-            takes_portions: !has_statement_triggers(relation),
+            takes_portions: !has_statement_triggers(relation)
+                && !triggers.is_some_and(|t| t.trig_insert_after_row),
             expects_new: Cell::new(false),
             columns,
             indexes,
@@ -244,12 +252,7 @@ fn skips_in_silence(relation: &OpenRelation) -> bool {
         let Some(constraints) = (*rel.rd_att).constr.as_ref() else {
             return true;
         };
-        constraints.num_check == 0
-            && !constraints.has_generated_stored
-            && (0..constraints.num_defval as usize).all(|i| {
-                let default = pg_sys::stringToNode((*constraints.defval.add(i)).adbin);
-                !pg_sys::contain_volatile_functions(default.cast())
-            })
+        constraints.num_check == 0 && !constraints.has_generated_stored
     }
 }
 
@@ -319,9 +322,14 @@ fn refuse_unusable_kind(relation: &OpenRelation, kind: u8, schema: &str, name: &
 /// or at most three edits away and no more than half of its letters, as core
 /// has it for columns in queries.
 pub fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    if name.len() > pg_sys::NAMEDATALEN as usize * 2 {
+    // SAFETY: reads a backend-local variable.
+    let utf8 = unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as c_int;
+    // Core's distance reads characters of the server's encoding.
+    let comparable = |name: &str| utf8 || name.is_ascii();
+    if name.len() > pg_sys::NAMEDATALEN as usize * 2 || !comparable(name) {
         return None;
     }
+    let candidates = candidates.filter(|candidate| comparable(candidate));
     let name = name.to_lowercase();
     let limit = (name.chars().count() / 2).min(3) as c_int;
     let distance = |candidate: &str| {

@@ -45,6 +45,24 @@ fn demand(target: &Target, mode: u32, columns: impl IntoIterator<Item = usize>) 
     }
 }
 
+/// USAGE on the schema, which a name would have needed.
+fn demand_schema(target: &Target) {
+    let mode = pg_sys::AclMode::from(pg_sys::ACL_USAGE);
+    // SAFETY: the schema of an existing table; raises what core raises.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let result = pg_sys::pg_namespace_aclcheck(target.schema_oid, user(), mode);
+        #[cfg(not(feature = "pg15"))]
+        let result =
+            pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, target.schema_oid, user(), mode);
+        if result != pg_sys::AclResult::ACLCHECK_OK {
+            let name = text::to_server(&target.schema);
+            let kind = pg_sys::ObjectType::OBJECT_SCHEMA;
+            pg_sys::aclcheck_error(result, kind, name.as_ptr());
+        }
+    }
+}
+
 /// The rights that `INSERT … ON CONFLICT (key)` demands: INSERT on the named
 /// columns, SELECT on the key. They are demanded up front, so that a pure
 /// duplicate needs them too and nobody can probe a table that they may not
@@ -54,6 +72,7 @@ pub fn demand_insert_or_verify(
     named: impl IntoIterator<Item = usize>,
     key: impl IntoIterator<Item = usize>,
 ) {
+    demand_schema(target);
     demand(target, pg_sys::ACL_INSERT, named);
     demand(target, pg_sys::ACL_SELECT, key);
     // With row_security off, a policy in force is an error, as in any query.
