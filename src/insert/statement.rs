@@ -6,7 +6,7 @@ use super::round::Job;
 use crate::payload::row::{Layout, Mark};
 use crate::payload::shape::Shape;
 use crate::pg::rows::{NamedStore, Slot, Store};
-use crate::pg::spi::{Connection, Plan};
+use crate::pg::spi::{Connection, OneStatement, Plan};
 use crate::pg::text;
 use crate::target::{Target, UniqueIndex};
 use pgrx::pg_sys;
@@ -42,10 +42,19 @@ pub enum Returning {
 pub fn insert(job: &Job<'_>, rows: &mut Store, returning: Returning) -> (u64, Option<Store>) {
     let returned = (returning != Returning::Count).then(Store::new);
     let connection = Connection::open();
-    let into = (returning, returned.as_ref());
     let count = match job.shapes {
-        [shape] => insert_run(&connection, job, shape, rows, into),
-        _ => insert_runs(&connection, job, rows, into),
+        [shape] => {
+            let run = |plan: &Plan| connection.insert(plan, returned.as_ref());
+            insert_run(&connection, job, shape, rows, returning, &run)
+        }
+        _ => {
+            // What looks at a whole statement is to see the whole call.
+            let one = OneStatement::begin(&connection);
+            let run = |plan: &Plan| one.insert(plan, returned.as_ref());
+            let count = insert_runs(&connection, job, rows, returning, &run);
+            one.end();
+            count
+        }
     };
     drop(connection);
     (count, returned)
@@ -57,28 +66,36 @@ fn insert_runs(
     connection: &Connection,
     job: &Job<'_>,
     rows: &mut Store,
-    into: (Returning, Option<&Store>),
+    returning: Returning,
+    run: &dyn Fn(&Plan) -> u64,
 ) -> u64 {
     let layout = Layout::of(job.target);
     let mut row = Slot::for_stored(job.target.row_desc());
-    let mut run = Store::new();
-    let mut run_shape = None;
+    let mut part = Store::new();
+    let mut part_shape = None;
     let mut inserted = 0;
     while rows.next(&mut row) {
         if layout.mark(&row) != Mark::Plain {
             continue;
         }
         let shape = layout.shape(&row);
-        if let Some(previous) = run_shape.replace(shape)
+        if let Some(previous) = part_shape.replace(shape)
             && previous != shape
         {
-            inserted += insert_run(connection, job, &job.shapes[previous], &run, into);
-            run = Store::new();
+            inserted += insert_run(
+                connection,
+                job,
+                &job.shapes[previous],
+                &part,
+                returning,
+                run,
+            );
+            part = Store::new();
         }
-        run.put(&row);
+        part.put(&row);
     }
-    if let Some(shape) = run_shape {
-        inserted += insert_run(connection, job, &job.shapes[shape], &run, into);
+    if let Some(shape) = part_shape {
+        inserted += insert_run(connection, job, &job.shapes[shape], &part, returning, run);
     }
     inserted
 }
@@ -88,11 +105,12 @@ fn insert_run(
     job: &Job<'_>,
     shape: &Shape,
     rows: &Store,
-    into: (Returning, Option<&Store>),
+    returning: Returning,
+    run: &dyn Fn(&Plan) -> u64,
 ) -> u64 {
     let _named = NamedStore::register(ROWS, rows, job.target.row_desc());
-    let plan = plan(connection, job.target, job.arbiter, &shape.named, into.0);
-    let count = connection.insert(&plan, into.1);
+    let plan = plan(connection, job.target, job.arbiter, &shape.named, returning);
+    let count = run(&plan);
     if !plan.concerns(job.target.oid) {
         job.target.renamed_meanwhile().raise()
     }

@@ -1,5 +1,6 @@
 //! SQL run inside a function of ours.
 use super::rows::Store;
+use super::snapshot::FreshSnapshot;
 use super::{ffi, text, unwinding};
 use pgrx::pg_sys;
 use std::ffi::{c_char, c_int};
@@ -102,6 +103,64 @@ impl Connection {
             let code = pg_sys::SPI_execute_plan_extended(plan.0, &raw const options);
             assert!(code > 0, "SPI code {code}");
             pg_sys::SPI_processed
+        }
+    }
+}
+
+/// Several statements that are one to triggers and constraints: what would be
+/// done at the end of each is done once, at the end of all, and statement
+/// triggers fire once.
+pub struct OneStatement<'c>(&'c Connection);
+
+impl<'c> OneStatement<'c> {
+    /// Opens a query level of its own for AFTER triggers.
+    pub fn begin(connection: &'c Connection) -> Self {
+        // SAFETY: closed by `end`, or by the abort after an error.
+        unsafe { pg_sys::AfterTriggerBeginQuery() };
+        Self(connection)
+    }
+
+    /// As [`Connection::insert`], with the AFTER triggers left waiting.
+    pub fn insert(&self, plan: &Plan, returned: Option<&Store>) -> u64 {
+        // SAFETY: a kept plan without parameters; the rows that it returned
+        // live until they are freed here.
+        unsafe {
+            let none = ptr::null_mut();
+            let code = pg_sys::SPI_execute_snapshot(
+                plan.0,
+                ptr::null_mut(),
+                ptr::null(),
+                none,
+                none,
+                false,
+                false,
+                0,
+            );
+            assert!(code > 0, "SPI code {code}");
+            let count = pg_sys::SPI_processed;
+            if let Some(store) = returned {
+                let table = pg_sys::SPI_tuptable;
+                for i in 0..count as usize {
+                    pg_sys::tuplestore_puttuple(store.raw(), *(*table).vals.add(i));
+                }
+                pg_sys::SPI_freetuptable(table);
+            }
+            count
+        }
+    }
+
+    /// Does what waits.
+    pub fn end(self) {
+        let Self(_connection) = self;
+        let _snapshot = FreshSnapshot::push();
+        // SAFETY: the level that `begin` opened; the executor state is what
+        // core's triggers find their tables in, and is closed as its own is.
+        unsafe {
+            let estate = pg_sys::CreateExecutorState();
+            pg_sys::AfterTriggerEndQuery(estate);
+            pg_sys::ExecCloseResultRelations(estate);
+            pg_sys::ExecResetTupleTable((*estate).es_tupleTable, false);
+            pg_sys::FreeExecutorState(estate);
         }
     }
 }
