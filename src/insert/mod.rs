@@ -18,7 +18,7 @@
 //!    nobody's way any more is sent again (2).
 //!
 //! Where a row that ON CONFLICT skips has no effect whatsoever, and most keys
-//! are new, rows are sent without a look and verified after (3): see `Guess`.
+//! are new, rows are sent without a look and verified after (3): see [`guess`].
 //!
 //! A payload whose key an earlier payload of the same call has is verified in
 //! the next round, against the row that the earlier one left.
@@ -49,6 +49,8 @@
 //!
 //! 23505 from the arbiter cannot arise, because the arbiter is named in ON
 //! CONFLICT; from any other unique index it is the error it should be.
+mod guess;
+mod input;
 mod ledger;
 mod options;
 mod round;
@@ -64,10 +66,11 @@ use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{ResultSet, RowType, SqlResult};
 use crate::target::{Target, UniqueIndex, demand_insert_or_verify};
+use input::Input;
 use ledger::{Ledger, Wanted};
 use options::Options;
 use pgrx::prelude::*;
-use round::{Input, Job};
+use round::Job;
 
 /// `idempotent_insert(target, payload, key, compare, ignore, on_conflict)`:
 /// inserts one JSON object, or verifies it against the row stored under its

@@ -1,5 +1,7 @@
 //! The rounds of one call: look, insert, look again. See the module's head for
 //! the protocol.
+use super::guess::Guess;
+use super::input::Rows;
 use super::ledger::Ledger;
 use super::statement::{self, Returning};
 use crate::compare::{Differences, differing};
@@ -7,7 +9,7 @@ use crate::error::{Report, SqlState};
 use crate::payload::row::{Layout, Mark, has_key, same_key};
 use crate::payload::shape::Shape;
 use crate::pg::memory::Memory;
-use crate::pg::rows::{Slot, Sort, SortColumn, Store};
+use crate::pg::rows::{Slot, Store};
 use crate::pg::snapshot::FreshSnapshot;
 use crate::target::{Look, OpenRelation, StoredRow, Target, UniqueIndex};
 use pgrx::pg_sys;
@@ -20,17 +22,6 @@ const MOST_ROUNDS: u32 = 16;
 /// So many rows are sent in one statement: more would leave the processor's
 /// caches, and spill to disk, before they are read again.
 const PORTION: u64 = 10_000;
-
-/// So many keys are looked up before the others are guessed.
-const SAMPLE: u32 = 64;
-
-/// Where at least three in five of the sample are new, sending all and verifying
-/// what did not go in is cheaper than looking first: a row that is skipped
-/// costs less than a new one that is looked up twice.
-const NEW_IN_FIVE: u32 = 3;
-
-/// «Less than» of bigint (`pg_operator.dat`).
-const INT8_LESS_THAN: u32 = 412;
 
 /// What a call works on.
 pub struct Job<'a> {
@@ -66,112 +57,6 @@ impl<'a> Job<'a> {
             batch,
             scratch,
         }
-    }
-}
-
-/// Collects working rows, to be read in the arbiter's order.
-pub struct Input {
-    rows: From,
-    single: bool,
-}
-
-/// Working rows in the arbiter's order; payloads with one key in the order of
-/// their ordinals.
-pub struct Rows {
-    from: From,
-    /// A row that was read too early.
-    unread: Option<Slot>,
-}
-
-enum From {
-    /// At most one.
-    One(Option<Slot>),
-    /// Sorted when read.
-    Sorted(Sort),
-    /// Already in order.
-    Stored(Store),
-}
-
-impl Input {
-    /// Empty; `single` promises at most one row, which needs no sort.
-    pub fn new(job: &Job<'_>, single: bool) -> Self {
-        if single {
-            return Self {
-                rows: From::One(None),
-                single,
-            };
-        }
-        let mut order = job.arbiter.sort_columns();
-        order.push(SortColumn {
-            column: Layout::of(job.target).ordinal_column(),
-            operator: pg_sys::Oid::from(INT8_LESS_THAN),
-            collation: pg_sys::InvalidOid,
-        });
-        Self {
-            rows: From::Sorted(Sort::new(job.target.row_desc(), &order)),
-            single,
-        }
-    }
-
-    /// Adds a copy of the row.
-    pub fn put(&mut self, row: &Slot) {
-        match &mut self.rows {
-            From::Sorted(sort) => sort.put(row),
-            From::One(one) => {
-                debug_assert!(self.single && one.is_none());
-                *one = Some(row.to_stored());
-            }
-            From::Stored(_) => unreachable!("rows are not collected in a store"),
-        }
-    }
-
-    /// Where many rows are added.
-    pub fn sort(&mut self) -> &mut Sort {
-        match &mut self.rows {
-            From::Sorted(sort) => sort,
-            _ => unreachable!("only the input of a single call is not sorted"),
-        }
-    }
-
-    /// All rows are in.
-    pub fn into_rows(mut self) -> Rows {
-        if let From::Sorted(sort) = &mut self.rows {
-            sort.sort();
-        }
-        Rows {
-            from: self.rows,
-            unread: None,
-        }
-    }
-}
-
-impl Rows {
-    /// Rows that are in order.
-    fn stored(store: Store) -> Self {
-        Self {
-            from: From::Stored(store),
-            unread: None,
-        }
-    }
-
-    /// The next row, in the slot that was given back, if one was; None at the
-    /// end.
-    fn next(&mut self, target: &Target, free: Option<Slot>) -> Option<Slot> {
-        let single = match &mut self.from {
-            From::One(one) => one,
-            _ => &mut self.unread,
-        };
-        if let Some(row) = single.take() {
-            row.deform();
-            return Some(row);
-        }
-        let mut slot = free.unwrap_or_else(|| Slot::for_stored(target.row_desc()));
-        let some = match &mut self.from {
-            From::One(_) => false,
-            From::Sorted(sort) => sort.next(&mut slot),
-            From::Stored(store) => store.next(&mut slot),
-        };
-        some.then_some(slot)
     }
 }
 
@@ -241,6 +126,8 @@ impl Job<'_> {
             };
             let returning = self.returning(&left, ledger);
             let (count, returned) = statement::insert(self, &mut store, returning);
+            let all_went_in = count == left.to_send;
+            self.target.expects_new.set(left.all_new && all_went_in);
             store.rewind();
             let mut sent = Sent::None;
             match returned {
@@ -251,7 +138,7 @@ impl Job<'_> {
                         None => return,
                     }
                 }
-                None if count == left.to_send => {
+                None if all_went_in => {
                     sent = Sent::All;
                     if !ledger.wants_rows() {
                         ledger.went_in(count);
@@ -263,9 +150,6 @@ impl Job<'_> {
                 None if count > 0 => sent = Sent::Some,
                 None => {}
             }
-            self.target
-                .expects_new
-                .set(left.all_new && count == left.to_send);
             number += 1;
             // SAFETY: as above.
             let next_command = unsafe {
@@ -365,7 +249,7 @@ impl Job<'_> {
         let layout = Layout::of(self.target);
         let mut look = Look::new(self.target, self.relation, self.arbiter);
         let mut left = Left::default();
-        let mut guess = Guess::new(self, round);
+        let mut guess = Guess::new(self, round.number == 1);
         // The row before, whose key the one at hand may have.
         let mut previous: Option<Slot> = None;
         let mut free: Option<Slot> = None;
@@ -388,7 +272,7 @@ impl Job<'_> {
                 .is_some_and(|previous| same_key(self.arbiter, previous, &row));
             let full = round.number == 1 && left.to_send >= PORTION;
             if full && !repeated && self.target.takes_portions {
-                rows.unread = Some(row);
+                rows.unread(row);
                 left.more = true;
                 break;
             }
@@ -495,82 +379,5 @@ impl Job<'_> {
         .hint("Insert into the table that the trigger writes to, or disable the trigger.")
         .table(&self.target.schema, &self.target.name)
         .constraint(self.arbiter.name.clone())
-    }
-}
-
-/// Guesses that keys are new, to save looking them up twice: INSERT … ON
-/// CONFLICT looks, too. A wrong guess costs time, never correctness: the row is
-/// skipped there and verified in the next round.
-///
-/// Nothing is guessed where a row that is skipped in the end could have had an
-/// effect, see [`Target::skips_in_silence`].
-struct Guess<'a> {
-    job: &'a Job<'a>,
-    /// By shape: whether its rows can be sent unseen.
-    shapes: Vec<bool>,
-    /// Whether the keys of the last call on this table were all new, which makes
-    /// a sample superfluous.
-    expects_new: bool,
-    /// How many keys were looked up,
-    looked: u32,
-    /// and how many of those were new.
-    new: u32,
-}
-
-impl<'a> Guess<'a> {
-    fn new(job: &'a Job<'a>, round: &Round) -> Self {
-        let omits_in_silence = |shape: &Shape| {
-            job.target.columns.iter().enumerate().all(|(c, column)| {
-                if shape.named.contains(&c) {
-                    column.may_be_named
-                } else {
-                    column.may_be_omitted
-                }
-            })
-        };
-        // A pure retry in a READ ONLY transaction must not come to an INSERT.
-        // SAFETY: reads a backend-local variable.
-        let writable = unsafe { !pg_sys::XactReadOnly };
-        let possible = round.number == 1 && writable && job.target.skips_in_silence;
-        let shapes = if possible {
-            job.shapes.iter().map(omits_in_silence).collect()
-        } else {
-            Vec::new()
-        };
-        let expects_new = possible && job.target.expects_new.get();
-        Self {
-            job,
-            shapes,
-            expects_new,
-            looked: 0,
-            new: 0,
-        }
-    }
-
-    /// Whether to send the row without looking.
-    fn is_new(&self, row: &Slot, shape: usize) -> bool {
-        let mostly_new = self.looked >= SAMPLE && self.new * 5 >= self.looked * NEW_IN_FIVE;
-        (self.expects_new || mostly_new)
-            && self.shapes.get(shape).is_some_and(|silent| *silent)
-            && self.job.shapes[shape]
-                .named
-                .iter()
-                .all(|c| !self.job.target.columns[*c].not_null || row.get(*c).is_some())
-    }
-
-    /// The key of a row was looked up.
-    fn learn(&mut self, new: bool) {
-        self.looked += 1;
-        self.new += u32::from(new);
-    }
-
-    /// Whether no key was found.
-    fn all_new(&self) -> bool {
-        self.new == self.looked
-    }
-
-    /// Whether rows may have been sent that are stored already.
-    fn expects_skips(&self) -> bool {
-        self.looked >= SAMPLE && self.new < self.looked && !self.shapes.is_empty()
     }
 }
