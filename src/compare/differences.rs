@@ -61,18 +61,12 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
     ///
     /// `by` says who stored the row, when it was another payload of the call.
     pub fn to_sentence(&self, by: Option<i64>) -> String {
-        let names = |columns: &mut dyn Iterator<Item = usize>| {
-            columns
-                .map(|c| text::quote_identifier(&self.column(c).name))
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let key_names = names(&mut self.arbiter.columns());
+        let key_names = self.target.column_list(self.arbiter.columns());
         let by = by
             .map(|ordinal| format!(" by payload {ordinal}"))
             .unwrap_or_default();
         if !settings::show_values() {
-            let differing = names(&mut self.columns.iter().copied());
+            let differing = self.target.column_list(self.columns.iter().copied());
             return format!(
                 "Key ({key_names}) is stored{by} with other values of {differing} than the \
                  payload has."
@@ -106,7 +100,7 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
             if !shown.is_empty() {
                 sentence.push_str(" and ");
             }
-            let hidden = names(&mut hidden.into_iter());
+            let hidden = self.target.column_list(hidden);
             let _ = write!(sentence, "other values of {hidden}");
         }
         let _ = write!(
@@ -136,9 +130,7 @@ fn show(column: &Column, value: Option<pg_sys::Datum>) -> String {
     // SAFETY: a string of this length in the server's encoding.
     let cut =
         unsafe { pg_sys::pg_mbcliplen(shown.as_ptr(), bytes.len() as i32, SHOWN_BYTES as i32) };
-    // SAFETY: reads a backend-local variable.
-    let utf8 = unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as i32;
-    let ellipsis = if utf8 { "…" } else { "..." };
+    let ellipsis = if text::server_is_utf8() { "…" } else { "..." };
     format!(
         "{}{ellipsis}",
         text::from_server_bytes(&bytes[..cut as usize])

@@ -11,7 +11,6 @@ const INT8_LESS_THAN: u32 = 412;
 /// Collects working rows, to be read in the arbiter's order.
 pub struct Input {
     rows: From,
-    single: bool,
 }
 
 /// Working rows in the arbiter's order; payloads with one key in the order of
@@ -37,7 +36,6 @@ impl Input {
         if single {
             return Self {
                 rows: From::One(None),
-                single,
             };
         }
         let mut order = job.arbiter.sort_columns();
@@ -48,7 +46,6 @@ impl Input {
         });
         Self {
             rows: From::Sorted(Sort::new(job.target.row_desc(), &order)),
-            single,
         }
     }
 
@@ -57,7 +54,7 @@ impl Input {
         match &mut self.rows {
             From::Sorted(sort) => sort.put(row),
             From::One(one) => {
-                debug_assert!(self.single && one.is_none());
+                debug_assert!(one.is_none());
                 *one = Some(row.to_stored());
             }
             From::Stored(_) => unreachable!("rows are not collected in a store"),

@@ -97,6 +97,15 @@ struct Left {
     expects_skips: bool,
 }
 
+/// The command id that the next statement will have.
+fn next_command() -> pg_sys::CommandId {
+    // SAFETY: counters of the backend; what was done so far becomes visible.
+    unsafe {
+        pg_sys::CommandCounterIncrement();
+        pg_sys::GetCurrentCommandId(false)
+    }
+}
+
 impl Job<'_> {
     /// Gives every row its outcome in the ledger, portion by portion.
     pub fn run(&self, mut rows: Rows, ledger: &mut Ledger) {
@@ -119,11 +128,7 @@ impl Job<'_> {
     fn go_round(&self, mut left: Left, ledger: &mut Ledger) {
         let mut number = 1;
         while let Some(mut store) = left.rows.take() {
-            // SAFETY: reads a backend-local counter, which then is the INSERT's.
-            let first_command = unsafe {
-                pg_sys::CommandCounterIncrement();
-                pg_sys::GetCurrentCommandId(false)
-            };
+            let first_command = next_command();
             let returning = self.returning(&left, ledger);
             let (count, returned) = statement::insert(self, &mut store, returning);
             let all_went_in = count == left.to_send;
@@ -151,12 +156,7 @@ impl Job<'_> {
                 None => {}
             }
             number += 1;
-            // SAFETY: as above.
-            let next_command = unsafe {
-                pg_sys::CommandCounterIncrement();
-                pg_sys::GetCurrentCommandId(false)
-            };
-            let commands = first_command..next_command;
+            let commands = first_command..next_command();
             let round = Round {
                 number,
                 sent,

@@ -7,7 +7,6 @@ use crate::payload::row::{Layout, Mark};
 use crate::payload::shape::Shape;
 use crate::pg::rows::{NamedStore, Slot, Store};
 use crate::pg::spi::{Connection, OneStatement, Plan};
-use crate::pg::text;
 use crate::target::{Target, UniqueIndex};
 use pgrx::pg_sys;
 use std::collections::HashMap;
@@ -149,23 +148,17 @@ fn insert_sql(
     named: &[usize],
     returning: Returning,
 ) -> String {
-    let names = |columns: &mut dyn Iterator<Item = usize>| {
-        columns
-            .map(|c| text::quote_identifier(&target.columns[c].name))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let columns = names(&mut named.iter().copied());
+    let columns = target.column_list(named.iter().copied());
     let values = named
         .iter()
         .map(|c| format!("a{c}"))
         .collect::<Vec<_>>()
         .join(", ");
-    let key = names(&mut arbiter.columns());
+    let key = target.column_list(arbiter.columns());
     let returning = match returning {
         Returning::Count => String::new(),
         Returning::Keys => format!(" RETURNING {key}"),
-        Returning::Rows => format!(" RETURNING {}", names(&mut (0..target.columns.len()))),
+        Returning::Rows => format!(" RETURNING {}", target.column_list(0..target.columns.len())),
     };
     let arbiter = arbiter
         .own_name

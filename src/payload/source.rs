@@ -131,12 +131,7 @@ impl<'t> Source<'t> {
     }
 
     fn select(&self) -> String {
-        let columns = self
-            .columns
-            .iter()
-            .map(|c| text::quote_identifier(&self.target.columns[*c].name))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let columns = self.target.column_list(self.columns.iter().copied());
         // SAFETY: an open relation.
         let (schema, name) = unsafe {
             let form = &*(*self.relation.raw()).rd_rel;

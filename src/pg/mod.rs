@@ -10,8 +10,8 @@
 pub mod arguments;
 pub mod ffi;
 pub mod jsonb;
+pub mod local_settings;
 pub mod memory;
-pub mod output;
 pub mod result;
 pub mod rows;
 pub mod snapshot;

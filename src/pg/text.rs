@@ -4,6 +4,12 @@
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString, c_char, c_int};
 
+/// Whether the server's encoding is UTF-8.
+pub fn server_is_utf8() -> bool {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as c_int }
+}
+
 /// Whether the server keeps bytes of unknown encoding, which are taken as UTF-8
 /// as far as they are.
 fn any_bytes() -> bool {

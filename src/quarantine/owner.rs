@@ -1,5 +1,6 @@
 //! Work on the records, as their owner.
 use crate::error::{Report, SqlState};
+use crate::pg::local_settings::LocalSettings;
 use crate::pg::unwinding;
 use crate::target::OpenRelation;
 use pgrx::pg_sys;
@@ -14,7 +15,7 @@ use std::ffi::c_int;
 pub struct AsOwner {
     user: pg_sys::Oid,
     context: c_int,
-    settings: c_int,
+    _path: LocalSettings,
 }
 
 impl AsOwner {
@@ -44,21 +45,11 @@ impl AsOwner {
                         | pg_sys::SECURITY_RESTRICTED_OPERATION
                         | pg_sys::SECURITY_NOFORCE_RLS) as c_int,
             );
-            let settings = pg_sys::NewGUCNestLevel();
-            pg_sys::set_config_option(
-                c"search_path".as_ptr(),
-                c"pg_catalog, pg_temp".as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
+            let path = LocalSettings::set(&[(c"search_path", c"pg_catalog, pg_temp")]);
             Self {
                 user,
                 context,
-                settings,
+                _path: path,
             }
         }
     }
@@ -67,11 +58,8 @@ impl AsOwner {
 impl Drop for AsOwner {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: the level that we opened, and the user that was before.
-            unsafe {
-                pg_sys::AtEOXact_GUC(true, self.settings);
-                pg_sys::SetUserIdAndSecContext(self.user, self.context);
-            }
+            // SAFETY: what it was before.
+            unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
         }
     }
 }

@@ -3,8 +3,8 @@ use super::owner::AsOwner;
 use crate::compare::Differences;
 use crate::pg::ffi;
 use crate::pg::jsonb::ObjectBuilder;
+use crate::pg::local_settings::LocalSettings;
 use crate::pg::memory::Memory;
-use crate::pg::output::FixedOutput;
 use crate::pg::rows::{NamedStore, Slot, Store};
 use crate::pg::spi::Connection;
 use crate::target::{Readable, StoredRow, Target, UniqueIndex};
@@ -65,7 +65,7 @@ impl Records {
         differences: &Differences<'_, P>,
         named: &[usize],
     ) {
-        let _fixed = FixedOutput::enter();
+        let _fixed = LocalSettings::fixed_output();
         let payload = |columns: &mut dyn Iterator<Item = usize>| {
             // SAFETY: the names live with the target, the values as long as
             // the payload; the guard holds nothing.

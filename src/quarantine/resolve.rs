@@ -4,8 +4,8 @@ use crate::compare::differing;
 use crate::error::{Report, SqlState};
 use crate::payload::json::JsonPayloads;
 use crate::pg::jsonb::Container;
+use crate::pg::local_settings::LocalSettings;
 use crate::pg::memory::Memory;
-use crate::pg::output::FixedOutput;
 use crate::pg::rows::{NamedStore, Slot, Store};
 use crate::pg::spi::Connection;
 use crate::pg::text;
@@ -184,7 +184,7 @@ fn apply(
 ) {
     let key: Vec<String> = names(record.key).collect();
     let arbiter = target.arbiter_for_key(&key);
-    let fixed = FixedOutput::enter();
+    let fixed = LocalSettings::fixed_output();
     let stored = JsonPayloads::one(target, record.stored);
     let payload = JsonPayloads::one(target, record.payload);
     let stored_row = working_row(&stored, arbiter);

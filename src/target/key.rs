@@ -281,11 +281,7 @@ impl Target {
                 Some(reason) => refused = refused.or(Some((index, reason))),
             }
         }
-        let names = columns
-            .iter()
-            .map(|c| text::quote_identifier(&self.columns[*c].name))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let names = self.column_list(columns);
         let report = Report::new(
             SqlState::InvalidColumnReference,
             format!(
@@ -374,11 +370,7 @@ impl Target {
     }
 
     fn describe(&self, index: &UniqueIndex) -> String {
-        let columns = index
-            .columns()
-            .map(|c| text::quote_identifier(&self.columns[c].name))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let columns = self.column_list(index.columns());
         format!("\"{}\" ({columns})", index.name)
     }
 

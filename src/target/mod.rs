@@ -99,8 +99,12 @@ impl Target {
             )
         };
         refuse_unusable_kind(relation, kind, &schema, &name);
-        // SAFETY: as above.
-        let triggers = unsafe { (*rel).trigdesc.as_ref() };
+        // SAFETY: as above. Asked before other relations are opened, which may
+        // let the entry's triggers be read anew.
+        let (before_rows, after_rows) = unsafe { (*rel).trigdesc.as_ref() }
+            .map_or((false, false), |t| {
+                (t.trig_insert_before_row, t.trig_insert_after_row)
+            });
         let memory = Memory::in_cache(c"pg_idempotent target");
         let columns = Column::of_relation(relation, &memory);
         let indexes = UniqueIndex::of_relation(relation, &columns, &memory);
@@ -117,12 +121,12 @@ impl Target {
             name,
             partitioned: kind == pg_sys::RELKIND_PARTITIONED_TABLE,
             triggers_touch_rows: kind == pg_sys::RELKIND_PARTITIONED_TABLE
-                || triggers.is_some_and(|t| t.trig_insert_before_row || t.trig_insert_after_row),
-            after_insert_triggers: triggers.is_some_and(|t| t.trig_insert_after_row),
+                || before_rows
+                || after_rows,
+            after_insert_triggers: after_rows,
             rewritten: has_write_rules(relation),
             skips_in_silence: skips_in_silence(relation),
-            takes_portions: !has_statement_triggers(relation)
-                && !triggers.is_some_and(|t| t.trig_insert_after_row),
+            takes_portions: !has_statement_triggers(relation) && !after_rows,
             expects_new: Cell::new(false),
             columns,
             indexes,
@@ -201,6 +205,14 @@ impl Target {
             text::quote_identifier(&self.schema),
             text::quote_identifier(&self.name)
         )
+    }
+
+    /// The names of columns, by position, quoted and separated by commas.
+    pub fn column_list(&self, columns: impl IntoIterator<Item = usize>) -> String {
+        let names = columns
+            .into_iter()
+            .map(|c| text::quote_identifier(&self.columns[c].name));
+        names.collect::<Vec<_>>().join(", ")
     }
 
     /// The descriptor of a working row: every column of [`Target::columns`] in
@@ -322,10 +334,8 @@ fn refuse_unusable_kind(relation: &OpenRelation, kind: u8, schema: &str, name: &
 /// or at most three edits away and no more than half of its letters, as core
 /// has it for columns in queries.
 pub fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // SAFETY: reads a backend-local variable.
-    let utf8 = unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as c_int;
     // Core's distance reads characters of the server's encoding.
-    let comparable = |name: &str| utf8 || name.is_ascii();
+    let comparable = |name: &str| text::server_is_utf8() || name.is_ascii();
     if name.len() > pg_sys::NAMEDATALEN as usize * 2 || !comparable(name) {
         return None;
     }

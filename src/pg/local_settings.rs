@@ -1,11 +1,11 @@
-//! Settings under which values are written down to be read again.
+//! Settings that hold for a stretch of a call.
 use super::unwinding;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
-/// Name and value, as `pg_dump` sets them: nothing is lost, and the same value
-/// is always the same text.
-const SETTINGS: [(&CStr, &CStr); 5] = [
+/// As `pg_dump` sets them to write values down: nothing is lost, the same value
+/// is always the same text, and it is read again whatever the session's are.
+const FIXED_OUTPUT: [(&CStr, &CStr); 5] = [
     (c"extra_float_digits", c"3"),
     (c"DateStyle", c"ISO, YMD"),
     (c"IntervalStyle", c"postgres"),
@@ -13,20 +13,19 @@ const SETTINGS: [(&CStr, &CStr); 5] = [
     (c"bytea_output", c"hex"),
 ];
 
-/// While it lives, values are rendered and read under fixed settings, whatever
-/// the session's are.
-pub struct FixedOutput {
+/// While it lives, settings have other values than the session's.
+pub struct LocalSettings {
     level: i32,
 }
 
-impl FixedOutput {
-    /// Sets them.
-    pub fn enter() -> Self {
-        // SAFETY: constant names and values of settings that every role may
-        // change; undone below, or by the abort after an error.
+impl LocalSettings {
+    /// Sets them: names, and values, of settings that every role may change.
+    pub fn set(settings: &[(&CStr, &CStr)]) -> Self {
+        // SAFETY: constant C strings; undone below, or by the abort after an
+        // error.
         unsafe {
             let level = pg_sys::NewGUCNestLevel();
-            for (name, value) in SETTINGS {
+            for (name, value) in settings {
                 pg_sys::set_config_option(
                     name.as_ptr(),
                     value.as_ptr(),
@@ -41,9 +40,14 @@ impl FixedOutput {
             Self { level }
         }
     }
+
+    /// Those under which values are written down and read again.
+    pub fn fixed_output() -> Self {
+        Self::set(&FIXED_OUTPUT)
+    }
 }
 
-impl Drop for FixedOutput {
+impl Drop for LocalSettings {
     fn drop(&mut self) {
         if !unwinding() {
             // SAFETY: the level that we opened.
