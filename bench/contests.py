@@ -9,6 +9,8 @@ class Calls:
     """A prepared statement, called from outside once for each payload, one commit a call."""
 
     sql: str
+    payload: str = "to_json(event)"
+    """What is sent of an event. As JSON, a batch is an array."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,16 @@ class Loop:
 
 @dataclass(frozen=True)
 class Once:
-    """One statement that takes all rows from the staging table."""
+    """Takes all rows from the staging table, or from the file `staging` of the same rows, which COPY finds in the
+    server's data directory. Several commands are one transaction."""
+
+    sql: str
+
+
+@dataclass(frozen=True)
+class Both:
+    """A command that two sessions run at once, each with its own number for {session}. They load the rows of the
+    staging table from files of `batch` rows (see load_files in setup.sql)."""
 
     sql: str
 
@@ -33,34 +44,47 @@ class Contest:
     """How many of a hundred arriving rows are stored already."""
     rows: int
     """How many rows arrive in a timed run."""
-    ours: Calls | Loop | Once
+    ours: Calls | Loop | Once | Both
     rivals: dict
-    """By name, each a Calls, Loop or Once."""
+    """By name, each of the same kind."""
     stored: int = 200_000
     """How many rows the table holds before."""
     batch: int = 1
-    """How many payloads a call carries; 1 stands for a call with a single object."""
+    """How many payloads a call carries, or rows a file; 1 stands for a call with a single object."""
     target: float | None = None
     """The ratio of our rate to the first rival's that is aimed at."""
     flush: bool = False
     """Whether a commit waits for the disk (synchronous_commit)."""
     show_wal: bool = False
+    guard: bool = False
+    """Whether our table is guarded. Those of the rivals never are."""
     writes: bool = True
     """Whether some side writes, so that the tables have to be made anew before the next round."""
 
+
+def differ(one, other):
+    """The condition that two rows differ, by the names of their tables."""
+    rows = [", ".join(f"{table}.{column}" for column in ("amount", "status", "customer", "note", "at"))
+            for table in (one, other)]
+    return f"({rows[0]}) IS DISTINCT FROM ({rows[1]})"
+
+
+VERIFYING_UPDATE = (
+    "ON CONFLICT (id) DO UPDATE SET id = excluded.id"
+    f" WHERE {differ('events', 'excluded')} AND {{s}}.refuse(events.id)"
+)
 
 MANY = Calls("SELECT * FROM idempotent_insert_many('{s}.events', $1)")
 MANY_NOTHING = Calls(
     "INSERT INTO {s}.events SELECT * FROM jsonb_populate_recordset(NULL::{s}.events, $1) ON CONFLICT DO NOTHING"
 )
 MANY_UPDATE = Calls(
-    "INSERT INTO {s}.events SELECT * FROM jsonb_populate_recordset(NULL::{s}.events, $1)"
-    " ON CONFLICT (id) DO UPDATE SET id = excluded.id"
-    " WHERE (events.amount, events.status, events.customer, events.note, events.at) IS DISTINCT FROM"
-    " (excluded.amount, excluded.status, excluded.customer, excluded.note, excluded.at) AND {s}.refuse(events.id)"
+    f"INSERT INTO {{s}}.events SELECT * FROM jsonb_populate_recordset(NULL::{{s}}.events, $1) {VERIFYING_UPDATE}"
 )
 FROM = Once("SELECT * FROM idempotent_insert_from('{s}.events', 'staging')")
 FROM_NOTHING = Once("INSERT INTO {s}.events SELECT * FROM staging ON CONFLICT DO NOTHING")
+FROM_UPDATE = Once(f"INSERT INTO {{s}}.events SELECT * FROM staging {VERIFYING_UPDATE}")
+FROM_PLAIN = Once("INSERT INTO {s}.events SELECT * FROM staging")
 ONE = Calls("SELECT * FROM idempotent_insert('{s}.events', $1)")
 ONE_NOTHING = Calls(
     "INSERT INTO {s}.events SELECT * FROM jsonb_populate_record(NULL::{s}.events, $1) ON CONFLICT DO NOTHING"
@@ -72,6 +96,18 @@ ONE_NOTHING_LOOP = Loop(
 )
 ONE_CATCH = Calls("SELECT {s}.insert_or_catch($1)")
 ONE_LOOK = Calls("SELECT {s}.insert_or_look($1)")
+COPY = Once("COPY {s}.events FROM 'staging'")
+COPY_AND_JOIN = Once(
+    "TRUNCATE arrived;"
+    " COPY arrived FROM 'staging';"
+    " INSERT INTO {s}.events SELECT * FROM arrived ON CONFLICT DO NOTHING;"
+    f" SELECT count(*) FROM arrived JOIN {{s}}.events USING (id) WHERE {differ('events', 'arrived')}"
+)
+COPY_OVERLAPPING = Both("CALL load_files('{s}.events', 'overlapping', {session})")
+COPY_DISTINCT = Both("CALL load_files('{s}.events', 'distinct', {session})")
+# As a client sends it that knows nothing of JSON.
+ROW_PLAIN = Calls("INSERT INTO {s}.events VALUES (($1::event).*)", payload="event::text")
+ROW_NOTHING = Calls("INSERT INTO {s}.events VALUES (($1::event).*) ON CONFLICT DO NOTHING", payload="event::text")
 
 NOTHING = "DO NOTHING"
 
@@ -82,6 +118,7 @@ def contests(quick):
     staged = 500_000
     flushed = 400 if quick else 1_000
     single = 5_000 if quick else 20_000
+    guarded = 200_000 if quick else 1_000_000
 
     def many(percent):
         return Contest(
@@ -102,6 +139,23 @@ def contests(quick):
     def single_rows(name, percent, rows, what, ours, rivals, **more):
         kind = "duplicates" if percent else "new rows"
         return Contest(name, f"single {kind}, {what}", percent, rows, ours, rivals, **more)
+
+    def guard(percent, **more):
+        return Contest(
+            name=f"guard_{percent}",
+            what=f"INSERT … SELECT into a guarded table, {guarded:,} rows, {percent} % duplicates",
+            percent=percent, rows=guarded, stored=guarded * percent // 100, target=1.0, guard=True,
+            ours=FROM_PLAIN, rivals={NOTHING: FROM_NOTHING, **more},
+        )
+
+    def guard_copy(percent):
+        return Contest(
+            name=f"guard_copy_{percent}",
+            what=f"COPY into a guarded table, {guarded:,} rows, {percent} % duplicates",
+            percent=percent, rows=guarded, stored=guarded * percent // 100, target=1.5, guard=True,
+            writes=percent < 100,
+            ours=COPY, rivals={"staging and a join": COPY_AND_JOIN},
+        )
 
     one = {"ours": ONE, "rivals": {NOTHING: ONE_NOTHING}}
     loop = {"ours": ONE_LOOP, "rivals": {NOTHING: ONE_NOTHING_LOOP}}
@@ -128,6 +182,27 @@ def contests(quick):
                 ours=MANY, rivals={"DO UPDATE … WHERE": MANY_UPDATE, NOTHING: MANY_NOTHING},
             )
             for percent in (0, 100)
+        ),
+        guard(0, **{"INSERT, unguarded": FROM_PLAIN}),
+        guard(5),
+        guard(50),
+        guard(100, **{"DO UPDATE … WHERE": FROM_UPDATE}),
+        *(guard_copy(percent) for percent in (0, 5, 100)),
+        # Counted are the rows that get into the table, which are the same on both sides.
+        Contest(
+            name="guard_two",
+            what="two sessions at once, COPY into a guarded table, 1 row of 16 a duplicate",
+            percent=0, rows=guarded, stored=0, batch=1000, guard=True,
+            ours=COPY_OVERLAPPING, rivals={"COPY, no duplicates": COPY_DISTINCT},
+        ),
+        *(
+            Contest(
+                name=f"guard_single_{name}",
+                what=f"INSERT of one row into a guarded table, {kind}, a commit each, not waiting for the disk",
+                percent=percent, rows=single, guard=True, writes=percent < 100,
+                ours=ROW_PLAIN, rivals={NOTHING: ROW_NOTHING},
+            )
+            for name, kind, percent in (("new", "new rows", 0), ("dup", "duplicates", 100))
         ),
     ]
     # In a hurry, what there is an aim for.

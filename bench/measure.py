@@ -1,6 +1,6 @@
 """Runs the contests. In every round each side gets the same fresh data, in a table of its own with the same rows in
-it. They take turns of some milliseconds in one session, and who goes first changes with every turn, so that what
-else the machine does meets all of them alike. PGHOST, PGPORT and PGUSER lead to a server that is ours alone."""
+it. They take turns of some milliseconds in one session, or of a whole load, and who goes first changes with every
+turn, so that what else the machine does meets all of them alike. PGHOST, PGPORT and PGUSER lead to a server that is ours alone."""
 
 import argparse
 import time
@@ -10,7 +10,7 @@ import psycopg
 from psycopg.pq import ExecStatus
 
 import report
-from contests import Calls, Loop, contests
+from contests import Both, Calls, Loop, contests
 
 HERE = Path(__file__).resolve().parent
 SIDES = 3
@@ -20,14 +20,16 @@ WARM_UP = 8
 
 
 class Session:
-    """The one session that all sides use."""
+    """The one session that all sides use, and a second one for what takes two."""
 
     def __init__(self):
         with psycopg.connect(dbname="postgres", autocommit=True) as maintenance:
             maintenance.execute("CREATE DATABASE bench")
         # Statements are prepared here and nowhere else: psycopg's own way deallocates all of them after an ALTER TABLE.
-        self.connection = psycopg.connect(dbname="bench", autocommit=True, prepare_threshold=None)
-        self.wire = self.connection.pgconn
+        self.connections = [psycopg.connect(dbname="bench", autocommit=True, prepare_threshold=None) for _ in range(2)]
+        self.connection = self.connections[0]
+        self.wires = [connection.pgconn for connection in self.connections]
+        self.wire = self.wires[0]
         self.prepared = {}
         self.execute((HERE / "setup.sql").read_text())
         for number in range(SIDES):
@@ -57,13 +59,22 @@ class Session:
         for payload in payloads:
             check(call(name, [payload]))
 
+    def run(self, *commands):
+        """Each of them in a session of its own, all at once."""
+        busy = self.wires[: len(commands)]
+        for wire, command in zip(busy, commands):
+            wire.send_query(command.encode())
+        for wire in busy:
+            while result := wire.get_result():
+                self.check(result)
+
     def written(self):
         return int(self.value("SELECT pg_current_wal_insert_lsn() - '0/0'"))
 
     def computed(self):
-        """Seconds of the server's process on a processor, where the system tells; it waits for us now."""
-        schedule = Path(f"/proc/{self.wire.backend_pid}/schedstat")
-        return int(schedule.read_text().split()[0]) / 1e9 if schedule.exists() else 0.0
+        """Seconds of the server's processes on a processor, where the system tells; they wait for us now."""
+        schedules = [Path(f"/proc/{wire.backend_pid}/schedstat") for wire in self.wires]
+        return sum(int(schedule.read_text().split()[0]) / 1e9 for schedule in schedules if schedule.exists())
 
 
 class Arrivals:
@@ -77,7 +88,7 @@ class Arrivals:
         source = "arriving(%s, %s, greatest(%s, 1), %s), event(n)"
         values = (self.rows, contest.percent, contest.stored, number)
         if kind is Calls:
-            payloads = self.payloads(contest.batch, source, values)
+            payloads = self.payloads(contest.ours.payload, contest.batch, source, values)
             calls = portion // contest.batch
             self.portions = [payloads[i : i + calls] for i in range(0, len(payloads), calls)]
         elif kind is Loop:
@@ -87,15 +98,19 @@ class Arrivals:
             # The same rows in every round: to make half a million takes longer than what is measured.
             if number == 0:
                 self.fill("staging", f"SELECT event.* FROM {source} ORDER BY i", values)
+                if kind is Both:
+                    session.execute(f"CALL write_files({contest.batch})")
+                else:
+                    session.execute(f"COPY staging TO '{session.value('SHOW data_directory')}/staging'")
             self.portions = [None]
         self.warm_up = WARM_UP if kind in (Calls, Loop) else 0
 
-    def payloads(self, batch, source, values):
+    def payloads(self, payload, batch, source, values):
         if batch == 1:
-            select = f"SELECT to_json(event)::text FROM {source} ORDER BY i"
+            select = f"SELECT {payload}::text FROM {source} ORDER BY i"
         else:
             group = f"GROUP BY i / {batch} ORDER BY i / {batch}"
-            select = f"SELECT json_agg(event ORDER BY i)::text FROM {source} {group}"
+            select = f"SELECT json_agg({payload} ORDER BY i)::text FROM {source} {group}"
         return [text.encode() for (text,) in self.session.execute(select, *values)]
 
     def fill(self, table, select, values):
@@ -107,8 +122,8 @@ class Arrivals:
 class Side:
     """One of those that are compared, and what it has spent in this round."""
 
-    def __init__(self, session, name, schema, statement, stored):
-        self.session, self.name, self.schema, self.stored = session, name, schema, stored
+    def __init__(self, session, name, schema, statement, stored, guard):
+        self.session, self.name, self.schema, self.stored, self.guard = session, name, schema, stored, guard
         self.sql = statement.sql.replace("{s}", schema)
         self.kind = type(statement)
         if self.kind is Loop:
@@ -127,6 +142,7 @@ class Side:
 
     def make_table(self):
         """The table with its first rows and a new index over them."""
+        self.session.execute(f"SELECT idempotent_unguard('{self.schema}.events')")
         self.session.execute(f"TRUNCATE {self.schema}.events")
         self.session.execute(f"ALTER TABLE {self.schema}.events DROP CONSTRAINT events_pkey")
         self.session.execute(
@@ -136,16 +152,22 @@ class Side:
         )
         self.session.execute(f"ALTER TABLE {self.schema}.events ADD PRIMARY KEY (id)")
         self.session.execute(f"VACUUM ANALYZE {self.schema}.events")
+        if self.guard:
+            self.session.execute(f"SELECT idempotent_guard('{self.schema}.events')")
 
     def take_turn(self, portion):
         session = self.session
-        name = session.name_of(self.sql)
+        if self.kind in (Calls, Loop):
+            name = session.name_of(self.sql)
+        else:
+            commands = [self.sql.replace("{session}", str(n)) for n in ((1, 2) if self.kind is Both else (1,))]
         written, computed, started = session.written(), session.computed(), time.perf_counter()
         if self.kind is Calls:
             session.call_each(name, portion)
+        elif self.kind is Loop:
+            session.check(session.wire.exec_prepared(name, [b"%d" % bound for bound in portion]))
         else:
-            bounds = [b"%d" % bound for bound in portion or ()]
-            session.check(session.wire.exec_prepared(name, bounds))
+            session.run(*commands)
         self.seconds += time.perf_counter() - started
         self.cpu += session.computed() - computed
         self.wal += session.written() - written
@@ -168,10 +190,11 @@ def hold(session, contest, rounds, progress):
     """The sides with their figures by round: rows a second; seconds on a processor and bytes of WAL a row."""
     statements = {report.OURS: contest.ours, **contest.rivals}
     sides = [
-        Side(session, name, f"side_{number}", statement, contest.stored)
+        Side(session, name, f"side_{number}", statement, contest.stored, contest.guard and name == report.OURS)
         for number, (name, statement) in enumerate(statements.items())
     ]
-    session.execute(f"SET synchronous_commit = {'on' if contest.flush else 'off'}")
+    for connection in session.connections:
+        connection.execute(f"SET synchronous_commit = {'on' if contest.flush else 'off'}")
     for number in range(rounds):
         progress(f"{contest.name}: round {number + 1} of {rounds}")
         arrivals = Arrivals(session, contest, number)

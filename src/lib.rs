@@ -14,6 +14,8 @@
 //! | `compare` | equality of two column values, and what differs |
 //! | `outcome` | inserted, duplicate or conflict, and what becomes of a conflict |
 //! | `insert` | `idempotent_insert`, `_many`, `_each`, `_from` |
+//! | `remember` | what first arrived, kept in a column of the row |
+//! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
 //! | `quarantine` | the stored conflicts and how they end |
 //!
 //! Data flows one way: arguments, target, payload, look or statement, outcome,
@@ -22,11 +24,13 @@ use pgrx::prelude::*;
 
 mod compare;
 mod error;
+mod guard;
 mod insert;
 mod outcome;
 mod payload;
 mod pg;
 mod quarantine;
+mod remember;
 mod settings;
 mod target;
 
@@ -42,12 +46,18 @@ extension_sql_file!(
     name = "quarantine",
     requires = ["state", "insert"]
 );
+extension_sql_file!(
+    "../sql/guard.sql",
+    name = "guard",
+    requires = ["state", "quarantine"]
+);
 
 /// Runs once in every backend that loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
     target::watch_invalidations();
+    guard::watch_transactions();
 }
 
 /// What `cargo pgrx test` needs at the root of the crate.

@@ -1,5 +1,6 @@
 //! What becomes of a payload, and of a conflict.
 use crate::error::{Report, SqlState};
+use crate::target::{Target, UniqueIndex};
 
 /// What a payload turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,5 +50,33 @@ impl OnConflict {
             .hint("Available values: error, report, quarantine.")
             .raise(),
         }
+    }
+}
+
+/// The report of one conflict or several: `detail` tells them, `only_column` is
+/// the position of the one column that differs, where there is but one.
+pub fn conflict_report(
+    target: &Target,
+    arbiter: &UniqueIndex,
+    conflicts: i64,
+    detail: String,
+    only_column: Option<usize>,
+) -> Report {
+    let table = &target.name;
+    let message = match conflicts {
+        1 => format!("payload conflicts with the stored row in table \"{table}\""),
+        n => format!("{n} payloads conflict with stored rows in table \"{table}\""),
+    };
+    let report = Report::new(SqlState::Conflict, message)
+        .detail(detail)
+        .hint(
+            "Use a new key for a new event, or leave columns that change after insert out of the \
+             comparison with ignore.",
+        )
+        .table(&target.schema, table)
+        .constraint(arbiter.name.clone());
+    match only_column {
+        Some(column) => report.column(target.columns[column].name.clone()),
+        None => report,
     }
 }

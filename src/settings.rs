@@ -3,6 +3,8 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
 
 static SHOW_VALUES: GucSetting<bool> = GucSetting::<bool>::new(true);
 
+static GUARD: GucSetting<bool> = GucSetting::<bool>::new(true);
+
 /// Defines the parameters and reserves their prefix, so that a misspelt one is
 /// an error and not a placeholder.
 pub fn define() {
@@ -15,6 +17,14 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    GucRegistry::define_bool_guc(
+        c"pg_idempotent.guard",
+        c"Lets guards judge the rows that are inserted.",
+        c"When off, guards pass every row through unjudged, for maintenance.",
+        &GUARD,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     // SAFETY: a constant C string, called while the library is being loaded.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"pg_idempotent".as_ptr()) };
 }
@@ -22,4 +32,9 @@ pub fn define() {
 /// Whether error texts may show column values (`pg_idempotent.show_values`).
 pub fn show_values() -> bool {
     SHOW_VALUES.get()
+}
+
+/// Whether guards judge rows (`pg_idempotent.guard`).
+pub fn guard() -> bool {
+    GUARD.get()
 }

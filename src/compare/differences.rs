@@ -24,8 +24,12 @@ pub struct Differences<'a, P: Fn(usize) -> Option<pg_sys::Datum>> {
     pub stored: &'a StoredRow<'a>,
     /// The payload's value of a column, by its position.
     pub payload: P,
-    /// The columns that differ, by position; never empty.
+    /// The columns that differ, by position; empty if only a digest tells that
+    /// the payload is another.
     pub columns: &'a [usize],
+    /// Whether `stored` is what first arrived (see `remember`), not what the table
+    /// holds now.
+    pub first_arrived: bool,
     /// Which stored values may be shown.
     pub readable: &'a Readable,
 }
@@ -65,11 +69,16 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
         let by = by
             .map(|ordinal| format!(" by payload {ordinal}"))
             .unwrap_or_default();
+        let how = if self.first_arrived || self.columns.is_empty() {
+            "first arrived"
+        } else {
+            "is stored"
+        };
         if !settings::show_values() {
             let differing = self.target.column_list(self.columns.iter().copied());
+            let of = if differing.is_empty() { "" } else { " of " };
             return format!(
-                "Key ({key_names}) is stored{by} with other values of {differing} than the \
-                 payload has."
+                "Key ({key_names}) {how}{by} with other values{of}{differing} than the payload has."
             );
         }
         let key_values = self
@@ -78,7 +87,11 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
             .map(|c| show(self.column(c), (self.payload)(c)))
             .collect::<Vec<_>>()
             .join(", ");
-        let mut sentence = format!("Key ({key_names})=({key_values}) is stored{by} with ");
+        let mut sentence = format!("Key ({key_names})=({key_values}) {how}{by} with ");
+        if self.columns.is_empty() {
+            sentence.push_str("other values than the payload has.");
+            return sentence;
+        }
         let (shown, hidden): (Vec<usize>, Vec<usize>) = self
             .columns
             .iter()

@@ -7,7 +7,6 @@ mod differences;
 pub use differences::Differences;
 
 use crate::pg::ffi;
-use crate::pg::rows::Slot;
 use crate::target::{Column, Equality, StoredRow};
 use pgrx::pg_sys;
 use std::ffi::c_int;
@@ -54,27 +53,39 @@ unsafe fn equal_as_jsonb(column: &Column, a: pg_sys::Datum, b: pg_sys::Datum) ->
     }
 }
 
+/// The first of the compared columns (by position) in which the payload differs
+/// from the stored row, as an index into `compared`.
+///
+/// # Safety
+/// Positions are those of `columns`. Runs inside `ffi::guard`, which `payload`
+/// keeps to.
+pub unsafe fn first_difference(
+    columns: &[Column],
+    compared: &[usize],
+    stored: &StoredRow<'_>,
+    payload: impl Fn(usize) -> Option<pg_sys::Datum>,
+) -> Option<usize> {
+    // SAFETY: the caller's promise.
+    compared.iter().position(|c| unsafe {
+        !equal(
+            columns.get_unchecked(*c),
+            stored.get_unguarded(*c),
+            payload(*c),
+        )
+    })
+}
+
 /// The compared columns (by position) in which the payload differs from the
 /// stored row.
 pub fn differing(
     columns: &[Column],
     compared: &[usize],
     stored: &StoredRow<'_>,
-    payload: &Slot,
+    payload: impl Fn(usize) -> Option<pg_sys::Datum>,
 ) -> Vec<usize> {
     // SAFETY: nothing is owned inside, and positions are within the rows: the
     // shape was made for this target.
-    let first = unsafe {
-        ffi::guard(|| {
-            compared.iter().position(|c| {
-                !equal(
-                    columns.get_unchecked(*c),
-                    stored.get_unguarded(*c),
-                    payload.get(*c),
-                )
-            })
-        })
-    };
+    let first = unsafe { ffi::guard(|| first_difference(columns, compared, stored, &payload)) };
     // Almost always there is none. The rest of a conflict may take its time.
     let Some(first) = first else {
         return Vec::new();
@@ -88,7 +99,7 @@ pub fn differing(
                 !equal(
                     columns.get_unchecked(*c),
                     stored.get_unguarded(*c),
-                    payload.get(*c),
+                    payload(*c),
                 )
             })
         })

@@ -18,6 +18,6 @@ mod native;
 mod position;
 mod report;
 
-pub use native::boundary;
+pub use native::{attempt, boundary, warn};
 pub use position::PayloadPosition;
 pub use report::{Report, SqlState};

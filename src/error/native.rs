@@ -57,6 +57,17 @@ pub fn boundary<R>(body: impl FnOnce() -> R) -> R {
     resume_unwind(payload)
 }
 
+/// Runs something that may raise a report of ours, and gives that back.
+///
+/// What `work` does must be pure looking at what is at hand: nothing is rolled
+/// back. Errors of the server go on.
+pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Box<Report>> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| match payload.downcast::<Report>() {
+        Ok(report) => report,
+        Err(other) => resume_unwind(other),
+    })
+}
+
 /// The errors that were raised below a [`boundary`], the newest last.
 ///
 /// The one that leaves is not always the newest: a PL/pgSQL handler may catch
@@ -189,6 +200,27 @@ thread_local! {
 
 /// Raises a bare error whose fields [`finish`] then sets.
 fn raise(pending: Pending) -> ! {
+    hand_over(pending);
+    bare(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR).report(pgrx::PgLogLevel::ERROR);
+    unreachable!("an ERROR does not return")
+}
+
+/// Sends a report of ours as a WARNING, and goes on.
+pub fn warn(report: Report) {
+    // SAFETY: reads and restores a backend-local pointer.
+    let previous = unsafe { pg_sys::error_context_stack };
+    hand_over(Pending::Ours(Ready::new(report)));
+    bare(PgSqlErrorCode::ERRCODE_WARNING).report(pgrx::PgLogLevel::WARNING);
+    // SAFETY: as above.
+    unsafe { pg_sys::error_context_stack = previous };
+}
+
+fn bare(code: PgSqlErrorCode) -> ErrorReport {
+    ErrorReport::new(code, "report in flight", "pg_idempotent")
+}
+
+/// Makes [`finish`] set the fields of the next report.
+fn hand_over(pending: Pending) {
     FINISH.with(|cell| {
         // SAFETY: the backend is single-threaded and `finish` is not running.
         // Whoever catches the ERROR resets error_context_stack, so the frame,
@@ -200,13 +232,6 @@ fn raise(pending: Pending) -> ! {
             pg_sys::error_context_stack = &raw mut slot.frame;
         }
     });
-    ErrorReport::new(
-        PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-        "error in flight",
-        "pg_idempotent",
-    )
-    .report(pgrx::PgLogLevel::ERROR);
-    unreachable!("an ERROR does not return")
 }
 
 /// Called by the final `errfinish`: sets every field of the error that is

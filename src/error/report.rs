@@ -14,12 +14,18 @@ pub enum SqlState {
     NotNullViolation,
     /// `27000`
     TriggeredDataChangeViolation,
+    /// `39P01`
+    TriggerProtocolViolated,
+    /// `40001`
+    SerializationFailure,
     /// `42701`
     DuplicateColumn,
     /// `42703`
     UndefinedColumn,
     /// `42704`
     UndefinedObject,
+    /// `42710`
+    DuplicateObject,
     /// `42804`
     DatatypeMismatch,
     /// `42809`
@@ -34,6 +40,8 @@ pub enum SqlState {
     FeatureNotSupported,
     /// `55000`
     ObjectNotInPrerequisiteState,
+    /// `01000`: for warnings.
+    Warning,
 }
 
 impl SqlState {
@@ -45,9 +53,12 @@ impl SqlState {
             Self::InvalidParameterValue => b"22023",
             Self::NotNullViolation => b"23502",
             Self::TriggeredDataChangeViolation => b"27000",
+            Self::TriggerProtocolViolated => b"39P01",
+            Self::SerializationFailure => b"40001",
             Self::DuplicateColumn => b"42701",
             Self::UndefinedColumn => b"42703",
             Self::UndefinedObject => b"42704",
+            Self::DuplicateObject => b"42710",
             Self::DatatypeMismatch => b"42804",
             Self::WrongObjectType => b"42809",
             Self::GeneratedAlways => b"428C9",
@@ -55,6 +66,7 @@ impl SqlState {
             Self::InvalidColumnReference => b"42P10",
             Self::FeatureNotSupported => b"0A000",
             Self::ObjectNotInPrerequisiteState => b"55000",
+            Self::Warning => b"01000",
         }
     }
 
@@ -131,6 +143,19 @@ impl Report {
     pub fn constraint(mut self, constraint: impl Into<String>) -> Self {
         self.constraint = Some(constraint.into());
         self
+    }
+
+    /// The SQLSTATE.
+    pub fn sqlstate(&self) -> SqlState {
+        self.sqlstate
+    }
+
+    /// The primary message, with the detail behind it.
+    pub fn to_text(&self) -> String {
+        match &self.detail {
+            Some(detail) => format!("{}: {detail}", self.message),
+            None => self.message.clone(),
+        }
     }
 
     /// Raises the report as an ERROR. Must happen inside

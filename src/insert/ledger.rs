@@ -1,8 +1,8 @@
 //! The outcomes of one call, and what is made of them in the end.
 use super::round::Job;
 use crate::compare::Differences;
-use crate::error::{Report, SqlState};
-use crate::outcome::{OnConflict, Outcome};
+use crate::error::Report;
+use crate::outcome::{OnConflict, Outcome, conflict_report};
 use crate::pg::ffi;
 use crate::pg::jsonb::ObjectBuilder;
 use crate::quarantine::Records;
@@ -120,12 +120,14 @@ impl Ledger {
         self.settle(job, ordinal, Outcome::Duplicate, Some(stored), None);
     }
 
-    /// This payload differs. `named` are the columns that it names, `by` is the
+    /// This payload differs from the stored row, or from what first arrived under
+    /// its key, as the differences tell. `named` are the columns that it names, `by` is the
     /// ordinal of the payload of this call that stored the row, if one did.
     pub fn conflict<P: Fn(usize) -> Option<pg_sys::Datum>>(
         &mut self,
         job: &Job<'_>,
         ordinal: i64,
+        stored: &StoredRow<'_>,
         differences: &Differences<'_, P>,
         named: &[usize],
         by: Option<i64>,
@@ -143,13 +145,7 @@ impl Ledger {
         }
         if self.wants_rows() && self.on_conflict != OnConflict::Error {
             let json = self.keep(|| differences.to_jsonb());
-            self.settle(
-                job,
-                ordinal,
-                Outcome::Conflict,
-                Some(differences.stored),
-                Some(json),
-            );
+            self.settle(job, ordinal, Outcome::Conflict, Some(stored), Some(json));
         }
     }
 
@@ -219,11 +215,6 @@ impl Ledger {
     }
 
     fn report(&self, job: &Job<'_>) -> Report {
-        let table = &job.target.name;
-        let message = match self.conflicts {
-            1 => format!("payload conflicts with the stored row in table \"{table}\""),
-            n => format!("{n} payloads conflict with stored rows in table \"{table}\""),
-        };
         let mut detail = self
             .shown
             .iter()
@@ -240,18 +231,13 @@ impl Ledger {
         if more > 0 {
             detail.push_str(&format!("\nAnd {more} more."));
         }
-        let report = Report::new(SqlState::Conflict, message)
-            .detail(detail)
-            .hint(
-                "Use a new key for a new event, or leave columns that change after insert out of \
-                 the comparison with ignore.",
-            )
-            .table(&job.target.schema, table)
-            .constraint(job.arbiter.name.clone());
-        match self.only_column {
-            Some(column) => report.column(job.target.columns[column].name.clone()),
-            None => report,
-        }
+        conflict_report(
+            job.target,
+            job.arbiter,
+            self.conflicts,
+            detail,
+            self.only_column,
+        )
     }
 }
 

@@ -208,7 +208,14 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
     );
 
     let mut ledger = Ledger::new(wanted, payloads.len(), options.on_conflict);
-    let job = Job::new(&target, &relation, arbiter, &payloads.shapes, batch);
+    let job = Job::new(
+        &target,
+        &relation,
+        arbiter,
+        &payloads.shapes,
+        batch,
+        options.guard,
+    );
     let mut input = Input::new(&job, payloads.len() == 1);
     payloads.read(arbiter, &job.scratch, &mut |slot| input.put(slot));
     job.run(input.into_rows(), &mut ledger);
@@ -229,7 +236,7 @@ fn insert_from(arguments: &Arguments) -> Ledger {
     demand_rights(&target, arbiter, shapes[0].named.iter().copied());
 
     let mut ledger = Ledger::new(Wanted::Counts, 0, options.on_conflict);
-    let job = Job::new(&target, &relation, arbiter, &shapes, true);
+    let job = Job::new(&target, &relation, arbiter, &shapes, true, options.guard);
     let mut input = Input::new(&job, false);
     ledger.received = source.read(arbiter, input.sort());
     job.run(input.into_rows(), &mut ledger);

@@ -1,8 +1,10 @@
 //! The options that all insert functions share.
+use crate::guard;
 use crate::outcome::OnConflict;
 use crate::payload::shape::Comparison;
 use crate::pg::arguments::Arguments;
 use crate::target::{Target, UniqueIndex};
+use std::rc::Rc;
 
 /// Arguments 3 to 6 of every insert function: key, compare, ignore,
 /// on_conflict.
@@ -12,6 +14,8 @@ pub struct Options {
     pub comparison: Comparison,
     /// What is done about a conflict.
     pub on_conflict: OnConflict,
+    /// The guard of the target, if one is in force.
+    pub guard: Option<Rc<guard::Plan>>,
 }
 
 impl Options {
@@ -21,11 +25,19 @@ impl Options {
         let compare = arguments.columns(3, "compare");
         let ignore = arguments.columns(4, "ignore");
         let on_conflict = OnConflict::parse(&arguments.text(5, "on_conflict"));
-        let comparison = Comparison::new(target, compare.as_deref(), ignore.as_deref());
+        let mut comparison = Comparison::new(target, compare.as_deref(), ignore.as_deref());
+        let guard = guard::Plan::in_force(target);
+        if let Some(guard) = guard
+            .as_ref()
+            .filter(|_| compare.is_none() && ignore.is_none())
+        {
+            comparison.limit(&guard.compared);
+        }
         Self {
             key,
             comparison,
             on_conflict,
+            guard,
         }
     }
 
@@ -38,8 +50,8 @@ impl Options {
         }
     }
 
-    /// The arbiter: by the explicit key, else by the columns that every payload
-    /// names.
+    /// The arbiter: by the explicit key, else that of the target's guard if every
+    /// payload names its columns, else by the columns that every payload names.
     pub fn arbiter<'t>(
         &self,
         target: &'t Target,
@@ -47,7 +59,10 @@ impl Options {
     ) -> &'t UniqueIndex {
         match &self.key {
             Some(key) => target.arbiter_for_key(key),
-            None => target.default_arbiter(named),
+            None => match self.guard.as_ref().map(|guard| guard.arbiter(target)) {
+                Some(arbiter) if arbiter.columns().all(&named) => arbiter,
+                _ => target.default_arbiter(named),
+            },
         }
     }
 }

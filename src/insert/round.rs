@@ -6,14 +6,17 @@ use super::ledger::Ledger;
 use super::statement::{self, Returning};
 use crate::compare::{Differences, differing};
 use crate::error::{Report, SqlState};
+use crate::guard;
 use crate::payload::row::{Layout, Mark, has_key, same_key};
 use crate::payload::shape::Shape;
 use crate::pg::memory::Memory;
 use crate::pg::rows::{Slot, Store};
 use crate::pg::snapshot::FreshSnapshot;
+use crate::remember::{Absent, Remember};
 use crate::target::{Look, OpenRelation, StoredRow, Target, UniqueIndex};
 use pgrx::pg_sys;
 use std::ops::Range;
+use std::rc::Rc;
 
 /// A row that is neither found nor inserted in this many rounds is being
 /// suppressed, not raced: a race would have to be lost that often in a row.
@@ -35,6 +38,8 @@ pub struct Job<'a> {
     pub shapes: &'a [Shape],
     /// Whether ordinals mean something to the caller.
     pub batch: bool,
+    /// The guard of the target, if it is decided by the same index.
+    guard: Option<Rc<guard::Plan>>,
     /// Reset for every row.
     pub scratch: Memory,
 }
@@ -47,7 +52,9 @@ impl<'a> Job<'a> {
         arbiter: &'a UniqueIndex,
         shapes: &'a [Shape],
         batch: bool,
+        guard: Option<Rc<guard::Plan>>,
     ) -> Self {
+        let guard = guard.filter(|guard| guard.arbiter(target).oid == arbiter.oid);
         let scratch = Memory::in_current(c"pg_idempotent row");
         Self {
             target,
@@ -55,6 +62,7 @@ impl<'a> Job<'a> {
             arbiter,
             shapes,
             batch,
+            guard,
             scratch,
         }
     }
@@ -336,7 +344,16 @@ impl Job<'_> {
             return ledger.inserted(self, ordinal, Some(stored));
         }
         let shape = &self.shapes[layout.shape(row)];
-        let columns = differing(&self.target.columns, &shape.compared, stored, row);
+        if let Some(remember) = self
+            .guard
+            .as_ref()
+            .and_then(|guard| guard.remember.as_ref())
+        {
+            return self.settle_remembered(remember, row, stored, ledger);
+        }
+        let columns = differing(&self.target.columns, &shape.compared, stored, |c| {
+            row.get(c)
+        });
         if columns.is_empty() {
             return ledger.duplicate(self, ordinal, stored);
         }
@@ -351,9 +368,53 @@ impl Job<'_> {
             stored,
             payload: |c| row.get(c),
             columns: &columns,
+            first_arrived: false,
             readable: &readable,
         };
-        ledger.conflict(self, ordinal, &differences, &shape.named, by);
+        ledger.conflict(self, ordinal, stored, &differences, &shape.named, by);
+    }
+
+    /// Likewise, where a guard remembers what first arrived.
+    fn settle_remembered(
+        &self,
+        remember: &Remember,
+        row: &Slot,
+        stored: &StoredRow<'_>,
+        ledger: &mut Ledger,
+    ) {
+        let layout = Layout::of(self.target);
+        let ordinal = layout.ordinal(row);
+        let shape = &self.shapes[layout.shape(row)];
+        let absent = |c: usize| {
+            if shape.named.contains(&c) {
+                return Absent::No;
+            }
+            match self.target.columns[c].constant_default(self.relation) {
+                Some(value) => Absent::Default(value),
+                None => Absent::Unknown,
+            }
+        };
+        let verdict =
+            remember.compare(self.target, &shape.compared, stored, |c| row.get(c), absent);
+        if verdict.same {
+            return ledger.duplicate(self, ordinal, stored);
+        }
+        let numbers: Vec<pg_sys::AttrNumber> =
+            (1..=self.target.columns.len() as pg_sys::AttrNumber).collect();
+        let first = verdict
+            .first()
+            .map(|first| StoredRow::returned(first, &numbers));
+        let readable = ledger.readable(self);
+        let differences = Differences {
+            target: self.target,
+            arbiter: self.arbiter,
+            stored: first.as_ref().unwrap_or(stored),
+            payload: |c| verdict.payload(c, row.get(c)),
+            columns: &verdict.columns,
+            first_arrived: first.is_some(),
+            readable: &readable,
+        };
+        ledger.conflict(self, ordinal, stored, &differences, &shape.named, None);
     }
 
     fn refuse_suppressed(&self, row: &Slot, round: &Round) {

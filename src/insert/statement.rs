@@ -3,6 +3,7 @@
 //! It is prepared once per table, arbiter and set of named columns, and reads
 //! working rows from a tuplestore in the order in which they lie there.
 use super::round::Job;
+use crate::guard::StepAside;
 use crate::payload::row::{Layout, Mark};
 use crate::payload::shape::Shape;
 use crate::pg::rows::{NamedStore, Slot, Store};
@@ -109,6 +110,7 @@ fn insert_run(
 ) -> u64 {
     let _named = NamedStore::register(ROWS, rows, job.target.row_desc());
     let plan = plan(connection, job.target, job.arbiter, &shape.named, returning);
+    let _aside = StepAside::for_next_statement(job.arbiter.oid);
     let count = run(&plan);
     if !plan.concerns(job.target.oid) {
         job.target.renamed_meanwhile().raise()

@@ -5,7 +5,7 @@
 //! INSERT would store it. Payloads that name the same columns share a
 //! [`shape::Shape`].
 pub mod json;
-mod nested;
+pub mod nested;
 pub mod row;
 pub mod shape;
 pub mod source;

@@ -18,6 +18,8 @@ pub struct Shape {
 pub struct Comparison {
     compare: Option<Vec<usize>>,
     ignore: Option<Vec<usize>>,
+    /// No other columns are compared.
+    limit: Option<Vec<usize>>,
 }
 
 impl Comparison {
@@ -48,7 +50,13 @@ impl Comparison {
         Self {
             compare: positions(compare),
             ignore: positions(ignore),
+            limit: None,
         }
+    }
+
+    /// Compares these columns at most, as the guard of the target does.
+    pub fn limit(&mut self, columns: &[usize]) {
+        self.limit = Some(columns.to_vec());
     }
 
     /// Settles the compared columns of every shape.
@@ -76,6 +84,7 @@ impl Comparison {
                 .iter()
                 .copied()
                 .filter(|c| !arbiter.has_column(*c))
+                .filter(|c| self.limit.as_ref().is_none_or(|list| list.contains(c)))
                 .filter(|c| self.compare.as_ref().is_none_or(|list| list.contains(c)))
                 .filter(|c| self.ignore.as_ref().is_none_or(|list| !list.contains(c)))
                 .collect();

@@ -50,6 +50,12 @@ impl Arguments {
         unsafe { Container::of_datum(self.required(i, name)) }
     }
 
+    /// A text, or None if it is NULL.
+    pub fn optional_text(&self, i: usize) -> Option<String> {
+        // SAFETY: the SQL signature says text.
+        self.datum(i).map(|datum| unsafe { text_of_datum(datum) })
+    }
+
     /// A text.
     pub fn text(&self, i: usize, name: &str) -> String {
         // SAFETY: the SQL signature says text.
@@ -59,9 +65,17 @@ impl Arguments {
     /// A list of column names, or None if the argument is NULL. A list that is
     /// empty (22023), holds a NULL (22004) or a name twice (42701) is an error.
     pub fn columns(&self, i: usize, name: &str) -> Option<Vec<String>> {
-        let mut names: Vec<String> = Vec::new();
         // SAFETY: the SQL signature says text[].
-        for element in unsafe { texts_of_datum(self.datum(i)?) } {
+        let elements = unsafe { texts_of_datum(self.datum(i)?) };
+        Some(column_names(elements, name))
+    }
+}
+
+/// Checks a list of column names, see [`Arguments::columns`].
+pub fn column_names(elements: Vec<Option<String>>, name: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    {
+        for element in elements {
             let Some(element) = element else {
                 Report::new(
                     SqlState::NullValueNotAllowed,
@@ -86,7 +100,27 @@ impl Arguments {
             .hint("Pass NULL, or leave the argument out, for the default.")
             .raise()
         }
-        Some(names)
+    }
+    names
+}
+
+/// A text[] of the server.
+pub fn text_array(texts: &[String]) -> pg_sys::Datum {
+    // SAFETY: texts of the server, in an array that core copies.
+    unsafe {
+        let mut elements: Vec<pg_sys::Datum> = texts
+            .iter()
+            .map(|text| text::to_server(text))
+            .map(|text| pg_sys::Datum::from(pg_sys::cstring_to_text(text.as_ptr())))
+            .collect();
+        pg_sys::Datum::from(pg_sys::construct_array(
+            elements.as_mut_ptr(),
+            elements.len() as c_int,
+            pg_sys::TEXTOID,
+            -1,
+            false,
+            pg_sys::TYPALIGN_INT as std::ffi::c_char,
+        ))
     }
 }
 

@@ -96,6 +96,18 @@ pub mod unguarded {
             direction: pg_sys::ScanDirection::Type,
             slot: *mut pg_sys::TupleTableSlot,
         ) -> bool;
+        pub fn LockAcquire(
+            tag: *const pg_sys::LOCKTAG,
+            mode: pg_sys::LOCKMODE,
+            session: bool,
+            dont_wait: bool,
+        ) -> pg_sys::LockAcquireResult::Type;
+        pub fn LockRelease(
+            tag: *const pg_sys::LOCKTAG,
+            mode: pg_sys::LOCKMODE,
+            session: bool,
+        ) -> bool;
+        pub fn get_partition_ancestors(relation: Oid) -> *mut pg_sys::List;
         pub fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, attnum: c_int);
         pub fn tuplesort_puttupleslot(
             sort: *mut pg_sys::Tuplesortstate,
@@ -179,6 +191,24 @@ pub struct PartitionKeyData {
 pub unsafe fn partition_key(rel: pg_sys::Relation) -> *mut PartitionKeyData {
     // SAFETY: as above.
     unsafe { guard(|| unguarded::RelationGetPartitionKey(rel)) }
+}
+
+/// The partitioned tables (or indexes) that a partition is in, the root last
+/// (`catalog/partition.c`).
+///
+/// # Safety
+/// `relation` exists, and is a partition.
+pub unsafe fn partition_ancestors(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    // SAFETY: as above; the list is a fresh one of oids.
+    unsafe {
+        let list = guard(|| unguarded::get_partition_ancestors(relation));
+        if list.is_null() {
+            return Vec::new();
+        }
+        (0..(*list).length as usize)
+            .map(|i| (*(*list).elements.add(i)).oid_value)
+            .collect()
+    }
 }
 
 /// The index of `partition` that belongs to its parent's `index`, or

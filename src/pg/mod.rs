@@ -6,7 +6,8 @@
 //! Nothing here releases a buffer, a scan or a relation while a panic unwinds:
 //! the current resource owner may then be that of a portal further in, and the
 //! (sub)transaction's abort, which is certain, releases everything itself. The
-//! destructors look at [`unwinding`].
+//! destructors look at [`unwinding`]. What an abort has overtaken is given up
+//! with [`abandon`].
 pub mod arguments;
 pub mod ffi;
 pub mod jsonb;
@@ -18,8 +19,22 @@ pub mod snapshot;
 pub mod spi;
 pub mod text;
 
+use std::cell::Cell;
+
+thread_local! {
+    static ABANDONING: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Whether an error is on its way out, so that the coming abort releases what
-/// we hold.
+/// we hold; or an abort has been there already.
 pub fn unwinding() -> bool {
-    std::thread::panicking()
+    std::thread::panicking() || ABANDONING.get()
+}
+
+/// Drops something whose buffers, scans and relations an abort releases or has
+/// released: only its own memory is freed.
+pub fn abandon<T>(value: T) {
+    let outer = ABANDONING.replace(true);
+    drop(value);
+    ABANDONING.set(outer);
 }

@@ -16,6 +16,9 @@ pub enum RowType {
     Outcome,
     /// `received, inserted, duplicates, conflicts bigint`
     Counts,
+    /// `key text[], arbiter name, compared text[], compare text[], ignore text[],
+    /// on_conflict text, remember name, problem text`
+    GuardOptions,
 }
 
 impl RowType {
@@ -32,6 +35,16 @@ impl RowType {
                 (c"duplicates", pg_sys::INT8OID),
                 (c"conflicts", pg_sys::INT8OID),
             ],
+            Self::GuardOptions => &[
+                (c"key", pg_sys::TEXTARRAYOID),
+                (c"arbiter", pg_sys::NAMEOID),
+                (c"compared", pg_sys::TEXTARRAYOID),
+                (c"compare", pg_sys::TEXTARRAYOID),
+                (c"ignore", pg_sys::TEXTARRAYOID),
+                (c"on_conflict", pg_sys::TEXTOID),
+                (c"remember", pg_sys::NAMEOID),
+                (c"problem", pg_sys::TEXTOID),
+            ],
         }
     }
 
@@ -39,8 +52,8 @@ impl RowType {
     /// result type, done for each call, costs as much as finding the row.
     fn desc(self) -> pg_sys::TupleDesc {
         thread_local! {
-            static DESCS: [Cell<pg_sys::TupleDesc>; 2] =
-                const { [Cell::new(ptr::null_mut()), Cell::new(ptr::null_mut())] };
+            static DESCS: [Cell<pg_sys::TupleDesc>; 3] =
+                const { [const { Cell::new(ptr::null_mut()) }; 3] };
         }
         let known = DESCS.with(|descs| descs[self as usize].get());
         if !known.is_null() {
@@ -72,6 +85,11 @@ impl SqlResult {
     /// NULL; also what a function that returns a set hands back.
     pub fn null() -> Self {
         Self(None)
+    }
+
+    /// A datum that is there already.
+    pub fn datum(datum: pg_sys::Datum) -> Self {
+        Self(Some(datum))
     }
 
     /// One row.

@@ -81,3 +81,52 @@ pub fn quote_identifier(name: &str) -> String {
     // SAFETY: returns its argument or a palloc'd C string.
     unsafe { from_server(pg_sys::quote_identifier(name.as_ptr())) }
 }
+
+/// A string literal, by core's own rules.
+pub fn quote_literal(text: &str) -> String {
+    let text = to_server(text);
+    // SAFETY: a valid C string goes in, a palloc'd one comes out.
+    unsafe { from_server(pg_sys::quote_literal_cstr(text.as_ptr())) }
+}
+
+/// The names in a list of SQL identifiers, by core's own rules; None if it is
+/// none.
+pub fn split_identifiers(list: &str) -> Option<Vec<String>> {
+    let mut list = to_server(list).into_bytes_with_nul();
+    let mut names = std::ptr::null_mut();
+    // SAFETY: a C string that core may write to, and outlives the names, which
+    // point into it.
+    unsafe {
+        let separator = b',' as c_char;
+        if !pg_sys::SplitIdentifierString(list.as_mut_ptr().cast(), separator, &raw mut names) {
+            return None;
+        }
+        if names.is_null() {
+            return Some(Vec::new());
+        }
+        let name = |i| from_server((*(*names).elements.add(i)).ptr_value.cast());
+        let split = (0..(*names).length as usize).map(name).collect();
+        pg_sys::list_free(names);
+        Some(split)
+    }
+}
+
+/// A text datum, in the current context.
+pub fn to_text(text: &str) -> pg_sys::Datum {
+    let text = to_server(text);
+    // SAFETY: a C string, which core copies.
+    unsafe { pg_sys::Datum::from(pg_sys::cstring_to_text(text.as_ptr())) }
+}
+
+/// A name datum, in the current context.
+pub fn to_name(name: &str) -> pg_sys::Datum {
+    let name = to_server(name);
+    // SAFETY: core's input function for names, which copies.
+    unsafe {
+        pg_sys::DirectFunctionCall1Coll(
+            Some(super::ffi::functions::namein),
+            pg_sys::InvalidOid,
+            pg_sys::Datum::from(name.as_ptr()),
+        )
+    }
+}

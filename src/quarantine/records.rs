@@ -7,6 +7,7 @@ use crate::pg::local_settings::LocalSettings;
 use crate::pg::memory::Memory;
 use crate::pg::rows::{NamedStore, Slot, Store};
 use crate::pg::spi::Connection;
+use crate::pg::text;
 use crate::target::{Readable, StoredRow, Target, UniqueIndex};
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -20,7 +21,7 @@ const RECORD: &str = "
            (target, key, payload, stored, differences, arrived_by)
     SELECT $1, conflict.key, conflict.payload, conflict.stored, conflict.differences, $2
       FROM pg_idempotent_conflicts AS conflict
-    ON CONFLICT (target, idempotent.conflict_digest(key, payload, stored))
+    ON CONFLICT (target, idempotent.conflict_digest(key, payload, stored, differences))
           WHERE resolution IS NULL
     DO NOTHING";
 
@@ -88,6 +89,7 @@ impl Records {
             stored: differences.stored,
             payload: &differences.payload,
             columns: differences.columns,
+            first_arrived: differences.first_arrived,
             readable: &everything,
         };
         let values = [
@@ -114,15 +116,10 @@ impl Records {
     pub fn write(self, target: &Target) {
         let scratch = Memory::in_current(c"pg_idempotent records");
         scratch.scope(|| {
-            // SAFETY: the current user exists; the name is copied into a Name.
-            let caller = unsafe {
-                let name = pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false);
-                pg_sys::DirectFunctionCall1Coll(
-                    Some(ffi::functions::namein),
-                    pg_sys::InvalidOid,
-                    pg_sys::Datum::from(name),
-                )
-            };
+            // SAFETY: the current user exists.
+            let caller =
+                unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false)) };
+            let caller = text::to_name(&caller);
             let _owner = AsOwner::switch();
             let connection = Connection::open();
             let _named = NamedStore::register(ROWS, &self.store, self.desc);

@@ -293,7 +293,7 @@ fn find(
     let mut look = Look::new(target, relation, arbiter);
     look.find(|c| expected.get(c));
     let stored = look.stored()?;
-    let same = differing(&target.columns, compared, &stored, expected).is_empty();
+    let same = differing(&target.columns, compared, &stored, |c| expected.get(c)).is_empty();
     let (table, tuple) = stored.place();
     Some((table, tuple, same))
 }

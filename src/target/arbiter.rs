@@ -134,19 +134,7 @@ impl Leaf {
         index: pg_sys::Oid,
     ) -> Self {
         let index = OpenRelation::open(index);
-        let numbers = target
-            .columns
-            .iter()
-            .map(|column| {
-                if table.oid() == target.oid {
-                    column.attnum
-                } else {
-                    // SAFETY: an existing table; partitions have all columns of
-                    // their parent, by name.
-                    unsafe { pg_sys::get_attnum(table.oid(), column.c_name.as_ptr()) }
-                }
-            })
-            .collect();
+        let numbers = target.numbers_in(table.oid());
         let descent = Scan::by_equality(&table, &index, arbiter);
         Self {
             numbers,
@@ -186,6 +174,17 @@ impl<'l> StoredRow<'l> {
             slot: row.raw(),
             numbers,
         }
+    }
+
+    /// The row in a slot of the server's.
+    ///
+    /// # Safety
+    /// The slot holds a row while this lives, deformed as far as it is read.
+    pub unsafe fn in_slot(
+        slot: *mut pg_sys::TupleTableSlot,
+        numbers: &'l [pg_sys::AttrNumber],
+    ) -> Self {
+        Self { slot, numbers }
     }
 
     /// The value of a column of the target, by its position.

@@ -28,6 +28,8 @@ pub struct Column {
     pub attnum: pg_sys::AttrNumber,
     /// Its type.
     pub typid: pg_sys::Oid,
+    /// The type that a domain is over, else the type itself.
+    base: pg_sys::Oid,
     /// The type modifier, or -1.
     pub typmod: i32,
     /// Its collation, or `InvalidOid`.
@@ -40,6 +42,9 @@ pub struct Column {
     pub may_be_omitted: bool,
     /// Whether an INSERT may name it.
     pub may_be_named: bool,
+    /// Whether an INSERT that does not name it fills it with a value that is
+    /// another every time: an identity, a sequence, the time, a random value.
+    pub machine_made: bool,
     /// Whether its type (or a domain's base type) is an array or a composite,
     /// which JSON fills member by member.
     pub nested: bool,
@@ -68,15 +73,16 @@ impl Column {
             // SAFETY: within the descriptor; its entries live while it is open.
             .map(|i| unsafe { ffi::attribute(desc, i) })
             .filter(|attribute| !attribute.attisdropped)
-            .map(|attribute| Self::of_attribute(desc, attribute, memory))
+            .map(|attribute| Self::of_attribute(relation, attribute, memory))
             .collect()
     }
 
     fn of_attribute(
-        desc: pg_sys::TupleDesc,
+        relation: &OpenRelation,
         attribute: &pg_sys::FormData_pg_attribute,
         memory: &Memory,
     ) -> Self {
+        let desc = relation.desc();
         // SAFETY: the type of an existing column; functions are set up in
         // memory that lives as long as the column.
         unsafe {
@@ -95,6 +101,7 @@ impl Column {
                 c_name: name.to_owned(),
                 attnum: attribute.attnum,
                 typid: attribute.atttypid,
+                base,
                 typmod: attribute.atttypmod,
                 collation: attribute.attcollation,
                 not_null: attribute.attnotnull,
@@ -106,6 +113,7 @@ impl Column {
                         !attribute.attnotnull
                     },
                 may_be_named: attribute.attidentity as u8 != pg_sys::ATTRIBUTE_IDENTITY_ALWAYS,
+                machine_made: is_machine_made(relation, attribute),
                 nested,
                 generated: attribute.attgenerated as u8,
                 cast_to_json: has_cast_to_json(base),
@@ -254,6 +262,30 @@ impl Column {
         self.generated == b'v'
     }
 
+    /// What an INSERT that does not name it gives it, if that is the same every
+    /// time; None if only an INSERT knows.
+    pub fn constant_default(&self, relation: &OpenRelation) -> Option<Option<pg_sys::Datum>> {
+        // SAFETY: a column of the open relation; what is folded lives in the
+        // current context.
+        unsafe {
+            let default = pg_sys::build_column_default(relation.raw(), self.attnum.into());
+            if default.is_null() {
+                return Some(None);
+            }
+            let folded = pg_sys::eval_const_expressions(std::ptr::null_mut(), default);
+            if (*folded).type_ != pg_sys::NodeTag::T_Const {
+                return None;
+            }
+            let value = &*folded.cast::<pg_sys::Const>();
+            Some((!value.constisnull).then_some(value.constvalue))
+        }
+    }
+
+    /// The type that a domain is over, else the type itself.
+    pub fn base_type(&self) -> pg_sys::Oid {
+        self.base
+    }
+
     /// Storage of the type, for comparison by image.
     pub fn storage(&self) -> (bool, i16) {
         (self.by_value, self.length)
@@ -304,6 +336,25 @@ unsafe fn has_plain_default(desc: pg_sys::TupleDesc, number: pg_sys::AttrNumber)
                     _ => false,
                 }
             })
+    }
+}
+
+/// Whether the default of a column (its own, its identity's, or its domain's) is
+/// not immutable.
+///
+/// # Safety
+/// `attribute` is a column of the open relation.
+unsafe fn is_machine_made(
+    relation: &OpenRelation,
+    attribute: &pg_sys::FormData_pg_attribute,
+) -> bool {
+    if attribute.attgenerated != 0 {
+        return false;
+    }
+    // SAFETY: the caller's promise; null if there is no default.
+    unsafe {
+        let default = pg_sys::build_column_default(relation.raw(), attribute.attnum.into());
+        !default.is_null() && pg_sys::contain_mutable_functions(default)
     }
 }
 

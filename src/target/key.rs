@@ -224,7 +224,7 @@ impl UniqueIndex {
         self.columns().any(|c| c == column)
     }
 
-    fn same_columns(&self, columns: &[usize]) -> bool {
+    pub fn same_columns(&self, columns: &[usize]) -> bool {
         self.keys.len() == columns.len() && columns.iter().all(|c| self.has_column(*c))
     }
 
@@ -375,7 +375,7 @@ impl Target {
     }
 
     /// A sentence that lists the unique indexes, and why some do not qualify.
-    fn list_indexes(&self) -> String {
+    pub fn list_indexes(&self) -> String {
         if self.indexes.is_empty() {
             return "The table has no unique index.".to_owned();
         }

@@ -9,13 +9,17 @@ mod key;
 mod partition;
 mod rights;
 mod scan;
+mod triggers;
 mod walk;
 
 pub use arbiter::{Look, StoredRow};
 pub use cache::watch_invalidations;
 pub use column::{Column, Equality, function_in};
-pub use key::UniqueIndex;
+pub use key::{KeyColumn, UniqueIndex};
+pub use partition::leaf_index;
 pub use rights::{Readable, demand_insert_or_verify, demand_update, may_select};
+pub use scan::Scan;
+pub use triggers::GuardTrigger;
 
 use crate::error::{Report, SqlState};
 use crate::pg::memory::Memory;
@@ -42,8 +46,9 @@ pub struct Target {
     /// used.
     pub rewritten: bool,
     /// Whether code of others may touch its rows while a row goes in: BEFORE and
-    /// AFTER row triggers (a partitioned table's partitions may have some of
-    /// their own). Then only the INSERT itself can tell what went in.
+    /// AFTER row triggers other than guards (a partitioned table's partitions may
+    /// have some of their own). Then only the INSERT itself can tell what went
+    /// in.
     pub triggers_touch_rows: bool,
     /// Whether AFTER INSERT row triggers may change its rows once more.
     pub after_insert_triggers: bool,
@@ -63,6 +68,10 @@ pub struct Target {
     pub indexes: Vec<UniqueIndex>,
     by_name: HashMap<Vec<u8>, usize>,
     row_desc: pg_sys::TupleDesc,
+    /// The guards on it, those cloned from a partitioned table included.
+    pub guards: Vec<GuardTrigger>,
+    /// What the guards' options come to, see `guard::plan`.
+    pub guard_plans: RefCell<crate::guard::Plans>,
     /// Prepared statements on this table, see `insert::statement`.
     pub statements: RefCell<crate::insert::Statements>,
     /// What columns, indexes and the descriptor point into.
@@ -99,12 +108,13 @@ impl Target {
             )
         };
         refuse_unusable_kind(relation, kind, &schema, &name);
-        // SAFETY: as above. Asked before other relations are opened, which may
-        // let the entry's triggers be read anew.
-        let (before_rows, after_rows) = unsafe { (*rel).trigdesc.as_ref() }
-            .map_or((false, false), |t| {
-                (t.trig_insert_before_row, t.trig_insert_after_row)
-            });
+        // Asked before other relations are opened, which may let the entry's
+        // triggers be read anew.
+        let triggers::InsertTriggers {
+            guards,
+            before_rows,
+            after_rows,
+        } = triggers::InsertTriggers::of_relation(relation);
         let memory = Memory::in_cache(c"pg_idempotent target");
         let columns = Column::of_relation(relation, &memory);
         let indexes = UniqueIndex::of_relation(relation, &columns, &memory);
@@ -125,13 +135,15 @@ impl Target {
                 || after_rows,
             after_insert_triggers: after_rows,
             rewritten: has_write_rules(relation),
-            skips_in_silence: skips_in_silence(relation),
+            skips_in_silence: !before_rows && skips_in_silence(relation),
             takes_portions: !has_statement_triggers(relation) && !after_rows,
             expects_new: Cell::new(false),
             columns,
             indexes,
             by_name,
             row_desc,
+            guards,
+            guard_plans: RefCell::default(),
             statements: RefCell::default(),
             _memory: memory,
         }
@@ -215,6 +227,21 @@ impl Target {
         names.collect::<Vec<_>>().join(", ")
     }
 
+    /// Where its columns are in this table, itself or a partition: attribute
+    /// numbers by position.
+    pub fn numbers_in(&self, table: pg_sys::Oid) -> Vec<pg_sys::AttrNumber> {
+        let number = |column: &Column| {
+            if table == self.oid {
+                column.attnum
+            } else {
+                // SAFETY: an existing table; partitions have all columns of
+                // their parent, by name.
+                unsafe { pg_sys::get_attnum(table, column.c_name.as_ptr()) }
+            }
+        };
+        self.columns.iter().map(number).collect()
+    }
+
     /// The descriptor of a working row: every column of [`Target::columns`] in
     /// order, then `ordinal bigint`, `shape int` and `mark bigint` (see
     /// `payload::row`).
@@ -253,12 +280,7 @@ fn skips_in_silence(relation: &OpenRelation) -> bool {
         if form.relkind as u8 != pg_sys::RELKIND_RELATION || form.relrowsecurity {
             return false;
         }
-        if has_statement_triggers(relation)
-            || rel
-                .trigdesc
-                .as_ref()
-                .is_some_and(|triggers| triggers.trig_insert_before_row)
-        {
+        if has_statement_triggers(relation) {
             return false;
         }
         let Some(constraints) = (*rel.rd_att).constr.as_ref() else {

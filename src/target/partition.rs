@@ -172,3 +172,23 @@ impl Level {
         }
     }
 }
+
+/// The index of a leaf partition that belongs to an index of a table above it.
+pub fn leaf_index(leaf: &OpenRelation, index: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: the list is a copy that we free; indexes of an open, locked table
+    // exist.
+    unsafe {
+        let list = pg_sys::RelationGetIndexList(leaf.raw());
+        if list.is_null() {
+            return None;
+        }
+        let found = (0..(*list).length as usize)
+            .map(|i| (*(*list).elements.add(i)).oid_value)
+            .find(|candidate| {
+                pg_sys::get_rel_relispartition(*candidate)
+                    && ffi::partition_ancestors(*candidate).contains(&index)
+            });
+        pg_sys::list_free(list);
+        found
+    }
+}

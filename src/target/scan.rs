@@ -12,11 +12,25 @@ pub struct Scan {
     scan: pg_sys::IndexScanDesc,
     slot: *mut pg_sys::TupleTableSlot,
     keys: Vec<pg_sys::ScanKeyData>,
+    /// How many columns of a row are deformed.
+    columns: c_int,
 }
 
 impl Scan {
-    /// A scan that finds one key at a time.
+    /// A scan that finds one key at a time, under the active snapshot.
     pub fn by_equality(table: &OpenRelation, index: &OpenRelation, arbiter: &UniqueIndex) -> Self {
+        // SAFETY: a snapshot is active, as in every call.
+        let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
+        Self::by_equality_under(table, index, arbiter, snapshot)
+    }
+
+    /// Likewise, under a snapshot of the caller's, which outlives it.
+    pub fn by_equality_under(
+        table: &OpenRelation,
+        index: &OpenRelation,
+        arbiter: &UniqueIndex,
+        snapshot: pg_sys::Snapshot,
+    ) -> Self {
         let keys = arbiter.keys.iter().enumerate().map(|(i, key)| {
             scan_key(
                 i,
@@ -25,7 +39,8 @@ impl Scan {
                 key.equality_function,
             )
         });
-        Self::begin(table, index, keys.collect(), arbiter.keys.len() as c_int)
+        let count = arbiter.keys.len() as c_int;
+        Self::begin(table, index, keys.collect(), count, snapshot)
     }
 
     /// A scan that starts at a key and goes on in the index's order. A key of
@@ -33,9 +48,11 @@ impl Scan {
     /// [`Scan::start_at`] points at them.
     pub fn from_key(table: &OpenRelation, index: &OpenRelation, arbiter: &UniqueIndex) -> Self {
         let strategy = pg_sys::BTGreaterEqualStrategyNumber;
+        // SAFETY: as above.
+        let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
         if let [key] = arbiter.keys.as_slice() {
             let key = scan_key(0, key.collation, strategy, key.greater_equal_function);
-            return Self::begin(table, index, vec![key], 1);
+            return Self::begin(table, index, vec![key], 1, snapshot);
         }
         let mut keys = vec![pg_sys::ScanKeyData {
             sk_flags: pg_sys::SK_ROW_HEADER as c_int,
@@ -50,7 +67,7 @@ impl Scan {
                 .enumerate()
                 .map(|(i, key)| scan_key(i, key.collation, strategy, key.order_function)),
         );
-        Self::begin(table, index, keys, 1)
+        Self::begin(table, index, keys, 1, snapshot)
     }
 
     fn begin(
@@ -58,10 +75,10 @@ impl Scan {
         index: &OpenRelation,
         keys: Vec<pg_sys::ScanKeyData>,
         count: c_int,
+        snapshot: pg_sys::Snapshot,
     ) -> Self {
         // SAFETY: table and index are open and belong together.
         unsafe {
-            let snapshot = pg_sys::GetActiveSnapshot();
             #[cfg(feature = "pg18")]
             let scan = pg_sys::index_beginscan(
                 table.raw(),
@@ -74,12 +91,35 @@ impl Scan {
             #[cfg(not(feature = "pg18"))]
             let scan = pg_sys::index_beginscan(table.raw(), index.raw(), snapshot, count, 0);
             let slot = pg_sys::table_slot_create(table.raw(), ptr::null_mut());
-            Self { scan, slot, keys }
+            Self {
+                scan,
+                slot,
+                keys,
+                columns: (*(*slot).tts_tupleDescriptor).natts,
+            }
         }
+    }
+
+    /// Only so many columns of a row are wanted.
+    pub fn limit_columns(&mut self, columns: pg_sys::AttrNumber) {
+        self.columns = c_int::from(columns);
     }
 
     /// Finds the row under a key. NULLs are looked for as such.
     pub fn find(
+        &mut self,
+        arbiter: &UniqueIndex,
+        key: impl Fn(usize) -> Option<pg_sys::Datum>,
+    ) -> bool {
+        // SAFETY: the guard holds nothing.
+        unsafe { ffi::guard(|| self.find_unguarded(arbiter, key)) }
+    }
+
+    /// Likewise.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    pub unsafe fn find_unguarded(
         &mut self,
         arbiter: &UniqueIndex,
         key: impl Fn(usize) -> Option<pg_sys::Datum>,
@@ -97,13 +137,25 @@ impl Scan {
             }
         }
         let count = self.keys.len() as c_int;
-        // SAFETY: the scan is open and has this many keys; the guard holds
-        // nothing.
+        // SAFETY: the scan is open and has this many keys.
         unsafe {
-            ffi::guard(|| {
-                self.rescan(count);
-                self.next_unguarded()
-            })
+            self.rescan(count);
+            self.next_unguarded()
+        }
+    }
+
+    /// Lets go of the row at hand and of the pages that it was found through: a
+    /// scan that rests must not be in VACUUM's way.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    pub unsafe fn rest_unguarded(&mut self) {
+        // SAFETY: the scan is open; without keys it keeps those it has.
+        unsafe {
+            if let Some(clear) = (*(*self.slot).tts_ops).clear {
+                clear(self.slot);
+            }
+            ffi::unguarded::index_rescan(self.scan, ptr::null_mut(), 0, ptr::null_mut(), 0);
         }
     }
 
@@ -188,8 +240,7 @@ impl Scan {
                 self.slot,
             );
             if found {
-                let natts = (*(*self.slot).tts_tupleDescriptor).natts;
-                ffi::unguarded::slot_getsomeattrs_int(self.slot, natts);
+                ffi::unguarded::slot_getsomeattrs_int(self.slot, self.columns);
             }
             found
         }

@@ -1,0 +1,234 @@
+//! Installing, removing and describing guards.
+use super::options::Options;
+use super::plan::Plan;
+use crate::error::{Report, SqlState, attempt, warn};
+use crate::outcome::OnConflict;
+use crate::pg::arguments::{Arguments, text_array};
+use crate::pg::result::{RowType, SqlResult};
+use crate::pg::spi::Connection;
+use crate::pg::text;
+use crate::target::{GuardTrigger, OpenRelation, Target};
+use pgrx::pg_sys;
+
+/// The name of the trigger: row triggers fire in the order of their names, and
+/// this one is to see a row as the others left it.
+const TRIGGER: &str = "zz_idempotent_guard";
+
+/// See [`super::idempotent_guard`]; `function` is that of the running call, in
+/// whose schema the trigger function is.
+pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
+    let oid = arguments.oid(0, "target");
+    let mut options = Options::of_call(arguments);
+    let (target, relation) = Target::open(oid);
+    refuse_partition(&target, &relation);
+    let plan = Plan::settle(&target, &options);
+    let previous = previous_guard(&target);
+    // The key is kept as it is now: an index that is made later, or a default
+    // that changes, must not change which rows are the same event.
+    options.key = Some(
+        plan.arbiter(&target)
+            .columns()
+            .map(|c| target.columns[c].name.clone())
+            .collect(),
+    );
+    let later = row_triggers_behind(&relation);
+    drop(relation);
+
+    let events = if plan.remember.is_some() || target.partitioned {
+        "INSERT OR UPDATE"
+    } else {
+        "INSERT"
+    };
+    let quoted: Vec<String> = options
+        .to_trigger()
+        .iter()
+        .map(|argument| text::quote_literal(argument))
+        .collect();
+    let connection = Connection::open();
+    connection.execute(
+        &format!(
+            "CREATE OR REPLACE TRIGGER {TRIGGER} BEFORE {events} ON {} FOR EACH ROW \
+             EXECUTE FUNCTION {}.idempotent_guard_trigger({})",
+            target.qualified(),
+            schema_of(function),
+            quoted.join(", "),
+        ),
+        &[],
+    );
+    // To be replaced makes a trigger fire as a new one would.
+    if let Some(mode) = previous.and_then(|trigger| enabling(trigger.enabled)) {
+        connection.execute(
+            &format!(
+                "ALTER TABLE {} ENABLE {mode} TRIGGER {TRIGGER}",
+                target.qualified()
+            ),
+            &[],
+        );
+    }
+    if let Some(name) = later {
+        warn(
+            Report::new(
+                SqlState::Warning,
+                format!(
+                    "trigger \"{name}\" fires after the guard of table \"{}\"",
+                    target.name
+                ),
+            )
+            .detail("What it changes in a row, the guard does not see.")
+            .hint(format!(
+                "Rename it, so that its name sorts before \"{TRIGGER}\"."
+            ))
+            .table(&target.schema, &target.name),
+        );
+    }
+    connection.execute(
+        "SELECT guards FROM idempotent.guards AS guards
+          WHERE guards.target OPERATOR(pg_catalog.=) $1",
+        &[(pg_sys::OIDOID, Some(pg_sys::Datum::from(oid)))],
+    );
+    let row = connection.first(1).expect("the guard is there");
+    // SAFETY: a composite, copied to the memory of the call.
+    unsafe { pg_sys::SPI_datumTransfer(row, false, -1) }
+}
+
+/// See [`super::idempotent_unguard`].
+pub fn unguard(oid: pg_sys::Oid) -> bool {
+    let (target, relation) = Target::open(oid);
+    drop(relation);
+    let connection = Connection::open();
+    for trigger in &target.guards {
+        connection.execute(
+            &format!(
+                "DROP TRIGGER {} ON {}",
+                text::quote_identifier(&trigger.name),
+                target.qualified()
+            ),
+            &[],
+        );
+    }
+    !target.guards.is_empty()
+}
+
+/// See [`super::guard_options`].
+pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
+    let (target, _relation) = Target::open(oid);
+    let Some(trigger) = target.guards.iter().find(|guard| guard.oid == trigger) else {
+        return SqlResult::row(RowType::GuardOptions, &[None; 8]);
+    };
+    let options = attempt(|| Options::of_trigger(&trigger.arguments));
+    let settled = options.map(|options| {
+        let plan = attempt(|| Plan::settle(&target, &options));
+        (options, plan)
+    });
+    let names = |columns: &mut dyn Iterator<Item = usize>| {
+        let names: Vec<String> = columns.map(|c| target.columns[c].name.clone()).collect();
+        Some(text_array(&names))
+    };
+    let given = |names: &Option<Vec<String>>| names.as_deref().map(text_array);
+    let values = match &settled {
+        Err(report) => [None, None, None, None, None, None, None, problem(report)],
+        Ok((options, plan)) => {
+            let on_conflict = match options.on_conflict() {
+                OnConflict::Quarantine => "quarantine",
+                _ => "error",
+            };
+            let (key, arbiter, compared, trouble) = match plan {
+                Err(report) => (given(&options.key), None, None, problem(report)),
+                Ok(plan) => {
+                    let arbiter = plan.arbiter(&target);
+                    (
+                        names(&mut arbiter.columns()),
+                        Some(text::to_name(&arbiter.name)),
+                        names(&mut plan.compared.iter().copied()),
+                        None,
+                    )
+                }
+            };
+            [
+                key,
+                arbiter,
+                compared,
+                given(&options.compare),
+                given(&options.ignore),
+                Some(text::to_text(on_conflict)),
+                options.remember.as_deref().map(text::to_name),
+                trouble,
+            ]
+        }
+    };
+    SqlResult::row(RowType::GuardOptions, &values)
+}
+
+fn problem(report: &Report) -> Option<pg_sys::Datum> {
+    Some(text::to_text(&report.to_text()))
+}
+
+/// # Errors
+/// 42809: see the protocol, an UPDATE that moves a row between partitions.
+fn refuse_partition(target: &Target, relation: &OpenRelation) {
+    // SAFETY: an open relation.
+    if unsafe { (*(*relation.raw()).rd_rel).relispartition } {
+        Report::new(
+            SqlState::WrongObjectType,
+            format!("\"{}\" is a partition", target.name),
+        )
+        .detail(
+            "A guard on a partition alone cannot tell a row that an UPDATE moves there from a \
+             payload.",
+        )
+        .hint("Guard its partitioned table, which guards all partitions.")
+        .table(&target.schema, &target.name)
+        .raise()
+    }
+}
+
+/// The guard that is to be replaced.
+///
+/// # Errors
+/// 42710 if there is one of another name, made by hand.
+fn previous_guard(target: &Target) -> Option<GuardTrigger> {
+    if let Some(other) = target.guards.iter().find(|guard| guard.name != TRIGGER) {
+        Report::new(
+            SqlState::DuplicateObject,
+            format!("table \"{}\" is guarded already", target.name),
+        )
+        .detail(format!("Trigger \"{}\" is a guard, too.", other.name))
+        .hint("Remove it with idempotent_unguard first.")
+        .table(&target.schema, &target.name)
+        .raise()
+    }
+    target.guards.first().cloned()
+}
+
+/// `ALWAYS` or `REPLICA`, where a trigger was enabled so.
+fn enabling(enabled: u8) -> Option<&'static str> {
+    match enabled {
+        pg_sys::TRIGGER_FIRES_ALWAYS => Some("ALWAYS"),
+        pg_sys::TRIGGER_FIRES_ON_REPLICA => Some("REPLICA"),
+        _ => None,
+    }
+}
+
+/// The first BEFORE INSERT row trigger that fires after the guard.
+fn row_triggers_behind(relation: &OpenRelation) -> Option<String> {
+    let wanted =
+        pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
+    // SAFETY: an open relation; its triggers live with it.
+    unsafe {
+        let triggers = (*relation.raw()).trigdesc.as_ref()?;
+        let all = std::slice::from_raw_parts(triggers.triggers, triggers.numtriggers as usize);
+        all.iter()
+            .filter(|trigger| trigger.tgtype as u32 & wanted == wanted)
+            .map(|trigger| text::from_server(trigger.tgname))
+            .find(|name| name.as_str() > TRIGGER)
+    }
+}
+
+/// The quoted name of a function's schema.
+fn schema_of(function: pg_sys::Oid) -> String {
+    // SAFETY: look-ups for a function that is running.
+    unsafe {
+        let schema = pg_sys::get_namespace_name(pg_sys::get_func_namespace(function));
+        text::quote_identifier(&text::from_server(schema))
+    }
+}

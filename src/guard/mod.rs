@@ -1,0 +1,260 @@
+//! The guard: plain INSERT and COPY become insert-or-verify. The row path.
+//!
+//! A BEFORE INSERT row trigger that looks the key up and returns NULL is what
+//! people write by hand, and it is racy: between its look and the insertion
+//! another session inserts the same key, and one of the two gets 23505. Here a
+//! lock on the key spans that gap.
+//!
+//! # The protocol
+//! For every row, last of the BEFORE triggers:
+//!
+//! 1. **Probe** the arbiter with a dirty snapshot, which sees rows of transactions
+//!    in progress and says who inserts or deletes them.
+//! 2. *Found, in progress*: hold no key lock, wait for that transaction (or for
+//!    the end of its speculative insertion), start over.
+//! 3. *Found, settled*: compare. Duplicate: the row is skipped. Conflict: an
+//!    error, or a record, and the row is skipped.
+//! 4. *Not found*: take the **key lock** and probe once more. Found now: release
+//!    it, go on as above. Not found: the row goes in, with the key lock held.
+//! 5. The lock is released when the statement's next row is judged, or when the
+//!    statement ends, whichever comes first: by then the row is in the index. So a
+//!    statement holds one at most, whatever it loads, and none is left when it
+//!    ends.
+//!
+//! After a row that was new, the lock is taken before the first probe, which then
+//! serves as the second.
+//!
+//! # Why no interleaving goes wrong
+//! Let A and B be sessions with a row of one key.
+//! - *B probes before A's row is in the index.* Whoever lets a row in holds the
+//!   key lock from a probe that found nothing until the row is in the index. If A
+//!   has the lock, B waits for it, and the probe that B makes with the lock in
+//!   hand finds A's row: in progress, or settled. If B has it, the same the other
+//!   way round. So at most one of them has a probe that found nothing and no row
+//!   in the index, and 23505 cannot arise between them.
+//! - *A's row is in, A goes on.* B's probe sees it in progress and waits for A
+//!   without a key lock. When A commits, B's next probe finds the row settled: B
+//!   judges it, in READ COMMITTED the newest committed version. When A rolls back
+//!   (all of it or to a savepoint) the probe finds nothing, and B's row goes in.
+//!   When A is prepared, B waits for COMMIT PREPARED or ROLLBACK PREPARED.
+//! - *A deletes or updates the stored row.* B waits: the row may go, or be another
+//!   afterwards. ON CONFLICT waits here as well.
+//! - *A was let through and its row never goes in*: the INSERT fails, or a trigger
+//!   behind the guard suppresses it. The key lock goes with the statement, or
+//!   with the abort. Others waited for it in vain, that is all.
+//! - *A waits for a key lock while it has earlier rows in, and B waits for A's
+//!   transaction.* That is a deadlock if B has the lock that A wants: but B has
+//!   none while it waits for a transaction, other than on a row of B's that is in
+//!   the index already; so A would wait for B's transaction in any case. Two loads
+//!   of overlapping keys in different orders can deadlock, as without a guard;
+//!   one of them gets 40P01.
+//! - *One transaction inserts a key twice.* The second probe finds its own row,
+//!   which no dirty snapshot calls in progress: a duplicate, or a conflict.
+//! - *REPEATABLE READ, SERIALIZABLE.* A settled row that the transaction's snapshot
+//!   cannot see is 40001, as with ON CONFLICT; never judged. A probe leaves no
+//!   predicate lock; so under SERIALIZABLE the decisive row is fetched once more
+//!   under the transaction's snapshot, which counts as reading it. A key that was
+//!   not found needs none: its row goes in, and whoever inserts the same key meets
+//!   that.
+//! - *An UPDATE that moves a row between partitions* comes to the guard as an
+//!   INSERT. It is no payload: skipping it would lose the row. On partitioned
+//!   tables the guard fires on UPDATE, too, and notes the key of the row at hand;
+//!   the INSERT with that key that follows in the same statement is let through.
+//! - *Rows of our own functions* take part in 1, 2, 4 and 5, and what is found is
+//!   skipped without judgement: the function verifies it (see [`aside`]).
+//! - *Who takes no part*: sessions with `pg_idempotent.guard` off, or with triggers
+//!   disabled, and an UPDATE that changes a key. Against those a guarded INSERT may
+//!   meet 23505.
+mod aside;
+mod install;
+mod key_lock;
+mod options;
+mod plan;
+mod row;
+mod statement;
+
+pub use aside::StepAside;
+pub use plan::{Plan, Plans};
+pub use statement::watch_transactions;
+
+use crate::error::{Report, SqlState, boundary};
+use crate::pg::arguments::Arguments;
+use crate::pg::result::SqlResult;
+use crate::settings;
+use pgrx::prelude::*;
+use row::{Guard, Passage};
+use statement::Running;
+use std::ptr;
+
+/// `idempotent_guard(target, key, compare, ignore, on_conflict, remember)`:
+/// installs the guard's trigger on a table, or replaces its options.
+///
+/// Gives the table's row of `idempotent.guards`.
+///
+/// # Errors
+/// 42809 for what is no plain or partitioned table, or is a partition; 42P10
+/// without a usable key; 42703, 22023, 22004, 42701, 42804, 428C9 for options that
+/// do not fit; 42710 if it has a guard under another name; and what CREATE TRIGGER
+/// raises, 42501 among it.
+#[pg_extern(sql = false)]
+fn idempotent_guard(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        // SAFETY: a live call.
+        let function = unsafe { (*(*fcinfo).flinfo).fn_oid };
+        SqlResult::datum(install::guard(&arguments, function))
+    })
+}
+
+/// `idempotent_unguard(target) → boolean`: removes the guard; false if there was
+/// none.
+///
+/// # Errors
+/// 42809, 42P01; and what DROP TRIGGER raises, 42501 among it.
+#[pg_extern(sql = false)]
+fn idempotent_unguard(fcinfo: pg_sys::FunctionCallInfo) -> bool {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        install::unguard(arguments.oid(0, "target"))
+    })
+}
+
+/// `idempotent.guard_options(target regclass, trigger oid)`: what the options of a
+/// guard come to, for the view `idempotent.guards`.
+///
+/// Gives `key text[], arbiter name, compared text[], compare text[], ignore
+/// text[], on_conflict text, remember name, problem text`.
+#[pg_extern(sql = false)]
+fn guard_options(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        install::describe(arguments.oid(0, "target"), arguments.oid(1, "trigger"))
+    })
+}
+
+/// The trigger function.
+///
+/// # Errors
+/// 39P01 if it is not called as BEFORE INSERT (or INSERT OR UPDATE) FOR EACH ROW;
+/// else as [`Guard::open`] and [`Guard::judge`].
+#[pg_extern(sql = false)]
+fn idempotent_guard_trigger(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+    boundary(|| {
+        // SAFETY: a live call; its context is a TriggerData if a trigger calls.
+        let data = unsafe { called_as_trigger(fcinfo) };
+        // SAFETY: as above.
+        SqlResult::datum(pg_sys::Datum::from(unsafe { fire(fcinfo, data) }))
+    })
+}
+
+/// # Safety
+/// The call and the trigger's data are live.
+unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> pg_sys::HeapTuple {
+    let event = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
+    let insert = event == pg_sys::TRIGGER_EVENT_INSERT;
+    let unchanged = if insert {
+        data.tg_trigtuple
+    } else {
+        data.tg_newtuple
+    };
+    if !settings::guard() {
+        return unchanged;
+    }
+    // SAFETY: the function's own data lives as long as the statement, and holds
+    // nothing but what is put there.
+    unsafe {
+        let kept = &raw mut (*(*fcinfo).flinfo).fn_extra;
+        if (*kept).is_null() {
+            demand_protocol(data);
+            let running = Running::current();
+            let open = || Guard::open(running, data.tg_relation, &*data.tg_trigger);
+            *kept = (*running).keep(open).cast();
+        }
+        let guard = &mut *(*kept).cast::<Guard>();
+        if !insert {
+            guard.judge_update(data.tg_trigslot, data.tg_newslot);
+            return unchanged;
+        }
+        if guard.is_moved_here(data.tg_trigslot) {
+            return unchanged;
+        }
+        match guard.judge(data.tg_trigslot) {
+            Passage::Unchanged => unchanged,
+            Passage::Skipped => ptr::null_mut(),
+            Passage::With(number, mut value) => {
+                let mut number = std::ffi::c_int::from(number);
+                let mut null = false;
+                pg_sys::heap_modify_tuple_by_cols(
+                    data.tg_trigtuple,
+                    (*data.tg_relation).rd_att,
+                    1,
+                    &raw mut number,
+                    &raw mut value,
+                    &raw mut null,
+                )
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The call is live.
+unsafe fn called_as_trigger<'c>(fcinfo: pg_sys::FunctionCallInfo) -> &'c pg_sys::TriggerData {
+    // SAFETY: the caller's promise; a node says what it is.
+    unsafe {
+        let context = (*fcinfo).context;
+        if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
+            protocol_violated("idempotent_guard_trigger can only be called as a trigger").raise()
+        }
+        &*context.cast::<pg_sys::TriggerData>()
+    }
+}
+
+/// Refuses a trigger that was made by hand, and made wrong.
+///
+/// # Safety
+/// The trigger's data is live.
+unsafe fn demand_protocol(data: &pg_sys::TriggerData) {
+    // SAFETY: the caller's promise.
+    let (trigger, relation) = unsafe { (&*data.tg_trigger, &*(*data.tg_relation).rd_rel) };
+    let kind = trigger.tgtype as u32;
+    let wanted =
+        pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
+    let both = wanted | pg_sys::TRIGGER_TYPE_UPDATE;
+    if kind != wanted && kind != both {
+        protocol_violated("the guard must be fired BEFORE INSERT FOR EACH ROW")
+            .hint("Call idempotent_guard, which makes the trigger as it has to be.")
+            .raise()
+    }
+    // SAFETY: its arguments are as many as it says.
+    let remembers = unsafe { crate::target::GuardTrigger::of(trigger) }
+        .arguments
+        .iter()
+        .any(|argument| argument.trim_start().starts_with("remember"));
+    if kind != both && (relation.relispartition || remembers) {
+        let (what, why) = if remembers {
+            (
+                "a guard with remember",
+                "An UPDATE must not change what is remembered.",
+            )
+        } else {
+            (
+                "the guard of a partitioned table",
+                "An UPDATE that moves a row to another partition arrives as an INSERT.",
+            )
+        };
+        protocol_violated(&format!(
+            "{what} must be fired BEFORE INSERT OR UPDATE FOR EACH ROW"
+        ))
+        .detail(why)
+        .hint("Call idempotent_guard, which makes the trigger as it has to be.")
+        .raise()
+    }
+}
+
+fn protocol_violated(message: &str) -> Report {
+    Report::new(SqlState::TriggerProtocolViolated, message)
+}

@@ -1,0 +1,153 @@
+//! A guard's options, as they are passed and as its trigger keeps them.
+//!
+//! The trigger's arguments are the only place where they live: each is
+//! `name=value`, and lists of columns are lists of SQL identifiers, as in
+//! `'key=order_id, line'`.
+use crate::error::{Report, SqlState};
+use crate::outcome::OnConflict;
+use crate::pg::arguments::{Arguments, column_names};
+use crate::pg::text;
+
+/// The options of one guard.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// The key columns, or None for the default key.
+    pub key: Option<Vec<String>>,
+    /// The compared columns, or None.
+    pub compare: Option<Vec<String>>,
+    /// Those taken away from the default set, or None.
+    pub ignore: Option<Vec<String>>,
+    /// `error` if None.
+    pub on_conflict: Option<OnConflict>,
+    /// The column that keeps what first arrived, or None.
+    pub remember: Option<String>,
+}
+
+impl Options {
+    /// Arguments 2 to 6 of `idempotent_guard`.
+    ///
+    /// # Errors
+    /// 22004, 22023, 42701 as in the insert functions.
+    pub fn of_call(arguments: &Arguments) -> Self {
+        Self {
+            key: arguments.columns(1, "key"),
+            compare: arguments.columns(2, "compare"),
+            ignore: arguments.columns(3, "ignore"),
+            on_conflict: Some(parse_on_conflict(&arguments.text(4, "on_conflict"))),
+            remember: arguments.optional_text(5),
+        }
+    }
+
+    /// Those in a trigger's arguments.
+    ///
+    /// # Errors
+    /// 22023 for an argument that is none of ours, or twice there.
+    pub fn of_trigger(arguments: &[String]) -> Self {
+        let mut options = Self::default();
+        for argument in arguments {
+            let Some((name, value)) = argument.split_once('=') else {
+                unknown(argument)
+            };
+            let (name, value) = (name.trim(), value.trim());
+            let twice = match name {
+                "key" => options.key.replace(names(name, value)).is_some(),
+                "compare" => options.compare.replace(names(name, value)).is_some(),
+                "ignore" => options.ignore.replace(names(name, value)).is_some(),
+                "on_conflict" => options
+                    .on_conflict
+                    .replace(parse_on_conflict(value))
+                    .is_some(),
+                "remember" => options.remember.replace(only(name, value)).is_some(),
+                _ => unknown(argument),
+            };
+            if twice {
+                Report::new(
+                    SqlState::InvalidParameterValue,
+                    format!("option \"{name}\" of the guard is given more than once"),
+                )
+                .raise()
+            }
+        }
+        options
+    }
+
+    /// What a trigger keeps of them.
+    pub fn to_trigger(&self) -> Vec<String> {
+        let list = |names: &[String]| {
+            let quoted: Vec<String> = names.iter().map(|n| text::quote_identifier(n)).collect();
+            quoted.join(", ")
+        };
+        let lists = [
+            ("key", &self.key),
+            ("compare", &self.compare),
+            ("ignore", &self.ignore),
+        ];
+        let mut arguments: Vec<String> = lists
+            .iter()
+            .filter_map(|(name, names)| Some(format!("{name}={}", list(names.as_ref()?))))
+            .collect();
+        if self.on_conflict() == OnConflict::Quarantine {
+            arguments.push("on_conflict=quarantine".to_owned());
+        }
+        if let Some(column) = &self.remember {
+            arguments.push(format!("remember={}", text::quote_identifier(column)));
+        }
+        arguments
+    }
+
+    /// What is done about a conflict.
+    pub fn on_conflict(&self) -> OnConflict {
+        self.on_conflict.unwrap_or(OnConflict::Error)
+    }
+}
+
+fn parse_on_conflict(value: &str) -> OnConflict {
+    match value {
+        "error" => OnConflict::Error,
+        "quarantine" => OnConflict::Quarantine,
+        "report" => Report::new(
+            SqlState::InvalidParameterValue,
+            "a guard cannot report conflicts: a plain INSERT has nowhere to return them",
+        )
+        .hint("Available values: error, quarantine.")
+        .raise(),
+        _ => Report::new(
+            SqlState::InvalidParameterValue,
+            format!("unrecognized value for argument \"on_conflict\": \"{value}\""),
+        )
+        .hint("Available values: error, quarantine.")
+        .raise(),
+    }
+}
+
+fn names(option: &str, list: &str) -> Vec<String> {
+    match text::split_identifiers(list) {
+        Some(names) => column_names(names.into_iter().map(Some).collect(), option),
+        None => Report::new(
+            SqlState::InvalidParameterValue,
+            format!("invalid list of columns in option \"{option}\" of the guard: \"{list}\""),
+        )
+        .hint("Separate names by commas, and put double quotes around those that need them.")
+        .raise(),
+    }
+}
+
+fn only(option: &str, list: &str) -> String {
+    match names(option, list).as_slice() {
+        [name] => name.clone(),
+        _ => Report::new(
+            SqlState::InvalidParameterValue,
+            format!("option \"{option}\" of the guard names more than one column"),
+        )
+        .raise(),
+    }
+}
+
+fn unknown(argument: &str) -> ! {
+    Report::new(
+        SqlState::InvalidParameterValue,
+        format!("unrecognized option of the guard: \"{argument}\""),
+    )
+    .hint("Available options: key=…, compare=…, ignore=…, on_conflict=…, remember=….")
+    .raise()
+}

@@ -1,0 +1,241 @@
+//! What a guard's options come to on its table.
+use super::key_lock::KeyTag;
+use super::options::Options;
+use crate::error::{Report, SqlState, attempt};
+use crate::outcome::OnConflict;
+use crate::payload::shape::{Comparison, Shape};
+use crate::remember::Remember;
+use crate::target::{GuardTrigger, Target, UniqueIndex};
+use pgrx::pg_sys;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// A guard's options, settled.
+pub struct Plan {
+    /// Which of the target's indexes decides.
+    arbiter: usize,
+    /// The positions of the columns whose values must agree.
+    pub compared: Vec<usize>,
+    /// What is done about a conflict.
+    pub on_conflict: OnConflict,
+    /// What keeps what first arrived.
+    pub remember: Option<Remember>,
+    /// How keys are locked.
+    pub tag: KeyTag,
+    /// Whether the last row was new, so that the next one is likely to be.
+    pub expects_new: Cell<bool>,
+}
+
+/// The plans of a target's guards, by trigger.
+#[derive(Default)]
+pub struct Plans(HashMap<pg_sys::Oid, Rc<Plan>>);
+
+impl Plan {
+    /// The plan of a guard of this target.
+    ///
+    /// # Errors
+    /// 22023 for options that are none; 42703 for columns that are gone, 42P10 for
+    /// a key that does not qualify any more.
+    pub fn of(target: &Target, trigger: &GuardTrigger) -> Rc<Self> {
+        if let Some(plan) = target.guard_plans.borrow().0.get(&trigger.oid) {
+            return Rc::clone(plan);
+        }
+        let plan = match attempt(|| Self::settle(target, &Options::of_trigger(&trigger.arguments)))
+        {
+            Ok(plan) => Rc::new(plan),
+            Err(report) if report.sqlstate() == SqlState::UndefinedColumn => report
+                .hint("Call idempotent_guard again, with columns that the table has.")
+                .raise(),
+            Err(report) => report.raise(),
+        };
+        let mut plans = target.guard_plans.borrow_mut();
+        plans.0.insert(trigger.oid, Rc::clone(&plan));
+        plan
+    }
+
+    /// The plan of the guard that is in force on the target, if one is.
+    pub fn in_force(target: &Target) -> Option<Rc<Self>> {
+        let enabled = |trigger: &&GuardTrigger| trigger.enabled != pg_sys::TRIGGER_DISABLED;
+        let trigger = target.guards.iter().find(enabled)?;
+        Some(Self::of(target, trigger))
+    }
+
+    /// Settles options for a target.
+    pub fn settle(target: &Target, options: &Options) -> Self {
+        let arbiter = match &options.key {
+            Some(key) => target.arbiter_for_key(key),
+            None => default_arbiter(target),
+        };
+        if let Some(column) = arbiter
+            .columns()
+            .map(|c| &target.columns[c])
+            .find(|column| column.generated != 0)
+        {
+            Report::new(
+                SqlState::InvalidColumnReference,
+                format!(
+                    "index \"{}\" of table \"{}\" cannot decide for a guard",
+                    arbiter.name, target.name
+                ),
+            )
+            .detail(format!(
+                "Its column \"{}\" is generated, which happens after a guard has judged the row.",
+                column.name
+            ))
+            .table(&target.schema, &target.name)
+            .constraint(arbiter.name.clone())
+            .raise()
+        }
+        let remembers = options
+            .remember
+            .as_deref()
+            .map(|name| target.column_by_name(name));
+        let compared = compared(target, arbiter, options, remembers);
+        let remember = options
+            .remember
+            .as_deref()
+            .map(|name| Remember::new(target, name, &compared));
+        let at = target.indexes.iter().position(|i| i.oid == arbiter.oid);
+        Self {
+            arbiter: at.expect("the arbiter is one of the indexes"),
+            compared,
+            on_conflict: options.on_conflict(),
+            remember,
+            tag: KeyTag::new(target, arbiter),
+            expects_new: Cell::new(false),
+        }
+    }
+
+    /// The index that decides.
+    pub fn arbiter<'t>(&self, target: &'t Target) -> &'t UniqueIndex {
+        &target.indexes[self.arbiter]
+    }
+}
+
+/// The columns whose values must agree: the compared ones as named, or every
+/// column less the key, generated ones, the one that remembers, and those that
+/// are filled anew with every INSERT, less the ignored ones.
+///
+/// # Errors
+/// 22023 for a compared column that is generated, or remembers.
+fn compared(
+    target: &Target,
+    arbiter: &UniqueIndex,
+    options: &Options,
+    remembers: Option<usize>,
+) -> Vec<usize> {
+    let (compare, ignore) = (options.compare.as_deref(), options.ignore.as_deref());
+    let comparison = Comparison::new(target, compare, ignore);
+    let refuse = |column: usize, option: &str, what: &str| {
+        let name = &target.columns[column].name;
+        Report::new(
+            SqlState::InvalidParameterValue,
+            format!("column \"{name}\" {what} and cannot be in \"{option}\""),
+        )
+        .table(&target.schema, &target.name)
+        .column(name.clone())
+        .raise()
+    };
+    for name in compare.into_iter().flatten() {
+        let column = target.column_by_name(name);
+        if target.columns[column].generated != 0 {
+            refuse(
+                column,
+                "compare",
+                "is generated after a guard has judged the row",
+            )
+        }
+        if remembers == Some(column) {
+            refuse(column, "compare", "remembers what first arrived")
+        }
+    }
+    if let Some(column) = remembers.filter(|column| arbiter.has_column(*column)) {
+        refuse(column, "remember", "is part of the key")
+    }
+    let eligible = |c: &usize| {
+        let column = &target.columns[*c];
+        column.generated == 0
+            && remembers != Some(*c)
+            && (compare.is_some() || !column.machine_made)
+    };
+    let mut shapes = [Shape {
+        named: (0..target.columns.len()).filter(eligible).collect(),
+        compared: Vec::new(),
+        first: 1,
+    }];
+    comparison.apply(target, arbiter, &mut shapes);
+    let [shape] = shapes;
+    shape.compared
+}
+
+/// The arbiter when no key is named: the primary key unless it is machine-made,
+/// else the one remaining usable unique index.
+///
+/// # Errors
+/// 42P10 if there is none, or more than one.
+fn default_arbiter(target: &Target) -> &UniqueIndex {
+    let machine_made =
+        |index: &UniqueIndex| index.columns().any(|c| target.columns[c].machine_made);
+    let usable: Vec<&UniqueIndex> = target
+        .indexes
+        .iter()
+        .filter(|index| index.unusable.is_none())
+        .collect();
+    let mut candidates: Vec<&UniqueIndex> = Vec::new();
+    for index in usable.iter().filter(|index| !machine_made(index)) {
+        if index.primary {
+            return index;
+        }
+        let columns: Vec<usize> = index.columns().collect();
+        if !candidates.iter().any(|other| other.same_columns(&columns)) {
+            candidates.push(index);
+        }
+    }
+    let describe = |index: &&UniqueIndex| {
+        let columns = target.column_list(index.columns());
+        format!("\"{}\" ({columns})", index.name)
+    };
+    let list = |indexes: &[&UniqueIndex]| {
+        let described: Vec<String> = indexes.iter().map(describe).collect();
+        described.join(", ")
+    };
+    let report = |message: String| {
+        Report::new(SqlState::InvalidColumnReference, message).table(&target.schema, &target.name)
+    };
+    match candidates.as_slice() {
+        [index] => index,
+        [] => {
+            let made: Vec<&UniqueIndex> = usable
+                .iter()
+                .copied()
+                .filter(|index| machine_made(index))
+                .collect();
+            let detail = if made.is_empty() {
+                target.list_indexes()
+            } else {
+                format!(
+                    "Made by the server, another for every row that arrives: {}.",
+                    list(&made)
+                )
+            };
+            report(format!(
+                "no unique index of table \"{}\" tells a payload that arrives again",
+                target.name
+            ))
+            .detail(detail)
+            .hint(
+                "Create a unique index on the columns that identify the business event, or name \
+                 the key columns with the argument key if clients provide them.",
+            )
+            .raise()
+        }
+        many => report(format!(
+            "the key is ambiguous: several unique indexes of table \"{}\" fit",
+            target.name
+        ))
+        .detail(format!("Candidates: {}.", list(many)))
+        .hint("Say which columns are the key with the argument key.")
+        .raise(),
+    }
+}

@@ -1,0 +1,521 @@
+//! One guard at work: the trigger's rows, one by one. The protocol is in the
+//! module's head.
+use super::aside::arbiter_of_ours;
+use super::plan::Plan;
+use super::statement::Running;
+use crate::compare::{Differences, differing, first_difference};
+use crate::error::{Report, SqlState};
+use crate::outcome::{OnConflict, conflict_report};
+use crate::payload::shape::key_violation;
+use crate::pg::ffi;
+use crate::quarantine::Records;
+use crate::remember::Absent;
+use crate::target::{GuardTrigger, OpenRelation, Readable, Scan, StoredRow, Target, leaf_index};
+use pgrx::pg_sys;
+use std::ptr;
+use std::rc::Rc;
+
+/// A guard of one table (or partition) in one statement.
+pub struct Guard {
+    running: *const Running,
+    /// The guarded table: for a partition, the root that the guard came from.
+    target: Rc<Target>,
+    plan: Rc<Plan>,
+    /// Where the target's columns are in the table at hand.
+    numbers: Vec<pg_sys::AttrNumber>,
+    /// How many columns of a payload are read.
+    columns: pg_sys::AttrNumber,
+    /// Whether the rows are those of a function of ours.
+    aside: bool,
+    /// Whether nothing but the compared columns decides.
+    simple: bool,
+    scan: Scan,
+    /// What the scan reads under: rows of transactions in progress, too. Boxed,
+    /// since the scan points at it.
+    dirty: Box<pg_sys::SnapshotData>,
+    /// Whom to wait for.
+    wait: Wait,
+    /// Closed after the scan, in this order.
+    _index: OpenRelation,
+    table: OpenRelation,
+}
+
+/// What the executor gets back for a row.
+pub enum Passage {
+    /// It goes in as it is.
+    Unchanged,
+    /// It goes in with this value in this attribute.
+    With(pg_sys::AttrNumber, pg_sys::Datum),
+    /// It does not go in.
+    Skipped,
+}
+
+/// What a probe makes of a row.
+#[derive(Clone, Copy)]
+enum Probe {
+    /// Its key is free, and locked.
+    New,
+    /// It is stored already, all compared columns agree.
+    Duplicate,
+    /// Its key is stored; the row is at hand.
+    Stored,
+    /// A transaction in progress inserts or deletes the row under its key.
+    InProgress,
+    /// This key column is NULL.
+    NullKey(usize),
+}
+
+/// A transaction to wait for.
+#[derive(Clone, Copy)]
+struct Wait {
+    transaction: pg_sys::TransactionId,
+    /// Not 0: only until it has made up its mind about a speculative insertion.
+    token: u32,
+    tuple: pg_sys::ItemPointerData,
+}
+
+impl Guard {
+    /// Opens what the guard of an open table needs in the running statement.
+    ///
+    /// # Errors
+    /// As [`Plan::of`]; 55000 for a partition that has a guard of its own.
+    ///
+    /// # Safety
+    /// `relation` is the trigger's, and open while the statement runs.
+    pub unsafe fn open(
+        running: *const Running,
+        relation: pg_sys::Relation,
+        trigger: &pg_sys::Trigger,
+    ) -> Self {
+        // SAFETY: the caller's promise.
+        let (oid, trigger) = unsafe { ((*relation).rd_id, GuardTrigger::of(trigger)) };
+        let table = OpenRelation::open(oid);
+        let (target, trigger) = definition(&table, trigger);
+        let plan = Plan::of(&target, &trigger);
+        let arbiter = plan.arbiter(&target);
+        let index = if target.oid == oid {
+            arbiter.oid
+        } else {
+            leaf_index(&table, arbiter.oid).unwrap_or(pg_sys::InvalidOid)
+        };
+        let numbers = target.numbers_in(oid);
+        let of = |c: &usize| numbers[*c];
+        let key: Vec<usize> = arbiter.columns().collect();
+        let read = key.iter().chain(&plan.compared).map(of).max();
+        let columns = read.expect("a key has columns");
+        let aside = arbiter_of_ours().is_some_and(|ours| ours == arbiter.oid || ours == index);
+        let index = OpenRelation::open(index);
+        let mut dirty = Box::new(pg_sys::SnapshotData {
+            snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
+            ..Default::default()
+        });
+        let mut scan = Scan::by_equality_under(&table, &index, arbiter, &raw mut *dirty);
+        let simple = !aside && plan.remember.is_none() && !one_snapshot();
+        if simple {
+            scan.limit_columns(columns);
+        }
+        Self {
+            running,
+            columns: match plan.remember {
+                // It is read and kept as a whole.
+                Some(_) => numbers.iter().copied().max().unwrap_or(columns),
+                None => columns,
+            },
+            target,
+            plan,
+            numbers,
+            aside,
+            simple,
+            scan,
+            dirty,
+            wait: Wait {
+                transaction: pg_sys::InvalidTransactionId,
+                token: 0,
+                tuple: Default::default(),
+            },
+            _index: index,
+            table,
+        }
+    }
+
+    /// Judges a row that is about to be inserted.
+    ///
+    /// # Errors
+    /// 23I01, 23502 for a NULL in the key, 40001; and what ends a wait.
+    ///
+    /// # Safety
+    /// `slot` holds the row, and stays as it is meanwhile.
+    pub unsafe fn judge(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Passage {
+        loop {
+            // SAFETY: the caller's promise; nothing is owned inside.
+            let probe = unsafe { ffi::guard(|| self.probe_unguarded(slot)) };
+            // SAFETY: the probe has deformed the row.
+            let payload = unsafe { StoredRow::in_slot(slot, &self.numbers) };
+            match probe {
+                Probe::New => return self.let_in(&payload),
+                Probe::Duplicate => return Passage::Skipped,
+                Probe::InProgress => self.wait(),
+                Probe::Stored => {
+                    // SAFETY: both slots hold a row.
+                    unsafe {
+                        pg_sys::slot_getallattrs(slot);
+                        pg_sys::slot_getallattrs(self.scan.slot());
+                    }
+                    self.settle(&payload);
+                    // SAFETY: the guard holds nothing.
+                    unsafe { ffi::guard(|| self.scan.rest_unguarded()) };
+                    return Passage::Skipped;
+                }
+                Probe::NullKey(column) => {
+                    let arbiter = self.plan.arbiter(&self.target);
+                    key_violation(&self.target, arbiter, column, None, "null in").raise()
+                }
+            }
+        }
+    }
+
+    /// Looks the row's key up, and locks it if it is free.
+    ///
+    /// # Safety
+    /// `slot` holds the row. Runs inside `ffi::guard`.
+    unsafe fn probe_unguarded(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Probe {
+        // SAFETY: the statement outlives the guard; the arbiter is one of the
+        // target's indexes, the columns are those of the row.
+        unsafe {
+            let running = &*self.running;
+            let plan = &*self.plan;
+            let arbiter = plan.arbiter(&self.target);
+            if (*slot).tts_nvalid < self.columns {
+                ffi::unguarded::slot_getsomeattrs_int(slot, self.columns.into());
+            }
+            let payload = StoredRow::in_slot(slot, &self.numbers);
+            let value = |c| payload.get_unguarded(c);
+            if !arbiter.nulls_equal {
+                for part in &arbiter.keys {
+                    if value(part.column).is_none() {
+                        return Probe::NullKey(part.column);
+                    }
+                }
+            }
+            // After a miss expect a miss: with the lock in hand one look serves.
+            let mut locked = false;
+            if plan.expects_new.get() {
+                running.lock_unguarded(plan.tag.hash_unguarded(arbiter, value));
+                locked = true;
+            }
+            loop {
+                if self.scan.find_unguarded(arbiter, value) {
+                    break;
+                }
+                if locked {
+                    plan.expects_new.set(true);
+                    return Probe::New;
+                }
+                running.lock_unguarded(plan.tag.hash_unguarded(arbiter, value));
+                locked = true;
+            }
+            // Never wait, or judge, with a key lock in hand.
+            running.unlock_unguarded();
+            plan.expects_new.set(false);
+            let dirty = &*self.dirty;
+            let (inserter, deleter) = (dirty.xmin, dirty.xmax);
+            if inserter != pg_sys::InvalidTransactionId || deleter != pg_sys::InvalidTransactionId {
+                self.wait = Wait {
+                    transaction: if inserter == pg_sys::InvalidTransactionId {
+                        deleter
+                    } else {
+                        inserter
+                    },
+                    token: dirty.speculativeToken,
+                    tuple: (*self.scan.slot()).tts_tid,
+                };
+                self.scan.rest_unguarded();
+                return Probe::InProgress;
+            }
+            if !self.simple {
+                return Probe::Stored;
+            }
+            let stored = StoredRow::in_slot(self.scan.slot(), &self.numbers);
+            let columns = &self.target.columns;
+            if first_difference(columns, &plan.compared, &stored, value).is_some() {
+                return Probe::Stored;
+            }
+            self.scan.rest_unguarded();
+            Probe::Duplicate
+        }
+    }
+
+    /// Waits for the transaction that stands in the way.
+    fn wait(&mut self) {
+        let wait = &mut self.wait;
+        // SAFETY: no lock is held, nothing is pinned; an ordinary wait of the
+        // server, with its own words in CONTEXT.
+        unsafe {
+            if wait.token == 0 {
+                pg_sys::XactLockTableWait(
+                    wait.transaction,
+                    self.table.raw(),
+                    &raw mut wait.tuple,
+                    pg_sys::XLTW_Oper::XLTW_InsertIndexUnique,
+                );
+            } else {
+                pg_sys::SpeculativeInsertionWait(wait.transaction, wait.token);
+            }
+        }
+    }
+
+    /// The row goes in; it takes along what is to be remembered, unless it brings
+    /// that itself.
+    fn let_in(&self, payload: &StoredRow<'_>) -> Passage {
+        let Some(remember) = &self.plan.remember else {
+            return Passage::Unchanged;
+        };
+        if payload.get(remember.column).is_some() {
+            return Passage::Unchanged;
+        }
+        let value = remember.first_arrival(&self.target, |c| {
+            // SAFETY: a position in the target's columns.
+            unsafe { payload.get_unguarded(c) }
+        });
+        Passage::With(self.numbers[remember.column], value)
+    }
+
+    /// A row is stored under the payload's key: a duplicate is left at that, a
+    /// conflict raised or recorded.
+    fn settle(&self, payload: &StoredRow<'_>) {
+        if one_snapshot() {
+            self.demand_visible();
+        }
+        if self.aside {
+            return;
+        }
+        let (target, plan) = (&*self.target, &*self.plan);
+        // SAFETY: the scan has deformed the row.
+        let stored = unsafe { StoredRow::in_slot(self.scan.slot(), &self.numbers) };
+        // SAFETY: positions are those of the target's columns.
+        let value = |c| unsafe { payload.get_unguarded(c) };
+        let Some(remember) = &plan.remember else {
+            let columns = differing(&target.columns, &plan.compared, &stored, value);
+            if !columns.is_empty() {
+                self.conflict(&stored, value, &columns, false);
+            }
+            return;
+        };
+        let verdict = remember.compare(target, &plan.compared, &stored, value, |_| Absent::No);
+        if verdict.same {
+            return;
+        }
+        let numbers: Vec<pg_sys::AttrNumber> =
+            (1..=target.columns.len() as pg_sys::AttrNumber).collect();
+        let payload = |c| verdict.payload(c, value(c));
+        match verdict.first() {
+            Some(first) => {
+                let first = StoredRow::returned(first, &numbers);
+                self.conflict(&first, payload, &verdict.columns, true);
+            }
+            None => self.conflict(&stored, payload, &verdict.columns, false),
+        }
+    }
+
+    fn conflict(
+        &self,
+        stored: &StoredRow<'_>,
+        payload: impl Fn(usize) -> Option<pg_sys::Datum>,
+        columns: &[usize],
+        first_arrived: bool,
+    ) {
+        let (target, plan) = (&*self.target, &*self.plan);
+        let arbiter = plan.arbiter(target);
+        let readable = Readable::by_caller(target);
+        let differences = Differences {
+            target,
+            arbiter,
+            stored,
+            payload,
+            columns,
+            first_arrived,
+            readable: &readable,
+        };
+        if plan.on_conflict == OnConflict::Quarantine {
+            let remembers = plan.remember.as_ref().map(|remember| remember.column);
+            let named: Vec<usize> = (0..target.columns.len())
+                .filter(|c| target.columns[*c].generated == 0 && remembers != Some(*c))
+                .collect();
+            // SAFETY: the row's memory, which outlives the call.
+            let mut records = Records::new(unsafe { pg_sys::CurrentMemoryContext });
+            records.add(target, arbiter, &differences, &named);
+            records.write(target);
+            return;
+        }
+        let only = match columns {
+            [column] => Some(*column),
+            _ => None,
+        };
+        conflict_report(target, arbiter, 1, differences.to_sentence(None), only).raise()
+    }
+
+    /// Under REPEATABLE READ and up, a stored row that the snapshot cannot see is
+    /// 40001, as with ON CONFLICT; and under SERIALIZABLE the row counts as read.
+    fn demand_visible(&self) {
+        let slot = self.scan.slot();
+        // SAFETY: the slot holds a row of the open table, and a snapshot is
+        // active.
+        unsafe {
+            let snapshot = pg_sys::GetActiveSnapshot();
+            let method = &*(*self.table.raw()).rd_tableam;
+            let visible = ffi::guard(|| {
+                method
+                    .tuple_satisfies_snapshot
+                    .is_some_and(|sees| sees(self.table.raw(), slot, snapshot))
+            });
+            if !visible && !inserted_by_us(slot) {
+                Report::new(
+                    SqlState::SerializationFailure,
+                    "could not serialize access due to concurrent update",
+                )
+                .table(&self.target.schema, &self.target.name)
+                .raise()
+            }
+            if pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 {
+                // The fetch tells the server that the row was read.
+                let copy = pg_sys::table_slot_create(self.table.raw(), ptr::null_mut());
+                let mut tuple = (*slot).tts_tid;
+                ffi::guard(|| {
+                    method.tuple_fetch_row_version.is_some_and(|fetch| {
+                        fetch(self.table.raw(), &raw mut tuple, snapshot, copy)
+                    })
+                });
+                pg_sys::ExecDropSingleTupleTableSlot(copy);
+            }
+        }
+    }
+
+    /// Whether the row is one that an UPDATE moves here from another partition:
+    /// it is no payload, and is not judged.
+    ///
+    /// # Safety
+    /// `slot` holds the row.
+    pub unsafe fn is_moved_here(&self, slot: *mut pg_sys::TupleTableSlot) -> bool {
+        // SAFETY: the statement outlives the guard.
+        let running = unsafe { &*self.running };
+        // SAFETY: the caller's promise.
+        running.is_updating() && running.is_moving(unsafe { self.hash(slot) })
+    }
+
+    /// Judges an UPDATE: what is remembered cannot be changed.
+    ///
+    /// # Errors
+    /// 428C9
+    ///
+    /// # Safety
+    /// The slots hold the row before and after.
+    pub unsafe fn judge_update(
+        &self,
+        old: *mut pg_sys::TupleTableSlot,
+        new: *mut pg_sys::TupleTableSlot,
+    ) {
+        // SAFETY: the caller's promise; the statement outlives the guard.
+        unsafe {
+            (*self.running).note_update(self.hash(new));
+            let Some(remember) = &self.plan.remember else {
+                return;
+            };
+            pg_sys::slot_getallattrs(old);
+            let old = StoredRow::in_slot(old, &self.numbers);
+            let new = StoredRow::in_slot(new, &self.numbers);
+            if remember.is_changed(&old, &new) {
+                let name = &self.target.columns[remember.column].name;
+                Report::new(
+                    SqlState::GeneratedAlways,
+                    format!("column \"{name}\" cannot be updated"),
+                )
+                .detail("It remembers what first arrived, by which a guard tells retries.")
+                .table(&self.target.schema, &self.target.name)
+                .column(name.clone())
+                .raise()
+            }
+        }
+    }
+
+    /// The hash of the row's key.
+    ///
+    /// # Safety
+    /// `slot` holds the row.
+    unsafe fn hash(&self, slot: *mut pg_sys::TupleTableSlot) -> u64 {
+        let (arbiter, tag) = (self.plan.arbiter(&self.target), &self.plan.tag);
+        // SAFETY: the caller's promise; the guard holds nothing.
+        unsafe {
+            pg_sys::slot_getallattrs(slot);
+            let row = StoredRow::in_slot(slot, &self.numbers);
+            ffi::guard(|| tag.hash_unguarded(arbiter, |c| row.get_unguarded(c)))
+        }
+    }
+}
+
+/// Where a trigger's options are to be understood: on its own table, or, for the
+/// clone on a partition, on the root that it came from.
+fn definition(table: &OpenRelation, trigger: GuardTrigger) -> (Rc<Target>, GuardTrigger) {
+    // SAFETY: an open relation.
+    let form = unsafe { &*(*table.raw()).rd_rel };
+    if !form.relispartition {
+        return (Target::open(table.oid()).0, trigger);
+    }
+    // SAFETY: a partition.
+    let ancestors = unsafe { ffi::partition_ancestors(table.oid()) };
+    let root = ancestors.last().copied().unwrap_or(table.oid());
+    let (target, _relation) = Target::open(root);
+    let original = target
+        .guards
+        .iter()
+        .find(|guard| trigger.clone && !guard.clone && guard.name == trigger.name);
+    match original {
+        Some(original) => {
+            let original = original.clone();
+            (target, original)
+        }
+        None => only_roots(&target, &table_name(table)).raise(),
+    }
+}
+
+/// 55000: a guard on a partition alone could not tell a row that an UPDATE moves
+/// there from a payload.
+fn only_roots(root: &Target, partition: &str) -> Report {
+    Report::new(
+        SqlState::ObjectNotInPrerequisiteState,
+        format!("the guard of partition \"{partition}\" is not that of its partitioned table"),
+    )
+    .detail(
+        "A guard on a partition alone cannot tell a row that an UPDATE moves there from a payload.",
+    )
+    .hint(format!(
+        "Drop the partition's trigger, and call idempotent_guard('{}').",
+        root.qualified()
+    ))
+    .table(&root.schema, &root.name)
+}
+
+fn table_name(table: &OpenRelation) -> String {
+    // SAFETY: an open relation has a name.
+    unsafe { crate::pg::text::from_name(&(*(*table.raw()).rd_rel).relname) }
+}
+
+/// Whether the transaction reads under one snapshot (`IsolationUsesXactSnapshot`).
+fn one_snapshot() -> bool {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
+/// Whether this transaction inserted the row in a slot.
+///
+/// # Safety
+/// The slot holds a row of a table.
+unsafe fn inserted_by_us(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: the caller's promise; xmin is never NULL.
+    unsafe {
+        let mut null = false;
+        let number = pg_sys::MinTransactionIdAttributeNumber;
+        let inserter = pg_sys::slot_getsysattr(slot, number, &raw mut null);
+        let inserter = pg_sys::TransactionId::from(inserter.value() as u32);
+        pg_sys::TransactionIdIsCurrentTransactionId(inserter)
+    }
+}

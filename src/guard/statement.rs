@@ -1,0 +1,217 @@
+//! What guards keep while a statement runs: one entry for each executor state.
+//!
+//! A scan that is opened for every row would cost more than the look itself, so
+//! scans live as long as the statement. The executor gives a trigger no hook for
+//! its end; but all that a statement allocates is in a memory context that
+//! `FreeExecutorState` deletes, in the right moment: the rows are in, and the
+//! statement's resource owner is still the current one. A reset callback on a
+//! context below it closes what we hold.
+//!
+//! After an error things happen in another order: the abort releases buffers,
+//! relations and locks by resource owner, and memory goes before or after that.
+//! Then nothing is closed, only our own memory freed: the callback asks whether
+//! a (sub)transaction is being aborted, and the transaction callbacks note which
+//! statements an abort has overtaken.
+use super::key_lock;
+use super::row::Guard;
+use crate::pg::{abandon, ffi};
+use pgrx::{pg_guard, pg_sys};
+use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
+use std::ptr;
+
+/// A running statement with guarded tables.
+pub struct Running {
+    /// The executor state's memory, by which the statement is known.
+    executor_memory: pg_sys::MemoryContext,
+    /// Where scans and slots of its guards live.
+    memory: pg_sys::MemoryContext,
+    callback: pg_sys::MemoryContextCallback,
+    /// The subtransaction that it runs in.
+    subtransaction: Cell<pg_sys::SubTransactionId>,
+    /// Whether an abort has released what it held.
+    dead: Cell<bool>,
+    #[expect(clippy::vec_box, reason = "the executor keeps their addresses")]
+    guards: RefCell<Vec<Box<Guard>>>,
+    /// The key lock of the last row that was let through.
+    held: Cell<Option<pg_sys::LOCKTAG>>,
+    /// The hash of the key of the row that an UPDATE has at hand.
+    updated: Cell<Option<u64>>,
+}
+
+thread_local! {
+    #[expect(clippy::vec_box, reason = "memory callbacks keep their addresses")]
+    static RUNNING: RefCell<Vec<Box<Running>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Running {
+    /// The statement whose trigger is being called. It stays where it is as long
+    /// as the statement runs.
+    ///
+    /// # Safety
+    /// Called in a BEFORE ROW trigger: then the current memory is that of a row,
+    /// below the executor state's (`ExecBRInsertTriggers`).
+    pub unsafe fn current() -> *const Self {
+        // SAFETY: the caller's promise.
+        let executor_memory = unsafe { (*pg_sys::CurrentMemoryContext).parent };
+        let known = RUNNING.with(|running| {
+            let running = running.borrow();
+            let known = running
+                .iter()
+                .rev()
+                .find(|r| r.executor_memory == executor_memory && !r.dead.get());
+            known.map(|r| ptr::from_ref(&**r))
+        });
+        known.unwrap_or_else(|| Self::begin(executor_memory))
+    }
+
+    fn begin(executor_memory: pg_sys::MemoryContext) -> *const Self {
+        // SAFETY: a child of the executor state's memory, deleted with it. The
+        // callback's struct is in a box that the callback itself takes away.
+        unsafe {
+            let memory = pg_sys::AllocSetContextCreateInternal(
+                executor_memory,
+                c"pg_idempotent guard".as_ptr(),
+                pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+            );
+            let mut running = Box::new(Self {
+                executor_memory,
+                memory,
+                callback: pg_sys::MemoryContextCallback {
+                    func: Some(released),
+                    arg: ptr::null_mut(),
+                    next: ptr::null_mut(),
+                },
+                subtransaction: Cell::new(pg_sys::GetCurrentSubTransactionId()),
+                dead: Cell::new(false),
+                guards: RefCell::default(),
+                held: Cell::new(None),
+                updated: Cell::new(None),
+            });
+            let this = &raw mut *running;
+            (*this).callback.arg = this.cast();
+            RUNNING.with(|all| all.borrow_mut().push(running));
+            pg_sys::MemoryContextRegisterResetCallback(memory, &raw mut (*this).callback);
+            this
+        }
+    }
+
+    /// Keeps a guard until the statement ends, made in the statement's memory.
+    pub fn keep(&self, make: impl FnOnce() -> Guard) -> *mut Guard {
+        // SAFETY: the statement's memory; switched back at once, or by the
+        // error's handler.
+        let guard = unsafe {
+            let caller = pg_sys::MemoryContextSwitchTo(self.memory);
+            let guard = make();
+            pg_sys::MemoryContextSwitchTo(caller);
+            guard
+        };
+        let mut guards = self.guards.borrow_mut();
+        guards.push(Box::new(guard));
+        &raw mut **guards.last_mut().expect("just pushed")
+    }
+
+    /// Takes the lock on a key; the one on the row before, which is in by now, is
+    /// released first. So a statement holds one at most.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    pub unsafe fn lock_unguarded(&self, hash: u64) {
+        // SAFETY: under the statement's own resource owner, both.
+        unsafe {
+            self.unlock_unguarded();
+            let tag = key_lock::lock_tag(hash);
+            key_lock::acquire_unguarded(&tag);
+            self.held.set(Some(tag));
+        }
+    }
+
+    /// Releases the lock that is held, if one is.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    pub unsafe fn unlock_unguarded(&self) {
+        if let Some(tag) = self.held.take() {
+            // SAFETY: taken by this statement, under its resource owner.
+            unsafe { key_lock::release_unguarded(&tag) };
+        }
+    }
+
+    /// An UPDATE has a row with this key at hand.
+    pub fn note_update(&self, hash: u64) {
+        self.updated.set(Some(hash));
+    }
+
+    /// Whether an UPDATE has a row at hand.
+    pub fn is_updating(&self) -> bool {
+        self.updated.get().is_some()
+    }
+
+    /// Whether the row with this key is the one that an UPDATE has at hand: it is
+    /// being moved to another partition.
+    pub fn is_moving(&self, hash: u64) -> bool {
+        self.updated.take() == Some(hash)
+    }
+}
+
+/// The statement's memory goes: it has ended, or an abort is under way.
+#[pg_guard]
+unsafe extern "C-unwind" fn released(arg: *mut c_void) {
+    let ended = RUNNING.with(|running| {
+        let mut running = running.borrow_mut();
+        let at = running
+            .iter()
+            .position(|r| ptr::eq(&raw const **r, arg.cast()));
+        at.map(|at| running.swap_remove(at))
+    });
+    let Some(ended) = ended else { return };
+    // SAFETY: reads the backend's transaction state.
+    let alive = unsafe { pg_sys::IsTransactionState() } && !ended.dead.get();
+    if alive {
+        // SAFETY: the guard holds nothing.
+        unsafe { ffi::guard(|| ended.unlock_unguarded()) };
+        drop(ended);
+    } else {
+        abandon(ended);
+    }
+}
+
+/// Asks the server to be told of the ends of transactions. Called once, at load.
+pub fn watch_transactions() {
+    // SAFETY: registered for the life of the backend, as are the callbacks.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(transaction_ended), ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(subtransaction_ended), ptr::null_mut());
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _arg: *mut c_void) {
+    if event == pg_sys::XactEvent::XACT_EVENT_ABORT {
+        RUNNING.with(|running| running.borrow().iter().for_each(|r| r.dead.set(true)));
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn subtransaction_ended(
+    event: pg_sys::SubXactEvent::Type,
+    subtransaction: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
+    _arg: *mut c_void,
+) {
+    RUNNING.with(|running| {
+        for r in running
+            .borrow()
+            .iter()
+            .filter(|r| r.subtransaction.get() == subtransaction)
+        {
+            match event {
+                pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => r.subtransaction.set(parent),
+                pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => r.dead.set(true),
+                _ => {}
+            }
+        }
+    });
+}

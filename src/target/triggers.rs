@@ -1,0 +1,117 @@
+//! The triggers of a table that fire when rows go in, and which are guards.
+use super::OpenRelation;
+use crate::pg::text;
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// The symbol of the trigger function, by which guards are known whatever schema
+/// the extension is in.
+const GUARD_SYMBOL: &CStr = c"idempotent_guard_trigger_wrapper";
+
+/// The language of compiled functions (`pg_language.dat`).
+const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
+
+/// A guard: a trigger that calls our trigger function.
+#[derive(Clone, Debug)]
+pub struct GuardTrigger {
+    /// The trigger's oid.
+    pub oid: pg_sys::Oid,
+    /// Its name.
+    pub name: String,
+    /// The arguments of its function.
+    pub arguments: Vec<String>,
+    /// When it fires (`pg_trigger.tgtype`).
+    pub kind: i16,
+    /// `O`rigin, `A`lways, `R`eplica or `D`isabled (`pg_trigger.tgenabled`).
+    pub enabled: u8,
+    /// Whether it came with the guard of the table that this is a partition of.
+    pub clone: bool,
+}
+
+impl GuardTrigger {
+    /// # Safety
+    /// `trigger` is a trigger of an open relation.
+    pub unsafe fn of(trigger: &pg_sys::Trigger) -> Self {
+        // SAFETY: the caller's promise; as many arguments as it says.
+        let arguments = (0..usize::try_from(trigger.tgnargs).unwrap_or(0))
+            .map(|i| unsafe { text::from_server(*trigger.tgargs.add(i)) });
+        Self {
+            oid: trigger.tgoid,
+            // SAFETY: a C string.
+            name: unsafe { text::from_server(trigger.tgname) },
+            arguments: arguments.collect(),
+            kind: trigger.tgtype,
+            enabled: trigger.tgenabled as u8,
+            clone: trigger.tgisclone,
+        }
+    }
+}
+
+/// What fires when rows go in.
+pub struct InsertTriggers {
+    /// Guards, in the order in which they fire.
+    pub guards: Vec<GuardTrigger>,
+    /// Whether there are BEFORE INSERT row triggers that are no guards.
+    pub before_rows: bool,
+    /// Whether there are AFTER INSERT row triggers.
+    pub after_rows: bool,
+}
+
+impl InsertTriggers {
+    /// Those of an open table.
+    pub fn of_relation(relation: &OpenRelation) -> Self {
+        let mut found = Self {
+            guards: Vec::new(),
+            before_rows: false,
+            after_rows: false,
+        };
+        // SAFETY: an open relation; its triggers live with it, or until it is
+        // rebuilt, which a look-up of a function may cause: so functions are
+        // looked up afterwards.
+        unsafe {
+            let Some(triggers) = (*relation.raw()).trigdesc.as_ref() else {
+                return found;
+            };
+            found.after_rows = triggers.trig_insert_after_row;
+            let before_insert = (pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT) as i16;
+            let row = pg_sys::TRIGGER_TYPE_ROW as i16;
+            let all = std::slice::from_raw_parts(triggers.triggers, triggers.numtriggers as usize);
+            let copies: Vec<(pg_sys::Oid, GuardTrigger)> = all
+                .iter()
+                .map(|trigger| (trigger.tgfoid, GuardTrigger::of(trigger)))
+                .collect();
+            for (function, trigger) in copies {
+                if is_guard_function(function) {
+                    found.guards.push(trigger);
+                } else if trigger.kind & before_insert == before_insert && trigger.kind & row != 0 {
+                    found.before_rows = true;
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Whether this is our trigger function.
+pub fn is_guard_function(function: pg_sys::Oid) -> bool {
+    // SAFETY: a syscache look-up; the text is copied out of the tuple before
+    // that is released.
+    unsafe {
+        let id = pg_sys::SysCacheIdentifier::PROCOID as i32;
+        let tuple = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(function));
+        if tuple.is_null() {
+            return false;
+        }
+        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>();
+        let language_c = (*form).prolang == C_LANGUAGE;
+        let mut null = false;
+        let number = pg_sys::Anum_pg_proc_prosrc as i16;
+        let symbol = pg_sys::SysCacheGetAttr(id, tuple, number, &raw mut null);
+        let ours = language_c && !null && {
+            let symbol = pg_sys::text_to_cstring(symbol.cast_mut_ptr());
+            CStr::from_ptr(symbol) == GUARD_SYMBOL
+        };
+        pg_sys::ReleaseSysCache(tuple);
+        ours
+    }
+}
