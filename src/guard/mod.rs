@@ -181,7 +181,7 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> 
         if guard.is_moved_here(data.tg_trigslot) {
             return unchanged;
         }
-        match guard.judge(data.tg_trigslot) {
+        match guard.judge(data.tg_trigslot, data.tg_trigtuple) {
             Passage::Unchanged => unchanged,
             Passage::Skipped => ptr::null_mut(),
             Passage::With(number, mut value) => {

@@ -3,7 +3,7 @@
 use super::aside::arbiter_of_ours;
 use super::plan::Plan;
 use super::statement::Running;
-use crate::compare::{Differences, differing, first_difference};
+use crate::compare::{Differences, differing, first_difference, same_tuple};
 use crate::error::{Report, SqlState};
 use crate::outcome::{OnConflict, conflict_report};
 use crate::payload::shape::key_violation;
@@ -12,6 +12,7 @@ use crate::quarantine::Records;
 use crate::remember::Absent;
 use crate::target::{GuardTrigger, OpenRelation, Readable, Scan, StoredRow, Target, leaf_index};
 use pgrx::pg_sys;
+use std::ffi::c_int;
 use std::ptr;
 use std::rc::Rc;
 
@@ -23,13 +24,18 @@ pub struct Guard {
     plan: Rc<Plan>,
     /// Where the target's columns are in the table at hand.
     numbers: Vec<pg_sys::AttrNumber>,
-    /// How many columns of a payload are read.
-    columns: pg_sys::AttrNumber,
+    /// How many columns of a row its key reaches into,
+    key_columns: c_int,
+    /// and what is compared.
+    columns: c_int,
     /// Whether the rows are those of a function of ours.
     aside: bool,
     /// Whether nothing but the compared columns decides.
     simple: bool,
     scan: Scan,
+    /// Where the scan keeps what it allocates as it goes: memory of the
+    /// statement, not of the row at hand.
+    scan_memory: pg_sys::MemoryContext,
     /// What the scan reads under: rows of transactions in progress, too. Boxed,
     /// since the scan points at it.
     dirty: Box<pg_sys::SnapshotData>,
@@ -99,10 +105,11 @@ impl Guard {
             leaf_index(&table, arbiter.oid).unwrap_or(pg_sys::InvalidOid)
         };
         let numbers = target.numbers_in(oid);
-        let of = |c: &usize| numbers[*c];
-        let key: Vec<usize> = arbiter.columns().collect();
-        let read = key.iter().chain(&plan.compared).map(of).max();
-        let columns = read.expect("a key has columns");
+        let last = |columns: &mut dyn Iterator<Item = usize>| {
+            columns.map(|c| c_int::from(numbers[c])).max().unwrap_or(0)
+        };
+        let key_columns = last(&mut arbiter.columns());
+        let columns = key_columns.max(last(&mut plan.compared.iter().copied()));
         let aside = arbiter_of_ours().is_some_and(|ours| ours == arbiter.oid || ours == index);
         let index = OpenRelation::open(index);
         let mut dirty = Box::new(pg_sys::SnapshotData {
@@ -111,22 +118,19 @@ impl Guard {
         });
         let mut scan = Scan::by_equality_under(&table, &index, arbiter, &raw mut *dirty);
         let simple = !aside && plan.remember.is_none() && !one_snapshot();
-        if simple {
-            scan.limit_columns(columns);
-        }
+        scan.leave_columns();
         Self {
             running,
-            columns: match plan.remember {
-                // It is read and kept as a whole.
-                Some(_) => numbers.iter().copied().max().unwrap_or(columns),
-                None => columns,
-            },
+            key_columns,
+            columns,
             target,
             plan,
             numbers,
             aside,
             simple,
             scan,
+            // SAFETY: the statement's memory, in which guards are made.
+            scan_memory: unsafe { pg_sys::CurrentMemoryContext },
             dirty,
             wait: Wait {
                 transaction: pg_sys::InvalidTransactionId,
@@ -144,23 +148,34 @@ impl Guard {
     /// 23I01, 23502 for a NULL in the key, 40001; and what ends a wait.
     ///
     /// # Safety
-    /// `slot` holds the row, and stays as it is meanwhile.
-    pub unsafe fn judge(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Passage {
+    /// `slot` holds the row, as `tuple`, and stays as it is meanwhile.
+    pub unsafe fn judge(
+        &mut self,
+        slot: *mut pg_sys::TupleTableSlot,
+        tuple: pg_sys::HeapTuple,
+    ) -> Passage {
         loop {
             // SAFETY: the caller's promise; nothing is owned inside.
-            let probe = unsafe { ffi::guard(|| self.probe_unguarded(slot)) };
-            // SAFETY: the probe has deformed the row.
-            let payload = unsafe { StoredRow::in_slot(slot, &self.numbers) };
+            let probe = unsafe { ffi::guard(|| self.probe_unguarded(slot, tuple)) };
             match probe {
-                Probe::New => return self.let_in(&payload),
+                Probe::New if self.plan.remember.is_none() => return Passage::Unchanged,
+                Probe::New => {
+                    // SAFETY: the row, deformed.
+                    let payload = unsafe {
+                        pg_sys::slot_getallattrs(slot);
+                        StoredRow::in_slot(slot, &self.numbers)
+                    };
+                    return self.let_in(&payload);
+                }
                 Probe::Duplicate => return Passage::Skipped,
                 Probe::InProgress => self.wait(),
                 Probe::Stored => {
                     // SAFETY: both slots hold a row.
-                    unsafe {
+                    let payload = unsafe {
                         pg_sys::slot_getallattrs(slot);
                         pg_sys::slot_getallattrs(self.scan.slot());
-                    }
+                        StoredRow::in_slot(slot, &self.numbers)
+                    };
                     self.settle(&payload);
                     // SAFETY: the guard holds nothing.
                     unsafe { ffi::guard(|| self.scan.rest_unguarded()) };
@@ -177,17 +192,19 @@ impl Guard {
     /// Looks the row's key up, and locks it if it is free.
     ///
     /// # Safety
-    /// `slot` holds the row. Runs inside `ffi::guard`.
-    unsafe fn probe_unguarded(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Probe {
+    /// `slot` holds the row, as `tuple`. Runs inside `ffi::guard`.
+    unsafe fn probe_unguarded(
+        &mut self,
+        slot: *mut pg_sys::TupleTableSlot,
+        tuple: pg_sys::HeapTuple,
+    ) -> Probe {
         // SAFETY: the statement outlives the guard; the arbiter is one of the
         // target's indexes, the columns are those of the row.
         unsafe {
             let running = &*self.running;
             let plan = &*self.plan;
             let arbiter = plan.arbiter(&self.target);
-            if (*slot).tts_nvalid < self.columns {
-                ffi::unguarded::slot_getsomeattrs_int(slot, self.columns.into());
-            }
+            deform_unguarded(slot, self.key_columns);
             let payload = StoredRow::in_slot(slot, &self.numbers);
             let value = |c| payload.get_unguarded(c);
             if !arbiter.nulls_equal {
@@ -204,7 +221,10 @@ impl Guard {
                 locked = true;
             }
             loop {
-                if self.scan.find_unguarded(arbiter, value) {
+                let row_memory = pg_sys::MemoryContextSwitchTo(self.scan_memory);
+                let found = self.scan.find_unguarded(arbiter, value);
+                pg_sys::MemoryContextSwitchTo(row_memory);
+                if found {
                     break;
                 }
                 if locked {
@@ -235,10 +255,15 @@ impl Guard {
             if !self.simple {
                 return Probe::Stored;
             }
-            let stored = StoredRow::in_slot(self.scan.slot(), &self.numbers);
-            let columns = &self.target.columns;
-            if first_difference(columns, &plan.compared, &stored, value).is_some() {
-                return Probe::Stored;
+            let stored = self.scan.slot();
+            if !same_tuple(stored, tuple) {
+                deform_unguarded(slot, self.columns);
+                deform_unguarded(stored, self.columns);
+                let stored = StoredRow::in_slot(stored, &self.numbers);
+                let columns = &self.target.columns;
+                if first_difference(columns, &plan.compared, &stored, value).is_some() {
+                    return Probe::Stored;
+                }
             }
             self.scan.rest_unguarded();
             Probe::Duplicate
@@ -448,6 +473,19 @@ impl Guard {
             pg_sys::slot_getallattrs(slot);
             let row = StoredRow::in_slot(slot, &self.numbers);
             ffi::guard(|| tag.hash_unguarded(arbiter, |c| row.get_unguarded(c)))
+        }
+    }
+}
+
+/// Makes the first columns of a row readable.
+///
+/// # Safety
+/// The slot holds a row with so many columns. Runs inside `ffi::guard`.
+unsafe fn deform_unguarded(slot: *mut pg_sys::TupleTableSlot, columns: c_int) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if c_int::from((*slot).tts_nvalid) < columns {
+            ffi::unguarded::slot_getsomeattrs_int(slot, columns);
         }
     }
 }

@@ -14,6 +14,8 @@ pub struct Scan {
     keys: Vec<pg_sys::ScanKeyData>,
     /// How many columns of a row are deformed.
     columns: c_int,
+    /// Whether the scan is at its start, without a row or a page in hand.
+    rests: bool,
 }
 
 impl Scan {
@@ -96,13 +98,14 @@ impl Scan {
                 slot,
                 keys,
                 columns: (*(*slot).tts_tupleDescriptor).natts,
+                rests: false,
             }
         }
     }
 
-    /// Only so many columns of a row are wanted.
-    pub fn limit_columns(&mut self, columns: pg_sys::AttrNumber) {
-        self.columns = c_int::from(columns);
+    /// Rows are left as they come: columns are deformed by whoever reads them.
+    pub fn leave_columns(&mut self) {
+        self.columns = 0;
     }
 
     /// Finds the row under a key. NULLs are looked for as such.
@@ -137,9 +140,16 @@ impl Scan {
             }
         }
         let count = self.keys.len() as c_int;
-        // SAFETY: the scan is open and has this many keys.
+        // SAFETY: the scan is open and has this many keys, which it reads when it
+        // is asked for its first row.
         unsafe {
-            self.rescan(count);
+            if self.rests {
+                let keys = (*self.scan).keyData;
+                keys.copy_from_nonoverlapping(self.keys.as_ptr(), self.keys.len());
+                self.rests = false;
+            } else {
+                self.rescan(count);
+            }
             self.next_unguarded()
         }
     }
@@ -157,6 +167,7 @@ impl Scan {
             }
             ffi::unguarded::index_rescan(self.scan, ptr::null_mut(), 0, ptr::null_mut(), 0);
         }
+        self.rests = true;
     }
 
     /// Starts at this key, which has no NULL, or the first one behind it. False
@@ -239,7 +250,7 @@ impl Scan {
                 pg_sys::ScanDirection::ForwardScanDirection,
                 self.slot,
             );
-            if found {
+            if found && self.columns > 0 {
                 ffi::unguarded::slot_getsomeattrs_int(self.slot, self.columns);
             }
             found
