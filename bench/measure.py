@@ -1,6 +1,7 @@
 """Runs the contests. In every round each side gets the same fresh data, in a table of its own with the same rows in
-it. They take turns of some milliseconds in one session, or of a whole load, and who goes first changes with every
-turn, so that what else the machine does meets all of them alike. PGHOST, PGPORT and PGUSER lead to a server that is ours alone."""
+it. They take turns in one session, of some milliseconds or of one whole load, and who goes first changes with every
+turn, so that what else the machine does meets all of them alike. PGHOST, PGPORT and PGUSER lead to a server that is
+ours alone."""
 
 import argparse
 import time

@@ -1,4 +1,5 @@
 //! Installing, removing and describing guards.
+use super::made;
 use super::options::Options;
 use super::plan::Plan;
 use crate::error::{Report, SqlState, attempt, warn};
@@ -20,9 +21,22 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
     let oid = arguments.oid(0, "target");
     let mut options = Options::of_call(arguments);
     let (target, relation) = Target::open(oid);
-    refuse_partition(&target, &relation);
+    demand_root(&target, &relation);
     let plan = Plan::settle(&target, &options);
     let previous = previous_guard(&target);
+    let triggers = triggers(&relation);
+    if previous.is_none() && triggers.iter().any(|(name, _)| name == TRIGGER) {
+        Report::new(
+            SqlState::DuplicateObject,
+            format!(
+                "table \"{}\" has a trigger \"{TRIGGER}\" that is no guard",
+                target.name
+            ),
+        )
+        .hint("Rename it, so that its name sorts before the guard's.")
+        .table(&target.schema, &target.name)
+        .raise()
+    }
     // The key is kept as it is now: an index that is made later, or a default
     // that changes, must not change which rows are the same event.
     options.key = Some(
@@ -31,7 +45,7 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
             .map(|c| target.columns[c].name.clone())
             .collect(),
     );
-    let later = row_triggers_behind(&relation);
+    let later = row_trigger_behind(&triggers);
     drop(relation);
 
     let events = if plan.remember.is_some() || target.partitioned {
@@ -111,10 +125,14 @@ pub fn unguard(oid: pg_sys::Oid) -> bool {
 
 /// See [`super::guard_options`].
 pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
-    let (target, _relation) = Target::open(oid);
+    let (target, relation) = Target::open(oid);
     let Some(trigger) = target.guards.iter().find(|guard| guard.oid == trigger) else {
         return SqlResult::row(RowType::GuardOptions, &[None; 8]);
     };
+    let made = attempt(|| {
+        made::demand(trigger, target.partitioned || is_partition(&relation));
+        demand_root(&target, &relation);
+    });
     let options = attempt(|| Options::of_trigger(&trigger.arguments));
     let settled = options.map(|options| {
         let plan = attempt(|| Plan::settle(&target, &options));
@@ -140,7 +158,7 @@ pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
                         names(&mut arbiter.columns()),
                         Some(text::to_name(&arbiter.name)),
                         names(&mut plan.compared.iter().copied()),
-                        None,
+                        made.as_ref().err().and_then(|report| problem(report)),
                     )
                 }
             };
@@ -163,11 +181,15 @@ fn problem(report: &Report) -> Option<pg_sys::Datum> {
     Some(text::to_text(&report.to_text()))
 }
 
+fn is_partition(relation: &OpenRelation) -> bool {
+    // SAFETY: an open relation.
+    unsafe { (*(*relation.raw()).rd_rel).relispartition }
+}
+
 /// # Errors
 /// 42809: see the protocol, an UPDATE that moves a row between partitions.
-fn refuse_partition(target: &Target, relation: &OpenRelation) {
-    // SAFETY: an open relation.
-    if unsafe { (*(*relation.raw()).rd_rel).relispartition } {
+fn demand_root(target: &Target, relation: &OpenRelation) {
+    if is_partition(relation) {
         Report::new(
             SqlState::WrongObjectType,
             format!("\"{}\" is a partition", target.name),
@@ -209,19 +231,28 @@ fn enabling(enabled: u8) -> Option<&'static str> {
     }
 }
 
-/// The first BEFORE INSERT row trigger that fires after the guard.
-fn row_triggers_behind(relation: &OpenRelation) -> Option<String> {
-    let wanted =
-        pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
+/// The names of the triggers, in the order in which they fire, each with when.
+fn triggers(relation: &OpenRelation) -> Vec<(String, u32)> {
     // SAFETY: an open relation; its triggers live with it.
     unsafe {
-        let triggers = (*relation.raw()).trigdesc.as_ref()?;
-        let all = std::slice::from_raw_parts(triggers.triggers, triggers.numtriggers as usize);
-        all.iter()
-            .filter(|trigger| trigger.tgtype as u32 & wanted == wanted)
-            .map(|trigger| text::from_server(trigger.tgname))
-            .find(|name| name.as_str() > TRIGGER)
+        let Some(triggers) = (*relation.raw()).trigdesc.as_ref() else {
+            return Vec::new();
+        };
+        std::slice::from_raw_parts(triggers.triggers, triggers.numtriggers as usize)
+            .iter()
+            .map(|trigger| (text::from_server(trigger.tgname), trigger.tgtype as u32))
+            .collect()
     }
+}
+
+/// The first BEFORE INSERT row trigger that fires after the guard.
+fn row_trigger_behind(triggers: &[(String, u32)]) -> Option<String> {
+    let wanted =
+        pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
+    let mut behind = triggers
+        .iter()
+        .filter(|(name, kind)| kind & wanted == wanted && name.as_str() > TRIGGER);
+    behind.next().map(|(name, _)| name.clone())
 }
 
 /// The quoted name of a function's schema.

@@ -21,6 +21,17 @@
 //!    statement holds one at most, whatever it loads, and none is left when it
 //!    ends.
 //!
+//! A dirty probe can miss a row that is stored all the time and is being updated:
+//! it reads the entry of the old version in the index; the update puts the new
+//! version into heap and index, and commits; the probe then fetches the old version
+//! and finds it dead. So a probe that met entries in the index and found only dead
+//! rows is not believed: in step 4, the key is looked up once more under an MVCC
+//! snapshot of that moment. That misses nothing that is committed: the version that
+//! is visible to it has its entry in the index before the snapshot is taken, and
+//! keeps it as long as the snapshot is held. And a probe that meets no entry at all
+//! is right: a stored row has one at any time, since the entry of an old version
+//! goes only after that of the new one has come.
+//!
 //! After a row that was new, the lock is taken before the first probe, which then
 //! serves as the second.
 //!
@@ -58,8 +69,9 @@
 //!   that.
 //! - *An UPDATE that moves a row between partitions* comes to the guard as an
 //!   INSERT. It is no payload: skipping it would lose the row. On partitioned
-//!   tables the guard fires on UPDATE, too, and notes the key of the row at hand;
-//!   the INSERT with that key that follows in the same statement is let through.
+//!   tables the guard fires on UPDATE, too, and notes a row that will leave its
+//!   partition: the next row of the statement that comes to another partition is
+//!   that one, and is let through.
 //! - *Rows of our own functions* take part in 1, 2, 4 and 5, and what is found is
 //!   skipped without judgement: the function verifies it (see [`aside`]).
 //! - *Who takes no part*: sessions with `pg_idempotent.guard` off, or with triggers
@@ -68,6 +80,7 @@
 mod aside;
 mod install;
 mod key_lock;
+mod made;
 mod options;
 mod plan;
 mod row;
@@ -81,6 +94,7 @@ use crate::error::{Report, SqlState, boundary};
 use crate::pg::arguments::Arguments;
 use crate::pg::result::SqlResult;
 use crate::settings;
+use crate::target::GuardTrigger;
 use pgrx::prelude::*;
 use row::{Guard, Passage};
 use statement::Running;
@@ -168,7 +182,11 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> 
     unsafe {
         let kept = &raw mut (*(*fcinfo).flinfo).fn_extra;
         if (*kept).is_null() {
-            demand_protocol(data);
+            let relation = &*(*data.tg_relation).rd_rel;
+            made::demand(
+                &GuardTrigger::of(&*data.tg_trigger),
+                relation.relispartition,
+            );
             let running = Running::current();
             let open = || Guard::open(running, data.tg_relation, &*data.tg_trigger);
             *kept = (*running).keep(open).cast();
@@ -178,7 +196,7 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> 
             guard.judge_update(data.tg_trigslot, data.tg_newslot);
             return unchanged;
         }
-        if guard.is_moved_here(data.tg_trigslot) {
+        if guard.is_moved_here() {
             return unchanged;
         }
         match guard.judge(data.tg_trigslot, data.tg_trigtuple) {
@@ -207,54 +225,12 @@ unsafe fn called_as_trigger<'c>(fcinfo: pg_sys::FunctionCallInfo) -> &'c pg_sys:
     unsafe {
         let context = (*fcinfo).context;
         if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
-            protocol_violated("idempotent_guard_trigger can only be called as a trigger").raise()
+            Report::new(
+                SqlState::TriggerProtocolViolated,
+                "idempotent_guard_trigger can only be called as a trigger",
+            )
+            .raise()
         }
         &*context.cast::<pg_sys::TriggerData>()
     }
-}
-
-/// Refuses a trigger that was made by hand, and made wrong.
-///
-/// # Safety
-/// The trigger's data is live.
-unsafe fn demand_protocol(data: &pg_sys::TriggerData) {
-    // SAFETY: the caller's promise.
-    let (trigger, relation) = unsafe { (&*data.tg_trigger, &*(*data.tg_relation).rd_rel) };
-    let kind = trigger.tgtype as u32;
-    let wanted =
-        pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
-    let both = wanted | pg_sys::TRIGGER_TYPE_UPDATE;
-    if kind != wanted && kind != both {
-        protocol_violated("the guard must be fired BEFORE INSERT FOR EACH ROW")
-            .hint("Call idempotent_guard, which makes the trigger as it has to be.")
-            .raise()
-    }
-    // SAFETY: its arguments are as many as it says.
-    let remembers = unsafe { crate::target::GuardTrigger::of(trigger) }
-        .arguments
-        .iter()
-        .any(|argument| argument.trim_start().starts_with("remember"));
-    if kind != both && (relation.relispartition || remembers) {
-        let (what, why) = if remembers {
-            (
-                "a guard with remember",
-                "An UPDATE must not change what is remembered.",
-            )
-        } else {
-            (
-                "the guard of a partitioned table",
-                "An UPDATE that moves a row to another partition arrives as an INSERT.",
-            )
-        };
-        protocol_violated(&format!(
-            "{what} must be fired BEFORE INSERT OR UPDATE FOR EACH ROW"
-        ))
-        .detail(why)
-        .hint("Call idempotent_guard, which makes the trigger as it has to be.")
-        .raise()
-    }
-}
-
-fn protocol_violated(message: &str) -> Report {
-    Report::new(SqlState::TriggerProtocolViolated, message)
 }

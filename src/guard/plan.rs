@@ -67,11 +67,7 @@ impl Plan {
             Some(key) => target.arbiter_for_key(key),
             None => default_arbiter(target),
         };
-        if let Some(column) = arbiter
-            .columns()
-            .map(|c| &target.columns[c])
-            .find(|column| column.generated != 0)
-        {
+        if let Some(column) = generated_column(target, arbiter) {
             Report::new(
                 SqlState::InvalidColumnReference,
                 format!(
@@ -81,8 +77,9 @@ impl Plan {
             )
             .detail(format!(
                 "Its column \"{}\" is generated, which happens after a guard has judged the row.",
-                column.name
+                target.columns[column].name
             ))
+            .hint("Name other key columns with the argument key.")
             .table(&target.schema, &target.name)
             .constraint(arbiter.name.clone())
             .raise()
@@ -111,6 +108,11 @@ impl Plan {
     pub fn arbiter<'t>(&self, target: &'t Target) -> &'t UniqueIndex {
         &target.indexes[self.arbiter]
     }
+}
+
+/// The position of a key column that is generated, if one is.
+fn generated_column(target: &Target, index: &UniqueIndex) -> Option<usize> {
+    index.columns().find(|c| target.columns[*c].generated != 0)
 }
 
 /// The columns whose values must agree: the compared ones as named, or every
@@ -180,7 +182,7 @@ fn default_arbiter(target: &Target) -> &UniqueIndex {
     let usable: Vec<&UniqueIndex> = target
         .indexes
         .iter()
-        .filter(|index| index.unusable.is_none())
+        .filter(|index| index.unusable.is_none() && generated_column(target, index).is_none())
         .collect();
     let mut candidates: Vec<&UniqueIndex> = Vec::new();
     for index in usable.iter().filter(|index| !machine_made(index)) {

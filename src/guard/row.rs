@@ -8,9 +8,14 @@ use crate::error::{Report, SqlState};
 use crate::outcome::{OnConflict, conflict_report};
 use crate::payload::shape::key_violation;
 use crate::pg::ffi;
+use crate::pg::memory::Memory;
+use crate::pg::snapshot::LatestSnapshot;
+use crate::pg::text;
 use crate::quarantine::Records;
 use crate::remember::Absent;
-use crate::target::{GuardTrigger, OpenRelation, Readable, Scan, StoredRow, Target, leaf_index};
+use crate::target::{
+    GuardTrigger, KeyColumn, OpenRelation, Readable, Route, Scan, StoredRow, Target, leaf_index,
+};
 use pgrx::pg_sys;
 use std::ffi::c_int;
 use std::ptr;
@@ -32,6 +37,9 @@ pub struct Guard {
     aside: bool,
     /// Whether nothing but the compared columns decides.
     simple: bool,
+    /// Whether a BEFORE UPDATE trigger fires after the guard, and may do what it
+    /// likes with the row.
+    updated_behind: bool,
     scan: Scan,
     /// Where the scan keeps what it allocates as it goes: memory of the
     /// statement, not of the row at hand.
@@ -42,7 +50,7 @@ pub struct Guard {
     /// Whom to wait for.
     wait: Wait,
     /// Closed after the scan, in this order.
-    _index: OpenRelation,
+    index: OpenRelation,
     table: OpenRelation,
 }
 
@@ -61,6 +69,8 @@ pub enum Passage {
 enum Probe {
     /// Its key is free, and locked.
     New,
+    /// Its key is locked, and there are only dead rows under it, as it seems.
+    SeemsNew,
     /// It is stored already, all compared columns agree.
     Duplicate,
     /// Its key is stored; the row is at hand.
@@ -95,6 +105,8 @@ impl Guard {
     ) -> Self {
         // SAFETY: the caller's promise.
         let (oid, trigger) = unsafe { ((*relation).rd_id, GuardTrigger::of(trigger)) };
+        // SAFETY: as above.
+        let updated_behind = unsafe { is_updated_behind(relation, &trigger.name) };
         let table = OpenRelation::open(oid);
         let (target, trigger) = definition(&table, trigger);
         let plan = Plan::of(&target, &trigger);
@@ -128,6 +140,7 @@ impl Guard {
             numbers,
             aside,
             simple,
+            updated_behind,
             scan,
             // SAFETY: the statement's memory, in which guards are made.
             scan_memory: unsafe { pg_sys::CurrentMemoryContext },
@@ -137,7 +150,7 @@ impl Guard {
                 token: 0,
                 tuple: Default::default(),
             },
-            _index: index,
+            index,
             table,
         }
     }
@@ -157,6 +170,15 @@ impl Guard {
         loop {
             // SAFETY: the caller's promise; nothing is owned inside.
             let probe = unsafe { ffi::guard(|| self.probe_unguarded(slot, tuple)) };
+            let probe = match probe {
+                // SAFETY: the probe has deformed the key.
+                Probe::SeemsNew if unsafe { self.is_committed(slot) } => {
+                    self.plan.expects_new.set(false);
+                    continue;
+                }
+                Probe::SeemsNew => Probe::New,
+                sure => sure,
+            };
             match probe {
                 Probe::New if self.plan.remember.is_none() => return Passage::Unchanged,
                 Probe::New => {
@@ -181,6 +203,7 @@ impl Guard {
                     unsafe { ffi::guard(|| self.scan.rest_unguarded()) };
                     return Passage::Skipped;
                 }
+                Probe::SeemsNew => unreachable!("looked into above"),
                 Probe::NullKey(column) => {
                     let arbiter = self.plan.arbiter(&self.target);
                     key_violation(&self.target, arbiter, column, None, "null in").raise()
@@ -229,7 +252,11 @@ impl Guard {
                 }
                 if locked {
                     plan.expects_new.set(true);
-                    return Probe::New;
+                    return if self.scan.met() {
+                        Probe::SeemsNew
+                    } else {
+                        Probe::New
+                    };
                 }
                 running.lock_unguarded(plan.tag.hash_unguarded(arbiter, value));
                 locked = true;
@@ -268,6 +295,24 @@ impl Guard {
             self.scan.rest_unguarded();
             Probe::Duplicate
         }
+    }
+
+    /// Whether a committed row is stored under the row's key: looks once more, under
+    /// an MVCC snapshot, which misses none. The key lock is in hand.
+    ///
+    /// # Safety
+    /// `slot` holds the row, its key deformed.
+    unsafe fn is_committed(&self, slot: *mut pg_sys::TupleTableSlot) -> bool {
+        let arbiter = self.plan.arbiter(&self.target);
+        // SAFETY: the caller's promise.
+        let row = unsafe { StoredRow::in_slot(slot, &self.numbers) };
+        let _snapshot = LatestSnapshot::push();
+        let memory = Memory::in_current(c"pg_idempotent second look");
+        memory.scope(|| {
+            let mut scan = Scan::by_equality(&self.table, &self.index, arbiter);
+            // SAFETY: positions of key columns.
+            scan.find(arbiter, |c| unsafe { row.get_unguarded(c) })
+        })
     }
 
     /// Waits for the transaction that stands in the way.
@@ -417,14 +462,9 @@ impl Guard {
 
     /// Whether the row is one that an UPDATE moves here from another partition:
     /// it is no payload, and is not judged.
-    ///
-    /// # Safety
-    /// `slot` holds the row.
-    pub unsafe fn is_moved_here(&self, slot: *mut pg_sys::TupleTableSlot) -> bool {
+    pub fn is_moved_here(&self) -> bool {
         // SAFETY: the statement outlives the guard.
-        let running = unsafe { &*self.running };
-        // SAFETY: the caller's promise.
-        running.is_updating() && running.is_moving(unsafe { self.hash(slot) })
+        unsafe { &*self.running }.is_moving_to(self.table.oid())
     }
 
     /// Judges an UPDATE: what is remembered cannot be changed.
@@ -439,41 +479,66 @@ impl Guard {
         old: *mut pg_sys::TupleTableSlot,
         new: *mut pg_sys::TupleTableSlot,
     ) {
-        // SAFETY: the caller's promise; the statement outlives the guard.
-        unsafe {
-            (*self.running).note_update(self.hash(new));
-            let Some(remember) = &self.plan.remember else {
-                return;
-            };
+        // SAFETY: the caller's promise.
+        let (old, new) = unsafe {
             pg_sys::slot_getallattrs(old);
-            let old = StoredRow::in_slot(old, &self.numbers);
-            let new = StoredRow::in_slot(new, &self.numbers);
-            if remember.is_changed(&old, &new) {
-                let name = &self.target.columns[remember.column].name;
-                Report::new(
-                    SqlState::GeneratedAlways,
-                    format!("column \"{name}\" cannot be updated"),
-                )
-                .detail("It remembers what first arrived, by which a guard tells retries.")
-                .table(&self.target.schema, &self.target.name)
-                .column(name.clone())
-                .raise()
-            }
+            pg_sys::slot_getallattrs(new);
+            (
+                StoredRow::in_slot(old, &self.numbers),
+                StoredRow::in_slot(new, &self.numbers),
+            )
+        };
+        let leaves =
+            (self.target.partitioned && self.may_leave(&old, &new)).then(|| self.table.oid());
+        // SAFETY: the statement outlives the guard.
+        unsafe { &*self.running }.note_update(leaves);
+        let Some(remember) = &self.plan.remember else {
+            return;
+        };
+        if remember.is_changed(&old, &new) {
+            let name = &self.target.columns[remember.column].name;
+            Report::new(
+                SqlState::GeneratedAlways,
+                format!("column \"{name}\" cannot be updated"),
+            )
+            .detail("It remembers what first arrived, by which a guard tells retries.")
+            .table(&self.target.schema, &self.target.name)
+            .column(name.clone())
+            .raise()
         }
     }
 
-    /// The hash of the row's key.
-    ///
-    /// # Safety
-    /// `slot` holds the row.
-    unsafe fn hash(&self, slot: *mut pg_sys::TupleTableSlot) -> u64 {
-        let (arbiter, tag) = (self.plan.arbiter(&self.target), &self.plan.tag);
-        // SAFETY: the caller's promise; the guard holds nothing.
-        unsafe {
-            pg_sys::slot_getallattrs(slot);
-            let row = StoredRow::in_slot(slot, &self.numbers);
-            ffi::guard(|| tag.hash_unguarded(arbiter, |c| row.get_unguarded(c)))
+    /// Whether an updated row may belong to another partition than this one. The
+    /// key contains the whole partition key.
+    fn may_leave(&self, old: &StoredRow<'_>, new: &StoredRow<'_>) -> bool {
+        if self.updated_behind {
+            return true;
         }
+        let arbiter = self.plan.arbiter(&self.target);
+        let same = |key: &KeyColumn| key.agrees(old.get(key.column), new.get(key.column));
+        if arbiter.keys.iter().all(same) {
+            return false;
+        }
+        let root = OpenRelation::open(self.target.oid);
+        let leaf = Route::new(&self.target, &root, arbiter).leaf(|c| new.get(c));
+        leaf.is_none_or(|(leaf, _)| leaf != self.table.oid())
+    }
+}
+
+/// Whether a BEFORE UPDATE row trigger fires after the one with this name.
+///
+/// # Safety
+/// The relation is open, and a trigger of it is firing.
+unsafe fn is_updated_behind(relation: pg_sys::Relation, name: &str) -> bool {
+    let wanted =
+        pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_UPDATE;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let triggers = &*(*relation).trigdesc;
+        std::slice::from_raw_parts(triggers.triggers, triggers.numtriggers as usize)
+            .iter()
+            .filter(|trigger| trigger.tgtype as u32 & wanted == wanted)
+            .any(|trigger| text::from_server(trigger.tgname).as_str() > name)
     }
 }
 
@@ -534,7 +599,7 @@ fn only_roots(root: &Target, partition: &str) -> Report {
 
 fn table_name(table: &OpenRelation) -> String {
     // SAFETY: an open relation has a name.
-    unsafe { crate::pg::text::from_name(&(*(*table.raw()).rd_rel).relname) }
+    unsafe { text::from_name(&(*(*table.raw()).rd_rel).relname) }
 }
 
 /// Whether the transaction reads under one snapshot (`IsolationUsesXactSnapshot`).

@@ -35,8 +35,8 @@ pub struct Running {
     guards: RefCell<Vec<Box<Guard>>>,
     /// The key lock of the last row that was let through.
     held: Cell<Option<pg_sys::LOCKTAG>>,
-    /// The hash of the key of the row that an UPDATE has at hand.
-    updated: Cell<Option<u64>>,
+    /// The partition that the row which an UPDATE has at hand may leave.
+    leaves: Cell<Option<pg_sys::Oid>>,
 }
 
 thread_local! {
@@ -88,7 +88,7 @@ impl Running {
                 dead: Cell::new(false),
                 guards: RefCell::default(),
                 held: Cell::new(None),
-                updated: Cell::new(None),
+                leaves: Cell::new(None),
             });
             let this = &raw mut *running;
             (*this).callback.arg = this.cast();
@@ -139,20 +139,15 @@ impl Running {
         }
     }
 
-    /// An UPDATE has a row with this key at hand.
-    pub fn note_update(&self, hash: u64) {
-        self.updated.set(Some(hash));
+    /// An UPDATE has a row at hand; `leaves` is the partition that it may leave.
+    pub fn note_update(&self, leaves: Option<pg_sys::Oid>) {
+        self.leaves.set(leaves);
     }
 
-    /// Whether an UPDATE has a row at hand.
-    pub fn is_updating(&self) -> bool {
-        self.updated.get().is_some()
-    }
-
-    /// Whether the row with this key is the one that an UPDATE has at hand: it is
-    /// being moved to another partition.
-    pub fn is_moving(&self, hash: u64) -> bool {
-        self.updated.take() == Some(hash)
+    /// Whether a row that comes to this partition is the one that an UPDATE has
+    /// just had at hand. The executor deletes it where it was, and inserts it next.
+    pub fn is_moving_to(&self, partition: pg_sys::Oid) -> bool {
+        self.leaves.take().is_some_and(|leaves| leaves != partition)
     }
 }
 

@@ -91,9 +91,12 @@ pub mod unguarded {
             orderbys: *mut pg_sys::ScanKeyData,
             norderbys: c_int,
         );
-        pub fn index_getnext_slot(
+        pub fn index_getnext_tid(
             scan: pg_sys::IndexScanDesc,
             direction: pg_sys::ScanDirection::Type,
+        ) -> pg_sys::ItemPointer;
+        pub fn index_fetch_heap(
+            scan: pg_sys::IndexScanDesc,
             slot: *mut pg_sys::TupleTableSlot,
         ) -> bool;
         pub fn LockAcquire(

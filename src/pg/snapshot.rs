@@ -1,4 +1,4 @@
-//! The snapshot that keys are looked up under.
+//! The snapshots that keys are looked up under.
 use super::unwinding;
 use pgrx::pg_sys;
 
@@ -20,6 +20,27 @@ impl FreshSnapshot {
 }
 
 impl Drop for FreshSnapshot {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: pushed by us, and nothing is above it.
+            unsafe { pg_sys::PopActiveSnapshot() };
+        }
+    }
+}
+
+/// An active snapshot of what is committed now, whatever the isolation level.
+pub struct LatestSnapshot(());
+
+impl LatestSnapshot {
+    /// Taken when pushed.
+    pub fn push() -> Self {
+        // SAFETY: popped below, or by the abort after an error.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot()) };
+        Self(())
+    }
+}
+
+impl Drop for LatestSnapshot {
     fn drop(&mut self) {
         if !unwinding() {
             // SAFETY: pushed by us, and nothing is above it.

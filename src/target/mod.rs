@@ -16,7 +16,7 @@ pub use arbiter::{Look, StoredRow};
 pub use cache::watch_invalidations;
 pub use column::{Column, Equality, function_in};
 pub use key::{KeyColumn, UniqueIndex};
-pub use partition::leaf_index;
+pub use partition::{Route, leaf_index};
 pub use rights::{Readable, demand_insert_or_verify, demand_update, may_select};
 pub use scan::Scan;
 pub use triggers::GuardTrigger;

@@ -16,6 +16,9 @@ pub struct Scan {
     columns: c_int,
     /// Whether the scan is at its start, without a row or a page in hand.
     rests: bool,
+    /// Whether the last look for a key met an entry in the index, be its row
+    /// visible or not.
+    met: bool,
 }
 
 impl Scan {
@@ -99,6 +102,7 @@ impl Scan {
                 keys,
                 columns: (*(*slot).tts_tupleDescriptor).natts,
                 rests: false,
+                met: false,
             }
         }
     }
@@ -150,8 +154,15 @@ impl Scan {
             } else {
                 self.rescan(count);
             }
+            self.met = false;
             self.next_unguarded()
         }
+    }
+
+    /// Whether the last [`Scan::find`] met an entry in the index, be its row
+    /// visible or not.
+    pub fn met(&self) -> bool {
+        self.met
     }
 
     /// Lets go of the row at hand and of the pages that it was found through: a
@@ -245,11 +256,18 @@ impl Scan {
     unsafe fn next_unguarded(&mut self) -> bool {
         // SAFETY: the scan is open, and the slot fits the table.
         unsafe {
-            let found = ffi::unguarded::index_getnext_slot(
-                self.scan,
-                pg_sys::ScanDirection::ForwardScanDirection,
-                self.slot,
-            );
+            // As index_getnext_slot.
+            let forward = pg_sys::ScanDirection::ForwardScanDirection;
+            let mut found = false;
+            while !found {
+                if !(*self.scan).xs_heap_continue {
+                    if ffi::unguarded::index_getnext_tid(self.scan, forward).is_null() {
+                        break;
+                    }
+                    self.met = true;
+                }
+                found = ffi::unguarded::index_fetch_heap(self.scan, self.slot);
+            }
             if found && self.columns > 0 {
                 ffi::unguarded::slot_getsomeattrs_int(self.slot, self.columns);
             }

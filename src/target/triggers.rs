@@ -24,6 +24,8 @@ pub struct GuardTrigger {
     pub kind: i16,
     /// `O`rigin, `A`lways, `R`eplica or `D`isabled (`pg_trigger.tgenabled`).
     pub enabled: u8,
+    /// Whether it fires for all updates of all columns, if it fires on UPDATE.
+    pub unconditional: bool,
     /// Whether it came with the guard of the table that this is a partition of.
     pub clone: bool,
 }
@@ -42,6 +44,7 @@ impl GuardTrigger {
             arguments: arguments.collect(),
             kind: trigger.tgtype,
             enabled: trigger.tgenabled as u8,
+            unconditional: trigger.tgnattr == 0 && trigger.tgqual.is_null(),
             clone: trigger.tgisclone,
         }
     }

@@ -1,0 +1,51 @@
+//! Whether a guard's trigger is made as it has to be. `idempotent_guard` makes it
+//! so; by hand it can be made wrong.
+use crate::error::{Report, SqlState};
+use crate::target::GuardTrigger;
+use pgrx::pg_sys;
+
+/// Refuses a trigger that is made wrong.
+///
+/// # Errors
+/// 39P01
+pub fn demand(trigger: &GuardTrigger, on_partition: bool) {
+    let kind = trigger.kind as u32;
+    let insert =
+        pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
+    let both = insert | pg_sys::TRIGGER_TYPE_UPDATE;
+    if kind != insert && kind != both {
+        violated("the guard must be fired BEFORE INSERT FOR EACH ROW").raise()
+    }
+    let remembers = trigger
+        .arguments
+        .iter()
+        .any(|argument| argument.trim_start().starts_with("remember"));
+    if !remembers && !on_partition {
+        return;
+    }
+    let (what, why) = if remembers {
+        (
+            "a guard with remember",
+            "An UPDATE must not change what is remembered.",
+        )
+    } else {
+        (
+            "the guard of a partitioned table",
+            "An UPDATE that moves a row to another partition arrives as an INSERT.",
+        )
+    };
+    let message = |how: &str| format!("{what} must be fired {how}");
+    if kind != both {
+        let how = "BEFORE INSERT OR UPDATE FOR EACH ROW";
+        violated(&message(how)).detail(why).raise()
+    }
+    if !trigger.unconditional {
+        let how = "by every UPDATE, without a list of columns or a WHEN condition";
+        violated(&message(how)).detail(why).raise()
+    }
+}
+
+fn violated(message: &str) -> Report {
+    Report::new(SqlState::TriggerProtocolViolated, message)
+        .hint("Call idempotent_guard, which makes the trigger as it has to be.")
+}
