@@ -15,6 +15,8 @@ pub struct PayloadPosition {
     ordinal: Cell<i64>,
     /// In the server's encoding, or null.
     column: Cell<*const c_char>,
+    /// The column that remembers, if what it remembers is being read; else null.
+    remembered: Cell<*const c_char>,
 }
 
 impl PayloadPosition {
@@ -29,6 +31,7 @@ impl PayloadPosition {
             },
             ordinal: Cell::new(0),
             column: Cell::new(ptr::null()),
+            remembered: Cell::new(ptr::null()),
         });
         // SAFETY: the box is pinned, so its address holds until Drop takes the
         // frame off the stack again.
@@ -52,6 +55,12 @@ impl PayloadPosition {
         self.column.set(name.as_ptr());
     }
 
+    /// What is being read is not the payload, but what this column remembers. The
+    /// name must outlive the position.
+    pub fn remembered(&self, name: &CStr) {
+        self.remembered.set(name.as_ptr());
+    }
+
     /// No single column is being read.
     pub fn no_column(&self) {
         self.column.set(ptr::null());
@@ -62,6 +71,17 @@ impl PayloadPosition {
         unsafe {
             let this = &*arg.cast::<Self>();
             let column = this.column.get();
+            let remembered = this.remembered.get();
+            if !remembered.is_null() {
+                let shown = if column.is_null() {
+                    c"?".as_ptr()
+                } else {
+                    column
+                };
+                let format = c"what column \"%s\" remembers, column \"%s\"".as_ptr();
+                ffi::errcontext_msg(format, remembered, shown);
+                return;
+            }
             match (this.ordinal.get(), column.is_null()) {
                 (0, true) => {}
                 (0, false) => {

@@ -32,7 +32,7 @@
 //! is right: a stored row has one at any time, since the entry of an old version
 //! goes only after that of the new one has come.
 //!
-//! After a row that was new, the lock is taken before the first probe, which then
+//! Where new rows are likely, the lock is taken before the first probe, which then
 //! serves as the second.
 //!
 //! # Why no interleaving goes wrong

@@ -23,8 +23,37 @@ pub struct Plan {
     pub remember: Option<Remember>,
     /// How keys are locked.
     pub tag: KeyTag,
-    /// Whether the last row was new, so that the next one is likely to be.
-    pub expects_new: Cell<bool>,
+    /// How many of the last rows were new.
+    pub news: News,
+}
+
+/// How new the last rows were: a moving average, by which the next step is chosen.
+#[derive(Default)]
+pub struct News(Cell<u32>);
+
+impl News {
+    const ALL: u32 = 1 << 16;
+    /// A row moves the average by this part of the distance.
+    const WEIGHT: u32 = 8;
+    /// From one new row in four on it pays to expect one: a lock that was taken in
+    /// vain costs a third of a second look.
+    const ENOUGH: u32 = Self::ALL / 4;
+
+    /// Whether the next row is expected to be new.
+    pub fn expected(&self) -> bool {
+        self.0.get() > Self::ENOUGH
+    }
+
+    /// A row was new.
+    pub fn new_row(&self) {
+        self.0
+            .set(self.0.get() + (Self::ALL - self.0.get()) / Self::WEIGHT);
+    }
+
+    /// A row was stored already.
+    pub fn stored_row(&self) {
+        self.0.set(self.0.get() - self.0.get() / Self::WEIGHT);
+    }
 }
 
 /// The plans of a target's guards, by trigger.
@@ -100,7 +129,7 @@ impl Plan {
             on_conflict: options.on_conflict(),
             remember,
             tag: KeyTag::new(target, arbiter),
-            expects_new: Cell::new(false),
+            news: News::default(),
         }
     }
 

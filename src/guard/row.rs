@@ -173,7 +173,7 @@ impl Guard {
             let probe = match probe {
                 // SAFETY: the probe has deformed the key.
                 Probe::SeemsNew if unsafe { self.is_committed(slot) } => {
-                    self.plan.expects_new.set(false);
+                    self.plan.news.stored_row();
                     continue;
                 }
                 Probe::SeemsNew => Probe::New,
@@ -237,9 +237,9 @@ impl Guard {
                     }
                 }
             }
-            // After a miss expect a miss: with the lock in hand one look serves.
+            // Where misses are likely: with the lock in hand one look serves.
             let mut locked = false;
-            if plan.expects_new.get() {
+            if plan.news.expected() {
                 running.lock_unguarded(plan.tag.hash_unguarded(arbiter, value));
                 locked = true;
             }
@@ -251,7 +251,7 @@ impl Guard {
                     break;
                 }
                 if locked {
-                    plan.expects_new.set(true);
+                    plan.news.new_row();
                     return if self.scan.met() {
                         Probe::SeemsNew
                     } else {
@@ -263,7 +263,7 @@ impl Guard {
             }
             // Never wait, or judge, with a key lock in hand.
             running.unlock_unguarded();
-            plan.expects_new.set(false);
+            plan.news.stored_row();
             let dirty = &*self.dirty;
             let (inserter, deleter) = (dirty.xmin, dirty.xmax);
             if inserter != pg_sys::InvalidTransactionId || deleter != pg_sys::InvalidTransactionId {
@@ -367,7 +367,7 @@ impl Guard {
         let Some(remember) = &plan.remember else {
             let columns = differing(&target.columns, &plan.compared, &stored, value);
             if !columns.is_empty() {
-                self.conflict(&stored, value, &columns, false);
+                self.conflict(&stored, &stored, value, &columns, false);
             }
             return;
         };
@@ -381,15 +381,17 @@ impl Guard {
         match verdict.first() {
             Some(first) => {
                 let first = StoredRow::returned(first, &numbers);
-                self.conflict(&first, payload, &verdict.columns, true);
+                self.conflict(&stored, &first, payload, &verdict.columns, true);
             }
-            None => self.conflict(&stored, payload, &verdict.columns, false),
+            None => self.conflict(&stored, &stored, payload, &verdict.columns, false),
         }
     }
 
+    /// The payload differs from `known`: the stored row, or what first arrived.
     fn conflict(
         &self,
         stored: &StoredRow<'_>,
+        known: &StoredRow<'_>,
         payload: impl Fn(usize) -> Option<pg_sys::Datum>,
         columns: &[usize],
         first_arrived: bool,
@@ -400,7 +402,7 @@ impl Guard {
         let differences = Differences {
             target,
             arbiter,
-            stored,
+            stored: known,
             payload,
             columns,
             first_arrived,
@@ -413,7 +415,7 @@ impl Guard {
                 .collect();
             // SAFETY: the row's memory, which outlives the call.
             let mut records = Records::new(unsafe { pg_sys::CurrentMemoryContext });
-            records.add(target, arbiter, &differences, &named);
+            records.add(target, arbiter, stored, &differences, &named);
             records.write(target);
             return;
         }

@@ -140,7 +140,7 @@ impl Ledger {
                 let memory = self.memory;
                 self.records
                     .get_or_insert_with(|| Records::new(memory))
-                    .add(job.target, job.arbiter, differences, named);
+                    .add(job.target, job.arbiter, stored, differences, named);
             }
         }
         if self.wants_rows() && self.on_conflict != OnConflict::Error {

@@ -110,6 +110,21 @@ impl<'d> Container<'d> {
         }
     }
 
+    /// Likewise.
+    ///
+    /// # Safety
+    /// As [`Container::of_datum`]. Runs inside `ffi::guard`.
+    pub unsafe fn of_datum_unguarded(datum: pg_sys::Datum) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let document = ffi::unguarded::pg_detoast_datum(datum.cast_mut_ptr());
+            Self(
+                &raw mut (*document.cast::<pg_sys::Jsonb>()).root,
+                PhantomData,
+            )
+        }
+    }
+
     fn header(self) -> u32 {
         // SAFETY: a valid container.
         unsafe { (*self.0).header }

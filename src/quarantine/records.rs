@@ -56,13 +56,15 @@ impl Records {
         }
     }
 
-    /// Adds a conflict; `named` are the columns that the payload names. The
+    /// Adds a conflict with the stored row (the differences may be those to what
+    /// first arrived); `named` are the columns that the payload names. The
     /// record holds all stored values: who may see them is decided when it is
     /// read.
     pub fn add<P: Fn(usize) -> Option<pg_sys::Datum>>(
         &mut self,
         target: &Target,
         arbiter: &UniqueIndex,
+        stored: &StoredRow<'_>,
         differences: &Differences<'_, P>,
         named: &[usize],
     ) {
@@ -95,7 +97,7 @@ impl Records {
         let values = [
             payload(&mut arbiter.columns()),
             payload(&mut named.iter().copied()),
-            stored_row(target, differences.stored),
+            stored_row(target, stored),
             complete.to_jsonb(),
         ];
         let mut slot = Slot::for_values(self.desc);

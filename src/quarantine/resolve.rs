@@ -214,6 +214,10 @@ fn apply(
         changed_since(id, target, found.is_none())
     };
 
+    if record.differences.len() == 0 {
+        // Only a digest told that the payload was another.
+        return;
+    }
     let set = names(record.differences)
         .map(|name| {
             let column = target.column_by_name(&name);

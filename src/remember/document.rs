@@ -1,7 +1,8 @@
 //! Remembering in a jsonb: the kept columns, by name.
+use crate::error::PayloadPosition;
 use crate::payload::nested::NestedColumns;
 use crate::pg::ffi;
-use crate::pg::jsonb::{Container, Kind, ObjectBuilder};
+use crate::pg::jsonb::{Container, Kind, ObjectBuilder, Value};
 use crate::pg::rows::Slot;
 use crate::target::Target;
 use pgrx::pg_sys;
@@ -20,7 +21,7 @@ pub fn write(
             for c in kept {
                 let column = target.columns.get_unchecked(*c);
                 object.key(&column.c_name);
-                column.put_readable(&mut object, row(*c));
+                column.put_to_recall(&mut object, row(*c));
             }
             object.finish()
         })
@@ -30,11 +31,16 @@ pub fn write(
 /// The row that a document tells, with all columns of the target in their order.
 /// A column that it does not have (it was added, or is compared, since) is that of
 /// the row `otherwise`; a field that is no kept column (any more) is passed over.
+///
+/// # Errors
+/// What input functions raise where a column's type was changed since, with the
+/// column in CONTEXT.
 pub fn read(
     target: &Target,
+    column: usize,
     kept: &[usize],
     document: pg_sys::Datum,
-    otherwise: impl Fn(usize) -> Option<pg_sys::Datum>,
+    otherwise: &dyn Fn(usize) -> Option<pg_sys::Datum>,
 ) -> Slot {
     let mut row = Slot::for_values(target.row_desc());
     row.clear();
@@ -44,27 +50,29 @@ pub fn read(
     // SAFETY: the column is a jsonb; the current context is that of the row.
     let document = unsafe { Container::of_datum(document) };
     if document.kind() == Kind::Object {
-        let fields: Vec<(usize, _)> = document
+        let position = PayloadPosition::watch();
+        position.remembered(&target.columns[column].c_name);
+        let fields: Vec<(usize, Value<'_>)> = document
             .names()
             .zip(document.values())
             .filter_map(|(name, value)| Some((target.column_by_bytes(name)?, value)))
             .filter(|(c, _)| kept.contains(c))
             .collect();
-        // SAFETY: the guard holds nothing: borrowed fields, and plain writes to
-        // the slot.
-        unsafe {
-            ffi::guard(|| {
-                for (c, value) in &fields {
-                    let column = target.columns.get_unchecked(*c);
-                    if !column.nested {
-                        row.set(*c, column.read(*value));
-                    }
-                }
-            });
+        let mut in_json = Vec::new();
+        for field in &fields {
+            let (c, value) = *field;
+            let kept = &target.columns[c];
+            position.column(&kept.c_name);
+            // SAFETY: the guard holds nothing.
+            match unsafe { ffi::guard(|| kept.recall(value)) } {
+                Some(value) => row.set(c, value),
+                None => in_json.push((c, value)),
+            }
         }
-        let named: Vec<usize> = fields.iter().map(|(c, _)| *c).collect();
+        position.no_column();
+        let named: Vec<usize> = in_json.iter().map(|(c, _)| *c).collect();
         if let Some(mut nested) = NestedColumns::of_shape(target, &named) {
-            nested.read(target, fields.into_iter(), |c, value| row.set(c, value));
+            nested.read(target, in_json.into_iter(), |c, value| row.set(c, value));
         }
     }
     row.store();

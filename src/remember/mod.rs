@@ -93,6 +93,20 @@ impl Remember {
             .column(column.name.clone())
             .raise()
         }
+        if column.has_default {
+            Report::new(
+                SqlState::InvalidParameterValue,
+                format!(
+                    "column \"{}\" has a default and cannot remember",
+                    column.name
+                ),
+            )
+            .detail("A payload that brings a value for the column is taken to have arrived before.")
+            .hint("Drop the default.")
+            .table(&target.schema, &target.name)
+            .column(column.name.clone())
+            .raise()
+        }
         let form = match column.typid {
             pg_sys::JSONBOID => Form::Document,
             pg_sys::BYTEAOID => Form::Digest(digest::Digest::new(target, kept)),
@@ -196,8 +210,11 @@ impl Remember {
         brought: Option<pg_sys::Datum>,
     ) -> Verdict {
         let _fixed = self.depends_on_settings.then(LocalSettings::fixed_output);
-        let first = document::read(target, &self.kept, first, |c| stored.get(c));
-        let brought = brought.map(|it| document::read(target, &self.kept, it, payload));
+        let read = |it, otherwise: &dyn Fn(usize) -> Option<pg_sys::Datum>| {
+            document::read(target, self.column, &self.kept, it, otherwise)
+        };
+        let first = read(first, &|c| stored.get(c));
+        let brought = brought.map(|it| read(it, payload));
         let numbers: Vec<pg_sys::AttrNumber> =
             (1..=target.columns.len() as pg_sys::AttrNumber).collect();
         let columns = {

@@ -1,7 +1,7 @@
 //! One column of a target, with the functions of its type.
 use super::OpenRelation;
 use crate::pg::ffi;
-use crate::pg::jsonb::{ObjectBuilder, Value};
+use crate::pg::jsonb::{Container, Kind, ObjectBuilder, Value};
 use crate::pg::memory::Memory;
 use crate::pg::text;
 use pgrx::pg_sys;
@@ -42,6 +42,8 @@ pub struct Column {
     pub may_be_omitted: bool,
     /// Whether an INSERT may name it.
     pub may_be_named: bool,
+    /// Whether it has a default (its own, its identity's, or its domain's).
+    pub has_default: bool,
     /// Whether an INSERT that does not name it fills it with a value that is
     /// another every time: an identity, a sequence, the time, a random value.
     pub machine_made: bool,
@@ -96,6 +98,7 @@ impl Column {
             pg_sys::getTypeOutputInfo(attribute.atttypid, &raw mut function, &raw mut is_varlena);
             let output = function_in(memory.context(), function);
             let name = CStr::from_ptr(attribute.attname.data.as_ptr());
+            let (has_default, machine_made) = default_of(relation, attribute);
             Self {
                 name: text::from_server(name.as_ptr()),
                 c_name: name.to_owned(),
@@ -113,7 +116,8 @@ impl Column {
                         !attribute.attnotnull
                     },
                 may_be_named: attribute.attidentity as u8 != pg_sys::ATTRIBUTE_IDENTITY_ALWAYS,
-                machine_made: is_machine_made(relation, attribute),
+                has_default,
+                machine_made,
                 nested,
                 generated: attribute.attgenerated as u8,
                 cast_to_json: has_cast_to_json(base),
@@ -247,6 +251,56 @@ impl Column {
         }
     }
 
+    /// Likewise, in a form from which [`Column::recall`] has the very same value:
+    /// where JSON cannot tell it (bounds of an array, a JSON null from none), it is
+    /// its text.
+    ///
+    /// # Safety
+    /// As [`Column::put_into`].
+    pub unsafe fn put_to_recall(&self, object: &mut ObjectBuilder, value: Option<pg_sys::Datum>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let Some(datum) = value else {
+                return object.value(Value::Null);
+            };
+            let as_text = if self.base == pg_sys::JSONBOID {
+                Container::of_datum_unguarded(datum).kind() == Kind::Scalar
+            } else {
+                self.nested || self.base == pg_sys::JSONOID
+            };
+            if as_text {
+                let text = ffi::unguarded::OutputFunctionCall(self.output, datum);
+                object.value(Value::String(CStr::from_ptr(text).to_bytes()));
+            } else {
+                self.put_readable(object, value);
+            }
+        }
+    }
+
+    /// The value that [`Column::put_to_recall`] wrote down; None for an array or
+    /// composite in JSON's notation, which somebody else wrote.
+    ///
+    /// # Safety
+    /// As [`Column::read`].
+    pub unsafe fn recall(&self, value: Value<'_>) -> Option<Option<pg_sys::Datum>> {
+        let json = self.base == pg_sys::JSONBOID || self.base == pg_sys::JSONOID;
+        // SAFETY: the caller's promise; text goes through the type's own function.
+        unsafe {
+            match value {
+                Value::String(_) if self.nested || json => {
+                    let text = value.to_input_text();
+                    let (input, parameter) = (self.input, self.input_param);
+                    let datum =
+                        ffi::unguarded::InputFunctionCall(input, text, parameter, self.typmod);
+                    Some(Some(datum))
+                }
+                Value::Null => Some(None),
+                _ if self.nested => None,
+                value => Some(self.read(value)),
+            }
+        }
+    }
+
     /// The value as jsonb, by core's `to_jsonb`, in the current context.
     ///
     /// # Safety
@@ -339,22 +393,23 @@ unsafe fn has_plain_default(desc: pg_sys::TupleDesc, number: pg_sys::AttrNumber)
     }
 }
 
-/// Whether the default of a column (its own, its identity's, or its domain's) is
-/// not immutable.
+/// Whether a column has a default (its own, its identity's, or its domain's), and
+/// whether that is not immutable.
 ///
 /// # Safety
 /// `attribute` is a column of the open relation.
-unsafe fn is_machine_made(
+unsafe fn default_of(
     relation: &OpenRelation,
     attribute: &pg_sys::FormData_pg_attribute,
-) -> bool {
+) -> (bool, bool) {
     if attribute.attgenerated != 0 {
-        return false;
+        return (false, false);
     }
     // SAFETY: the caller's promise; null if there is no default.
     unsafe {
         let default = pg_sys::build_column_default(relation.raw(), attribute.attnum.into());
-        !default.is_null() && pg_sys::contain_mutable_functions(default)
+        let some = !default.is_null();
+        (some, some && pg_sys::contain_mutable_functions(default))
     }
 }
 

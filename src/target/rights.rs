@@ -25,13 +25,12 @@ fn on_column(target: &Target, column: usize, mode: u32) -> bool {
     }
 }
 
-/// Demands the right, on the table or on each of the columns; else 42501 in
-/// core's own words.
+/// Demands the right, on the table or on each of the columns (if there are any);
+/// else 42501 in core's own words.
 fn demand(target: &Target, mode: u32, columns: impl IntoIterator<Item = usize>) {
+    let mut columns = columns.into_iter().peekable();
     if !on_table(target, mode)
-        && !columns
-            .into_iter()
-            .all(|column| on_column(target, column, mode))
+        && (columns.peek().is_none() || !columns.all(|column| on_column(target, column, mode)))
     {
         let name = text::to_server(&target.name);
         // SAFETY: raises the error that the executor raises.
