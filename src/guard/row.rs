@@ -174,6 +174,7 @@ impl Guard {
                 // SAFETY: the probe has deformed the key.
                 Probe::SeemsNew if unsafe { self.is_committed(slot) } => {
                     self.plan.news.stored_row();
+                    pgrx::check_for_interrupts!();
                     continue;
                 }
                 Probe::SeemsNew => Probe::New,

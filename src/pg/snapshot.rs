@@ -28,14 +28,19 @@ impl Drop for FreshSnapshot {
     }
 }
 
-/// An active snapshot of what is committed now, whatever the isolation level.
+/// An active snapshot of what is committed now, whatever the isolation level, and
+/// of all that our own transaction did, the running command included.
 pub struct LatestSnapshot(());
 
 impl LatestSnapshot {
     /// Taken when pushed.
     pub fn push() -> Self {
-        // SAFETY: popped below, or by the abort after an error.
-        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot()) };
+        // SAFETY: popped below, or by the abort after an error; the copy is ours
+        // to change.
+        unsafe {
+            pg_sys::PushCopiedSnapshot(pg_sys::GetLatestSnapshot());
+            (*pg_sys::GetActiveSnapshot()).curcid = pg_sys::InvalidCommandId - 1;
+        }
         Self(())
     }
 }

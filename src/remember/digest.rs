@@ -6,6 +6,8 @@
 //! - the value itself, where the type's operator class says that equal values
 //!   have one image (core's `equalimage`, made for btree deduplication);
 //! - for numeric, its text without trailing zeros;
+//! - for an enum, and for what holds labels of one, its text, since the image has
+//!   numbers that a restore gives anew;
 //! - else the type's extended hash under two seeds, which goes with its equality;
 //! - else its text.
 //!
@@ -91,11 +93,37 @@ fn to_bytea(bytes: &[u8]) -> pg_sys::Datum {
     }
 }
 
+/// Whether values of a type are, or hold, labels of an enum: those are numbers in
+/// them, others in every database.
+fn holds_enum(typid: pg_sys::Oid) -> bool {
+    // SAFETY: look-ups for an existing type; the descriptor is released.
+    unsafe {
+        let base = pg_sys::getBaseType(typid);
+        let inner = match pg_sys::get_typtype(base) as u8 {
+            pg_sys::TYPTYPE_ENUM => return true,
+            pg_sys::TYPTYPE_RANGE => pg_sys::get_range_subtype(base),
+            pg_sys::TYPTYPE_MULTIRANGE => pg_sys::get_multirange_range(base),
+            pg_sys::TYPTYPE_COMPOSITE => {
+                let desc = pg_sys::lookup_rowtype_tupdesc_copy(base, -1);
+                return (0..(*desc).natts)
+                    .map(|i| ffi::attribute(desc, i))
+                    .filter(|attribute| !attribute.attisdropped)
+                    .any(|attribute| holds_enum(attribute.atttypid));
+            }
+            _ => pg_sys::get_element_type(base),
+        };
+        inner != pg_sys::InvalidOid && holds_enum(inner)
+    }
+}
+
 impl Part {
     fn of(column: &Column) -> Self {
         let base = column.base_type();
         if base == pg_sys::NUMERICOID {
             return Self::Numeric;
+        }
+        if holds_enum(base) {
+            return Self::Text;
         }
         // SAFETY: look-ups for an existing type.
         unsafe {
