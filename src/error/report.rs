@@ -18,6 +18,8 @@ pub enum SqlState {
     TriggerProtocolViolated,
     /// `40001`
     SerializationFailure,
+    /// `42501`
+    InsufficientPrivilege,
     /// `42701`
     DuplicateColumn,
     /// `42703`
@@ -55,6 +57,7 @@ impl SqlState {
             Self::TriggeredDataChangeViolation => b"27000",
             Self::TriggerProtocolViolated => b"39P01",
             Self::SerializationFailure => b"40001",
+            Self::InsufficientPrivilege => b"42501",
             Self::DuplicateColumn => b"42701",
             Self::UndefinedColumn => b"42703",
             Self::UndefinedObject => b"42704",

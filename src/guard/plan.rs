@@ -25,6 +25,9 @@ pub struct Plan {
     pub tag: KeyTag,
     /// How many of the last rows were new.
     pub news: News,
+    /// The state of the catalogs (`target::changes`) in which all partitions were
+    /// seen to have the guard enabled alike.
+    pub alike: Cell<Option<u64>>,
 }
 
 /// How new the last rows were: a moving average, by which the next step is chosen.
@@ -130,6 +133,7 @@ impl Plan {
             remember,
             tag: KeyTag::new(target, arbiter),
             news: News::default(),
+            alike: Cell::new(None),
         }
     }
 

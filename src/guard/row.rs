@@ -14,7 +14,8 @@ use crate::pg::text;
 use crate::quarantine::Records;
 use crate::remember::Absent;
 use crate::target::{
-    GuardTrigger, KeyColumn, OpenRelation, Readable, Route, Scan, StoredRow, Target, leaf_index,
+    GuardTrigger, KeyColumn, OpenRelation, Readable, Route, Scan, StoredRow, Target, changes,
+    hidden_by_policy, leaf_index, policies_show, row_security_is_active,
 };
 use pgrx::pg_sys;
 use std::ffi::c_int;
@@ -26,6 +27,8 @@ pub struct Guard {
     running: *const Running,
     /// The guarded table: for a partition, the root that the guard came from.
     target: Rc<Target>,
+    /// The trigger on the table at hand.
+    trigger: GuardTrigger,
     plan: Rc<Plan>,
     /// Where the target's columns are in the table at hand.
     numbers: Vec<pg_sys::AttrNumber>,
@@ -37,6 +40,8 @@ pub struct Guard {
     aside: bool,
     /// Whether nothing but the compared columns decides.
     simple: bool,
+    /// Whether policies may hide stored rows from the caller.
+    by_policy: bool,
     /// Whether a BEFORE UPDATE trigger fires after the guard, and may do what it
     /// likes with the row.
     updated_behind: bool,
@@ -108,8 +113,8 @@ impl Guard {
         // SAFETY: as above.
         let updated_behind = unsafe { is_updated_behind(relation, &trigger.name) };
         let table = OpenRelation::open(oid);
-        let (target, trigger) = definition(&table, trigger);
-        let plan = Plan::of(&target, &trigger);
+        let (target, original) = definition(&table, trigger.clone());
+        let plan = Plan::of(&target, &original);
         let arbiter = plan.arbiter(&target);
         let index = if target.oid == oid {
             arbiter.oid
@@ -129,17 +134,20 @@ impl Guard {
             ..Default::default()
         });
         let mut scan = Scan::by_equality_under(&table, &index, arbiter, &raw mut *dirty);
-        let simple = !aside && plan.remember.is_none() && !one_snapshot();
+        let by_policy = row_security_is_active(&target);
+        let simple = !aside && !by_policy && plan.remember.is_none() && !one_snapshot();
         scan.leave_columns();
         Self {
             running,
             key_columns,
             columns,
             target,
+            trigger,
             plan,
             numbers,
             aside,
             simple,
+            by_policy,
             updated_behind,
             scan,
             // SAFETY: the statement's memory, in which guards are made.
@@ -167,6 +175,7 @@ impl Guard {
         slot: *mut pg_sys::TupleTableSlot,
         tuple: pg_sys::HeapTuple,
     ) -> Passage {
+        let mut hidden = None;
         loop {
             // SAFETY: the caller's promise; nothing is owned inside.
             let probe = unsafe { ffi::guard(|| self.probe_unguarded(slot, tuple)) };
@@ -190,7 +199,10 @@ impl Guard {
                     };
                     return self.let_in(&payload);
                 }
-                Probe::Duplicate => return Passage::Skipped,
+                Probe::Duplicate => {
+                    self.demand_alike();
+                    return Passage::Skipped;
+                }
                 Probe::InProgress => self.wait(),
                 Probe::Stored => {
                     // SAFETY: both slots hold a row.
@@ -199,10 +211,22 @@ impl Guard {
                         pg_sys::slot_getallattrs(self.scan.slot());
                         StoredRow::in_slot(slot, &self.numbers)
                     };
-                    self.settle(&payload);
+                    let place = self.scan_place();
+                    let seen = self.aside || self.is_seen(place);
+                    if seen {
+                        self.settle(&payload);
+                        self.demand_alike();
+                    }
                     // SAFETY: the guard holds nothing.
                     unsafe { ffi::guard(|| self.scan.rest_unguarded()) };
-                    return Passage::Skipped;
+                    if seen {
+                        return Passage::Skipped;
+                    }
+                    // It may have been updated before we looked, and be elsewhere now.
+                    if hidden == Some(place) {
+                        hidden_by_policy(&self.target).raise()
+                    }
+                    hidden = Some(place);
                 }
                 Probe::SeemsNew => unreachable!("looked into above"),
                 Probe::NullKey(column) => {
@@ -349,6 +373,30 @@ impl Guard {
             unsafe { payload.get_unguarded(c) }
         });
         Passage::With(self.numbers[remember.column], value)
+    }
+
+    /// The tuple id of the stored row.
+    fn scan_place(&self) -> (pg_sys::BlockNumber, pg_sys::OffsetNumber) {
+        // SAFETY: the scan's slot holds a row.
+        let tuple = unsafe { (*self.scan.slot()).tts_tid };
+        let block = u32::from(tuple.ip_blkid.bi_hi) << 16 | u32::from(tuple.ip_blkid.bi_lo);
+        (block, tuple.ip_posid)
+    }
+
+    /// Whether the caller may see the stored row, by the table's policies.
+    fn is_seen(&self, (block, offset): (pg_sys::BlockNumber, pg_sys::OffsetNumber)) -> bool {
+        if !self.by_policy {
+            return true;
+        }
+        let _snapshot = LatestSnapshot::push();
+        let tuple = pg_sys::ItemPointerData {
+            ip_blkid: pg_sys::BlockIdData {
+                bi_hi: (block >> 16) as u16,
+                bi_lo: block as u16,
+            },
+            ip_posid: offset,
+        };
+        policies_show(&self.target, self.table.oid(), tuple)
     }
 
     /// A row is stored under the payload's key: a duplicate is left at that, a
@@ -511,6 +559,34 @@ impl Guard {
         }
     }
 
+    /// A row of a partition is about to be skipped. If the guard does not fire on
+    /// every partition, it may be one that an UPDATE moves here from where nothing
+    /// was noted; skipping it would lose it.
+    ///
+    /// # Errors
+    /// 55000
+    fn demand_alike(&self) {
+        let now = changes();
+        if !self.target.partitioned || self.aside || self.plan.alike.get() == Some(now) {
+            return;
+        }
+        if let Some(partition) = partition_unlike(self.target.oid, &self.trigger) {
+            Report::new(
+                SqlState::ObjectNotInPrerequisiteState,
+                format!(
+                    "the guard of table \"{}\" is not enabled on partition \"{partition}\" as on \
+                     the others",
+                    self.target.name
+                ),
+            )
+            .detail("A row that an UPDATE moves from there cannot be told from a payload.")
+            .hint("Enable or disable the trigger on the partitioned table, which does it on all.")
+            .table(&self.target.schema, &self.target.name)
+            .raise()
+        }
+        self.plan.alike.set(Some(now));
+    }
+
     /// Whether an updated row may belong to another partition than this one. The
     /// key contains the whole partition key.
     fn may_leave(&self, old: &StoredRow<'_>, new: &StoredRow<'_>) -> bool {
@@ -526,6 +602,33 @@ impl Guard {
         let leaf = Route::new(&self.target, &root, arbiter).leaf(|c| new.get(c));
         leaf.is_none_or(|(leaf, _)| leaf != self.table.oid())
     }
+}
+
+/// The name of a leaf partition on which a guard is not enabled as on the one at hand.
+fn partition_unlike(root: pg_sys::Oid, guard: &GuardTrigger) -> Option<String> {
+    // SAFETY: partitions may go meanwhile, then there is no entry; one that is open
+    // has a form and, if any, triggers.
+    unsafe {
+        for table in ffi::partitions(root) {
+            let relation = pg_sys::RelationIdGetRelation(table);
+            if relation.is_null() {
+                continue;
+            }
+            let leaf = (*(*relation).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION;
+            let alike = (*relation).trigdesc.as_ref().is_some_and(|triggers| {
+                std::slice::from_raw_parts(triggers.triggers, triggers.numtriggers as usize)
+                    .iter()
+                    .map(|trigger| GuardTrigger::of(trigger))
+                    .any(|other| other.name == guard.name && other.enabled == guard.enabled)
+            });
+            let name = text::from_name(&(*(*relation).rd_rel).relname);
+            pg_sys::RelationClose(relation);
+            if leaf && !alike {
+                return Some(name);
+            }
+        }
+    }
+    None
 }
 
 /// Whether a BEFORE UPDATE row trigger fires after the one with this name.

@@ -40,8 +40,10 @@ pub struct Running {
 }
 
 thread_local! {
-    #[expect(clippy::vec_box, reason = "memory callbacks keep their addresses")]
-    static RUNNING: RefCell<Vec<Box<Running>>> = const { RefCell::new(Vec::new()) };
+    /// Boxes that their callbacks take away again. Kept as pointers, which have no
+    /// destructor: a process may end without the callbacks (a replication worker
+    /// does after an error), and nothing can be closed any more then.
+    static RUNNING: RefCell<Vec<*mut Running>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Running {
@@ -56,11 +58,13 @@ impl Running {
         let executor_memory = unsafe { (*pg_sys::CurrentMemoryContext).parent };
         let known = RUNNING.with(|running| {
             let running = running.borrow();
-            let known = running
-                .iter()
-                .rev()
-                .find(|r| r.executor_memory == executor_memory && !r.dead.get());
-            known.map(|r| ptr::from_ref(&**r))
+            let mut newest_first = running.iter().rev();
+            newest_first
+                // SAFETY: an entry lives until its callback takes it away.
+                .find(|r| unsafe {
+                    (***r).executor_memory == executor_memory && !(***r).dead.get()
+                })
+                .map(|r| r.cast_const())
         });
         known.unwrap_or_else(|| Self::begin(executor_memory))
     }
@@ -76,7 +80,7 @@ impl Running {
                 pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
                 pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
             );
-            let mut running = Box::new(Self {
+            let this = Box::into_raw(Box::new(Self {
                 executor_memory,
                 memory,
                 callback: pg_sys::MemoryContextCallback {
@@ -89,10 +93,9 @@ impl Running {
                 guards: RefCell::default(),
                 held: Cell::new(None),
                 leaves: Cell::new(None),
-            });
-            let this = &raw mut *running;
+            }));
             (*this).callback.arg = this.cast();
-            RUNNING.with(|all| all.borrow_mut().push(running));
+            RUNNING.with(|all| all.borrow_mut().push(this));
             pg_sys::MemoryContextRegisterResetCallback(memory, &raw mut (*this).callback);
             this
         }
@@ -154,14 +157,10 @@ impl Running {
 /// The statement's memory goes: it has ended, or an abort is under way.
 #[pg_guard]
 unsafe extern "C-unwind" fn released(arg: *mut c_void) {
-    let ended = RUNNING.with(|running| {
-        let mut running = running.borrow_mut();
-        let at = running
-            .iter()
-            .position(|r| ptr::eq(&raw const **r, arg.cast()));
-        at.map(|at| running.swap_remove(at))
-    });
-    let Some(ended) = ended else { return };
+    let ended = arg.cast::<Running>();
+    RUNNING.with(|running| running.borrow_mut().retain(|r| *r != ended));
+    // SAFETY: made by `begin`, whose callback is called once.
+    let ended = unsafe { Box::from_raw(ended) };
     // SAFETY: reads the backend's transaction state.
     let alive = unsafe { pg_sys::IsTransactionState() } && !ended.dead.get();
     if alive {
@@ -185,7 +184,7 @@ pub fn watch_transactions() {
 #[pg_guard]
 unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _arg: *mut c_void) {
     if event == pg_sys::XactEvent::XACT_EVENT_ABORT {
-        RUNNING.with(|running| running.borrow().iter().for_each(|r| r.dead.set(true)));
+        for_all(|running| running.dead.set(true));
     }
 }
 
@@ -196,17 +195,21 @@ unsafe extern "C-unwind" fn subtransaction_ended(
     parent: pg_sys::SubTransactionId,
     _arg: *mut c_void,
 ) {
-    RUNNING.with(|running| {
-        for r in running
-            .borrow()
-            .iter()
-            .filter(|r| r.subtransaction.get() == subtransaction)
-        {
-            match event {
-                pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => r.subtransaction.set(parent),
-                pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => r.dead.set(true),
-                _ => {}
-            }
+    for_all(|running| {
+        if running.subtransaction.get() != subtransaction {
+            return;
         }
+        match event {
+            pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => running.subtransaction.set(parent),
+            pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => running.dead.set(true),
+            _ => {}
+        }
+    });
+}
+
+fn for_all(note: impl Fn(&Running)) {
+    RUNNING.with(|running| {
+        // SAFETY: entries live until their callbacks take them away.
+        running.borrow().iter().for_each(|r| note(unsafe { &**r }));
     });
 }

@@ -13,7 +13,10 @@ use crate::pg::memory::Memory;
 use crate::pg::rows::{Slot, Store};
 use crate::pg::snapshot::FreshSnapshot;
 use crate::remember::{Absent, Remember};
-use crate::target::{Look, OpenRelation, StoredRow, Target, UniqueIndex};
+use crate::target::{
+    Look, OpenRelation, StoredRow, Target, UniqueIndex, hidden_by_policy, policies_show,
+    row_security_is_active,
+};
 use pgrx::pg_sys;
 use std::ops::Range;
 use std::rc::Rc;
@@ -40,6 +43,8 @@ pub struct Job<'a> {
     pub batch: bool,
     /// The guard of the target, if it is decided by the same index.
     guard: Option<Rc<guard::Plan>>,
+    /// Whether policies may hide stored rows from the caller.
+    by_policy: bool,
     /// Reset for every row.
     pub scratch: Memory,
 }
@@ -63,6 +68,7 @@ impl<'a> Job<'a> {
             shapes,
             batch,
             guard,
+            by_policy: row_security_is_active(target),
             scratch,
         }
     }
@@ -343,6 +349,7 @@ impl Job<'_> {
         if mark == Mark::Plain && round.sent == Sent::Some && ours() {
             return ledger.inserted(self, ordinal, Some(stored));
         }
+        self.demand_seen(stored);
         let shape = &self.shapes[layout.shape(row)];
         if let Some(remember) = self
             .guard
@@ -372,6 +379,19 @@ impl Job<'_> {
             readable: &readable,
         };
         ledger.conflict(self, ordinal, stored, &differences, &shape.named, by);
+    }
+
+    /// Where policies are in force, nothing is said of a row that they hide.
+    ///
+    /// # Errors
+    /// 42501
+    fn demand_seen(&self, stored: &StoredRow<'_>) {
+        if self.by_policy {
+            let (table, tuple) = stored.place();
+            if !policies_show(self.target, table, tuple) {
+                hidden_by_policy(self.target).raise()
+            }
+        }
     }
 
     /// Likewise, where a guard remembers what first arrived.

@@ -74,32 +74,30 @@ impl Arguments {
 /// Checks a list of column names, see [`Arguments::columns`].
 pub fn column_names(elements: Vec<Option<String>>, name: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    {
-        for element in elements {
-            let Some(element) = element else {
-                Report::new(
-                    SqlState::NullValueNotAllowed,
-                    format!("argument \"{name}\" must not contain nulls"),
-                )
-                .raise()
-            };
-            if names.contains(&element) {
-                Report::new(
-                    SqlState::DuplicateColumn,
-                    format!("column \"{element}\" appears more than once in \"{name}\""),
-                )
-                .raise()
-            }
-            names.push(element);
-        }
-        if names.is_empty() {
+    for element in elements {
+        let Some(element) = element else {
             Report::new(
-                SqlState::InvalidParameterValue,
-                format!("argument \"{name}\" must name at least one column"),
+                SqlState::NullValueNotAllowed,
+                format!("argument \"{name}\" must not contain nulls"),
             )
-            .hint("Pass NULL, or leave the argument out, for the default.")
+            .raise()
+        };
+        if names.contains(&element) {
+            Report::new(
+                SqlState::DuplicateColumn,
+                format!("column \"{element}\" appears more than once in \"{name}\""),
+            )
             .raise()
         }
+        names.push(element);
+    }
+    if names.is_empty() {
+        Report::new(
+            SqlState::InvalidParameterValue,
+            format!("argument \"{name}\" must name at least one column"),
+        )
+        .hint("Pass NULL, or leave the argument out, for the default.")
+        .raise()
     }
     names
 }

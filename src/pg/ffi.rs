@@ -111,6 +111,11 @@ pub mod unguarded {
             session: bool,
         ) -> bool;
         pub fn get_partition_ancestors(relation: Oid) -> *mut pg_sys::List;
+        pub fn find_all_inheritors(
+            parent: Oid,
+            lock: pg_sys::LOCKMODE,
+            parents: *mut *mut pg_sys::List,
+        ) -> *mut pg_sys::List;
         pub fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, attnum: c_int);
         pub fn tuplesort_puttupleslot(
             sort: *mut pg_sys::Tuplesortstate,
@@ -202,15 +207,35 @@ pub unsafe fn partition_key(rel: pg_sys::Relation) -> *mut PartitionKeyData {
 /// # Safety
 /// `relation` exists, and is a partition.
 pub unsafe fn partition_ancestors(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
-    // SAFETY: as above; the list is a fresh one of oids.
+    // SAFETY: as above; a fresh list.
+    unsafe { oids(guard(|| unguarded::get_partition_ancestors(relation))) }
+}
+
+/// A partitioned table and all that is under it, not locked (`pg_inherits.c`).
+pub fn partitions(root: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    let no_lock = pg_sys::NoLock as pg_sys::LOCKMODE;
+    let none = std::ptr::null_mut();
+    // SAFETY: a look-up in a catalog; a fresh list.
     unsafe {
-        let list = guard(|| unguarded::get_partition_ancestors(relation));
-        if list.is_null() {
-            return Vec::new();
-        }
-        (0..(*list).length as usize)
+        oids(guard(|| {
+            unguarded::find_all_inheritors(root, no_lock, none)
+        }))
+    }
+}
+
+/// # Safety
+/// The list is one of oids, and ours.
+unsafe fn oids(list: *mut pg_sys::List) -> Vec<pg_sys::Oid> {
+    if list.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let oids = (0..(*list).length as usize)
             .map(|i| (*(*list).elements.add(i)).oid_value)
-            .collect()
+            .collect();
+        pg_sys::list_free(list);
+        oids
     }
 }
 

@@ -26,6 +26,15 @@ impl Connection {
     /// processed. Names in it must be qualified: it is run under the caller's
     /// `search_path`.
     pub fn execute(&self, sql: &str, parameters: &[Parameter]) -> u64 {
+        self.run(sql, parameters, false)
+    }
+
+    /// Likewise, a statement that only reads, under the active snapshot.
+    pub fn query(&self, sql: &str, parameters: &[Parameter]) -> u64 {
+        self.run(sql, parameters, true)
+    }
+
+    fn run(&self, sql: &str, parameters: &[Parameter], read_only: bool) -> u64 {
         let sql = text::to_server(sql);
         let mut types: Vec<pg_sys::Oid> = parameters.iter().map(|(typid, _)| *typid).collect();
         let mut values: Vec<pg_sys::Datum> = parameters
@@ -44,7 +53,7 @@ impl Connection {
                 types.as_mut_ptr(),
                 values.as_mut_ptr(),
                 nulls.as_ptr(),
-                false,
+                read_only,
                 0,
             )
         };

@@ -3,6 +3,7 @@ use super::Target;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 /// Beyond this many tables the cache starts anew, so that a backend which
@@ -10,7 +11,9 @@ use std::rc::Rc;
 const MOST: usize = 256;
 
 thread_local! {
-    static TARGETS: RefCell<HashMap<pg_sys::Oid, Rc<Target>>> = RefCell::default();
+    /// Without a destructor: when the process ends, there is nothing to free into.
+    static TARGETS: ManuallyDrop<RefCell<HashMap<pg_sys::Oid, Rc<Target>>>> =
+        ManuallyDrop::default();
     /// Counts invalidations that may concern us; a target gathered while the
     /// count moved is used but not kept.
     static CHANGES: Cell<u64> = const { Cell::new(0) };
@@ -71,4 +74,9 @@ pub fn lookup(oid: pg_sys::Oid, gather: impl FnOnce() -> Target) -> Rc<Target> {
         });
     }
     target
+}
+
+/// Counts changes of tables: as long as it stays the same, no table has changed.
+pub fn changes() -> u64 {
+    CHANGES.get()
 }

@@ -13,11 +13,14 @@ mod triggers;
 mod walk;
 
 pub use arbiter::{Look, StoredRow};
-pub use cache::watch_invalidations;
+pub use cache::{changes, watch_invalidations};
 pub use column::{Column, Equality, function_in};
 pub use key::{KeyColumn, UniqueIndex};
 pub use partition::{Route, leaf_index};
-pub use rights::{Readable, demand_insert_or_verify, demand_update, may_select};
+pub use rights::{
+    Readable, demand_insert_or_verify, demand_update, hidden_by_policy, may_select, policies_show,
+    row_security_is_active,
+};
 pub use scan::Scan;
 pub use triggers::GuardTrigger;
 

@@ -1,5 +1,7 @@
 //! What the caller may do with a target, and which of its values they may see.
 use super::Target;
+use crate::error::{Report, SqlState};
+use crate::pg::spi::Connection;
 use crate::pg::text;
 use pgrx::pg_sys;
 
@@ -89,6 +91,51 @@ pub fn may_select(target: &Target) -> bool {
     on_table(target, pg_sys::ACL_SELECT)
 }
 
+/// Whether policies of row-level security restrict what the caller sees of a table.
+pub fn row_security_is_active(target: &Target) -> bool {
+    // SAFETY: an existing table; no error for rows that a policy hides.
+    let rls = unsafe { pg_sys::check_enable_rls(target.oid, pg_sys::InvalidOid, true) };
+    rls == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+}
+
+/// Whether the caller sees the row at this place, under the active snapshot: asks
+/// the table as the caller would.
+///
+/// # Errors
+/// 42501 without SELECT on the table.
+pub fn policies_show(
+    target: &Target,
+    table: pg_sys::Oid,
+    mut tuple: pg_sys::ItemPointerData,
+) -> bool {
+    let connection = Connection::open();
+    let sql = format!(
+        "SELECT FROM {} WHERE tableoid OPERATOR(pg_catalog.=) $1
+            AND ctid OPERATOR(pg_catalog.=) $2",
+        target.qualified()
+    );
+    let tuple = pg_sys::Datum::from(&raw mut tuple);
+    let parameters = [
+        (pg_sys::OIDOID, Some(pg_sys::Datum::from(table))),
+        (pg_sys::TIDOID, Some(tuple)),
+    ];
+    connection.query(&sql, &parameters) > 0
+}
+
+/// 42501 in core's own words, for a row under whose key the caller must not see
+/// what is stored.
+pub fn hidden_by_policy(target: &Target) -> Report {
+    Report::new(
+        SqlState::InsufficientPrivilege,
+        format!(
+            "new row violates row-level security policy for table \"{}\"",
+            target.name
+        ),
+    )
+    .detail("A policy hides the row that is stored under its key.")
+    .table(&target.schema, &target.name)
+}
+
 /// Which stored values the caller may see.
 pub struct Readable {
     /// None: every column; else by position.
@@ -99,10 +146,8 @@ impl Readable {
     /// By the caller's SELECT rights. With row-level security in force nothing
     /// is readable, since the row at hand may be one that a policy hides.
     pub fn by_caller(target: &Target) -> Self {
-        // SAFETY: an existing table; no error for rows that a policy hides.
-        let rls = unsafe { pg_sys::check_enable_rls(target.oid, pg_sys::InvalidOid, true) };
         let columns = target.columns.len();
-        if rls == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32 {
+        if row_security_is_active(target) {
             Self {
                 columns: Some(vec![false; columns]),
             }
