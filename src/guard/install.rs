@@ -132,6 +132,7 @@ pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
     let made = attempt(|| {
         made::demand(trigger, target.partitioned || is_partition(&relation));
         demand_root(&target, &relation);
+        made::demand_only(&target);
     });
     let options = attempt(|| Options::of_trigger(&trigger.arguments));
     let settled = options.map(|options| {

@@ -1,7 +1,7 @@
 //! Whether a guard's trigger is made as it has to be. `idempotent_guard` makes it
 //! so; by hand it can be made wrong.
 use crate::error::{Report, SqlState};
-use crate::target::GuardTrigger;
+use crate::target::{GuardTrigger, Target};
 use pgrx::pg_sys;
 
 /// Refuses a trigger that is made wrong.
@@ -42,6 +42,28 @@ pub fn demand(trigger: &GuardTrigger, on_partition: bool) {
     if !trigger.unconditional {
         let how = "by every UPDATE, without a list of columns or a WHEN condition";
         violated(&message(how)).detail(why).raise()
+    }
+}
+
+/// Refuses a second guard: between the two, one would give back the key lock of the
+/// other before the row is in.
+///
+/// # Errors
+/// 39P01
+pub fn demand_only(target: &Target) {
+    let mut enabled = target
+        .guards
+        .iter()
+        .filter(|guard| guard.enabled != pg_sys::TRIGGER_DISABLED);
+    if let (Some(first), Some(second)) = (enabled.next(), enabled.next()) {
+        violated(&format!("table \"{}\" has two guards", target.name))
+            .detail(format!(
+                "They are the triggers \"{}\" and \"{}\".",
+                first.name, second.name
+            ))
+            .hint("Drop one of them.")
+            .table(&target.schema, &target.name)
+            .raise()
     }
 }
 

@@ -73,7 +73,9 @@
 //!   partition: the next row of the statement that comes to another partition is
 //!   that one, and is let through.
 //! - *Rows of our own functions* take part in 1, 2, 4 and 5, and what is found is
-//!   skipped without judgement: the function verifies it (see [`aside`]).
+//!   skipped without judgement: the function verifies it (see [`aside`]). If the
+//!   function is decided by another key, a row that is found is let through, to be the
+//!   violation of a second unique index that it is.
 //! - *Who takes no part*: sessions with `pg_idempotent.guard` off, or with triggers
 //!   disabled, and an UPDATE that changes a key. Against those a guarded INSERT may
 //!   meet 23505.

@@ -1,6 +1,7 @@
 //! One guard at work: the trigger's rows, one by one. The protocol is in the
 //! module's head.
 use super::aside::arbiter_of_ours;
+use super::made;
 use super::plan::Plan;
 use super::statement::Running;
 use crate::compare::{Differences, differing, first_difference, same_tuple};
@@ -37,7 +38,7 @@ pub struct Guard {
     /// and what is compared.
     columns: c_int,
     /// Whether the rows are those of a function of ours.
-    aside: bool,
+    aside: Aside,
     /// Whether nothing but the compared columns decides.
     simple: bool,
     /// Whether policies may hide stored rows from the caller.
@@ -57,6 +58,18 @@ pub struct Guard {
     /// Closed after the scan, in this order.
     index: OpenRelation,
     table: OpenRelation,
+}
+
+/// Whether a guard steps aside.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Aside {
+    /// The rows are a client's: they are judged.
+    No,
+    /// They are a function's, which verifies those that are skipped.
+    Skip,
+    /// They are a function's that is decided by another key: the guard's is one more
+    /// unique index to it, whose violation is the server's to report.
+    LetThrough,
 }
 
 /// What the executor gets back for a row.
@@ -114,6 +127,7 @@ impl Guard {
         let updated_behind = unsafe { is_updated_behind(relation, &trigger.name) };
         let table = OpenRelation::open(oid);
         let (target, original) = definition(&table, trigger.clone());
+        made::demand_only(&target);
         let plan = Plan::of(&target, &original);
         let arbiter = plan.arbiter(&target);
         let index = if target.oid == oid {
@@ -127,7 +141,13 @@ impl Guard {
         };
         let key_columns = last(&mut arbiter.columns());
         let columns = key_columns.max(last(&mut plan.compared.iter().copied()));
-        let aside = arbiter_of_ours().is_some_and(|ours| ours == arbiter.oid || ours == index);
+        let aside = match arbiter_of_ours() {
+            None => Aside::No,
+            Some(ours) if ours == arbiter.oid || ours == index => Aside::Skip,
+            // SAFETY: an index of a partition.
+            Some(ours) if unsafe { ffi::partition_ancestors(index) }.contains(&ours) => Aside::Skip,
+            Some(_) => Aside::LetThrough,
+        };
         let index = OpenRelation::open(index);
         let mut dirty = Box::new(pg_sys::SnapshotData {
             snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
@@ -135,7 +155,7 @@ impl Guard {
         });
         let mut scan = Scan::by_equality_under(&table, &index, arbiter, &raw mut *dirty);
         let by_policy = row_security_is_active(&target);
-        let simple = !aside && !by_policy && plan.remember.is_none() && !one_snapshot();
+        let simple = aside == Aside::No && !by_policy && plan.remember.is_none() && !one_snapshot();
         scan.leave_columns();
         Self {
             running,
@@ -204,6 +224,7 @@ impl Guard {
                     return Passage::Skipped;
                 }
                 Probe::InProgress => self.wait(),
+                Probe::Stored if self.aside == Aside::LetThrough => return Passage::Unchanged,
                 Probe::Stored => {
                     // SAFETY: both slots hold a row.
                     let payload = unsafe {
@@ -212,7 +233,7 @@ impl Guard {
                         StoredRow::in_slot(slot, &self.numbers)
                     };
                     let place = self.scan_place();
-                    let seen = self.aside || self.is_seen(place);
+                    let seen = self.aside == Aside::Skip || self.is_seen(place);
                     if seen {
                         self.settle(&payload);
                         self.demand_alike();
@@ -405,7 +426,7 @@ impl Guard {
         if one_snapshot() {
             self.demand_visible();
         }
-        if self.aside {
+        if self.aside == Aside::Skip {
             return;
         }
         let (target, plan) = (&*self.target, &*self.plan);
@@ -567,7 +588,8 @@ impl Guard {
     /// 55000
     fn demand_alike(&self) {
         let now = changes();
-        if !self.target.partitioned || self.aside || self.plan.alike.get() == Some(now) {
+        if !self.target.partitioned || self.aside != Aside::No || self.plan.alike.get() == Some(now)
+        {
             return;
         }
         if let Some(partition) = partition_unlike(self.target.oid, &self.trigger) {
@@ -669,9 +691,8 @@ fn definition(table: &OpenRelation, trigger: GuardTrigger) -> (Rc<Target>, Guard
     if !form.relispartition {
         return (Target::open(table.oid()).0, trigger);
     }
-    // SAFETY: a partition.
-    let ancestors = unsafe { ffi::partition_ancestors(table.oid()) };
-    let root = ancestors.last().copied().unwrap_or(table.oid());
+    // SAFETY: an existing table.
+    let root = unsafe { ffi::partition_root(table.oid()) };
     let (target, _relation) = Target::open(root);
     let original = target
         .guards

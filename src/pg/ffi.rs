@@ -111,6 +111,7 @@ pub mod unguarded {
             session: bool,
         ) -> bool;
         pub fn get_partition_ancestors(relation: Oid) -> *mut pg_sys::List;
+        pub fn get_partition_parent(relation: Oid, even_if_detached: bool) -> Oid;
         pub fn find_all_inheritors(
             parent: Oid,
             lock: pg_sys::LOCKMODE,
@@ -209,6 +210,22 @@ pub unsafe fn partition_key(rel: pg_sys::Relation) -> *mut PartitionKeyData {
 pub unsafe fn partition_ancestors(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
     // SAFETY: as above; a fresh list.
     unsafe { oids(guard(|| unguarded::get_partition_ancestors(relation))) }
+}
+
+/// The root of the partition tree that a table is in, itself if it is no partition.
+/// A partition that is being detached counts as one until that is done.
+///
+/// # Safety
+/// `table` exists.
+pub unsafe fn partition_root(table: pg_sys::Oid) -> pg_sys::Oid {
+    let mut root = table;
+    // SAFETY: as above; a partition has a parent.
+    unsafe {
+        while pg_sys::get_rel_relispartition(root) {
+            root = guard(|| unguarded::get_partition_parent(root, true));
+        }
+    }
+    root
 }
 
 /// A partitioned table and all that is under it, not locked (`pg_inherits.c`).
