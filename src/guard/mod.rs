@@ -194,21 +194,21 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> 
             *kept = (*running).keep(open).cast();
         }
         let guard = &mut *(*kept).cast::<Guard>();
-        if !insert {
-            guard.judge_update(data.tg_trigslot, data.tg_newslot);
-            return unchanged;
-        }
-        if guard.is_moved_here() {
-            return unchanged;
-        }
-        match guard.judge(data.tg_trigslot, data.tg_trigtuple) {
+        let passage = if !insert {
+            guard.judge_update(data.tg_trigslot, data.tg_newslot)
+        } else if guard.is_moved_here() {
+            Passage::Unchanged
+        } else {
+            guard.judge(data.tg_trigslot, data.tg_trigtuple)
+        };
+        match passage {
             Passage::Unchanged => unchanged,
             Passage::Skipped => ptr::null_mut(),
             Passage::With(number, mut value) => {
                 let mut number = std::ffi::c_int::from(number);
                 let mut null = false;
                 pg_sys::heap_modify_tuple_by_cols(
-                    data.tg_trigtuple,
+                    unchanged,
                     (*data.tg_relation).rd_att,
                     1,
                     &raw mut number,

@@ -233,7 +233,7 @@ impl Guard {
                         StoredRow::in_slot(slot, &self.numbers)
                     };
                     let place = self.scan_place();
-                    let seen = self.aside == Aside::Skip || self.is_seen(place);
+                    let seen = self.aside == Aside::Skip || self.is_seen(&payload);
                     if seen {
                         self.settle(&payload);
                         self.demand_alike();
@@ -405,19 +405,13 @@ impl Guard {
     }
 
     /// Whether the caller may see the stored row, by the table's policies.
-    fn is_seen(&self, (block, offset): (pg_sys::BlockNumber, pg_sys::OffsetNumber)) -> bool {
+    fn is_seen(&self, payload: &StoredRow<'_>) -> bool {
         if !self.by_policy {
             return true;
         }
         let _snapshot = LatestSnapshot::push();
-        let tuple = pg_sys::ItemPointerData {
-            ip_blkid: pg_sys::BlockIdData {
-                bi_hi: (block >> 16) as u16,
-                bi_lo: block as u16,
-            },
-            ip_posid: offset,
-        };
-        policies_show(&self.target, self.table.oid(), tuple)
+        let arbiter = self.plan.arbiter(&self.target);
+        policies_show(&self.target, arbiter, |c| payload.get(c))
     }
 
     /// A row is stored under the payload's key: a duplicate is left at that, a
@@ -550,7 +544,7 @@ impl Guard {
         &self,
         old: *mut pg_sys::TupleTableSlot,
         new: *mut pg_sys::TupleTableSlot,
-    ) {
+    ) -> Passage {
         // SAFETY: the caller's promise.
         let (old, new) = unsafe {
             pg_sys::slot_getallattrs(old);
@@ -565,9 +559,17 @@ impl Guard {
         // SAFETY: the statement outlives the guard.
         unsafe { &*self.running }.note_update(leaves);
         let Some(remember) = &self.plan.remember else {
-            return;
+            return Passage::Unchanged;
         };
         if remember.is_changed(&old, &new) {
+            if let (Some(value), None, true) = (
+                old.get(remember.column),
+                new.get(remember.column),
+                is_replica(),
+            ) {
+                // The publisher remembers nothing, we do.
+                return Passage::With(self.numbers[remember.column], value);
+            }
             let name = &self.target.columns[remember.column].name;
             Report::new(
                 SqlState::GeneratedAlways,
@@ -578,6 +580,7 @@ impl Guard {
             .column(name.clone())
             .raise()
         }
+        Passage::Unchanged
     }
 
     /// A row of a partition is about to be skipped. If the guard does not fire on
@@ -727,6 +730,12 @@ fn only_roots(root: &Target, partition: &str) -> Report {
 fn table_name(table: &OpenRelation) -> String {
     // SAFETY: an open relation has a name.
     unsafe { text::from_name(&(*(*table.raw()).rd_rel).relname) }
+}
+
+/// Whether rows come from a publisher.
+fn is_replica() -> bool {
+    // SAFETY: reads a setting.
+    unsafe { pg_sys::SessionReplicationRole == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32 }
 }
 
 /// Whether the transaction reads under one snapshot (`IsolationUsesXactSnapshot`).

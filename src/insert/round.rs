@@ -349,7 +349,7 @@ impl Job<'_> {
         if mark == Mark::Plain && round.sent == Sent::Some && ours() {
             return ledger.inserted(self, ordinal, Some(stored));
         }
-        self.demand_seen(stored);
+        self.demand_seen(row);
         let shape = &self.shapes[layout.shape(row)];
         if let Some(remember) = self
             .guard
@@ -385,12 +385,9 @@ impl Job<'_> {
     ///
     /// # Errors
     /// 42501
-    fn demand_seen(&self, stored: &StoredRow<'_>) {
-        if self.by_policy {
-            let (table, tuple) = stored.place();
-            if !policies_show(self.target, table, tuple) {
-                hidden_by_policy(self.target).raise()
-            }
+    fn demand_seen(&self, row: &Slot) {
+        if self.by_policy && !policies_show(self.target, self.arbiter, |c| row.get(c)) {
+            hidden_by_policy(self.target).raise()
         }
     }
 

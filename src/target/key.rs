@@ -19,9 +19,11 @@ pub struct KeyColumn {
     pub column: usize,
     /// Its storage: whether passed by value, and its length.
     pub storage: (bool, i16),
-    /// The index's equality for it.
+    /// The index's equality operator for it.
+    pub equality_operator: pg_sys::Oid,
+    /// The function of that operator, ready to be called,
     pub equality: *mut pg_sys::FmgrInfo,
-    /// The function of that equality.
+    /// and its oid.
     pub equality_function: pg_sys::RegProcedure,
     /// The index's three-way comparison for it.
     pub order: *mut pg_sys::FmgrInfo,
@@ -161,13 +163,15 @@ impl UniqueIndex {
                     pg_sys::get_opfamily_member(family, input, input, strategy as i16)
                 };
                 let greater_equal = member(pg_sys::BTGreaterEqualStrategyNumber);
-                let equality_function = pg_sys::get_opcode(member(pg_sys::BTEqualStrategyNumber));
+                let equality_operator = member(pg_sys::BTEqualStrategyNumber);
+                let equality_function = pg_sys::get_opcode(equality_operator);
                 let order_function = pg_sys::get_opfamily_proc(family, input, input, BTORDER_PROC);
                 keys.push(KeyColumn {
                     storage: columns[column].storage(),
                     order: function_in(memory.context(), order_function),
                     order_function,
                     column,
+                    equality_operator,
                     equality: function_in(memory.context(), equality_function),
                     equality_function,
                     greater_equal_function: pg_sys::get_opcode(greater_equal),

@@ -1,5 +1,5 @@
 //! What the caller may do with a target, and which of its values they may see.
-use super::Target;
+use super::{Target, UniqueIndex};
 use crate::error::{Report, SqlState};
 use crate::pg::spi::Connection;
 use crate::pg::text;
@@ -98,32 +98,54 @@ pub fn row_security_is_active(target: &Target) -> bool {
     rls == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
 }
 
-/// Whether the caller sees the row at this place, under the active snapshot: asks
-/// the table as the caller would.
+/// Whether the caller sees a row with this key, under the active snapshot: asks the
+/// table as the caller would.
 ///
 /// # Errors
-/// 42501 without SELECT on the table.
+/// 42501 without SELECT on the key columns.
 pub fn policies_show(
     target: &Target,
-    table: pg_sys::Oid,
-    mut tuple: pg_sys::ItemPointerData,
+    arbiter: &UniqueIndex,
+    key: impl Fn(usize) -> Option<pg_sys::Datum>,
 ) -> bool {
-    let connection = Connection::open();
+    let mut parameters = Vec::new();
+    let mut conditions = Vec::new();
+    for part in &arbiter.keys {
+        let column = &target.columns[part.column];
+        let name = text::quote_identifier(&column.name);
+        match key(part.column) {
+            None => conditions.push(format!("{name} IS NULL")),
+            value => {
+                parameters.push((column.typid, value));
+                let operator = qualified_operator(part.equality_operator);
+                conditions.push(format!("{name} {operator} ${}", parameters.len()));
+            }
+        }
+    }
     let sql = format!(
-        "SELECT FROM {} WHERE tableoid OPERATOR(pg_catalog.=) $1
-            AND ctid OPERATOR(pg_catalog.=) $2",
-        target.qualified()
+        "SELECT FROM {} WHERE {}",
+        target.qualified(),
+        conditions.join(" AND ")
     );
-    let tuple = pg_sys::Datum::from(&raw mut tuple);
-    let parameters = [
-        (pg_sys::OIDOID, Some(pg_sys::Datum::from(table))),
-        (pg_sys::TIDOID, Some(tuple)),
-    ];
-    connection.query(&sql, &parameters) > 0
+    Connection::open().query(&sql, &parameters) > 0
+}
+
+/// `OPERATOR(schema.name)`: no operator of the caller's may answer instead.
+fn qualified_operator(operator: pg_sys::Oid) -> String {
+    // SAFETY: an existing operator; its row is released after it was read.
+    unsafe {
+        let id = pg_sys::SysCacheIdentifier::OPEROID as i32;
+        let tuple = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(operator));
+        let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_operator>();
+        let schema = text::from_server(pg_sys::get_namespace_name(form.oprnamespace));
+        let name = text::from_name(&form.oprname);
+        pg_sys::ReleaseSysCache(tuple);
+        format!("OPERATOR({}.{name})", text::quote_identifier(&schema))
+    }
 }
 
 /// 42501 in core's own words, for a row under whose key the caller must not see
-/// what is stored.
+/// what is stored: no more is said of it than of one that a policy refuses.
 pub fn hidden_by_policy(target: &Target) -> Report {
     Report::new(
         SqlState::InsufficientPrivilege,
@@ -132,8 +154,6 @@ pub fn hidden_by_policy(target: &Target) -> Report {
             target.name
         ),
     )
-    .detail("A policy hides the row that is stored under its key.")
-    .table(&target.schema, &target.name)
 }
 
 /// Which stored values the caller may see.
