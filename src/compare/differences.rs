@@ -32,6 +32,8 @@ pub struct Differences<'a, P: Fn(usize) -> Option<pg_sys::Datum>> {
     pub first_arrived: bool,
     /// Which stored values may be shown.
     pub readable: &'a Readable,
+    /// Which of the payload's values may be shown.
+    pub sent: &'a Readable,
 }
 
 impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
@@ -116,11 +118,16 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
             let hidden = self.target.column_list(hidden);
             let _ = write!(sentence, "other values of {hidden}");
         }
-        let _ = write!(
-            sentence,
-            "; the payload has {}.",
-            list(self.columns, &self.payload)
-        );
+        let sent: Vec<usize> = self
+            .columns
+            .iter()
+            .copied()
+            .filter(|c| self.sent.column(*c))
+            .collect();
+        if !sent.is_empty() {
+            let _ = write!(sentence, "; the payload has {}", list(&sent, &self.payload));
+        }
+        sentence.push('.');
         sentence
     }
 

@@ -125,6 +125,11 @@ pub fn unguard(oid: pg_sys::Oid) -> bool {
 
 /// See [`super::guard_options`].
 pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
+    if OpenRelation::try_open(oid).is_none() {
+        let mut gone = [None; 8];
+        gone[7] = Some(text::to_text("the table is gone"));
+        return SqlResult::row(RowType::GuardOptions, &gone);
+    }
     let (target, relation) = Target::open(oid);
     let Some(trigger) = target.guards.iter().find(|guard| guard.oid == trigger) else {
         return SqlResult::row(RowType::GuardOptions, &[None; 8]);

@@ -54,11 +54,15 @@
 //!   behind the guard suppresses it. The key lock goes with the statement, or
 //!   with the abort. Others waited for it in vain, that is all.
 //! - *A waits for a key lock while it has earlier rows in, and B waits for A's
-//!   transaction.* That is a deadlock if B has the lock that A wants: but B has
-//!   none while it waits for a transaction, other than on a row of B's that is in
-//!   the index already; so A would wait for B's transaction in any case. Two loads
-//!   of overlapping keys in different orders can deadlock, as without a guard;
-//!   one of them gets 40P01.
+//!   transaction.* That is a deadlock if B has the lock that A wants. The guard
+//!   itself never waits for a transaction with a key lock in hand, other than on a
+//!   row that is in the index already, for which A would wait in any case. But after
+//!   the guard, and before the arbiter's entry is made, the server may: for a second
+//!   unique index, for another key in ON CONFLICT, in a trigger behind the guard. So
+//!   there are deadlocks that would be none without a guard, where transactions
+//!   insert several rows that meet in two unique keys. As with loads of overlapping
+//!   keys in different orders, which deadlock without a guard, too, one of them gets
+//!   40P01, and its retry is safe.
 //! - *One transaction inserts a key twice.* The second probe finds its own row,
 //!   which no dirty snapshot calls in progress: a duplicate, or a conflict.
 //! - *REPEATABLE READ, SERIALIZABLE.* A settled row that the transaction's snapshot

@@ -471,6 +471,7 @@ impl Guard {
             columns,
             first_arrived,
             readable: &readable,
+            sent: &Readable::sent_by_caller(target),
         };
         if plan.on_conflict == OnConflict::Quarantine {
             let remembers = plan.remember.as_ref().map(|remember| remember.column);

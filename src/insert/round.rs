@@ -14,7 +14,7 @@ use crate::pg::rows::{Slot, Store};
 use crate::pg::snapshot::FreshSnapshot;
 use crate::remember::{Absent, Remember};
 use crate::target::{
-    Look, OpenRelation, StoredRow, Target, UniqueIndex, hidden_by_policy, policies_show,
+    Look, OpenRelation, Readable, StoredRow, Target, UniqueIndex, hidden_by_policy, policies_show,
     row_security_is_active,
 };
 use pgrx::pg_sys;
@@ -377,6 +377,7 @@ impl Job<'_> {
             columns: &columns,
             first_arrived: false,
             readable: &readable,
+            sent: &Readable::everything(),
         };
         ledger.conflict(self, ordinal, stored, &differences, &shape.named, by);
     }
@@ -430,6 +431,7 @@ impl Job<'_> {
             columns: &verdict.columns,
             first_arrived: first.is_some(),
             readable: &readable,
+            sent: &Readable::everything(),
         };
         ledger.conflict(self, ordinal, stored, &differences, &shape.named, None);
     }

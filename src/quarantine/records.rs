@@ -93,6 +93,7 @@ impl Records {
             columns: differences.columns,
             first_arrived: differences.first_arrived,
             readable: &everything,
+            sent: &everything,
         };
         let values = [
             payload(&mut arbiter.columns()),

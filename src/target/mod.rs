@@ -399,17 +399,21 @@ impl OpenRelation {
     /// # Errors
     /// 42P01 if there is none with this oid (any more).
     pub fn open(oid: pg_sys::Oid) -> Self {
-        // SAFETY: locks before it looks; null if there is no such relation.
-        let rel =
-            unsafe { pg_sys::try_relation_open(oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
-        if rel.is_null() {
+        Self::try_open(oid).unwrap_or_else(|| {
             Report::new(
                 SqlState::UndefinedTable,
                 format!("relation with OID {} does not exist", oid.to_u32()),
             )
             .raise()
-        }
-        Self(rel)
+        })
+    }
+
+    /// Likewise; None if there is none.
+    pub fn try_open(oid: pg_sys::Oid) -> Option<Self> {
+        // SAFETY: locks before it looks; null if there is no such relation.
+        let rel =
+            unsafe { pg_sys::try_relation_open(oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
+        (!rel.is_null()).then(|| Self(rel))
     }
 
     /// The same relation, open once more.

@@ -181,6 +181,20 @@ impl Readable {
         }
     }
 
+    /// What the caller may have sent, or may read: a row that reaches a trigger has
+    /// values that defaults and other triggers put there, too. As core has it for
+    /// the rows that it shows in errors.
+    pub fn sent_by_caller(target: &Target) -> Self {
+        let on_either = |column| {
+            on_column(target, column, pg_sys::ACL_INSERT)
+                || on_column(target, column, pg_sys::ACL_SELECT)
+        };
+        let whole = on_table(target, pg_sys::ACL_INSERT) || on_table(target, pg_sys::ACL_SELECT);
+        Self {
+            columns: (!whole).then(|| (0..target.columns.len()).map(on_either).collect()),
+        }
+    }
+
     /// Everything: for records that only the extension itself reads.
     pub fn everything() -> Self {
         Self { columns: None }
