@@ -1,21 +1,25 @@
-# make demo     see it work, on real data, in a throwaway server
-# make test     every check of the project
-# make bench    its speed beside what people use instead
-# make install  into the server of PG_CONFIG
+# make demo          see it work, on real data, in a throwaway server
+# make test          every check of the project that needs no clients
+# make test-clients  real clients, against a guarded table
+# make bench         its speed beside what people use instead
+# make install       into the server of PG_CONFIG
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench install clean
+.PHONY: help demo test test-clients bench install clean
 
 help: ## this list
 	@echo 'pg_idempotent. PG_CONFIG=/path/to/pg_config names a server; without it PostgreSQL 15 is looked for.'
 	@echo
-	@sed -n 's/^\([a-z]*\):.* ## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.* ## /  make \1\t/p' Makefile | expand -t 22
 
 demo: ## build it and watch it load real data twice, in a throwaway server (EXPLORE=1 ends in psql)
 	@demo/run
 
 test: ## every check, on PostgreSQL 15, 16 and 18 (ONLY="regress isolation" PG="15" TESTS="name" for less)
 	@scripts/test
+
+test-clients: ## real clients, psql to JDBC, against a guarded table, on PostgreSQL 15 (PG="15 18" for more, TESTS="name" for less)
+	@scripts/test-clients
 
 bench: ## measure it beside what people use instead (ARGS=--quick for a first look)
 	@bench/run $(ARGS)

@@ -10,6 +10,7 @@ else. Every test gets a database of its own. Clients log in with a password, as 
 into the table and SELECT from it.
 """
 
+import dataclasses
 import datetime
 import importlib.util
 import os
@@ -18,7 +19,6 @@ import shutil
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
@@ -67,7 +67,7 @@ class TcpCluster(clusters.Cluster):
         return super().connect(*names, port=self.port, **options)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Address:
     """Where a client finds the database."""
 
@@ -82,7 +82,7 @@ class Address:
 
     @property
     def keywords(self):
-        return {"host": self.host, "port": self.port, "dbname": self.dbname, "user": self.user, "password": self.password}
+        return dataclasses.asdict(self)
 
     def environment(self, **more):
         """For a program: only what it needs, and nothing that changes its behaviour from outside."""
@@ -113,10 +113,8 @@ COLUMNS = Order._fields
 
 # Values that look different on their way: numbers without their trailing zeros, another time zone, NULL.
 _zone = datetime.timezone(datetime.timedelta(hours=5, minutes=30))
-BATCH = [
-    Order(f"o-{n}", Decimal(f"{n}.5"), datetime.datetime(2024, 5, n, 12, 0, tzinfo=_zone), None if n == 3 else f"Nº {n}")
-    for n in range(1, 6)
-]
+_days = [datetime.datetime(2024, 5, n, 12, 0, tzinfo=_zone) for n in range(1, 6)]
+BATCH = [Order(f"o-{n}", Decimal(f"{n}.5"), day, None if n == 3 else f"Nº {n}") for n, day in enumerate(_days, 1)]
 # The half that is there already: neither its beginning nor its end, so that an answer counted off by position shows.
 HALF = [BATCH[1], BATCH[3]]
 # One row differs. It comes after rows that are new and after one that is a duplicate.
@@ -151,7 +149,7 @@ class Orders:
     @property
     def owner(self):
         """The address for a client that logs in as the owner of the table."""
-        return replace(self.address, user="postgres")
+        return dataclasses.replace(self.address, user="postgres")
 
     def run(self, sql, *parameters):
         with self.database.connect() as conn:
@@ -224,3 +222,22 @@ def run(command, address, text="", timeout=60, **environment):
         encoding="utf-8",
         timeout=timeout,
     )
+
+
+PAGE = ROOT / "docs" / "clients.md"
+
+
+def recipe(what):
+    """The SQL of the documentation's page that does this."""
+    text = PAGE.read_text(encoding="utf-8")
+    found = [block.split("```")[0] for block in text.split("```sql\n")[1:] if what in block.split("```")[0]]
+    assert len(found) == 1, f"{PAGE.name} has {len(found)} blocks with {what}"
+    return found[0]
+
+
+@pytest.fixture
+def viewed(orders):
+    """The guarded table with the view beside it that answers with the stored rows."""
+    orders.run(recipe("INSTEAD OF INSERT"))
+    orders.run("GRANT SELECT, INSERT ON orders_in TO app")
+    return orders

@@ -87,7 +87,7 @@ SET ROLE regress_pgi_clerk;
 SELECT * FROM idempotent_insert_from('orders', 'source');
 RESET ROLE;
 
--- Row-level security in force: what the caller may not see is verified, never shown.
+-- Row-level security in force: of what the caller may not see nothing is said.
 CREATE TABLE tenants (id int PRIMARY KEY, tenant text, v int);
 INSERT INTO tenants VALUES (1, 'regress_pgi_clerk', 1), (2, 'other', 2);
 ALTER TABLE tenants ENABLE ROW LEVEL SECURITY;
