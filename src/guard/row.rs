@@ -232,8 +232,10 @@ impl Guard {
                         pg_sys::slot_getallattrs(self.scan.slot());
                         StoredRow::in_slot(slot, &self.numbers)
                     };
-                    let place = self.scan_place();
-                    let seen = self.aside == Aside::Skip || self.is_seen(&payload);
+                    // SAFETY: the scan's slot holds the row.
+                    let place =
+                        unsafe { StoredRow::in_slot(self.scan.slot(), &self.numbers) }.place();
+                    let seen = self.aside == Aside::Skip || self.is_seen(place, &payload);
                     if seen {
                         self.settle(&payload);
                         self.demand_alike();
@@ -244,6 +246,11 @@ impl Guard {
                         return Passage::Skipped;
                     }
                     // It may have been updated before we looked, and be elsewhere now.
+                    let place = (
+                        place.1.ip_blkid.bi_hi,
+                        place.1.ip_blkid.bi_lo,
+                        place.1.ip_posid,
+                    );
                     if hidden == Some(place) {
                         hidden_by_policy(&self.target).raise()
                     }
@@ -396,22 +403,18 @@ impl Guard {
         Passage::With(self.numbers[remember.column], value)
     }
 
-    /// The tuple id of the stored row.
-    fn scan_place(&self) -> (pg_sys::BlockNumber, pg_sys::OffsetNumber) {
-        // SAFETY: the scan's slot holds a row.
-        let tuple = unsafe { (*self.scan.slot()).tts_tid };
-        let block = u32::from(tuple.ip_blkid.bi_hi) << 16 | u32::from(tuple.ip_blkid.bi_lo);
-        (block, tuple.ip_posid)
-    }
-
     /// Whether the caller may see the stored row, by the table's policies.
-    fn is_seen(&self, payload: &StoredRow<'_>) -> bool {
+    fn is_seen(
+        &self,
+        place: (pg_sys::Oid, pg_sys::ItemPointerData),
+        payload: &StoredRow<'_>,
+    ) -> bool {
         if !self.by_policy {
             return true;
         }
         let _snapshot = LatestSnapshot::push();
         let arbiter = self.plan.arbiter(&self.target);
-        policies_show(&self.target, arbiter, |c| payload.get(c))
+        policies_show(&self.target, arbiter, place, |c| payload.get(c))
     }
 
     /// A row is stored under the payload's key: a duplicate is left at that, a

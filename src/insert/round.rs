@@ -349,7 +349,7 @@ impl Job<'_> {
         if mark == Mark::Plain && round.sent == Sent::Some && ours() {
             return ledger.inserted(self, ordinal, Some(stored));
         }
-        self.demand_seen(row);
+        self.demand_seen(row, stored);
         let shape = &self.shapes[layout.shape(row)];
         if let Some(remember) = self
             .guard
@@ -386,8 +386,9 @@ impl Job<'_> {
     ///
     /// # Errors
     /// 42501
-    fn demand_seen(&self, row: &Slot) {
-        if self.by_policy && !policies_show(self.target, self.arbiter, |c| row.get(c)) {
+    fn demand_seen(&self, row: &Slot, stored: &StoredRow<'_>) {
+        let shown = || policies_show(self.target, self.arbiter, stored.place(), |c| row.get(c));
+        if self.by_policy && !shown() {
             hidden_by_policy(self.target).raise()
         }
     }

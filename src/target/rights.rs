@@ -98,27 +98,41 @@ pub fn row_security_is_active(target: &Target) -> bool {
     rls == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
 }
 
-/// Whether the caller sees a row with this key, under the active snapshot: asks the
-/// table as the caller would.
+/// Whether the caller sees the row that is stored at this place under this key, by the
+/// table's policies and under the active snapshot: asks the table as the caller would.
+///
+/// The place finds it at once, but takes SELECT on the whole table. The key may take a
+/// scan, since its operators may only be applied to rows that the policies show.
 ///
 /// # Errors
 /// 42501 without SELECT on the key columns.
 pub fn policies_show(
     target: &Target,
     arbiter: &UniqueIndex,
+    (table, mut tuple): (pg_sys::Oid, pg_sys::ItemPointerData),
     key: impl Fn(usize) -> Option<pg_sys::Datum>,
 ) -> bool {
     let mut parameters = Vec::new();
     let mut conditions = Vec::new();
-    for part in &arbiter.keys {
-        let column = &target.columns[part.column];
-        let name = text::quote_identifier(&column.name);
-        match key(part.column) {
-            None => conditions.push(format!("{name} IS NULL")),
-            value => {
-                parameters.push((column.typid, value));
-                let operator = qualified_operator(part.equality_operator);
-                conditions.push(format!("{name} {operator} ${}", parameters.len()));
+    if may_select(target) {
+        conditions.push("tableoid OPERATOR(pg_catalog.=) $1".to_owned());
+        conditions.push("ctid OPERATOR(pg_catalog.=) $2".to_owned());
+        parameters.push((pg_sys::OIDOID, Some(pg_sys::Datum::from(table))));
+        let tuple = pg_sys::Datum::from(&raw mut tuple);
+        parameters.push((pg_sys::TIDOID, Some(tuple)));
+    } else {
+        for part in &arbiter.keys {
+            let column = &target.columns[part.column];
+            let name = text::quote_identifier(&column.name);
+            match key(part.column) {
+                None => conditions.push(format!("{name} IS NULL")),
+                value => {
+                    parameters.push((column.typid, value));
+                    let collate = collate(part.collation);
+                    let operator = qualified_operator(part.equality_operator);
+                    let number = parameters.len();
+                    conditions.push(format!("{name}{collate} {operator} ${number}"));
+                }
             }
         }
     }
@@ -128,6 +142,16 @@ pub fn policies_show(
         conditions.join(" AND ")
     );
     Connection::open().query(&sql, &parameters) > 0
+}
+
+fn collate(collation: pg_sys::Oid) -> String {
+    if collation == pg_sys::InvalidOid {
+        return String::new();
+    }
+    // SAFETY: an existing collation; the name is quoted, and qualified where it has to
+    // be.
+    let name = unsafe { text::from_server(pg_sys::generate_collation_name(collation)) };
+    format!(" COLLATE {name}")
 }
 
 /// `OPERATOR(schema.name)`: no operator of the caller's may answer instead.
