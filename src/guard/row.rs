@@ -224,7 +224,11 @@ impl Guard {
                     return Passage::Skipped;
                 }
                 Probe::InProgress => self.wait(),
-                Probe::Stored if self.aside == Aside::LetThrough => return Passage::Unchanged,
+                Probe::Stored if self.aside == Aside::LetThrough => {
+                    // SAFETY: the guard holds nothing.
+                    unsafe { ffi::guard(|| self.scan.rest_unguarded()) };
+                    return Passage::Unchanged;
+                }
                 Probe::Stored => {
                     // SAFETY: both slots hold a row.
                     let payload = unsafe {

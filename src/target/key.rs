@@ -80,6 +80,8 @@ pub struct UniqueIndex {
     pub keys: Vec<KeyColumn>,
     /// The descriptor of a row of its key columns alone.
     pub key_desc: pg_sys::TupleDesc,
+    /// Whether the server uses it; one that is being built it passes over.
+    valid: bool,
     /// Why it cannot decide, as the end of a sentence; None if it can.
     pub unusable: Option<&'static str>,
 }
@@ -113,7 +115,7 @@ impl UniqueIndex {
             let twin = indexes
                 .iter()
                 .enumerate()
-                .any(|(j, other)| i != j && other.same_columns(&columns));
+                .any(|(j, other)| i != j && other.valid && other.same_columns(&columns));
             if twin && indexes[i].unusable.is_none() {
                 indexes[i].own_name = Some(indexes[i].inference(table_columns));
             }
@@ -189,6 +191,7 @@ impl UniqueIndex {
                 key_desc: memory.scope(|| key_desc(&keys, columns)),
                 ascending: (0..numbers.len()).all(|i| *(*rel).rd_indoption.add(i) == 0),
                 keys,
+                valid: form.indisvalid && form.indisready,
                 unusable,
             }
         }

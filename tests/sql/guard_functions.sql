@@ -46,7 +46,9 @@ SELECT * FROM idempotent_insert_from('orders', 'source');
 INSERT INTO orders (order_id, amount, status) SELECT * FROM source;
 UPDATE source SET amount = -1 WHERE order_id IN ('s7', 's8');
 SELECT * FROM idempotent_insert_from('orders', 'source', on_conflict => 'report');
-SELECT * FROM idempotent_insert_from('orders', 'source');
+-- An UPDATE leaves rows where there is room.
+CREATE TABLE in_order AS SELECT * FROM source ORDER BY order_id COLLATE "C";
+SELECT * FROM idempotent_insert_from('orders', 'in_order');
 -- Quarantine by the functions and by the guard: one record of one conflict.
 SELECT outcome FROM idempotent_insert('orders', '{"order_id": "a", "amount": 13}', on_conflict => 'quarantine');
 SELECT on_conflict FROM idempotent_guard('orders', '{order_id}', ignore => '{status, alias}', on_conflict => 'quarantine');
