@@ -16,6 +16,8 @@
 //! | `insert` | `idempotent_insert`, `_many`, `_each`, `_from` |
 //! | `remember` | what first arrived, kept in a column of the row |
 //! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
+//! | `request` | an operation runs once, and its retries get the first answer |
+//! | `owner` | work on the extension's own tables |
 //! | `quarantine` | the stored conflicts and how they end |
 //!
 //! Data flows one way: arguments, target, payload, look or statement, outcome,
@@ -27,10 +29,12 @@ mod error;
 mod guard;
 mod insert;
 mod outcome;
+mod owner;
 mod payload;
 mod pg;
 mod quarantine;
 mod remember;
+mod request;
 mod settings;
 mod target;
 
@@ -50,6 +54,11 @@ extension_sql_file!(
     "../sql/guard.sql",
     name = "guard",
     requires = ["state", "quarantine"]
+);
+extension_sql_file!(
+    "../sql/requests.sql",
+    name = "requests",
+    requires = ["state"]
 );
 
 /// Runs once in every backend that loads the library.

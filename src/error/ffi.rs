@@ -14,6 +14,7 @@ unsafe extern "C-unwind" {
     pub fn errhint(fmt: *const c_char, ...) -> c_int;
     pub fn errcontext_msg(fmt: *const c_char, ...) -> c_int;
     pub fn err_generic_string(field: c_int, value: *const c_char) -> c_int;
+    pub fn geterrposition() -> c_int;
     pub fn errposition(position: c_int) -> c_int;
     pub fn internalerrposition(position: c_int) -> c_int;
     pub fn internalerrquery(query: *const c_char) -> c_int;

@@ -18,6 +18,6 @@ mod native;
 mod position;
 mod report;
 
-pub use native::{attempt, boundary, warn};
-pub use position::PayloadPosition;
+pub use native::{attempt, boundary, in_place_of_lock_timeout, warn};
+pub use position::{PayloadPosition, StatementPosition};
 pub use report::{Report, SqlState};

@@ -68,6 +68,19 @@ pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Box<Report>> {
     })
 }
 
+/// Runs something that waits for a lock. If `lock_timeout` ends the wait, the report
+/// is raised in place of the server's.
+pub fn in_place_of_lock_timeout<R>(work: impl FnOnce() -> R, report: impl FnOnce() -> Report) -> R {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| match payload.downcast_ref() {
+        Some(CaughtError::PostgresError(error))
+            if error.sql_error_code() == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE =>
+        {
+            report().raise()
+        }
+        _ => resume_unwind(payload),
+    })
+}
+
 /// The errors that were raised below a [`boundary`], the newest last.
 ///
 /// The one that leaves is not always the newest: a PL/pgSQL handler may catch

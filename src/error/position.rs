@@ -106,3 +106,53 @@ impl Drop for PayloadPosition {
         unsafe { pg_sys::error_context_stack = self.frame.previous };
     }
 }
+
+/// While it lives, an error in a statement of the user's that is being parsed points
+/// into that statement, not into the one that called us. As SPI does it.
+pub struct StatementPosition<'s> {
+    frame: pg_sys::ErrorContextCallback,
+    _statement: &'s CStr,
+}
+
+impl<'s> StatementPosition<'s> {
+    /// Puts the statement on the error context stack until it is dropped.
+    pub fn watch(statement: &'s CStr) -> Pin<Box<Self>> {
+        let mut position = Box::pin(Self {
+            frame: pg_sys::ErrorContextCallback {
+                // SAFETY: a read of a backend-local pointer.
+                previous: unsafe { pg_sys::error_context_stack },
+                callback: Some(Self::callback),
+                arg: statement.as_ptr().cast_mut().cast(),
+            },
+            _statement: statement,
+        });
+        // SAFETY: the box is pinned, so its address holds until Drop takes the frame
+        // off the stack again.
+        unsafe {
+            let this = position.as_mut().get_unchecked_mut();
+            pg_sys::error_context_stack = &raw mut this.frame;
+        }
+        position
+    }
+
+    unsafe extern "C-unwind" fn callback(statement: *mut c_void) {
+        // SAFETY: errfinish is running, and copies the statement.
+        unsafe {
+            let position = ffi::geterrposition();
+            if position > 0 {
+                ffi::errposition(0);
+                ffi::internalerrposition(position);
+                ffi::internalerrquery(statement.cast());
+            } else {
+                ffi::errcontext_msg(c"SQL statement \"%s\"".as_ptr(), statement);
+            }
+        }
+    }
+}
+
+impl Drop for StatementPosition<'_> {
+    fn drop(&mut self) {
+        // SAFETY: as for a payload's position.
+        unsafe { pg_sys::error_context_stack = self.frame.previous };
+    }
+}

@@ -6,6 +6,10 @@ use std::panic::panic_any;
 pub enum SqlState {
     /// `23I01`: a stored row differs from the payload under its key.
     Conflict,
+    /// `23I02`: a request key arrives with another request.
+    KeyReused,
+    /// `55I01`: a key is being worked on elsewhere.
+    KeyInProgress,
     /// `22004`
     NullValueNotAllowed,
     /// `22023`
@@ -34,8 +38,12 @@ pub enum SqlState {
     WrongObjectType,
     /// `428C9`
     GeneratedAlways,
+    /// `42601`
+    SyntaxError,
     /// `42P01`
     UndefinedTable,
+    /// `42P18`
+    IndeterminateDatatype,
     /// `42P10`
     InvalidColumnReference,
     /// `0A000`
@@ -51,6 +59,8 @@ impl SqlState {
     pub const fn code(self) -> &'static [u8; 5] {
         match self {
             Self::Conflict => b"23I01",
+            Self::KeyReused => b"23I02",
+            Self::KeyInProgress => b"55I01",
             Self::NullValueNotAllowed => b"22004",
             Self::InvalidParameterValue => b"22023",
             Self::NotNullViolation => b"23502",
@@ -65,6 +75,8 @@ impl SqlState {
             Self::DatatypeMismatch => b"42804",
             Self::WrongObjectType => b"42809",
             Self::GeneratedAlways => b"428C9",
+            Self::SyntaxError => b"42601",
+            Self::IndeterminateDatatype => b"42P18",
             Self::UndefinedTable => b"42P01",
             Self::InvalidColumnReference => b"42P10",
             Self::FeatureNotSupported => b"0A000",

@@ -62,6 +62,29 @@ impl Arguments {
         unsafe { text_of_datum(self.required(i, name)) }
     }
 
+    /// An interval; one that is not positive is error 22023.
+    pub fn positive_interval(&self, i: usize, name: &str) -> pg_sys::Datum {
+        let value = self.required(i, name);
+        let zero = pg_sys::Interval::default();
+        // SAFETY: core's comparison of two intervals.
+        let order = unsafe {
+            pg_sys::DirectFunctionCall2Coll(
+                Some(super::ffi::functions::interval_cmp),
+                pg_sys::InvalidOid,
+                value,
+                pg_sys::Datum::from(&raw const zero),
+            )
+        };
+        if order.value() as i32 <= 0 {
+            Report::new(
+                SqlState::InvalidParameterValue,
+                format!("argument \"{name}\" must be positive"),
+            )
+            .raise()
+        }
+        value
+    }
+
     /// A list of column names, or None if the argument is NULL. A list that is
     /// empty (22023), holds a NULL (22004) or a name twice (42701) is an error.
     pub fn columns(&self, i: usize, name: &str) -> Option<Vec<String>> {

@@ -110,6 +110,8 @@ pub mod unguarded {
             mode: pg_sys::LOCKMODE,
             session: bool,
         ) -> bool;
+        pub fn nextval_internal(sequence: Oid, check_permissions: bool) -> i64;
+        pub fn hash_bytes_extended(bytes: *const u8, length: c_int, seed: u64) -> u64;
         pub fn get_partition_ancestors(relation: Oid) -> *mut pg_sys::List;
         pub fn get_partition_parent(relation: Oid, even_if_detached: bool) -> Oid;
         pub fn find_all_inheritors(
@@ -139,6 +141,12 @@ pub mod unguarded {
     }
 }
 
+/// The 64-bit hash of some bytes (`hashfn.c`).
+pub fn hash_bytes(bytes: &[u8], seed: u64) -> u64 {
+    // SAFETY: a pointer with its length; reads only.
+    unsafe { unguarded::hash_bytes_extended(bytes.as_ptr(), bytes.len() as c_int, seed) }
+}
+
 /// SQL functions by their C names, to be called through `DirectFunctionCall…`.
 pub mod functions {
     use pgrx::pg_sys::{Datum, FunctionCallInfo};
@@ -149,6 +157,10 @@ pub mod functions {
         pub fn numeric_out(fcinfo: FunctionCallInfo) -> Datum;
         /// Applies a type modifier to a numeric.
         pub fn numeric(fcinfo: FunctionCallInfo) -> Datum;
+        /// Sum of a timestamptz and an interval.
+        pub fn timestamptz_pl_interval(fcinfo: FunctionCallInfo) -> Datum;
+        /// Three-way comparison of intervals.
+        pub fn interval_cmp(fcinfo: FunctionCallInfo) -> Datum;
         /// Input of name.
         pub fn namein(fcinfo: FunctionCallInfo) -> Datum;
     }

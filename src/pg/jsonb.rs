@@ -125,6 +125,57 @@ impl<'d> Container<'d> {
         }
     }
 
+    /// Whether it equals another, as `=` of jsonb has it.
+    pub fn equals(self, other: Container<'_>) -> bool {
+        // SAFETY: both are valid; core's comparison.
+        unsafe { pg_sys::compareJsonbContainers(self.0, other.0) == 0 }
+    }
+
+    /// Its canonical text, in the current context.
+    pub fn to_text(self) -> &'d CStr {
+        // SAFETY: a valid container; the text lives as long as the document.
+        unsafe { CStr::from_ptr(pg_sys::JsonbToCString(ptr::null_mut(), self.0, 0)) }
+    }
+
+    /// The names of the fields in which two objects differ, in their order; None if
+    /// one of them is no object.
+    pub fn differing_fields(self, other: Container<'_>) -> Option<Vec<String>> {
+        if self.kind() != Kind::Object || other.kind() != Kind::Object {
+            return None;
+        }
+        let fields = |object: Container<'d>| -> Vec<(&'d [u8], pg_sys::Datum)> {
+            // SAFETY: the guard holds nothing.
+            let value = |value: Value<'d>| unsafe { ffi::guard(|| value.to_jsonb()) };
+            object.names().zip(object.values().map(value)).collect()
+        };
+        // SAFETY: it lives as long as this call, which is all that is needed.
+        let other = Container(other.0, PhantomData);
+        let (ours, theirs) = (fields(self), fields(other));
+        let find = |fields: &[(&[u8], pg_sys::Datum)], name: &[u8]| {
+            fields.iter().find(|(n, _)| *n == name).map(|(_, v)| *v)
+        };
+        // SAFETY: both are jsonb.
+        let same = |a: pg_sys::Datum, b: pg_sys::Datum| unsafe {
+            Container::of_datum(a).equals(Container::of_datum(b))
+        };
+        let mut names: Vec<&[u8]> = ours
+            .iter()
+            .filter(|(name, value)| !find(&theirs, name).is_some_and(|other| same(*value, other)))
+            .map(|(name, _)| *name)
+            .collect();
+        names.extend(
+            theirs
+                .iter()
+                .filter(|(name, _)| find(&ours, name).is_none())
+                .map(|(name, _)| *name),
+        );
+        let shown = |name: &[u8]| match super::text::from_server_bytes(name) {
+            name if name.is_empty() => "\"\"".to_owned(),
+            name => name,
+        };
+        Some(names.into_iter().map(shown).collect())
+    }
+
     fn header(self) -> u32 {
         // SAFETY: a valid container.
         unsafe { (*self.0).header }
@@ -420,5 +471,87 @@ impl ObjectBuilder {
             let value = self.push(pg_sys::JsonbIteratorToken::WJB_END_OBJECT, ptr::null_mut());
             pg_sys::Datum::from(ffi::unguarded::JsonbValueToJsonb(value))
         }
+    }
+}
+
+/// Builds one JSON array of documents, in the current context.
+///
+/// Its whole life is to pass inside one `ffi::guard`.
+pub struct ArrayBuilder {
+    state: *mut pg_sys::JsonbParseState,
+}
+
+impl ArrayBuilder {
+    /// An empty array.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`, as all that follows.
+    pub unsafe fn new() -> Self {
+        let mut state = ptr::null_mut();
+        let begin = pg_sys::JsonbIteratorToken::WJB_BEGIN_ARRAY;
+        // SAFETY: opens the array.
+        unsafe { ffi::unguarded::pushJsonbValue(&raw mut state, begin, ptr::null_mut()) };
+        Self { state }
+    }
+
+    /// Adds a whole document that is an object or array.
+    ///
+    /// # Safety
+    /// `document` is such a jsonb datum, not toasted, and lives until
+    /// [`ArrayBuilder::finish`].
+    pub unsafe fn document(&mut self, document: pg_sys::Datum) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let document = document.cast_mut_ptr::<pg_sys::Jsonb>();
+            let root = Container(&raw mut (*document).root, PhantomData);
+            let length = pgrx::varlena::varsize_any(document.cast()) - pg_sys::VARHDRSZ;
+            let mut value = Value::Container(root, length).to_core();
+            let token = pg_sys::JsonbIteratorToken::WJB_ELEM;
+            ffi::unguarded::pushJsonbValue(&raw mut self.state, token, &raw mut value);
+        }
+    }
+
+    /// The array as a jsonb datum.
+    ///
+    /// # Safety
+    /// As all of it.
+    pub unsafe fn finish(mut self) -> pg_sys::Datum {
+        let end = pg_sys::JsonbIteratorToken::WJB_END_ARRAY;
+        // SAFETY: closes the array that `new` opened.
+        unsafe {
+            let value = ffi::unguarded::pushJsonbValue(&raw mut self.state, end, ptr::null_mut());
+            pg_sys::Datum::from(ffi::unguarded::JsonbValueToJsonb(value))
+        }
+    }
+}
+
+/// `to_jsonb(anyelement)` for values of a type, which it learns from the call's
+/// expression; a constant of the type serves.
+///
+/// # Safety
+/// `memory` outlives the result's use.
+pub unsafe fn to_jsonb_of(
+    memory: pg_sys::MemoryContext,
+    typid: pg_sys::Oid,
+    typmod: i32,
+    collation: pg_sys::Oid,
+) -> *mut pg_sys::FmgrInfo {
+    let oid = pg_sys::Oid::from(pg_sys::F_TO_JSONB);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let function = super::function_in(memory, oid);
+        let caller = pg_sys::MemoryContextSwitchTo(memory);
+        let argument = pg_sys::makeNullConst(typid, typmod, collation);
+        (*function).fn_expr = pg_sys::makeFuncExpr(
+            oid,
+            pg_sys::JSONBOID,
+            pg_sys::lappend(std::ptr::null_mut(), argument.cast()),
+            pg_sys::InvalidOid,
+            pg_sys::InvalidOid,
+            pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
+        )
+        .cast();
+        pg_sys::MemoryContextSwitchTo(caller);
+        function
     }
 }

@@ -9,16 +9,19 @@
 //! destructors look at [`unwinding`]. What an abort has overtaken is given up
 //! with [`abandon`].
 pub mod arguments;
+pub mod digest;
 pub mod ffi;
 pub mod jsonb;
 pub mod local_settings;
 pub mod memory;
+pub mod populate;
 pub mod result;
 pub mod rows;
 pub mod snapshot;
 pub mod spi;
 pub mod text;
 
+use pgrx::pg_sys;
 use std::cell::Cell;
 
 thread_local! {
@@ -37,4 +40,21 @@ pub fn abandon<T>(value: T) {
     let outer = ABANDONING.replace(true);
     drop(value);
     ABANDONING.set(outer);
+}
+
+/// Looks a function up, in memory of the caller's choice.
+///
+/// # Safety
+/// `function` exists, and `memory` outlives the result's use.
+pub unsafe fn function_in(
+    memory: pg_sys::MemoryContext,
+    function: pg_sys::Oid,
+) -> *mut pg_sys::FmgrInfo {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let info = pg_sys::MemoryContextAllocZero(memory, size_of::<pg_sys::FmgrInfo>())
+            .cast::<pg_sys::FmgrInfo>();
+        pg_sys::fmgr_info_cxt(function, info, memory);
+        info
+    }
 }

@@ -19,6 +19,10 @@ pub enum RowType {
     /// `key text[], arbiter name, compared text[], compare text[], ignore text[],
     /// on_conflict text, remember name, problem text`
     GuardOptions,
+    /// `response jsonb, replayed boolean`
+    Answer,
+    /// `state text, attempt bigint, recovery_point text, response jsonb`
+    Attempt,
 }
 
 impl RowType {
@@ -45,6 +49,16 @@ impl RowType {
                 (c"remember", pg_sys::NAMEOID),
                 (c"problem", pg_sys::TEXTOID),
             ],
+            Self::Answer => &[
+                (c"response", pg_sys::JSONBOID),
+                (c"replayed", pg_sys::BOOLOID),
+            ],
+            Self::Attempt => &[
+                (c"state", pg_sys::TEXTOID),
+                (c"attempt", pg_sys::INT8OID),
+                (c"recovery_point", pg_sys::TEXTOID),
+                (c"response", pg_sys::JSONBOID),
+            ],
         }
     }
 
@@ -52,8 +66,8 @@ impl RowType {
     /// result type, done for each call, costs as much as finding the row.
     fn desc(self) -> pg_sys::TupleDesc {
         thread_local! {
-            static DESCS: [Cell<pg_sys::TupleDesc>; 3] =
-                const { [const { Cell::new(ptr::null_mut()) }; 3] };
+            static DESCS: [Cell<pg_sys::TupleDesc>; 5] =
+                const { [const { Cell::new(ptr::null_mut()) }; 5] };
         }
         let known = DESCS.with(|descs| descs[self as usize].get());
         if !known.is_null() {

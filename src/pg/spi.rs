@@ -62,6 +62,20 @@ impl Connection {
         unsafe { pg_sys::SPI_processed }
     }
 
+    /// Runs a kept plan, and gives the code that SPI has for what it did or could not do.
+    pub fn try_plan(&self, plan: &Plan, parameters: &[Option<pg_sys::Datum>]) -> c_int {
+        let mut values: Vec<pg_sys::Datum> = parameters
+            .iter()
+            .map(|value| value.unwrap_or(pg_sys::Datum::null()))
+            .collect();
+        let nulls: Vec<c_char> = parameters
+            .iter()
+            .map(|value| if value.is_none() { b'n' } else { b' ' } as c_char)
+            .collect();
+        // SAFETY: a kept plan with as many parameters.
+        unsafe { pg_sys::SPI_execute_plan(plan.0, values.as_mut_ptr(), nulls.as_ptr(), false, 0) }
+    }
+
     /// Column `column` (from 1) of the first row that the last statement
     /// returned.
     pub fn first(&self, column: c_int) -> Option<pg_sys::Datum> {
@@ -203,11 +217,18 @@ impl Plan {
     }
 
     /// Prepares a statement without parameters.
-    pub fn prepare(_connection: &Connection, sql: &str) -> Self {
+    pub fn prepare(connection: &Connection, sql: &str) -> Self {
+        Self::prepare_with(connection, sql, &[])
+    }
+
+    /// Prepares a statement with parameters of these types.
+    pub fn prepare_with(_connection: &Connection, sql: &str, types: &[pg_sys::Oid]) -> Self {
         let sql = text::to_server(sql);
-        // SAFETY: inside a connection.
+        let mut types = types.to_vec();
+        // SAFETY: inside a connection; as many types as it is told.
         unsafe {
-            let plan = pg_sys::SPI_prepare(sql.as_ptr(), 0, ptr::null_mut());
+            let count = types.len() as c_int;
+            let plan = pg_sys::SPI_prepare(sql.as_ptr(), count, types.as_mut_ptr());
             let code = pg_sys::SPI_result;
             assert!(!plan.is_null(), "SPI code {code}");
             pg_sys::SPI_keepplan(plan);

@@ -3,8 +3,7 @@
 //! The records lie in `idempotent.conflict_records`, to which nobody has rights;
 //! people read the view `idempotent.conflicts`. Whoever may write to a target
 //! may cause a record, so the extension writes them itself, as the table's
-//! owner ([`owner`]), and never through anything that can be called from SQL.
-mod owner;
+//! owner ([`crate::owner`]), and never through anything that can be called from SQL.
 mod records;
 mod resolve;
 

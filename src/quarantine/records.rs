@@ -1,6 +1,6 @@
 //! Recording the conflicts of a call.
-use super::owner::AsOwner;
 use crate::compare::Differences;
+use crate::owner::AsOwner;
 use crate::pg::ffi;
 use crate::pg::jsonb::ObjectBuilder;
 use crate::pg::local_settings::LocalSettings;

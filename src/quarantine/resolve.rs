@@ -1,7 +1,7 @@
 //! `idempotent_resolve`.
-use super::owner::AsOwner;
 use crate::compare::differing;
 use crate::error::{Report, SqlState};
+use crate::owner::AsOwner;
 use crate::payload::json::JsonPayloads;
 use crate::pg::jsonb::Container;
 use crate::pg::local_settings::LocalSettings;

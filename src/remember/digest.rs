@@ -14,6 +14,7 @@
 //! NULLs are left out, and columns go by their names in the order of these, so
 //! that a column that is added later, or a restore in which columns change their
 //! places, changes no digest.
+use crate::pg::digest::{sha256, to_bytea};
 use crate::pg::ffi;
 use crate::target::{Column, Target};
 use pgrx::pg_sys;
@@ -67,9 +68,7 @@ impl Digest {
             // SAFETY: a non-null value of the column.
             unsafe { part.put(column, value, &mut bytes) };
         }
-        let digest = pg_sys::Oid::from(pg_sys::F_SHA256);
-        // SAFETY: core's sha256(bytea).
-        unsafe { pg_sys::OidFunctionCall1Coll(digest, pg_sys::InvalidOid, to_bytea(&bytes)) }
+        to_bytea(&sha256(&bytes))
     }
 }
 
@@ -83,14 +82,6 @@ pub fn same(a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
 fn add(bytes: &mut Vec<u8>, part: &[u8]) {
     bytes.extend_from_slice(&(part.len() as u32).to_be_bytes());
     bytes.extend_from_slice(part);
-}
-
-fn to_bytea(bytes: &[u8]) -> pg_sys::Datum {
-    // SAFETY: as many bytes as are copied; a bytea is laid out as a text.
-    unsafe {
-        let bytea = pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32);
-        pg_sys::Datum::from(bytea)
-    }
 }
 
 /// Whether values of a type are, or hold, labels of an enum: those are numbers in

@@ -1,7 +1,8 @@
 //! One column of a target, with the functions of its type.
 use super::OpenRelation;
 use crate::pg::ffi;
-use crate::pg::jsonb::{Container, Kind, ObjectBuilder, Value};
+use crate::pg::function_in;
+use crate::pg::jsonb::{Container, Kind, ObjectBuilder, Value, to_jsonb_of};
 use crate::pg::memory::Memory;
 use crate::pg::text;
 use pgrx::pg_sys;
@@ -127,7 +128,12 @@ impl Column {
                 input,
                 input_param: param,
                 output,
-                to_jsonb: to_jsonb_of(attribute, memory.context()),
+                to_jsonb: to_jsonb_of(
+                    memory.context(),
+                    attribute.atttypid,
+                    attribute.atttypmod,
+                    attribute.attcollation,
+                ),
             }
         }
     }
@@ -450,54 +456,4 @@ fn has_cast_to_json(base: pg_sys::Oid) -> bool {
         )
     };
     path == pg_sys::CoercionPathType::COERCION_PATH_FUNC
-}
-
-/// `to_jsonb(anyelement)` for values of the attribute's type, which it learns
-/// from the call's expression; a constant of the type serves.
-///
-/// # Safety
-/// `memory` outlives the result's use.
-unsafe fn to_jsonb_of(
-    attribute: &pg_sys::FormData_pg_attribute,
-    memory: pg_sys::MemoryContext,
-) -> *mut pg_sys::FmgrInfo {
-    let oid = pg_sys::Oid::from(pg_sys::F_TO_JSONB);
-    // SAFETY: the caller's promise.
-    unsafe {
-        let function = function_in(memory, oid);
-        let caller = pg_sys::MemoryContextSwitchTo(memory);
-        let argument = pg_sys::makeNullConst(
-            attribute.atttypid,
-            attribute.atttypmod,
-            attribute.attcollation,
-        );
-        (*function).fn_expr = pg_sys::makeFuncExpr(
-            oid,
-            pg_sys::JSONBOID,
-            pg_sys::lappend(std::ptr::null_mut(), argument.cast()),
-            pg_sys::InvalidOid,
-            pg_sys::InvalidOid,
-            pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
-        )
-        .cast();
-        pg_sys::MemoryContextSwitchTo(caller);
-        function
-    }
-}
-
-/// Looks a function up, in memory of the caller's choice.
-///
-/// # Safety
-/// `function` exists, and `memory` outlives the result's use.
-pub unsafe fn function_in(
-    memory: pg_sys::MemoryContext,
-    function: pg_sys::Oid,
-) -> *mut pg_sys::FmgrInfo {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let info = pg_sys::MemoryContextAllocZero(memory, size_of::<pg_sys::FmgrInfo>())
-            .cast::<pg_sys::FmgrInfo>();
-        pg_sys::fmgr_info_cxt(function, info, memory);
-        info
-    }
 }

@@ -1,8 +1,8 @@
 //! From the columns that the caller names to the unique index that decides.
-use super::column::function_in;
 use super::{Column, OpenRelation, Target};
 use crate::error::{Report, SqlState};
 use crate::pg::ffi;
+use crate::pg::function_in;
 use crate::pg::memory::Memory;
 use crate::pg::rows::SortColumn;
 use crate::pg::text;

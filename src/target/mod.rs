@@ -14,7 +14,7 @@ mod walk;
 
 pub use arbiter::{Look, StoredRow};
 pub use cache::{changes, watch_invalidations};
-pub use column::{Column, Equality, function_in};
+pub use column::{Column, Equality};
 pub use key::{KeyColumn, UniqueIndex};
 pub use partition::{Route, leaf_index};
 pub use rights::{

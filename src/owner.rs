@@ -1,4 +1,4 @@
-//! Work on the records, as their owner.
+//! Work on the extension's own tables, as their owner.
 use crate::error::{Report, SqlState};
 use crate::pg::local_settings::LocalSettings;
 use crate::pg::unwinding;
@@ -6,7 +6,7 @@ use crate::target::OpenRelation;
 use pgrx::pg_sys;
 use std::ffi::c_int;
 
-/// While it lives, the current user is the owner of the records. An error's
+/// While it lives, the current user is the owner of the extension's tables. An error's
 /// abort restores the user as well.
 ///
 /// The caller's `search_path` is off meanwhile, and so is everything that

@@ -1,0 +1,117 @@
+-- Requests: an operation runs once, and its retries get the first answer. See
+-- docs/requests.md.
+
+-- A number that no two attempts share, so that the holder of a lease that was taken
+-- over is known, whatever became of the row meanwhile.
+CREATE SEQUENCE idempotent.request_attempts;
+COMMENT ON SEQUENCE idempotent.request_attempts IS 'the attempts at requests';
+
+-- Written by the extension's functions only, as its owner; the owner is not subject
+-- to the policy below. What is written is checked by them: a CHECK would be compiled
+-- anew for every row, which costs a sixth of a call.
+CREATE TABLE idempotent.requests (
+    role           regrole     NOT NULL,
+    scope          text        NOT NULL,
+    key            text        NOT NULL,
+    state          text        NOT NULL,
+    attempt        bigint      NOT NULL,
+    fingerprint    bytea       NOT NULL,
+    request        jsonb       NOT NULL,
+    recovery_point text,
+    response       jsonb,
+    ttl            interval    NOT NULL,
+    lease          interval,
+    lease_until    timestamptz,
+    started_at     timestamptz NOT NULL,
+    finished_at    timestamptz,
+    expires_at     timestamptz NOT NULL,
+    CONSTRAINT requests_pkey PRIMARY KEY (key, scope, role)
+);
+COMMENT ON TABLE idempotent.requests IS 'request keys with their answers; your own, unless you own the extension';
+COMMENT ON COLUMN idempotent.requests.role IS 'the role that sent the request';
+COMMENT ON COLUMN idempotent.requests.scope IS 'what the key is unique in, beside the role';
+COMMENT ON COLUMN idempotent.requests.key IS 'the key that the client gave the request';
+COMMENT ON COLUMN idempotent.requests.state IS 'started, finished or abandoned';
+COMMENT ON COLUMN idempotent.requests.attempt IS 'the attempt that holds the request, or finished it';
+COMMENT ON COLUMN idempotent.requests.fingerprint IS 'SHA-256 of the request';
+COMMENT ON COLUMN idempotent.requests.request IS 'what was asked for';
+COMMENT ON COLUMN idempotent.requests.recovery_point IS 'how far the work has come';
+COMMENT ON COLUMN idempotent.requests.response IS 'the answer, once it is finished';
+COMMENT ON COLUMN idempotent.requests.ttl IS 'how long the answer is kept after it was given';
+COMMENT ON COLUMN idempotent.requests.lease IS 'how long an attempt holds the request without a sign of life';
+COMMENT ON COLUMN idempotent.requests.lease_until IS 'when another attempt may resume it';
+COMMENT ON COLUMN idempotent.requests.started_at IS 'when the attempt began';
+COMMENT ON COLUMN idempotent.requests.finished_at IS 'when the answer was given';
+COMMENT ON COLUMN idempotent.requests.expires_at IS 'from then on the key is free again';
+
+CREATE INDEX requests_expires_at ON idempotent.requests (expires_at);
+COMMENT ON INDEX idempotent.requests_expires_at IS 'for idempotent_purge';
+
+ALTER TABLE idempotent.requests ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON idempotent.requests FOR SELECT
+    USING (role::oid OPERATOR(pg_catalog.=) pg_catalog.quote_ident(CURRENT_USER)::regrole::oid);
+COMMENT ON POLICY own ON idempotent.requests IS 'a role sees its own requests';
+GRANT SELECT ON idempotent.requests TO PUBLIC;
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.requests', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotent.request_attempts', '');
+
+CREATE FUNCTION idempotent_execute(
+    key       text,
+    command   text,
+    arguments jsonb    DEFAULT '[]',
+    scope     text     DEFAULT '',
+    ttl       interval DEFAULT '24 hours',
+    OUT response jsonb,
+    OUT replayed boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_execute_wrapper';
+COMMENT ON FUNCTION idempotent_execute(text, text, jsonb, text, interval) IS
+    'runs a statement once for a request key; a retry gets the first answer';
+
+CREATE FUNCTION idempotent_request_begin(
+    key     text,
+    request jsonb,
+    scope   text     DEFAULT '',
+    ttl     interval DEFAULT '24 hours',
+    lease   interval DEFAULT '1 minute',
+    OUT state          text,
+    OUT attempt        bigint,
+    OUT recovery_point text,
+    OUT response       jsonb
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_begin_wrapper';
+COMMENT ON FUNCTION idempotent_request_begin(text, jsonb, text, interval, interval) IS
+    'starts a request, resumes one whose lease ran out, or gives its answer';
+
+CREATE FUNCTION idempotent_request_advance(
+    key text, attempt bigint, recovery_point text, scope text DEFAULT ''
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_advance_wrapper';
+COMMENT ON FUNCTION idempotent_request_advance(text, bigint, text, text) IS
+    'notes how far the work on a request has come, and renews the lease';
+
+CREATE FUNCTION idempotent_request_finish(
+    key text, attempt bigint, response jsonb, scope text DEFAULT ''
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_finish_wrapper';
+COMMENT ON FUNCTION idempotent_request_finish(text, bigint, jsonb, text) IS
+    'stores the answer of a request, which its retries get';
+
+CREATE FUNCTION idempotent_request_abandon(
+    key text, attempt bigint, scope text DEFAULT ''
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_abandon_wrapper';
+COMMENT ON FUNCTION idempotent_request_abandon(text, bigint, text) IS
+    'gives a request up without an answer: its key is free again';
+
+CREATE FUNCTION idempotent_purge(batch_size int DEFAULT 1000) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_purge_wrapper';
+COMMENT ON FUNCTION idempotent_purge(int) IS
+    'removes expired requests, at most so many; gives how many';

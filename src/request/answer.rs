@@ -1,0 +1,22 @@
+//! What `idempotent_request_begin` gives back.
+use crate::pg::result::{RowType, SqlResult};
+use crate::pg::text;
+use pgrx::pg_sys;
+
+/// `state, attempt, recovery_point, response`
+pub fn attempt(
+    state: &str,
+    attempt: i64,
+    recovery_point: Option<pg_sys::Datum>,
+    response: Option<pg_sys::Datum>,
+) -> SqlResult {
+    SqlResult::row(
+        RowType::Attempt,
+        &[
+            Some(text::to_text(state)),
+            Some(pg_sys::Datum::from(attempt)),
+            recovery_point,
+            response,
+        ],
+    )
+}

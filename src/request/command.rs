@@ -1,0 +1,215 @@
+//! Running the command of `idempotent_execute`.
+use crate::error::{Report, SqlState, StatementPosition};
+use crate::pg::jsonb::{ArrayBuilder, Container, Kind, ObjectBuilder, to_jsonb_of};
+use crate::pg::memory::Memory;
+use crate::pg::populate::{Field, Populate};
+use crate::pg::spi::{Connection, Plan};
+use crate::pg::{ffi, text};
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::{CString, c_int};
+use std::mem::ManuallyDrop;
+use std::ptr;
+use std::rc::Rc;
+
+/// Beyond this many commands the cache starts anew: ever new texts keep flat memory.
+const MOST: usize = 64;
+
+/// A command's text, and the types of its parameters.
+type Prepared = (String, Vec<pg_sys::Oid>);
+
+thread_local! {
+    /// Plans follow changes of what they use; which types a parameter has does not come
+    /// from the plan, and is found out every time. Without a destructor: when the process
+    /// ends, there is nothing to free into.
+    static PLANS: ManuallyDrop<RefCell<HashMap<Prepared, Rc<Plan>>>> = ManuallyDrop::default();
+}
+
+/// Runs the command with these arguments, a JSON array, and gives its rows as a JSON
+/// array of objects.
+///
+/// # Errors
+/// 22023 if the arguments are no array, or not as many as there are parameters; as
+/// [`parameters_of`]; and what the command raises.
+pub fn run(command: &str, arguments: Container<'_>) -> pg_sys::Datum {
+    if arguments.kind() != Kind::Array {
+        Report::new(
+            SqlState::InvalidParameterValue,
+            "arguments is not a JSON array",
+        )
+        .detail(format!("It is a JSON {}.", arguments.kind_name()))
+        .raise()
+    }
+    // SAFETY: the memory of the call, which outlives the connection's.
+    let memory = unsafe { pg_sys::CurrentMemoryContext };
+    let connection = Connection::open();
+    let types = parameters_of(command);
+    let values = coerce(&types, arguments);
+    let code = connection.try_plan(&plan(&connection, command, types), &values);
+    if code < 0 {
+        refused(code).raise()
+    }
+    rows(memory)
+}
+
+fn plan(connection: &Connection, command: &str, types: Vec<pg_sys::Oid>) -> Rc<Plan> {
+    let key = (command.to_owned(), types);
+    if let Some(known) = PLANS.with(|plans| plans.borrow().get(&key).cloned()) {
+        return known;
+    }
+    let plan = Rc::new(Plan::prepare_with(connection, command, &key.1));
+    PLANS.with(|plans| {
+        let mut plans = plans.borrow_mut();
+        if plans.len() >= MOST {
+            plans.clear();
+        }
+        plans.insert(key, Rc::clone(&plan));
+    });
+    plan
+}
+
+/// The types of a command's parameters, as PREPARE finds them out.
+///
+/// # Errors
+/// 42601 for what is not one statement, 0A000 for transaction control and COPY with the
+/// client, 42P18 for a parameter whose type cannot be told.
+fn parameters_of(command: &str) -> Vec<pg_sys::Oid> {
+    let source = text::to_server(command);
+    let _position = StatementPosition::watch(&source);
+    // SAFETY: core's parser and analysis, in the connection's memory; the types are an
+    // array of as many as it says.
+    unsafe {
+        let statements =
+            pg_sys::raw_parser(source.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
+        if statements.is_null() || (*statements).length != 1 {
+            Report::new(SqlState::SyntaxError, "the command is not one statement").raise()
+        }
+        let statement = (*(*statements).elements)
+            .ptr_value
+            .cast::<pg_sys::RawStmt>();
+        match (*(*statement).stmt).type_ {
+            pg_sys::NodeTag::T_TransactionStmt => refused(pg_sys::SPI_ERROR_TRANSACTION).raise(),
+            pg_sys::NodeTag::T_CopyStmt => {
+                let copy = (*statement).stmt.cast::<pg_sys::CopyStmt>();
+                if (*copy).filename.is_null() {
+                    refused(pg_sys::SPI_ERROR_COPY).raise()
+                }
+            }
+            _ => {}
+        }
+        let (mut types, mut count) = (ptr::null_mut(), 0 as c_int);
+        pg_sys::parse_analyze_varparams(
+            statement,
+            source.as_ptr(),
+            &raw mut types,
+            &raw mut count,
+            ptr::null_mut(),
+        );
+        (0..count as usize)
+            .map(|i| match *types.add(i) {
+                pg_sys::InvalidOid | pg_sys::UNKNOWNOID => Report::new(
+                    SqlState::IndeterminateDatatype,
+                    format!("could not determine data type of parameter ${}", i + 1),
+                )
+                .hint("Cast it in the command, as in $1::text.")
+                .raise(),
+                typid => typid,
+            })
+            .collect()
+    }
+}
+
+/// The arguments as values of these types, as `jsonb_populate_record` makes them.
+fn coerce(types: &[pg_sys::Oid], arguments: Container<'_>) -> Vec<Option<pg_sys::Datum>> {
+    if arguments.len() != types.len() {
+        Report::new(
+            SqlState::InvalidParameterValue,
+            format!(
+                "the command has {} parameters, and {} arguments were given",
+                types.len(),
+                arguments.len()
+            ),
+        )
+        .raise()
+    }
+    if types.is_empty() {
+        return Vec::new();
+    }
+    let names: Vec<CString> = (1..=types.len())
+        .map(|i| CString::new(format!("${i}")).expect("no NUL"))
+        .collect();
+    let fields: Vec<Field<'_>> = names
+        .iter()
+        .zip(types)
+        .map(|(name, typid)| Field {
+            name,
+            typid: *typid,
+            typmod: -1,
+            // SAFETY: an existing type.
+            collation: unsafe { pg_sys::get_typcollation(*typid) },
+        })
+        .collect();
+    // SAFETY: names and arguments live until the object is finished.
+    let object = unsafe {
+        ffi::guard(|| {
+            let mut object = ObjectBuilder::new();
+            for (name, value) in names.iter().zip(arguments.members()) {
+                object.key(name);
+                object.value(value);
+            }
+            object.finish()
+        })
+    };
+    let mut record = Populate::new(&fields);
+    record.fill(object);
+    (0..types.len()).map(|i| record.get(i)).collect()
+}
+
+/// The rows that the last statement returned, as a JSON array in `memory`.
+fn rows(memory: pg_sys::MemoryContext) -> pg_sys::Datum {
+    let scratch = Memory::in_current(c"pg_idempotent response");
+    // SAFETY: set by the last statement, null if it returns no rows; each row is made
+    // a composite of the table's own descriptor. The result is copied to `memory`.
+    unsafe {
+        let table = pg_sys::SPI_tuptable.as_ref();
+        let documents: Vec<pg_sys::Datum> = scratch.scope(|| {
+            let Some(table) = table else {
+                return Vec::new();
+            };
+            let to_jsonb =
+                to_jsonb_of(scratch.context(), pg_sys::RECORDOID, -1, pg_sys::InvalidOid);
+            let desc = pg_sys::BlessTupleDesc(table.tupdesc);
+            (0..table.numvals as usize)
+                .map(|i| {
+                    let row = pg_sys::heap_copy_tuple_as_datum(*table.vals.add(i), desc);
+                    pg_sys::FunctionCall1Coll(to_jsonb, pg_sys::InvalidOid, row)
+                })
+                .collect()
+        });
+        let caller = pg_sys::MemoryContextSwitchTo(memory);
+        let array = ffi::guard(|| {
+            let mut array = ArrayBuilder::new();
+            for document in &documents {
+                array.document(*document);
+            }
+            array.finish()
+        });
+        pg_sys::MemoryContextSwitchTo(caller);
+        array
+    }
+}
+
+/// 0A000: what SPI does not run.
+fn refused(code: c_int) -> Report {
+    let what = match code {
+        pg_sys::SPI_ERROR_TRANSACTION => "Transactions are begun and ended by the caller.",
+        pg_sys::SPI_ERROR_COPY => "COPY needs a client.",
+        _ => "It cannot be run inside a function.",
+    };
+    Report::new(
+        SqlState::FeatureNotSupported,
+        "the command cannot be run for a request",
+    )
+    .detail(what)
+}

@@ -1,0 +1,348 @@
+//! Requests: an operation runs once, and its retries get the first answer.
+//!
+//! A request is known by role, scope and key, and has one row in
+//! `idempotent.requests`. `idempotent_execute` does it all in the caller's
+//! transaction: key, effect and answer commit together, so nothing can be left half
+//! done. For work with effects outside of the database there are
+//! `idempotent_request_begin`, `_advance`, `_finish` and `_abandon`, in transactions
+//! of their own, with a lease: one attempt works on a request at a time, and the next
+//! one resumes where the last came to.
+//!
+//! # Why no interleaving goes wrong
+//! An answer that is committed is given without ado. Where something is to be written, a
+//! call takes the *key lock* (see [`lock`]), looks whether a transaction in progress is
+//! writing the row, decides once more by what is committed, writes the row, and gives the
+//! lock back. From then on the row tells the others, committed or not.
+//! - *Two calls with one key at once.* The lock lets one look and write at a time; the
+//!   other then finds a row of a transaction in progress. If its request is another, that
+//!   is 23I02. If it is the same, 55I01; or, as long as `lock_timeout` allows, the call
+//!   waits for that transaction, without the lock, and looks again: it finds the answer,
+//!   or, if the other rolled back, nothing, and does the work.
+//! - *A holder dies.* Its transaction is rolled back. Of a request that it had begun
+//!   before, the row stays, and the lease runs out.
+//! - *A lease is taken over.* The attempt that resumes gets a number of its own, from a
+//!   sequence, so that no two attempts ever share one. The holder of before is told by
+//!   its number, whatever it tries, and whatever became of the row meanwhile.
+//! - *What was decided is not so any more when the row is written* (an old holder has
+//!   finished just now, a purge has removed the row): a row is locked before it is
+//!   replaced, and only if it is the version that was looked at. If not, the call goes
+//!   round, or 40001.
+//! - *REPEATABLE READ, SERIALIZABLE.* The row is looked up under the transaction's
+//!   snapshot. What that cannot see is met when the row is written: 40001.
+//! - *A key expires* when it is read, by `clock_timestamp()`, purged or not. A purge
+//!   deletes rows that have expired, and passes over those that are locked.
+mod answer;
+mod command;
+mod decision;
+mod lock;
+mod purge;
+mod record;
+mod write;
+
+use crate::error::{Report, SqlState, boundary};
+use crate::pg::arguments::Arguments;
+use crate::pg::jsonb::{ObjectBuilder, Value};
+use crate::pg::result::{RowType, SqlResult};
+use crate::pg::text;
+use decision::Decision;
+use lock::{Held, RequestKey};
+use pgrx::prelude::*;
+use record::{Record, State};
+use write::Claim;
+
+/// `idempotent_execute(key, command, arguments, scope, ttl)`: runs one parameterised
+/// statement in the caller's transaction and with the caller's rights, once. Its rows,
+/// as a JSON array, are the response; a retry gets that again.
+///
+/// Gives `response jsonb, replayed boolean`.
+///
+/// # Errors
+/// 23I02 if the key came with another command or other arguments, 55I01 if it is under
+/// way elsewhere, 22004 and 22023 for arguments that do not fit, 42601 for what is not
+/// one statement, 42P18 for a parameter whose type cannot be told, 0A000 for a command
+/// that cannot run in a function, 40001; and what the command raises.
+#[pg_extern(sql = false)]
+fn idempotent_execute(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        let key = RequestKey::new(&arguments, 0, 3);
+        let command = arguments.text(1, "command");
+        let parameters = arguments.jsonb(2, "arguments");
+        let ttl = arguments.positive_interval(4, "ttl");
+        let request = record::Request::new(command_request(
+            &command,
+            arguments.required(2, "arguments"),
+        ));
+        let mut held = None;
+        let (response, replayed) = loop {
+            let known = match Decision::of(find(&key, held.as_ref()), &request) {
+                Decision::InProgress(known) => key.in_progress_until(known.lease_until).raise(),
+                Decision::Replay(known) => break (known.response, true),
+                // All else takes the lock; with it, look again: somebody may be writing.
+                _ if held.is_none() => {
+                    held = Some(key.lock(&request));
+                    continue;
+                }
+                Decision::Mismatch(known) => known.reused(&key, &request).raise(),
+                Decision::Resume(known) => Some(known),
+                Decision::Start(known) => known,
+            };
+            let claim = Claim {
+                request: &request,
+                ttl,
+                lease: None,
+            };
+            if start(&key, &claim, known.as_ref(), held.take()).is_none() {
+                continue;
+            }
+            let response = command::run(&command, parameters);
+            match Record::find(&key) {
+                Some(known) if write::finish(&known, response) => break (Some(response), false),
+                _ => removed(&key),
+            }
+        };
+        SqlResult::row(
+            RowType::Answer,
+            &[response, Some(pg_sys::Datum::from(replayed))],
+        )
+    })
+}
+
+/// `idempotent_request_begin(key, request, scope, ttl, lease)`: starts a request,
+/// resumes one whose lease ran out, or gives the answer of one that is finished.
+///
+/// Gives `state text` (`started`, `resumed`, `finished`), `attempt bigint,
+/// recovery_point text, response jsonb`.
+///
+/// # Errors
+/// 23I02 if the key came with another request, 55I01 while another attempt holds it,
+/// 22004, 22023, 40001.
+#[pg_extern(sql = false)]
+fn idempotent_request_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        let key = RequestKey::new(&arguments, 0, 2);
+        let request = record::Request::new(arguments.required(1, "request"));
+        let ttl = arguments.positive_interval(3, "ttl");
+        let lease = arguments.positive_interval(4, "lease");
+        let claim = Claim {
+            request: &request,
+            ttl,
+            lease: Some(lease),
+        };
+        let mut held = None;
+        loop {
+            let taken = match Decision::of(find(&key, held.as_ref()), &request) {
+                Decision::InProgress(known) => key.in_progress_until(known.lease_until).raise(),
+                Decision::Replay(known) => {
+                    return answer::attempt(
+                        "finished",
+                        known.attempt,
+                        known.recovery_point,
+                        known.response,
+                    );
+                }
+                _ if held.is_none() => {
+                    held = Some(key.lock(&request));
+                    continue;
+                }
+                Decision::Mismatch(known) => known.reused(&key, &request).raise(),
+                Decision::Start(known) => start(&key, &claim, known.as_ref(), held.take())
+                    .map(|attempt| ("started", attempt, None)),
+                Decision::Resume(known) => write::resume(&claim, &known)
+                    .map(|attempt| ("resumed", attempt, known.recovery_point)),
+            };
+            if let Some((state, attempt, recovery_point)) = taken {
+                return answer::attempt(state, attempt, recovery_point, None);
+            }
+            held = None;
+        }
+    })
+}
+
+/// `idempotent_request_advance(key, attempt, recovery_point, scope)`: notes how far the
+/// work has come, and renews the lease.
+///
+/// # Errors
+/// 55000 if the attempt does not hold the request (any more), 22004, 22023.
+#[pg_extern(sql = false)]
+fn idempotent_request_advance(fcinfo: pg_sys::FunctionCallInfo) {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        let key = RequestKey::new(&arguments, 0, 3);
+        let attempt = arguments.bigint(1, "attempt");
+        let point = arguments.required(2, "recovery_point");
+        while let Some(known) = held_by(&key, attempt) {
+            if write::advance(&known, point) {
+                return;
+            }
+        }
+        not_held(&key, attempt, Record::find(&key))
+    });
+}
+
+/// `idempotent_request_finish(key, attempt, response, scope)`: stores the answer.
+/// Once more with an equal answer, it does nothing.
+///
+/// # Errors
+/// As [`idempotent_request_advance`].
+#[pg_extern(sql = false)]
+fn idempotent_request_finish(fcinfo: pg_sys::FunctionCallInfo) {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        let key = RequestKey::new(&arguments, 0, 3);
+        let attempt = arguments.bigint(1, "attempt");
+        let response = arguments.required(2, "response");
+        while let Some(known) = held_by(&key, attempt) {
+            if write::finish(&known, response) {
+                return;
+            }
+        }
+        match Record::find(&key) {
+            Some(known)
+                if known.state == State::Finished
+                    && known.attempt == attempt
+                    && known.answered(response) => {}
+            known => not_held(&key, attempt, known),
+        }
+    });
+}
+
+/// `idempotent_request_abandon(key, attempt, scope)`: gives the request up; its key is
+/// free again. Once more, it does nothing.
+///
+/// # Errors
+/// As [`idempotent_request_advance`].
+#[pg_extern(sql = false)]
+fn idempotent_request_abandon(fcinfo: pg_sys::FunctionCallInfo) {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        let key = RequestKey::new(&arguments, 0, 2);
+        let attempt = arguments.bigint(1, "attempt");
+        while let Some(known) = held_by(&key, attempt) {
+            if write::abandon(&known) {
+                return;
+            }
+        }
+        match Record::find(&key) {
+            Some(known) if known.state == State::Abandoned && known.attempt == attempt => {}
+            known => not_held(&key, attempt, known),
+        }
+    });
+}
+
+/// `idempotent_purge(batch_size) → bigint`: removes expired requests, at most so many;
+/// gives how many. Members of the extension's owner purge those of all roles, others
+/// their own.
+///
+/// # Errors
+/// 22004, 22023 for a batch of none.
+#[pg_extern(sql = false)]
+fn idempotent_purge(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        let most = arguments.required(0, "batch_size").value() as i32;
+        if most < 1 {
+            Report::new(
+                SqlState::InvalidParameterValue,
+                "argument \"batch_size\" must be positive",
+            )
+            .raise()
+        }
+        purge::purge(most)
+    })
+}
+
+/// `{"command": …, "arguments": …}`: what a retry has to repeat.
+fn command_request(command: &str, arguments: pg_sys::Datum) -> pg_sys::Datum {
+    let command = text::to_server(command);
+    // SAFETY: names and values live until the object is finished; the arguments are a
+    // jsonb.
+    unsafe {
+        let arguments = pg_sys::pg_detoast_datum(arguments.cast_mut_ptr());
+        crate::pg::ffi::guard(|| {
+            let mut object = ObjectBuilder::new();
+            object.key(c"command");
+            object.value(Value::String(command.to_bytes()));
+            object.key(c"arguments");
+            object.document(pg_sys::Datum::from(arguments));
+            object.finish()
+        })
+    }
+}
+
+/// The row under a key; the lock, if it is in hand, knows whether there is none.
+fn find(key: &RequestKey, held: Option<&Held<'_>>) -> Option<Record> {
+    match held {
+        Some(held) if !held.exists => None,
+        _ => Record::find(key),
+    }
+}
+
+/// The row of a request, if this attempt holds it.
+fn held_by(key: &RequestKey, attempt: i64) -> Option<Record> {
+    Record::find(key).filter(|known| known.state == State::Started && known.attempt == attempt)
+}
+
+/// A new attempt, with the lock on the key, which is given back.
+///
+/// # Errors
+/// 40001 if there is a row under the key that the transaction's snapshot cannot see.
+fn start(
+    key: &RequestKey,
+    claim: &Claim<'_>,
+    known: Option<&Record>,
+    held: Option<Held<'_>>,
+) -> Option<i64> {
+    let exists = held.as_ref().is_some_and(|held| held.exists);
+    if known.is_none() && exists {
+        // The snapshot cannot see it; or a purge has removed it since.
+        write::demand_fresh_snapshots();
+        return None;
+    }
+    write::start(key, claim, known)
+}
+
+/// 55000: the request was removed while its command ran.
+fn removed(key: &RequestKey) -> ! {
+    Report::new(
+        SqlState::ObjectNotInPrerequisiteState,
+        format!(
+            "request key \"{}\" was removed while its command ran",
+            key.shown()
+        ),
+    )
+    .raise()
+}
+
+/// 55000: the attempt does not hold the request.
+fn not_held(key: &RequestKey, attempt: i64, known: Option<Record>) -> ! {
+    let detail = match known {
+        None => "There is no such request.".to_owned(),
+        Some(known) if known.attempt != attempt => {
+            format!("It was taken over by attempt {}.", known.attempt)
+        }
+        Some(known) => match known.state {
+            State::Finished => "It has finished the request already.".to_owned(),
+            State::Abandoned => "It has abandoned the request.".to_owned(),
+            // Somebody wrote the row between two looks.
+            State::Started => "The request has changed meanwhile.".to_owned(),
+        },
+    };
+    Report::new(
+        SqlState::ObjectNotInPrerequisiteState,
+        format!(
+            "attempt {attempt} does not hold request key \"{}\"",
+            key.shown()
+        ),
+    )
+    .detail(detail)
+    .hint("Begin the request again to learn what became of it.")
+    .raise()
+}

@@ -1,0 +1,43 @@
+//! Removing expired requests.
+use super::record::Table;
+use crate::owner::AsOwner;
+use crate::pg::spi::Connection;
+use pgrx::pg_sys;
+
+/// $1 role, or NULL for all; $2 how many. Rows in use are passed over; one that is
+/// taken into use again while this runs is looked at again, and stays.
+const PURGE: &str = "
+    WITH expired AS MATERIALIZED (
+        SELECT request.ctid AS place
+          FROM idempotent.requests AS request
+         WHERE request.expires_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()
+           AND (request.state OPERATOR(pg_catalog.<>) 'started'
+                OR request.lease_until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
+           AND ($1 IS NULL OR request.role OPERATOR(pg_catalog.=) $1)
+         ORDER BY request.expires_at USING OPERATOR(pg_catalog.<)
+         LIMIT $2
+           FOR UPDATE SKIP LOCKED)
+    DELETE FROM idempotent.requests AS request
+     USING expired
+     WHERE request.ctid OPERATOR(pg_catalog.=) expired.place";
+
+/// Removes expired requests of the caller, or of all roles if the caller is a member of
+/// the owner; at most so many.
+pub fn purge(most: i32) -> i64 {
+    let table = Table::open();
+    // SAFETY: reads the current user; an open relation has an owner.
+    let role = unsafe {
+        let user = pg_sys::GetUserId();
+        let owner = (*(*table.raw()).rd_rel).relowner;
+        (!pg_sys::has_privs_of_role(user, owner)).then_some(user)
+    };
+    let _owner = AsOwner::switch();
+    let removed = Connection::open().execute(
+        PURGE,
+        &[
+            (pg_sys::OIDOID, role.map(pg_sys::Datum::from)),
+            (pg_sys::INT8OID, Some(pg_sys::Datum::from(i64::from(most)))),
+        ],
+    );
+    removed as i64
+}
