@@ -37,6 +37,17 @@ class Both:
 
 
 @dataclass(frozen=True)
+class Requests:
+    """Prepared statements that a worker calls for each request, one commit a call: `begin` with the key and the request,
+    which gives an attempt first, and then, if it is not a retry, `finish` with the key, that attempt and an answer."""
+
+    begin: str
+    finish: str | None = None
+    payload: str = "(event).id || ' ' || to_json(event)"
+    """The key, and what is asked for."""
+
+
+@dataclass(frozen=True)
 class Contest:
     name: str
     what: str
@@ -44,7 +55,7 @@ class Contest:
     """How many of a hundred arriving rows are stored already."""
     rows: int
     """How many rows arrive in a timed run."""
-    ours: Calls | Loop | Once | Both
+    ours: Calls | Loop | Once | Both | Requests
     rivals: dict
     """By name, each of the same kind."""
     stored: int = 200_000
@@ -109,6 +120,15 @@ COPY_DISTINCT = Both("CALL load_files('{s}.events', 'distinct', {session})")
 ROW_PLAIN = Calls("INSERT INTO {s}.events VALUES (($1::event).*)", payload="event::text")
 ROW_NOTHING = Calls("INSERT INTO {s}.events VALUES (($1::event).*) ON CONFLICT DO NOTHING", payload="event::text")
 
+BEGIN = "SELECT attempt, state, response FROM idempotent_request_begin($1, $2, '{s}')"
+BEGIN_BY_HAND = "SELECT attempt, state, response FROM {s}.request_begin($1, $2)"
+BEGIN_LOOKING = "SELECT attempt, state, response FROM {s}.request_begin($1, $2, true)"
+REQUEST = Requests(BEGIN, "SELECT idempotent_request_finish($1, $2, $3, '{s}')")
+REQUEST_BY_HAND = Requests(BEGIN_BY_HAND, "SELECT {s}.request_finish($1, $2, $3)")
+REPLAY = Requests(BEGIN)
+REPLAY_BY_HAND = Requests(BEGIN_BY_HAND)
+REPLAY_LOOKING = Requests(BEGIN_LOOKING)
+
 NOTHING = "DO NOTHING"
 
 
@@ -119,6 +139,7 @@ def contests(quick):
     flushed = 400 if quick else 1_000
     single = 5_000 if quick else 20_000
     guarded = 200_000 if quick else 1_000_000
+    requests = 5_000 if quick else 20_000
 
     def many(percent):
         return Contest(
@@ -205,6 +226,18 @@ def contests(quick):
                 ours=ROW_PLAIN, rivals={NOTHING: ROW_NOTHING},
             )
             for name, kind, percent in (("new", "new rows", 0), ("dup", "duplicates", 100))
+        ),
+        Contest(
+            name="request_new",
+            what="requests begun and finished beside a million live keys, a commit each, not waiting for the disk",
+            percent=0, rows=requests, stored=1_000_000, target=1.5,
+            ours=REQUEST, rivals={"PL/pgSQL": REQUEST_BY_HAND},
+        ),
+        Contest(
+            name="request_replay",
+            what="requests replayed out of a million live keys, a commit each, not waiting for the disk",
+            percent=100, rows=requests, stored=1_000_000, target=1.5, writes=False,
+            ours=REPLAY, rivals={"PL/pgSQL": REPLAY_BY_HAND, "PL/pgSQL, look first": REPLAY_LOOKING},
         ),
     ]
     # In a hurry, what there is an aim for.

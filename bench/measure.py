@@ -11,7 +11,7 @@ import psycopg
 from psycopg.pq import ExecStatus
 
 import report
-from contests import Both, Calls, Loop, contests
+from contests import Both, Calls, Loop, Requests, contests
 
 HERE = Path(__file__).resolve().parent
 SIDES = 3
@@ -84,12 +84,14 @@ class Arrivals:
     def __init__(self, session, contest, number):
         self.session = session
         kind = type(contest.ours)
-        portion = 50 if kind is Calls and contest.batch == 1 else 1000
-        self.rows = contest.rows if kind not in (Calls, Loop) else contest.rows + WARM_UP * portion
+        portion = 50 if kind in (Calls, Requests) and contest.batch == 1 else 1000
+        self.rows = contest.rows if kind not in (Calls, Loop, Requests) else contest.rows + WARM_UP * portion
         source = "arriving(%s, %s, greatest(%s, 1), %s), event(n)"
         values = (self.rows, contest.percent, contest.stored, number)
-        if kind is Calls:
+        if kind in (Calls, Requests):
             payloads = self.payloads(contest.ours.payload, contest.batch, source, values)
+            if kind is Requests:
+                payloads = [payload.split(b" ", 1) for payload in payloads]
             calls = portion // contest.batch
             self.portions = [payloads[i : i + calls] for i in range(0, len(payloads), calls)]
         elif kind is Loop:
@@ -104,7 +106,7 @@ class Arrivals:
                 else:
                     session.execute(f"COPY staging TO '{session.value('SHOW data_directory')}/staging'")
             self.portions = [None]
-        self.warm_up = WARM_UP if kind in (Calls, Loop) else 0
+        self.warm_up = WARM_UP if kind in (Calls, Loop, Requests) else 0
 
     def payloads(self, payload, batch, source, values):
         if batch == 1:
@@ -125,8 +127,10 @@ class Side:
 
     def __init__(self, session, name, schema, statement, stored, guard):
         self.session, self.name, self.schema, self.stored, self.guard = session, name, schema, stored, guard
-        self.sql = statement.sql.replace("{s}", schema)
+        self.statement = statement
         self.kind = type(statement)
+        if self.kind is not Requests:
+            self.sql = statement.sql.replace("{s}", schema)
         if self.kind is Loop:
             session.execute(
                 f"CREATE OR REPLACE FUNCTION {schema}.run_loop(first int, last int) RETURNS void LANGUAGE plpgsql AS"
@@ -177,6 +181,47 @@ class Side:
         return self.session.value(f"SELECT count(*) FROM {self.schema}.events")
 
 
+class RequestSide(Side):
+    """One that keeps requests: the extension in its table, with the side as the scope, a rival in a table of its own.
+    The rows of earlier rounds stay; every round has other keys."""
+
+    def make_table(self):
+        ours = self.name == report.OURS
+        self.table = "idempotent.requests" if ours else f"{self.schema}.requests"
+        self.session.execute(f"TRUNCATE {self.table}")
+        self.session.execute(
+            f"INSERT INTO {self.table} (role, scope, key, state, attempt, fingerprint, request, response, ttl, lease,"
+            " started_at, finished_at, expires_at)"
+            " SELECT current_user::regrole, %s, event.id, 'finished', number, sha256(convert_to(request::text, 'UTF8')), request,"
+            " jsonb_build_object('status', 201, 'number', number), '1 day', '1 minute', now(), now(), now() + '1 day'"
+            " FROM base, LATERAL (SELECT base.id, base.amount, base.status, base.customer, base.note, base.at) event,"
+            " to_jsonb(event) request WHERE number <= %s ORDER BY number",
+            self.schema if ours else "",
+            self.stored,
+        )
+        self.session.execute(f"VACUUM ANALYZE {self.table}")
+        self.before = 0
+
+    def take_turn(self, portion):
+        session, wire, check = self.session, self.session.wire, self.session.check
+        begin = session.name_of(self.statement.begin.replace("{s}", self.schema))
+        finish = self.statement.finish and session.name_of(self.statement.finish.replace("{s}", self.schema))
+        written, computed, started = session.written(), session.computed(), time.perf_counter()
+        for key, request in portion:
+            begun = wire.exec_prepared(begin, [key, request])
+            check(begun)
+            if finish:
+                check(wire.exec_prepared(finish, [key, begun.get_value(0, 0), b'{"status": 201}']))
+        self.seconds += time.perf_counter() - started
+        self.cpu += session.computed() - computed
+        self.wal += session.written() - written
+
+    def count(self):
+        count = self.session.value(f"SELECT count(*) FROM {self.table} WHERE state = 'finished'")
+        added, self.before = count - self.stored - self.before, count - self.stored
+        return self.stored + added
+
+
 def take_turns(sides, arrivals, offset):
     for turn, portion in enumerate(arrivals.portions):
         if turn == arrivals.warm_up:
@@ -190,8 +235,10 @@ def take_turns(sides, arrivals, offset):
 def hold(session, contest, rounds, progress):
     """The sides with their figures by round: rows a second; seconds on a processor and bytes of WAL a row."""
     statements = {report.OURS: contest.ours, **contest.rivals}
+    requests = type(contest.ours) is Requests
+    kind = RequestSide if requests else Side
     sides = [
-        Side(session, name, f"side_{number}", statement, contest.stored, contest.guard and name == report.OURS)
+        kind(session, name, f"side_{number}", statement, contest.stored, contest.guard and name == report.OURS)
         for number, (name, statement) in enumerate(statements.items())
     ]
     for connection in session.connections:
@@ -199,7 +246,7 @@ def hold(session, contest, rounds, progress):
     for number in range(rounds):
         progress(f"{contest.name}: round {number + 1} of {rounds}")
         arrivals = Arrivals(session, contest, number)
-        if contest.writes or number == 0:
+        if contest.writes and not requests or number == 0:
             for side in sides:
                 side.make_table()
         session.execute("CHECKPOINT")

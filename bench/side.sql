@@ -58,3 +58,85 @@ BEGIN
     RAISE EXCEPTION 'event % is stored with other values', id;
 END
 $$;
+
+-- Requests by hand: the same table, promise and two calls. An expired key, a lease and a lost attempt are minded.
+CREATE TABLE {s}.requests (LIKE idempotent.requests INCLUDING INDEXES);
+CREATE SEQUENCE {s}.attempts;
+
+CREATE FUNCTION {s}.request_begin(
+    _key text, _request jsonb, look_first boolean DEFAULT false, _ttl interval DEFAULT '24 hours',
+    _lease interval DEFAULT '1 minute',
+    OUT state text, OUT attempt bigint, OUT recovery_point text, OUT response jsonb
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    now         timestamptz := clock_timestamp();
+    print       bytea := sha256(convert_to(_request::text, 'UTF8'));
+    _role       regrole := quote_ident(current_user)::regrole;
+    known       {s}.requests;
+BEGIN
+    IF char_length(_key) NOT BETWEEN 1 AND 255 THEN
+        RAISE EXCEPTION 'a key has 1 to 255 characters';
+    END IF;
+    IF look_first THEN
+        SELECT * INTO known FROM {s}.requests r WHERE r.key = _key AND r.scope = '' AND r.role = _role;
+    END IF;
+    IF NOT look_first OR known.state IS DISTINCT FROM 'finished' OR known.expires_at <= now THEN
+        INSERT INTO {s}.requests AS r (role, scope, key, state, attempt, fingerprint, request, ttl, lease, lease_until,
+                                       started_at, expires_at)
+        VALUES (_role, '', _key, 'started', nextval('{s}.attempts'), print, _request, _ttl, _lease, now + _lease,
+                now, now + _ttl)
+        ON CONFLICT (key, scope, role) DO NOTHING
+        RETURNING 'started', r.attempt INTO state, attempt;
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        SELECT * INTO STRICT known FROM {s}.requests r WHERE r.key = _key AND r.scope = '' AND r.role = _role FOR UPDATE;
+    END IF;
+    IF known.state = 'abandoned'
+        OR known.expires_at <= now AND (known.state = 'finished' OR known.lease_until <= now)
+    THEN
+        UPDATE {s}.requests r
+        SET state = 'started', attempt = nextval('{s}.attempts'), fingerprint = print, request = _request,
+            recovery_point = NULL, response = NULL, ttl = _ttl, lease = _lease, lease_until = now + _lease,
+            started_at = now, finished_at = NULL, expires_at = now + _ttl
+        WHERE r.key = _key AND r.scope = '' AND r.role = _role
+        RETURNING 'started', r.attempt INTO state, attempt;
+    ELSIF known.fingerprint <> print AND known.request <> _request THEN
+        RAISE EXCEPTION 'key % was used with another request', _key;
+    ELSIF known.state = 'finished' THEN
+        state := 'finished';
+        attempt := known.attempt;
+        recovery_point := known.recovery_point;
+        response := known.response;
+    ELSIF known.lease_until > now THEN
+        RAISE EXCEPTION 'key % is in progress', _key;
+    ELSE
+        UPDATE {s}.requests r
+        SET attempt = nextval('{s}.attempts'), ttl = _ttl, lease = _lease, lease_until = now + _lease, started_at = now,
+            expires_at = now + _ttl
+        WHERE r.key = _key AND r.scope = '' AND r.role = _role
+        RETURNING 'resumed', r.attempt, r.recovery_point INTO state, attempt, recovery_point;
+    END IF;
+END
+$$;
+
+CREATE FUNCTION {s}.request_finish(_key text, _attempt bigint, _response jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    now timestamptz := clock_timestamp();
+BEGIN
+    UPDATE {s}.requests r
+    SET state = 'finished', response = _response, lease_until = NULL, finished_at = now, expires_at = now + r.ttl
+    WHERE r.key = _key AND r.scope = '' AND r.role = quote_ident(current_user)::regrole
+        AND r.attempt = _attempt AND r.state = 'started';
+    IF NOT FOUND THEN
+        PERFORM FROM {s}.requests r
+        WHERE r.key = _key AND r.scope = '' AND r.role = quote_ident(current_user)::regrole
+            AND r.attempt = _attempt AND r.state = 'finished' AND r.response = _response;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'attempt % does not hold key %', _attempt, _key;
+        END IF;
+    END IF;
+END
+$$;

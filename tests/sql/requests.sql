@@ -122,7 +122,7 @@ SELECT idempotent_request_abandon('given up', :first);
 SELECT idempotent_request_abandon('given up', :first);
 SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'given up', :first, '1'));
 SELECT refused(format('SELECT idempotent_request_advance(%L, %s, %L)', 'given up', :first, '1'));
-SELECT * FROM mine WHERE key = 'given up';
+SELECT state, recovery_point, request, response, leased FROM mine WHERE key = 'given up';
 SELECT state AS came, attempt > :first AS newer, attempt AS second, recovery_point, response FROM idempotent_request_begin('given up', '{"a": 2}') \gset
 \echo :came :newer :{?recovery_point} :{?response}
 SELECT * FROM mine WHERE key = 'given up';
@@ -349,13 +349,15 @@ SELECT state, response FROM idempotent_request_begin('pay', '{"amount": 10, "to"
 SAVEPOINT s;
 SELECT * FROM idempotent_request_begin('pay', '{"amount": 11}');
 ROLLBACK TO s;
+\set VERBOSITY sqlstate
 SELECT * FROM idempotent_request_begin('fresh', '1');
-:state
+\set VERBOSITY default
 ROLLBACK;
 SELECT attempt AS first FROM idempotent_request_begin('ro', '1') \gset
 BEGIN READ ONLY;
+\set VERBOSITY sqlstate
 SELECT idempotent_request_finish('ro', :first, '1');
-:state
+\set VERBOSITY default
 ROLLBACK;
 
 -- What is there to see.

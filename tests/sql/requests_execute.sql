@@ -284,8 +284,9 @@ SELECT * FROM idempotent_execute('brief', 'SELECT 2 AS x');
 -- READ ONLY: a replay writes nothing, the first run does.
 BEGIN READ ONLY;
 SELECT * FROM idempotent_execute('f1', 'SELECT * FROM add($1)', '[2]');
+\set VERBOSITY sqlstate
 SELECT * FROM idempotent_execute('fresh', 'SELECT 1');
-:state
+\set VERBOSITY default
 ROLLBACK;
 BEGIN;
 SELECT * FROM idempotent_execute('f1', 'SELECT * FROM add($1)', '[2]');

@@ -98,8 +98,6 @@ CREATE POLICY mine ON idempotent.requests USING (true);
 SELECT nextval('idempotent.request_attempts');
 :state
 SELECT setval('idempotent.request_attempts', 1);
-COPY idempotent.requests FROM STDIN;
-\.
 BEGIN;
 LOCK TABLE idempotent.requests IN ACCESS EXCLUSIVE MODE;
 ROLLBACK;
