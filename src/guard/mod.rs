@@ -88,6 +88,7 @@ mod install;
 mod key_lock;
 mod made;
 mod options;
+mod partitions;
 mod plan;
 mod row;
 mod statement;

@@ -1,3 +1,5 @@
+"""The protocol of the guard, step by step: what the races show only now and then."""
+
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -139,3 +141,36 @@ def test_a_function_that_meets_a_row_in_a_race_need_not_tell_it_from_a_moved_one
             finally:
                 winner.execute("COMMIT")
             assert call.result() == "duplicate"
+
+
+@pytest.mark.parametrize("meets", ["a duplicate", "a conflict", "a transaction in progress"])
+def test_a_guard_that_is_not_looking_is_not_in_the_way_of_vacuum(db, meets):
+    """A page that a scan pins, of table or index, can be neither vacuumed nor frozen."""
+    with db.connect() as gate, db.connect(application_name="first") as one, db.connect() as vacuum:
+        gate.execute(GATE)
+        gate.execute(
+            """
+            CREATE TABLE events (id int PRIMARY KEY, v int, alias int UNIQUE);
+            INSERT INTO events VALUES (1, 1, 1), (3, 3, 3);
+            SELECT idempotent_guard('events', key => '{id}', on_conflict => 'quarantine')
+            """
+        )
+        gate.execute("DELETE FROM events WHERE id = 3")
+        vacuum.execute("SET statement_timeout = '5s'")
+        v = 2 if meets == "a conflict" else 1
+        rows = f"SELECT n AS id, CASE WHEN n = 1 THEN {v} WHEN wait_in_first(n::text) THEN 2 END AS v, n AS alias FROM generate_series(1, 2) n"
+        sql, end = f"INSERT INTO events {rows}", "SELECT pg_advisory_unlock(4713)"
+        if meets == "a transaction in progress":
+            gate.execute("BEGIN")
+            gate.execute("UPDATE events SET v = 1 WHERE id = 1")
+            end = "COMMIT"
+        else:
+            gate.execute("SELECT pg_advisory_lock(4713)")
+        with ThreadPoolExecutor() as pool:
+            try:
+                sent = pool.submit(one.execute, sql)
+                wait_for(vacuum, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+                vacuum.execute("VACUUM (FREEZE, INDEX_CLEANUP on) events")
+            finally:
+                gate.execute(end)
+            sent.result()
