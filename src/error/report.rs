@@ -129,6 +129,13 @@ impl Report {
         }
     }
 
+    /// 40001, in core's own words: what is stored in the table is not for the
+    /// transaction's snapshot to see.
+    pub fn could_not_serialize(schema: &str, table: &str) -> Self {
+        let message = "could not serialize access due to concurrent update";
+        Self::new(SqlState::SerializationFailure, message).table(schema, table)
+    }
+
     /// DETAIL, whole sentences.
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());

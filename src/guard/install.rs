@@ -8,7 +8,7 @@ use crate::pg::arguments::{Arguments, text_array};
 use crate::pg::result::{RowType, SqlResult};
 use crate::pg::spi::Connection;
 use crate::pg::text;
-use crate::target::{GuardTrigger, OpenRelation, Target};
+use crate::target::{GuardTrigger, OpenRelation, Target, triggers_of};
 use pgrx::pg_sys;
 
 /// The name of the trigger: row triggers fire in the order of their names, and
@@ -135,7 +135,7 @@ pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
         return SqlResult::row(RowType::GuardOptions, &[None; 8]);
     };
     let made = attempt(|| {
-        made::demand(trigger, target.partitioned || is_partition(&relation));
+        made::demand(trigger, target.partitioned || relation.is_partition());
         demand_root(&target, &relation);
         made::demand_only(&target);
     });
@@ -187,15 +187,10 @@ fn problem(report: &Report) -> Option<pg_sys::Datum> {
     Some(text::to_text(&report.to_text()))
 }
 
-fn is_partition(relation: &OpenRelation) -> bool {
-    // SAFETY: an open relation.
-    unsafe { (*(*relation.raw()).rd_rel).relispartition }
-}
-
 /// # Errors
 /// 42809: see the protocol, an UPDATE that moves a row between partitions.
 fn demand_root(target: &Target, relation: &OpenRelation) {
-    if is_partition(relation) {
+    if relation.is_partition() {
         Report::new(
             SqlState::WrongObjectType,
             format!("\"{}\" is a partition", target.name),
@@ -239,16 +234,15 @@ fn enabling(enabled: u8) -> Option<&'static str> {
 
 /// The names of the triggers, in the order in which they fire, each with when.
 fn triggers(relation: &OpenRelation) -> Vec<(String, u32)> {
-    // SAFETY: an open relation; its triggers live with it.
-    unsafe {
-        let Some(triggers) = (*relation.raw()).trigdesc.as_ref() else {
-            return Vec::new();
-        };
-        std::slice::from_raw_parts(triggers.triggers, triggers.numtriggers as usize)
-            .iter()
-            .map(|trigger| (text::from_server(trigger.tgname), trigger.tgtype as u32))
-            .collect()
-    }
+    // SAFETY: an open relation, of which the names are copied.
+    unsafe { triggers_of(relation.raw()) }
+        .iter()
+        .map(|trigger| {
+            // SAFETY: a C string.
+            let name = unsafe { text::from_server(trigger.tgname) };
+            (name, trigger.tgtype as u32)
+        })
+        .collect()
 }
 
 /// The first BEFORE INSERT row trigger that fires after the guard.

@@ -7,11 +7,7 @@ use crate::pg::ffi;
 use crate::target::{KeyColumn, Target, UniqueIndex};
 use pgrx::pg_sys;
 
-/// Field 4 of the tag. Users' advisory locks have 1 or 2 there, so that ours never
-/// meet them.
-const FIELD_4: u16 = 29;
-
-/// Makes the lock tags of the keys of one arbiter.
+/// Hashes the keys of one arbiter, for their locks.
 pub struct KeyTag {
     table: u64,
     /// By key column: the type's extended hash, which goes with the arbiter's
@@ -70,38 +66,4 @@ impl KeyTag {
         }
         hash
     }
-}
-
-/// The tag of the lock on the key with this hash.
-pub fn lock_tag(hash: u64) -> pg_sys::LOCKTAG {
-    pg_sys::LOCKTAG {
-        // SAFETY: reads a backend-local variable.
-        locktag_field1: unsafe { pg_sys::MyDatabaseId.to_u32() },
-        locktag_field2: (hash >> 32) as u32,
-        locktag_field3: hash as u32,
-        locktag_field4: FIELD_4,
-        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
-        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-    }
-}
-
-const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
-
-/// Waits for the lock, and takes it.
-///
-/// # Safety
-/// Runs inside `ffi::guard`.
-pub unsafe fn acquire_unguarded(tag: &pg_sys::LOCKTAG) {
-    // SAFETY: a valid tag; the lock belongs to the current resource owner, whose
-    // abort releases it.
-    unsafe { ffi::unguarded::LockAcquire(tag, MODE, false, false) };
-}
-
-/// Gives the lock back.
-///
-/// # Safety
-/// It was taken under the current resource owner. Runs inside `ffi::guard`.
-pub unsafe fn release_unguarded(tag: &pg_sys::LOCKTAG) {
-    // SAFETY: the caller's promise.
-    unsafe { ffi::unguarded::LockRelease(tag, MODE, false) };
 }

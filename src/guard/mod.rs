@@ -190,12 +190,10 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> 
         let kept = &raw mut (*(*fcinfo).flinfo).fn_extra;
         if (*kept).is_null() {
             let relation = &*(*data.tg_relation).rd_rel;
-            made::demand(
-                &GuardTrigger::of(&*data.tg_trigger),
-                relation.relispartition,
-            );
+            let trigger = GuardTrigger::of(&*data.tg_trigger);
+            made::demand(&trigger, relation.relispartition);
             let running = Running::current();
-            let open = || Guard::open(running, data.tg_relation, &*data.tg_trigger);
+            let open = || Guard::open(running, data.tg_relation, trigger);
             *kept = (*running).keep(open).cast();
         }
         let guard = &mut *(*kept).cast::<Guard>();

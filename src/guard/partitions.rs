@@ -1,16 +1,14 @@
 //! Guards on the partitions of a guarded table.
 use crate::error::{Report, SqlState};
 use crate::pg::{ffi, text};
-use crate::target::{GuardTrigger, OpenRelation, Target};
+use crate::target::{GuardTrigger, OpenRelation, Target, triggers_of};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
 /// Where a trigger's options are to be understood: on its own table, or, for the
 /// clone on a partition, on the root that it came from.
 pub fn definition(table: &OpenRelation, trigger: GuardTrigger) -> (Rc<Target>, GuardTrigger) {
-    // SAFETY: an open relation.
-    let form = unsafe { &*(*table.raw()).rd_rel };
-    if !form.relispartition {
+    if !table.is_partition() {
         return (Target::open(table.oid()).0, trigger);
     }
     // SAFETY: an existing table.
@@ -62,12 +60,10 @@ pub fn partition_unlike(root: pg_sys::Oid, guard: &GuardTrigger) -> Option<Strin
                 continue;
             }
             let leaf = (*(*relation).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION;
-            let alike = (*relation).trigdesc.as_ref().is_some_and(|triggers| {
-                std::slice::from_raw_parts(triggers.triggers, triggers.numtriggers as usize)
-                    .iter()
-                    .map(|trigger| GuardTrigger::of(trigger))
-                    .any(|other| other.name == guard.name && other.enabled == guard.enabled)
-            });
+            let alike = triggers_of(relation)
+                .iter()
+                .map(|trigger| GuardTrigger::of(trigger))
+                .any(|other| other.name == guard.name && other.enabled == guard.enabled);
             let name = text::from_name(&(*(*relation).rd_rel).relname);
             pg_sys::RelationClose(relation);
             if leaf && !alike {
@@ -87,8 +83,7 @@ pub unsafe fn is_updated_behind(relation: pg_sys::Relation, name: &str) -> bool 
         pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_UPDATE;
     // SAFETY: the caller's promise.
     unsafe {
-        let triggers = &*(*relation).trigdesc;
-        std::slice::from_raw_parts(triggers.triggers, triggers.numtriggers as usize)
+        triggers_of(relation)
             .iter()
             .filter(|trigger| trigger.tgtype as u32 & wanted == wanted)
             .any(|trigger| text::from_server(trigger.tgname).as_str() > name)

@@ -227,12 +227,8 @@ fn default_arbiter(target: &Target) -> &UniqueIndex {
             candidates.push(index);
         }
     }
-    let describe = |index: &&UniqueIndex| {
-        let columns = target.column_list(index.columns());
-        format!("\"{}\" ({columns})", index.name)
-    };
     let list = |indexes: &[&UniqueIndex]| {
-        let described: Vec<String> = indexes.iter().map(describe).collect();
+        let described: Vec<String> = indexes.iter().map(|i| target.describe(i)).collect();
         described.join(", ")
     };
     let report = |message: String| {

@@ -11,7 +11,7 @@ use crate::outcome::{OnConflict, conflict_report};
 use crate::payload::shape::key_violation;
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
-use crate::pg::snapshot::LatestSnapshot;
+use crate::pg::snapshot::{DirtySnapshot, LatestSnapshot, Writers, one_for_transaction};
 use crate::quarantine::Records;
 use crate::remember::Absent;
 use crate::target::{
@@ -50,9 +50,8 @@ pub struct Guard {
     /// Where the scan keeps what it allocates as it goes: memory of the
     /// statement, not of the row at hand.
     scan_memory: pg_sys::MemoryContext,
-    /// What the scan reads under: rows of transactions in progress, too. Boxed,
-    /// since the scan points at it.
-    dirty: Box<pg_sys::SnapshotData>,
+    /// What the scan reads under: rows of transactions in progress, too.
+    dirty: DirtySnapshot,
     /// Whom to wait for.
     wait: Wait,
     /// Closed after the scan, in this order.
@@ -119,10 +118,10 @@ impl Guard {
     pub unsafe fn open(
         running: *const Running,
         relation: pg_sys::Relation,
-        trigger: &pg_sys::Trigger,
+        trigger: GuardTrigger,
     ) -> Self {
         // SAFETY: the caller's promise.
-        let (oid, trigger) = unsafe { ((*relation).rd_id, GuardTrigger::of(trigger)) };
+        let oid = unsafe { (*relation).rd_id };
         // SAFETY: as above.
         let updated_behind = unsafe { is_updated_behind(relation, &trigger.name) };
         let table = OpenRelation::open(oid);
@@ -149,13 +148,11 @@ impl Guard {
             Some(_) => Aside::LetThrough,
         };
         let index = OpenRelation::open(index);
-        let mut dirty = Box::new(pg_sys::SnapshotData {
-            snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
-            ..Default::default()
-        });
-        let mut scan = Scan::by_equality_under(&table, &index, arbiter, &raw mut *dirty);
+        let dirty = DirtySnapshot::new();
+        let mut scan = Scan::by_equality_under(&table, &index, arbiter, dirty.raw());
         let by_policy = row_security_is_active(&target);
-        let simple = aside == Aside::No && !by_policy && plan.remember.is_none() && !one_snapshot();
+        let simple =
+            aside == Aside::No && !by_policy && plan.remember.is_none() && !one_for_transaction();
         scan.leave_columns();
         Self {
             running,
@@ -321,8 +318,11 @@ impl Guard {
             // Never wait, or judge, with a key lock in hand.
             running.unlock_unguarded();
             plan.news.stored_row();
-            let dirty = &*self.dirty;
-            let (inserter, deleter) = (dirty.xmin, dirty.xmax);
+            let Writers {
+                inserter,
+                deleter,
+                token,
+            } = self.dirty.writers();
             if inserter != pg_sys::InvalidTransactionId || deleter != pg_sys::InvalidTransactionId {
                 self.wait = Wait {
                     transaction: if inserter == pg_sys::InvalidTransactionId {
@@ -330,7 +330,7 @@ impl Guard {
                     } else {
                         inserter
                     },
-                    token: dirty.speculativeToken,
+                    token,
                     tuple: (*self.scan.slot()).tts_tid,
                 };
                 self.scan.rest_unguarded();
@@ -424,7 +424,7 @@ impl Guard {
     /// A row is stored under the payload's key: a duplicate is left at that, a
     /// conflict raised or recorded.
     fn settle(&self, payload: &StoredRow<'_>) {
-        if one_snapshot() {
+        if one_for_transaction() {
             self.demand_visible();
         }
         if self.aside == Aside::Skip {
@@ -446,8 +446,7 @@ impl Guard {
         if verdict.same {
             return;
         }
-        let numbers: Vec<pg_sys::AttrNumber> =
-            (1..=target.columns.len() as pg_sys::AttrNumber).collect();
+        let numbers = target.numbers_in_order();
         let payload = |c| verdict.payload(c, value(c));
         match verdict.first() {
             Some(first) => {
@@ -513,12 +512,7 @@ impl Guard {
                     .is_some_and(|sees| sees(self.table.raw(), slot, snapshot))
             });
             if !visible && !inserted_by_us(slot) {
-                Report::new(
-                    SqlState::SerializationFailure,
-                    "could not serialize access due to concurrent update",
-                )
-                .table(&self.target.schema, &self.target.name)
-                .raise()
+                Report::could_not_serialize(&self.target.schema, &self.target.name).raise()
             }
             if pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 {
                 // The fetch tells the server that the row was read.
@@ -654,12 +648,6 @@ unsafe fn deform_unguarded(slot: *mut pg_sys::TupleTableSlot, columns: c_int) {
 fn is_replica() -> bool {
     // SAFETY: reads a setting.
     unsafe { pg_sys::SessionReplicationRole == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32 }
-}
-
-/// Whether the transaction reads under one snapshot (`IsolationUsesXactSnapshot`).
-fn one_snapshot() -> bool {
-    // SAFETY: reads a backend-local variable.
-    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
 }
 
 /// Whether this transaction inserted the row in a slot.

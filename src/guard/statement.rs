@@ -12,9 +12,8 @@
 //! Then nothing is closed, only our own memory freed: the callback asks whether
 //! a (sub)transaction is being aborted, and the transaction callbacks note which
 //! statements an abort has overtaken.
-use super::key_lock;
 use super::row::Guard;
-use crate::pg::{abandon, ffi};
+use crate::pg::{abandon, ffi, locks};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
@@ -125,8 +124,8 @@ impl Running {
         // SAFETY: under the statement's own resource owner, both.
         unsafe {
             self.unlock_unguarded();
-            let tag = key_lock::lock_tag(hash);
-            key_lock::acquire_unguarded(&tag);
+            let tag = locks::tag(locks::Subject::RowKey, hash);
+            locks::acquire_unguarded(&tag);
             self.held.set(Some(tag));
         }
     }
@@ -138,7 +137,7 @@ impl Running {
     pub unsafe fn unlock_unguarded(&self) {
         if let Some(tag) = self.held.take() {
             // SAFETY: taken by this statement, under its resource owner.
-            unsafe { key_lock::release_unguarded(&tag) };
+            unsafe { locks::release_unguarded(&tag) };
         }
     }
 

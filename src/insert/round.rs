@@ -418,8 +418,7 @@ impl Job<'_> {
         if verdict.same {
             return ledger.duplicate(self, ordinal, stored);
         }
-        let numbers: Vec<pg_sys::AttrNumber> =
-            (1..=self.target.columns.len() as pg_sys::AttrNumber).collect();
+        let numbers = self.target.numbers_in_order();
         let first = verdict
             .first()
             .map(|first| StoredRow::returned(first, &numbers));

@@ -13,6 +13,7 @@ pub mod digest;
 pub mod ffi;
 pub mod jsonb;
 pub mod local_settings;
+pub mod locks;
 pub mod memory;
 pub mod populate;
 pub mod result;

@@ -53,3 +53,63 @@ impl Drop for LatestSnapshot {
         }
     }
 }
+
+/// Whether the transaction reads under one snapshot (`IsolationUsesXactSnapshot`).
+pub fn one_for_transaction() -> bool {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
+/// A snapshot that shows rows of transactions in progress, and says whose they are.
+/// Scans write into it, so it is kept as a pointer.
+pub struct DirtySnapshot(*mut pg_sys::SnapshotData);
+
+/// Who is writing the row at hand; `InvalidTransactionId` and 0 for nobody.
+#[derive(Clone, Copy)]
+pub struct Writers {
+    /// The transaction in progress that inserts it.
+    pub inserter: pg_sys::TransactionId,
+    /// Likewise, that deletes or replaces it.
+    pub deleter: pg_sys::TransactionId,
+    /// Of the inserter's speculative insertion.
+    pub token: u32,
+}
+
+impl DirtySnapshot {
+    /// For a scan that it outlives.
+    pub fn new() -> Self {
+        Self(Box::into_raw(Box::new(pg_sys::SnapshotData {
+            snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
+            ..Default::default()
+        })))
+    }
+
+    /// For core's functions.
+    pub fn raw(&self) -> pg_sys::Snapshot {
+        self.0
+    }
+
+    /// Who is writing the row that a scan has found.
+    pub fn writers(&self) -> Writers {
+        // SAFETY: ours, until it is dropped.
+        let seen = unsafe { &*self.0 };
+        Writers {
+            inserter: seen.xmin,
+            deleter: seen.xmax,
+            token: seen.speculativeToken,
+        }
+    }
+}
+
+impl Default for DirtySnapshot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for DirtySnapshot {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, freed once.
+        drop(unsafe { Box::from_raw(self.0) });
+    }
+}

@@ -215,8 +215,7 @@ impl Remember {
         };
         let first = read(first, &|c| stored.get(c));
         let brought = brought.map(|it| read(it, payload));
-        let numbers: Vec<pg_sys::AttrNumber> =
-            (1..=target.columns.len() as pg_sys::AttrNumber).collect();
+        let numbers = target.numbers_in_order();
         let columns = {
             let first = StoredRow::returned(&first, &numbers);
             differing(&target.columns, compared, &first, |c| match &brought {

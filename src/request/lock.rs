@@ -6,17 +6,11 @@
 use super::record::{self, Probe, Request};
 use crate::error::{Report, SqlState, in_place_of_lock_timeout};
 use crate::pg::arguments::Arguments;
-use crate::pg::{text, unwinding};
+use crate::pg::{ffi, locks, text, unwinding};
 use pgrx::pg_sys;
-
-/// Field 4 of the lock's tag. Users' advisory locks have 1 or 2 there, key locks of
-/// guards 29.
-const FIELD_4: u16 = 30;
 
 /// A key may have so many characters.
 const MOST_CHARACTERS: usize = 255;
-
-const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
 
 /// What a request is known by.
 pub struct RequestKey {
@@ -136,9 +130,8 @@ pub struct Held<'k> {
 
 impl<'k> Held<'k> {
     fn acquire(tag: &'k pg_sys::LOCKTAG) -> Self {
-        // SAFETY: a valid tag; the lock belongs to the running call's resource owner,
-        // whose abort releases it.
-        unsafe { pg_sys::LockAcquire(tag, MODE, false, false) };
+        // SAFETY: the guard holds nothing.
+        unsafe { ffi::guard(|| locks::acquire_unguarded(tag)) };
         Self { tag, exists: false }
     }
 }
@@ -146,8 +139,9 @@ impl<'k> Held<'k> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: taken by us, under the same resource owner.
-            unsafe { pg_sys::LockRelease(self.tag, MODE, false) };
+            // SAFETY: taken by this call, under its resource owner; the guard holds
+            // nothing.
+            unsafe { ffi::guard(|| locks::release_unguarded(self.tag)) };
         }
     }
 }
@@ -155,15 +149,7 @@ impl Drop for Held<'_> {
 fn tag(role: pg_sys::Oid, scope: &str, key: &str) -> pg_sys::LOCKTAG {
     let parts = [scope.as_bytes(), key.as_bytes()];
     let hash = parts.iter().fold(u64::from(role.to_u32()), |seed, part| {
-        crate::pg::ffi::hash_bytes(part, seed)
+        ffi::hash_bytes(part, seed)
     });
-    pg_sys::LOCKTAG {
-        // SAFETY: reads a backend-local variable.
-        locktag_field1: unsafe { pg_sys::MyDatabaseId.to_u32() },
-        locktag_field2: (hash >> 32) as u32,
-        locktag_field3: hash as u32,
-        locktag_field4: FIELD_4,
-        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
-        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-    }
+    locks::tag(locks::Subject::RequestKey, hash)
 }

@@ -7,7 +7,7 @@ use super::lock::RequestKey;
 use crate::error::{Report, SqlState};
 use crate::pg::digest::sha256;
 use crate::pg::jsonb::Container;
-use crate::pg::snapshot::{FreshSnapshot, LatestSnapshot};
+use crate::pg::snapshot::{DirtySnapshot, FreshSnapshot, LatestSnapshot, Writers};
 use crate::pg::{ffi, text};
 use crate::target::{OpenRelation, Scan, StoredRow, Target, UniqueIndex};
 use pgrx::pg_sys;
@@ -360,24 +360,18 @@ pub fn probe(key: &RequestKey) -> Probe {
     let table = Table::open();
     let arbiter = table.arbiter();
     let index = OpenRelation::open(arbiter.oid);
-    // Boxed, since the scan points at it.
-    let mut dirty = Box::new(pg_sys::SnapshotData {
-        snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
-        ..Default::default()
-    });
-    let snapshot = &raw mut *dirty;
-    let mut scan = Scan::by_equality_under(&table.relation, &index, arbiter, snapshot);
+    let dirty = DirtySnapshot::new();
+    let mut scan = Scan::by_equality_under(&table.relation, &index, arbiter, dirty.raw());
     let numbers = table.target.numbers_in(table.target.oid);
     let mut busy = None;
     let mut exists = false;
     let mut found = scan.find(arbiter, |c| table.key_value(key, c));
     while found {
-        // SAFETY: the snapshot is ours; the scan has noted in it who writes or removes
-        // the version at hand, and has deformed it.
-        let (inserter, deleter, row) = unsafe {
-            let (xmin, xmax) = ((*snapshot).xmin, (*snapshot).xmax);
-            (xmin, xmax, StoredRow::in_slot(scan.slot(), &numbers))
-        };
+        let Writers {
+            inserter, deleter, ..
+        } = dirty.writers();
+        // SAFETY: the scan has deformed the row.
+        let row = unsafe { StoredRow::in_slot(scan.slot(), &numbers) };
         let mut note = |transaction, written| {
             busy = Some(Busy {
                 transaction,

@@ -7,9 +7,10 @@ use super::lock::RequestKey;
 use super::record::{Column, Record, Request, State, Table};
 use crate::error::{Report, SqlState};
 use crate::pg::digest::to_bytea;
+use crate::pg::snapshot::one_for_transaction;
 use crate::pg::{ffi, text};
 use pgrx::pg_sys;
-use std::ffi::{CStr, c_int};
+use std::ffi::CStr;
 use std::ptr;
 
 /// What is written when an attempt takes a request.
@@ -271,13 +272,7 @@ unsafe fn lock(relation: pg_sys::Relation, place: &mut pg_sys::ItemPointerData) 
 /// # Errors
 /// 40001, in core's own words.
 pub fn demand_fresh_snapshots() {
-    // SAFETY: reads a backend-local variable.
-    if unsafe { pg_sys::XactIsoLevel } >= pg_sys::XACT_REPEATABLE_READ as c_int {
-        Report::new(
-            SqlState::SerializationFailure,
-            "could not serialize access due to concurrent update",
-        )
-        .table("idempotent", "requests")
-        .raise()
+    if one_for_transaction() {
+        Report::could_not_serialize("idempotent", "requests").raise()
     }
 }

@@ -376,7 +376,8 @@ impl Target {
         .raise()
     }
 
-    fn describe(&self, index: &UniqueIndex) -> String {
+    /// `"name" (columns)`, for error texts.
+    pub fn describe(&self, index: &UniqueIndex) -> String {
         let columns = self.column_list(index.columns());
         format!("\"{}\" ({columns})", index.name)
     }

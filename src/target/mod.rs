@@ -22,7 +22,7 @@ pub use rights::{
     row_security_is_active,
 };
 pub use scan::Scan;
-pub use triggers::GuardTrigger;
+pub use triggers::{GuardTrigger, triggers_of};
 
 use crate::error::{Report, SqlState};
 use crate::pg::memory::Memory;
@@ -245,6 +245,11 @@ impl Target {
         self.columns.iter().map(number).collect()
     }
 
+    /// Where its columns are in a row that has them all in their order.
+    pub fn numbers_in_order(&self) -> Vec<pg_sys::AttrNumber> {
+        (1..=self.columns.len() as pg_sys::AttrNumber).collect()
+    }
+
     /// The descriptor of a working row: every column of [`Target::columns`] in
     /// order, then `ordinal bigint`, `shape int` and `mark bigint` (see
     /// `payload::row`).
@@ -438,6 +443,12 @@ impl OpenRelation {
     pub fn desc(&self) -> pg_sys::TupleDesc {
         // SAFETY: open.
         unsafe { (*self.0).rd_att }
+    }
+
+    /// Whether it is a partition.
+    pub fn is_partition(&self) -> bool {
+        // SAFETY: open.
+        unsafe { (*(*self.0).rd_rel).relispartition }
     }
 
     fn is_other_temp(&self) -> bool {

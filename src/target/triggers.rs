@@ -50,6 +50,20 @@ impl GuardTrigger {
     }
 }
 
+/// The triggers of an open relation, in the order in which they fire.
+///
+/// # Safety
+/// They live with the relation, until it is rebuilt.
+pub unsafe fn triggers_of<'r>(relation: pg_sys::Relation) -> &'r [pg_sys::Trigger] {
+    // SAFETY: the caller's promise; as many as it says.
+    unsafe {
+        match (*relation).trigdesc.as_ref() {
+            Some(all) => std::slice::from_raw_parts(all.triggers, all.numtriggers as usize),
+            None => &[],
+        }
+    }
+}
+
 /// What fires when rows go in.
 pub struct InsertTriggers {
     /// Guards, in the order in which they fire.
@@ -78,8 +92,7 @@ impl InsertTriggers {
             found.after_rows = triggers.trig_insert_after_row;
             let before_insert = (pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT) as i16;
             let row = pg_sys::TRIGGER_TYPE_ROW as i16;
-            let all = std::slice::from_raw_parts(triggers.triggers, triggers.numtriggers as usize);
-            let copies: Vec<(pg_sys::Oid, GuardTrigger)> = all
+            let copies: Vec<(pg_sys::Oid, GuardTrigger)> = triggers_of(relation.raw())
                 .iter()
                 .map(|trigger| (trigger.tgfoid, GuardTrigger::of(trigger)))
                 .collect();

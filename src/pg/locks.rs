@@ -1,0 +1,47 @@
+//! Locks of the server under tags of our own.
+use super::ffi;
+use pgrx::pg_sys;
+
+/// What a lock is on. The number is field 4 of the tag: users' advisory locks have 1
+/// or 2 there, so that ours never meet them.
+#[derive(Clone, Copy)]
+pub enum Subject {
+    /// The key of a row that a guard lets in.
+    RowKey = 29,
+    /// The key of a request.
+    RequestKey = 30,
+}
+
+const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+
+/// The tag of the lock on something with this hash, in this database.
+pub fn tag(subject: Subject, hash: u64) -> pg_sys::LOCKTAG {
+    pg_sys::LOCKTAG {
+        // SAFETY: reads a backend-local variable.
+        locktag_field1: unsafe { pg_sys::MyDatabaseId.to_u32() },
+        locktag_field2: (hash >> 32) as u32,
+        locktag_field3: hash as u32,
+        locktag_field4: subject as u16,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+    }
+}
+
+/// Waits for the lock, and takes it.
+///
+/// # Safety
+/// Runs inside `ffi::guard`.
+pub unsafe fn acquire_unguarded(tag: &pg_sys::LOCKTAG) {
+    // SAFETY: a valid tag; the lock belongs to the current resource owner, whose
+    // abort releases it.
+    unsafe { ffi::unguarded::LockAcquire(tag, MODE, false, false) };
+}
+
+/// Gives the lock back.
+///
+/// # Safety
+/// It was taken under the current resource owner. Runs inside `ffi::guard`.
+pub unsafe fn release_unguarded(tag: &pg_sys::LOCKTAG) {
+    // SAFETY: the caller's promise.
+    unsafe { ffi::unguarded::LockRelease(tag, MODE, false) };
+}
