@@ -19,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -100,10 +101,23 @@ class Cluster:
             self.destroy()
             raise
 
-    def _run(self, *command, check=True):
+    def tool(self, *command, check=True):
+        """Run a client program against this server, as the user that it runs as."""
+        return self._run(*command, check=check, environment={"PGHOST": str(self.root), "PGUSER": "postgres"})
+
+    def restore(self, dump, dbname):
+        """Run a dump in SQL. Not every server comes with a psql that starts."""
+        psql = BINDIR / "psql"
+        try:
+            self.tool(psql, "--version")
+        except RuntimeError:
+            psql = "psql"
+        self.tool(psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", dbname, "-f", dump)
+
+    def _run(self, *command, check=True, environment=None):
         done = subprocess.run(
             [str(part) for part in command],
-            env=self.environment,
+            env={**self.environment, **(environment or {})},
             cwd=self.root,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -200,6 +214,38 @@ def insert_each(conn, target, payloads, **options):
 
 def insert_from(conn, target, source, **options):
     return conn.execute(*_call("insert_from", "regclass", target, source, options)).fetchone()
+
+
+def in_background(act):
+    """Start `act` in a thread; the returned function joins it and gives its exception, or None."""
+    caught = []
+
+    def run():
+        try:
+            act()
+        except psycopg.Error as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+
+    def join(seconds=60):
+        thread.join(seconds)
+        assert not thread.is_alive(), "still running"
+        return caught[0] if caught else None
+
+    return join
+
+
+def waits_for_a_lock(db, pid, event=None):
+    """True once the backend waits for a lock, of this kind if one is named."""
+    with db.connect() as conn:
+        for _ in range(200):
+            row = conn.execute("SELECT wait_event_type, wait_event FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone()
+            if row["wait_event_type"] == "Lock" and row["wait_event"] == (event or row["wait_event"]):
+                return True
+            time.sleep(0.02)
+    return False
 
 
 def value(conn, sql, *parameters):

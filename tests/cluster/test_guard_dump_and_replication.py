@@ -1,28 +1,11 @@
 """Guarded tables in dumps, restored once and twice, and guarded subscribers of logical replication."""
 
-import subprocess
 import time
 
 import psycopg
 import pytest
 
 from conftest import BINDIR, Cluster, value
-
-
-def tool(cluster, *command, check=True):
-    done = subprocess.run(
-        [str(part) for part in command],
-        env={**cluster.environment, "PGHOST": str(cluster.root), "PGUSER": "postgres"},
-        cwd=cluster.root,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        **cluster.identity,
-    )
-    if check:
-        assert done.returncode == 0, done.stdout
-    return done
 
 
 def all_rows(conn, tables):
@@ -91,11 +74,11 @@ def restored(db):
 def test_a_dump_carries_the_guards_and_its_restore_the_rows_and_what_is_remembered(dumped):
     db, cluster = dumped, dumped.cluster
     dump = cluster.root / f"{db.name}.dump"
-    tool(cluster, BINDIR / "pg_dump", "-Fc", "-f", dump, db.name)
+    cluster.tool(BINDIR / "pg_dump", "-Fc", "-f", dump, db.name)
     with restored(db) as conn:
         # The restored tables have other oids.
         conn.execute("CREATE TABLE takes_an_oid (id int)")
-    tool(cluster, BINDIR / "pg_restore", "-e", "-d", f"{db.name}_restored", dump)
+    cluster.tool(BINDIR / "pg_restore", "-e", "-d", f"{db.name}_restored", dump)
     with db.connect() as before, restored(db) as conn:
         guards = before.execute(GUARDS).fetchall()
         assert len(guards) == 7 and all(row["guard"]["problem"] is None for row in guards)
@@ -125,20 +108,20 @@ def test_data_restored_into_guarded_tables_twice_is_there_once(dumped, format):
     dump = cluster.root / f"{db.name}.dump"
     options = ["--rows-per-insert=7"] if format == "inserts" else []
     tables = [f"--table={table}" for table in (*TABLES, "parted_*")]
-    tool(cluster, BINDIR / "pg_dump", "-Fc", *options, "-f", dump, *tables, db.name)
+    cluster.tool(BINDIR / "pg_dump", "-Fc", *options, "-f", dump, *tables, db.name)
     with restored(db) as conn:
         conn.execute("CREATE EXTENSION pg_idempotent")
         conn.execute(SCHEMA)
         conn.execute("INSERT INTO parted SELECT date '2013-01-01' + n % 365, n, 'v' || n FROM generate_series(1, 250) n")
     for _ in range(2):
-        tool(cluster, BINDIR / "pg_restore", "-e", "--data-only", "-d", f"{db.name}_restored", dump)
+        cluster.tool(BINDIR / "pg_restore", "-e", "--data-only", "-d", f"{db.name}_restored", dump)
         with db.connect() as before, restored(db) as conn:
             assert all_rows(conn, TABLES) == all_rows(before, TABLES)
             assert value(conn, "SELECT count(*) FROM idempotent.conflicts") == 0
     # A row that has changed in the dump since is no duplicate.
     with restored(db) as conn:
         conn.execute("UPDATE replicated SET v = 0 WHERE id = 400")
-    done = tool(cluster, BINDIR / "pg_restore", "-e", "--data-only", "-d", f"{db.name}_restored", dump, check=False)
+    done = cluster.tool(BINDIR / "pg_restore", "-e", "--data-only", "-d", f"{db.name}_restored", dump, check=False)
     assert done.returncode != 0 and "payload conflicts with the stored row" in done.stdout, done.stdout
 
 

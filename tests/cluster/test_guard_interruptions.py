@@ -1,13 +1,12 @@
 """Guarded loads that are cut short, and the same loads again: cancelled, killed, timed out, crashed."""
 
 import contextlib
-import threading
 import time
 
 import psycopg
 import pytest
 
-from conftest import FORBIDDEN, size, value
+from conftest import FORBIDDEN, in_background, size, value, waits_for_a_lock
 
 ROWS = size("PGI_LOAD_ROWS", 300_000)
 MEGABYTE = 1024 * 1024
@@ -33,37 +32,6 @@ EQUAL = """
        AND NOT EXISTS (SELECT id, n, note FROM source EXCEPT SELECT id, n, note FROM events)
        AND (SELECT count(*) FROM events) = (SELECT count(*) FROM source)
 """
-
-
-def in_background(act):
-    """Start `act` in a thread; the returned function joins it and gives its exception, or None."""
-    caught = []
-
-    def run():
-        try:
-            act()
-        except psycopg.Error as error:
-            caught.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-
-    def join(seconds=60):
-        thread.join(seconds)
-        assert not thread.is_alive(), "still running"
-        return caught[0] if caught else None
-
-    return join
-
-
-def waits_for_a_lock(db, pid, event=None):
-    with db.connect() as conn:
-        for _ in range(200):
-            row = conn.execute("SELECT wait_event_type, wait_event FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone()
-            if row["wait_event_type"] == "Lock" and row["wait_event"] == (event or row["wait_event"]):
-                return True
-            time.sleep(0.02)
-    return False
 
 
 def prepare(db, shape="plain", rows=ROWS):

@@ -1,46 +1,14 @@
 """Calls that are cut short, and the same calls again: cancelled, killed, crashed, prepared for two-phase commit."""
 
 import contextlib
-import threading
 import time
 
 import psycopg
 import pytest
 
-from conftest import insert, insert_each, insert_from, insert_many, size, value
+from conftest import in_background, insert, insert_each, insert_from, insert_many, size, value, waits_for_a_lock
 
 ROWS = size("PGI_ROWS", 1_000_000) // 4
-
-
-def in_background(act):
-    """Start `act` in a thread; the returned function joins it and gives its exception, or None."""
-    caught = []
-
-    def run():
-        try:
-            act()
-        except psycopg.Error as error:
-            caught.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-
-    def join(seconds=60):
-        thread.join(seconds)
-        assert not thread.is_alive(), "still running"
-        return caught[0] if caught else None
-
-    return join
-
-
-def waiting_for_a_transaction(db, pid):
-    """True once the backend waits for another's transaction or tuple."""
-    with db.connect() as conn:
-        for _ in range(200):
-            if value(conn, "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s", pid):
-                return True
-            time.sleep(0.02)
-    return False
 
 
 def prepare_source(conn):
@@ -101,7 +69,7 @@ def test_a_session_that_waits_for_a_winner_can_be_cancelled_and_used_again(db):
         ):
             insert(winner, "events", {"id": 1, "n": 1})
             join = in_background(call)
-            assert waiting_for_a_transaction(db, loser.info.backend_pid)
+            assert waits_for_a_lock(db, loser.info.backend_pid)
             loser.cancel()
             error = join()
             assert error.sqlstate == "57014" and error.diag.message_primary == "canceling statement due to user request"
@@ -118,7 +86,7 @@ def test_a_terminated_winner_hands_its_key_to_the_waiting_session(db):
         insert(winner, "events", {"id": 1, "n": 1})
         outcome = []
         join = in_background(lambda: outcome.append(insert(loser, "events", {"id": 1, "n": 2})["outcome"]))
-        assert waiting_for_a_transaction(db, loser.info.backend_pid)
+        assert waits_for_a_lock(db, loser.info.backend_pid)
         admin.execute("SELECT pg_terminate_backend(%s)", [winner.info.backend_pid])
         assert join() is None
         assert outcome == ["inserted"]
@@ -212,7 +180,7 @@ def test_a_prepared_transaction_is_waited_for_and_the_preparing_session_goes_on(
             call(winner, "events", {"id": 1, "n": 1})
         got = []
         join = in_background(lambda: got.append(call(loser, "events", {"id": 1, "n": 1})["outcome"]))
-        assert waiting_for_a_transaction(db, loser.info.backend_pid)
+        assert waits_for_a_lock(db, loser.info.backend_pid)
         winner.execute(f"{end} PREPARED 'p'")
         assert join() is None
         assert got == [outcome]

@@ -2,7 +2,6 @@
 
 import json
 import random
-import subprocess
 import time
 
 import psycopg
@@ -239,14 +238,9 @@ def test_a_dump_carries_the_requests_and_attempts_go_on_after_a_restore(cluster)
             assert len(before) == 4
 
             dump = cluster.root / f"{db.name}.sql"
-            run(cluster, BINDIR / "pg_dump", "-f", dump, db.name)
+            cluster.tool(BINDIR / "pg_dump", "-f", dump, db.name)
             conn.execute(f"CREATE DATABASE {db.name}_restored TEMPLATE template0")
-            psql = BINDIR / "psql"
-            try:
-                run(cluster, psql, "--version")
-            except subprocess.CalledProcessError:
-                psql = "psql"
-            run(cluster, psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", f"{db.name}_restored", "-f", dump)
+            cluster.restore(dump, f"{db.name}_restored")
             with cluster.connect(f"{db.name}_restored") as restored:
                 assert restored.execute(listing).fetchall() == before
                 restored.execute("SET ROLE dumped_client")
@@ -262,18 +256,6 @@ def test_a_dump_carries_the_requests_and_attempts_go_on_after_a_restore(cluster)
             conn.execute(f"DROP DATABASE {db.name}_restored")
         finally:
             conn.execute("RESET ROLE; DROP OWNED BY dumped_client; DROP ROLE dumped_client")
-
-
-def run(cluster, *command):
-    subprocess.run(
-        [str(part) for part in command],
-        env={**cluster.environment, "PGHOST": str(cluster.root), "PGUSER": "postgres"},
-        cwd=cluster.root,
-        check=True,
-        capture_output=True,
-        text=True,
-        **cluster.identity,
-    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

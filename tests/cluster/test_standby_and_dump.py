@@ -1,24 +1,11 @@
 """On a hot standby a retry is verified; a dump carries the quarantined conflicts."""
 
-import subprocess
 import time
 
 import psycopg
 import pytest
 
 from conftest import BINDIR, Cluster, insert, insert_each, insert_from, insert_many, value
-
-
-def tool(cluster, *command):
-    return subprocess.run(
-        [str(part) for part in command],
-        env={**cluster.environment, "PGHOST": str(cluster.root), "PGUSER": "postgres"},
-        cwd=cluster.root,
-        check=True,
-        capture_output=True,
-        text=True,
-        **cluster.identity,
-    ).stdout
 
 
 @pytest.fixture
@@ -34,8 +21,8 @@ def standby(own_cluster):
     copy.root = own_cluster.root / "copy"
     copy.data = copy.root / "data"
     copy.log = copy.root / "log"
-    tool(own_cluster, "mkdir", copy.root)
-    tool(own_cluster, BINDIR / "pg_basebackup", "-D", copy.data, "-R", "-X", "stream", "-c", "fast")
+    own_cluster.tool("mkdir", copy.root)
+    own_cluster.tool(BINDIR / "pg_basebackup", "-D", copy.data, "-R", "-X", "stream", "-c", "fast")
     with (copy.data / "postgresql.auto.conf").open("a") as conf:
         conf.write(f"unix_socket_directories = '{copy.root}'\n")
     copy.start()
@@ -85,19 +72,14 @@ def test_a_dump_carries_conflicts_and_after_a_restore_they_can_be_resolved(clust
         before = conn.execute("SELECT id, target::text, key, payload, stored, arrived_at FROM idempotent.conflicts ORDER BY id").fetchall()
         conn.execute("SELECT idempotent_resolve(%s, 'keep stored')", [before[0]["id"]])
     dump = db.cluster.root / f"{db.name}.sql"
-    tool(cluster, BINDIR / "pg_dump", "-f", dump, db.name)
+    cluster.tool(BINDIR / "pg_dump", "-f", dump, db.name)
     with cluster.connect() as conn:
         conn.execute(f"CREATE DATABASE {db.name}_restored TEMPLATE template0")
     text = dump.read_text()
     assert "conflict_records" in text
     with cluster.connect(f"{db.name}_restored") as conn:
         conn.execute("CREATE TABLE takes_an_oid (id int)")
-    psql = BINDIR / "psql"
-    try:
-        tool(cluster, psql, "--version")
-    except subprocess.CalledProcessError:
-        psql = "psql"
-    tool(cluster, psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", f"{db.name}_restored", "-f", dump)
+    cluster.restore(dump, f"{db.name}_restored")
     with cluster.connect(f"{db.name}_restored") as conn:
         after = conn.execute("SELECT id, target::text, key, payload, stored, arrived_at FROM idempotent.conflicts ORDER BY id").fetchall()
         assert after == before
