@@ -14,6 +14,7 @@
 //! | `compare` | equality of two column values, and what differs |
 //! | `outcome` | inserted, duplicate or conflict, and what becomes of a conflict |
 //! | `insert` | `idempotent_insert`, `_many`, `_each`, `_from` |
+//! | `merge` | upsert in which the latest row wins |
 //! | `remember` | what first arrived, kept in a column of the row |
 //! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
 //! | `request` | an operation runs once, and its retries get the first answer |
@@ -28,6 +29,7 @@ mod compare;
 mod error;
 mod guard;
 mod insert;
+mod merge;
 mod outcome;
 mod owner;
 mod payload;
@@ -55,6 +57,7 @@ extension_sql_file!(
     name = "guard",
     requires = ["state", "quarantine"]
 );
+extension_sql_file!("../sql/merge.sql", name = "merge", requires = ["state"]);
 extension_sql_file!(
     "../sql/requests.sql",
     name = "requests",

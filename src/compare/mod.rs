@@ -1,10 +1,12 @@
-//! Equality of two column values, and what differs.
+//! Equality and order of two column values, and what differs.
 //!
 //! This is the one judgement of the extension: whoever reports a duplicate or a
 //! conflict asks here.
 mod differences;
+mod order;
 
 pub use differences::Differences;
+pub use order::Order;
 
 use crate::pg::ffi;
 use crate::target::{Column, Equality, StoredRow};

@@ -10,12 +10,16 @@ pub enum SqlState {
     KeyReused,
     /// `55I01`: a key is being worked on elsewhere.
     KeyInProgress,
+    /// `21000`
+    CardinalityViolation,
     /// `22004`
     NullValueNotAllowed,
     /// `22023`
     InvalidParameterValue,
     /// `23502`
     NotNullViolation,
+    /// `23514`
+    CheckViolation,
     /// `27000`
     TriggeredDataChangeViolation,
     /// `39P01`
@@ -61,9 +65,11 @@ impl SqlState {
             Self::Conflict => b"23I01",
             Self::KeyReused => b"23I02",
             Self::KeyInProgress => b"55I01",
+            Self::CardinalityViolation => b"21000",
             Self::NullValueNotAllowed => b"22004",
             Self::InvalidParameterValue => b"22023",
             Self::NotNullViolation => b"23502",
+            Self::CheckViolation => b"23514",
             Self::TriggeredDataChangeViolation => b"27000",
             Self::TriggerProtocolViolated => b"39P01",
             Self::SerializationFailure => b"40001",

@@ -32,8 +32,9 @@ pub struct Guess<'a> {
 }
 
 impl<'a> Guess<'a> {
-    /// Nothing is learnt yet. Only the first round of a portion guesses.
-    pub fn new(job: &'a Job<'a>, first_round: bool) -> Self {
+    /// Nothing is learnt yet. Only the first round of a portion guesses, and not where
+    /// rows that were looked up are inserted at less cost.
+    pub fn new(job: &'a Job<'a>, guesses: bool) -> Self {
         let omits_in_silence = |shape: &Shape| {
             job.target.columns.iter().enumerate().all(|(c, column)| {
                 if shape.named.contains(&c) {
@@ -46,7 +47,7 @@ impl<'a> Guess<'a> {
         // A pure retry in a READ ONLY transaction must not come to an INSERT.
         // SAFETY: reads a backend-local variable.
         let writable = unsafe { !pg_sys::XactReadOnly };
-        let possible = first_round && writable && job.target.skips_in_silence;
+        let possible = guesses && writable && job.target.skips_in_silence;
         let shapes = if possible {
             job.shapes.iter().map(omits_in_silence).collect()
         } else {

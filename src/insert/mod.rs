@@ -56,7 +56,11 @@ mod options;
 mod round;
 mod statement;
 
-pub use statement::Statements;
+pub use input::{Input, Rows};
+pub use ledger::{Ledger, Wanted};
+pub use options::Matching;
+pub use round::{Job, MOST_ROUNDS};
+pub use statement::{Returning, Statements, insert};
 
 use crate::error::boundary;
 use crate::outcome::Outcome;
@@ -66,11 +70,8 @@ use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{ResultSet, RowType, SqlResult};
 use crate::target::{Target, UniqueIndex, demand_insert_or_verify};
-use input::Input;
-use ledger::{Ledger, Wanted};
 use options::Options;
 use pgrx::prelude::*;
-use round::Job;
 
 /// `idempotent_insert(target, payload, key, compare, ignore, on_conflict)`:
 /// inserts one JSON object, or verifies it against the row stored under its
@@ -187,16 +188,17 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
         JsonPayloads::one(&target, document)
     };
     if payloads.is_empty() {
-        options.check(&target);
+        options.matching.check(&target);
         return Ledger::new(wanted, 0, options.on_conflict);
     }
-    let arbiter = options.arbiter(&target, |column| {
+    let arbiter = options.matching.arbiter(&target, |column| {
         payloads
             .shapes
             .iter()
             .all(|shape| shape.named.contains(&column))
     });
     options
+        .matching
         .comparison
         .apply(&target, arbiter, &mut payloads.shapes);
     demand_key(&target, arbiter, &payloads.shapes, batch);
@@ -214,7 +216,7 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
         arbiter,
         &payloads.shapes,
         batch,
-        options.guard,
+        options.matching.guard,
     );
     let mut input = Input::new(&job, payloads.len() == 1);
     payloads.read(arbiter, &job.scratch, &mut |slot| input.put(slot));
@@ -227,16 +229,19 @@ fn insert_from(arguments: &Arguments) -> Ledger {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
     let source = Source::open(&target, arguments.oid(1, "source"));
-    let options = Options::read(arguments, &target);
+    let Options {
+        matching,
+        on_conflict,
+    } = Options::read(arguments, &target);
     let mut shapes = [source.shape()];
-    let arbiter = options.arbiter(&target, |column| shapes[0].named.contains(&column));
-    options.comparison.apply(&target, arbiter, &mut shapes);
+    let arbiter = matching.arbiter(&target, |column| shapes[0].named.contains(&column));
+    matching.comparison.apply(&target, arbiter, &mut shapes);
     demand_key(&target, arbiter, &shapes, false);
     refuse_generated(&target, &shapes);
     demand_rights(&target, arbiter, shapes[0].named.iter().copied());
 
-    let mut ledger = Ledger::new(Wanted::Counts, 0, options.on_conflict);
-    let job = Job::new(&target, &relation, arbiter, &shapes, true, options.guard);
+    let mut ledger = Ledger::new(Wanted::Counts, 0, on_conflict);
+    let job = Job::new(&target, &relation, arbiter, &shapes, true, matching.guard);
     let mut input = Input::new(&job, false);
     ledger.received = source.read(arbiter, input.sort());
     job.run(input.into_rows(), &mut ledger);

@@ -1,4 +1,4 @@
-//! The options that all insert functions share.
+//! The options that all insert functions share, and those that others share with them.
 use crate::guard;
 use crate::outcome::OnConflict;
 use crate::payload::shape::Comparison;
@@ -9,22 +9,39 @@ use std::rc::Rc;
 /// Arguments 3 to 6 of every insert function: key, compare, ignore,
 /// on_conflict.
 pub struct Options {
-    key: Option<Vec<String>>,
-    /// Which columns are compared.
-    pub comparison: Comparison,
+    /// How payloads find their stored rows.
+    pub matching: Matching,
     /// What is done about a conflict.
     pub on_conflict: OnConflict,
-    /// The guard of the target, if one is in force.
-    pub guard: Option<Rc<guard::Plan>>,
 }
 
 impl Options {
     /// Reads and checks them.
     pub fn read(arguments: &Arguments, target: &Target) -> Self {
-        let key = arguments.columns(2, "key");
-        let compare = arguments.columns(3, "compare");
-        let ignore = arguments.columns(4, "ignore");
-        let on_conflict = OnConflict::parse(&arguments.text(5, "on_conflict"));
+        Self {
+            matching: Matching::read(arguments, target, [2, 3, 4]),
+            on_conflict: OnConflict::parse(&arguments.text(5, "on_conflict")),
+        }
+    }
+}
+
+/// How payloads find their stored rows, and what of the two is compared.
+pub struct Matching {
+    key: Option<Vec<String>>,
+    /// Which columns are compared.
+    pub comparison: Comparison,
+    /// The guard of the target, if one is in force.
+    pub guard: Option<Rc<guard::Plan>>,
+}
+
+impl Matching {
+    /// Reads and checks the arguments key, compare and ignore, which are at these
+    /// positions.
+    pub fn read(arguments: &Arguments, target: &Target, positions: [usize; 3]) -> Self {
+        let [key, compare, ignore] = positions;
+        let key = arguments.columns(key, "key");
+        let compare = arguments.columns(compare, "compare");
+        let ignore = arguments.columns(ignore, "ignore");
         let mut comparison = Comparison::new(target, compare.as_deref(), ignore.as_deref());
         let guard = guard::Plan::in_force(target);
         if let Some(guard) = guard
@@ -36,7 +53,6 @@ impl Options {
         Self {
             key,
             comparison,
-            on_conflict,
             guard,
         }
     }

@@ -11,7 +11,7 @@ use crate::payload::row::{Layout, Mark, has_key, same_key};
 use crate::payload::shape::Shape;
 use crate::pg::memory::Memory;
 use crate::pg::rows::{Slot, Store};
-use crate::pg::snapshot::FreshSnapshot;
+use crate::pg::snapshot::{FreshSnapshot, next_command};
 use crate::remember::{Absent, Remember};
 use crate::target::{
     Look, OpenRelation, Readable, StoredRow, Target, UniqueIndex, hidden_by_policy, policies_show,
@@ -23,11 +23,16 @@ use std::rc::Rc;
 
 /// A row that is neither found nor inserted in this many rounds is being
 /// suppressed, not raced: a race would have to be lost that often in a row.
-const MOST_ROUNDS: u32 = 16;
+pub const MOST_ROUNDS: u32 = 16;
 
-/// So many rows are sent in one statement: more would leave the processor's
-/// caches, and spill to disk, before they are read again.
+/// So many rows are sent in the first statement: more would leave the processor's
+/// caches, and spill to disk, before they are read again. Each later one may have twice
+/// as many as the one before: statements may be subtransactions, and of those a
+/// transaction is to have few.
 const PORTION: u64 = 10_000;
+
+/// So many rows are worth a subtransaction, see [`statement::insert`].
+const PLAINLY_FROM: u64 = 1000;
 
 /// What a call works on.
 pub struct Job<'a> {
@@ -90,6 +95,10 @@ enum Sent {
 struct Round {
     /// From 1.
     number: u32,
+    /// How many rows may be sent in it.
+    portion: u64,
+    /// Whether keys may be guessed to be new, see [`super::guess`].
+    guesses: bool,
     sent: Sent,
     /// The commands of the INSERT of the round before.
     commands: Range<pg_sys::CommandId>,
@@ -106,25 +115,21 @@ struct Left {
     more: bool,
     /// Whether no key of the call was found so far.
     all_new: bool,
+    /// Whether some keys were not looked up, but guessed to be new.
+    guessed: bool,
     /// Whether some of them are likely to be skipped, so that it pays to ask
     /// INSERT which went in.
     expects_skips: bool,
 }
 
-/// The command id that the next statement will have.
-fn next_command() -> pg_sys::CommandId {
-    // SAFETY: counters of the backend; what was done so far becomes visible.
-    unsafe {
-        pg_sys::CommandCounterIncrement();
-        pg_sys::GetCurrentCommandId(false)
-    }
-}
-
 impl Job<'_> {
     /// Gives every row its outcome in the ledger, portion by portion.
     pub fn run(&self, mut rows: Rows, ledger: &mut Ledger) {
-        let first = Round {
+        let plainly = self.inserts_plainly(ledger.received as u64) && !ledger.wants_rows();
+        let mut first = Round {
             number: 1,
+            portion: PORTION,
+            guesses: !plainly,
             sent: Sent::None,
             commands: 0..0,
         };
@@ -135,6 +140,7 @@ impl Job<'_> {
             if !more {
                 return;
             }
+            first.portion *= 2;
         }
     }
 
@@ -144,7 +150,7 @@ impl Job<'_> {
         while let Some(mut store) = left.rows.take() {
             let first_command = next_command();
             let returning = self.returning(&left, ledger);
-            let (count, returned) = statement::insert(self, &mut store, returning);
+            let (count, returned) = statement::insert(self, &mut store, returning, !left.guessed);
             let all_went_in = count == left.to_send;
             self.target.expects_new.set(left.all_new && all_went_in);
             store.rewind();
@@ -173,11 +179,23 @@ impl Job<'_> {
             let commands = first_command..next_command();
             let round = Round {
                 number,
+                portion: u64::MAX,
+                guesses: false,
                 sent,
                 commands,
             };
             left = self.look(&mut Rows::stored(store), &round, ledger);
         }
+    }
+
+    /// Whether so many rows that are not stored are inserted without ON CONFLICT: that
+    /// pays, and being undone and done again has no effect but once, since nothing (a
+    /// trigger, a policy) looks at it.
+    pub fn inserts_plainly(&self, rows: u64) -> bool {
+        rows >= PLAINLY_FROM
+            && !self.target.triggers_touch_rows
+            && self.target.takes_portions
+            && !self.by_policy
     }
 
     /// What INSERT is asked to return: its rows, where they are wanted and no
@@ -203,7 +221,7 @@ impl Job<'_> {
     /// # Errors
     /// 27000 if it returned a key that was not sent: the payload is stored under
     /// another key than its own, where no retry would find it.
-    fn match_returned(
+    pub fn match_returned(
         &self,
         mut rows: Store,
         returning: Returning,
@@ -263,7 +281,7 @@ impl Job<'_> {
         let layout = Layout::of(self.target);
         let mut look = Look::new(self.target, self.relation, self.arbiter);
         let mut left = Left::default();
-        let mut guess = Guess::new(self, round.number == 1);
+        let mut guess = Guess::new(self, round.guesses);
         // The row before, whose key the one at hand may have.
         let mut previous: Option<Slot> = None;
         let mut free: Option<Slot> = None;
@@ -284,7 +302,7 @@ impl Job<'_> {
             let repeated = previous
                 .as_ref()
                 .is_some_and(|previous| same_key(self.arbiter, previous, &row));
-            let full = round.number == 1 && left.to_send >= PORTION;
+            let full = left.to_send >= round.portion;
             if full && !repeated && self.target.takes_portions {
                 rows.unread(row);
                 left.more = true;
@@ -295,6 +313,7 @@ impl Job<'_> {
                     first = Some(layout.ordinal(&row));
                     if guess.is_new(&row, layout.shape(&row)) {
                         look.skip();
+                        left.guessed = true;
                     } else {
                         look.find(|c| row.get(c));
                         guess.learn(look.stored().is_none());
@@ -386,7 +405,7 @@ impl Job<'_> {
     ///
     /// # Errors
     /// 42501
-    fn demand_seen(&self, row: &Slot, stored: &StoredRow<'_>) {
+    pub fn demand_seen(&self, row: &Slot, stored: &StoredRow<'_>) {
         let shown = || policies_show(self.target, self.arbiter, stored.place(), |c| row.get(c));
         if self.by_policy && !shown() {
             hidden_by_policy(self.target).raise()
@@ -450,7 +469,7 @@ impl Job<'_> {
             .raise()
     }
 
-    fn not_stored_as_sent(&self, what: &str) -> Report {
+    pub fn not_stored_as_sent(&self, what: &str) -> Report {
         Report::new(
             SqlState::TriggeredDataChangeViolation,
             format!("{what} in table \"{}\"", self.target.name),

@@ -2,16 +2,23 @@
 //!
 //! It is prepared once per table, arbiter and set of named columns, and reads
 //! working rows from a tuplestore in the order in which they lie there.
+//!
+//! ON CONFLICT costs half as much again as the INSERT alone. So many rows that are known
+//! to be new are inserted without it, in a subtransaction: if somebody was faster with
+//! one of them, that is rolled back, and all are sent again with ON CONFLICT.
 use super::round::Job;
 use crate::guard::StepAside;
 use crate::payload::row::{Layout, Mark};
 use crate::payload::shape::Shape;
 use crate::pg::rows::{NamedStore, Slot, Store};
 use crate::pg::spi::{Connection, OneStatement, Plan};
+use crate::pg::subtransaction::undone_on_failure;
 use crate::target::{Target, UniqueIndex};
-use pgrx::pg_sys;
+use pgrx::{PgSqlErrorCode, pg_sys};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::CStr;
+use std::panic::resume_unwind;
 use std::rc::Rc;
 
 /// The name under which the statement sees the rows. A name of a tuplestore
@@ -24,7 +31,7 @@ const MOST: usize = 64;
 
 /// The prepared statements of one target.
 #[derive(Default)]
-pub struct Statements(HashMap<(pg_sys::Oid, Vec<usize>, Returning), Rc<Plan>>);
+pub struct Statements(HashMap<(pg_sys::Oid, Vec<usize>, Form), Rc<Plan>>);
 
 /// What the statement is to say of the rows that went in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,21 +44,51 @@ pub enum Returning {
     Rows,
 }
 
+/// How the statement is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Form {
+    /// Without ON CONFLICT.
+    Plain,
+    /// With it, and what it returns.
+    OnConflict(Returning),
+}
+
+/// A transaction has so many subtransactions of ours at most: from 64 on
+/// (`PGPROC_MAX_CACHED_SUBXIDS`) others look them up on disk.
+const MOST_SUBTRANSACTIONS: u32 = 32;
+
 /// Inserts the plain rows in their order, those of each shape with the columns
 /// that it names. Gives the number of those that went in, and what they return.
-pub fn insert(job: &Job<'_>, rows: &mut Store, returning: Returning) -> (u64, Option<Store>) {
+///
+/// `new` says that none of their keys was stored when they were looked up just now.
+pub fn insert(
+    job: &Job<'_>,
+    rows: &mut Store,
+    returning: Returning,
+    new: bool,
+) -> (u64, Option<Store>) {
+    if let [shape] = job.shapes
+        && new
+        && returning == Returning::Count
+        && job.inserts_plainly(rows.len())
+        && one_more_subtransaction()
+        && let Some(count) = insert_plainly(job, shape, rows)
+    {
+        return (count, None);
+    }
     let returned = (returning != Returning::Count).then(Store::new);
+    let form = Form::OnConflict(returning);
     let connection = Connection::open();
     let count = match job.shapes {
         [shape] => {
             let run = |plan: &Plan| connection.insert(plan, returned.as_ref());
-            insert_run(&connection, job, shape, rows, returning, &run)
+            insert_run(&connection, job, shape, rows, form, &run)
         }
         _ => {
             // What looks at a whole statement is to see the whole call.
             let one = OneStatement::begin(&connection);
             let run = |plan: &Plan| one.insert(plan, returned.as_ref());
-            let count = insert_runs(&connection, job, rows, returning, &run);
+            let count = insert_runs(&connection, job, rows, form, &run);
             one.end();
             count
         }
@@ -60,13 +97,46 @@ pub fn insert(job: &Job<'_>, rows: &mut Store, returning: Returning) -> (u64, Op
     (count, returned)
 }
 
+/// Whether the transaction may have one more subtransaction of ours; counts it.
+fn one_more_subtransaction() -> bool {
+    thread_local! {
+        static HAD: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+    }
+    // SAFETY: reads a setting; a transaction that may write is about to, and gets its id
+    // now.
+    let transaction = unsafe {
+        if pg_sys::XactReadOnly {
+            return false;
+        }
+        pg_sys::GetTopTransactionId().into_inner()
+    };
+    let (of, had) = HAD.get();
+    let had = if of == transaction { had } else { 0 };
+    HAD.set((transaction, had + 1));
+    had < MOST_SUBTRANSACTIONS
+}
+
+/// Inserts rows that are new without ON CONFLICT; None if one of them was not.
+fn insert_plainly(job: &Job<'_>, shape: &Shape, rows: &Store) -> Option<u64> {
+    let inserted = undone_on_failure(|| {
+        let connection = Connection::open();
+        let run = |plan: &Plan| connection.insert(plan, None);
+        insert_run(&connection, job, shape, rows, Form::Plain, &run)
+    });
+    match inserted {
+        Ok(count) => Some(count),
+        Err(failure) if failure.is(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION) => None,
+        Err(failure) => resume_unwind(failure.0),
+    }
+}
+
 /// One statement for each run of rows of one shape, so that keys go in in order
 /// whatever their shapes.
 fn insert_runs(
     connection: &Connection,
     job: &Job<'_>,
     rows: &mut Store,
-    returning: Returning,
+    form: Form,
     run: &dyn Fn(&Plan) -> u64,
 ) -> u64 {
     let layout = Layout::of(job.target);
@@ -82,20 +152,13 @@ fn insert_runs(
         if let Some(previous) = part_shape.replace(shape)
             && previous != shape
         {
-            inserted += insert_run(
-                connection,
-                job,
-                &job.shapes[previous],
-                &part,
-                returning,
-                run,
-            );
+            inserted += insert_run(connection, job, &job.shapes[previous], &part, form, run);
             part = Store::new();
         }
         part.put(&row);
     }
     if let Some(shape) = part_shape {
-        inserted += insert_run(connection, job, &job.shapes[shape], &part, returning, run);
+        inserted += insert_run(connection, job, &job.shapes[shape], &part, form, run);
     }
     inserted
 }
@@ -105,11 +168,11 @@ fn insert_run(
     job: &Job<'_>,
     shape: &Shape,
     rows: &Store,
-    returning: Returning,
+    form: Form,
     run: &dyn Fn(&Plan) -> u64,
 ) -> u64 {
     let _named = NamedStore::register(ROWS, rows, job.target.row_desc());
-    let plan = plan(connection, job.target, job.arbiter, &shape.named, returning);
+    let plan = plan(connection, job.target, job.arbiter, &shape.named, form);
     let _aside = StepAside::for_next_statement(job.arbiter.oid);
     let count = run(&plan);
     if !plan.concerns(job.target.oid) {
@@ -123,15 +186,15 @@ fn plan(
     target: &Target,
     arbiter: &UniqueIndex,
     named: &[usize],
-    returning: Returning,
+    form: Form,
 ) -> Rc<Plan> {
-    let key = (arbiter.oid, named.to_vec(), returning);
+    let key = (arbiter.oid, named.to_vec(), form);
     if let Some(plan) = target.statements.borrow().0.get(&key) {
         return Rc::clone(plan);
     }
     let plan = Rc::new(Plan::prepare(
         connection,
-        &insert_sql(target, arbiter, named, returning),
+        &insert_sql(target, arbiter, named, form),
     ));
     let statements = &mut target.statements.borrow_mut().0;
     if statements.len() >= MOST {
@@ -144,12 +207,7 @@ fn plan(
 /// `INSERT INTO shop.orders (order_id, amount) SELECT a0, a1 FROM
 /// pg_idempotent_rows WHERE a6 IS NULL ON CONFLICT (order_id) DO NOTHING`, and
 /// what it is to return.
-fn insert_sql(
-    target: &Target,
-    arbiter: &UniqueIndex,
-    named: &[usize],
-    returning: Returning,
-) -> String {
+fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize], form: Form) -> String {
     let columns = target.column_list(named.iter().copied());
     let values = named
         .iter()
@@ -157,18 +215,25 @@ fn insert_sql(
         .collect::<Vec<_>>()
         .join(", ");
     let key = target.column_list(arbiter.columns());
-    let returning = match returning {
-        Returning::Count => String::new(),
-        Returning::Keys => format!(" RETURNING {key}"),
-        Returning::Rows => format!(" RETURNING {}", target.column_list(0..target.columns.len())),
+    let conflict = match form {
+        Form::Plain => String::new(),
+        Form::OnConflict(returning) => {
+            let arbiter = arbiter
+                .own_name
+                .clone()
+                .unwrap_or_else(|| format!("({key})"));
+            let returning = match returning {
+                Returning::Count => String::new(),
+                Returning::Keys => format!(" RETURNING {key}"),
+                Returning::Rows => {
+                    format!(" RETURNING {}", target.column_list(0..target.columns.len()))
+                }
+            };
+            format!(" ON CONFLICT {arbiter} DO NOTHING{returning}")
+        }
     };
-    let arbiter = arbiter
-        .own_name
-        .clone()
-        .unwrap_or_else(|| format!("({key})"));
     format!(
-        "INSERT INTO {} ({columns}) SELECT {values} FROM {} WHERE a{} IS NULL \
-         ON CONFLICT {arbiter} DO NOTHING{returning}",
+        "INSERT INTO {} ({columns}) SELECT {values} FROM {} WHERE a{} IS NULL{conflict}",
         target.qualified(),
         ROWS.to_str().expect("ASCII"),
         Layout::of(target).mark_column(),

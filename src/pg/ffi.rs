@@ -153,6 +153,8 @@ pub mod functions {
     unsafe extern "C-unwind" {
         /// `=` of jsonb.
         pub fn jsonb_eq(fcinfo: FunctionCallInfo) -> Datum;
+        /// Three-way comparison of jsonb.
+        pub fn jsonb_cmp(fcinfo: FunctionCallInfo) -> Datum;
         /// Output of numeric.
         pub fn numeric_out(fcinfo: FunctionCallInfo) -> Datum;
         /// Applies a type modifier to a numeric.

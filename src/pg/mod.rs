@@ -20,6 +20,7 @@ pub mod result;
 pub mod rows;
 pub mod snapshot;
 pub mod spi;
+pub mod subtransaction;
 pub mod text;
 
 use pgrx::pg_sys;

@@ -23,6 +23,10 @@ pub enum RowType {
     Answer,
     /// `state text, attempt bigint, recovery_point text, response jsonb`
     Attempt,
+    /// `received, inserted, updated, unchanged, stale, superseded bigint`
+    Merged,
+    /// `deleted bigint, inserted bigint, unchanged boolean`
+    Overwritten,
 }
 
 impl RowType {
@@ -59,6 +63,19 @@ impl RowType {
                 (c"recovery_point", pg_sys::TEXTOID),
                 (c"response", pg_sys::JSONBOID),
             ],
+            Self::Merged => &[
+                (c"received", pg_sys::INT8OID),
+                (c"inserted", pg_sys::INT8OID),
+                (c"updated", pg_sys::INT8OID),
+                (c"unchanged", pg_sys::INT8OID),
+                (c"stale", pg_sys::INT8OID),
+                (c"superseded", pg_sys::INT8OID),
+            ],
+            Self::Overwritten => &[
+                (c"deleted", pg_sys::INT8OID),
+                (c"inserted", pg_sys::INT8OID),
+                (c"unchanged", pg_sys::BOOLOID),
+            ],
         }
     }
 
@@ -66,8 +83,8 @@ impl RowType {
     /// result type, done for each call, costs as much as finding the row.
     fn desc(self) -> pg_sys::TupleDesc {
         thread_local! {
-            static DESCS: [Cell<pg_sys::TupleDesc>; 5] =
-                const { [const { Cell::new(ptr::null_mut()) }; 5] };
+            static DESCS: [Cell<pg_sys::TupleDesc>; RowType::Overwritten as usize + 1] =
+                const { [const { Cell::new(ptr::null_mut()) }; RowType::Overwritten as usize + 1] };
         }
         let known = DESCS.with(|descs| descs[self as usize].get());
         if !known.is_null() {

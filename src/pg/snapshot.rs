@@ -54,6 +54,15 @@ impl Drop for LatestSnapshot {
     }
 }
 
+/// The command id that the next statement will have.
+pub fn next_command() -> pg_sys::CommandId {
+    // SAFETY: counters of the backend; what was done so far becomes visible.
+    unsafe {
+        pg_sys::CommandCounterIncrement();
+        pg_sys::GetCurrentCommandId(false)
+    }
+}
+
 /// Whether the transaction reads under one snapshot (`IsolationUsesXactSnapshot`).
 pub fn one_for_transaction() -> bool {
     // SAFETY: reads a backend-local variable.

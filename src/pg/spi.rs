@@ -216,6 +216,20 @@ impl Plan {
         }
     }
 
+    /// Plans a statement without parameters now, so that the settings that hold
+    /// meanwhile decide how it is run. Executing it does not plan it again, unless
+    /// something that it uses changes in between.
+    pub fn plan_now(&self, _connection: &Connection) {
+        // SAFETY: a kept plan inside a connection, where the stores are registered that
+        // it reads; the reference is given back to the owner that it was taken for.
+        unsafe {
+            let plan = pg_sys::SPI_plan_get_cached_plan(self.0);
+            if !plan.is_null() {
+                pg_sys::ReleaseCachedPlan(plan, pg_sys::CurrentResourceOwner);
+            }
+        }
+    }
+
     /// Prepares a statement without parameters.
     pub fn prepare(connection: &Connection, sql: &str) -> Self {
         Self::prepare_with(connection, sql, &[])

@@ -219,22 +219,39 @@ impl<'l> StoredRow<'l> {
         unsafe { ((*self.slot).tts_tableOid, (*self.slot).tts_tid) }
     }
 
+    /// The transaction that wrote this version of the row.
+    pub fn written_in(&self) -> pg_sys::TransactionId {
+        let mut null = false;
+        let number = pg_sys::MinTransactionIdAttributeNumber;
+        // SAFETY: the slot holds a row of a table, as the heap has it.
+        let xmin = unsafe { pg_sys::slot_getsysattr(self.slot, number, &raw mut null) };
+        pg_sys::TransactionId::from(xmin.value() as u32)
+    }
+
+    /// Whether one of these commands of this transaction wrote this version of the
+    /// row.
+    pub fn written_by(&self, commands: &Range<pg_sys::CommandId>) -> bool {
+        // SAFETY: the real command is asked for only if the row is ours; what the row
+        // itself holds may be a combo command id.
+        unsafe {
+            pg_sys::TransactionIdIsCurrentTransactionId(self.written_in())
+                && commands.contains(&pg_sys::HeapTupleHeaderGetCmin(self.header()))
+        }
+    }
+
     /// Whether one of these commands of this transaction inserted this row, and
     /// nobody changed it since.
     pub fn inserted_by(&self, commands: &Range<pg_sys::CommandId>) -> bool {
-        // SAFETY: the slot holds a row of a table, as the heap has it. The real
-        // command is asked for only if the row is ours; what the row itself
-        // holds may be a combo command id.
+        // SAFETY: the header is the row's.
+        let flags = unsafe { u32::from((*self.header()).t_infomask) };
+        flags & pg_sys::HEAP_UPDATED == 0 && self.written_by(commands)
+    }
+
+    fn header(&self) -> pg_sys::HeapTupleHeader {
+        // SAFETY: the slot holds a row of a table, as the heap has it.
         unsafe {
             let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, ptr::null_mut());
-            let header = (*tuple).t_data;
-            let mut null = false;
-            let number = pg_sys::MinTransactionIdAttributeNumber;
-            let xmin = pg_sys::slot_getsysattr(self.slot, number, &raw mut null);
-            let xmin = pg_sys::TransactionId::from(xmin.value() as u32);
-            pg_sys::TransactionIdIsCurrentTransactionId(xmin)
-                && u32::from((*header).t_infomask) & pg_sys::HEAP_UPDATED == 0
-                && commands.contains(&pg_sys::HeapTupleHeaderGetCmin(header))
+            (*tuple).t_data
         }
     }
 }

@@ -57,6 +57,37 @@ impl KeyColumn {
             _ => false,
         }
     }
+
+    /// SQL that says that two expressions are the same to the index.
+    pub fn equals(&self, left: &str, right: &str) -> String {
+        let collate = collate(self.collation);
+        let operator = qualified_operator(self.equality_operator);
+        format!("{left}{collate} {operator} {right}")
+    }
+}
+
+fn collate(collation: pg_sys::Oid) -> String {
+    if collation == pg_sys::InvalidOid {
+        return String::new();
+    }
+    // SAFETY: an existing collation; the name is quoted, and qualified where it has to
+    // be.
+    let name = unsafe { text::from_server(pg_sys::generate_collation_name(collation)) };
+    format!(" COLLATE {name}")
+}
+
+/// `OPERATOR(schema.name)`: no operator of the caller's may answer instead.
+fn qualified_operator(operator: pg_sys::Oid) -> String {
+    // SAFETY: an existing operator; its row is released after it was read.
+    unsafe {
+        let id = pg_sys::SysCacheIdentifier::OPEROID as i32;
+        let tuple = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(operator));
+        let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_operator>();
+        let schema = text::from_server(pg_sys::get_namespace_name(form.oprnamespace));
+        let name = text::from_name(&form.oprname);
+        pg_sys::ReleaseSysCache(tuple);
+        format!("OPERATOR({}.{name})", text::quote_identifier(&schema))
+    }
 }
 
 /// A unique index of a target.

@@ -18,8 +18,8 @@ pub use column::{Column, Equality};
 pub use key::{KeyColumn, UniqueIndex};
 pub use partition::{Route, leaf_index};
 pub use rights::{
-    Readable, demand_insert_or_verify, demand_update, hidden_by_policy, may_select, policies_show,
-    row_security_is_active,
+    Readable, demand_insert_or_verify, demand_select, demand_update, hidden_by_policy, may_select,
+    policies_show, row_security_is_active,
 };
 pub use scan::Scan;
 pub use triggers::{GuardTrigger, triggers_of};
@@ -126,7 +126,7 @@ impl Target {
             .enumerate()
             .map(|(i, c)| (c.c_name.to_bytes().to_vec(), i))
             .collect();
-        let row_desc = memory.scope(|| row_desc(&columns));
+        let row_desc = memory.scope(|| row_desc(&columns, &ROW_EXTRAS));
         Self {
             oid: relation.oid(),
             schema_oid,
@@ -256,6 +256,12 @@ impl Target {
     pub fn row_desc(&self) -> pg_sys::TupleDesc {
         self.row_desc
     }
+
+    /// The descriptor of a row of all columns with others of these types behind them,
+    /// named as those of a working row, in the current memory.
+    pub fn row_desc_with(&self, others: &[pg_sys::Oid]) -> pg_sys::TupleDesc {
+        row_desc(&self.columns, others)
+    }
 }
 
 fn has_write_rules(relation: &OpenRelation) -> bool {
@@ -298,17 +304,17 @@ fn skips_in_silence(relation: &OpenRelation) -> bool {
     }
 }
 
-/// How many columns a working row has behind the target's own.
-const ROW_EXTRAS: usize = 3;
+/// What a working row has behind the target's own columns: ordinal, shape, mark.
+const ROW_EXTRAS: [pg_sys::Oid; 3] = [pg_sys::INT8OID, pg_sys::INT4OID, pg_sys::INT8OID];
 
 /// Columns are named by position, `a0`, `a1`, …, so that SQL over working rows
 /// needs no quoting and meets no name of the user's.
-fn row_desc(columns: &[Column]) -> pg_sys::TupleDesc {
+fn row_desc(columns: &[Column], extras: &[pg_sys::Oid]) -> pg_sys::TupleDesc {
     let count = columns.len();
     // SAFETY: attribute numbers run from 1 to the number the template was made
     // for; the descriptor is not reference-counted.
     unsafe {
-        let desc = pg_sys::CreateTemplateTupleDesc((count + ROW_EXTRAS) as c_int);
+        let desc = pg_sys::CreateTemplateTupleDesc((count + extras.len()) as c_int);
         let entry = |i: usize, typid: pg_sys::Oid, typmod: i32| {
             let name = CString::new(format!("a{i}")).expect("no NUL");
             let number = (i + 1) as pg_sys::AttrNumber;
@@ -322,9 +328,9 @@ fn row_desc(columns: &[Column]) -> pg_sys::TupleDesc {
                 column.collation,
             );
         }
-        entry(count, pg_sys::INT8OID, -1);
-        entry(count + 1, pg_sys::INT4OID, -1);
-        entry(count + 2, pg_sys::INT8OID, -1);
+        for (i, typid) in extras.iter().enumerate() {
+            entry(count + i, *typid, -1);
+        }
         desc
     }
 }

@@ -86,6 +86,11 @@ pub fn demand_update(target: &Target, columns: impl IntoIterator<Item = usize>) 
     demand(target, pg_sys::ACL_UPDATE, columns);
 }
 
+/// SELECT on the whole table.
+pub fn demand_select(target: &Target) {
+    demand(target, pg_sys::ACL_SELECT, []);
+}
+
 /// Whether the caller may read the whole table (row-level security aside).
 pub fn may_select(target: &Target) -> bool {
     on_table(target, pg_sys::ACL_SELECT)
@@ -128,10 +133,7 @@ pub fn policies_show(
                 None => conditions.push(format!("{name} IS NULL")),
                 value => {
                     parameters.push((column.typid, value));
-                    let collate = collate(part.collation);
-                    let operator = qualified_operator(part.equality_operator);
-                    let number = parameters.len();
-                    conditions.push(format!("{name}{collate} {operator} ${number}"));
+                    conditions.push(part.equals(&name, &format!("${}", parameters.len())));
                 }
             }
         }
@@ -142,30 +144,6 @@ pub fn policies_show(
         conditions.join(" AND ")
     );
     Connection::open().query(&sql, &parameters) > 0
-}
-
-fn collate(collation: pg_sys::Oid) -> String {
-    if collation == pg_sys::InvalidOid {
-        return String::new();
-    }
-    // SAFETY: an existing collation; the name is quoted, and qualified where it has to
-    // be.
-    let name = unsafe { text::from_server(pg_sys::generate_collation_name(collation)) };
-    format!(" COLLATE {name}")
-}
-
-/// `OPERATOR(schema.name)`: no operator of the caller's may answer instead.
-fn qualified_operator(operator: pg_sys::Oid) -> String {
-    // SAFETY: an existing operator; its row is released after it was read.
-    unsafe {
-        let id = pg_sys::SysCacheIdentifier::OPEROID as i32;
-        let tuple = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(operator));
-        let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_operator>();
-        let schema = text::from_server(pg_sys::get_namespace_name(form.oprnamespace));
-        let name = text::from_name(&form.oprname);
-        pg_sys::ReleaseSysCache(tuple);
-        format!("OPERATOR({}.{name})", text::quote_identifier(&schema))
-    }
 }
 
 /// 42501 in core's own words, for a row under whose key the caller must not see

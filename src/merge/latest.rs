@@ -1,0 +1,172 @@
+//! Which of two rows under one key is the later.
+//!
+//! By the columns of `latest_by`, the first that differs; then by the compared columns,
+//! in the table's order. NULL is earlier than every value. Within the source the columns
+//! that are not compared come last, so that it is always the same row that is kept.
+use crate::compare::{Differences, Order, differing};
+use crate::error::{Report, SqlState};
+use crate::payload::shape::Shape;
+use crate::pg::rows::Slot;
+use crate::target::{Readable, StoredRow, Target, UniqueIndex};
+use pgrx::pg_sys;
+use std::cmp::Ordering;
+
+/// How rows of one target are judged.
+pub struct Latest<'t> {
+    target: &'t Target,
+    arbiter: &'t UniqueIndex,
+    /// Where a row that differs in none of them is the stored row: `latest_by` and the
+    /// compared columns.
+    judged: Vec<usize>,
+    /// The same, in the order in which they decide; empty if the payload always wins.
+    decisive: Vec<Ordered>,
+    /// All columns in the order in which they decide within the source.
+    within_source: Vec<Ordered>,
+}
+
+/// A column and how it is ordered.
+type Ordered = (usize, Order);
+
+/// What a payload is to the stored row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is to replace it.
+    Later,
+    /// It is to be passed over.
+    Earlier,
+    /// There is nothing to do.
+    Equal,
+}
+
+impl<'t> Latest<'t> {
+    /// For payloads of a shape whose compared columns are settled.
+    ///
+    /// # Errors
+    /// 42703 for a name that is no column, or none of the source's; 22023 for a key
+    /// column.
+    pub fn new(
+        target: &'t Target,
+        arbiter: &'t UniqueIndex,
+        shape: &Shape,
+        latest_by: Option<&[String]>,
+    ) -> Self {
+        let latest_by: Vec<usize> = latest_by
+            .unwrap_or_default()
+            .iter()
+            .map(|name| column_of_source(target, arbiter, shape, name))
+            .collect();
+        let compared = shape.compared.iter();
+        let decisive: Vec<usize> = latest_by
+            .iter()
+            .chain(compared.filter(|c| !latest_by.contains(c)))
+            .copied()
+            .collect();
+        let rest = shape.named.iter().copied();
+        let rest = rest.filter(|c| !decisive.contains(c) && !arbiter.has_column(*c));
+        let ordered = |c: usize| (c, Order::of(&target.columns[c]));
+        let mut judged = decisive.clone();
+        judged.sort_unstable();
+        Self {
+            target,
+            arbiter,
+            within_source: decisive.iter().copied().chain(rest).map(ordered).collect(),
+            decisive: if latest_by.is_empty() {
+                Vec::new()
+            } else {
+                decisive.into_iter().map(ordered).collect()
+            },
+            judged,
+        }
+    }
+
+    /// Compares a payload with the row stored under its key.
+    pub fn judge(&self, payload: &Slot, stored: &StoredRow<'_>) -> Verdict {
+        let columns = &self.target.columns;
+        if differing(columns, &self.judged, stored, |c| payload.get(c)).is_empty() {
+            return Verdict::Equal;
+        }
+        if self.decisive.is_empty() {
+            return Verdict::Later;
+        }
+        match self.order(&self.decisive, |c| payload.get(c), |c| stored.get(c)) {
+            Ordering::Greater => Verdict::Later,
+            Ordering::Less => Verdict::Earlier,
+            // Equal to the order, though not to the equality: neither is later.
+            Ordering::Equal => Verdict::Equal,
+        }
+    }
+
+    /// Whether the first of two rows of the source with one key is the later.
+    ///
+    /// # Errors
+    /// 21000 if they differ in what is compared and nothing says which is the latest.
+    pub fn supersedes(&self, a: &Slot, b: &Slot) -> bool {
+        if self.decisive.is_empty() {
+            self.demand_equal(a, b);
+        }
+        self.order(&self.within_source, |c| a.get(c), |c| b.get(c)) == Ordering::Greater
+    }
+
+    fn order(
+        &self,
+        by: &[Ordered],
+        a: impl Fn(usize) -> Option<pg_sys::Datum>,
+        b: impl Fn(usize) -> Option<pg_sys::Datum>,
+    ) -> Ordering {
+        by.iter()
+            .map(|(c, order)| order.compare(&self.target.columns[*c], a(*c), b(*c)))
+            .find(|ordering| ordering.is_ne())
+            .unwrap_or(Ordering::Equal)
+    }
+
+    fn demand_equal(&self, a: &Slot, b: &Slot) {
+        let numbers = self.target.numbers_in_order();
+        let first = StoredRow::returned(a, &numbers);
+        let columns = differing(&self.target.columns, &self.judged, &first, |c| b.get(c));
+        if columns.is_empty() {
+            return;
+        }
+        let everything = Readable::everything();
+        let differences = Differences {
+            target: self.target,
+            arbiter: self.arbiter,
+            stored: &first,
+            payload: |c| b.get(c),
+            columns: &columns,
+            first_arrived: true,
+            readable: &everything,
+            sent: &everything,
+        };
+        Report::new(
+            SqlState::CardinalityViolation,
+            format!(
+                "rows of the source for table \"{}\" have one key and differ",
+                self.target.name
+            ),
+        )
+        .detail(differences.to_sentence(None))
+        .hint("Say with latest_by which columns tell the latest row.")
+        .table(&self.target.schema, &self.target.name)
+        .constraint(self.arbiter.name.clone())
+        .raise()
+    }
+}
+
+fn column_of_source(target: &Target, arbiter: &UniqueIndex, shape: &Shape, name: &str) -> usize {
+    let column = target.column_by_name(name);
+    let refuse = |state: SqlState, what: String| -> ! {
+        Report::new(state, what)
+            .table(&target.schema, &target.name)
+            .column(name)
+            .raise()
+    };
+    if arbiter.has_column(column) {
+        let what = format!("column \"{name}\" is part of the key and cannot be in \"latest_by\"");
+        refuse(SqlState::InvalidParameterValue, what)
+    }
+    if !shape.named.contains(&column) {
+        let what = format!("column \"{name}\" of \"latest_by\" is not in the source");
+        refuse(SqlState::UndefinedColumn, what)
+    }
+    column
+}

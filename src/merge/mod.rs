@@ -1,0 +1,125 @@
+//! `idempotent_merge`: an upsert in which the latest row wins, in whatever order rows
+//! arrive.
+//!
+//! # The protocol
+//! The source is read into working rows, sorted by the key, and of the rows under one
+//! key the latest is kept (see [`latest`]). Then the call goes round until every key is
+//! settled:
+//!
+//! 1. **Look.** Each key is looked up in the arbiter under a fresh snapshot (READ
+//!    COMMITTED) or the transaction's. What is stored and equal is `unchanged`, what is
+//!    stored and later is `stale`: neither is written, locked or logged.
+//! 2. **Insert** what was not found, in key order: `INSERT … ON CONFLICT (key) DO
+//!    NOTHING`, as `insert` does.
+//! 3. **Update** what is stored and earlier, in key order. The row is addressed by place
+//!    and by the transaction that wrote it, so what is replaced is the very version that
+//!    was judged.
+//! 4. What did not go in, or was not the same version any more, is looked at again (1).
+//!
+//! # Why no interleaving goes wrong
+//! - *A row is changed between look and update.* Its version is another then, the update
+//!   passes over it (or, REPEATABLE READ and up, raises 40001), and the next round judges
+//!   what is stored now. Nothing that is later is ever overwritten by something earlier.
+//! - *Another merge inserts the key between look and insert.* ON CONFLICT waits for it,
+//!   and passes over the row; the next round judges it.
+//! - *Merges with overlapping keys do not deadlock.* Each inserts all that it inserts, in
+//!   key order, before it updates anything, in key order. An insert may wait for another's
+//!   insert of a later or the same key, or for its update; an update waits only for
+//!   another's update of the same key, since it has judged a committed row, which no insert
+//!   holds. So whoever waits in the second phase waits for somebody in the second phase,
+//!   and both go by the key. (A round that goes again may insert after updates: then
+//!   40P01 is possible, and a retry the answer. So are two merges in one transaction.)
+//! - *Any order of arrival gives the same table.* «Later» is a total order on whole rows:
+//!   by `latest_by`, then by the compared columns. What is stored in the end is the
+//!   greatest row that ever came, and the maximum of a set does not depend on order.
+mod latest;
+mod round;
+mod write;
+
+use crate::error::boundary;
+use crate::insert::{Input, Job, Matching};
+use crate::payload::shape::{demand_key, refuse_generated};
+use crate::payload::source::Source;
+use crate::pg::arguments::Arguments;
+use crate::pg::result::{RowType, SqlResult};
+use crate::target::{Target, demand_insert_or_verify, demand_select, demand_update};
+use latest::Latest;
+use pgrx::prelude::*;
+use round::settle;
+
+/// `idempotent_merge(target, source, key, latest_by, compare, ignore)`: inserts or updates
+/// the rows of a table or view, by key. A stored row that is later is kept, one that is
+/// equal is not rewritten.
+///
+/// Gives `received, inserted, updated, unchanged, stale, superseded bigint`; the last five
+/// add up to the first.
+///
+/// # Errors
+/// 42P10 without a usable key, 42703 for columns that are none, 22023, 23502, 428C9,
+/// 42501, 42809; 21000 for rows under one key that differ where `latest_by` is not given;
+/// 27000 if a trigger suppresses a row; 40001; and what INSERT and UPDATE raise, unchanged.
+#[pg_extern(sql = false)]
+fn idempotent_merge(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        let counts = merge(&arguments);
+        let counts = [
+            counts.received,
+            counts.inserted,
+            counts.updated,
+            counts.unchanged,
+            counts.stale,
+            counts.superseded,
+        ];
+        SqlResult::row(
+            RowType::Merged,
+            &counts.map(|count| Some(pg_sys::Datum::from(count))),
+        )
+    })
+}
+
+/// What became of the source's rows.
+#[derive(Default)]
+struct Counts {
+    received: i64,
+    inserted: i64,
+    updated: i64,
+    unchanged: i64,
+    /// What is stored is later.
+    stale: i64,
+    /// Another row of the source is later.
+    superseded: i64,
+}
+
+fn merge(arguments: &Arguments) -> Counts {
+    let (target, relation) = Target::open(arguments.oid(0, "target"));
+    target.refuse_rules();
+    let source = Source::open(&target, arguments.oid(1, "source"));
+    let matching = Matching::read(arguments, &target, [2, 4, 5]);
+    let latest_by = arguments.columns(3, "latest_by");
+
+    let mut shapes = [source.shape()];
+    let arbiter = matching.arbiter(&target, |column| shapes[0].named.contains(&column));
+    matching.comparison.apply(&target, arbiter, &mut shapes);
+    demand_key(&target, arbiter, &shapes, false);
+    refuse_generated(&target, &shapes);
+    let latest = Latest::new(&target, arbiter, &shapes[0], latest_by.as_deref());
+    let named = || shapes[0].named.iter().copied();
+    let updated: Vec<usize> = named().filter(|c| !arbiter.has_column(*c)).collect();
+    demand_insert_or_verify(&target, named(), arbiter.columns());
+    // Rows are addressed by their place, which takes the whole table.
+    demand_select(&target);
+    if !updated.is_empty() {
+        demand_update(&target, updated.iter().copied());
+    }
+
+    let job = Job::new(&target, &relation, arbiter, &shapes, true, matching.guard);
+    let mut input = Input::new(&job, false);
+    let mut counts = Counts {
+        received: source.read(arbiter, input.sort()),
+        ..Counts::default()
+    };
+    settle(&job, &latest, &updated, input.into_rows(), &mut counts);
+    counts
+}

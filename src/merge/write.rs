@@ -1,0 +1,141 @@
+//! The statement that updates: rows are addressed by place and version.
+use crate::insert::Job;
+use crate::payload::row::{Layout, Mark};
+use crate::pg::local_settings::LocalSettings;
+use crate::pg::rows::{NamedStore, Slot, Store};
+use crate::pg::spi::{Connection, Plan};
+use crate::target::{StoredRow, Target};
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// The name under which the statement sees the rows.
+const ROWS: &CStr = c"pg_idempotent_changed";
+
+/// Rows are updated in the order in which they come, each found by its place: a join that
+/// hashed or sorted them, or began with the table, would lose the order of keys, in which
+/// no two merges can wait for each other.
+const IN_ORDER: [(&CStr, &CStr); 5] = [
+    (c"enable_hashjoin", c"off"),
+    (c"enable_mergejoin", c"off"),
+    (c"enable_seqscan", c"off"),
+    (c"enable_bitmapscan", c"off"),
+    (c"jit", c"off"),
+];
+
+/// Rows that are to replace stored ones: every column of the target, then where the
+/// stored row is (`tid`), which transaction wrote it (`xid`), and in which table (`oid`).
+pub struct Changed {
+    rows: Store,
+    desc: pg_sys::TupleDesc,
+    columns: usize,
+    slot: Slot,
+}
+
+impl Changed {
+    /// None yet; for the memory of the call.
+    pub fn new(target: &Target) -> Self {
+        let columns = target.columns.len();
+        let desc = target.row_desc_with(&[pg_sys::TIDOID, pg_sys::XIDOID, pg_sys::OIDOID]);
+        Self {
+            rows: Store::new(),
+            desc,
+            columns,
+            slot: Slot::for_values(desc),
+        }
+    }
+
+    /// Adds a working row, and what it is to replace.
+    pub fn put(&mut self, row: &Slot, stored: &StoredRow<'_>) {
+        let (table, mut place) = stored.place();
+        let version = stored.written_in().into_inner();
+        self.slot.clear();
+        for c in 0..self.columns {
+            self.slot.set(c, row.get(c));
+        }
+        let own = [
+            pg_sys::Datum::from(&raw mut place),
+            pg_sys::Datum::from(version),
+            pg_sys::Datum::from(table),
+        ];
+        for (i, value) in own.into_iter().enumerate() {
+            self.slot.set(self.columns + i, Some(value));
+        }
+        self.slot.store();
+        self.rows.put(&self.slot);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> u64 {
+        self.rows.len()
+    }
+
+    /// Gives every row as a working row of the target, with an ordinal of no meaning.
+    pub fn each(&mut self, target: &Target, mut take: impl FnMut(&Slot)) {
+        self.rows.rewind();
+        let mut row = Slot::for_stored(self.desc);
+        let mut working = Slot::for_values(target.row_desc());
+        while self.rows.next(&mut row) {
+            working.clear();
+            for c in 0..self.columns {
+                working.set(c, row.get(c));
+            }
+            Layout::of(target).set(&mut working, 0, 0, Mark::Plain);
+            working.store();
+            take(&working);
+        }
+    }
+}
+
+/// Replaces the stored rows, as far as they are the versions that were judged. Gives how
+/// many.
+pub fn update(job: &Job<'_>, updated: &[usize], changed: &Changed) -> u64 {
+    let connection = Connection::open();
+    let _named = NamedStore::register(ROWS, &changed.rows, changed.desc);
+    let plan = {
+        let _settings = LocalSettings::set(&IN_ORDER);
+        let plan = Plan::prepare(&connection, &update_sql(job, updated));
+        plan.plan_now(&connection);
+        plan
+    };
+    let count = connection.insert(&plan, None);
+    if !plan.concerns(job.target.oid) {
+        job.target.renamed_meanwhile().raise()
+    }
+    count
+}
+
+/// `UPDATE shop.orders AS stored SET amount = row.a1 FROM pg_idempotent_changed AS row
+/// WHERE stored.ctid = row.a2 AND stored.xmin = row.a3`.
+fn update_sql(job: &Job<'_>, updated: &[usize]) -> String {
+    let target = job.target;
+    let set = updated
+        .iter()
+        .map(|c| format!("{} = row.a{c}", target.column_list([*c])))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let own = target.columns.len();
+    let (place, version, table) = (own, own + 1, own + 2);
+    let mut conditions = vec![
+        format!("stored.ctid OPERATOR(pg_catalog.=) row.a{place}"),
+        format!("stored.xmin OPERATOR(pg_catalog.=) row.a{version}"),
+    ];
+    if target.partitioned {
+        conditions.push(format!(
+            "stored.tableoid OPERATOR(pg_catalog.=) row.a{table}"
+        ));
+        if !job.arbiter.nulls_equal {
+            // The server finds the partition by its key, which is part of ours.
+            let keys = job.arbiter.keys.iter();
+            conditions.extend(keys.map(|key| {
+                let column = format!("stored.{}", target.column_list([key.column]));
+                key.equals(&column, &format!("row.a{}", key.column))
+            }));
+        }
+    }
+    format!(
+        "UPDATE {} AS stored SET {set} FROM {} AS row WHERE {}",
+        target.qualified(),
+        ROWS.to_str().expect("ASCII"),
+        conditions.join(" AND "),
+    )
+}
