@@ -1,14 +1,15 @@
-//! Rows of a source table or view.
+//! Rows of a source table or view, or of the target itself.
 //!
 //! The source is read by a plain SELECT with the caller's rights; each value is
 //! coerced to its column of the target as `INSERT … SELECT` would (assignment
-//! casts, type modifiers, domains), by core's own expressions.
+//! casts, type modifiers, domains), by core's own expressions. What becomes of the
+//! rows is up to a [`Sink`].
 use super::row::{Layout, Mark};
 use super::shape::{Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
 use crate::pg::ffi;
 use crate::pg::rows::{Slot, Sort};
-use crate::pg::spi::{Connection, Plan};
+use crate::pg::spi::{Connection, Parameter, Plan};
 use crate::pg::text;
 use crate::target::{OpenRelation, Target, UniqueIndex};
 use pgrx::pg_sys;
@@ -20,8 +21,24 @@ use std::ptr;
 pub struct Source<'t> {
     target: &'t Target,
     relation: OpenRelation,
-    /// Each column of the source, by position in the target.
+    /// Its columns, by position in the target.
     columns: Vec<usize>,
+    /// The same, by their numbers in the source.
+    numbers: Vec<pg_sys::AttrNumber>,
+    /// Which rows are read: SQL behind the name of the table, or nothing.
+    condition: String,
+    /// The parameters of that.
+    parameters: Vec<Parameter>,
+}
+
+/// Takes working rows as they are read.
+pub trait Sink {
+    /// Takes a row, whose values go when it returns; false ends the reading.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`: an ERROR jumps straight out of it, so nothing in it
+    /// owns anything, and nothing panics. The current memory is reset for every row.
+    unsafe fn take(&mut self, row: &Slot) -> bool;
 }
 
 impl<'t> Source<'t> {
@@ -38,7 +55,10 @@ impl<'t> Source<'t> {
             let attributes = (0..(*relation.desc()).natts)
                 .map(|i| ffi::attribute(relation.desc(), i))
                 .filter(|attribute| !attribute.attisdropped)
-                .map(|attribute| CStr::from_ptr(attribute.attname.data.as_ptr()).to_owned())
+                .map(|attribute| {
+                    let name = CStr::from_ptr(attribute.attname.data.as_ptr());
+                    (name.to_owned(), attribute.attnum)
+                })
                 .collect::<Vec<_>>();
             (
                 form.relkind as u8,
@@ -63,7 +83,7 @@ impl<'t> Source<'t> {
         }
         let columns = attributes
             .iter()
-            .map(|attribute| {
+            .map(|(attribute, _)| {
                 target
                     .column_by_bytes(attribute.to_bytes())
                     .unwrap_or_else(|| {
@@ -78,7 +98,37 @@ impl<'t> Source<'t> {
             target,
             relation,
             columns,
+            numbers: attributes.into_iter().map(|(_, number)| number).collect(),
+            condition: String::new(),
+            parameters: Vec::new(),
         }
+    }
+
+    /// The rows of the target itself that meet a condition (`WHERE …`, with parameters),
+    /// with the columns of another source.
+    pub fn stored(
+        &self,
+        relation: &OpenRelation,
+        condition: String,
+        parameters: Vec<Parameter>,
+    ) -> Self {
+        let columns = self.columns.clone();
+        Self {
+            target: self.target,
+            relation: relation.again(),
+            numbers: columns
+                .iter()
+                .map(|c| self.target.columns[*c].attnum)
+                .collect(),
+            columns,
+            condition,
+            parameters,
+        }
+    }
+
+    /// Its columns, by position in the target.
+    pub fn columns(&self) -> &[usize] {
+        &self.columns
     }
 
     /// The one shape of all its rows.
@@ -94,9 +144,27 @@ impl<'t> Source<'t> {
     /// row. Gives the number of rows.
     ///
     /// # Errors
-    /// Whatever core raises while it selects and coerces, with the row's
-    /// ordinal in CONTEXT for the latter; 23502 for a NULL in the key.
+    /// As [`Source::stream`]; 23502 for a NULL in the key.
     pub fn read(&self, arbiter: &UniqueIndex, sort: &mut Sort) -> i64 {
+        let mut sink = KeyedSort {
+            arbiter,
+            sort,
+            null_key: None,
+        };
+        let rows = self.stream(&mut sink);
+        if let Some(column) = sink.null_key {
+            key_violation(self.target, arbiter, column, Some(rows), "null in").raise()
+        }
+        rows
+    }
+
+    /// Reads the source, and hands every row to the sink as a working row. Gives the
+    /// number of rows.
+    ///
+    /// # Errors
+    /// Whatever core raises while it selects and coerces, with the row's
+    /// ordinal in CONTEXT for the latter.
+    pub fn stream(&self, sink: &mut dyn Sink) -> i64 {
         let coercions = Coercions::new(self);
         let mut receiver = Receiver {
             dest: pg_sys::DestReceiver {
@@ -108,25 +176,20 @@ impl<'t> Source<'t> {
             },
             source: self,
             coercions,
-            arbiter,
             slot: Slot::for_values(self.target.row_desc()),
-            sort,
+            sink,
             ordinal: 0,
-            null_key: None,
             position: PayloadPosition::watch(),
         };
         let connection = Connection::open();
-        let plan = Plan::prepare(&connection, &self.select());
+        let types: Vec<pg_sys::Oid> = self.parameters.iter().map(|(typid, _)| *typid).collect();
+        let plan = Plan::prepare_with(&connection, &self.select(), &types);
         // SAFETY: the receiver outlives the execution and stays where it is.
-        unsafe { connection.stream(&plan, (&raw mut receiver).cast()) };
+        unsafe { connection.stream(&plan, &self.parameters, (&raw mut receiver).cast()) };
         if !plan.concerns(self.relation.oid()) {
             self.target.renamed_meanwhile().raise()
         }
         drop(connection);
-        if let Some(column) = receiver.null_key {
-            let ordinal = Some(receiver.ordinal);
-            key_violation(self.target, arbiter, column, ordinal, "null in").raise()
-        }
         receiver.ordinal
     }
 
@@ -141,9 +204,10 @@ impl<'t> Source<'t> {
             )
         };
         format!(
-            "SELECT {columns} FROM {}.{}",
+            "SELECT {columns} FROM {}.{} {}",
             text::quote_identifier(&schema),
-            text::quote_identifier(&name)
+            text::quote_identifier(&name),
+            self.condition
         )
     }
 }
@@ -165,13 +229,13 @@ impl Coercions {
             let estate = pg_sys::CreateExecutorState();
             let context = pg_sys::MakePerTupleExprContext(estate);
             let desc = source.relation.desc();
-            let attributes = (0..(*desc).natts)
-                .map(|i| ffi::attribute(desc, i))
-                .filter(|attribute| !attribute.attisdropped);
-            let states = attributes
+            let states = source
+                .numbers
+                .iter()
                 .zip(&source.columns)
                 .enumerate()
-                .map(|(i, (attribute, c))| {
+                .map(|(i, (number, c))| {
+                    let attribute = ffi::attribute(desc, c_int::from(*number) - 1);
                     let column = &source.target.columns[*c];
                     let variable = pg_sys::makeVar(
                         1,
@@ -240,6 +304,27 @@ fn refuse_type(source: &Source<'_>, column: &crate::target::Column, from: pg_sys
     .raise()
 }
 
+/// A sort that refuses rows with a NULL in the key.
+struct KeyedSort<'a> {
+    arbiter: &'a UniqueIndex,
+    sort: &'a mut Sort,
+    /// The key column that was NULL, which ended the reading.
+    null_key: Option<usize>,
+}
+
+impl Sink for KeyedSort<'_> {
+    unsafe fn take(&mut self, row: &Slot) -> bool {
+        if !self.arbiter.nulls_equal {
+            self.null_key = self.arbiter.columns().find(|c| row.get(*c).is_none());
+        }
+        if self.null_key.is_none() {
+            // SAFETY: as the function's.
+            unsafe { self.sort.put_unguarded(row) };
+        }
+        self.null_key.is_none()
+    }
+}
+
 /// Takes the rows of the SELECT as the executor makes them.
 #[repr(C)]
 struct Receiver<'a, 't> {
@@ -247,12 +332,9 @@ struct Receiver<'a, 't> {
     dest: pg_sys::DestReceiver,
     source: &'a Source<'t>,
     coercions: Coercions,
-    arbiter: &'a UniqueIndex,
     slot: Slot,
-    sort: &'a mut Sort,
+    sink: &'a mut dyn Sink,
     ordinal: i64,
-    /// The key column that was NULL, which ended the reading.
-    null_key: Option<usize>,
     position: Pin<Box<PayloadPosition>>,
 }
 
@@ -309,15 +391,15 @@ impl Receiver<'_, '_> {
         }
         Layout::of(self.source.target).set(&mut self.slot, self.ordinal, 0, Mark::Plain);
         self.slot.store();
-        if !self.arbiter.nulls_equal {
-            self.null_key = self.arbiter.columns().find(|c| self.slot.get(*c).is_none());
+        // SAFETY: in the memory that is reset for every row; as the function's.
+        unsafe {
+            let per_row = (*self.coercions.context).ecxt_per_tuple_memory;
+            let caller = pg_sys::MemoryContextSwitchTo(per_row);
+            let more = self.sink.take(&self.slot);
+            pg_sys::MemoryContextSwitchTo(caller);
+            self.position.payload(0);
+            more
         }
-        if self.null_key.is_none() {
-            // SAFETY: as the function's.
-            unsafe { self.sort.put_unguarded(&self.slot) };
-        }
-        self.position.payload(0);
-        self.null_key.is_none()
     }
 }
 

@@ -88,13 +88,19 @@ impl Connection {
         (!null).then_some(value)
     }
 
-    /// Runs a kept plan without parameters that selects, and gives every row to
-    /// the receiver.
+    /// Runs a kept plan that selects, and gives every row to the receiver.
     ///
     /// # Safety
-    /// The receiver is live, and stays where it is.
-    pub unsafe fn stream(&self, plan: &Plan, receiver: *mut pg_sys::DestReceiver) {
+    /// The receiver is live, and stays where it is; the parameters are those that the
+    /// plan was prepared with.
+    pub unsafe fn stream(
+        &self,
+        plan: &Plan,
+        parameters: &[Parameter],
+        receiver: *mut pg_sys::DestReceiver,
+    ) {
         let options = pg_sys::SPIExecuteOptions {
+            params: parameter_list(parameters),
             dest: receiver,
             ..Default::default()
         };
@@ -127,6 +133,27 @@ impl Connection {
             assert!(code > 0, "SPI code {code}");
             pg_sys::SPI_processed
         }
+    }
+}
+
+/// Core's form of parameters, in the current memory; null if there are none.
+fn parameter_list(parameters: &[Parameter]) -> pg_sys::ParamListInfo {
+    if parameters.is_empty() {
+        return ptr::null_mut();
+    }
+    // SAFETY: core allocates a list with as many members.
+    unsafe {
+        let list = pg_sys::makeParamList(parameters.len() as c_int);
+        let members = (*list).params.as_mut_ptr();
+        for (i, (typid, value)) in parameters.iter().enumerate() {
+            *members.add(i) = pg_sys::ParamExternData {
+                value: value.unwrap_or(pg_sys::Datum::null()),
+                isnull: value.is_none(),
+                pflags: pg_sys::PARAM_FLAG_CONST as u16,
+                ptype: *typid,
+            };
+        }
+        list
     }
 }
 
