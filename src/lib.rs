@@ -15,6 +15,7 @@
 //! | `outcome` | inserted, duplicate or conflict, and what becomes of a conflict |
 //! | `insert` | `idempotent_insert`, `_many`, `_each`, `_from` |
 //! | `merge` | upsert in which the latest row wins |
+//! | `overwrite` | one slice of a table replaced atomically |
 //! | `remember` | what first arrived, kept in a column of the row |
 //! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
 //! | `request` | an operation runs once, and its retries get the first answer |
@@ -31,6 +32,7 @@ mod guard;
 mod insert;
 mod merge;
 mod outcome;
+mod overwrite;
 mod owner;
 mod payload;
 mod pg;
@@ -58,6 +60,11 @@ extension_sql_file!(
     requires = ["state", "quarantine"]
 );
 extension_sql_file!("../sql/merge.sql", name = "merge", requires = ["state"]);
+extension_sql_file!(
+    "../sql/overwrite.sql",
+    name = "overwrite",
+    requires = ["state"]
+);
 extension_sql_file!(
     "../sql/requests.sql",
     name = "requests",

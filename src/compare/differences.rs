@@ -86,7 +86,7 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
         let key_values = self
             .arbiter
             .columns()
-            .map(|c| show(self.column(c), (self.payload)(c)))
+            .map(|c| show_value(self.column(c), (self.payload)(c)))
             .collect::<Vec<_>>()
             .join(", ");
         let mut sentence = format!("Key ({key_names})=({key_values}) {how}{by} with ");
@@ -105,7 +105,7 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
                 .map(|c| {
                     let column = self.column(*c);
                     let name = text::quote_identifier(&column.name);
-                    format!("{name}={}", show(column, value(*c)))
+                    format!("{name}={}", show_value(column, value(*c)))
                 })
                 .collect::<Vec<_>>()
                 .join(", ")
@@ -137,7 +137,7 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
 }
 
 /// A value for people: as its type shows it, cut where it is long.
-fn show(column: &Column, value: Option<pg_sys::Datum>) -> String {
+pub fn show_value(column: &Column, value: Option<pg_sys::Datum>) -> String {
     let Some(value) = value else {
         return "null".to_owned();
     };

@@ -219,7 +219,7 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
         options.matching.guard,
     );
     let mut input = Input::new(&job, payloads.len() == 1);
-    payloads.read(arbiter, &job.scratch, &mut |slot| input.put(slot));
+    payloads.read(Some(arbiter), &job.scratch, &mut |slot| input.put(slot));
     job.run(input.into_rows(), &mut ledger);
     ledger.close(&job);
     ledger

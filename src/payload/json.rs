@@ -161,8 +161,13 @@ impl<'t> JsonPayloads<'t> {
     ///
     /// # Errors
     /// What the input functions raise, with the payload's ordinal and the
-    /// column in CONTEXT; 23502 for a NULL in the key.
-    pub fn read(&self, arbiter: &UniqueIndex, values: &Memory, take: &mut dyn FnMut(&Slot)) {
+    /// column in CONTEXT; 23502 for a NULL in the arbiter's key, where there is one.
+    pub fn read(
+        &self,
+        arbiter: Option<&UniqueIndex>,
+        values: &Memory,
+        take: &mut dyn FnMut(&Slot),
+    ) {
         let mut row = Slot::for_values(self.target.row_desc());
         let slot = &mut row;
         let mut nested = self.nested_columns();
@@ -178,7 +183,9 @@ impl<'t> JsonPayloads<'t> {
                 self.coerce(*document, named, nested, slot, &position);
                 layout.set(slot, ordinal, shape, Mark::Plain);
                 slot.store();
-                self.demand_key_values(arbiter, slot, ordinal);
+                if let Some(arbiter) = arbiter {
+                    self.demand_key_values(arbiter, slot, ordinal);
+                }
             });
             take(slot);
             values.reset();

@@ -126,6 +126,11 @@ impl<'t> Source<'t> {
         }
     }
 
+    /// The table whose working rows it gives.
+    pub fn target(&self) -> &'t Target {
+        self.target
+    }
+
     /// Its columns, by position in the target.
     pub fn columns(&self) -> &[usize] {
         &self.columns

@@ -31,6 +31,7 @@ pub mod unguarded {
         pub fn datum_image_eq(a: Datum, b: Datum, by_value: bool, length: c_int) -> bool;
         pub fn datumCopy(value: Datum, by_value: bool, length: c_int) -> Datum;
         pub fn RelationGetPartitionKey(rel: pg_sys::Relation) -> *mut super::PartitionKeyData;
+        pub fn RelationGetPartitionQual(rel: pg_sys::Relation) -> *mut pg_sys::List;
         pub fn index_get_partition(partition: pg_sys::Relation, index: Oid) -> Oid;
 
         pub fn palloc(size: usize) -> *mut std::ffi::c_void;
@@ -132,6 +133,10 @@ pub mod unguarded {
             slot: *mut pg_sys::TupleTableSlot,
             abbreviated: *mut Datum,
         ) -> bool;
+        pub fn tuplestore_puttupleslot(
+            store: *mut pg_sys::Tuplestorestate,
+            slot: *mut pg_sys::TupleTableSlot,
+        );
         pub fn tuplestore_gettupleslot(
             store: *mut pg_sys::Tuplestorestate,
             forward: bool,

@@ -10,6 +10,10 @@ pub enum Subject {
     RowKey = 29,
     /// The key of a request.
     RequestKey = 30,
+    /// The slices of a table that are being overwritten.
+    Slices = 32,
+    /// One of these.
+    Slice = 33,
 }
 
 const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
@@ -44,4 +48,16 @@ pub unsafe fn acquire_unguarded(tag: &pg_sys::LOCKTAG) {
 pub unsafe fn release_unguarded(tag: &pg_sys::LOCKTAG) {
     // SAFETY: the caller's promise.
     unsafe { ffi::unguarded::LockRelease(tag, MODE, false) };
+}
+
+/// Waits for a lock, and keeps it until the transaction ends.
+pub fn hold(subject: Subject, hash: u64, mode: u32) {
+    let tag = tag(subject, hash);
+    // SAFETY: a valid tag and mode; the lock passes on to the transaction. The guard holds
+    // nothing.
+    unsafe {
+        ffi::guard(|| {
+            ffi::unguarded::LockAcquire(&raw const tag, mode as pg_sys::LOCKMODE, false, false)
+        });
+    }
 }

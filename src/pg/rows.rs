@@ -153,6 +153,15 @@ impl Store {
         unsafe { pg_sys::tuplestore_puttupleslot(self.0, slot.raw()) };
     }
 
+    /// Likewise.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    pub unsafe fn put_unguarded(&mut self, slot: &Slot) {
+        // SAFETY: the slot holds a row.
+        unsafe { ffi::unguarded::tuplestore_puttupleslot(self.0, slot.raw()) };
+    }
+
     /// The next row, from the first; false at the end. The row is the slot's
     /// own copy.
     pub fn next(&mut self, slot: &mut Slot) -> bool {

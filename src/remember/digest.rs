@@ -60,6 +60,11 @@ impl Digest {
         target: &Target,
         row: impl Fn(usize) -> Option<pg_sys::Datum>,
     ) -> pg_sys::Datum {
+        to_bytea(&sha256(&self.image(target, row)))
+    }
+
+    /// What is digested of a row: the same bytes for equal rows.
+    pub fn image(&self, target: &Target, row: impl Fn(usize) -> Option<pg_sys::Datum>) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (c, part) in &self.columns {
             let Some(value) = row(*c) else { continue };
@@ -68,7 +73,7 @@ impl Digest {
             // SAFETY: a non-null value of the column.
             unsafe { part.put(column, value, &mut bytes) };
         }
-        to_bytea(&sha256(&bytes))
+        bytes
     }
 }
 

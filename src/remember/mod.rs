@@ -12,6 +12,8 @@
 mod digest;
 mod document;
 
+pub use digest::Digest;
+
 use crate::compare::differing;
 use crate::error::{Report, SqlState};
 use crate::pg::ffi;

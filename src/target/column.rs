@@ -346,6 +346,12 @@ impl Column {
         self.base
     }
 
+    /// The operator of its type's default equality, or `InvalidOid`.
+    pub fn equality_operator(&self) -> pg_sys::Oid {
+        // SAFETY: entries of the type cache are never freed.
+        unsafe { (*pg_sys::lookup_type_cache(self.typid, pg_sys::TYPECACHE_EQ_OPR as i32)).eq_opr }
+    }
+
     /// Storage of the type, for comparison by image.
     pub fn storage(&self) -> (bool, i16) {
         (self.by_value, self.length)

@@ -77,7 +77,7 @@ fn collate(collation: pg_sys::Oid) -> String {
 }
 
 /// `OPERATOR(schema.name)`: no operator of the caller's may answer instead.
-fn qualified_operator(operator: pg_sys::Oid) -> String {
+pub fn qualified_operator(operator: pg_sys::Oid) -> String {
     // SAFETY: an existing operator; its row is released after it was read.
     unsafe {
         let id = pg_sys::SysCacheIdentifier::OPEROID as i32;

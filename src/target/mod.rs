@@ -15,11 +15,11 @@ mod walk;
 pub use arbiter::{Look, StoredRow};
 pub use cache::{changes, watch_invalidations};
 pub use column::{Column, Equality};
-pub use key::{KeyColumn, UniqueIndex};
+pub use key::{KeyColumn, UniqueIndex, qualified_operator};
 pub use partition::{Route, leaf_index};
 pub use rights::{
-    Readable, demand_insert_or_verify, demand_select, demand_update, hidden_by_policy, may_select,
-    policies_show, row_security_is_active,
+    Readable, demand_delete, demand_insert, demand_insert_or_verify, demand_select, demand_update,
+    hidden_by_policy, may_select, may_truncate, policies_show, row_security_is_active,
 };
 pub use scan::Scan;
 pub use triggers::{GuardTrigger, triggers_of};

@@ -81,6 +81,17 @@ pub fn demand_insert_or_verify(
     unsafe { pg_sys::check_enable_rls(target.oid, pg_sys::InvalidOid, false) };
 }
 
+/// INSERT on the columns.
+pub fn demand_insert(target: &Target, columns: impl IntoIterator<Item = usize>) {
+    demand_schema(target);
+    demand(target, pg_sys::ACL_INSERT, columns);
+}
+
+/// DELETE.
+pub fn demand_delete(target: &Target) {
+    demand(target, pg_sys::ACL_DELETE, []);
+}
+
 /// UPDATE on the columns.
 pub fn demand_update(target: &Target, columns: impl IntoIterator<Item = usize>) {
     demand(target, pg_sys::ACL_UPDATE, columns);
@@ -89,6 +100,14 @@ pub fn demand_update(target: &Target, columns: impl IntoIterator<Item = usize>) 
 /// SELECT on the whole table.
 pub fn demand_select(target: &Target) {
     demand(target, pg_sys::ACL_SELECT, []);
+}
+
+/// Whether the caller may truncate a table.
+pub fn may_truncate(table: pg_sys::Oid) -> bool {
+    let mode = pg_sys::AclMode::from(pg_sys::ACL_TRUNCATE);
+    // SAFETY: an existing table.
+    let result = unsafe { pg_sys::pg_class_aclcheck(table, user(), mode) };
+    result == pg_sys::AclResult::ACLCHECK_OK
 }
 
 /// Whether the caller may read the whole table (row-level security aside).

@@ -1,0 +1,116 @@
+//! `idempotent_overwrite`: one slice of a table is replaced by the rows of a source.
+//!
+//! A slice is the rows that have given values in given columns. What it holds and what
+//! arrives are compared as multisets of rows (see [`rows`]); if they are equal, nothing is
+//! written. Else the slice is deleted and the source's rows are inserted, in the caller's
+//! transaction.
+//!
+//! # Why no interleaving goes wrong
+//! - *Two overwrites of one slice.* Each holds a lock on the slice until its transaction
+//!   ends, and reads under a snapshot that was taken with the lock in hand: the second
+//!   finds what the first has left, and replaces all of it.
+//! - *Overwrites of other slices* that name the same columns hold other locks, and do not
+//!   wait. Slices that name other columns may overlap: those take turns, see
+//!   [`slice::Slice::lock`].
+//! - *REPEATABLE READ, SERIALIZABLE.* The snapshot may be older than the lock. What it
+//!   cannot see would stay beside the new rows; so the slice is read once more as it is
+//!   now, and 40001 if it is another.
+//! - *Plain writers* do not know the lock. A row that one inserts into the slice meanwhile
+//!   stays, as after any DELETE; it came after the overwrite.
+mod rows;
+mod slice;
+mod swap;
+mod write;
+
+use crate::error::{Report, boundary};
+use crate::payload::shape::refuse_generated;
+use crate::payload::source::Source;
+use crate::pg::arguments::Arguments;
+use crate::pg::result::{RowType, SqlResult};
+use crate::pg::snapshot::{FreshSnapshot, LatestSnapshot, one_for_transaction};
+use crate::target::{Target, demand_delete, demand_insert};
+use pgrx::prelude::*;
+use rows::{RowSet, Seed, keep};
+use slice::Slice;
+
+/// `idempotent_overwrite(target, source, partition)`: replaces the slice of the target
+/// whose columns have the values in `partition`, a JSON object, by the rows of a table or
+/// view.
+///
+/// Gives `deleted, inserted bigint, unchanged boolean`.
+///
+/// # Errors
+/// 22023 for a partition that is no object of columns, 42703, 23514 for a row of the source
+/// outside of the slice, 428C9, 42501, 42809, 40001; and what SELECT, DELETE and INSERT
+/// raise, unchanged.
+#[pg_extern(sql = false)]
+fn idempotent_overwrite(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        let done = overwrite(&arguments);
+        SqlResult::row(
+            RowType::Overwritten,
+            &[
+                Some(pg_sys::Datum::from(done.deleted)),
+                Some(pg_sys::Datum::from(done.inserted)),
+                Some(pg_sys::Datum::from(done.unchanged)),
+            ],
+        )
+    })
+}
+
+/// What was done.
+struct Done {
+    deleted: i64,
+    inserted: i64,
+    unchanged: bool,
+}
+
+fn overwrite(arguments: &Arguments) -> Done {
+    let (target, relation) = Target::open(arguments.oid(0, "target"));
+    target.refuse_rules();
+    let source = Source::open(&target, arguments.oid(1, "source"));
+    let slice = Slice::read(&target, &source, arguments.jsonb(2, "partition"));
+    let shapes = [source.shape()];
+    refuse_generated(&target, &shapes);
+    demand_insert(&target, shapes[0].named.iter().copied());
+    demand_delete(&target);
+
+    slice.lock();
+    let snapshot = FreshSnapshot::push();
+    let seed = Seed::random();
+    let (condition, parameters) = slice.condition();
+    let stored_rows = source.stored(&relation, format!("WHERE {condition}"), parameters);
+    let stored = RowSet::of(seed, &stored_rows);
+    if one_for_transaction() {
+        let _latest = LatestSnapshot::push();
+        if RowSet::of(seed, &stored_rows) != stored {
+            Report::could_not_serialize(&target.schema, &target.name).raise()
+        }
+    }
+    if stored.count > 0 && RowSet::arriving(seed, &source, &slice) == stored {
+        return Done {
+            deleted: 0,
+            inserted: 0,
+            unchanged: true,
+        };
+    }
+    // Read once more, since a source may give other rows every time: what goes in is what
+    // was seen to be of the slice.
+    let rows = keep(&source, &slice);
+    drop(snapshot);
+    let deleted = if stored.count == 0 {
+        0
+    } else if swap::truncate(&slice, &relation, seed, &stored_rows, stored) {
+        stored.count as i64
+    } else {
+        write::delete(&slice)
+    };
+    let inserted = write::insert(&target, &source, &rows);
+    Done {
+        deleted,
+        inserted,
+        unchanged: stored.count == 0 && rows.len() == 0,
+    }
+}

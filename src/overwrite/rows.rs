@@ -1,0 +1,236 @@
+//! Rows as multisets: what a slice holds, and what arrives for it.
+//!
+//! Two multisets are compared by their number of rows and the sum of the rows' hashes: 128
+//! bits, under a seed that is drawn for every call, so that nobody can make rows collide.
+//! What is hashed is the image of the values: rows that are equal only to their types (1.0
+//! and 1.00) are taken as different, and written anew.
+use super::slice::Slice;
+use crate::compare::{differing, first_difference, show_value};
+use crate::error::{Report, SqlState};
+use crate::payload::row::Layout;
+use crate::payload::source::{Sink, Source};
+use crate::pg::ffi;
+use crate::pg::rows::{Slot, Store};
+use crate::target::StoredRow;
+use pgrx::pg_sys;
+use std::ffi::CStr;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+/// What a row's hash depends on beside the row.
+#[derive(Clone, Copy)]
+pub struct Seed(u64);
+
+impl Seed {
+    /// One that nobody knows beforehand.
+    pub fn random() -> Self {
+        let mut seed = 0u64;
+        // SAFETY: writes as many bytes as it is told, or none; reads the clock.
+        unsafe {
+            if !pg_sys::pg_strong_random((&raw mut seed).cast(), size_of::<u64>()) {
+                seed = pg_sys::GetCurrentTimestamp() as u64;
+            }
+        }
+        Self(seed)
+    }
+}
+
+/// A multiset of rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowSet {
+    /// How many rows.
+    pub count: u64,
+    /// The sum of their hashes.
+    sum: u128,
+}
+
+impl RowSet {
+    /// That of the rows that a SELECT gives now.
+    pub fn of(seed: Seed, rows: &Source<'_>) -> Self {
+        let mut sum = Sum::new(seed, rows);
+        rows.stream(&mut sum);
+        sum.set
+    }
+
+    /// That of the rows that arrive for a slice.
+    ///
+    /// # Errors
+    /// 23514 if one of them is outside of it.
+    pub fn arriving(seed: Seed, rows: &Source<'_>, slice: &Slice<'_>) -> Self {
+        let mut sum = Sum::new(seed, rows);
+        slice.stream_inside(rows, &mut sum);
+        sum.set
+    }
+}
+
+/// The rows that arrive for a slice, kept.
+///
+/// # Errors
+/// As [`RowSet::arriving`].
+pub fn keep(rows: &Source<'_>, slice: &Slice<'_>) -> Store {
+    let mut kept = Kept(Store::new());
+    slice.stream_inside(rows, &mut kept);
+    kept.0
+}
+
+/// Sums rows up.
+struct Sum {
+    seed: Seed,
+    /// Position, whether passed by value, length.
+    columns: Vec<(usize, bool, i16)>,
+    /// The row at hand.
+    image: Vec<u8>,
+    set: RowSet,
+}
+
+impl Sum {
+    fn new(seed: Seed, rows: &Source<'_>) -> Self {
+        let columns = rows.columns().iter().map(|c| {
+            let (by_value, length) = rows.target().columns[*c].storage();
+            (*c, by_value, length)
+        });
+        Self {
+            seed,
+            columns: columns.collect(),
+            image: Vec::new(),
+            set: RowSet::default(),
+        }
+    }
+}
+
+impl Sink for Sum {
+    unsafe fn take(&mut self, row: &Slot) -> bool {
+        self.image.clear();
+        for (c, by_value, length) in &self.columns {
+            // SAFETY: a value of the column, whose storage this is; an ERROR while it is
+            // detoasted leaves the buffer as it is, and that belongs to somebody else.
+            unsafe { add(&mut self.image, row.get(*c), *by_value, *length) };
+        }
+        let hash = xxh3_128_with_seed(&self.image, self.seed.0);
+        self.set.count += 1;
+        self.set.sum = self.set.sum.wrapping_add(hash);
+        true
+    }
+}
+
+/// Appends a value, so that no two rows run together: whether there is one, how long it
+/// is where that is not known, its bytes.
+///
+/// # Safety
+/// A value with this storage. Runs inside `ffi::guard`.
+unsafe fn add(image: &mut Vec<u8>, value: Option<pg_sys::Datum>, by_value: bool, length: i16) {
+    let Some(value) = value else {
+        return image.push(0);
+    };
+    image.push(1);
+    if by_value {
+        return image.extend_from_slice(&(value.value() as u64).to_ne_bytes());
+    }
+    // SAFETY: the caller's promise; a negative length says what kind of pointer it is.
+    unsafe {
+        let bytes = match length {
+            -1 => {
+                let value = ffi::unguarded::pg_detoast_datum_packed(value.cast_mut_ptr());
+                std::slice::from_raw_parts(
+                    pgrx::varlena::vardata_any(value).cast::<u8>(),
+                    pgrx::varlena::varsize_any_exhdr(value),
+                )
+            }
+            -2 => CStr::from_ptr(value.cast_mut_ptr()).to_bytes(),
+            length => std::slice::from_raw_parts(value.cast_mut_ptr::<u8>(), length as usize),
+        };
+        image.extend_from_slice(&(bytes.len() as u32).to_ne_bytes());
+        image.extend_from_slice(bytes);
+    }
+}
+
+/// Keeps rows.
+struct Kept(Store);
+
+impl Sink for Kept {
+    unsafe fn take(&mut self, row: &Slot) -> bool {
+        // SAFETY: as the function's.
+        unsafe { self.0.put_unguarded(row) };
+        true
+    }
+}
+
+/// Passes on the rows of a slice; the first one outside of it ends the reading.
+struct Inside<'a> {
+    slice: &'a Slice<'a>,
+    values: StoredRow<'a>,
+    outside: Store,
+    inside: &'a mut dyn Sink,
+}
+
+impl Sink for Inside<'_> {
+    unsafe fn take(&mut self, row: &Slot) -> bool {
+        let Slice {
+            target, columns, ..
+        } = self.slice;
+        // SAFETY: positions of the target's columns; as the function's.
+        unsafe {
+            let differs = first_difference(&target.columns, columns, &self.values, |c| row.get(c));
+            if differs.is_some() {
+                self.outside.put_unguarded(row);
+                return false;
+            }
+            self.inside.take(row)
+        }
+    }
+}
+
+impl Slice<'_> {
+    /// Reads rows, all of which must be of this slice.
+    fn stream_inside(&self, rows: &Source<'_>, sink: &mut dyn Sink) {
+        let numbers = self.target.numbers_in_order();
+        let mut inside = Inside {
+            slice: self,
+            values: StoredRow::returned(&self.values, &numbers),
+            outside: Store::new(),
+            inside: sink,
+        };
+        rows.stream(&mut inside);
+        let Inside { mut outside, .. } = inside;
+        let mut row = Slot::for_stored(self.target.row_desc());
+        if outside.next(&mut row) {
+            self.refuse(&row)
+        }
+    }
+
+    /// 23514 for a row outside of the slice.
+    fn refuse(&self, row: &Slot) -> ! {
+        let target = self.target;
+        let show = |row: &Slot| {
+            let shown = self.columns.iter().map(|c| {
+                let column = &target.columns[*c];
+                let name = target.column_list([*c]);
+                format!("{name}={}", show_value(column, row.get(*c)))
+            });
+            shown.collect::<Vec<_>>().join(", ")
+        };
+        let ordinal = Layout::of(target).ordinal(row);
+        let differs = self.columns.iter().find(|c| {
+            let numbers = target.numbers_in_order();
+            let values = StoredRow::returned(&self.values, &numbers);
+            !differing(&target.columns, &[**c], &values, |c| row.get(c)).is_empty()
+        });
+        let report = Report::new(
+            SqlState::CheckViolation,
+            format!(
+                "row {ordinal} of the source is outside of the slice of table \"{}\"",
+                target.name
+            ),
+        )
+        .detail(format!(
+            "The row has {}; the slice is {}.",
+            show(row),
+            show(&self.values)
+        ))
+        .hint("Restrict the source to the slice, or overwrite another.")
+        .table(&target.schema, &target.name);
+        match differs {
+            Some(c) => report.column(target.columns[*c].name.clone()).raise(),
+            None => report.raise(),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The slice that is replaced: columns with the values that its rows have there.
+use crate::error::{Report, SqlState};
+use crate::payload::json::JsonPayloads;
+use crate::payload::source::Source;
+use crate::pg::jsonb::{Container, Kind};
+use crate::pg::local_settings::LocalSettings;
+use crate::pg::memory::Memory;
+use crate::pg::rows::Slot;
+use crate::pg::spi::Parameter;
+use crate::pg::{ffi, locks};
+use crate::remember::Digest;
+use crate::target::{Target, qualified_operator};
+use pgrx::pg_sys;
+
+/// A slice of a target.
+pub struct Slice<'t> {
+    /// The table.
+    pub target: &'t Target,
+    /// The columns that it names, by position, in the table's order.
+    pub columns: Vec<usize>,
+    /// A working row with its values.
+    pub values: Slot,
+}
+
+impl<'t> Slice<'t> {
+    /// That of a JSON object, whose fields are columns of target and source.
+    ///
+    /// # Errors
+    /// 22023 for what is no object, or an empty one, or names a column whose type has no
+    /// equality; 42703 for a field that is no column, or none of the source's; what the
+    /// types' input functions raise.
+    pub fn read(target: &'t Target, source: &Source<'_>, partition: Container<'t>) -> Self {
+        if partition.kind() != Kind::Object || partition.len() == 0 {
+            Report::new(
+                SqlState::InvalidParameterValue,
+                "partition must be a JSON object that names at least one column",
+            )
+            .hint("For example: {\"day\": \"2013-01-31\"}.")
+            .raise()
+        }
+        let document = JsonPayloads::one(target, partition);
+        let mut columns = document.shapes[0].named.clone();
+        columns.sort_unstable();
+        for c in &columns {
+            let column = &target.columns[*c];
+            let refuse = |state, what: String| -> ! {
+                Report::new(state, what)
+                    .table(&target.schema, &target.name)
+                    .column(column.name.clone())
+                    .raise()
+            };
+            if !source.columns().contains(c) {
+                let what = format!(
+                    "column \"{}\" of \"partition\" is not in the source",
+                    column.name
+                );
+                refuse(SqlState::UndefinedColumn, what)
+            }
+            if column.equality_operator() == pg_sys::InvalidOid {
+                let what = format!(
+                    "column \"{}\" cannot be in \"partition\": its type has no equality",
+                    column.name
+                );
+                refuse(SqlState::InvalidParameterValue, what)
+            }
+        }
+        let mut values = None;
+        let memory = Memory::in_current(c"pg_idempotent slice");
+        document.read(None, &memory, &mut |slot| values = Some(slot.to_stored()));
+        let values = values.expect("one document gives one row");
+        values.deform();
+        Self {
+            target,
+            columns,
+            values,
+        }
+    }
+
+    /// SQL that a row of the slice meets, and its parameters.
+    pub fn condition(&self) -> (String, Vec<Parameter>) {
+        let mut parameters = Vec::new();
+        let conditions = self.columns.iter().map(|c| {
+            let column = &self.target.columns[*c];
+            let name = self.target.column_list([*c]);
+            match self.values.get(*c) {
+                None => format!("{name} IS NULL"),
+                value => {
+                    parameters.push((column.typid, value));
+                    let operator = column.equality_operator();
+                    let operator = qualified_operator(operator);
+                    format!("{name} {operator} ${}", parameters.len())
+                }
+            }
+        });
+        let conditions = conditions.collect::<Vec<_>>().join(" AND ");
+        (conditions, parameters)
+    }
+
+    /// Waits for its turn: until the transaction ends, nobody else overwrites this slice, or
+    /// one that might overlap it.
+    ///
+    /// Slices that name the same columns are a family: two of them are equal or have
+    /// no row in common, and a lock on the values keeps equal ones apart. Slices of two
+    /// families may overlap, whatever their values. So each family has a number, and for
+    /// each bit of that a lock is taken in one of two modes, by what the bit is. Both modes
+    /// go with themselves and not with each other: a family goes with itself, and two
+    /// families meet where their numbers differ.
+    ///
+    /// # Errors
+    /// 55P03 after `lock_timeout`.
+    pub fn lock(&self) {
+        // SAFETY: an existing table.
+        let root = unsafe { ffi::partition_root(self.target.oid) };
+        let whole = u64::from(root.to_u32());
+        // A slice of a partition is not the same as one of its parent.
+        let mut family = u64::from(self.target.oid.to_u32());
+        for c in &self.columns {
+            family = ffi::hash_bytes(self.target.columns[*c].c_name.to_bytes(), family);
+        }
+        let with = |seed: u64, part: u64| ffi::hash_bytes(&part.to_be_bytes(), seed);
+        for bit in 0..FAMILY_BITS {
+            let mode = if family >> bit & 1 == 0 {
+                pg_sys::ShareLock
+            } else {
+                pg_sys::RowExclusiveLock
+            };
+            locks::hold(locks::Subject::Slices, with(whole, bit), mode);
+        }
+        let values = Digest::new(self.target, &self.columns);
+        let settings = values
+            .depends_on_settings()
+            .then(LocalSettings::fixed_output);
+        let values = values.image(self.target, |c| self.values.get(c));
+        drop(settings);
+        let slice = ffi::hash_bytes(&values, with(whole, family));
+        locks::hold(locks::Subject::Slice, slice, pg_sys::ExclusiveLock);
+    }
+}
+
+/// Two families have one number with a chance of 1 in 2^16; then they are told apart by
+/// nothing.
+const FAMILY_BITS: u64 = 16;
