@@ -23,6 +23,8 @@ pub enum RowType {
     Answer,
     /// `state text, attempt bigint, recovery_point text, response jsonb`
     Attempt,
+    /// `run_id bigint, decision text, reason text`
+    Run,
 }
 
 impl RowType {
@@ -59,6 +61,11 @@ impl RowType {
                 (c"recovery_point", pg_sys::TEXTOID),
                 (c"response", pg_sys::JSONBOID),
             ],
+            Self::Run => &[
+                (c"run_id", pg_sys::INT8OID),
+                (c"decision", pg_sys::TEXTOID),
+                (c"reason", pg_sys::TEXTOID),
+            ],
         }
     }
 
@@ -66,8 +73,8 @@ impl RowType {
     /// result type, done for each call, costs as much as finding the row.
     fn desc(self) -> pg_sys::TupleDesc {
         thread_local! {
-            static DESCS: [Cell<pg_sys::TupleDesc>; 5] =
-                const { [const { Cell::new(ptr::null_mut()) }; 5] };
+            static DESCS: [Cell<pg_sys::TupleDesc>; 6] =
+                const { [const { Cell::new(ptr::null_mut()) }; 6] };
         }
         let known = DESCS.with(|descs| descs[self as usize].get());
         if !known.is_null() {
