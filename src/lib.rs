@@ -19,6 +19,7 @@
 //! | `remember` | what first arrived, kept in a column of the row |
 //! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
 //! | `request` | an operation runs once, and its retries get the first answer |
+//! | `run` | a job that was done for its input is not done again |
 //! | `owner` | work on the extension's own tables |
 //! | `quarantine` | the stored conflicts and how they end |
 //!
@@ -39,6 +40,7 @@ mod pg;
 mod quarantine;
 mod remember;
 mod request;
+mod run;
 mod settings;
 mod target;
 
@@ -70,6 +72,7 @@ extension_sql_file!(
     name = "requests",
     requires = ["state"]
 );
+extension_sql_file!("../sql/runs.sql", name = "runs", requires = ["state"]);
 
 /// Runs once in every backend that loads the library.
 #[pg_guard]

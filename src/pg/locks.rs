@@ -10,6 +10,8 @@ pub enum Subject {
     RowKey = 29,
     /// The key of a request.
     RequestKey = 30,
+    /// A partition that a run makes.
+    Partition = 31,
     /// The slices of a table that are being overwritten.
     Slices = 32,
     /// One of these.
@@ -39,6 +41,16 @@ pub unsafe fn acquire_unguarded(tag: &pg_sys::LOCKTAG) {
     // SAFETY: a valid tag; the lock belongs to the current resource owner, whose
     // abort releases it.
     unsafe { ffi::unguarded::LockAcquire(tag, MODE, false, false) };
+}
+
+/// Takes the lock if nobody else has it; says whether.
+///
+/// # Safety
+/// Runs inside `ffi::guard`.
+pub unsafe fn try_acquire_unguarded(tag: &pg_sys::LOCKTAG) -> bool {
+    // SAFETY: as above.
+    let result = unsafe { ffi::unguarded::LockAcquire(tag, MODE, false, true) };
+    result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }
 
 /// Gives the lock back.

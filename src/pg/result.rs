@@ -23,6 +23,8 @@ pub enum RowType {
     Answer,
     /// `state text, attempt bigint, recovery_point text, response jsonb`
     Attempt,
+    /// `run_id bigint, decision text, reason text`
+    Run,
     /// `received, inserted, updated, unchanged, stale, superseded bigint`
     Merged,
     /// `deleted bigint, inserted bigint, unchanged boolean`
@@ -62,6 +64,11 @@ impl RowType {
                 (c"attempt", pg_sys::INT8OID),
                 (c"recovery_point", pg_sys::TEXTOID),
                 (c"response", pg_sys::JSONBOID),
+            ],
+            Self::Run => &[
+                (c"run_id", pg_sys::INT8OID),
+                (c"decision", pg_sys::TEXTOID),
+                (c"reason", pg_sys::TEXTOID),
             ],
             Self::Merged => &[
                 (c"received", pg_sys::INT8OID),

@@ -1,0 +1,91 @@
+-- Runs: a job that was done for its input is not done again. See docs/runs.md.
+
+-- Written by the extension's functions only, as its owner; the owner is not subject
+-- to the policy below.
+CREATE TABLE idempotent.pipeline_runs (
+    run_id         bigint      GENERATED ALWAYS AS IDENTITY,
+    role           regrole     NOT NULL,
+    dataset        text        NOT NULL,
+    partition      text        NOT NULL,
+    attempt        int         NOT NULL,
+    status         text        NOT NULL,
+    reason         text        NOT NULL,
+    input_version  text,
+    output_version text,
+    row_count      bigint,
+    error          text,
+    lease          interval    NOT NULL,
+    lease_until    timestamptz,
+    started_at     timestamptz NOT NULL,
+    heartbeat_at   timestamptz NOT NULL,
+    completed_at   timestamptz,
+    CONSTRAINT pipeline_runs_pkey PRIMARY KEY (run_id),
+    CONSTRAINT pipeline_runs_attempt UNIQUE (role, dataset, partition, attempt),
+    CONSTRAINT pipeline_runs_status CHECK (status IN ('running', 'published', 'failed', 'taken over')),
+    CONSTRAINT pipeline_runs_completed CHECK ((status = 'running') = (completed_at IS NULL))
+);
+COMMENT ON TABLE idempotent.pipeline_runs IS 'the runs of pipelines, of now and before; your own, unless you own the extension';
+COMMENT ON COLUMN idempotent.pipeline_runs.run_id IS 'what idempotent_run_heartbeat, _publish and _fail take';
+COMMENT ON COLUMN idempotent.pipeline_runs.role IS 'the role that began the run';
+COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'what is made';
+COMMENT ON COLUMN idempotent.pipeline_runs.partition IS 'which part of it: a day, a tenant; empty if it has none';
+COMMENT ON COLUMN idempotent.pipeline_runs.attempt IS 'its number among the runs of the partition';
+COMMENT ON COLUMN idempotent.pipeline_runs.status IS 'running, published, failed or taken over';
+COMMENT ON COLUMN idempotent.pipeline_runs.reason IS 'why it was begun';
+COMMENT ON COLUMN idempotent.pipeline_runs.input_version IS 'what it reads, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_runs.output_version IS 'what it made, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_runs.row_count IS 'how many rows it made, as the caller says';
+COMMENT ON COLUMN idempotent.pipeline_runs.error IS 'why it failed, as the caller says';
+COMMENT ON COLUMN idempotent.pipeline_runs.lease IS 'how long it holds the partition without a sign of life';
+COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'from then on another run may take over, or could have';
+COMMENT ON COLUMN idempotent.pipeline_runs.started_at IS 'when it was begun';
+COMMENT ON COLUMN idempotent.pipeline_runs.heartbeat_at IS 'its last sign of life';
+COMMENT ON COLUMN idempotent.pipeline_runs.completed_at IS 'when it was published, failed or taken over';
+
+CREATE UNIQUE INDEX pipeline_runs_running ON idempotent.pipeline_runs (role, dataset, partition)
+    WHERE status = 'running';
+COMMENT ON INDEX idempotent.pipeline_runs_running IS 'one run of a partition at a time';
+
+ALTER TABLE idempotent.pipeline_runs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON idempotent.pipeline_runs FOR SELECT
+    USING (role::oid OPERATOR(pg_catalog.=) pg_catalog.quote_ident(CURRENT_USER)::regrole::oid);
+COMMENT ON POLICY own ON idempotent.pipeline_runs IS 'a role sees its own runs';
+GRANT SELECT ON idempotent.pipeline_runs TO PUBLIC;
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.pipeline_runs', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotent.pipeline_runs_run_id_seq', '');
+
+CREATE FUNCTION idempotent_run_begin(
+    dataset       text,
+    partition     text     DEFAULT '',
+    input_version text     DEFAULT NULL,
+    force         boolean  DEFAULT false,
+    lease         interval DEFAULT '1 hour',
+    OUT run_id   bigint,
+    OUT decision text,
+    OUT reason   text
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_run_begin_wrapper';
+COMMENT ON FUNCTION idempotent_run_begin(text, text, text, boolean, interval) IS
+    'begins a run of a partition, unless its input was published already';
+
+CREATE FUNCTION idempotent_run_heartbeat(run_id bigint) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_run_heartbeat_wrapper';
+COMMENT ON FUNCTION idempotent_run_heartbeat(bigint) IS
+    'renews the lease of a run';
+
+CREATE FUNCTION idempotent_run_publish(
+    run_id bigint, row_count bigint DEFAULT NULL, output_version text DEFAULT NULL
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_run_publish_wrapper';
+COMMENT ON FUNCTION idempotent_run_publish(bigint, bigint, text) IS
+    'ends a run: its input is done';
+
+CREATE FUNCTION idempotent_run_fail(run_id bigint, error text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_run_fail_wrapper';
+COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
+    'ends a run that failed: the next one is to do it again';

@@ -1,0 +1,195 @@
+//! Runs: a job that was done for its input is not done again.
+//!
+//! A run makes one partition of a dataset, for the role that began it, and has a row in
+//! `idempotent.pipeline_runs` that stays. `idempotent_run_begin` says whether the
+//! partition is to be made, by its latest run; `_heartbeat` renews the lease of a run,
+//! `_publish` and `_fail` end it.
+//!
+//! # Why no interleaving goes wrong
+//! - *Two begin at once.* What is decided by a committed row and writes nothing (skip, or
+//!   55I01 while a lease is live) needs no lock. Who is to write takes the partition's lock
+//!   (see [`partition`]), which lasts until the transaction ends, and decides once more by
+//!   what is committed then. So one begins, and the other finds the lock taken: 55I01.
+//! - *A lease runs out while the run is being published.* Both take the lock, and the
+//!   second sees what the first has committed: the run was published, and nothing is taken
+//!   over; or it was taken over, and cannot be published. If the first rolls back, it
+//!   never was.
+//! - *A holder dies.* Its transaction is rolled back, and its lock is gone. The row of a run
+//!   that was committed stays, and the lease runs out.
+//! - *REPEATABLE READ, SERIALIZABLE.* What the transaction's snapshot shows is compared with
+//!   what is committed. If that is not the same, 40001: never a skip or a run by what is
+//!   not so any more.
+mod decision;
+mod partition;
+mod record;
+
+use crate::error::{Report, SqlState, boundary};
+use crate::pg::arguments::Arguments;
+use crate::pg::result::{RowType, SqlResult};
+use crate::pg::text;
+use decision::Decision;
+use partition::Partition;
+use pgrx::prelude::*;
+use record::{Run, Status};
+
+/// `idempotent_run_begin(dataset, partition, input_version, force, lease)`: begins a run
+/// of a partition, unless its latest run has published that input.
+///
+/// Gives `run_id bigint, decision text` (`run`, `skip`) and `reason text`.
+///
+/// # Errors
+/// 55I01 while a run holds the partition, or another transaction works on it; 22004 and
+/// 22023 for arguments that do not fit, 40001, 25006.
+#[pg_extern(sql = false)]
+fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        let partition = Partition::of_arguments(&arguments, 0, 1);
+        let input_version = arguments.optional_text(2);
+        let force = arguments.required(3, "force").value() != 0;
+        let lease = arguments.positive_interval(4, "lease");
+        let decide = || Decision::of(Run::latest(&partition), input_version.as_deref(), force);
+        let mut decision = decide();
+        let mut lock = None;
+        if matches!(decision, Decision::Run { .. }) {
+            lock = Some(partition.lock_to_begin());
+            decision = decide();
+        }
+        let (run, word, reason) = match decision {
+            Decision::Busy(run) => partition.held_by(&run).raise(),
+            Decision::Skip(run) => {
+                let reason = format!("input was published by run {}", run.id);
+                (run.id, "skip", reason)
+            }
+            Decision::Run { reason, latest } => {
+                if let Some(lock) = lock.take() {
+                    lock.keep();
+                }
+                let run = record::begin(
+                    &partition,
+                    latest.as_ref(),
+                    &reason,
+                    input_version.as_deref(),
+                    lease,
+                );
+                (run, "run", reason)
+            }
+        };
+        SqlResult::row(
+            RowType::Run,
+            &[
+                Some(pg_sys::Datum::from(run)),
+                Some(text::to_text(word)),
+                Some(text::to_text(&reason)),
+            ],
+        )
+    })
+}
+
+/// `idempotent_run_heartbeat(run_id)`: renews the lease.
+///
+/// # Errors
+/// 42704 if the caller has no such run, 55000 if it is not running, 55I01 if another
+/// transaction works on its partition for `lock_timeout`, 22004, 40001, 25006.
+#[pg_extern(sql = false)]
+fn idempotent_run_heartbeat(fcinfo: pg_sys::FunctionCallInfo) {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        let run = locked(arguments.bigint(0, "run_id"));
+        if run.status != Status::Running {
+            not_running(&run)
+        }
+        record::renew(run.id);
+    });
+}
+
+/// `idempotent_run_publish(run_id, row_count, output_version)`: ends a run whose
+/// partition is made. Once more with the same values, it does nothing.
+///
+/// # Errors
+/// As [`idempotent_run_heartbeat`]; 22023 for a negative count.
+#[pg_extern(sql = false)]
+fn idempotent_run_publish(fcinfo: pg_sys::FunctionCallInfo) {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        let id = arguments.bigint(0, "run_id");
+        let row_count = arguments.datum(1).map(|count| count.value() as i64);
+        let output_version = arguments.optional_text(2);
+        if row_count.is_some_and(|count| count < 0) {
+            Report::new(
+                SqlState::InvalidParameterValue,
+                "argument \"row_count\" must not be negative",
+            )
+            .raise()
+        }
+        let run = locked(id);
+        match run.status {
+            Status::Running => record::publish(id, row_count, output_version.as_deref()),
+            Status::Published
+                if run.row_count == row_count && run.output_version == output_version => {}
+            _ => not_running(&run),
+        }
+    });
+}
+
+/// `idempotent_run_fail(run_id, error)`: ends a run that failed. Once more with the same
+/// text, it does nothing.
+///
+/// # Errors
+/// As [`idempotent_run_heartbeat`].
+#[pg_extern(sql = false)]
+fn idempotent_run_fail(fcinfo: pg_sys::FunctionCallInfo) {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        let id = arguments.bigint(0, "run_id");
+        let error = arguments.text(1, "error");
+        let run = locked(id);
+        match run.status {
+            Status::Running => record::fail(id, &error),
+            Status::Failed if run.error.as_ref() == Some(&error) => {}
+            _ => not_running(&run),
+        }
+    });
+}
+
+/// A run of the caller's, with the lock on its partition.
+fn locked(id: i64) -> Run {
+    let found = || Run::find(id).unwrap_or_else(|| no_such_run(id));
+    found().partition.lock_to_write().keep();
+    found()
+}
+
+/// 42704, also for a run of another role's.
+fn no_such_run(id: i64) -> ! {
+    Report::new(
+        SqlState::UndefinedObject,
+        format!("run {id} does not exist"),
+    )
+    .raise()
+}
+
+/// 55000
+fn not_running(run: &Run) -> ! {
+    let detail = match run.status {
+        // Asked for running ones only.
+        Status::Running => "It is running.".to_owned(),
+        Status::Published => "It was published.".to_owned(),
+        Status::Failed => "It failed.".to_owned(),
+        Status::TakenOver => match run.successor() {
+            Some(successor) => format!("It was taken over by run {successor}."),
+            None => "It was taken over.".to_owned(),
+        },
+    };
+    Report::new(
+        SqlState::ObjectNotInPrerequisiteState,
+        format!("run {} is not running", run.id),
+    )
+    .detail(detail)
+    .hint("Begin a run of the partition to learn what is to be done.")
+    .table("idempotent", "pipeline_runs")
+    .raise()
+}

@@ -1,0 +1,151 @@
+//! A partition of a dataset, and the lock on it.
+//!
+//! Who writes a run of a partition holds its lock until the transaction ends: that a run
+//! is being begun or ended is nothing that a row could tell before the commit.
+use super::record::Run;
+use crate::error::{Report, SqlState, in_place_of_lock_timeout};
+use crate::pg::arguments::Arguments;
+use crate::pg::{ffi, locks, text, unwinding};
+use pgrx::pg_sys;
+
+/// A dataset and a partition may have so many characters.
+const MOST_CHARACTERS: usize = 255;
+
+/// What runs are runs of.
+pub struct Partition {
+    /// The role that runs it.
+    pub role: pg_sys::Oid,
+    /// The dataset.
+    pub dataset: String,
+    /// The partition; empty if it is all of the dataset.
+    pub partition: String,
+}
+
+impl Partition {
+    /// That in the arguments with these positions, of the current user.
+    ///
+    /// # Errors
+    /// 22004 for a NULL, 22023 for a name that is too short or too long.
+    pub fn of_arguments(arguments: &Arguments, dataset: usize, partition: usize) -> Self {
+        let dataset = arguments.text(dataset, "dataset");
+        let partition = arguments.text(partition, "partition");
+        if dataset.is_empty() {
+            Report::new(
+                SqlState::InvalidParameterValue,
+                "argument \"dataset\" must not be empty",
+            )
+            .raise()
+        }
+        for (name, value) in [("dataset", &dataset), ("partition", &partition)] {
+            let characters = value.chars().count();
+            if characters > MOST_CHARACTERS {
+                Report::new(
+                    SqlState::InvalidParameterValue,
+                    format!("argument \"{name}\" has at most {MOST_CHARACTERS} characters"),
+                )
+                .detail(format!("This one has {characters}."))
+                .raise()
+            }
+        }
+        // SAFETY: reads a backend-local variable.
+        let role = unsafe { pg_sys::GetUserId() };
+        Self {
+            role,
+            dataset,
+            partition,
+        }
+    }
+
+    /// Takes the lock to begin a run.
+    ///
+    /// # Errors
+    /// 55I01 if another transaction has it, at once or after `lock_timeout`.
+    pub fn lock_to_begin(&self) -> Lock {
+        let tag = self.tag();
+        // SAFETY: reads a setting.
+        if unsafe { pg_sys::LockTimeout } > 0 {
+            return self.wait_for_lock(tag);
+        }
+        // SAFETY: the guard holds nothing.
+        if unsafe { !ffi::guard(|| locks::try_acquire_unguarded(&tag)) } {
+            self.in_progress().raise()
+        }
+        Lock(tag)
+    }
+
+    /// Takes the lock to write a run that has begun, and waits for it: a worker that
+    /// publishes must not fail because its own heartbeat is being written.
+    ///
+    /// # Errors
+    /// 55I01 after `lock_timeout`.
+    pub fn lock_to_write(&self) -> Lock {
+        self.wait_for_lock(self.tag())
+    }
+
+    fn wait_for_lock(&self, tag: pg_sys::LOCKTAG) -> Lock {
+        // SAFETY: the guard holds nothing.
+        let acquire = || unsafe { ffi::guard(|| locks::acquire_unguarded(&tag)) };
+        in_place_of_lock_timeout(acquire, || self.in_progress());
+        Lock(tag)
+    }
+
+    fn tag(&self) -> pg_sys::LOCKTAG {
+        let parts = [self.dataset.as_bytes(), self.partition.as_bytes()];
+        let hash = parts
+            .iter()
+            .fold(u64::from(self.role.to_u32()), |seed, part| {
+                ffi::hash_bytes(part, seed)
+            });
+        locks::tag(locks::Subject::Partition, hash)
+    }
+
+    /// 55I01
+    fn in_progress(&self) -> Report {
+        let what = if self.partition.is_empty() {
+            format!("dataset \"{}\"", self.dataset)
+        } else {
+            format!(
+                "partition \"{}\" of dataset \"{}\"",
+                self.partition, self.dataset
+            )
+        };
+        Report::new(SqlState::KeyInProgress, format!("{what} is in progress"))
+            .detail("Another transaction is working on it.")
+            .hint("Begin the run again later.")
+            .table("idempotent", "pipeline_runs")
+            .constraint("pipeline_runs_running")
+    }
+
+    /// 55I01 for a run that holds the partition by a lease.
+    pub fn held_by(&self, run: &Run) -> Report {
+        let Some(until) = run.lease_until else {
+            return self.in_progress();
+        };
+        // SAFETY: a timestamp, shown by core.
+        let until = unsafe { text::from_server(pg_sys::timestamptz_to_str(until)) };
+        self.in_progress().detail(format!(
+            "Run {} holds it until {until}, unless it sends a heartbeat.",
+            run.id
+        ))
+    }
+}
+
+/// The lock on a partition, which is given back when this is dropped.
+pub struct Lock(pg_sys::LOCKTAG);
+
+impl Lock {
+    /// Leaves it to the end of the transaction.
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: taken by this call, under its resource owner; the guard holds
+            // nothing.
+            unsafe { ffi::guard(|| locks::release_unguarded(&self.0)) };
+        }
+    }
+}

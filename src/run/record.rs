@@ -1,0 +1,273 @@
+//! The rows of `idempotent.pipeline_runs`.
+use super::partition::Partition;
+use crate::error::Report;
+use crate::owner::AsOwner;
+use crate::pg::snapshot::{FreshSnapshot, LatestSnapshot, one_for_transaction};
+use crate::pg::spi::{Connection, Parameter};
+use crate::pg::text;
+use pgrx::pg_sys;
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It holds the partition, until its lease runs out.
+    Running,
+    /// The partition is made.
+    Published,
+    /// It was not made.
+    Failed,
+    /// The lease ran out, and another run has taken over.
+    TakenOver,
+}
+
+impl Status {
+    fn parse(status: &str) -> Self {
+        match status {
+            "running" => Self::Running,
+            "published" => Self::Published,
+            "failed" => Self::Failed,
+            _ => Self::TakenOver,
+        }
+    }
+}
+
+/// One run.
+pub struct Run {
+    /// Its number.
+    pub id: i64,
+    /// What it makes.
+    pub partition: Partition,
+    /// Its number among the runs of its partition.
+    pub attempt: i32,
+    /// How far it is.
+    pub status: Status,
+    /// What it reads.
+    pub input_version: Option<String>,
+    /// What it made.
+    pub output_version: Option<String>,
+    /// How many rows it made.
+    pub row_count: Option<i64>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// When another run may take over; None once it has ended.
+    pub lease_until: Option<pg_sys::TimestampTz>,
+    /// The transaction that wrote the row, which tells its versions apart.
+    writer: u32,
+}
+
+const COLUMNS: &str = "run.run_id, run.role, run.dataset, run.partition, run.attempt, run.status, \
+    run.input_version, run.output_version, run.row_count, run.error, run.lease_until, run.xmin";
+
+/// $1 role, $2 dataset, $3 partition
+const LATEST: &str = "
+     WHERE run.role OPERATOR(pg_catalog.=) $1::oid
+       AND run.dataset OPERATOR(pg_catalog.=) $2
+       AND run.partition OPERATOR(pg_catalog.=) $3
+     ORDER BY run.attempt USING OPERATOR(pg_catalog.>)
+     LIMIT 1";
+
+/// $1 role, $2 dataset, $3 partition, $4 attempt
+const BY_ATTEMPT: &str = "
+     WHERE run.role OPERATOR(pg_catalog.=) $1::oid
+       AND run.dataset OPERATOR(pg_catalog.=) $2
+       AND run.partition OPERATOR(pg_catalog.=) $3
+       AND run.attempt OPERATOR(pg_catalog.=) $4";
+
+/// $1 number, $2 role
+const BY_NUMBER: &str = "
+     WHERE run.run_id OPERATOR(pg_catalog.=) $1
+       AND run.role OPERATOR(pg_catalog.=) $2::oid";
+
+/// $1 number
+const TAKE_OVER: &str = "
+    UPDATE idempotent.pipeline_runs AS run
+       SET status = 'taken over', completed_at = pg_catalog.clock_timestamp()
+     WHERE run.run_id OPERATOR(pg_catalog.=) $1";
+
+/// $1 role, $2 dataset, $3 partition, $4 attempt, $5 reason, $6 input version, $7 lease
+const BEGIN: &str = "
+    INSERT INTO idempotent.pipeline_runs
+           (role, dataset, partition, attempt, status, reason, input_version, lease, lease_until,
+            started_at, heartbeat_at)
+    SELECT $1, $2, $3, $4, 'running', $5, $6, $7, moment OPERATOR(pg_catalog.+) $7, moment, moment
+      FROM pg_catalog.clock_timestamp() AS moment
+    RETURNING run_id";
+
+/// $1 number
+const RENEW: &str = "
+    UPDATE idempotent.pipeline_runs AS run
+       SET heartbeat_at = moment, lease_until = moment OPERATOR(pg_catalog.+) run.lease
+      FROM pg_catalog.clock_timestamp() AS moment
+     WHERE run.run_id OPERATOR(pg_catalog.=) $1";
+
+/// $1 number, $2 row count, $3 output version
+const PUBLISH: &str = "
+    UPDATE idempotent.pipeline_runs AS run
+       SET status = 'published', row_count = $2, output_version = $3, lease_until = NULL,
+           heartbeat_at = moment, completed_at = moment
+      FROM pg_catalog.clock_timestamp() AS moment
+     WHERE run.run_id OPERATOR(pg_catalog.=) $1";
+
+/// $1 number, $2 error
+const FAIL: &str = "
+    UPDATE idempotent.pipeline_runs AS run
+       SET status = 'failed', error = $2, lease_until = NULL,
+           heartbeat_at = moment, completed_at = moment
+      FROM pg_catalog.clock_timestamp() AS moment
+     WHERE run.run_id OPERATOR(pg_catalog.=) $1";
+
+impl Run {
+    /// The latest run of a partition.
+    ///
+    /// # Errors
+    /// 40001 if the transaction's snapshot shows another than the committed one.
+    pub fn latest(partition: &Partition) -> Option<Self> {
+        look(LATEST, &of_partition(partition))
+    }
+
+    /// The run with this number, if it is the current user's.
+    ///
+    /// # Errors
+    /// As [`Run::latest`].
+    pub fn find(id: i64) -> Option<Self> {
+        // SAFETY: reads a backend-local variable.
+        let role = unsafe { pg_sys::GetUserId() };
+        look(BY_NUMBER, &[bigint(Some(id)), oid(role)])
+    }
+
+    /// The number of the next run of the partition.
+    pub fn successor(&self) -> Option<i64> {
+        let [role, dataset, partition] = of_partition(&self.partition);
+        let next = self.attempt + 1;
+        look(BY_ATTEMPT, &[role, dataset, partition, int(next)]).map(|run| run.id)
+    }
+
+    /// The row that the last statement of the connection returned.
+    fn of_row(connection: &Connection) -> Self {
+        let required = |column| connection.first(column).expect("declared NOT NULL");
+        // SAFETY: the columns are texts, and none is NULL.
+        let text = |datum: pg_sys::Datum| unsafe {
+            text::from_server(pg_sys::text_to_cstring(datum.cast_mut_ptr()))
+        };
+        Self {
+            id: required(1).value() as i64,
+            partition: Partition {
+                role: pg_sys::Oid::from(required(2).value() as u32),
+                dataset: text(required(3)),
+                partition: text(required(4)),
+            },
+            attempt: required(5).value() as i32,
+            status: Status::parse(&text(required(6))),
+            input_version: connection.first(7).map(text),
+            output_version: connection.first(8).map(text),
+            row_count: connection.first(9).map(|count| count.value() as i64),
+            error: connection.first(10).map(text),
+            lease_until: connection.first(11).map(|until| until.value() as i64),
+            writer: required(12).value() as u32,
+        }
+    }
+}
+
+/// The one run that a condition selects, as it is committed and as the transaction may see
+/// it.
+///
+/// # Errors
+/// 40001 if those are not the same.
+fn look(condition: &str, parameters: &[Parameter]) -> Option<Run> {
+    let sql = format!("SELECT {COLUMNS} FROM idempotent.pipeline_runs AS run {condition}");
+    let look = || {
+        let _owner = AsOwner::switch();
+        let connection = Connection::open();
+        (connection.query(&sql, parameters) > 0).then(|| Run::of_row(&connection))
+    };
+    let seen = {
+        let _snapshot = FreshSnapshot::push();
+        look()
+    };
+    if one_for_transaction() {
+        let _snapshot = LatestSnapshot::push();
+        let version = |run: &Option<Run>| run.as_ref().map(|run| (run.id, run.writer));
+        if version(&look()) != version(&seen) {
+            Report::could_not_serialize("idempotent", "pipeline_runs").raise()
+        }
+    }
+    seen
+}
+
+/// Begins a run after the latest one, which is taken over if it has not ended. The caller
+/// has the lock of the partition. Gives the number of the run.
+pub fn begin(
+    partition: &Partition,
+    latest: Option<&Run>,
+    reason: &str,
+    input_version: Option<&str>,
+    lease: pg_sys::Datum,
+) -> i64 {
+    let _owner = AsOwner::switch();
+    let connection = Connection::open();
+    if let Some(latest) = latest
+        && latest.status == Status::Running
+    {
+        connection.execute(TAKE_OVER, &[bigint(Some(latest.id))]);
+    }
+    let [role, dataset, part] = of_partition(partition);
+    connection.execute(
+        BEGIN,
+        &[
+            role,
+            dataset,
+            part,
+            int(latest.map_or(0, |run| run.attempt) + 1),
+            words(Some(reason)),
+            words(input_version),
+            (pg_sys::INTERVALOID, Some(lease)),
+        ],
+    );
+    connection.first(1).expect("an identity").value() as i64
+}
+
+/// Renews the lease of a run.
+pub fn renew(id: i64) {
+    write(RENEW, &[bigint(Some(id))]);
+}
+
+/// Ends a run that made its partition.
+pub fn publish(id: i64, row_count: Option<i64>, output_version: Option<&str>) {
+    let parameters = [bigint(Some(id)), bigint(row_count), words(output_version)];
+    write(PUBLISH, &parameters);
+}
+
+/// Ends a run that did not.
+pub fn fail(id: i64, error: &str) {
+    write(FAIL, &[bigint(Some(id)), words(Some(error))]);
+}
+
+/// Writes a row, whose partition is locked.
+fn write(sql: &str, parameters: &[Parameter]) {
+    let _owner = AsOwner::switch();
+    Connection::open().execute(sql, parameters);
+}
+
+fn of_partition(partition: &Partition) -> [Parameter; 3] {
+    [
+        oid(partition.role),
+        words(Some(&partition.dataset)),
+        words(Some(&partition.partition)),
+    ]
+}
+
+fn oid(value: pg_sys::Oid) -> Parameter {
+    (pg_sys::OIDOID, Some(pg_sys::Datum::from(value)))
+}
+
+fn int(value: i32) -> Parameter {
+    (pg_sys::INT4OID, Some(pg_sys::Datum::from(value)))
+}
+
+fn bigint(value: Option<i64>) -> Parameter {
+    (pg_sys::INT8OID, value.map(pg_sys::Datum::from))
+}
+
+fn words(value: Option<&str>) -> Parameter {
+    (pg_sys::TEXTOID, value.map(text::to_text))
+}
