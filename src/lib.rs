@@ -18,6 +18,7 @@
 //! | `remember` | what first arrived, kept in a column of the row |
 //! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
 //! | `request` | an operation runs once, and its retries get the first answer |
+//! | `digest` | the aggregate `idempotent_digest`: a checksum of a set of rows |
 //! | `owner` | work on the extension's own tables |
 //! | `quarantine` | the stored conflicts and how they end |
 //!
@@ -26,6 +27,7 @@
 use pgrx::prelude::*;
 
 mod compare;
+mod digest;
 mod error;
 mod guard;
 mod insert;
@@ -63,6 +65,8 @@ extension_sql_file!(
     name = "requests",
     requires = ["state"]
 );
+
+extension_sql_file!("../sql/digest.sql", name = "digest", requires = ["state"]);
 
 /// Runs once in every backend that loads the library.
 #[pg_guard]
