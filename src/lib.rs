@@ -20,6 +20,7 @@
 //! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
 //! | `request` | an operation runs once, and its retries get the first answer |
 //! | `run` | a job that was done for its input is not done again |
+//! | `digest` | the aggregate `idempotent_digest`: a checksum of a set of rows |
 //! | `owner` | work on the extension's own tables |
 //! | `quarantine` | the stored conflicts and how they end |
 //!
@@ -28,6 +29,7 @@
 use pgrx::prelude::*;
 
 mod compare;
+mod digest;
 mod error;
 mod guard;
 mod insert;
@@ -73,6 +75,7 @@ extension_sql_file!(
     requires = ["state"]
 );
 extension_sql_file!("../sql/runs.sql", name = "runs", requires = ["state"]);
+extension_sql_file!("../sql/digest.sql", name = "digest", requires = ["state"]);
 
 /// Runs once in every backend that loads the library.
 #[pg_guard]

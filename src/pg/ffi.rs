@@ -52,6 +52,38 @@ pub mod unguarded {
             value: *mut pg_sys::JsonbValue,
         ) -> *mut pg_sys::JsonbValue;
         pub fn pg_detoast_datum(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
+        pub fn check_stack_depth();
+        pub fn heap_deform_tuple(
+            tuple: pg_sys::HeapTuple,
+            desc: pg_sys::TupleDesc,
+            values: *mut Datum,
+            nulls: *mut bool,
+        );
+        pub fn deconstruct_array(
+            array: *mut pg_sys::ArrayType,
+            element: Oid,
+            length: c_int,
+            by_value: bool,
+            align: c_char,
+            values: *mut *mut Datum,
+            nulls: *mut *mut bool,
+            count: *mut c_int,
+        );
+        pub fn range_deserialize(
+            entry: *mut pg_sys::TypeCacheEntry,
+            range: *const pg_sys::RangeType,
+            lower: *mut pg_sys::RangeBound,
+            upper: *mut pg_sys::RangeBound,
+            empty: *mut bool,
+        );
+        pub fn multirange_deserialize(
+            entry: *mut pg_sys::TypeCacheEntry,
+            multirange: *const pg_sys::varlena,
+            count: *mut i32,
+            ranges: *mut *mut *mut pg_sys::RangeType,
+        );
+        pub fn pg_server_to_any(text: *const c_char, length: c_int, encoding: c_int)
+        -> *mut c_char;
         pub fn pg_detoast_datum_packed(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
         pub fn int64_to_numeric(value: i64) -> pg_sys::Numeric;
         pub fn OutputFunctionCall(function: *mut pg_sys::FmgrInfo, value: Datum) -> *mut c_char;

@@ -17,6 +17,11 @@ fn any_bytes() -> bool {
     unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_SQL_ASCII as c_int }
 }
 
+/// Whether the server's text is in an encoding, and that is not UTF-8.
+pub fn server_needs_conversion() -> bool {
+    !server_is_utf8() && !any_bytes()
+}
+
 /// A NUL-terminated string of the server as UTF-8.
 ///
 /// # Safety

@@ -1,0 +1,455 @@
+//! Canonical bytes of a value, by its type.
+//!
+//! Values that are equal for the type's own `=` have the same bytes, for the types that
+//! come with the server; but text is compared byte by byte, whatever its collation says,
+//! since what a collation makes equal is another thing on every machine. A type that the
+//! server does not come with is written as its output function shows it.
+use super::document::{self, content_of};
+use super::number;
+use super::rows::Rows;
+use super::writer::{Writer, tag};
+use crate::pg::{ffi, function_in};
+use pgrx::pg_sys;
+use std::ffi::{CStr, c_char, c_int};
+use std::{ptr, slice};
+
+/// What is missing before a row can be written.
+#[derive(Clone, Copy)]
+pub enum Missing {
+    /// The columns of this row type: its oid and type modifier.
+    RowType(pg_sys::Oid, i32),
+    /// The fixed settings, under which a value's text is always the same.
+    Settings,
+}
+
+/// How values of a type are written.
+pub enum Form {
+    Boolean,
+    Int2,
+    Int4,
+    Int8,
+    Oid,
+    Float4,
+    Float8,
+    Date,
+    Time,
+    TimeWithZone,
+    Timestamp,
+    Instant,
+    Interval,
+    Money,
+    Numeric,
+    Text,
+    /// `char(n)`, whose trailing blanks are none.
+    Blanks,
+    Name,
+    CString,
+    /// A varlena as it is.
+    Bytes(u8),
+    Bits,
+    /// So many bytes.
+    Fixed(u8, usize),
+    /// So many floats.
+    Floats(usize),
+    Path,
+    Polygon,
+    Document,
+    Array(Box<Element>),
+    Range(*mut pg_sys::TypeCacheEntry, Box<Form>),
+    Multirange(*mut pg_sys::TypeCacheEntry, Box<Form>),
+    Composite,
+    /// As the output function shows it, and whether settings might change that.
+    Shown(*mut pg_sys::FmgrInfo, bool),
+}
+
+/// The members of an array.
+pub struct Element {
+    form: Form,
+    typid: pg_sys::Oid,
+    length: i16,
+    by_value: bool,
+    align: c_char,
+}
+
+impl Form {
+    /// That of a type. What is looked up stays in `memory`.
+    pub fn of_type(typid: pg_sys::Oid, memory: pg_sys::MemoryContext) -> Self {
+        // SAFETY: look-ups for existing types; entries of the type cache stay.
+        unsafe {
+            let base = pg_sys::getBaseType(typid);
+            if let Some(form) = Self::of_known_type(base) {
+                return form;
+            }
+            let range = |typid| {
+                let entry = pg_sys::lookup_type_cache(typid, pg_sys::TYPECACHE_RANGE_INFO as i32);
+                let element = (*(*entry).rngelemtype).type_id;
+                (entry, Box::new(Self::of_type(element, memory)))
+            };
+            match pg_sys::get_typtype(base) as u8 {
+                pg_sys::TYPTYPE_COMPOSITE => return Self::Composite,
+                pg_sys::TYPTYPE_RANGE => {
+                    let (entry, element) = range(base);
+                    return Self::Range(entry, element);
+                }
+                pg_sys::TYPTYPE_MULTIRANGE => {
+                    let (entry, element) = range(pg_sys::get_multirange_range(base));
+                    return Self::Multirange(entry, element);
+                }
+                _ => {}
+            }
+            let element = pg_sys::get_element_type(base);
+            if element != pg_sys::InvalidOid {
+                return Self::Array(Box::new(Element::of_type(element, memory)));
+            }
+            Self::shown(base, memory)
+        }
+    }
+
+    fn of_known_type(typid: pg_sys::Oid) -> Option<Self> {
+        Some(match typid {
+            pg_sys::BOOLOID => Self::Boolean,
+            pg_sys::INT2OID => Self::Int2,
+            pg_sys::INT4OID => Self::Int4,
+            pg_sys::INT8OID => Self::Int8,
+            pg_sys::OIDOID => Self::Oid,
+            pg_sys::FLOAT4OID => Self::Float4,
+            pg_sys::FLOAT8OID => Self::Float8,
+            pg_sys::DATEOID => Self::Date,
+            pg_sys::TIMEOID => Self::Time,
+            pg_sys::TIMETZOID => Self::TimeWithZone,
+            pg_sys::TIMESTAMPOID => Self::Timestamp,
+            pg_sys::TIMESTAMPTZOID => Self::Instant,
+            pg_sys::INTERVALOID => Self::Interval,
+            pg_sys::MONEYOID => Self::Money,
+            pg_sys::NUMERICOID => Self::Numeric,
+            pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::JSONOID => Self::Text,
+            pg_sys::BPCHAROID => Self::Blanks,
+            pg_sys::NAMEOID => Self::Name,
+            pg_sys::UNKNOWNOID | pg_sys::CSTRINGOID => Self::CString,
+            pg_sys::BYTEAOID => Self::Bytes(tag::BYTES),
+            pg_sys::INETOID | pg_sys::CIDROID => Self::Bytes(tag::ADDRESS),
+            pg_sys::BITOID | pg_sys::VARBITOID => Self::Bits,
+            pg_sys::UUIDOID => Self::Fixed(tag::UUID, 16),
+            pg_sys::MACADDROID => Self::Fixed(tag::MAC, 6),
+            pg_sys::MACADDR8OID => Self::Fixed(tag::MAC, 8),
+            pg_sys::POINTOID => Self::Floats(2),
+            pg_sys::LINEOID | pg_sys::CIRCLEOID => Self::Floats(3),
+            pg_sys::LSEGOID | pg_sys::BOXOID => Self::Floats(4),
+            pg_sys::PATHOID => Self::Path,
+            pg_sys::POLYGONOID => Self::Polygon,
+            pg_sys::JSONBOID => Self::Document,
+            pg_sys::RECORDOID => Self::Composite,
+            _ => return None,
+        })
+    }
+
+    fn shown(typid: pg_sys::Oid, memory: pg_sys::MemoryContext) -> Self {
+        // SAFETY: look-ups for an existing type.
+        unsafe {
+            let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
+            pg_sys::getTypeOutputInfo(typid, &raw mut function, &raw mut is_varlena);
+            let output = function_in(memory, function);
+            let text = function_in(memory, pg_sys::Oid::from(pg_sys::F_TEXTOUT));
+            if (*output).fn_addr.map(|f| f as usize) == (*text).fn_addr.map(|f| f as usize) {
+                return Self::Text;
+            }
+            let always_the_same = pg_sys::get_typtype(typid) as u8 == pg_sys::TYPTYPE_ENUM
+                || matches!(
+                    typid,
+                    pg_sys::XMLOID
+                        | pg_sys::JSONPATHOID
+                        | pg_sys::TSVECTOROID
+                        | pg_sys::TSQUERYOID
+                        | pg_sys::CHAROID
+                        | pg_sys::TIDOID
+                        | pg_sys::XIDOID
+                        | pg_sys::XID8OID
+                        | pg_sys::CIDOID
+                        | pg_sys::PG_LSNOID
+                        | pg_sys::PG_SNAPSHOTOID
+                );
+            Self::Shown(output, !always_the_same)
+        }
+    }
+
+    /// Writes a value.
+    ///
+    /// # Safety
+    /// `value` is a non-null value of the type. Runs inside `ffi::guard`.
+    #[inline]
+    pub unsafe fn write(
+        &self,
+        value: pg_sys::Datum,
+        rows: &Rows,
+        writer: &mut Writer,
+    ) -> Result<(), Missing> {
+        // SAFETY: the caller's promise; each arm has the type that it treats, as
+        // `postgres.h` and the type's header have it.
+        unsafe {
+            let word = value.value();
+            match self {
+                Self::Int4 => writer.integer(i64::from(word as i32)),
+                Self::Text => writer.text(packed(value)),
+                Self::Float8 => writer.float(f64::from_bits(word as u64)),
+                Self::Numeric => number::write(packed(value), writer),
+                Self::Instant => writer.fixed(tag::INSTANT, (word as i64).to_be_bytes()),
+                Self::Boolean => writer.tag(if word & 0xFF == 0 {
+                    tag::FALSE
+                } else {
+                    tag::TRUE
+                }),
+                Self::Int2 => writer.integer(i64::from(word as i16)),
+                Self::Int8 => writer.integer(word as i64),
+                Self::Oid => writer.integer(i64::from(word as u32)),
+                Self::Float4 => writer.float(f64::from(f32::from_bits(word as u32))),
+                Self::Date => writer.fixed(tag::DATE, (word as i32).to_be_bytes()),
+                Self::Time => writer.fixed(tag::TIME, (word as i64).to_be_bytes()),
+                Self::Timestamp => writer.fixed(tag::TIMESTAMP, (word as i64).to_be_bytes()),
+                Self::Money => writer.fixed(tag::MONEY, (word as i64).to_be_bytes()),
+                Self::Blanks => writer.text(packed(value).without_blanks()),
+                Self::Bytes(tag) => writer.bytes(*tag, packed(value)),
+                Self::Fixed(tag, length) => {
+                    writer.bytes(*tag, slice::from_raw_parts(value.cast_mut_ptr(), *length));
+                }
+                Self::Name | Self::CString => {
+                    writer.text(CStr::from_ptr(value.cast_mut_ptr()).to_bytes());
+                }
+                Self::Shown(output, false) => {
+                    let shown = ffi::unguarded::OutputFunctionCall(*output, value);
+                    writer.text(CStr::from_ptr(shown).to_bytes());
+                }
+                _ => return self.write_seldom(value, rows, writer),
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Form::write`].
+    unsafe fn write_seldom(
+        &self,
+        value: pg_sys::Datum,
+        rows: &Rows,
+        writer: &mut Writer,
+    ) -> Result<(), Missing> {
+        // SAFETY: as there.
+        unsafe {
+            match self {
+                Self::TimeWithZone => {
+                    let time = &*value.cast_mut_ptr::<pg_sys::TimeTzADT>();
+                    writer.fixed(tag::TIME_WITH_ZONE, time.time.to_be_bytes());
+                    writer.raw(&time.zone.to_be_bytes());
+                }
+                Self::Interval => {
+                    let interval = &*value.cast_mut_ptr::<pg_sys::Interval>();
+                    let days = i128::from(interval.month) * 30 + i128::from(interval.day);
+                    let span = days * 86_400_000_000 + i128::from(interval.time);
+                    writer.fixed(tag::INTERVAL, span.to_be_bytes());
+                }
+                Self::Bits => {
+                    let content = packed(value);
+                    let bits = integer_at(content, 0);
+                    writer.tag(tag::BITS);
+                    writer.length(bits as u32 as usize);
+                    writer.raw(content.get(4..).unwrap_or_default());
+                }
+                Self::Floats(count) => {
+                    let floats = value.cast_mut_ptr::<u8>();
+                    write_floats(slice::from_raw_parts(floats, 8 * count), writer);
+                }
+                Self::Path => {
+                    // npts, closed and a pad, then the points.
+                    let content = packed(value);
+                    writer.tag(if integer_at(content, 4) == 0 {
+                        tag::FALSE
+                    } else {
+                        tag::TRUE
+                    });
+                    write_floats(content.get(12..).unwrap_or_default(), writer);
+                }
+                Self::Polygon => {
+                    // npts and the bounding box, then the points.
+                    write_floats(packed(value).get(36..).unwrap_or_default(), writer);
+                }
+                Self::Document => {
+                    writer.tag(tag::DOCUMENT);
+                    let root = crate::pg::jsonb::Container::of_datum_unguarded(value);
+                    document::write(root, writer);
+                }
+                Self::Array(element) => return element.write_array(value, rows, writer),
+                Self::Range(entry, element) => {
+                    let range = ffi::unguarded::pg_detoast_datum(value.cast_mut_ptr());
+                    return write_range(*entry, element, range.cast(), rows, writer);
+                }
+                Self::Multirange(entry, element) => {
+                    let value = ffi::unguarded::pg_detoast_datum(value.cast_mut_ptr());
+                    let (mut count, mut ranges) = (0, ptr::null_mut());
+                    let (to_count, to_ranges) = (&raw mut count, &raw mut ranges);
+                    ffi::unguarded::multirange_deserialize(*entry, value, to_count, to_ranges);
+                    writer.tag(tag::MULTIRANGE);
+                    writer.length(count as usize);
+                    for i in 0..count as usize {
+                        write_range(*entry, element, *ranges.add(i), rows, writer)?;
+                    }
+                }
+                Self::Composite => {
+                    ffi::unguarded::check_stack_depth();
+                    let row = ffi::unguarded::pg_detoast_datum(value.cast_mut_ptr());
+                    let (plan, row) = rows.plan_of(row.cast())?;
+                    writer.tag(tag::COMPOSITE);
+                    writer.length(plan.len());
+                    return rows.write(plan, row, writer);
+                }
+                Self::Shown(output, _) => {
+                    if !rows.settings_are_fixed() {
+                        return Err(Missing::Settings);
+                    }
+                    let shown = ffi::unguarded::OutputFunctionCall(*output, value);
+                    writer.text(CStr::from_ptr(shown).to_bytes());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Element {
+    fn of_type(typid: pg_sys::Oid, memory: pg_sys::MemoryContext) -> Self {
+        let (mut length, mut by_value, mut align) = (0, false, 0);
+        // SAFETY: a look-up for an existing type.
+        unsafe {
+            pg_sys::get_typlenbyvalalign(typid, &raw mut length, &raw mut by_value, &raw mut align);
+        }
+        Self {
+            form: Form::of_type(typid, memory),
+            typid,
+            length,
+            by_value,
+            align,
+        }
+    }
+
+    /// Bounds count: `=` of arrays compares them.
+    ///
+    /// # Safety
+    /// As [`Form::write`], for an array of these.
+    unsafe fn write_array(
+        &self,
+        value: pg_sys::Datum,
+        rows: &Rows,
+        writer: &mut Writer,
+    ) -> Result<(), Missing> {
+        // SAFETY: the caller's promise; dimensions and lower bounds follow the header
+        // (`array.h`), and there are as many members as core says.
+        unsafe {
+            let array = ffi::unguarded::pg_detoast_datum(value.cast_mut_ptr());
+            let array = array.cast::<pg_sys::ArrayType>();
+            let dimensions = (*array).ndim as usize;
+            writer.tag(tag::ARRAY);
+            writer.length(dimensions);
+            let bounds = array.add(1).cast::<c_int>();
+            for i in 0..2 * dimensions {
+                writer.integer(i64::from(*bounds.add(i)));
+            }
+            let (mut values, mut nulls, mut count) = (ptr::null_mut(), ptr::null_mut(), 0);
+            ffi::unguarded::deconstruct_array(
+                array,
+                self.typid,
+                c_int::from(self.length),
+                self.by_value,
+                self.align,
+                &raw mut values,
+                &raw mut nulls,
+                &raw mut count,
+            );
+            for i in 0..count as usize {
+                if *nulls.add(i) {
+                    writer.tag(tag::NULL);
+                } else {
+                    self.form.write(*values.add(i), rows, writer)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// # Safety
+/// As [`Form::write`]; the range is detoasted.
+unsafe fn write_range(
+    entry: *mut pg_sys::TypeCacheEntry,
+    element: &Form,
+    range: *mut pg_sys::RangeType,
+    rows: &Rows,
+    writer: &mut Writer,
+) -> Result<(), Missing> {
+    let mut lower = pg_sys::RangeBound::default();
+    let mut upper = pg_sys::RangeBound::default();
+    let mut empty = false;
+    // SAFETY: the caller's promise.
+    unsafe {
+        ffi::unguarded::range_deserialize(
+            entry,
+            range,
+            &raw mut lower,
+            &raw mut upper,
+            &raw mut empty,
+        );
+    }
+    writer.tag(tag::RANGE);
+    writer.tag(u8::from(empty));
+    if empty {
+        return Ok(());
+    }
+    for bound in [lower, upper] {
+        writer.tag(u8::from(bound.infinite) << 1 | u8::from(bound.inclusive));
+        if !bound.infinite {
+            // SAFETY: a bound that is finite has its value.
+            unsafe { element.write(bound.val, rows, writer)? };
+        }
+    }
+    Ok(())
+}
+
+/// Floats of the machine, one after the other.
+fn write_floats(bytes: &[u8], writer: &mut Writer) {
+    writer.tag(tag::GEOMETRY);
+    writer.length(bytes.len() / 8);
+    for float in bytes.chunks_exact(8) {
+        if let Ok(float) = float.try_into() {
+            writer.float(f64::from_ne_bytes(float));
+        }
+    }
+}
+
+/// An int of the machine.
+fn integer_at(content: &[u8], at: usize) -> i32 {
+    match content.get(at..at + 4) {
+        Some(&[a, b, c, d]) => i32::from_ne_bytes([a, b, c, d]),
+        _ => 0,
+    }
+}
+
+/// The content of a varlena, detoasted if need be.
+///
+/// # Safety
+/// `value` is a varlena, and outlives the result. Runs inside `ffi::guard`.
+#[inline]
+unsafe fn packed<'d>(value: pg_sys::Datum) -> &'d [u8] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let value = ffi::unguarded::pg_detoast_datum_packed(value.cast_mut_ptr());
+        content_of(pg_sys::Datum::from(value))
+    }
+}
+
+trait WithoutBlanks {
+    fn without_blanks(&self) -> &Self;
+}
+
+impl WithoutBlanks for [u8] {
+    fn without_blanks(&self) -> &Self {
+        let end = self.iter().rposition(|byte| *byte != b' ');
+        self.get(..end.map_or(0, |end| end + 1)).unwrap_or_default()
+    }
+}

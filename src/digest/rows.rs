@@ -1,0 +1,245 @@
+//! Rows to hashes: what is known of row types while a query runs.
+//!
+//! Looking up a row type and its columns' functions costs more than writing the row, so
+//! it is kept as long as the calling expression, behind its `fn_extra`. Writing a row
+//! happens under one guard. What is missing for it, such as the columns of a row inside
+//! the row, is looked up outside, and the row is written again from its start.
+use super::form::{Form, Missing};
+use super::sum::Hash;
+use super::writer::{Writer, tag};
+use crate::pg::ffi;
+use crate::pg::local_settings::LocalSettings;
+use pgrx::{pg_guard, pg_sys};
+use std::ffi::c_void;
+use std::ptr;
+
+/// A row type.
+pub struct Plan {
+    typid: pg_sys::Oid,
+    typmod: i32,
+    /// Null for an anonymous record, which does not change.
+    entry: *mut pg_sys::TypeCacheEntry,
+    /// That of the columns as they were: a row type may be altered.
+    identifier: u64,
+    desc: pg_sys::TupleDesc,
+    /// By column; None for a dropped one.
+    columns: Vec<Option<Form>>,
+    /// How many are not dropped.
+    count: usize,
+}
+
+impl Plan {
+    fn of_type(typid: pg_sys::Oid, typmod: i32, memory: pg_sys::MemoryContext) -> Self {
+        // SAFETY: look-ups, with core's own errors for what is no row type. Between the
+        // identifier and the copy no message of a change is read.
+        unsafe {
+            let caller = pg_sys::MemoryContextSwitchTo(memory);
+            let (entry, identifier, desc) = if typid == pg_sys::RECORDOID {
+                let desc = pg_sys::lookup_rowtype_tupdesc_copy(typid, typmod);
+                (ptr::null_mut(), 0, desc)
+            } else {
+                // Its error, if the type has no columns.
+                pg_sys::lookup_rowtype_tupdesc_copy(typid, typmod);
+                let wanted = pg_sys::TYPECACHE_TUPDESC as i32;
+                let entry = pg_sys::lookup_type_cache(typid, wanted);
+                let desc = pg_sys::CreateTupleDescCopyConstr((*entry).tupDesc);
+                (entry, (*entry).tupDesc_identifier, desc)
+            };
+            let columns: Vec<Option<Form>> = (0..(*desc).natts)
+                .map(|i| ffi::attribute(desc, i))
+                .map(|attribute| {
+                    (!attribute.attisdropped).then(|| Form::of_type(attribute.atttypid, memory))
+                })
+                .collect();
+            pg_sys::MemoryContextSwitchTo(caller);
+            Self {
+                typid,
+                typmod,
+                entry,
+                identifier,
+                desc,
+                count: columns.iter().flatten().count(),
+                columns,
+            }
+        }
+    }
+
+    /// How many columns a row of it has.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    #[inline]
+    fn is_of(&self, typid: pg_sys::Oid, typmod: i32) -> bool {
+        self.typid == typid
+            && self.typmod == typmod
+            // SAFETY: an entry of the type cache, which stays.
+            && unsafe { self.entry.as_ref() }
+                .is_none_or(|entry| entry.tupDesc_identifier == self.identifier)
+    }
+}
+
+/// The row types that an expression has met.
+pub struct Rows {
+    plans: Vec<Plan>,
+    memory: pg_sys::MemoryContext,
+    /// Whether the fixed settings are in force.
+    fixed: bool,
+    /// Whether some row needed them.
+    needs_fixed: bool,
+}
+
+/// What stays behind `fn_extra`.
+struct Kept {
+    rows: Rows,
+    writer: Writer,
+    callback: pg_sys::MemoryContextCallback,
+}
+
+/// The hash of a row, given to the running function as a record.
+///
+/// # Errors
+/// What core raises for values that it cannot read or show.
+///
+/// # Safety
+/// `fcinfo` is that of the running call, and `row` a non-null record.
+pub unsafe fn hash(fcinfo: pg_sys::FunctionCallInfo, row: pg_sys::Datum) -> Hash {
+    // SAFETY: ours, and used by one call at a time: an output function that runs this
+    // very expression again would have to be called by it.
+    let Kept { rows, writer, .. } = unsafe { &mut *Kept::of_call(fcinfo) };
+    loop {
+        let _settings = rows.needs_fixed.then(fixed_settings);
+        rows.fixed = rows.needs_fixed;
+        writer.begin();
+        // SAFETY: inside nothing is owned, and nothing panics.
+        let written = unsafe {
+            ffi::guard(|| {
+                let row = ffi::unguarded::pg_detoast_datum(row.cast_mut_ptr());
+                let (plan, row) = rows.plan_of(row.cast())?;
+                rows.write(plan, row, writer)
+            })
+        };
+        match written {
+            Ok(()) => return writer.finish(),
+            Err(Missing::Settings) => rows.needs_fixed = true,
+            Err(Missing::RowType(typid, typmod)) => {
+                let plan = Plan::of_type(typid, typmod, rows.memory);
+                let stale = |known: &Plan| known.typid == typid && known.typmod == typmod;
+                rows.plans.retain(|known| !stale(known));
+                rows.plans.push(plan);
+            }
+        }
+    }
+}
+
+/// Settings under which output functions always show the same text, names of objects with
+/// their schema.
+fn fixed_settings() -> (LocalSettings, LocalSettings) {
+    (
+        LocalSettings::fixed_output(),
+        LocalSettings::set(&[
+            (c"search_path", c"pg_catalog, pg_temp"),
+            (c"quote_all_identifiers", c"off"),
+        ]),
+    )
+}
+
+impl Rows {
+    /// Whether the fixed settings are in force.
+    pub fn settings_are_fixed(&self) -> bool {
+        self.fixed
+    }
+
+    /// The plan for a row, and the row.
+    ///
+    /// # Safety
+    /// The row is detoasted. Runs inside `ffi::guard`.
+    #[inline]
+    pub unsafe fn plan_of(
+        &self,
+        row: pg_sys::HeapTupleHeader,
+    ) -> Result<(&Plan, pg_sys::HeapTupleHeader), Missing> {
+        // SAFETY: a composite datum has its type in its header.
+        let (typid, typmod) = unsafe {
+            let fields = &(*row).t_choice.t_datum;
+            (fields.datum_typeid, fields.datum_typmod)
+        };
+        match self.plans.iter().find(|plan| plan.is_of(typid, typmod)) {
+            Some(plan) => Ok((plan, row)),
+            None => Err(Missing::RowType(typid, typmod)),
+        }
+    }
+
+    /// Writes the columns of a row.
+    ///
+    /// # Safety
+    /// The plan is that of the row. Runs inside `ffi::guard`.
+    pub unsafe fn write(
+        &self,
+        plan: &Plan,
+        row: pg_sys::HeapTupleHeader,
+        writer: &mut Writer,
+    ) -> Result<(), Missing> {
+        let count = plan.columns.len();
+        // SAFETY: the caller's promise; room for every column.
+        unsafe {
+            let values = ffi::unguarded::palloc(count * (size_of::<pg_sys::Datum>() + 1));
+            let values = values.cast::<pg_sys::Datum>();
+            let nulls = values.add(count).cast::<bool>();
+            let mut tuple = pg_sys::HeapTupleData {
+                t_len: pgrx::varlena::varsize_4b(row.cast()) as u32,
+                t_data: row,
+                ..Default::default()
+            };
+            ffi::unguarded::heap_deform_tuple(&raw mut tuple, plan.desc, values, nulls);
+            for (i, column) in plan.columns.iter().enumerate() {
+                match column {
+                    None => {}
+                    Some(_) if *nulls.add(i) => writer.tag(tag::NULL),
+                    Some(form) => form.write(*values.add(i), self, writer)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Kept {
+    /// # Safety
+    /// `fcinfo` is that of the running call.
+    unsafe fn of_call(fcinfo: pg_sys::FunctionCallInfo) -> *mut Self {
+        // SAFETY: `fn_extra` is the function's own; what is put there lives as long as
+        // `fn_mcxt`, whose callback takes the box away.
+        unsafe {
+            let info = (*fcinfo).flinfo;
+            if (*info).fn_extra.is_null() {
+                let this = Box::into_raw(Box::new(Self {
+                    rows: Rows {
+                        plans: Vec::new(),
+                        memory: (*info).fn_mcxt,
+                        fixed: false,
+                        needs_fixed: false,
+                    },
+                    writer: Writer::new(),
+                    callback: pg_sys::MemoryContextCallback {
+                        func: Some(released),
+                        arg: ptr::null_mut(),
+                        next: ptr::null_mut(),
+                    },
+                }));
+                (*this).callback.arg = this.cast();
+                let callback = &raw mut (*this).callback;
+                pg_sys::MemoryContextRegisterResetCallback((*info).fn_mcxt, callback);
+                (*info).fn_extra = this.cast();
+            }
+            (*info).fn_extra.cast()
+        }
+    }
+}
+
+/// The expression's memory goes.
+#[pg_guard]
+unsafe extern "C-unwind" fn released(arg: *mut c_void) {
+    // SAFETY: made by `of_call`, whose callback is called once.
+    drop(unsafe { Box::from_raw(arg.cast::<Kept>()) });
+}

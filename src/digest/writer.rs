@@ -1,0 +1,243 @@
+//! The canonical bytes of a row, and their SHA-256.
+//!
+//! Every value begins with a [`tag`] and says itself where it ends, so that no two
+//! different rows have the same bytes. Nothing depends on the machine, the server's
+//! release, the database's encoding or a setting.
+use super::sum::Hash;
+use crate::pg::{ffi, text};
+use pgrx::pg_sys;
+use sha2::{Digest, Sha256};
+use std::ffi::{CStr, c_int};
+
+/// What kind of value follows. These numbers never change: digests are kept.
+pub mod tag {
+    /// NULL, and JSON null inside a document.
+    pub const NULL: u8 = 0;
+    /// A boolean.
+    pub const FALSE: u8 = 1;
+    /// Likewise.
+    pub const TRUE: u8 = 2;
+    /// A float.
+    pub const FLOAT: u8 = 3;
+    /// A number of days.
+    pub const DATE: u8 = 4;
+    /// A time of day, in microseconds.
+    pub const TIME: u8 = 5;
+    /// Likewise, with a zone.
+    pub const TIME_WITH_ZONE: u8 = 6;
+    /// Microseconds of local time.
+    pub const TIMESTAMP: u8 = 7;
+    /// Microseconds, at an instant.
+    pub const INSTANT: u8 = 8;
+    /// A span of time, in microseconds.
+    pub const INTERVAL: u8 = 9;
+    /// An amount of money.
+    pub const MONEY: u8 = 10;
+    /// Bytes.
+    pub const BYTES: u8 = 11;
+    /// A string of bits.
+    pub const BITS: u8 = 12;
+    /// An internet address.
+    pub const ADDRESS: u8 = 13;
+    /// A UUID.
+    pub const UUID: u8 = 14;
+    /// A hardware address.
+    pub const MAC: u8 = 15;
+    /// An integer of no bytes, that is 0; with 1 to 8 bytes the tag is as much higher.
+    pub const INTEGER: u8 = 16;
+    /// Characters.
+    pub const TEXT: u8 = 32;
+    /// A jsonb document.
+    pub const DOCUMENT: u8 = 33;
+    /// An object inside a document.
+    pub const OBJECT: u8 = 34;
+    /// An array inside a document.
+    pub const MEMBERS: u8 = 35;
+    /// An array.
+    pub const ARRAY: u8 = 36;
+    /// A composite.
+    pub const COMPOSITE: u8 = 37;
+    /// A range.
+    pub const RANGE: u8 = 38;
+    /// A multirange.
+    pub const MULTIRANGE: u8 = 39;
+    /// A geometric value.
+    pub const GEOMETRY: u8 = 40;
+    /// A numeric that is no number, or infinite.
+    pub const NOT_A_NUMBER: u8 = 48;
+    /// Likewise.
+    pub const INFINITE: u8 = 49;
+    /// Likewise.
+    pub const MINUS_INFINITE: u8 = 50;
+    /// A numeric.
+    pub const NUMERIC: u8 = 51;
+    /// Likewise, below zero.
+    pub const MINUS_NUMERIC: u8 = 52;
+}
+
+/// Bytes that are collected before they are hashed. Almost every row fits.
+const BUFFER: usize = 4096;
+
+/// Takes the bytes of one row after the other. It allocates nothing and never panics,
+/// so it can be written to inside `ffi::guard`.
+pub struct Writer {
+    hasher: Sha256,
+    /// Whether the hasher has some of the row's bytes.
+    begun: bool,
+    used: usize,
+    buffer: [u8; BUFFER],
+    /// Whether the server's text is to be converted.
+    foreign: bool,
+}
+
+impl Writer {
+    /// For a row's bytes.
+    pub fn new() -> Self {
+        Self {
+            hasher: Sha256::new(),
+            begun: false,
+            used: 0,
+            buffer: [0; BUFFER],
+            foreign: text::server_needs_conversion(),
+        }
+    }
+
+    /// Forgets what was written.
+    pub fn begin(&mut self) {
+        self.used = 0;
+        if self.begun {
+            self.hasher = Sha256::new();
+            self.begun = false;
+        }
+    }
+
+    /// The hash of what was written.
+    pub fn finish(&mut self) -> Hash {
+        let rest = self.buffer.get(..self.used).unwrap_or_default();
+        let hasher = if self.begun {
+            self.hasher.clone()
+        } else {
+            Sha256::new()
+        };
+        hasher.chain_update(rest).finalize().into()
+    }
+
+    /// Bytes as they are.
+    #[inline]
+    pub fn raw(&mut self, bytes: &[u8]) {
+        if bytes.len() > BUFFER - self.used {
+            self.flush();
+            if bytes.len() > BUFFER {
+                self.hasher.update(bytes);
+                return;
+            }
+        }
+        // SAFETY: there is room, and the buffer is nobody else's.
+        unsafe {
+            let free = self.buffer.as_mut_ptr().add(self.used);
+            free.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+        self.used += bytes.len();
+    }
+
+    #[cold]
+    fn flush(&mut self) {
+        self.hasher
+            .update(self.buffer.get(..self.used).unwrap_or_default());
+        self.begun = true;
+        self.used = 0;
+    }
+
+    /// A tag.
+    #[inline]
+    pub fn tag(&mut self, tag: u8) {
+        self.raw(&[tag]);
+    }
+
+    /// A tag, and bytes whose number goes with it.
+    #[inline]
+    pub fn fixed<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) {
+        self.tag(tag);
+        self.raw(&bytes);
+    }
+
+    /// A number of things: seven bits a byte, the lowest first.
+    #[inline]
+    pub fn length(&mut self, mut length: usize) {
+        while length >= 0x80 {
+            self.raw(&[length as u8 | 0x80]);
+            length >>= 7;
+        }
+        self.raw(&[length as u8]);
+    }
+
+    /// A tag, and bytes with their number.
+    #[inline]
+    pub fn bytes(&mut self, tag: u8, bytes: &[u8]) {
+        self.tag(tag);
+        self.length(bytes.len());
+        self.raw(bytes);
+    }
+
+    /// An integer, in as many bytes as it takes, whatever its type.
+    #[inline]
+    pub fn integer(&mut self, value: i64) {
+        let magnitude = if value < 0 { !value } else { value };
+        let bits = (u64::BITS - magnitude.leading_zeros()) as usize;
+        let count = if value == 0 { 0 } else { bits / 8 + 1 };
+        let bytes = value.to_be_bytes();
+        self.tag(tag::INTEGER + count as u8);
+        // `count` is at most 8.
+        self.raw(bytes.get(8 - count..).unwrap_or_default());
+    }
+
+    /// A float; zeros are one, and so are those that are no number.
+    #[inline]
+    pub fn float(&mut self, value: f64) {
+        let value = if value == 0.0 {
+            0.0
+        } else if value.is_nan() {
+            f64::NAN
+        } else {
+            value
+        };
+        self.fixed(tag::FLOAT, value.to_bits().to_be_bytes());
+    }
+
+    /// Whether the server's encoding is another than that of the bytes.
+    pub fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
+    /// Text in the server's encoding: it is written in UTF-8.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    #[inline]
+    pub unsafe fn text(&mut self, text: &[u8]) {
+        // SAFETY: the caller's promise.
+        let text = unsafe { self.in_utf8(text) };
+        self.bytes(tag::TEXT, text);
+    }
+
+    /// Text of the server in UTF-8. Text without encoding stays as it is.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`; what it gives lives in the current context.
+    pub unsafe fn in_utf8<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        if !self.foreign || text.is_ascii() {
+            return text;
+        }
+        // SAFETY: as many bytes as it is told; the result is the same pointer or a
+        // palloc'd C string.
+        unsafe {
+            let utf8 = pg_sys::pg_enc::PG_UTF8 as c_int;
+            let (begin, length) = (text.as_ptr().cast(), text.len() as c_int);
+            let converted = ffi::unguarded::pg_server_to_any(begin, length, utf8);
+            if std::ptr::eq(converted, begin) {
+                return text;
+            }
+            CStr::from_ptr(converted).to_bytes()
+        }
+    }
+}

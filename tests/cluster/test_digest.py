@@ -1,0 +1,408 @@
+"""idempotent_digest: one text for one multiset of rows, on every server, in every process.
+
+What a digest is made of is written down here a second time, for the common types, and must agree.
+"""
+
+import hashlib
+import json
+import random
+import struct
+from decimal import Decimal
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from conftest import BINDIR, SERVER_MAJOR, size, value
+from test_memory import grows
+
+SEED = size("PGI_SEED", 20131103)
+CASES = size("PGI_CASES", 300)
+ROWS = size("PGI_ROWS", 100_000)
+
+DIGEST = "SELECT idempotent_digest(t.*) FROM {} AS t"
+
+
+# --- the reference ---
+
+
+def length(n):
+    out = bytearray()
+    while n >= 0x80:
+        out.append(n & 0x7F | 0x80)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
+
+
+def text(string):
+    return b"\x20" + length(len(string.encode())) + string.encode()
+
+
+def numeric(number):
+    if not number.is_finite():
+        return bytes([48 if number.is_nan() else 49 if number > 0 else 50])
+    sign, digits, exponent = number.as_tuple()
+    digits = list(digits) + [0] * (exponent % 4)
+    exponent -= exponent % 4
+    digits = [0] * (-len(digits) % 4) + digits
+    words = [int("".join(map(str, digits[i : i + 4]))) for i in range(0, len(digits), 4)]
+    weight = exponent // 4 + len(words) - 1
+    while words and words[0] == 0:
+        words, weight = words[1:], weight - 1
+    while words and words[-1] == 0:
+        words = words[:-1]
+    if not words:
+        return b"\x33\x00"
+    return bytes([52 if sign else 51]) + length(len(words)) + struct.pack(f">h{len(words)}H", weight, *words)
+
+
+def member(v):
+    """A value inside a document."""
+    if isinstance(v, dict):
+        fields = sorted(v.items(), key=lambda field: (len(field[0].encode()), field[0].encode()))
+        return b"\x22" + length(len(v)) + b"".join(length(len(k.encode())) + k.encode() + member(v) for k, v in fields)
+    if isinstance(v, list):
+        return b"\x23" + length(len(v)) + b"".join(map(member, v))
+    return numeric(Decimal(v)) if isinstance(v, int) and not isinstance(v, bool) else canonical(v)
+
+
+def canonical(v):
+    if v is None:
+        return b"\x00"
+    if isinstance(v, bool):
+        return b"\x02" if v else b"\x01"
+    if isinstance(v, int):
+        count = 0 if v == 0 else (v if v >= 0 else ~v).bit_length() // 8 + 1
+        return bytes([16 + count]) + v.to_bytes(count, "big", signed=True)
+    if isinstance(v, str):
+        return text(v)
+    if isinstance(v, float):
+        v = 0.0 if v == 0 else v
+        return b"\x03" + (struct.pack(">Q", 0x7FF8 << 48) if v != v else struct.pack(">d", v))
+    if isinstance(v, Decimal):
+        return numeric(v)
+    if isinstance(v, bytes):
+        return b"\x0b" + length(len(v)) + v
+    if isinstance(v, Jsonb):
+        return b"\x21" + member(v.obj)
+    if isinstance(v, list):
+        if not v:
+            return b"\x24\x00"
+        return b"\x24\x01" + canonical(len(v)) + canonical(1) + b"".join(map(canonical, v))
+    raise TypeError(v)
+
+
+def reference(rows):
+    hashes = (hashlib.sha256(b"".join(map(canonical, row))).digest() for row in rows)
+    return f"{len(rows)}:{sum(int.from_bytes(h, 'big') for h in hashes) % 2**256:064x}"
+
+
+# --- rows ---
+
+TYPES = "i int, b bigint, t text, f boolean, d float8, m numeric, j jsonb, y bytea, a text[]"
+
+
+def some_text(r):
+    return r.choice(["", "a", "b", "ab", "Grüße", "世界", "x" * r.randrange(200), "y" * r.randrange(9000)])
+
+
+def some_document(r, depth=0):
+    kind = r.randrange(7 if depth < 3 else 5)
+    if kind == 5:
+        return [some_document(r, depth + 1) for _ in range(r.randrange(4))]
+    if kind == 6:
+        return {some_text(r)[:20]: some_document(r, depth + 1) for _ in range(r.randrange(4))}
+    return [None, True, False, r.randrange(-(10**9), 10**9), some_text(r)[:50]][kind]
+
+
+def some_row(r):
+    row = [
+        r.choice([0, 1, -1, 127, 128, -128, -129, 2**31 - 1, -(2**31), r.randrange(-(2**31), 2**31)]),
+        r.choice([0, 2**63 - 1, -(2**63), r.randrange(-(2**63), 2**63)]),
+        some_text(r),
+        r.random() < 0.5,
+        r.choice([0.0, -0.0, float("nan"), float("inf"), -float("inf"), r.uniform(-1e9, 1e9)]),
+        r.choice([Decimal("NaN"), Decimal("Infinity"), Decimal("-Infinity"), Decimal("0.00"), Decimal("-0.0010"),
+                  Decimal(r.randrange(-(10**30), 10**30)).scaleb(-r.randrange(40))]),
+        Jsonb(some_document(r)),
+        r.randbytes(r.randrange(20)),
+        [r.choice([None, some_text(r)[:30]]) for _ in range(r.randrange(4))],
+    ]  # fmt: skip
+    return [None if r.random() < 0.1 else v for v in row]
+
+
+def fill(conn, table, rows):
+    conn.execute(f"DROP TABLE IF EXISTS {table}; CREATE TABLE {table} ({TYPES})")
+    with conn.cursor().copy(f"COPY {table} FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def test_digests_are_what_they_are_said_to_be(conn):
+    r = random.Random(SEED)
+    rows = [some_row(r) for _ in range(CASES)]
+    fill(conn, "t", rows)
+    assert value(conn, DIGEST.format("t")) == reference(rows)
+    # Row by row, so that a wrong one is shown.
+    for row in rows[:50]:
+        fill(conn, "one", [row])
+        assert value(conn, DIGEST.format("one")) == reference([row]), row
+
+
+def test_any_order_is_the_same_and_any_change_is_another(conn):
+    r = random.Random(SEED + 1)
+    seen = {}
+    for n in range(max(10, CASES // 10)):
+        rows = [some_row(r) for _ in range(r.randrange(2, 8))]
+        digest = reference(rows)
+        assert seen.setdefault(digest, rows) is rows
+        shuffled = r.sample(rows, len(rows))
+        fill(conn, "t", shuffled)
+        assert value(conn, DIGEST.format("t")) == digest
+        i = r.randrange(len(rows))
+        c = r.randrange(len(rows[i]))
+        kinds = [rows[:i] + rows[i + 1 :], [*rows, rows[i]]]
+        other = some_row(r)[c]
+        if canonical(other) != canonical(rows[i][c]):
+            kinds.append(rows[:i] + [rows[i][:c] + [other] + rows[i][c + 1 :]] + rows[i + 1 :])
+        for changed in kinds:
+            fill(conn, "t", changed)
+            assert value(conn, DIGEST.format("t")) != digest, (rows, changed)
+            assert value(conn, DIGEST.format("t")) == reference(changed)
+
+
+def test_swapped_columns_and_moved_values(conn):
+    conn.execute("CREATE TABLE t (a text, b text, c text); INSERT INTO t VALUES ('x', 'y', NULL), ('x', '', 'z')")
+    orders = ["a, b, c", "b, a, c", "a, c, b", "c, b, a", "b, c, a", "c, a, b"]
+    digests = {value(conn, f"SELECT idempotent_digest(ROW({order})) FROM t") for order in orders}
+    assert len(digests) == 6
+    assert value(conn, DIGEST.format("t")) in digests
+    # Names do not count.
+    conn.execute("ALTER TABLE t RENAME a TO other")
+    assert value(conn, DIGEST.format("t")) in digests
+
+
+# --- parallel ---
+
+PARALLEL = """
+SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+SET max_parallel_workers_per_gather = 4; SET max_parallel_workers = 8;
+"""
+
+WIDE = """
+CREATE TYPE mood AS ENUM ('sad', 'happy');
+CREATE TYPE pair AS (a int, b text);
+CREATE TABLE big AS SELECT
+    i, i % 100 AS g, md5(i::text) AS t, i / 7.0 AS m, now() + make_interval(secs => i) AS at,
+    CASE i % 2 WHEN 0 THEN 'sad'::mood END AS mood, ROW(i, 'x')::pair AS pair, ARRAY['sad', 'happy']::mood[] AS moods,
+    jsonb_build_object('i', i) AS j, 'big'::text::regtype::regclass AS r
+FROM generate_series(1, {rows}) AS i;
+ANALYZE big;
+"""
+
+
+@pytest.fixture
+def big(conn):
+    conn.execute(WIDE.replace("'big'::text::regtype::regclass", "'pg_type'::regclass").format(rows=ROWS))
+    return conn
+
+
+def workers(conn, query):
+    """How many parallel workers a query had, and whether each aggregated its part."""
+    (plan,) = value(conn, f"EXPLAIN (ANALYZE, FORMAT JSON) {query}")
+    partial, launched = False, 0
+
+    def visit(node):
+        nonlocal partial, launched
+        partial = partial or node.get("Partial Mode") == "Partial"
+        launched = max(launched, node.get("Workers Launched", 0))
+        for child in node.get("Plans", []):
+            visit(child)
+
+    visit(plan["Plan"])
+    return launched, partial
+
+
+def test_parallel_workers_give_the_same(big):
+    big.execute("SET max_parallel_workers_per_gather = 0")
+    groups = "SELECT g, idempotent_digest(big) AS digest FROM big GROUP BY g ORDER BY g"
+    filtered = "SELECT idempotent_digest(big) FILTER (WHERE i % 3 = 0), idempotent_digest(ROW(t, r)) FROM big"
+    empty = "SELECT idempotent_digest(big) FROM big WHERE i % 3 = 7"
+    queries = [DIGEST.format("big"), groups, filtered, empty]
+    serial = [big.execute(query).fetchall() for query in queries]
+    big.execute(PARALLEL)
+    for query, expected in zip(queries, serial):
+        launched, partial = workers(big, query)
+        assert launched >= 1 and partial
+        assert big.execute(query).fetchall() == expected
+    # Not in part where that cannot be: the rows are gathered.
+    distinct = "SELECT idempotent_digest(DISTINCT ROW(g, mood)) FROM big"
+    gathered = big.execute(distinct).fetchall()
+    big.execute("SET max_parallel_workers_per_gather = 0")
+    assert big.execute(distinct).fetchall() == gathered
+
+
+def test_a_worker_for_everything(big):
+    """The setting that runs every query in a worker."""
+    expected = value(big, DIGEST.format("big"))
+    big.execute(f"SET {'debug_parallel_query' if SERVER_MAJOR >= 16 else 'force_parallel_mode'} = on")
+    assert value(big, DIGEST.format("big")) == expected
+    assert value(big, "SELECT idempotent_digest(ROW(1, 'pg_class'::regclass))") == value(
+        big, "SELECT idempotent_digest(ROW(1, 'pg_class'))"
+    )
+
+
+def test_many_groups_in_little_memory(big):
+    """Also where the groups do not fit and are put aside."""
+    query = "SELECT idempotent_digest(ROW(i, digest)) FROM (SELECT i, idempotent_digest(big) AS digest FROM big GROUP BY i) AS s"
+    expected = value(big, query)
+    big.execute("SET work_mem = '64kB'")
+    assert value(big, query) == expected
+    big.execute("SET enable_hashagg = off")
+    assert value(big, query) == expected
+    big.execute("SET enable_hashagg = on; SET work_mem = '4MB';" + PARALLEL)
+    assert value(big, query) == expected
+
+
+# --- other databases ---
+
+
+def test_a_dump_keeps_digests(db):
+    """Enums, row types and tables get other oids where they are restored."""
+    query = "SELECT idempotent_digest(ROW(mood, moods, pair, r, t)) FROM big"
+    with db.connect() as conn:
+        conn.execute(WIDE.replace("'big'::text::regtype::regclass", "'idempotent.requests'::regclass").format(rows=1000))
+        conn.execute("CREATE TABLE names (r regclass, p regprocedure, t regtype); CREATE SCHEMA s; CREATE TABLE s.x ()")
+        conn.execute("INSERT INTO names VALUES ('s.x', 'idempotent_purge(int)', 's.x')")
+        digests = value(conn, query), value(conn, DIGEST.format("names"))
+    dump = db.cluster.root / f"{db.name}.sql"
+    db.cluster.tool(BINDIR / "pg_dump", "-f", dump, db.name)
+    restored = db.cluster.create_database()
+    with restored.connect() as conn:
+        conn.execute("DROP EXTENSION pg_idempotent; CREATE TABLE takes_an_oid (); CREATE TYPE takes_one AS ENUM ('a', 'b')")
+    db.cluster.restore(dump, restored.name)
+    with restored.connect() as conn:
+        assert (value(conn, query), value(conn, DIGEST.format("names"))) == digests
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_an_encoding_changes_no_digest(cluster, encoding):
+    """In UTF-8 the names of fields have another order than in LATIN1."""
+    strings = ["äöü", "é", "zz", "ascii", ""]
+    documents = [{s: [s, {s: 1}] for s in strings}, strings, strings[0]]
+    rows = [[s, Jsonb(d), [s, None]] for s in strings for d in documents]
+    with cluster.connect("postgres") as conn:
+        name = f"encoded_{encoding.lower()}"
+        conn.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    with cluster.connect(name) as conn:
+        conn.execute("CREATE EXTENSION pg_idempotent; CREATE TABLE t (s text, j jsonb, a text[])")
+        if encoding == "SQL_ASCII":
+            conn.execute("SET client_encoding = SQL_ASCII")
+        for s, j, a in rows:
+            document = json.dumps(j.obj, ensure_ascii=False)
+            sql = "INSERT INTO t VALUES ({}, {}, ARRAY[{}, NULL])".format(*(f"'{v}'" for v in (s, document, s)))
+            conn.pgconn.exec_(sql.encode() if encoding == "SQL_ASCII" else sql.encode(conn.info.encoding))
+        assert value(conn, "SELECT count(*) FROM t") == len(rows)
+        if encoding == "SQL_ASCII":
+            got = conn.pgconn.exec_(DIGEST.format("t").encode()).get_value(0, 0).decode()
+        else:
+            got = value(conn, DIGEST.format("t"))
+    assert got == reference(rows)
+
+
+def extension(conn, name):
+    if not value(conn, "SELECT count(*) FROM pg_available_extensions WHERE name = %s", name):
+        pytest.skip(f"no {name} here")
+    conn.execute(f"CREATE EXTENSION {name}")
+
+
+def test_a_type_of_an_extension_is_its_text(conn):
+    extension(conn, "hstore")
+    conn.execute("CREATE TABLE t AS SELECT 'b=>2, a=>NULL'::hstore AS h")
+    assert value(conn, DIGEST.format("t")) == reference([['"a"=>NULL, "b"=>"2"']])
+
+
+def test_citext_is_text(conn):
+    extension(conn, "citext")
+    assert value(conn, "SELECT idempotent_digest(ROW('A'::citext))") == reference([["A"]])
+
+
+def test_settings_change_no_value_of_a_contrib_type(conn):
+    extension(conn, "cube")
+    conn.execute("CREATE TABLE t AS SELECT cube(0.1::float8 + 0.2::float8) AS c")
+    expected = value(conn, DIGEST.format("t"))
+    conn.execute("SET extra_float_digits = -5")
+    assert value(conn, DIGEST.format("t")) == expected
+    # And they are as they were.
+    assert value(conn, "SHOW extra_float_digits") == "-5"
+    assert value(conn, "SELECT c::text FROM t") == "(0.3)"
+
+
+def test_xml_is_its_text(conn):
+    try:
+        conn.execute("CREATE TABLE t AS SELECT '<?xml version=\"1.0\" encoding=\"UTF-8\"?><a b=\"1\"/>'::xml AS x")
+    except psycopg.errors.FeatureNotSupported:
+        pytest.skip("built without libxml")
+    shown = value(conn, "SELECT format('%s', x) FROM t")
+    assert value(conn, DIGEST.format("t")) == reference([[shown]])
+
+
+# --- what may go wrong ---
+
+
+def test_deep_documents_and_rows_end_with_an_error_of_the_server(conn):
+    conn.execute("CREATE TABLE deep (j jsonb)")
+    conn.execute("SET max_stack_depth = '6MB'")
+    conn.execute("INSERT INTO deep SELECT (repeat('[', 5000) || repeat(']', 5000))::jsonb")
+    assert value(conn, DIGEST.format("deep")).startswith("1:")
+    conn.execute("SET max_stack_depth = '100kB'")
+    with pytest.raises(psycopg.errors.StatementTooComplex):
+        conn.execute(DIGEST.format("deep"))
+    conn.execute("RESET max_stack_depth")
+    row = "1"
+    for _ in range(200):
+        row = f"ROW({row}, 2)"
+    assert value(conn, f"SELECT idempotent_digest({row})").startswith("1:")
+
+
+def test_an_error_in_the_middle_leaves_the_settings_alone(conn):
+    """The text of an object that is gone, of a type that needs the fixed settings, and an error behind it."""
+    conn.execute("SET search_path = public, pg_temp; SET datestyle = 'SQL, DMY'")
+    conn.execute("CREATE FUNCTION fails(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN 1 / (3 - $1); END $$")
+    conn.execute(
+        """DO $$ BEGIN
+               PERFORM idempotent_digest(ROW('pg_class'::regclass, fails(i))) FROM generate_series(1, 5) AS i;
+           EXCEPTION WHEN division_by_zero THEN NULL;
+           END $$"""
+    )
+    assert value(conn, "SHOW search_path") == "public, pg_temp"
+    assert value(conn, "SHOW datestyle") == "SQL, DMY"
+    assert value(conn, "SELECT idempotent_digest(ROW(4294967295::oid::regclass))") == reference([["4294967295"]])
+
+
+def test_memory_stays_flat(conn):
+    conn.execute("CREATE TABLE long AS SELECT i, repeat(md5(i::text), 200) AS t, ARRAY[i, i] AS a FROM generate_series(1, 2000) i")
+
+    def act(n):
+        conn.execute(DIGEST.format("long"))
+        conn.execute(f"SELECT idempotent_digest(ROW(i, ROW(i, 'x'), 'pg_class'::regclass)) FROM generate_series(1, {ROWS}) i")
+        conn.execute("SELECT count(*) FROM (SELECT idempotent_digest(long) OVER (ROWS 5 PRECEDING) FROM long) AS w")
+
+    contexts, resident = grows(conn, act, rounds=5, warm=2)
+    assert contexts < 1024 * 1024 and resident < 4 * 1024 * 1024
+
+
+def test_a_long_query_holds_nothing_for_its_rows(conn):
+    """While it runs: what is kept does not grow with the rows."""
+    conn.execute("CREATE FUNCTION kept() RETURNS bigint LANGUAGE sql AS $$ SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts $$")
+    few, many = (
+        value(
+            conn,
+            f"""SELECT max(CASE WHEN i = {rows} THEN kept() END) FROM (
+                    SELECT i, idempotent_digest(ROW(i, 'pg_class'::regclass, repeat('x', 5000))) OVER (ROWS 1 PRECEDING)
+                    FROM (SELECT generate_series(1, {rows}) AS i) AS made) AS s""",
+        )
+        for rows in (1000, 20_000)
+    )
+    assert many < few + 1024 * 1024
