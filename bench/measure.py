@@ -101,6 +101,9 @@ class Arrivals:
             # The same rows in every round: to make half a million takes longer than what is measured.
             if number == 0:
                 self.fill("staging", f"SELECT event.* FROM {source} ORDER BY i", values)
+                if contest.prepare:
+                    session.execute(contest.prepare.replace("{stored}", str(contest.stored)))
+                    session.execute("VACUUM ANALYZE staging")
                 if kind is Both:
                     session.execute(f"CALL write_files({contest.batch})")
                 else:
