@@ -37,6 +37,16 @@ pub unsafe fn acquire_unguarded(tag: &pg_sys::LOCKTAG) {
     unsafe { ffi::unguarded::LockAcquire(tag, MODE, false, false) };
 }
 
+/// Takes the lock if nobody has it; says whether.
+///
+/// # Safety
+/// Runs inside `ffi::guard`.
+pub unsafe fn try_acquire_unguarded(tag: &pg_sys::LOCKTAG) -> bool {
+    // SAFETY: as above.
+    let result = unsafe { ffi::unguarded::LockAcquire(tag, MODE, false, true) };
+    result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+}
+
 /// Gives the lock back.
 ///
 /// # Safety
