@@ -62,6 +62,17 @@ impl Arguments {
         unsafe { text_of_datum(self.required(i, name)) }
     }
 
+    /// A text as it came, whole, and its bytes in the server's encoding.
+    pub fn whole_text(&self, i: usize, name: &str) -> (pg_sys::Datum, &[u8]) {
+        let value = self.required(i, name);
+        // SAFETY: the SQL signature says text; the call's memory outlives the call.
+        unsafe {
+            let whole = pg_sys::pg_detoast_datum_packed(value.cast_mut_ptr());
+            let whole = pg_sys::Datum::from(whole);
+            (whole, text::bytes_of(whole))
+        }
+    }
+
     /// An interval; one that is not positive is error 22023.
     pub fn positive_interval(&self, i: usize, name: &str) -> pg_sys::Datum {
         let value = self.required(i, name);

@@ -43,7 +43,7 @@ pub unsafe fn acquire_unguarded(tag: &pg_sys::LOCKTAG) {
     unsafe { ffi::unguarded::LockAcquire(tag, MODE, false, false) };
 }
 
-/// Takes the lock if nobody else has it; says whether.
+/// Takes the lock if nobody has it; says whether.
 ///
 /// # Safety
 /// Runs inside `ffi::guard`.

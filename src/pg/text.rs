@@ -116,6 +116,19 @@ pub fn split_identifiers(list: &str) -> Option<Vec<String>> {
     }
 }
 
+/// The bytes of a text, in the server's encoding.
+///
+/// # Safety
+/// A text, neither compressed nor outside of its row, that outlives `'t`.
+pub unsafe fn bytes_of<'t>(text: pg_sys::Datum) -> &'t [u8] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let text = text.cast_mut_ptr::<pg_sys::varlena>();
+        let length = pgrx::varlena::varsize_any_exhdr(text);
+        std::slice::from_raw_parts(pgrx::varlena::vardata_any(text).cast(), length)
+    }
+}
+
 /// A text datum, in the current context.
 pub fn to_text(text: &str) -> pg_sys::Datum {
     let text = to_server(text);
