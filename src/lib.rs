@@ -18,6 +18,7 @@
 //! | `remember` | what first arrived, kept in a column of the row |
 //! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
 //! | `request` | an operation runs once, and its retries get the first answer |
+//! | `reconcile` | what a table holds against what it should hold |
 //! | `digest` | the aggregate `idempotent_digest`: a checksum of a set of rows |
 //! | `owner` | work on the extension's own tables |
 //! | `quarantine` | the stored conflicts and how they end |
@@ -37,6 +38,7 @@ mod owner;
 mod payload;
 mod pg;
 mod quarantine;
+mod reconcile;
 mod remember;
 mod request;
 mod settings;
@@ -66,6 +68,11 @@ extension_sql_file!(
     requires = ["state"]
 );
 
+extension_sql_file!(
+    "../sql/reconcile.sql",
+    name = "reconcile",
+    requires = ["state"]
+);
 extension_sql_file!("../sql/digest.sql", name = "digest", requires = ["state"]);
 
 /// Runs once in every backend that loads the library.
