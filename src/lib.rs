@@ -20,6 +20,7 @@
 //! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
 //! | `request` | an operation runs once, and its retries get the first answer |
 //! | `run` | a job that was done for its input is not done again |
+//! | `reconcile` | what a table holds against what it should hold |
 //! | `digest` | the aggregate `idempotent_digest`: a checksum of a set of rows |
 //! | `owner` | work on the extension's own tables |
 //! | `quarantine` | the stored conflicts and how they end |
@@ -40,6 +41,7 @@ mod owner;
 mod payload;
 mod pg;
 mod quarantine;
+mod reconcile;
 mod remember;
 mod request;
 mod run;
@@ -50,7 +52,6 @@ mod target;
 mod unit_tests;
 
 ::pgrx::pg_module_magic!(name, version);
-
 extension_sql_file!("../sql/state.sql", name = "state", bootstrap);
 extension_sql_file!("../sql/insert.sql", name = "insert", requires = ["state"]);
 extension_sql_file!(
@@ -75,6 +76,11 @@ extension_sql_file!(
     requires = ["state"]
 );
 extension_sql_file!("../sql/runs.sql", name = "runs", requires = ["state"]);
+extension_sql_file!(
+    "../sql/reconcile.sql",
+    name = "reconcile",
+    requires = ["state"]
+);
 extension_sql_file!("../sql/digest.sql", name = "digest", requires = ["state"]);
 
 /// Runs once in every backend that loads the library.

@@ -29,6 +29,10 @@ pub struct Source<'t> {
     condition: String,
     /// The parameters of that.
     parameters: Vec<Parameter>,
+    /// Whether the rows of tables that inherit from it are left out.
+    only: bool,
+    /// Whether it is read under the active snapshot, not one of its own.
+    under_active_snapshot: bool,
 }
 
 /// Takes working rows as they are read.
@@ -101,6 +105,8 @@ impl<'t> Source<'t> {
             numbers: attributes.into_iter().map(|(_, number)| number).collect(),
             condition: String::new(),
             parameters: Vec::new(),
+            only: false,
+            under_active_snapshot: false,
         }
     }
 
@@ -123,12 +129,26 @@ impl<'t> Source<'t> {
             columns,
             condition,
             parameters,
+            only: false,
+            under_active_snapshot: false,
         }
     }
 
     /// The table whose working rows it gives.
     pub fn target(&self) -> &'t Target {
         self.target
+    }
+
+    /// Without the rows of tables that inherit from it.
+    pub fn only(mut self) -> Self {
+        self.only = true;
+        self
+    }
+
+    /// Read under the active snapshot: as of the start of the caller's statement.
+    pub fn under_active_snapshot(mut self) -> Self {
+        self.under_active_snapshot = true;
+        self
     }
 
     /// Its columns, by position in the target.
@@ -190,7 +210,15 @@ impl<'t> Source<'t> {
         let types: Vec<pg_sys::Oid> = self.parameters.iter().map(|(typid, _)| *typid).collect();
         let plan = Plan::prepare_with(&connection, &self.select(), &types);
         // SAFETY: the receiver outlives the execution and stays where it is.
-        unsafe { connection.stream(&plan, &self.parameters, (&raw mut receiver).cast()) };
+        unsafe {
+            let receiver = (&raw mut receiver).cast();
+            connection.stream(
+                &plan,
+                &self.parameters,
+                self.under_active_snapshot,
+                receiver,
+            );
+        }
         if !plan.concerns(self.relation.oid()) {
             self.target.renamed_meanwhile().raise()
         }
@@ -209,11 +237,14 @@ impl<'t> Source<'t> {
             )
         };
         format!(
-            "SELECT {columns} FROM {}.{} {}",
+            "SELECT {columns} FROM {}{}.{} {}",
+            if self.only { "ONLY " } else { "" },
             text::quote_identifier(&schema),
             text::quote_identifier(&name),
             self.condition
         )
+        .trim_end()
+        .to_owned()
     }
 }
 

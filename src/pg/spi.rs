@@ -88,7 +88,8 @@ impl Connection {
         (!null).then_some(value)
     }
 
-    /// Runs a kept plan that selects, and gives every row to the receiver.
+    /// Runs a kept plan that selects, and gives every row to the receiver. With `read_only`
+    /// it reads under the active snapshot, else under one of its own.
     ///
     /// # Safety
     /// The receiver is live, and stays where it is; the parameters are those that the
@@ -97,10 +98,12 @@ impl Connection {
         &self,
         plan: &Plan,
         parameters: &[Parameter],
+        read_only: bool,
         receiver: *mut pg_sys::DestReceiver,
     ) {
         let options = pg_sys::SPIExecuteOptions {
             params: parameter_list(parameters),
+            read_only,
             dest: receiver,
             ..Default::default()
         };
