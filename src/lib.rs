@@ -13,7 +13,7 @@
 //! | `payload` | JSON or source row to typed columns |
 //! | `compare` | equality of two column values, and what differs |
 //! | `outcome` | inserted, duplicate or conflict, and what becomes of a conflict |
-//! | `insert` | `idempotent_insert`, `_many`, `_each`, `_from` |
+//! | `insert` | `idempotent_insert`, `_many`, `_each`, `_from`, `idempotent_load` |
 //! | `remember` | what first arrived, kept in a column of the row |
 //! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
 //! | `request` | an operation runs once, and its retries get the first answer |
@@ -62,6 +62,7 @@ extension_sql_file!(
     name = "requests",
     requires = ["state"]
 );
+extension_sql_file!("../sql/load.sql", name = "load", requires = ["state"]);
 extension_sql_file!("../sql/runs.sql", name = "runs", requires = ["state"]);
 
 /// Runs once in every backend that loads the library.

@@ -14,6 +14,8 @@ pub enum SqlState {
     NullValueNotAllowed,
     /// `22023`
     InvalidParameterValue,
+    /// `25001`
+    ActiveSqlTransaction,
     /// `23502`
     NotNullViolation,
     /// `27000`
@@ -63,6 +65,7 @@ impl SqlState {
             Self::KeyInProgress => b"55I01",
             Self::NullValueNotAllowed => b"22004",
             Self::InvalidParameterValue => b"22023",
+            Self::ActiveSqlTransaction => b"25001",
             Self::NotNullViolation => b"23502",
             Self::TriggeredDataChangeViolation => b"27000",
             Self::TriggerProtocolViolated => b"39P01",

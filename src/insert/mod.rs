@@ -1,4 +1,4 @@
-//! `idempotent_insert`, `_many`, `_each`, `_from`: the set path.
+//! `idempotent_insert`, `_many`, `_each`, `_from`, and `idempotent_load`: the set path.
 //!
 //! # The protocol
 //! A call turns its payloads into working rows, sorts them by the arbiter's
@@ -52,6 +52,7 @@
 mod guess;
 mod input;
 mod ledger;
+mod load;
 mod options;
 mod round;
 mod statement;
@@ -61,7 +62,7 @@ pub use statement::Statements;
 use crate::error::boundary;
 use crate::outcome::Outcome;
 use crate::payload::json::JsonPayloads;
-use crate::payload::shape::{demand_key, refuse_generated};
+use crate::payload::shape::{Shape, demand_key, refuse_generated};
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{ResultSet, RowType, SqlResult};
@@ -218,7 +219,7 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
     );
     let mut input = Input::new(&job, payloads.len() == 1);
     payloads.read(arbiter, &job.scratch, &mut |slot| input.put(slot));
-    job.run(input.into_rows(), &mut ledger);
+    job.run(&mut input.into_rows(), &mut ledger);
     ledger.close(&job);
     ledger
 }
@@ -228,20 +229,30 @@ fn insert_from(arguments: &Arguments) -> Ledger {
     target.refuse_rules();
     let source = Source::open(&target, arguments.oid(1, "source"));
     let options = Options::read(arguments, &target);
-    let mut shapes = [source.shape()];
-    let arbiter = options.arbiter(&target, |column| shapes[0].named.contains(&column));
-    options.comparison.apply(&target, arbiter, &mut shapes);
-    demand_key(&target, arbiter, &shapes, false);
-    refuse_generated(&target, &shapes);
-    demand_rights(&target, arbiter, shapes[0].named.iter().copied());
+    let (arbiter, shapes) = plan_source(&target, &source, &options);
 
     let mut ledger = Ledger::new(Wanted::Counts, 0, options.on_conflict);
     let job = Job::new(&target, &relation, arbiter, &shapes, true, options.guard);
     let mut input = Input::new(&job, false);
     ledger.received = source.read(arbiter, input.sort());
-    job.run(input.into_rows(), &mut ledger);
+    job.run(&mut input.into_rows(), &mut ledger);
     ledger.close(&job);
     ledger
+}
+
+/// What decides on the rows of a source, and their shape; the caller may do it.
+fn plan_source<'t>(
+    target: &'t Target,
+    source: &Source<'_>,
+    options: &Options,
+) -> (&'t UniqueIndex, [Shape; 1]) {
+    let mut shapes = [source.shape()];
+    let arbiter = options.arbiter(target, |column| shapes[0].named.contains(&column));
+    options.comparison.apply(target, arbiter, &mut shapes);
+    demand_key(target, arbiter, &shapes, false);
+    refuse_generated(target, &shapes);
+    demand_rights(target, arbiter, shapes[0].named.iter().copied());
+    (arbiter, shapes)
 }
 
 fn demand_rights(target: &Target, arbiter: &UniqueIndex, named: impl Iterator<Item = usize>) {

@@ -6,8 +6,36 @@ use crate::pg::arguments::Arguments;
 use crate::target::{Target, UniqueIndex};
 use std::rc::Rc;
 
-/// Arguments 3 to 6 of every insert function: key, compare, ignore,
-/// on_conflict.
+/// Arguments 3 to 6 of every insert function, as the caller gave them.
+#[derive(Clone)]
+pub struct Wishes {
+    key: Option<Vec<String>>,
+    compare: Option<Vec<String>>,
+    ignore: Option<Vec<String>>,
+    on_conflict: OnConflict,
+}
+
+impl Wishes {
+    /// Reads them.
+    pub fn read(arguments: &Arguments) -> Self {
+        Self {
+            key: arguments.columns(2, "key"),
+            compare: arguments.columns(3, "compare"),
+            ignore: arguments.columns(4, "ignore"),
+            on_conflict: OnConflict::parse(&arguments.text(5, "on_conflict")),
+        }
+    }
+
+    /// The same, with this key.
+    pub fn with_key(&self, key: &[String]) -> Self {
+        Self {
+            key: Some(key.to_vec()),
+            ..self.clone()
+        }
+    }
+}
+
+/// What they come to for a target.
 pub struct Options {
     key: Option<Vec<String>>,
     /// Which columns are compared.
@@ -21,11 +49,13 @@ pub struct Options {
 impl Options {
     /// Reads and checks them.
     pub fn read(arguments: &Arguments, target: &Target) -> Self {
-        let key = arguments.columns(2, "key");
-        let compare = arguments.columns(3, "compare");
-        let ignore = arguments.columns(4, "ignore");
-        let on_conflict = OnConflict::parse(&arguments.text(5, "on_conflict"));
-        let mut comparison = Comparison::new(target, compare.as_deref(), ignore.as_deref());
+        Self::new(&Wishes::read(arguments), target)
+    }
+
+    /// Checks them.
+    pub fn new(wishes: &Wishes, target: &Target) -> Self {
+        let (compare, ignore) = (wishes.compare.as_deref(), wishes.ignore.as_deref());
+        let mut comparison = Comparison::new(target, compare, ignore);
         let guard = guard::Plan::in_force(target);
         if let Some(guard) = guard
             .as_ref()
@@ -34,9 +64,9 @@ impl Options {
             comparison.limit(&guard.compared);
         }
         Self {
-            key,
+            key: wishes.key.clone(),
             comparison,
-            on_conflict,
+            on_conflict: wishes.on_conflict,
             guard,
         }
     }

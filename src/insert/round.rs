@@ -122,14 +122,14 @@ fn next_command() -> pg_sys::CommandId {
 
 impl Job<'_> {
     /// Gives every row its outcome in the ledger, portion by portion.
-    pub fn run(&self, mut rows: Rows, ledger: &mut Ledger) {
+    pub fn run(&self, rows: &mut Rows, ledger: &mut Ledger) {
         let first = Round {
             number: 1,
             sent: Sent::None,
             commands: 0..0,
         };
         loop {
-            let left = self.look(&mut rows, &first, ledger);
+            let left = self.look(rows, &first, ledger);
             let more = left.more;
             self.go_round(left, ledger);
             if !more {
@@ -284,6 +284,10 @@ impl Job<'_> {
             let repeated = previous
                 .as_ref()
                 .is_some_and(|previous| same_key(self.arbiter, previous, &row));
+            if rows.is_beyond_batch() && !repeated {
+                rows.unread(row);
+                break;
+            }
             let full = round.number == 1 && left.to_send >= PORTION;
             if full && !repeated && self.target.takes_portions {
                 rows.unread(row);

@@ -16,6 +16,9 @@ use std::ffi::{CStr, c_int};
 use std::pin::Pin;
 use std::ptr;
 
+/// So often the number of rows is told.
+const TOLD_EVERY: i64 = 1024;
+
 /// A source whose columns were matched with the target's by name.
 pub struct Source<'t> {
     target: &'t Target,
@@ -97,6 +100,23 @@ impl<'t> Source<'t> {
     /// Whatever core raises while it selects and coerces, with the row's
     /// ordinal in CONTEXT for the latter; 23502 for a NULL in the key.
     pub fn read(&self, arbiter: &UniqueIndex, sort: &mut Sort) -> i64 {
+        // SAFETY: does nothing.
+        unsafe { self.read_telling(arbiter, sort, &|_| {}) }
+    }
+
+    /// Likewise; `tell` is called now and then with the number of rows so far.
+    ///
+    /// # Safety
+    /// `tell` runs inside `ffi::guard`.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub unsafe fn read_telling(
+        &self,
+        arbiter: &UniqueIndex,
+        sort: &mut Sort,
+        tell: &dyn Fn(i64),
+    ) -> i64 {
         let coercions = Coercions::new(self);
         let mut receiver = Receiver {
             dest: pg_sys::DestReceiver {
@@ -111,6 +131,7 @@ impl<'t> Source<'t> {
             arbiter,
             slot: Slot::for_values(self.target.row_desc()),
             sort,
+            tell,
             ordinal: 0,
             null_key: None,
             position: PayloadPosition::watch(),
@@ -132,6 +153,11 @@ impl<'t> Source<'t> {
 
     fn select(&self) -> String {
         let columns = self.target.column_list(self.columns.iter().copied());
+        format!("SELECT {columns} FROM {}", self.qualified())
+    }
+
+    /// The quoted, schema-qualified name.
+    pub fn qualified(&self) -> String {
         // SAFETY: an open relation.
         let (schema, name) = unsafe {
             let form = &*(*self.relation.raw()).rd_rel;
@@ -141,7 +167,7 @@ impl<'t> Source<'t> {
             )
         };
         format!(
-            "SELECT {columns} FROM {}.{}",
+            "{}.{}",
             text::quote_identifier(&schema),
             text::quote_identifier(&name)
         )
@@ -250,6 +276,7 @@ struct Receiver<'a, 't> {
     arbiter: &'a UniqueIndex,
     slot: Slot,
     sort: &'a mut Sort,
+    tell: &'a dyn Fn(i64),
     ordinal: i64,
     /// The key column that was NULL, which ended the reading.
     null_key: Option<usize>,
@@ -317,6 +344,9 @@ impl Receiver<'_, '_> {
             unsafe { self.sort.put_unguarded(&self.slot) };
         }
         self.position.payload(0);
+        if self.ordinal % TOLD_EVERY == 0 {
+            (self.tell)(self.ordinal);
+        }
         self.null_key.is_none()
     }
 }

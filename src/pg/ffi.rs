@@ -132,6 +132,10 @@ pub mod unguarded {
             slot: *mut pg_sys::TupleTableSlot,
             abbreviated: *mut Datum,
         ) -> bool;
+        pub fn tuplestore_puttupleslot(
+            store: *mut pg_sys::Tuplestorestate,
+            slot: *mut pg_sys::TupleTableSlot,
+        );
         pub fn tuplestore_gettupleslot(
             store: *mut pg_sys::Tuplestorestate,
             forward: bool,

@@ -21,6 +21,7 @@ pub mod rows;
 pub mod snapshot;
 pub mod spi;
 pub mod text;
+pub mod transactions;
 
 use pgrx::pg_sys;
 use std::cell::Cell;
