@@ -13,7 +13,7 @@
 //! | `payload` | JSON or source row to typed columns |
 //! | `compare` | equality of two column values, and what differs |
 //! | `outcome` | inserted, duplicate or conflict, and what becomes of a conflict |
-//! | `insert` | `idempotent_insert`, `_many`, `_each`, `_from` |
+//! | `insert` | `idempotent_insert`, `_many`, `_each`, `_from`, `idempotent_load` |
 //! | `merge` | upsert in which the latest row wins |
 //! | `overwrite` | one slice of a table replaced atomically |
 //! | `remember` | what first arrived, kept in a column of the row |
@@ -75,6 +75,7 @@ extension_sql_file!(
     name = "requests",
     requires = ["state"]
 );
+extension_sql_file!("../sql/load.sql", name = "load", requires = ["state"]);
 extension_sql_file!("../sql/runs.sql", name = "runs", requires = ["state"]);
 extension_sql_file!(
     "../sql/reconcile.sql",

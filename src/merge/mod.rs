@@ -37,7 +37,7 @@ mod round;
 mod write;
 
 use crate::error::boundary;
-use crate::insert::{Input, Job, Matching};
+use crate::insert::{Input, Job, Matching, Wishes};
 use crate::payload::shape::{demand_key, refuse_generated};
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
@@ -96,7 +96,7 @@ fn merge(arguments: &Arguments) -> Counts {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
     let source = Source::open(&target, arguments.oid(1, "source"));
-    let matching = Matching::read(arguments, &target, [2, 4, 5]);
+    let matching = Matching::new(&Wishes::read(arguments, [2, 4, 5]), &target);
     let latest_by = arguments.columns(3, "latest_by");
 
     let mut shapes = [source.shape()];

@@ -17,6 +17,9 @@ use std::ffi::{CStr, c_int};
 use std::pin::Pin;
 use std::ptr;
 
+/// So often the number of rows is told.
+const TOLD_EVERY: i64 = 1024;
+
 /// A source whose columns were matched with the target's by name.
 pub struct Source<'t> {
     target: &'t Target,
@@ -171,9 +174,28 @@ impl<'t> Source<'t> {
     /// # Errors
     /// As [`Source::stream`]; 23502 for a NULL in the key.
     pub fn read(&self, arbiter: &UniqueIndex, sort: &mut Sort) -> i64 {
+        // SAFETY: does nothing.
+        unsafe { self.read_telling(arbiter, sort, &|_| {}) }
+    }
+
+    /// Likewise; `tell` is called now and then with the number of rows so far.
+    ///
+    /// # Safety
+    /// `tell` runs inside `ffi::guard`.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub unsafe fn read_telling(
+        &self,
+        arbiter: &UniqueIndex,
+        sort: &mut Sort,
+        tell: &dyn Fn(i64),
+    ) -> i64 {
         let mut sink = KeyedSort {
             arbiter,
             sort,
+            tell,
+            rows: 0,
             null_key: None,
         };
         let rows = self.stream(&mut sink);
@@ -228,6 +250,17 @@ impl<'t> Source<'t> {
 
     fn select(&self) -> String {
         let columns = self.target.column_list(self.columns.iter().copied());
+        let only = if self.only { "ONLY " } else { "" };
+        let select = format!(
+            "SELECT {columns} FROM {only}{} {}",
+            self.qualified(),
+            self.condition
+        );
+        select.trim_end().to_owned()
+    }
+
+    /// The quoted, schema-qualified name.
+    pub fn qualified(&self) -> String {
         // SAFETY: an open relation.
         let (schema, name) = unsafe {
             let form = &*(*self.relation.raw()).rd_rel;
@@ -237,14 +270,10 @@ impl<'t> Source<'t> {
             )
         };
         format!(
-            "SELECT {columns} FROM {}{}.{} {}",
-            if self.only { "ONLY " } else { "" },
+            "{}.{}",
             text::quote_identifier(&schema),
-            text::quote_identifier(&name),
-            self.condition
+            text::quote_identifier(&name)
         )
-        .trim_end()
-        .to_owned()
     }
 }
 
@@ -344,6 +373,9 @@ fn refuse_type(source: &Source<'_>, column: &crate::target::Column, from: pg_sys
 struct KeyedSort<'a> {
     arbiter: &'a UniqueIndex,
     sort: &'a mut Sort,
+    /// Is told how many rows there were so far, now and then.
+    tell: &'a dyn Fn(i64),
+    rows: i64,
     /// The key column that was NULL, which ended the reading.
     null_key: Option<usize>,
 }
@@ -356,6 +388,10 @@ impl Sink for KeyedSort<'_> {
         if self.null_key.is_none() {
             // SAFETY: as the function's.
             unsafe { self.sort.put_unguarded(row) };
+        }
+        self.rows += 1;
+        if self.rows % TOLD_EVERY == 0 {
+            (self.tell)(self.rows);
         }
         self.null_key.is_none()
     }

@@ -7,7 +7,7 @@
 mod walk;
 
 use crate::error::boundary;
-use crate::insert::Matching;
+use crate::insert::{Matching, Wishes};
 use crate::payload::row::Layout;
 use crate::payload::shape::demand_key;
 use crate::payload::source::{Sink, Source};
@@ -45,7 +45,7 @@ fn idempotent_reconcile(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 fn reconcile(arguments: &Arguments, set: &mut ResultSet) {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     let source = Source::open(&target, arguments.oid(1, "source")).under_active_snapshot();
-    let matching = Matching::read(arguments, &target, [2, 3, 4]);
+    let matching = Matching::new(&Wishes::read(arguments, [2, 3, 4]), &target);
     let mut shapes = [source.shape()];
     let arbiter = matching.arbiter(&target, |column| shapes[0].named.contains(&column));
     matching.comparison.apply(&target, arbiter, &mut shapes);
