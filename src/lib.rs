@@ -17,6 +17,7 @@
 //! | `remember` | what first arrived, kept in a column of the row |
 //! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
 //! | `request` | an operation runs once, and its retries get the first answer |
+//! | `lint` | what of a table makes retries unsafe |
 //! | `owner` | work on the extension's own tables |
 //! | `quarantine` | the stored conflicts and how they end |
 //!
@@ -28,6 +29,7 @@ mod compare;
 mod error;
 mod guard;
 mod insert;
+mod lint;
 mod outcome;
 mod owner;
 mod payload;
@@ -60,6 +62,7 @@ extension_sql_file!(
     name = "requests",
     requires = ["state"]
 );
+extension_sql_file!("../sql/lint.sql", name = "lint", requires = ["state"]);
 
 /// Runs once in every backend that loads the library.
 #[pg_guard]
