@@ -22,6 +22,7 @@
 //! | `run` | a job that was done for its input is not done again |
 //! | `reconcile` | what a table holds against what it should hold |
 //! | `digest` | the aggregate `idempotent_digest`: a checksum of a set of rows |
+//! | `lint` | what of a table makes retries unsafe |
 //! | `owner` | work on the extension's own tables |
 //! | `quarantine` | the stored conflicts and how they end |
 //!
@@ -34,6 +35,7 @@ mod digest;
 mod error;
 mod guard;
 mod insert;
+mod lint;
 mod merge;
 mod outcome;
 mod overwrite;
@@ -83,6 +85,7 @@ extension_sql_file!(
     requires = ["state"]
 );
 extension_sql_file!("../sql/digest.sql", name = "digest", requires = ["state"]);
+extension_sql_file!("../sql/lint.sql", name = "lint", requires = ["state"]);
 
 /// Runs once in every backend that loads the library.
 #[pg_guard]

@@ -189,6 +189,11 @@ impl Report {
         }
     }
 
+    /// The hint, if it has one.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Raises the report as an ERROR. Must happen inside
     /// [`boundary`](super::boundary).
     pub fn raise(self) -> ! {

@@ -53,13 +53,14 @@ impl Arguments {
     /// A text, or None if it is NULL.
     pub fn optional_text(&self, i: usize) -> Option<String> {
         // SAFETY: the SQL signature says text.
-        self.datum(i).map(|datum| unsafe { text_of_datum(datum) })
+        self.datum(i)
+            .map(|datum| unsafe { text::from_datum(datum) })
     }
 
     /// A text.
     pub fn text(&self, i: usize, name: &str) -> String {
         // SAFETY: the SQL signature says text.
-        unsafe { text_of_datum(self.required(i, name)) }
+        unsafe { text::from_datum(self.required(i, name)) }
     }
 
     /// A text as it came, whole, and its bytes in the server's encoding.
@@ -156,16 +157,11 @@ pub fn text_array(texts: &[String]) -> pg_sys::Datum {
     }
 }
 
-/// # Safety
-/// `datum` is a non-null text.
-unsafe fn text_of_datum(datum: pg_sys::Datum) -> String {
-    // SAFETY: the caller's promise.
-    unsafe { text::from_server(pg_sys::text_to_cstring(datum.cast_mut_ptr())) }
-}
-
+/// The members of an array of texts.
+///
 /// # Safety
 /// `datum` is a non-null text[].
-unsafe fn texts_of_datum(datum: pg_sys::Datum) -> Vec<Option<String>> {
+pub unsafe fn texts_of_datum(datum: pg_sys::Datum) -> Vec<Option<String>> {
     // SAFETY: the caller's promise; core allocates both arrays with `count`
     // members.
     unsafe {
@@ -182,7 +178,7 @@ unsafe fn texts_of_datum(datum: pg_sys::Datum) -> Vec<Option<String>> {
             &raw mut count,
         );
         (0..count as usize)
-            .map(|i| (!*nulls.add(i)).then(|| text_of_datum(*elements.add(i))))
+            .map(|i| (!*nulls.add(i)).then(|| text::from_datum(*elements.add(i))))
             .collect()
     }
 }

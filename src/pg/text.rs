@@ -43,6 +43,15 @@ pub unsafe fn from_server(text: *const c_char) -> String {
     }
 }
 
+/// A text datum as UTF-8.
+///
+/// # Safety
+/// `datum` is a non-null text.
+pub unsafe fn from_datum(datum: pg_sys::Datum) -> String {
+    // SAFETY: the caller's promise.
+    unsafe { from_server(pg_sys::text_to_cstring(datum.cast_mut_ptr())) }
+}
+
 /// Bytes in the server's encoding as UTF-8.
 pub fn from_server_bytes(bytes: &[u8]) -> String {
     let text = CString::new(bytes).expect("text of the server holds no NUL");
@@ -92,6 +101,22 @@ pub fn quote_literal(text: &str) -> String {
     let text = to_server(text);
     // SAFETY: a valid C string goes in, a palloc'd one comes out.
     unsafe { from_server(pg_sys::quote_literal_cstr(text.as_ptr())) }
+}
+
+/// The literal of an array of texts: `'{a,"b c"}'`.
+pub fn quote_array(texts: &[String]) -> String {
+    let member = |text: &String| {
+        let plain = !text.is_empty()
+            && !text.eq_ignore_ascii_case("null")
+            && text.chars().all(|c| c.is_alphanumeric() || c == '_');
+        if plain {
+            text.clone()
+        } else {
+            format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+        }
+    };
+    let members: Vec<String> = texts.iter().map(member).collect();
+    quote_literal(&format!("{{{}}}", members.join(",")))
 }
 
 /// The names in a list of SQL identifiers, by core's own rules; None if it is

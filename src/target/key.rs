@@ -129,7 +129,9 @@ pub struct UniqueIndex {
     /// The descriptor of a row of its key columns alone.
     pub key_desc: pg_sys::TupleDesc,
     /// Whether the server uses it; one that is being built it passes over.
-    valid: bool,
+    pub valid: bool,
+    /// Whether it is checked at the end of a statement or transaction.
+    pub deferrable: bool,
     /// Why it cannot decide, as the end of a sentence; None if it can.
     pub unusable: Option<&'static str>,
 }
@@ -240,6 +242,7 @@ impl UniqueIndex {
                 ascending: (0..numbers.len()).all(|i| *(*rel).rd_indoption.add(i) == 0),
                 keys,
                 valid: form.indisvalid && form.indisready,
+                deferrable: !form.indimmediate,
                 unusable,
             }
         }
