@@ -160,6 +160,29 @@ fn parameter_list(parameters: &[Parameter]) -> pg_sys::ParamListInfo {
     }
 }
 
+impl Connection {
+    /// Runs a kept plan without parameters that writes, under a snapshot instead of one
+    /// that is taken now, and gives the number of rows that it wrote. What our own
+    /// transaction did so far is visible.
+    pub fn write_under(&self, plan: &Plan, _snapshot: &FreshSnapshot) -> u64 {
+        // SAFETY: a kept plan; a snapshot is active, of which a copy is made.
+        unsafe {
+            let code = pg_sys::SPI_execute_snapshot(
+                plan.0,
+                ptr::null_mut(),
+                ptr::null(),
+                pg_sys::GetActiveSnapshot(),
+                ptr::null_mut(),
+                false,
+                true,
+                0,
+            );
+            assert!(code > 0, "SPI code {code}");
+            pg_sys::SPI_processed
+        }
+    }
+}
+
 /// Several statements that are one to triggers and constraints: what would be
 /// done at the end of each is done once, at the end of all, and statement
 /// triggers fire once.
