@@ -4,6 +4,7 @@
 //! coerced to its column of the target as `INSERT … SELECT` would (assignment
 //! casts, type modifiers, domains), by core's own expressions. What becomes of the
 //! rows is up to a [`Sink`].
+use super::coercion::{Coercions, evaluate};
 use super::row::{Layout, Mark};
 use super::shape::{Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
@@ -15,7 +16,6 @@ use crate::target::{OpenRelation, Target, UniqueIndex};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_int};
 use std::pin::Pin;
-use std::ptr;
 
 /// So often the number of rows is told.
 const TOLD_EVERY: i64 = 1024;
@@ -212,7 +212,7 @@ impl<'t> Source<'t> {
     /// Whatever core raises while it selects and coerces, with the row's
     /// ordinal in CONTEXT for the latter.
     pub fn stream(&self, sink: &mut dyn Sink) -> i64 {
-        let coercions = Coercions::new(self);
+        let coercions = Coercions::new(self.target, &self.relation, &self.numbers, &self.columns);
         let mut receiver = Receiver {
             dest: pg_sys::DestReceiver {
                 receiveSlot: Some(receive),
@@ -275,98 +275,6 @@ impl<'t> Source<'t> {
             text::quote_identifier(&name)
         )
     }
-}
-
-/// How each selected column becomes one of the target: None where the types
-/// agree.
-struct Coercions {
-    states: Vec<*mut pg_sys::ExprState>,
-    context: *mut pg_sys::ExprContext,
-    estate: *mut pg_sys::EState,
-}
-
-impl Coercions {
-    fn new(source: &Source<'_>) -> Self {
-        // SAFETY: nodes and states live in the executor state's memory, or in
-        // the caller's, which outlives it. The variables refer to the columns
-        // of the SELECT, by number.
-        unsafe {
-            let estate = pg_sys::CreateExecutorState();
-            let context = pg_sys::MakePerTupleExprContext(estate);
-            let desc = source.relation.desc();
-            let states = source
-                .numbers
-                .iter()
-                .zip(&source.columns)
-                .enumerate()
-                .map(|(i, (number, c))| {
-                    let attribute = ffi::attribute(desc, c_int::from(*number) - 1);
-                    let column = &source.target.columns[*c];
-                    let variable = pg_sys::makeVar(
-                        1,
-                        (i + 1) as pg_sys::AttrNumber,
-                        attribute.atttypid,
-                        attribute.atttypmod,
-                        attribute.attcollation,
-                        0,
-                    );
-                    let coerced = pg_sys::coerce_to_target_type(
-                        ptr::null_mut(),
-                        variable.cast(),
-                        attribute.atttypid,
-                        column.typid,
-                        column.typmod,
-                        pg_sys::CoercionContext::COERCION_ASSIGNMENT,
-                        pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
-                        -1,
-                    );
-                    if coerced.is_null() {
-                        refuse_type(source, column, attribute.atttypid)
-                    }
-                    if ptr::eq(coerced.cast::<pg_sys::Var>(), variable) {
-                        ptr::null_mut()
-                    } else {
-                        pg_sys::ExecPrepareExpr(coerced.cast(), estate)
-                    }
-                })
-                .collect();
-            Self {
-                states,
-                context,
-                estate,
-            }
-        }
-    }
-}
-
-impl Drop for Coercions {
-    fn drop(&mut self) {
-        if !crate::pg::unwinding() {
-            // SAFETY: ours.
-            unsafe { pg_sys::FreeExecutorState(self.estate) };
-        }
-    }
-}
-
-fn refuse_type(source: &Source<'_>, column: &crate::target::Column, from: pg_sys::Oid) -> ! {
-    // SAFETY: types of existing columns.
-    let (to, from) = unsafe {
-        (
-            text::from_server(pg_sys::format_type_be(column.typid)),
-            text::from_server(pg_sys::format_type_be(from)),
-        )
-    };
-    Report::new(
-        SqlState::DatatypeMismatch,
-        format!(
-            "column \"{}\" is of type {to} but expression is of type {from}",
-            column.name
-        ),
-    )
-    .hint("You will need to rewrite or cast the expression.")
-    .table(&source.target.schema, &source.target.name)
-    .column(column.name.clone())
-    .raise()
 }
 
 /// A sort that refuses rows with a NULL in the key.
@@ -472,25 +380,5 @@ impl Receiver<'_, '_> {
             self.position.payload(0);
             more
         }
-    }
-}
-
-/// The expression's value, in the context's per-row memory.
-///
-/// # Safety
-/// Both belong to one executor state. Runs inside `ffi::guard`.
-unsafe fn evaluate(
-    state: &mut pg_sys::ExprState,
-    context: &mut pg_sys::ExprContext,
-    null: &mut bool,
-) -> pg_sys::Datum {
-    // SAFETY: what core's inline ExecEvalExprSwitchContext does; a prepared
-    // expression has its function.
-    unsafe {
-        let caller = pg_sys::MemoryContextSwitchTo(context.ecxt_per_tuple_memory);
-        let function = state.evalfunc.unwrap_unchecked();
-        let value = function(state, context, null);
-        pg_sys::MemoryContextSwitchTo(caller);
-        value
     }
 }
