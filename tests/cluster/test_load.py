@@ -14,7 +14,7 @@ import time
 import psycopg
 import pytest
 
-from conftest import in_background, size, value, waits_for_a_lock
+from conftest import BINDIR, in_background, size, value, waits_for_a_lock
 
 SEED = size("PGI_SEED", 20131103)
 ROUNDS = size("PGI_ROUNDS", 12)
@@ -410,3 +410,23 @@ def test_it_can_be_called_by_drivers(tables, protocol):
         with pytest.raises(psycopg.errors.ActiveSqlTransaction) as caught:
             load(conn)
         assert "idempotent_insert_from" in caught.value.diag.message_hint
+
+
+def test_loads_are_in_dumps_where_one_that_ran_has_died(tables):
+    db = tables
+    sleep_after_each_statement(db, 0.1)
+    dump, restored = db.cluster.root / f"{db.name}.sql", f"{db.name}_restored"
+    with db.connect() as loader, db.connect() as other:
+        join = in_background(lambda: load(loader))
+        before = wait_for(other, lambda row: row["batches"] >= 1)
+        db.cluster.tool(BINDIR / "pg_dump", "-f", dump, db.name)
+        assert join() is None
+    with db.cluster.connect() as conn:
+        conn.execute(f"CREATE DATABASE {restored} TEMPLATE template0")
+    db.cluster.restore(dump, restored)
+    with db.cluster.connect(restored) as conn:
+        row = latest(conn)
+        assert (row["load_id"], row["state"], row["rows_total"]) == (before["load_id"], "died", ROWS)
+        conn.execute("SET test.sleep = 0")
+        load(conn)
+        assert latest(conn)["load_id"] > before["load_id"] and latest(conn)["state"] == "finished"
