@@ -106,6 +106,7 @@ MANY_UPDATE = Calls(
     f"INSERT INTO {{s}}.events SELECT * FROM jsonb_populate_recordset(NULL::{{s}}.events, $1) {VERIFYING_UPDATE}"
 )
 FROM = Once("SELECT * FROM idempotent_insert_from('{s}.events', 'staging')")
+LOAD = Once("CALL idempotent_load('{s}.events', 'staging')")
 FROM_NOTHING = Once("INSERT INTO {s}.events SELECT * FROM staging ON CONFLICT DO NOTHING")
 FROM_UPDATE = Once(f"INSERT INTO {{s}}.events SELECT * FROM staging {VERIFYING_UPDATE}")
 FROM_PLAIN = Once("INSERT INTO {s}.events SELECT * FROM staging")
@@ -213,6 +214,14 @@ def contests(quick):
             ours=FROM, rivals={NOTHING: FROM_NOTHING},
         )
 
+    def load(name, percent):
+        return Contest(
+            name=f"load_{name}",
+            what=f"idempotent_load, {guarded:,} rows of a table, {percent} % duplicates, beside one transaction",
+            percent=percent, rows=guarded, stored=guarded * percent // 100, target=1.0, writes=percent < 100,
+            ours=LOAD, rivals={NOTHING: FROM_NOTHING},
+        )
+
     def single_rows(name, percent, rows, what, ours, rivals, **more):
         kind = "duplicates" if percent else "new rows"
         return Contest(name, f"single {kind}, {what}", percent, rows, ours, rivals, **more)
@@ -244,6 +253,8 @@ def contests(quick):
         insert_from("5", 5),
         insert_from("50", 50),
         insert_from("dup", 100, 1.0),
+        load("new", 0),
+        load("dup", 100),
         single_rows("insert_new", 0, flushed, "a flushed commit each", **one, target=0.9, flush=True),
         single_rows("insert_dup", 100, single, "a commit each", **one, target=0.9, flush=True, writes=False),
         single_rows("insert_new_unflushed", 0, single, "a commit each, not waiting for the disk", **one),
