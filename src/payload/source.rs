@@ -12,7 +12,7 @@ use crate::pg::ffi;
 use crate::pg::rows::{Slot, Sort};
 use crate::pg::spi::{Connection, Parameter, Plan};
 use crate::pg::text;
-use crate::target::{OpenRelation, Target, UniqueIndex};
+use crate::target::{Column, OpenRelation, Target, UniqueIndex};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_int};
 use std::pin::Pin;
@@ -36,6 +36,8 @@ pub struct Source<'t> {
     only: bool,
     /// Whether it is read under the active snapshot, not one of its own.
     under_active_snapshot: bool,
+    /// Whether values out of line are fetched.
+    detached: bool,
 }
 
 /// Takes working rows as they are read.
@@ -110,6 +112,7 @@ impl<'t> Source<'t> {
             parameters: Vec::new(),
             only: false,
             under_active_snapshot: false,
+            detached: false,
         }
     }
 
@@ -134,6 +137,7 @@ impl<'t> Source<'t> {
             parameters,
             only: false,
             under_active_snapshot: false,
+            detached: false,
         }
     }
 
@@ -151,6 +155,13 @@ impl<'t> Source<'t> {
     /// Read under the active snapshot: as of the start of the caller's statement.
     pub fn under_active_snapshot(mut self) -> Self {
         self.under_active_snapshot = true;
+        self
+    }
+
+    /// Rows hold their values themselves, and need nothing of the source any more: large
+    /// values are fetched from where it keeps them out of line.
+    pub fn detached(mut self) -> Self {
+        self.detached = true;
         self
     }
 
@@ -366,6 +377,15 @@ impl Receiver<'_, '_> {
                     self.position.column(&column.c_name);
                     value = evaluate(state, context, &mut null);
                 }
+                if self.source.detached
+                    && !null
+                    && is_external(&self.source.target.columns, *c, value)
+                {
+                    let caller = pg_sys::MemoryContextSwitchTo(context.ecxt_per_tuple_memory);
+                    let inline = ffi::unguarded::detoast_external_attr(value.cast_mut_ptr());
+                    value = pg_sys::Datum::from(inline);
+                    pg_sys::MemoryContextSwitchTo(caller);
+                }
                 self.slot.set(*c, (!null).then_some(value));
             }
         }
@@ -380,5 +400,17 @@ impl Receiver<'_, '_> {
             self.position.payload(0);
             more
         }
+    }
+}
+
+/// Whether a value is kept out of line.
+///
+/// # Safety
+/// A non-null value of the column at this position.
+unsafe fn is_external(columns: &[Column], c: usize, value: pg_sys::Datum) -> bool {
+    // SAFETY: the caller's promise; a varlena begins with a header that tells.
+    unsafe {
+        let (_, length) = columns.get_unchecked(c).storage();
+        length == -1 && pgrx::varlena::varatt_is_1b_e(value.cast_mut_ptr())
     }
 }

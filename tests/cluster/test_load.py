@@ -430,3 +430,41 @@ def test_loads_are_in_dumps_where_one_that_ran_has_died(tables):
         conn.execute("SET test.sleep = 0")
         load(conn)
         assert latest(conn)["load_id"] > before["load_id"] and latest(conn)["state"] == "finished"
+
+
+def test_values_out_of_line_do_not_need_the_source_any_more(db):
+    """What was read from the source stays readable after the source's own copies of large values are gone: between two
+    batches nothing keeps VACUUM from removing them."""
+    with db.connect() as conn:
+        conn.execute(
+            """
+            CREATE TABLE target (id int PRIMARY KEY, v text);
+            CREATE TABLE source (id int, v text);
+            ALTER TABLE source ALTER v SET STORAGE EXTERNAL;
+            INSERT INTO source SELECT i, repeat(md5(i::text), 200) FROM generate_series(1, 60) i;
+            CREATE FUNCTION stop_at() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF NEW.id IN (15, 55) THEN
+                    PERFORM pg_advisory_xact_lock(NEW.id);
+                END IF;
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER stop_at BEFORE INSERT ON target FOR EACH ROW EXECUTE FUNCTION stop_at();
+            """
+        )
+    with db.connect() as loader, db.connect() as other:
+        other.execute("SELECT pg_advisory_lock(15), pg_advisory_lock(55)")
+        join = in_background(lambda: load(loader, batch_size=10))
+        assert waits_for_a_lock(db, loader.info.backend_pid)
+        other.execute("DELETE FROM source")
+        other.execute("SELECT pg_advisory_unlock(15)")
+        deadline = time.monotonic() + 30
+        while value(other, "SELECT count(*) FROM target") < 40 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert waits_for_a_lock(db, loader.info.backend_pid)
+        other.execute("VACUUM source")
+        assert value(other, "SELECT pg_relation_size(reltoastrelid) FROM pg_class WHERE oid = 'source'::regclass") == 0
+        other.execute("SELECT pg_advisory_unlock(55)")
+        assert join() is None
+        right = "SELECT count(*) FILTER (WHERE v = repeat(md5(id::text), 200)) FROM target"
+        assert value(other, right) == 60

@@ -193,7 +193,8 @@ struct Known {
 /// Reads the source into the store, in the arbiter's order.
 fn read(call: &Call, begun: &Begun, store: &mut Store) -> Known {
     let (target, relation) = open(call.target, begun);
-    let source = Source::open(&target, call.source);
+    // The source may change once this is committed.
+    let source = Source::open(&target, call.source).detached();
     let matching = Matching::new(&call.wishes, &target);
     let (arbiter, shapes) = plan_source(&target, &source, &matching);
     let job = Job::new(&target, &relation, arbiter, &shapes, true, None);
