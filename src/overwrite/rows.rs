@@ -123,7 +123,10 @@ unsafe fn add(image: &mut Vec<u8>, value: Option<pg_sys::Datum>, by_value: bool,
     };
     image.push(1);
     if by_value {
-        return image.extend_from_slice(&(value.value() as u64).to_ne_bytes());
+        // What is above the value's own bytes depends on where it comes from.
+        let unused = 8 * (size_of::<u64>() - length as usize);
+        let value = (value.value() as u64) << unused;
+        return image.extend_from_slice(&value.to_ne_bytes());
     }
     // SAFETY: the caller's promise; a negative length says what kind of pointer it is.
     unsafe {

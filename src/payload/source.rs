@@ -29,6 +29,9 @@ pub struct Source<'t> {
     condition: String,
     /// The parameters of that.
     parameters: Vec<Parameter>,
+    /// Whether it is read under the active snapshot. Else each reading takes its own, as
+    /// any statement does, and a view may lock the rows that it shows.
+    under_active_snapshot: bool,
 }
 
 /// Takes working rows as they are read.
@@ -101,11 +104,13 @@ impl<'t> Source<'t> {
             numbers: attributes.into_iter().map(|(_, number)| number).collect(),
             condition: String::new(),
             parameters: Vec::new(),
+            under_active_snapshot: false,
         }
     }
 
     /// The rows of the target itself that meet a condition (`WHERE …`, with parameters),
-    /// with the columns of another source.
+    /// with the columns of another source, under the snapshot that is active when they are
+    /// read.
     pub fn stored(
         &self,
         relation: &OpenRelation,
@@ -123,6 +128,7 @@ impl<'t> Source<'t> {
             columns,
             condition,
             parameters,
+            under_active_snapshot: true,
         }
     }
 
@@ -190,7 +196,14 @@ impl<'t> Source<'t> {
         let types: Vec<pg_sys::Oid> = self.parameters.iter().map(|(typid, _)| *typid).collect();
         let plan = Plan::prepare_with(&connection, &self.select(), &types);
         // SAFETY: the receiver outlives the execution and stays where it is.
-        unsafe { connection.stream(&plan, &self.parameters, (&raw mut receiver).cast()) };
+        unsafe {
+            connection.stream(
+                &plan,
+                &self.parameters,
+                self.under_active_snapshot,
+                (&raw mut receiver).cast(),
+            )
+        };
         if !plan.concerns(self.relation.oid()) {
             self.target.renamed_meanwhile().raise()
         }

@@ -76,6 +76,15 @@ impl Connection {
         unsafe { pg_sys::SPI_execute_plan(plan.0, values.as_mut_ptr(), nulls.as_ptr(), false, 0) }
     }
 
+    /// Runs a kept plan that writes, and gives the number of rows it processed.
+    pub fn execute_plan(&self, plan: &Plan, parameters: &[Parameter]) -> u64 {
+        let values: Vec<_> = parameters.iter().map(|(_, value)| *value).collect();
+        let code = self.try_plan(plan, &values);
+        assert!(code > 0, "SPI code {code}");
+        // SAFETY: set by the call.
+        unsafe { pg_sys::SPI_processed }
+    }
+
     /// Column `column` (from 1) of the first row that the last statement
     /// returned.
     pub fn first(&self, column: c_int) -> Option<pg_sys::Datum> {
@@ -88,7 +97,8 @@ impl Connection {
         (!null).then_some(value)
     }
 
-    /// Runs a kept plan that selects, and gives every row to the receiver.
+    /// Runs a kept plan that selects, and gives every row to the receiver; `read_only`:
+    /// under the active snapshot, else under one of its own.
     ///
     /// # Safety
     /// The receiver is live, and stays where it is; the parameters are those that the
@@ -97,10 +107,12 @@ impl Connection {
         &self,
         plan: &Plan,
         parameters: &[Parameter],
+        read_only: bool,
         receiver: *mut pg_sys::DestReceiver,
     ) {
         let options = pg_sys::SPIExecuteOptions {
             params: parameter_list(parameters),
+            read_only,
             dest: receiver,
             ..Default::default()
         };
