@@ -11,6 +11,7 @@ use crate::payload::row::Layout;
 use crate::payload::source::{Sink, Source};
 use crate::pg::ffi;
 use crate::pg::rows::{Slot, Store};
+use crate::settings;
 use crate::target::StoredRow;
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -224,11 +225,16 @@ impl Slice<'_> {
                 target.name
             ),
         )
-        .detail(format!(
-            "The row has {}; the slice is {}.",
-            show(row),
-            show(&self.values)
-        ))
+        .detail(if settings::show_values() {
+            format!(
+                "The row has {}; the slice is {}.",
+                show(row),
+                show(&self.values)
+            )
+        } else {
+            let named = target.column_list(self.columns.iter().copied());
+            format!("The slice is of {named}.")
+        })
         .hint("Restrict the source to the slice, or overwrite another.")
         .table(&target.schema, &target.name);
         match differs {

@@ -190,7 +190,8 @@ impl Pinned<'_> {
             let Some(value) = self.slice.values.get(c) else {
                 return false;
             };
-            if constant.constisnull || constant.consttype != column.base_type() {
+            let types = [column.typid, column.base_type()];
+            if constant.constisnull || !types.contains(&constant.consttype) {
                 return false;
             }
             // A partition key may have another collation than its column, or another
