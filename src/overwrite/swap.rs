@@ -57,7 +57,11 @@ pub fn truncate(
         RowSet::of(seed, stored_rows) == stored
     };
     if safe {
-        Connection::open().execute(&format!("TRUNCATE ONLY {}", qualified(leaf)), &[]);
+        let name = qualified(leaf);
+        Connection::open().execute(&format!("TRUNCATE ONLY {name}"), &[]);
+        if qualified(leaf) != name {
+            target.renamed_meanwhile().raise()
+        }
     } else {
         // SAFETY: taken above. Others may read the partition while its rows are deleted.
         unsafe { pg_sys::UnlockRelationOid(leaf, exclusive) };

@@ -180,6 +180,15 @@ GRANT TRUNCATE ON safe_1 TO regress_pgi_swap;
 SET ROLE regress_pgi_swap;
 SELECT * FROM swap('safe', '{"k": 1}', 'safe_1');
 RESET ROLE;
+-- A partition in a schema that the role may not use, by whose name TRUNCATE would ask for it.
+CREATE SCHEMA hidden;
+ALTER TABLE safe_1 SET SCHEMA hidden;
+SELECT 'hidden.safe_1'::regclass::oid AS hidden \gset
+SET ROLE regress_pgi_swap;
+SELECT * FROM swap('safe', '{"k": 1}', :hidden);
+RESET ROLE;
+ALTER TABLE hidden.safe_1 SET SCHEMA overwrite_partitions;
+DROP SCHEMA hidden;
 ALTER TABLE safe ADD more int;
 REVOKE SELECT ON safe FROM regress_pgi_swap;
 GRANT SELECT (k, v) ON safe TO regress_pgi_swap;
