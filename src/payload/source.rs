@@ -34,7 +34,8 @@ pub struct Source<'t> {
     parameters: Vec<Parameter>,
     /// Whether the rows of tables that inherit from it are left out.
     only: bool,
-    /// Whether it is read under the active snapshot, not one of its own.
+    /// Whether it is read under the active snapshot. Else each reading takes its own, as
+    /// any statement does, and a view may lock the rows that it shows.
     under_active_snapshot: bool,
     /// Whether values out of line are fetched.
     detached: bool,
@@ -117,7 +118,8 @@ impl<'t> Source<'t> {
     }
 
     /// The rows of the target itself that meet a condition (`WHERE …`, with parameters),
-    /// with the columns of another source.
+    /// with the columns of another source, under the snapshot that is active when they are
+    /// read.
     pub fn stored(
         &self,
         relation: &OpenRelation,
@@ -136,7 +138,7 @@ impl<'t> Source<'t> {
             condition,
             parameters,
             only: false,
-            under_active_snapshot: false,
+            under_active_snapshot: true,
             detached: false,
         }
     }
