@@ -69,6 +69,8 @@ class Contest:
     show_wal: bool = False
     guard: bool = False
     """Whether our table is guarded. Those of the rivals never are."""
+    prepare: str = ""
+    """What is done to the staging table before it is used; {stored} stands for how many rows the table holds."""
     writes: bool = True
     """Whether some side writes, so that the tables have to be made anew before the next round."""
 
@@ -119,6 +121,36 @@ COPY_DISTINCT = Both("CALL load_files('{s}.events', 'distinct', {session})")
 # As a client sends it that knows nothing of JSON.
 ROW_PLAIN = Calls("INSERT INTO {s}.events VALUES (($1::event).*)", payload="event::text")
 ROW_NOTHING = Calls("INSERT INTO {s}.events VALUES (($1::event).*) ON CONFLICT DO NOTHING", payload="event::text")
+
+LOAD = Once("CALL idempotent_load('{s}.events', 'staging')")
+MERGE = Once("SELECT * FROM idempotent_merge('{s}.events', 'staging', latest_by => '{at}')")
+
+
+def core_merge(also=""):
+    """Core's MERGE; `also` is one more condition for an update."""
+    return Once(
+        "MERGE INTO {s}.events USING staging ON events.id = staging.id"
+        f" WHEN MATCHED {also} THEN UPDATE SET amount = staging.amount, status = staging.status,"
+        " customer = staging.customer, note = staging.note, at = staging.at"
+        " WHEN NOT MATCHED THEN INSERT VALUES"
+        " (staging.id, staging.amount, staging.status, staging.customer, staging.note, staging.at)"
+    )
+
+
+CORE_MERGE = core_merge()
+CORE_MERGE_CHANGED = core_merge(f"AND {differ('events', 'staging')}")
+CHANGE = "UPDATE staging SET amount = amount + 1, at = at + interval '1 day'"
+OVERWRITE = Once("""SELECT * FROM idempotent_overwrite('{s}.events', 'staging', '{"status": "paid"}')""")
+DELETE_AND_INSERT = Once(
+    "DELETE FROM {s}.events WHERE status = 'paid'; INSERT INTO {s}.events SELECT * FROM staging"
+)
+SLICE = (
+    "TRUNCATE staging; INSERT INTO staging SELECT id, amount, status, customer, note, at"
+    " FROM base WHERE number <= {stored} AND status = 'paid' ORDER BY number"
+)
+DIGEST = Once("SELECT idempotent_digest(e) FROM {s}.events e")
+MD5 = Once("SELECT md5(string_agg(e::text, ',' ORDER BY id)) FROM {s}.events e")
+MD5_UNSORTED = Once("SELECT md5(string_agg(e::text, ',')) FROM {s}.events e")
 
 BEGIN = "SELECT attempt, state, response FROM idempotent_request_begin($1, $2, '{s}')"
 BEGIN_BY_HAND = "SELECT attempt, state, response FROM {s}.request_begin($1, $2)"
@@ -226,6 +258,49 @@ def contests(quick):
                 ours=ROW_PLAIN, rivals={NOTHING: ROW_NOTHING},
             )
             for name, kind, percent in (("new", "new rows", 0), ("dup", "duplicates", 100))
+        ),
+        *(
+            Contest(
+                name=f"load_{name}",
+                what=f"idempotent_load, {staged:,} rows, {percent} % duplicates",
+                percent=percent, rows=staged, stored=staged * percent // 100, target=1.0, writes=percent < 100,
+                ours=LOAD, rivals={NOTHING: FROM_NOTHING},
+            )
+            for name, percent in (("new", 0), ("dup", 100))
+        ),
+        *(
+            Contest(
+                name=f"merge_{name}",
+                what=f"idempotent_merge, {staged:,} rows, {kind}",
+                percent=percent, rows=staged, stored=staged * percent // 100, target=target, prepare=prepare,
+                ours=MERGE, rivals=rivals,
+            )
+            for name, kind, percent, target, prepare, rivals in (
+                ("new", "all of them new", 0, 1.0, "", {"MERGE": CORE_MERGE}),
+                ("changed", "all of them changed", 100, 1.0, CHANGE, {"MERGE": CORE_MERGE}),
+                (
+                    "equal", "nine in ten equal", 100, 2.0, CHANGE + " WHERE customer % 10 = 0",
+                    {"MERGE": CORE_MERGE, "MERGE … AND differs": CORE_MERGE_CHANGED},
+                ),
+            )
+        ),
+        *(
+            Contest(
+                name=f"overwrite_{name}",
+                what=f"idempotent_overwrite of a quarter of {staged:,} rows, {name}",
+                percent=100, rows=staged // 4, stored=staged, target=target, prepare=prepare,
+                ours=OVERWRITE, rivals={"DELETE, INSERT": DELETE_AND_INSERT},
+            )
+            for name, target, prepare in (
+                ("equal", 5.0, SLICE),
+                ("changed", None, f"{SLICE}; UPDATE staging SET amount = amount + 1"),
+            )
+        ),
+        Contest(
+            name="digest",
+            what=f"idempotent_digest of {staged:,} rows",
+            percent=100, rows=staged, stored=staged, target=1.0, writes=False,
+            ours=DIGEST, rivals={"md5, ordered": MD5, "md5, unordered": MD5_UNSORTED},
         ),
         Contest(
             name="request_new",

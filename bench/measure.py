@@ -101,6 +101,9 @@ class Arrivals:
             # The same rows in every round: to make half a million takes longer than what is measured.
             if number == 0:
                 self.fill("staging", f"SELECT event.* FROM {source} ORDER BY i", values)
+                if contest.prepare:
+                    session.execute(contest.prepare.replace("{stored}", str(contest.stored)))
+                    session.execute("VACUUM ANALYZE staging")
                 if kind is Both:
                     session.execute(f"CALL write_files({contest.batch})")
                 else:
@@ -188,12 +191,14 @@ class RequestSide(Side):
     def make_table(self):
         ours = self.name == report.OURS
         self.table = "idempotent.requests" if ours else f"{self.schema}.requests"
+        more = ", purge_after" if ours else ""
         self.session.execute(f"TRUNCATE {self.table}")
         self.session.execute(
             f"INSERT INTO {self.table} (role, scope, key, state, attempt, fingerprint, request, response, ttl, lease,"
-            " started_at, finished_at, expires_at)"
+            f" started_at, finished_at, expires_at{more})"
             " SELECT current_user::regrole, %s, event.id, 'finished', number, sha256(convert_to(request::text, 'UTF8')), request,"
             " jsonb_build_object('status', 201, 'number', number), '1 day', '1 minute', now(), now(), now() + '1 day'"
+            f"{', now() + interval ' + chr(39) + '1 day' + chr(39) if ours else ''}"
             " FROM base, LATERAL (SELECT base.id, base.amount, base.status, base.customer, base.note, base.at) event,"
             " to_jsonb(event) request WHERE number <= %s ORDER BY number",
             self.schema if ours else "",

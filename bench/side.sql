@@ -59,8 +59,27 @@ BEGIN
 END
 $$;
 
--- Requests by hand: the same table, promise and two calls. An expired key, a lease and a lost attempt are minded.
-CREATE TABLE {s}.requests (LIKE idempotent.requests INCLUDING INDEXES);
+-- Requests by hand: the same promise, columns and two calls. An expired key, a lease and a lost attempt are minded.
+CREATE TABLE {s}.requests (
+    role           regrole     NOT NULL,
+    scope          text        NOT NULL,
+    key            text        NOT NULL,
+    state          text        NOT NULL,
+    attempt        bigint      NOT NULL,
+    fingerprint    bytea       NOT NULL,
+    request        jsonb       NOT NULL,
+    recovery_point text,
+    response       jsonb,
+    ttl            interval    NOT NULL,
+    lease          interval,
+    lease_until    timestamptz,
+    started_at     timestamptz NOT NULL,
+    finished_at    timestamptz,
+    expires_at     timestamptz NOT NULL,
+    PRIMARY KEY (key, scope, role)
+);
+-- Expired ones are found by it.
+CREATE INDEX ON {s}.requests (expires_at);
 CREATE SEQUENCE {s}.attempts;
 
 CREATE FUNCTION {s}.request_begin(

@@ -56,7 +56,7 @@ COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of i
 COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
 COMMENT ON COLUMN idempotent.guards.trigger IS 'its trigger, in whose arguments the options are';
 COMMENT ON COLUMN idempotent.guards.enabled IS
-    'when it fires: origin, replica, always (see ALTER TABLE … ENABLE TRIGGER), or disabled';
+    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
 COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
 COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
 COMMENT ON COLUMN idempotent.guards.compared IS 'the columns whose values must agree';

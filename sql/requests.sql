@@ -25,8 +25,9 @@ CREATE TABLE idempotent.requests (
     started_at     timestamptz NOT NULL,
     finished_at    timestamptz,
     expires_at     timestamptz NOT NULL,
+    purge_after    timestamptz NOT NULL,
     CONSTRAINT requests_pkey PRIMARY KEY (key, scope, role)
-);
+) WITH (fillfactor = 75);
 COMMENT ON TABLE idempotent.requests IS 'request keys with their answers; your own, unless you own the extension';
 COMMENT ON COLUMN idempotent.requests.role IS 'the role that sent the request';
 COMMENT ON COLUMN idempotent.requests.scope IS 'what the key is unique in, beside the role';
@@ -43,9 +44,10 @@ COMMENT ON COLUMN idempotent.requests.lease_until IS 'when another attempt may r
 COMMENT ON COLUMN idempotent.requests.started_at IS 'when the attempt began';
 COMMENT ON COLUMN idempotent.requests.finished_at IS 'when the answer was given';
 COMMENT ON COLUMN idempotent.requests.expires_at IS 'from then on the key is free again';
+COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge need not look at the row before; never later than expires_at';
 
-CREATE INDEX requests_expires_at ON idempotent.requests (expires_at);
-COMMENT ON INDEX idempotent.requests_expires_at IS 'for idempotent_purge';
+CREATE INDEX requests_purge_after ON idempotent.requests (purge_after);
+COMMENT ON INDEX idempotent.requests_purge_after IS 'for idempotent_purge';
 
 ALTER TABLE idempotent.requests ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON idempotent.requests FOR SELECT

@@ -13,14 +13,16 @@
 //! | `payload` | JSON or source row to typed columns |
 //! | `compare` | equality of two column values, and what differs |
 //! | `outcome` | inserted, duplicate or conflict, and what becomes of a conflict |
-//! | `insert` | `idempotent_insert`, `_many`, `_each`, `_from` |
+//! | `insert` | `idempotent_insert`, `_many`, `_each`, `_from`, `idempotent_load` |
 //! | `merge` | upsert in which the latest row wins |
 //! | `overwrite` | one slice of a table replaced atomically |
 //! | `remember` | what first arrived, kept in a column of the row |
 //! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
 //! | `request` | an operation runs once, and its retries get the first answer |
 //! | `run` | a job that was done for its input is not done again |
+//! | `reconcile` | what a table holds against what it should hold |
 //! | `digest` | the aggregate `idempotent_digest`: a checksum of a set of rows |
+//! | `lint` | what of a table makes retries unsafe |
 //! | `owner` | work on the extension's own tables |
 //! | `quarantine` | the stored conflicts and how they end |
 //!
@@ -33,6 +35,7 @@ mod digest;
 mod error;
 mod guard;
 mod insert;
+mod lint;
 mod merge;
 mod outcome;
 mod overwrite;
@@ -40,6 +43,7 @@ mod owner;
 mod payload;
 mod pg;
 mod quarantine;
+mod reconcile;
 mod remember;
 mod request;
 mod run;
@@ -50,7 +54,6 @@ mod target;
 mod unit_tests;
 
 ::pgrx::pg_module_magic!(name, version);
-
 extension_sql_file!("../sql/state.sql", name = "state", bootstrap);
 extension_sql_file!("../sql/insert.sql", name = "insert", requires = ["state"]);
 extension_sql_file!(
@@ -74,8 +77,15 @@ extension_sql_file!(
     name = "requests",
     requires = ["state"]
 );
+extension_sql_file!("../sql/load.sql", name = "load", requires = ["state"]);
 extension_sql_file!("../sql/runs.sql", name = "runs", requires = ["state"]);
+extension_sql_file!(
+    "../sql/reconcile.sql",
+    name = "reconcile",
+    requires = ["state"]
+);
 extension_sql_file!("../sql/digest.sql", name = "digest", requires = ["state"]);
+extension_sql_file!("../sql/lint.sql", name = "lint", requires = ["state"]);
 
 /// Runs once in every backend that loads the library.
 #[pg_guard]

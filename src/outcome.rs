@@ -37,6 +37,15 @@ pub enum OnConflict {
 }
 
 impl OnConflict {
+    /// The option's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Report => "report",
+            Self::Quarantine => "quarantine",
+        }
+    }
+
     /// The option's value; any other is error 22023.
     pub fn parse(value: &str) -> Self {
         match value {

@@ -3,6 +3,7 @@ use crate::pg::ffi;
 use crate::target::Column;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
+use std::ffi::CStr;
 
 /// How values of a column are ordered.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +62,7 @@ impl Order {
                     ffi::unguarded::DirectFunctionCall2Coll(compare, pg_sys::InvalidOid, a, b)
                 })
                 .to_ordering(),
-                Self::Image => image(column, a).cmp(image(column, b)),
+                Self::Image => ffi::guard(|| image(column, a, b)),
             }
         }
     }
@@ -78,12 +79,40 @@ impl ToOrdering for pg_sys::Datum {
     }
 }
 
-/// The bytes of a value, as its type's binary or text image.
+/// Compares the bytes of two values, which are the same if `datum_image_eq` says so.
 ///
 /// # Safety
-/// A non-null value of the column, which outlives the result, as the current
-/// context does.
-unsafe fn image<'v>(column: &Column, value: pg_sys::Datum) -> &'v [u8] {
-    // SAFETY: the caller's promise.
-    unsafe { column.show(value) }.to_bytes()
+/// Two non-null values of the column. Runs inside `ffi::guard`.
+unsafe fn image(column: &Column, a: pg_sys::Datum, b: pg_sys::Datum) -> Ordering {
+    // SAFETY: what the type's storage says; detoasted copies live in the current context.
+    unsafe {
+        match column.storage() {
+            (true, _) => a.value().cmp(&b.value()),
+            (false, -1) => varlena(a).cmp(varlena(b)),
+            (false, -2) => {
+                let bytes = |value: pg_sys::Datum| CStr::from_ptr(value.cast_mut_ptr()).to_bytes();
+                bytes(a).cmp(bytes(b))
+            }
+            (false, length) => {
+                let length = length.unsigned_abs().into();
+                let bytes = |value: pg_sys::Datum| {
+                    std::slice::from_raw_parts(value.cast_mut_ptr::<u8>(), length)
+                };
+                bytes(a).cmp(bytes(b))
+            }
+        }
+    }
+}
+
+/// # Safety
+/// A varlena. Runs inside `ffi::guard`.
+unsafe fn varlena<'v>(value: pg_sys::Datum) -> &'v [u8] {
+    // SAFETY: the header says how long it is.
+    unsafe {
+        let value = ffi::unguarded::pg_detoast_datum_packed(value.cast_mut_ptr());
+        std::slice::from_raw_parts(
+            pgrx::varlena::vardata_any(value).cast::<u8>(),
+            pgrx::varlena::varsize_any_exhdr(value),
+        )
+    }
 }

@@ -33,32 +33,25 @@ fn words_of(hash: &[u8]) -> [u64; 4] {
 impl Sum {
     /// Adds a row.
     pub fn add(&mut self, hash: &Hash) {
-        self.add_words(1, &words_of(hash));
+        self.add_words(1, words_of(hash), 0);
     }
 
-    /// Takes a row out that was added before.
+    /// Takes a row out that was added before: adds what is left of 2^256 without it.
     pub fn remove(&mut self, hash: &Hash) {
-        self.rows = self.rows.wrapping_sub(1);
-        let mut borrow = false;
-        for (word, other) in self.words.iter_mut().zip(words_of(hash)) {
-            let (difference, first) = word.overflowing_sub(other);
-            let (difference, second) = difference.overflowing_sub(u64::from(borrow));
-            (*word, borrow) = (difference, first || second);
-        }
+        self.add_words(u64::MAX, words_of(hash).map(|word| !word), 1);
     }
 
     /// Adds all rows of another.
     pub fn merge(&mut self, other: &Self) {
-        self.add_words(other.rows, &other.words);
+        self.add_words(other.rows, other.words, 0);
     }
 
-    fn add_words(&mut self, rows: u64, words: &[u64; 4]) {
+    fn add_words(&mut self, rows: u64, words: [u64; 4], mut carry: u128) {
         self.rows = self.rows.wrapping_add(rows);
-        let mut carry = false;
         for (word, other) in self.words.iter_mut().zip(words) {
-            let (sum, first) = word.overflowing_add(*other);
-            let (sum, second) = sum.overflowing_add(u64::from(carry));
-            (*word, carry) = (sum, first || second);
+            carry += u128::from(*word) + u128::from(other);
+            *word = carry as u64;
+            carry >>= 64;
         }
     }
 

@@ -1,12 +1,14 @@
 //! Functions of `elog.c` that pgrx keeps to itself.
 //!
-//! They are called only from an error context callback, that is from inside
-//! `errfinish`, which is the one place where they may be used without an
-//! `errstart` of our own.
+//! They are called from an error context callback, that is from inside `errfinish`,
+//! where they may be used without an `errstart` of our own; or between the two, for a
+//! NOTICE.
 use pgrx::pg_sys;
 use std::ffi::{c_char, c_int};
 
 unsafe extern "C-unwind" {
+    pub fn errstart(level: c_int, domain: *const c_char) -> bool;
+    pub fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
     pub fn errcode(sqlerrcode: c_int) -> c_int;
     pub fn errmsg_internal(fmt: *const c_char, ...) -> c_int;
     pub fn errdetail_internal(fmt: *const c_char, ...) -> c_int;

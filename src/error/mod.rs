@@ -15,9 +15,11 @@
 //! into that moment, so we use two of them, see [`native`].
 mod ffi;
 mod native;
+mod notice;
 mod position;
 mod report;
 
-pub use native::{attempt, boundary, in_place_of_lock_timeout, warn};
+pub use native::{Caught, attempt, boundary, in_place_of_lock_timeout, message_of, warn};
+pub use notice::{Line, notice, notice_unguarded};
 pub use position::{PayloadPosition, StatementPosition};
 pub use report::{Report, SqlState};

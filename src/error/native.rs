@@ -17,10 +17,30 @@ use crate::pg::text;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportWithLevel};
+use std::any::Any;
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
+
+/// What is caught of an error on its way out: to be raised again with
+/// [`resume_unwind`], inside the [`boundary`] that it was on its way to.
+pub type Caught = Box<dyn Any + Send>;
+
+/// The primary message of an error that was caught.
+pub fn message_of(caught: &Caught) -> String {
+    if let Some(report) = caught.downcast_ref::<Report>() {
+        return report.message.clone();
+    }
+    match caught.downcast_ref() {
+        Some(
+            CaughtError::PostgresError(error)
+            | CaughtError::ErrorReport(error)
+            | CaughtError::RustPanic { ereport: error, .. },
+        ) => error.message().to_owned(),
+        None => "internal error".to_owned(),
+    }
+}
 
 /// Runs the body of an SQL function. Errors that leave it keep all their
 /// fields, whoever raised them.
@@ -100,11 +120,12 @@ impl Capture {
     unsafe extern "C-unwind" fn callback(arg: *mut c_void) {
         // SAFETY: `arg` points to the live `Capture` of a frame further out.
         // CopyErrorData must not allocate in ErrorContext, where errfinish
-        // runs us; the transaction's context outlives the error's way out.
+        // runs us; a procedure may end the transaction before the error has
+        // gone its way.
         unsafe {
             let capture = &mut *arg.cast::<Capture>();
             let caller = pg_sys::CurrentMemoryContext;
-            pg_sys::CurrentMemoryContext = pg_sys::TopTransactionContext;
+            pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
             let copy = ffi::CopyErrorData();
             if (*copy).elevel >= pg_sys::PGERROR as c_int {
                 if capture.copies.len() >= MOST_CAPTURED {
@@ -256,8 +277,7 @@ unsafe extern "C-unwind" fn finish(_arg: *mut c_void) {
     });
     match pending {
         Some(Pending::Ours(report)) => finish_ours(&report),
-        // SAFETY: the copy was made by CopyErrorData in the transaction's
-        // context, which lives until the abort that this error leads to.
+        // SAFETY: the copy was made by CopyErrorData, and is freed once.
         Some(Pending::Native(copy)) => unsafe {
             finish_native(&*copy);
             ffi::FreeErrorData(copy);

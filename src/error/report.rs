@@ -16,6 +16,8 @@ pub enum SqlState {
     NullValueNotAllowed,
     /// `22023`
     InvalidParameterValue,
+    /// `25001`
+    ActiveSqlTransaction,
     /// `23502`
     NotNullViolation,
     /// `23514`
@@ -68,6 +70,7 @@ impl SqlState {
             Self::CardinalityViolation => b"21000",
             Self::NullValueNotAllowed => b"22004",
             Self::InvalidParameterValue => b"22023",
+            Self::ActiveSqlTransaction => b"25001",
             Self::NotNullViolation => b"23502",
             Self::CheckViolation => b"23514",
             Self::TriggeredDataChangeViolation => b"27000",
@@ -184,6 +187,11 @@ impl Report {
             Some(detail) => format!("{}: {detail}", self.message),
             None => self.message.clone(),
         }
+    }
+
+    /// The hint, if it has one.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// Raises the report as an ERROR. Must happen inside

@@ -10,6 +10,7 @@ use crate::pg::spi::Connection;
 use crate::pg::text;
 use crate::target::{GuardTrigger, OpenRelation, Target, triggers_of};
 use pgrx::pg_sys;
+use std::rc::Rc;
 
 /// The name of the trigger: row triggers fire in the order of their names, and
 /// this one is to see a row as the others left it.
@@ -134,11 +135,7 @@ pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
     let Some(trigger) = target.guards.iter().find(|guard| guard.oid == trigger) else {
         return SqlResult::row(RowType::GuardOptions, &[None; 8]);
     };
-    let made = attempt(|| {
-        made::demand(trigger, target.partitioned || relation.is_partition());
-        demand_root(&target, &relation);
-        made::demand_only(&target);
-    });
+    let made = made_well(&target, &relation, trigger);
     let options = attempt(|| Options::of_trigger(&trigger.arguments));
     let settled = options.map(|options| {
         let plan = attempt(|| Plan::settle(&target, &options));
@@ -181,6 +178,30 @@ pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
         }
     };
     SqlResult::row(RowType::GuardOptions, &values)
+}
+
+/// What a guard comes to on its table; or why it does not fit it, which is the problem
+/// in `idempotent.guards`.
+pub fn examine(
+    target: &Target,
+    relation: &OpenRelation,
+    trigger: &GuardTrigger,
+) -> Result<Rc<Plan>, Box<Report>> {
+    let plan = attempt(|| Plan::of(target, trigger))?;
+    made_well(target, relation, trigger).map(|()| plan)
+}
+
+/// Whether a guard's trigger is made as it has to be, and where it may be.
+fn made_well(
+    target: &Target,
+    relation: &OpenRelation,
+    trigger: &GuardTrigger,
+) -> Result<(), Box<Report>> {
+    attempt(|| {
+        made::demand(trigger, target.partitioned || relation.is_partition());
+        demand_root(target, relation);
+        made::demand_only(target);
+    })
 }
 
 fn problem(report: &Report) -> Option<pg_sys::Datum> {

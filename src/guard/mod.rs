@@ -94,6 +94,9 @@ mod row;
 mod statement;
 
 pub use aside::StepAside;
+pub use install::examine;
+pub use options::without as options_without;
+pub use partitions::partition_unlike;
 pub use plan::{Plan, Plans};
 pub use statement::watch_transactions;
 

@@ -101,6 +101,43 @@ impl Options {
     }
 }
 
+/// The call of `idempotent_guard` that leaves a column out of the comparison, and keeps all
+/// other options; None if nothing would be left to compare by `compare`.
+pub fn without(table: &str, arguments: &[String], column: &str) -> Option<String> {
+    let mut options = Options::of_trigger(arguments);
+    match &mut options.compare {
+        Some(compare) => {
+            compare.retain(|name| name != column);
+            if compare.is_empty() {
+                return None;
+            }
+        }
+        None => {
+            let ignore = options.ignore.get_or_insert_default();
+            ignore.push(column.to_owned());
+        }
+    }
+    let mut call = format!("SELECT idempotent_guard({}", text::quote_literal(table));
+    let lists = [
+        ("key", &options.key),
+        ("compare", &options.compare),
+        ("ignore", &options.ignore),
+    ];
+    for (name, names) in lists {
+        if let Some(names) = names {
+            call.push_str(&format!(", {name} => {}", text::quote_array(names)));
+        }
+    }
+    if options.on_conflict() == OnConflict::Quarantine {
+        call.push_str(", on_conflict => 'quarantine'");
+    }
+    if let Some(column) = &options.remember {
+        call.push_str(&format!(", remember => {}", text::quote_literal(column)));
+    }
+    call.push_str(");");
+    Some(call)
+}
+
 fn parse_on_conflict(value: &str) -> OnConflict {
     match value {
         "error" => OnConflict::Error,

@@ -19,6 +19,10 @@ pub struct Rows {
     from: From,
     /// A row that was read too early.
     unread: Option<Slot>,
+    /// How many rows of the batch were read,
+    read: u64,
+    /// and how many it has, to the end of a key.
+    most: u64,
 }
 
 enum From {
@@ -77,7 +81,16 @@ impl Input {
         Rows {
             from: self.rows,
             unread: None,
+            read: 0,
+            most: u64::MAX,
         }
+    }
+
+    /// All rows are in; they go into the store, in order.
+    pub fn into_store(mut self, target: &Target, store: &mut Store) {
+        let sort = self.sort();
+        sort.sort();
+        sort.drain(store, target.row_desc());
     }
 }
 
@@ -87,11 +100,34 @@ impl Rows {
         Self {
             from: From::Stored(store),
             unread: None,
+            read: 0,
+            most: u64::MAX,
         }
+    }
+
+    /// From here on a batch of so many rows is read.
+    pub fn start_batch(&mut self, most: u64) {
+        self.read = 0;
+        self.most = most;
+    }
+
+    /// Whether the row that was read last is one too many for the batch, if it has
+    /// another key than the one before.
+    pub fn is_beyond_batch(&self) -> bool {
+        self.read > self.most
+    }
+
+    /// How many rows of the batch were read; and whether there are more, of which the
+    /// first one, which was read too early, is kept in the current memory with this
+    /// descriptor.
+    pub fn end_batch(&mut self, desc: pg_sys::TupleDesc) -> (u64, bool) {
+        self.unread = self.unread.take().map(|row| row.to_stored_with(desc));
+        (self.read, self.unread.is_some())
     }
 
     /// Puts a row back that was read too early.
     pub fn unread(&mut self, row: Slot) {
+        self.read -= 1;
         self.unread = Some(row);
     }
 
@@ -104,6 +140,7 @@ impl Rows {
         };
         if let Some(row) = single.take() {
             row.deform();
+            self.read += 1;
             return Some(row);
         }
         let mut slot = free.unwrap_or_else(|| Slot::for_stored(target.row_desc()));
@@ -112,6 +149,7 @@ impl Rows {
             From::Sorted(sort) => sort.next(&mut slot),
             From::Stored(store) => store.next(&mut slot),
         };
+        self.read += u64::from(some);
         some.then_some(slot)
     }
 }

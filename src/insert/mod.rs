@@ -1,4 +1,4 @@
-//! `idempotent_insert`, `_many`, `_each`, `_from`: the set path.
+//! `idempotent_insert`, `_many`, `_each`, `_from`, and `idempotent_load`: the set path.
 //!
 //! # The protocol
 //! A call turns its payloads into working rows, sorts them by the arbiter's
@@ -52,20 +52,21 @@
 mod guess;
 mod input;
 mod ledger;
+mod load;
 mod options;
 mod round;
 mod statement;
 
 pub use input::{Input, Rows};
 pub use ledger::{Ledger, Wanted};
-pub use options::Matching;
+pub use options::{Matching, Wishes};
 pub use round::{Job, MOST_ROUNDS};
 pub use statement::{Returning, Statements, insert};
 
 use crate::error::boundary;
 use crate::outcome::Outcome;
 use crate::payload::json::JsonPayloads;
-use crate::payload::shape::{demand_key, refuse_generated};
+use crate::payload::shape::{Shape, demand_key, refuse_generated};
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{ResultSet, RowType, SqlResult};
@@ -220,7 +221,7 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
     );
     let mut input = Input::new(&job, payloads.len() == 1);
     payloads.read(Some(arbiter), &job.scratch, &mut |slot| input.put(slot));
-    job.run(input.into_rows(), &mut ledger);
+    job.run(&mut input.into_rows(), payloads.len() as u64, &mut ledger);
     ledger.close(&job);
     ledger
 }
@@ -233,20 +234,30 @@ fn insert_from(arguments: &Arguments) -> Ledger {
         matching,
         on_conflict,
     } = Options::read(arguments, &target);
-    let mut shapes = [source.shape()];
-    let arbiter = matching.arbiter(&target, |column| shapes[0].named.contains(&column));
-    matching.comparison.apply(&target, arbiter, &mut shapes);
-    demand_key(&target, arbiter, &shapes, false);
-    refuse_generated(&target, &shapes);
-    demand_rights(&target, arbiter, shapes[0].named.iter().copied());
+    let (arbiter, shapes) = plan_source(&target, &source, &matching);
 
     let mut ledger = Ledger::new(Wanted::Counts, 0, on_conflict);
     let job = Job::new(&target, &relation, arbiter, &shapes, true, matching.guard);
     let mut input = Input::new(&job, false);
     ledger.received = source.read(arbiter, input.sort());
-    job.run(input.into_rows(), &mut ledger);
+    job.run(&mut input.into_rows(), ledger.received as u64, &mut ledger);
     ledger.close(&job);
     ledger
+}
+
+/// What decides on the rows of a source, and their shape; the caller may do it.
+fn plan_source<'t>(
+    target: &'t Target,
+    source: &Source<'_>,
+    matching: &Matching,
+) -> (&'t UniqueIndex, [Shape; 1]) {
+    let mut shapes = [source.shape()];
+    let arbiter = matching.arbiter(target, |column| shapes[0].named.contains(&column));
+    matching.comparison.apply(target, arbiter, &mut shapes);
+    demand_key(target, arbiter, &shapes, false);
+    refuse_generated(target, &shapes);
+    demand_rights(target, arbiter, shapes[0].named.iter().copied());
+    (arbiter, shapes)
 }
 
 fn demand_rights(target: &Target, arbiter: &UniqueIndex, named: impl Iterator<Item = usize>) {

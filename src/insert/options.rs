@@ -19,8 +19,36 @@ impl Options {
     /// Reads and checks them.
     pub fn read(arguments: &Arguments, target: &Target) -> Self {
         Self {
-            matching: Matching::read(arguments, target, [2, 3, 4]),
+            matching: Matching::new(&Wishes::read(arguments, [2, 3, 4]), target),
             on_conflict: OnConflict::parse(&arguments.text(5, "on_conflict")),
+        }
+    }
+}
+
+/// The arguments key, compare and ignore, as the caller gave them.
+#[derive(Clone)]
+pub struct Wishes {
+    key: Option<Vec<String>>,
+    compare: Option<Vec<String>>,
+    ignore: Option<Vec<String>>,
+}
+
+impl Wishes {
+    /// Those at these positions.
+    pub fn read(arguments: &Arguments, positions: [usize; 3]) -> Self {
+        let [key, compare, ignore] = positions;
+        Self {
+            key: arguments.columns(key, "key"),
+            compare: arguments.columns(compare, "compare"),
+            ignore: arguments.columns(ignore, "ignore"),
+        }
+    }
+
+    /// The same, with this key.
+    pub fn with_key(&self, key: &[String]) -> Self {
+        Self {
+            key: Some(key.to_vec()),
+            ..self.clone()
         }
     }
 }
@@ -35,14 +63,10 @@ pub struct Matching {
 }
 
 impl Matching {
-    /// Reads and checks the arguments key, compare and ignore, which are at these
-    /// positions.
-    pub fn read(arguments: &Arguments, target: &Target, positions: [usize; 3]) -> Self {
-        let [key, compare, ignore] = positions;
-        let key = arguments.columns(key, "key");
-        let compare = arguments.columns(compare, "compare");
-        let ignore = arguments.columns(ignore, "ignore");
-        let mut comparison = Comparison::new(target, compare.as_deref(), ignore.as_deref());
+    /// Checks what the caller wishes for a target.
+    pub fn new(wishes: &Wishes, target: &Target) -> Self {
+        let (compare, ignore) = (wishes.compare.as_deref(), wishes.ignore.as_deref());
+        let mut comparison = Comparison::new(target, compare, ignore);
         let guard = guard::Plan::in_force(target);
         if let Some(guard) = guard
             .as_ref()
@@ -51,7 +75,7 @@ impl Matching {
             comparison.limit(&guard.compared);
         }
         Self {
-            key,
+            key: wishes.key.clone(),
             comparison,
             guard,
         }

@@ -124,8 +124,9 @@ struct Left {
 
 impl Job<'_> {
     /// Gives every row its outcome in the ledger, portion by portion.
-    pub fn run(&self, mut rows: Rows, ledger: &mut Ledger) {
-        let plainly = self.inserts_plainly(ledger.received as u64) && !ledger.wants_rows();
+    /// `expected` says how many rows there are, as far as that is known.
+    pub fn run(&self, rows: &mut Rows, expected: u64, ledger: &mut Ledger) {
+        let plainly = self.inserts_plainly(expected) && !ledger.wants_rows();
         let mut first = Round {
             number: 1,
             portion: PORTION,
@@ -134,7 +135,7 @@ impl Job<'_> {
             commands: 0..0,
         };
         loop {
-            let left = self.look(&mut rows, &first, ledger);
+            let left = self.look(rows, &first, ledger);
             let more = left.more;
             self.go_round(left, ledger);
             if !more {
@@ -302,6 +303,10 @@ impl Job<'_> {
             let repeated = previous
                 .as_ref()
                 .is_some_and(|previous| same_key(self.arbiter, previous, &row));
+            if rows.is_beyond_batch() && !repeated {
+                rows.unread(row);
+                break;
+            }
             let full = left.to_send >= round.portion;
             if full && !repeated && self.target.takes_portions {
                 rows.unread(row);

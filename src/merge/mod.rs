@@ -10,11 +10,12 @@
 //!    COMMITTED) or the transaction's. What is stored and equal is `unchanged`, what is
 //!    stored and later is `stale`: neither is written, locked or logged.
 //! 2. **Insert** what was not found, in key order: `INSERT … ON CONFLICT (key) DO
-//!    NOTHING`, as `insert` does.
-//! 3. **Update** what is stored and earlier, in key order. The row is addressed by place
-//!    and by the transaction that wrote it, so what is replaced is the very version that
-//!    was judged.
-//! 4. What did not go in, or was not the same version any more, is looked at again (1).
+//!    NOTHING`, as `insert` does. If not all of it went in, all that is left is looked at
+//!    again (1).
+//! 3. **Update** what is stored and earlier, in key order, under the snapshot of the look.
+//!    The row is addressed by place and by the transaction that wrote it, so what is
+//!    replaced is the very version that was judged.
+//! 4. What was not the same version any more is looked at again (1).
 //!
 //! # Why no interleaving goes wrong
 //! - *A row is changed between look and update.* Its version is another then, the update
@@ -27,8 +28,11 @@
 //!   insert of a later or the same key, or for its update; an update waits only for
 //!   another's update of the same key, since it has judged a committed row, which no insert
 //!   holds. So whoever waits in the second phase waits for somebody in the second phase,
-//!   and both go by the key. (A round that goes again may insert after updates: then
-//!   40P01 is possible, and a retry the answer. So are two merges in one transaction.)
+//!   and both go by the key. A row that was changed since the look is still met in the
+//!   order of keys, since the update sees what the look saw, and the server locks its
+//!   latest version before it finds that it is another: the next round need not wait for
+//!   it. (If somebody deletes rows, a round may insert after updates: then 40P01 is
+//!   possible, and a retry the answer. So are two merges in one transaction.)
 //! - *Any order of arrival gives the same table.* «Later» is a total order on whole rows:
 //!   by `latest_by`, then by the compared columns. What is stored in the end is the
 //!   greatest row that ever came, and the maximum of a set does not depend on order.
@@ -37,7 +41,7 @@ mod round;
 mod write;
 
 use crate::error::boundary;
-use crate::insert::{Input, Job, Matching};
+use crate::insert::{Input, Job, Matching, Wishes};
 use crate::payload::shape::{demand_key, refuse_generated};
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
@@ -96,7 +100,7 @@ fn merge(arguments: &Arguments) -> Counts {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
     let source = Source::open(&target, arguments.oid(1, "source"));
-    let matching = Matching::read(arguments, &target, [2, 4, 5]);
+    let matching = Matching::new(&Wishes::read(arguments, [2, 4, 5]), &target);
     let latest_by = arguments.columns(3, "latest_by");
 
     let mut shapes = [source.shape()];

@@ -3,12 +3,13 @@
 use super::Counts;
 use super::latest::{Latest, Verdict};
 use super::write::{Changed, update};
+use crate::error::{Report, SqlState};
 use crate::insert::{Input, Job, Ledger, MOST_ROUNDS, Returning, Rows, Wanted, insert};
 use crate::outcome::OnConflict;
 use crate::payload::row::same_key;
 use crate::pg::rows::{Slot, Store};
 use crate::pg::snapshot::{FreshSnapshot, next_command};
-use crate::target::{Look, StoredRow};
+use crate::target::{Look, StoredRow, row_security_is_active};
 use pgrx::pg_sys;
 use std::ops::Range;
 
@@ -69,11 +70,20 @@ pub fn settle(
     let mut left = look(job, latest, &mut |free| reduced.next(free), &before, counts);
     counts.superseded = reduced.superseded;
     for _ in 0..MOST_ROUNDS {
+        let Left {
+            new,
+            changed,
+            snapshot,
+        } = left;
         let first_command = next_command();
-        let not_inserted = left.new.and_then(|new| insert_new(job, new, counts));
+        let not_inserted = new.and_then(|new| insert_new(job, new, counts));
         let after_inserts = next_command();
-        let not_updated = left.changed.and_then(|changed| {
-            let count = update(job, updated, &changed);
+        let not_updated = changed.and_then(|changed| {
+            if not_inserted.is_some() {
+                // Updates come after all inserts, see the head of the module.
+                return Some(changed);
+            }
+            let count = update(job, updated, &changed, &snapshot);
             if count == changed.len() {
                 counts.updated += count as i64;
                 return None;
@@ -81,6 +91,7 @@ pub fn settle(
             // Which of them were, the rows tell.
             Some(changed)
         });
+        drop(snapshot);
         before = Round {
             inserted: first_command..after_inserts,
             updated: after_inserts..next_command(),
@@ -103,8 +114,23 @@ pub fn settle(
         let next = &mut |free| rows.next(job.target, free);
         left = look(job, latest, next, &before, counts);
     }
+    not_taken(job, &left).raise()
+}
+
+/// For rows that are neither inserted nor updated nor in anybody's way.
+fn not_taken(job: &Job<'_>, left: &Left) -> Report {
+    if left.new.is_none() && row_security_is_active(job.target) {
+        return Report::new(
+            SqlState::InsufficientPrivilege,
+            format!(
+                "row-level security of table \"{}\" does not let a stored row be updated",
+                job.target.name
+            ),
+        )
+        .table(&job.target.schema, &job.target.name);
+    }
     job.not_stored_as_sent("a row of the source was neither inserted nor updated")
-        .raise()
+        .detail("A BEFORE trigger suppressed the row or changed its key.")
 }
 
 /// What the statements of the round before have written.
@@ -129,11 +155,12 @@ impl Round {
 }
 
 /// What a look left to do, in key order.
-#[derive(Default)]
 struct Left {
     /// Working rows.
     new: Option<Store>,
     changed: Option<Changed>,
+    /// What it looked under.
+    snapshot: FreshSnapshot,
 }
 
 /// Looks every row's key up and settles what need not be written.
@@ -144,9 +171,12 @@ fn look(
     before: &Round,
     counts: &mut Counts,
 ) -> Left {
-    let _snapshot = FreshSnapshot::push();
+    let mut left = Left {
+        new: None,
+        changed: None,
+        snapshot: FreshSnapshot::push(),
+    };
     let mut look = Look::new(job.target, job.relation, job.arbiter);
-    let mut left = Left::default();
     let mut free: Option<Slot> = None;
     while let Some(row) = next(free.take()) {
         pgrx::check_for_interrupts!();

@@ -3,6 +3,7 @@ use crate::insert::Job;
 use crate::payload::row::{Layout, Mark};
 use crate::pg::local_settings::LocalSettings;
 use crate::pg::rows::{NamedStore, Slot, Store};
+use crate::pg::snapshot::FreshSnapshot;
 use crate::pg::spi::{Connection, Plan};
 use crate::target::{StoredRow, Target};
 use pgrx::pg_sys;
@@ -14,7 +15,10 @@ const ROWS: &CStr = c"pg_idempotent_changed";
 /// Rows are updated in the order in which they come, each found by its place: a join that
 /// hashed or sorted them, or began with the table, would lose the order of keys, in which
 /// no two merges can wait for each other.
-const IN_ORDER: [(&CStr, &CStr); 5] = [
+const IN_ORDER: [(&CStr, &CStr); 8] = [
+    (c"enable_nestloop", c"on"),
+    (c"enable_tidscan", c"on"),
+    (c"enable_indexscan", c"on"),
     (c"enable_hashjoin", c"off"),
     (c"enable_mergejoin", c"off"),
     (c"enable_seqscan", c"off"),
@@ -88,7 +92,15 @@ impl Changed {
 
 /// Replaces the stored rows, as far as they are the versions that were judged. Gives how
 /// many.
-pub fn update(job: &Job<'_>, updated: &[usize], changed: &Changed) -> u64 {
+///
+/// It is run under the snapshot of the look. So a row that was changed since is met in its
+/// turn and locked, though not changed, and who comes back to it does not wait for anybody.
+pub fn update(
+    job: &Job<'_>,
+    updated: &[usize],
+    changed: &Changed,
+    snapshot: &FreshSnapshot,
+) -> u64 {
     let connection = Connection::open();
     let _named = NamedStore::register(ROWS, &changed.rows, changed.desc);
     let plan = {
@@ -97,14 +109,14 @@ pub fn update(job: &Job<'_>, updated: &[usize], changed: &Changed) -> u64 {
         plan.plan_now(&connection);
         plan
     };
-    let count = connection.insert(&plan, None);
+    let count = connection.write_under(&plan, snapshot);
     if !plan.concerns(job.target.oid) {
         job.target.renamed_meanwhile().raise()
     }
     count
 }
 
-/// `UPDATE shop.orders AS stored SET amount = row.a1 FROM pg_idempotent_changed AS row
+/// `UPDATE ONLY shop.orders AS stored SET amount = row.a1 FROM pg_idempotent_changed AS row
 /// WHERE stored.ctid = row.a2 AND stored.xmin = row.a3`.
 fn update_sql(job: &Job<'_>, updated: &[usize]) -> String {
     let target = job.target;
@@ -133,7 +145,9 @@ fn update_sql(job: &Job<'_>, updated: &[usize]) -> String {
         }
     }
     format!(
-        "UPDATE {} AS stored SET {set} FROM {} AS row WHERE {}",
+        "UPDATE {}{} AS stored SET {set} FROM {} AS row WHERE {}",
+        // Tables that inherit from it are tables of their own.
+        if target.partitioned { "" } else { "ONLY " },
         target.qualified(),
         ROWS.to_str().expect("ASCII"),
         conditions.join(" AND "),

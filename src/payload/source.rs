@@ -17,6 +17,9 @@ use std::ffi::{CStr, c_int};
 use std::pin::Pin;
 use std::ptr;
 
+/// So often the number of rows is told.
+const TOLD_EVERY: i64 = 1024;
+
 /// A source whose columns were matched with the target's by name.
 pub struct Source<'t> {
     target: &'t Target,
@@ -29,6 +32,10 @@ pub struct Source<'t> {
     condition: String,
     /// The parameters of that.
     parameters: Vec<Parameter>,
+    /// Whether the rows of tables that inherit from it are left out.
+    only: bool,
+    /// Whether it is read under the active snapshot, not one of its own.
+    under_active_snapshot: bool,
 }
 
 /// Takes working rows as they are read.
@@ -101,6 +108,8 @@ impl<'t> Source<'t> {
             numbers: attributes.into_iter().map(|(_, number)| number).collect(),
             condition: String::new(),
             parameters: Vec::new(),
+            only: false,
+            under_active_snapshot: false,
         }
     }
 
@@ -123,12 +132,26 @@ impl<'t> Source<'t> {
             columns,
             condition,
             parameters,
+            only: false,
+            under_active_snapshot: false,
         }
     }
 
     /// The table whose working rows it gives.
     pub fn target(&self) -> &'t Target {
         self.target
+    }
+
+    /// Without the rows of tables that inherit from it.
+    pub fn only(mut self) -> Self {
+        self.only = true;
+        self
+    }
+
+    /// Read under the active snapshot: as of the start of the caller's statement.
+    pub fn under_active_snapshot(mut self) -> Self {
+        self.under_active_snapshot = true;
+        self
     }
 
     /// Its columns, by position in the target.
@@ -151,9 +174,28 @@ impl<'t> Source<'t> {
     /// # Errors
     /// As [`Source::stream`]; 23502 for a NULL in the key.
     pub fn read(&self, arbiter: &UniqueIndex, sort: &mut Sort) -> i64 {
+        // SAFETY: does nothing.
+        unsafe { self.read_telling(arbiter, sort, &|_| {}) }
+    }
+
+    /// Likewise; `tell` is called now and then with the number of rows so far.
+    ///
+    /// # Safety
+    /// `tell` runs inside `ffi::guard`.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub unsafe fn read_telling(
+        &self,
+        arbiter: &UniqueIndex,
+        sort: &mut Sort,
+        tell: &dyn Fn(i64),
+    ) -> i64 {
         let mut sink = KeyedSort {
             arbiter,
             sort,
+            tell,
+            rows: 0,
             null_key: None,
         };
         let rows = self.stream(&mut sink);
@@ -190,7 +232,15 @@ impl<'t> Source<'t> {
         let types: Vec<pg_sys::Oid> = self.parameters.iter().map(|(typid, _)| *typid).collect();
         let plan = Plan::prepare_with(&connection, &self.select(), &types);
         // SAFETY: the receiver outlives the execution and stays where it is.
-        unsafe { connection.stream(&plan, &self.parameters, (&raw mut receiver).cast()) };
+        unsafe {
+            let receiver = (&raw mut receiver).cast();
+            connection.stream(
+                &plan,
+                &self.parameters,
+                self.under_active_snapshot,
+                receiver,
+            );
+        }
         if !plan.concerns(self.relation.oid()) {
             self.target.renamed_meanwhile().raise()
         }
@@ -200,6 +250,17 @@ impl<'t> Source<'t> {
 
     fn select(&self) -> String {
         let columns = self.target.column_list(self.columns.iter().copied());
+        let only = if self.only { "ONLY " } else { "" };
+        let select = format!(
+            "SELECT {columns} FROM {only}{} {}",
+            self.qualified(),
+            self.condition
+        );
+        select.trim_end().to_owned()
+    }
+
+    /// The quoted, schema-qualified name.
+    pub fn qualified(&self) -> String {
         // SAFETY: an open relation.
         let (schema, name) = unsafe {
             let form = &*(*self.relation.raw()).rd_rel;
@@ -209,10 +270,9 @@ impl<'t> Source<'t> {
             )
         };
         format!(
-            "SELECT {columns} FROM {}.{} {}",
+            "{}.{}",
             text::quote_identifier(&schema),
-            text::quote_identifier(&name),
-            self.condition
+            text::quote_identifier(&name)
         )
     }
 }
@@ -313,6 +373,9 @@ fn refuse_type(source: &Source<'_>, column: &crate::target::Column, from: pg_sys
 struct KeyedSort<'a> {
     arbiter: &'a UniqueIndex,
     sort: &'a mut Sort,
+    /// Is told how many rows there were so far, now and then.
+    tell: &'a dyn Fn(i64),
+    rows: i64,
     /// The key column that was NULL, which ended the reading.
     null_key: Option<usize>,
 }
@@ -325,6 +388,10 @@ impl Sink for KeyedSort<'_> {
         if self.null_key.is_none() {
             // SAFETY: as the function's.
             unsafe { self.sort.put_unguarded(row) };
+        }
+        self.rows += 1;
+        if self.rows % TOLD_EVERY == 0 {
+            (self.tell)(self.rows);
         }
         self.null_key.is_none()
     }

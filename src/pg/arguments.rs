@@ -53,13 +53,25 @@ impl Arguments {
     /// A text, or None if it is NULL.
     pub fn optional_text(&self, i: usize) -> Option<String> {
         // SAFETY: the SQL signature says text.
-        self.datum(i).map(|datum| unsafe { text_of_datum(datum) })
+        self.datum(i)
+            .map(|datum| unsafe { text::from_datum(datum) })
     }
 
     /// A text.
     pub fn text(&self, i: usize, name: &str) -> String {
         // SAFETY: the SQL signature says text.
-        unsafe { text_of_datum(self.required(i, name)) }
+        unsafe { text::from_datum(self.required(i, name)) }
+    }
+
+    /// A text as it came, whole, and its bytes in the server's encoding.
+    pub fn whole_text(&self, i: usize, name: &str) -> (pg_sys::Datum, &[u8]) {
+        let value = self.required(i, name);
+        // SAFETY: the SQL signature says text; the call's memory outlives the call.
+        unsafe {
+            let whole = pg_sys::pg_detoast_datum_packed(value.cast_mut_ptr());
+            let whole = pg_sys::Datum::from(whole);
+            (whole, text::bytes_of(whole))
+        }
     }
 
     /// An interval; one that is not positive is error 22023.
@@ -145,16 +157,11 @@ pub fn text_array(texts: &[String]) -> pg_sys::Datum {
     }
 }
 
-/// # Safety
-/// `datum` is a non-null text.
-unsafe fn text_of_datum(datum: pg_sys::Datum) -> String {
-    // SAFETY: the caller's promise.
-    unsafe { text::from_server(pg_sys::text_to_cstring(datum.cast_mut_ptr())) }
-}
-
+/// The members of an array of texts.
+///
 /// # Safety
 /// `datum` is a non-null text[].
-unsafe fn texts_of_datum(datum: pg_sys::Datum) -> Vec<Option<String>> {
+pub unsafe fn texts_of_datum(datum: pg_sys::Datum) -> Vec<Option<String>> {
     // SAFETY: the caller's promise; core allocates both arrays with `count`
     // members.
     unsafe {
@@ -171,7 +178,7 @@ unsafe fn texts_of_datum(datum: pg_sys::Datum) -> Vec<Option<String>> {
             &raw mut count,
         );
         (0..count as usize)
-            .map(|i| (!*nulls.add(i)).then(|| text_of_datum(*elements.add(i))))
+            .map(|i| (!*nulls.add(i)).then(|| text::from_datum(*elements.add(i))))
             .collect()
     }
 }

@@ -23,18 +23,31 @@ pub unsafe fn guard<R>(work: impl FnOnce() -> R) -> R {
 /// Declared without pgrx's guard; to be called inside [`guard`] only.
 pub mod unguarded {
     use pgrx::pg_sys::{self, Datum, FunctionCallInfo, Oid};
-    use std::ffi::{c_char, c_int};
+    use std::ffi::{c_char, c_int, c_void};
 
     type Function = unsafe extern "C-unwind" fn(FunctionCallInfo) -> Datum;
+    type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
+    type Checker = unsafe extern "C-unwind" fn(Oid, *mut c_void) -> bool;
 
     unsafe extern "C-unwind" {
+        #[cfg_attr(not(feature = "pg15"), link_name = "expression_tree_walker_impl")]
+        pub fn expression_tree_walker(
+            node: *mut pg_sys::Node,
+            walker: Walker,
+            context: *mut c_void,
+        ) -> bool;
+        pub fn check_functions_in_node(
+            node: *mut pg_sys::Node,
+            checker: Checker,
+            context: *mut c_void,
+        ) -> bool;
         pub fn datum_image_eq(a: Datum, b: Datum, by_value: bool, length: c_int) -> bool;
         pub fn datumCopy(value: Datum, by_value: bool, length: c_int) -> Datum;
         pub fn RelationGetPartitionKey(rel: pg_sys::Relation) -> *mut super::PartitionKeyData;
         pub fn RelationGetPartitionQual(rel: pg_sys::Relation) -> *mut pg_sys::List;
         pub fn index_get_partition(partition: pg_sys::Relation, index: Oid) -> Oid;
 
-        pub fn palloc(size: usize) -> *mut std::ffi::c_void;
+        pub fn palloc(size: usize) -> *mut c_void;
         pub fn pnstrdup(text: *const c_char, length: usize) -> *mut c_char;
         pub fn cstring_to_text_with_len(text: *const c_char, length: c_int)
         -> *mut pg_sys::varlena;

@@ -16,6 +16,8 @@ pub enum Subject {
     Slices = 32,
     /// One of these.
     Slice = 33,
+    /// A load, while it runs.
+    Load = 34,
 }
 
 const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
@@ -33,6 +35,42 @@ pub fn tag(subject: Subject, hash: u64) -> pg_sys::LOCKTAG {
     }
 }
 
+/// A lock that outlives commits. It is given back when this is dropped, and by any
+/// transaction's abort; unlike an advisory lock, users cannot give it back.
+pub struct AcrossCommits(pg_sys::LOCKTAG);
+
+impl AcrossCommits {
+    /// Waits for the lock, and takes it.
+    pub fn acquire(subject: Subject, number: u64) -> Self {
+        let tag = pg_sys::LOCKTAG {
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+            ..tag(subject, number)
+        };
+        // SAFETY: a valid tag; it belongs to the session.
+        unsafe { pg_sys::LockAcquire(&raw const tag, MODE, true, false) };
+        Self(tag)
+    }
+}
+
+impl Drop for AcrossCommits {
+    fn drop(&mut self) {
+        if !super::unwinding() && held(&self.0) {
+            // SAFETY: held by the session.
+            unsafe { pg_sys::LockRelease(&raw const self.0, MODE, true) };
+        }
+    }
+}
+
+fn held(tag: &pg_sys::LOCKTAG) -> bool {
+    // SAFETY: a look-up in the backend's own table.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        return pg_sys::LockHeldByMe(tag, MODE);
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        return pg_sys::LockHeldByMe(tag, MODE, false);
+    }
+}
+
 /// Waits for the lock, and takes it.
 ///
 /// # Safety
@@ -43,7 +81,7 @@ pub unsafe fn acquire_unguarded(tag: &pg_sys::LOCKTAG) {
     unsafe { ffi::unguarded::LockAcquire(tag, MODE, false, false) };
 }
 
-/// Takes the lock if nobody else has it; says whether.
+/// Takes the lock if nobody has it; says whether.
 ///
 /// # Safety
 /// Runs inside `ffi::guard`.

@@ -22,6 +22,7 @@ pub mod snapshot;
 pub mod spi;
 pub mod subtransaction;
 pub mod text;
+pub mod transactions;
 
 use pgrx::pg_sys;
 use std::cell::Cell;

@@ -30,6 +30,15 @@ impl Slot {
         empty
     }
 
+    /// A copy of the row that owns its memory, with an equal descriptor that outlives
+    /// this one's.
+    pub fn to_stored_with(&self, desc: pg_sys::TupleDesc) -> Self {
+        let copy = Self::for_stored(desc);
+        // SAFETY: the slot holds a row; the descriptors are equal.
+        unsafe { pg_sys::ExecCopySlot(copy.raw(), self.0) };
+        copy
+    }
+
     /// A copy of the row that owns its memory.
     pub fn to_stored(&self) -> Self {
         // SAFETY: the slot holds a row; the copy has the same descriptor.
@@ -145,6 +154,14 @@ impl Store {
     pub fn new() -> Self {
         // SAFETY: allocates in the current context.
         Self(unsafe { pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem) })
+    }
+
+    /// An empty store that outlives commits, all of whose rows come before the first of
+    /// them. No abort removes its files: it has to be dropped, by its owner, after any
+    /// error was caught.
+    pub fn across_commits() -> Self {
+        // SAFETY: allocates in the current context, which outlives the commits, too.
+        Self(unsafe { pg_sys::tuplestore_begin_heap(false, true, pg_sys::work_mem) })
     }
 
     /// Appends the slot's row.
@@ -285,6 +302,37 @@ impl Sort {
                     )
                 })
             })
+        }
+    }
+}
+
+impl Sort {
+    /// Puts the rows that are left into a store, in order.
+    pub fn drain(&mut self, store: &mut Store, desc: pg_sys::TupleDesc) {
+        const AT_ONCE: usize = 1024;
+        let slot = Slot::for_stored(desc);
+        let mut more = true;
+        while more {
+            pgrx::check_for_interrupts!();
+            // SAFETY: the slot has the descriptor of the rows, and a row of the sort's
+            // is read before the next one is asked for; the guard holds nothing.
+            more = unsafe {
+                ffi::guard(|| {
+                    (0..AT_ONCE).all(|_| {
+                        let some = ffi::unguarded::tuplesort_gettupleslot(
+                            self.0,
+                            true,
+                            false,
+                            slot.raw(),
+                            ptr::null_mut(),
+                        );
+                        if some {
+                            ffi::unguarded::tuplestore_puttupleslot(store.0, slot.raw());
+                        }
+                        some
+                    })
+                })
+            };
         }
     }
 }

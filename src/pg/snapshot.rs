@@ -17,6 +17,12 @@ impl FreshSnapshot {
         }
         Self(())
     }
+
+    /// For core's functions.
+    pub fn raw(&self) -> pg_sys::Snapshot {
+        // SAFETY: pushed by us, and nothing is above it.
+        unsafe { pg_sys::GetActiveSnapshot() }
+    }
 }
 
 impl Drop for FreshSnapshot {
@@ -42,6 +48,12 @@ impl LatestSnapshot {
             (*pg_sys::GetActiveSnapshot()).curcid = pg_sys::InvalidCommandId - 1;
         }
         Self(())
+    }
+
+    /// For core's functions.
+    pub fn raw(&self) -> pg_sys::Snapshot {
+        // SAFETY: pushed by us, and nothing is above it.
+        unsafe { pg_sys::GetActiveSnapshot() }
     }
 }
 

@@ -88,7 +88,8 @@ impl Connection {
         (!null).then_some(value)
     }
 
-    /// Runs a kept plan that selects, and gives every row to the receiver.
+    /// Runs a kept plan that selects, and gives every row to the receiver. With `read_only`
+    /// it reads under the active snapshot, else under one of its own.
     ///
     /// # Safety
     /// The receiver is live, and stays where it is; the parameters are those that the
@@ -97,10 +98,12 @@ impl Connection {
         &self,
         plan: &Plan,
         parameters: &[Parameter],
+        read_only: bool,
         receiver: *mut pg_sys::DestReceiver,
     ) {
         let options = pg_sys::SPIExecuteOptions {
             params: parameter_list(parameters),
+            read_only,
             dest: receiver,
             ..Default::default()
         };
@@ -154,6 +157,29 @@ fn parameter_list(parameters: &[Parameter]) -> pg_sys::ParamListInfo {
             };
         }
         list
+    }
+}
+
+impl Connection {
+    /// Runs a kept plan without parameters that writes, under a snapshot instead of one
+    /// that is taken now, and gives the number of rows that it wrote. What our own
+    /// transaction did so far is visible.
+    pub fn write_under(&self, plan: &Plan, _snapshot: &FreshSnapshot) -> u64 {
+        // SAFETY: a kept plan; a snapshot is active, of which a copy is made.
+        unsafe {
+            let code = pg_sys::SPI_execute_snapshot(
+                plan.0,
+                ptr::null_mut(),
+                ptr::null(),
+                pg_sys::GetActiveSnapshot(),
+                ptr::null_mut(),
+                false,
+                true,
+                0,
+            );
+            assert!(code > 0, "SPI code {code}");
+            pg_sys::SPI_processed
+        }
     }
 }
 

@@ -43,6 +43,15 @@ pub unsafe fn from_server(text: *const c_char) -> String {
     }
 }
 
+/// A text datum as UTF-8.
+///
+/// # Safety
+/// `datum` is a non-null text.
+pub unsafe fn from_datum(datum: pg_sys::Datum) -> String {
+    // SAFETY: the caller's promise.
+    unsafe { from_server(pg_sys::text_to_cstring(datum.cast_mut_ptr())) }
+}
+
 /// Bytes in the server's encoding as UTF-8.
 pub fn from_server_bytes(bytes: &[u8]) -> String {
     let text = CString::new(bytes).expect("text of the server holds no NUL");
@@ -94,6 +103,22 @@ pub fn quote_literal(text: &str) -> String {
     unsafe { from_server(pg_sys::quote_literal_cstr(text.as_ptr())) }
 }
 
+/// The literal of an array of texts: `'{a,"b c"}'`.
+pub fn quote_array(texts: &[String]) -> String {
+    let member = |text: &String| {
+        let plain = !text.is_empty()
+            && !text.eq_ignore_ascii_case("null")
+            && text.chars().all(|c| c.is_alphanumeric() || c == '_');
+        if plain {
+            text.clone()
+        } else {
+            format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+        }
+    };
+    let members: Vec<String> = texts.iter().map(member).collect();
+    quote_literal(&format!("{{{}}}", members.join(",")))
+}
+
 /// The names in a list of SQL identifiers, by core's own rules; None if it is
 /// none.
 pub fn split_identifiers(list: &str) -> Option<Vec<String>> {
@@ -113,6 +138,19 @@ pub fn split_identifiers(list: &str) -> Option<Vec<String>> {
         let split = (0..(*names).length as usize).map(name).collect();
         pg_sys::list_free(names);
         Some(split)
+    }
+}
+
+/// The bytes of a text, in the server's encoding.
+///
+/// # Safety
+/// A text, neither compressed nor outside of its row, that outlives `'t`.
+pub unsafe fn bytes_of<'t>(text: pg_sys::Datum) -> &'t [u8] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let text = text.cast_mut_ptr::<pg_sys::varlena>();
+        let length = pgrx::varlena::varsize_any_exhdr(text);
+        std::slice::from_raw_parts(pgrx::varlena::vardata_any(text).cast(), length)
     }
 }
 

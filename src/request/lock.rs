@@ -3,7 +3,7 @@
 //! The lock is held while a call looks at the row and writes it. That somebody works on
 //! a request is told by the row, which nobody else sees yet, and lasts as long as that
 //! transaction: so a transaction may work on any number of requests.
-use super::record::{self, Probe, Request};
+use super::record::{self, Probe, Request, Table};
 use crate::error::{Report, SqlState, in_place_of_lock_timeout};
 use crate::pg::arguments::Arguments;
 use crate::pg::{ffi, locks, text, unwinding};
@@ -20,7 +20,6 @@ pub struct RequestKey {
     pub scope: pg_sys::Datum,
     /// The key, a text.
     pub key: pg_sys::Datum,
-    name: String,
     tag: pg_sys::LOCKTAG,
 }
 
@@ -30,39 +29,52 @@ impl RequestKey {
     /// # Errors
     /// 22004 for a NULL, 22023 for a key or scope that is too short or too long.
     pub fn new(arguments: &Arguments, key: usize, scope: usize) -> Self {
-        let name = arguments.text(key, "key");
-        let scope_name = arguments.text(scope, "scope");
-        if name.is_empty() || name.chars().count() > MOST_CHARACTERS {
+        let (key, key_bytes) = arguments.whole_text(key, "key");
+        let (scope, scope_bytes) = arguments.whole_text(scope, "scope");
+        let count = characters(key_bytes);
+        if count == 0 || count > MOST_CHARACTERS {
             Report::new(
                 SqlState::InvalidParameterValue,
                 format!("a request key has 1 to {MOST_CHARACTERS} characters"),
             )
-            .detail(format!("This one has {}.", name.chars().count()))
+            .detail(format!("This one has {count}."))
             .raise()
         }
-        if scope_name.chars().count() > MOST_CHARACTERS {
+        let count = characters(scope_bytes);
+        if count > MOST_CHARACTERS {
             Report::new(
                 SqlState::InvalidParameterValue,
                 format!("a scope has at most {MOST_CHARACTERS} characters"),
             )
-            .detail(format!("This one has {}.", scope_name.chars().count()))
+            .detail(format!("This one has {count}."))
             .raise()
         }
         // SAFETY: reads a backend-local variable.
         let role = unsafe { pg_sys::GetUserId() };
-        let tag = tag(role, &scope_name, &name);
+        let tag = tag(role, scope_bytes, key_bytes);
         Self {
             role,
-            scope: text::to_text(&scope_name),
-            key: text::to_text(&name),
-            name,
+            scope,
+            key,
             tag,
         }
     }
 
     /// The key, for error texts.
-    pub fn shown(&self) -> &str {
-        &self.name
+    pub fn shown(&self) -> String {
+        // SAFETY: a text, and whole.
+        text::from_server_bytes(unsafe { text::bytes_of(self.key) })
+    }
+
+    /// Takes the lock on the key if there is nothing under it, be it visible or not, and
+    /// nobody else is at it. For a key that is probably new: the row need not be looked
+    /// up before.
+    pub fn lock_if_new(&self, table: &Table) -> Option<Held<'_>> {
+        let held = Held::try_acquire(&self.tag)?;
+        match record::probe(table, self) {
+            Probe::Settled(false) => Some(held),
+            _ => None,
+        }
     }
 
     /// Takes the lock on the key, with nobody else's work on it in progress.
@@ -70,11 +82,11 @@ impl RequestKey {
     /// # Errors
     /// If a transaction is working on it: 23I02 if its request is another, else 55I01,
     /// at once or after `lock_timeout`.
-    pub fn lock(&self, request: &Request) -> Held<'_> {
+    pub fn lock(&self, table: &Table, request: &Request) -> Held<'_> {
         loop {
             let acquire = || Held::acquire(&self.tag);
             let mut held = in_place_of_lock_timeout(acquire, || self.in_progress());
-            let busy = match record::probe(self) {
+            let busy = match record::probe(table, self) {
                 Probe::Settled(exists) => {
                     held.exists = exists;
                     return held;
@@ -100,7 +112,7 @@ impl RequestKey {
     pub fn in_progress(&self) -> Report {
         Report::new(
             SqlState::KeyInProgress,
-            format!("request key \"{}\" is in progress", self.name),
+            format!("request key \"{}\" is in progress", self.shown()),
         )
         .detail("Another transaction is working on it.")
         .hint("Send the request again later.")
@@ -134,6 +146,12 @@ impl<'k> Held<'k> {
         unsafe { ffi::guard(|| locks::acquire_unguarded(tag)) };
         Self { tag, exists: false }
     }
+
+    fn try_acquire(tag: &'k pg_sys::LOCKTAG) -> Option<Self> {
+        // SAFETY: the guard holds nothing.
+        let taken = unsafe { ffi::guard(|| locks::try_acquire_unguarded(tag)) };
+        taken.then_some(Self { tag, exists: false })
+    }
 }
 
 impl Drop for Held<'_> {
@@ -146,10 +164,19 @@ impl Drop for Held<'_> {
     }
 }
 
-fn tag(role: pg_sys::Oid, scope: &str, key: &str) -> pg_sys::LOCKTAG {
-    let parts = [scope.as_bytes(), key.as_bytes()];
-    let hash = parts.iter().fold(u64::from(role.to_u32()), |seed, part| {
-        ffi::hash_bytes(part, seed)
-    });
+/// How many characters a text has; of a short one its bytes, which are no fewer.
+fn characters(text: &[u8]) -> usize {
+    if text.len() <= MOST_CHARACTERS {
+        return text.len();
+    }
+    text::from_server_bytes(text).chars().count()
+}
+
+fn tag(role: pg_sys::Oid, scope: &[u8], key: &[u8]) -> pg_sys::LOCKTAG {
+    let hash = [scope, key]
+        .iter()
+        .fold(u64::from(role.to_u32()), |seed, part| {
+            ffi::hash_bytes(part, seed)
+        });
     locks::tag(locks::Subject::RequestKey, hash)
 }

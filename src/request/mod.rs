@@ -34,6 +34,7 @@
 mod answer;
 mod command;
 mod decision;
+mod heap;
 mod lock;
 mod purge;
 mod record;
@@ -47,7 +48,7 @@ use crate::pg::text;
 use decision::Decision;
 use lock::{Held, RequestKey};
 use pgrx::prelude::*;
-use record::{Record, State};
+use record::{Record, State, Table};
 use write::Claim;
 
 /// `idempotent_execute(key, command, arguments, scope, ttl)`: runs one parameterised
@@ -70,18 +71,21 @@ fn idempotent_execute(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
         let command = arguments.text(1, "command");
         let parameters = arguments.jsonb(2, "arguments");
         let ttl = arguments.positive_interval(4, "ttl");
-        let request = record::Request::new(command_request(
+        let request = record::Request(command_request(
             &command,
             arguments.required(2, "arguments"),
         ));
-        let mut held = None;
+        let table = Table::open();
+        let mut held = lock_if_probably_new(&table, &key);
         let (response, replayed) = loop {
-            let known = match Decision::of(find(&key, held.as_ref()), &request) {
+            let found = find(&table, &key, held.as_ref());
+            table.learn(found.is_none());
+            let known = match Decision::of(found, &request) {
                 Decision::InProgress(known) => key.in_progress_until(known.lease_until).raise(),
                 Decision::Replay(known) => break (known.response, true),
                 // All else takes the lock; with it, look again: somebody may be writing.
                 _ if held.is_none() => {
-                    held = Some(key.lock(&request));
+                    held = Some(key.lock(&table, &request));
                     continue;
                 }
                 Decision::Mismatch(known) => known.reused(&key, &request).raise(),
@@ -93,12 +97,17 @@ fn idempotent_execute(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
                 ttl,
                 lease: None,
             };
-            if start(&key, &claim, known.as_ref(), held.take()).is_none() {
+            let Some(attempt) = start(&table, &key, &claim, known.as_ref(), held.take()) else {
                 continue;
-            }
+            };
+            // The command may alter the table.
+            drop(table);
             let response = command::run(&command, parameters);
-            match Record::find(&key) {
-                Some(known) if write::finish(&known, response) => break (Some(response), false),
+            let table = Table::open();
+            match row_of(&table, &key, attempt) {
+                Some(known) if write::finish(&table, &known, response) => {
+                    break (Some(response), false);
+                }
                 _ => removed(&key),
             }
         };
@@ -124,7 +133,7 @@ fn idempotent_request_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         let key = RequestKey::new(&arguments, 0, 2);
-        let request = record::Request::new(arguments.required(1, "request"));
+        let request = record::Request(arguments.required(1, "request"));
         let ttl = arguments.positive_interval(3, "ttl");
         let lease = arguments.positive_interval(4, "lease");
         let claim = Claim {
@@ -132,9 +141,12 @@ fn idempotent_request_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
             ttl,
             lease: Some(lease),
         };
-        let mut held = None;
+        let table = Table::open();
+        let mut held = lock_if_probably_new(&table, &key);
         loop {
-            let taken = match Decision::of(find(&key, held.as_ref()), &request) {
+            let found = find(&table, &key, held.as_ref());
+            table.learn(found.is_none());
+            let taken = match Decision::of(found, &request) {
                 Decision::InProgress(known) => key.in_progress_until(known.lease_until).raise(),
                 Decision::Replay(known) => {
                     return answer::attempt(
@@ -145,13 +157,13 @@ fn idempotent_request_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
                     );
                 }
                 _ if held.is_none() => {
-                    held = Some(key.lock(&request));
+                    held = Some(key.lock(&table, &request));
                     continue;
                 }
                 Decision::Mismatch(known) => known.reused(&key, &request).raise(),
-                Decision::Start(known) => start(&key, &claim, known.as_ref(), held.take())
+                Decision::Start(known) => start(&table, &key, &claim, known.as_ref(), held.take())
                     .map(|attempt| ("started", attempt, None)),
-                Decision::Resume(known) => write::resume(&claim, &known)
+                Decision::Resume(known) => write::resume(&table, &claim, &known)
                     .map(|attempt| ("resumed", attempt, known.recovery_point)),
             };
             if let Some((state, attempt, recovery_point)) = taken {
@@ -175,12 +187,13 @@ fn idempotent_request_advance(fcinfo: pg_sys::FunctionCallInfo) {
         let key = RequestKey::new(&arguments, 0, 3);
         let attempt = arguments.bigint(1, "attempt");
         let point = arguments.required(2, "recovery_point");
-        while let Some(known) = held_by(&key, attempt) {
-            if write::advance(&known, point) {
+        let table = Table::open();
+        while let Some(known) = held_by(&table, &key, attempt) {
+            if write::advance(&table, &known, point) {
                 return;
             }
         }
-        not_held(&key, attempt, Record::find(&key))
+        not_held(&key, attempt, Record::find(&table, &key))
     });
 }
 
@@ -197,12 +210,13 @@ fn idempotent_request_finish(fcinfo: pg_sys::FunctionCallInfo) {
         let key = RequestKey::new(&arguments, 0, 3);
         let attempt = arguments.bigint(1, "attempt");
         let response = arguments.required(2, "response");
-        while let Some(known) = held_by(&key, attempt) {
-            if write::finish(&known, response) {
+        let table = Table::open();
+        while let Some(known) = held_by(&table, &key, attempt) {
+            if write::finish(&table, &known, response) {
                 return;
             }
         }
-        match Record::find(&key) {
+        match Record::find(&table, &key) {
             Some(known)
                 if known.state == State::Finished
                     && known.attempt == attempt
@@ -224,12 +238,13 @@ fn idempotent_request_abandon(fcinfo: pg_sys::FunctionCallInfo) {
         let arguments = unsafe { Arguments::new(fcinfo) };
         let key = RequestKey::new(&arguments, 0, 2);
         let attempt = arguments.bigint(1, "attempt");
-        while let Some(known) = held_by(&key, attempt) {
-            if write::abandon(&known) {
+        let table = Table::open();
+        while let Some(known) = held_by(&table, &key, attempt) {
+            if write::abandon(&table, &known) {
                 return;
             }
         }
-        match Record::find(&key) {
+        match Record::find(&table, &key) {
             Some(known) if known.state == State::Abandoned && known.attempt == attempt => {}
             known => not_held(&key, attempt, known),
         }
@@ -278,16 +293,37 @@ fn command_request(command: &str, arguments: pg_sys::Datum) -> pg_sys::Datum {
 }
 
 /// The row under a key; the lock, if it is in hand, knows whether there is none.
-fn find(key: &RequestKey, held: Option<&Held<'_>>) -> Option<Record> {
+fn find(table: &Table, key: &RequestKey, held: Option<&Held<'_>>) -> Option<Record> {
     match held {
         Some(held) if !held.exists => None,
-        _ => Record::find(key),
+        _ => Record::find(table, key),
     }
 }
 
+/// The lock, without having looked the row up, if there is probably none, and then is
+/// none. Not where the look has to be noted (SERIALIZABLE), and not where nothing may be
+/// written.
+fn lock_if_probably_new<'k>(table: &Table, key: &'k RequestKey) -> Option<Held<'k>> {
+    // SAFETY: reads backend-local variables.
+    let possible = unsafe {
+        !pg_sys::XactReadOnly && pg_sys::XactIsoLevel != pg_sys::XACT_SERIALIZABLE as i32
+    };
+    if table.expects_new() && possible {
+        key.lock_if_new(table)
+    } else {
+        None
+    }
+}
+
+/// The row under a key, which is probably that of this attempt of the session.
+fn row_of(table: &Table, key: &RequestKey, attempt: i64) -> Option<Record> {
+    Record::recall(table, key, attempt).or_else(|| Record::find(table, key))
+}
+
 /// The row of a request, if this attempt holds it.
-fn held_by(key: &RequestKey, attempt: i64) -> Option<Record> {
-    Record::find(key).filter(|known| known.state == State::Started && known.attempt == attempt)
+fn held_by(table: &Table, key: &RequestKey, attempt: i64) -> Option<Record> {
+    row_of(table, key, attempt)
+        .filter(|known| known.state == State::Started && known.attempt == attempt)
 }
 
 /// A new attempt, with the lock on the key, which is given back.
@@ -295,6 +331,7 @@ fn held_by(key: &RequestKey, attempt: i64) -> Option<Record> {
 /// # Errors
 /// 40001 if there is a row under the key that the transaction's snapshot cannot see.
 fn start(
+    table: &Table,
     key: &RequestKey,
     claim: &Claim<'_>,
     known: Option<&Record>,
@@ -306,7 +343,7 @@ fn start(
         write::demand_fresh_snapshots();
         return None;
     }
-    write::start(key, claim, known)
+    write::start(table, key, claim, known)
 }
 
 /// 55000: the request was removed while its command ran.

@@ -4,17 +4,20 @@ use crate::owner::AsOwner;
 use crate::pg::spi::Connection;
 use pgrx::pg_sys;
 
-/// $1 role, or NULL for all; $2 how many. Rows in use are passed over; one that is
+/// $1 role, or NULL for all; $2 how many; $3 the time. The index on `purge_after` ends
+/// the search where requests are live: of these it passes those over whose work took so
+/// long that they expire that much after `purge_after`. Rows in use are passed over; one that is
 /// taken into use again while this runs is looked at again, and stays.
 const PURGE: &str = "
     WITH expired AS MATERIALIZED (
         SELECT request.ctid AS place
           FROM idempotent.requests AS request
-         WHERE request.expires_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()
+         WHERE request.purge_after OPERATOR(pg_catalog.<=) $3
+           AND request.expires_at OPERATOR(pg_catalog.<=) $3
            AND (request.state OPERATOR(pg_catalog.<>) 'started'
-                OR request.lease_until OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())
+                OR request.lease_until OPERATOR(pg_catalog.<=) $3)
            AND ($1 IS NULL OR request.role OPERATOR(pg_catalog.=) $1)
-         ORDER BY request.expires_at USING OPERATOR(pg_catalog.<)
+         ORDER BY request.purge_after USING OPERATOR(pg_catalog.<)
          LIMIT $2
            FOR UPDATE SKIP LOCKED)
     DELETE FROM idempotent.requests AS request
@@ -25,11 +28,12 @@ const PURGE: &str = "
 /// the owner; at most so many.
 pub fn purge(most: i32) -> i64 {
     let table = Table::open();
-    // SAFETY: reads the current user; an open relation has an owner.
-    let role = unsafe {
+    // SAFETY: reads the clock and the current user; an open relation has an owner.
+    let (now, role) = unsafe {
         let user = pg_sys::GetUserId();
         let owner = (*(*table.raw()).rd_rel).relowner;
-        (!pg_sys::has_privs_of_role(user, owner)).then_some(user)
+        let role = (!pg_sys::has_privs_of_role(user, owner)).then_some(user);
+        (pg_sys::GetCurrentTimestamp(), role)
     };
     let _owner = AsOwner::switch();
     let removed = Connection::open().execute(
@@ -37,6 +41,7 @@ pub fn purge(most: i32) -> i64 {
         &[
             (pg_sys::OIDOID, role.map(pg_sys::Datum::from)),
             (pg_sys::INT8OID, Some(pg_sys::Datum::from(i64::from(most)))),
+            (pg_sys::TIMESTAMPTZOID, Some(pg_sys::Datum::from(now))),
         ],
     );
     removed as i64

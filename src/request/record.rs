@@ -3,15 +3,16 @@
 //! It is read from the index and written to the heap directly, as the server does with
 //! its catalogs: that needs no rights on the table, which nobody has, and a third of the
 //! time of a statement. Only a caller's own rows are ever read or written here.
+use super::heap;
 use super::lock::RequestKey;
 use crate::error::{Report, SqlState};
-use crate::pg::digest::sha256;
+use crate::pg::digest::{sha256, to_bytea};
 use crate::pg::jsonb::Container;
 use crate::pg::snapshot::{DirtySnapshot, FreshSnapshot, LatestSnapshot, Writers};
 use crate::pg::{ffi, text};
-use crate::target::{OpenRelation, Scan, StoredRow, Target, UniqueIndex};
+use crate::target::{OpenRelation, Scan, Target, UniqueIndex, changes};
 use pgrx::pg_sys;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 /// How far a request is.
@@ -25,13 +26,8 @@ pub enum State {
     Abandoned,
 }
 
-/// What the caller asks for.
-pub struct Request {
-    /// A jsonb.
-    pub document: pg_sys::Datum,
-    /// Its SHA-256.
-    pub fingerprint: Vec<u8>,
-}
+/// What the caller asks for, a jsonb.
+pub struct Request(pub pg_sys::Datum);
 
 impl State {
     /// The word in the table.
@@ -45,15 +41,12 @@ impl State {
 }
 
 impl Request {
-    /// For a jsonb.
-    pub fn new(document: pg_sys::Datum) -> Self {
+    /// Its SHA-256, a bytea.
+    pub fn fingerprint(&self) -> pg_sys::Datum {
         // SAFETY: a jsonb; its text is canonical: fields in core's own order, no
         // white space of the client's.
-        let text = unsafe { Container::of_datum(document) }.to_text();
-        Self {
-            document,
-            fingerprint: sha256(text.to_bytes()),
-        }
+        let text = unsafe { Container::of_datum(self.0) }.to_text();
+        to_bytea(&sha256(text.to_bytes()))
     }
 }
 
@@ -63,7 +56,6 @@ pub struct Record {
     pub state: State,
     /// Who holds it, or did.
     pub attempt: i64,
-    fingerprint: Vec<u8>,
     request: pg_sys::Datum,
     /// How far the work has come, a text.
     pub recovery_point: Option<pg_sys::Datum>,
@@ -78,7 +70,24 @@ pub struct Record {
     /// When the key is free again.
     pub expires_at: pg_sys::TimestampTz,
     /// The row itself.
-    pub tuple: pg_sys::HeapTuple,
+    pub row: Row,
+}
+
+/// The values of a row, in the memory of the call, and its place.
+pub struct Row {
+    /// Where it is in the table.
+    pub place: pg_sys::ItemPointerData,
+    /// By [`Column`].
+    pub values: Vec<pg_sys::Datum>,
+    /// Likewise.
+    pub nulls: Vec<bool>,
+}
+
+impl Row {
+    fn get(&self, column: Column) -> Option<pg_sys::Datum> {
+        let at = column as usize;
+        (!self.nulls[at]).then(|| self.values[at])
+    }
 }
 
 /// The columns of the table, in their order (`sql/requests.sql`).
@@ -99,24 +108,70 @@ pub enum Column {
     StartedAt,
     FinishedAt,
     ExpiresAt,
+    PurgeAfter,
 }
 
-/// The table, open.
+/// How many columns it has.
+pub const COLUMNS: usize = Column::PurgeAfter as usize + 1;
+
+/// The oids of the table and of the sequence of attempts.
+#[derive(Clone, Copy)]
+struct Oids {
+    table: pg_sys::Oid,
+    attempts: pg_sys::Oid,
+}
+
+impl Oids {
+    /// By name; kept until some relation changes.
+    fn find() -> Self {
+        thread_local! {
+            static KNOWN: Cell<Option<(u64, Oids)>> = const { Cell::new(None) };
+        }
+        if let Some((at, known)) = KNOWN.get()
+            && at == changes()
+        {
+            return known;
+        }
+        let at = changes();
+        // SAFETY: look-ups by constant names.
+        let found = unsafe {
+            let schema = pg_sys::get_namespace_oid(c"idempotent".as_ptr(), true);
+            Self {
+                table: pg_sys::get_relname_relid(c"requests".as_ptr(), schema),
+                attempts: pg_sys::get_relname_relid(c"request_attempts".as_ptr(), schema),
+            }
+        };
+        KNOWN.set(Some((at, found)));
+        found
+    }
+}
+
+/// The table and its primary key, open.
 pub struct Table {
     target: Rc<Target>,
+    /// Which of its indexes the primary key's is.
+    arbiter: usize,
+    /// Closed before the table.
+    index: OpenRelation,
     relation: OpenRelation,
+    attempts: pg_sys::Oid,
 }
 
 impl Table {
     /// For reading.
     pub fn open() -> Self {
-        // SAFETY: look-ups by constant names.
-        let oid = unsafe {
-            let schema = pg_sys::get_namespace_oid(c"idempotent".as_ptr(), true);
-            pg_sys::get_relname_relid(c"requests".as_ptr(), schema)
+        let oids = Oids::find();
+        let (target, relation) = Target::open(oids.table);
+        let Some(arbiter) = target.indexes.iter().position(|index| index.primary) else {
+            not_as_made("no primary key").raise()
         };
-        let (target, relation) = Target::open(oid);
-        Self { target, relation }
+        Self {
+            index: OpenRelation::open(target.indexes[arbiter].oid),
+            arbiter,
+            target,
+            relation,
+            attempts: oids.attempts,
+        }
     }
 
     /// For core's functions.
@@ -140,16 +195,9 @@ impl Table {
             return;
         }
         if let Some(what) = self.added() {
-            Report::new(
-                SqlState::ObjectNotInPrerequisiteState,
-                "table \"requests\" of schema \"idempotent\" is not as the extension made it",
-            )
-            .detail(format!(
-                "It has {what}, which the extension does not serve."
-            ))
-            .hint("Drop it.")
-            .table("idempotent", "requests")
-            .raise()
+            not_as_made(&format!("{what}, which the extension does not serve"))
+                .hint("Drop it.")
+                .raise()
         }
         IN_ORDER.with(|table| *table.borrow_mut() = Rc::downgrade(&self.target));
     }
@@ -162,7 +210,7 @@ impl Table {
             if !(*relation).trigdesc.is_null() {
                 return Some("a trigger".to_owned());
             }
-            if (*(*relation).rd_att).natts != Column::ExpiresAt as i32 + 1 {
+            if (*(*relation).rd_att).natts != COLUMNS as i32 {
                 return Some("another column".to_owned());
             }
             let constraints = (*(*relation).rd_att).constr.as_ref();
@@ -185,9 +233,8 @@ impl Table {
         }
     }
 
-    /// The primary key, which comes first.
     fn arbiter(&self) -> &UniqueIndex {
-        &self.target.indexes[0]
+        &self.target.indexes[self.arbiter]
     }
 
     /// The value of a key column, by its position in the target.
@@ -202,69 +249,119 @@ impl Table {
         }
     }
 
-    /// The row at which a scan is.
-    fn record_in(&self, scan: &Scan) -> Record {
-        let numbers = self.target.numbers_in(self.target.oid);
-        // SAFETY: the scan has deformed the row.
-        self.record(&unsafe { StoredRow::in_slot(scan.slot(), &numbers) })
+    /// A number that no attempt has had.
+    pub fn next_attempt(&self) -> i64 {
+        // SAFETY: the sequence is ours, whatever the caller may do with it.
+        unsafe { ffi::guard(|| ffi::unguarded::nextval_internal(self.attempts, false)) }
     }
 
-    fn record(&self, row: &StoredRow<'_>) -> Record {
-        let get = |column: Column| row.get(column as usize);
-        let required = |column| get(column).expect("declared NOT NULL");
-        // SAFETY: the columns have these types; varlenas are copied out of the row.
-        let copy = |datum: pg_sys::Datum| unsafe {
-            pg_sys::Datum::from(pg_sys::pg_detoast_datum_copy(datum.cast_mut_ptr()))
+    /// Whether the last key that was begun was new: then the next one probably is.
+    pub fn expects_new(&self) -> bool {
+        self.target.expects_new.get()
+    }
+
+    /// Whether that was so.
+    pub fn learn(&self, new: bool) {
+        self.target.expects_new.set(new);
+    }
+
+    /// A scan of the primary key under a snapshot, which it does not outlive.
+    fn scan(&self, snapshot: pg_sys::Snapshot) -> Scan {
+        let arbiter = self.arbiter();
+        let mut scan = Scan::by_equality_under(&self.relation, &self.index, arbiter, snapshot);
+        scan.leave_columns();
+        scan
+    }
+
+    /// The row in a slot.
+    ///
+    /// # Safety
+    /// The slot holds a row of the table.
+    unsafe fn row(&self, slot: *mut pg_sys::TupleTableSlot) -> Row {
+        // SAFETY: the caller's promise; as many values as columns. They point into the
+        // copy.
+        unsafe {
+            let desc = self.relation.desc();
+            let count = (*desc).natts as usize;
+            let (mut values, mut nulls) = (vec![pg_sys::Datum::null(); count], vec![true; count]);
+            let tuple = pg_sys::ExecCopySlotHeapTuple(slot);
+            pg_sys::heap_deform_tuple(tuple, desc, values.as_mut_ptr(), nulls.as_mut_ptr());
+            Row {
+                place: (*tuple).t_self,
+                values,
+                nulls,
+            }
+        }
+    }
+
+    fn record(&self, row: Row) -> Record {
+        let required = |column| {
+            row.get(column)
+                .unwrap_or_else(|| not_as_made("lost a column").raise())
         };
-        // SAFETY: an interval, copied likewise.
-        let copy_interval = |datum: pg_sys::Datum| unsafe {
-            let size = size_of::<pg_sys::Interval>() as i32;
-            ffi::guard(|| ffi::unguarded::datumCopy(datum, false, size))
+        // SAFETY: a jsonb or a text: what lies outside of the row is fetched while a
+        // snapshot keeps it.
+        let whole = |datum: pg_sys::Datum| unsafe {
+            pg_sys::Datum::from(pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr()))
         };
-        // SAFETY: likewise, a text and a bytea.
-        let (state, fingerprint) = unsafe {
-            let state = pg_sys::text_to_cstring(required(Column::State).cast_mut_ptr());
-            let bytes =
-                pg_sys::pg_detoast_datum_packed(required(Column::Fingerprint).cast_mut_ptr());
-            (
-                text::from_server(state),
-                std::slice::from_raw_parts(
-                    pgrx::varlena::vardata_any(bytes).cast::<u8>(),
-                    pgrx::varlena::varsize_any_exhdr(bytes),
-                )
-                .to_vec(),
-            )
-        };
+        // SAFETY: a text.
+        let state = unsafe { text::bytes_of(required(Column::State)) };
         Record {
-            state: match state.as_str() {
-                "started" => State::Started,
-                "finished" => State::Finished,
+            state: match state {
+                b"started" => State::Started,
+                b"finished" => State::Finished,
                 _ => State::Abandoned,
             },
             attempt: required(Column::Attempt).value() as i64,
-            fingerprint,
-            request: copy(required(Column::Request)),
-            recovery_point: get(Column::RecoveryPoint).map(copy),
-            response: get(Column::Response).map(copy),
-            ttl: copy_interval(required(Column::Ttl)),
-            lease: get(Column::Lease).map(copy_interval),
-            lease_until: get(Column::LeaseUntil).map(|until| until.value() as i64),
+            request: whole(required(Column::Request)),
+            recovery_point: row.get(Column::RecoveryPoint).map(whole),
+            response: row.get(Column::Response).map(whole),
+            ttl: required(Column::Ttl),
+            lease: row.get(Column::Lease),
+            lease_until: row
+                .get(Column::LeaseUntil)
+                .map(|until| until.value() as i64),
             expires_at: required(Column::ExpiresAt).value() as i64,
-            tuple: row.to_tuple(),
+            row,
         }
     }
 }
 
+/// 55000: what the table has.
+fn not_as_made(what: &str) -> Report {
+    Report::new(
+        SqlState::ObjectNotInPrerequisiteState,
+        "table \"requests\" of schema \"idempotent\" is not as the extension made it",
+    )
+    .detail(format!("It has {what}."))
+    .table("idempotent", "requests")
+}
+
 impl Record {
     /// The row under a key, as the transaction may see it.
-    pub fn find(key: &RequestKey) -> Option<Self> {
-        let table = Table::open();
-        let arbiter = table.arbiter();
-        let _snapshot = FreshSnapshot::push();
-        let index = OpenRelation::open(arbiter.oid);
-        let mut scan = Scan::by_equality(&table.relation, &index, arbiter);
-        let found = scan.find(arbiter, |c| table.key_value(key, c));
-        found.then(|| table.record_in(&scan))
+    pub fn find(table: &Table, key: &RequestKey) -> Option<Self> {
+        let snapshot = FreshSnapshot::push();
+        let mut scan = table.scan(snapshot.raw());
+        let found = scan.find(table.arbiter(), |c| table.key_value(key, c));
+        // SAFETY: the scan has found it.
+        found.then(|| table.record(unsafe { table.row(scan.slot()) }))
+    }
+
+    /// The row that this session has written for an attempt, if the transaction may see
+    /// it: what is likely to be written next, found without the index.
+    pub fn recall(table: &Table, key: &RequestKey, attempt: i64) -> Option<Self> {
+        let place = Places::of(attempt)?;
+        let snapshot = FreshSnapshot::push();
+        // SAFETY: the table is open, and a row of it was at this place.
+        let row =
+            unsafe { heap::fetch(table.raw(), place, snapshot.raw(), |slot| table.row(slot))? };
+        // Another row may be there by now. This one is the key's if it says so: no two
+        // under a key are visible at once.
+        let same = table.arbiter().keys.iter().all(|part| {
+            let stored = (!row.nulls[part.column]).then(|| row.values[part.column]);
+            part.agrees(stored, table.key_value(key, part.column))
+        });
+        same.then(|| table.record(row))
     }
 
     /// Whether the key is free: the request was given up, or has expired and is held by
@@ -283,10 +380,7 @@ impl Record {
     /// Whether it is the same request.
     pub fn is_same(&self, request: &Request) -> bool {
         // SAFETY: both are jsonb.
-        self.fingerprint == request.fingerprint
-            || unsafe {
-                Container::of_datum(self.request).equals(Container::of_datum(request.document))
-            }
+        unsafe { Container::of_datum(self.request).equals(Container::of_datum(request.0)) }
     }
 
     /// Whether this is the answer that was given.
@@ -301,8 +395,7 @@ impl Record {
     pub fn reused(&self, key: &RequestKey, request: &Request) -> Report {
         // SAFETY: both are jsonb.
         let fields = unsafe {
-            Container::of_datum(self.request)
-                .differing_fields(Container::of_datum(request.document))
+            Container::of_datum(self.request).differing_fields(Container::of_datum(request.0))
         };
         let detail = match fields {
             Some(fields) => format!("The requests differ in {}.", fields.join(", ")),
@@ -356,13 +449,10 @@ impl Busy {
 }
 
 /// Looks for transactions that are writing the row under a key.
-pub fn probe(key: &RequestKey) -> Probe {
-    let table = Table::open();
+pub fn probe(table: &Table, key: &RequestKey) -> Probe {
     let arbiter = table.arbiter();
-    let index = OpenRelation::open(arbiter.oid);
     let dirty = DirtySnapshot::new();
-    let mut scan = Scan::by_equality_under(&table.relation, &index, arbiter, dirty.raw());
-    let numbers = table.target.numbers_in(table.target.oid);
+    let mut scan = table.scan(dirty.raw());
     let mut busy = None;
     let mut exists = false;
     let mut found = scan.find(arbiter, |c| table.key_value(key, c));
@@ -370,24 +460,24 @@ pub fn probe(key: &RequestKey) -> Probe {
         let Writers {
             inserter, deleter, ..
         } = dirty.writers();
-        // SAFETY: the scan has deformed the row.
-        let row = unsafe { StoredRow::in_slot(scan.slot(), &numbers) };
-        let mut note = |transaction, written| {
+        // SAFETY: the scan has found it.
+        let row = unsafe { table.row(scan.slot()) };
+        let mut note = |transaction, row: Row, written: bool| {
             busy = Some(Busy {
                 transaction,
                 relation: table.relation.again(),
-                tuple: row.place().1,
-                written,
+                tuple: row.place,
+                written: written.then(|| table.record(row)),
             });
         };
         if inserter != pg_sys::InvalidTransactionId {
-            note(inserter, Some(table.record(&row)));
+            note(inserter, row, true);
             break;
         }
         exists = true;
         if deleter != pg_sys::InvalidTransactionId {
             // If it is being replaced, the new version comes next.
-            note(deleter, None);
+            note(deleter, row, false);
         }
         found = scan.next();
     }
@@ -396,10 +486,38 @@ pub fn probe(key: &RequestKey) -> Probe {
         // A dirty probe that met dead rows only may have missed one that was being
         // replaced (see the guard's protocol); an MVCC snapshot misses none.
         None if !exists && scan.met() => {
-            let _snapshot = LatestSnapshot::push();
-            let mut scan = Scan::by_equality(&table.relation, &index, arbiter);
+            let snapshot = LatestSnapshot::push();
+            let mut scan = table.scan(snapshot.raw());
             Probe::Settled(scan.find(arbiter, |c| table.key_value(key, c)))
         }
         None => Probe::Settled(exists),
+    }
+}
+
+/// Where indexes point at the rows of this session's last attempts. A place is only a
+/// hint: the row there is looked at before it is taken for the attempt's.
+pub struct Places;
+
+/// So many attempts that a session works on at once are found without the index.
+const MOST_PLACES: usize = 64;
+
+thread_local! {
+    static PLACES: RefCell<[(i64, pg_sys::ItemPointerData); MOST_PLACES]> =
+        RefCell::new([(0, pg_sys::ItemPointerData::default()); MOST_PLACES]);
+}
+
+impl Places {
+    fn slot(attempt: i64) -> usize {
+        attempt.rem_euclid(MOST_PLACES as i64) as usize
+    }
+
+    fn of(attempt: i64) -> Option<pg_sys::ItemPointerData> {
+        let (of, place) = PLACES.with(|places| places.borrow()[Self::slot(attempt)]);
+        (of == attempt && place.ip_posid != 0).then_some(place)
+    }
+
+    /// Indexes point there at the attempt's row.
+    pub fn note(attempt: i64, place: pg_sys::ItemPointerData) {
+        PLACES.with(|places| places.borrow_mut()[Self::slot(attempt)] = (attempt, place));
     }
 }

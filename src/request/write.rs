@@ -1,17 +1,15 @@
 //! Writing the row of a request.
 //!
-//! Every change is one of a row that was looked at before: it is locked where it was
-//! found, which fails if anybody has written it since, and then replaced. So what was
-//! decided by a row holds when the next one is written.
+//! Every change is one of a row that was looked at before, and fails if anybody has
+//! written that since. So what was decided by a row holds when the next one is written.
+use super::heap;
 use super::lock::RequestKey;
-use super::record::{Column, Record, Request, State, Table};
+use super::record::{COLUMNS, Column, Places, Record, Request, State, Table};
 use crate::error::{Report, SqlState};
-use crate::pg::digest::to_bytea;
+use crate::pg::ffi;
 use crate::pg::snapshot::one_for_transaction;
-use crate::pg::{ffi, text};
 use pgrx::pg_sys;
 use std::ffi::CStr;
-use std::ptr;
 
 /// What is written when an attempt takes a request.
 pub struct Claim<'r> {
@@ -29,21 +27,24 @@ type Change = (Column, Option<pg_sys::Datum>);
 
 /// A new attempt at a request whose key is free; `known` is the row that is there and of
 /// no more use. Gives its number; None if somebody wrote the row meanwhile.
-pub fn start(key: &RequestKey, claim: &Claim<'_>, known: Option<&Record>) -> Option<i64> {
-    let table = open_to_write(c"INSERT");
-    let attempt = next_attempt();
+pub fn start(
+    table: &Table,
+    key: &RequestKey,
+    claim: &Claim<'_>,
+    known: Option<&Record>,
+) -> Option<i64> {
+    open_to_write(table, c"INSERT");
+    let attempt = table.next_attempt();
     let now = now();
+    let expires_at = after(now, claim.ttl);
     let changes = [
         (Column::Role, Some(pg_sys::Datum::from(key.role))),
         (Column::Scope, Some(key.scope)),
         (Column::Key, Some(key.key)),
         (Column::State, Some(state(State::Started))),
         (Column::Attempt, Some(pg_sys::Datum::from(attempt))),
-        (
-            Column::Fingerprint,
-            Some(to_bytea(&claim.request.fingerprint)),
-        ),
-        (Column::Request, Some(claim.request.document)),
+        (Column::Fingerprint, Some(claim.request.fingerprint())),
+        (Column::Request, Some(claim.request.0)),
         (Column::RecoveryPoint, None),
         (Column::Response, None),
         (Column::Ttl, Some(claim.ttl)),
@@ -54,12 +55,13 @@ pub fn start(key: &RequestKey, claim: &Claim<'_>, known: Option<&Record>) -> Opt
         ),
         (Column::StartedAt, Some(now)),
         (Column::FinishedAt, None),
-        (Column::ExpiresAt, Some(after(now, claim.ttl))),
+        (Column::ExpiresAt, Some(expires_at)),
+        (Column::PurgeAfter, Some(expires_at)),
     ];
     match known {
-        Some(known) => replace(&table, known, &changes).then_some(attempt),
+        Some(known) => replace(table, known, attempt, &changes).then_some(attempt),
         None => {
-            insert(&table, &changes);
+            insert(table, attempt, &changes);
             Some(attempt)
         }
     }
@@ -67,10 +69,11 @@ pub fn start(key: &RequestKey, claim: &Claim<'_>, known: Option<&Record>) -> Opt
 
 /// A new attempt at a request whose lease ran out. Gives its number; None if somebody
 /// wrote the row meanwhile.
-pub fn resume(claim: &Claim<'_>, known: &Record) -> Option<i64> {
-    let table = open_to_write(c"UPDATE");
-    let attempt = next_attempt();
+pub fn resume(table: &Table, claim: &Claim<'_>, known: &Record) -> Option<i64> {
+    open_to_write(table, c"UPDATE");
+    let attempt = table.next_attempt();
     let now = now();
+    let expires_at = after(now, claim.ttl);
     let changes = [
         (Column::Attempt, Some(pg_sys::Datum::from(attempt))),
         (Column::Ttl, Some(claim.ttl)),
@@ -80,14 +83,16 @@ pub fn resume(claim: &Claim<'_>, known: &Record) -> Option<i64> {
             claim.lease.map(|lease| after(now, lease)),
         ),
         (Column::StartedAt, Some(now)),
-        (Column::ExpiresAt, Some(after(now, claim.ttl))),
+        (Column::ExpiresAt, Some(expires_at)),
+        (Column::PurgeAfter, Some(expires_at)),
     ];
-    replace(&table, known, &changes).then_some(attempt)
+    replace(table, known, attempt, &changes).then_some(attempt)
 }
 
 /// Notes a recovery point, a text, and renews the lease. False if somebody wrote the row
 /// meanwhile.
-pub fn advance(known: &Record, recovery_point: pg_sys::Datum) -> bool {
+pub fn advance(table: &Table, known: &Record, recovery_point: pg_sys::Datum) -> bool {
+    open_to_write(table, c"UPDATE");
     let changes = [
         (Column::RecoveryPoint, Some(recovery_point)),
         (
@@ -95,11 +100,12 @@ pub fn advance(known: &Record, recovery_point: pg_sys::Datum) -> bool {
             known.lease.map(|lease| after(now(), lease)),
         ),
     ];
-    replace(&open_to_write(c"UPDATE"), known, &changes)
+    replace(table, known, known.attempt, &changes)
 }
 
 /// Stores the answer, a jsonb. False if somebody wrote the row meanwhile.
-pub fn finish(known: &Record, response: pg_sys::Datum) -> bool {
+pub fn finish(table: &Table, known: &Record, response: pg_sys::Datum) -> bool {
+    open_to_write(table, c"UPDATE");
     let now = now();
     let changes = [
         (Column::State, Some(state(State::Finished))),
@@ -108,37 +114,43 @@ pub fn finish(known: &Record, response: pg_sys::Datum) -> bool {
         (Column::FinishedAt, Some(now)),
         (Column::ExpiresAt, Some(after(now, known.ttl))),
     ];
-    replace(&open_to_write(c"UPDATE"), known, &changes)
+    replace(table, known, known.attempt, &changes)
 }
 
 /// Gives the request up. False if somebody wrote the row meanwhile.
-pub fn abandon(known: &Record) -> bool {
+pub fn abandon(table: &Table, known: &Record) -> bool {
+    open_to_write(table, c"UPDATE");
     let changes = [
         (Column::State, Some(state(State::Abandoned))),
         (Column::LeaseUntil, None),
     ];
-    replace(&open_to_write(c"UPDATE"), known, &changes)
+    replace(table, known, known.attempt, &changes)
 }
 
-/// The table, locked as for INSERT and UPDATE.
+/// Locks the table as INSERT and UPDATE do.
 ///
 /// # Errors
-/// 25006 in a READ ONLY transaction, for the command of this name.
-fn open_to_write(command: &CStr) -> Table {
+/// 25006 in a READ ONLY transaction, for the command of this name; 55000 if the table is
+/// not as the extension made it.
+fn open_to_write(table: &Table, command: &CStr) {
     // SAFETY: a C string.
     unsafe { pg_sys::PreventCommandIfReadOnly(command.as_ptr()) };
-    let table = Table::open();
     table.demand_as_made();
     // SAFETY: an open relation.
     unsafe {
         let lock = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
         pg_sys::LockRelationOid((*table.raw()).rd_id, lock);
     }
-    table
 }
 
+/// The state's word, which is ASCII, as a text.
 fn state(state: State) -> pg_sys::Datum {
-    text::to_text(state.name())
+    let name = state.name();
+    // SAFETY: as many bytes as are copied.
+    unsafe {
+        let text = pg_sys::cstring_to_text_with_len(name.as_ptr().cast(), name.len() as i32);
+        pg_sys::Datum::from(text)
+    }
 }
 
 fn now() -> pg_sys::Datum {
@@ -152,118 +164,45 @@ fn after(time: pg_sys::Datum, interval: pg_sys::Datum) -> pg_sys::Datum {
     unsafe { pg_sys::DirectFunctionCall2Coll(Some(add), pg_sys::InvalidOid, time, interval) }
 }
 
-/// A number that no attempt has had.
-fn next_attempt() -> i64 {
-    // SAFETY: look-ups by constant names; the sequence is ours, whatever the caller may
-    // do with it.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"idempotent".as_ptr(), false);
-        let sequence = pg_sys::get_relname_relid(c"request_attempts".as_ptr(), schema);
-        ffi::guard(|| ffi::unguarded::nextval_internal(sequence, false))
-    }
-}
-
-/// Values and nulls for a row, and which of them are changes.
-fn row(table: &Table, changes: &[Change]) -> (Vec<pg_sys::Datum>, Vec<bool>, Vec<bool>) {
-    // SAFETY: an open relation.
-    let count = unsafe { (*(*table.raw()).rd_att).natts } as usize;
-    let mut values = vec![pg_sys::Datum::null(); count];
-    let mut nulls = vec![true; count];
-    let mut changed = vec![false; count];
-    for (column, value) in changes {
-        let at = *column as usize;
-        values[at] = value.unwrap_or(pg_sys::Datum::null());
-        nulls[at] = value.is_none();
-        changed[at] = true;
-    }
-    (values, nulls, changed)
-}
-
-fn insert(table: &Table, changes: &[Change]) {
-    let (mut values, mut nulls, _) = row(table, changes);
-    let relation = table.raw();
-    // SAFETY: as many values as columns; the relation is open and locked. It has
-    // neither triggers nor expressions in its indexes.
-    unsafe {
-        let tuple =
-            pg_sys::heap_form_tuple((*relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr());
-        let indexes = pg_sys::CatalogOpenIndexes(relation);
-        pg_sys::CatalogTupleInsertWithInfo(relation, tuple, indexes);
-        pg_sys::CatalogCloseIndexes(indexes);
-        pg_sys::CommandCounterIncrement();
-    }
+fn insert(table: &Table, attempt: i64, changes: &[Change; COLUMNS]) {
+    let mut values = changes.map(|(_, value)| value.unwrap_or(pg_sys::Datum::null()));
+    let mut nulls = changes.map(|(_, value)| value.is_none());
+    // SAFETY: open, locked and as the extension made it, so that it has these columns.
+    let place = unsafe { heap::insert(table.raw(), &mut values, &mut nulls) };
+    Places::note(attempt, place);
 }
 
 /// Replaces a row that was looked at, if it is still the newest version.
 ///
 /// # Errors
 /// 40001 if it is not, in a transaction with one snapshot.
-fn replace(table: &Table, known: &Record, changes: &[Change]) -> bool {
-    let (mut values, mut nulls, mut changed) = row(table, changes);
-    let relation = table.raw();
-    // SAFETY: as above; the tuple is a copy of the row, and knows its place.
-    unsafe {
-        let mut place = (*known.tuple).t_self;
-        if !lock(relation, &mut place) {
-            return false;
-        }
-        let tuple = pg_sys::heap_modify_tuple(
-            known.tuple,
-            (*relation).rd_att,
-            values.as_mut_ptr(),
-            nulls.as_mut_ptr(),
-            changed.as_mut_ptr(),
-        );
-        let indexes = pg_sys::CatalogOpenIndexes(relation);
-        pg_sys::CatalogTupleUpdateWithInfo(relation, &raw mut place, tuple, indexes);
-        pg_sys::CatalogCloseIndexes(indexes);
-        pg_sys::CommandCounterIncrement();
+fn replace(table: &Table, known: &Record, attempt: i64, changes: &[Change]) -> bool {
+    let (mut values, mut nulls) = (known.row.values.clone(), known.row.nulls.clone());
+    for (column, value) in changes {
+        let at = *column as usize;
+        values[at] = value.unwrap_or(pg_sys::Datum::null());
+        nulls[at] = value.is_none();
     }
-    true
-}
-
-/// Locks the row at a place against others that would write it. False if it is not the
-/// newest version any more.
-///
-/// # Safety
-/// The relation is open, and the place is that of a row that was seen.
-unsafe fn lock(relation: pg_sys::Relation, place: &mut pg_sys::ItemPointerData) -> bool {
-    // SAFETY: the caller's promise; waits as UPDATE does.
-    unsafe {
-        let slot = pg_sys::table_slot_create(relation, ptr::null_mut());
-        let mut failure = pg_sys::TM_FailureData::default();
-        let method = &*(*relation).rd_tableam;
-        let command = pg_sys::GetCurrentCommandId(true);
-        let result = ffi::guard(|| {
-            method.tuple_lock.map(|lock| {
-                lock(
-                    relation,
-                    place,
-                    pg_sys::GetActiveSnapshot(),
-                    slot,
-                    command,
-                    pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
-                    pg_sys::LockWaitPolicy::LockWaitBlock,
-                    0,
-                    &raw mut failure,
-                )
-            })
-        });
-        pg_sys::ExecDropSingleTupleTableSlot(slot);
-        if result == Some(pg_sys::TM_Result::TM_Ok) {
-            return true;
+    // SAFETY: as above; the place of a row that was seen.
+    let replaced = unsafe { heap::replace(table.raw(), known.row.place, &mut values, &mut nulls) };
+    match replaced {
+        Ok(place) => {
+            if let Some(place) = place {
+                Places::note(attempt, place);
+            }
+            true
         }
-        if result == Some(pg_sys::TM_Result::TM_SelfModified) {
-            Report::new(
-                SqlState::TriggeredDataChangeViolation,
-                "the request was already modified by the command that this one is part of",
-            )
-            .table("idempotent", "requests")
-            .raise()
+        Err(pg_sys::TM_Result::TM_SelfModified) => Report::new(
+            SqlState::TriggeredDataChangeViolation,
+            "the request was already modified by the command that this one is part of",
+        )
+        .table("idempotent", "requests")
+        .raise(),
+        Err(_) => {
+            demand_fresh_snapshots();
+            pgrx::check_for_interrupts!();
+            false
         }
-        demand_fresh_snapshots();
-        pgrx::check_for_interrupts!();
-        false
     }
 }
 

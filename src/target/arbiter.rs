@@ -207,12 +207,6 @@ impl<'l> StoredRow<'l> {
         }
     }
 
-    /// A copy of the row as a tuple, in the current context.
-    pub fn to_tuple(&self) -> pg_sys::HeapTuple {
-        // SAFETY: the slot holds the row.
-        unsafe { pg_sys::ExecCopySlotHeapTuple(self.slot) }
-    }
-
     /// The table that holds the row, and its tuple id.
     pub fn place(&self) -> (pg_sys::Oid, pg_sys::ItemPointerData) {
         // SAFETY: the slot holds the row.

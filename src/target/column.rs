@@ -352,6 +352,29 @@ impl Column {
         unsafe { (*pg_sys::lookup_type_cache(self.typid, pg_sys::TYPECACHE_EQ_OPR as i32)).eq_opr }
     }
 
+    /// Whether its type is a domain that refuses NULL.
+    pub fn domain_is_not_null(&self) -> bool {
+        let mut typid = self.typid;
+        while typid != self.base {
+            // SAFETY: a syscache look-up; the row is read before it is released.
+            unsafe {
+                let id = pg_sys::SysCacheIdentifier::TYPEOID as i32;
+                let tuple = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(typid));
+                if tuple.is_null() {
+                    return false;
+                }
+                let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
+                let (not_null, over) = ((*form).typnotnull, (*form).typbasetype);
+                pg_sys::ReleaseSysCache(tuple);
+                if not_null {
+                    return true;
+                }
+                typid = over;
+            }
+        }
+        false
+    }
+
     /// Storage of the type, for comparison by image.
     pub fn storage(&self) -> (bool, i16) {
         (self.by_value, self.length)

@@ -7,6 +7,7 @@ use crate::pg::memory::Memory;
 use crate::pg::rows::SortColumn;
 use crate::pg::text;
 use pgrx::pg_sys;
+use std::cmp::Ordering;
 use std::fmt::Write;
 
 /// The support function of a btree that compares (`BTORDER_PROC` of `nbtree.h`).
@@ -55,6 +56,22 @@ impl KeyColumn {
                     != 0
             },
             _ => false,
+        }
+    }
+
+    /// The index's order of two values of the column, NULL last.
+    pub fn compare(&self, a: Option<pg_sys::Datum>, b: Option<pg_sys::Datum>) -> Ordering {
+        match (a, b) {
+            (None, None) => Ordering::Equal,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(_), None) => Ordering::Less,
+            // SAFETY: as above.
+            (Some(a), Some(b)) => unsafe {
+                let order = ffi::guard(|| {
+                    ffi::unguarded::FunctionCall2Coll(self.order, self.collation, a, b)
+                });
+                (order.value() as i32).cmp(&0)
+            },
         }
     }
 
@@ -112,7 +129,9 @@ pub struct UniqueIndex {
     /// The descriptor of a row of its key columns alone.
     pub key_desc: pg_sys::TupleDesc,
     /// Whether the server uses it; one that is being built it passes over.
-    valid: bool,
+    pub valid: bool,
+    /// Whether it is checked at the end of a statement or transaction.
+    pub deferrable: bool,
     /// Why it cannot decide, as the end of a sentence; None if it can.
     pub unusable: Option<&'static str>,
 }
@@ -223,6 +242,7 @@ impl UniqueIndex {
                 ascending: (0..numbers.len()).all(|i| *(*rel).rd_indoption.add(i) == 0),
                 keys,
                 valid: form.indisvalid && form.indisready,
+                deferrable: !form.indimmediate,
                 unusable,
             }
         }

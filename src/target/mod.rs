@@ -5,6 +5,7 @@
 mod arbiter;
 mod cache;
 mod column;
+mod default;
 mod key;
 mod partition;
 mod rights;
@@ -15,6 +16,7 @@ mod walk;
 pub use arbiter::{Look, StoredRow};
 pub use cache::{changes, watch_invalidations};
 pub use column::{Column, Equality};
+pub use default::{ColumnDefault, Nature};
 pub use key::{KeyColumn, UniqueIndex, qualified_operator};
 pub use partition::{Route, leaf_index};
 pub use rights::{
@@ -22,7 +24,7 @@ pub use rights::{
     hidden_by_policy, may_select, may_truncate, policies_show, row_security_is_active,
 };
 pub use scan::Scan;
-pub use triggers::{GuardTrigger, triggers_of};
+pub use triggers::{FunctionBody, GuardTrigger, is_guard_function, triggers_of};
 
 use crate::error::{Report, SqlState};
 use crate::pg::memory::Memory;

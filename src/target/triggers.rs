@@ -2,7 +2,7 @@
 use super::OpenRelation;
 use crate::pg::text;
 use pgrx::pg_sys;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 /// The symbol of the trigger function, by which guards are known whatever schema
 /// the extension is in.
@@ -10,6 +10,9 @@ const GUARD_SYMBOL: &CStr = c"idempotent_guard_trigger_wrapper";
 
 /// The language of compiled functions (`pg_language.dat`).
 const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
+
+/// The language of functions of the server itself (`pg_language.dat`).
+const INTERNAL_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(12);
 
 /// A guard: a trigger that calls our trigger function.
 #[derive(Clone, Debug)]
@@ -110,24 +113,49 @@ impl InsertTriggers {
 
 /// Whether this is our trigger function.
 pub fn is_guard_function(function: pg_sys::Oid) -> bool {
-    // SAFETY: a syscache look-up; the text is copied out of the tuple before
-    // that is released.
-    unsafe {
-        let id = pg_sys::SysCacheIdentifier::PROCOID as i32;
-        let tuple = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(function));
-        if tuple.is_null() {
-            return false;
+    FunctionBody::find(function)
+        .is_some_and(|body| body.language == C_LANGUAGE && body.source.as_c_str() == GUARD_SYMBOL)
+}
+
+/// What a function is made of.
+pub struct FunctionBody {
+    /// Its language.
+    pub language: pg_sys::Oid,
+    /// Its source, or the symbol of a compiled one (`pg_proc.prosrc`).
+    pub source: CString,
+}
+
+impl FunctionBody {
+    /// That of a function; None if there is no such function.
+    pub fn find(function: pg_sys::Oid) -> Option<Self> {
+        // SAFETY: a syscache look-up; the text is copied out of the tuple before
+        // that is released.
+        unsafe {
+            let id = pg_sys::SysCacheIdentifier::PROCOID as i32;
+            let tuple = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(function));
+            if tuple.is_null() {
+                return None;
+            }
+            let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>();
+            let language = (*form).prolang;
+            let mut null = false;
+            let number = pg_sys::Anum_pg_proc_prosrc as i16;
+            let source = pg_sys::SysCacheGetAttr(id, tuple, number, &raw mut null);
+            let source = if null {
+                CString::default()
+            } else {
+                let source = pg_sys::text_to_cstring(source.cast_mut_ptr());
+                let copy = CStr::from_ptr(source).to_owned();
+                pg_sys::pfree(source.cast());
+                copy
+            };
+            pg_sys::ReleaseSysCache(tuple);
+            Some(Self { language, source })
         }
-        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>();
-        let language_c = (*form).prolang == C_LANGUAGE;
-        let mut null = false;
-        let number = pg_sys::Anum_pg_proc_prosrc as i16;
-        let symbol = pg_sys::SysCacheGetAttr(id, tuple, number, &raw mut null);
-        let ours = language_c && !null && {
-            let symbol = pg_sys::text_to_cstring(symbol.cast_mut_ptr());
-            CStr::from_ptr(symbol) == GUARD_SYMBOL
-        };
-        pg_sys::ReleaseSysCache(tuple);
-        ours
+    }
+
+    /// Whether it is compiled: part of the server, or of an extension's library.
+    pub fn is_compiled(&self) -> bool {
+        self.language == C_LANGUAGE || self.language == INTERNAL_LANGUAGE
     }
 }

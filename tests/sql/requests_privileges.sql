@@ -66,7 +66,7 @@ SET ROLE regress_pgi_bob;
 SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'only alice', :alices + 1, '1'));
 SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'nobody at all', :alices + 1, '1'));
 RESET ROLE;
-UPDATE idempotent.requests SET expires_at = clock_timestamp(), lease_until = clock_timestamp();
+UPDATE idempotent.requests SET expires_at = clock_timestamp(), purge_after = started_at, lease_until = clock_timestamp();
 SET ROLE regress_pgi_bob;
 SELECT idempotent_purge();
 SELECT idempotent_purge();
@@ -80,7 +80,7 @@ SELECT idempotent_purge();
 -- Nobody writes the table, whatever the row.
 SET ROLE regress_pgi_alice;
 SELECT state FROM idempotent_request_begin('k', '{"of": "alice"}');
-INSERT INTO idempotent.requests (role, scope, key, state, attempt, fingerprint, request, ttl, started_at, expires_at) VALUES ('regress_pgi_alice', '', 'forged', 'finished', 1, '', '1', '1 day', now(), now());
+INSERT INTO idempotent.requests (role, scope, key, state, attempt, fingerprint, request, ttl, started_at, expires_at, purge_after) VALUES ('regress_pgi_alice', '', 'forged', 'finished', 1, '', '1', '1 day', now(), now(), now());
 :state
 UPDATE idempotent.requests SET response = '1';
 :state
@@ -229,7 +229,7 @@ SELECT count(*) = :everything AS all_of_them FROM idempotent.requests;
 DELETE FROM idempotent.requests;
 SELECT idempotent_purge();
 RESET ROLE;
-UPDATE idempotent.requests SET expires_at = clock_timestamp(), lease_until = NULL, state = 'finished' WHERE role = 'regress_pgi_alice'::regrole;
+UPDATE idempotent.requests SET expires_at = clock_timestamp(), purge_after = started_at, lease_until = NULL, state = 'finished' WHERE role = 'regress_pgi_alice'::regrole;
 SELECT count(*) AS alices FROM idempotent.requests WHERE role = 'regress_pgi_alice'::regrole \gset
 SET ROLE regress_pgi_admin;
 SELECT idempotent_purge() = :alices AS purged_all;
@@ -244,7 +244,7 @@ DELETE FROM idempotent.requests WHERE role <> 'regress_pgi_bob'::regrole;
 SELECT count(*) > 0 AS some FROM idempotent.requests WHERE role = 'regress_pgi_bob'::regrole;
 DROP ROLE regress_pgi_bob;
 SELECT count(*) > 0 AS some, bool_and(role::text ~ '^\d+$') AS nameless FROM idempotent.requests;
-UPDATE idempotent.requests SET expires_at = clock_timestamp(), lease_until = NULL, state = 'finished';
+UPDATE idempotent.requests SET expires_at = clock_timestamp(), purge_after = started_at, lease_until = NULL, state = 'finished';
 SELECT idempotent_purge() > 0 AS purged;
 SELECT count(*) FROM idempotent.requests;
 DROP ROLE regress_pgi_alice, "regress_PGI ""quoted"" 'role'", regress_pgi_admin, regress_pgi_owner;

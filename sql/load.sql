@@ -1,0 +1,106 @@
+-- Loads in committed batches. What the procedure promises is in docs/load.md.
+
+-- Written by the procedure only, as the extension's owner, who is not subject to the
+-- policy below. People read the view idempotent.loads.
+CREATE TABLE idempotent.load_records (
+    load_id     bigint      GENERATED ALWAYS AS IDENTITY,
+    role        regrole     NOT NULL,
+    target      text        NOT NULL,
+    source      text        NOT NULL,
+    on_conflict text        NOT NULL,
+    batch_size  int         NOT NULL,
+    state       text        NOT NULL DEFAULT 'running',
+    rows_total  bigint,
+    rows_done   bigint      NOT NULL DEFAULT 0,
+    inserted    bigint      NOT NULL DEFAULT 0,
+    duplicates  bigint      NOT NULL DEFAULT 0,
+    conflicts   bigint      NOT NULL DEFAULT 0,
+    batches     bigint      NOT NULL DEFAULT 0,
+    pid         int         NOT NULL,
+    started_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    updated_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    finished_at timestamptz,
+    error       text,
+    CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
+    CONSTRAINT load_records_state CHECK (state IN ('running', 'finished', 'failed'))
+) WITH (fillfactor = 50);
+COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
+
+ALTER TABLE idempotent.load_records ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON idempotent.load_records FOR SELECT
+    USING (role::oid OPERATOR(pg_catalog.=) pg_catalog.quote_ident(CURRENT_USER)::regrole::oid);
+COMMENT ON POLICY own ON idempotent.load_records IS 'a role sees its own loads';
+GRANT SELECT ON idempotent.load_records TO PUBLIC;
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records_load_id_seq', '');
+
+-- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
+-- query's snapshot and its look at the locks has not died.
+CREATE FUNCTION idempotent.load_is_running(load_id bigint) RETURNS boolean
+LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+    SELECT EXISTS (
+        SELECT FROM idempotent.load_records AS record
+         WHERE record.load_id OPERATOR(pg_catalog.=) load_is_running.load_id
+           AND record.state OPERATOR(pg_catalog.=) 'running');
+END;
+COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
+    'whether the record of a load says, as of now, that it is running';
+
+-- While it runs, a load holds a lock that nobody waits for. On a standby it cannot be
+-- seen.
+CREATE VIEW idempotent.loads WITH (security_invoker = true) AS
+SELECT record.load_id, record.role, record.target, record.source, record.on_conflict, record.batch_size,
+       CASE
+           WHEN record.state OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.state
+           WHEN EXISTS (
+               SELECT FROM pg_catalog.pg_locks AS held
+                WHERE held.locktype OPERATOR(pg_catalog.=) 'advisory'
+                  AND held.objsubid OPERATOR(pg_catalog.=) 32
+                  AND held.database OPERATOR(pg_catalog.=) (
+                      SELECT here.oid FROM pg_catalog.pg_database AS here
+                       WHERE here.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+                  AND ((held.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) held.objid::bigint)
+                      OPERATOR(pg_catalog.=) record.load_id)
+               THEN 'running'
+           WHEN idempotent.load_is_running(record.load_id) THEN 'died'
+           ELSE 'running'
+       END AS state,
+       record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.batches,
+       record.pid, record.started_at, record.updated_at, record.finished_at, record.error
+  FROM idempotent.load_records AS record;
+COMMENT ON VIEW idempotent.loads IS 'the loads of now and before, with their progress; your own, unless you own the extension';
+COMMENT ON COLUMN idempotent.loads.load_id IS 'the number of the load';
+COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';
+COMMENT ON COLUMN idempotent.loads.target IS 'the table that the rows go into, by the name it had';
+COMMENT ON COLUMN idempotent.loads.source IS 'the table or view that they come from, by the name it had';
+COMMENT ON COLUMN idempotent.loads.on_conflict IS 'what is done about a conflict';
+COMMENT ON COLUMN idempotent.loads.batch_size IS 'how many rows are committed at a time';
+COMMENT ON COLUMN idempotent.loads.state IS 'running, finished, failed, or died: its server process is gone';
+COMMENT ON COLUMN idempotent.loads.rows_total IS 'the rows of the source; NULL while it is being read';
+COMMENT ON COLUMN idempotent.loads.rows_done IS 'those that have their outcome, committed';
+COMMENT ON COLUMN idempotent.loads.inserted IS 'how many of them went in';
+COMMENT ON COLUMN idempotent.loads.duplicates IS 'how many were stored already';
+COMMENT ON COLUMN idempotent.loads.conflicts IS 'how many differ from what is stored';
+COMMENT ON COLUMN idempotent.loads.batches IS 'how many batches are committed';
+COMMENT ON COLUMN idempotent.loads.pid IS 'the server process, for pg_cancel_backend';
+COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
+COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
+COMMENT ON COLUMN idempotent.loads.finished_at IS 'when it finished or failed';
+COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
+GRANT SELECT ON idempotent.loads TO PUBLIC;
+
+CREATE PROCEDURE idempotent_load(
+    target      regclass,
+    source      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    batch_size  int    DEFAULT 10000
+)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
+COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int) IS
+    'inserts or verifies the rows of a table or view in batches, each of which is committed';

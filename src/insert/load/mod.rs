@@ -1,0 +1,346 @@
+//! `idempotent_load`: the rows of a table or view in batches, each of which is committed.
+//!
+//! # The protocol
+//! 1. Arguments, rights and columns are checked. Nothing has been written so far.
+//! 2. The load's row goes into `idempotent.load_records`, and is committed.
+//! 3. The source is read once, under one snapshot, sorted by the arbiter, and kept in a
+//!    tuplestore that outlives commits. Now the number of rows is known.
+//! 4. Batch by batch, cut where the key changes, the rows go through the rounds of the set
+//!    path. The load's row is brought up to date in the transaction of each batch: it never
+//!    says more or less than what is committed.
+//!
+//! Between two batches nothing of the target is held, and anybody may change it: VACUUM and
+//! ANALYZE do not matter, nor do new indexes, triggers or constraints, which are met by the
+//! next batch. Columns and arbiter have to be what they were when the source was
+//! read.
+//!
+//! # Why it may die at any moment
+//! What is committed are whole batches, in key order, and a row that is in is a duplicate for
+//! the next call, which ends where this one would have. Nothing that the next call reads
+//! depends on how far this one came: `idempotent.loads` is for people.
+mod progress;
+mod record;
+
+use super::input::{Input, Rows};
+use super::ledger::{Ledger, Wanted};
+use super::options::{Matching, Wishes};
+use super::round::Job;
+use super::{demand_rights, plan_source};
+use crate::error::{Caught, Report, SqlState, attempt, boundary, message_of};
+use crate::outcome::OnConflict;
+use crate::payload::shape::Shape;
+use crate::payload::source::Source;
+use crate::pg::arguments::Arguments;
+use crate::pg::locks::{AcrossCommits, Subject};
+use crate::pg::memory::Memory;
+use crate::pg::rows::Store;
+use crate::pg::transactions::{Procedure, may_commit};
+use crate::target::{Column, OpenRelation, Target, UniqueIndex};
+use pgrx::prelude::*;
+use progress::Progress;
+use record::{Counts, Record};
+use std::panic::resume_unwind;
+use std::rc::Rc;
+
+/// `CALL idempotent_load(target, source, key, compare, ignore, on_conflict, batch_size)`:
+/// inserts or verifies the rows of a table or view as `idempotent_insert_from` does, and
+/// commits after every `batch_size` rows.
+///
+/// # Errors
+/// As `idempotent_insert_from`, for the batch in which they arise: those before it stay.
+/// 25001 where the call cannot commit, 22004 and 22023 for a batch of none, 55000 if the
+/// target was changed while it was loaded.
+#[pg_extern(sql = false)]
+fn idempotent_load(fcinfo: pg_sys::FunctionCallInfo) {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        // SAFETY: likewise.
+        if unsafe { !may_commit(fcinfo) } {
+            refuse_transaction()
+        }
+        let call = Call::new(&arguments);
+        let procedure = Procedure::open();
+        load(&procedure, &call);
+    });
+}
+
+/// What the caller asks for.
+struct Call {
+    target: pg_sys::Oid,
+    source: pg_sys::Oid,
+    wishes: Wishes,
+    on_conflict: OnConflict,
+    batch_size: u64,
+}
+
+impl Call {
+    fn new(arguments: &Arguments) -> Self {
+        let target = arguments.oid(0, "target");
+        let source = arguments.oid(1, "source");
+        let wishes = Wishes::read(arguments, [2, 3, 4]);
+        let on_conflict = OnConflict::parse(&arguments.text(5, "on_conflict"));
+        let batch_size = arguments.required(6, "batch_size").value() as i32;
+        if batch_size < 1 {
+            Report::new(
+                SqlState::InvalidParameterValue,
+                "argument \"batch_size\" must be positive",
+            )
+            .raise()
+        }
+        Self {
+            target,
+            source,
+            wishes,
+            on_conflict,
+            batch_size: batch_size as u64,
+        }
+    }
+}
+
+/// 25001
+fn refuse_transaction() -> ! {
+    Report::new(
+        SqlState::ActiveSqlTransaction,
+        "idempotent_load cannot run inside a transaction block or a function",
+    )
+    .detail("It commits after every batch.")
+    .hint("Call it on its own, or use idempotent_insert_from, which is part of your transaction.")
+    .raise()
+}
+
+fn load(procedure: &Procedure, call: &Call) {
+    let mut store = Store::across_commits();
+    let begun = procedure.step(|| {
+        let begun = begin(call);
+        // The commit may empty a temporary table.
+        let early = is_temporary(call.source).then(|| read(call, &begun, &mut store));
+        (begun, early)
+    });
+    let (begun, early) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            // No abort would remove its files.
+            drop(store);
+            resume_unwind(error)
+        }
+    };
+    let read = match early {
+        Some(known) => Ok(known),
+        None => procedure.step(|| read(call, &begun, &mut store)),
+    };
+    let rows = Rows::stored(store);
+    match read.and_then(|known| run(procedure, call, &begun, &known, rows)) {
+        Ok(counts) => begun.progress.loaded(&counts),
+        Err(error) => {
+            // If this fails as well, the error of the load is the one to tell.
+            let _ = procedure.step(|| begun.record.fail(&message_of(&error)));
+            drop(begun);
+            resume_unwind(error)
+        }
+    }
+}
+
+/// Whether the table or view is a temporary one.
+fn is_temporary(source: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up in a catalog.
+    let persistence = unsafe { pg_sys::get_rel_persistence(source) };
+    persistence as u8 == pg_sys::RELPERSISTENCE_TEMP
+}
+
+/// A load that has its row.
+struct Begun {
+    record: Record,
+    progress: Progress,
+    /// By which others see that it runs.
+    _running: AcrossCommits,
+}
+
+/// Checks the call, and makes the load's row.
+fn begin(call: &Call) -> Begun {
+    let (target, _relation) = Target::open(call.target);
+    target.refuse_rules();
+    let source = Source::open(&target, call.source);
+    let matching = Matching::new(&call.wishes, &target);
+    plan_source(&target, &source, &matching);
+    let record = Record::begin(
+        &target.qualified(),
+        &source.qualified(),
+        call.on_conflict,
+        call.batch_size,
+    );
+    Begun {
+        _running: AcrossCommits::acquire(Subject::Load, record.number()),
+        progress: Progress::start(&target),
+        record,
+    }
+}
+
+/// What is known once the source is read.
+struct Known {
+    /// The target as it was then.
+    target: Rc<Target>,
+    /// The columns of the key, by name,
+    key: Vec<String>,
+    /// and what makes them one.
+    signature: Signature,
+    /// The columns that the rows name.
+    named: Vec<usize>,
+    /// How many rows there are.
+    total: i64,
+}
+
+/// Reads the source into the store, in the arbiter's order.
+fn read(call: &Call, begun: &Begun, store: &mut Store) -> Known {
+    let (target, relation) = open(call.target, begun);
+    let source = Source::open(&target, call.source);
+    let matching = Matching::new(&call.wishes, &target);
+    let (arbiter, shapes) = plan_source(&target, &source, &matching);
+    let job = Job::new(&target, &relation, arbiter, &shapes, true, None);
+    let mut input = Input::new(&job, false);
+    let tell = |rows| begun.progress.reading(rows);
+    // SAFETY: what is told is told from inside the guard.
+    let total = unsafe { source.read_telling(arbiter, input.sort(), &tell) };
+    input.into_store(&target, store);
+    begun.record.read(total);
+    let names = arbiter.columns().map(|c| target.columns[c].name.clone());
+    let (key, signature) = (names.collect(), Signature::of(arbiter));
+    let [shape] = shapes;
+    Known {
+        target,
+        key,
+        signature,
+        named: shape.named,
+        total,
+    }
+}
+
+/// Sends the rows, batch by batch.
+fn run(
+    procedure: &Procedure,
+    call: &Call,
+    begun: &Begun,
+    known: &Known,
+    rows: Rows,
+) -> Result<Counts, Caught> {
+    let memory = Memory::in_current(c"pg_idempotent batch");
+    // Dropped before the memory: a row that was read too early may be in it.
+    let mut rows = rows;
+    let wishes = call.wishes.with_key(&known.key);
+    let mut counts = Counts::default();
+    begun.progress.start_loading();
+    loop {
+        let (done, more) = procedure.step(|| {
+            rows.start_batch(call.batch_size);
+            let ledger = memory.scope(|| batch(call, &wishes, begun, known, &mut rows));
+            let (read, more) = rows.end_batch(known.target.row_desc());
+            let done = counts.and(read, &ledger);
+            begun.record.advance(&done, !more);
+            (done, more)
+        })?;
+        memory.reset();
+        counts = done;
+        if !more {
+            return Ok(counts);
+        }
+        begun.progress.loading(&counts, known.total);
+    }
+}
+
+/// The outcomes of one batch.
+fn batch(call: &Call, wishes: &Wishes, begun: &Begun, known: &Known, rows: &mut Rows) -> Ledger {
+    let (target, relation) = open(call.target, begun);
+    let arbiter = demand_unchanged(&target, known);
+    let matching = Matching::new(wishes, &target);
+    let mut shapes = [Shape {
+        named: known.named.clone(),
+        compared: Vec::new(),
+        first: 1,
+    }];
+    matching.comparison.apply(&target, arbiter, &mut shapes);
+    demand_rights(&target, arbiter, known.named.iter().copied());
+    let mut ledger = Ledger::new(Wanted::Counts, 0, call.on_conflict);
+    let job = Job::new(&target, &relation, arbiter, &shapes, true, matching.guard);
+    job.run(rows, call.batch_size, &mut ledger);
+    ledger.close(&job);
+    ledger
+}
+
+/// Opens the target, which may have gone since the last commit.
+///
+/// # Errors
+/// 55000
+fn open(target: pg_sys::Oid, begun: &Begun) -> (Rc<Target>, OpenRelation) {
+    if OpenRelation::try_open(target).is_none() {
+        Report::new(
+            SqlState::ObjectNotInPrerequisiteState,
+            format!(
+                "table \"{}\" was dropped while it was loaded",
+                begun.progress.target()
+            ),
+        )
+        .raise()
+    }
+    let (target, relation) = Target::open(target);
+    target.refuse_rules();
+    (target, relation)
+}
+
+/// What makes an index the same as another one, for rows that are sorted by it.
+#[derive(PartialEq, Eq)]
+struct Signature {
+    nulls_equal: bool,
+    keys: Vec<(usize, pg_sys::Oid, pg_sys::Oid)>,
+}
+
+impl Signature {
+    fn of(arbiter: &UniqueIndex) -> Self {
+        let keys = arbiter.keys.iter();
+        Self {
+            nulls_equal: arbiter.nulls_equal,
+            keys: keys
+                .map(|key| (key.column, key.operator_class, key.collation))
+                .collect(),
+        }
+    }
+}
+
+/// The arbiter of a target that is as it was when the source was read: its columns, and a
+/// unique index like the one that decided then.
+///
+/// # Errors
+/// 55000
+fn demand_unchanged<'t>(target: &'t Target, known: &Known) -> &'t UniqueIndex {
+    let column = |column: &Column| {
+        (
+            column.typid,
+            column.typmod,
+            column.collation,
+            column.generated,
+        )
+    };
+    let (now, then) = (&target.columns, &known.target.columns);
+    let same_columns = now.len() == then.len()
+        && now
+            .iter()
+            .zip(then)
+            .all(|(now, then)| now.name == then.name && column(now) == column(then));
+    let arbiter = same_columns
+        .then(|| attempt(|| target.arbiter_for_key(&known.key)).ok())
+        .flatten()
+        .filter(|arbiter| Signature::of(arbiter) == known.signature);
+    arbiter.unwrap_or_else(|| {
+        Report::new(
+            SqlState::ObjectNotInPrerequisiteState,
+            format!("table \"{}\" was changed while it was loaded", target.name),
+        )
+        .detail(if same_columns {
+            "The unique index that decides is another."
+        } else {
+            "Its columns are not the same any more."
+        })
+        .hint("Call idempotent_load again.")
+        .table(&target.schema, &target.name)
+        .raise()
+    })
+}

@@ -1,0 +1,126 @@
+//! NOTICEs on how far a load has come, at a human pace.
+use super::record::Counts;
+use crate::error::{Line, notice, notice_unguarded};
+use crate::pg::text;
+use crate::target::Target;
+use pgrx::pg_sys;
+use std::cell::Cell;
+use std::ffi::CString;
+use std::fmt::Write;
+
+const SECOND: i64 = 1_000_000;
+/// Who waits no longer than this needs no news;
+const FIRST_AFTER: i64 = 2 * SECOND;
+/// then some every few seconds.
+const AGAIN_AFTER: i64 = 5 * SECOND;
+
+/// Says how far a load has come.
+pub struct Progress {
+    name: String,
+    server_name: CString,
+    started: i64,
+    /// When rows began to go in.
+    loading_since: Cell<i64>,
+    /// When there will be news.
+    due: Cell<i64>,
+}
+
+/// Microseconds.
+fn now() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+impl Progress {
+    /// Of a load that begins now.
+    pub fn start(target: &Target) -> Self {
+        let started = now();
+        Self {
+            name: target.name.clone(),
+            server_name: text::to_server(&target.name),
+            started,
+            loading_since: Cell::new(started),
+            due: Cell::new(started + FIRST_AFTER),
+        }
+    }
+
+    /// The name of the target.
+    pub fn target(&self) -> &str {
+        &self.name
+    }
+
+    /// So many rows of the source are read. Called from inside `ffi::guard`: it owns
+    /// nothing, and does not panic.
+    pub fn reading(&self, rows: i64) {
+        let Some(now) = self.is_due() else { return };
+        let mut line = self.line("reading rows for");
+        let speed = per_second(rows, now - self.started);
+        let _ = write!(line, "{rows} rows, {speed} rows/s");
+        // SAFETY: the caller's promise.
+        unsafe { notice_unguarded(&line) };
+    }
+
+    /// Rows begin to go in.
+    pub fn start_loading(&self) {
+        self.loading_since.set(now());
+    }
+
+    /// Another batch is committed, of so many rows in all.
+    pub fn loading(&self, counts: &Counts, total: i64) {
+        let Some(now) = self.is_due() else { return };
+        let mut line = self.line("loading");
+        let (done, speed) = (
+            counts.rows,
+            per_second(counts.rows, now - self.loading_since.get()),
+        );
+        let share = done * 100 / total.max(1);
+        let left = (total - done) / speed.max(1);
+        let _ = write!(
+            line,
+            "{done} of {total} rows ({share} %), {speed} rows/s, {left} s left"
+        );
+        notice(&line);
+    }
+
+    /// All is done.
+    pub fn loaded(&self, counts: &Counts) {
+        let mut line = self.line("loaded");
+        let seconds = (now() - self.started) as f64 / SECOND as f64;
+        let Counts {
+            rows,
+            inserted,
+            duplicates,
+            conflicts,
+            ..
+        } = counts;
+        let _ = write!(
+            line,
+            "{rows} rows in {seconds:.1} s: {inserted} inserted, {duplicates} duplicates, \
+             {conflicts} conflicts"
+        );
+        notice(&line);
+    }
+
+    /// The time, if there is to be news.
+    fn is_due(&self) -> Option<i64> {
+        let now = now();
+        (now >= self.due.get()).then(|| {
+            self.due.set(now + AGAIN_AFTER);
+            now
+        })
+    }
+
+    /// `loading "flights": `
+    fn line(&self, what: &str) -> Line {
+        let mut line = Line::new();
+        line.push(what.as_bytes());
+        line.push(b" \"");
+        line.push(self.server_name.as_bytes());
+        line.push(b"\": ");
+        line
+    }
+}
+
+fn per_second(rows: i64, microseconds: i64) -> i64 {
+    (i128::from(rows) * i128::from(SECOND) / i128::from(microseconds.max(1))) as i64
+}

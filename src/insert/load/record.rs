@@ -1,0 +1,132 @@
+//! The row of a load in `idempotent.load_records`.
+use crate::insert::ledger::Ledger;
+use crate::outcome::OnConflict;
+use crate::owner::AsOwner;
+use crate::pg::spi::{Connection, Parameter};
+use crate::pg::text;
+use pgrx::pg_sys;
+
+/// $1 role, $2 target, $3 source, $4 on_conflict, $5 batch size, $6 pid
+const BEGIN: &str = "
+    INSERT INTO idempotent.load_records (role, target, source, on_conflict, batch_size, pid)
+    VALUES ($1, $2, $3, $4, $5, $6)
+    RETURNING load_id";
+
+/// $1 number, $2 rows
+const READ: &str = "
+    UPDATE idempotent.load_records AS record
+       SET rows_total = $2, updated_at = pg_catalog.clock_timestamp()
+     WHERE record.load_id OPERATOR(pg_catalog.=) $1";
+
+/// $1 number, $2 rows, $3 inserted, $4 duplicates, $5 conflicts, $6 batches, $7 whether
+/// these are all
+const ADVANCE: &str = "
+    UPDATE idempotent.load_records AS record
+       SET rows_done = $2, inserted = $3, duplicates = $4, conflicts = $5, batches = $6,
+           state = CASE WHEN $7 THEN 'finished' ELSE record.state END,
+           finished_at = CASE WHEN $7 THEN moment END,
+           updated_at = moment
+      FROM pg_catalog.clock_timestamp() AS moment
+     WHERE record.load_id OPERATOR(pg_catalog.=) $1";
+
+/// $1 number, $2 error
+const FAIL: &str = "
+    UPDATE idempotent.load_records AS record
+       SET state = 'failed', error = $2, finished_at = moment, updated_at = moment
+      FROM pg_catalog.clock_timestamp() AS moment
+     WHERE record.load_id OPERATOR(pg_catalog.=) $1";
+
+/// The outcomes so far.
+#[derive(Clone, Copy, Default)]
+pub struct Counts {
+    /// Rows that have their outcome.
+    pub rows: i64,
+    /// How many went in.
+    pub inserted: i64,
+    /// How many were stored already.
+    pub duplicates: i64,
+    /// How many differ from what is stored.
+    pub conflicts: i64,
+    batches: i64,
+}
+
+impl Counts {
+    /// With those of another batch, of so many rows.
+    pub fn and(&self, rows: u64, batch: &Ledger) -> Self {
+        Self {
+            rows: self.rows + rows as i64,
+            inserted: self.inserted + batch.inserted,
+            duplicates: self.duplicates + batch.duplicates,
+            conflicts: self.conflicts + batch.conflicts,
+            batches: self.batches + i64::from(rows > 0),
+        }
+    }
+}
+
+/// The row, by its number.
+pub struct Record(i64);
+
+impl Record {
+    /// Makes the row of a load that begins.
+    pub fn begin(target: &str, source: &str, on_conflict: OnConflict, batch_size: u64) -> Self {
+        // SAFETY: reads backend-local variables.
+        let (role, pid) = unsafe { (pg_sys::GetUserId(), pg_sys::MyProcPid) };
+        let words = |text: &str| (pg_sys::TEXTOID, Some(text::to_text(text)));
+        let int = |number: i32| (pg_sys::INT4OID, Some(pg_sys::Datum::from(number)));
+        let _owner = AsOwner::switch();
+        let connection = Connection::open();
+        connection.execute(
+            BEGIN,
+            &[
+                (pg_sys::OIDOID, Some(pg_sys::Datum::from(role))),
+                words(target),
+                words(source),
+                words(on_conflict.name()),
+                int(batch_size as i32),
+                int(pid),
+            ],
+        );
+        Self(connection.first(1).expect("an identity").value() as i64)
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u64 {
+        self.0 as u64
+    }
+
+    /// The source is read, and has so many rows.
+    pub fn read(&self, rows: i64) {
+        self.write(READ, &[bigint(rows)]);
+    }
+
+    /// A batch is done; the last one, maybe.
+    pub fn advance(&self, counts: &Counts, last: bool) {
+        self.write(
+            ADVANCE,
+            &[
+                bigint(counts.rows),
+                bigint(counts.inserted),
+                bigint(counts.duplicates),
+                bigint(counts.conflicts),
+                bigint(counts.batches),
+                (pg_sys::BOOLOID, Some(pg_sys::Datum::from(last))),
+            ],
+        );
+    }
+
+    /// The load has failed.
+    pub fn fail(&self, error: &str) {
+        self.write(FAIL, &[(pg_sys::TEXTOID, Some(text::to_text(error)))]);
+    }
+
+    fn write(&self, sql: &str, values: &[Parameter]) {
+        let mut parameters = vec![bigint(self.0)];
+        parameters.extend_from_slice(values);
+        let _owner = AsOwner::switch();
+        Connection::open().execute(sql, &parameters);
+    }
+}
+
+fn bigint(value: i64) -> Parameter {
+    (pg_sys::INT8OID, Some(pg_sys::Datum::from(value)))
+}

@@ -1,0 +1,168 @@
+//! Rules about the values that are compared: whether a retry has the same ones.
+use super::body::Anew;
+use super::subject::Subject;
+use super::{Finding, LOADED, Rule, Severity, column_words, has_word, is_time};
+use crate::guard::options_without;
+use crate::pg::text;
+
+/// The guard compares a column that is filled with another value in every attempt: a
+/// trigger puts the time into it, or it was named in `compare` though it has a volatile
+/// default; or, by its name, it says when the row was loaded. A retry is a conflict.
+///
+/// Without a guard there is nothing to tell: functions compare what a payload names. And a
+/// guard leaves columns with volatile defaults out by itself.
+pub fn made_anew(subject: &Subject, findings: &mut Vec<Finding>) {
+    let Some(settled) = subject.settled() else {
+        return;
+    };
+    for column in &settled.compared {
+        let facts = &subject.target.columns[*column];
+        let name = &facts.name;
+        let (severity, message) = match &subject.made[*column] {
+            Some(made) if made.overwritten => (
+                Severity::Error,
+                format!(
+                    "compared column \"{name}\" is another with every attempt: it is filled by {}",
+                    made.by
+                ),
+            ),
+            Some(made) => (
+                Severity::Warning,
+                format!(
+                    "compared column \"{name}\" is another with every attempt that leaves it out: \
+                     it is filled by {}",
+                    made.by
+                ),
+            ),
+            None if is_time(facts.base_type()) && has_word(name, &LOADED) => (
+                Severity::Warning,
+                format!("compared column \"{name}\" is, by its name, the time of the attempt"),
+            ),
+            None => continue,
+        };
+        findings.push(Finding {
+            severity,
+            rule: Rule::ClockColumn,
+            object: name.clone(),
+            message,
+            hint: format!("Leave it out of the comparison{}", without(subject, name)),
+        });
+    }
+}
+
+/// The guard compares a column that a trigger changes with every UPDATE, such as
+/// `updated_at`. Once the row was updated, a late retry is a conflict, though nothing
+/// that it says has changed. A column that remembers what first arrived ends that.
+pub fn changed_on_update(subject: &Subject, findings: &mut Vec<Finding>) {
+    let Some(settled) = subject.settled().filter(|settled| !settled.remembers) else {
+        return;
+    };
+    for column in &settled.compared {
+        let name = &subject.target.columns[*column].name;
+        // That every retry is a conflict is told already.
+        if subject.made[*column]
+            .as_ref()
+            .is_some_and(|made| made.overwritten)
+        {
+            continue;
+        }
+        let changes = subject.before_update().find(|trigger| {
+            let on_insert = subject
+                .before_insert()
+                .any(|other| std::ptr::eq(other, *trigger));
+            trigger.body.assignments.iter().any(|assignment| {
+                // What is computed from the row alike in both cases stays as it is.
+                let alike = assignment.anew == Anew::No && on_insert && assignment.on_insert();
+                let fills = assignment.anew != Anew::No && assignment.of_itself;
+                assignment.column == *name && assignment.on_update() && !alike && !fills
+            })
+        });
+        let Some(trigger) = changes else {
+            continue;
+        };
+        findings.push(Finding {
+            severity: Severity::Warning,
+            rule: Rule::ChangedOnUpdate,
+            object: name.clone(),
+            message: format!(
+                "compared column \"{name}\" is changed on update, by trigger \"{}\": then a late \
+                 retry is a conflict",
+                trigger.trigger.name
+            ),
+            hint: format!(
+                "Have the guard remember what first arrived, or leave the column out of the \
+                 comparison{}",
+                without(subject, name)
+            ),
+        });
+    }
+}
+
+/// A BEFORE INSERT trigger rewrites what a payload brings (`NEW.email := lower(NEW.email)`).
+/// Functions compare the payload with the stored row before the trigger sees it, so the
+/// retry of a payload is a conflict with its own row. The guard judges what the trigger
+/// left, and is not affected.
+///
+/// A trigger that assigns other columns, or fills in for NULL, is not told. What a
+/// function in another language does cannot be read; that is told as such.
+pub fn before_trigger(subject: &Subject, findings: &mut Vec<Finding>) {
+    for trigger in subject.before_insert() {
+        let name = &trigger.trigger.name;
+        let mut rewritten: Vec<&str> = trigger
+            .body
+            .assignments
+            .iter()
+            .filter(|assignment| assignment.rewritten && assignment.on_insert())
+            .map(|assignment| assignment.column.as_str())
+            .collect();
+        rewritten.sort_unstable();
+        rewritten.dedup();
+        let (severity, message) = if !rewritten.is_empty() {
+            let severity = match subject.guard {
+                Some(_) => Severity::Info,
+                None => Severity::Warning,
+            };
+            let message = format!(
+                "trigger \"{name}\" rewrites {} before a row goes in: to functions a payload may \
+                 differ from its own stored row",
+                column_words("column", &rewritten)
+            );
+            (severity, message)
+        } else if trigger.body.unclear {
+            let message = format!(
+                "trigger \"{name}\" may rewrite rows before they go in: to functions a payload may \
+                 then differ from its own stored row"
+            );
+            (Severity::Info, message)
+        } else {
+            continue;
+        };
+        let guard = match subject.guard {
+            Some(_) => "use plain INSERT or COPY, which the guard judges as the trigger left it."
+                .to_owned(),
+            None => format!(
+                "guard the table, which judges rows as the trigger left them: SELECT \
+                 idempotent_guard({});",
+                text::quote_literal(&subject.target.qualified())
+            ),
+        };
+        findings.push(Finding {
+            severity,
+            rule: Rule::BeforeTrigger,
+            object: name.clone(),
+            message,
+            hint: format!("Send values as they are to be stored, or {guard}"),
+        });
+    }
+}
+
+/// The end of a sentence: the call that takes a column out of the guard's comparison.
+fn without(subject: &Subject, column: &str) -> String {
+    let call = subject.guard.as_ref().and_then(|guard| {
+        options_without(&subject.guarded_table(), &guard.trigger.arguments, column)
+    });
+    match call {
+        Some(call) => format!(": {call}"),
+        None => ", with ignore in place of compare.".to_owned(),
+    }
+}

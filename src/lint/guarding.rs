@@ -1,0 +1,146 @@
+//! Rules about the guard: whether it does what its owner thinks it does.
+use super::subject::Subject;
+use super::{Finding, Rule, Severity};
+use crate::guard::partition_unlike;
+use crate::pg::text;
+use crate::settings;
+use pgrx::pg_sys;
+
+/// The guard does not fit its table any more (a column was renamed, its index dropped), or
+/// was made wrong by hand, or is enabled otherwise on a partition. Then every INSERT fails,
+/// and it is better to hear of it before a client does.
+pub fn guard_problem(subject: &Subject, findings: &mut Vec<Finding>) {
+    let Some(guard) = &subject.guard else {
+        return;
+    };
+    let target = &subject.target;
+    let name = &guard.trigger.name;
+    let (message, hint) = match &guard.plan {
+        Err(report) => (
+            format!(
+                "guard \"{name}\" does not fit the table: {}",
+                report.to_text()
+            ),
+            report
+                .hint_text()
+                .unwrap_or("Call idempotent_guard again.")
+                .to_owned(),
+        ),
+        Ok(_) if target.partitioned => match partition_unlike(target.oid, &guard.trigger) {
+            Some(partition) => (
+                format!(
+                    "guard \"{name}\" is not enabled on partition \"{partition}\" as on table \
+                     \"{}\"",
+                    target.name
+                ),
+                format!(
+                    "ALTER TABLE {} {};",
+                    target.qualified(),
+                    enable(guard.trigger.enabled, name)
+                ),
+            ),
+            None => return,
+        },
+        Ok(_) => return,
+    };
+    findings.push(Finding {
+        severity: Severity::Error,
+        rule: Rule::GuardProblem,
+        object: name.clone(),
+        message,
+        hint,
+    });
+}
+
+/// How a trigger comes to be enabled so.
+fn enable(enabled: u8, trigger: &str) -> String {
+    let trigger = text::quote_identifier(trigger);
+    match enabled {
+        pg_sys::TRIGGER_DISABLED => format!("DISABLE TRIGGER {trigger}"),
+        pg_sys::TRIGGER_FIRES_ALWAYS => format!("ENABLE ALWAYS TRIGGER {trigger}"),
+        pg_sys::TRIGGER_FIRES_ON_REPLICA => format!("ENABLE REPLICA TRIGGER {trigger}"),
+        _ => format!("ENABLE TRIGGER {trigger}"),
+    }
+}
+
+/// The guard is there and does not fire: it was disabled for a migration, say, and nobody
+/// enabled it again. Everybody believes in it, and retries fail or, under another key, go
+/// in twice.
+pub fn guard_disabled(subject: &Subject, findings: &mut Vec<Finding>) {
+    let Some(guard) = &subject.guard else {
+        return;
+    };
+    let name = &guard.trigger.name;
+    let mut tell = |severity, message: String, hint| {
+        findings.push(Finding {
+            severity,
+            rule: Rule::GuardDisabled,
+            object: name.clone(),
+            message,
+            hint,
+        });
+    };
+    let again = || {
+        format!(
+            "ALTER TABLE {} ENABLE TRIGGER {};",
+            subject.target.qualified(),
+            text::quote_identifier(name)
+        )
+    };
+    match guard.trigger.enabled {
+        pg_sys::TRIGGER_DISABLED => tell(
+            Severity::Error,
+            format!("guard \"{name}\" is disabled, so rows go in unjudged"),
+            again(),
+        ),
+        pg_sys::TRIGGER_FIRES_ON_REPLICA => tell(
+            Severity::Warning,
+            format!(
+                "guard \"{name}\" is enabled for replication only, so rows of clients go in \
+                 unjudged"
+            ),
+            again(),
+        ),
+        _ if !settings::guard() => tell(
+            Severity::Warning,
+            format!(
+                "guard \"{name}\" passes all rows, for pg_idempotent.guard is off in this session"
+            ),
+            "RESET pg_idempotent.guard; If it stays off, look for it in postgresql.conf, ALTER \
+             DATABASE and ALTER ROLE."
+                .to_owned(),
+        ),
+        _ => {}
+    }
+}
+
+/// A BEFORE INSERT row trigger fires after the guard, and so changes rows that were judged
+/// already: what is stored is not what the next attempt is compared with.
+pub fn trigger_after_guard(subject: &Subject, findings: &mut Vec<Finding>) {
+    let Some(guard) = &subject.guard else {
+        return;
+    };
+    for trigger in subject.before_insert() {
+        let name = &trigger.trigger.name;
+        let touches = trigger.body.unclear || !trigger.body.assignments.is_empty();
+        if *name <= guard.trigger.name || !touches {
+            continue;
+        }
+        let earlier = format!("a_{name}");
+        findings.push(Finding {
+            severity: Severity::Warning,
+            rule: Rule::TriggerAfterGuard,
+            object: name.clone(),
+            message: format!(
+                "trigger \"{name}\" fires after guard \"{}\", which does not see what it changes",
+                guard.trigger.name
+            ),
+            hint: format!(
+                "Rename it, so that it sorts before the guard: ALTER TRIGGER {} ON {} RENAME TO {};",
+                text::quote_identifier(name),
+                subject.target.qualified(),
+                text::quote_identifier(&earlier)
+            ),
+        });
+    }
+}

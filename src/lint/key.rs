@@ -1,0 +1,263 @@
+//! Rules about the key: whether there is one, and whether it is the same one whenever an
+//! event arrives.
+use super::body::Anew;
+use super::subject::{Made, Subject};
+use super::table::{is_plain_table, table_name};
+use super::{Finding, Rule, Severity};
+use crate::pg::{ffi, text};
+use crate::target::{Target, UniqueIndex};
+use pgrx::pg_sys;
+use std::rc::Rc;
+
+/// There is no unique index at all. Whoever sends a row again gets it twice, and no
+/// function or guard can do anything about it: all of them decide by a unique index.
+pub fn no_business_key(subject: &Subject, findings: &mut Vec<Finding>) {
+    let target = &subject.target;
+    if !target.indexes.is_empty() || index_of_a_partition(subject).is_some() {
+        return;
+    }
+    findings.push(Finding {
+        severity: Severity::Error,
+        rule: Rule::NoBusinessKey,
+        object: String::new(),
+        message: format!(
+            "table \"{}\" has no unique index, so nothing tells a row that arrives again",
+            target.name
+        ),
+        hint: create_on_event(target),
+    });
+}
+
+/// A partitioned table has no unique index, but partitions have some. Each of these
+/// decides for its own partition; the table as a whole has no key, and a new partition
+/// comes without one.
+pub fn partition_index(subject: &Subject, findings: &mut Vec<Finding>) {
+    let target = &subject.target;
+    let Some((partition, index)) = index_of_a_partition(subject) else {
+        return;
+    };
+    let index = &partition.indexes[index];
+    let columns = partition.column_list(index.columns());
+    findings.push(Finding {
+        severity: Severity::Error,
+        rule: Rule::PartitionIndex,
+        object: partition.name.clone(),
+        message: format!(
+            "partition \"{}\" has the unique index {}, the partitioned table \"{}\" has none",
+            partition.name,
+            partition.describe(index),
+            target.name
+        ),
+        hint: format!(
+            "Create it on the partitioned table: CREATE UNIQUE INDEX ON {} ({columns});",
+            target.qualified()
+        ),
+    });
+}
+
+/// The first partition, by name, that has a usable unique index which the server does not
+/// make, of a table that has none itself; and which of its indexes that is.
+fn index_of_a_partition(subject: &Subject) -> Option<(Rc<Target>, usize)> {
+    let target = &subject.target;
+    if !target.partitioned || !target.indexes.is_empty() {
+        return None;
+    }
+    let mut partitions: Vec<(String, pg_sys::Oid)> = ffi::partitions(target.oid)
+        .into_iter()
+        // Others have no indexes of their own, or cannot be opened as a target.
+        .filter(|oid| is_plain_table(*oid))
+        .filter_map(|oid| Some((table_name(oid)?, oid)))
+        .collect();
+    partitions.sort_by(|(a, _), (b, _)| a.cmp(b));
+    partitions.into_iter().find_map(|(_, oid)| {
+        let (partition, _relation) = Target::open(oid);
+        let is_key = |index: &UniqueIndex| {
+            let made = |c: usize| partition.columns[c].machine_made;
+            index.unusable.is_none() && !index.columns().any(made)
+        };
+        let place = partition.indexes.iter().position(is_key)?;
+        Some((partition, place))
+    })
+}
+
+/// There are unique indexes, and none of them decides: one is deferrable, partial, on
+/// expressions or on generated columns, or excludes overlaps. ON CONFLICT cannot be
+/// used with them, and functions and guards give 42P10. Beside a key that can
+/// decide they are nobody's fault; only one that is not valid costs without any use.
+pub fn unusable_index(subject: &Subject, findings: &mut Vec<Finding>) {
+    let target = &subject.target;
+    let has_key = !subject.keys().is_empty();
+    for index in &target.indexes {
+        if subject.is_usable(index) || (has_key && index.valid) {
+            continue;
+        }
+        let columns = target.column_list(index.columns());
+        let why = match (index.unusable, subject.generated_key(index)) {
+            (Some(why), _) => why.to_owned(),
+            (None, Some(column)) => format!(
+                "is on the generated column \"{}\", which no payload can name",
+                column.name
+            ),
+            (None, None) => continue,
+        };
+        findings.push(Finding {
+            severity: if has_key {
+                Severity::Warning
+            } else {
+                Severity::Error
+            },
+            rule: Rule::UnusableIndex,
+            object: index.name.clone(),
+            message: format!(
+                "unique index \"{}\" cannot be the key: it {why}",
+                index.name
+            ),
+            hint: remedy(target, index, &columns),
+        });
+    }
+}
+
+/// What makes an index usable.
+fn remedy(target: &Target, index: &UniqueIndex, columns: &str) -> String {
+    let table = target.qualified();
+    let name = text::quote_identifier(&index.name);
+    if !index.valid && target.partitioned {
+        return format!(
+            "Create the index on every partition, and attach it: ALTER INDEX {}.{name} ATTACH \
+             PARTITION …;",
+            text::quote_identifier(&target.schema)
+        );
+    }
+    if !index.valid {
+        return format!(
+            "Unless it is just being built: REINDEX INDEX CONCURRENTLY {}.{name};",
+            text::quote_identifier(&target.schema)
+        );
+    }
+    if index.deferrable {
+        let kind = if index.primary {
+            "PRIMARY KEY"
+        } else {
+            "UNIQUE"
+        };
+        return format!(
+            "Make it immediate: ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} \
+             {kind} ({columns});"
+        );
+    }
+    create_on_event(target)
+}
+
+/// The only unique indexes have a column that the server fills: a sequence, an identity,
+/// a random uuid, or the time. A row that arrives again gets another value, so it is
+/// another row. The most frequent reason of rows that are there twice.
+///
+/// For a guard that was told to use such a key, clients send it; then it is a risk
+/// only where one of them forgets to.
+pub fn made_by_server(subject: &Subject, findings: &mut Vec<Finding>) {
+    let keys = subject.keys();
+    let guarded = subject.settled().is_some();
+    let indexes: Vec<&UniqueIndex> = if keys.is_empty() {
+        let usable = subject.target.indexes.iter();
+        usable.filter(|index| subject.is_usable(index)).collect()
+    } else {
+        keys
+    };
+    for index in indexes {
+        for column in index.columns() {
+            let Some(made) = &subject.made[column] else {
+                continue;
+            };
+            let name = &subject.target.columns[column].name;
+            let rule = match made.anew {
+                Anew::Clock => Rule::ClockKey,
+                _ => Rule::MachineMadeKey,
+            };
+            findings.push(Finding {
+                severity: if guarded && !made.overwritten {
+                    Severity::Warning
+                } else {
+                    Severity::Error
+                },
+                rule,
+                object: format!("{} {name}", index.name),
+                message: format!(
+                    "key column \"{name}\" of index \"{}\" is another with every attempt: it is \
+                     filled by {}",
+                    index.name, made.by
+                ),
+                hint: without_made(subject, index, column, made),
+            });
+        }
+    }
+}
+
+/// How to get rid of a key column that the server makes.
+fn without_made(subject: &Subject, index: &UniqueIndex, column: usize, made: &Made) -> String {
+    let target = &subject.target;
+    let name = &target.columns[column].name;
+    let by_partition = subject.partition_columns().contains(&column);
+    let others: Vec<usize> = index
+        .columns()
+        .filter(|c| subject.made[*c].is_none())
+        .collect();
+    let mut hint = if by_partition {
+        format!(
+            "A unique index has to contain \"{name}\", by which the table is partitioned: \
+             partition it by a column of the business event."
+        )
+    } else if others.is_empty() {
+        create_on_event(target)
+    } else {
+        format!(
+            "If the other columns name the business event: CREATE UNIQUE INDEX ON {} ({});",
+            target.qualified(),
+            target.column_list(others)
+        )
+    };
+    if made.may_be_sent {
+        hint.push_str(&format!(
+            " If every client sends \"{name}\", and the same in a retry: {};",
+            made.undo
+        ));
+    }
+    hint
+}
+
+/// Several unique indexes could be the key, and nothing says which is. Without the
+/// argument `key` a guard is refused, and functions go by what a payload names.
+pub fn ambiguous_key(subject: &Subject, findings: &mut Vec<Finding>) {
+    let target = &subject.target;
+    let keys = subject.keys();
+    let [first, _, ..] = keys.as_slice() else {
+        return;
+    };
+    let listed: Vec<String> = keys.iter().map(|index| target.describe(index)).collect();
+    let names: Vec<String> = first
+        .columns()
+        .map(|c| target.columns[c].name.clone())
+        .collect();
+    findings.push(Finding {
+        severity: Severity::Info,
+        rule: Rule::AmbiguousKey,
+        object: String::new(),
+        message: format!(
+            "several unique indexes could be the key: {}",
+            listed.join(", ")
+        ),
+        hint: format!(
+            "Say which with the argument key, for example: SELECT idempotent_guard({}, key => {});",
+            text::quote_literal(&target.qualified()),
+            text::quote_array(&names),
+        ),
+    });
+}
+
+/// Nobody but its owner knows which columns name the event.
+fn create_on_event(target: &Target) -> String {
+    format!(
+        "Create a unique index on the columns that name the business event: CREATE UNIQUE INDEX ON \
+         {} (…);",
+        target.qualified()
+    )
+}

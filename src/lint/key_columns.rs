@@ -1,0 +1,197 @@
+//! Rules about the columns of a key: whether their values tell events apart, and retries
+//! not.
+use super::subject::Subject;
+use super::{Finding, LOADED, Rule, Severity, column_words, has_word, is_time};
+use crate::pg::spi::Connection;
+use crate::pg::text;
+use pgrx::pg_sys;
+
+/// A key column that, by its name, says when the row was loaded. It is another one in
+/// the next attempt, so everything goes in again.
+pub fn loading_time(subject: &Subject, findings: &mut Vec<Finding>) {
+    let target = &subject.target;
+    for index in subject.keys() {
+        for column in index.columns() {
+            let name = &target.columns[column].name;
+            let seems = subject.made[column].is_none()
+                && is_time(target.columns[column].base_type())
+                && has_word(name, &LOADED);
+            if !seems || index.keys.len() == 1 {
+                continue;
+            }
+            let by_partition = subject.partition_columns().contains(&column);
+            let others = index.columns().filter(|c| *c != column);
+            findings.push(Finding {
+                severity: Severity::Warning,
+                rule: Rule::ClockKey,
+                object: format!("{} {name}", index.name),
+                message: format!(
+                    "key column \"{name}\" of index \"{}\" is, by its name, the time of the attempt",
+                    index.name
+                ),
+                hint: if by_partition {
+                    format!(
+                        "Partition the table by a column of the business event, and leave \
+                         \"{name}\" out of the key."
+                    )
+                } else {
+                    format!(
+                        "Leave it out of the key: CREATE UNIQUE INDEX ON {} ({});",
+                        target.qualified(),
+                        target.column_list(others)
+                    )
+                },
+            });
+        }
+    }
+}
+
+/// Key columns that may be NULL, in an index to which NULLs are all different. A plain
+/// INSERT with NULL goes in as often as it is sent; functions and guards refuse it with
+/// 23502.
+pub fn nullable_key(subject: &Subject, findings: &mut Vec<Finding>) {
+    let target = &subject.target;
+    for index in subject.keys() {
+        if index.nulls_equal {
+            continue;
+        }
+        let nullable: Vec<&str> = index
+            .columns()
+            .map(|c| &target.columns[c])
+            .filter(|column| !column.not_null && !column.domain_is_not_null())
+            .map(|column| column.name.as_str())
+            .collect();
+        if nullable.is_empty() {
+            continue;
+        }
+        let set: Vec<String> = nullable
+            .iter()
+            .map(|name| format!("ALTER COLUMN {} SET NOT NULL", text::quote_identifier(name)))
+            .collect();
+        findings.push(Finding {
+            severity: Severity::Warning,
+            rule: Rule::NullableKey,
+            object: index.name.clone(),
+            message: format!(
+                "{} of index \"{}\" may be null, and rows with a null there are never the same",
+                column_words("key column", &nullable),
+                index.name
+            ),
+            hint: format!(
+                "ALTER TABLE {table} {}; Or, if NULL is a value like others: CREATE UNIQUE INDEX ON \
+                 {table} ({}) NULLS NOT DISTINCT;",
+                set.join(", "),
+                target.column_list(index.columns()),
+                table = target.qualified(),
+            ),
+        });
+    }
+}
+
+/// A key column of floating point. What was computed once more, or came through another
+/// program, differs in the last digit: the retry is a new row.
+pub fn float_key(subject: &Subject, findings: &mut Vec<Finding>) {
+    let target = &subject.target;
+    for index in subject.keys() {
+        let floats: Vec<&str> = index
+            .columns()
+            .map(|c| &target.columns[c])
+            .filter(|column| [pg_sys::FLOAT4OID, pg_sys::FLOAT8OID].contains(&column.base_type()))
+            .map(|column| column.name.as_str())
+            .collect();
+        if floats.is_empty() {
+            continue;
+        }
+        let change: Vec<String> = floats
+            .iter()
+            .map(|name| format!("ALTER COLUMN {} TYPE numeric", text::quote_identifier(name)))
+            .collect();
+        findings.push(Finding {
+            severity: Severity::Warning,
+            rule: Rule::FloatKey,
+            object: index.name.clone(),
+            message: format!(
+                "{} of index \"{}\" {} floating point, where equal values may differ in the last \
+                 digit",
+                column_words("key column", &floats),
+                index.name,
+                if floats.len() == 1 { "is" } else { "are" }
+            ),
+            hint: format!("ALTER TABLE {} {};", target.qualified(), change.join(", ")),
+        });
+    }
+}
+
+/// The index of the key was built under another version of its collation than the
+/// operating system (or ICU) has now, as after an upgrade of either. If the order of some
+/// texts has changed, a look-up misses keys that are stored: retries go in twice.
+pub fn stale_collation(subject: &Subject, findings: &mut Vec<Finding>) {
+    let target = &subject.target;
+    for index in subject.keys() {
+        let Some((collation, refresh)) = index.keys.iter().find_map(|key| stale(key.collation))
+        else {
+            continue;
+        };
+        let schema = text::quote_identifier(&target.schema);
+        findings.push(Finding {
+            severity: Severity::Warning,
+            rule: Rule::StaleCollation,
+            object: index.name.clone(),
+            message: format!(
+                "index \"{}\" was built under another version of collation {collation}, and may \
+                 miss keys that are stored",
+                index.name
+            ),
+            hint: format!(
+                "REINDEX INDEX CONCURRENTLY {schema}.{}; When all indexes with that collation are \
+                 rebuilt: {refresh};",
+                text::quote_identifier(&index.name)
+            ),
+        });
+    }
+}
+
+/// The quoted name of a collation whose version is not the recorded one, and how to record
+/// that of today.
+fn stale(collation: pg_sys::Oid) -> Option<(String, String)> {
+    if collation == pg_sys::InvalidOid {
+        return None;
+    }
+    let of_database = collation == pg_sys::DEFAULT_COLLATION_OID;
+    let sql = if of_database {
+        "SELECT pg_catalog.quote_ident(d.datname) FROM pg_catalog.pg_database AS d
+          WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+            AND d.datcollversion
+                OPERATOR(pg_catalog.<>) pg_catalog.pg_database_collation_actual_version(d.oid)"
+    } else {
+        "SELECT pg_catalog.quote_ident(n.nspname) OPERATOR(pg_catalog.||) '.'
+                OPERATOR(pg_catalog.||) pg_catalog.quote_ident(c.collname)
+           FROM pg_catalog.pg_collation AS c
+           JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.collnamespace
+          WHERE c.oid OPERATOR(pg_catalog.=) $1
+            AND c.collversion
+                OPERATOR(pg_catalog.<>) pg_catalog.pg_collation_actual_version(c.oid)"
+    };
+    let oid = (pg_sys::OIDOID, Some(pg_sys::Datum::from(collation)));
+    let connection = Connection::open();
+    if connection.query(
+        sql,
+        if of_database {
+            &[]
+        } else {
+            std::slice::from_ref(&oid)
+        },
+    ) == 0
+    {
+        return None;
+    }
+    // SAFETY: a text, copied before the connection goes.
+    let name = unsafe { text::from_datum(connection.first(1)?) };
+    Some(if of_database {
+        let refresh = format!("ALTER DATABASE {name} REFRESH COLLATION VERSION");
+        ("of the database".to_owned(), refresh)
+    } else {
+        let refresh = format!("ALTER COLLATION {name} REFRESH VERSION");
+        (name, refresh)
+    })
+}

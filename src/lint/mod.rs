@@ -1,0 +1,219 @@
+//! What of a table makes retries unsafe, and what to do about it.
+//!
+//! A rule tells what goes wrong for sure, or will in a case that comes; it says nothing
+//! of a table that is made well. What is known of the table anyway, [`Target`] and the
+//! guard's plan, is what the rules look at, see [`Subject`].
+//!
+//! [`Target`]: crate::target::Target
+mod body;
+mod compared;
+mod guarding;
+mod key;
+mod key_columns;
+mod local_time;
+mod subject;
+mod table;
+mod tokens;
+
+use crate::error::boundary;
+use crate::pg::arguments::Arguments;
+use crate::pg::result::{ResultSet, SqlResult};
+use crate::pg::text;
+use pgrx::prelude::*;
+use subject::Subject;
+
+/// `idempotent_lint(target)`: what of a table makes retries unsafe.
+///
+/// Gives `target regclass, rule text, severity text, message text, hint text`, by
+/// severity, then rule, then object.
+///
+/// # Errors
+/// 22004; 42P01, 42809 for what is no table, 0A000 for another session's temporary one.
+#[pg_extern(sql = false)]
+fn idempotent_lint(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+    boundary(|| {
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        let oid = arguments.oid(0, "target");
+        let findings = find(&Subject::open(oid));
+        let mut set = ResultSet::start(fcinfo);
+        for finding in &findings {
+            set.row(&[
+                Some(pg_sys::Datum::from(oid)),
+                Some(text::to_text(finding.rule.name())),
+                Some(text::to_text(finding.severity.name())),
+                Some(text::to_text(&finding.message)),
+                Some(text::to_text(&finding.hint)),
+            ]);
+        }
+        SqlResult::null()
+    })
+}
+
+/// Runs every rule.
+fn find(subject: &Subject) -> Vec<Finding> {
+    const RULES: [fn(&Subject, &mut Vec<Finding>); 18] = [
+        key::no_business_key,
+        key::partition_index,
+        key::unusable_index,
+        key::made_by_server,
+        key_columns::loading_time,
+        key_columns::nullable_key,
+        local_time::local_time_key,
+        key_columns::float_key,
+        key_columns::stale_collation,
+        key::ambiguous_key,
+        guarding::guard_problem,
+        guarding::guard_disabled,
+        guarding::trigger_after_guard,
+        compared::made_anew,
+        compared::changed_on_update,
+        compared::before_trigger,
+        table::rewrite_rule,
+        table::storage,
+    ];
+    let mut findings = Vec::new();
+    for rule in RULES {
+        rule(subject, &mut findings);
+    }
+    findings.sort_by(|a, b| {
+        let place = |finding: &Finding| (finding.severity, finding.rule);
+        place(a)
+            .cmp(&place(b))
+            .then_with(|| a.object.cmp(&b.object))
+    });
+    findings
+}
+
+/// How bad it is, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Severity {
+    /// Retries go in twice or fail, today.
+    Error,
+    /// There are cases in which they do.
+    Warning,
+    /// Something is to be decided, or could not be seen.
+    Info,
+}
+
+impl Severity {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// What is told, in the order in which it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rule {
+    NoBusinessKey,
+    PartitionIndex,
+    UnusableIndex,
+    MachineMadeKey,
+    ClockKey,
+    NullableKey,
+    LocalTimeKey,
+    FloatKey,
+    StaleCollation,
+    AmbiguousKey,
+    GuardProblem,
+    GuardDisabled,
+    TriggerAfterGuard,
+    ClockColumn,
+    ChangedOnUpdate,
+    BeforeTrigger,
+    Rewrites,
+    Unlogged,
+    Inheritance,
+}
+
+impl Rule {
+    fn name(self) -> &'static str {
+        match self {
+            Self::NoBusinessKey => "no_business_key",
+            Self::PartitionIndex => "partition_index",
+            Self::UnusableIndex => "unusable_index",
+            Self::MachineMadeKey => "machine_made_key",
+            Self::ClockKey => "clock_key",
+            Self::NullableKey => "nullable_key",
+            Self::LocalTimeKey => "local_time_key",
+            Self::FloatKey => "float_key",
+            Self::StaleCollation => "stale_collation",
+            Self::AmbiguousKey => "ambiguous_key",
+            Self::GuardProblem => "guard_problem",
+            Self::GuardDisabled => "guard_disabled",
+            Self::TriggerAfterGuard => "trigger_after_guard",
+            Self::ClockColumn => "clock_column",
+            Self::ChangedOnUpdate => "changed_on_update",
+            Self::BeforeTrigger => "before_trigger",
+            Self::Rewrites => "rewrite_rule",
+            Self::Unlogged => "unlogged",
+            Self::Inheritance => "inheritance",
+        }
+    }
+}
+
+/// One row of the answer.
+struct Finding {
+    severity: Severity,
+    rule: Rule,
+    /// The index, column or trigger that it is about, for the order.
+    object: String,
+    message: String,
+    hint: String,
+}
+
+/// `column "a"`, `columns "a" and "b"`, for messages.
+fn column_words(kind: &str, names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    match quoted.as_slice() {
+        [only] => format!("{kind} {only}"),
+        [most @ .., last] => format!("{kind}s {} and {last}", most.join(", ")),
+        [] => kind.to_owned(),
+    }
+}
+
+/// The words of a column's name: `timeHour`, `time_hour` and `time-hour` are two.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut before_lower = false;
+    for c in name.chars() {
+        if !c.is_alphanumeric() || (c.is_uppercase() && before_lower) {
+            words.push(String::new());
+        }
+        before_lower = c.is_lowercase();
+        if c.is_alphanumeric() {
+            words
+                .last_mut()
+                .expect("never empty")
+                .extend(c.to_lowercase());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Whether a column's name has one of these words.
+fn has_word(name: &str, wanted: &[&str]) -> bool {
+    words(name)
+        .iter()
+        .any(|word| wanted.contains(&word.as_str()))
+}
+
+/// Words of columns that say when a row was loaded, not when something happened.
+const LOADED: [&str; 5] = ["loaded", "ingested", "imported", "inserted", "processed"];
+
+/// Whether the type is a point in time, or a part of one.
+fn is_time(base: pg_sys::Oid) -> bool {
+    [
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TIMESTAMPOID,
+        pg_sys::DATEOID,
+        pg_sys::TIMEOID,
+        pg_sys::TIMETZOID,
+    ]
+    .contains(&base)
+}

@@ -1,0 +1,363 @@
+//! What the rules look at: the target, its guard, its keys, and what fills its columns.
+use super::body::{Anew, Assignment, Body};
+use crate::error::Report;
+use crate::guard::{Plan, examine};
+use crate::pg::{ffi, text};
+use crate::target::{
+    Column, ColumnDefault, FunctionBody, GuardTrigger, Nature, OpenRelation, Target, UniqueIndex,
+    is_guard_function, leaf_index, triggers_of,
+};
+use pgrx::pg_sys;
+use std::rc::Rc;
+
+/// A table that is looked at.
+pub struct Subject {
+    /// What is known of it anyway.
+    pub target: Rc<Target>,
+    /// The table, open.
+    pub relation: OpenRelation,
+    /// Its guard, if it has one.
+    pub guard: Option<Guarded>,
+    /// Its enabled row triggers that are no guards, in the order in which they fire.
+    pub triggers: Vec<RowTrigger>,
+    /// By column: what fills it with another value, if anything does.
+    pub made: Vec<Option<Made>>,
+}
+
+/// The guard of a table.
+pub struct Guarded {
+    /// Its trigger.
+    pub trigger: GuardTrigger,
+    /// What its options come to; or why they do not fit the table.
+    pub plan: Result<Settled, Box<Report>>,
+}
+
+/// What a guard's options come to, on this table.
+pub struct Settled {
+    /// Which of the target's indexes decides.
+    pub arbiter: usize,
+    /// The positions of the columns whose values must agree.
+    pub compared: Vec<usize>,
+    /// Whether a column keeps what first arrived.
+    pub remembers: bool,
+}
+
+/// A row trigger that is no guard.
+pub struct RowTrigger {
+    /// Its name, arguments and events.
+    pub trigger: GuardTrigger,
+    /// What it does to a row.
+    pub body: Body,
+}
+
+/// Why a column that an INSERT leaves out has another value with every attempt.
+pub struct Made {
+    /// The time, or something else.
+    pub anew: Anew,
+    /// What makes it, to follow «is made by».
+    pub by: String,
+    /// The SQL that ends it, without its semicolon.
+    pub undo: String,
+    /// Whether a client can send the column.
+    pub may_be_sent: bool,
+    /// Whether what a client sends is overwritten.
+    pub overwritten: bool,
+}
+
+impl Subject {
+    /// Opens a table, and gathers what the rules ask for.
+    ///
+    /// # Errors
+    /// As [`Target::open`].
+    pub fn open(oid: pg_sys::Oid) -> Self {
+        let (target, relation) = Target::open(oid);
+        let triggers = row_triggers(&relation);
+        let guard = Guarded::of(&target, &relation);
+        let made = target
+            .columns
+            .iter()
+            .map(|column| Made::of(&target, &relation, &triggers, column))
+            .collect();
+        Self {
+            target,
+            relation,
+            guard,
+            triggers,
+            made,
+        }
+    }
+
+    /// What a guard that fits the table comes to.
+    pub fn settled(&self) -> Option<&Settled> {
+        self.guard.as_ref()?.plan.as_ref().ok()
+    }
+
+    /// Whether an index decides by columns that only clients know.
+    fn is_business_key(&self, index: &UniqueIndex) -> bool {
+        self.is_usable(index) && !index.columns().any(|c| self.made[c].is_some())
+    }
+
+    /// Whether an index can decide for functions and guards.
+    pub fn is_usable(&self, index: &UniqueIndex) -> bool {
+        index.unusable.is_none() && self.generated_key(index).is_none()
+    }
+
+    /// A key column that is computed from others, which nobody can name.
+    pub fn generated_key(&self, index: &UniqueIndex) -> Option<&Column> {
+        index
+            .columns()
+            .map(|c| &self.target.columns[c])
+            .find(|column| column.generated != 0)
+    }
+
+    /// The key: the guard's; else the primary key, unless the server makes it; else all
+    /// other unique indexes that the server does not make, of which each could be it.
+    pub fn keys(&self) -> Vec<&UniqueIndex> {
+        let indexes = &self.target.indexes;
+        if let Some(settled) = self.settled() {
+            return vec![&indexes[settled.arbiter]];
+        }
+        let mut keys: Vec<&UniqueIndex> = Vec::new();
+        for index in indexes.iter().filter(|index| self.is_business_key(index)) {
+            if index.primary {
+                return vec![index];
+            }
+            let columns: Vec<usize> = index.columns().collect();
+            if !keys.iter().any(|other| other.same_columns(&columns)) {
+                keys.push(index);
+            }
+        }
+        keys
+    }
+
+    /// The positions of the columns by which the table is partitioned.
+    pub fn partition_columns(&self) -> Vec<usize> {
+        if !self.target.partitioned {
+            return Vec::new();
+        }
+        // SAFETY: an open partitioned table; as many numbers as it says.
+        let numbers = unsafe {
+            let key = &*ffi::partition_key(self.relation.raw());
+            std::slice::from_raw_parts(key.partattrs, key.partnatts as usize)
+        };
+        let columns = &self.target.columns;
+        let place = |number: &pg_sys::AttrNumber| columns.iter().position(|c| c.attnum == *number);
+        numbers.iter().filter_map(place).collect()
+    }
+
+    /// The qualified name of the table that has the guard: the target, or its partitioned
+    /// table.
+    pub fn guarded_table(&self) -> String {
+        if self.guard.as_ref().is_some_and(|guard| guard.trigger.clone) {
+            // SAFETY: an existing table.
+            let root = unsafe { ffi::partition_root(self.target.oid) };
+            Target::open(root).0.qualified()
+        } else {
+            self.target.qualified()
+        }
+    }
+
+    /// Triggers that fire before a row is inserted.
+    pub fn before_insert(&self) -> impl Iterator<Item = &RowTrigger> {
+        self.triggers
+            .iter()
+            .filter(|trigger| trigger.fires_before(pg_sys::TRIGGER_TYPE_INSERT))
+    }
+
+    /// Triggers that fire before a row is updated.
+    pub fn before_update(&self) -> impl Iterator<Item = &RowTrigger> {
+        self.triggers
+            .iter()
+            .filter(|trigger| trigger.fires_before(pg_sys::TRIGGER_TYPE_UPDATE))
+    }
+}
+
+impl Guarded {
+    fn of(target: &Target, relation: &OpenRelation) -> Option<Self> {
+        let trigger = target.guards.first()?.clone();
+        let plan = if trigger.clone {
+            Settled::of_partition(target, relation, &trigger)?
+        } else {
+            examine(target, relation, &trigger).map(|plan| Settled::of_plan(target, &plan))
+        };
+        Some(Self { trigger, plan })
+    }
+}
+
+impl Settled {
+    fn of_plan(target: &Target, plan: &Plan) -> Self {
+        let arbiter = plan.arbiter(target).oid;
+        let place = target.indexes.iter().position(|i| i.oid == arbiter);
+        Self {
+            arbiter: place.expect("the arbiter is one of the indexes"),
+            compared: plan.compared.clone(),
+            remembers: plan.remember.is_some(),
+        }
+    }
+
+    /// What the guard of a partitioned table comes to on a partition; None if the two
+    /// are coming apart just now.
+    fn of_partition(
+        target: &Target,
+        relation: &OpenRelation,
+        trigger: &GuardTrigger,
+    ) -> Option<Result<Self, Box<Report>>> {
+        // SAFETY: an existing table.
+        let root = unsafe { ffi::partition_root(target.oid) };
+        let (root, root_relation) = Target::open(root);
+        let original = root
+            .guards
+            .iter()
+            .find(|guard| !guard.clone && guard.name == trigger.name)?;
+        let plan = match examine(&root, &root_relation, original) {
+            Ok(plan) => plan,
+            Err(report) => return Some(Err(report)),
+        };
+        let index = leaf_index(relation, plan.arbiter(&root).oid)?;
+        let compared = plan
+            .compared
+            .iter()
+            .filter_map(|c| target.column_by_bytes(root.columns[*c].c_name.to_bytes()))
+            .collect();
+        Some(Ok(Self {
+            arbiter: target.indexes.iter().position(|i| i.oid == index)?,
+            compared,
+            remembers: plan.remember.is_some(),
+        }))
+    }
+}
+
+impl RowTrigger {
+    /// Whether it fires before a row undergoes this event.
+    fn fires_before(&self, event: u32) -> bool {
+        let wanted = pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | event;
+        self.trigger.kind as u32 & wanted == wanted
+    }
+}
+
+/// The enabled row triggers of an open table that are no guards.
+fn row_triggers(relation: &OpenRelation) -> Vec<RowTrigger> {
+    // SAFETY: an open relation, of which all is copied before functions are looked up.
+    let triggers: Vec<(pg_sys::Oid, GuardTrigger)> = unsafe { triggers_of(relation.raw()) }
+        .iter()
+        // SAFETY: as above.
+        .map(|trigger| (trigger.tgfoid, unsafe { GuardTrigger::of(trigger) }))
+        .collect();
+    triggers
+        .into_iter()
+        .filter(|(_, trigger)| {
+            trigger.kind as u32 & pg_sys::TRIGGER_TYPE_ROW != 0
+                && trigger.enabled != pg_sys::TRIGGER_DISABLED
+                && trigger.enabled != pg_sys::TRIGGER_FIRES_ON_REPLICA
+        })
+        .filter(|(function, _)| !is_guard_function(*function))
+        .map(|(function, trigger)| RowTrigger {
+            body: body_of(function, &trigger.arguments),
+            trigger,
+        })
+        .collect()
+}
+
+/// What a trigger function does to rows. Known are PL/pgSQL, and compiled functions of
+/// the server and of its `spi` modules.
+fn body_of(function: pg_sys::Oid, arguments: &[String]) -> Body {
+    let unclear = Body {
+        unclear: true,
+        ..Body::default()
+    };
+    let Some(function) = FunctionBody::find(function) else {
+        return unclear;
+    };
+    // SAFETY: a look-up by name.
+    let plpgsql = unsafe { pg_sys::get_language_oid(c"plpgsql".as_ptr(), true) };
+    if function.language == plpgsql {
+        return Body::read(&text::from_server_bytes(function.source.to_bytes()));
+    }
+    if !function.is_compiled() {
+        return unclear;
+    }
+    let first = |anew, of_itself| Body {
+        assignments: arguments
+            .iter()
+            .take(1)
+            .map(|column| Assignment::compiled(column, anew, of_itself))
+            .collect(),
+        unclear: false,
+    };
+    match function.source.to_bytes() {
+        b"moddatetime" => first(Anew::Clock, false),
+        b"insert_username"
+        | b"tsvector_update_trigger_byid"
+        | b"tsvector_update_trigger_bycolumn" => first(Anew::No, false),
+        // Arguments are pairs of a column and a sequence; what is there is kept.
+        b"autoinc" => Body {
+            assignments: arguments
+                .iter()
+                .step_by(2)
+                .map(|column| Assignment::compiled(column, Anew::Made, true))
+                .collect(),
+            unclear: false,
+        },
+        b"suppress_redundant_updates_trigger" => Body::default(),
+        _ => unclear,
+    }
+}
+
+impl Made {
+    fn of(
+        target: &Target,
+        relation: &OpenRelation,
+        triggers: &[RowTrigger],
+        column: &Column,
+    ) -> Option<Self> {
+        let name = text::quote_identifier(&column.name);
+        let table = target.qualified();
+        let by_default = ColumnDefault::of(relation, column)
+            .filter(|default| default.nature != Nature::Session)
+            .map(|default| Self {
+                anew: match default.nature {
+                    Nature::Clock => Anew::Clock,
+                    _ => Anew::Made,
+                },
+                undo: match &default.expression {
+                    None => format!("ALTER TABLE {table} ALTER COLUMN {name} DROP IDENTITY"),
+                    // A domain's own default shows through otherwise.
+                    Some(_) if column.base_type() != column.typid => {
+                        format!("ALTER TABLE {table} ALTER COLUMN {name} SET DEFAULT NULL")
+                    }
+                    Some(_) => format!("ALTER TABLE {table} ALTER COLUMN {name} DROP DEFAULT"),
+                },
+                by: match default.expression {
+                    None => "its identity".to_owned(),
+                    Some(expression) => format!("its default {expression}"),
+                },
+                may_be_sent: column.may_be_named,
+                overwritten: !column.may_be_named,
+            });
+        let by_trigger = || {
+            let fires = |trigger: &&RowTrigger| trigger.fires_before(pg_sys::TRIGGER_TYPE_INSERT);
+            triggers.iter().filter(fires).find_map(|row_trigger| {
+                let assignment = row_trigger.body.assignments.iter().find(|assignment| {
+                    assignment.column == column.name
+                        && assignment.on_insert()
+                        && assignment.anew != Anew::No
+                })?;
+                let trigger = &row_trigger.trigger.name;
+                let quoted = text::quote_identifier(trigger);
+                Some(Self {
+                    anew: assignment.anew,
+                    by: format!("trigger \"{trigger}\""),
+                    undo: format!("DROP TRIGGER {quoted} ON {table}"),
+                    may_be_sent: assignment.of_itself,
+                    overwritten: !assignment.of_itself,
+                })
+            })
+        };
+        // A trigger that overwrites what is there counts before a default.
+        match (by_default, by_trigger()) {
+            (Some(default), Some(trigger)) if !trigger.overwritten => Some(default),
+            (default, None) => default,
+            (_, trigger) => trigger,
+        }
+    }
+}

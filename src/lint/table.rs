@@ -1,0 +1,140 @@
+//! Rules about the table as a whole.
+use super::subject::Subject;
+use super::{Finding, Rule, Severity, column_words};
+use crate::pg::arguments::texts_of_datum;
+use crate::pg::spi::Connection;
+use crate::pg::{ffi, text};
+use pgrx::pg_sys;
+
+/// A rewrite rule on INSERT or UPDATE. It turns a statement into others before any row is
+/// there to be judged; ON CONFLICT cannot be used, and functions give 0A000.
+pub fn rewrite_rule(subject: &Subject, findings: &mut Vec<Finding>) {
+    let target = &subject.target;
+    if !target.rewritten {
+        return;
+    }
+    for name in rules(target.oid) {
+        findings.push(Finding {
+            severity: Severity::Error,
+            rule: Rule::Rewrites,
+            message: format!(
+                "rule \"{name}\" rewrites statements, so functions cannot insert or verify rows"
+            ),
+            hint: format!(
+                "Replace it by a trigger: DROP RULE {} ON {};",
+                text::quote_identifier(&name),
+                target.qualified()
+            ),
+            object: name,
+        });
+    }
+}
+
+/// The names of a table's rules on INSERT and UPDATE.
+fn rules(table: pg_sys::Oid) -> Vec<String> {
+    let connection = Connection::open();
+    connection.query(
+        "SELECT pg_catalog.array_agg(r.rulename::pg_catalog.text)
+           FROM pg_catalog.pg_rewrite AS r
+          WHERE r.ev_class OPERATOR(pg_catalog.=) $1
+            AND r.ev_type OPERATOR(pg_catalog.=) ANY (ARRAY['2', '3']::pg_catalog.\"char\"[])",
+        &[(pg_sys::OIDOID, Some(pg_sys::Datum::from(table)))],
+    );
+    // SAFETY: an array of texts, or NULL; copied before the connection goes.
+    connection
+        .first(1)
+        .map(|names| unsafe { texts_of_datum(names) })
+        .unwrap_or_default()
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// An unlogged table is empty after a crash, while its clients hold answers that say that
+/// their rows are in. And tables that inherit from the target are not covered by its unique
+/// index: what is in one of them goes into the target once more.
+pub fn storage(subject: &Subject, findings: &mut Vec<Finding>) {
+    let target = &subject.target;
+    let all = ffi::partitions(target.oid);
+    let mut unlogged: Vec<(String, pg_sys::Oid)> = all
+        .iter()
+        .filter(|oid| target.partitioned || **oid == target.oid)
+        .filter(|oid| is_unlogged(**oid))
+        .filter_map(|oid| Some((table_name(*oid)?, *oid)))
+        .collect();
+    unlogged.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for (name, oid) in unlogged {
+        let what = if oid == target.oid {
+            "table"
+        } else {
+            "partition"
+        };
+        findings.push(Finding {
+            severity: Severity::Warning,
+            rule: Rule::Unlogged,
+            message: format!(
+                "{what} \"{name}\" is unlogged: after a crash it is empty, whatever was committed"
+            ),
+            hint: format!(
+                "ALTER TABLE {}.{} SET LOGGED;",
+                schema_of(oid),
+                text::quote_identifier(&name)
+            ),
+            object: name,
+        });
+    }
+    if !target.partitioned && all.len() > 1 {
+        let mut children: Vec<String> = all
+            .iter()
+            .filter(|oid| **oid != target.oid)
+            .filter_map(|oid| table_name(*oid))
+            .collect();
+        children.sort();
+        let names: Vec<&str> = children.iter().map(String::as_str).collect();
+        findings.push(Finding {
+            severity: Severity::Warning,
+            rule: Rule::Inheritance,
+            object: target.name.clone(),
+            message: format!(
+                "rows in {}, inheriting from \"{}\", are not in its unique index",
+                column_words("table", &names),
+                target.name
+            ),
+            hint: "Make it a partitioned table, whose unique index covers all partitions."
+                .to_owned(),
+        });
+    }
+}
+
+fn is_unlogged(table: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up in a catalog.
+    is_plain_table(table)
+        && unsafe { pg_sys::get_rel_persistence(table) as u8 } == pg_sys::RELPERSISTENCE_UNLOGGED
+}
+
+/// Whether there is a plain table with this oid.
+pub fn is_plain_table(oid: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up in a catalog.
+    unsafe { pg_sys::get_rel_relkind(oid) as u8 == pg_sys::RELKIND_RELATION }
+}
+
+/// The name of a table; None if it is gone.
+pub fn table_name(table: pg_sys::Oid) -> Option<String> {
+    // SAFETY: a look-up in a catalog; null if the table is gone.
+    unsafe {
+        let name = pg_sys::get_rel_name(table);
+        (!name.is_null()).then(|| text::from_server(name))
+    }
+}
+
+/// The quoted name of a table's schema.
+fn schema_of(table: pg_sys::Oid) -> String {
+    // SAFETY: look-ups in catalogs; null if the table is gone.
+    unsafe {
+        let name = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(table));
+        if name.is_null() {
+            return String::new();
+        }
+        text::quote_identifier(&text::from_server(name))
+    }
+}

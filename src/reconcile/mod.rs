@@ -1,0 +1,89 @@
+//! `idempotent_reconcile`: in which rows a table deviates from what it should hold.
+//!
+//! Both sides are read to their ends by plain SELECTs with the caller's rights, the target
+//! only in the columns that the source has: so policies and column privileges hold, and
+//! what they hide is not there. Both are read under the snapshot of the calling statement,
+//! sorted in the key's order, and walked side by side. Nothing is written or locked.
+mod walk;
+
+use crate::error::boundary;
+use crate::insert::{Matching, Wishes};
+use crate::payload::row::Layout;
+use crate::payload::shape::demand_key;
+use crate::payload::source::{Sink, Source};
+use crate::pg::arguments::Arguments;
+use crate::pg::result::{ResultSet, SqlResult};
+use crate::pg::rows::{Slot, Sort, SortColumn};
+use crate::target::{Target, UniqueIndex};
+use pgrx::prelude::*;
+use walk::Walk;
+
+/// «Less than» of bigint (`pg_operator.dat`).
+const INT8_LESS_THAN: u32 = 412;
+
+/// `idempotent_reconcile(target, source, key, compare, ignore)`: gives a row for each
+/// deviation, in the order of the key.
+///
+/// Gives `status text` (`missing`: in the source only, `unexpected`: in the target only,
+/// `different`), `key, stored, expected, differences jsonb`.
+///
+/// # Errors
+/// 42P10 without a usable key, 42703 for columns that are none, 22004, 22023, 23502 for a
+/// key column that the source does not have, 42804 for a type that does not fit, 42809,
+/// 42501; and what core raises while it selects and coerces.
+#[pg_extern(sql = false)]
+fn idempotent_reconcile(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+    boundary(|| {
+        let mut set = ResultSet::start(fcinfo);
+        // SAFETY: the running call's.
+        let arguments = unsafe { Arguments::new(fcinfo) };
+        reconcile(&arguments, &mut set);
+        SqlResult::null()
+    })
+}
+
+fn reconcile(arguments: &Arguments, set: &mut ResultSet) {
+    let (target, relation) = Target::open(arguments.oid(0, "target"));
+    let source = Source::open(&target, arguments.oid(1, "source")).under_active_snapshot();
+    let matching = Matching::new(&Wishes::read(arguments, [2, 3, 4]), &target);
+    let mut shapes = [source.shape()];
+    let arbiter = matching.arbiter(&target, |column| shapes[0].named.contains(&column));
+    matching.comparison.apply(&target, arbiter, &mut shapes);
+    demand_key(&target, arbiter, &shapes, false);
+
+    let mut stored = source
+        .stored(&relation, String::new(), Vec::new())
+        .under_active_snapshot();
+    if !target.partitioned {
+        // The key is unique in the table, not in those that inherit from it.
+        stored = stored.only();
+    }
+    let stored = sorted(&target, arbiter, &stored);
+    let expected = sorted(&target, arbiter, &source);
+    Walk::new(&target, arbiter, &shapes[0], set).run(stored, expected);
+}
+
+/// The rows of one side in the arbiter's order; those under one key as they came.
+fn sorted(target: &Target, arbiter: &UniqueIndex, source: &Source<'_>) -> Sort {
+    let mut order = arbiter.sort_columns();
+    order.push(SortColumn {
+        column: Layout::of(target).ordinal_column(),
+        operator: pg_sys::Oid::from(INT8_LESS_THAN),
+        collation: pg_sys::InvalidOid,
+    });
+    let mut rows = IntoSort(Sort::new(target.row_desc(), &order));
+    source.stream(&mut rows);
+    rows.0.sort();
+    rows.0
+}
+
+/// Takes every row, also one with a NULL in its key.
+struct IntoSort(Sort);
+
+impl Sink for IntoSort {
+    unsafe fn take(&mut self, row: &Slot) -> bool {
+        // SAFETY: as the function's.
+        unsafe { self.0.put_unguarded(row) };
+        true
+    }
+}

@@ -1,0 +1,206 @@
+//! Walks the rows of both sides, in the key's order, and tells where they deviate.
+use crate::compare::{Differences, differing};
+use crate::payload::row::same_key;
+use crate::payload::shape::Shape;
+use crate::pg::ffi;
+use crate::pg::jsonb::ObjectBuilder;
+use crate::pg::memory::Memory;
+use crate::pg::result::ResultSet;
+use crate::pg::rows::{Slot, Sort};
+use crate::pg::text::to_text;
+use crate::target::{Readable, StoredRow, Target, UniqueIndex};
+use pgrx::pg_sys;
+use std::cmp::Ordering;
+
+/// One walk.
+pub struct Walk<'a> {
+    target: &'a Target,
+    arbiter: &'a UniqueIndex,
+    shape: &'a Shape,
+    /// Where the columns are in rows of the sorts.
+    numbers: Vec<pg_sys::AttrNumber>,
+    set: &'a mut ResultSet,
+    /// Reset for every row.
+    scratch: Memory,
+}
+
+impl<'a> Walk<'a> {
+    /// For rows of this shape; deviations go to `set`.
+    pub fn new(
+        target: &'a Target,
+        arbiter: &'a UniqueIndex,
+        shape: &'a Shape,
+        set: &'a mut ResultSet,
+    ) -> Self {
+        Self {
+            target,
+            arbiter,
+            shape,
+            numbers: target.numbers_in_order(),
+            set,
+            scratch: Memory::in_current(c"pg_idempotent deviation"),
+        }
+    }
+
+    /// Walks both sides to their ends.
+    ///
+    /// A stored row may meet several rows of the source: each is judged. Of several that
+    /// meet none, the first is told, and those that differ from it.
+    pub fn run(mut self, mut stored: Sort, mut expected: Sort) {
+        let mut left = Side::new(self.target);
+        let mut right = Side::new(self.target);
+        left.next(&mut stored);
+        right.next(&mut expected);
+        let mut met = false;
+        let mut missing: Option<Slot> = None;
+        while left.some || right.some {
+            pgrx::check_for_interrupts!();
+            self.scratch.reset();
+            match self.order(&left, &right) {
+                Ordering::Less => {
+                    if !met {
+                        self.tell("unexpected", Some(&left.slot), None, None);
+                    }
+                    met = false;
+                    left.next(&mut stored);
+                }
+                Ordering::Greater => {
+                    let first = missing
+                        .as_ref()
+                        .filter(|first| self.same_key(first, &right.slot));
+                    if first.is_none_or(|first| !self.differing(first, &right.slot).is_empty()) {
+                        self.tell("missing", None, Some(&right.slot), None);
+                    }
+                    if first.is_none() {
+                        let first = right.slot.to_stored();
+                        first.deform();
+                        missing = Some(first);
+                    }
+                    right.next(&mut expected);
+                }
+                Ordering::Equal => {
+                    met = true;
+                    let columns = self.differing(&left.slot, &right.slot);
+                    if !columns.is_empty() {
+                        let (stored, expected) = (Some(&left.slot), Some(&right.slot));
+                        self.tell("different", stored, expected, Some(&columns));
+                    }
+                    right.next(&mut expected);
+                }
+            }
+        }
+    }
+
+    /// Which side has the lower key. A side at its end is above all; and of keys that
+    /// are not equal because something in them is NULL, the stored one comes first.
+    fn order(&self, left: &Side, right: &Side) -> Ordering {
+        match (left.some, right.some) {
+            (true, false) => return Ordering::Less,
+            (false, _) => return Ordering::Greater,
+            _ => {}
+        }
+        let keys = &self.arbiter.keys;
+        let orders = keys
+            .iter()
+            .map(|key| key.compare(left.slot.get(key.column), right.slot.get(key.column)));
+        let order = self
+            .scratch
+            .scope(|| orders.into_iter().find(|order| order.is_ne()))
+            .unwrap_or(Ordering::Equal);
+        if order == Ordering::Equal && self.is_no_key(&left.slot) {
+            return Ordering::Less;
+        }
+        order
+    }
+
+    /// Whether something in the key is NULL, with which no other key is equal.
+    fn is_no_key(&self, row: &Slot) -> bool {
+        !self.arbiter.nulls_equal && self.arbiter.columns().any(|c| row.get(c).is_none())
+    }
+
+    fn same_key(&self, a: &Slot, b: &Slot) -> bool {
+        let same = || same_key(self.arbiter, a, b);
+        self.scratch.scope(same) && !self.is_no_key(b)
+    }
+
+    fn differing(&self, stored: &Slot, expected: &Slot) -> Vec<usize> {
+        let stored = StoredRow::returned(stored, &self.numbers);
+        let columns = &self.target.columns;
+        self.scratch
+            .scope(|| differing(columns, &self.shape.compared, &stored, |c| expected.get(c)))
+    }
+
+    /// Adds a row to the result.
+    fn tell(
+        &mut self,
+        status: &str,
+        stored: Option<&Slot>,
+        expected: Option<&Slot>,
+        columns: Option<&[usize]>,
+    ) {
+        let (target, arbiter, named) = (self.target, self.arbiter, &self.shape.named);
+        let (numbers, set) = (&self.numbers, &mut self.set);
+        let key: Vec<usize> = arbiter.columns().collect();
+        self.scratch.scope(|| {
+            let differences = match (stored, expected, columns) {
+                (Some(stored), Some(expected), Some(columns)) => {
+                    let everything = Readable::everything();
+                    let differences = Differences {
+                        target,
+                        arbiter,
+                        stored: &StoredRow::returned(stored, numbers),
+                        payload: |c| expected.get(c),
+                        columns,
+                        first_arrived: false,
+                        readable: &everything,
+                        sent: &everything,
+                    };
+                    Some(differences.to_jsonb())
+                }
+                _ => None,
+            };
+            set.row(&[
+                Some(to_text(status)),
+                stored.or(expected).map(|row| object(target, row, &key)),
+                stored.map(|row| object(target, row, named)),
+                expected.map(|row| object(target, row, named)),
+                differences,
+            ]);
+        });
+    }
+}
+
+/// Columns of a row as a JSON object, in the current context.
+fn object(target: &Target, row: &Slot, columns: &[usize]) -> pg_sys::Datum {
+    // SAFETY: the guard holds nothing; the row's values outlive the object.
+    unsafe {
+        ffi::guard(|| {
+            let mut object = ObjectBuilder::new();
+            for c in columns {
+                let column = target.columns.get_unchecked(*c);
+                object.key(&column.c_name);
+                column.put_into(&mut object, row.get(*c));
+            }
+            object.finish()
+        })
+    }
+}
+
+/// The row at hand of one side.
+struct Side {
+    slot: Slot,
+    some: bool,
+}
+
+impl Side {
+    fn new(target: &Target) -> Self {
+        Self {
+            slot: Slot::for_stored(target.row_desc()),
+            some: false,
+        }
+    }
+
+    fn next(&mut self, rows: &mut Sort) {
+        self.some = rows.next(&mut self.slot);
+    }
+}

@@ -1,0 +1,129 @@
+//! What fills a column that an INSERT does not name, and whether that is another
+//! value with every attempt.
+use super::{Column, OpenRelation};
+use crate::pg::{ffi, text};
+use pgrx::{pg_guard, pg_sys};
+use std::ffi::c_void;
+
+/// The nature of a default that is not immutable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    /// The time.
+    Clock,
+    /// A sequence, or an identity.
+    Sequence,
+    /// Anything else that is volatile: a random value, a function of the user's.
+    Volatile,
+    /// What the session is: its user, a setting. A retry from a session like the first
+    /// one gets the same.
+    Session,
+}
+
+/// A default that is not immutable.
+pub struct ColumnDefault {
+    /// Its nature.
+    pub nature: Nature,
+    /// As SQL shows it, such as `now()`; None for an identity.
+    pub expression: Option<String>,
+}
+
+impl ColumnDefault {
+    /// That of a column; None if there is none, or it is immutable.
+    pub fn of(relation: &OpenRelation, column: &Column) -> Option<Self> {
+        if !column.machine_made {
+            return None;
+        }
+        let mut met = Met::default();
+        // SAFETY: a column of the open relation that has a default, as a fresh tree;
+        // nothing is owned inside the guard.
+        unsafe {
+            let default = pg_sys::build_column_default(relation.raw(), column.attnum.into());
+            if default.is_null() {
+                return None;
+            }
+            let context = (&raw mut met).cast::<c_void>();
+            ffi::guard(|| walk(default, context));
+            let identity = (*default).type_ == pg_sys::NodeTag::T_NextValueExpr;
+            let show = || {
+                let shown = pg_sys::deparse_expression(default, std::ptr::null_mut(), false, false);
+                text::from_server(shown)
+            };
+            Some(Self {
+                nature: met.nature(),
+                expression: (!identity).then(show),
+            })
+        }
+    }
+}
+
+/// What was met in an expression.
+#[derive(Default)]
+struct Met {
+    clock: bool,
+    sequence: bool,
+    volatile: bool,
+}
+
+impl Met {
+    fn nature(&self) -> Nature {
+        if self.clock {
+            Nature::Clock
+        } else if self.sequence {
+            Nature::Sequence
+        } else if self.volatile {
+            Nature::Volatile
+        } else {
+            Nature::Session
+        }
+    }
+}
+
+/// Notes what is in an expression. Never stops early.
+///
+/// # Safety
+/// `node` is an expression or null, `context` a [`Met`]. Runs inside `ffi::guard`.
+unsafe extern "C-unwind" fn walk(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: the caller's promise; a node says what it is.
+    unsafe {
+        let met = &mut *context.cast::<Met>();
+        match (*node).type_ {
+            pg_sys::NodeTag::T_NextValueExpr => met.sequence = true,
+            // The first of these are times, the others names.
+            pg_sys::NodeTag::T_SQLValueFunction
+                if (*node.cast::<pg_sys::SQLValueFunction>()).op
+                    < pg_sys::SQLValueFunctionOp::SVFOP_CURRENT_ROLE =>
+            {
+                met.clock = true;
+            }
+            _ => {}
+        }
+        ffi::unguarded::check_functions_in_node(node, note_function, context);
+        ffi::unguarded::expression_tree_walker(node, walk, context)
+    }
+}
+
+/// # Safety
+/// As [`walk`].
+#[pg_guard]
+unsafe extern "C-unwind" fn note_function(function: pg_sys::Oid, context: *mut c_void) -> bool {
+    // SAFETY: the caller's promise; the function is part of an expression, so it exists.
+    unsafe {
+        let met = &mut *context.cast::<Met>();
+        match function.to_u32() {
+            pg_sys::F_NOW
+            | pg_sys::F_TRANSACTION_TIMESTAMP
+            | pg_sys::F_STATEMENT_TIMESTAMP
+            | pg_sys::F_CLOCK_TIMESTAMP
+            | pg_sys::F_TIMEOFDAY => met.clock = true,
+            pg_sys::F_NEXTVAL => met.sequence = true,
+            _ => {
+                met.volatile |=
+                    pg_sys::func_volatile(function) as u8 == pg_sys::PROVOLATILE_VOLATILE
+            }
+        }
+    }
+    false
+}

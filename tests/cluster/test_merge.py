@@ -1,0 +1,408 @@
+"""idempotent_merge: whatever arrives in whatever order, one table comes out of it.
+
+The model is a dictionary: of the rows that ever came under a key, the greatest by `latest_by` and then by the compared
+columns, NULL being less than every value.
+
+PGI_CASES    how many random histories are merged in several orders (default 40)
+PGI_ROUNDS   how many merges each session of a race sends (default 400; at the higher levels a tenth)
+PGI_ROWS     rows of the merge that is killed (default 1,000,000, of which a tenth is taken)
+"""
+
+import collections
+import random
+import time
+
+import psycopg
+import pytest
+
+from conftest import in_background, size, value, waits_for_a_lock
+from test_concurrency import LEVELS, READ_COMMITTED, SERIALIZABLE, commit_with_retry, race
+
+SEED = size("PGI_SEED", 20131103)
+CASES = size("PGI_CASES", 40)
+ROUNDS = size("PGI_ROUNDS", 400)
+ROWS = size("PGI_ROWS", 1_000_000) // 10
+
+TABLE = "CREATE TABLE events (id int {key}, at int, no int, v int, note text, {constraint}) {partitioned}"
+KINDS = {
+    "plain": TABLE.format(key="PRIMARY KEY", constraint="CHECK (true)", partitioned=""),
+    "partitioned": TABLE.format(key="PRIMARY KEY", constraint="CHECK (true)", partitioned="PARTITION BY HASH (id)")
+    + "".join(f"; CREATE TABLE events_{n} PARTITION OF events FOR VALUES WITH (MODULUS 3, REMAINDER {n})" for n in range(3)),
+    "null_keys": TABLE.format(key="", constraint="UNIQUE NULLS NOT DISTINCT (id)", partitioned=""),
+}
+MERGE = "SELECT * FROM idempotent_merge('events', 'source', latest_by => %s)"
+
+
+def rank(row):
+    """What decides: at and no, then v and note, the columns in the table's order."""
+    return tuple((field is not None, field) for field in row[1:])
+
+
+def latest(rows):
+    """The model."""
+    table = {}
+    for row in rows:
+        if row[0] not in table or rank(row) > rank(table[row[0]]):
+            table[row[0]] = row
+    return table
+
+
+def stored(conn):
+    rows = conn.execute("SELECT id, at, no, v, note FROM events").fetchall()
+    table = {row["id"]: tuple(row.values()) for row in rows}
+    assert len(table) == len(rows)
+    return table
+
+
+def send(conn, rows, latest_by=("at", "no")):
+    """One merge, of a temporary table of the session's."""
+    conn.execute("CREATE TEMP TABLE IF NOT EXISTS source (id int, at int, no int, v int, note text)")
+    conn.execute("DELETE FROM source")
+    with conn.cursor() as cursor, cursor.copy("COPY source FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+    counts = conn.execute(MERGE, [list(latest_by)]).fetchone()
+    assert counts["received"] == len(rows)
+    assert sum(counts.values()) == 2 * len(rows)
+    assert counts["superseded"] == len(rows) - len({row[0] for row in rows})
+    return counts
+
+
+def history(dice, keys, length):
+    """Few values, so that ties of all kinds are frequent."""
+
+    def maybe(most):
+        return dice.choice([None, *range(most)])
+
+    return [
+        (dice.choice(keys), maybe(3), maybe(2), maybe(2), dice.choice([None, "", "a", "b"])) for _ in range(length)
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_order_and_any_split_of_the_same_rows_gives_the_table_of_the_model(db, conn, kind):
+    dice = random.Random(SEED)
+    conn.execute(KINDS[kind])
+    for case in range(CASES):
+        keys = list(range(dice.randrange(1, 12)))
+        if kind == "null_keys":
+            keys.append(None)
+        rows = history(dice, keys, dice.randrange(1, 60))
+        wanted = latest(rows)
+        for order in range(3):
+            conn.execute("TRUNCATE events")
+            dice.shuffle(rows)
+            sent, so_far = 0, {}
+            while sent < len(rows):
+                part = rows[sent : sent + dice.randrange(1, len(rows) + 1)]
+                sent += len(part)
+                counts = send(conn, part)
+                # The counts are those of the model, too.
+                new = latest(part)
+                kinds = collections.Counter(
+                    "inserted" if key not in so_far
+                    else "unchanged" if row == so_far[key]
+                    else "updated" if rank(row) > rank(so_far[key])
+                    else "stale"
+                    for key, row in new.items()
+                )  # fmt: skip
+                assert {name: counts[name] for name in ("inserted", "updated", "unchanged", "stale")} == {
+                    name: kinds[name] for name in ("inserted", "updated", "unchanged", "stale")
+                }, (case, order)
+                so_far = latest([*so_far.values(), *part])
+            assert stored(conn) == wanted, (case, order)
+            again = send(conn, rows)
+            assert again["inserted"] == again["updated"] == again["stale"] == 0
+
+
+@LEVELS
+@pytest.mark.parametrize("kind", KINDS)
+def test_merges_of_the_same_keys_from_many_sessions_neither_deadlock_nor_lose_anything(db, level, kind):
+    """Keys are changed, and new ones come all the time, in random order."""
+    with db.connect() as conn:
+        conn.execute(KINDS[kind])
+    rounds = ROUNDS if level is READ_COMMITTED else ROUNDS // 10
+
+    def work(number, conn, barrier):
+        dice = random.Random(f"{SEED} {number}")
+        conn.autocommit = True
+        conn.execute("CREATE TEMP TABLE source (id int, at int, no int, v int, note text)")
+        conn.autocommit = False
+        sent = []
+        barrier.wait()
+        for n in range(rounds):
+            keys = list(range(n // 4 * 5, n // 4 * 5 + 20))
+            if kind == "null_keys":
+                keys.append(None)
+            rows = [(key, dice.randrange(100), n, number, "x") for key in dice.sample(keys, 12)]
+            rows += history(dice, keys, 3)
+            # A deadlock would be raised here, at every level.
+            commit_with_retry(conn, lambda rows=rows: send(conn, rows), level)
+            sent += rows
+        return sent
+
+    results = race(db, work, sessions=8, level=level)
+    with db.connect() as conn:
+        assert stored(conn) == latest(row for rows in results for row in rows)
+
+
+def test_large_overlapping_merges_in_opposite_orders(db):
+    """So large that new rows go in without ON CONFLICT, until one is in the way."""
+    with db.connect() as conn:
+        conn.execute(KINDS["plain"])
+
+    def work(number, conn, barrier):
+        dice = random.Random(f"{SEED} {number}")
+        sent = []
+        for n in range(5):
+            first = n * 2500
+            rows = [(key, dice.randrange(100), n, number, "x") for key in range(first, first + 3000)]
+            if number % 2:
+                rows.reverse()
+            barrier.wait()
+            commit_with_retry(conn, lambda rows=rows: send(conn, rows), READ_COMMITTED)
+            sent += rows
+        return sent
+
+    results = race(db, work, sessions=4)
+    with db.connect() as conn:
+        assert stored(conn) == latest(row for rows in results for row in rows)
+
+
+@LEVELS
+def test_merges_race_with_plain_statements_and_nothing_later_is_overwritten(db, level):
+    """Other sessions insert, update and delete rows of the same keys, all with `at` beyond what is merged. Each plain
+    statement takes one row, so that there is no deadlock that is not the merge's own; deletes may cause some."""
+    keys = 30
+    with db.connect() as conn:
+        conn.execute(KINDS["plain"])
+    rounds = ROUNDS // 4
+
+    def work(number, conn, barrier):
+        dice = random.Random(f"{SEED} {number}")
+        conn.autocommit = True
+        conn.execute("CREATE TEMP TABLE source (id int, at int, no int, v int, note text)")
+        barrier.wait()
+        if number < 4:
+            conn.autocommit = False
+            for n in range(rounds):
+                rows = [(key, dice.randrange(100), n, number, "merged") for key in dice.sample(range(keys), 20)]
+                for _ in range(1000):
+                    try:
+                        commit_with_retry(conn, lambda rows=rows: send(conn, rows), level)
+                        break
+                    except psycopg.errors.DeadlockDetected:
+                        conn.rollback()
+            return None
+        kept = {}
+        own = [key for key in range(keys) if key % 3 == number - 4]
+        for n in range(rounds * 4):
+            key = dice.choice(own)
+            action = dice.choice(["upsert", "update", "delete"])
+            try:
+                if action == "upsert":
+                    conn.execute(
+                        "INSERT INTO events VALUES (%s, 1000, %s, 1, 'plain') ON CONFLICT (id) DO UPDATE "
+                        "SET at = excluded.at, no = excluded.no, v = excluded.v, note = excluded.note",
+                        [key, n],
+                    )
+                    kept[key] = (key, 1000, n, 1, "plain")
+                elif action == "update" and key in kept:
+                    conn.execute("UPDATE events SET at = 1000 + at, no = %s WHERE id = %s", [n, key])
+                    kept[key] = (key, 1000 + kept[key][1], n, 1, "plain")
+                elif action == "delete":
+                    conn.execute("DELETE FROM events WHERE id = %s", [key])
+                    kept.pop(key, None)
+            except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
+                pass
+        return kept
+
+    results = race(db, work, sessions=7, level=level)
+    plain = {key: row for kept in results[4:] for key, row in kept.items()}
+    with db.connect() as conn:
+        table = stored(conn)
+    # What a plain statement wrote last is there; elsewhere there is what a merge wrote.
+    assert {key: row for key, row in table.items() if row[4] == "plain"} == plain
+    assert len(plain) < keys and len(table) == keys or level is not READ_COMMITTED
+
+
+def prepare_large(conn):
+    """A merge of ROWS rows: a third new, a third later, a third equal."""
+    conn.execute(KINDS["plain"])
+    conn.execute("CREATE TABLE source (LIKE events)")
+    conn.execute(f"INSERT INTO source SELECT g, 2, 0, 0, 'n' || g FROM generate_series(1, {ROWS}) g")
+    conn.execute("INSERT INTO events SELECT id, at - 1, no, v, note FROM source WHERE id % 3 = 1")
+    conn.execute("INSERT INTO events SELECT * FROM source WHERE id % 3 = 2")
+
+
+@pytest.fixture
+def large(conn):
+    prepare_large(conn)
+    return conn
+
+
+ALL = "SELECT count(*) = %s AND count(*) FILTER (WHERE at = 2 AND note = 'n' || id) = count(*) FROM events"
+
+
+def test_a_cancelled_or_terminated_merge_leaves_nothing_and_the_same_call_again_completes_it(db, large):
+    before = value(large, "SELECT md5(string_agg(e::text, ',' ORDER BY id)) FROM events e")
+    ended = collections.Counter()
+    for delay in (0.02, 0.1, 0.2, 0.3, 0.5):
+        for function in ("pg_cancel_backend", "pg_terminate_backend"):
+            victim = db.connect(autocommit=False)
+
+            def act(victim=victim):
+                victim.execute(MERGE, [["at"]])
+                victim.rollback()
+
+            join = in_background(act)
+            time.sleep(delay)
+            large.execute(f"SELECT {function}(%s)", [victim.info.backend_pid])
+            error = join()
+            victim.close()
+            ended[type(error).__name__] += 1
+            assert value(large, "SELECT md5(string_agg(e::text, ',' ORDER BY id)) FROM events e") == before
+    assert ended["QueryCanceled"] and ended["AdminShutdown"], ended
+    counts = large.execute(MERGE, [["at"]]).fetchone()
+    assert counts["inserted"] + counts["updated"] + counts["unchanged"] == ROWS == counts["received"]
+    assert value(large, ALL, ROWS)
+
+
+@pytest.mark.timeout(180)
+def test_a_backend_killed_in_the_middle_of_a_merge_and_the_same_call_again_give_the_right_end(own_cluster):
+    db = own_cluster.create_database()
+    with db.connect() as conn:
+        prepare_large(conn)
+        conn.execute("CHECKPOINT")
+    killed = 0
+    for delay in (0.05, 0.15, 0.3):
+        conn = db.connect()
+        join = in_background(lambda: conn.execute(MERGE, [["at"]]))
+        time.sleep(delay)
+        own_cluster.kill_backend(conn.info.backend_pid)
+        error = join()
+        killed += isinstance(error, psycopg.OperationalError)
+        conn.close()
+        time.sleep(0.2)
+        own_cluster.wait_until_up()
+        if error is None:
+            break
+    assert killed
+    with db.connect() as conn:
+        conn.execute(MERGE, [["at"]])
+        assert value(conn, ALL, ROWS)
+        again = conn.execute(MERGE, [["at"]]).fetchone()
+        assert again["unchanged"] == ROWS
+
+
+def test_a_merge_again_writes_nothing_takes_no_xid_and_locks_no_row(db, large):
+    conn = large
+    conn.execute(MERGE, [["at"]])
+    conn.execute("INSERT INTO source SELECT id, at - 1, 9, 9, 'stale' FROM source WHERE id <= 100")
+    conn.execute("UPDATE events SET at = 9 WHERE id BETWEEN 200 AND 300")
+    for statement in ("VACUUM (FREEZE, ANALYZE)", "CHECKPOINT"):
+        conn.execute(statement)
+    # Reading the system catalogs may prune their pages, which is logged: that is done with after the first.
+    for _ in range(2):
+        with db.connect() as other:
+            other.execute(MERGE, [["at"]])
+    explain = "EXPLAIN (ANALYZE, WAL, COSTS OFF, FORMAT JSON) " + MERGE
+    conn.execute(MERGE, [["at"]])
+    conn.execute("BEGIN")
+    plan = conn.execute(explain, [["at"]]).fetchone()["QUERY PLAN"][0]["Plan"]
+    assert plan["WAL Records"] == 0
+    assert value(conn, "SELECT pg_current_xact_id_if_assigned()") is None
+    with db.connect() as other:
+        assert value(other, "SELECT count(*) FROM (SELECT FROM events FOR UPDATE NOWAIT) l") == ROWS
+    conn.execute("COMMIT")
+    counts = conn.execute(MERGE, [["at"]]).fetchone()
+    assert (counts["unchanged"], counts["stale"], counts["superseded"]) == (ROWS - 101, 101, 100)
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_a_merge_can_be_prepared_and_is_waited_for(db, conn, end):
+    conn.execute(KINDS["plain"])
+    conn.execute("INSERT INTO events VALUES (1, 1)")
+    rows = [(1, 5, 0, 0, "first"), (2, 5, 0, 0, "first")]
+    # A transaction that has used a temporary table cannot be prepared.
+    conn.execute("CREATE TABLE source AS SELECT * FROM events; DELETE FROM source")
+    with conn.cursor() as cursor:
+        cursor.executemany("INSERT INTO source VALUES (%s, %s, %s, %s, %s)", rows)
+    conn.execute("BEGIN")
+    counts = conn.execute(MERGE, [["at"]]).fetchone()
+    assert (counts["inserted"], counts["updated"]) == (1, 1)
+    conn.execute("PREPARE TRANSACTION 'merge'")
+    with db.connect() as other:
+        got = []
+        join = in_background(lambda: got.append(other.execute(MERGE, [["at"]]).fetchone()))
+        assert waits_for_a_lock(db, other.info.backend_pid, "transactionid")
+        conn.execute(f"{end} PREPARED 'merge'")
+        assert join() is None
+    assert got[0]["unchanged"] == (2 if end == "COMMIT" else 0)
+    assert stored(conn) == latest(rows)
+
+
+def test_two_merges_that_rest_on_what_the_other_changes_are_not_both_serializable(db):
+    """What was looked up and not written counts as read."""
+    with db.connect() as conn:
+        conn.execute("CREATE TABLE a (id int PRIMARY KEY, v int); CREATE TABLE b (id int PRIMARY KEY, v int)")
+        conn.execute("INSERT INTO a VALUES (1, 5); INSERT INTO b VALUES (1, 5)")
+        conn.execute("CREATE VIEW same AS SELECT 1 AS id, 5 AS v")
+    first, second = db.connect(autocommit=False), db.connect(autocommit=False)
+    failures = 0
+    for conn, reads, writes in ((first, "a", "b"), (second, "b", "a")):
+        conn.isolation_level = SERIALIZABLE
+        counts = conn.execute(f"SELECT * FROM idempotent_merge('{reads}', 'same')").fetchone()
+        assert counts["unchanged"] == 1
+    for conn, writes in ((first, "b"), (second, "a")):
+        try:
+            conn.execute(f"UPDATE {writes} SET v = 6 WHERE id = 1")
+            conn.commit()
+        except psycopg.errors.SerializationFailure:
+            conn.rollback()
+            failures += 1
+        finally:
+            conn.close()
+    assert failures == 1
+
+
+def test_a_merge_waits_no_longer_than_lock_timeout(db):
+    with db.connect() as conn:
+        conn.execute(KINDS["plain"])
+        conn.execute("INSERT INTO events VALUES (1, 1)")
+    holder, merger = db.connect(autocommit=False), db.connect()
+    holder.execute("UPDATE events SET v = 1")
+    merger.execute("SET lock_timeout = '100ms'")
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        send(merger, [(1, 2, 0, 0, "x")])
+    holder.rollback()
+    assert send(merger, [(1, 2, 0, 0, "x")])["updated"] == 1
+    holder.close()
+    merger.close()
+
+
+def test_memory_of_merges_is_flat_and_bounded_by_work_mem(large):
+    conn = large
+    conn.execute("SET work_mem = '4MB'")
+
+    def used():
+        return value(conn, "SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts")
+
+    def peak():
+        with open(f"/proc/{conn.info.backend_pid}/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+
+    conn.execute(MERGE, [["at"]])
+    at_rest, high = used(), peak()
+    for n in range(3, 8):
+        conn.execute("UPDATE source SET at = %s", [n])
+        conn.execute(MERGE, [["at"]])
+    assert used() - at_rest < 1024 * 1024
+    # Shared buffers that are touched count as the process's.
+    assert peak() - high < 160 * 1024
+    loop = "DO $$ BEGIN FOR n IN 1 .. 2000 LOOP PERFORM idempotent_merge('events', 'few', latest_by => '{at}'); END LOOP; END $$"
+    conn.execute("CREATE VIEW few AS SELECT g AS id, (random() * 1e6)::int AS at FROM generate_series(1, 20) g")
+    conn.execute(loop)
+    at_rest = used()
+    conn.execute(loop)
+    assert used() - at_rest < 256 * 1024
