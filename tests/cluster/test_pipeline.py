@@ -254,7 +254,7 @@ class Reaper(threading.Thread):
         super().__init__(daemon=True)
         self.random = random.Random(SEED)
         self.db, self.broker = db, broker
-        self.ended, self.kills = 0, 0
+        self.ended, self.kills, self.loads = 0, 0, set()
 
     def run(self):
         try:
@@ -270,6 +270,7 @@ class Reaper(threading.Thread):
             self.broker.failures.append(error)
 
     def reap(self, conn):
+        self.loads.update(row["state"] for row in conn.execute("SELECT state FROM idempotent.loads ORDER BY load_id DESC LIMIT 9"))
         pids = conn.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'worker' AND state <> 'idle'").fetchall()
         if not pids:
             return
@@ -349,6 +350,7 @@ def test_a_year_of_jobs_by_dying_workers_ends_as_one_clean_run_does(own_cluster)
     if DAYS >= 100:
         assert reaper.kills == 2 and reaper.ended >= 10, told
         assert all(met[what] >= 5 for what in ("skip", "died", "55I01", "55000", "22012")), told
+        assert "running" in reaper.loads
         assert sum(worker.stale for worker in workers) > 1000
         assert set(known.values()) == {"published", "failed", "taken over", "left"}
 
