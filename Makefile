@@ -1,11 +1,12 @@
 # make demo          see it work, on real data, in a throwaway server
+# make pipeline      see a daily job run, rerun, killed and backfilled, on the same data
 # make test          every check of the project that needs no clients
 # make test-clients  real clients, against a guarded table
 # make bench         its speed beside what people use instead
 # make install       into the server of PG_CONFIG
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients bench install clean
+.PHONY: help demo pipeline test test-clients bench install clean
 
 help: ## this list
 	@echo 'pg_idempotent. PG_CONFIG=/path/to/pg_config names a server; without it PostgreSQL 15 is looked for.'
@@ -14,6 +15,9 @@ help: ## this list
 
 demo: ## build it and watch it load real data twice, in a throwaway server (EXPLORE=1 ends in psql)
 	@demo/run
+
+pipeline: ## build it and watch a daily job that is run again, killed and backfilled, in a throwaway server (EXPLORE=1 as above)
+	@demo/pipeline/run
 
 test: ## every check, on PostgreSQL 15, 16 and 18 (ONLY="regress isolation" PG="15" TESTS="name" for less)
 	@scripts/test

@@ -57,7 +57,7 @@ SELECT record.load_id, record.role, record.target, record.source, record.on_conf
            WHEN EXISTS (
                SELECT FROM pg_catalog.pg_locks AS held
                 WHERE held.locktype OPERATOR(pg_catalog.=) 'advisory'
-                  AND held.objsubid OPERATOR(pg_catalog.=) 32
+                  AND held.objsubid OPERATOR(pg_catalog.=) 34
                   AND held.database OPERATOR(pg_catalog.=) (
                       SELECT here.oid FROM pg_catalog.pg_database AS here
                        WHERE here.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
