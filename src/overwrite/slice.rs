@@ -152,6 +152,6 @@ fn collate_against_domain(column: &Column) -> String {
     }
 }
 
-/// Two families have one number with a chance of 1 in 2^16; then they are told apart by
+/// Two families have one number with a chance of 1 in 2^24; then they are told apart by
 /// nothing.
-const FAMILY_BITS: u64 = 16;
+const FAMILY_BITS: u64 = 24;

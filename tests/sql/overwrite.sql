@@ -85,9 +85,17 @@ SELECT * FROM idempotent_overwrite('sales', 'null_null', '{"day": "2020-01-01", 
 
 -- A row of the source outside of the slice: one is named, nothing is changed.
 SELECT places('sales') AS before \gset
-\set VERBOSITY verbose
 SELECT * FROM idempotent_overwrite('sales', 'mixed', '{"day": "2020-01-01", "shop": "a"}');
-\set VERBOSITY default
+DO $$
+DECLARE
+    state text; "schema" text; "table" text; "column" text;
+BEGIN
+    PERFORM idempotent_overwrite('sales', 'mixed', '{"day": "2020-01-01", "shop": "a"}');
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, "schema" = SCHEMA_NAME, "table" = TABLE_NAME, "column" = COLUMN_NAME;
+    RAISE NOTICE '% % % %', state, "schema", "table", "column";
+END
+$$;
 SELECT * FROM idempotent_overwrite('sales', 'mixed', '{"day": "2020-01-02"}');
 SET pg_idempotent.show_values = off;
 SELECT * FROM idempotent_overwrite('sales', 'mixed', '{"day": "2020-01-02"}'); :state
