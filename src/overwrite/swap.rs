@@ -34,26 +34,39 @@ pub fn truncate(
     };
     if !may_truncate(leaf)
         || looks_at_deletes(relation)
-        || looks_at_deletes(&OpenRelation::open(leaf))
+        || is_used_or_looks_at_deletes(leaf)
         || is_published_without_truncate()
+        || snapshots_in_use()
     {
         return false;
     }
     // From here on nobody else uses it; whoever does so now is not waited for.
     let exclusive = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
     // SAFETY: an existing table.
-    if !unsafe { pg_sys::ConditionalLockRelationOid(leaf, exclusive) } || snapshots_in_use() {
+    if !unsafe { pg_sys::ConditionalLockRelationOid(leaf, exclusive) } {
         return false;
     }
-    let unseen = {
+    let safe = || {
         let _latest = LatestSnapshot::push();
-        RowSet::of(seed, stored_rows) != stored
+        RowSet::of(seed, stored_rows) == stored
     };
-    if unseen {
+    if snapshots_in_use() || !safe() {
+        // Nobody has to wait for a DELETE to be committed in order to read.
+        // SAFETY: taken just now, under this resource owner.
+        unsafe { pg_sys::UnlockRelationOid(leaf, exclusive) };
         return false;
     }
     Connection::open().execute(&format!("TRUNCATE ONLY {}", qualified(leaf)), &[]);
     true
+}
+
+/// Whether a query of this session that is under way, a cursor say, reads the partition; or
+/// something wants to know of its rows that are deleted.
+fn is_used_or_looks_at_deletes(leaf: pg_sys::Oid) -> bool {
+    let leaf = OpenRelation::open(leaf);
+    // SAFETY: an open relation, of which this is one reference.
+    let used = unsafe { (*leaf.raw()).rd_refcnt } > 1;
+    used || looks_at_deletes(&leaf)
 }
 
 /// The partition that a row of the slice is in.
