@@ -152,6 +152,8 @@ fn is_temporary(source: pg_sys::Oid) -> bool {
 
 /// A load that has its row.
 struct Begun {
+    /// The role that loads.
+    role: pg_sys::Oid,
     record: Record,
     progress: Progress,
     /// By which others see that it runs.
@@ -172,6 +174,7 @@ fn begin(call: &Call) -> Begun {
         call.batch_size,
     );
     Begun {
+        role: current_role(),
         _running: AcrossCommits::acquire(Subject::Load, record.number()),
         progress: Progress::start(&target),
         record,
@@ -270,11 +273,26 @@ fn batch(call: &Call, wishes: &Wishes, begun: &Begun, known: &Known, rows: &mut 
     ledger
 }
 
+fn current_role() -> pg_sys::Oid {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::GetUserId() }
+}
+
 /// Opens the target, which may have gone since the last commit.
 ///
 /// # Errors
-/// 55000
+/// 55000, also if a commit has made the caller another role again, with whose rights the
+/// source must not be read.
 fn open(target: pg_sys::Oid, begun: &Begun) -> (Rc<Target>, OpenRelation) {
+    if current_role() != begun.role {
+        Report::new(
+            SqlState::ObjectNotInPrerequisiteState,
+            "idempotent_load cannot go on as another role than it was called by",
+        )
+        .detail("The role was set by SET LOCAL ROLE, which a commit undoes.")
+        .hint("Use SET ROLE.")
+        .raise()
+    }
     if OpenRelation::try_open(target).is_none() {
         Report::new(
             SqlState::ObjectNotInPrerequisiteState,

@@ -1,0 +1,72 @@
+"""What nobody should do, done: none of it may end in a crash, a wrong answer or another role's rights."""
+
+import psycopg
+import pytest
+
+
+def error_of(conn, sql, *parameters):
+    """The SQLSTATE that a statement ends with."""
+    with pytest.raises(psycopg.Error) as caught:
+        conn.execute(sql, parameters)
+    return caught.value.sqlstate
+
+
+SLICES = """
+    CREATE TABLE part (d date, n int, v text) PARTITION BY LIST (d);
+    CREATE TABLE part_1 PARTITION OF part FOR VALUES IN ('2020-01-01');
+    CREATE VIEW source AS SELECT '2020-01-01'::date AS d, n, 'new' AS v FROM generate_series(1, 5) AS n;
+    INSERT INTO part SELECT '2020-01-01', n, 'old' FROM generate_series(1, 5) AS n;
+"""
+OVERWRITE = """SELECT deleted, inserted FROM idempotent_overwrite('part', 'source', '{"d": "2020-01-01"}')"""
+
+
+def test_a_partition_is_overwritten_under_an_open_cursor(db):
+    """TRUNCATE refuses a table that a query of the session is reading; DELETE does not."""
+    with db.connect() as conn:
+        conn.execute(SLICES)
+        conn.execute("BEGIN")
+        conn.execute("DECLARE reading CURSOR FOR SELECT v FROM part")
+        assert conn.execute("FETCH reading").fetchone()["v"] == "old"
+        assert conn.execute(OVERWRITE).fetchone() == {"deleted": 5, "inserted": 5}
+        assert [row["v"] for row in conn.execute("FETCH ALL FROM reading")] == ["old"] * 4
+        conn.execute("COMMIT")
+        assert {row["v"] for row in conn.execute("SELECT v FROM part")} == {"new"}
+
+
+def test_a_partition_that_is_not_truncated_can_be_read_meanwhile(db):
+    with db.connect() as conn, db.connect() as snapshot, db.connect() as reader:
+        conn.execute(SLICES)
+        conn.execute("BEGIN")
+        snapshot.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        snapshot.execute("SELECT 1")
+        assert conn.execute(OVERWRITE).fetchone() == {"deleted": 5, "inserted": 5}
+        reader.execute("SET lock_timeout = '2s'")
+        assert {row["v"] for row in reader.execute("SELECT v FROM part_1")} == {"old"}
+        assert {row["v"] for row in snapshot.execute("SELECT v FROM part")} == {"old"}
+        conn.execute("COMMIT")
+        assert {row["v"] for row in snapshot.execute("SELECT v FROM part")} == {"old"}
+
+
+def test_a_load_does_not_go_on_with_the_rights_of_another_role(db):
+    """SET LOCAL ROLE ends with the first commit. What the role may not do, nobody does for it."""
+    with db.connect() as conn:
+        conn.execute(
+            """
+            CREATE ROLE abuse_load;
+            CREATE TABLE target (id int PRIMARY KEY, v text);
+            CREATE VIEW source WITH (security_barrier) AS SELECT 1 AS id, current_user::text AS v;
+            GRANT SELECT, INSERT ON target, source TO abuse_load;
+            """
+        )
+        try:
+            state = error_of(
+                conn, "DO $$ BEGIN SET LOCAL ROLE abuse_load; CALL idempotent_load('target', 'source'); END $$"
+            )
+            assert state == "55000"
+            assert conn.execute("SELECT v FROM target").fetchall() == []
+            loads = conn.execute("SELECT role::text, state, rows_done FROM idempotent.loads").fetchall()
+            assert loads == [{"role": "abuse_load", "state": "failed", "rows_done": 0}]
+            conn.execute("DO $$ BEGIN SET ROLE abuse_load; CALL idempotent_load('target', 'source'); RESET ROLE; END $$")
+            assert [row["v"] for row in conn.execute("SELECT v FROM target")] == ["abuse_load"]
+        finally:
+            conn.execute("DROP OWNED BY abuse_load; DROP ROLE abuse_load")
