@@ -27,6 +27,14 @@ use std::ptr;
 /// [`resume_unwind`], inside the [`boundary`] that it was on its way to.
 pub type Caught = Box<dyn Any + Send>;
 
+/// Whether an error that was caught is the server's with this code.
+pub fn is_native(caught: &Caught, code: PgSqlErrorCode) -> bool {
+    match caught.downcast_ref() {
+        Some(CaughtError::PostgresError(error)) => error.sql_error_code() == code,
+        _ => false,
+    }
+}
+
 /// The primary message of an error that was caught.
 pub fn message_of(caught: &Caught) -> String {
     if let Some(report) = caught.downcast_ref::<Report>() {
@@ -123,13 +131,11 @@ pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Box<Report>> {
 /// Runs something that waits for a lock. If `lock_timeout` ends the wait, the report
 /// is raised in place of the server's.
 pub fn in_place_of_lock_timeout<R>(work: impl FnOnce() -> R, report: impl FnOnce() -> Report) -> R {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| match payload.downcast_ref() {
-        Some(CaughtError::PostgresError(error))
-            if error.sql_error_code() == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE =>
-        {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|caught| {
+        if is_native(&caught, PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE) {
             report().raise()
         }
-        _ => resume_unwind(payload),
+        resume_unwind(caught)
     })
 }
 

@@ -7,6 +7,7 @@
 //! to be new are inserted without it, in a subtransaction: if somebody was faster with
 //! one of them, that is rolled back, and all are sent again with ON CONFLICT.
 use super::round::Job;
+use crate::error::is_native;
 use crate::guard::StepAside;
 use crate::payload::row::{Layout, Mark};
 use crate::payload::shape::Shape;
@@ -125,8 +126,8 @@ fn insert_plainly(job: &Job<'_>, shape: &Shape, rows: &Store) -> Option<u64> {
     });
     match inserted {
         Ok(count) => Some(count),
-        Err(failure) if failure.is(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION) => None,
-        Err(failure) => resume_unwind(failure.0),
+        Err(caught) if is_native(&caught, PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION) => None,
+        Err(caught) => resume_unwind(caught),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Committing from inside a procedure, as PL/pgSQL's COMMIT does.
+use super::subtransaction::undone_on_failure;
 use crate::error::Caught;
 use pgrx::pg_sys;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr;
+use std::panic::catch_unwind;
 
 /// Whether the running call may commit: it is a CALL, and neither it nor what calls it is
 /// part of a transaction block, a function or a savepoint.
@@ -46,7 +46,7 @@ impl Procedure {
         // SAFETY: a procedure runs in a portal, whose snapshot went with the last
         // commit.
         unsafe { pg_sys::EnsurePortalSnapshotExists() };
-        let result = subtransaction(work)?;
+        let result = undone_on_failure(work)?;
         // SAFETY: in the procedure's memory, with nothing held; after a commit that
         // failed, SPI has begun another transaction.
         catch_unwind(|| unsafe { pg_sys::SPI_commit() })?;
@@ -60,27 +60,5 @@ impl Drop for Procedure {
             // SAFETY: opened by us.
             unsafe { pg_sys::SPI_finish() };
         }
-    }
-}
-
-/// Runs `work` in a subtransaction, which an error rolls back.
-fn subtransaction<R>(work: impl FnOnce() -> R) -> Result<R, Caught> {
-    // SAFETY: what PL/pgSQL does for a block with EXCEPTION. Memory and resource owner are
-    // those of before, whichever way it ends.
-    unsafe {
-        let memory = pg_sys::CurrentMemoryContext;
-        let owner = pg_sys::CurrentResourceOwner;
-        pg_sys::BeginInternalSubTransaction(ptr::null());
-        pg_sys::CurrentMemoryContext = memory;
-        let result = catch_unwind(AssertUnwindSafe(work));
-        pg_sys::CurrentMemoryContext = memory;
-        if result.is_ok() {
-            pg_sys::ReleaseCurrentSubTransaction();
-        } else {
-            pg_sys::RollbackAndReleaseCurrentSubTransaction();
-        }
-        pg_sys::CurrentMemoryContext = memory;
-        pg_sys::CurrentResourceOwner = owner;
-        result
     }
 }
