@@ -114,6 +114,26 @@ pub enum Column {
 /// How many columns it has.
 pub const COLUMNS: usize = Column::PurgeAfter as usize + 1;
 
+/// Their types.
+const TYPES: [pg_sys::Oid; COLUMNS] = [
+    pg_sys::REGROLEOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::INT8OID,
+    pg_sys::BYTEAOID,
+    pg_sys::JSONBOID,
+    pg_sys::TEXTOID,
+    pg_sys::JSONBOID,
+    pg_sys::INTERVALOID,
+    pg_sys::INTERVALOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+];
+
 /// The oids of the table and of the sequence of attempts.
 #[derive(Clone, Copy)]
 struct Oids {
@@ -159,12 +179,46 @@ pub struct Table {
 
 impl Table {
     /// For reading.
+    ///
+    /// # Errors
+    /// 42P01 without the extension; 55000 if storage, columns, primary key or sequence are not what they were made.
     pub fn open() -> Self {
         let oids = Oids::find();
+        if oids.table == pg_sys::InvalidOid {
+            Report::new(
+                SqlState::UndefinedTable,
+                "relation \"idempotent.requests\" does not exist",
+            )
+            .hint("Install the extension with CREATE EXTENSION pg_idempotent.")
+            .raise()
+        }
         let (target, relation) = Target::open(oids.table);
-        let Some(arbiter) = target.indexes.iter().position(|index| index.primary) else {
-            not_as_made("no primary key").raise()
+        // SAFETY: an open relation.
+        let (heap, columns) = unsafe {
+            let form = &*(*relation.raw()).rd_rel;
+            (
+                form.relkind as u8 == pg_sys::RELKIND_RELATION
+                    && form.relam == pg_sys::HEAP_TABLE_AM_OID,
+                has_columns(relation.desc()),
+            )
         };
+        if !heap {
+            not_as_made("another kind of storage").raise()
+        }
+        if !columns {
+            not_as_made("other columns").raise()
+        }
+        let is_key = |index: &UniqueIndex| {
+            let columns = [Column::Key, Column::Scope, Column::Role];
+            let columns = columns.map(|column| column as usize);
+            index.primary && index.columns().eq(columns)
+        };
+        let Some(arbiter) = target.indexes.iter().position(is_key) else {
+            not_as_made("another primary key, or none").raise()
+        };
+        if oids.attempts == pg_sys::InvalidOid {
+            not_as_made("no sequence \"request_attempts\" beside it").raise()
+        }
         Self {
             index: OpenRelation::open(target.indexes[arbiter].oid),
             arbiter,
@@ -324,6 +378,21 @@ impl Table {
             expires_at: required(Column::ExpiresAt).value() as i64,
             row,
         }
+    }
+}
+
+/// Whether a table has the columns, or more: values are taken for what these types say.
+///
+/// # Safety
+/// The descriptor of an open relation.
+unsafe fn has_columns(desc: pg_sys::TupleDesc) -> bool {
+    // SAFETY: the caller's promise; as many columns as it says.
+    unsafe {
+        (*desc).natts >= COLUMNS as i32
+            && TYPES.iter().enumerate().all(|(i, typid)| {
+                let attribute = ffi::attribute(desc, i as i32);
+                !attribute.attisdropped && attribute.atttypid == *typid
+            })
     }
 }
 

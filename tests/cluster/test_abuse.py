@@ -70,3 +70,39 @@ def test_a_load_does_not_go_on_with_the_rights_of_another_role(db):
             assert [row["v"] for row in conn.execute("SELECT v FROM target")] == ["abuse_load"]
         finally:
             conn.execute("DROP OWNED BY abuse_load; DROP ROLE abuse_load")
+
+
+REQUESTS = "ALTER TABLE idempotent.requests"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"{REQUESTS} ALTER response TYPE text",
+        f"{REQUESTS} ALTER ttl TYPE text",
+        f"{REQUESTS} ALTER attempt TYPE numeric",
+        f"{REQUESTS} DROP COLUMN response",
+        f"{REQUESTS} DROP COLUMN response, ADD COLUMN response jsonb",
+        f"{REQUESTS} DROP CONSTRAINT requests_pkey",
+        f"{REQUESTS} DROP CONSTRAINT requests_pkey, ADD PRIMARY KEY (attempt)",
+        f"{REQUESTS} RENAME TO was_requests;"
+        " CREATE TABLE idempotent.requests (LIKE idempotent.was_requests INCLUDING ALL) PARTITION BY LIST (role)",
+        "ALTER SEQUENCE idempotent.request_attempts RENAME TO was_attempts",
+    ],
+)
+def test_a_table_of_requests_that_its_owner_has_changed_is_refused(db, change):
+    """Rows are read and written by the types that the columns were made with: anything else would be misread."""
+    with db.connect() as conn:
+        held = conn.execute("SELECT attempt FROM idempotent_request_begin('held', '{}')").fetchone()["attempt"]
+        conn.execute(change)
+        assert error_of(conn, "SELECT idempotent_request_begin('new', '{}')") == "55000"
+        assert error_of(conn, "SELECT idempotent_request_begin('held', '{}')") == "55000"
+        assert error_of(conn, "SELECT idempotent_request_advance('held', %s, 'here')", held) == "55000"
+        assert error_of(conn, "SELECT idempotent_request_finish('held', %s, '[]')", held) == "55000"
+        assert error_of(conn, "SELECT idempotent_execute('other', 'SELECT 1')") == "55000"
+
+
+def test_the_command_of_a_request_that_drops_the_extension(db):
+    with db.connect() as conn:
+        assert error_of(conn, "SELECT idempotent_execute('drop', 'DROP EXTENSION pg_idempotent')") == "42P01"
+        assert conn.execute("SELECT replayed FROM idempotent_execute('drop', 'SELECT 1')").fetchone()["replayed"] is False
