@@ -14,7 +14,7 @@ FROM idempotent.requests;
 CREATE FUNCTION lapse(request_key text) RETURNS void LANGUAGE sql AS
 $$ UPDATE idempotent.requests SET lease_until = clock_timestamp() - interval '1 s' WHERE key = request_key $$;
 CREATE FUNCTION expire(request_key text) RETURNS void LANGUAGE sql AS
-$$ UPDATE idempotent.requests SET (expires_at, purge_after) = (clock_timestamp() - interval '1 s', clock_timestamp() - interval '1 s') WHERE key = request_key $$;
+$$ UPDATE idempotent.requests SET (expires_at, purge_after) = (SELECT t, t FROM clock_timestamp() - interval '1 s' AS t) WHERE key = request_key $$;
 
 -- What an error says, without the numbers of attempts and the time.
 CREATE FUNCTION refused(call text) RETURNS text LANGUAGE plpgsql AS $$
