@@ -48,6 +48,17 @@ class Requests:
 
 
 @dataclass(frozen=True)
+class RequestLoop:
+    """Statements of PL/pgSQL that run inside the server for each request: `begin`, with `arrived.key` and
+    `arrived.payload`, which leaves an attempt in `begun`, and `finish`."""
+
+    begin: str
+    finish: str
+    commits: bool
+    """Whether there is a commit after each statement, or one for all requests of a turn."""
+
+
+@dataclass(frozen=True)
 class Contest:
     name: str
     what: str
@@ -55,7 +66,7 @@ class Contest:
     """How many of a hundred arriving rows are stored already."""
     rows: int
     """How many rows arrive in a timed run."""
-    ours: Calls | Loop | Once | Both | Requests
+    ours: Calls | Loop | Once | Both | Requests | RequestLoop
     rivals: dict
     """By name, each of the same kind."""
     stored: int = 200_000
@@ -95,6 +106,7 @@ MANY_UPDATE = Calls(
     f"INSERT INTO {{s}}.events SELECT * FROM jsonb_populate_recordset(NULL::{{s}}.events, $1) {VERIFYING_UPDATE}"
 )
 FROM = Once("SELECT * FROM idempotent_insert_from('{s}.events', 'staging')")
+LOAD = Once("CALL idempotent_load('{s}.events', 'staging')")
 FROM_NOTHING = Once("INSERT INTO {s}.events SELECT * FROM staging ON CONFLICT DO NOTHING")
 FROM_UPDATE = Once(f"INSERT INTO {{s}}.events SELECT * FROM staging {VERIFYING_UPDATE}")
 FROM_PLAIN = Once("INSERT INTO {s}.events SELECT * FROM staging")
@@ -157,6 +169,19 @@ BEGIN_BY_HAND = "SELECT attempt, state, response FROM {s}.request_begin($1, $2)"
 BEGIN_LOOKING = "SELECT attempt, state, response FROM {s}.request_begin($1, $2, true)"
 REQUEST = Requests(BEGIN, "SELECT idempotent_request_finish($1, $2, $3, '{s}')")
 REQUEST_BY_HAND = Requests(BEGIN_BY_HAND, "SELECT {s}.request_finish($1, $2, $3)")
+
+
+def request_loop(commits):
+    """The same calls inside the server: ours and by hand."""
+    ours = "SELECT attempt, state, response INTO begun FROM idempotent_request_begin(arrived.key, arrived.payload, '{s}')"
+    by_hand = "SELECT attempt, state, response INTO begun FROM {s}.request_begin(arrived.key, arrived.payload)"
+    answer = "arrived.key, begun.attempt, '{\"status\": 201}'"
+    return {
+        "ours": RequestLoop(ours, f"PERFORM idempotent_request_finish({answer}, '{{s}}')", commits),
+        "rivals": {"PL/pgSQL": RequestLoop(by_hand, f"PERFORM {{s}}.request_finish({answer})", commits)},
+    }
+
+
 REPLAY = Requests(BEGIN)
 REPLAY_BY_HAND = Requests(BEGIN_BY_HAND)
 REPLAY_LOOKING = Requests(BEGIN_LOOKING)
@@ -187,6 +212,14 @@ def contests(quick):
             what=f"_from, {staged:,} rows of a table, {percent} % duplicates",
             percent=percent, rows=staged, stored=staged * percent // 100, target=target, writes=percent < 100,
             ours=FROM, rivals={NOTHING: FROM_NOTHING},
+        )
+
+    def load(name, percent):
+        return Contest(
+            name=f"load_{name}",
+            what=f"idempotent_load, {guarded:,} rows of a table, {percent} % duplicates, beside one transaction",
+            percent=percent, rows=guarded, stored=guarded * percent // 100, target=1.0, writes=percent < 100,
+            ours=LOAD, rivals={NOTHING: FROM_NOTHING},
         )
 
     def single_rows(name, percent, rows, what, ours, rivals, **more):
@@ -220,6 +253,8 @@ def contests(quick):
         insert_from("5", 5),
         insert_from("50", 50),
         insert_from("dup", 100, 1.0),
+        load("new", 0),
+        load("dup", 100),
         single_rows("insert_new", 0, flushed, "a flushed commit each", **one, target=0.9, flush=True),
         single_rows("insert_dup", 100, single, "a commit each", **one, target=0.9, flush=True, writes=False),
         single_rows("insert_new_unflushed", 0, single, "a commit each, not waiting for the disk", **one),
@@ -307,6 +342,17 @@ def contests(quick):
             what="requests begun and finished beside a million live keys, a commit each, not waiting for the disk",
             percent=0, rows=requests, stored=1_000_000, target=1.5,
             ours=REQUEST, rivals={"PL/pgSQL": REQUEST_BY_HAND},
+        ),
+        # Without the client, whose round trips take as long on both sides.
+        Contest(
+            name="request_inside_commits",
+            what="likewise, inside the server",
+            percent=0, rows=requests, stored=1_000_000, target=1.5, **request_loop(commits=True),
+        ),
+        Contest(
+            name="request_inside",
+            what="likewise, inside the server, a commit for a thousand requests",
+            percent=0, rows=requests, stored=1_000_000, target=1.5, **request_loop(commits=False),
         ),
         Contest(
             name="request_replay",

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.pq import ExecStatus
 
 import report
-from contests import Both, Calls, Loop, Requests, contests
+from contests import Both, Calls, Loop, RequestLoop, Requests, contests
 
 HERE = Path(__file__).resolve().parent
 SIDES = 3
@@ -85,7 +85,8 @@ class Arrivals:
         self.session = session
         kind = type(contest.ours)
         portion = 50 if kind in (Calls, Requests) and contest.batch == 1 else 1000
-        self.rows = contest.rows if kind not in (Calls, Loop, Requests) else contest.rows + WARM_UP * portion
+        in_turns = kind in (Calls, Loop, Requests, RequestLoop)
+        self.rows = contest.rows + WARM_UP * portion if in_turns else contest.rows
         source = "arriving(%s, %s, greatest(%s, 1), %s), event(n)"
         values = (self.rows, contest.percent, contest.stored, number)
         if kind in (Calls, Requests):
@@ -94,7 +95,7 @@ class Arrivals:
                 payloads = [payload.split(b" ", 1) for payload in payloads]
             calls = portion // contest.batch
             self.portions = [payloads[i : i + calls] for i in range(0, len(payloads), calls)]
-        elif kind is Loop:
+        elif kind in (Loop, RequestLoop):
             self.fill("feed", f"SELECT i, to_jsonb(event) FROM {source}", values)
             self.portions = [(i, i + portion - 1) for i in range(0, self.rows, portion)]
         else:
@@ -109,7 +110,7 @@ class Arrivals:
                 else:
                     session.execute(f"COPY staging TO '{session.value('SHOW data_directory')}/staging'")
             self.portions = [None]
-        self.warm_up = WARM_UP if kind in (Calls, Loop, Requests) else 0
+        self.warm_up = WARM_UP if in_turns else 0
 
     def payloads(self, payload, batch, source, values):
         if batch == 1:
@@ -132,7 +133,7 @@ class Side:
         self.session, self.name, self.schema, self.stored, self.guard = session, name, schema, stored, guard
         self.statement = statement
         self.kind = type(statement)
-        if self.kind is not Requests:
+        if self.kind not in (Requests, RequestLoop):
             self.sql = statement.sql.replace("{s}", schema)
         if self.kind is Loop:
             session.execute(
@@ -142,6 +143,16 @@ class Side:
                 f" LOOP {self.sql}; END LOOP; END $$"
             )
             self.sql = f"SELECT {schema}.run_loop($1, $2)"
+        if self.kind is RequestLoop:
+            commit = "COMMIT;" if statement.commits else ""
+            begin, finish = (text.replace("{s}", schema) for text in (statement.begin, statement.finish))
+            session.execute(
+                f"CREATE OR REPLACE PROCEDURE {schema}.run_requests(first int, last int) LANGUAGE plpgsql AS"
+                " $$ DECLARE arrived record; begun record; BEGIN"
+                " FOR arrived IN SELECT payload ->> 'id' AS key, payload FROM feed WHERE i BETWEEN first AND last ORDER BY i"
+                f" LOOP {begin}; {commit} {finish}; {commit} END LOOP; END $$"
+            )
+            self.sql = f"CALL {schema}.run_requests($1, $2)"
         self.figures = {kind: [] for kind in ("rate", "cpu", "wal", "wal_again")}
         self.forget()
 
@@ -165,14 +176,14 @@ class Side:
 
     def take_turn(self, portion):
         session = self.session
-        if self.kind in (Calls, Loop):
+        if self.kind in (Calls, Loop, RequestLoop):
             name = session.name_of(self.sql)
         else:
             commands = [self.sql.replace("{session}", str(n)) for n in ((1, 2) if self.kind is Both else (1,))]
         written, computed, started = session.written(), session.computed(), time.perf_counter()
         if self.kind is Calls:
             session.call_each(name, portion)
-        elif self.kind is Loop:
+        elif self.kind in (Loop, RequestLoop):
             session.check(session.wire.exec_prepared(name, [b"%d" % bound for bound in portion]))
         else:
             session.run(*commands)
@@ -191,14 +202,14 @@ class RequestSide(Side):
     def make_table(self):
         ours = self.name == report.OURS
         self.table = "idempotent.requests" if ours else f"{self.schema}.requests"
-        more = ", purge_after" if ours else ""
+        more = (", purge_after", ", now() + '1 day'") if ours else ("", "")
         self.session.execute(f"TRUNCATE {self.table}")
         self.session.execute(
             f"INSERT INTO {self.table} (role, scope, key, state, attempt, fingerprint, request, response, ttl, lease,"
-            f" started_at, finished_at, expires_at{more})"
+            f" started_at, finished_at, expires_at{more[0]})"
             " SELECT current_user::regrole, %s, event.id, 'finished', number, sha256(convert_to(request::text, 'UTF8')), request,"
             " jsonb_build_object('status', 201, 'number', number), '1 day', '1 minute', now(), now(), now() + '1 day'"
-            f"{', now() + interval ' + chr(39) + '1 day' + chr(39) if ours else ''}"
+            f"{more[1]}"
             " FROM base, LATERAL (SELECT base.id, base.amount, base.status, base.customer, base.note, base.at) event,"
             " to_jsonb(event) request WHERE number <= %s ORDER BY number",
             self.schema if ours else "",
@@ -208,6 +219,8 @@ class RequestSide(Side):
         self.before = 0
 
     def take_turn(self, portion):
+        if self.kind is RequestLoop:
+            return super().take_turn(portion)
         session, wire, check = self.session, self.session.wire, self.session.check
         begin = session.name_of(self.statement.begin.replace("{s}", self.schema))
         finish = self.statement.finish and session.name_of(self.statement.finish.replace("{s}", self.schema))
@@ -240,7 +253,7 @@ def take_turns(sides, arrivals, offset):
 def hold(session, contest, rounds, progress):
     """The sides with their figures by round: rows a second; seconds on a processor and bytes of WAL a row."""
     statements = {report.OURS: contest.ours, **contest.rivals}
-    requests = type(contest.ours) is Requests
+    requests = type(contest.ours) in (Requests, RequestLoop)
     kind = RequestSide if requests else Side
     sides = [
         kind(session, name, f"side_{number}", statement, contest.stored, contest.guard and name == report.OURS)

@@ -24,4 +24,6 @@ unsafe extern "C-unwind" {
     pub fn CopyErrorData() -> *mut pg_sys::ErrorData;
     /// Likewise.
     pub fn FreeErrorData(data: *mut pg_sys::ErrorData);
+    /// Likewise.
+    pub fn MemoryContextDelete(context: pg_sys::MemoryContext);
 }

@@ -19,7 +19,10 @@ mod notice;
 mod position;
 mod report;
 
-pub use native::{Caught, attempt, boundary, in_place_of_lock_timeout, message_of, warn};
+pub use native::{
+    Caught, attempt, boundary, boundary_across_commits, forget_swallowed, in_place_of_lock_timeout,
+    message_of, warn,
+};
 pub use notice::{Line, notice, notice_unguarded};
 pub use position::{PayloadPosition, StatementPosition};
 pub use report::{Report, SqlState};

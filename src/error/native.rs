@@ -18,7 +18,7 @@ use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportWithLevel};
 use std::any::Any;
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
@@ -45,7 +45,38 @@ pub fn message_of(caught: &Caught) -> String {
 /// Runs the body of an SQL function. Errors that leave it keep all their
 /// fields, whoever raised them.
 pub fn boundary<R>(body: impl FnOnce() -> R) -> R {
-    let mut capture = Capture::default();
+    run(Capture::default(), body)
+}
+
+/// Likewise for the body of a procedure that commits, so that errors are kept apart from
+/// transactions. It calls [`forget_swallowed`] after commits, unless an error that it has
+/// caught is still to be raised.
+pub fn boundary_across_commits<R>(body: impl FnOnce() -> R) -> R {
+    run(Capture::across_commits(), body)
+}
+
+thread_local! {
+    /// That of the innermost [`boundary_across_commits`].
+    static ACROSS_COMMITS: Cell<*mut Capture> = const { Cell::new(ptr::null_mut()) };
+}
+
+/// Forgets the errors that were raised and swallowed in the transaction that was just
+/// committed.
+pub fn forget_swallowed() {
+    let capture = ACROSS_COMMITS.get();
+    // SAFETY: null, or that of a boundary that is running, which alone refers to it now.
+    if let Some(capture) = unsafe { capture.as_mut() } {
+        capture.copies.clear();
+        // SAFETY: the copies were all that was in it.
+        unsafe { pg_sys::MemoryContextReset(capture.memory) };
+    }
+}
+
+fn run<R>(mut capture: Capture, body: impl FnOnce() -> R) -> R {
+    let outer = ACROSS_COMMITS.get();
+    if !capture.memory.is_null() {
+        ACROSS_COMMITS.set(&raw mut capture);
+    }
     let mut frame = pg_sys::ErrorContextCallback {
         // SAFETY: plain reads and writes of a backend-local pointer; the
         // backend is single-threaded, and `frame` is taken off below before it
@@ -58,6 +89,7 @@ pub fn boundary<R>(body: impl FnOnce() -> R) -> R {
     let result = catch_unwind(AssertUnwindSafe(body));
     // SAFETY: see above.
     unsafe { pg_sys::error_context_stack = frame.previous };
+    ACROSS_COMMITS.set(outer);
 
     let payload = match result {
         Ok(value) => return value,
@@ -70,7 +102,7 @@ pub fn boundary<R>(body: impl FnOnce() -> R) -> R {
     if let Some(CaughtError::PostgresError(error)) = payload.downcast_ref()
         && let Some(copy) = capture.take(error)
     {
-        raise(Pending::Native(copy));
+        raise(Pending::Native(copy, capture.give_memory()));
     }
     // A panic of our own making: a bug, which pgrx reports as XX000. Or an
     // error that we have no copy of, which pgrx reports as well as it can.
@@ -106,9 +138,20 @@ pub fn in_place_of_lock_timeout<R>(work: impl FnOnce() -> R, report: impl FnOnce
 /// The one that leaves is not always the newest: a PL/pgSQL handler may catch
 /// an error, run into others that it swallows, and raise the first again, which
 /// does not pass `errfinish` a second time.
-#[derive(Default)]
 struct Capture {
     copies: Vec<*mut pg_sys::ErrorData>,
+    /// What the copies are in, if it is theirs alone; null for the transaction's, which
+    /// outlives the error's way out.
+    memory: pg_sys::MemoryContext,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self {
+            copies: Vec::new(),
+            memory: ptr::null_mut(),
+        }
+    }
 }
 
 /// So many errors are kept: a loop that swallows one in every turn keeps flat
@@ -116,16 +159,44 @@ struct Capture {
 const MOST_CAPTURED: usize = 32;
 
 impl Capture {
+    fn across_commits() -> Self {
+        // SAFETY: a constant name; deleted with us, or by whoever gets it.
+        let memory = unsafe {
+            pg_sys::AllocSetContextCreateInternal(
+                pg_sys::TopMemoryContext,
+                c"pg_idempotent errors".as_ptr(),
+                pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+            )
+        };
+        Self {
+            copies: Vec::new(),
+            memory,
+        }
+    }
+
+    /// Hands the memory over with a copy that was taken.
+    fn give_memory(&mut self) -> pg_sys::MemoryContext {
+        if !self.memory.is_null() {
+            self.copies.clear();
+        }
+        std::mem::replace(&mut self.memory, ptr::null_mut())
+    }
+
     /// Called by `errfinish`; `arg` is the `Capture` of the running boundary.
     unsafe extern "C-unwind" fn callback(arg: *mut c_void) {
         // SAFETY: `arg` points to the live `Capture` of a frame further out.
         // CopyErrorData must not allocate in ErrorContext, where errfinish
-        // runs us; a procedure may end the transaction before the error has
-        // gone its way.
+        // runs us.
         unsafe {
             let capture = &mut *arg.cast::<Capture>();
             let caller = pg_sys::CurrentMemoryContext;
-            pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
+            pg_sys::CurrentMemoryContext = if capture.memory.is_null() {
+                pg_sys::TopTransactionContext
+            } else {
+                capture.memory
+            };
             let copy = ffi::CopyErrorData();
             if (*copy).elevel >= pg_sys::PGERROR as c_int {
                 if capture.copies.len() >= MOST_CAPTURED {
@@ -169,6 +240,11 @@ unsafe fn same_text(text: *const c_char, other: Option<&str>) -> bool {
 
 impl Drop for Capture {
     fn drop(&mut self) {
+        if !self.memory.is_null() {
+            // SAFETY: ours, with all copies.
+            unsafe { ffi::MemoryContextDelete(self.memory) };
+            return;
+        }
         for copy in self.copies.drain(..) {
             // SAFETY: made by CopyErrorData, freed once.
             unsafe { ffi::FreeErrorData(copy) };
@@ -180,8 +256,8 @@ impl Drop for Capture {
 enum Pending {
     /// A report of ours.
     Ours(Ready),
-    /// Core's, as captured.
-    Native(*mut pg_sys::ErrorData),
+    /// Core's, as captured, and the memory that is its own, if it has some.
+    Native(*mut pg_sys::ErrorData, pg_sys::MemoryContext),
 }
 
 /// A report of ours, ready to be handed over: inside `errfinish` nothing may
@@ -277,10 +353,15 @@ unsafe extern "C-unwind" fn finish(_arg: *mut c_void) {
     });
     match pending {
         Some(Pending::Ours(report)) => finish_ours(&report),
-        // SAFETY: the copy was made by CopyErrorData, and is freed once.
-        Some(Pending::Native(copy)) => unsafe {
+        // SAFETY: the copy was made by CopyErrorData in its own memory, or in the
+        // transaction's context, which lives until the abort that this error leads to.
+        Some(Pending::Native(copy, memory)) => unsafe {
             finish_native(&*copy);
-            ffi::FreeErrorData(copy);
+            if memory.is_null() {
+                ffi::FreeErrorData(copy);
+            } else {
+                ffi::MemoryContextDelete(memory);
+            }
         },
         None => {}
     }

@@ -63,21 +63,29 @@ pub struct Matching {
 }
 
 impl Matching {
-    /// Checks what the caller wishes for a target.
+    /// Checks what the caller wishes for a target. By default, columns that the target's
+    /// guard does not compare are not compared either.
     pub fn new(wishes: &Wishes, target: &Target) -> Self {
-        let (compare, ignore) = (wishes.compare.as_deref(), wishes.ignore.as_deref());
-        let mut comparison = Comparison::new(target, compare, ignore);
-        let guard = guard::Plan::in_force(target);
-        if let Some(guard) = guard
-            .as_ref()
-            .filter(|_| compare.is_none() && ignore.is_none())
+        let mut matching = Self::of_all_columns(wishes, target);
+        let Wishes {
+            compare, ignore, ..
+        } = wishes;
+        if let Some(guard) = &matching.guard
+            && compare.is_none()
+            && ignore.is_none()
         {
-            comparison.limit(&guard.compared);
+            matching.comparison.limit(&guard.compared);
         }
+        matching
+    }
+
+    /// Likewise; whatever a guard compares, by default all columns are.
+    pub fn of_all_columns(wishes: &Wishes, target: &Target) -> Self {
+        let (compare, ignore) = (wishes.compare.as_deref(), wishes.ignore.as_deref());
         Self {
             key: wishes.key.clone(),
-            comparison,
-            guard,
+            comparison: Comparison::new(target, compare, ignore),
+            guard: guard::Plan::in_force(target),
         }
     }
 

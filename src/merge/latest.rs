@@ -61,8 +61,9 @@ impl<'t> Latest<'t> {
             .chain(compared.filter(|c| !latest_by.contains(c)))
             .copied()
             .collect();
-        let rest = shape.named.iter().copied();
-        let rest = rest.filter(|c| !decisive.contains(c) && !arbiter.has_column(*c));
+        let rest = (0..target.columns.len()).filter(|c| {
+            shape.named.contains(c) && !decisive.contains(c) && !arbiter.has_column(*c)
+        });
         let ordered = |c: usize| (c, Order::of(&target.columns[c]));
         let mut judged = decisive.clone();
         judged.sort_unstable();

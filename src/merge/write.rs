@@ -93,6 +93,10 @@ impl Changed {
 /// Replaces the stored rows, as far as they are the versions that were judged. Gives how
 /// many.
 ///
+/// Where a row turns out to have a later version, the place alone does not keep that from
+/// being overwritten: not all minor versions of the server check it again. The transaction
+/// does.
+///
 /// It is run under the snapshot of the look. So a row that was changed since is met in its
 /// turn and locked, though not changed, and who comes back to it does not wait for anybody.
 pub fn update(

@@ -41,8 +41,8 @@ use slice::Slice;
 ///
 /// # Errors
 /// 22023 for a partition that is no object of columns, 42703, 23514 for a row of the source
-/// outside of the slice, 428C9, 42501, 42809, 40001; and what SELECT, DELETE and INSERT
-/// raise, unchanged.
+/// outside of the slice, 428C9, 42501, 42809, 40001, 0A000 for a table with rules, 27000 for
+/// a trigger that keeps rows; and what SELECT, DELETE and INSERT raise, unchanged.
 #[pg_extern(sql = false)]
 fn idempotent_overwrite(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     boundary(|| {
@@ -70,6 +70,7 @@ struct Done {
 fn overwrite(arguments: &Arguments) -> Done {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
+    write::refuse_delete_rules(&target, &relation);
     let source = Source::open(&target, arguments.oid(1, "source"));
     let slice = Slice::read(&target, &source, arguments.jsonb(2, "partition"));
     let shapes = [source.shape()];
@@ -99,14 +100,14 @@ fn overwrite(arguments: &Arguments) -> Done {
     // Read once more, since a source may give other rows every time: what goes in is what
     // was seen to be of the slice.
     let rows = keep(&source, &slice);
-    drop(snapshot);
     let deleted = if stored.count == 0 {
         0
     } else if swap::truncate(&slice, &relation, seed, &stored_rows, stored) {
         stored.count as i64
     } else {
-        write::delete(&slice)
+        write::delete(&slice, &relation, seed, &stored_rows, stored)
     };
+    drop(snapshot);
     let inserted = write::insert(&target, &source, &rows);
     Done {
         deleted,

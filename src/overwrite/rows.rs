@@ -11,6 +11,7 @@ use crate::payload::row::Layout;
 use crate::payload::source::{Sink, Source};
 use crate::pg::ffi;
 use crate::pg::rows::{Slot, Store};
+use crate::settings;
 use crate::target::StoredRow;
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -123,7 +124,10 @@ unsafe fn add(image: &mut Vec<u8>, value: Option<pg_sys::Datum>, by_value: bool,
     };
     image.push(1);
     if by_value {
-        return image.extend_from_slice(&(value.value() as u64).to_ne_bytes());
+        // What is above the value's own bytes depends on where it comes from.
+        let unused = 8 * (size_of::<u64>() - length as usize);
+        let value = (value.value() as u64) << unused;
+        return image.extend_from_slice(&value.to_ne_bytes());
     }
     // SAFETY: the caller's promise; a negative length says what kind of pointer it is.
     unsafe {
@@ -221,11 +225,16 @@ impl Slice<'_> {
                 target.name
             ),
         )
-        .detail(format!(
-            "The row has {}; the slice is {}.",
-            show(row),
-            show(&self.values)
-        ))
+        .detail(if settings::show_values() {
+            format!(
+                "The row has {}; the slice is {}.",
+                show(row),
+                show(&self.values)
+            )
+        } else {
+            let named = target.column_list(self.columns.iter().copied());
+            format!("The slice is of {named}.")
+        })
         .hint("Restrict the source to the slice, or overwrite another.")
         .table(&target.schema, &target.name);
         match differs {

@@ -1,19 +1,79 @@
 //! The statements that write: plain DELETE and INSERT, with the caller's rights.
+use super::rows::{RowSet, Seed};
 use super::slice::Slice;
+use crate::error::{Report, SqlState};
 use crate::payload::source::Source;
 use crate::pg::rows::{NamedStore, Store};
+use crate::pg::snapshot::FreshSnapshot;
 use crate::pg::spi::{Connection, Plan};
-use crate::target::Target;
+use crate::target::{OpenRelation, Target, row_security_is_active};
+use pgrx::pg_sys;
 use std::ffi::CStr;
 
 /// The name under which INSERT sees the rows.
 const ROWS: &CStr = c"pg_idempotent_rows";
 
-/// Deletes the slice's rows; gives how many.
-pub fn delete(slice: &Slice<'_>) -> i64 {
+/// Deletes the slice's rows; gives how many. `stored` is what the slice was seen to hold,
+/// by `stored_rows`.
+///
+/// # Errors
+/// 42501 for rows that a policy, 27000 for rows that a trigger keeps: they would stay
+/// beside the new ones.
+pub fn delete(
+    slice: &Slice<'_>,
+    relation: &OpenRelation,
+    seed: Seed,
+    stored_rows: &Source<'_>,
+    stored: RowSet,
+) -> i64 {
+    let target = slice.target;
     let (condition, parameters) = slice.condition();
-    let sql = format!("DELETE FROM {} WHERE {condition}", slice.target.qualified());
-    Connection::open().execute(&sql, &parameters) as i64
+    let sql = format!("DELETE FROM {} WHERE {condition}", target.qualified());
+    let types: Vec<_> = parameters.iter().map(|(typid, _)| *typid).collect();
+    let connection = Connection::open();
+    let plan = Plan::prepare_with(&connection, &sql, &types);
+    let deleted = connection.execute_plan(&plan, &parameters);
+    if !plan.concerns(target.oid) {
+        target.renamed_meanwhile().raise()
+    }
+    drop(connection);
+    let by_policy = row_security_is_active(target);
+    if deleted < stored.count && (by_policy || triggers_may_keep_rows(target, relation)) {
+        let _snapshot = FreshSnapshot::push();
+        let kept = RowSet::of(seed, stored_rows).count;
+        if kept > 0 {
+            refuse_kept(target, kept, by_policy)
+        }
+    }
+    deleted as i64
+}
+
+/// Whether a trigger might keep rows from being deleted. Partitions may have their own.
+fn triggers_may_keep_rows(target: &Target, relation: &OpenRelation) -> bool {
+    // SAFETY: an open relation; its triggers live with it.
+    let triggers = unsafe { (*relation.raw()).trigdesc.as_ref() };
+    target.partitioned || triggers.is_some_and(|triggers| triggers.trig_delete_before_row)
+}
+
+fn refuse_kept(target: &Target, kept: u64, by_policy: bool) -> ! {
+    let (state, who) = if by_policy {
+        (
+            SqlState::InsufficientPrivilege,
+            "A row-level security policy",
+        )
+    } else {
+        (SqlState::TriggeredDataChangeViolation, "A trigger")
+    };
+    Report::new(
+        state,
+        format!(
+            "cannot overwrite the slice of table \"{}\": {kept} of its rows could not be deleted",
+            target.name
+        ),
+    )
+    .detail(format!("{who} keeps them."))
+    .table(&target.schema, &target.name)
+    .raise()
 }
 
 /// Inserts the rows; gives how many went in.
@@ -41,4 +101,28 @@ pub fn insert(target: &Target, source: &Source<'_>, rows: &Store) -> i64 {
         target.renamed_meanwhile().raise()
     }
     count as i64
+}
+
+/// Refuses a table on which a rule says what DELETE does.
+///
+/// # Errors
+/// 0A000
+pub fn refuse_delete_rules(target: &Target, relation: &OpenRelation) {
+    // SAFETY: an open relation; its rules live with it.
+    let rewritten = unsafe {
+        (*relation.raw()).rd_rules.as_ref().is_some_and(|rules| {
+            (0..rules.numLocks as usize)
+                .any(|i| (**rules.rules.add(i)).event == pg_sys::CmdType::CMD_DELETE)
+        })
+    };
+    if rewritten {
+        Report::new(
+            SqlState::FeatureNotSupported,
+            format!("cannot overwrite rows of table \"{}\"", target.name),
+        )
+        .detail("The table has a rule on DELETE.")
+        .hint("Replace the rule by a trigger.")
+        .table(&target.schema, &target.name)
+        .raise()
+    }
 }

@@ -4,6 +4,7 @@
 //! coerced to its column of the target as `INSERT … SELECT` would (assignment
 //! casts, type modifiers, domains), by core's own expressions. What becomes of the
 //! rows is up to a [`Sink`].
+use super::coercion::{Coercions, evaluate};
 use super::row::{Layout, Mark};
 use super::shape::{Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
@@ -11,11 +12,10 @@ use crate::pg::ffi;
 use crate::pg::rows::{Slot, Sort};
 use crate::pg::spi::{Connection, Parameter, Plan};
 use crate::pg::text;
-use crate::target::{OpenRelation, Target, UniqueIndex};
+use crate::target::{Column, OpenRelation, Target, UniqueIndex};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_int};
 use std::pin::Pin;
-use std::ptr;
 
 /// So often the number of rows is told.
 const TOLD_EVERY: i64 = 1024;
@@ -34,8 +34,11 @@ pub struct Source<'t> {
     parameters: Vec<Parameter>,
     /// Whether the rows of tables that inherit from it are left out.
     only: bool,
-    /// Whether it is read under the active snapshot, not one of its own.
+    /// Whether it is read under the active snapshot. Else each reading takes its own, as
+    /// any statement does, and a view may lock the rows that it shows.
     under_active_snapshot: bool,
+    /// Whether values out of line are fetched.
+    detached: bool,
 }
 
 /// Takes working rows as they are read.
@@ -110,11 +113,13 @@ impl<'t> Source<'t> {
             parameters: Vec::new(),
             only: false,
             under_active_snapshot: false,
+            detached: false,
         }
     }
 
     /// The rows of the target itself that meet a condition (`WHERE …`, with parameters),
-    /// with the columns of another source.
+    /// with the columns of another source, under the snapshot that is active when they are
+    /// read.
     pub fn stored(
         &self,
         relation: &OpenRelation,
@@ -133,7 +138,8 @@ impl<'t> Source<'t> {
             condition,
             parameters,
             only: false,
-            under_active_snapshot: false,
+            under_active_snapshot: true,
+            detached: false,
         }
     }
 
@@ -151,6 +157,13 @@ impl<'t> Source<'t> {
     /// Read under the active snapshot: as of the start of the caller's statement.
     pub fn under_active_snapshot(mut self) -> Self {
         self.under_active_snapshot = true;
+        self
+    }
+
+    /// Rows hold their values themselves, and need nothing of the source any more: large
+    /// values are fetched from where it keeps them out of line.
+    pub fn detached(mut self) -> Self {
+        self.detached = true;
         self
     }
 
@@ -212,7 +225,7 @@ impl<'t> Source<'t> {
     /// Whatever core raises while it selects and coerces, with the row's
     /// ordinal in CONTEXT for the latter.
     pub fn stream(&self, sink: &mut dyn Sink) -> i64 {
-        let coercions = Coercions::new(self);
+        let coercions = Coercions::new(self.target, &self.relation, &self.numbers, &self.columns);
         let mut receiver = Receiver {
             dest: pg_sys::DestReceiver {
                 receiveSlot: Some(receive),
@@ -275,98 +288,6 @@ impl<'t> Source<'t> {
             text::quote_identifier(&name)
         )
     }
-}
-
-/// How each selected column becomes one of the target: None where the types
-/// agree.
-struct Coercions {
-    states: Vec<*mut pg_sys::ExprState>,
-    context: *mut pg_sys::ExprContext,
-    estate: *mut pg_sys::EState,
-}
-
-impl Coercions {
-    fn new(source: &Source<'_>) -> Self {
-        // SAFETY: nodes and states live in the executor state's memory, or in
-        // the caller's, which outlives it. The variables refer to the columns
-        // of the SELECT, by number.
-        unsafe {
-            let estate = pg_sys::CreateExecutorState();
-            let context = pg_sys::MakePerTupleExprContext(estate);
-            let desc = source.relation.desc();
-            let states = source
-                .numbers
-                .iter()
-                .zip(&source.columns)
-                .enumerate()
-                .map(|(i, (number, c))| {
-                    let attribute = ffi::attribute(desc, c_int::from(*number) - 1);
-                    let column = &source.target.columns[*c];
-                    let variable = pg_sys::makeVar(
-                        1,
-                        (i + 1) as pg_sys::AttrNumber,
-                        attribute.atttypid,
-                        attribute.atttypmod,
-                        attribute.attcollation,
-                        0,
-                    );
-                    let coerced = pg_sys::coerce_to_target_type(
-                        ptr::null_mut(),
-                        variable.cast(),
-                        attribute.atttypid,
-                        column.typid,
-                        column.typmod,
-                        pg_sys::CoercionContext::COERCION_ASSIGNMENT,
-                        pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
-                        -1,
-                    );
-                    if coerced.is_null() {
-                        refuse_type(source, column, attribute.atttypid)
-                    }
-                    if ptr::eq(coerced.cast::<pg_sys::Var>(), variable) {
-                        ptr::null_mut()
-                    } else {
-                        pg_sys::ExecPrepareExpr(coerced.cast(), estate)
-                    }
-                })
-                .collect();
-            Self {
-                states,
-                context,
-                estate,
-            }
-        }
-    }
-}
-
-impl Drop for Coercions {
-    fn drop(&mut self) {
-        if !crate::pg::unwinding() {
-            // SAFETY: ours.
-            unsafe { pg_sys::FreeExecutorState(self.estate) };
-        }
-    }
-}
-
-fn refuse_type(source: &Source<'_>, column: &crate::target::Column, from: pg_sys::Oid) -> ! {
-    // SAFETY: types of existing columns.
-    let (to, from) = unsafe {
-        (
-            text::from_server(pg_sys::format_type_be(column.typid)),
-            text::from_server(pg_sys::format_type_be(from)),
-        )
-    };
-    Report::new(
-        SqlState::DatatypeMismatch,
-        format!(
-            "column \"{}\" is of type {to} but expression is of type {from}",
-            column.name
-        ),
-    )
-    .hint("You will need to rewrite or cast the expression.")
-    .table(&source.target.schema, &source.target.name)
-    .column(column.name.clone())
-    .raise()
 }
 
 /// A sort that refuses rows with a NULL in the key.
@@ -458,6 +379,15 @@ impl Receiver<'_, '_> {
                     self.position.column(&column.c_name);
                     value = evaluate(state, context, &mut null);
                 }
+                if self.source.detached
+                    && !null
+                    && is_external(&self.source.target.columns, *c, value)
+                {
+                    let caller = pg_sys::MemoryContextSwitchTo(context.ecxt_per_tuple_memory);
+                    let inline = ffi::unguarded::detoast_external_attr(value.cast_mut_ptr());
+                    value = pg_sys::Datum::from(inline);
+                    pg_sys::MemoryContextSwitchTo(caller);
+                }
                 self.slot.set(*c, (!null).then_some(value));
             }
         }
@@ -475,22 +405,14 @@ impl Receiver<'_, '_> {
     }
 }
 
-/// The expression's value, in the context's per-row memory.
+/// Whether a value is kept out of line.
 ///
 /// # Safety
-/// Both belong to one executor state. Runs inside `ffi::guard`.
-unsafe fn evaluate(
-    state: &mut pg_sys::ExprState,
-    context: &mut pg_sys::ExprContext,
-    null: &mut bool,
-) -> pg_sys::Datum {
-    // SAFETY: what core's inline ExecEvalExprSwitchContext does; a prepared
-    // expression has its function.
+/// A non-null value of the column at this position.
+unsafe fn is_external(columns: &[Column], c: usize, value: pg_sys::Datum) -> bool {
+    // SAFETY: the caller's promise; a varlena begins with a header that tells.
     unsafe {
-        let caller = pg_sys::MemoryContextSwitchTo(context.ecxt_per_tuple_memory);
-        let function = state.evalfunc.unwrap_unchecked();
-        let value = function(state, context, null);
-        pg_sys::MemoryContextSwitchTo(caller);
-        value
+        let (_, length) = columns.get_unchecked(c).storage();
+        length == -1 && pgrx::varlena::varatt_is_1b_e(value.cast_mut_ptr())
     }
 }

@@ -64,6 +64,7 @@ pub mod unguarded {
             token: pg_sys::JsonbIteratorToken::Type,
             value: *mut pg_sys::JsonbValue,
         ) -> *mut pg_sys::JsonbValue;
+        pub fn detoast_external_attr(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
         pub fn pg_detoast_datum(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
         pub fn check_stack_depth();
         pub fn heap_deform_tuple(

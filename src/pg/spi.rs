@@ -76,6 +76,15 @@ impl Connection {
         unsafe { pg_sys::SPI_execute_plan(plan.0, values.as_mut_ptr(), nulls.as_ptr(), false, 0) }
     }
 
+    /// Runs a kept plan that writes, and gives the number of rows it processed.
+    pub fn execute_plan(&self, plan: &Plan, parameters: &[Parameter]) -> u64 {
+        let values: Vec<_> = parameters.iter().map(|(_, value)| *value).collect();
+        let code = self.try_plan(plan, &values);
+        assert!(code > 0, "SPI code {code}");
+        // SAFETY: set by the call.
+        unsafe { pg_sys::SPI_processed }
+    }
+
     /// Column `column` (from 1) of the first row that the last statement
     /// returned.
     pub fn first(&self, column: c_int) -> Option<pg_sys::Datum> {

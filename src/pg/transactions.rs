@@ -20,7 +20,8 @@ pub unsafe fn may_commit(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     }
 }
 
-/// A procedure that commits as it goes. Its memory context is current while it lives,
+/// A procedure that commits as it goes, inside of
+/// [`boundary_across_commits`](crate::error::boundary_across_commits). Its memory context is current while it lives,
 /// outlives the commits, and goes with it.
 ///
 /// Nothing of a transaction may be held over a commit: no relation, snapshot, SPI

@@ -150,7 +150,7 @@ impl<'k> Held<'k> {
     fn try_acquire(tag: &'k pg_sys::LOCKTAG) -> Option<Self> {
         // SAFETY: the guard holds nothing.
         let taken = unsafe { ffi::guard(|| locks::try_acquire_unguarded(tag)) };
-        taken.then_some(Self { tag, exists: false })
+        taken.then(|| Self { tag, exists: false })
     }
 }
 

@@ -13,6 +13,13 @@
 //! call takes the *key lock* (see [`lock`]), looks whether a transaction in progress is
 //! writing the row, decides once more by what is committed, writes the row, and gives the
 //! lock back. From then on the row tells the others, committed or not.
+//! - *A key that is probably new*, because the last one was: the call takes the lock first,
+//!   if it is free, and looks once at all versions of the row. Only if there is none, and
+//!   none in progress, does it go on with the lock; else it gives it back and begins as
+//!   above. Not under SERIALIZABLE, where the look that finds nothing has to count as read.
+//! - *An attempt's row* is looked up where this session has put it (`record::Places`). If the
+//!   transaction may see a row there, and it has the key, it is the one: no two under a
+//!   key are visible at once. Else the index is asked.
 //! - *Two calls with one key at once.* The lock lets one look and write at a time; the
 //!   other then finds a row of a transaction in progress. If its request is another, that
 //!   is 23I02. If it is the same, 55I01; or, as long as `lock_timeout` allows, the call
@@ -24,9 +31,9 @@
 //!   sequence, so that no two attempts ever share one. The holder of before is told by
 //!   its number, whatever it tries, and whatever became of the row meanwhile.
 //! - *What was decided is not so any more when the row is written* (an old holder has
-//!   finished just now, a purge has removed the row): a row is locked before it is
-//!   replaced, and only if it is the version that was looked at. If not, the call goes
-//!   round, or 40001.
+//!   finished just now, a purge has removed the row): a row is
+//!   replaced only if it is the version that was looked at. If not, the call goes round, or
+//!   40001.
 //! - *REPEATABLE READ, SERIALIZABLE.* The row is looked up under the transaction's
 //!   snapshot. What that cannot see is met when the row is written: 40001.
 //! - *A key expires* when it is read, by `clock_timestamp()`, purged or not. A purge

@@ -48,19 +48,24 @@ fn demand(target: &Target, mode: u32, columns: impl IntoIterator<Item = usize>) 
 
 /// USAGE on the schema, which a name would have needed.
 fn demand_schema(target: &Target) {
+    let result = on_schema(target.schema_oid);
+    if result != pg_sys::AclResult::ACLCHECK_OK {
+        let name = text::to_server(&target.schema);
+        let kind = pg_sys::ObjectType::OBJECT_SCHEMA;
+        // SAFETY: raises what core raises.
+        unsafe { pg_sys::aclcheck_error(result, kind, name.as_ptr()) };
+    }
+}
+
+/// What core says of USAGE on a schema.
+fn on_schema(schema: pg_sys::Oid) -> pg_sys::AclResult::Type {
     let mode = pg_sys::AclMode::from(pg_sys::ACL_USAGE);
-    // SAFETY: the schema of an existing table; raises what core raises.
+    // SAFETY: an existing schema.
     unsafe {
         #[cfg(feature = "pg15")]
-        let result = pg_sys::pg_namespace_aclcheck(target.schema_oid, user(), mode);
+        return pg_sys::pg_namespace_aclcheck(schema, user(), mode);
         #[cfg(not(feature = "pg15"))]
-        let result =
-            pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, target.schema_oid, user(), mode);
-        if result != pg_sys::AclResult::ACLCHECK_OK {
-            let name = text::to_server(&target.schema);
-            let kind = pg_sys::ObjectType::OBJECT_SCHEMA;
-            pg_sys::aclcheck_error(result, kind, name.as_ptr());
-        }
+        return pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, user(), mode);
     }
 }
 
@@ -102,12 +107,17 @@ pub fn demand_select(target: &Target) {
     demand(target, pg_sys::ACL_SELECT, []);
 }
 
-/// Whether the caller may truncate a table.
+/// Whether the caller may truncate a table, and name it.
 pub fn may_truncate(table: pg_sys::Oid) -> bool {
     let mode = pg_sys::AclMode::from(pg_sys::ACL_TRUNCATE);
     // SAFETY: an existing table.
-    let result = unsafe { pg_sys::pg_class_aclcheck(table, user(), mode) };
-    result == pg_sys::AclResult::ACLCHECK_OK
+    let (result, schema) = unsafe {
+        (
+            pg_sys::pg_class_aclcheck(table, user(), mode),
+            pg_sys::get_rel_namespace(table),
+        )
+    };
+    result == pg_sys::AclResult::ACLCHECK_OK && on_schema(schema) == pg_sys::AclResult::ACLCHECK_OK
 }
 
 /// Whether the caller may read the whole table (row-level security aside).

@@ -221,10 +221,4 @@ SELECT idempotent_digest(1);
 :state
 SELECT idempotent_digest(ARRAY[ROW(1)]);
 :state
-SELECT idempotent.digest_text(NULL);
-:state
-SELECT idempotent.digest_add(NULL, ROW(1));
-:state
-SELECT idempotent.digest_deserialize('\x00', NULL);
-:state
 DROP TABLE entry, other, golden, altered, parted, long, event;

@@ -174,7 +174,7 @@ SELECT key, compared FROM idempotent_guard('guarded', ignore => '{status}');
 INSERT INTO guarded VALUES (1, 1, 'new');
 CREATE VIEW guarded_in AS SELECT * FROM (VALUES (1, 1, 'paid'), (2, 1, 'new')) v (id, at, status);
 CREATE VIEW guarded_later AS SELECT id, at + 1 AS at, status FROM guarded_in;
--- By default the guard's columns are compared. What it ignores makes no row differ, unless compare says so.
+-- By default all columns are compared, those that the guard ignores as well.
 SELECT merged('guarded', 'guarded_in', '{at}');
 SELECT * FROM idempotent_merge('guarded', 'guarded_in', compare => '{status}');
 SELECT merged('guarded', 'guarded_later', '{at}');

@@ -320,6 +320,75 @@ SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'p6', :fir
 SELECT state, attempt > :first AS newer FROM idempotent_request_begin('p6', '1');
 SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'p6', :first, '1'));
 
+-- Work that took longer than most: purge_after has passed, the ttl of the answer has not.
+SELECT attempt AS first FROM idempotent_request_begin('p7', '1', ttl => '1 hour') \gset
+UPDATE idempotent.requests SET started_at = started_at - interval '2 hours', purge_after = purge_after - interval '2 hours', expires_at = expires_at - interval '2 hours' WHERE key = 'p7';
+SELECT idempotent_request_finish('p7', :first, '1');
+SELECT purge_after < clock_timestamp() AS passed, expires_at > clock_timestamp() AS live, purge_after = started_at + ttl AS kept FROM idempotent.requests WHERE key = 'p7';
+SELECT idempotent_purge();
+SELECT state FROM idempotent_request_begin('p7', '1');
+SELECT expire('p7');
+SELECT idempotent_purge();
+SELECT bool_and(purge_after <= expires_at) AS never_later FROM idempotent.requests;
+-- Of a later attempt it is that attempt's; its holder works under a longer ttl.
+SELECT state FROM idempotent_request_begin('p8', '1', ttl => '1 minute');
+SELECT lapse('p8');
+SELECT state FROM idempotent_request_begin('p8', '1', ttl => '2 minutes');
+SELECT purge_after = started_at + ttl AS anew, purge_after = expires_at AS same, ttl FROM idempotent.requests WHERE key = 'p8';
+-- What finish, advance and abandon write is in no index.
+CREATE FUNCTION written() RETURNS bigint LANGUAGE sql AS $$ SELECT pg_stat_get_xact_tuples_updated('idempotent.requests'::regclass) $$;
+CREATE FUNCTION hot() RETURNS bigint LANGUAGE sql AS $$ SELECT pg_stat_get_xact_tuples_hot_updated('idempotent.requests'::regclass) $$;
+BEGIN;
+SELECT attempt AS a FROM idempotent_request_begin('hot 1', '1') \gset
+SELECT attempt AS b FROM idempotent_request_begin('hot 2', '1') \gset
+SELECT written() AS written_before, hot() AS hot_before \gset
+SELECT idempotent_request_advance('hot 1', :a, 'x'), idempotent_request_finish('hot 1', :a, '1'), idempotent_request_abandon('hot 2', :b);
+SELECT written() - :written_before AS written, hot() - :hot_before AS hot;
+COMMIT;
+
+-- The row of an attempt is found wherever it has got to: more attempts than are kept in mind,
+CREATE TABLE attempts AS SELECT n, attempt FROM generate_series(1, 200) n, LATERAL idempotent_request_begin('many ' || n, to_jsonb(n));
+SELECT count(idempotent_request_advance('many ' || n, attempt, 'x')::text) FROM attempts;
+SELECT count(idempotent_request_finish('many ' || n, attempt, to_jsonb(n))::text) FROM attempts;
+SELECT count(*), bool_and(response = request AND recovery_point = 'x') FROM idempotent.requests WHERE key LIKE 'many %';
+-- (A purge does not look at them: they are live.)
+CREATE FUNCTION visited() RETURNS bigint LANGUAGE sql AS $$ SELECT pg_stat_get_xact_tuples_returned('idempotent.requests_purge_after'::regclass) $$;
+SET enable_seqscan = off;
+BEGIN;
+SELECT visited() AS before \gset
+SELECT idempotent_purge();
+SELECT visited() - :before < 100 AS few, (SELECT count(*) > 200 FROM idempotent.requests) AS many;
+COMMIT;
+RESET enable_seqscan;
+-- rolled back, with another row in its place,
+BEGIN;
+SELECT attempt AS first FROM idempotent_request_begin('gone', '1') \gset
+ROLLBACK;
+SELECT attempt AS second FROM idempotent_request_begin('gone too', '1') \gset
+SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'gone', :first, '1'));
+SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'gone', :second, '1'));
+SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'gone too', :first, '1'));
+-- moved, and with the file cut short.
+DELETE FROM idempotent.requests WHERE key <> 'gone too';
+VACUUM (FULL) idempotent.requests;
+SELECT idempotent_request_advance('gone too', :second, 'x');
+UPDATE idempotent.requests SET scope = 'elsewhere' WHERE key = 'gone too';
+SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'gone too', :second, '1'));
+SELECT idempotent_request_finish('gone too', :second, '1', 'elsewhere');
+SELECT attempt AS first FROM idempotent_request_begin('cut', '1') \gset
+TRUNCATE idempotent.requests;
+SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'cut', :first, '1'));
+SELECT attempt AS first FROM idempotent_request_begin('pay', '{"amount": 10, "to": {"iban": ["x", 1]}}') \gset
+SELECT idempotent_request_finish('pay', :first, '{"id": 7}');
+
+-- New keys and known ones by turns: what the last one was is only a guess.
+SELECT n, state FROM (VALUES (1, 'turn 1'), (2, 'turn 2'), (3, 'turn 1'), (4, 'turn 3'), (5, 'turn 2')) turns (n, key),
+    LATERAL (SELECT refused(format('SELECT idempotent_request_begin(%L, %L)', key, '1')) AS state) begun ORDER BY n;
+SELECT idempotent_request_finish(key, attempt, '1') FROM idempotent.requests WHERE key LIKE 'turn _' AND key <> 'turn 3';
+SELECT n, (begun).state FROM (VALUES (1, 'turn 4'), (2, 'turn 1'), (3, 'turn 5'), (4, 'turn 2')) turns (n, key),
+    LATERAL (SELECT idempotent_request_begin(key, '1') AS begun) b ORDER BY n;
+SELECT refused($$SELECT idempotent_request_begin('turn 1', '2')$$);
+
 -- Part of the transaction.
 BEGIN;
 SELECT state FROM idempotent_request_begin('tx', '1');

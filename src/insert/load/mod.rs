@@ -26,7 +26,9 @@ use super::ledger::{Ledger, Wanted};
 use super::options::{Matching, Wishes};
 use super::round::Job;
 use super::{demand_rights, plan_source};
-use crate::error::{Caught, Report, SqlState, attempt, boundary, message_of};
+use crate::error::{
+    Caught, Report, SqlState, attempt, boundary_across_commits, forget_swallowed, message_of,
+};
 use crate::outcome::OnConflict;
 use crate::payload::shape::Shape;
 use crate::payload::source::Source;
@@ -52,7 +54,7 @@ use std::rc::Rc;
 /// target was changed while it was loaded.
 #[pg_extern(sql = false)]
 fn idempotent_load(fcinfo: pg_sys::FunctionCallInfo) {
-    boundary(|| {
+    boundary_across_commits(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         // SAFETY: likewise.
@@ -193,7 +195,8 @@ struct Known {
 /// Reads the source into the store, in the arbiter's order.
 fn read(call: &Call, begun: &Begun, store: &mut Store) -> Known {
     let (target, relation) = open(call.target, begun);
-    let source = Source::open(&target, call.source);
+    // The source may change once this is committed.
+    let source = Source::open(&target, call.source).detached();
     let matching = Matching::new(&call.wishes, &target);
     let (arbiter, shapes) = plan_source(&target, &source, &matching);
     let job = Job::new(&target, &relation, arbiter, &shapes, true, None);
@@ -239,6 +242,7 @@ fn run(
             (done, more)
         })?;
         memory.reset();
+        forget_swallowed();
         counts = done;
         if !more {
             return Ok(counts);

@@ -1,0 +1,130 @@
+//! From the columns of a source to those of the target, by core's own expressions: what an
+//! assignment in an INSERT does to a value.
+use crate::error::{Report, SqlState};
+use crate::pg::{ffi, text, unwinding};
+use crate::target::{Column, OpenRelation, Target};
+use pgrx::pg_sys;
+use std::ffi::c_int;
+use std::ptr;
+
+/// How each selected column becomes one of the target.
+pub struct Coercions {
+    /// By column of the SELECT; null where the types agree.
+    pub states: Vec<*mut pg_sys::ExprState>,
+    /// What they are evaluated in; its per-row memory is reset by whoever reads the rows.
+    pub context: *mut pg_sys::ExprContext,
+    estate: *mut pg_sys::EState,
+}
+
+impl Coercions {
+    /// For the columns of a relation with these numbers, and the columns of the target, by
+    /// position, that they are to become.
+    ///
+    /// # Errors
+    /// 42804 where no assignment cast leads from one to the other.
+    pub fn new(
+        target: &Target,
+        relation: &OpenRelation,
+        numbers: &[pg_sys::AttrNumber],
+        columns: &[usize],
+    ) -> Self {
+        // SAFETY: nodes and states live in the executor state's memory, or in
+        // the caller's, which outlives it. The variables refer to the columns
+        // of the SELECT, by number.
+        unsafe {
+            let estate = pg_sys::CreateExecutorState();
+            let context = pg_sys::MakePerTupleExprContext(estate);
+            let desc = relation.desc();
+            let states = numbers
+                .iter()
+                .zip(columns)
+                .enumerate()
+                .map(|(i, (number, c))| {
+                    let attribute = ffi::attribute(desc, c_int::from(*number) - 1);
+                    let column = &target.columns[*c];
+                    let variable = pg_sys::makeVar(
+                        1,
+                        (i + 1) as pg_sys::AttrNumber,
+                        attribute.atttypid,
+                        attribute.atttypmod,
+                        attribute.attcollation,
+                        0,
+                    );
+                    let coerced = pg_sys::coerce_to_target_type(
+                        ptr::null_mut(),
+                        variable.cast(),
+                        attribute.atttypid,
+                        column.typid,
+                        column.typmod,
+                        pg_sys::CoercionContext::COERCION_ASSIGNMENT,
+                        pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
+                        -1,
+                    );
+                    if coerced.is_null() {
+                        refuse_type(target, column, attribute.atttypid)
+                    }
+                    if ptr::eq(coerced.cast::<pg_sys::Var>(), variable) {
+                        ptr::null_mut()
+                    } else {
+                        pg_sys::ExecPrepareExpr(coerced.cast(), estate)
+                    }
+                })
+                .collect();
+            Self {
+                states,
+                context,
+                estate,
+            }
+        }
+    }
+}
+
+impl Drop for Coercions {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: ours.
+            unsafe { pg_sys::FreeExecutorState(self.estate) };
+        }
+    }
+}
+
+fn refuse_type(target: &Target, column: &Column, from: pg_sys::Oid) -> ! {
+    // SAFETY: types of existing columns.
+    let (to, from) = unsafe {
+        (
+            text::from_server(pg_sys::format_type_be(column.typid)),
+            text::from_server(pg_sys::format_type_be(from)),
+        )
+    };
+    Report::new(
+        SqlState::DatatypeMismatch,
+        format!(
+            "column \"{}\" is of type {to} but expression is of type {from}",
+            column.name
+        ),
+    )
+    .hint("You will need to rewrite or cast the expression.")
+    .table(&target.schema, &target.name)
+    .column(column.name.clone())
+    .raise()
+}
+
+/// The expression's value, in the context's per-row memory.
+///
+/// # Safety
+/// Both belong to one executor state. Runs inside `ffi::guard`.
+pub unsafe fn evaluate(
+    state: &mut pg_sys::ExprState,
+    context: &mut pg_sys::ExprContext,
+    null: &mut bool,
+) -> pg_sys::Datum {
+    // SAFETY: what core's inline ExecEvalExprSwitchContext does; a prepared
+    // expression has its function.
+    unsafe {
+        let caller = pg_sys::MemoryContextSwitchTo(context.ecxt_per_tuple_memory);
+        let function = state.evalfunc.unwrap_unchecked();
+        let value = function(state, context, null);
+        pg_sys::MemoryContextSwitchTo(caller);
+        value
+    }
+}

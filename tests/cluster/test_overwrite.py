@@ -1,0 +1,383 @@
+"""Overwrites that race each other, die, and come again.
+
+What every race must show: a slice is at any moment one of its sources, whole, for every reader; nobody gets another error
+than those that a worker is told to retry on; a reader never waits for long; and the same overwrite again writes nothing.
+
+PGI_ROUNDS   how many overwrites each worker does (default 40)
+"""
+
+import json
+import random
+import threading
+import time
+
+import psycopg
+import pytest
+
+from conftest import Cluster, in_background, size, value, waits_for_a_lock
+
+WORKERS = 8
+SLICES = 4
+ROUNDS = size("PGI_ROUNDS", 40)
+SEED = size("PGI_SEED", 20131103)
+LEVELS = pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
+KINDS = pytest.mark.parametrize("kind", ["plain", "partitioned"])
+
+PLAIN = "CREATE TABLE sales (day int, worker int, v int)"
+PARTITIONED = """
+CREATE TABLE sales (day int, worker int, v int) PARTITION BY LIST (day);
+""" + "".join(f"CREATE TABLE sales_{day} PARTITION OF sales FOR VALUES IN ({day});\n" for day in range(SLICES))
+
+
+def at_level(db, level, **options):
+    return db.connect(options=f"-c default_transaction_isolation={level.replace(' ', chr(92) + ' ')}", **options)
+
+
+def overwrite(conn, target, source, **partition):
+    return conn.execute(
+        "SELECT * FROM idempotent_overwrite(%s::regclass, %s::regclass, %s::jsonb)", [target, source, json.dumps(partition)]
+    ).fetchone()
+
+
+def prepare(conn, kind):
+    """A table of so many slices, and for each worker a source for each: as many rows as its number says, and one."""
+    conn.execute(PLAIN if kind == "plain" else PARTITIONED)
+    for worker in range(WORKERS):
+        for day in range(SLICES):
+            conn.execute(
+                f"CREATE VIEW source_{worker}_{day} AS SELECT {day} AS day, {worker} AS worker, v FROM generate_series(0, {worker}) v"
+            )
+
+
+# Every slice as a reader finds it: its workers, and whether all of their rows are there, each once.
+STATE = """
+SELECT day, array_agg(DISTINCT worker ORDER BY worker) AS workers,
+       count(*) = max(worker) + 1 AND count(DISTINCT v) = count(*) AS whole
+FROM sales GROUP BY day ORDER BY day
+"""
+
+
+def whole(states):
+    return all(state["whole"] and len(state["workers"]) == 1 for state in states)
+
+
+def in_threads(db, level, count, work):
+    """Run `work(number, conn)` in as many sessions at once; the first exception of any of them is raised."""
+    failures = []
+
+    def session(number):
+        try:
+            with at_level(db, level) as conn:
+                work(number, conn)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=session, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads, failures
+
+
+@LEVELS
+@KINDS
+def test_a_slice_is_whole_whoever_looks_while_eight_workers_overwrite(db, kind, level):
+    with db.connect() as conn:
+        prepare(conn, kind)
+        for day in range(SLICES):
+            overwrite(conn, "sales", f"source_0_{day}", day=day)
+    states, looks = set(), []
+    done = threading.Event()
+
+    def work(number, conn):
+        chance = random.Random(SEED + number)
+        conn.execute("SET lock_timeout = '60s'")
+        for _ in range(ROUNDS):
+            day = chance.randrange(SLICES)
+            while True:
+                try:
+                    with conn.transaction(force_rollback=chance.random() < 0.2):
+                        overwrite(conn, "sales", f"source_{number}_{day}", day=day)
+                    break
+                except psycopg.Error as error:
+                    states.add(error.sqlstate)
+
+    def look(_number, conn):
+        while not done.is_set():
+            looks.append(conn.execute(STATE).fetchall())
+
+    threads, failures = in_threads(db, level, WORKERS, work)
+    reader, reader_failures = in_threads(db, "read committed", 1, look)
+    for thread in threads:
+        thread.join()
+    done.set()
+    reader[0].join()
+    assert not failures and not reader_failures, (failures, reader_failures)
+    assert states <= ({"40001"} if level != "read committed" else set()), states
+    assert looks
+    for seen in looks:
+        assert whole(seen) and len(seen) == SLICES, seen
+    with db.connect() as conn:
+        final = conn.execute(STATE).fetchall()
+        assert whole(final) and len(final) == SLICES
+        assert value(conn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+
+
+@LEVELS
+def test_overwrites_of_slices_that_overlap_do_not_deadlock(db, level):
+    """Half of the workers replace days, half of them shops: each holds rows of the other's slices."""
+    with db.connect() as conn:
+        conn.execute("CREATE TABLE sales (day int, shop int, writer text, v int)")
+        for n in range(SLICES):
+            conn.execute(f"CREATE VIEW day_{n} AS SELECT {n} AS day, s AS shop, 'day' AS writer, 0 AS v FROM generate_series(0, {SLICES - 1}) s")
+            conn.execute(f"CREATE VIEW shop_{n} AS SELECT d AS day, {n} AS shop, 'shop' AS writer, 0 AS v FROM generate_series(0, {SLICES - 1}) d")
+    states = set()
+
+    def work(number, conn):
+        chance = random.Random(SEED + number)
+        name = "day" if number % 2 else "shop"
+        for _ in range(ROUNDS // 2):
+            n = chance.randrange(SLICES)
+            while True:
+                try:
+                    overwrite(conn, "sales", f"{name}_{n}", **{name: n})
+                    break
+                except psycopg.Error as error:
+                    states.add(error.sqlstate)
+
+    threads, failures = in_threads(db, level, WORKERS, work)
+    for thread in threads:
+        thread.join()
+    assert not failures, failures
+    assert states <= ({"40001"} if level != "read committed" else set()), states
+    with db.connect() as conn:
+        # A row under each pair, at most one: two slices that met would have left two.
+        assert value(conn, "SELECT count(*) FROM sales") == value(conn, "SELECT count(DISTINCT (day, shop)) FROM sales")
+        assert value(conn, "SELECT count(*) FROM sales") > 0
+
+
+@KINDS
+def test_what_plain_writers_insert_meanwhile_goes_with_a_later_overwrite_or_stays_whole(db, kind):
+    """Plain INSERTs know no slice. Each of their rows is there once or, if an overwrite came after it, not at all."""
+    with db.connect() as conn:
+        prepare(conn, kind)
+    done = threading.Event()
+    inserted = []
+
+    def insert(conn):
+        n = 0
+        while not done.is_set():
+            n += 1
+            conn.execute("INSERT INTO sales VALUES (1, -1, %s)", [n])
+            inserted.append(n)
+
+    def work(number, conn):
+        for _ in range(ROUNDS):
+            overwrite(conn, "sales", f"source_{number}_1", day=1)
+
+    writer, writer_failures = in_threads(db, "read committed", 1, lambda _n, conn: insert(conn))
+    threads, failures = in_threads(db, "read committed", 4, work)
+    for thread in threads:
+        thread.join()
+    done.set()
+    writer[0].join()
+    assert not failures and not writer_failures, (failures, writer_failures)
+    with db.connect() as conn:
+        assert value(conn, "SELECT count(DISTINCT worker) FROM sales WHERE worker >= 0") == 1
+        assert value(conn, "SELECT count(*) = max(worker) + 1 FROM sales WHERE worker >= 0")
+        plain = [row["v"] for row in conn.execute("SELECT v FROM sales WHERE worker < 0 ORDER BY v").fetchall()]
+        assert plain == sorted(set(plain)) and set(plain) <= set(inserted)
+        assert overwrite(conn, "sales", "source_3_1", day=1)["inserted"] == 4
+        assert conn.execute(STATE).fetchall() == [{"day": 1, "workers": [3], "whole": True}]
+
+
+def big(conn, kind):
+    conn.execute(PLAIN if kind == "plain" else PARTITIONED)
+    conn.execute("CREATE VIEW old AS SELECT 1 AS day, 1 AS worker, v FROM generate_series(1, 20000) v")
+    conn.execute("CREATE VIEW new AS SELECT 1 AS day, 2 AS worker, v FROM generate_series(1, 30000) v")
+    overwrite(conn, "sales", "old", day=1)
+
+
+def worker_of(conn):
+    return conn.execute("SELECT worker, count(*) FROM sales GROUP BY worker").fetchall()
+
+
+OLD, NEW = [{"worker": 1, "count": 20000}], [{"worker": 2, "count": 30000}]
+
+
+@KINDS
+@pytest.mark.parametrize("how", ["terminate", "cancel", "kill"])
+def test_an_overwrite_that_is_cut_short_leaves_the_old_slice_and_is_done_again(request, kind, how):
+    cluster = request.getfixturevalue("own_cluster" if how == "kill" else "cluster")
+    db = cluster.create_database()
+    with db.connect() as conn:
+        big(conn, kind)
+    # It is caught with all of the old rows gone and the new ones in, but for the end of its transaction.
+    worker = db.connect(autocommit=False)
+    done = overwrite(worker, "sales", "new", day=1)
+    assert done == {"deleted": 20000, "inserted": 30000, "unchanged": False}
+    pid = worker.info.backend_pid
+    if how == "kill":
+        cluster.kill_backend(pid)
+        time.sleep(0.2)
+        cluster.wait_until_up()
+    elif how == "terminate":
+        with db.connect() as other:
+            other.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+    else:
+        worker.rollback()
+    worker.close()
+    with db.connect() as conn:
+        assert worker_of(conn) == OLD
+        assert overwrite(conn, "sales", "new", day=1) == done
+        assert worker_of(conn) == NEW
+        assert overwrite(conn, "sales", "new", day=1)["unchanged"]
+
+
+@KINDS
+def test_cancelled_at_any_moment_the_slice_is_old_or_new(db, kind):
+    with db.connect() as conn:
+        big(conn, kind)
+        cancelled = 0
+        for n in range(30):
+            before = worker_of(conn)
+            source, after = ("new", NEW) if before == OLD else ("old", OLD)
+            conn.execute(f"SET statement_timeout = '{n * 3 + 1}ms'")
+            try:
+                overwrite(conn, "sales", source, day=1)
+                expected = after
+            except psycopg.errors.QueryCanceled:
+                cancelled += 1
+                expected = before
+            conn.execute("RESET statement_timeout")
+            assert worker_of(conn) == expected
+        assert cancelled
+
+
+@KINDS
+def test_twice_is_once_the_second_time_writes_no_wal(db, kind):
+    with db.connect() as conn:
+        big(conn, kind)
+        conn.execute("VACUUM (FREEZE, ANALYZE) sales")
+        conn.execute("CHECKPOINT")
+        sql = "SELECT * FROM idempotent_overwrite('sales', '%s', '{\"day\": 1}')"
+        # Reading the catalogs may prune their pages, which is no doing of ours.
+        for _ in range(2):
+            conn.execute(sql % "old")
+
+        def records(source):
+            row = conn.execute("EXPLAIN (ANALYZE, WAL, COSTS OFF, FORMAT JSON) " + sql % source).fetchone()
+            return row["QUERY PLAN"][0]["Plan"]["WAL Records"]
+
+        assert records("old") == 0
+        assert records("new") >= 30000
+        files = "SELECT array_agg(pg_relation_filenode(oid) ORDER BY oid) FROM pg_class WHERE relname LIKE 'sales%' AND relkind = 'r'"
+        before = value(conn, files)
+        with conn.transaction():
+            assert overwrite(conn, "sales", "new", day=1)["unchanged"]
+            assert value(conn, "SELECT pg_current_xact_id_if_assigned()") is None
+        assert value(conn, files) == before
+
+
+@KINDS
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_a_prepared_overwrite_holds_its_slice_over_a_restart(own_cluster, kind, end):
+    db = own_cluster.create_database()
+    with db.connect() as conn:
+        big(conn, kind)
+        conn.execute("CREATE VIEW two AS SELECT 2 AS day, 2 AS worker, 0 AS v")
+        conn.execute("BEGIN")
+        overwrite(conn, "sales", "new", day=1)
+        conn.execute("PREPARE TRANSACTION 'overwrite'")
+    own_cluster.stop("fast")
+    own_cluster.start()
+    with db.connect() as conn, db.connect() as other:
+        conn.execute("SET lock_timeout = '100ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            overwrite(conn, "sales", "old", day=1)
+        assert overwrite(conn, "sales", "two", day=2)["inserted"] == 1
+        conn.execute("RESET lock_timeout")
+        got = []
+        join = in_background(lambda: got.append(overwrite(conn, "sales", "old", day=1)))
+        assert waits_for_a_lock(db, conn.info.backend_pid, "advisory")
+        other.execute(f"{end} PREPARED 'overwrite'")
+        assert join() is None
+        assert got == [
+            {"deleted": 30000, "inserted": 20000, "unchanged": False}
+            if end == "COMMIT"
+            else {"deleted": 0, "inserted": 0, "unchanged": True}
+        ]
+
+
+def test_overwrites_of_other_slices_hold_locks_side_by_side(db):
+    with db.connect() as conn:
+        prepare(conn, "partitioned")
+    with db.connect(autocommit=False) as one, db.connect(autocommit=False) as two, db.connect() as look:
+        overwrite(one, "sales", "source_3_0", day=0)
+        two.execute("SET LOCAL lock_timeout = '1s'")
+        overwrite(two, "sales", "source_5_1", day=1)
+        held = look.execute(
+            "SELECT pid, count(DISTINCT classid::text || objid) AS slices FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 33 AND granted GROUP BY pid"
+        ).fetchall()
+        assert sorted(row["pid"] for row in held) == sorted([one.info.backend_pid, two.info.backend_pid])
+        assert all(row["slices"] == 1 for row in held)
+        assert value(look, "SELECT count(*) FROM pg_locks WHERE NOT granted") == 0
+
+
+def test_a_writer_of_the_source_does_not_get_between_check_and_insert(db):
+    """Rows that a source gets while it is read belong to the slice or are refused; what went in was checked."""
+    with db.connect() as conn:
+        conn.execute("CREATE TABLE sales (day int, v int)")
+        conn.execute("CREATE TABLE source (day int, v int)")
+    done = threading.Event()
+
+    def change(conn):
+        n = 0
+        while not done.is_set():
+            n += 1
+            conn.execute("INSERT INTO source VALUES (%s, %s)", [n % 2, n])
+            if n % 5 == 0:
+                conn.execute("DELETE FROM source WHERE day = 0")
+
+    writer, failures = in_threads(db, "read committed", 1, lambda _n, conn: change(conn))
+    with db.connect() as conn:
+        refused = accepted = 0
+        for _ in range(ROUNDS * 10):
+            try:
+                overwrite(conn, "sales", "source", day=1)
+                accepted += 1
+            except psycopg.errors.CheckViolation:
+                refused += 1
+            assert value(conn, "SELECT count(*) FROM sales WHERE day <> 1") == 0
+        done.set()
+        writer[0].join()
+        assert not failures, failures
+        assert accepted and refused
+
+
+def test_a_slot_that_decodes_without_a_publication_is_told_of_deletes():
+    cluster = Cluster(settings={"wal_level": "logical"})
+    try:
+        db = cluster.create_database()
+        with db.connect() as conn:
+            prepare(conn, "partitioned")
+            files = "SELECT pg_relation_filenode('sales_1')"
+            before = value(conn, files)
+            overwrite(conn, "sales", "source_1_1", day=1)
+            overwrite(conn, "sales", "source_2_1", day=1)
+            assert value(conn, files) != before
+            try:
+                conn.execute("SELECT pg_create_logical_replication_slot('decodes', 'test_decoding')")
+            except psycopg.errors.UndefinedFile:
+                pytest.skip("this server has no test_decoding")
+            before = value(conn, files)
+            overwrite(conn, "sales", "source_3_1", day=1)
+            assert value(conn, files) == before
+            changes = [row["data"] for row in conn.execute("SELECT data FROM pg_logical_slot_get_changes('decodes', NULL, NULL)").fetchall()]
+            assert sum("DELETE" in change for change in changes) == 3
+            assert sum("INSERT" in change for change in changes) == 4
+            conn.execute("SELECT pg_drop_replication_slot('decodes')")
+            overwrite(conn, "sales", "source_4_1", day=1)
+            assert value(conn, files) != before
+    finally:
+        found = cluster.destroy()
+    assert not found, found

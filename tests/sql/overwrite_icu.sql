@@ -1,0 +1,45 @@
+-- A slice under a collation that takes several texts for equal; needs ICU.
+SELECT count(*) = 0 AS no_icu FROM pg_collation WHERE collname = 'und-x-icu' \gset
+\if :no_icu
+\echo SKIPPED: this server was built without ICU
+\quit
+\endif
+\set SHOW_CONTEXT never
+CREATE SCHEMA overwrite_icu;
+SET search_path = overwrite_icu, public;
+CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE TABLE t (k text COLLATE ci, v int);
+CREATE TABLE s (k text, v int);
+INSERT INTO t VALUES ('a', 1), ('A', 2), ('b', 3);
+INSERT INTO s VALUES ('a', 4), ('A', 5);
+SELECT * FROM idempotent_overwrite('t', 's', '{"k": "A"}');
+SELECT * FROM idempotent_overwrite('t', 's', '{"k": "a"}');
+SELECT * FROM t ORDER BY v;
+-- Both are one lock.
+BEGIN;
+SELECT * FROM idempotent_overwrite('t', 's', '{"k": "A"}');
+SELECT * FROM idempotent_overwrite('t', 's', '{"k": "a"}');
+SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 33 AND pid = pg_backend_pid();
+COMMIT;
+-- A partition that holds more than the slice, and one that holds less.
+CREATE TABLE more (k text, v int) PARTITION BY LIST (k COLLATE ci);
+CREATE TABLE more_a PARTITION OF more FOR VALUES IN ('a');
+INSERT INTO more VALUES ('a', 1), ('A', 2);
+CREATE VIEW one AS SELECT 'a' AS k, 9 AS v;
+SELECT * FROM idempotent_overwrite('more', 'one', '{"k": "a"}');
+SELECT * FROM more ORDER BY v;
+CREATE TABLE less (k text COLLATE ci, v int) PARTITION BY LIST (k COLLATE "C");
+CREATE TABLE less_a PARTITION OF less FOR VALUES IN ('a');
+CREATE TABLE less_rest PARTITION OF less DEFAULT;
+INSERT INTO less VALUES ('a', 1), ('A', 2), ('b', 3);
+SELECT * FROM idempotent_overwrite('less', 'one', '{"k": "a"}');
+SELECT * FROM less ORDER BY v;
+-- Where both agree, it is swapped.
+CREATE TABLE same (k text COLLATE ci, v int) PARTITION BY LIST (k);
+CREATE TABLE same_a PARTITION OF same FOR VALUES IN ('a');
+INSERT INTO same VALUES ('a', 1), ('A', 2);
+SELECT pg_relation_filenode('same_a') AS file \gset
+SELECT * FROM idempotent_overwrite('same', 'one', '{"k": "A"}');
+SELECT pg_relation_filenode('same_a') <> :file AS swapped;
+SET client_min_messages = warning;
+DROP SCHEMA overwrite_icu CASCADE;
