@@ -9,7 +9,7 @@ use crate::pg::rows::Slot;
 use crate::pg::spi::Parameter;
 use crate::pg::{ffi, locks};
 use crate::remember::Digest;
-use crate::target::{Target, qualified_operator};
+use crate::target::{Target, equal};
 use pgrx::pg_sys;
 
 /// A slice of a target.
@@ -86,9 +86,8 @@ impl<'t> Slice<'t> {
                 None => format!("{name} IS NULL"),
                 value => {
                     parameters.push((column.typid, value));
-                    let operator = column.equality_operator();
-                    let operator = qualified_operator(operator);
-                    format!("{name} {operator} ${}", parameters.len())
+                    let parameter = format!("${}", parameters.len());
+                    equal(column.equality_operator(), &name, "", &parameter)
                 }
             }
         });
