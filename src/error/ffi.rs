@@ -23,5 +23,13 @@ unsafe extern "C-unwind" {
     /// Unguarded, unlike pgrx's binding: it runs while an error is under way.
     pub fn CopyErrorData() -> *mut pg_sys::ErrorData;
     /// Likewise.
-    pub fn FreeErrorData(data: *mut pg_sys::ErrorData);
+    pub fn AllocSetContextCreateInternal(
+        parent: pg_sys::MemoryContext,
+        name: *const c_char,
+        least: usize,
+        first: usize,
+        most: usize,
+    ) -> pg_sys::MemoryContext;
+    /// Likewise.
+    pub fn MemoryContextDelete(context: pg_sys::MemoryContext);
 }

@@ -120,22 +120,21 @@ impl Capture {
     unsafe extern "C-unwind" fn callback(arg: *mut c_void) {
         // SAFETY: `arg` points to the live `Capture` of a frame further out.
         // CopyErrorData must not allocate in ErrorContext, where errfinish
-        // runs us; a procedure may end the transaction before the error has
-        // gone its way.
+        // runs us.
         unsafe {
             let capture = &mut *arg.cast::<Capture>();
             let caller = pg_sys::CurrentMemoryContext;
-            pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
+            pg_sys::CurrentMemoryContext = memory_of_copy();
             let copy = ffi::CopyErrorData();
+            pg_sys::CurrentMemoryContext = caller;
             if (*copy).elevel >= pg_sys::PGERROR as c_int {
                 if capture.copies.len() >= MOST_CAPTURED {
-                    ffi::FreeErrorData(capture.copies.remove(0));
+                    free(capture.copies.remove(0));
                 }
                 capture.copies.push(copy);
             } else {
-                ffi::FreeErrorData(copy);
+                free(copy);
             }
-            pg_sys::CurrentMemoryContext = caller;
         }
     }
 
@@ -156,6 +155,33 @@ impl Capture {
     }
 }
 
+/// Memory for one copy of an error. A procedure may end the transaction before the error
+/// has gone its way.
+///
+/// Each has its own, since `FreeErrorData` leaves some of what `CopyErrorData` copies.
+///
+/// # Safety
+/// Runs while an error is under way.
+unsafe fn memory_of_copy() -> pg_sys::MemoryContext {
+    // SAFETY: a constant name, and core's own sizes for what is small.
+    unsafe {
+        ffi::AllocSetContextCreateInternal(
+            pg_sys::TopMemoryContext,
+            c"pg_idempotent error".as_ptr(),
+            pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+            pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+            pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
+        )
+    }
+}
+
+/// # Safety
+/// A copy made in [`memory_of_copy`], freed once.
+unsafe fn free(copy: *mut pg_sys::ErrorData) {
+    // SAFETY: error data know the memory that they were made in.
+    unsafe { ffi::MemoryContextDelete((*copy).assoc_context) };
+}
+
 /// # Safety
 /// `text` is null or a C string.
 unsafe fn same_text(text: *const c_char, other: Option<&str>) -> bool {
@@ -170,8 +196,8 @@ unsafe fn same_text(text: *const c_char, other: Option<&str>) -> bool {
 impl Drop for Capture {
     fn drop(&mut self) {
         for copy in self.copies.drain(..) {
-            // SAFETY: made by CopyErrorData, freed once.
-            unsafe { ffi::FreeErrorData(copy) };
+            // SAFETY: ours, freed once.
+            unsafe { free(copy) };
         }
     }
 }
@@ -277,10 +303,10 @@ unsafe extern "C-unwind" fn finish(_arg: *mut c_void) {
     });
     match pending {
         Some(Pending::Ours(report)) => finish_ours(&report),
-        // SAFETY: the copy was made by CopyErrorData, and is freed once.
+        // SAFETY: the copy is ours, and is freed once.
         Some(Pending::Native(copy)) => unsafe {
             finish_native(&*copy);
-            ffi::FreeErrorData(copy);
+            free(copy);
         },
         None => {}
     }

@@ -129,3 +129,24 @@ def test_no_operator_on_a_domain_answers_instead_of_its_base_types(db):
         conn.execute("UPDATE ONLY part_1 SET v = 3")
         overwritten = conn.execute("""SELECT deleted FROM idempotent_overwrite('part', 'source', '{"day": "X"}')""")
         assert overwritten.fetchone() == {"deleted": 1}
+
+
+def test_errors_of_the_server_leave_nothing_behind(db):
+    """A session that lives for months meets any number of them."""
+    used = """
+        SELECT sum(used_bytes)::bigint AS used FROM pg_backend_memory_contexts
+         WHERE name = 'TopMemoryContext' OR name LIKE 'pg_idempotent%'
+    """
+    fail = """
+        DO $$ BEGIN
+            FOR i IN 1..1000 LOOP
+                BEGIN PERFORM idempotent_execute('fails', 'SELECT 1/0'); EXCEPTION WHEN division_by_zero THEN NULL; END;
+            END LOOP;
+        END $$
+    """
+    with db.connect() as conn:
+        conn.execute("SET log_min_messages = 'panic'")
+        conn.execute(fail)
+        before = conn.execute(used).fetchone()["used"]
+        conn.execute(fail)
+        assert conn.execute(used).fetchone()["used"] - before < 20_000
