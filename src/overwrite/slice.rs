@@ -9,7 +9,7 @@ use crate::pg::rows::Slot;
 use crate::pg::spi::Parameter;
 use crate::pg::{ffi, locks, text};
 use crate::remember::Digest;
-use crate::target::{Column, Target, qualified_operator};
+use crate::target::{Column, Target, equal};
 use pgrx::pg_sys;
 
 /// A slice of a target.
@@ -87,8 +87,8 @@ impl<'t> Slice<'t> {
                 value => {
                     parameters.push((column.typid, value));
                     let collate = collate_against_domain(column);
-                    let operator = qualified_operator(column.equality_operator());
-                    format!("{name}{collate} {operator} ${}", parameters.len())
+                    let parameter = format!("${}", parameters.len());
+                    equal(column.equality_operator(), &name, &collate, &parameter)
                 }
             }
         });

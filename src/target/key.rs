@@ -77,9 +77,12 @@ impl KeyColumn {
 
     /// SQL that says that two expressions are the same to the index.
     pub fn equals(&self, left: &str, right: &str) -> String {
-        let collate = collate(self.collation);
-        let operator = qualified_operator(self.equality_operator);
-        format!("{left}{collate} {operator} {right}")
+        equal(
+            self.equality_operator,
+            left,
+            &collate(self.collation),
+            right,
+        )
     }
 }
 
@@ -93,18 +96,38 @@ fn collate(collation: pg_sys::Oid) -> String {
     format!(" COLLATE {name}")
 }
 
-/// `OPERATOR(schema.name)`: no operator of the caller's may answer instead.
-pub fn qualified_operator(operator: pg_sys::Oid) -> String {
+/// SQL that compares two values of a column by this operator, under a collation if one is
+/// named: no operator of the caller's may answer instead.
+///
+/// Where the operator's schema may be anybody's, the values are cast to its types: for a
+/// domain over one of these there may be a nearer operator of the same name.
+pub fn equal(operator: pg_sys::Oid, left: &str, collate: &str, right: &str) -> String {
     // SAFETY: an existing operator; its row is released after it was read.
-    unsafe {
+    let (schema, name, types) = unsafe {
         let id = pg_sys::SysCacheIdentifier::OPEROID as i32;
         let tuple = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(operator));
         let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_operator>();
-        let schema = text::from_server(pg_sys::get_namespace_name(form.oprnamespace));
-        let name = text::from_name(&form.oprname);
+        let (schema, name) = (form.oprnamespace, text::from_name(&form.oprname));
+        let types = [form.oprleft, form.oprright];
         pg_sys::ReleaseSysCache(tuple);
-        format!("OPERATOR({}.{name})", text::quote_identifier(&schema))
-    }
+        (schema, name, types)
+    };
+    let cast = |typid| {
+        // SAFETY: existing types.
+        unsafe {
+            let pseudo = pg_sys::get_typtype(typid) as u8 == pg_sys::TYPTYPE_PSEUDO;
+            if schema == pg_sys::PG_CATALOG_NAMESPACE.into() || pseudo {
+                return String::new();
+            }
+            let name = pg_sys::format_type_be_qualified(typid);
+            format!("::{}", text::from_server(name))
+        }
+    };
+    let [cast_left, cast_right] = types.map(cast);
+    // SAFETY: the schema of an existing operator.
+    let schema = unsafe { text::from_server(pg_sys::get_namespace_name(schema)) };
+    let schema = text::quote_identifier(&schema);
+    format!("{left}{cast_left}{collate} OPERATOR({schema}.{name}) {right}{cast_right}")
 }
 
 /// A unique index of a target.

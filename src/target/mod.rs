@@ -17,7 +17,7 @@ pub use arbiter::{Look, StoredRow};
 pub use cache::{changes, watch_invalidations};
 pub use column::{Column, Equality};
 pub use default::{ColumnDefault, Nature};
-pub use key::{KeyColumn, UniqueIndex, qualified_operator};
+pub use key::{KeyColumn, UniqueIndex, equal};
 pub use partition::{Route, leaf_index};
 pub use rights::{
     Readable, demand_delete, demand_insert, demand_insert_or_verify, demand_select, demand_update,

@@ -106,3 +106,47 @@ def test_the_command_of_a_request_that_drops_the_extension(db):
     with db.connect() as conn:
         assert error_of(conn, "SELECT idempotent_execute('drop', 'DROP EXTENSION pg_idempotent')") == "42P01"
         assert conn.execute("SELECT replayed FROM idempotent_execute('drop', 'SELECT 1')").fetchone()["replayed"] is False
+
+
+def test_no_operator_on_a_domain_answers_instead_of_its_base_types(db):
+    """Who may create operators where a type's own are must not be asked what a slice or a key is."""
+    with db.connect() as conn:
+        conn.execute(
+            """
+            CREATE EXTENSION citext;
+            CREATE DOMAIN word AS citext;
+            CREATE FUNCTION always(word, word) RETURNS boolean LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'called'; END $$;
+            CREATE OPERATOR = (LEFTARG = word, RIGHTARG = word, FUNCTION = always);
+            CREATE TABLE part (day word, id word, v int, PRIMARY KEY (day, id)) PARTITION BY LIST (day);
+            CREATE TABLE part_1 PARTITION OF part FOR VALUES IN ('x');
+            INSERT INTO part VALUES ('x', 'a', 1);
+            CREATE VIEW source AS SELECT 'x'::citext AS day, 'A'::citext AS id, 2 AS v;
+            """
+        )
+        merged = conn.execute("SELECT updated FROM idempotent_merge('part', 'source')").fetchone()
+        assert merged == {"updated": 1}
+        conn.execute("UPDATE ONLY part_1 SET v = 3")
+        overwritten = conn.execute("""SELECT deleted FROM idempotent_overwrite('part', 'source', '{"day": "X"}')""")
+        assert overwritten.fetchone() == {"deleted": 1}
+
+
+def test_errors_of_the_server_leave_nothing_behind(db):
+    """A session that lives for months meets any number of them."""
+    used = """
+        SELECT sum(used_bytes)::bigint AS used FROM pg_backend_memory_contexts
+         WHERE name = 'TopMemoryContext' OR name LIKE 'pg_idempotent%'
+    """
+    fail = """
+        DO $$ BEGIN
+            FOR i IN 1..1000 LOOP
+                BEGIN PERFORM idempotent_execute('fails', 'SELECT 1/0'); EXCEPTION WHEN division_by_zero THEN NULL; END;
+            END LOOP;
+        END $$
+    """
+    with db.connect() as conn:
+        conn.execute("SET log_min_messages = 'panic'")
+        conn.execute(fail)
+        before = conn.execute(used).fetchone()["used"]
+        conn.execute(fail)
+        assert conn.execute(used).fetchone()["used"] - before < 20_000

@@ -14,7 +14,7 @@ FROM idempotent.requests;
 CREATE FUNCTION lapse(request_key text) RETURNS void LANGUAGE sql AS
 $$ UPDATE idempotent.requests SET lease_until = clock_timestamp() - interval '1 s' WHERE key = request_key $$;
 CREATE FUNCTION expire(request_key text) RETURNS void LANGUAGE sql AS
-$$ UPDATE idempotent.requests SET (expires_at, purge_after) = (SELECT t, t FROM clock_timestamp() - interval '1 s' AS t) WHERE key = request_key $$;
+$$ UPDATE idempotent.requests SET (expires_at, purge_after) = (SELECT t, t FROM (SELECT clock_timestamp() - interval '1 s') AS clock (t)) WHERE key = request_key $$;
 
 -- What an error says, without the numbers of attempts and the time.
 CREATE FUNCTION refused(call text) RETURNS text LANGUAGE plpgsql AS $$
@@ -293,7 +293,7 @@ SELECT idempotent_purge(0);
 SELECT idempotent_purge(-1);
 SELECT idempotent_purge();
 SELECT count(*) AS before FROM idempotent.requests \gset
-UPDATE idempotent.requests SET (expires_at, purge_after) = (clock_timestamp(), clock_timestamp()) FROM falsy WHERE key = 'falsy ' || n;
+UPDATE idempotent.requests SET (expires_at, purge_after) = (SELECT t, t FROM clock_timestamp() AS t) FROM falsy WHERE key = 'falsy ' || n;
 SELECT idempotent_purge(4);
 SELECT idempotent_purge(4);
 SELECT idempotent_purge(2147483647);
