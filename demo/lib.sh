@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154  # cluster_start sets $cluster and $cluster_bin
 # What the demos share. Sourced, never run; scripts/lib.sh comes first.
 
 # demo_server WORDS: builds the extension for the server that was asked for, else for one that is installed, else for
