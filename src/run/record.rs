@@ -55,8 +55,13 @@ pub struct Run {
     writer: u32,
 }
 
-const COLUMNS: &str = "run.run_id, run.role, run.dataset, run.partition, run.attempt, run.status, \
-    run.input_version, run.output_version, run.row_count, run.error, run.lease_until, run.xmin";
+/// Cast to the types that they are read as, whatever the owner of the table may have done
+/// to it.
+const COLUMNS: &str = "run.run_id::pg_catalog.int8, run.role::pg_catalog.oid, \
+    run.dataset::pg_catalog.text, run.partition::pg_catalog.text, run.attempt::pg_catalog.int4, \
+    run.status::pg_catalog.text, run.input_version::pg_catalog.text, \
+    run.output_version::pg_catalog.text, run.row_count::pg_catalog.int8, \
+    run.error::pg_catalog.text, run.lease_until::pg_catalog.timestamptz, run.xmin";
 
 /// $1 role, $2 dataset, $3 partition
 const LATEST: &str = "
@@ -91,7 +96,7 @@ const BEGIN: &str = "
             started_at, heartbeat_at)
     SELECT $1, $2, $3, $4, 'running', $5, $6, $7, moment OPERATOR(pg_catalog.+) $7, moment, moment
       FROM pg_catalog.clock_timestamp() AS moment
-    RETURNING run_id";
+    RETURNING run_id::pg_catalog.int8";
 
 /// $1 number
 const RENEW: &str = "

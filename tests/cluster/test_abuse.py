@@ -150,3 +150,21 @@ def test_errors_of_the_server_leave_nothing_behind(db):
         before = conn.execute(used).fetchone()["used"]
         conn.execute(fail)
         assert conn.execute(used).fetchone()["used"] - before < 20_000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER reason TYPE varchar(200)",
+        "ALTER error TYPE int USING length(error)",
+        "ALTER row_count TYPE text",
+        "ALTER attempt TYPE bigint",
+    ],
+)
+def test_a_table_of_runs_that_its_owner_has_changed_is_not_misread(db, change):
+    with db.connect() as conn:
+        run = conn.execute("SELECT run_id FROM idempotent_run_begin('a')").fetchone()["run_id"]
+        conn.execute("SELECT idempotent_run_fail(%s, 'why')", (run,))
+        conn.execute(f"ALTER TABLE idempotent.pipeline_runs {change}")
+        again = conn.execute("SELECT decision, reason FROM idempotent_run_begin('a')").fetchone()
+        assert again == {"decision": "run", "reason": f"run {run} failed"}

@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 const BEGIN: &str = "
     INSERT INTO idempotent.load_records (role, target, source, on_conflict, batch_size, pid)
     VALUES ($1, $2, $3, $4, $5, $6)
-    RETURNING load_id";
+    RETURNING load_id::pg_catalog.int8";
 
 /// $1 number, $2 rows
 const READ: &str = "
