@@ -34,6 +34,11 @@ const PORTION: u64 = 10_000;
 /// So many rows are worth a subtransaction, see [`statement::insert`].
 const PLAINLY_FROM: u64 = 1000;
 
+/// Of so many rows, which are sorted, enough lie beside each other for a look to cost
+/// little. With fewer, where most keys are new, ON CONFLICT without a look costs less than
+/// a look and a plain INSERT.
+const LOOKED_UP_FROM: u64 = 5000;
+
 /// What a call works on.
 pub struct Job<'a> {
     /// The table.
@@ -126,7 +131,8 @@ impl Job<'_> {
     /// Gives every row its outcome in the ledger, portion by portion.
     /// `expected` says how many rows there are, as far as that is known.
     pub fn run(&self, rows: &mut Rows, expected: u64, ledger: &mut Ledger) {
-        let plainly = self.inserts_plainly(expected) && !ledger.wants_rows();
+        let plainly =
+            expected >= LOOKED_UP_FROM && self.inserts_plainly(expected) && !ledger.wants_rows();
         let mut first = Round {
             number: 1,
             portion: PORTION,
