@@ -134,7 +134,6 @@ COPY_DISTINCT = Both("CALL load_files('{s}.events', 'distinct', {session})")
 ROW_PLAIN = Calls("INSERT INTO {s}.events VALUES (($1::event).*)", payload="event::text")
 ROW_NOTHING = Calls("INSERT INTO {s}.events VALUES (($1::event).*) ON CONFLICT DO NOTHING", payload="event::text")
 
-LOAD = Once("CALL idempotent_load('{s}.events', 'staging')")
 MERGE = Once("SELECT * FROM idempotent_merge('{s}.events', 'staging', latest_by => '{at}')")
 
 
@@ -293,15 +292,6 @@ def contests(quick):
                 ours=ROW_PLAIN, rivals={NOTHING: ROW_NOTHING},
             )
             for name, kind, percent in (("new", "new rows", 0), ("dup", "duplicates", 100))
-        ),
-        *(
-            Contest(
-                name=f"load_{name}",
-                what=f"idempotent_load, {staged:,} rows, {percent} % duplicates",
-                percent=percent, rows=staged, stored=staged * percent // 100, target=1.0, writes=percent < 100,
-                ours=LOAD, rivals={NOTHING: FROM_NOTHING},
-            )
-            for name, percent in (("new", 0), ("dup", 100))
         ),
         *(
             Contest(
