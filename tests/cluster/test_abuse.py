@@ -3,6 +3,8 @@
 import psycopg
 import pytest
 
+from conftest import value
+
 
 def error_of(conn, sql, *parameters):
     """The SQLSTATE that a statement ends with."""
@@ -111,6 +113,8 @@ def test_the_command_of_a_request_that_drops_the_extension(db):
 def test_no_operator_on_a_domain_answers_instead_of_its_base_types(db):
     """Who may create operators where a type's own are must not be asked what a slice or a key is."""
     with db.connect() as conn:
+        if not value(conn, "SELECT count(*) FROM pg_available_extensions WHERE name = 'citext'"):
+            pytest.skip("this server has no citext")
         conn.execute(
             """
             CREATE EXTENSION citext;
