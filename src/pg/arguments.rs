@@ -44,6 +44,15 @@ impl Arguments {
         self.required(i, name).value() as i64
     }
 
+    /// An int; one that is not positive is error 22023.
+    pub fn positive_int(&self, i: usize, name: &str) -> i32 {
+        let value = self.required(i, name).value() as i32;
+        if value < 1 {
+            not_positive(name).raise()
+        }
+        value
+    }
+
     /// A jsonb document.
     pub fn jsonb<'c>(&self, i: usize, name: &str) -> Container<'c> {
         // SAFETY: the SQL signature says jsonb.
@@ -88,11 +97,7 @@ impl Arguments {
             )
         };
         if order.value() as i32 <= 0 {
-            Report::new(
-                SqlState::InvalidParameterValue,
-                format!("argument \"{name}\" must be positive"),
-            )
-            .raise()
+            not_positive(name).raise()
         }
         value
     }
@@ -104,6 +109,13 @@ impl Arguments {
         let elements = unsafe { texts_of_datum(self.datum(i)?) };
         Some(column_names(elements, name))
     }
+}
+
+fn not_positive(name: &str) -> Report {
+    Report::new(
+        SqlState::InvalidParameterValue,
+        format!("argument \"{name}\" must be positive"),
+    )
 }
 
 /// Checks a list of column names, see [`Arguments::columns`].

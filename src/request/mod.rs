@@ -269,14 +269,7 @@ fn idempotent_purge(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
     boundary(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
-        let most = arguments.required(0, "batch_size").value() as i32;
-        if most < 1 {
-            Report::new(
-                SqlState::InvalidParameterValue,
-                "argument \"batch_size\" must be positive",
-            )
-            .raise()
-        }
+        let most = arguments.positive_int(0, "batch_size");
         purge::purge(most)
     })
 }

@@ -82,14 +82,7 @@ impl Call {
         let source = arguments.oid(1, "source");
         let wishes = Wishes::read(arguments, [2, 3, 4]);
         let on_conflict = OnConflict::parse(&arguments.text(5, "on_conflict"));
-        let batch_size = arguments.required(6, "batch_size").value() as i32;
-        if batch_size < 1 {
-            Report::new(
-                SqlState::InvalidParameterValue,
-                "argument \"batch_size\" must be positive",
-            )
-            .raise()
-        }
+        let batch_size = arguments.positive_int(6, "batch_size");
         Self {
             target,
             source,
