@@ -19,7 +19,7 @@ demo: ## build it and watch it load real data twice, in a throwaway server (EXPL
 pipeline: ## build it and watch a daily job that is run again, killed and backfilled, in a throwaway server (EXPLORE=1 as above)
 	@demo/pipeline/run
 
-test: ## every check, on PostgreSQL 15, 16 and 18 (ONLY="regress isolation" PG="15" TESTS="name" for less)
+test: ## every check, on PostgreSQL 15, 16 and 18 (ONLY="regress isolation" PG="15" TESTS="name" for less; PROFILE=dev builds in seconds)
 	@scripts/test
 
 test-clients: ## real clients, psql to JDBC, against a guarded table, on PostgreSQL 15 (PG="15 18" for more, TESTS="name" for less)

@@ -148,6 +148,31 @@ cargo_settings() {
     export CARGO_TERM_COLOR=never
 }
 
+# The profile that cargo builds with: release is what is shipped; dev builds in seconds and checks its own arithmetic
+# and every debug assertion.
+profile=${PROFILE:-release}
+
+# package PG_CONFIG MAJOR DIR: builds the extension for a server, and leaves its files in DIR, below the paths that they
+# have in the server.
+package() {
+    rm -rf "$3"
+    cargo pgrx package --profile "$profile" --pg-config "$1" --out-dir "$3" --no-default-features --features "pg$2"
+}
+
+# put_in_place DIR [sudo]: puts the files of a package where they belong. Each is written beside its place and then
+# renamed: a session that has the library in use keeps the old file, whole. Written over, it would crash. The library
+# comes last, for it is what a session loads.
+put_in_place() {
+    local package=$1 file place
+    shift
+    find "$package" -type f -name '*.*' -printf '%P\n' | awk '/\.so$/ { last = last $0 "\n"; next } 1; END { printf "%s", last }' |
+        while IFS= read -r file; do
+            place=/$file
+            "$@" install -D -m "$(stat -c %a "$package/$file")" "$package/$file" "$place.new" || return
+            "$@" mv -f "$place.new" "$place" || return
+        done
+}
+
 # --- throwaway clusters -------------------------------------------------------------------------------------------
 
 # cluster_start PG_CONFIG: a new cluster in a temporary directory, reachable through a unix socket only. Sets

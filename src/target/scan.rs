@@ -171,12 +171,14 @@ impl Scan {
     /// # Safety
     /// Runs inside `ffi::guard`.
     pub unsafe fn rest_unguarded(&mut self) {
-        // SAFETY: the scan is open; without keys it keeps those it has.
+        // SAFETY: the scan is open; given none, it keeps the keys that it has, if it is
+        // told how many those are.
         unsafe {
             if let Some(clear) = (*(*self.slot).tts_ops).clear {
                 clear(self.slot);
             }
-            ffi::unguarded::index_rescan(self.scan, ptr::null_mut(), 0, ptr::null_mut(), 0);
+            let count = (*self.scan).numberOfKeys;
+            ffi::unguarded::index_rescan(self.scan, ptr::null_mut(), count, ptr::null_mut(), 0);
         }
         self.rests = true;
     }
