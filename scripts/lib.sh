@@ -160,17 +160,18 @@ package() {
 }
 
 # put_in_place DIR [sudo]: puts the files of a package where they belong. Each is written beside its place and then
-# renamed: a session that has the library in use keeps the old file, whole. Written over, it would crash. The library
-# comes last, for it is what a session loads.
+# renamed: a session that has the library in use keeps the old file, whole; written over, it would crash. The library
+# comes last, so that no session finds it without the SQL that fits it.
 put_in_place() {
-    local package=$1 file place
+    local package=$1 file place mode
     shift
-    find "$package" -type f -name '*.*' -printf '%P\n' | awk '/\.so$/ { last = last $0 "\n"; next } 1; END { printf "%s", last }' |
-        while IFS= read -r file; do
-            place=/$file
-            "$@" install -D -m "$(stat -c %a "$package/$file")" "$package/$file" "$place.new" || return
+    (cd "$package" && find . -type f ! -name '*.so' && find . -type f -name '*.so') | while IFS= read -r file; do
+        place=${file#.}
+        case $file in *.so) mode=755 ;; *) mode=644 ;; esac
+        "$@" mkdir -p "${place%/*}" &&
+            "$@" install -m "$mode" "$package/$file" "$place.new" &&
             "$@" mv -f "$place.new" "$place" || return
-        done
+    done
 }
 
 # --- throwaway clusters -------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ use crate::pg::arguments::{Arguments, text_array};
 use crate::pg::result::{RowType, SqlResult};
 use crate::pg::spi::Connection;
 use crate::pg::text;
-use crate::target::{GuardTrigger, OpenRelation, Target, triggers_of};
+use crate::target::{GuardTrigger, OpenRelation, Target, Triggers};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -255,8 +255,8 @@ fn enabling(enabled: u8) -> Option<&'static str> {
 
 /// The names of the triggers, in the order in which they fire, each with when.
 fn triggers(relation: &OpenRelation) -> Vec<(String, u32)> {
-    // SAFETY: an open relation, of which the names are copied.
-    unsafe { triggers_of(relation.raw()) }
+    // SAFETY: an open relation.
+    unsafe { Triggers::of(relation.raw()) }
         .iter()
         .map(|trigger| {
             // SAFETY: a C string.

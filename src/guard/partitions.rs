@@ -1,7 +1,7 @@
 //! Guards on the partitions of a guarded table.
 use crate::error::{Report, SqlState};
 use crate::pg::{ffi, text};
-use crate::target::{GuardTrigger, OpenRelation, Target, triggers_of};
+use crate::target::{GuardTrigger, OpenRelation, Target, Triggers};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -60,7 +60,7 @@ pub fn partition_unlike(root: pg_sys::Oid, guard: &GuardTrigger) -> Option<Strin
                 continue;
             }
             let leaf = (*(*relation).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION;
-            let alike = triggers_of(relation)
+            let alike = Triggers::of(relation)
                 .iter()
                 .map(|trigger| GuardTrigger::of(trigger))
                 .any(|other| other.name == guard.name && other.enabled == guard.enabled);
@@ -83,7 +83,7 @@ pub unsafe fn is_updated_behind(relation: pg_sys::Relation, name: &str) -> bool 
         pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_UPDATE;
     // SAFETY: the caller's promise.
     unsafe {
-        triggers_of(relation)
+        Triggers::of(relation)
             .iter()
             .filter(|trigger| trigger.tgtype as u32 & wanted == wanted)
             .any(|trigger| text::from_server(trigger.tgname).as_str() > name)

@@ -4,8 +4,8 @@ use crate::error::Report;
 use crate::guard::{Plan, examine};
 use crate::pg::{ffi, text};
 use crate::target::{
-    Column, ColumnDefault, FunctionBody, GuardTrigger, Nature, OpenRelation, Target, UniqueIndex,
-    is_guard_function, leaf_index, triggers_of,
+    Column, ColumnDefault, FunctionBody, GuardTrigger, Nature, OpenRelation, Target, Triggers,
+    UniqueIndex, is_guard_function, leaf_index,
 };
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -237,23 +237,25 @@ impl RowTrigger {
 
 /// The enabled row triggers of an open table that are no guards.
 fn row_triggers(relation: &OpenRelation) -> Vec<RowTrigger> {
-    // SAFETY: an open relation, of which all is copied before functions are looked up.
-    let triggers: Vec<(pg_sys::Oid, GuardTrigger)> = unsafe { triggers_of(relation.raw()) }
-        .iter()
-        // SAFETY: as above.
-        .map(|trigger| (trigger.tgfoid, unsafe { GuardTrigger::of(trigger) }))
-        .collect();
+    // SAFETY: an open relation.
+    let triggers = unsafe { Triggers::of(relation.raw()) };
+    let fires = |trigger: &&pg_sys::Trigger| {
+        let enabled = trigger.tgenabled as u8;
+        trigger.tgtype as u32 & pg_sys::TRIGGER_TYPE_ROW != 0
+            && enabled != pg_sys::TRIGGER_DISABLED
+            && enabled != pg_sys::TRIGGER_FIRES_ON_REPLICA
+    };
     triggers
-        .into_iter()
-        .filter(|(_, trigger)| {
-            trigger.kind as u32 & pg_sys::TRIGGER_TYPE_ROW != 0
-                && trigger.enabled != pg_sys::TRIGGER_DISABLED
-                && trigger.enabled != pg_sys::TRIGGER_FIRES_ON_REPLICA
-        })
-        .filter(|(function, _)| !is_guard_function(*function))
-        .map(|(function, trigger)| RowTrigger {
-            body: body_of(function, &trigger.arguments),
-            trigger,
+        .iter()
+        .filter(fires)
+        .filter(|trigger| !is_guard_function(trigger.tgfoid))
+        .map(|trigger| {
+            // SAFETY: a trigger, of the copy.
+            let copy = unsafe { GuardTrigger::of(trigger) };
+            RowTrigger {
+                body: body_of(trigger.tgfoid, &copy.arguments),
+                trigger: copy,
+            }
         })
         .collect()
 }

@@ -24,7 +24,7 @@ pub use rights::{
     hidden_by_policy, may_select, may_truncate, policies_show, row_security_is_active,
 };
 pub use scan::Scan;
-pub use triggers::{FunctionBody, GuardTrigger, is_guard_function, triggers_of};
+pub use triggers::{FunctionBody, GuardTrigger, Triggers, is_guard_function};
 
 use crate::error::{Report, SqlState};
 use crate::pg::memory::Memory;
@@ -113,8 +113,6 @@ impl Target {
             )
         };
         refuse_unusable_kind(relation, kind, &schema, &name);
-        // Asked before other relations are opened, which may let the entry's
-        // triggers be read anew.
         let triggers::InsertTriggers {
             guards,
             before_rows,

@@ -1,8 +1,9 @@
 //! The triggers of a table that fire when rows go in, and which are guards.
 use super::OpenRelation;
-use crate::pg::text;
+use crate::pg::{text, unwinding};
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
+use std::ops::Deref;
 
 /// The symbol of the trigger function, by which guards are known whatever schema
 /// the extension is in.
@@ -35,7 +36,7 @@ pub struct GuardTrigger {
 
 impl GuardTrigger {
     /// # Safety
-    /// `trigger` is a trigger of an open relation.
+    /// `trigger` is one of [`Triggers`], or one that is firing.
     pub unsafe fn of(trigger: &pg_sys::Trigger) -> Self {
         // SAFETY: the caller's promise; as many arguments as it says.
         let arguments = (0..usize::try_from(trigger.tgnargs).unwrap_or(0))
@@ -53,16 +54,47 @@ impl GuardTrigger {
     }
 }
 
-/// The triggers of an open relation, in the order in which they fire.
-///
-/// # Safety
-/// They live with the relation, until it is rebuilt.
-pub unsafe fn triggers_of<'r>(relation: pg_sys::Relation) -> &'r [pg_sys::Trigger] {
-    // SAFETY: the caller's promise; as many as it says.
-    unsafe {
-        match (*relation).trigdesc.as_ref() {
-            Some(all) => std::slice::from_raw_parts(all.triggers, all.numtriggers as usize),
-            None => &[],
+/// The triggers of an open relation, in the order in which they fire: a copy, for the
+/// relation's own are gone as soon as it is rebuilt, and any look-up may cause that (the
+/// conversion of a name to another encoding among them).
+pub struct Triggers(*mut pg_sys::TriggerDesc);
+
+impl Triggers {
+    /// Those of a relation, copied to the current memory.
+    ///
+    /// # Safety
+    /// The relation is open.
+    pub unsafe fn of(relation: pg_sys::Relation) -> Self {
+        // SAFETY: the caller's promise; no triggers are copied as none.
+        Self(unsafe { pg_sys::CopyTriggerDesc((*relation).trigdesc) })
+    }
+
+    /// Whether there are AFTER INSERT row triggers.
+    fn after_insert_row(&self) -> bool {
+        // SAFETY: our copy.
+        unsafe { self.0.as_ref() }.is_some_and(|all| all.trig_insert_after_row)
+    }
+}
+
+impl Deref for Triggers {
+    type Target = [pg_sys::Trigger];
+
+    fn deref(&self) -> &Self::Target {
+        // SAFETY: our copy, which has as many as it says.
+        unsafe {
+            match self.0.as_ref() {
+                Some(all) => std::slice::from_raw_parts(all.triggers, all.numtriggers as usize),
+                None => &[],
+            }
+        }
+    }
+}
+
+impl Drop for Triggers {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: our copy. After an error it goes with the memory that it is in.
+            unsafe { pg_sys::FreeTriggerDesc(self.0) };
         }
     }
 }
@@ -85,26 +117,18 @@ impl InsertTriggers {
             before_rows: false,
             after_rows: false,
         };
-        // SAFETY: an open relation; its triggers live with it, or until it is
-        // rebuilt, which a look-up of a function may cause: so functions are
-        // looked up afterwards.
-        unsafe {
-            let Some(triggers) = (*relation.raw()).trigdesc.as_ref() else {
-                return found;
-            };
-            found.after_rows = triggers.trig_insert_after_row;
-            let before_insert = (pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT) as i16;
-            let row = pg_sys::TRIGGER_TYPE_ROW as i16;
-            let copies: Vec<(pg_sys::Oid, GuardTrigger)> = triggers_of(relation.raw())
-                .iter()
-                .map(|trigger| (trigger.tgfoid, GuardTrigger::of(trigger)))
-                .collect();
-            for (function, trigger) in copies {
-                if is_guard_function(function) {
-                    found.guards.push(trigger);
-                } else if trigger.kind & before_insert == before_insert && trigger.kind & row != 0 {
-                    found.before_rows = true;
-                }
+        // SAFETY: an open relation.
+        let triggers = unsafe { Triggers::of(relation.raw()) };
+        found.after_rows = triggers.after_insert_row();
+        let before = (pg_sys::TRIGGER_TYPE_ROW
+            | pg_sys::TRIGGER_TYPE_BEFORE
+            | pg_sys::TRIGGER_TYPE_INSERT) as i16;
+        for trigger in triggers.iter() {
+            if is_guard_function(trigger.tgfoid) {
+                // SAFETY: a trigger, of the copy.
+                found.guards.push(unsafe { GuardTrigger::of(trigger) });
+            } else if trigger.tgtype & before == before {
+                found.before_rows = true;
             }
         }
         found
