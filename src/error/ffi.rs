@@ -2,7 +2,7 @@
 //!
 //! They are called from an error context callback, that is from inside `errfinish`,
 //! where they may be used without an `errstart` of our own; or between the two, for a
-//! NOTICE.
+//! NOTICE. Two others are not of `elog.c`, and are here because they must not be guarded.
 use pgrx::pg_sys;
 use std::ffi::{c_char, c_int};
 
@@ -24,6 +24,13 @@ unsafe extern "C-unwind" {
     pub fn CopyErrorData() -> *mut pg_sys::ErrorData;
     /// Likewise.
     pub fn FreeErrorData(data: *mut pg_sys::ErrorData);
-    /// Likewise.
+    /// Likewise: it is called by an `ExecutorRun_hook`, over which an error jumps.
+    pub fn standard_ExecutorRun(
+        query: *mut pg_sys::QueryDesc,
+        direction: pg_sys::ScanDirection::Type,
+        count: pg_sys::uint64,
+        #[cfg(not(feature = "pg18"))] once: bool,
+    );
+    /// Unguarded, as above.
     pub fn MemoryContextDelete(context: pg_sys::MemoryContext);
 }

@@ -13,6 +13,7 @@
 //!    every field anew. Nothing jumps over a Rust frame.
 use super::ffi;
 use super::report::Report;
+use super::workers::{self, Running};
 use crate::pg::text;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
@@ -94,7 +95,12 @@ fn run<R>(mut capture: Capture, body: impl FnOnce() -> R) -> R {
         arg: (&raw mut capture).cast::<c_void>(),
     };
     unsafe { pg_sys::error_context_stack = &raw mut frame };
+    let around = workers::set_running(Some(Running {
+        callback: Capture::callback,
+        argument: frame.arg,
+    }));
     let result = catch_unwind(AssertUnwindSafe(body));
+    workers::set_running(around);
     // SAFETY: see above.
     unsafe { pg_sys::error_context_stack = frame.previous };
     ACROSS_COMMITS.set(outer);
@@ -107,13 +113,14 @@ fn run<R>(mut capture: Capture, body: impl FnOnce() -> R) -> R {
         Ok(report) => raise(Pending::Ours(Ready::new(*report))),
         Err(payload) => payload,
     };
-    if let Some(CaughtError::PostgresError(error)) = payload.downcast_ref()
-        && let Some(copy) = capture.take(error)
-    {
-        raise(Pending::Native(copy, capture.give_memory()));
+    if let Some(CaughtError::PostgresError(error)) = payload.downcast_ref() {
+        match capture.take(error) {
+            Some(copy) => raise(Pending::Native(copy, capture.give_memory())),
+            // See `workers`: what pgrx has kept of it, without a backtrace.
+            None => raise(Pending::Ours(Ready::of_pgrx(error))),
+        }
     }
-    // A panic of our own making: a bug, which pgrx reports as XX000. Or an
-    // error that we have no copy of, which pgrx reports as well as it can.
+    // A panic of our own making: a bug, which pgrx reports as XX000.
     resume_unwind(payload)
 }
 
@@ -274,7 +281,7 @@ struct Ready {
     detail: Option<CString>,
     hint: Option<CString>,
     /// Diagnostic fields, each with its name's code.
-    fields: [(u8, Option<CString>); 4],
+    fields: Vec<(u8, Option<CString>)>,
 }
 
 impl Ready {
@@ -285,12 +292,22 @@ impl Ready {
             message: text::to_server(&report.message),
             detail: ready(&report.detail),
             hint: ready(&report.hint),
-            fields: [
+            fields: vec![
                 (pg_sys::PG_DIAG_SCHEMA_NAME, ready(&report.schema)),
                 (pg_sys::PG_DIAG_TABLE_NAME, ready(&report.table)),
                 (pg_sys::PG_DIAG_COLUMN_NAME, ready(&report.column)),
                 (pg_sys::PG_DIAG_CONSTRAINT_NAME, ready(&report.constraint)),
             ],
+        }
+    }
+
+    fn of_pgrx(error: &ErrorReportWithLevel) -> Self {
+        Self {
+            sqlstate: error.sql_error_code() as c_int,
+            message: text::to_server(error.message()),
+            detail: error.detail().map(text::to_server),
+            hint: error.hint().map(text::to_server),
+            fields: Vec::new(),
         }
     }
 }

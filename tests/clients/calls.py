@@ -417,6 +417,30 @@ def node_copy(address, rows):
     return node(address, rows, "copy")
 
 
+# --- TypeORM and Sequelize ---------------------------------------------------------------------------------------
+
+
+def orm(address, rows, how, table="orders"):
+    """What orm.js reports."""
+    orders = [row._asdict() | {"amount": str(row.amount), "placed_at": row.placed_at.isoformat()} for row in rows]
+    return answer(["node", HERE / "orm.js"], address, json.dumps({"way": how, "table": table, "orders": orders}))
+
+
+@way("TypeORM", "`repository.insert`: `raw`", raises="QueryFailedError", **RETURNED)
+def typeorm_insert(address, rows):
+    return orm(address, rows, "typeormInsert")
+
+
+@way("TypeORM", "query builder, `updateEntity(false)`", raises="QueryFailedError", **SILENT)
+def typeorm_insert_alone(address, rows):
+    return orm(address, rows, "typeormInsertAlone")
+
+
+@way("Sequelize", "`bulkCreate(ignoreDuplicates, returning: false)`", raises="SequelizeDatabaseError", **SILENT)
+def sequelize_ignore_duplicates(address, rows):
+    return orm(address, rows, "sequelizeIgnoreDuplicates")
+
+
 # --- JDBC --------------------------------------------------------------------------------------------------------
 
 DRIVER = os.environ.get("PGI_JDBC", "/usr/share/java/postgresql.jar")

@@ -68,6 +68,8 @@ def test_the_versions_that_are_shown():
         *(f"{name} {version(name)}" for name in ("asyncpg", "SQLAlchemy", "Django", "pandas")),
         f"node-postgres {pinned['pg']},",
         f"pg-copy-streams {pinned['pg-copy-streams']},",
+        f"TypeORM {pinned['typeorm']},",
+        f"Sequelize {pinned['sequelize']},",
     ):
         assert shown in page
 
