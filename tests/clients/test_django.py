@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from django.db import IntegrityError, ProgrammingError, transaction
+from django.db.models import signals
 
 import recipes
 from conftest import ALTERED, BATCH, HALF, HERE, THE_CONFLICT
@@ -190,3 +191,21 @@ def test_quarantine(quarantine):
         assert created[3].amount == HALF[1].amount
     assert quarantine.stored() == BATCH
     assert [key for key, _ in quarantine.conflicts()] == [THE_CONFLICT[0]]
+
+
+def test_get_or_create_that_loses_a_race_raises_a_type_error(orders):
+    def another_session(**_):
+        orders.store(BATCH[:1])
+
+    with django_database(orders.address) as using:
+        signals.pre_save.connect(another_session, sender=DjangoOrder)
+        try:
+            with pytest.raises(TypeError, match="'NoneType' object is not iterable"):
+                defaults = BATCH[0]._asdict()
+                key = defaults.pop("order_id")
+                DjangoOrder.objects.using(using).get_or_create(order_id=key, defaults=defaults)
+        finally:
+            signals.pre_save.disconnect(another_session, sender=DjangoOrder)
+        again, created = DjangoOrder.objects.using(using).get_or_create(order_id=key, defaults=defaults)
+    assert not created
+    assert keys([again]) == orders.ids()
