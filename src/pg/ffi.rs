@@ -179,6 +179,7 @@ pub mod unguarded {
             slot: *mut pg_sys::TupleTableSlot,
             abbreviated: *mut Datum,
         ) -> bool;
+        pub fn CreateTupleDescCopy(desc: pg_sys::TupleDesc) -> pg_sys::TupleDesc;
         pub fn tuplestore_puttupleslot(
             store: *mut pg_sys::Tuplestorestate,
             slot: *mut pg_sys::TupleTableSlot,
@@ -206,6 +207,8 @@ pub mod functions {
         pub fn jsonb_eq(fcinfo: FunctionCallInfo) -> Datum;
         /// Three-way comparison of jsonb.
         pub fn jsonb_cmp(fcinfo: FunctionCallInfo) -> Datum;
+        /// `=` of numeric.
+        pub fn numeric_eq(fcinfo: FunctionCallInfo) -> Datum;
         /// Output of numeric.
         pub fn numeric_out(fcinfo: FunctionCallInfo) -> Datum;
         /// Applies a type modifier to a numeric.

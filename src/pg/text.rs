@@ -208,6 +208,21 @@ fn in_servers_encoding(text: &str) -> CString {
     }
 }
 
+/// A text of the caller's as an error shows it: cut where it is longer than any name.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    const MOST_BYTES: usize = pg_sys::NAMEDATALEN as usize;
+    if text.len() <= MOST_BYTES {
+        return Cow::Borrowed(text);
+    }
+    let cut = text.floor_char_boundary(MOST_BYTES);
+    Cow::Owned(format!("{}{}", &text[..cut], ellipsis()))
+}
+
+/// What stands for what was cut off.
+pub fn ellipsis() -> &'static str {
+    if server_is_utf8() { "…" } else { "..." }
+}
+
 /// A Name of the catalogs.
 ///
 /// # Safety
