@@ -158,7 +158,6 @@ pub mod unguarded {
             session: bool,
         ) -> bool;
         pub fn nextval_internal(sequence: Oid, check_permissions: bool) -> i64;
-        pub fn hash_bytes_extended(bytes: *const u8, length: c_int, seed: u64) -> u64;
         pub fn get_partition_ancestors(relation: Oid) -> *mut pg_sys::List;
         pub fn get_partition_parent(relation: Oid, even_if_detached: bool) -> Oid;
         pub fn find_all_inheritors(
@@ -191,12 +190,6 @@ pub mod unguarded {
             slot: *mut pg_sys::TupleTableSlot,
         ) -> bool;
     }
-}
-
-/// The 64-bit hash of some bytes (`hashfn.c`).
-pub fn hash_bytes(bytes: &[u8], seed: u64) -> u64 {
-    // SAFETY: a pointer with its length; reads only.
-    unsafe { unguarded::hash_bytes_extended(bytes.as_ptr(), bytes.len() as c_int, seed) }
 }
 
 /// SQL functions by their C names, to be called through `DirectFunctionCall…`.

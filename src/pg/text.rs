@@ -57,7 +57,7 @@ fn image(bytes: &[u8]) -> String {
         return text.to_owned();
     }
     let mut image = String::with_capacity(2 * bytes.len());
-    let mut escape = |image: &mut String, bytes: &[u8]| {
+    let escape = |image: &mut String, bytes: &[u8]| {
         let characters = bytes.iter().map(|byte| BYTE + u32::from(*byte));
         image.extend(characters.filter_map(char::from_u32));
     };
