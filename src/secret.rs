@@ -16,6 +16,8 @@
 //!   one's table, if there is one.
 //! - It is read as the server reads its catalogs: as it is committed now, or written by the
 //!   transaction itself, whatever the transaction's snapshot shows.
+//! - Should it be lost, its owner makes another after TRUNCATE, which waits as well, and is
+//!   told to all.
 //! - The first row counts. Logical replication of all tables may bring another server's,
 //!   behind it.
 //!
@@ -132,7 +134,12 @@ fn read(relation: &OpenRelation) -> [u64; 2] {
             "table \"lock_secret\" of schema \"idempotent\" is not as the extension made it",
         )
         .detail("It does not hold the secret of 16 bytes with which locks are tagged.")
-        .hint("Create the extension anew: see DROP EXTENSION and CREATE EXTENSION.")
+        .hint(
+            "Make another, as the extension's owner: \
+             BEGIN; TRUNCATE idempotent.lock_secret; INSERT INTO idempotent.lock_secret VALUES \
+             (substr(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 1, 16)); \
+             COMMIT;",
+        )
         .table("idempotent", "lock_secret")
         .raise()
     })
