@@ -3,7 +3,9 @@
 -- What makes two conflicts the same: the key, the stored row, and what differs.
 -- Columns that are not compared (an arrival time that the server fills in, say)
 -- may differ with every retry. Where only a digest tells the difference, it is the
--- payload.
+-- payload. The text is digested as the database has it: bytes that are no text in its
+-- encoding have no form in another. The digest is in an index only, which a restore
+-- makes anew.
 CREATE FUNCTION idempotent.conflict_digest(
     key jsonb, payload jsonb, stored jsonb, differences jsonb)
 RETURNS bytea
@@ -14,7 +16,7 @@ BEGIN ATOMIC
             pg_catalog.jsonb_build_array(
                 key, stored,
                 CASE WHEN differences OPERATOR(pg_catalog.=) '{}' THEN payload ELSE differences END
-            )::text, 'UTF8'));
+            )::text, pg_catalog.getdatabaseencoding()));
 END;
 COMMENT ON FUNCTION idempotent.conflict_digest(jsonb, jsonb, jsonb, jsonb) IS
     'SHA-256 by which a conflict that arrives again is recognised';

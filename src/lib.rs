@@ -24,6 +24,7 @@
 //! | `digest` | the aggregate `idempotent_digest`: a checksum of a set of rows |
 //! | `lint` | what of a table makes retries unsafe |
 //! | `owner` | work on the extension's own tables |
+//! | `secret` | what the tags of locks are keyed with |
 //! | `quarantine` | the stored conflicts and how they end |
 //!
 //! Data flows one way: arguments, target, payload, look or statement, outcome,
@@ -47,6 +48,7 @@ mod reconcile;
 mod remember;
 mod request;
 mod run;
+mod secret;
 mod settings;
 mod target;
 

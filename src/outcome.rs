@@ -1,5 +1,6 @@
 //! What becomes of a payload, and of a conflict.
 use crate::error::{Report, SqlState};
+use crate::pg::text;
 use crate::target::{Target, UniqueIndex};
 
 /// What a payload turned out to be.
@@ -54,7 +55,10 @@ impl OnConflict {
             "quarantine" => Self::Quarantine,
             _ => Report::new(
                 SqlState::InvalidParameterValue,
-                format!("unrecognized value for argument \"on_conflict\": \"{value}\""),
+                format!(
+                    "unrecognized value for argument \"on_conflict\": \"{}\"",
+                    text::shown(value)
+                ),
             )
             .hint("Available values: error, report, quarantine.")
             .raise(),

@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 #[pg_schema]
 mod tests {
     use crate::error::SqlState;
+    use crate::pg::siphash::SipHash;
     use crate::target::closest;
     use pgrx::prelude::*;
 
@@ -22,5 +23,19 @@ mod tests {
         assert_eq!(closest("amuont", columns.into_iter()), Some("amount"));
         assert_eq!(closest("customer", columns.into_iter()), None);
         assert_eq!(closest("", columns.into_iter()), None);
+    }
+
+    /// The vectors that the algorithm's authors publish.
+    #[pg_test]
+    fn siphash_is_that_of_its_authors() {
+        let bytes: Vec<u8> = (0..16).collect();
+        let hash = SipHash::new([0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908]);
+        assert_eq!(hash.finish(), 0x726f_db47_dd0e_0e31);
+        assert_eq!(hash.fixed(&bytes[..8]).finish(), 0x93f5_f579_9a93_2462);
+        assert_eq!(hash.fixed(&bytes).finish(), 0x3f2a_cc7f_57c2_9bdb);
+        assert_ne!(
+            hash.bytes(b"ab").bytes(b"c").finish(),
+            hash.bytes(b"a").bytes(b"bc").finish()
+        );
     }
 }

@@ -150,9 +150,9 @@ pub fn show_value(column: &Column, value: Option<pg_sys::Datum>) -> String {
     // SAFETY: a string of this length in the server's encoding.
     let cut =
         unsafe { pg_sys::pg_mbcliplen(shown.as_ptr(), bytes.len() as i32, SHOWN_BYTES as i32) };
-    let ellipsis = if text::server_is_utf8() { "…" } else { "..." };
     format!(
-        "{}{ellipsis}",
-        text::from_server_bytes(&bytes[..cut as usize])
+        "{}{}",
+        text::from_server_bytes(&bytes[..cut as usize]),
+        text::ellipsis()
     )
 }

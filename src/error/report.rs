@@ -54,6 +54,8 @@ pub enum SqlState {
     InvalidColumnReference,
     /// `0A000`
     FeatureNotSupported,
+    /// `54000`
+    ProgramLimitExceeded,
     /// `55000`
     ObjectNotInPrerequisiteState,
     /// `01000`: for warnings.
@@ -89,6 +91,7 @@ impl SqlState {
             Self::UndefinedTable => b"42P01",
             Self::InvalidColumnReference => b"42P10",
             Self::FeatureNotSupported => b"0A000",
+            Self::ProgramLimitExceeded => b"54000",
             Self::ObjectNotInPrerequisiteState => b"55000",
             Self::Warning => b"01000",
         }

@@ -150,7 +150,10 @@ fn parse_on_conflict(value: &str) -> OnConflict {
         .raise(),
         _ => Report::new(
             SqlState::InvalidParameterValue,
-            format!("unrecognized value for argument \"on_conflict\": \"{value}\""),
+            format!(
+                "unrecognized value for argument \"on_conflict\": \"{}\"",
+                text::shown(value)
+            ),
         )
         .hint("Available values: error, quarantine.")
         .raise(),
@@ -162,7 +165,10 @@ fn names(option: &str, list: &str) -> Vec<String> {
         Some(names) => column_names(names.into_iter().map(Some).collect(), option),
         None => Report::new(
             SqlState::InvalidParameterValue,
-            format!("invalid list of columns in option \"{option}\" of the guard: \"{list}\""),
+            format!(
+                "invalid list of columns in option \"{option}\" of the guard: \"{}\"",
+                text::shown(list)
+            ),
         )
         .hint("Separate names by commas, and put double quotes around those that need them.")
         .raise(),
@@ -183,7 +189,10 @@ fn only(option: &str, list: &str) -> String {
 fn unknown(argument: &str) -> ! {
     Report::new(
         SqlState::InvalidParameterValue,
-        format!("unrecognized option of the guard: \"{argument}\""),
+        format!(
+            "unrecognized option of the guard: \"{}\"",
+            text::shown(argument)
+        ),
     )
     .hint("Available options: key=…, compare=…, ignore=…, on_conflict=…, remember=….")
     .raise()

@@ -1,6 +1,7 @@
 //! One guard at work: the trigger's rows, one by one. The protocol is in the
 //! module's head.
 use super::aside::arbiter_of_ours;
+use super::key_lock::Seeds;
 use super::made;
 use super::partitions::{definition, is_updated_behind, partition_unlike};
 use super::plan::Plan;
@@ -31,6 +32,8 @@ pub struct Guard {
     /// The trigger on the table at hand.
     trigger: GuardTrigger,
     plan: Rc<Plan>,
+    /// What the hashes of its keys begin with.
+    seeds: Seeds,
     /// Where the target's columns are in the table at hand.
     numbers: Vec<pg_sys::AttrNumber>,
     /// How many columns of a row its key reaches into,
@@ -160,6 +163,7 @@ impl Guard {
             columns,
             target,
             trigger,
+            seeds: plan.tag.seeds(),
             plan,
             numbers,
             aside,
@@ -294,7 +298,7 @@ impl Guard {
             // Where misses are likely: with the lock in hand one look serves.
             let mut locked = false;
             if plan.news.expected() {
-                running.lock_unguarded(plan.tag.hash_unguarded(arbiter, value));
+                running.lock_unguarded(plan.tag.hash_unguarded(&self.seeds, arbiter, value));
                 locked = true;
             }
             loop {
@@ -312,7 +316,7 @@ impl Guard {
                         Probe::New
                     };
                 }
-                running.lock_unguarded(plan.tag.hash_unguarded(arbiter, value));
+                running.lock_unguarded(plan.tag.hash_unguarded(&self.seeds, arbiter, value));
                 locked = true;
             }
             // Never wait, or judge, with a key lock in hand.

@@ -6,9 +6,11 @@ use crate::pg::jsonb::{Container, Kind};
 use crate::pg::local_settings::LocalSettings;
 use crate::pg::memory::Memory;
 use crate::pg::rows::Slot;
+use crate::pg::siphash::SipHash;
 use crate::pg::spi::Parameter;
 use crate::pg::{ffi, locks, text};
 use crate::remember::Digest;
+use crate::secret;
 use crate::target::{Column, Target, equal};
 use pgrx::pg_sys;
 
@@ -111,20 +113,23 @@ impl<'t> Slice<'t> {
     pub fn lock(&self) {
         // SAFETY: an existing table.
         let root = unsafe { ffi::partition_root(self.target.oid) };
-        let whole = u64::from(root.to_u32());
+        let hash = |subject| secret::hash(subject).word(u64::from(root.to_u32()));
+        let whole = hash(locks::Subject::Slices);
         // A slice of a partition is not the same as one of its parent.
-        let mut family = u64::from(self.target.oid.to_u32());
-        for c in &self.columns {
-            family = ffi::hash_bytes(self.target.columns[*c].c_name.to_bytes(), family);
-        }
-        let with = |seed: u64, part: u64| ffi::hash_bytes(&part.to_be_bytes(), seed);
+        let one = hash(locks::Subject::Slice).word(u64::from(self.target.oid.to_u32()));
+        let names = self
+            .columns
+            .iter()
+            .map(|c| self.target.columns[*c].c_name.to_bytes());
+        let one = names.fold(one.word(self.columns.len() as u64), SipHash::bytes);
+        let family = one.finish();
         for bit in 0..FAMILY_BITS {
             let mode = if family >> bit & 1 == 0 {
                 pg_sys::ShareLock
             } else {
                 pg_sys::RowExclusiveLock
             };
-            locks::hold(locks::Subject::Slices, with(whole, bit), mode);
+            locks::hold(locks::Subject::Slices, whole.word(bit).finish(), mode);
         }
         let values = Digest::new(self.target, &self.columns);
         let settings = values
@@ -132,7 +137,7 @@ impl<'t> Slice<'t> {
             .then(LocalSettings::fixed_output);
         let values = values.image(self.target, |c| self.values.get(c));
         drop(settings);
-        let slice = ffi::hash_bytes(&values, with(whole, family));
+        let slice = one.bytes(&values).finish();
         locks::hold(locks::Subject::Slice, slice, pg_sys::ExclusiveLock);
     }
 }

@@ -78,19 +78,33 @@ impl Comparison {
                 .raise()
             }
         }
+        // There may be as many shapes as payloads.
+        let may_be_compared = self.mask(target, arbiter);
         for shape in shapes {
-            shape.compared = shape
-                .named
-                .iter()
-                .copied()
-                .filter(|c| !arbiter.has_column(*c))
-                .filter(|c| self.limit.as_ref().is_none_or(|list| list.contains(c)))
-                .filter(|c| self.compare.as_ref().is_none_or(|list| list.contains(c)))
-                .filter(|c| self.ignore.as_ref().is_none_or(|list| !list.contains(c)))
-                .collect();
+            pgrx::check_for_interrupts!();
+            let named = shape.named.iter().copied();
+            shape.compared = named.filter(|c| may_be_compared[*c]).collect();
             // In the table's order, which is the one people know.
             shape.compared.sort_unstable();
         }
+    }
+
+    /// By column: whether it is compared where it is named.
+    fn mask(&self, target: &Target, arbiter: &UniqueIndex) -> Vec<bool> {
+        let mut mask = vec![true; target.columns.len()];
+        for only in [&self.limit, &self.compare].into_iter().flatten() {
+            let mut listed = vec![false; mask.len()];
+            only.iter().for_each(|c| listed[*c] = true);
+            mask.iter_mut()
+                .zip(listed)
+                .for_each(|(may, listed)| *may &= listed);
+        }
+        let ignored = self.ignore.iter().flatten().copied();
+        arbiter
+            .columns()
+            .chain(ignored)
+            .for_each(|c| mask[c] = false);
+        mask
     }
 }
 

@@ -3,6 +3,7 @@ use super::jsonb::Container;
 use super::text;
 use crate::error::{Report, SqlState};
 use pgrx::pg_sys;
+use std::collections::HashSet;
 use std::ffi::c_int;
 use std::ptr;
 
@@ -121,7 +122,9 @@ fn not_positive(name: &str) -> Report {
 /// Checks a list of column names, see [`Arguments::columns`].
 pub fn column_names(elements: Vec<Option<String>>, name: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for element in elements {
+    let mut met = HashSet::new();
+    for element in &elements {
+        pgrx::check_for_interrupts!();
         let Some(element) = element else {
             Report::new(
                 SqlState::NullValueNotAllowed,
@@ -129,14 +132,15 @@ pub fn column_names(elements: Vec<Option<String>>, name: &str) -> Vec<String> {
             )
             .raise()
         };
-        if names.contains(&element) {
+        if !met.insert(element) {
+            let element = text::shown(element);
             Report::new(
                 SqlState::DuplicateColumn,
                 format!("column \"{element}\" appears more than once in \"{name}\""),
             )
             .raise()
         }
-        names.push(element);
+        names.push(element.clone());
     }
     if names.is_empty() {
         Report::new(
@@ -190,7 +194,10 @@ pub unsafe fn texts_of_datum(datum: pg_sys::Datum) -> Vec<Option<String>> {
             &raw mut count,
         );
         (0..count as usize)
-            .map(|i| (!*nulls.add(i)).then(|| text::from_datum(*elements.add(i))))
+            .map(|i| {
+                pgrx::check_for_interrupts!();
+                (!*nulls.add(i)).then(|| text::from_datum(*elements.add(i)))
+            })
             .collect()
     }
 }

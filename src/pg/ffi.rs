@@ -158,7 +158,6 @@ pub mod unguarded {
             session: bool,
         ) -> bool;
         pub fn nextval_internal(sequence: Oid, check_permissions: bool) -> i64;
-        pub fn hash_bytes_extended(bytes: *const u8, length: c_int, seed: u64) -> u64;
         pub fn get_partition_ancestors(relation: Oid) -> *mut pg_sys::List;
         pub fn get_partition_parent(relation: Oid, even_if_detached: bool) -> Oid;
         pub fn find_all_inheritors(
@@ -179,6 +178,7 @@ pub mod unguarded {
             slot: *mut pg_sys::TupleTableSlot,
             abbreviated: *mut Datum,
         ) -> bool;
+        pub fn CreateTupleDescCopy(desc: pg_sys::TupleDesc) -> pg_sys::TupleDesc;
         pub fn tuplestore_puttupleslot(
             store: *mut pg_sys::Tuplestorestate,
             slot: *mut pg_sys::TupleTableSlot,
@@ -192,12 +192,6 @@ pub mod unguarded {
     }
 }
 
-/// The 64-bit hash of some bytes (`hashfn.c`).
-pub fn hash_bytes(bytes: &[u8], seed: u64) -> u64 {
-    // SAFETY: a pointer with its length; reads only.
-    unsafe { unguarded::hash_bytes_extended(bytes.as_ptr(), bytes.len() as c_int, seed) }
-}
-
 /// SQL functions by their C names, to be called through `DirectFunctionCall…`.
 pub mod functions {
     use pgrx::pg_sys::{Datum, FunctionCallInfo};
@@ -206,6 +200,8 @@ pub mod functions {
         pub fn jsonb_eq(fcinfo: FunctionCallInfo) -> Datum;
         /// Three-way comparison of jsonb.
         pub fn jsonb_cmp(fcinfo: FunctionCallInfo) -> Datum;
+        /// `=` of numeric.
+        pub fn numeric_eq(fcinfo: FunctionCallInfo) -> Datum;
         /// Output of numeric.
         pub fn numeric_out(fcinfo: FunctionCallInfo) -> Datum;
         /// Applies a type modifier to a numeric.

@@ -8,6 +8,7 @@
 //! and the data, in which entries say where they end.
 use super::ffi;
 use pgrx::pg_sys;
+use std::cmp::Ordering;
 use std::ffi::{CStr, c_char, c_int};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -138,42 +139,37 @@ impl<'d> Container<'d> {
     }
 
     /// The names of the fields in which two objects differ, in their order; None if
-    /// one of them is no object.
-    pub fn differing_fields(self, other: Container<'_>) -> Option<Vec<String>> {
+    /// one of them is no object. At most so many are named; how many there are comes
+    /// with them.
+    pub fn differing_fields(self, other: Container<'d>, most: usize) -> Option<Differing> {
         if self.kind() != Kind::Object || other.kind() != Kind::Object {
             return None;
         }
-        let fields = |object: Container<'d>| -> Vec<(&'d [u8], pg_sys::Datum)> {
-            // SAFETY: the guard holds nothing.
-            let value = |value: Value<'d>| unsafe { ffi::guard(|| value.to_jsonb()) };
-            object.names().zip(object.values().map(value)).collect()
-        };
-        // SAFETY: it lives as long as this call, which is all that is needed.
-        let other = Container(other.0, PhantomData);
-        let (ours, theirs) = (fields(self), fields(other));
-        let find = |fields: &[(&[u8], pg_sys::Datum)], name: &[u8]| {
-            fields.iter().find(|(n, _)| *n == name).map(|(_, v)| *v)
-        };
-        // SAFETY: both are jsonb.
-        let same = |a: pg_sys::Datum, b: pg_sys::Datum| unsafe {
-            Container::of_datum(a).equals(Container::of_datum(b))
-        };
-        let mut names: Vec<&[u8]> = ours
-            .iter()
-            .filter(|(name, value)| !find(&theirs, name).is_some_and(|other| same(*value, other)))
-            .map(|(name, _)| *name)
-            .collect();
-        names.extend(
-            theirs
-                .iter()
-                .filter(|(name, _)| find(&ours, name).is_none())
-                .map(|(name, _)| *name),
-        );
-        let shown = |name: &[u8]| match super::text::from_server_bytes(name) {
-            name if name.is_empty() => "\"\"".to_owned(),
-            name => name,
-        };
-        Some(names.into_iter().map(shown).collect())
+        // Fields of jsonb are in one order, by length and bytes.
+        let fields = |object: Container<'d>| object.names().zip(object.values()).peekable();
+        let place = |(name, _): &(&'d [u8], Value<'d>)| (name.len(), *name);
+        let (mut ours, mut theirs) = (fields(self), fields(other));
+        let mut differing = Differing::default();
+        loop {
+            pgrx::check_for_interrupts!();
+            let order = match (ours.peek(), theirs.peek()) {
+                (None, None) => return Some(differing),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(ours), Some(theirs)) => place(ours).cmp(&place(theirs)),
+            };
+            let our = ours.next_if(|_| order.is_le());
+            let their = theirs.next_if(|_| order.is_ge());
+            let name = match (our, their) {
+                (Some((_, our)), Some((_, their))) if our.equals(their) => continue,
+                (Some((name, _)), _) | (None, Some((name, _))) => name,
+                (None, None) => unreachable!("one of the two is taken"),
+            };
+            differing.count += 1;
+            if differing.names.len() < most {
+                differing.names.push(shown_field(name));
+            }
+        }
     }
 
     fn header(self) -> u32 {
@@ -285,7 +281,42 @@ impl<'d> Container<'d> {
     }
 }
 
+/// The fields in which two objects differ.
+#[derive(Default)]
+pub struct Differing {
+    /// The names of the first, in jsonb's order, for people.
+    pub names: Vec<String>,
+    /// How many they are.
+    pub count: usize,
+}
+
+/// A field's name, for people.
+fn shown_field(name: &[u8]) -> String {
+    if name.is_empty() {
+        return "\"\"".to_owned();
+    }
+    super::text::shown(&super::text::from_server_bytes(name)).into_owned()
+}
+
 impl Value<'_> {
+    /// Whether it equals another, as `=` of jsonb has it.
+    fn equals(self, other: Value<'_>) -> bool {
+        match (self, other) {
+            (Self::Null, Value::Null) => true,
+            (Self::String(a), Value::String(b)) => a == b,
+            (Self::Boolean(a), Value::Boolean(b)) => a == b,
+            (Self::Container(a, _), Value::Container(b, _)) => a.equals(b),
+            // SAFETY: core's equality of two numerics; the guard holds nothing.
+            (Self::Number(a), Value::Number(b)) => unsafe {
+                let equal = ffi::functions::numeric_eq;
+                let none = pg_sys::InvalidOid;
+                ffi::guard(|| ffi::unguarded::DirectFunctionCall2Coll(equal, none, a, b)).value()
+                    != 0
+            },
+            _ => false,
+        }
+    }
+
     /// What it is, in the words of `jsonb_typeof`.
     pub fn kind_name(self) -> &'static str {
         match self {
@@ -474,56 +505,71 @@ impl ObjectBuilder {
     }
 }
 
-/// Builds one JSON array of documents, in the current context.
-///
-/// Its whole life is to pass inside one `ffi::guard`.
+/// Builds one JSON array of documents, as the server lays it out. Core's own builder
+/// takes every document apart, and holds a hundred times its size.
+#[derive(Default)]
 pub struct ArrayBuilder {
-    state: *mut pg_sys::JsonbParseState,
+    entries: Vec<u32>,
+    data: Vec<u8>,
 }
 
 impl ArrayBuilder {
-    /// An empty array.
+    /// Adds a whole document; false if it is more than an array holds.
     ///
     /// # Safety
-    /// Runs inside `ffi::guard`, as all that follows.
-    pub unsafe fn new() -> Self {
-        let mut state = ptr::null_mut();
-        let begin = pg_sys::JsonbIteratorToken::WJB_BEGIN_ARRAY;
-        // SAFETY: opens the array.
-        unsafe { ffi::unguarded::pushJsonbValue(&raw mut state, begin, ptr::null_mut()) };
-        Self { state }
-    }
-
-    /// Adds a whole document that is an object or array.
-    ///
-    /// # Safety
-    /// `document` is such a jsonb datum, not toasted, and lives until
-    /// [`ArrayBuilder::finish`].
-    pub unsafe fn document(&mut self, document: pg_sys::Datum) {
+    /// `document` is a jsonb datum that is an object or array, and not toasted.
+    pub unsafe fn document(&mut self, document: pg_sys::Datum) -> bool {
         // SAFETY: the caller's promise.
-        unsafe {
-            let document = document.cast_mut_ptr::<pg_sys::Jsonb>();
-            let root = Container(&raw mut (*document).root, PhantomData);
-            let length = pgrx::varlena::varsize_any(document.cast()) - pg_sys::VARHDRSZ;
-            let mut value = Value::Container(root, length).to_core();
-            let token = pg_sys::JsonbIteratorToken::WJB_ELEM;
-            ffi::unguarded::pushJsonbValue(&raw mut self.state, token, &raw mut value);
+        let document = unsafe {
+            let document = document.cast_mut_ptr::<pg_sys::varlena>();
+            let length = pgrx::varlena::varsize_any_exhdr(document);
+            slice::from_raw_parts(pgrx::varlena::vardata_any(document).cast::<u8>(), length)
+        };
+        // Containers are aligned; what that takes counts as part of them.
+        let begin = self.data.len();
+        let aligned = begin.next_multiple_of(size_of::<u32>());
+        let end = aligned + document.len();
+        let entries = self.entries.len() + 1;
+        if size_of::<u32>() * (1 + entries) + end > ARRAY_HOLDS {
+            return false;
         }
+        self.data.resize(aligned, 0);
+        self.data.extend_from_slice(document);
+        // Some entries say where they end, so that the others are found by short steps.
+        let place = if self
+            .entries
+            .len()
+            .is_multiple_of(pg_sys::JB_OFFSET_STRIDE as usize)
+        {
+            end as u32 | pg_sys::JENTRY_HAS_OFF
+        } else {
+            (end - begin) as u32
+        };
+        self.entries.push(place | pg_sys::JENTRY_ISCONTAINER);
+        true
     }
 
-    /// The array as a jsonb datum.
-    ///
-    /// # Safety
-    /// As all of it.
-    pub unsafe fn finish(mut self) -> pg_sys::Datum {
-        let end = pg_sys::JsonbIteratorToken::WJB_END_ARRAY;
-        // SAFETY: closes the array that `new` opened.
+    /// The array as a jsonb datum, in the current context.
+    pub fn finish(self) -> pg_sys::Datum {
+        let entries = size_of_val(self.entries.as_slice());
+        let length = pg_sys::VARHDRSZ + size_of::<u32>() + entries + self.data.len();
+        // SAFETY: as many bytes as are written: the size, the header, entries, data.
         unsafe {
-            let value = ffi::unguarded::pushJsonbValue(&raw mut self.state, end, ptr::null_mut());
-            pg_sys::Datum::from(ffi::unguarded::JsonbValueToJsonb(value))
+            let array = pg_sys::palloc(length).cast::<u8>();
+            pgrx::set_varsize_4b(array.cast(), length as i32);
+            let header = array.add(pg_sys::VARHDRSZ).cast::<u32>();
+            *header = self.entries.len() as u32 | pg_sys::JB_FARRAY;
+            let first = header.add(1);
+            first.copy_from_nonoverlapping(self.entries.as_ptr(), self.entries.len());
+            let data = first.add(self.entries.len()).cast::<u8>();
+            data.copy_from_nonoverlapping(self.data.as_ptr(), self.data.len());
+            pg_sys::Datum::from(array)
         }
     }
 }
+
+/// So many bytes are in an array, its header included.
+pub const ARRAY_HOLDS: usize = pg_sys::JENTRY_OFFLENMASK as usize;
 
 /// `to_jsonb(anyelement)` for values of a type, which it learns from the call's
 /// expression; a constant of the type serves.

@@ -22,7 +22,8 @@ pub enum Subject {
 
 const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
 
-/// The tag of the lock on something with this hash, in this database.
+/// The tag of the lock on something with this hash, in this database. Everybody sees it in
+/// `pg_locks`: the hash must tell nothing.
 pub fn tag(subject: Subject, hash: u64) -> pg_sys::LOCKTAG {
     pg_sys::LOCKTAG {
         // SAFETY: reads a backend-local variable.

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod populate;
 pub mod result;
 pub mod rows;
+pub mod siphash;
 pub mod snapshot;
 pub mod spi;
 pub mod subtransaction;

@@ -224,6 +224,84 @@ impl Drop for Store {
     }
 }
 
+/// Receives the rows of any statement, whatever their columns, into a store.
+#[repr(C)]
+pub struct Received {
+    /// First, so that a pointer to it is a pointer to this.
+    dest: pg_sys::DestReceiver,
+    store: Store,
+    /// Where the descriptor is kept.
+    memory: pg_sys::MemoryContext,
+    /// That of the rows; null if the statement returns none.
+    desc: pg_sys::TupleDesc,
+}
+
+impl Received {
+    /// A receiver without rows, in the current context.
+    pub fn new() -> Box<Self> {
+        Box::new(Self {
+            dest: pg_sys::DestReceiver {
+                receiveSlot: Some(Self::take),
+                rStartup: Some(Self::start),
+                rShutdown: Some(Self::end),
+                rDestroy: Some(Self::end),
+                mydest: pg_sys::CommandDest::DestTuplestore,
+            },
+            store: Store::new(),
+            // SAFETY: reads a backend-local variable.
+            memory: unsafe { pg_sys::CurrentMemoryContext },
+            desc: ptr::null_mut(),
+        })
+    }
+
+    /// For core's functions; it stays where it is.
+    pub fn raw(&mut self) -> *mut pg_sys::DestReceiver {
+        (&raw mut *self).cast()
+    }
+
+    /// The rows, and a slot for each of them; None if the statement returns none.
+    pub fn rows(&mut self) -> Option<(&mut Store, Slot)> {
+        if self.desc.is_null() {
+            return None;
+        }
+        // SAFETY: a copy of ours, which a row type is registered for.
+        let desc = unsafe { pg_sys::BlessTupleDesc(self.desc) };
+        Some((&mut self.store, Slot::for_stored(desc)))
+    }
+
+    /// Called by the server before the first row; an ERROR jumps straight out of it.
+    unsafe extern "C-unwind" fn start(
+        dest: *mut pg_sys::DestReceiver,
+        _operation: c_int,
+        desc: pg_sys::TupleDesc,
+    ) {
+        // SAFETY: the receiver that the server was given; nothing is owned here.
+        unsafe {
+            let this = &mut *dest.cast::<Self>();
+            if this.desc.is_null() {
+                let caller = pg_sys::MemoryContextSwitchTo(this.memory);
+                this.desc = ffi::unguarded::CreateTupleDescCopy(desc);
+                pg_sys::MemoryContextSwitchTo(caller);
+            }
+        }
+    }
+
+    /// Called by the server with each row, likewise.
+    unsafe extern "C-unwind" fn take(
+        row: *mut pg_sys::TupleTableSlot,
+        dest: *mut pg_sys::DestReceiver,
+    ) -> bool {
+        // SAFETY: as above; the store copies the row.
+        unsafe {
+            let this = &mut *dest.cast::<Self>();
+            ffi::unguarded::tuplestore_puttupleslot(this.store.0, row);
+        }
+        true
+    }
+
+    unsafe extern "C-unwind" fn end(_dest: *mut pg_sys::DestReceiver) {}
+}
+
 /// One column that rows are sorted by.
 #[derive(Clone, Copy, Debug)]
 pub struct SortColumn {

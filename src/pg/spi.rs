@@ -62,8 +62,8 @@ impl Connection {
         unsafe { pg_sys::SPI_processed }
     }
 
-    /// Runs a kept plan, and gives the code that SPI has for what it did or could not do.
-    pub fn try_plan(&self, plan: &Plan, parameters: &[Option<pg_sys::Datum>]) -> c_int {
+    /// Runs a kept plan.
+    fn try_plan(&self, plan: &Plan, parameters: &[Option<pg_sys::Datum>]) -> c_int {
         let mut values: Vec<pg_sys::Datum> = parameters
             .iter()
             .map(|value| value.unwrap_or(pg_sys::Datum::null()))
@@ -110,6 +110,23 @@ impl Connection {
         read_only: bool,
         receiver: *mut pg_sys::DestReceiver,
     ) {
+        // SAFETY: the caller's promise.
+        let code = unsafe { self.try_stream(plan, parameters, read_only, receiver) };
+        assert!(code >= 0, "SPI code {code}");
+    }
+
+    /// Likewise a plan of any kind; gives the code that SPI has for what it did or could
+    /// not do.
+    ///
+    /// # Safety
+    /// As [`Connection::stream`].
+    pub unsafe fn try_stream(
+        &self,
+        plan: &Plan,
+        parameters: &[Parameter],
+        read_only: bool,
+        receiver: *mut pg_sys::DestReceiver,
+    ) -> c_int {
         let options = pg_sys::SPIExecuteOptions {
             params: parameter_list(parameters),
             read_only,
@@ -117,8 +134,7 @@ impl Connection {
             ..Default::default()
         };
         // SAFETY: the caller's promise.
-        let code = unsafe { pg_sys::SPI_execute_plan_extended(plan.0, &raw const options) };
-        assert!(code >= 0, "SPI code {code}");
+        unsafe { pg_sys::SPI_execute_plan_extended(plan.0, &raw const options) }
     }
 
     /// Runs a kept plan without parameters that inserts, and gives the number

@@ -1,13 +1,24 @@
 //! Text between the server's encoding and Rust's UTF-8.
 //!
-//! In a UTF-8 database both directions are a copy.
+//! Text of ours says which key, name, version or command is meant, and SQL is made of it:
+//! two texts of the server's must never become one. So both directions together change
+//! nothing, whatever the bytes are:
+//! - In a UTF-8 database both are a copy.
+//! - In another encoding text is converted, if converting it back gives the same bytes.
+//! - Bytes that are no text in their encoding (all beyond ASCII may be that under
+//!   SQL_ASCII) become characters of their own, one each: U+10FF80 to U+10FFFF, which
+//!   Unicode leaves to private use. Where text holds such a character already, its own
+//!   bytes are treated like that.
+//!
+//! Converting back gives byte for byte what was there, in an error's text, too.
 use pgrx::pg_sys;
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int};
 
 /// Whether the server's encoding is UTF-8.
 pub fn server_is_utf8() -> bool {
     // SAFETY: reads a backend-local variable.
-    unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as c_int }
+    unsafe { pg_sys::GetDatabaseEncoding() == UTF8 }
 }
 
 /// Whether the server keeps bytes of unknown encoding, which are taken as UTF-8
@@ -22,25 +33,114 @@ pub fn server_needs_conversion() -> bool {
     !server_is_utf8() && !any_bytes()
 }
 
+const UTF8: c_int = pg_sys::pg_enc::PG_UTF8 as c_int;
+
+/// The character that stands for byte 0 would be this one; used from 0x80 on.
+const BYTE: u32 = 0x10_FF00;
+
+/// The byte that a character stands for, if it is one of ours.
+fn byte_of(character: char) -> Option<u8> {
+    let byte = u32::from(character).checked_sub(BYTE)?;
+    u8::try_from(byte).ok().filter(|byte| !byte.is_ascii())
+}
+
+/// Whether one of these characters may be in a text: their UTF-8 begins so.
+fn may_hold_bytes(text: &[u8]) -> bool {
+    text.contains(&0xF4)
+}
+
+/// UTF-8 as far as it is, and a character for each byte that is none.
+fn image(bytes: &[u8]) -> String {
+    if !may_hold_bytes(bytes)
+        && let Ok(text) = std::str::from_utf8(bytes)
+    {
+        return text.to_owned();
+    }
+    let mut image = String::with_capacity(2 * bytes.len());
+    let escape = |image: &mut String, bytes: &[u8]| {
+        let characters = bytes.iter().map(|byte| BYTE + u32::from(*byte));
+        image.extend(characters.filter_map(char::from_u32));
+    };
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if byte_of(character).is_some() {
+                escape(&mut image, character.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                image.push(character);
+            }
+        }
+        escape(&mut image, chunk.invalid());
+    }
+    image
+}
+
+/// The bytes in another encoding; None if the server knows no way, or not for all of them.
+fn converted(bytes: &[u8], from: c_int, to: c_int) -> Option<Vec<u8>> {
+    // It is bytes that a character of any encoding grows by, see `pg_wchar.h`.
+    const MOST_GROWTH: usize = 4;
+    let length = c_int::try_from(bytes.len()).ok()?;
+    let room = bytes.len().checked_mul(MOST_GROWTH)? + 1;
+    let mut result = vec![0u8; room];
+    // SAFETY: a conversion that does not raise; as much room as it may take, and it ends
+    // with a NUL what it writes.
+    unsafe {
+        let conversion = pg_sys::FindDefaultConversionProc(from, to);
+        if conversion == pg_sys::InvalidOid {
+            return None;
+        }
+        let read = pg_sys::pg_do_encoding_conversion_buf(
+            conversion,
+            from,
+            to,
+            bytes.as_ptr().cast_mut(),
+            length,
+            result.as_mut_ptr(),
+            c_int::try_from(room).ok()?,
+            true,
+        );
+        if read != length {
+            return None;
+        }
+    }
+    let end = result.iter().position(|byte| *byte == 0)?;
+    result.truncate(end);
+    Some(result)
+}
+
+/// A text in the server's encoding as UTF-8, if converting it back gives the same.
+fn translated(bytes: &[u8]) -> Option<String> {
+    // SAFETY: reads a backend-local variable.
+    let server = unsafe { pg_sys::GetDatabaseEncoding() };
+    let text = String::from_utf8(converted(bytes, server, UTF8)?).ok()?;
+    let exact = !text.chars().any(|character| byte_of(character).is_some())
+        && converted(text.as_bytes(), UTF8, server)? == bytes;
+    exact.then_some(text)
+}
+
+/// Bytes in the server's encoding as UTF-8.
+pub fn from_server_bytes(bytes: &[u8]) -> String {
+    if !server_needs_conversion() {
+        return image(bytes);
+    }
+    if bytes.is_ascii() {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
+    translated(bytes).unwrap_or_else(|| {
+        let characters = bytes.iter().map(|byte| {
+            let byte = u32::from(*byte);
+            char::from_u32(if byte < 0x80 { byte } else { BYTE + byte })
+        });
+        characters.flatten().collect()
+    })
+}
+
 /// A NUL-terminated string of the server as UTF-8.
 ///
 /// # Safety
 /// `text` is a valid C string in the server's encoding.
 pub unsafe fn from_server(text: *const c_char) -> String {
-    // SAFETY: the caller's promise; the result is either `text` itself or a
-    // palloc'd C string.
-    unsafe {
-        if any_bytes() {
-            return CStr::from_ptr(text).to_string_lossy().into_owned();
-        }
-        let length = CStr::from_ptr(text).count_bytes() as c_int;
-        let converted = pg_sys::pg_server_to_any(text, length, pg_sys::pg_enc::PG_UTF8 as c_int);
-        let result = CStr::from_ptr(converted).to_string_lossy().into_owned();
-        if !std::ptr::eq(converted.cast_const(), text) {
-            pg_sys::pfree(converted.cast());
-        }
-        result
-    }
+    // SAFETY: the caller's promise.
+    from_server_bytes(unsafe { CStr::from_ptr(text) }.to_bytes())
 }
 
 /// A text datum as UTF-8.
@@ -48,29 +148,57 @@ pub unsafe fn from_server(text: *const c_char) -> String {
 /// # Safety
 /// `datum` is a non-null text.
 pub unsafe fn from_datum(datum: pg_sys::Datum) -> String {
-    // SAFETY: the caller's promise.
-    unsafe { from_server(pg_sys::text_to_cstring(datum.cast_mut_ptr())) }
-}
-
-/// Bytes in the server's encoding as UTF-8.
-pub fn from_server_bytes(bytes: &[u8]) -> String {
-    let text = CString::new(bytes).expect("text of the server holds no NUL");
-    // SAFETY: a valid C string.
-    unsafe { from_server(text.as_ptr()) }
+    // SAFETY: the caller's promise; what was fetched for it is freed.
+    unsafe {
+        let text = datum.cast_mut_ptr::<pg_sys::varlena>();
+        let whole = pg_sys::pg_detoast_datum_packed(text);
+        let result = from_server_bytes(bytes_of(pg_sys::Datum::from(whole)));
+        if !std::ptr::eq(whole, text) {
+            pg_sys::pfree(whole.cast());
+        }
+        result
+    }
 }
 
 /// UTF-8 as a C string in the server's encoding.
+///
+/// # Errors
+/// 22P05 for what the encoding has no character for; never for a text of the server's.
 pub fn to_server(text: &str) -> CString {
-    let text = CString::new(text.replace('\0', "")).expect("NUL was removed");
-    if any_bytes() {
+    let text = match text.contains('\0') {
+        true => Cow::Owned(text.replace('\0', "")),
+        false => Cow::Borrowed(text),
+    };
+    if !may_hold_bytes(text.as_bytes()) {
+        return in_servers_encoding(&text);
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut plain = String::new();
+    for character in text.chars() {
+        match byte_of(character) {
+            None => plain.push(character),
+            Some(byte) => {
+                bytes.extend_from_slice(in_servers_encoding(&plain).to_bytes());
+                bytes.push(byte);
+                plain.clear();
+            }
+        }
+    }
+    bytes.extend_from_slice(in_servers_encoding(&plain).to_bytes());
+    CString::new(bytes).expect("NUL was removed")
+}
+
+/// Text without characters that stand for bytes, or NUL.
+fn in_servers_encoding(text: &str) -> CString {
+    let text = CString::new(text).expect("NUL was removed");
+    if !server_needs_conversion() || text.to_bytes().is_ascii() {
         return text;
     }
     // SAFETY: a valid C string goes in; out comes the same pointer or a
     // palloc'd C string.
     unsafe {
         let length = text.count_bytes() as c_int;
-        let converted =
-            pg_sys::pg_any_to_server(text.as_ptr(), length, pg_sys::pg_enc::PG_UTF8 as c_int);
+        let converted = pg_sys::pg_any_to_server(text.as_ptr(), length, UTF8);
         if std::ptr::eq(converted.cast_const(), text.as_ptr()) {
             return text;
         }
@@ -78,6 +206,21 @@ pub fn to_server(text: &str) -> CString {
         pg_sys::pfree(converted.cast());
         result
     }
+}
+
+/// A text of the caller's as an error shows it: cut where it is longer than any name.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    const MOST_BYTES: usize = pg_sys::NAMEDATALEN as usize;
+    if text.len() <= MOST_BYTES {
+        return Cow::Borrowed(text);
+    }
+    let cut = text.floor_char_boundary(MOST_BYTES);
+    Cow::Owned(format!("{}{}", &text[..cut], ellipsis()))
+}
+
+/// What stands for what was cut off.
+pub fn ellipsis() -> &'static str {
+    if server_is_utf8() { "…" } else { "..." }
 }
 
 /// A Name of the catalogs.

@@ -29,7 +29,7 @@ impl Resolution {
             "apply payload" => Self::ApplyPayload,
             _ => Report::new(
                 SqlState::InvalidParameterValue,
-                format!("unrecognized resolution: \"{value}\""),
+                format!("unrecognized resolution: \"{}\"", text::shown(value)),
             )
             .hint("Available resolutions: keep stored, apply payload.")
             .raise(),

@@ -1,9 +1,10 @@
 //! Running the command of `idempotent_execute`.
 use crate::error::{Report, SqlState, StatementPosition};
-use crate::pg::jsonb::{ArrayBuilder, Container, Kind, ObjectBuilder, to_jsonb_of};
+use crate::pg::jsonb::{ARRAY_HOLDS, ArrayBuilder, Container, Kind, ObjectBuilder, to_jsonb_of};
 use crate::pg::memory::Memory;
 use crate::pg::populate::{Field, Populate};
-use crate::pg::spi::{Connection, Plan};
+use crate::pg::rows::Received;
+use crate::pg::spi::{Connection, Parameter, Plan};
 use crate::pg::{ffi, text};
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -15,6 +16,9 @@ use std::rc::Rc;
 
 /// Beyond this many commands the cache starts anew: ever new texts keep flat memory.
 const MOST: usize = 64;
+
+/// A command with so many bytes is not kept.
+const LONG: usize = 64 * 1024;
 
 /// A command's text, and the types of its parameters.
 type Prepared = (String, Vec<pg_sys::Oid>);
@@ -31,7 +35,7 @@ thread_local! {
 ///
 /// # Errors
 /// 22023 if the arguments are no array, or not as many as there are parameters; as
-/// [`parameters_of`]; and what the command raises.
+/// [`parameters_of`] and [`response`]; and what the command raises.
 pub fn run(command: &str, arguments: Container<'_>) -> pg_sys::Datum {
     if arguments.kind() != Kind::Array {
         Report::new(
@@ -46,11 +50,15 @@ pub fn run(command: &str, arguments: Container<'_>) -> pg_sys::Datum {
     let connection = Connection::open();
     let types = parameters_of(command);
     let values = coerce(&types, arguments);
-    let code = connection.try_plan(&plan(&connection, command, types), &values);
+    let parameters: Vec<Parameter> = types.iter().copied().zip(values).collect();
+    let plan = plan(&connection, command, types);
+    let mut received = Received::new();
+    // SAFETY: the receiver is in a box of its own; the parameters are the plan's.
+    let code = unsafe { connection.try_stream(&plan, &parameters, false, received.raw()) };
     if code < 0 {
         refused(code).raise()
     }
-    rows(memory)
+    response(&mut received, memory)
 }
 
 fn plan(connection: &Connection, command: &str, types: Vec<pg_sys::Oid>) -> Rc<Plan> {
@@ -59,6 +67,9 @@ fn plan(connection: &Connection, command: &str, types: Vec<pg_sys::Oid>) -> Rc<P
         return known;
     }
     let plan = Rc::new(Plan::prepare_with(connection, command, &key.1));
+    if command.len() >= LONG {
+        return plan;
+    }
     PLANS.with(|plans| {
         let mut plans = plans.borrow_mut();
         if plans.len() >= MOST {
@@ -166,38 +177,49 @@ fn coerce(types: &[pg_sys::Oid], arguments: Container<'_>) -> Vec<Option<pg_sys:
     (0..types.len()).map(|i| record.get(i)).collect()
 }
 
-/// The rows that the last statement returned, as a JSON array in `memory`.
-fn rows(memory: pg_sys::MemoryContext) -> pg_sys::Datum {
-    let scratch = Memory::in_current(c"pg_idempotent response");
-    // SAFETY: set by the last statement, null if it returns no rows; each row is made
-    // a composite of the table's own descriptor. The result is copied to `memory`.
-    unsafe {
-        let table = pg_sys::SPI_tuptable.as_ref();
-        let documents: Vec<pg_sys::Datum> = scratch.scope(|| {
-            let Some(table) = table else {
-                return Vec::new();
-            };
-            let to_jsonb =
-                to_jsonb_of(scratch.context(), pg_sys::RECORDOID, -1, pg_sys::InvalidOid);
-            let desc = pg_sys::BlessTupleDesc(table.tupdesc);
-            (0..table.numvals as usize)
-                .map(|i| {
-                    let row = pg_sys::heap_copy_tuple_as_datum(*table.vals.add(i), desc);
-                    pg_sys::FunctionCall1Coll(to_jsonb, pg_sys::InvalidOid, row)
-                })
-                .collect()
-        });
-        let caller = pg_sys::MemoryContextSwitchTo(memory);
-        let array = ffi::guard(|| {
-            let mut array = ArrayBuilder::new();
-            for document in &documents {
-                array.document(*document);
+/// The rows that the statement returned, as a JSON array in `memory`.
+///
+/// # Errors
+/// 54000 if it is more than a jsonb holds.
+fn response(received: &mut Received, memory: pg_sys::MemoryContext) -> pg_sys::Datum {
+    let mut array = ArrayBuilder::default();
+    if let Some((rows, mut row)) = received.rows() {
+        let scratch = Memory::in_current(c"pg_idempotent response");
+        let each = Memory::in_current(c"pg_idempotent row");
+        // SAFETY: the function lives in `scratch`.
+        let to_jsonb =
+            unsafe { to_jsonb_of(scratch.context(), pg_sys::RECORDOID, -1, pg_sys::InvalidOid) };
+        while rows.next(&mut row) {
+            pgrx::check_for_interrupts!();
+            // SAFETY: the slot holds a row of a registered type; the function gives an
+            // object, which is fresh.
+            let fits = each.scope(|| unsafe {
+                let row = pg_sys::ExecFetchSlotHeapTupleDatum(row.raw());
+                array.document(pg_sys::FunctionCall1Coll(to_jsonb, pg_sys::InvalidOid, row))
+            });
+            if !fits {
+                too_large().raise()
             }
-            array.finish()
-        });
+            each.reset();
+        }
+    }
+    // SAFETY: the caller's memory; switched back at once.
+    unsafe {
+        let caller = pg_sys::MemoryContextSwitchTo(memory);
+        let array = array.finish();
         pg_sys::MemoryContextSwitchTo(caller);
         array
     }
+}
+
+/// 54000
+fn too_large() -> Report {
+    Report::new(
+        SqlState::ProgramLimitExceeded,
+        "the response of the command is too large",
+    )
+    .detail(format!("A response has at most {ARRAY_HOLDS} bytes."))
+    .hint("Let the command store its rows, and return what they are found by.")
 }
 
 /// 0A000: what SPI does not run.

@@ -7,6 +7,7 @@ use super::record::{self, Probe, Request, Table};
 use crate::error::{Report, SqlState, in_place_of_lock_timeout};
 use crate::pg::arguments::Arguments;
 use crate::pg::{ffi, locks, text, unwinding};
+use crate::secret;
 use pgrx::pg_sys;
 
 /// A key may have so many characters.
@@ -173,10 +174,7 @@ fn characters(text: &[u8]) -> usize {
 }
 
 fn tag(role: pg_sys::Oid, scope: &[u8], key: &[u8]) -> pg_sys::LOCKTAG {
-    let hash = [scope, key]
-        .iter()
-        .fold(u64::from(role.to_u32()), |seed, part| {
-            ffi::hash_bytes(part, seed)
-        });
-    locks::tag(locks::Subject::RequestKey, hash)
+    let subject = locks::Subject::RequestKey;
+    let hash = secret::hash(subject).word(u64::from(role.to_u32()));
+    locks::tag(subject, hash.bytes(scope).bytes(key).finish())
 }

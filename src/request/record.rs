@@ -7,13 +7,16 @@ use super::heap;
 use super::lock::RequestKey;
 use crate::error::{Report, SqlState};
 use crate::pg::digest::{sha256, to_bytea};
-use crate::pg::jsonb::Container;
+use crate::pg::jsonb::{Container, Differing};
 use crate::pg::snapshot::{DirtySnapshot, FreshSnapshot, LatestSnapshot, Writers};
 use crate::pg::{ffi, text};
 use crate::target::{OpenRelation, Scan, Target, UniqueIndex, changes};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
+
+/// So many fields are named in which requests differ.
+const MOST_FIELDS: usize = 10;
 
 /// How far a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -464,10 +467,17 @@ impl Record {
     pub fn reused(&self, key: &RequestKey, request: &Request) -> Report {
         // SAFETY: both are jsonb.
         let fields = unsafe {
-            Container::of_datum(self.request).differing_fields(Container::of_datum(request.0))
+            let theirs = Container::of_datum(request.0);
+            Container::of_datum(self.request).differing_fields(theirs, MOST_FIELDS)
         };
         let detail = match fields {
-            Some(fields) => format!("The requests differ in {}.", fields.join(", ")),
+            Some(Differing { names, count }) => {
+                let more = match count - names.len() {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                format!("The requests differ in {}{more}.", names.join(", "))
+            }
             None => "The requests differ as a whole.".to_owned(),
         };
         Report::new(

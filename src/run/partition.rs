@@ -6,6 +6,7 @@ use super::record::Run;
 use crate::error::{Report, SqlState, in_place_of_lock_timeout};
 use crate::pg::arguments::Arguments;
 use crate::pg::{ffi, locks, text, unwinding};
+use crate::secret;
 use pgrx::pg_sys;
 
 /// A dataset and a partition may have so many characters.
@@ -90,13 +91,12 @@ impl Partition {
     }
 
     fn tag(&self) -> pg_sys::LOCKTAG {
-        let parts = [self.dataset.as_bytes(), self.partition.as_bytes()];
-        let hash = parts
-            .iter()
-            .fold(u64::from(self.role.to_u32()), |seed, part| {
-                ffi::hash_bytes(part, seed)
-            });
-        locks::tag(locks::Subject::Partition, hash)
+        let subject = locks::Subject::Partition;
+        let hash = secret::hash(subject)
+            .word(u64::from(self.role.to_u32()))
+            .bytes(self.dataset.as_bytes())
+            .bytes(self.partition.as_bytes());
+        locks::tag(subject, hash.finish())
     }
 
     /// 55I01

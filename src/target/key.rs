@@ -13,6 +13,9 @@ use std::fmt::Write;
 /// The support function of a btree that compares (`BTORDER_PROC` of `nbtree.h`).
 const BTORDER_PROC: i16 = 1;
 
+/// The one that says whether equal values have one image (likewise).
+const BTEQUALIMAGE_PROC: i16 = 4;
+
 /// One key column of a usable unique index.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyColumn {
@@ -72,6 +75,24 @@ impl KeyColumn {
                 });
                 (order.value() as i32).cmp(&0)
             },
+        }
+    }
+
+    /// Whether values that are equal to the index have one image, by its operator class.
+    pub fn equal_means_same_image(&self) -> bool {
+        // SAFETY: look-ups for an existing operator class, whose function is declared so.
+        unsafe {
+            let family = pg_sys::get_opclass_family(self.operator_class);
+            let input = pg_sys::get_opclass_input_type(self.operator_class);
+            let function = pg_sys::get_opfamily_proc(family, input, input, BTEQUALIMAGE_PROC);
+            function != pg_sys::InvalidOid
+                && pg_sys::OidFunctionCall1Coll(
+                    function,
+                    self.collation,
+                    pg_sys::Datum::from(input),
+                )
+                .value()
+                    != 0
         }
     }
 

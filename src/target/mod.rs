@@ -169,7 +169,8 @@ impl Target {
         let report = Report::new(
             SqlState::UndefinedColumn,
             format!(
-                "column \"{name}\" of relation \"{}\" does not exist",
+                "column \"{}\" of relation \"{}\" does not exist",
+                text::shown(name),
                 self.name
             ),
         )

@@ -1,0 +1,182 @@
+//! The secret of a database, with which the tags of locks are keyed.
+//!
+//! Everybody reads the tags of all locks in `pg_locks`. Of ours they are SipHash of what
+//! the lock is on, under a secret in `idempotent.lock_secret`: nobody reads from a tag
+//! which key, request or partition somebody works on, and nobody finds a key of his own
+//! whose lock is that of another table, slice or role. What is hashed begins with the
+//! subject and, where there is one, the table or role, so that not even the same values
+//! meet.
+//!
+//! # Why no two sessions use different secrets
+//! - The secret is made by CREATE EXTENSION, and nobody but the extension's owner has
+//!   rights on it. Until that commits, nobody else has the extension's functions.
+//! - It goes with its table only. Who uses it holds a lock on the table until the
+//!   transaction ends, which is as long as any lock that was tagged with it: DROP EXTENSION
+//!   waits for that, and who comes later waits for DROP EXTENSION, and then finds the next
+//!   one's table, if there is one.
+//! - It is read as the server reads its catalogs: as it is committed now, or written by the
+//!   transaction itself, whatever the transaction's snapshot shows.
+//! - Should it be lost, its owner makes another after TRUNCATE, which waits as well, and is
+//!   told to all.
+//! - The first row counts. Logical replication of all tables may bring another server's,
+//!   behind it.
+//!
+//! # Copies
+//! A dump does not contain it; CREATE EXTENSION makes another for the database that is
+//! restored, whose locks are its own. So are those of a database that is made from a
+//! template, under the same secret: a tag names its database. A standby and pg_upgrade have
+//! it with the data.
+//!
+//! A load's lock is not tagged so: its number is that of its row, by which the view
+//! `idempotent.loads` finds it, and tells nothing of what is loaded; nobody waits for it, and
+//! nobody takes it but the load.
+use crate::error::{Report, SqlState};
+use crate::pg::ffi;
+use crate::pg::locks::Subject;
+use crate::pg::siphash::SipHash;
+use crate::target::{OpenRelation, changes};
+use pgrx::pg_sys;
+use std::cell::Cell;
+use std::ptr;
+
+/// The table, and the secret in it.
+#[derive(Clone, Copy)]
+struct Known {
+    /// The state of the catalogs in which it was found.
+    at: u64,
+    table: pg_sys::Oid,
+    secret: [u64; 2],
+}
+
+thread_local! {
+    static KNOWN: Cell<Option<Known>> = const { Cell::new(None) };
+}
+
+/// Begins the hash by which a lock on such a thing is tagged.
+///
+/// # Errors
+/// 42P01 without the extension, 55000 if its table is not what it was made.
+pub fn hash(subject: Subject) -> SipHash {
+    SipHash::new(secret()).word(subject as u64)
+}
+
+/// A secret number that goes with another, and is the tag of no lock.
+///
+/// # Errors
+/// As [`hash`].
+pub fn seed(number: u64) -> u64 {
+    // No subject has this number.
+    SipHash::new(secret()).word(0).word(number).finish()
+}
+
+/// The secret, whose table is locked until the transaction ends.
+fn secret() -> [u64; 2] {
+    if let Some(known) = KNOWN.get()
+        && known.at == changes()
+    {
+        // SAFETY: a table that exists, or is being dropped, which shows when it is locked.
+        unsafe {
+            pg_sys::LockRelationOid(known.table, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+        }
+        if known.at == changes() {
+            return known.secret;
+        }
+    }
+    loop {
+        let table = find();
+        // It may go before it is locked; then there is another, or none.
+        if let Some(relation) = OpenRelation::try_open(table)
+            && find() == table
+        {
+            let at = changes();
+            let secret = read(&relation);
+            KNOWN.set(Some(Known { at, table, secret }));
+            return secret;
+        }
+    }
+}
+
+/// The table, by name.
+fn find() -> pg_sys::Oid {
+    // SAFETY: look-ups by constant names.
+    let table = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"idempotent".as_ptr(), true);
+        pg_sys::get_relname_relid(c"lock_secret".as_ptr(), schema)
+    };
+    if table == pg_sys::InvalidOid {
+        Report::new(
+            SqlState::UndefinedTable,
+            "relation \"idempotent.lock_secret\" does not exist",
+        )
+        .hint("Install the extension with CREATE EXTENSION pg_idempotent.")
+        .raise()
+    }
+    table
+}
+
+/// The first row of the table.
+fn read(relation: &OpenRelation) -> [u64; 2] {
+    // SAFETY: an open relation, which is scanned as a catalog is. The value is copied while
+    // the row is in hand.
+    let secret = unsafe {
+        let form = &*(*relation.raw()).rd_rel;
+        let column = ffi::attribute(relation.desc(), 0);
+        let as_made = form.relkind as u8 == pg_sys::RELKIND_RELATION
+            && form.relam == pg_sys::HEAP_TABLE_AM_OID
+            && (*relation.desc()).natts > 0
+            && !column.attisdropped
+            && column.atttypid == pg_sys::BYTEAOID;
+        as_made.then(|| first_value(relation)).flatten()
+    };
+    secret.unwrap_or_else(|| {
+        Report::new(
+            SqlState::ObjectNotInPrerequisiteState,
+            "table \"lock_secret\" of schema \"idempotent\" is not as the extension made it",
+        )
+        .detail("It does not hold the secret of 16 bytes with which locks are tagged.")
+        .hint(
+            "Make another, as the extension's owner: \
+             BEGIN; TRUNCATE idempotent.lock_secret; INSERT INTO idempotent.lock_secret VALUES \
+             (substr(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 1, 16)); \
+             COMMIT;",
+        )
+        .table("idempotent", "lock_secret")
+        .raise()
+    })
+}
+
+/// # Safety
+/// A table whose first column is a bytea.
+unsafe fn first_value(relation: &OpenRelation) -> Option<[u64; 2]> {
+    // SAFETY: the caller's promise; the scan is ended here, or by the abort.
+    unsafe {
+        let none = ptr::null_mut();
+        let scan = pg_sys::systable_beginscan(
+            relation.raw(),
+            pg_sys::InvalidOid,
+            false,
+            none,
+            0,
+            none.cast(),
+        );
+        let tuple = pg_sys::systable_getnext(scan);
+        let mut secret = None;
+        if !tuple.is_null() {
+            let count = (*relation.desc()).natts as usize;
+            let (mut values, mut nulls) = (vec![pg_sys::Datum::null(); count], vec![true; count]);
+            let (columns, null) = (values.as_mut_ptr(), nulls.as_mut_ptr());
+            pg_sys::heap_deform_tuple(tuple, relation.desc(), columns, null);
+            if !nulls[0] {
+                let value = pg_sys::pg_detoast_datum_packed(values[0].cast_mut_ptr());
+                let length = pgrx::varlena::varsize_any_exhdr(value);
+                let data = pgrx::varlena::vardata_any(value).cast::<u8>();
+                let bytes = std::slice::from_raw_parts(data, length);
+                if let (&[first, second], []) = bytes.as_chunks::<8>() {
+                    secret = Some([u64::from_le_bytes(first), u64::from_le_bytes(second)]);
+                }
+            }
+        }
+        pg_sys::systable_endscan(scan);
+        secret
+    }
+}
