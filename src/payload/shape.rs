@@ -20,6 +20,8 @@ pub struct Comparison {
     ignore: Option<Vec<usize>>,
     /// No other columns are compared.
     limit: Option<Vec<usize>>,
+    /// Nor are these, unless `compare` names them.
+    left_out: Vec<usize>,
 }
 
 impl Comparison {
@@ -51,12 +53,23 @@ impl Comparison {
             compare: positions(compare),
             ignore: positions(ignore),
             limit: None,
+            left_out: Vec::new(),
         }
     }
 
     /// Compares these columns at most, as the guard of the target does.
     pub fn limit(&mut self, columns: &[usize]) {
         self.limit = Some(columns.to_vec());
+    }
+
+    /// Does not compare these columns, unless `compare` names them.
+    pub fn leave_out(&mut self, columns: &[usize]) {
+        self.left_out.extend_from_slice(columns);
+    }
+
+    /// The columns that `compare` names, by position.
+    pub fn named(&self) -> &[usize] {
+        self.compare.as_deref().unwrap_or_default()
     }
 
     /// Settles the compared columns of every shape.
@@ -85,7 +98,10 @@ impl Comparison {
                 .copied()
                 .filter(|c| !arbiter.has_column(*c))
                 .filter(|c| self.limit.as_ref().is_none_or(|list| list.contains(c)))
-                .filter(|c| self.compare.as_ref().is_none_or(|list| list.contains(c)))
+                .filter(|c| match &self.compare {
+                    Some(list) => list.contains(c),
+                    None => !self.left_out.contains(c),
+                })
                 .filter(|c| self.ignore.as_ref().is_none_or(|list| !list.contains(c)))
                 .collect();
             // In the table's order, which is the one people know.
