@@ -93,6 +93,7 @@ pub extern "C-unwind" fn _PG_init() {
     settings::define();
     target::watch_invalidations();
     guard::watch_transactions();
+    error::watch_statements();
 }
 
 /// What `cargo pgrx test` needs at the root of the crate.

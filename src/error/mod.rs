@@ -18,6 +18,7 @@ mod native;
 mod notice;
 mod position;
 mod report;
+mod row;
 
 pub use native::{
     Caught, attempt, boundary, boundary_across_commits, forget_swallowed, in_place_of_lock_timeout,
@@ -26,3 +27,4 @@ pub use native::{
 pub use notice::{Line, notice, notice_unguarded};
 pub use position::{PayloadPosition, StatementPosition};
 pub use report::{Report, SqlState};
+pub use row::{RowPosition, watch_statements};
