@@ -7,6 +7,7 @@ CREATE FUNCTION idempotent_merge(
     latest_by text[] DEFAULT NULL,
     compare   text[] DEFAULT NULL,
     ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
     OUT received   bigint,
     OUT inserted   bigint,
     OUT updated    bigint,
@@ -17,5 +18,5 @@ CREATE FUNCTION idempotent_merge(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
 
-COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[]) IS
+COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[]) IS
     'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';

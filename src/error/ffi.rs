@@ -16,21 +16,30 @@ unsafe extern "C-unwind" {
     pub fn errhint(fmt: *const c_char, ...) -> c_int;
     pub fn errcontext_msg(fmt: *const c_char, ...) -> c_int;
     pub fn err_generic_string(field: c_int, value: *const c_char) -> c_int;
+    pub fn geterrcode() -> c_int;
     pub fn geterrposition() -> c_int;
     pub fn errposition(position: c_int) -> c_int;
     pub fn internalerrposition(position: c_int) -> c_int;
     pub fn internalerrquery(query: *const c_char) -> c_int;
+    /// Unguarded, unlike pgrx's binding, so that an error passes as it would without us.
+    #[cfg(not(feature = "pg18"))]
+    pub fn standard_ExecutorRun(
+        query: *mut pg_sys::QueryDesc,
+        direction: pg_sys::ScanDirection::Type,
+        count: u64,
+        once: bool,
+    );
+    /// Likewise.
+    #[cfg(feature = "pg18")]
+    pub fn standard_ExecutorRun(
+        query: *mut pg_sys::QueryDesc,
+        direction: pg_sys::ScanDirection::Type,
+        count: u64,
+    );
     /// Unguarded, unlike pgrx's binding: it runs while an error is under way.
     pub fn CopyErrorData() -> *mut pg_sys::ErrorData;
     /// Likewise.
     pub fn FreeErrorData(data: *mut pg_sys::ErrorData);
-    /// Likewise: it is called by an `ExecutorRun_hook`, over which an error jumps.
-    pub fn standard_ExecutorRun(
-        query: *mut pg_sys::QueryDesc,
-        direction: pg_sys::ScanDirection::Type,
-        count: pg_sys::uint64,
-        #[cfg(not(feature = "pg18"))] once: bool,
-    );
-    /// Unguarded, as above.
+    /// Likewise.
     pub fn MemoryContextDelete(context: pg_sys::MemoryContext);
 }

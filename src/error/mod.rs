@@ -13,13 +13,16 @@
 //! every SQLSTATE that is not core's are lost, and with `RUST_BACKTRACE` set a
 //! backtrace is put into DETAIL. Error context callbacks are core's own hook
 //! into that moment, so we use two of them, see [`native`].
+mod executor;
 mod ffi;
 mod native;
 mod notice;
 mod position;
 mod report;
+mod row;
 mod workers;
 
+pub use executor::watch_executor;
 pub use native::{
     Caught, attempt, boundary, boundary_across_commits, forget_swallowed, in_place_of_lock_timeout,
     is_native, message_of, warn,
@@ -27,4 +30,4 @@ pub use native::{
 pub use notice::{Line, notice, notice_unguarded};
 pub use position::{PayloadPosition, StatementPosition};
 pub use report::{Report, SqlState};
-pub use workers::watch_executor;
+pub use row::RowPosition;

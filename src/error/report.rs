@@ -154,6 +154,15 @@ impl Report {
         self
     }
 
+    /// One more line of DETAIL.
+    pub fn more_detail(mut self, line: &str) -> Self {
+        self.detail = Some(match self.detail {
+            Some(detail) => format!("{detail}\n{line}"),
+            None => line.to_owned(),
+        });
+        self
+    }
+
     /// HINT, whole sentences.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -9,7 +9,6 @@
 //!
 //! This takes a session that had loaded the library before the query began. In one that
 //! had not, the error is shown with what pgrx has kept of it.
-use super::ffi;
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -27,8 +26,6 @@ pub struct Running {
 thread_local! {
     /// The innermost boundary.
     static RUNNING: Cell<Option<Running>> = const { Cell::new(None) };
-    /// Whoever else looks at every run of the executor.
-    static NEXT: Cell<pg_sys::ExecutorRun_hook_type> = const { Cell::new(None) };
 }
 
 /// Notes the innermost boundary, and gives the one around it, to be noted again afterwards.
@@ -36,42 +33,14 @@ pub fn set_running(running: Option<Running>) -> Option<Running> {
     RUNNING.replace(running)
 }
 
-/// Looks at every run of the executor from now on. Called once, as the library is loaded.
-pub fn watch_executor() {
-    // SAFETY: a backend-local variable, and the backend is single-threaded.
-    unsafe {
-        NEXT.set(pg_sys::ExecutorRun_hook);
-        pg_sys::ExecutorRun_hook = Some(run);
-    }
-}
-
-/// An `ExecutorRun_hook`. An error jumps over it, as over core's frames: it has nothing to
-/// drop, and who catches the error puts back the context stack.
-unsafe extern "C-unwind" fn run(
-    query: *mut pg_sys::QueryDesc,
-    direction: pg_sys::ScanDirection::Type,
-    count: pg_sys::uint64,
-    #[cfg(not(feature = "pg18"))] once: bool,
-) {
-    // SAFETY: the executor's own arguments, passed on; the frame is taken off before it goes
-    // out of scope.
-    unsafe {
-        let mut frame = pg_sys::ErrorContextCallback {
-            previous: pg_sys::error_context_stack,
-            callback: Some(hand_over),
-            arg: ptr::null_mut(),
-        };
-        frame.arg = (&raw mut frame).cast();
-        pg_sys::error_context_stack = &raw mut frame;
-        let next = NEXT.get().unwrap_or(ffi::standard_ExecutorRun);
-        next(
-            query,
-            direction,
-            count,
-            #[cfg(not(feature = "pg18"))]
-            once,
-        );
-        pg_sys::error_context_stack = frame.previous;
+/// The frame of a run of the executor, to be put on the context stack once it points at
+/// itself.
+pub fn frame() -> pg_sys::ErrorContextCallback {
+    pg_sys::ErrorContextCallback {
+        // SAFETY: a read of a backend-local pointer.
+        previous: unsafe { pg_sys::error_context_stack },
+        callback: Some(hand_over),
+        arg: ptr::null_mut(),
     }
 }
 

@@ -231,9 +231,11 @@ fn insert_from(arguments: &Arguments) -> Ledger {
     target.refuse_rules();
     let source = Source::open(&target, arguments.oid(1, "source"));
     let Options {
-        matching,
+        mut matching,
         on_conflict,
     } = Options::read(arguments, &target);
+    let surrogates = source.surrogates(&relation);
+    matching.comparison.leave_out(&surrogates);
     let (arbiter, shapes) = plan_source(&target, &source, &matching);
 
     let mut ledger = Ledger::new(Wanted::Counts, 0, on_conflict);
@@ -252,7 +254,7 @@ fn plan_source<'t>(
     matching: &Matching,
 ) -> (&'t UniqueIndex, [Shape; 1]) {
     let mut shapes = [source.shape()];
-    let arbiter = matching.arbiter(target, |column| shapes[0].named.contains(&column));
+    let arbiter = matching.arbiter_for_source(target, source);
     matching.comparison.apply(target, arbiter, &mut shapes);
     demand_key(target, arbiter, &shapes, false);
     refuse_generated(target, &shapes);

@@ -1,7 +1,9 @@
 //! The options that all insert functions share, and those that others share with them.
+use crate::error::{SqlState, attempt};
 use crate::guard;
 use crate::outcome::OnConflict;
 use crate::payload::shape::Comparison;
+use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::target::{Target, UniqueIndex};
 use std::rc::Rc;
@@ -111,6 +113,28 @@ impl Matching {
                 Some(arbiter) if arbiter.columns().all(&named) => arbiter,
                 _ => target.default_arbiter(named),
             },
+        }
+    }
+
+    /// The arbiter for the rows of a source. What it fills by itself counts as named only
+    /// if it is named as the key: a staging table that is made like the target draws new
+    /// numbers for the same rows when they come again.
+    ///
+    /// # Errors
+    /// 42P10 if there is none, which says why.
+    pub fn arbiter_for_source<'t>(
+        &self,
+        target: &'t Target,
+        source: &Source<'_>,
+    ) -> &'t UniqueIndex {
+        match attempt(|| self.arbiter(target, |column| source.names(column))) {
+            Ok(arbiter) => arbiter,
+            Err(report)
+                if report.sqlstate() == SqlState::InvalidColumnReference && self.key.is_none() =>
+            {
+                source.explain_no_key(*report).raise()
+            }
+            Err(report) => report.raise(),
         }
     }
 }

@@ -7,7 +7,7 @@
 //! to be new are inserted without it, in a subtransaction: if somebody was faster with
 //! one of them, that is rolled back, and all are sent again with ON CONFLICT.
 use super::round::Job;
-use crate::error::is_native;
+use crate::error::{RowPosition, is_native};
 use crate::guard::StepAside;
 use crate::payload::row::{Layout, Mark};
 use crate::payload::shape::Shape;
@@ -175,7 +175,10 @@ fn insert_run(
     let _named = NamedStore::register(ROWS, rows, job.target.row_desc());
     let plan = plan(connection, job.target, job.arbiter, &shape.named, form);
     let _aside = StepAside::for_next_statement(job.arbiter.oid);
+    let ordinal = Layout::of(job.target).ordinal_column();
+    let position = job.batch.then(|| RowPosition::watch(rows.raw(), ordinal));
     let count = run(&plan);
+    drop(position);
     if !plan.concerns(job.target.oid) {
         job.target.renamed_meanwhile().raise()
     }

@@ -22,6 +22,8 @@ pub struct Latest<'t> {
     decisive: Vec<Ordered>,
     /// All columns in the order in which they decide within the source.
     within_source: Vec<Ordered>,
+    /// Those of `latest_by`.
+    by: Vec<usize>,
 }
 
 /// A column and how it is ordered.
@@ -77,7 +79,13 @@ impl<'t> Latest<'t> {
                 decisive.into_iter().map(ordered).collect()
             },
             judged,
+            by: latest_by,
         }
+    }
+
+    /// The columns that `latest_by` names, by position.
+    pub fn by(&self) -> &[usize] {
+        &self.by
     }
 
     /// Compares a payload with the row stored under its key.

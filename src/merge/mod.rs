@@ -36,6 +36,7 @@
 //! - *Any order of arrival gives the same table.* «Later» is a total order on whole rows:
 //!   by `latest_by`, then by the compared columns. What is stored in the end is the
 //!   greatest row that ever came, and the maximum of a set does not depend on order.
+mod fixed;
 mod latest;
 mod round;
 mod write;
@@ -47,13 +48,14 @@ use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{RowType, SqlResult};
 use crate::target::{Target, demand_insert_or_verify, demand_select, demand_update};
+use fixed::Fixed;
 use latest::Latest;
 use pgrx::prelude::*;
 use round::settle;
 
-/// `idempotent_merge(target, source, key, latest_by, compare, ignore)`: inserts or updates
-/// the rows of a table or view, by key. A stored row that is later is kept, one that is
-/// equal is not rewritten.
+/// `idempotent_merge(target, source, key, latest_by, compare, ignore, insert_only)`: inserts
+/// or updates the rows of a table or view, by key. A stored row that is later is kept, one
+/// that is equal is not rewritten.
 ///
 /// Gives `received, inserted, updated, unchanged, stale, superseded bigint`; the last five
 /// add up to the first.
@@ -101,17 +103,24 @@ fn merge(arguments: &Arguments) -> Counts {
     target.refuse_rules();
     let source = Source::open(&target, arguments.oid(1, "source"));
     // What a guard leaves out because it changes after insert is what a merge brings.
-    let matching = Matching::of_all_columns(&Wishes::read(arguments, [2, 4, 5]), &target);
+    let mut matching = Matching::of_all_columns(&Wishes::read(arguments, [2, 4, 5]), &target);
     let latest_by = arguments.columns(3, "latest_by");
+    let insert_only = arguments.columns(6, "insert_only");
 
     let mut shapes = [source.shape()];
-    let arbiter = matching.arbiter(&target, |column| shapes[0].named.contains(&column));
+    let arbiter = matching.arbiter_for_source(&target, &source);
+    let fixed = Fixed::new(&target, &relation, arbiter, insert_only.as_deref());
+    fixed.refuse_in(&target, matching.comparison.named(), "compare");
+    matching.comparison.leave_out(&fixed.columns);
     matching.comparison.apply(&target, arbiter, &mut shapes);
     demand_key(&target, arbiter, &shapes, false);
     refuse_generated(&target, &shapes);
     let latest = Latest::new(&target, arbiter, &shapes[0], latest_by.as_deref());
+    fixed.refuse_in(&target, latest.by(), "latest_by");
     let named = || shapes[0].named.iter().copied();
-    let updated: Vec<usize> = named().filter(|c| !arbiter.has_column(*c)).collect();
+    let updated: Vec<usize> = named()
+        .filter(|c| !arbiter.has_column(*c) && !fixed.columns.contains(c))
+        .collect();
     demand_insert_or_verify(&target, named(), arbiter.columns());
     // Rows are addressed by their place, which takes the whole table.
     demand_select(&target);

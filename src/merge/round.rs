@@ -195,7 +195,9 @@ fn look(
                 Verdict::Earlier => counts.stale += 1,
                 Verdict::Later => {
                     let new = || job.scratch.outside(|| Changed::new(job.target));
-                    left.changed.get_or_insert_with(new).put(&row, &stored);
+                    left.changed
+                        .get_or_insert_with(new)
+                        .put(job.target, &row, &stored);
                 }
             }
         });

@@ -1,4 +1,5 @@
 //! The statement that updates: rows are addressed by place and version.
+use crate::error::RowPosition;
 use crate::insert::Job;
 use crate::payload::row::{Layout, Mark};
 use crate::pg::local_settings::LocalSettings;
@@ -26,8 +27,9 @@ const IN_ORDER: [(&CStr, &CStr); 8] = [
     (c"jit", c"off"),
 ];
 
-/// Rows that are to replace stored ones: every column of the target, then where the
-/// stored row is (`tid`), which transaction wrote it (`xid`), and in which table (`oid`).
+/// Rows that are to replace stored ones: every column of the target, then the ordinal
+/// (`bigint`), where the stored row is (`tid`), which transaction wrote it (`xid`), and in
+/// which table (`oid`).
 pub struct Changed {
     rows: Store,
     desc: pg_sys::TupleDesc,
@@ -39,7 +41,12 @@ impl Changed {
     /// None yet; for the memory of the call.
     pub fn new(target: &Target) -> Self {
         let columns = target.columns.len();
-        let desc = target.row_desc_with(&[pg_sys::TIDOID, pg_sys::XIDOID, pg_sys::OIDOID]);
+        let desc = target.row_desc_with(&[
+            pg_sys::INT8OID,
+            pg_sys::TIDOID,
+            pg_sys::XIDOID,
+            pg_sys::OIDOID,
+        ]);
         Self {
             rows: Store::new(),
             desc,
@@ -48,8 +55,8 @@ impl Changed {
         }
     }
 
-    /// Adds a working row, and what it is to replace.
-    pub fn put(&mut self, row: &Slot, stored: &StoredRow<'_>) {
+    /// Adds a working row of the target, and what it is to replace.
+    pub fn put(&mut self, target: &Target, row: &Slot, stored: &StoredRow<'_>) {
         let (table, mut place) = stored.place();
         let version = stored.written_in().into_inner();
         self.slot.clear();
@@ -57,6 +64,7 @@ impl Changed {
             self.slot.set(c, row.get(c));
         }
         let own = [
+            pg_sys::Datum::from(Layout::of(target).ordinal(row)),
             pg_sys::Datum::from(&raw mut place),
             pg_sys::Datum::from(version),
             pg_sys::Datum::from(table),
@@ -73,7 +81,7 @@ impl Changed {
         self.rows.len()
     }
 
-    /// Gives every row as a working row of the target, with an ordinal of no meaning.
+    /// Gives every row as a working row of the target.
     pub fn each(&mut self, target: &Target, mut take: impl FnMut(&Slot)) {
         self.rows.rewind();
         let mut row = Slot::for_stored(self.desc);
@@ -83,7 +91,8 @@ impl Changed {
             for c in 0..self.columns {
                 working.set(c, row.get(c));
             }
-            Layout::of(target).set(&mut working, 0, 0, Mark::Plain);
+            let ordinal = row.get(self.columns).map_or(0, |d| d.value() as i64);
+            Layout::of(target).set(&mut working, ordinal, 0, Mark::Plain);
             working.store();
             take(&working);
         }
@@ -113,7 +122,9 @@ pub fn update(
         plan.plan_now(&connection);
         plan
     };
+    let position = RowPosition::watch(changed.rows.raw(), changed.columns);
     let count = connection.write_under(&plan, snapshot);
+    drop(position);
     if !plan.concerns(job.target.oid) {
         job.target.renamed_meanwhile().raise()
     }
@@ -121,7 +132,7 @@ pub fn update(
 }
 
 /// `UPDATE ONLY shop.orders AS stored SET amount = row.a1 FROM pg_idempotent_changed AS row
-/// WHERE stored.ctid = row.a2 AND stored.xmin = row.a3`.
+/// WHERE stored.ctid = row.a3 AND stored.xmin = row.a4`.
 fn update_sql(job: &Job<'_>, updated: &[usize]) -> String {
     let target = job.target;
     let set = updated
@@ -130,7 +141,7 @@ fn update_sql(job: &Job<'_>, updated: &[usize]) -> String {
         .collect::<Vec<_>>()
         .join(", ");
     let own = target.columns.len();
-    let (place, version, table) = (own, own + 1, own + 2);
+    let (place, version, table) = (own + 1, own + 2, own + 3);
     let mut conditions = vec![
         format!("stored.ctid OPERATOR(pg_catalog.=) row.a{place}"),
         format!("stored.xmin OPERATOR(pg_catalog.=) row.a{version}"),

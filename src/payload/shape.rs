@@ -20,6 +20,8 @@ pub struct Comparison {
     ignore: Option<Vec<usize>>,
     /// No other columns are compared.
     limit: Option<Vec<usize>>,
+    /// Nor are these, unless `compare` names them.
+    left_out: Vec<usize>,
 }
 
 impl Comparison {
@@ -51,12 +53,23 @@ impl Comparison {
             compare: positions(compare),
             ignore: positions(ignore),
             limit: None,
+            left_out: Vec::new(),
         }
     }
 
     /// Compares these columns at most, as the guard of the target does.
     pub fn limit(&mut self, columns: &[usize]) {
         self.limit = Some(columns.to_vec());
+    }
+
+    /// Does not compare these columns, unless `compare` names them.
+    pub fn leave_out(&mut self, columns: &[usize]) {
+        self.left_out.extend_from_slice(columns);
+    }
+
+    /// The columns that `compare` names, by position.
+    pub fn named(&self) -> &[usize] {
+        self.compare.as_deref().unwrap_or_default()
     }
 
     /// Settles the compared columns of every shape.
@@ -100,9 +113,16 @@ impl Comparison {
                 .for_each(|(may, listed)| *may &= listed);
         }
         let ignored = self.ignore.iter().flatten().copied();
+        // What `compare` names is compared even if the default set lacks it.
+        let left_out = if self.compare.is_none() {
+            self.left_out.as_slice()
+        } else {
+            &[]
+        };
         arbiter
             .columns()
             .chain(ignored)
+            .chain(left_out.iter().copied())
             .for_each(|c| mask[c] = false);
         mask
     }

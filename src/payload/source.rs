@@ -12,7 +12,7 @@ use crate::pg::ffi;
 use crate::pg::rows::{Slot, Sort};
 use crate::pg::spi::{Connection, Parameter, Plan};
 use crate::pg::text;
-use crate::target::{Column, OpenRelation, Target, UniqueIndex};
+use crate::target::{Column, ColumnDefault, Nature, OpenRelation, Target, UniqueIndex};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_int};
 use std::pin::Pin;
@@ -28,6 +28,9 @@ pub struct Source<'t> {
     columns: Vec<usize>,
     /// The same, by their numbers in the source.
     numbers: Vec<pg_sys::AttrNumber>,
+    /// Those of them that the source fills by itself: whoever wrote the rows may not have
+    /// known them.
+    filled: Vec<Filled>,
     /// Which rows are read: SQL behind the name of the table, or nothing.
     condition: String,
     /// The parameters of that.
@@ -39,6 +42,13 @@ pub struct Source<'t> {
     under_active_snapshot: bool,
     /// Whether values out of line are fetched.
     detached: bool,
+}
+
+/// A column that a source fills by itself with another value every time.
+struct Filled {
+    /// By position in the target.
+    column: usize,
+    default: ColumnDefault,
 }
 
 /// Takes working rows as they are read.
@@ -67,7 +77,7 @@ impl<'t> Source<'t> {
                 .filter(|attribute| !attribute.attisdropped)
                 .map(|attribute| {
                     let name = CStr::from_ptr(attribute.attname.data.as_ptr());
-                    (name.to_owned(), attribute.attnum)
+                    (name.to_owned(), attribute.attnum, attribute.attgenerated)
                 })
                 .collect::<Vec<_>>();
             (
@@ -91,9 +101,9 @@ impl<'t> Source<'t> {
             .detail("The source must be a table or a view.")
             .raise()
         }
-        let columns = attributes
+        let columns: Vec<usize> = attributes
             .iter()
-            .map(|(attribute, _)| {
+            .map(|(attribute, ..)| {
                 target
                     .column_by_bytes(attribute.to_bytes())
                     .unwrap_or_else(|| {
@@ -104,11 +114,23 @@ impl<'t> Source<'t> {
                     })
             })
             .collect();
+        let filled = columns
+            .iter()
+            .zip(&attributes)
+            .filter(|(_, (.., generated))| *generated == 0)
+            .filter_map(|(column, (_, number, _))| {
+                let default = ColumnDefault::of_number(&relation, *number)?;
+                let another = default.machine_made || default.nature == Nature::Clock;
+                let column = *column;
+                another.then_some(Filled { column, default })
+            })
+            .collect();
         Self {
             target,
             relation,
             columns,
-            numbers: attributes.into_iter().map(|(_, number)| number).collect(),
+            filled,
+            numbers: attributes.iter().map(|(_, number, _)| *number).collect(),
             condition: String::new(),
             parameters: Vec::new(),
             only: false,
@@ -135,6 +157,7 @@ impl<'t> Source<'t> {
                 .map(|c| self.target.columns[*c].attnum)
                 .collect(),
             columns,
+            filled: Vec::new(),
             condition,
             parameters,
             only: false,
@@ -170,6 +193,65 @@ impl<'t> Source<'t> {
     /// Its columns, by position in the target.
     pub fn columns(&self) -> &[usize] {
         &self.columns
+    }
+
+    /// Whether its rows name this column, as far as a key is looked for: what the source
+    /// fills by itself is another value when the same rows come again.
+    pub fn names(&self, column: usize) -> bool {
+        self.columns.contains(&column) && self.filled.iter().all(|f| f.column != column)
+    }
+
+    /// The columns that both sides number or draw by themselves, the source for its own
+    /// rows and the target (open as `relation`) for its own: two rows that are the same
+    /// event differ in them.
+    pub fn surrogates(&self, relation: &OpenRelation) -> Vec<usize> {
+        let made = |c: &usize| {
+            let column = &self.target.columns[*c];
+            ColumnDefault::of(relation, column).is_some_and(|default| default.machine_made)
+        };
+        let drawn = self.filled.iter().filter(|f| f.default.machine_made);
+        drawn.map(|f| f.column).filter(made).collect()
+    }
+
+    /// Says of a report that no key was found which columns would have been one if the
+    /// source did not fill them by itself, and how they are taken all the same.
+    pub fn explain_no_key(&self, report: Report) -> Report {
+        let filled = |index: &UniqueIndex| {
+            let filled = self.filled.iter();
+            let filled: Vec<_> = filled.filter(|f| index.has_column(f.column)).collect();
+            (!filled.is_empty()).then_some(filled)
+        };
+        let usable = || self.target.indexes.iter().filter(|i| i.unusable.is_none());
+        if usable().any(|index| index.columns().all(|c| self.names(c))) {
+            // There are several.
+            return report;
+        }
+        let found = usable()
+            .filter(|index| index.columns().all(|c| self.columns.contains(&c)))
+            .filter_map(|index| Some((index, filled(index)?)))
+            .max_by_key(|(index, _)| index.primary);
+        let Some((index, filled)) = found else {
+            return report;
+        };
+        let name = |c: usize| self.target.columns[c].name.clone();
+        let key: Vec<String> = index.columns().map(name).collect();
+        let explain = |report: Report, filled: &Filled| {
+            let by = match &filled.default.expression {
+                Some(expression) => format!("its default is {expression}"),
+                None => "it is an identity column".to_owned(),
+            };
+            report.more_detail(&format!(
+                "Column \"{}\" of source \"{}\" does not count as named, since the source fills \
+                 it by itself: {by}.",
+                name(filled.column),
+                self.name(),
+            ))
+        };
+        filled.into_iter().fold(report, explain).hint(format!(
+            "If the source brings the key in it all the same, say so with key => {}. Else create a \
+             unique index on the columns that identify the business event.",
+            text::quote_array(&key)
+        ))
     }
 
     /// The one shape of all its rows.
@@ -272,20 +354,22 @@ impl<'t> Source<'t> {
         select.trim_end().to_owned()
     }
 
+    fn name(&self) -> String {
+        // SAFETY: an open relation.
+        unsafe { text::from_name(&(*(*self.relation.raw()).rd_rel).relname) }
+    }
+
     /// The quoted, schema-qualified name.
     pub fn qualified(&self) -> String {
         // SAFETY: an open relation.
-        let (schema, name) = unsafe {
-            let form = &*(*self.relation.raw()).rd_rel;
-            (
-                text::from_server(pg_sys::get_namespace_name(form.relnamespace)),
-                text::from_name(&form.relname),
-            )
+        let schema = unsafe {
+            let schema = (*(*self.relation.raw()).rd_rel).relnamespace;
+            text::from_server(pg_sys::get_namespace_name(schema))
         };
         format!(
             "{}.{}",
             text::quote_identifier(&schema),
-            text::quote_identifier(&name)
+            text::quote_identifier(&self.name())
         )
     }
 }

@@ -23,6 +23,9 @@ pub enum Nature {
 pub struct ColumnDefault {
     /// Its nature.
     pub nature: Nature,
+    /// Whether it is another value every time, whoever the session is and whatever the
+    /// time: a sequence, or anything volatile, be the time in it as well.
+    pub machine_made: bool,
     /// As SQL shows it, such as `now()`; None for an identity.
     pub expression: Option<String>,
 }
@@ -33,12 +36,18 @@ impl ColumnDefault {
         if !column.machine_made {
             return None;
         }
+        Self::of_number(relation, column.attnum)
+    }
+
+    /// Likewise, of the column of any relation with this number that is not generated. The
+    /// default is looked at, and not evaluated.
+    pub fn of_number(relation: &OpenRelation, number: pg_sys::AttrNumber) -> Option<Self> {
         let mut met = Met::default();
-        // SAFETY: a column of the open relation that has a default, as a fresh tree;
-        // nothing is owned inside the guard.
+        // SAFETY: a column of the open relation, and its default, if it has one, as a fresh
+        // tree; nothing is owned inside the guard.
         unsafe {
-            let default = pg_sys::build_column_default(relation.raw(), column.attnum.into());
-            if default.is_null() {
+            let default = pg_sys::build_column_default(relation.raw(), number.into());
+            if default.is_null() || !pg_sys::contain_mutable_functions(default) {
                 return None;
             }
             let context = (&raw mut met).cast::<c_void>();
@@ -50,6 +59,7 @@ impl ColumnDefault {
             };
             Some(Self {
                 nature: met.nature(),
+                machine_made: met.sequence || met.volatile,
                 expression: (!identity).then(show),
             })
         }

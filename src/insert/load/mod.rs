@@ -184,6 +184,8 @@ struct Known {
     signature: Signature,
     /// The columns that the rows name.
     named: Vec<usize>,
+    /// Those of them that both the source and the target make by themselves.
+    surrogates: Vec<usize>,
     /// How many rows there are.
     total: i64,
 }
@@ -193,7 +195,9 @@ fn read(call: &Call, begun: &Begun, store: &mut Store) -> Known {
     let (target, relation) = open(call.target, begun);
     // The source may change once this is committed.
     let source = Source::open(&target, call.source).detached();
-    let matching = Matching::new(&call.wishes, &target);
+    let mut matching = Matching::new(&call.wishes, &target);
+    let surrogates = source.surrogates(&relation);
+    matching.comparison.leave_out(&surrogates);
     let (arbiter, shapes) = plan_source(&target, &source, &matching);
     let job = Job::new(&target, &relation, arbiter, &shapes, true, None);
     let mut input = Input::new(&job, false);
@@ -210,6 +214,7 @@ fn read(call: &Call, begun: &Begun, store: &mut Store) -> Known {
         key,
         signature,
         named: shape.named,
+        surrogates,
         total,
     }
 }
@@ -251,7 +256,8 @@ fn run(
 fn batch(call: &Call, wishes: &Wishes, begun: &Begun, known: &Known, rows: &mut Rows) -> Ledger {
     let (target, relation) = open(call.target, begun);
     let arbiter = demand_unchanged(&target, known);
-    let matching = Matching::new(wishes, &target);
+    let mut matching = Matching::new(wishes, &target);
+    matching.comparison.leave_out(&known.surrogates);
     let mut shapes = [Shape {
         named: known.named.clone(),
         compared: Vec::new(),
