@@ -73,12 +73,9 @@ BEGIN
                 kept, operator.column1, operator.column2, operator.column3);
         END LOOP;
         EXECUTE pg_catalog.format(
-            'CREATE FUNCTION %1$s_cmp(%1$s, %1$s) RETURNS int
-             LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE AS ''byteacmp'';
-             COMMENT ON FUNCTION %1$s_cmp(%1$s, %1$s) IS ''order of the bytes'';
-             CREATE OPERATOR CLASS %1$s_ops DEFAULT FOR TYPE %1$s USING btree AS
+            'CREATE OPERATOR CLASS %1$s_ops DEFAULT FOR TYPE %1$s USING btree AS
                  OPERATOR 1 idempotent.<, OPERATOR 2 idempotent.<=, OPERATOR 3 idempotent.=,
-                 OPERATOR 4 idempotent.>=, OPERATOR 5 idempotent.>, FUNCTION 1 %1$s_cmp(%1$s, %1$s)',
+                 OPERATOR 4 idempotent.>=, OPERATOR 5 idempotent.>, FUNCTION 1 (%1$s, %1$s) pg_catalog.byteacmp(bytea, bytea)',
             kept);
     END LOOP;
 END
