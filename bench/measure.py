@@ -203,11 +203,12 @@ class RequestSide(Side):
         ours = self.name == report.OURS
         self.table = "idempotent.requests" if ours else f"{self.schema}.requests"
         more = (", purge_after", ", now() + '1 day'") if ours else ("", "")
+        role = "idempotent.kept_role" if ours else "regrole"
         self.session.execute(f"TRUNCATE {self.table}")
         self.session.execute(
             f"INSERT INTO {self.table} (role, scope, key, state, attempt, fingerprint, request, response, ttl, lease,"
             f" started_at, finished_at, expires_at{more[0]})"
-            " SELECT current_user::regrole, %s, event.id, 'finished', number, sha256(convert_to(request::text, 'UTF8')), request,"
+            f" SELECT quote_ident(current_user)::{role}, %s, event.id, 'finished', number, sha256(convert_to(request::text, 'UTF8')), request,"
             " jsonb_build_object('status', 201, 'number', number), '1 day', '1 minute', now(), now(), now() + '1 day'"
             f"{more[1]}"
             " FROM base, LATERAL (SELECT base.id, base.amount, base.status, base.customer, base.note, base.at) event,"

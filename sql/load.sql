@@ -1,10 +1,10 @@
 -- Loads in committed batches. What the procedure promises is in docs/load.md.
 
--- Written by the procedure only, as the extension's owner, who is not subject to the
--- policy below. People read the view idempotent.loads.
+-- Written by the procedure only, as the extension's owner. People read the view
+-- idempotent.loads.
 CREATE TABLE idempotent.load_records (
     load_id     bigint      GENERATED ALWAYS AS IDENTITY,
-    role        regrole     NOT NULL,
+    role        idempotent.kept_role NOT NULL,
     target      text        NOT NULL,
     source      text        NOT NULL,
     on_conflict text        NOT NULL,
@@ -26,19 +26,15 @@ CREATE TABLE idempotent.load_records (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
 
-ALTER TABLE idempotent.load_records ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own ON idempotent.load_records FOR SELECT
-    USING (role::oid OPERATOR(pg_catalog.=) pg_catalog.quote_ident(CURRENT_USER)::regrole::oid);
-COMMENT ON POLICY own ON idempotent.load_records IS 'a role sees its own loads';
-GRANT SELECT ON idempotent.load_records TO PUBLIC;
-
+-- Who owns the database dumps and restores it: what an INSERT cannot do is said in src/kept.rs.
+GRANT SELECT, INSERT ON idempotent.load_records TO pg_database_owner;
 SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
-SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records_load_id_seq', '');
 
 -- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
--- query's snapshot and its look at the locks has not died.
+-- query's snapshot and its look at the locks has not died. DEFINER, since who reads the
+-- view has no right on the table; that a load is running, pg_locks tells everybody.
 CREATE FUNCTION idempotent.load_is_running(load_id bigint) RETURNS boolean
-LANGUAGE sql VOLATILE
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT EXISTS (
         SELECT FROM idempotent.load_records AS record
@@ -50,8 +46,8 @@ COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
 
 -- While it runs, a load holds a lock that nobody waits for. On a standby it cannot be
 -- seen.
-CREATE VIEW idempotent.loads WITH (security_invoker = true) AS
-SELECT record.load_id, record.role, record.target, record.source, record.on_conflict, record.batch_size,
+CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
+SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.batch_size,
        CASE
            WHEN record.state OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.state
            WHEN EXISTS (
@@ -69,7 +65,12 @@ SELECT record.load_id, record.role, record.target, record.source, record.on_conf
        END AS state,
        record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.batches,
        record.pid, record.started_at, record.updated_at, record.finished_at, record.error
-  FROM idempotent.load_records AS record;
+  FROM idempotent.load_records AS record
+ WHERE record.role OPERATOR(idempotent.=) idempotent.own_role()
+    OR (SELECT pg_catalog.pg_has_role(class.relowner, 'USAGE') OR reader.rolbypassrls
+          FROM pg_catalog.pg_class AS class CROSS JOIN pg_catalog.pg_roles AS reader
+         WHERE class.oid OPERATOR(pg_catalog.=) 'idempotent.load_records'::regclass::oid
+           AND reader.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
 COMMENT ON VIEW idempotent.loads IS 'the loads of now and before, with their progress; your own, unless you own the extension';
 COMMENT ON COLUMN idempotent.loads.load_id IS 'the number of the load';
 COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';

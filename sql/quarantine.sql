@@ -21,11 +21,10 @@ END;
 COMMENT ON FUNCTION idempotent.conflict_digest(jsonb, jsonb, jsonb, jsonb) IS
     'SHA-256 by which a conflict that arrives again is recognised';
 
--- Nobody has rights on it: the extension's functions write it as its owner, and
--- people read the view below.
+-- The extension's functions write it as its owner, and people read the view below.
 CREATE TABLE idempotent.conflict_records (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    target      regclass    NOT NULL,
+    target      idempotent.kept_table NOT NULL,
     key         jsonb       NOT NULL,
     payload     jsonb       NOT NULL,
     stored      jsonb       NOT NULL,
@@ -45,15 +44,16 @@ CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
 COMMENT ON INDEX idempotent.conflict_records_unresolved IS
     'a conflict that arrives again is not recorded twice while it is unresolved';
 
+-- Who owns the database dumps and restores it: what an INSERT cannot do is said in src/kept.rs.
+GRANT SELECT, INSERT ON idempotent.conflict_records TO pg_database_owner;
 SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
-SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records_id_seq', '');
 
 -- Whoever may SELECT the target sees its conflicts; with row-level security in
 -- force for the reader, without values. A record whose table is gone is for
 -- superusers.
 CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
 SELECT record.id,
-       record.target,
+       record.target::regclass AS target,
        CASE WHEN may.see_values THEN record.key END AS key,
        CASE WHEN may.see_values THEN record.payload END AS payload,
        CASE WHEN may.see_values THEN record.stored END AS stored,

@@ -2,15 +2,18 @@
 -- docs/requests.md.
 
 -- A number that no two attempts share, so that the holder of a lease that was taken
--- over is known, whatever became of the row meanwhile.
+-- over is known, whatever became of the row meanwhile, and whatever database the row is
+-- restored or replicated to. It is not in dumps, but goes with the clock (src/numbers.rs).
 CREATE SEQUENCE idempotent.request_attempts;
 COMMENT ON SEQUENCE idempotent.request_attempts IS 'the attempts at requests';
+SELECT pg_catalog.setval('idempotent.request_attempts',
+    (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint);
 
--- Written by the extension's functions only, as its owner; the owner is not subject
--- to the policy below. What is written is checked by them: a CHECK would be compiled
--- anew for every row, which costs a sixth of a call.
+-- Written by the extension's functions only, as its owner. What is written is checked by
+-- them: a CHECK would be compiled anew for every row, which costs a sixth of a call. People
+-- read the view idempotent.my_requests: a policy on the table would fail dumps.
 CREATE TABLE idempotent.requests (
-    role           regrole     NOT NULL,
+    role           idempotent.kept_role NOT NULL,
     scope          text        NOT NULL,
     key            text        NOT NULL,
     state          text        NOT NULL,
@@ -28,7 +31,7 @@ CREATE TABLE idempotent.requests (
     purge_after    timestamptz NOT NULL,
     CONSTRAINT requests_pkey PRIMARY KEY (key, scope, role)
 ) WITH (fillfactor = 75);
-COMMENT ON TABLE idempotent.requests IS 'request keys with their answers; your own, unless you own the extension';
+COMMENT ON TABLE idempotent.requests IS 'request keys with their answers; written by the extension only';
 COMMENT ON COLUMN idempotent.requests.role IS 'the role that sent the request';
 COMMENT ON COLUMN idempotent.requests.scope IS 'what the key is unique in, beside the role';
 COMMENT ON COLUMN idempotent.requests.key IS 'the key that the client gave the request';
@@ -49,14 +52,34 @@ COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge need not look at t
 CREATE INDEX requests_purge_after ON idempotent.requests (purge_after);
 COMMENT ON INDEX idempotent.requests_purge_after IS 'for idempotent_purge';
 
-ALTER TABLE idempotent.requests ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own ON idempotent.requests FOR SELECT
-    USING (role::oid OPERATOR(pg_catalog.=) pg_catalog.quote_ident(CURRENT_USER)::regrole::oid);
-COMMENT ON POLICY own ON idempotent.requests IS 'a role sees its own requests';
-GRANT SELECT ON idempotent.requests TO PUBLIC;
-
+-- Who owns the database dumps and restores it: what an INSERT cannot do is said in src/kept.rs.
+GRANT SELECT, INSERT ON idempotent.requests TO pg_database_owner;
 SELECT pg_catalog.pg_extension_config_dump('idempotent.requests', '');
-SELECT pg_catalog.pg_extension_config_dump('idempotent.request_attempts', '');
+
+CREATE VIEW idempotent.my_requests WITH (security_barrier = true) AS
+SELECT request.scope, request.key, request.state, request.attempt, request.fingerprint,
+       request.request, request.recovery_point, request.response, request.ttl, request.lease,
+       request.lease_until, request.started_at, request.finished_at, request.expires_at,
+       request.purge_after
+  FROM idempotent.requests AS request
+ WHERE request.role OPERATOR(idempotent.=) idempotent.own_role();
+COMMENT ON VIEW idempotent.my_requests IS 'your own request keys with their answers';
+COMMENT ON COLUMN idempotent.my_requests.scope IS 'what the key is unique in, beside the role';
+COMMENT ON COLUMN idempotent.my_requests.key IS 'the key that the client gave the request';
+COMMENT ON COLUMN idempotent.my_requests.state IS 'started, finished or abandoned';
+COMMENT ON COLUMN idempotent.my_requests.attempt IS 'the attempt that holds the request, or finished it';
+COMMENT ON COLUMN idempotent.my_requests.fingerprint IS 'SHA-256 of the request';
+COMMENT ON COLUMN idempotent.my_requests.request IS 'what was asked for';
+COMMENT ON COLUMN idempotent.my_requests.recovery_point IS 'how far the work has come';
+COMMENT ON COLUMN idempotent.my_requests.response IS 'the answer, once it is finished';
+COMMENT ON COLUMN idempotent.my_requests.ttl IS 'how long the answer is kept after it was given';
+COMMENT ON COLUMN idempotent.my_requests.lease IS 'how long an attempt holds the request without a sign of life';
+COMMENT ON COLUMN idempotent.my_requests.lease_until IS 'when another attempt may resume it';
+COMMENT ON COLUMN idempotent.my_requests.started_at IS 'when the attempt began';
+COMMENT ON COLUMN idempotent.my_requests.finished_at IS 'when the answer was given';
+COMMENT ON COLUMN idempotent.my_requests.expires_at IS 'from then on the key is free again';
+COMMENT ON COLUMN idempotent.my_requests.purge_after IS 'a purge need not look at the row before; never later than expires_at';
+GRANT SELECT ON idempotent.my_requests TO PUBLIC;
 
 CREATE FUNCTION idempotent_execute(
     key       text,

@@ -1,10 +1,10 @@
 -- Runs: a job that was done for its input is not done again. See docs/runs.md.
 
--- Written by the extension's functions only, as its owner; the owner is not subject
--- to the policy below.
+-- Written by the extension's functions only, as its owner. People read the view
+-- idempotent.my_runs.
 CREATE TABLE idempotent.pipeline_runs (
     run_id         bigint      GENERATED ALWAYS AS IDENTITY,
-    role           regrole     NOT NULL,
+    role           idempotent.kept_role NOT NULL,
     dataset        text        NOT NULL,
     partition      text        NOT NULL,
     attempt        int         NOT NULL,
@@ -24,7 +24,7 @@ CREATE TABLE idempotent.pipeline_runs (
     CONSTRAINT pipeline_runs_status CHECK (status IN ('running', 'published', 'failed', 'taken over')),
     CONSTRAINT pipeline_runs_completed CHECK ((status = 'running') = (completed_at IS NULL))
 );
-COMMENT ON TABLE idempotent.pipeline_runs IS 'the runs of pipelines, of now and before; your own, unless you own the extension';
+COMMENT ON TABLE idempotent.pipeline_runs IS 'the runs of pipelines, of now and before; written by the extension only';
 COMMENT ON COLUMN idempotent.pipeline_runs.run_id IS 'what idempotent_run_heartbeat, _publish and _fail take';
 COMMENT ON COLUMN idempotent.pipeline_runs.role IS 'the role that began the run';
 COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'what is made';
@@ -46,14 +46,33 @@ CREATE UNIQUE INDEX pipeline_runs_running ON idempotent.pipeline_runs (role, dat
     WHERE status = 'running';
 COMMENT ON INDEX idempotent.pipeline_runs_running IS 'one run of a partition at a time';
 
-ALTER TABLE idempotent.pipeline_runs ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own ON idempotent.pipeline_runs FOR SELECT
-    USING (role::oid OPERATOR(pg_catalog.=) pg_catalog.quote_ident(CURRENT_USER)::regrole::oid);
-COMMENT ON POLICY own ON idempotent.pipeline_runs IS 'a role sees its own runs';
-GRANT SELECT ON idempotent.pipeline_runs TO PUBLIC;
-
+-- Who owns the database dumps and restores it: what an INSERT cannot do is said in src/kept.rs.
+GRANT SELECT, INSERT ON idempotent.pipeline_runs TO pg_database_owner;
 SELECT pg_catalog.pg_extension_config_dump('idempotent.pipeline_runs', '');
-SELECT pg_catalog.pg_extension_config_dump('idempotent.pipeline_runs_run_id_seq', '');
+
+CREATE VIEW idempotent.my_runs WITH (security_barrier = true) AS
+SELECT run.run_id, run.dataset, run.partition, run.attempt, run.status, run.reason,
+       run.input_version, run.output_version, run.row_count, run.error, run.lease,
+       run.lease_until, run.started_at, run.heartbeat_at, run.completed_at
+  FROM idempotent.pipeline_runs AS run
+ WHERE run.role OPERATOR(idempotent.=) idempotent.own_role();
+COMMENT ON VIEW idempotent.my_runs IS 'your own runs of pipelines, of now and before';
+COMMENT ON COLUMN idempotent.my_runs.run_id IS 'what idempotent_run_heartbeat, _publish and _fail take';
+COMMENT ON COLUMN idempotent.my_runs.dataset IS 'what is made';
+COMMENT ON COLUMN idempotent.my_runs.partition IS 'which part of it: a day, a tenant; empty if it has none';
+COMMENT ON COLUMN idempotent.my_runs.attempt IS 'its number among the runs of the partition';
+COMMENT ON COLUMN idempotent.my_runs.status IS 'running, published, failed or taken over';
+COMMENT ON COLUMN idempotent.my_runs.reason IS 'why it was begun';
+COMMENT ON COLUMN idempotent.my_runs.input_version IS 'what it reads, as the caller names it';
+COMMENT ON COLUMN idempotent.my_runs.output_version IS 'what it made, as the caller names it';
+COMMENT ON COLUMN idempotent.my_runs.row_count IS 'how many rows it made, as the caller says';
+COMMENT ON COLUMN idempotent.my_runs.error IS 'why it failed, as the caller says';
+COMMENT ON COLUMN idempotent.my_runs.lease IS 'how long it holds the partition without a sign of life';
+COMMENT ON COLUMN idempotent.my_runs.lease_until IS 'from then on another run may take over, or could have';
+COMMENT ON COLUMN idempotent.my_runs.started_at IS 'when it was begun';
+COMMENT ON COLUMN idempotent.my_runs.heartbeat_at IS 'its last sign of life';
+COMMENT ON COLUMN idempotent.my_runs.completed_at IS 'when it was published, failed or taken over';
+GRANT SELECT ON idempotent.my_runs TO PUBLIC;
 
 CREATE FUNCTION idempotent_run_begin(
     dataset       text,

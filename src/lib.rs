@@ -23,6 +23,8 @@
 //! | `reconcile` | what a table holds against what it should hold |
 //! | `digest` | the aggregate `idempotent_digest`: a checksum of a set of rows |
 //! | `lint` | what of a table makes retries unsafe |
+//! | `kept` | roles and tables in the rows of state, which dumps carry by name |
+//! | `numbers` | numbers of the rows of state |
 //! | `owner` | work on the extension's own tables |
 //! | `secret` | what the tags of locks are keyed with |
 //! | `quarantine` | the stored conflicts and how they end |
@@ -36,8 +38,10 @@ mod digest;
 mod error;
 mod guard;
 mod insert;
+mod kept;
 mod lint;
 mod merge;
+mod numbers;
 mod outcome;
 mod overwrite;
 mod owner;
@@ -57,11 +61,12 @@ mod unit_tests;
 
 ::pgrx::pg_module_magic!(name, version);
 extension_sql_file!("../sql/state.sql", name = "state", bootstrap);
+extension_sql_file!("../sql/kept.sql", name = "kept", requires = ["state"]);
 extension_sql_file!("../sql/insert.sql", name = "insert", requires = ["state"]);
 extension_sql_file!(
     "../sql/quarantine.sql",
     name = "quarantine",
-    requires = ["state", "insert"]
+    requires = ["kept", "insert"]
 );
 extension_sql_file!(
     "../sql/guard.sql",
@@ -77,10 +82,10 @@ extension_sql_file!(
 extension_sql_file!(
     "../sql/requests.sql",
     name = "requests",
-    requires = ["state"]
+    requires = ["kept"]
 );
-extension_sql_file!("../sql/load.sql", name = "load", requires = ["state"]);
-extension_sql_file!("../sql/runs.sql", name = "runs", requires = ["state"]);
+extension_sql_file!("../sql/load.sql", name = "load", requires = ["kept"]);
+extension_sql_file!("../sql/runs.sql", name = "runs", requires = ["kept"]);
 extension_sql_file!(
     "../sql/reconcile.sql",
     name = "reconcile",

@@ -18,6 +18,8 @@ pub enum Subject {
     Slice = 33,
     /// A load, while it runs.
     Load = 34,
+    /// The sequence of attempts, while it is put ahead.
+    Attempts = 35,
 }
 
 const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;

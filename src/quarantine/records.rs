@@ -1,5 +1,7 @@
 //! Recording the conflicts of a call.
 use crate::compare::Differences;
+use crate::kept;
+use crate::numbers::Numbers;
 use crate::owner::AsOwner;
 use crate::pg::ffi;
 use crate::pg::jsonb::ObjectBuilder;
@@ -21,14 +23,32 @@ const RECORD: &str = "
            (target, key, payload, stored, differences, arrived_by)
     SELECT $1, conflict.key, conflict.payload, conflict.stored, conflict.differences, $2
       FROM pg_idempotent_conflicts AS conflict
-    ON CONFLICT (target, idempotent.conflict_digest(key, payload, stored, differences))
-          WHERE resolution IS NULL
-    DO NOTHING";
+    ON CONFLICT DO NOTHING";
+
+/// $1 is the target. A conflict that has no record, since the number that was drawn for it is
+/// another one's.
+const MISSING: &str = "
+    SELECT FROM pg_idempotent_conflicts AS conflict
+     WHERE NOT EXISTS (
+           SELECT FROM idempotent.conflict_records AS record
+            WHERE record.target OPERATOR(idempotent.=) $1
+              AND idempotent.conflict_digest(record.key, record.payload, record.stored, record.differences)
+                  OPERATOR(pg_catalog.=)
+                  idempotent.conflict_digest(conflict.key, conflict.payload, conflict.stored, conflict.differences)
+              AND record.resolution IS NULL)
+     LIMIT 1";
+
+const NUMBERS: Numbers = Numbers {
+    table: "idempotent.conflict_records",
+    column: "id",
+    sequence: "idempotent.conflict_records_id_seq",
+};
 
 /// The conflicts of one call. They wait in a tuplestore until the call is done,
 /// so that nothing is written while rows are being looked up.
 pub struct Records {
     store: Store,
+    count: u64,
     desc: pg_sys::TupleDesc,
     memory: pg_sys::MemoryContext,
 }
@@ -50,6 +70,7 @@ impl Records {
             pg_sys::MemoryContextSwitchTo(caller);
             Self {
                 store,
+                count: 0,
                 desc,
                 memory,
             }
@@ -113,6 +134,7 @@ impl Records {
             self.store.put(&slot);
             pg_sys::MemoryContextSwitchTo(caller);
         }
+        self.count += 1;
     }
 
     /// Writes them, in the caller's transaction.
@@ -126,13 +148,12 @@ impl Records {
             let _owner = AsOwner::switch();
             let connection = Connection::open();
             let _named = NamedStore::register(ROWS, &self.store, self.desc);
-            connection.execute(
-                RECORD,
-                &[
-                    (pg_sys::REGCLASSOID, Some(pg_sys::Datum::from(target.oid))),
-                    (pg_sys::NAMEOID, Some(caller)),
-                ],
-            );
+            let target = kept::table_parameter(target.oid);
+            let parameters = [target, (pg_sys::NAMEOID, Some(caller))];
+            NUMBERS.until_new(&connection, || {
+                connection.execute(RECORD, &parameters) == self.count
+                    || connection.execute(MISSING, &[target]) == 0
+            });
         });
     }
 }

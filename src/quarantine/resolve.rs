@@ -134,7 +134,7 @@ fn bigint(value: i64) -> (pg_sys::Oid, Option<pg_sys::Datum>) {
 fn read(connection: &Connection, id: i64) -> Option<Record<'_>> {
     let _owner = AsOwner::switch();
     let found = connection.execute(
-        "SELECT target, key, payload, stored, differences, resolution
+        "SELECT target::pg_catalog.oid, key, payload, stored, differences, resolution
            FROM idempotent.conflict_records
           WHERE id OPERATOR(pg_catalog.=) $1",
         &[bigint(id)],

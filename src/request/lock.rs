@@ -5,6 +5,7 @@
 //! transaction: so a transaction may work on any number of requests.
 use super::record::{self, Probe, Request, Table};
 use crate::error::{Report, SqlState, in_place_of_lock_timeout};
+use crate::kept;
 use crate::pg::arguments::Arguments;
 use crate::pg::{ffi, locks, text, unwinding};
 use crate::secret;
@@ -15,8 +16,8 @@ const MOST_CHARACTERS: usize = 255;
 
 /// What a request is known by.
 pub struct RequestKey {
-    /// The role that sends it.
-    pub role: pg_sys::Oid,
+    /// The role that sends it, as the table has it.
+    pub role: pg_sys::Datum,
     /// The scope, a text.
     pub scope: pg_sys::Datum,
     /// The key, a text.
@@ -54,7 +55,7 @@ impl RequestKey {
         let role = unsafe { pg_sys::GetUserId() };
         let tag = tag(role, scope_bytes, key_bytes);
         Self {
-            role,
+            role: kept::role(role),
             scope,
             key,
             tag,

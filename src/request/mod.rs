@@ -28,7 +28,7 @@
 //! - *A holder dies.* Its transaction is rolled back. Of a request that it had begun
 //!   before, the row stays, and the lease runs out.
 //! - *A lease is taken over.* The attempt that resumes gets a number of its own, from a
-//!   sequence, so that no two attempts ever share one. The holder of before is told by
+//!   sequence that goes with the clock, so that no two attempts ever share one. The holder of before is told by
 //!   its number, whatever it tries, and whatever became of the row meanwhile.
 //! - *What was decided is not so any more when the row is written* (an old holder has
 //!   finished just now, a purge has removed the row): a row is

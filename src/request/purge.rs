@@ -1,5 +1,6 @@
 //! Removing expired requests.
 use super::record::Table;
+use crate::kept;
 use crate::owner::AsOwner;
 use crate::pg::spi::Connection;
 use pgrx::pg_sys;
@@ -16,7 +17,7 @@ const PURGE: &str = "
            AND request.expires_at OPERATOR(pg_catalog.<=) $3
            AND (request.state OPERATOR(pg_catalog.<>) 'started'
                 OR request.lease_until OPERATOR(pg_catalog.<=) $3)
-           AND ($1 IS NULL OR request.role OPERATOR(pg_catalog.=) $1)
+           AND ($1 IS NULL OR request.role OPERATOR(idempotent.=) $1)
          ORDER BY request.purge_after USING OPERATOR(pg_catalog.<)
          LIMIT $2
            FOR UPDATE SKIP LOCKED)
@@ -39,7 +40,7 @@ pub fn purge(most: i32) -> i64 {
     let removed = Connection::open().execute(
         PURGE,
         &[
-            (pg_sys::OIDOID, role.map(pg_sys::Datum::from)),
+            (kept::role_type(), role.map(kept::role)),
             (pg_sys::INT8OID, Some(pg_sys::Datum::from(i64::from(most)))),
             (pg_sys::TIMESTAMPTZOID, Some(pg_sys::Datum::from(now))),
         ],

@@ -6,6 +6,8 @@
 use super::heap;
 use super::lock::RequestKey;
 use crate::error::{Report, SqlState};
+use crate::kept;
+use crate::numbers;
 use crate::pg::digest::{sha256, to_bytea};
 use crate::pg::jsonb::{Container, Differing};
 use crate::pg::snapshot::{DirtySnapshot, FreshSnapshot, LatestSnapshot, Writers};
@@ -117,9 +119,9 @@ pub enum Column {
 /// How many columns it has.
 pub const COLUMNS: usize = Column::PurgeAfter as usize + 1;
 
-/// Their types.
+/// Their types; of the role it is `idempotent.kept_role`.
 const TYPES: [pg_sys::Oid; COLUMNS] = [
-    pg_sys::REGROLEOID,
+    pg_sys::InvalidOid,
     pg_sys::TEXTOID,
     pg_sys::TEXTOID,
     pg_sys::TEXTOID,
@@ -137,10 +139,11 @@ const TYPES: [pg_sys::Oid; COLUMNS] = [
     pg_sys::TIMESTAMPTZOID,
 ];
 
-/// The oids of the table and of the sequence of attempts.
+/// The oids of the table, of the type of its first column, and of the sequence of attempts.
 #[derive(Clone, Copy)]
 struct Oids {
     table: pg_sys::Oid,
+    role_type: pg_sys::Oid,
     attempts: pg_sys::Oid,
 }
 
@@ -161,6 +164,7 @@ impl Oids {
             let schema = pg_sys::get_namespace_oid(c"idempotent".as_ptr(), true);
             Self {
                 table: pg_sys::get_relname_relid(c"requests".as_ptr(), schema),
+                role_type: kept::role_type(),
                 attempts: pg_sys::get_relname_relid(c"request_attempts".as_ptr(), schema),
             }
         };
@@ -202,7 +206,7 @@ impl Table {
             (
                 form.relkind as u8 == pg_sys::RELKIND_RELATION
                     && form.relam == pg_sys::HEAP_TABLE_AM_OID,
-                has_columns(relation.desc()),
+                has_columns(relation.desc(), oids.role_type),
             )
         };
         if !heap {
@@ -298,7 +302,7 @@ impl Table {
     fn key_value(&self, key: &RequestKey, position: usize) -> Option<pg_sys::Datum> {
         let at = |column: Column| column as usize == position;
         if at(Column::Role) {
-            Some(pg_sys::Datum::from(key.role))
+            Some(key.role)
         } else if at(Column::Scope) {
             Some(key.scope)
         } else {
@@ -306,10 +310,20 @@ impl Table {
         }
     }
 
-    /// A number that no attempt has had.
-    pub fn next_attempt(&self) -> i64 {
+    /// A number that no attempt has had (see [`numbers`]), greater than that of the row that
+    /// is there.
+    pub fn next_attempt(&self, known: Option<&Record>, now: pg_sys::TimestampTz) -> i64 {
         // SAFETY: the sequence is ours, whatever the caller may do with it.
-        unsafe { ffi::guard(|| ffi::unguarded::nextval_internal(self.attempts, false)) }
+        let draw =
+            || unsafe { ffi::guard(|| ffi::unguarded::nextval_internal(self.attempts, false)) };
+        let drawn = draw();
+        let before = known.map_or(0, |known| known.attempt);
+        if drawn > before && !numbers::is_behind_the_clock(drawn, now) {
+            return drawn;
+        }
+        numbers::attempts_from_the_clock();
+        // A row that says more than the clock is no reason to go on there with all keys.
+        draw().max(before.saturating_add(1))
     }
 
     /// Whether the last key that was begun was new: then the next one probably is.
@@ -388,13 +402,15 @@ impl Table {
 ///
 /// # Safety
 /// The descriptor of an open relation.
-unsafe fn has_columns(desc: pg_sys::TupleDesc) -> bool {
+unsafe fn has_columns(desc: pg_sys::TupleDesc, role_type: pg_sys::Oid) -> bool {
     // SAFETY: the caller's promise; as many columns as it says.
     unsafe {
         (*desc).natts >= COLUMNS as i32
             && TYPES.iter().enumerate().all(|(i, typid)| {
                 let attribute = ffi::attribute(desc, i as i32);
-                !attribute.attisdropped && attribute.atttypid == *typid
+                let role = i == Column::Role as usize;
+                let typid = if role { role_type } else { *typid };
+                !attribute.attisdropped && attribute.atttypid == typid
             })
     }
 }

@@ -34,11 +34,11 @@ pub fn start(
     known: Option<&Record>,
 ) -> Option<i64> {
     open_to_write(table, c"INSERT");
-    let attempt = table.next_attempt();
     let now = now();
+    let attempt = table.next_attempt(known, now.value() as i64);
     let expires_at = after(now, claim.ttl);
     let changes = [
-        (Column::Role, Some(pg_sys::Datum::from(key.role))),
+        (Column::Role, Some(key.role)),
         (Column::Scope, Some(key.scope)),
         (Column::Key, Some(key.key)),
         (Column::State, Some(state(State::Started))),
@@ -71,8 +71,8 @@ pub fn start(
 /// wrote the row meanwhile.
 pub fn resume(table: &Table, claim: &Claim<'_>, known: &Record) -> Option<i64> {
     open_to_write(table, c"UPDATE");
-    let attempt = table.next_attempt();
     let now = now();
+    let attempt = table.next_attempt(Some(known), now.value() as i64);
     let expires_at = after(now, claim.ttl);
     let changes = [
         (Column::Attempt, Some(pg_sys::Datum::from(attempt))),

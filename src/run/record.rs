@@ -1,6 +1,8 @@
 //! The rows of `idempotent.pipeline_runs`.
 use super::partition::Partition;
 use crate::error::Report;
+use crate::kept;
+use crate::numbers::Numbers;
 use crate::owner::AsOwner;
 use crate::pg::snapshot::{FreshSnapshot, LatestSnapshot, one_for_transaction};
 use crate::pg::spi::{Connection, Parameter};
@@ -65,7 +67,7 @@ const COLUMNS: &str = "run.run_id::pg_catalog.int8, run.role::pg_catalog.oid, \
 
 /// $1 role, $2 dataset, $3 partition
 const LATEST: &str = "
-     WHERE run.role OPERATOR(pg_catalog.=) $1::oid
+     WHERE run.role OPERATOR(idempotent.=) $1
        AND run.dataset OPERATOR(pg_catalog.=) $2
        AND run.partition OPERATOR(pg_catalog.=) $3
      ORDER BY run.attempt USING OPERATOR(pg_catalog.>)
@@ -73,7 +75,7 @@ const LATEST: &str = "
 
 /// $1 role, $2 dataset, $3 partition, $4 attempt
 const BY_ATTEMPT: &str = "
-     WHERE run.role OPERATOR(pg_catalog.=) $1::oid
+     WHERE run.role OPERATOR(idempotent.=) $1
        AND run.dataset OPERATOR(pg_catalog.=) $2
        AND run.partition OPERATOR(pg_catalog.=) $3
        AND run.attempt OPERATOR(pg_catalog.=) $4";
@@ -81,7 +83,7 @@ const BY_ATTEMPT: &str = "
 /// $1 number, $2 role
 const BY_NUMBER: &str = "
      WHERE run.run_id OPERATOR(pg_catalog.=) $1
-       AND run.role OPERATOR(pg_catalog.=) $2::oid";
+       AND run.role OPERATOR(idempotent.=) $2";
 
 /// $1 number
 const TAKE_OVER: &str = "
@@ -96,7 +98,14 @@ const BEGIN: &str = "
             started_at, heartbeat_at)
     SELECT $1, $2, $3, $4, 'running', $5, $6, $7, moment OPERATOR(pg_catalog.+) $7, moment, moment
       FROM pg_catalog.clock_timestamp() AS moment
+    ON CONFLICT (run_id) DO NOTHING
     RETURNING run_id::pg_catalog.int8";
+
+const NUMBERS: Numbers = Numbers {
+    table: "idempotent.pipeline_runs",
+    column: "run_id",
+    sequence: "idempotent.pipeline_runs_run_id_seq",
+};
 
 /// $1 number
 const RENEW: &str = "
@@ -137,7 +146,7 @@ impl Run {
     pub fn find(id: i64) -> Option<Self> {
         // SAFETY: reads a backend-local variable.
         let role = unsafe { pg_sys::GetUserId() };
-        look(BY_NUMBER, &[bigint(Some(id)), oid(role)])
+        look(BY_NUMBER, &[bigint(Some(id)), kept::role_parameter(role)])
     }
 
     /// The number of the next run of the partition.
@@ -216,18 +225,16 @@ pub fn begin(
         connection.execute(TAKE_OVER, &[bigint(Some(latest.id))]);
     }
     let [role, dataset, part] = of_partition(partition);
-    connection.execute(
-        BEGIN,
-        &[
-            role,
-            dataset,
-            part,
-            int(latest.map_or(0, |run| run.attempt) + 1),
-            words(Some(reason)),
-            words(input_version),
-            (pg_sys::INTERVALOID, Some(lease)),
-        ],
-    );
+    let parameters = [
+        role,
+        dataset,
+        part,
+        int(latest.map_or(0, |run| run.attempt) + 1),
+        words(Some(reason)),
+        words(input_version),
+        (pg_sys::INTERVALOID, Some(lease)),
+    ];
+    NUMBERS.until_new(&connection, || connection.execute(BEGIN, &parameters) > 0);
     connection.first(1).expect("an identity").value() as i64
 }
 
@@ -255,14 +262,10 @@ fn write(sql: &str, parameters: &[Parameter]) {
 
 fn of_partition(partition: &Partition) -> [Parameter; 3] {
     [
-        oid(partition.role),
+        kept::role_parameter(partition.role),
         words(Some(&partition.dataset)),
         words(Some(&partition.partition)),
     ]
-}
-
-fn oid(value: pg_sys::Oid) -> Parameter {
-    (pg_sys::OIDOID, Some(pg_sys::Datum::from(value)))
 }
 
 fn int(value: i32) -> Parameter {

@@ -37,12 +37,23 @@ impl Scan {
         snapshot: pg_sys::Snapshot,
     ) -> Self {
         let keys = arbiter.keys.iter().enumerate().map(|(i, key)| {
-            scan_key(
-                i,
-                key.collation,
-                pg_sys::BTEqualStrategyNumber,
-                key.equality_function,
-            )
+            let mut scan_key = pg_sys::ScanKeyData::default();
+            // SAFETY: the arbiter's look-up is copied into the current context, which is
+            // that of the scan: to look an operator of a type of SQL's up takes longer than
+            // to find a row.
+            unsafe {
+                pg_sys::ScanKeyEntryInitializeWithInfo(
+                    &raw mut scan_key,
+                    0,
+                    i as pg_sys::AttrNumber + 1,
+                    pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+                    pg_sys::InvalidOid,
+                    key.collation,
+                    key.equality,
+                    pg_sys::Datum::null(),
+                );
+            }
+            scan_key
         });
         let count = arbiter.keys.len() as c_int;
         Self::begin(table, index, keys.collect(), count, snapshot)

@@ -7,7 +7,7 @@ SET search_path = requests, public;
 -- What a role sees of its requests, without what changes from run to run.
 CREATE VIEW mine AS
 SELECT key, scope, state, recovery_point, request, response,
-       role = (quote_ident(current_user))::regrole AS own,
+       role::regrole = (quote_ident(current_user))::regrole AS own,
        lease_until IS NOT NULL AS leased, finished_at IS NOT NULL AS finished
 FROM idempotent.requests;
 -- A request whose lease has run out, and one that has expired, without waiting for the clock.

@@ -1,5 +1,7 @@
 //! The row of a load in `idempotent.load_records`.
 use crate::insert::ledger::Ledger;
+use crate::kept;
+use crate::numbers::Numbers;
 use crate::outcome::OnConflict;
 use crate::owner::AsOwner;
 use crate::pg::spi::{Connection, Parameter};
@@ -10,7 +12,14 @@ use pgrx::pg_sys;
 const BEGIN: &str = "
     INSERT INTO idempotent.load_records (role, target, source, on_conflict, batch_size, pid)
     VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT (load_id) DO NOTHING
     RETURNING load_id::pg_catalog.int8";
+
+const NUMBERS: Numbers = Numbers {
+    table: "idempotent.load_records",
+    column: "load_id",
+    sequence: "idempotent.load_records_load_id_seq",
+};
 
 /// $1 number, $2 rows
 const READ: &str = "
@@ -75,17 +84,15 @@ impl Record {
         let int = |number: i32| (pg_sys::INT4OID, Some(pg_sys::Datum::from(number)));
         let _owner = AsOwner::switch();
         let connection = Connection::open();
-        connection.execute(
-            BEGIN,
-            &[
-                (pg_sys::OIDOID, Some(pg_sys::Datum::from(role))),
-                words(target),
-                words(source),
-                words(on_conflict.name()),
-                int(batch_size as i32),
-                int(pid),
-            ],
-        );
+        let parameters = [
+            kept::role_parameter(role),
+            words(target),
+            words(source),
+            words(on_conflict.name()),
+            int(batch_size as i32),
+            int(pid),
+        ];
+        NUMBERS.until_new(&connection, || connection.execute(BEGIN, &parameters) > 0);
         Self(connection.first(1).expect("an identity").value() as i64)
     }
 
