@@ -25,7 +25,8 @@
 //! | `lint` | what of a table makes retries unsafe |
 //! | `kept` | roles and tables in the rows of state, which dumps carry by name |
 //! | `numbers` | numbers of the rows of state |
-//! | `owner` | work on the extension's own tables |
+//! | `state` | the extension's own tables, and whether they are as it made them |
+//! | `owner` | work on these tables, as their owner |
 //! | `secret` | what the tags of locks are keyed with |
 //! | `quarantine` | the stored conflicts and how they end |
 //!
@@ -54,6 +55,7 @@ mod request;
 mod run;
 mod secret;
 mod settings;
+mod state;
 mod target;
 
 #[cfg(any(test, feature = "pg_test"))]

@@ -24,6 +24,7 @@
 use crate::owner::AsOwner;
 use crate::pg::spi::Connection;
 use crate::pg::{ffi, locks};
+use crate::state::State;
 use pgrx::pg_sys;
 
 /// The numbers of a table. All names are qualified.
@@ -93,7 +94,7 @@ pub fn attempts_from_the_clock() {
     // SAFETY: the guard holds nothing; an error's abort gives the lock back.
     unsafe { ffi::guard(|| locks::acquire_unguarded(&tag)) };
     {
-        let _owner = AsOwner::switch();
+        let _owner = AsOwner::over(State::Requests);
         Connection::open().execute(
             "SELECT pg_catalog.setval('idempotent.request_attempts', clock.time)
                FROM (SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())

@@ -1,8 +1,7 @@
 //! Work on the extension's own tables, as their owner.
-use crate::error::{Report, SqlState};
 use crate::pg::local_settings::LocalSettings;
 use crate::pg::unwinding;
-use crate::target::OpenRelation;
+use crate::state::State;
 use pgrx::pg_sys;
 use std::ffi::c_int;
 
@@ -19,23 +18,22 @@ pub struct AsOwner {
 }
 
 impl AsOwner {
-    /// Switches. Only SQL of our own, over objects of our own, may run before
-    /// it is dropped.
-    pub fn switch() -> Self {
-        // SAFETY: catalog look-ups by constant names; the user id is restored
-        // below, or by the abort.
+    /// Switches to the owner of a table of state, which is locked until the transaction ends
+    /// and was found to be as the extension made it. Only SQL of our own, over this table,
+    /// may run before it is dropped.
+    ///
+    /// # Errors
+    /// As [`State::open`].
+    pub fn over(state: State) -> Self {
+        let (_, relation) = state.open();
+        // SAFETY: an open relation has an owner.
+        Self::switch(unsafe { (*(*relation.raw()).rd_rel).relowner })
+    }
+
+    /// Switches to a role, to look at catalogs.
+    pub fn switch(owner: pg_sys::Oid) -> Self {
+        // SAFETY: the user id is restored below, or by the abort.
         unsafe {
-            let schema = pg_sys::get_namespace_oid(c"idempotent".as_ptr(), true);
-            let table = pg_sys::get_relname_relid(c"conflict_records".as_ptr(), schema);
-            if table == pg_sys::InvalidOid {
-                Report::new(
-                    SqlState::UndefinedTable,
-                    "relation \"idempotent.conflict_records\" does not exist",
-                )
-                .hint("Install the extension with CREATE EXTENSION pg_idempotent.")
-                .raise()
-            }
-            let owner = (*(*OpenRelation::open(table).raw()).rd_rel).relowner;
             let (mut user, mut context) = (pg_sys::InvalidOid, 0);
             pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut context);
             pg_sys::SetUserIdAndSecContext(

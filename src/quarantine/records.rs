@@ -10,6 +10,7 @@ use crate::pg::memory::Memory;
 use crate::pg::rows::{NamedStore, Slot, Store};
 use crate::pg::spi::Connection;
 use crate::pg::text;
+use crate::state::State;
 use crate::target::{Readable, StoredRow, Target, UniqueIndex};
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -145,7 +146,7 @@ impl Records {
             let caller =
                 unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false)) };
             let caller = text::to_name(&caller);
-            let _owner = AsOwner::switch();
+            let _owner = AsOwner::over(State::ConflictRecords);
             let connection = Connection::open();
             let _named = NamedStore::register(ROWS, &self.store, self.desc);
             let target = kept::table_parameter(target.oid);

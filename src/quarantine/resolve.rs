@@ -9,6 +9,7 @@ use crate::pg::memory::Memory;
 use crate::pg::rows::{NamedStore, Slot, Store};
 use crate::pg::spi::Connection;
 use crate::pg::text;
+use crate::state::State;
 use crate::target::{Look, OpenRelation, Target, UniqueIndex, demand_update, may_select};
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -132,7 +133,7 @@ fn bigint(value: i64) -> (pg_sys::Oid, Option<pg_sys::Datum>) {
 }
 
 fn read(connection: &Connection, id: i64) -> Option<Record<'_>> {
-    let _owner = AsOwner::switch();
+    let _owner = AsOwner::over(State::ConflictRecords);
     let found = connection.execute(
         "SELECT target::pg_catalog.oid, key, payload, stored, differences, resolution
            FROM idempotent.conflict_records
@@ -157,7 +158,7 @@ fn read(connection: &Connection, id: i64) -> Option<Record<'_>> {
 }
 
 fn close(connection: &Connection, id: i64, resolution: Resolution) -> bool {
-    let _owner = AsOwner::switch();
+    let _owner = AsOwner::over(State::ConflictRecords);
     let value = text::to_server(resolution.name());
     // SAFETY: a C string; the text is made in the connection's memory.
     let value = unsafe { pg_sys::Datum::from(pg_sys::cstring_to_text(value.as_ptr())) };

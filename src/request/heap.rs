@@ -1,7 +1,7 @@
 //! Putting rows into the table and its indexes, as the server does it with its catalogs.
 //!
 //! The table has neither triggers nor constraints other than NOT NULL, and plain indexes
-//! only (`Table::demand_as_made`).
+//! only (see [`state`](crate::state)).
 use crate::pg::ffi;
 use pgrx::pg_sys;
 use std::ptr;
@@ -200,6 +200,8 @@ unsafe fn point_at(
                     false,
                     info,
                 );
+                #[cfg(any(feature = "pg17", feature = "pg18"))]
+                pg_sys::index_insert_cleanup(index, info);
             }
             pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
         }

@@ -3,6 +3,7 @@ use super::record::Table;
 use crate::kept;
 use crate::owner::AsOwner;
 use crate::pg::spi::Connection;
+use crate::state::State;
 use pgrx::pg_sys;
 
 /// $1 role, or NULL for all; $2 how many; $3 the time. The index on `purge_after` ends
@@ -36,7 +37,7 @@ pub fn purge(most: i32) -> i64 {
         let role = (!pg_sys::has_privs_of_role(user, owner)).then_some(user);
         (pg_sys::GetCurrentTimestamp(), role)
     };
-    let _owner = AsOwner::switch();
+    let _owner = AsOwner::over(State::Requests);
     let removed = Connection::open().execute(
         PURGE,
         &[

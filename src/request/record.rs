@@ -6,16 +6,16 @@
 use super::heap;
 use super::lock::RequestKey;
 use crate::error::{Report, SqlState};
-use crate::kept;
 use crate::numbers;
 use crate::pg::digest::{sha256, to_bytea};
 use crate::pg::jsonb::{Container, Differing};
 use crate::pg::snapshot::{DirtySnapshot, FreshSnapshot, LatestSnapshot, Writers};
 use crate::pg::{ffi, text};
-use crate::target::{OpenRelation, Scan, Target, UniqueIndex, changes};
+use crate::state;
+use crate::target::{OpenRelation, Scan, Target, UniqueIndex};
 use pgrx::pg_sys;
-use std::cell::{Cell, RefCell};
-use std::rc::{Rc, Weak};
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// So many fields are named in which requests differ.
 const MOST_FIELDS: usize = 10;
@@ -119,63 +119,31 @@ pub enum Column {
 /// How many columns it has.
 pub const COLUMNS: usize = Column::PurgeAfter as usize + 1;
 
-/// Their types; of the role it is `idempotent.kept_role`.
-const TYPES: [pg_sys::Oid; COLUMNS] = [
-    pg_sys::InvalidOid,
-    pg_sys::TEXTOID,
-    pg_sys::TEXTOID,
-    pg_sys::TEXTOID,
-    pg_sys::INT8OID,
-    pg_sys::BYTEAOID,
-    pg_sys::JSONBOID,
-    pg_sys::TEXTOID,
-    pg_sys::JSONBOID,
-    pg_sys::INTERVALOID,
-    pg_sys::INTERVALOID,
-    pg_sys::TIMESTAMPTZOID,
-    pg_sys::TIMESTAMPTZOID,
-    pg_sys::TIMESTAMPTZOID,
-    pg_sys::TIMESTAMPTZOID,
-    pg_sys::TIMESTAMPTZOID,
+/// Their names.
+const NAMES: [&[u8]; COLUMNS] = [
+    b"role",
+    b"scope",
+    b"key",
+    b"state",
+    b"attempt",
+    b"fingerprint",
+    b"request",
+    b"recovery_point",
+    b"response",
+    b"ttl",
+    b"lease",
+    b"lease_until",
+    b"started_at",
+    b"finished_at",
+    b"expires_at",
+    b"purge_after",
 ];
-
-/// The oids of the table, of the type of its first column, and of the sequence of attempts.
-#[derive(Clone, Copy)]
-struct Oids {
-    table: pg_sys::Oid,
-    role_type: pg_sys::Oid,
-    attempts: pg_sys::Oid,
-}
-
-impl Oids {
-    /// By name; kept until some relation changes.
-    fn find() -> Self {
-        thread_local! {
-            static KNOWN: Cell<Option<(u64, Oids)>> = const { Cell::new(None) };
-        }
-        if let Some((at, known)) = KNOWN.get()
-            && at == changes()
-        {
-            return known;
-        }
-        let at = changes();
-        // SAFETY: look-ups by constant names.
-        let found = unsafe {
-            let schema = pg_sys::get_namespace_oid(c"idempotent".as_ptr(), true);
-            Self {
-                table: pg_sys::get_relname_relid(c"requests".as_ptr(), schema),
-                role_type: kept::role_type(),
-                attempts: pg_sys::get_relname_relid(c"request_attempts".as_ptr(), schema),
-            }
-        };
-        KNOWN.set(Some((at, found)));
-        found
-    }
-}
 
 /// The table and its primary key, open.
 pub struct Table {
     target: Rc<Target>,
+    /// Where its columns are among those of the target.
+    positions: [usize; COLUMNS],
     /// Which of its indexes the primary key's is.
     arbiter: usize,
     /// Closed before the table.
@@ -185,53 +153,38 @@ pub struct Table {
 }
 
 impl Table {
-    /// For reading.
+    /// Locked as the transaction may need it: see [`state`].
     ///
     /// # Errors
-    /// 42P01 without the extension; 55000 if storage, columns, primary key or sequence are not what they were made.
+    /// 42P01 without the extension; 55000 if the table is not as the extension made it.
     pub fn open() -> Self {
-        let oids = Oids::find();
-        if oids.table == pg_sys::InvalidOid {
+        let (target, relation) = state::State::Requests.open();
+        let positions = NAMES.map(|name| target.column_by_bytes(name).expect("as made"));
+        let arbiter = target.indexes.iter().position(|index| index.primary);
+        let arbiter = arbiter.expect("as made");
+        let index = target.indexes[arbiter].oid;
+        // SAFETY: an index of the table, which is locked; the sequence is looked up by
+        // constant names.
+        let attempts = unsafe {
+            pg_sys::LockRelationOid(index, state::lock_mode());
+            let schema = (*(*relation.raw()).rd_rel).relnamespace;
+            pg_sys::get_relname_relid(c"request_attempts".as_ptr(), schema)
+        };
+        if attempts == pg_sys::InvalidOid {
             Report::new(
                 SqlState::UndefinedTable,
-                "relation \"idempotent.requests\" does not exist",
+                "sequence \"idempotent.request_attempts\" does not exist",
             )
-            .hint("Install the extension with CREATE EXTENSION pg_idempotent.")
+            .hint("Drop the extension and create it again.")
             .raise()
         }
-        let (target, relation) = Target::open(oids.table);
-        // SAFETY: an open relation.
-        let (heap, columns) = unsafe {
-            let form = &*(*relation.raw()).rd_rel;
-            (
-                form.relkind as u8 == pg_sys::RELKIND_RELATION
-                    && form.relam == pg_sys::HEAP_TABLE_AM_OID,
-                has_columns(relation.desc(), oids.role_type),
-            )
-        };
-        if !heap {
-            not_as_made("another kind of storage").raise()
-        }
-        if !columns {
-            not_as_made("other columns").raise()
-        }
-        let is_key = |index: &UniqueIndex| {
-            let columns = [Column::Key, Column::Scope, Column::Role];
-            let columns = columns.map(|column| column as usize);
-            index.primary && index.columns().eq(columns)
-        };
-        let Some(arbiter) = target.indexes.iter().position(is_key) else {
-            not_as_made("another primary key, or none").raise()
-        };
-        if oids.attempts == pg_sys::InvalidOid {
-            not_as_made("no sequence \"request_attempts\" beside it").raise()
-        }
         Self {
-            index: OpenRelation::open(target.indexes[arbiter].oid),
+            index: OpenRelation::open(index),
+            positions,
             arbiter,
             target,
             relation,
-            attempts: oids.attempts,
+            attempts,
         }
     }
 
@@ -240,58 +193,27 @@ impl Table {
         self.relation.raw()
     }
 
-    /// Refuses a table that is not as the extension made it: rows are written as the
-    /// server writes those of catalogs, which takes plain indexes, and knows neither
-    /// triggers nor constraints.
-    ///
-    /// # Errors
-    /// 55000
-    pub fn demand_as_made(&self) {
-        thread_local! {
-            /// The table as it was when it was found in order.
-            static IN_ORDER: RefCell<Weak<Target>> = const { RefCell::new(Weak::new()) };
-        }
-        let known = IN_ORDER.with(|table| table.borrow().upgrade());
-        if known.is_some_and(|known| Rc::ptr_eq(&known, &self.target)) {
-            return;
-        }
-        if let Some(what) = self.added() {
-            not_as_made(&format!("{what}, which the extension does not serve"))
-                .hint("Drop it.")
-                .raise()
-        }
-        IN_ORDER.with(|table| *table.borrow_mut() = Rc::downgrade(&self.target));
+    /// What a column is by its position in the target.
+    fn column_at(&self, position: usize) -> usize {
+        let at = self.positions.iter().position(|at| *at == position);
+        at.expect("the table has no other columns")
     }
 
-    /// What has been added to the table and cannot be served, in words.
-    fn added(&self) -> Option<String> {
-        let relation = self.raw();
-        // SAFETY: an open relation; the list is a copy.
-        unsafe {
-            if !(*relation).trigdesc.is_null() {
-                return Some("a trigger".to_owned());
-            }
-            if (*(*relation).rd_att).natts != COLUMNS as i32 {
-                return Some("another column".to_owned());
-            }
-            let constraints = (*(*relation).rd_att).constr.as_ref();
-            if constraints.is_some_and(|constraints| constraints.num_check > 0) {
-                return Some("a CHECK constraint".to_owned());
-            }
-            let indexes = pg_sys::RelationGetIndexList(relation);
-            let index = |i: usize| OpenRelation::open((*(*indexes).elements.add(i)).oid_value);
-            (0..(*indexes).length as usize)
-                .map(index)
-                .find(|index| {
-                    !pg_sys::RelationGetIndexExpressions(index.raw()).is_null()
-                        || !pg_sys::RelationGetIndexPredicate(index.raw()).is_null()
-                        || (*(*index.raw()).rd_index).indisexclusion
-                })
-                .map(|index| {
-                    let name = text::from_name(&(*(*index.raw()).rd_rel).relname);
-                    format!("the index \"{name}\" with an expression or a condition")
-                })
+    /// The values of a row as the heap has them: those of dropped columns are NULL.
+    pub fn whole(
+        &self,
+        values: &[pg_sys::Datum],
+        nulls: &[bool],
+    ) -> (Vec<pg_sys::Datum>, Vec<bool>) {
+        // SAFETY: an open relation.
+        let count = unsafe { (*self.relation.desc()).natts } as usize;
+        let mut whole = (vec![pg_sys::Datum::null(); count], vec![true; count]);
+        for (column, position) in self.positions.iter().enumerate() {
+            let at = self.target.columns[*position].attnum as usize - 1;
+            whole.0[at] = values[column];
+            whole.1[at] = nulls[column];
         }
+        whole
     }
 
     fn arbiter(&self) -> &UniqueIndex {
@@ -300,7 +222,8 @@ impl Table {
 
     /// The value of a key column, by its position in the target.
     fn key_value(&self, key: &RequestKey, position: usize) -> Option<pg_sys::Datum> {
-        let at = |column: Column| column as usize == position;
+        let column = self.column_at(position);
+        let at = |wanted: Column| wanted as usize == column;
         if at(Column::Role) {
             Some(key.role)
         } else if at(Column::Scope) {
@@ -357,19 +280,17 @@ impl Table {
             let (mut values, mut nulls) = (vec![pg_sys::Datum::null(); count], vec![true; count]);
             let tuple = pg_sys::ExecCopySlotHeapTuple(slot);
             pg_sys::heap_deform_tuple(tuple, desc, values.as_mut_ptr(), nulls.as_mut_ptr());
+            let at = |position: &usize| self.target.columns[*position].attnum as usize - 1;
             Row {
                 place: (*tuple).t_self,
-                values,
-                nulls,
+                values: self.positions.iter().map(|p| values[at(p)]).collect(),
+                nulls: self.positions.iter().map(|p| nulls[at(p)]).collect(),
             }
         }
     }
 
     fn record(&self, row: Row) -> Record {
-        let required = |column| {
-            row.get(column)
-                .unwrap_or_else(|| not_as_made("lost a column").raise())
-        };
+        let required = |column| row.get(column).expect("the column is NOT NULL");
         // SAFETY: a jsonb or a text: what lies outside of the row is fetched while a
         // snapshot keeps it.
         let whole = |datum: pg_sys::Datum| unsafe {
@@ -398,33 +319,6 @@ impl Table {
     }
 }
 
-/// Whether a table has the columns, or more: values are taken for what these types say.
-///
-/// # Safety
-/// The descriptor of an open relation.
-unsafe fn has_columns(desc: pg_sys::TupleDesc, role_type: pg_sys::Oid) -> bool {
-    // SAFETY: the caller's promise; as many columns as it says.
-    unsafe {
-        (*desc).natts >= COLUMNS as i32
-            && TYPES.iter().enumerate().all(|(i, typid)| {
-                let attribute = ffi::attribute(desc, i as i32);
-                let role = i == Column::Role as usize;
-                let typid = if role { role_type } else { *typid };
-                !attribute.attisdropped && attribute.atttypid == typid
-            })
-    }
-}
-
-/// 55000: what the table has.
-fn not_as_made(what: &str) -> Report {
-    Report::new(
-        SqlState::ObjectNotInPrerequisiteState,
-        "table \"requests\" of schema \"idempotent\" is not as the extension made it",
-    )
-    .detail(format!("It has {what}."))
-    .table("idempotent", "requests")
-}
-
 impl Record {
     /// The row under a key, as the transaction may see it.
     pub fn find(table: &Table, key: &RequestKey) -> Option<Self> {
@@ -446,7 +340,8 @@ impl Record {
         // Another row may be there by now. This one is the key's if it says so: no two
         // under a key are visible at once.
         let same = table.arbiter().keys.iter().all(|part| {
-            let stored = (!row.nulls[part.column]).then(|| row.values[part.column]);
+            let column = table.column_at(part.column);
+            let stored = (!row.nulls[column]).then(|| row.values[column]);
             part.agrees(stored, table.key_value(key, part.column))
         });
         same.then(|| table.record(row))

@@ -33,7 +33,7 @@ pub fn start(
     claim: &Claim<'_>,
     known: Option<&Record>,
 ) -> Option<i64> {
-    open_to_write(table, c"INSERT");
+    demand_writable(c"INSERT");
     let now = now();
     let attempt = table.next_attempt(known, now.value() as i64);
     let expires_at = after(now, claim.ttl);
@@ -70,7 +70,7 @@ pub fn start(
 /// A new attempt at a request whose lease ran out. Gives its number; None if somebody
 /// wrote the row meanwhile.
 pub fn resume(table: &Table, claim: &Claim<'_>, known: &Record) -> Option<i64> {
-    open_to_write(table, c"UPDATE");
+    demand_writable(c"UPDATE");
     let now = now();
     let attempt = table.next_attempt(Some(known), now.value() as i64);
     let expires_at = after(now, claim.ttl);
@@ -92,7 +92,7 @@ pub fn resume(table: &Table, claim: &Claim<'_>, known: &Record) -> Option<i64> {
 /// Notes a recovery point, a text, and renews the lease. False if somebody wrote the row
 /// meanwhile.
 pub fn advance(table: &Table, known: &Record, recovery_point: pg_sys::Datum) -> bool {
-    open_to_write(table, c"UPDATE");
+    demand_writable(c"UPDATE");
     let changes = [
         (Column::RecoveryPoint, Some(recovery_point)),
         (
@@ -105,7 +105,7 @@ pub fn advance(table: &Table, known: &Record, recovery_point: pg_sys::Datum) -> 
 
 /// Stores the answer, a jsonb. False if somebody wrote the row meanwhile.
 pub fn finish(table: &Table, known: &Record, response: pg_sys::Datum) -> bool {
-    open_to_write(table, c"UPDATE");
+    demand_writable(c"UPDATE");
     let now = now();
     let changes = [
         (Column::State, Some(state(State::Finished))),
@@ -119,7 +119,7 @@ pub fn finish(table: &Table, known: &Record, response: pg_sys::Datum) -> bool {
 
 /// Gives the request up. False if somebody wrote the row meanwhile.
 pub fn abandon(table: &Table, known: &Record) -> bool {
-    open_to_write(table, c"UPDATE");
+    demand_writable(c"UPDATE");
     let changes = [
         (Column::State, Some(state(State::Abandoned))),
         (Column::LeaseUntil, None),
@@ -127,20 +127,13 @@ pub fn abandon(table: &Table, known: &Record) -> bool {
     replace(table, known, known.attempt, &changes)
 }
 
-/// Locks the table as INSERT and UPDATE do.
+/// Refuses a READ ONLY transaction. In others the table is locked as INSERT and UPDATE do.
 ///
 /// # Errors
-/// 25006 in a READ ONLY transaction, for the command of this name; 55000 if the table is
-/// not as the extension made it.
-fn open_to_write(table: &Table, command: &CStr) {
+/// 25006, for the command of this name.
+fn demand_writable(command: &CStr) {
     // SAFETY: a C string.
     unsafe { pg_sys::PreventCommandIfReadOnly(command.as_ptr()) };
-    table.demand_as_made();
-    // SAFETY: an open relation.
-    unsafe {
-        let lock = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
-        pg_sys::LockRelationOid((*table.raw()).rd_id, lock);
-    }
 }
 
 /// The state's word, which is ASCII, as a text.
@@ -165,8 +158,9 @@ fn after(time: pg_sys::Datum, interval: pg_sys::Datum) -> pg_sys::Datum {
 }
 
 fn insert(table: &Table, attempt: i64, changes: &[Change; COLUMNS]) {
-    let mut values = changes.map(|(_, value)| value.unwrap_or(pg_sys::Datum::null()));
-    let mut nulls = changes.map(|(_, value)| value.is_none());
+    let values = changes.map(|(_, value)| value.unwrap_or(pg_sys::Datum::null()));
+    let nulls = changes.map(|(_, value)| value.is_none());
+    let (mut values, mut nulls) = table.whole(&values, &nulls);
     // SAFETY: open, locked and as the extension made it, so that it has these columns.
     let place = unsafe { heap::insert(table.raw(), &mut values, &mut nulls) };
     Places::note(attempt, place);
@@ -183,6 +177,7 @@ fn replace(table: &Table, known: &Record, attempt: i64, changes: &[Change]) -> b
         values[at] = value.unwrap_or(pg_sys::Datum::null());
         nulls[at] = value.is_none();
     }
+    let (mut values, mut nulls) = table.whole(&values, &nulls);
     // SAFETY: as above; the place of a row that was seen.
     let replaced = unsafe { heap::replace(table.raw(), known.row.place, &mut values, &mut nulls) };
     match replaced {

@@ -7,6 +7,7 @@ use crate::owner::AsOwner;
 use crate::pg::snapshot::{FreshSnapshot, LatestSnapshot, one_for_transaction};
 use crate::pg::spi::{Connection, Parameter};
 use crate::pg::text;
+use crate::state::State;
 use pgrx::pg_sys;
 
 /// How far a run is.
@@ -190,7 +191,7 @@ impl Run {
 fn look(condition: &str, parameters: &[Parameter]) -> Option<Run> {
     let sql = format!("SELECT {COLUMNS} FROM idempotent.pipeline_runs AS run {condition}");
     let look = || {
-        let _owner = AsOwner::switch();
+        let _owner = AsOwner::over(State::PipelineRuns);
         let connection = Connection::open();
         (connection.query(&sql, parameters) > 0).then(|| Run::of_row(&connection))
     };
@@ -217,7 +218,7 @@ pub fn begin(
     input_version: Option<&str>,
     lease: pg_sys::Datum,
 ) -> i64 {
-    let _owner = AsOwner::switch();
+    let _owner = AsOwner::over(State::PipelineRuns);
     let connection = Connection::open();
     if let Some(latest) = latest
         && latest.status == Status::Running
@@ -256,7 +257,7 @@ pub fn fail(id: i64, error: &str) {
 
 /// Writes a row, whose partition is locked.
 fn write(sql: &str, parameters: &[Parameter]) {
-    let _owner = AsOwner::switch();
+    let _owner = AsOwner::over(State::PipelineRuns);
     Connection::open().execute(sql, parameters);
 }
 

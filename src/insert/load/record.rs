@@ -6,6 +6,7 @@ use crate::outcome::OnConflict;
 use crate::owner::AsOwner;
 use crate::pg::spi::{Connection, Parameter};
 use crate::pg::text;
+use crate::state::State;
 use pgrx::pg_sys;
 
 /// $1 role, $2 target, $3 source, $4 on_conflict, $5 batch size, $6 pid
@@ -82,7 +83,7 @@ impl Record {
         let (role, pid) = unsafe { (pg_sys::GetUserId(), pg_sys::MyProcPid) };
         let words = |text: &str| (pg_sys::TEXTOID, Some(text::to_text(text)));
         let int = |number: i32| (pg_sys::INT4OID, Some(pg_sys::Datum::from(number)));
-        let _owner = AsOwner::switch();
+        let _owner = AsOwner::over(State::LoadRecords);
         let connection = Connection::open();
         let parameters = [
             kept::role_parameter(role),
@@ -129,7 +130,7 @@ impl Record {
     fn write(&self, sql: &str, values: &[Parameter]) {
         let mut parameters = vec![bigint(self.0)];
         parameters.extend_from_slice(values);
-        let _owner = AsOwner::switch();
+        let _owner = AsOwner::over(State::LoadRecords);
         Connection::open().execute(sql, &parameters);
     }
 }

@@ -1,0 +1,150 @@
+//! The tables of state, and whether they are as the extension made them.
+//!
+//! The extension works on them with its owner's rights. So nothing may be on them that runs
+//! code of somebody else's, or lets somebody else decide: a trigger, a rule, a default, a
+//! constraint, a policy, an index on an expression, a child, an owner that is not the
+//! extension's. Whoever was granted TRIGGER on a table, or owned it for a while, can have put
+//! something there, and ALTER DEFAULT PRIVILEGES can have granted it.
+//!
+//! The check comes after the lock that the work takes. All that it looks at takes a lock that
+//! conflicts with ROW EXCLUSIVE, so a table that was in order stays so until the transaction
+//! ends. In a READ ONLY transaction nothing is written; ACCESS SHARE keeps off what could run
+//! code in a SELECT. The lock is taken at once as strong as it will be needed, on the table
+//! before its indexes, as UPDATE does: beside a REINDEX, a stronger one later would be a
+//! deadlock.
+//!
+//! What is found in order is remembered until the server says that the table has changed.
+//! The look reads catalogs only, under a snapshot of the moment.
+use crate::error::{Report, SqlState};
+use crate::owner::AsOwner;
+use crate::pg::snapshot::LatestSnapshot;
+use crate::pg::spi::Connection;
+use crate::pg::text;
+use crate::target::{OpenRelation, Target};
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::ffi::CStr;
+use std::rc::{Rc, Weak};
+
+mod expected;
+mod shape;
+
+use shape::Part;
+
+/// A table of state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// `idempotent.requests`
+    Requests,
+    /// `idempotent.pipeline_runs`
+    PipelineRuns,
+    /// `idempotent.load_records`
+    LoadRecords,
+    /// `idempotent.conflict_records`
+    ConflictRecords,
+}
+
+const COUNT: usize = State::ConflictRecords as usize + 1;
+
+impl State {
+    fn name(self) -> &'static CStr {
+        match self {
+            Self::Requests => c"requests",
+            Self::PipelineRuns => c"pipeline_runs",
+            Self::LoadRecords => c"load_records",
+            Self::ConflictRecords => c"conflict_records",
+        }
+    }
+
+    /// Its name, for texts.
+    pub fn shown(self) -> &'static str {
+        self.name().to_str().expect("ASCII")
+    }
+
+    /// The table, locked until the transaction ends and found in order.
+    ///
+    /// # Errors
+    /// 42P01 without the extension; 55000 if the table is not as the extension made it.
+    pub fn open(self) -> (Rc<Target>, OpenRelation) {
+        let oid = self.oid();
+        // SAFETY: what is locked need not exist any more.
+        unsafe { pg_sys::LockRelationOid(oid, lock_mode()) };
+        let (target, relation) = Target::open(oid);
+        self.demand_as_made(&target, &relation);
+        (target, relation)
+    }
+
+    fn oid(self) -> pg_sys::Oid {
+        // SAFETY: look-ups by constant names.
+        let table = unsafe {
+            let schema = pg_sys::get_namespace_oid(c"idempotent".as_ptr(), true);
+            pg_sys::get_relname_relid(self.name().as_ptr(), schema)
+        };
+        if table == pg_sys::InvalidOid {
+            Report::new(
+                SqlState::UndefinedTable,
+                format!("relation \"idempotent.{}\" does not exist", self.shown()),
+            )
+            .hint("Install the extension with CREATE EXTENSION pg_idempotent.")
+            .raise()
+        }
+        table
+    }
+
+    fn demand_as_made(self, target: &Rc<Target>, relation: &OpenRelation) {
+        thread_local! {
+            /// The tables as they were when they were found in order.
+            static IN_ORDER: RefCell<[Weak<Target>; COUNT]> =
+                const { RefCell::new([const { Weak::new() }; COUNT]) };
+        }
+        let known = IN_ORDER.with(|tables| tables.borrow()[self as usize].upgrade());
+        if known.is_some_and(|known| Rc::ptr_eq(&known, target)) {
+            return;
+        }
+        let found = self.parts(relation);
+        if let Some((what, heal)) = shape::deviation(self, &found) {
+            Report::new(
+                SqlState::ObjectNotInPrerequisiteState,
+                format!(
+                    "table \"{}\" of schema \"idempotent\" is not as the extension made it",
+                    self.shown()
+                ),
+            )
+            .detail(what)
+            .hint(heal)
+            .table("idempotent", self.shown())
+            .raise()
+        }
+        IN_ORDER.with(|tables| tables.borrow_mut()[self as usize] = Rc::downgrade(target));
+    }
+
+    /// What there is to say of the table.
+    fn parts(self, relation: &OpenRelation) -> Vec<Part> {
+        // SAFETY: an open relation has an owner.
+        let owner = unsafe { (*(*relation.raw()).rd_rel).relowner };
+        // With the rights of whoever owns it, since catalogs may have been closed to others;
+        // of what is theirs, nothing runs.
+        let _owner = AsOwner::switch(owner);
+        let _now = LatestSnapshot::push();
+        let connection = Connection::open();
+        let table = (pg_sys::OIDOID, Some(pg_sys::Datum::from(relation.oid())));
+        connection.query(shape::PARTS, &[table]);
+        let Some(parts) = connection.first(1) else {
+            return Vec::new();
+        };
+        // SAFETY: a text.
+        let parts = unsafe { text::from_server(pg_sys::text_to_cstring(parts.cast_mut_ptr())) };
+        parts.lines().filter_map(Part::parse).collect()
+    }
+}
+
+/// As strong as the work may need.
+pub fn lock_mode() -> pg_sys::LOCKMODE {
+    // SAFETY: reads a backend-local variable. On a standby every transaction is READ ONLY.
+    let mode = if unsafe { pg_sys::XactReadOnly } {
+        pg_sys::AccessShareLock
+    } else {
+        pg_sys::RowExclusiveLock
+    };
+    mode as pg_sys::LOCKMODE
+}

@@ -1,0 +1,248 @@
+//! What the tables of state are made of, and what is said of a table that is made otherwise.
+//!
+//! The expected parts are those that `sql/*.sql` makes, as the server shows them.
+use super::State;
+use super::expected::{Expected, expected};
+use crate::pg::text::quote_identifier;
+
+/// One thing that is said of a table: of which kind, of what, and how it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    kind: String,
+    name: String,
+    how: String,
+}
+
+impl Part {
+    /// A line of [`PARTS`].
+    pub fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.splitn(3, '\t').map(str::to_owned);
+        Some(Self {
+            kind: fields.next()?,
+            name: fields.next()?,
+            how: fields.next()?,
+        })
+    }
+
+    fn is(&self, expected: &Expected) -> bool {
+        (self.kind.as_str(), self.name.as_str(), self.how.as_str()) == *expected
+    }
+
+    fn is_of(&self, expected: &Expected) -> bool {
+        (self.kind.as_str(), self.name.as_str()) == (expected.0, expected.1)
+    }
+}
+
+/// $1 the table. A text with a line for each part; tabs and line breaks in names are blanks
+/// there. Nothing of it evaluates an expression: core shows what it has stored.
+pub const PARTS: &str = r#"
+WITH state AS (
+    SELECT class.oid, class.relowner, class.relkind, class.relpersistence, class.relam, class.reloftype,
+           class.relrowsecurity, class.relnamespace, extension.oid AS extension, extension.extowner
+      FROM pg_catalog.pg_class AS class
+      LEFT JOIN pg_catalog.pg_extension AS extension ON extension.extname OPERATOR(pg_catalog.=) 'pg_idempotent'
+     WHERE class.oid OPERATOR(pg_catalog.=) $1
+), part (kind, name, how) AS (
+    SELECT 'column', attribute.attname, pg_catalog.format_type(attribute.atttypid, attribute.atttypmod)
+      FROM pg_catalog.pg_attribute AS attribute
+     WHERE attribute.attrelid OPERATOR(pg_catalog.=) $1 AND attribute.attnum OPERATOR(pg_catalog.>) 0 AND NOT attribute.attisdropped
+    UNION ALL
+    SELECT 'not null', attribute.attname, ''
+      FROM pg_catalog.pg_attribute AS attribute
+     WHERE attribute.attrelid OPERATOR(pg_catalog.=) $1 AND attribute.attnum OPERATOR(pg_catalog.>) 0 AND NOT attribute.attisdropped
+       AND attribute.attnotnull
+    UNION ALL
+    SELECT 'identity', attribute.attname, attribute.attidentity::pg_catalog.text
+      FROM pg_catalog.pg_attribute AS attribute
+     WHERE attribute.attrelid OPERATOR(pg_catalog.=) $1 AND NOT attribute.attisdropped AND attribute.attidentity OPERATOR(pg_catalog.<>) ''
+    UNION ALL
+    SELECT CASE WHEN attribute.attgenerated OPERATOR(pg_catalog.=) '' THEN 'default' ELSE 'generated' END,
+           attribute.attname, pg_catalog.pg_get_expr(value.adbin, value.adrelid)
+      FROM pg_catalog.pg_attrdef AS value
+      JOIN pg_catalog.pg_attribute AS attribute
+        ON attribute.attrelid OPERATOR(pg_catalog.=) value.adrelid AND attribute.attnum OPERATOR(pg_catalog.=) value.adnum
+     WHERE value.adrelid OPERATOR(pg_catalog.=) $1
+    UNION ALL
+    SELECT 'constraint', made.conname, pg_catalog.pg_get_constraintdef(made.oid)
+      FROM pg_catalog.pg_constraint AS made
+     WHERE made.conrelid OPERATOR(pg_catalog.=) $1 AND made.contype OPERATOR(pg_catalog.<>) 'n'
+    UNION ALL
+    SELECT 'reference', made.conname, made.conrelid::pg_catalog.regclass::pg_catalog.text
+      FROM pg_catalog.pg_constraint AS made
+     WHERE made.confrelid OPERATOR(pg_catalog.=) $1
+    UNION ALL
+    SELECT 'index', class.relname, pg_catalog.pg_get_indexdef(made.indexrelid)
+      FROM pg_catalog.pg_index AS made
+      JOIN pg_catalog.pg_class AS class ON class.oid OPERATOR(pg_catalog.=) made.indexrelid
+     WHERE made.indrelid OPERATOR(pg_catalog.=) $1
+       AND (made.indisunique OR made.indisexclusion OR made.indexprs IS NOT NULL OR made.indpred IS NOT NULL)
+       AND NOT EXISTS (
+           SELECT FROM pg_catalog.pg_constraint AS its
+            WHERE its.conindid OPERATOR(pg_catalog.=) made.indexrelid AND its.conrelid OPERATOR(pg_catalog.=) $1)
+    UNION ALL
+    SELECT 'trigger', made.tgname, '' FROM pg_catalog.pg_trigger AS made
+     WHERE made.tgrelid OPERATOR(pg_catalog.=) $1 AND NOT made.tgisinternal
+    UNION ALL
+    SELECT 'rule', made.rulename, '' FROM pg_catalog.pg_rewrite AS made WHERE made.ev_class OPERATOR(pg_catalog.=) $1
+    UNION ALL
+    SELECT 'policy', made.polname, '' FROM pg_catalog.pg_policy AS made WHERE made.polrelid OPERATOR(pg_catalog.=) $1
+    UNION ALL
+    SELECT 'row-level security', '', '' FROM state WHERE state.relrowsecurity
+    UNION ALL
+    SELECT 'parent', made.inhparent::pg_catalog.regclass::pg_catalog.text, ''
+      FROM pg_catalog.pg_inherits AS made WHERE made.inhrelid OPERATOR(pg_catalog.=) $1
+    UNION ALL
+    SELECT 'child', made.inhrelid::pg_catalog.regclass::pg_catalog.text, ''
+      FROM pg_catalog.pg_inherits AS made WHERE made.inhparent OPERATOR(pg_catalog.=) $1
+    UNION ALL
+    SELECT 'storage', '', '' FROM state
+     WHERE state.relkind OPERATOR(pg_catalog.<>) 'r' OR state.relam OPERATOR(pg_catalog.<>) 2::pg_catalog.oid
+        OR state.relpersistence OPERATOR(pg_catalog.=) 't' OR state.reloftype OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+    UNION ALL
+    SELECT 'owner', '', pg_catalog.pg_get_userbyid(state.extowner)
+      FROM state WHERE state.relowner OPERATOR(pg_catalog.<>) state.extowner
+    UNION ALL
+    SELECT 'schema''s owner', '', pg_catalog.pg_get_userbyid(state.extowner)
+      FROM state
+      JOIN pg_catalog.pg_namespace AS schema ON schema.oid OPERATOR(pg_catalog.=) state.relnamespace
+     WHERE schema.nspowner OPERATOR(pg_catalog.<>) state.extowner
+    UNION ALL
+    SELECT 'sequence''s owner', sequence.relname, pg_catalog.pg_get_userbyid(state.extowner)
+      FROM state
+      JOIN pg_catalog.pg_class AS sequence
+        ON sequence.relnamespace OPERATOR(pg_catalog.=) state.relnamespace AND sequence.relkind OPERATOR(pg_catalog.=) 'S'
+     WHERE sequence.relowner OPERATOR(pg_catalog.<>) state.extowner
+    UNION ALL
+    SELECT 'stranger', '', '' FROM state
+     WHERE NOT EXISTS (
+           SELECT FROM pg_catalog.pg_depend AS member
+            WHERE member.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+              AND member.objid OPERATOR(pg_catalog.=) state.oid
+              AND member.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+              AND member.refobjid OPERATOR(pg_catalog.=) state.extension
+              AND member.deptype OPERATOR(pg_catalog.=) 'e')
+)
+SELECT pg_catalog.string_agg(
+           pg_catalog.format(E'%s\t%s\t%s', part.kind, pg_catalog.translate(part.name, E'\n\r\t', '   '),
+                             pg_catalog.translate(part.how, E'\n\r\t', '   ')),
+           E'\n' ORDER BY part.kind, part.name)
+  FROM part"#;
+
+/// Why a table is not as the extension made it, in a sentence, and SQL that heals it. None
+/// if it is.
+pub fn deviation(state: State, found: &[Part]) -> Option<(String, String)> {
+    let table = format!("idempotent.{}", state.shown());
+    let expected = expected(state);
+    let foreign = found
+        .iter()
+        .find(|part| !expected.iter().any(|e| part.is(e)));
+    if let Some(part) = foreign {
+        let made = expected.iter().find(|e| part.is_of(e));
+        let what = match made {
+            None => part.described(),
+            Some((_, _, how)) => format!("{}, which was made {how}", part.described()),
+        };
+        let heal = match made {
+            None => part.removal(&table),
+            Some(made) => alteration(&table, made),
+        };
+        return Some((format!("It has {what}."), format!("Heal it with: {heal}")));
+    }
+    let lost = expected
+        .iter()
+        .find(|e| !found.iter().any(|part| part.is(e)))?;
+    let (kind, name, _) = lost;
+    Some((
+        format!("It has lost the {kind} \"{name}\"."),
+        format!("Heal it with: {}", restoration(&table, lost)),
+    ))
+}
+
+impl Part {
+    fn described(&self) -> String {
+        let Self { kind, name, how } = self;
+        match kind.as_str() {
+            "column" => format!("the column \"{name}\" of type {how}"),
+            "not null" => format!("the column \"{name}\" marked NOT NULL"),
+            "identity" => format!("an identity in column \"{name}\""),
+            "default" | "generated" => format!("the expression {how} in column \"{name}\""),
+            "reference" => format!("a foreign key of table {how} that refers to it"),
+            "storage" => "another kind of storage".to_owned(),
+            "row-level security" => "row-level security enabled".to_owned(),
+            "parent" => format!("the parent {name}"),
+            "child" => format!("the child {name}"),
+            "owner" => "another owner than the extension".to_owned(),
+            "schema's owner" => "a schema with another owner than the extension".to_owned(),
+            "sequence's owner" => {
+                format!("a sequence, \"{name}\", with another owner than the extension")
+            }
+            "stranger" => "been taken out of the extension".to_owned(),
+            _ => format!("the {kind} \"{name}\""),
+        }
+    }
+
+    /// SQL that takes away what the extension has not made.
+    fn removal(&self, table: &str) -> String {
+        let Self { kind, name, how } = self;
+        let quoted = quote_identifier(name);
+        let column = format!("ALTER TABLE {table} ALTER COLUMN {quoted}");
+        match kind.as_str() {
+            "column" => format!("ALTER TABLE {table} DROP COLUMN {quoted};"),
+            "not null" => format!("{column} DROP NOT NULL;"),
+            "identity" => format!("{column} DROP IDENTITY;"),
+            "default" => format!("{column} DROP DEFAULT;"),
+            "generated" => format!("{column} DROP EXPRESSION;"),
+            "constraint" => format!("ALTER TABLE {table} DROP CONSTRAINT {quoted};"),
+            "reference" => format!("ALTER TABLE {how} DROP CONSTRAINT {quoted};"),
+            "index" => format!("DROP INDEX idempotent.{quoted};"),
+            "trigger" => format!("DROP TRIGGER {quoted} ON {table};"),
+            "rule" => format!("DROP RULE {quoted} ON {table};"),
+            "policy" => format!("DROP POLICY {quoted} ON {table};"),
+            "row-level security" => format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;"),
+            "parent" => format!("ALTER TABLE {table} NO INHERIT {name};"),
+            "child" => format!("ALTER TABLE {name} NO INHERIT {table};"),
+            "storage" => format!("ALTER TABLE {table} SET ACCESS METHOD heap, NOT OF;"),
+            "owner" => format!("ALTER TABLE {table} OWNER TO {};", quote_identifier(how)),
+            "schema's owner" => format!(
+                "ALTER SCHEMA idempotent OWNER TO {};",
+                quote_identifier(how)
+            ),
+            "sequence's owner" => {
+                let owner = quote_identifier(how);
+                format!("ALTER SEQUENCE idempotent.{quoted} OWNER TO {owner};")
+            }
+            _ => format!("ALTER EXTENSION pg_idempotent ADD TABLE {table};"),
+        }
+    }
+}
+
+/// SQL that makes of a part what the extension has made of it.
+fn alteration(table: &str, made: &Expected) -> String {
+    let (kind, name, how) = made;
+    let quoted = quote_identifier(name);
+    let column = format!("ALTER TABLE {table} ALTER COLUMN {quoted}");
+    match *kind {
+        "column" => format!("{column} TYPE {how};"),
+        "identity" => format!("{column} SET GENERATED ALWAYS;"),
+        "default" => format!("{column} SET DEFAULT {how};"),
+        "constraint" => {
+            format!("ALTER TABLE {table} DROP CONSTRAINT {quoted}, ADD CONSTRAINT {quoted} {how};")
+        }
+        _ => format!("DROP INDEX idempotent.{quoted}; {how};"),
+    }
+}
+
+/// SQL that makes a part that was lost.
+fn restoration(table: &str, lost: &Expected) -> String {
+    let (kind, name, how) = lost;
+    let quoted = quote_identifier(name);
+    let column = format!("ALTER TABLE {table} ALTER COLUMN {quoted}");
+    match *kind {
+        "column" => format!("ALTER TABLE {table} ADD COLUMN {quoted} {how};"),
+        "not null" => format!("{column} SET NOT NULL;"),
+        "identity" => format!("{column} ADD GENERATED ALWAYS AS IDENTITY;"),
+        "default" => format!("{column} SET DEFAULT {how};"),
+        "constraint" => format!("ALTER TABLE {table} ADD CONSTRAINT {quoted} {how};"),
+        _ => format!("{how};"),
+    }
+}
