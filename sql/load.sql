@@ -26,8 +26,6 @@ CREATE TABLE idempotent.load_records (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
 
--- Who owns the database dumps and restores it: what an INSERT cannot do is said in src/kept.rs.
-GRANT SELECT, INSERT ON idempotent.load_records TO pg_database_owner;
 SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
 
 -- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
@@ -90,7 +88,6 @@ COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
 COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
 COMMENT ON COLUMN idempotent.loads.finished_at IS 'when it finished or failed';
 COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
-GRANT SELECT ON idempotent.loads TO PUBLIC;
 
 CREATE PROCEDURE idempotent_load(
     target      regclass,

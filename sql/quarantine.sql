@@ -44,8 +44,6 @@ CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
 COMMENT ON INDEX idempotent.conflict_records_unresolved IS
     'a conflict that arrives again is not recorded twice while it is unresolved';
 
--- Who owns the database dumps and restores it: what an INSERT cannot do is said in src/kept.rs.
-GRANT SELECT, INSERT ON idempotent.conflict_records TO pg_database_owner;
 SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
 
 -- Whoever may SELECT the target sees its conflicts; with row-level security in
@@ -85,7 +83,6 @@ COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the pay
 COMMENT ON COLUMN idempotent.conflicts.resolution IS
     'keep stored or apply payload; NULL while it is open';
 COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
-GRANT SELECT ON idempotent.conflicts TO PUBLIC;
 
 CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -52,8 +52,6 @@ COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge need not look at t
 CREATE INDEX requests_purge_after ON idempotent.requests (purge_after);
 COMMENT ON INDEX idempotent.requests_purge_after IS 'for idempotent_purge';
 
--- Who owns the database dumps and restores it: what an INSERT cannot do is said in src/kept.rs.
-GRANT SELECT, INSERT ON idempotent.requests TO pg_database_owner;
 SELECT pg_catalog.pg_extension_config_dump('idempotent.requests', '');
 
 CREATE VIEW idempotent.my_requests WITH (security_barrier = true) AS
@@ -79,7 +77,6 @@ COMMENT ON COLUMN idempotent.my_requests.started_at IS 'when the attempt began';
 COMMENT ON COLUMN idempotent.my_requests.finished_at IS 'when the answer was given';
 COMMENT ON COLUMN idempotent.my_requests.expires_at IS 'from then on the key is free again';
 COMMENT ON COLUMN idempotent.my_requests.purge_after IS 'a purge need not look at the row before; never later than expires_at';
-GRANT SELECT ON idempotent.my_requests TO PUBLIC;
 
 CREATE FUNCTION idempotent_execute(
     key       text,

@@ -46,8 +46,6 @@ CREATE UNIQUE INDEX pipeline_runs_running ON idempotent.pipeline_runs (role, dat
     WHERE status = 'running';
 COMMENT ON INDEX idempotent.pipeline_runs_running IS 'one run of a partition at a time';
 
--- Who owns the database dumps and restores it: what an INSERT cannot do is said in src/kept.rs.
-GRANT SELECT, INSERT ON idempotent.pipeline_runs TO pg_database_owner;
 SELECT pg_catalog.pg_extension_config_dump('idempotent.pipeline_runs', '');
 
 CREATE VIEW idempotent.my_runs WITH (security_barrier = true) AS
@@ -72,7 +70,6 @@ COMMENT ON COLUMN idempotent.my_runs.lease_until IS 'from then on another run ma
 COMMENT ON COLUMN idempotent.my_runs.started_at IS 'when it was begun';
 COMMENT ON COLUMN idempotent.my_runs.heartbeat_at IS 'its last sign of life';
 COMMENT ON COLUMN idempotent.my_runs.completed_at IS 'when it was published, failed or taken over';
-GRANT SELECT ON idempotent.my_runs TO PUBLIC;
 
 CREATE FUNCTION idempotent_run_begin(
     dataset       text,

@@ -2,7 +2,6 @@
 CREATE SCHEMA idempotent;
 COMMENT ON SCHEMA idempotent IS
     'pg_idempotent: state and views';
-GRANT USAGE ON SCHEMA idempotent TO PUBLIC;
 
 -- What the tags of locks are keyed with (src/secret.rs): nobody reads from pg_locks which
 -- key is worked on. The extension reads it without any right. With row-level security and
@@ -18,4 +17,3 @@ SELECT pg_catalog.substr(
                OPERATOR(pg_catalog.||) pg_catalog.uuid_send(pg_catalog.gen_random_uuid())),
            1, 16);
 ALTER TABLE idempotent.lock_secret ENABLE ROW LEVEL SECURITY;
-REVOKE ALL ON idempotent.lock_secret FROM PUBLIC;

@@ -95,6 +95,7 @@ extension_sql_file!(
 );
 extension_sql_file!("../sql/digest.sql", name = "digest", requires = ["state"]);
 extension_sql_file!("../sql/lint.sql", name = "lint", requires = ["state"]);
+extension_sql_file!("../sql/rights.sql", name = "rights", finalize);
 
 /// Runs once in every backend that loads the library.
 #[pg_guard]

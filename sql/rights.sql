@@ -1,0 +1,41 @@
+-- Rights on state. ALTER DEFAULT PRIVILEGES may have given anything to anybody as it was made; all of that is
+-- taken back first. What is granted is all here.
+DO $revoke$
+DECLARE
+    granted record;
+BEGIN
+    FOR granted IN
+        SELECT DISTINCT pg_catalog.format(
+                   'REVOKE ALL ON %s %I.%I FROM %s',
+                   CASE class.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
+                   schema.nspname, class.relname,
+                   CASE entry.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(entry.grantee)) END) AS command
+          FROM pg_catalog.pg_class AS class
+          JOIN pg_catalog.pg_namespace AS schema ON schema.oid OPERATOR(pg_catalog.=) class.relnamespace
+         CROSS JOIN LATERAL pg_catalog.aclexplode(class.relacl) AS entry
+         WHERE schema.nspname OPERATOR(pg_catalog.=) 'idempotent'
+           AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'v', 'S']::"char"[])
+           AND entry.grantee OPERATOR(pg_catalog.<>) class.relowner
+        UNION
+        SELECT pg_catalog.format(
+                   'REVOKE ALL ON SCHEMA %I FROM %s', schema.nspname,
+                   CASE entry.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(entry.grantee)) END)
+          FROM pg_catalog.pg_namespace AS schema
+         CROSS JOIN LATERAL pg_catalog.aclexplode(schema.nspacl) AS entry
+         WHERE schema.nspname OPERATOR(pg_catalog.=) 'idempotent'
+           AND entry.grantee OPERATOR(pg_catalog.<>) schema.nspowner
+    LOOP
+        EXECUTE granted.command;
+    END LOOP;
+END
+$revoke$;
+
+-- The views show each reader what is theirs.
+GRANT USAGE ON SCHEMA idempotent TO PUBLIC;
+GRANT SELECT ON idempotent.conflicts, idempotent.guards, idempotent.loads, idempotent.my_requests, idempotent.my_runs
+    TO PUBLIC;
+
+-- Who owns the database dumps and restores it: what an INSERT cannot do is said in src/kept.rs.
+GRANT SELECT, INSERT
+    ON idempotent.requests, idempotent.pipeline_runs, idempotent.load_records, idempotent.conflict_records
+    TO pg_database_owner;
