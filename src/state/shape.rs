@@ -152,9 +152,15 @@ pub fn deviation(state: State, found: &[Part]) -> Option<(String, String)> {
         .iter()
         .find(|e| !found.iter().any(|part| part.is(e)))?;
     let (kind, name, _) = lost;
+    let what = match *kind {
+        "not null" => format!("NOT NULL of column \"{name}\""),
+        "identity" | "default" => format!("the {kind} of column \"{name}\""),
+        _ => format!("the {kind} \"{name}\""),
+    };
+    let heal = restoration(&table, lost);
     Some((
-        format!("It has lost the {kind} \"{name}\"."),
-        format!("Heal it with: {}", restoration(&table, lost)),
+        format!("It has lost {what}."),
+        format!("Heal it with: {heal}"),
     ))
 }
 

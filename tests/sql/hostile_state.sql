@@ -1,0 +1,139 @@
+-- The tables of state are worked on with their owner's rights. Nobody makes the extension run code with these.
+\set SHOW_CONTEXT never
+DROP EXTENSION pg_idempotent;
+CREATE ROLE hostile_app;
+CREATE SCHEMA hostile AUTHORIZATION hostile_app;
+
+-- 1. Default privileges that were set before the extension came: everything to the app. It gets no more than anybody.
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO hostile_app;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO hostile_app;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO hostile_app;
+CREATE EXTENSION pg_idempotent;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM hostile_app;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM hostile_app;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON SCHEMAS FROM hostile_app;
+SELECT class.relname, entry.grantee::regrole, string_agg(entry.privilege_type, ', ' ORDER BY entry.privilege_type) AS rights
+  FROM pg_class AS class CROSS JOIN LATERAL aclexplode(class.relacl) AS entry
+ WHERE class.relnamespace = 'idempotent'::regnamespace AND class.relkind IN ('r', 'v', 'S') AND entry.grantee <> class.relowner
+ GROUP BY class.relname, entry.grantee ORDER BY class.relname COLLATE "C";
+SELECT entry.grantee::regrole, entry.privilege_type
+  FROM pg_namespace AS schema CROSS JOIN LATERAL aclexplode(schema.nspacl) AS entry
+ WHERE schema.nspname = 'idempotent' AND entry.grantee <> schema.nspowner;
+
+SET ROLE hostile_app;
+CREATE FUNCTION hostile.take() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE NOTICE 'hostile code runs as %', CASE WHEN (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN 'superuser' ELSE current_user END;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER hostile BEFORE INSERT ON idempotent.pipeline_runs FOR EACH ROW EXECUTE FUNCTION hostile.take();
+SELECT setval('idempotent.request_attempts', 1);
+SELECT secret FROM idempotent.lock_secret;
+RESET ROLE;
+
+-- 2. A right that should never have been granted: no trigger of a stranger's ever fires. Each hint heals.
+CREATE PROCEDURE heal(work text) LANGUAGE plpgsql AS $$
+DECLARE
+    what text;
+    hint text;
+BEGIN
+    EXECUTE work;
+    RAISE NOTICE 'in order';
+EXCEPTION WHEN object_not_in_prerequisite_state THEN
+    GET STACKED DIAGNOSTICS what = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    RAISE NOTICE '%', what;
+    RAISE NOTICE '%', hint;
+    EXECUTE substr(hint, length('Heal it with: ') + 1);
+END $$;
+CREATE TABLE orders (id int PRIMARY KEY, amount int);
+INSERT INTO orders VALUES (1, 10);
+CREATE TABLE sent AS SELECT * FROM orders;
+CREATE PROCEDURE run_all() LANGUAGE plpgsql AS $$
+BEGIN
+    CALL heal($work$SELECT idempotent_run_begin('d', clock_timestamp()::text)$work$);
+    CALL heal($work$SELECT idempotent_request_begin(clock_timestamp()::text, '{}')$work$);
+    CALL heal($work$SELECT idempotent_insert('orders', '{"id": 1, "amount": 11}', on_conflict => 'quarantine')$work$);
+    CALL heal($work$SELECT idempotent_purge()$work$);
+END $$;
+CALL run_all();
+
+GRANT TRIGGER ON idempotent.pipeline_runs, idempotent.conflict_records, idempotent.requests, idempotent.load_records TO hostile_app;
+SET ROLE hostile_app;
+CREATE TRIGGER hostile BEFORE INSERT ON idempotent.pipeline_runs FOR EACH ROW EXECUTE FUNCTION hostile.take();
+CREATE TRIGGER hostile BEFORE INSERT OR UPDATE ON idempotent.conflict_records FOR EACH ROW EXECUTE FUNCTION hostile.take();
+CREATE TRIGGER hostile BEFORE DELETE ON idempotent.requests FOR EACH ROW EXECUTE FUNCTION hostile.take();
+CREATE TRIGGER hostile AFTER INSERT ON idempotent.load_records FOR EACH STATEMENT EXECUTE FUNCTION hostile.take();
+SELECT idempotent_run_begin('d');
+CALL idempotent_load('orders', 'sent');
+RESET ROLE;
+CALL idempotent_load('orders', 'sent');
+CALL run_all();
+CALL run_all();
+DROP TRIGGER hostile ON idempotent.load_records;
+CALL idempotent_load('orders', 'sent');
+
+-- 3. What an owner for a while may have left behind: each is refused before anything is done, and healed by its hint.
+CREATE FUNCTION hostile.value() RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE NOTICE 'hostile code runs'; RETURN 'x'; END $$;
+CREATE FUNCTION hostile.value(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE NOTICE 'hostile code runs'; RETURN true; END $$;
+SET client_min_messages = warning;
+CREATE PROCEDURE refused(change text, work text) LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE change;
+    SET LOCAL client_min_messages = notice;
+    CALL heal(work);
+    CALL heal(work);
+    SET LOCAL client_min_messages = warning;
+END $$;
+\set run '$w$SELECT idempotent_run_begin(''d'', clock_timestamp()::text)$w$'
+\set request '$w$SELECT idempotent_request_begin(clock_timestamp()::text, ''{}'')$w$'
+\set conflict '$w$SELECT idempotent_insert(''orders'', ''{"id": 1, "amount": 12}'', on_conflict => ''quarantine'')$w$'
+CALL refused('ALTER TABLE idempotent.pipeline_runs ALTER error SET DEFAULT hostile.value()', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_runs ADD extra text', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_runs ADD computed boolean GENERATED ALWAYS AS (hostile.value(dataset)) STORED', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_runs ADD CONSTRAINT hostile CHECK (hostile.value(dataset))', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_runs DROP CONSTRAINT pipeline_runs_status', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_runs DROP CONSTRAINT pipeline_runs_status, ADD CONSTRAINT pipeline_runs_status CHECK (hostile.value(status))', :run);
+CALL refused('DROP INDEX idempotent.pipeline_runs_running; CREATE UNIQUE INDEX pipeline_runs_running ON idempotent.pipeline_runs (run_id) WHERE hostile.value(dataset)', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_runs ALTER lease DROP NOT NULL', :run);
+CALL refused('CREATE INDEX hostile ON idempotent.pipeline_runs (hostile.value(dataset))', :run);
+CALL refused('CREATE INDEX hostile ON idempotent.pipeline_runs (dataset) WHERE hostile.value(dataset)', :run);
+CALL refused('CREATE UNIQUE INDEX hostile ON idempotent.pipeline_runs (run_id, dataset)', :run);
+CALL refused('CREATE RULE hostile AS ON INSERT TO idempotent.pipeline_runs DO ALSO SELECT hostile.value()', :run);
+CALL refused('CREATE POLICY hostile ON idempotent.pipeline_runs USING (hostile.value(dataset))', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_runs FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY', :run);
+CALL refused('CREATE TABLE hostile.child () INHERITS (idempotent.pipeline_runs)', :run);
+CALL refused('CREATE TABLE hostile.referring (run_id bigint REFERENCES idempotent.pipeline_runs)', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_runs OWNER TO hostile_app', :run);
+CALL refused('ALTER SEQUENCE idempotent.request_attempts OWNER TO hostile_app', :request);
+CALL refused('ALTER SCHEMA idempotent OWNER TO hostile_app', :run);
+CALL refused('ALTER EXTENSION pg_idempotent DROP TABLE idempotent.pipeline_runs', :run);
+CALL refused('TRUNCATE idempotent.requests; ALTER TABLE idempotent.requests ALTER recovery_point SET NOT NULL', :request);
+CALL refused('ALTER TABLE idempotent.requests ADD note text', :request);
+CALL refused('ALTER TABLE idempotent.requests ADD note text DEFAULT hostile.value()', :request);
+CALL refused('CREATE INDEX hostile ON idempotent.requests (hostile.value(key))', :request);
+CALL refused('ALTER TABLE idempotent.conflict_records ALTER resolution SET DEFAULT hostile.value()', :conflict);
+CALL refused('ALTER TABLE idempotent.conflict_records ALTER arrived_at SET DEFAULT now()', :conflict);
+
+-- 4. What an administrator may add: plain indexes. And columns that came and went are none.
+CREATE INDEX ON idempotent.requests (started_at);
+CREATE INDEX ON idempotent.requests USING brin (started_at);
+SELECT attempt > 0 AS attempted FROM idempotent_request_begin('k', '{}');
+SELECT idempotent_request_finish('k', (SELECT attempt FROM idempotent.requests WHERE key = 'k'), '{"a": 1}');
+SELECT state, response FROM idempotent_request_begin('k', '{}');
+SELECT response, replayed FROM idempotent_execute('k2', 'SELECT 1');
+SELECT response, replayed FROM idempotent_execute('k2', 'SELECT 1');
+SELECT key, state, response FROM idempotent.my_requests WHERE key IN ('k', 'k2') ORDER BY key;
+
+-- 5. Looking at state in a transaction that is READ ONLY takes no lock that a reader would not take.
+BEGIN READ ONLY;
+SELECT response, replayed FROM idempotent_execute('k2', 'SELECT 1');
+SELECT mode FROM pg_locks WHERE relation = 'idempotent.requests'::regclass;
+COMMIT;
+
+RESET client_min_messages;
+DROP TABLE hostile.child, hostile.referring, orders, sent;
+DROP PROCEDURE refused, run_all, heal;
+REVOKE ALL ON ALL TABLES IN SCHEMA idempotent FROM hostile_app;
+DROP SCHEMA hostile CASCADE;
+DROP OWNED BY hostile_app;
+DROP ROLE hostile_app;
