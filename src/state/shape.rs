@@ -43,8 +43,12 @@ WITH state AS (
       LEFT JOIN pg_catalog.pg_extension AS extension ON extension.extname OPERATOR(pg_catalog.=) 'pg_idempotent'
      WHERE class.oid OPERATOR(pg_catalog.=) $1
 ), part (kind, name, how) AS (
-    SELECT 'column', attribute.attname, pg_catalog.format_type(attribute.atttypid, attribute.atttypmod)
+    SELECT 'column', attribute.attname,
+           pg_catalog.format('%s%s', pg_catalog.format_type(attribute.atttypid, attribute.atttypmod),
+               CASE WHEN attribute.attcollation OPERATOR(pg_catalog.<>) type.typcollation
+                    THEN pg_catalog.format(' COLLATE %s', attribute.attcollation::pg_catalog.regcollation) END)
       FROM pg_catalog.pg_attribute AS attribute
+      JOIN pg_catalog.pg_type AS type ON type.oid OPERATOR(pg_catalog.=) attribute.atttypid
      WHERE attribute.attrelid OPERATOR(pg_catalog.=) $1 AND attribute.attnum OPERATOR(pg_catalog.>) 0 AND NOT attribute.attisdropped
     UNION ALL
     SELECT 'not null', attribute.attname, ''
@@ -80,6 +84,22 @@ WITH state AS (
            SELECT FROM pg_catalog.pg_constraint AS its
             WHERE its.conindid OPERATOR(pg_catalog.=) made.indexrelid AND its.conrelid OPERATOR(pg_catalog.=) $1)
     UNION ALL
+    SELECT 'foreign index', class.relname, ''
+      FROM state
+      JOIN pg_catalog.pg_index AS made ON made.indrelid OPERATOR(pg_catalog.=) state.oid
+      JOIN pg_catalog.pg_class AS class ON class.oid OPERATOR(pg_catalog.=) made.indexrelid
+     WHERE EXISTS (
+           SELECT FROM pg_catalog.unnest(made.indclass) AS used (oid)
+             JOIN pg_catalog.pg_opclass AS opclass ON opclass.oid OPERATOR(pg_catalog.=) used.oid
+            WHERE opclass.opcnamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace
+              AND NOT EXISTS (
+                  SELECT FROM pg_catalog.pg_depend AS member
+                   WHERE member.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_opclass'::pg_catalog.regclass
+                     AND member.objid OPERATOR(pg_catalog.=) opclass.oid
+                     AND member.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+                     AND member.refobjid OPERATOR(pg_catalog.=) state.extension
+                     AND member.deptype OPERATOR(pg_catalog.=) 'e'))
+    UNION ALL
     SELECT 'trigger', made.tgname, '' FROM pg_catalog.pg_trigger AS made
      WHERE made.tgrelid OPERATOR(pg_catalog.=) $1 AND NOT made.tgisinternal
     UNION ALL
@@ -112,6 +132,11 @@ WITH state AS (
       JOIN pg_catalog.pg_class AS sequence
         ON sequence.relnamespace OPERATOR(pg_catalog.=) state.relnamespace AND sequence.relkind OPERATOR(pg_catalog.=) 'S'
      WHERE sequence.relowner OPERATOR(pg_catalog.<>) state.extowner
+    UNION ALL
+    SELECT 'function''s owner', function.oid::pg_catalog.regprocedure::pg_catalog.text, pg_catalog.pg_get_userbyid(state.extowner)
+      FROM state
+      JOIN pg_catalog.pg_proc AS function ON function.pronamespace OPERATOR(pg_catalog.=) state.relnamespace
+     WHERE function.proowner OPERATOR(pg_catalog.<>) state.extowner
     UNION ALL
     SELECT 'stranger', '', '' FROM state
      WHERE NOT EXISTS (
@@ -182,6 +207,12 @@ impl Part {
             "sequence's owner" => {
                 format!("a sequence, \"{name}\", with another owner than the extension")
             }
+            "function's owner" => {
+                format!("a function, {name}, with another owner than the extension")
+            }
+            "foreign index" => {
+                format!("the index \"{name}\" with an operator class that is not the server's")
+            }
             "stranger" => "been taken out of the extension".to_owned(),
             _ => format!("the {kind} \"{name}\""),
         }
@@ -200,7 +231,7 @@ impl Part {
             "generated" => format!("{column} DROP EXPRESSION;"),
             "constraint" => format!("ALTER TABLE {table} DROP CONSTRAINT {quoted};"),
             "reference" => format!("ALTER TABLE {how} DROP CONSTRAINT {quoted};"),
-            "index" => format!("DROP INDEX idempotent.{quoted};"),
+            "index" | "foreign index" => format!("DROP INDEX idempotent.{quoted};"),
             "trigger" => format!("DROP TRIGGER {quoted} ON {table};"),
             "rule" => format!("DROP RULE {quoted} ON {table};"),
             "policy" => format!("DROP POLICY {quoted} ON {table};"),
@@ -216,6 +247,9 @@ impl Part {
             "sequence's owner" => {
                 let owner = quote_identifier(how);
                 format!("ALTER SEQUENCE idempotent.{quoted} OWNER TO {owner};")
+            }
+            "function's owner" => {
+                format!("ALTER FUNCTION {name} OWNER TO {};", quote_identifier(how))
             }
             _ => format!("ALTER EXTENSION pg_idempotent ADD TABLE {table};"),
         }

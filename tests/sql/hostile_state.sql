@@ -98,6 +98,10 @@ CALL refused('ALTER TABLE idempotent.pipeline_runs ALTER lease DROP NOT NULL', :
 CALL refused('CREATE INDEX hostile ON idempotent.pipeline_runs (hostile.value(dataset))', :run);
 CALL refused('CREATE INDEX hostile ON idempotent.pipeline_runs (dataset) WHERE hostile.value(dataset)', :run);
 CALL refused('CREATE UNIQUE INDEX hostile ON idempotent.pipeline_runs (run_id, dataset)', :run);
+CREATE FUNCTION hostile.cmp(text, text) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE NOTICE 'hostile code runs'; RETURN bttextcmp($1, $2); END $$;
+CREATE OPERATOR CLASS hostile.class FOR TYPE text USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 hostile.cmp(text, text);
+CALL refused('CREATE INDEX hostile ON idempotent.pipeline_runs (run_id, dataset hostile.class)', :run);
+CALL refused('ALTER FUNCTION idempotent.own_role() OWNER TO hostile_app; COMMENT ON TABLE idempotent.conflict_records IS $$changed$$; ALTER TABLE idempotent.conflict_records SET (fillfactor = 90)', :conflict);
 CALL refused('CREATE RULE hostile AS ON INSERT TO idempotent.pipeline_runs DO ALSO SELECT hostile.value()', :run);
 CALL refused('CREATE POLICY hostile ON idempotent.pipeline_runs USING (hostile.value(dataset))', :run);
 CALL refused('ALTER TABLE idempotent.pipeline_runs FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY', :run);

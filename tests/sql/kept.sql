@@ -72,7 +72,7 @@ SELECT c.relname, a.grantee::regrole, string_agg(a.privilege_type, ', ' ORDER BY
 FROM pg_class c, LATERAL aclexplode(c.relacl) a
 WHERE c.relnamespace = 'idempotent'::regnamespace AND c.relkind IN ('r', 'S') AND a.grantee <> c.relowner
 GROUP BY 1, 2 ORDER BY 1, 2;
-SELECT relname FROM pg_class WHERE relnamespace = 'idempotent'::regnamespace AND (relrowsecurity OR relforcerowsecurity);
+SELECT relname FROM pg_class WHERE relnamespace = 'idempotent'::regnamespace AND relname <> 'lock_secret' AND (relrowsecurity OR relforcerowsecurity);
 SELECT obj_description(oid, 'pg_extension') IS NULL AS no_comment FROM pg_extension WHERE extname = 'pg_idempotent';
 
 SET client_min_messages = warning;
