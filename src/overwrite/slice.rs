@@ -92,7 +92,9 @@ impl<'t> Slice<'t> {
         refuse_rounded(target, partition, &document.shapes[0].named);
         let mut values = None;
         let memory = Memory::in_current(c"pg_idempotent slice");
-        document.read(None, &memory, &mut |slot| values = Some(slot.to_stored()));
+        document.read(None, None, &memory, &mut |slot| {
+            values = Some(slot.to_stored())
+        });
         let values = values.expect("one document gives one row");
         values.deform();
         Self {

@@ -1,7 +1,9 @@
 //! One column of a target, with the functions of its type.
 use super::OpenRelation;
+use crate::error::refuse_json_unguarded;
 use crate::pg::ffi;
 use crate::pg::function_in;
+use crate::pg::hstore;
 use crate::pg::jsonb::{Container, Kind, ObjectBuilder, Value, to_jsonb_of};
 use crate::pg::memory::Memory;
 use crate::pg::text;
@@ -58,6 +60,10 @@ pub struct Column {
     pub equality: Equality,
     /// Whether its type is shown in JSON by a cast of its own.
     cast_to_json: bool,
+    /// If so, the cast from jsonb; or null.
+    from_jsonb: *mut pg_sys::FmgrInfo,
+    /// Whether it is an hstore.
+    hstore: bool,
     by_value: bool,
     length: i16,
     input: *mut pg_sys::FmgrInfo,
@@ -103,6 +109,7 @@ impl Column {
             let output = function_in(memory.context(), function);
             let name = CStr::from_ptr(attribute.attname.data.as_ptr());
             let (has_default, machine_made) = default_of(relation, attribute);
+            let cast_to_json = has_cast_to_json(base);
             Self {
                 name: text::from_server(name.as_ptr()),
                 c_name: name.to_owned(),
@@ -124,7 +131,14 @@ impl Column {
                 machine_made,
                 nested,
                 generated: attribute.attgenerated as u8,
-                cast_to_json: has_cast_to_json(base),
+                cast_to_json,
+                from_jsonb: if cast_to_json {
+                    let context = pg_sys::CoercionContext::COERCION_EXPLICIT;
+                    cast_from(pg_sys::JSONBOID, base, context, memory)
+                } else {
+                    std::ptr::null_mut()
+                },
+                hstore: cast_to_json && hstore::is_hstore(base),
                 equality: Equality::of_type(attribute.atttypid, base),
                 by_value: attribute.attbyval,
                 length: attribute.attlen,
@@ -184,6 +198,9 @@ impl Column {
                 (pg_sys::JSONBOID, value) => return Some(value.to_jsonb()),
                 (pg_sys::JSONOID, value) => value.to_json_text(),
                 (_, Value::Number(number)) => self.number_text(number),
+                (_, Value::Container(container, _)) if self.cast_to_json => {
+                    self.container_text(container, value)
+                }
                 (_, value) => value.to_input_text(),
             };
             let value =
@@ -215,6 +232,33 @@ impl Column {
             // There is no cast to oid, but whole numbers are one.
             if self.base == pg_sys::OIDOID && digits[point + 1..].iter().all(|c| *c == b'0') {
                 *text.add(point) = 0;
+            }
+            text
+        }
+    }
+
+    /// The text that the type's input function is to read for a JSON object or array, where
+    /// `to_jsonb` shows the type's values by a cast: what the cast back makes of it. For
+    /// hstore, which has none, its own notation. Else the JSON, which the type may read.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    unsafe fn container_text(&self, container: Container<'_>, value: Value<'_>) -> *mut c_char {
+        // SAFETY: the type's own functions, which exist where they are not null.
+        unsafe {
+            if !self.from_jsonb.is_null() {
+                let none = pg_sys::InvalidOid;
+                let json = value.to_jsonb();
+                let value = ffi::unguarded::FunctionCall1Coll(self.from_jsonb, none, json);
+                return ffi::unguarded::OutputFunctionCall(self.output, value);
+            }
+            if !self.hstore {
+                return value.to_input_text();
+            }
+            let text = hstore::text_of(container);
+            if text.is_null() {
+                let json = CStr::from_ptr(value.to_input_text());
+                refuse_json_unguarded(c"hstore", json);
             }
             text
         }
@@ -524,15 +568,21 @@ fn cast_from_numeric(base: pg_sys::Oid, memory: &Memory) -> *mut pg_sys::FmgrInf
     if by_text || base.to_u32() >= pg_sys::FirstNormalObjectId {
         return std::ptr::null_mut();
     }
+    let context = pg_sys::CoercionContext::COERCION_ASSIGNMENT;
+    cast_from(pg_sys::NUMERICOID, base, context, memory)
+}
+
+/// The function of the cast from one type to another, by that alone; or null.
+fn cast_from(
+    from: pg_sys::Oid,
+    base: pg_sys::Oid,
+    context: pg_sys::CoercionContext::Type,
+    memory: &Memory,
+) -> *mut pg_sys::FmgrInfo {
     let mut function = pg_sys::InvalidOid;
     // SAFETY: look-ups for existing types and an existing function.
     unsafe {
-        let path = pg_sys::find_coercion_pathway(
-            base,
-            pg_sys::NUMERICOID,
-            pg_sys::CoercionContext::COERCION_ASSIGNMENT,
-            &raw mut function,
-        );
+        let path = pg_sys::find_coercion_pathway(base, from, context, &raw mut function);
         let one_argument = || pg_sys::get_func_nargs(function) == 1;
         if path == pg_sys::CoercionPathType::COERCION_PATH_FUNC && one_argument() {
             function_in(memory.context(), function)
