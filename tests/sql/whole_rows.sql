@@ -100,10 +100,12 @@ SELECT outcome FROM idempotent_insert('orders', '{"code": "r", "qty": 2, "price"
 :state
 
 -- A type that JSON shows as an object, with a cast back and without one.
+SET client_min_messages = warning;
 CREATE TYPE span;
 CREATE FUNCTION span_in(cstring) RETURNS span LANGUAGE internal IMMUTABLE STRICT AS 'int4in';
 CREATE FUNCTION span_out(span) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'int4out';
 CREATE TYPE span (INPUT = span_in, OUTPUT = span_out, LIKE = int4);
+RESET client_min_messages;
 CREATE CAST (span AS int4) WITHOUT FUNCTION;
 CREATE CAST (int4 AS span) WITHOUT FUNCTION;
 CREATE FUNCTION to_json(span) RETURNS json LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT json_build_object('days', $1::int4) $$;
