@@ -1,26 +1,5 @@
 -- Conflicts that were set aside.
 
--- What makes two conflicts the same: the key, the stored row, and what differs.
--- Columns that are not compared (an arrival time that the server fills in, say)
--- may differ with every retry. Where only a digest tells the difference, it is the
--- payload. The text is digested as the database has it: bytes that are no text in its
--- encoding have no form in another. The digest is in an index only, which a restore
--- makes anew.
-CREATE FUNCTION idempotent.conflict_digest(
-    key jsonb, payload jsonb, stored jsonb, differences jsonb)
-RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-BEGIN ATOMIC
-    SELECT pg_catalog.sha256(
-        pg_catalog.convert_to(
-            pg_catalog.jsonb_build_array(
-                key, stored,
-                CASE WHEN differences OPERATOR(pg_catalog.=) '{}' THEN payload ELSE differences END
-            )::text, pg_catalog.getdatabaseencoding()));
-END;
-COMMENT ON FUNCTION idempotent.conflict_digest(jsonb, jsonb, jsonb, jsonb) IS
-    'SHA-256 by which a conflict that arrives again is recognised';
-
 -- The extension's functions write it as its owner, and people read the view below.
 CREATE TABLE idempotent.conflict_records (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -29,6 +8,7 @@ CREATE TABLE idempotent.conflict_records (
     payload     jsonb       NOT NULL,
     stored      jsonb       NOT NULL,
     differences jsonb       NOT NULL,
+    digest      bytea       NOT NULL,
     arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     arrived_by  name        NOT NULL,
     resolution  text CHECK (resolution IN ('keep stored', 'apply payload')),
@@ -38,8 +18,11 @@ CREATE TABLE idempotent.conflict_records (
 COMMENT ON TABLE idempotent.conflict_records IS
     'what idempotent.conflicts shows; written by the extension only';
 
+COMMENT ON COLUMN idempotent.conflict_records.digest IS
+    'SHA-256 by which a conflict that arrives again is recognised';
+
 CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
-    (target, idempotent.conflict_digest(key, payload, stored, differences))
+    (target, digest)
     WHERE resolution IS NULL;
 COMMENT ON INDEX idempotent.conflict_records_unresolved IS
     'a conflict that arrives again is not recorded twice while it is unresolved';

@@ -27,7 +27,7 @@ pub use native::{
     Caught, attempt, boundary, boundary_across_commits, forget_swallowed, in_place_of_lock_timeout,
     is_native, message_of, warn,
 };
-pub use notice::{Line, notice, notice_unguarded};
+pub use notice::{Line, notice, notice_unguarded, refuse_json_unguarded};
 pub use position::{PayloadPosition, StatementPosition};
 pub use report::{Report, SqlState};
 pub use row::RowPosition;

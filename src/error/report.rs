@@ -16,6 +16,8 @@ pub enum SqlState {
     NullValueNotAllowed,
     /// `22023`
     InvalidParameterValue,
+    /// `22P02`
+    InvalidTextRepresentation,
     /// `25001`
     ActiveSqlTransaction,
     /// `23502`
@@ -72,6 +74,7 @@ impl SqlState {
             Self::CardinalityViolation => b"21000",
             Self::NullValueNotAllowed => b"22004",
             Self::InvalidParameterValue => b"22023",
+            Self::InvalidTextRepresentation => b"22P02",
             Self::ActiveSqlTransaction => b"25001",
             Self::NotNullViolation => b"23502",
             Self::CheckViolation => b"23514",

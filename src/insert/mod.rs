@@ -65,8 +65,9 @@ pub use statement::{Returning, Statements, insert};
 
 use crate::error::boundary;
 use crate::outcome::Outcome;
+use crate::payload::generated::{Generated, leave_out_of_comparison};
 use crate::payload::json::JsonPayloads;
-use crate::payload::shape::{Shape, demand_key, refuse_generated};
+use crate::payload::shape::{Shape, demand_key};
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{ResultSet, RowType, SqlResult};
@@ -203,7 +204,7 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
         .comparison
         .apply(&target, arbiter, &mut payloads.shapes);
     demand_key(&target, arbiter, &payloads.shapes, batch);
-    refuse_generated(&target, &payloads.shapes);
+    leave_out_of_comparison(&target, &options.matching.comparison, &mut payloads.shapes);
     demand_rights(
         &target,
         arbiter,
@@ -220,7 +221,10 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
         options.matching.guard,
     );
     let mut input = Input::new(&job, payloads.len() == 1);
-    payloads.read(Some(arbiter), &job.scratch, &mut |slot| input.put(slot));
+    let generated = Generated::of(&target, &relation, &payloads.shapes);
+    payloads.read(Some(arbiter), generated, &job.scratch, &mut |slot| {
+        input.put(slot)
+    });
     job.run(&mut input.into_rows(), payloads.len() as u64, &mut ledger);
     ledger.close(&job);
     ledger
@@ -241,7 +245,8 @@ fn insert_from(arguments: &Arguments) -> Ledger {
     let mut ledger = Ledger::new(Wanted::Counts, 0, on_conflict);
     let job = Job::new(&target, &relation, arbiter, &shapes, true, matching.guard);
     let mut input = Input::new(&job, false);
-    ledger.received = source.read(arbiter, input.sort());
+    let generated = Generated::of(&target, &relation, &shapes);
+    ledger.received = source.read(arbiter, generated, input.sort());
     job.run(&mut input.into_rows(), ledger.received as u64, &mut ledger);
     ledger.close(&job);
     ledger
@@ -257,7 +262,7 @@ fn plan_source<'t>(
     let arbiter = matching.arbiter_for_source(target, source);
     matching.comparison.apply(target, arbiter, &mut shapes);
     demand_key(target, arbiter, &shapes, false);
-    refuse_generated(target, &shapes);
+    leave_out_of_comparison(target, &matching.comparison, &mut shapes);
     demand_rights(target, arbiter, shapes[0].named.iter().copied());
     (arbiter, shapes)
 }

@@ -212,9 +212,12 @@ fn plan(
 /// pg_idempotent_rows WHERE a6 IS NULL ON CONFLICT (order_id) DO NOTHING`, and
 /// what it is to return.
 fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize], form: Form) -> String {
-    let columns = target.column_list(named.iter().copied());
-    let values = named
-        .iter()
+    let inserted = || {
+        let named = named.iter().copied();
+        named.filter(|c| target.columns[*c].generated == 0)
+    };
+    let columns = target.column_list(inserted());
+    let values = inserted()
         .map(|c| format!("a{c}"))
         .collect::<Vec<_>>()
         .join(", ");
@@ -236,8 +239,14 @@ fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize], form: For
             format!(" ON CONFLICT {arbiter} DO NOTHING{returning}")
         }
     };
+    // Nothing is inserted where payloads name generated columns only.
+    let columns = if columns.is_empty() {
+        columns
+    } else {
+        format!("({columns}) ")
+    };
     format!(
-        "INSERT INTO {} ({columns}) SELECT {values} FROM {} WHERE a{} IS NULL{conflict}",
+        "INSERT INTO {} {columns}SELECT {values} FROM {} WHERE a{} IS NULL{conflict}",
         target.qualified(),
         ROWS.to_str().expect("ASCII"),
         Layout::of(target).mark_column(),

@@ -43,7 +43,8 @@ mod write;
 
 use crate::error::boundary;
 use crate::insert::{Input, Job, Matching, Wishes};
-use crate::payload::shape::{demand_key, refuse_generated};
+use crate::payload::generated::Generated;
+use crate::payload::shape::demand_key;
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{RowType, SqlResult};
@@ -114,7 +115,6 @@ fn merge(arguments: &Arguments) -> Counts {
     matching.comparison.leave_out(&fixed.columns);
     matching.comparison.apply(&target, arbiter, &mut shapes);
     demand_key(&target, arbiter, &shapes, false);
-    refuse_generated(&target, &shapes);
     let latest = Latest::new(&target, arbiter, &shapes[0], latest_by.as_deref());
     fixed.refuse_in(&target, latest.by(), "latest_by");
     let named = || shapes[0].named.iter().copied();
@@ -130,8 +130,9 @@ fn merge(arguments: &Arguments) -> Counts {
 
     let job = Job::new(&target, &relation, arbiter, &shapes, true, matching.guard);
     let mut input = Input::new(&job, false);
+    let generated = Generated::of(&target, &relation, &shapes);
     let mut counts = Counts {
-        received: source.read(arbiter, input.sort()),
+        received: source.read(arbiter, generated, input.sort()),
         ..Counts::default()
     };
     settle(&job, &latest, &updated, input.into_rows(), &mut counts);

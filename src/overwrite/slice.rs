@@ -24,6 +24,31 @@ pub struct Slice<'t> {
     pub values: Slot,
 }
 
+/// What is to be replaced is never another slice than the one that is named: an integer
+/// column has no row at 1.5, though an INSERT of that would be rounded to 2.
+///
+/// # Errors
+/// 22P02, in core's words.
+fn refuse_rounded(target: &Target, partition: Container<'_>, named: &[usize]) {
+    for (c, value) in named.iter().zip(partition.values()) {
+        let column = &target.columns[*c];
+        if let Some(number) = column.rounded(value) {
+            // SAFETY: the type of an existing column.
+            let typ = unsafe { text::from_server(pg_sys::format_type_be(column.base_type())) };
+            Report::new(
+                SqlState::InvalidTextRepresentation,
+                format!(
+                    "invalid input syntax for type {typ}: \"{}\"",
+                    number.to_string_lossy()
+                ),
+            )
+            .table(&target.schema, &target.name)
+            .column(column.name.clone())
+            .raise()
+        }
+    }
+}
+
 impl<'t> Slice<'t> {
     /// That of a JSON object, whose fields are columns of target and source.
     ///
@@ -66,9 +91,12 @@ impl<'t> Slice<'t> {
                 refuse(SqlState::InvalidParameterValue, what)
             }
         }
+        refuse_rounded(target, partition, &document.shapes[0].named);
         let mut values = None;
         let memory = Memory::in_current(c"pg_idempotent slice");
-        document.read(None, &memory, &mut |slot| values = Some(slot.to_stored()));
+        document.read(None, None, &memory, &mut |slot| {
+            values = Some(slot.to_stored())
+        });
         let values = values.expect("one document gives one row");
         values.deform();
         Self {

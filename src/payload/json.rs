@@ -2,6 +2,7 @@
 //!
 //! Read in two passes: the first finds out which columns each payload names,
 //! since the default key depends on all of them; the second coerces.
+use super::generated::Generated;
 use super::nested::NestedColumns;
 use super::row::{Layout, Mark};
 use super::shape::{Shape, key_violation};
@@ -161,10 +162,12 @@ impl<'t> JsonPayloads<'t> {
     ///
     /// # Errors
     /// What the input functions raise, with the payload's ordinal and the
-    /// column in CONTEXT; 23502 for a NULL in the arbiter's key, where there is one.
+    /// column in CONTEXT; 23502 for a NULL in the arbiter's key, where there is one; 428C9
+    /// for a generated column with another value than the server computes.
     pub fn read(
         &self,
         arbiter: Option<&UniqueIndex>,
+        mut generated: Option<Generated<'_>>,
         values: &Memory,
         take: &mut dyn FnMut(&Slot),
     ) {
@@ -185,6 +188,15 @@ impl<'t> JsonPayloads<'t> {
                 slot.store();
                 if let Some(arbiter) = arbiter {
                     self.demand_key_values(arbiter, slot, ordinal);
+                }
+                if let Some(generated) = &mut generated {
+                    position.no_column();
+                    // SAFETY: a row of this shape; the guard holds nothing.
+                    let differs = unsafe { ffi::guard(|| generated.mismatch(slot, shape)) };
+                    if let Some(column) = differs {
+                        let ordinal = self.batch.then_some(ordinal);
+                        generated.differs(column, ordinal).raise()
+                    }
                 }
             });
             take(slot);

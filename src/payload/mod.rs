@@ -5,6 +5,7 @@
 //! INSERT would store it. Payloads that name the same columns share a
 //! [`shape::Shape`].
 mod coercion;
+pub mod generated;
 pub mod json;
 pub mod nested;
 pub mod row;

@@ -5,6 +5,7 @@
 //! casts, type modifiers, domains), by core's own expressions. What becomes of the
 //! rows is up to a [`Sink`].
 use super::coercion::{Coercions, evaluate};
+use super::generated::Generated;
 use super::row::{Layout, Mark};
 use super::shape::{Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
@@ -267,10 +268,16 @@ impl<'t> Source<'t> {
     /// row. Gives the number of rows.
     ///
     /// # Errors
-    /// As [`Source::stream`]; 23502 for a NULL in the key.
-    pub fn read(&self, arbiter: &UniqueIndex, sort: &mut Sort) -> i64 {
+    /// As [`Source::stream`]; 23502 for a NULL in the key; 428C9 for a generated column with
+    /// another value than the server computes.
+    pub fn read(
+        &self,
+        arbiter: &UniqueIndex,
+        generated: Option<Generated<'_>>,
+        sort: &mut Sort,
+    ) -> i64 {
         // SAFETY: does nothing.
-        unsafe { self.read_telling(arbiter, sort, &|_| {}) }
+        unsafe { self.read_telling(arbiter, generated, sort, &|_| {}) }
     }
 
     /// Likewise; `tell` is called now and then with the number of rows so far.
@@ -283,17 +290,23 @@ impl<'t> Source<'t> {
     pub unsafe fn read_telling(
         &self,
         arbiter: &UniqueIndex,
+        generated: Option<Generated<'_>>,
         sort: &mut Sort,
         tell: &dyn Fn(i64),
     ) -> i64 {
         let mut sink = KeyedSort {
             arbiter,
+            generated,
             sort,
             tell,
             rows: 0,
             null_key: None,
+            mismatch: None,
         };
         let rows = self.stream(&mut sink);
+        if let (Some(generated), Some(column)) = (&sink.generated, sink.mismatch) {
+            generated.differs(column, Some(rows)).raise()
+        }
         if let Some(column) = sink.null_key {
             key_violation(self.target, arbiter, column, Some(rows), "null in").raise()
         }
@@ -374,23 +387,32 @@ impl<'t> Source<'t> {
     }
 }
 
-/// A sort that refuses rows with a NULL in the key.
-struct KeyedSort<'a> {
+/// A sort that refuses rows with a NULL in the key, or with a generated column that is not
+/// what the server computes.
+struct KeyedSort<'a, 'g> {
     arbiter: &'a UniqueIndex,
+    generated: Option<Generated<'g>>,
     sort: &'a mut Sort,
     /// Is told how many rows there were so far, now and then.
     tell: &'a dyn Fn(i64),
     rows: i64,
     /// The key column that was NULL, which ended the reading.
     null_key: Option<usize>,
+    /// Likewise, the generated column.
+    mismatch: Option<usize>,
 }
 
-impl Sink for KeyedSort<'_> {
+impl Sink for KeyedSort<'_, '_> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         if !self.arbiter.nulls_equal {
             self.null_key = self.arbiter.columns().find(|c| row.get(*c).is_none());
         }
-        if self.null_key.is_none() {
+        if let (None, Some(generated)) = (self.null_key, &mut self.generated) {
+            // SAFETY: as the function's; rows of a source have one shape.
+            self.mismatch = unsafe { generated.mismatch(row, 0) };
+        }
+        let taken = self.null_key.is_none() && self.mismatch.is_none();
+        if taken {
             // SAFETY: as the function's.
             unsafe { self.sort.put_unguarded(row) };
         }
@@ -398,7 +420,7 @@ impl Sink for KeyedSort<'_> {
         if self.rows % TOLD_EVERY == 0 {
             (self.tell)(self.rows);
         }
-        self.null_key.is_none()
+        taken
     }
 }
 

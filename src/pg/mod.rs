@@ -11,6 +11,7 @@
 pub mod arguments;
 pub mod digest;
 pub mod ffi;
+pub mod hstore;
 pub mod jsonb;
 pub mod local_settings;
 pub mod locks;

@@ -3,6 +3,7 @@ use crate::compare::Differences;
 use crate::kept;
 use crate::numbers::Numbers;
 use crate::owner::AsOwner;
+use crate::pg::digest::{sha256, to_bytea};
 use crate::pg::ffi;
 use crate::pg::jsonb::ObjectBuilder;
 use crate::pg::local_settings::LocalSettings;
@@ -10,6 +11,7 @@ use crate::pg::memory::Memory;
 use crate::pg::rows::{NamedStore, Slot, Store};
 use crate::pg::spi::Connection;
 use crate::pg::text;
+use crate::remember::Digest;
 use crate::state::State;
 use crate::target::{Readable, StoredRow, Target, UniqueIndex};
 use pgrx::pg_sys;
@@ -21,8 +23,9 @@ const ROWS: &CStr = c"pg_idempotent_conflicts";
 /// record is unresolved is not recorded twice: a retry stays a retry.
 const RECORD: &str = "
     INSERT INTO idempotent.conflict_records
-           (target, key, payload, stored, differences, arrived_by)
-    SELECT $1, conflict.key, conflict.payload, conflict.stored, conflict.differences, $2
+           (target, key, payload, stored, differences, digest, arrived_by)
+    SELECT $1, conflict.key, conflict.payload, conflict.stored, conflict.differences,
+           conflict.digest, $2
       FROM pg_idempotent_conflicts AS conflict
     ON CONFLICT DO NOTHING";
 
@@ -33,9 +36,7 @@ const MISSING: &str = "
      WHERE NOT EXISTS (
            SELECT FROM idempotent.conflict_records AS record
             WHERE record.target OPERATOR(idempotent.=) $1
-              AND idempotent.conflict_digest(record.key, record.payload, record.stored, record.differences)
-                  OPERATOR(pg_catalog.=)
-                  idempotent.conflict_digest(conflict.key, conflict.payload, conflict.stored, conflict.differences)
+              AND record.digest OPERATOR(pg_catalog.=) conflict.digest
               AND record.resolution IS NULL)
      LIMIT 1";
 
@@ -51,6 +52,8 @@ pub struct Records {
     store: Store,
     count: u64,
     desc: pg_sys::TupleDesc,
+    /// How values are digested, once there is a conflict.
+    digest: Option<Digest>,
     memory: pg_sys::MemoryContext,
 }
 
@@ -61,11 +64,17 @@ impl Records {
         // template.
         unsafe {
             let caller = pg_sys::MemoryContextSwitchTo(memory);
-            let names = [c"key", c"payload", c"stored", c"differences"];
-            let desc = pg_sys::CreateTemplateTupleDesc(names.len() as i32);
-            for (i, name) in names.iter().enumerate() {
+            let columns = [
+                (c"key", pg_sys::JSONBOID),
+                (c"payload", pg_sys::JSONBOID),
+                (c"stored", pg_sys::JSONBOID),
+                (c"differences", pg_sys::JSONBOID),
+                (c"digest", pg_sys::BYTEAOID),
+            ];
+            let desc = pg_sys::CreateTemplateTupleDesc(columns.len() as i32);
+            for (i, (name, typid)) in columns.into_iter().enumerate() {
                 let number = (i + 1) as pg_sys::AttrNumber;
-                pg_sys::TupleDescInitEntry(desc, number, name.as_ptr(), pg_sys::JSONBOID, -1, 0);
+                pg_sys::TupleDescInitEntry(desc, number, name.as_ptr(), typid, -1, 0);
             }
             let store = Store::new();
             pg_sys::MemoryContextSwitchTo(caller);
@@ -73,6 +82,7 @@ impl Records {
                 store,
                 count: 0,
                 desc,
+                digest: None,
                 memory,
             }
         }
@@ -122,6 +132,7 @@ impl Records {
             payload(&mut named.iter().copied()),
             stored_row(target, stored),
             complete.to_jsonb(),
+            self.digest(target, arbiter, stored, differences, named),
         ];
         let mut slot = Slot::for_values(self.desc);
         slot.clear();
@@ -136,6 +147,43 @@ impl Records {
             pg_sys::MemoryContextSwitchTo(caller);
         }
         self.count += 1;
+    }
+
+    /// What makes two conflicts the same: the key, the stored row, and what differs, by the
+    /// equality of the types, as the conflict itself was found: 2 and 2.0 are one. Columns
+    /// that are not compared (an arrival time that the server fills in, say) may differ with
+    /// every retry. Where only a digest tells the difference, it is the payload.
+    fn digest<P: Fn(usize) -> Option<pg_sys::Datum>>(
+        &mut self,
+        target: &Target,
+        arbiter: &UniqueIndex,
+        stored: &StoredRow<'_>,
+        differences: &Differences<'_, P>,
+        named: &[usize],
+    ) -> pg_sys::Datum {
+        let all = || Digest::new(target, &(0..target.columns.len()).collect::<Vec<_>>());
+        let digest = self.digest.get_or_insert_with(all);
+        let payload = |c| (differences.payload)(c);
+        let differs = match differences.columns {
+            [] => named,
+            columns => columns,
+        };
+        let within = |c, columns: &[usize], value: &dyn Fn(usize) -> Option<pg_sys::Datum>| {
+            columns.contains(&c).then(|| value(c)).flatten()
+        };
+        let image =
+            |value: &dyn Fn(usize) -> Option<pg_sys::Datum>| sha256(&digest.image(target, value));
+        let names = differs
+            .iter()
+            .map(|c| target.columns[*c].c_name.to_bytes_with_nul());
+        let parts = [
+            image(&|c| payload(c).filter(|_| arbiter.has_column(c))),
+            image(&|c| stored.get(c)),
+            sha256(&names.collect::<Vec<_>>().concat()),
+            image(&|c| within(c, differs, &payload)),
+            image(&|c| within(c, differences.columns, &|c| differences.stored.get(c))),
+        ];
+        to_bytea(&sha256(parts.as_flattened()))
     }
 
     /// Writes them, in the caller's transaction.

@@ -279,7 +279,7 @@ fn changed_since(id: i64, target: &Target, gone: bool) -> ! {
 fn working_row(payload: &JsonPayloads<'_>, arbiter: &UniqueIndex) -> Slot {
     let mut row = None;
     let values = Memory::in_current(c"pg_idempotent payload");
-    payload.read(Some(arbiter), &values, &mut |slot| {
+    payload.read(Some(arbiter), None, &values, &mut |slot| {
         row = Some(slot.to_stored())
     });
     let row = row.expect("one payload gives one row");

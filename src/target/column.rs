@@ -1,12 +1,14 @@
 //! One column of a target, with the functions of its type.
 use super::OpenRelation;
+use crate::error::refuse_json_unguarded;
 use crate::pg::ffi;
 use crate::pg::function_in;
+use crate::pg::hstore;
 use crate::pg::jsonb::{Container, Kind, ObjectBuilder, Value, to_jsonb_of};
 use crate::pg::memory::Memory;
 use crate::pg::text;
 use pgrx::pg_sys;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char};
 
 /// How two values of a column are compared.
 #[derive(Clone, Copy, Debug)]
@@ -58,10 +60,17 @@ pub struct Column {
     pub equality: Equality,
     /// Whether its type is shown in JSON by a cast of its own.
     cast_to_json: bool,
+    /// If so, the cast from jsonb; or null.
+    from_jsonb: *mut pg_sys::FmgrInfo,
+    /// Whether it is an hstore.
+    hstore: bool,
     by_value: bool,
     length: i16,
     input: *mut pg_sys::FmgrInfo,
     input_param: pg_sys::Oid,
+    /// The assignment cast from numeric of its type (or a domain's base type), if that
+    /// gives something else than the number's text would; or null.
+    from_numeric: *mut pg_sys::FmgrInfo,
     output: *mut pg_sys::FmgrInfo,
     to_jsonb: *mut pg_sys::FmgrInfo,
 }
@@ -100,6 +109,7 @@ impl Column {
             let output = function_in(memory.context(), function);
             let name = CStr::from_ptr(attribute.attname.data.as_ptr());
             let (has_default, machine_made) = default_of(relation, attribute);
+            let cast_to_json = has_cast_to_json(base);
             Self {
                 name: text::from_server(name.as_ptr()),
                 c_name: name.to_owned(),
@@ -121,12 +131,20 @@ impl Column {
                 machine_made,
                 nested,
                 generated: attribute.attgenerated as u8,
-                cast_to_json: has_cast_to_json(base),
+                cast_to_json,
+                from_jsonb: if cast_to_json {
+                    let context = pg_sys::CoercionContext::COERCION_EXPLICIT;
+                    cast_from(pg_sys::JSONBOID, base, context, memory)
+                } else {
+                    std::ptr::null_mut()
+                },
+                hstore: cast_to_json && hstore::is_hstore(base),
                 equality: Equality::of_type(attribute.atttypid, base),
                 by_value: attribute.attbyval,
                 length: attribute.attlen,
                 input,
                 input_param: param,
+                from_numeric: cast_from_numeric(base, memory),
                 output,
                 to_jsonb: to_jsonb_of(
                     memory.context(),
@@ -179,12 +197,85 @@ impl Column {
                 },
                 (pg_sys::JSONBOID, value) => return Some(value.to_jsonb()),
                 (pg_sys::JSONOID, value) => value.to_json_text(),
+                (_, Value::Number(number)) => self.number_text(number),
+                (_, Value::Container(container, _)) if self.cast_to_json => {
+                    self.container_text(container, value)
+                }
                 (_, value) => value.to_input_text(),
             };
             let value =
                 ffi::unguarded::InputFunctionCall(self.input, text, self.input_param, self.typmod);
             (!text.is_null()).then_some(value)
         }
+    }
+
+    /// The text that the type's input function is to read for a JSON number: what an
+    /// INSERT would make of it as a literal. Where a number has a decimal point, the
+    /// literal is a numeric, and goes through the type's assignment cast: 1.0 is an
+    /// integer, 1.5 is rounded to one, and money has a point whatever the locale.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`; a numeric.
+    unsafe fn number_text(&self, number: pg_sys::Datum) -> *mut c_char {
+        // SAFETY: the type's own functions, and core's for numeric.
+        unsafe {
+            let text = Value::Number(number).to_input_text();
+            let digits = CStr::from_ptr(text).to_bytes();
+            let Some(point) = digits.iter().position(|c| *c == b'.') else {
+                return text;
+            };
+            if !self.from_numeric.is_null() {
+                let none = pg_sys::InvalidOid;
+                let value = ffi::unguarded::FunctionCall1Coll(self.from_numeric, none, number);
+                return ffi::unguarded::OutputFunctionCall(self.output, value);
+            }
+            // There is no cast to oid, but whole numbers are one.
+            if self.base == pg_sys::OIDOID && digits[point + 1..].iter().all(|c| *c == b'0') {
+                *text.add(point) = 0;
+            }
+            text
+        }
+    }
+
+    /// The text that the type's input function is to read for a JSON object or array, where
+    /// `to_jsonb` shows the type's values by a cast: what the cast back makes of it. For
+    /// hstore, which has none, its own notation. Else the JSON, which the type may read.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    unsafe fn container_text(&self, container: Container<'_>, value: Value<'_>) -> *mut c_char {
+        // SAFETY: the type's own functions, which exist where they are not null.
+        unsafe {
+            if !self.from_jsonb.is_null() {
+                let none = pg_sys::InvalidOid;
+                let json = value.to_jsonb();
+                let value = ffi::unguarded::FunctionCall1Coll(self.from_jsonb, none, json);
+                return ffi::unguarded::OutputFunctionCall(self.output, value);
+            }
+            if !self.hstore {
+                return value.to_input_text();
+            }
+            let text = hstore::text_of(container);
+            if text.is_null() {
+                let json = CStr::from_ptr(value.to_input_text());
+                refuse_json_unguarded(c"hstore", json);
+            }
+            text
+        }
+    }
+
+    /// The text of a JSON number that an integer column could only take rounded, in the
+    /// current context.
+    pub fn rounded<'v>(&self, value: Value<'v>) -> Option<&'v CStr> {
+        if ![pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID].contains(&self.base) {
+            return None;
+        }
+        let Value::Number(_) = value else { return None };
+        // SAFETY: a number of a document; the guard holds nothing.
+        let text = unsafe { CStr::from_ptr(ffi::guard(|| value.to_input_text())) };
+        let mut parts = text.to_bytes().split(|c| *c == b'.');
+        let fraction = parts.nth(1).unwrap_or_default();
+        fraction.iter().any(|c| *c != b'0').then_some(text)
     }
 
     /// The value as the type's output function shows it, in the server's
@@ -465,6 +556,39 @@ unsafe fn canonical_uuid(text: &[u8]) -> Option<pg_sys::Datum> {
         let value = ffi::unguarded::palloc(bytes.len()).cast::<u8>();
         value.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
         Some(pg_sys::Datum::from(value))
+    }
+}
+
+/// The function of the assignment cast from numeric to a type that is built in, or null
+/// where there is none, or the number's text serves: for numeric, floats and text. A type of
+/// the user's might make something else of the literal 1.0 than of 1, and JSON does not tell
+/// these two apart: it always has the text.
+fn cast_from_numeric(base: pg_sys::Oid, memory: &Memory) -> *mut pg_sys::FmgrInfo {
+    let by_text = [pg_sys::NUMERICOID, pg_sys::FLOAT4OID, pg_sys::FLOAT8OID].contains(&base);
+    if by_text || base.to_u32() >= pg_sys::FirstNormalObjectId {
+        return std::ptr::null_mut();
+    }
+    let context = pg_sys::CoercionContext::COERCION_ASSIGNMENT;
+    cast_from(pg_sys::NUMERICOID, base, context, memory)
+}
+
+/// The function of the cast from one type to another, by that alone; or null.
+fn cast_from(
+    from: pg_sys::Oid,
+    base: pg_sys::Oid,
+    context: pg_sys::CoercionContext::Type,
+    memory: &Memory,
+) -> *mut pg_sys::FmgrInfo {
+    let mut function = pg_sys::InvalidOid;
+    // SAFETY: look-ups for existing types and an existing function.
+    unsafe {
+        let path = pg_sys::find_coercion_pathway(base, from, context, &raw mut function);
+        let one_argument = || pg_sys::get_func_nargs(function) == 1;
+        if path == pg_sys::CoercionPathType::COERCION_PATH_FUNC && one_argument() {
+            function_in(memory.context(), function)
+        } else {
+            std::ptr::null_mut()
+        }
     }
 }
 

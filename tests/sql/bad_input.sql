@@ -117,7 +117,7 @@ SELECT * FROM idempotent_insert('orders', '{"order_id": 1, "amount": "seven"}');
 SELECT * FROM idempotent_insert('orders', '{"order_id": 1, "amount": 12345678901.00}');
 :state
 \set SHOW_CONTEXT never
-SELECT * FROM idempotent_insert('orders', '{"order_id": 1.5}');
+SELECT * FROM idempotent_insert('orders', '{"order_id": "1.5"}');
 :state
 SELECT * FROM idempotent_insert('orders', '{"order_id": 1e400}');
 :state

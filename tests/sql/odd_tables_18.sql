@@ -12,13 +12,21 @@ SET search_path = odd18, public;
 SET timezone = 'UTC';
 SET datestyle = 'ISO, MDY';
 
--- A virtual column is not in the table: `stored` leaves it out, and a payload may not name it.
+-- A virtual column is not in the table: `stored` leaves it out. A payload may name it with the value that it has.
 CREATE TABLE computed (id int PRIMARY KEY, v int, g int GENERATED ALWAYS AS (v * 2), s int GENERATED ALWAYS AS (v * 3) STORED);
 SELECT * FROM idempotent_insert('computed', '{"id": 1, "v": 1}');
 SELECT * FROM idempotent_insert('computed', '{"id": 1, "v": 1}');
 SELECT * FROM idempotent_insert('computed', '{"id": 1, "v": 2}', on_conflict => 'report');
 SELECT * FROM idempotent_insert_each('computed', '[{"id": 1, "v": 1}, {"id": 2, "v": 2}, {"id": 2, "v": 2}]');
 SELECT * FROM idempotent_insert('computed', '{"id": 1, "v": 1, "g": 2}');
+SELECT * FROM idempotent_insert_many('computed', (SELECT jsonb_agg(to_jsonb(c) || jsonb_build_object('id', id + 10)) FROM computed c));
+SELECT * FROM idempotent_insert_many('computed', (SELECT jsonb_agg(to_jsonb(c)) FROM computed c));
+DELETE FROM computed WHERE id > 10;
+SELECT * FROM idempotent_insert('computed', '{"id": 1, "v": 1, "g": 3}');
+:state
+SELECT * FROM idempotent_insert('computed', '{"id": 9, "v": 1, "g": 3}');
+:state
+SELECT * FROM idempotent_insert('computed', '{"id": 1, "v": 1, "g": 2}', compare => '{g}');
 :state
 INSERT INTO computed (id, v, g) VALUES (3, 1, 2);
 :state

@@ -30,6 +30,7 @@ use crate::error::{
     Caught, Report, SqlState, attempt, boundary_across_commits, forget_swallowed, message_of,
 };
 use crate::outcome::OnConflict;
+use crate::payload::generated::{Generated, leave_out_of_comparison};
 use crate::payload::shape::Shape;
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
@@ -201,9 +202,10 @@ fn read(call: &Call, begun: &Begun, store: &mut Store) -> Known {
     let (arbiter, shapes) = plan_source(&target, &source, &matching);
     let job = Job::new(&target, &relation, arbiter, &shapes, true, None);
     let mut input = Input::new(&job, false);
+    let generated = Generated::of(&target, &relation, &shapes);
     let tell = |rows| begun.progress.reading(rows);
     // SAFETY: what is told is told from inside the guard.
-    let total = unsafe { source.read_telling(arbiter, input.sort(), &tell) };
+    let total = unsafe { source.read_telling(arbiter, generated, input.sort(), &tell) };
     input.into_store(&target, store);
     begun.record.read(total);
     let names = arbiter.columns().map(|c| target.columns[c].name.clone());
@@ -264,6 +266,7 @@ fn batch(call: &Call, wishes: &Wishes, begun: &Begun, known: &Known, rows: &mut 
         first: 1,
     }];
     matching.comparison.apply(&target, arbiter, &mut shapes);
+    leave_out_of_comparison(&target, &matching.comparison, &mut shapes);
     demand_rights(&target, arbiter, known.named.iter().copied());
     let mut ledger = Ledger::new(Wanted::Counts, 0, call.on_conflict);
     let job = Job::new(&target, &relation, arbiter, &shapes, true, matching.guard);

@@ -1,0 +1,211 @@
+//! Generated columns that payloads name.
+//!
+//! A row that was read from the table, `to_jsonb(row)` say, or a copy of the table as the
+//! source, names them. What it says is no news if it is what the server computes from the
+//! other columns; so that is computed, row by row, and compared. Nothing is stored from the
+//! payload: the server computes it once more when the row goes in.
+//!
+//! The expressions are evaluated as the caller, who may insert into the table, and whose
+//! INSERT would evaluate them as well.
+use super::coercion::evaluate;
+use super::shape::{Comparison, Shape};
+use crate::compare::equal;
+use crate::error::{Report, SqlState};
+use crate::pg::rows::Slot;
+use crate::pg::{ffi, unwinding};
+use crate::target::{Column, OpenRelation, Target};
+use pgrx::pg_sys;
+use std::ptr;
+
+/// What the server computes for the generated columns that some payloads name.
+pub struct Generated<'t> {
+    target: &'t Target,
+    /// A row of the table.
+    row: Slot,
+    /// By shape.
+    shapes: Vec<Computed>,
+    /// By column, what an INSERT that does not name it gives it.
+    defaults: Vec<Option<pg_sys::Datum>>,
+    context: *mut pg_sys::ExprContext,
+    estate: *mut pg_sys::EState,
+}
+
+/// What is computed for the payloads of a shape.
+struct Computed {
+    /// By column, whether payloads name it.
+    named: Vec<bool>,
+    /// The generated ones of these, with their expressions.
+    columns: Vec<(usize, *mut pg_sys::ExprState)>,
+}
+
+impl<'t> Generated<'t> {
+    /// For payloads of these shapes; None if they name no generated column.
+    ///
+    /// # Errors
+    /// 428C9 if one is computed from a column that a payload leaves out, and whose default
+    /// is not the same every time.
+    pub fn of(target: &'t Target, relation: &OpenRelation, shapes: &[Shape]) -> Option<Self> {
+        let generated = |c: &&usize| target.columns[**c].generated != 0;
+        let mut all = shapes.iter().flat_map(|shape| &shape.named);
+        all.find(generated)?;
+        // SAFETY: both live until this is dropped, or the call's memory goes.
+        let (estate, context) = unsafe {
+            let estate = pg_sys::CreateExecutorState();
+            (estate, pg_sys::MakePerTupleExprContext(estate))
+        };
+        let mut this = Self {
+            target,
+            row: Slot::for_values(relation.desc()),
+            shapes: Vec::with_capacity(shapes.len()),
+            defaults: vec![None; target.columns.len()],
+            context,
+            estate,
+        };
+        for shape in shapes {
+            let columns = shape.named.iter().filter(generated);
+            let columns = columns
+                .map(|c| (*c, this.prepare(relation, shape, *c)))
+                .collect();
+            let mut named = vec![false; target.columns.len()];
+            shape.named.iter().for_each(|c| named[*c] = true);
+            this.shapes.push(Computed { named, columns });
+        }
+        // SAFETY: ours. An expression may ask which table it is in.
+        unsafe { (*this.row.raw()).tts_tableOid = relation.oid() };
+        Some(this)
+    }
+
+    /// The expression of a column, and the defaults of those that it needs and payloads of
+    /// the shape leave out.
+    fn prepare(
+        &mut self,
+        relation: &OpenRelation,
+        shape: &Shape,
+        c: usize,
+    ) -> *mut pg_sys::ExprState {
+        let columns = &self.target.columns;
+        let number = columns[c].attnum.into();
+        let mut used = ptr::null_mut();
+        // SAFETY: a generated column of the open relation, whose expression comes as a fresh
+        // tree, with variables of the one relation; numbers in the set are above those of
+        // system columns.
+        let (expression, uses) = unsafe {
+            let expression = pg_sys::build_column_default(relation.raw(), number);
+            pg_sys::pull_varattnos(expression, 1, &raw mut used);
+            let uses = |column: &Column| {
+                let member = i32::from(column.attnum) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+                pg_sys::bms_is_member(member, used)
+            };
+            (expression, uses)
+        };
+        for (i, column) in columns.iter().enumerate() {
+            if !shape.named.contains(&i) && uses(column) {
+                match column.constant_default(relation) {
+                    Some(default) => self.defaults[i] = default,
+                    None => refuse(&columns[c])
+                        .more_detail(&format!(
+                            "Its value cannot be checked without column \"{}\".",
+                            column.name
+                        ))
+                        .raise(),
+                }
+            }
+        }
+        // SAFETY: a fresh expression; the state lives in the executor state's memory.
+        unsafe { pg_sys::ExecPrepareExpr(expression.cast(), self.estate) }
+    }
+
+    /// The first generated column in which a working row of a shape has another value than
+    /// the server computes.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`; the row is one of the target's, and of this shape.
+    pub unsafe fn mismatch(&mut self, row: &Slot, shape: usize) -> Option<usize> {
+        // SAFETY: the caller's promise; the expressions were prepared in the context's
+        // state, for rows of the relation, in which the columns have their numbers.
+        unsafe {
+            let shape = self.shapes.get_unchecked(shape);
+            if shape.columns.is_empty() {
+                return None;
+            }
+            self.row.clear();
+            for (c, column) in self.target.columns.iter().enumerate() {
+                let value = if *shape.named.get_unchecked(c) {
+                    row.get(c)
+                } else {
+                    *self.defaults.get_unchecked(c)
+                };
+                self.row.set(column.attnum as usize - 1, value);
+            }
+            self.row.store();
+            let context = &mut *self.context;
+            context.ecxt_scantuple = self.row.raw();
+            ffi::unguarded::MemoryContextReset(context.ecxt_per_tuple_memory);
+            let differs = |(c, state): &&(usize, *mut pg_sys::ExprState)| {
+                let mut null = false;
+                let value = evaluate(&mut **state, context, &mut null);
+                let column = self.target.columns.get_unchecked(*c);
+                !equal(column, (!null).then_some(value), row.get(*c))
+            };
+            shape.columns.iter().find(differs).map(|(c, _)| *c)
+        }
+    }
+
+    /// 428C9, for a column in which a payload differs.
+    pub fn differs(&self, column: usize, ordinal: Option<i64>) -> Report {
+        let payload = match ordinal {
+            Some(ordinal) => format!("Payload {ordinal}"),
+            None => "The payload".to_owned(),
+        };
+        refuse(&self.target.columns[column]).more_detail(&format!(
+            "{payload} has another value there than the server computes."
+        ))
+    }
+}
+
+impl Drop for Generated<'_> {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: ours.
+            unsafe { pg_sys::FreeExecutorState(self.estate) };
+        }
+    }
+}
+
+/// Generated columns are not compared: they follow from others. One that is stored may be
+/// named in `compare`.
+///
+/// # Errors
+/// 22023 for one that is virtual, which no stored row holds.
+pub fn leave_out_of_comparison(target: &Target, comparison: &Comparison, shapes: &mut [Shape]) {
+    let named = comparison.named();
+    let virtual_one = named
+        .iter()
+        .find(|c| target.columns[**c].virtual_generated());
+    if let Some(column) = virtual_one {
+        let name = &target.columns[*column].name;
+        Report::new(
+            SqlState::InvalidParameterValue,
+            format!("column \"{name}\" is virtual and cannot be in \"compare\""),
+        )
+        .hint("Compare the columns that it is computed from.")
+        .table(&target.schema, &target.name)
+        .column(name.clone())
+        .raise()
+    }
+    let compared = |c: &usize| target.columns[*c].generated == 0 || named.contains(c);
+    for shape in shapes {
+        shape.compared.retain(compared);
+    }
+}
+
+/// 428C9, in core's words.
+fn refuse(column: &Column) -> Report {
+    let name = &column.name;
+    Report::new(
+        SqlState::GeneratedAlways,
+        format!("cannot insert a non-DEFAULT value into column \"{name}\""),
+    )
+    .detail(format!("Column \"{name}\" is a generated column."))
+    .hint("Leave the column out.")
+}
