@@ -45,6 +45,7 @@ pub unsafe fn write(container: Container<'_>, writer: &mut Writer) {
 unsafe fn write_value(value: Value<'_>, writer: &mut Writer) {
     // SAFETY: runs inside `ffi::guard`; a number is a numeric with its header.
     unsafe {
+        ffi::check_for_interrupts_unguarded();
         match value {
             Value::Null => writer.tag(tag::NULL),
             Value::Boolean(false) => writer.tag(tag::FALSE),

@@ -288,6 +288,7 @@ impl Form {
                     writer.tag(tag::MULTIRANGE);
                     writer.length(count as usize);
                     for i in 0..count as usize {
+                        ffi::check_for_interrupts_unguarded();
                         write_range(*entry, element, *ranges.add(i), rows, writer)?;
                     }
                 }
@@ -363,6 +364,7 @@ impl Element {
                 &raw mut count,
             );
             for i in 0..count as usize {
+                ffi::check_for_interrupts_unguarded();
                 if *nulls.add(i) {
                     writer.tag(tag::NULL);
                 } else {

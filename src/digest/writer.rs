@@ -4,6 +4,7 @@
 //! different rows have the same bytes. Nothing depends on the machine, the server's
 //! release, the database's encoding or a setting.
 use super::sum::Hash;
+use crate::pg::digest::AT_ONCE;
 use crate::pg::{ffi, text};
 use pgrx::pg_sys;
 use sha2::{Digest, Sha256};
@@ -128,7 +129,11 @@ impl Writer {
         if bytes.len() > BUFFER - self.used {
             self.flush();
             if bytes.len() > BUFFER {
-                self.hasher.update(bytes);
+                for part in bytes.chunks(AT_ONCE) {
+                    // SAFETY: a row is written inside `ffi::guard`.
+                    unsafe { ffi::check_for_interrupts_unguarded() };
+                    self.hasher.update(part);
+                }
                 return;
             }
         }

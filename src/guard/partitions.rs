@@ -55,6 +55,7 @@ pub fn partition_unlike(root: pg_sys::Oid, guard: &GuardTrigger) -> Option<Strin
     // has a form and, if any, triggers.
     unsafe {
         for table in ffi::partitions(root) {
+            pgrx::check_for_interrupts!();
             let relation = pg_sys::RelationIdGetRelation(table);
             if relation.is_null() {
                 continue;

@@ -36,8 +36,10 @@ impl<'a> Guess<'a> {
     /// rows that were looked up are inserted at less cost.
     pub fn new(job: &'a Job<'a>, guesses: bool) -> Self {
         let omits_in_silence = |shape: &Shape| {
-            job.target.columns.iter().enumerate().all(|(c, column)| {
-                if shape.named.contains(&c) {
+            pgrx::check_for_interrupts!();
+            let mut columns = job.target.columns.iter().zip(shape.mask(job.target));
+            columns.all(|(column, named)| {
+                if named {
                     column.may_be_named
                 } else {
                     column.may_be_omitted

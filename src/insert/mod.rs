@@ -130,6 +130,7 @@ fn idempotent_insert_each(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
         let arguments = unsafe { Arguments::new(fcinfo) };
         let settled = insert_json(&arguments, Wanted::Rows, true);
         for (i, row) in settled.rows().iter().enumerate() {
+            pgrx::check_for_interrupts!();
             set.row(&[
                 Some(pg_sys::Datum::from(i as i64 + 1)),
                 Some(row.outcome.into_datum()),
@@ -193,12 +194,10 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
         options.matching.check(&target);
         return Ledger::new(wanted, 0, options.on_conflict);
     }
-    let arbiter = options.matching.arbiter(&target, |column| {
-        payloads
-            .shapes
-            .iter()
-            .all(|shape| shape.named.contains(&column))
-    });
+    let named_by_all = named_by_all(&target, &payloads.shapes);
+    let arbiter = options
+        .matching
+        .arbiter(&target, |column| named_by_all[column]);
     options
         .matching
         .comparison
@@ -228,6 +227,20 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
     job.run(&mut input.into_rows(), payloads.len() as u64, &mut ledger);
     ledger.close(&job);
     ledger
+}
+
+/// By column: whether all shapes name it.
+fn named_by_all(target: &Target, shapes: &[Shape]) -> Vec<bool> {
+    let mut by_all = vec![true; target.columns.len()];
+    for shape in shapes {
+        pgrx::check_for_interrupts!();
+        let named = shape.mask(target);
+        by_all
+            .iter_mut()
+            .zip(named)
+            .for_each(|(all, named)| *all &= named);
+    }
+    by_all
 }
 
 fn insert_from(arguments: &Arguments) -> Ledger {

@@ -250,6 +250,7 @@ impl Job<'_> {
         let mut went_in = Slot::for_stored(desc);
         let mut more = returned.next(&mut went_in);
         while rows.next(&mut row) {
+            pgrx::check_for_interrupts!();
             self.scratch.scope(|| {
                 let mut keep = |row: &Slot| {
                     rest.get_or_insert_with(|| self.scratch.outside(Store::new))
@@ -295,6 +296,7 @@ impl Job<'_> {
         // The ordinal of the first row with the key at hand.
         let mut first: Option<i64> = None;
         while let Some(row) = rows.next(self.target, free.take()) {
+            pgrx::check_for_interrupts!();
             let mark = layout.mark(&row);
             let went_in = match mark {
                 Mark::WentIn => true,
@@ -305,7 +307,6 @@ impl Job<'_> {
                 free = Some(row);
                 continue;
             }
-            pgrx::check_for_interrupts!();
             let repeated = previous
                 .as_ref()
                 .is_some_and(|previous| same_key(self.arbiter, previous, &row));

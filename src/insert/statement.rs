@@ -146,6 +146,7 @@ fn insert_runs(
     let mut part_shape = None;
     let mut inserted = 0;
     while rows.next(&mut row) {
+        pgrx::check_for_interrupts!();
         if layout.mark(&row) != Mark::Plain {
             continue;
         }

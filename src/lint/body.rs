@@ -111,6 +111,7 @@ impl Body {
             body: Self::default(),
         };
         while reader.at < reader.tokens.len() {
+            pgrx::check_for_interrupts!();
             reader.statement();
         }
         reader.body
@@ -293,6 +294,7 @@ impl Reader {
     }
 
     fn add(&mut self, column: &str, value: &[Token], within: bool, rewritten: bool) {
+        pgrx::check_for_interrupts!();
         let frames = &self.frames;
         let asked = frames.iter().any(|frame| frame.columns.contains(column));
         let events = frames.iter().fold(ANY, |all, frame| all & frame.events);

@@ -38,6 +38,7 @@ pub fn tokens(source: &str) -> Vec<Token> {
     };
     let in_name = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
     while let Some(&c) = chars.get(i) {
+        pgrx::check_for_interrupts!();
         if c.is_whitespace() {
             i += 1;
         } else if is(i, "--") {
@@ -47,6 +48,7 @@ pub fn tokens(source: &str) -> Vec<Token> {
         } else if is(i, "/*") {
             let mut depth = 0_usize;
             while i < chars.len() {
+                pgrx::check_for_interrupts!();
                 if is(i, "/*") {
                     depth += 1;
                     i += 2;
@@ -126,6 +128,7 @@ fn quoted(chars: &[char], first: usize, quote: char, escapes: bool) -> (String, 
     let mut text = String::new();
     let mut i = first + 1;
     while let Some(&c) = chars.get(i) {
+        pgrx::check_for_interrupts!();
         if escapes && c == '\\' {
             text.extend(chars.get(i + 1));
             i += 2;

@@ -104,6 +104,7 @@ pub fn settle(
                 if let Some(mut new) = new {
                     let mut row = Slot::for_stored(job.target.row_desc());
                     while new.next(&mut row) {
+                        pgrx::check_for_interrupts!();
                         input.put(&row);
                     }
                 }

@@ -87,6 +87,7 @@ impl Changed {
         let mut row = Slot::for_stored(self.desc);
         let mut working = Slot::for_values(target.row_desc());
         while self.rows.next(&mut row) {
+            pgrx::check_for_interrupts!();
             working.clear();
             for c in 0..self.columns {
                 working.set(c, row.get(c));

@@ -59,6 +59,7 @@ impl<'t> JsonPayloads<'t> {
         let mut this = Self::empty(target, true);
         this.documents.reserve(payloads.len());
         for member in payloads.members() {
+            pgrx::check_for_interrupts!();
             let kind = match member {
                 Value::Container(document, _) if document.kind() == Kind::Object => {
                     this.documents.push(document);
@@ -102,6 +103,7 @@ impl<'t> JsonPayloads<'t> {
         let mut previous: Option<(Container<'t>, u32)> = None;
         self.shape_of.reserve(self.documents.len());
         for i in 0..self.documents.len() {
+            pgrx::check_for_interrupts!();
             let document = self.documents[i];
             let shape = match previous {
                 Some((alike, shape)) if document.same_names(alike) => shape,
@@ -177,6 +179,7 @@ impl<'t> JsonPayloads<'t> {
         let layout = Layout::of(self.target);
         let position = PayloadPosition::watch();
         for (i, (document, shape)) in self.documents.iter().zip(&self.shape_of).enumerate() {
+            pgrx::check_for_interrupts!();
             let (ordinal, shape) = (i as i64 + 1, *shape as usize);
             position.payload(if self.batch { ordinal } else { 0 });
             values.scope(|| {

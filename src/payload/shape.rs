@@ -13,6 +13,15 @@ pub struct Shape {
     pub first: i64,
 }
 
+impl Shape {
+    /// By column of the target: whether it is named.
+    pub fn mask(&self, target: &Target) -> Vec<bool> {
+        let mut mask = vec![false; target.columns.len()];
+        self.named.iter().for_each(|c| mask[*c] = true);
+        mask
+    }
+}
+
 /// The options that say which columns are compared.
 #[derive(Debug, Default)]
 pub struct Comparison {

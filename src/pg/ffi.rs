@@ -47,6 +47,7 @@ pub mod unguarded {
         pub fn RelationGetPartitionQual(rel: pg_sys::Relation) -> *mut pg_sys::List;
         pub fn index_get_partition(partition: pg_sys::Relation, index: Oid) -> Oid;
 
+        pub fn ProcessInterrupts();
         pub fn palloc(size: usize) -> *mut c_void;
         pub fn pnstrdup(text: *const c_char, length: usize) -> *mut c_char;
         pub fn cstring_to_text_with_len(text: *const c_char, length: c_int)
@@ -189,6 +190,20 @@ pub mod unguarded {
             copy: bool,
             slot: *mut pg_sys::TupleTableSlot,
         ) -> bool;
+    }
+}
+
+/// Serves an interrupt if one is waiting, as `CHECK_FOR_INTERRUPTS` does.
+///
+/// # Safety
+/// Runs inside [`guard`].
+#[inline(always)]
+pub unsafe fn check_for_interrupts_unguarded() {
+    // SAFETY: reads a flag of the backend's; as the function's.
+    unsafe {
+        if pg_sys::InterruptPending != 0 {
+            unguarded::ProcessInterrupts();
+        }
     }
 }
 

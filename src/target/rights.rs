@@ -30,7 +30,15 @@ fn on_column(target: &Target, column: usize, mode: u32) -> bool {
 /// Demands the right, on the table or on each of the columns (if there are any);
 /// else 42501 in core's own words.
 fn demand(target: &Target, mode: u32, columns: impl IntoIterator<Item = usize>) {
-    let mut columns = columns.into_iter().peekable();
+    // Payloads of many shapes name a column many times.
+    let mut asked = vec![false; target.columns.len()];
+    let mut columns = columns
+        .into_iter()
+        .filter(|column| {
+            pgrx::check_for_interrupts!();
+            !std::mem::replace(&mut asked[*column], true)
+        })
+        .peekable();
     if !on_table(target, mode)
         && (columns.peek().is_none() || !columns.all(|column| on_column(target, column, mode)))
     {
