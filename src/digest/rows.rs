@@ -26,10 +26,13 @@ pub struct Plan {
     columns: Vec<Option<Form>>,
     /// How many are not dropped.
     count: usize,
+    /// The number of the row that it was looked up for.
+    looked_up_for: u64,
 }
 
 impl Plan {
-    fn of_type(typid: pg_sys::Oid, typmod: i32, memory: pg_sys::MemoryContext) -> Self {
+    fn of_type(typid: pg_sys::Oid, typmod: i32, rows: &Rows) -> Self {
+        let memory = rows.memory;
         // SAFETY: look-ups, with core's own errors for what is no row type. Between the
         // identifier and the copy no message of a change is read.
         unsafe {
@@ -60,6 +63,7 @@ impl Plan {
                 desc,
                 count: columns.iter().flatten().count(),
                 columns,
+                looked_up_for: rows.number,
             }
         }
     }
@@ -69,19 +73,30 @@ impl Plan {
         self.count
     }
 
+    /// Whether it is that of a row type, as this is now.
+    ///
+    /// For the row that it was looked up for it is, whatever has become of the type cache's
+    /// entry since: the look-up of the columns' functions reads messages of changes, and
+    /// the server may drop its caches at any of these. Else a row might wait for ever for a
+    /// moment in which nothing is dropped. Such a plan is right for its row: the query
+    /// that made the row had locked what it was read from, and what a free-standing type
+    /// has got since is NULL in a row that was made before.
     #[inline]
-    fn is_of(&self, typid: pg_sys::Oid, typmod: i32) -> bool {
+    fn is_of(&self, typid: pg_sys::Oid, typmod: i32, row: u64) -> bool {
         self.typid == typid
             && self.typmod == typmod
-            // SAFETY: an entry of the type cache, which stays.
-            && unsafe { self.entry.as_ref() }
-                .is_none_or(|entry| entry.tupDesc_identifier == self.identifier)
+            && (self.looked_up_for == row
+                // SAFETY: an entry of the type cache, which stays.
+                || unsafe { self.entry.as_ref() }
+                    .is_none_or(|entry| entry.tupDesc_identifier == self.identifier))
     }
 }
 
 /// The row types that an expression has met.
 pub struct Rows {
     plans: Vec<Plan>,
+    /// How many rows were written, or begun.
+    number: u64,
     memory: pg_sys::MemoryContext,
     /// Whether the fixed settings are in force.
     fixed: bool,
@@ -107,8 +122,9 @@ pub unsafe fn hash(fcinfo: pg_sys::FunctionCallInfo, row: pg_sys::Datum) -> Hash
     // SAFETY: ours, and used by one call at a time: an output function that runs this
     // very expression again would have to be called by it.
     let Kept { rows, writer, .. } = unsafe { &mut *Kept::of_call(fcinfo) };
+    rows.number += 1;
     loop {
-        let _settings = rows.needs_fixed.then(fixed_settings);
+        let _settings = rows.needs_fixed.then(LocalSettings::fixed_names);
         rows.fixed = rows.needs_fixed;
         writer.begin();
         // SAFETY: inside nothing is owned, and nothing panics.
@@ -123,25 +139,13 @@ pub unsafe fn hash(fcinfo: pg_sys::FunctionCallInfo, row: pg_sys::Datum) -> Hash
             Ok(()) => return writer.finish(),
             Err(Missing::Settings) => rows.needs_fixed = true,
             Err(Missing::RowType(typid, typmod)) => {
-                let plan = Plan::of_type(typid, typmod, rows.memory);
+                let plan = Plan::of_type(typid, typmod, rows);
                 let stale = |known: &Plan| known.typid == typid && known.typmod == typmod;
                 rows.plans.retain(|known| !stale(known));
                 rows.plans.push(plan);
             }
         }
     }
-}
-
-/// Settings under which output functions always show the same text, names of objects with
-/// their schema.
-fn fixed_settings() -> (LocalSettings, LocalSettings) {
-    (
-        LocalSettings::fixed_output(),
-        LocalSettings::set(&[
-            (c"search_path", c"pg_catalog, pg_temp"),
-            (c"quote_all_identifiers", c"off"),
-        ]),
-    )
 }
 
 impl Rows {
@@ -164,7 +168,7 @@ impl Rows {
             let fields = &(*row).t_choice.t_datum;
             (fields.datum_typeid, fields.datum_typmod)
         };
-        match self.plans.iter().find(|plan| plan.is_of(typid, typmod)) {
+        match self.plans.iter().find(|plan| plan.is_of(typid, typmod, self.number)) {
             Some(plan) => Ok((plan, row)),
             None => Err(Missing::RowType(typid, typmod)),
         }
@@ -216,6 +220,7 @@ impl Kept {
                 let this = Box::into_raw(Box::new(Self {
                     rows: Rows {
                         plans: Vec::new(),
+                        number: 0,
                         memory: (*info).fn_mcxt,
                         fixed: false,
                         needs_fixed: false,
