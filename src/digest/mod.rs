@@ -8,11 +8,11 @@
 //! The aggregate is declared under `sql/`; these are its support functions, whose state
 //! is of type `internal`, so that nobody but the executor can call them.
 mod document;
-mod form;
+pub mod form;
 mod number;
-mod rows;
+pub mod rows;
 mod sum;
-mod writer;
+pub mod writer;
 
 use crate::error::{Report, SqlState, boundary};
 use crate::pg::arguments::Arguments;

@@ -4,7 +4,7 @@
 //! it is kept as long as the calling expression, behind its `fn_extra`. Writing a row
 //! happens under one guard. What is missing for it, such as the columns of a row inside
 //! the row, is looked up outside, and the row is written again from its start.
-use super::form::{Form, Missing};
+use super::form::{Form, Missing, Same};
 use super::sum::Hash;
 use super::writer::{Writer, tag};
 use crate::pg::ffi;
@@ -51,7 +51,9 @@ impl Plan {
             let columns: Vec<Option<Form>> = (0..(*desc).natts)
                 .map(|i| ffi::attribute(desc, i))
                 .map(|attribute| {
-                    (!attribute.attisdropped).then(|| Form::of_type(attribute.atttypid, memory))
+                    let same = rows.same.under(attribute.attcollation);
+                    let form = || Form::of_type(attribute.atttypid, same, memory);
+                    (!attribute.attisdropped).then(form)
                 })
                 .collect();
             pg_sys::MemoryContextSwitchTo(caller);
@@ -98,6 +100,7 @@ pub struct Rows {
     /// How many rows were written, or begun.
     number: u64,
     memory: pg_sys::MemoryContext,
+    same: Same,
     /// Whether the fixed settings are in force.
     fixed: bool,
     /// Whether some row needed them.
@@ -122,33 +125,56 @@ pub unsafe fn hash(fcinfo: pg_sys::FunctionCallInfo, row: pg_sys::Datum) -> Hash
     // SAFETY: ours, and used by one call at a time: an output function that runs this
     // very expression again would have to be called by it.
     let Kept { rows, writer, .. } = unsafe { &mut *Kept::of_call(fcinfo) };
-    rows.number += 1;
-    loop {
-        let _settings = rows.needs_fixed.then(LocalSettings::fixed_names);
-        rows.fixed = rows.needs_fixed;
-        writer.begin();
-        // SAFETY: inside nothing is owned, and nothing panics.
-        let written = unsafe {
-            ffi::guard(|| {
-                let row = ffi::unguarded::pg_detoast_datum(row.cast_mut_ptr());
-                let (plan, row) = rows.plan_of(row.cast())?;
-                rows.write(plan, row, writer)
-            })
-        };
-        match written {
-            Ok(()) => return writer.finish(),
-            Err(Missing::Settings) => rows.needs_fixed = true,
-            Err(Missing::RowType(typid, typmod)) => {
-                let plan = Plan::of_type(typid, typmod, rows);
-                let stale = |known: &Plan| known.typid == typid && known.typmod == typmod;
-                rows.plans.retain(|known| !stale(known));
-                rows.plans.push(plan);
-            }
+    rows.hash(writer, |rows, writer| {
+        // SAFETY: runs inside `ffi::guard`, and the row is one.
+        unsafe {
+            let row = ffi::unguarded::pg_detoast_datum(row.cast_mut_ptr());
+            let (plan, row) = rows.plan_of(row.cast())?;
+            rows.write(plan, row, writer)
         }
-    }
+    })
 }
 
 impl Rows {
+    /// What is looked up stays in `memory`, which outlives this.
+    pub fn new(memory: pg_sys::MemoryContext, same: Same) -> Self {
+        Self {
+            plans: Vec::new(),
+            number: 0,
+            memory,
+            same,
+            fixed: false,
+            needs_fixed: false,
+        }
+    }
+
+    /// The hash of what `write` writes. It is called again, from the start, when something
+    /// was missing. It runs inside `ffi::guard`: it owns nothing, and does not panic.
+    #[inline]
+    pub fn hash(
+        &mut self,
+        writer: &mut Writer,
+        write: impl Fn(&Self, &mut Writer) -> Result<(), Missing>,
+    ) -> Hash {
+        self.number += 1;
+        loop {
+            let _settings = self.needs_fixed.then(LocalSettings::fixed_names);
+            self.fixed = self.needs_fixed;
+            writer.begin();
+            // SAFETY: the caller's promise.
+            match unsafe { ffi::guard(|| write(self, writer)) } {
+                Ok(()) => return writer.finish(),
+                Err(Missing::Settings) => self.needs_fixed = true,
+                Err(Missing::RowType(typid, typmod)) => {
+                    let plan = Plan::of_type(typid, typmod, self);
+                    let stale = |known: &Plan| known.typid == typid && known.typmod == typmod;
+                    self.plans.retain(|known| !stale(known));
+                    self.plans.push(plan);
+                }
+            }
+        }
+    }
+
     /// Whether the fixed settings are in force.
     pub fn settings_are_fixed(&self) -> bool {
         self.fixed
@@ -218,13 +244,7 @@ impl Kept {
             let info = (*fcinfo).flinfo;
             if (*info).fn_extra.is_null() {
                 let this = Box::into_raw(Box::new(Self {
-                    rows: Rows {
-                        plans: Vec::new(),
-                        number: 0,
-                        memory: (*info).fn_mcxt,
-                        fixed: false,
-                        needs_fixed: false,
-                    },
+                    rows: Rows::new((*info).fn_mcxt, Same::Everywhere),
                     writer: Writer::new(),
                     callback: pg_sys::MemoryContextCallback {
                         func: Some(released),

@@ -3,7 +3,6 @@ use crate::error::{Report, SqlState};
 use crate::payload::json::JsonPayloads;
 use crate::payload::source::Source;
 use crate::pg::jsonb::{Container, Kind};
-use crate::pg::local_settings::LocalSettings;
 use crate::pg::memory::Memory;
 use crate::pg::rows::Slot;
 use crate::pg::spi::Parameter;
@@ -127,11 +126,7 @@ impl<'t> Slice<'t> {
             locks::hold(locks::Subject::Slices, with(whole, bit), mode);
         }
         let values = Digest::new(self.target, &self.columns);
-        let settings = values
-            .depends_on_settings()
-            .then(LocalSettings::fixed_output);
-        let values = values.image(self.target, |c| self.values.get(c));
-        drop(settings);
+        let values = values.hash(self.target, |c| self.values.get(c));
         let slice = ffi::hash_bytes(&values, with(whole, family));
         locks::hold(locks::Subject::Slice, slice, pg_sys::ExclusiveLock);
     }
