@@ -168,11 +168,7 @@ impl Form {
 
     /// Where the bytes go with the type's equality, and this is not that of what is
     /// written.
-    fn of_equality(
-        typid: pg_sys::Oid,
-        same: Same,
-        memory: pg_sys::MemoryContext,
-    ) -> Option<Self> {
+    fn of_equality(typid: pg_sys::Oid, same: Same, memory: pg_sys::MemoryContext) -> Option<Self> {
         let Same::Under(collation) = same else {
             return None;
         };
@@ -447,8 +443,7 @@ unsafe fn equal_images(typid: pg_sys::Oid, collation: pg_sys::Oid) -> bool {
         let input = pg_sys::get_opclass_input_type(class);
         let function = pg_sys::get_opfamily_proc(family, input, input, EQUAL_IMAGE);
         function != pg_sys::InvalidOid
-            && pg_sys::OidFunctionCall1Coll(function, collation, pg_sys::Datum::from(input))
-                .value()
+            && pg_sys::OidFunctionCall1Coll(function, collation, pg_sys::Datum::from(input)).value()
                 != 0
     }
 }

@@ -194,7 +194,11 @@ impl Rows {
             let fields = &(*row).t_choice.t_datum;
             (fields.datum_typeid, fields.datum_typmod)
         };
-        match self.plans.iter().find(|plan| plan.is_of(typid, typmod, self.number)) {
+        match self
+            .plans
+            .iter()
+            .find(|plan| plan.is_of(typid, typmod, self.number))
+        {
             Some(plan) => Ok((plan, row)),
             None => Err(Missing::RowType(typid, typmod)),
         }

@@ -89,11 +89,7 @@ impl Digest {
 
     /// The SHA-256 of a row, the same for equal rows. `row` owns nothing, and does not
     /// panic for the position of a column.
-    pub fn hash(
-        &self,
-        target: &Target,
-        row: impl Fn(usize) -> Option<pg_sys::Datum>,
-    ) -> [u8; 32] {
+    pub fn hash(&self, target: &Target, row: impl Fn(usize) -> Option<pg_sys::Datum>) -> [u8; 32] {
         let mut tools = self.tools.take().unwrap_or_else(|| {
             let same = Same::Under(pg_sys::InvalidOid);
             Box::new((Rows::new(self.memory.context(), same), Writer::new()))
