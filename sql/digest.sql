@@ -37,7 +37,7 @@ COMMENT ON FUNCTION idempotent.digest_text(internal) IS 'part of idempotent_dige
 CREATE AGGREGATE idempotent_digest(record) (
     SFUNC        = idempotent.digest_add,
     STYPE        = internal,
-    SSPACE       = 64,
+    SSPACE       = 2064,
     FINALFUNC    = idempotent.digest_text,
     COMBINEFUNC  = idempotent.digest_combine,
     SERIALFUNC   = idempotent.digest_serialize,
@@ -45,7 +45,7 @@ CREATE AGGREGATE idempotent_digest(record) (
     MSFUNC       = idempotent.digest_add,
     MINVFUNC     = idempotent.digest_remove,
     MSTYPE       = internal,
-    MSSPACE      = 64,
+    MSSPACE      = 2064,
     MFINALFUNC   = idempotent.digest_text,
     PARALLEL     = SAFE
 );

@@ -1,9 +1,8 @@
 //! Canonical bytes of a value, by its type.
 //!
 //! Values that are equal for the type's own `=` have the same bytes, for the types that
-//! come with the server; but text is compared byte by byte, whatever its collation says,
-//! since what a collation makes equal is another thing on every machine. A type that the
-//! server does not come with is written as its output function shows it.
+//! come with the server. Where types of extensions and collations make equal what is
+//! written in several ways, it depends on what the bytes are for ([`Same`]).
 use super::document::{self, content_of};
 use super::number;
 use super::rows::Rows;
@@ -20,6 +19,20 @@ pub enum Missing {
     RowType(pg_sys::Oid, i32),
     /// The fixed settings, under which a value's text is always the same.
     Settings,
+}
+
+/// Which values have the same bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Same {
+    /// What is the same everywhere: text is compared byte by byte, whatever its collation
+    /// says, since what a collation makes equal is another thing on every machine. A type
+    /// that the server does not come with is written as its output function shows it.
+    Everywhere,
+    /// What is equal for the `=` of its type, under this collation. A collation, or a type
+    /// of an extension, that makes equal what is written in several ways is asked for its
+    /// own hash; and a type of an extension is written as it is stored if it says that
+    /// equal values are stored alike.
+    Under(pg_sys::Oid),
 }
 
 /// How values of a type are written.
@@ -58,6 +71,12 @@ pub enum Form {
     Range(*mut pg_sys::TypeCacheEntry, Box<Form>),
     Multirange(*mut pg_sys::TypeCacheEntry, Box<Form>),
     Composite,
+    /// A value that is passed in a word, of a type that is not known.
+    Word,
+    /// citext: in lower case, by this function.
+    Folded(*mut pg_sys::FmgrInfo),
+    /// By the type's own hash, under a collation.
+    Hashed(*mut pg_sys::FmgrInfo, pg_sys::Oid),
     /// As the output function shows it, and whether settings might change that.
     Shown(*mut pg_sys::FmgrInfo, bool),
 }
@@ -73,17 +92,21 @@ pub struct Element {
 
 impl Form {
     /// That of a type. What is looked up stays in `memory`.
-    pub fn of_type(typid: pg_sys::Oid, memory: pg_sys::MemoryContext) -> Self {
+    pub fn of_type(typid: pg_sys::Oid, same: Same, memory: pg_sys::MemoryContext) -> Self {
         // SAFETY: look-ups for existing types; entries of the type cache stay.
         unsafe {
             let base = pg_sys::getBaseType(typid);
+            if let Some(form) = Self::of_equality(base, same, memory) {
+                return form;
+            }
             if let Some(form) = Self::of_known_type(base) {
                 return form;
             }
             let range = |typid| {
                 let entry = pg_sys::lookup_type_cache(typid, pg_sys::TYPECACHE_RANGE_INFO as i32);
                 let element = (*(*entry).rngelemtype).type_id;
-                (entry, Box::new(Self::of_type(element, memory)))
+                let same = same.under((*entry).rng_collation);
+                (entry, Box::new(Self::of_type(element, same, memory)))
             };
             match pg_sys::get_typtype(base) as u8 {
                 pg_sys::TYPTYPE_COMPOSITE => return Self::Composite,
@@ -99,7 +122,7 @@ impl Form {
             }
             let element = pg_sys::get_element_type(base);
             if element != pg_sys::InvalidOid {
-                return Self::Array(Box::new(Element::of_type(element, memory)));
+                return Self::Array(Box::new(Element::of_type(element, same, memory)));
             }
             Self::shown(base, memory)
         }
@@ -141,6 +164,67 @@ impl Form {
             pg_sys::RECORDOID => Self::Composite,
             _ => return None,
         })
+    }
+
+    /// Where the bytes go with the type's equality, and this is not that of what is
+    /// written.
+    fn of_equality(typid: pg_sys::Oid, same: Same, memory: pg_sys::MemoryContext) -> Option<Self> {
+        let Same::Under(collation) = same else {
+            return None;
+        };
+        // SAFETY: look-ups for an existing type; functions are set up in `memory`.
+        unsafe {
+            let collated = collation != pg_sys::InvalidOid && pg_sys::type_is_collatable(typid);
+            let coarse = collated && !pg_sys::get_collation_isdeterministic(collation);
+            let foreign = typid.to_u32() >= pg_sys::FirstNormalObjectId
+                && pg_sys::get_typtype(typid) as u8 == pg_sys::TYPTYPE_BASE
+                && pg_sys::get_element_type(typid) == pg_sys::InvalidOid;
+            if !coarse && !foreign {
+                return None;
+            }
+            if foreign && equal_images(typid, collation) {
+                return Some(Self::stored(typid));
+            }
+            let wanted = pg_sys::TYPECACHE_HASH_EXTENDED_PROC as i32;
+            let hash = (*pg_sys::lookup_type_cache(typid, wanted)).hash_extended_proc;
+            if hash == pg_sys::InvalidOid {
+                return None;
+            }
+            let name = pg_sys::get_func_name(hash);
+            if foreign && !name.is_null() && CStr::from_ptr(name) == c"citext_hash_extended" {
+                let lower = pg_sys::Oid::from(pg_sys::F_LOWER_TEXT);
+                return Some(Self::Folded(function_in(memory, lower)));
+            }
+            Some(Self::Hashed(function_in(memory, hash), collation))
+        }
+    }
+
+    /// As the type stores it.
+    fn stored(typid: pg_sys::Oid) -> Self {
+        let (mut length, mut by_value) = (0, false);
+        // SAFETY: a look-up for an existing type.
+        unsafe { pg_sys::get_typlenbyval(typid, &raw mut length, &raw mut by_value) };
+        match length {
+            _ if by_value => Self::Word,
+            -1 => Self::Bytes(tag::BYTES),
+            -2 => Self::CString,
+            length => Self::Fixed(tag::BYTES, length as usize),
+        }
+    }
+
+    /// Of a type without an equality, whose values are compared as they are stored: the
+    /// bytes of xml, and what the output function of any other type shows, which is the
+    /// same on every machine.
+    pub fn exact(typid: pg_sys::Oid, memory: pg_sys::MemoryContext) -> Self {
+        if typid == pg_sys::XMLOID {
+            return Self::Bytes(tag::BYTES);
+        }
+        let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
+        // SAFETY: a look-up for an existing type.
+        unsafe {
+            pg_sys::getTypeOutputInfo(typid, &raw mut function, &raw mut is_varlena);
+            Self::Shown(function_in(memory, function), true)
+        }
     }
 
     fn shown(typid: pg_sys::Oid, memory: pg_sys::MemoryContext) -> Self {
@@ -300,6 +384,21 @@ impl Form {
                     writer.length(plan.len());
                     return rows.write(plan, row, writer);
                 }
+                Self::Word => writer.bytes(tag::BYTES, &(value.value() as u64).to_be_bytes()),
+                Self::Folded(lower) => {
+                    let collation = pg_sys::DEFAULT_COLLATION_OID;
+                    let folded = ffi::unguarded::FunctionCall1Coll(*lower, collation, value);
+                    writer.text(packed(folded));
+                }
+                Self::Hashed(hash, collation) => {
+                    writer.tag(tag::HASHED);
+                    for seed in 0..HASHES {
+                        let seed = pg_sys::Datum::from(seed);
+                        let hash =
+                            ffi::unguarded::FunctionCall2Coll(*hash, *collation, value, seed);
+                        writer.raw(&(hash.value() as u64).to_be_bytes());
+                    }
+                }
                 Self::Shown(output, _) => {
                     if !rows.settings_are_fixed() {
                         return Err(Missing::Settings);
@@ -314,15 +413,51 @@ impl Form {
     }
 }
 
+impl Same {
+    /// The same, of values that have another collation.
+    pub fn under(self, collation: pg_sys::Oid) -> Self {
+        match self {
+            Self::Everywhere => self,
+            Self::Under(_) => Self::Under(collation),
+        }
+    }
+}
+
+/// So many hashes of 64 bits, each under a seed of its own, stand for a value whose
+/// equality nothing else tells.
+const HASHES: i64 = 4;
+
+/// Whether equal values of a type are stored alike, as core knows it for the sake of
+/// deduplication in btrees (`BTEQUALIMAGE_PROC` of `nbtree.h`).
+///
+/// # Safety
+/// An existing type, and a collation or `InvalidOid`.
+unsafe fn equal_images(typid: pg_sys::Oid, collation: pg_sys::Oid) -> bool {
+    const EQUAL_IMAGE: i16 = 4;
+    // SAFETY: look-ups; the function takes the type that its class is for.
+    unsafe {
+        let class = pg_sys::GetDefaultOpClass(typid, pg_sys::BTREE_AM_OID);
+        if class == pg_sys::InvalidOid {
+            return false;
+        }
+        let family = pg_sys::get_opclass_family(class);
+        let input = pg_sys::get_opclass_input_type(class);
+        let function = pg_sys::get_opfamily_proc(family, input, input, EQUAL_IMAGE);
+        function != pg_sys::InvalidOid
+            && pg_sys::OidFunctionCall1Coll(function, collation, pg_sys::Datum::from(input)).value()
+                != 0
+    }
+}
+
 impl Element {
-    fn of_type(typid: pg_sys::Oid, memory: pg_sys::MemoryContext) -> Self {
+    fn of_type(typid: pg_sys::Oid, same: Same, memory: pg_sys::MemoryContext) -> Self {
         let (mut length, mut by_value, mut align) = (0, false, 0);
         // SAFETY: a look-up for an existing type.
         unsafe {
             pg_sys::get_typlenbyvalalign(typid, &raw mut length, &raw mut by_value, &raw mut align);
         }
         Self {
-            form: Form::of_type(typid, memory),
+            form: Form::of_type(typid, same, memory),
             typid,
             length,
             by_value,

@@ -1,18 +1,18 @@
 //! `idempotent_digest(record)`: a checksum of a set of rows that depends on no order.
 //!
-//! Each row becomes canonical bytes ([`form`], [`writer`]), these a SHA-256, and the
-//! hashes are summed ([`sum`]). So one multiset of rows has one digest, in whatever order
+//! Each row becomes canonical bytes ([`form`], [`writer`]), these a SHA-256, this a long
+//! vector, and the vectors are added ([`sum`]). So one multiset of rows has one digest, in whatever order
 //! and by however many processes it is read; and since a row can be taken out of a sum
 //! again, moving window frames cost no more than the rows that come and go.
 //!
 //! The aggregate is declared under `sql/`; these are its support functions, whose state
 //! is of type `internal`, so that nobody but the executor can call them.
 mod document;
-mod form;
+pub mod form;
 mod number;
-mod rows;
+pub mod rows;
 mod sum;
-mod writer;
+pub mod writer;
 
 use crate::error::{Report, SqlState, boundary};
 use crate::pg::arguments::Arguments;
@@ -75,11 +75,11 @@ fn idempotent_digest_combine(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 fn idempotent_digest_serialize(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     boundary(|| {
         // SAFETY: the running call's, with a state for argument; the function is strict.
-        let state = unsafe {
+        let bytes = unsafe {
             let state = Arguments::new(fcinfo).required(0, "state");
-            *state.cast_mut_ptr::<Sum>()
+            (*state.cast_mut_ptr::<Sum>()).to_bytes()
         };
-        SqlResult::datum(to_bytea(&state.to_bytes()))
+        SqlResult::datum(to_bytea(&bytes))
     })
 }
 
@@ -98,7 +98,7 @@ fn idempotent_digest_deserialize(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult 
         });
         // SAFETY: the current context is the one that states are wanted in.
         SqlResult::datum(pg_sys::Datum::from(unsafe {
-            keep(sum, pg_sys::CurrentMemoryContext)
+            keep(&sum, pg_sys::CurrentMemoryContext)
         }))
     })
 }
@@ -109,11 +109,14 @@ fn idempotent_digest_text(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     boundary(|| {
         // SAFETY: the running call's, with a state for argument, or NULL if there was no
         // row.
-        let sum = unsafe {
+        let digest = unsafe {
             let state = Arguments::new(fcinfo).datum(0);
-            state.map_or_else(Sum::default, |state| *state.cast_mut_ptr::<Sum>())
+            state.map_or_else(
+                || Sum::NONE.to_text(),
+                |state| (*state.cast_mut_ptr::<Sum>()).to_text(),
+            )
         };
-        SqlResult::datum(text::to_text(&sum.to_text()))
+        SqlResult::datum(text::to_text(&digest))
     })
 }
 
@@ -135,17 +138,17 @@ unsafe fn state_of(fcinfo: pg_sys::FunctionCallInfo, arguments: &Arguments) -> *
             )
             .raise()
         }
-        keep(Sum::default(), memory)
+        keep(&Sum::NONE, memory)
     }
 }
 
 /// # Safety
 /// A valid context.
-unsafe fn keep(sum: Sum, memory: pg_sys::MemoryContext) -> *mut Sum {
+unsafe fn keep(sum: &Sum, memory: pg_sys::MemoryContext) -> *mut Sum {
     // SAFETY: as much memory as is written.
     unsafe {
         let kept = pg_sys::MemoryContextAlloc(memory, size_of::<Sum>()).cast::<Sum>();
-        kept.write(sum);
+        kept.write(*sum);
         kept
     }
 }

@@ -4,7 +4,7 @@
 //! it is kept as long as the calling expression, behind its `fn_extra`. Writing a row
 //! happens under one guard. What is missing for it, such as the columns of a row inside
 //! the row, is looked up outside, and the row is written again from its start.
-use super::form::{Form, Missing};
+use super::form::{Form, Missing, Same};
 use super::sum::Hash;
 use super::writer::{Writer, tag};
 use crate::pg::ffi;
@@ -26,10 +26,13 @@ pub struct Plan {
     columns: Vec<Option<Form>>,
     /// How many are not dropped.
     count: usize,
+    /// The number of the row that it was looked up for.
+    looked_up_for: u64,
 }
 
 impl Plan {
-    fn of_type(typid: pg_sys::Oid, typmod: i32, memory: pg_sys::MemoryContext) -> Self {
+    fn of_type(typid: pg_sys::Oid, typmod: i32, rows: &Rows) -> Self {
+        let memory = rows.memory;
         // SAFETY: look-ups, with core's own errors for what is no row type. Between the
         // identifier and the copy no message of a change is read.
         unsafe {
@@ -48,7 +51,9 @@ impl Plan {
             let columns: Vec<Option<Form>> = (0..(*desc).natts)
                 .map(|i| ffi::attribute(desc, i))
                 .map(|attribute| {
-                    (!attribute.attisdropped).then(|| Form::of_type(attribute.atttypid, memory))
+                    let same = rows.same.under(attribute.attcollation);
+                    let form = || Form::of_type(attribute.atttypid, same, memory);
+                    (!attribute.attisdropped).then(form)
                 })
                 .collect();
             pg_sys::MemoryContextSwitchTo(caller);
@@ -60,6 +65,7 @@ impl Plan {
                 desc,
                 count: columns.iter().flatten().count(),
                 columns,
+                looked_up_for: rows.number,
             }
         }
     }
@@ -69,20 +75,32 @@ impl Plan {
         self.count
     }
 
+    /// Whether it is that of a row type, as this is now.
+    ///
+    /// For the row that it was looked up for it is, whatever has become of the type cache's
+    /// entry since: the look-up of the columns' functions reads messages of changes, and
+    /// the server may drop its caches at any of these. Else a row might wait for ever for a
+    /// moment in which nothing is dropped. Such a plan is right for its row: the query
+    /// that made the row had locked what it was read from, and what a free-standing type
+    /// has got since is NULL in a row that was made before.
     #[inline]
-    fn is_of(&self, typid: pg_sys::Oid, typmod: i32) -> bool {
+    fn is_of(&self, typid: pg_sys::Oid, typmod: i32, row: u64) -> bool {
         self.typid == typid
             && self.typmod == typmod
-            // SAFETY: an entry of the type cache, which stays.
-            && unsafe { self.entry.as_ref() }
-                .is_none_or(|entry| entry.tupDesc_identifier == self.identifier)
+            && (self.looked_up_for == row
+                // SAFETY: an entry of the type cache, which stays.
+                || unsafe { self.entry.as_ref() }
+                    .is_none_or(|entry| entry.tupDesc_identifier == self.identifier))
     }
 }
 
 /// The row types that an expression has met.
 pub struct Rows {
     plans: Vec<Plan>,
+    /// How many rows were written, or begun.
+    number: u64,
     memory: pg_sys::MemoryContext,
+    same: Same,
     /// Whether the fixed settings are in force.
     fixed: bool,
     /// Whether some row needed them.
@@ -107,44 +125,56 @@ pub unsafe fn hash(fcinfo: pg_sys::FunctionCallInfo, row: pg_sys::Datum) -> Hash
     // SAFETY: ours, and used by one call at a time: an output function that runs this
     // very expression again would have to be called by it.
     let Kept { rows, writer, .. } = unsafe { &mut *Kept::of_call(fcinfo) };
-    loop {
-        let _settings = rows.needs_fixed.then(fixed_settings);
-        rows.fixed = rows.needs_fixed;
-        writer.begin();
-        // SAFETY: inside nothing is owned, and nothing panics.
-        let written = unsafe {
-            ffi::guard(|| {
-                let row = ffi::unguarded::pg_detoast_datum(row.cast_mut_ptr());
-                let (plan, row) = rows.plan_of(row.cast())?;
-                rows.write(plan, row, writer)
-            })
-        };
-        match written {
-            Ok(()) => return writer.finish(),
-            Err(Missing::Settings) => rows.needs_fixed = true,
-            Err(Missing::RowType(typid, typmod)) => {
-                let plan = Plan::of_type(typid, typmod, rows.memory);
-                let stale = |known: &Plan| known.typid == typid && known.typmod == typmod;
-                rows.plans.retain(|known| !stale(known));
-                rows.plans.push(plan);
-            }
+    rows.hash(writer, |rows, writer| {
+        // SAFETY: runs inside `ffi::guard`, and the row is one.
+        unsafe {
+            let row = ffi::unguarded::pg_detoast_datum(row.cast_mut_ptr());
+            let (plan, row) = rows.plan_of(row.cast())?;
+            rows.write(plan, row, writer)
         }
-    }
-}
-
-/// Settings under which output functions always show the same text, names of objects with
-/// their schema.
-fn fixed_settings() -> (LocalSettings, LocalSettings) {
-    (
-        LocalSettings::fixed_output(),
-        LocalSettings::set(&[
-            (c"search_path", c"pg_catalog, pg_temp"),
-            (c"quote_all_identifiers", c"off"),
-        ]),
-    )
+    })
 }
 
 impl Rows {
+    /// What is looked up stays in `memory`, which outlives this.
+    pub fn new(memory: pg_sys::MemoryContext, same: Same) -> Self {
+        Self {
+            plans: Vec::new(),
+            number: 0,
+            memory,
+            same,
+            fixed: false,
+            needs_fixed: false,
+        }
+    }
+
+    /// The hash of what `write` writes. It is called again, from the start, when something
+    /// was missing. It runs inside `ffi::guard`: it owns nothing, and does not panic.
+    #[inline]
+    pub fn hash(
+        &mut self,
+        writer: &mut Writer,
+        write: impl Fn(&Self, &mut Writer) -> Result<(), Missing>,
+    ) -> Hash {
+        self.number += 1;
+        loop {
+            let _settings = self.needs_fixed.then(LocalSettings::fixed_names);
+            self.fixed = self.needs_fixed;
+            writer.begin();
+            // SAFETY: the caller's promise.
+            match unsafe { ffi::guard(|| write(self, writer)) } {
+                Ok(()) => return writer.finish(),
+                Err(Missing::Settings) => self.needs_fixed = true,
+                Err(Missing::RowType(typid, typmod)) => {
+                    let plan = Plan::of_type(typid, typmod, self);
+                    let stale = |known: &Plan| known.typid == typid && known.typmod == typmod;
+                    self.plans.retain(|known| !stale(known));
+                    self.plans.push(plan);
+                }
+            }
+        }
+    }
+
     /// Whether the fixed settings are in force.
     pub fn settings_are_fixed(&self) -> bool {
         self.fixed
@@ -164,7 +194,11 @@ impl Rows {
             let fields = &(*row).t_choice.t_datum;
             (fields.datum_typeid, fields.datum_typmod)
         };
-        match self.plans.iter().find(|plan| plan.is_of(typid, typmod)) {
+        match self
+            .plans
+            .iter()
+            .find(|plan| plan.is_of(typid, typmod, self.number))
+        {
             Some(plan) => Ok((plan, row)),
             None => Err(Missing::RowType(typid, typmod)),
         }
@@ -214,12 +248,7 @@ impl Kept {
             let info = (*fcinfo).flinfo;
             if (*info).fn_extra.is_null() {
                 let this = Box::into_raw(Box::new(Self {
-                    rows: Rows {
-                        plans: Vec::new(),
-                        memory: (*info).fn_mcxt,
-                        fixed: false,
-                        needs_fixed: false,
-                    },
+                    rows: Rows::new((*info).fn_mcxt, Same::Everywhere),
                     writer: Writer::new(),
                     callback: pg_sys::MemoryContextCallback {
                         func: Some(released),

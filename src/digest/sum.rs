@@ -1,87 +1,117 @@
-//! The state of the aggregate: how many rows, and the sum of their hashes.
+//! The state of the aggregate: a set hash that stands up to chosen rows.
 //!
-//! A sum depends on no order, counts a row as often as it comes, can be put together
-//! from parts, and a row can be taken out again.
+//! This is LtHash (Bellare and Micciancio 1997; Lewi, Kim, Maykov and Weis 2019): a row is
+//! expanded to a long vector of integers, and the vectors are added, lane by lane. A sum
+//! depends on no order, counts a row as often as it comes, can be put together from parts,
+//! and a row can be taken out again. Two multisets with one sum are a short solution of a
+//! system of random linear equations, as in the lattice problem SIS.
+//!
+//! - *The vector.* The SHA-256 of the row is the key of ChaCha12, whose first 2048 bytes
+//!   are 256 lanes of 64 bits. The first lane is 1 instead: it counts the rows.
+//! - *As many bits as the paper has.* LtHash16 has 1024 lanes of 16 bits, 16384 bits as
+//!   well, for which it gives at least 200 bits of security; Wagner's generalized
+//!   birthday attack depends on that number alone, and takes 2^255 here. Two rows with one
+//!   SHA-256 are the easier attack, with 2^128.
+//! - *Wider lanes*, since rows may repeat. In lanes of 16 bits, 65536 copies of any row
+//!   are nothing. Here it takes 2^64 of them. Repeated rows help an attacker by less than
+//!   that, since lattice reduction may then look for longer vectors: with tables of N
+//!   rows, for a solution whose coefficients are up to about N/1000. By the usual
+//!   estimate (BKZ, 2^(0.292 b) for blocks of b) that takes more than 2^128 for tables of
+//!   up to 2^30 rows, and rows that do not repeat do not help at all.
+//! - *Twelve rounds* of ChaCha, of which the best attacks known reach seven, in an easier
+//!   setting. Twenty would take half as long again for a row.
+use chacha20::ChaCha12;
+use chacha20::cipher::{KeyIvInit, StreamCipher};
+use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
 /// The SHA-256 of one row.
 pub type Hash = [u8; 32];
 
-/// How many bytes [`Sum::to_bytes`] gives.
-const BYTES: usize = 40;
+/// How many lanes there are.
+const LANES: usize = 256;
 
-/// So many rows, and the sum of their hashes modulo 2^256. Plain data: it lives in
-/// memory of the server, and nobody drops it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How many bytes [`Sum::to_bytes`] gives.
+pub const BYTES: usize = LANES * size_of::<u64>();
+
+/// What a digest begins with. Another way to make them has another.
+const VERSION: &str = "v2";
+
+/// The sum of the rows' vectors. Plain data, as long as a power of two: it lives in memory
+/// of the server, and nobody drops it.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Sum {
-    rows: u64,
-    /// Lowest first.
-    words: [u64; 4],
+    /// The first one counts the rows.
+    lanes: [u64; LANES],
 }
 
-/// A hash as a number, big-endian.
-fn words_of(hash: &[u8]) -> [u64; 4] {
-    let mut words = [0; 4];
-    for (word, bytes) in words.iter_mut().zip(hash.rchunks_exact(8)) {
-        *word = bytes
-            .iter()
-            .fold(0, |word, byte| word << 8 | u64::from(*byte));
+/// The vector of a row.
+fn expand(hash: &Hash) -> [u64; LANES] {
+    let mut bytes = [0; BYTES];
+    ChaCha12::new(hash.into(), &[0; 12].into()).apply_keystream(&mut bytes);
+    let mut lanes = lanes_of(&bytes);
+    lanes[0] = 1;
+    lanes
+}
+
+fn lanes_of(bytes: &[u8; BYTES]) -> [u64; LANES] {
+    let mut lanes = [0; LANES];
+    let (chunks, _) = bytes.as_chunks();
+    for (lane, chunk) in lanes.iter_mut().zip(chunks) {
+        *lane = u64::from_le_bytes(*chunk);
     }
-    words
+    lanes
 }
 
 impl Sum {
+    /// Of no rows.
+    pub const NONE: Self = Self { lanes: [0; LANES] };
+
     /// Adds a row.
     pub fn add(&mut self, hash: &Hash) {
-        self.add_words(1, words_of(hash), 0);
+        self.merge(&Self {
+            lanes: expand(hash),
+        });
     }
 
-    /// Takes a row out that was added before: adds what is left of 2^256 without it.
+    /// Takes a row out that was added before.
     pub fn remove(&mut self, hash: &Hash) {
-        self.add_words(u64::MAX, words_of(hash).map(|word| !word), 1);
+        for (lane, other) in self.lanes.iter_mut().zip(expand(hash)) {
+            *lane = lane.wrapping_sub(other);
+        }
     }
 
     /// Adds all rows of another.
     pub fn merge(&mut self, other: &Self) {
-        self.add_words(other.rows, other.words, 0);
-    }
-
-    fn add_words(&mut self, rows: u64, words: [u64; 4], mut carry: u128) {
-        self.rows = self.rows.wrapping_add(rows);
-        for (word, other) in self.words.iter_mut().zip(words) {
-            carry += u128::from(*word) + u128::from(other);
-            *word = carry as u64;
-            carry >>= 64;
+        for (lane, other) in self.lanes.iter_mut().zip(&other.lanes) {
+            *lane = lane.wrapping_add(*other);
         }
     }
 
     /// For another process.
-    pub fn to_bytes(self) -> [u8; BYTES] {
+    pub fn to_bytes(&self) -> [u8; BYTES] {
         let mut bytes = [0; BYTES];
-        let words = std::iter::once(self.rows).chain(self.words.into_iter().rev());
-        for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
-            chunk.copy_from_slice(&word.to_be_bytes());
+        let (chunks, _) = bytes.as_chunks_mut();
+        for (chunk, lane) in chunks.iter_mut().zip(self.lanes) {
+            *chunk = lane.to_le_bytes();
         }
         bytes
     }
 
     /// What [`Sum::to_bytes`] gave; None if it is that of something else.
     pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; BYTES] = bytes.try_into().ok()?;
-        let (rows, words) = bytes.split_at(8);
         Some(Self {
-            rows: rows
-                .iter()
-                .fold(0, |rows, byte| rows << 8 | u64::from(*byte)),
-            words: words_of(words),
+            lanes: lanes_of(bytes.try_into().ok()?),
         })
     }
 
-    /// The digest: the number of rows, a colon, and the sum in hexadecimal.
-    pub fn to_text(self) -> String {
-        let mut text = format!("{}:", self.rows);
-        for word in self.words.iter().rev() {
-            let _ = write!(text, "{word:016x}");
+    /// The digest: its version, the number of rows, and the SHA-256 of all lanes in
+    /// hexadecimal, with colons between them.
+    pub fn to_text(&self) -> String {
+        let [rows, ..] = self.lanes;
+        let mut text = format!("{VERSION}:{rows}:");
+        for byte in Sha256::digest(self.to_bytes()) {
+            let _ = write!(text, "{byte:02x}");
         }
         text
     }

@@ -64,6 +64,8 @@ pub mod tag {
     pub const MULTIRANGE: u8 = 39;
     /// A geometric value.
     pub const GEOMETRY: u8 = 40;
+    /// A value of which nothing but the hash is known. In no digest of rows.
+    pub const HASHED: u8 = 41;
     /// A numeric that is no number, or infinite.
     pub const NOT_A_NUMBER: u8 = 48;
     /// Likewise.

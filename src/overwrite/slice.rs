@@ -3,7 +3,6 @@ use crate::error::{Report, SqlState};
 use crate::payload::json::JsonPayloads;
 use crate::payload::source::Source;
 use crate::pg::jsonb::{Container, Kind};
-use crate::pg::local_settings::LocalSettings;
 use crate::pg::memory::Memory;
 use crate::pg::rows::Slot;
 use crate::pg::siphash::SipHash;
@@ -160,11 +159,7 @@ impl<'t> Slice<'t> {
             locks::hold(locks::Subject::Slices, whole.word(bit).finish(), mode);
         }
         let values = Digest::new(self.target, &self.columns);
-        let settings = values
-            .depends_on_settings()
-            .then(LocalSettings::fixed_output);
-        let values = values.image(self.target, |c| self.values.get(c));
-        drop(settings);
+        let values = values.hash(self.target, |c| self.values.get(c));
         let slice = one.bytes(&values).finish();
         locks::hold(locks::Subject::Slice, slice, pg_sys::ExclusiveLock);
     }

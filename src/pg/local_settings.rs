@@ -13,7 +13,18 @@ const FIXED_OUTPUT: [(&CStr, &CStr); 5] = [
     (c"bytea_output", c"hex"),
 ];
 
+/// Under which the names of objects are always the same text.
+const FIXED_NAMES: [(&CStr, &CStr); 2] = [
+    (c"search_path", c"pg_catalog, pg_temp"),
+    (c"quote_all_identifiers", c"off"),
+];
+
 /// While it lives, settings have other values than the session's.
+///
+/// The server keeps levels of settings on a stack, and closing one closes all above it. So
+/// what is opened later has to be dropped earlier. Rust drops the variables of a block that
+/// way, but the fields of a struct, and the members of a tuple, the first one first: two of
+/// these never lie side by side in one value. A build with debug assertions checks it.
 pub struct LocalSettings {
     level: i32,
 }
@@ -21,11 +32,16 @@ pub struct LocalSettings {
 impl LocalSettings {
     /// Sets them: names, and values, of settings that every role may change.
     pub fn set(settings: &[(&CStr, &CStr)]) -> Self {
+        Self::set_all(&[settings])
+    }
+
+    /// Sets those of several lists, as one level.
+    fn set_all(lists: &[&[(&CStr, &CStr)]]) -> Self {
         // SAFETY: constant C strings; undone below, or by the abort after an
         // error.
         unsafe {
             let level = pg_sys::NewGUCNestLevel();
-            for (name, value) in settings {
+            for (name, value) in lists.iter().copied().flatten() {
                 pg_sys::set_config_option(
                     name.as_ptr(),
                     value.as_ptr(),
@@ -45,11 +61,23 @@ impl LocalSettings {
     pub fn fixed_output() -> Self {
         Self::set(&FIXED_OUTPUT)
     }
+
+    /// Likewise, and objects are named with their schema, whatever the `search_path`.
+    pub fn fixed_names() -> Self {
+        Self::set_all(&[&FIXED_OUTPUT, &FIXED_NAMES])
+    }
 }
 
 impl Drop for LocalSettings {
     fn drop(&mut self) {
         if !unwinding() {
+            // SAFETY: opens a level, which is closed with ours.
+            #[cfg(debug_assertions)]
+            assert_eq!(
+                unsafe { pg_sys::NewGUCNestLevel() },
+                self.level + 1,
+                "levels of settings are closed in another order than they were opened"
+            );
             // SAFETY: the level that we opened.
             unsafe { pg_sys::AtEOXact_GUC(true, self.level) };
         }

@@ -171,8 +171,7 @@ impl Records {
         let within = |c, columns: &[usize], value: &dyn Fn(usize) -> Option<pg_sys::Datum>| {
             columns.contains(&c).then(|| value(c)).flatten()
         };
-        let image =
-            |value: &dyn Fn(usize) -> Option<pg_sys::Datum>| sha256(&digest.image(target, value));
+        let image = |value: &dyn Fn(usize) -> Option<pg_sys::Datum>| digest.hash(target, value);
         let names = differs
             .iter()
             .map(|c| target.columns[*c].c_name.to_bytes_with_nul());

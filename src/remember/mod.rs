@@ -127,7 +127,8 @@ impl Remember {
         };
         let depends_on_settings = match &form {
             Form::Document => kept.iter().any(|c| !is_plain(target.columns[*c].typid)),
-            Form::Digest(digest) => digest.depends_on_settings(),
+            // It fixes them where need be.
+            Form::Digest(_) => false,
         };
         Self {
             column: position,
@@ -191,7 +192,7 @@ impl Remember {
                         Absent::Unknown => stored.get(c),
                     })
                 });
-                if digest::same(first, arrived) {
+                if digest::same(target, self.column, first, arrived) {
                     return Verdict::of_columns(Vec::new());
                 }
                 Verdict {
@@ -233,11 +234,17 @@ impl Remember {
         }
     }
 
+    fn is_unreadable(&self, remembered: pg_sys::Datum) -> bool {
+        matches!(self.form, Form::Digest(_)) && !digest::is_current(remembered)
+    }
+
     /// Whether an UPDATE changes what is remembered.
     pub fn is_changed(&self, old: &StoredRow<'_>, new: &StoredRow<'_>) -> bool {
         match (old.get(self.column), new.get(self.column)) {
             // A row that is older than the guard may be given one.
             (None, _) => false,
+            // Nor does a digest of another version tell anything.
+            (Some(old), _) if self.is_unreadable(old) => false,
             (Some(_), None) => true,
             // SAFETY: both are varlenas; the guard holds nothing.
             (Some(old), Some(new)) => unsafe {

@@ -779,3 +779,73 @@ def test_random_staging_tables_like_the_target_are_brought_in_as_an_oracle_in_pl
                     assert conn.execute(both).fetchall() == []
                 except (AssertionError, psycopg.Error) as error:
                     pytest.fail(f"PGI_SEED={SEED}, staged table {number}, case {case}\n{table.ddl};\n{error}", pytrace=False)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a bytea remembers of nested values, against the = of their types
+
+
+def some_json(dice, depth=0):
+    """Few values, so that many are alike but for their shape."""
+    kind = dice.randrange(7 if depth < 3 else 5)
+    if kind == 5:
+        return "[" + ", ".join(some_json(dice, depth + 1) for _ in range(dice.randint(0, 3))) + "]"
+    if kind == 6:
+        return "{" + ", ".join(f'"{name}": {some_json(dice, depth + 1)}' for name in dice.sample("abc", dice.randint(0, 3))) + "}"
+    return dice.choice(["1", "1.0", "2", '"1"', "null", "true"])
+
+
+def some_array(dice):
+    """Of one or two dimensions, with bounds."""
+    item = lambda: dice.choice(["1", "2", "3", "NULL"])
+    if dice.random() < 0.5:
+        n, low = dice.randint(0, 4), dice.choice([0, 1, 1])
+        return "{}" if n == 0 else f"[{low}:{low + n - 1}]={{{','.join(item() for _ in range(n))}}}"
+    rows, columns = dice.choice([(1, 2), (2, 1), (2, 2), (1, 4)])
+    return "{" + ",".join("{" + ",".join(item() for _ in range(columns)) + "}" for _ in range(rows)) + "}"
+
+
+def some_line(dice):
+    document = dice.choice(["NULL", f"'{some_json(dice)}'"])
+    amount = dice.choice(["1", "1.0", "2", "NULL"])
+    mood = dice.choice(["NULL", "'{glad}'", "'{sad}'", "'{glad,sad}'", "'{}'"])
+    return f"ROW({amount}, {document}, {mood})::gen.nested"
+
+
+NESTED = {
+    "jsonb": lambda dice: f"'{some_json(dice)}'::jsonb",
+    "int[]": lambda dice: f"'{some_array(dice)}'::int[]",
+    "numeric[]": lambda dice: f"'{some_array(dice).replace('1,', '1.0,')}'::numeric[]" if dice.random() < 0.5 else f"'{some_array(dice)}'::numeric[]",
+    "gen.nested": some_line,
+    "gen.nested[]": lambda dice: f"ARRAY[{', '.join(some_line(dice) for _ in range(dice.randint(0, 2)))}]::gen.nested[]",
+    "numrange": lambda dice: f"'{dice.choice(['[1,2)', '[1.0,2)', '[1,2]', '(1,2)', 'empty', '[1,)', '(,2)'])}'::numrange",
+}
+
+
+def told(conn, dice):
+    conn.execute("CREATE TYPE gen.nested AS (amount numeric, document jsonb, moods gen.mood[])")
+    seen = {True: 0, False: 0}
+    for typ, some in NESTED.items():
+        conn.execute("DROP TABLE IF EXISTS gen.told; CREATE TABLE gen.told (id int PRIMARY KEY, v " + typ + ", first bytea)")
+        conn.execute("SELECT FROM idempotent_guard('gen.told', remember => 'first')")
+        for number in range(CASES // 40):
+            a, b = some(dice), some(dice)
+            conn.execute(f"INSERT INTO gen.told VALUES ({number}, {a})")
+            conn.execute("UPDATE gen.told SET v = NULL")
+            assert conn.execute(f"INSERT INTO gen.told VALUES ({number}, {a})").rowcount == 0, a
+            equal = value(conn, f"SELECT {a} IS NOT DISTINCT FROM {b}")
+            seen[equal] += 1
+            try:
+                same = conn.execute(f"INSERT INTO gen.told VALUES ({number}, {b})").rowcount == 0
+            except psycopg.Error as error:
+                assert error.sqlstate == "23I01", (a, b)
+                same = False
+            assert same == equal, (typ, a, b, f"PGI_SEED={SEED}")
+    assert min(seen.values()) > CASES // 200
+
+
+@pytest.mark.timeout(300)
+def test_what_a_bytea_remembers_of_nested_values_agrees_with_their_equality(generated):
+    dice = random.Random(SEED + 7)
+    with generated.connect() as conn:
+        told(conn, dice)
