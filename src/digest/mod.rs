@@ -148,7 +148,7 @@ unsafe fn keep(sum: &Sum, memory: pg_sys::MemoryContext) -> *mut Sum {
     // SAFETY: as much memory as is written.
     unsafe {
         let kept = pg_sys::MemoryContextAlloc(memory, size_of::<Sum>()).cast::<Sum>();
-        kept.write(*sum);
+        kept.write(sum.clone());
         kept
     }
 }

@@ -17,7 +17,8 @@
 //!   that, since lattice reduction may then look for longer vectors: with tables of N
 //!   rows, for a solution whose coefficients are up to about N/1000. By the usual
 //!   estimate (BKZ, 2^(0.292 b) for blocks of b) that takes more than 2^128 for tables of
-//!   up to 2^30 rows, and rows that do not repeat do not help at all.
+//!   up to 2^30 rows, and rows that do not repeat do not help at all. This estimate is ours,
+//!   not the paper's, which has lanes of 16 and 32 bits.
 //! - *Twelve rounds* of ChaCha, of which the best attacks known reach seven, in an easier
 //!   setting. Twenty would take half as long again for a row.
 use chacha20::ChaCha12;
@@ -39,7 +40,7 @@ const VERSION: &str = "v2";
 
 /// The sum of the rows' vectors. Plain data, as long as a power of two: it lives in memory
 /// of the server, and nobody drops it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Sum {
     /// The first one counts the rows.
     lanes: [u64; LANES],

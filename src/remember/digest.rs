@@ -125,7 +125,8 @@ impl Digest {
 pub fn same(target: &Target, column: usize, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
     // SAFETY: both are bytea; the guard holds nothing.
     let same = unsafe { ffi::guard(|| ffi::unguarded::datum_image_eq(a, b, false, -1)) };
-    if !same && !(is_current(a) && is_current(b)) {
+    let both_current = is_current(a) && is_current(b);
+    if !same && !both_current {
         let column = &target.columns[column];
         Report::new(
             SqlState::ObjectNotInPrerequisiteState,
