@@ -17,6 +17,7 @@
 //! The look reads catalogs only, under a snapshot of the moment.
 use crate::error::{Report, SqlState};
 use crate::owner::AsOwner;
+use crate::pg::local_settings::LocalSettings;
 use crate::pg::snapshot::LatestSnapshot;
 use crate::pg::spi::Connection;
 use crate::pg::text;
@@ -125,6 +126,7 @@ impl State {
         // With the rights of whoever owns it, since catalogs may have been closed to others;
         // of what is theirs, nothing runs.
         let _owner = AsOwner::switch(owner);
+        let _plain = LocalSettings::set(&[(c"quote_all_identifiers", c"off")]);
         let _now = LatestSnapshot::push();
         let connection = Connection::open();
         let table = (pg_sys::OIDOID, Some(pg_sys::Datum::from(relation.oid())));

@@ -79,10 +79,18 @@ WITH state AS (
       FROM pg_catalog.pg_index AS made
       JOIN pg_catalog.pg_class AS class ON class.oid OPERATOR(pg_catalog.=) made.indexrelid
      WHERE made.indrelid OPERATOR(pg_catalog.=) $1
+       -- One that is being dropped has no definition any more.
+       AND pg_catalog.pg_get_indexdef(made.indexrelid) IS NOT NULL
        AND (made.indisunique OR made.indisexclusion OR made.indexprs IS NOT NULL OR made.indpred IS NOT NULL)
        AND NOT EXISTS (
            SELECT FROM pg_catalog.pg_constraint AS its
             WHERE its.conindid OPERATOR(pg_catalog.=) made.indexrelid AND its.conrelid OPERATOR(pg_catalog.=) $1)
+       -- Nor the copies that REINDEX CONCURRENTLY makes: they are like one that is valid.
+       AND NOT (NOT made.indisvalid AND EXISTS (
+           SELECT FROM pg_catalog.pg_index AS valid
+            WHERE valid.indrelid OPERATOR(pg_catalog.=) $1 AND valid.indisvalid
+              AND pg_catalog.split_part(pg_catalog.pg_get_indexdef(valid.indexrelid), ' USING ', 2)
+                  OPERATOR(pg_catalog.=) pg_catalog.split_part(pg_catalog.pg_get_indexdef(made.indexrelid), ' USING ', 2)))
     UNION ALL
     SELECT 'foreign index', class.relname, ''
       FROM state
@@ -108,6 +116,11 @@ WITH state AS (
     SELECT 'policy', made.polname, '' FROM pg_catalog.pg_policy AS made WHERE made.polrelid OPERATOR(pg_catalog.=) $1
     UNION ALL
     SELECT 'row-level security', '', '' FROM state WHERE state.relrowsecurity
+    UNION ALL
+    -- The planner folds their expressions.
+    SELECT 'statistics', made.stxname, made.stxnamespace::pg_catalog.regnamespace::pg_catalog.text
+      FROM pg_catalog.pg_statistic_ext AS made
+     WHERE made.stxrelid OPERATOR(pg_catalog.=) $1 AND made.stxexprs IS NOT NULL
     UNION ALL
     SELECT 'parent', made.inhparent::pg_catalog.regclass::pg_catalog.text, ''
       FROM pg_catalog.pg_inherits AS made WHERE made.inhrelid OPERATOR(pg_catalog.=) $1
@@ -199,6 +212,7 @@ impl Part {
             "default" | "generated" => format!("the expression {how} in column \"{name}\""),
             "reference" => format!("a foreign key of table {how} that refers to it"),
             "storage" => "another kind of storage".to_owned(),
+            "statistics" => format!("the statistics \"{name}\" of an expression"),
             "row-level security" => "row-level security enabled".to_owned(),
             "parent" => format!("the parent {name}"),
             "child" => format!("the child {name}"),
@@ -232,6 +246,7 @@ impl Part {
             "constraint" => format!("ALTER TABLE {table} DROP CONSTRAINT {quoted};"),
             "reference" => format!("ALTER TABLE {how} DROP CONSTRAINT {quoted};"),
             "index" | "foreign index" => format!("DROP INDEX idempotent.{quoted};"),
+            "statistics" => format!("DROP STATISTICS {how}.{quoted};"),
             "trigger" => format!("DROP TRIGGER {quoted} ON {table};"),
             "rule" => format!("DROP RULE {quoted} ON {table};"),
             "policy" => format!("DROP POLICY {quoted} ON {table};"),

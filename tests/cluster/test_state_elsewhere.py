@@ -264,8 +264,8 @@ def test_the_owner_of_a_database_cannot_make_rows_for_others(owned):
             " '\"forged\"', ttl, lease, lease_until, started_at, finished_at, expires_at, purge_after FROM idempotent.requests"
         )
         conn.execute(
-            "INSERT INTO idempotent.conflict_records (target, key, payload, stored, differences, arrived_by) VALUES"
-            " ('public.not_yours', '{\"id\": 1}', '{\"id\": 1, \"v\": 9}', '{\"id\": 1, \"v\": 1}', '{\"v\": {}}', 'postgres')"
+            "INSERT INTO idempotent.conflict_records (target, key, payload, stored, differences, digest, arrived_by) VALUES"
+            " ('public.not_yours', '{\"id\": 1}', '{\"id\": 1, \"v\": 9}', '{\"id\": 1, \"v\": 1}', '{\"v\": {}}', '', 'postgres')"
         )
         for forbidden in (
             "UPDATE idempotent.requests SET response = '1'",

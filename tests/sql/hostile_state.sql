@@ -102,6 +102,7 @@ CREATE FUNCTION hostile.cmp(text, text) RETURNS int LANGUAGE plpgsql IMMUTABLE A
 CREATE OPERATOR CLASS hostile.class FOR TYPE text USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 hostile.cmp(text, text);
 CALL refused('CREATE INDEX hostile ON idempotent.pipeline_runs (run_id, dataset hostile.class)', :run);
 CALL refused('ALTER FUNCTION idempotent.own_role() OWNER TO hostile_app; COMMENT ON TABLE idempotent.conflict_records IS $$changed$$; ALTER TABLE idempotent.conflict_records SET (fillfactor = 90)', :conflict);
+CALL refused('CREATE STATISTICS hostile ON hostile.value(dataset) FROM idempotent.pipeline_runs', :run);
 CALL refused('CREATE RULE hostile AS ON INSERT TO idempotent.pipeline_runs DO ALSO SELECT hostile.value()', :run);
 CALL refused('CREATE POLICY hostile ON idempotent.pipeline_runs USING (hostile.value(dataset))', :run);
 CALL refused('ALTER TABLE idempotent.pipeline_runs FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY', :run);
@@ -117,6 +118,12 @@ CALL refused('ALTER TABLE idempotent.requests ADD note text DEFAULT hostile.valu
 CALL refused('CREATE INDEX hostile ON idempotent.requests (hostile.value(key))', :request);
 CALL refused('ALTER TABLE idempotent.conflict_records ALTER resolution SET DEFAULT hostile.value()', :conflict);
 CALL refused('ALTER TABLE idempotent.conflict_records ALTER arrived_at SET DEFAULT now()', :conflict);
+
+-- A setting of the session's changes how definitions are shown, and nothing else.
+SET quote_all_identifiers = on;
+ALTER TABLE idempotent.pipeline_runs SET (fillfactor = 90);
+SELECT decision FROM idempotent_run_begin('quoted');
+RESET quote_all_identifiers;
 
 -- 4. What an administrator may add: plain indexes. And columns that came and went are none.
 CREATE INDEX ON idempotent.requests (started_at);

@@ -1,0 +1,63 @@
+"""Indexes that come and go on idempotent.requests while sessions use it.
+
+Every row is in every index that is there (amcheck), and no session is the victim of a deadlock.
+
+PGI_SECONDS_STATE   how long it lasts (default 6)
+"""
+
+import threading
+import time
+
+import psycopg
+import pytest
+
+from conftest import size, value
+
+SECONDS = size("PGI_SECONDS_STATE", 6)
+CLIENTS = 6
+
+MAKERS = {
+    "plain": ["CREATE INDEX made ON idempotent.requests (key, state)", "DROP INDEX idempotent.made"],
+    "concurrently": [
+        "CREATE INDEX CONCURRENTLY made ON idempotent.requests (key, state)",
+        "DROP INDEX CONCURRENTLY idempotent.made",
+    ],
+    "reindex": ["REINDEX INDEX idempotent.requests_pkey", "REINDEX TABLE idempotent.requests"],
+    "reindex concurrently": ["REINDEX TABLE CONCURRENTLY idempotent.requests"],
+}
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_every_row_is_in_every_index(db, maker):
+    end = time.monotonic() + SECONDS
+    errors = []
+
+    def use(client):
+        with db.connect() as conn:
+            n = 0
+            while time.monotonic() < end and not errors:
+                n += 1
+                try:
+                    with conn.transaction():
+                        conn.execute("SELECT idempotent_execute(%s, 'SELECT 1')", [f"{client} {max(n - 3, 1)}"])
+                        conn.execute("SELECT idempotent_execute(%s, 'SELECT 1')", [f"{client} {n}"])
+                except psycopg.Error as error:
+                    errors.append(error)
+
+    users = [threading.Thread(target=use, args=(client,)) for client in range(CLIENTS)]
+    for user in users:
+        user.start()
+    with db.connect() as conn:
+        conn.execute("CREATE EXTENSION amcheck")
+        while time.monotonic() < end:
+            for command in MAKERS[maker]:
+                conn.execute(command)
+                if "CREATE" in command:
+                    conn.execute("SELECT bt_index_check('idempotent.made'::regclass, true)")
+        for user in users:
+            user.join()
+        assert not errors
+        # The indexes as they are left: the primary key's, and what was being made last.
+        for index in ("requests_pkey", "requests_purge_after"):
+            conn.execute("SELECT bt_index_check(%s::regclass, true)", [f"idempotent.{index}"])
+        assert value(conn, "SELECT count(*) FROM idempotent.requests") > CLIENTS
