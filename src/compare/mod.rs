@@ -17,7 +17,7 @@ use std::ffi::c_int;
 ///
 /// # Safety
 /// Both are values of the column's type. Runs inside `ffi::guard`.
-unsafe fn equal(column: &Column, a: Option<pg_sys::Datum>, b: Option<pg_sys::Datum>) -> bool {
+pub unsafe fn equal(column: &Column, a: Option<pg_sys::Datum>, b: Option<pg_sys::Datum>) -> bool {
     let (a, b) = match (a, b) {
         (None, None) => return true,
         (Some(a), Some(b)) => (a, b),

@@ -35,6 +35,21 @@ pub fn is_native(caught: &Caught, code: PgSqlErrorCode) -> bool {
     }
 }
 
+/// Whether an error that was caught is the server's, with a code of this class.
+pub fn is_of_class(caught: &Caught, class: &str) -> bool {
+    /// `ERRCODE_TO_CATEGORY` of `elog.h`: six bits a character, the first one lowest.
+    const BITS: i32 = 6;
+    let packed = class.bytes().rev().fold(0, |packed, c| {
+        packed << BITS | i32::from(c.wrapping_sub(b'0') & 0x3f)
+    });
+    match caught.downcast_ref() {
+        Some(CaughtError::PostgresError(error)) => {
+            error.sql_error_code() as i32 & ((1 << (2 * BITS)) - 1) == packed
+        }
+        _ => false,
+    }
+}
+
 /// The primary message of an error that was caught.
 pub fn message_of(caught: &Caught) -> String {
     if let Some(report) = caught.downcast_ref::<Report>() {

@@ -1,6 +1,6 @@
 //! Installing, removing and describing guards.
 use super::made;
-use super::options::Options;
+use super::options::{NullKey, Options};
 use super::plan::Plan;
 use crate::error::{Report, SqlState, attempt, warn};
 use crate::outcome::OnConflict;
@@ -48,6 +48,7 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
     );
     let later = row_trigger_behind(&triggers);
     drop(relation);
+    let incomplete = without_whole_key(&target, &plan, &options);
 
     let events = if plan.remember.is_some() || target.partitioned {
         "INSERT OR UPDATE"
@@ -96,6 +97,9 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
             .table(&target.schema, &target.name),
         );
     }
+    if let Some(incomplete) = incomplete {
+        warn(incomplete);
+    }
     connection.execute(
         "SELECT guards FROM idempotent.guards AS guards
           WHERE guards.target OPERATOR(pg_catalog.=) $1",
@@ -127,13 +131,13 @@ pub fn unguard(oid: pg_sys::Oid) -> bool {
 /// See [`super::guard_options`].
 pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
     if OpenRelation::try_open(oid).is_none() {
-        let mut gone = [None; 8];
-        gone[7] = Some(text::to_text("the table is gone"));
+        let mut gone = [None; 9];
+        gone[8] = Some(text::to_text("the table is gone"));
         return SqlResult::row(RowType::GuardOptions, &gone);
     }
     let (target, relation) = Target::open(oid);
     let Some(trigger) = target.guards.iter().find(|guard| guard.oid == trigger) else {
-        return SqlResult::row(RowType::GuardOptions, &[None; 8]);
+        return SqlResult::row(RowType::GuardOptions, &[None; 9]);
     };
     let made = made_well(&target, &relation, trigger);
     let options = attempt(|| Options::of_trigger(&trigger.arguments));
@@ -147,7 +151,17 @@ pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
     };
     let given = |names: &Option<Vec<String>>| names.as_deref().map(text_array);
     let values = match &settled {
-        Err(report) => [None, None, None, None, None, None, None, problem(report)],
+        Err(report) => [
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            problem(report),
+        ],
         Ok((options, plan)) => {
             let on_conflict = match options.on_conflict() {
                 OnConflict::Quarantine => "quarantine",
@@ -173,6 +187,7 @@ pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
                 given(&options.ignore),
                 Some(text::to_text(on_conflict)),
                 options.remember.as_deref().map(text::to_name),
+                Some(text::to_text(options.null_key().name())),
                 trouble,
             ]
         }
@@ -202,6 +217,49 @@ fn made_well(
         demand_root(target, relation);
         made::demand_only(target);
     })
+}
+
+/// The warning for a key that may be NULL, of rows that the guard will refuse.
+fn without_whole_key(target: &Target, plan: &Plan, options: &Options) -> Option<Report> {
+    let arbiter = plan.arbiter(target);
+    if arbiter.nulls_equal || options.null_key() == NullKey::Pass {
+        return None;
+    }
+    let nullable: Vec<usize> = arbiter
+        .columns()
+        .filter(|c| target.columns[*c].may_be_null())
+        .collect();
+    let first = &target.columns[*nullable.first()?].name;
+    let set: Vec<String> = nullable
+        .iter()
+        .map(|c| format!("ALTER COLUMN {} SET NOT NULL", target.column_list([*c])))
+        .collect();
+    let table = target.qualified();
+    let passing = Options {
+        null_key: Some(NullKey::Pass),
+        ..options.clone()
+    };
+    let report = Report::new(
+        SqlState::Warning,
+        format!(
+            "key column \"{first}\" of table \"{}\" may be null",
+            target.name
+        ),
+    )
+    .detail(
+        "A row with a null in its key cannot be told from another: the guard refuses it with \
+         23502.",
+    )
+    .hint(format!(
+        "ALTER TABLE {table} {}; Or let such rows in as without a guard: {}",
+        set.join(", "),
+        passing.to_call(&table)
+    ));
+    Some(
+        report
+            .table(&target.schema, &target.name)
+            .column(first.clone()),
+    )
 }
 
 fn problem(report: &Report) -> Option<pg_sys::Datum> {

@@ -1,7 +1,9 @@
 //! One guard at work: the trigger's rows, one by one. The protocol is in the
 //! module's head.
 use super::aside::arbiter_of_ours;
+use super::left_out::Defaults;
 use super::made;
+use super::options::{NullKey, passing_null_keys};
 use super::partitions::{definition, is_updated_behind, partition_unlike};
 use super::plan::Plan;
 use super::statement::Running;
@@ -46,6 +48,8 @@ pub struct Guard {
     /// Whether a BEFORE UPDATE trigger fires after the guard, and may do what it
     /// likes with the row.
     updated_behind: bool,
+    /// What the defaults of columns give that are compared unless they were left out.
+    defaults: Defaults,
     scan: Scan,
     /// Where the scan keeps what it allocates as it goes: memory of the
     /// statement, not of the row at hand.
@@ -67,7 +71,9 @@ enum Aside {
     /// They are a function's, which verifies those that are skipped.
     Skip,
     /// They are a function's that is decided by another key: the guard's is one more
-    /// unique index to it, whose violation is the server's to report.
+    /// unique index to it, whose violation is the server's to report. Or they are those of
+    /// a MERGE, which has looked for itself what is stored: a row that came meanwhile is
+    /// 23505, as without a guard, and the MERGE that is tried again updates it.
     LetThrough,
 }
 
@@ -141,6 +147,10 @@ impl Guard {
         let key_columns = last(&mut arbiter.columns());
         let columns = key_columns.max(last(&mut plan.compared.iter().copied()));
         let aside = match arbiter_of_ours() {
+            // SAFETY: the statement outlives the guard.
+            None if unsafe { &*running }.merges_into(|t| is_or_is_above(t, &table)) => {
+                Aside::LetThrough
+            }
             None => Aside::No,
             Some(ours) if ours == arbiter.oid || ours == index => Aside::Skip,
             // SAFETY: an index of a partition.
@@ -154,6 +164,7 @@ impl Guard {
         let simple =
             aside == Aside::No && !by_policy && plan.remember.is_none() && !one_for_transaction();
         scan.leave_columns();
+        let defaults = Defaults::new(&plan.unless_left_out);
         Self {
             running,
             key_columns,
@@ -166,6 +177,7 @@ impl Guard {
             simple,
             by_policy,
             updated_behind,
+            defaults,
             scan,
             // SAFETY: the statement's memory, in which guards are made.
             scan_memory: unsafe { pg_sys::CurrentMemoryContext },
@@ -259,11 +271,28 @@ impl Guard {
                 }
                 Probe::SeemsNew => unreachable!("looked into above"),
                 Probe::NullKey(column) => {
-                    let arbiter = self.plan.arbiter(&self.target);
-                    key_violation(&self.target, arbiter, column, None, "null in").raise()
+                    if self.plan.null_key == NullKey::Pass {
+                        return Passage::Unchanged;
+                    }
+                    self.refuse_null_key(column)
                 }
             }
         }
+    }
+
+    /// 23502, and how such rows are let in.
+    fn refuse_null_key(&self, column: usize) -> ! {
+        let target = &self.target;
+        let arbiter = self.plan.arbiter(target);
+        let table = target.qualified();
+        key_violation(target, arbiter, column, None, "null in")
+            .hint(format!(
+                "If there are rows without a whole key, let them in as without a guard: {} If there \
+                 are none: ALTER TABLE {table} ALTER COLUMN {} SET NOT NULL;",
+                passing_null_keys(&table, &self.trigger.arguments),
+                target.column_list([column]),
+            ))
+            .raise()
     }
 
     /// Looks the row's key up, and locks it if it is free.
@@ -345,7 +374,10 @@ impl Guard {
                 deform_unguarded(stored, self.columns);
                 let stored = StoredRow::in_slot(stored, &self.numbers);
                 let columns = &self.target.columns;
-                if first_difference(columns, &plan.compared, &stored, value).is_some() {
+                let known = |c| stored.get_unguarded(c);
+                if first_difference(columns, &plan.always, &stored, value).is_some()
+                    || !self.defaults.agree_unguarded(columns, known, value)
+                {
                     return Probe::Stored;
                 }
             }
@@ -400,11 +432,20 @@ impl Guard {
         if payload.get(remember.column).is_some() {
             return Passage::Unchanged;
         }
-        let value = remember.first_arrival(&self.target, |c| {
+        let value = remember.first_arrival(
+            &self.target,
             // SAFETY: a position in the target's columns.
-            unsafe { payload.get_unguarded(c) }
-        });
+            |c| unsafe { payload.get_unguarded(c) },
+            |c| self.is_left_out(c, payload),
+        );
         Passage::With(self.numbers[remember.column], value)
+    }
+
+    /// Whether a column that may be left out was.
+    fn is_left_out(&self, column: usize, payload: &StoredRow<'_>) -> bool {
+        let value = payload.get(column);
+        self.defaults
+            .is_left_out(&self.target, &self.table, column, value)
     }
 
     /// Whether the caller may see the stored row, by the table's policies.
@@ -436,13 +477,22 @@ impl Guard {
         // SAFETY: positions are those of the target's columns.
         let value = |c| unsafe { payload.get_unguarded(c) };
         let Some(remember) = &plan.remember else {
-            let columns = differing(&target.columns, &plan.compared, &stored, value);
+            let mut columns = differing(&target.columns, &plan.compared, &stored, value);
+            columns.retain(|c| !self.is_left_out(*c, payload));
             if !columns.is_empty() {
                 self.conflict(&stored, &stored, value, &columns, false);
             }
             return;
         };
-        let verdict = remember.compare(target, &plan.compared, &stored, value, |_| Absent::No);
+        let (left_out, compared): (Vec<usize>, Vec<usize>) = plan
+            .compared
+            .iter()
+            .partition(|c| self.is_left_out(**c, payload));
+        let absent = |c| match left_out.contains(&c) {
+            true => Absent::LeftOut,
+            false => Absent::No,
+        };
+        let verdict = remember.compare(target, &compared, &stored, value, absent);
         if verdict.same {
             return;
         }
@@ -629,6 +679,13 @@ impl Guard {
         let leaf = Route::new(&self.target, &root, arbiter).leaf(|c| new.get(c));
         leaf.is_none_or(|(leaf, _)| leaf != self.table.oid())
     }
+}
+
+/// Whether a table is this one, or a partitioned table that it is in.
+fn is_or_is_above(table: pg_sys::Oid, of: &OpenRelation) -> bool {
+    table == of.oid()
+        // SAFETY: a partition.
+        || (of.is_partition() && unsafe { ffi::partition_ancestors(of.oid()) }.contains(&table))
 }
 
 /// Makes the first columns of a row readable.

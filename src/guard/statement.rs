@@ -13,7 +13,7 @@
 //! a (sub)transaction is being aborted, and the transaction callbacks note which
 //! statements an abort has overtaken.
 use super::row::Guard;
-use crate::pg::{abandon, ffi, locks};
+use crate::pg::{abandon, executor, ffi, locks};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
@@ -97,6 +97,15 @@ impl Running {
             RUNNING.with(|all| all.borrow_mut().push(this));
             pg_sys::MemoryContextRegisterResetCallback(memory, &raw mut (*this).callback);
             this
+        }
+    }
+
+    /// Whether the rows that the statement puts into one of these tables come from MERGE.
+    pub fn merges_into(&self, tables: impl Fn(pg_sys::Oid) -> bool) -> bool {
+        // SAFETY: the statement's own memory, while it runs.
+        unsafe {
+            executor::state_in(self.executor_memory)
+                .is_some_and(|state| executor::only_merges_into(state, tables))
         }
     }
 

@@ -210,6 +210,8 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
         payloads.shapes.iter().flat_map(|s| s.named.iter().copied()),
     );
 
+    payloads.complete_keys(&relation, arbiter);
+
     let mut ledger = Ledger::new(wanted, payloads.len(), options.on_conflict);
     let job = Job::new(
         &target,
@@ -229,12 +231,13 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
 fn insert_from(arguments: &Arguments) -> Ledger {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
-    let source = Source::open(&target, arguments.oid(1, "source"));
+    let mut source = Source::open(&target, arguments.oid(1, "source"));
     let Options {
         matching,
         on_conflict,
     } = Options::read(arguments, &target);
     let (arbiter, shapes) = plan_source(&target, &source, &matching);
+    source.complete_keys(&relation, arbiter);
 
     let mut ledger = Ledger::new(Wanted::Counts, 0, on_conflict);
     let job = Job::new(&target, &relation, arbiter, &shapes, true, matching.guard);

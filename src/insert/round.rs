@@ -409,7 +409,13 @@ impl Job<'_> {
             readable: &readable,
             sent: &Readable::everything(),
         };
-        ledger.conflict(self, ordinal, stored, &differences, &shape.named, by);
+        ledger.conflict(self, ordinal, stored, &differences, &self.told(shape), by);
+    }
+
+    /// What is known of a payload of this shape: what it names, and its key.
+    fn told(&self, shape: &Shape) -> Vec<usize> {
+        let left_out = self.arbiter.columns().filter(|c| !shape.named.contains(c));
+        shape.named.iter().copied().chain(left_out).collect()
     }
 
     /// Where policies are in force, nothing is said of a row that they hide.
@@ -434,9 +440,16 @@ impl Job<'_> {
         let layout = Layout::of(self.target);
         let ordinal = layout.ordinal(row);
         let shape = &self.shapes[layout.shape(row)];
+        let guard_leaves_out = |c: usize| {
+            let guard = self.guard.as_ref();
+            guard.is_some_and(|guard| guard.unless_left_out.contains(&c))
+        };
         let absent = |c: usize| {
             if shape.named.contains(&c) {
                 return Absent::No;
+            }
+            if guard_leaves_out(c) {
+                return Absent::LeftOut;
             }
             match self.target.columns[c].constant_default(self.relation) {
                 Some(value) => Absent::Default(value),
@@ -463,7 +476,7 @@ impl Job<'_> {
             readable: &readable,
             sent: &Readable::everything(),
         };
-        ledger.conflict(self, ordinal, stored, &differences, &shape.named, None);
+        ledger.conflict(self, ordinal, stored, &differences, &self.told(shape), None);
     }
 
     fn refuse_suppressed(&self, row: &Slot, round: &Round) {

@@ -72,7 +72,7 @@ fn index_of_a_partition(subject: &Subject) -> Option<(Rc<Target>, usize)> {
     partitions.into_iter().find_map(|(_, oid)| {
         let (partition, _relation) = Target::open(oid);
         let is_key = |index: &UniqueIndex| {
-            let made = |c: usize| partition.columns[c].machine_made;
+            let made = |c: usize| partition.columns[c].is_made_anew();
             index.unusable.is_none() && !index.columns().any(made)
         };
         let place = partition.indexes.iter().position(is_key)?;
@@ -170,7 +170,7 @@ pub fn made_by_server(subject: &Subject, findings: &mut Vec<Finding>) {
             };
             let name = &subject.target.columns[column].name;
             let rule = match made.anew {
-                Anew::Clock => Rule::ClockKey,
+                Anew::Clock | Anew::Ticking => Rule::ClockKey,
                 _ => Rule::MachineMadeKey,
             };
             findings.push(Finding {

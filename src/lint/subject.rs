@@ -1,7 +1,7 @@
 //! What the rules look at: the target, its guard, its keys, and what fills its columns.
 use super::body::{Anew, Assignment, Body};
 use crate::error::Report;
-use crate::guard::{Plan, examine};
+use crate::guard::{NullKey, Plan, examine};
 use crate::pg::{ffi, text};
 use crate::target::{
     Column, ColumnDefault, FunctionBody, GuardTrigger, Nature, OpenRelation, Target, UniqueIndex,
@@ -38,6 +38,10 @@ pub struct Settled {
     pub arbiter: usize,
     /// The positions of the columns whose values must agree.
     pub compared: Vec<usize>,
+    /// Those of them that are compared unless they were left out.
+    pub unless_left_out: Vec<usize>,
+    /// What becomes of a row with a NULL in its key.
+    pub null_key: NullKey,
     /// Whether a column keeps what first arrived.
     pub remembers: bool,
 }
@@ -56,6 +60,8 @@ pub struct Made {
     pub anew: Anew,
     /// What makes it, to follow «is made by».
     pub by: String,
+    /// Whether that is a sequence.
+    pub by_sequence: bool,
     /// The SQL that ends it, without its semicolon.
     pub undo: String,
     /// Whether a client can send the column.
@@ -191,6 +197,8 @@ impl Settled {
         Self {
             arbiter: place.expect("the arbiter is one of the indexes"),
             compared: plan.compared.clone(),
+            unless_left_out: plan.unless_left_out.clone(),
+            null_key: plan.null_key,
             remembers: plan.remember.is_some(),
         }
     }
@@ -214,14 +222,17 @@ impl Settled {
             Err(report) => return Some(Err(report)),
         };
         let index = leaf_index(relation, plan.arbiter(&root).oid)?;
-        let compared = plan
-            .compared
-            .iter()
-            .filter_map(|c| target.column_by_bytes(root.columns[*c].c_name.to_bytes()))
-            .collect();
+        let here = |columns: &[usize]| {
+            let columns = columns.iter();
+            columns
+                .filter_map(|c| target.column_by_bytes(root.columns[*c].c_name.to_bytes()))
+                .collect()
+        };
         Some(Ok(Self {
             arbiter: target.indexes.iter().position(|i| i.oid == index)?,
-            compared,
+            compared: here(&plan.compared),
+            unless_left_out: here(&plan.unless_left_out),
+            null_key: plan.null_key,
             remembers: plan.remember.is_some(),
         }))
     }
@@ -316,6 +327,7 @@ impl Made {
             .filter(|default| default.nature != Nature::Session)
             .map(|default| Self {
                 anew: match default.nature {
+                    Nature::Clock if column.machine_made => Anew::Ticking,
                     Nature::Clock => Anew::Clock,
                     _ => Anew::Made,
                 },
@@ -327,6 +339,7 @@ impl Made {
                     }
                     Some(_) => format!("ALTER TABLE {table} ALTER COLUMN {name} DROP DEFAULT"),
                 },
+                by_sequence: default.nature == Nature::Sequence,
                 by: match default.expression {
                     None => "its identity".to_owned(),
                     Some(expression) => format!("its default {expression}"),
@@ -347,6 +360,7 @@ impl Made {
                 Some(Self {
                     anew: assignment.anew,
                     by: format!("trigger \"{trigger}\""),
+                    by_sequence: false,
                     undo: format!("DROP TRIGGER {quoted} ON {table}"),
                     may_be_sent: assignment.of_itself,
                     overwritten: !assignment.of_itself,

@@ -99,7 +99,7 @@ struct Counts {
 fn merge(arguments: &Arguments) -> Counts {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
-    let source = Source::open(&target, arguments.oid(1, "source"));
+    let mut source = Source::open(&target, arguments.oid(1, "source"));
     // What a guard leaves out because it changes after insert is what a merge brings.
     let matching = Matching::of_all_columns(&Wishes::read(arguments, [2, 4, 5]), &target);
     let latest_by = arguments.columns(3, "latest_by");
@@ -119,6 +119,7 @@ fn merge(arguments: &Arguments) -> Counts {
         demand_update(&target, updated.iter().copied());
     }
 
+    source.complete_keys(&relation, arbiter);
     let job = Job::new(&target, &relation, arbiter, &shapes, true, matching.guard);
     let mut input = Input::new(&job, false);
     let mut counts = Counts {

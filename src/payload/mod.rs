@@ -6,6 +6,7 @@
 //! [`shape::Shape`].
 mod coercion;
 pub mod json;
+pub mod left_out;
 pub mod nested;
 pub mod row;
 pub mod shape;

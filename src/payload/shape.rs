@@ -94,7 +94,8 @@ impl Comparison {
     }
 }
 
-/// Every payload must name the key.
+/// Every payload must name the key, but for columns whose default is the same in every
+/// attempt.
 ///
 /// # Errors
 /// 23502 that names the column and, in a batch, the payload.
@@ -102,7 +103,7 @@ pub fn demand_key(target: &Target, arbiter: &UniqueIndex, shapes: &[Shape], batc
     let missing = shapes.iter().find_map(|shape| {
         arbiter
             .columns()
-            .find(|c| !shape.named.contains(c))
+            .find(|c| !shape.named.contains(c) && !target.columns[*c].default_repeats())
             .map(|column| (shape, column))
     });
     if let Some((shape, column)) = missing {

@@ -10,6 +10,8 @@
 //! with [`abandon`].
 pub mod arguments;
 pub mod digest;
+pub mod executor;
+pub mod expression;
 pub mod ffi;
 pub mod jsonb;
 pub mod local_settings;

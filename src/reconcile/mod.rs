@@ -44,12 +44,13 @@ fn idempotent_reconcile(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 
 fn reconcile(arguments: &Arguments, set: &mut ResultSet) {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
-    let source = Source::open(&target, arguments.oid(1, "source")).under_active_snapshot();
+    let mut source = Source::open(&target, arguments.oid(1, "source")).under_active_snapshot();
     let matching = Matching::new(&Wishes::read(arguments, [2, 3, 4]), &target);
     let mut shapes = [source.shape()];
     let arbiter = matching.arbiter(&target, |column| shapes[0].named.contains(&column));
     matching.comparison.apply(&target, arbiter, &mut shapes);
     demand_key(&target, arbiter, &shapes, false);
+    source.complete_keys(&relation, arbiter);
 
     let mut stored = source
         .stored(&relation, String::new(), Vec::new())

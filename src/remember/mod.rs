@@ -16,9 +16,11 @@ pub use digest::Digest;
 
 use crate::compare::differing;
 use crate::error::{Report, SqlState};
+use crate::pg::digest::{sha256, to_bytea};
 use crate::pg::ffi;
 use crate::pg::local_settings::LocalSettings;
 use crate::pg::rows::Slot;
+use crate::pg::text;
 use crate::target::{StoredRow, Target};
 use pgrx::pg_sys;
 
@@ -29,6 +31,9 @@ pub struct Remember {
     form: Form,
     /// The positions of the columns that are kept.
     kept: Vec<usize>,
+    /// Those of them whose default is stable, by name: a payload that left one out has told
+    /// nothing of it.
+    unless_left_out: Vec<usize>,
     /// Whether the session's settings could change how values are written down.
     depends_on_settings: bool,
 }
@@ -75,12 +80,15 @@ impl Verdict {
 }
 
 impl Remember {
-    /// For a column of the target, which keeps the columns `kept`.
+    /// For a column of the target, which keeps the columns `kept`; those in
+    /// `unless_left_out` are compared only with payloads that have them.
     ///
     /// # Errors
     /// 42703 if there is no such column, 42804 if it is neither jsonb nor bytea,
     /// 428C9 if it is generated.
-    pub fn new(target: &Target, column: &str, kept: &[usize]) -> Self {
+    pub fn new(target: &Target, column: &str, kept: &[usize], unless_left_out: &[usize]) -> Self {
+        let mut unless_left_out = unless_left_out.to_vec();
+        unless_left_out.sort_by(|a, b| target.columns[*a].c_name.cmp(&target.columns[*b].c_name));
         let position = target.column_by_name(column);
         let column = &target.columns[position];
         if column.generated != 0 {
@@ -133,21 +141,67 @@ impl Remember {
             column: position,
             form,
             kept: kept.to_vec(),
+            unless_left_out,
             depends_on_settings,
         }
     }
 
-    /// What the column is to hold for a row, in the current context.
+    /// What the column is to hold for a row, in the current context. `left_out_of` is asked of
+    /// the columns that count only if a payload has them: a document keeps what the row got
+    /// for them all the same, a digest keeps that they were left out.
     pub fn first_arrival(
         &self,
         target: &Target,
         row: impl Fn(usize) -> Option<pg_sys::Datum>,
+        left_out_of: impl Fn(usize) -> bool,
     ) -> pg_sys::Datum {
         let _fixed = self.depends_on_settings.then(LocalSettings::fixed_output);
         match &self.form {
             Form::Document => document::write(target, &self.kept, row),
-            Form::Digest(digest) => digest.of(target, row),
+            Form::Digest(digest) => {
+                let left_out = self.unless_left_out.iter().copied();
+                let left_out: Vec<usize> = left_out.filter(|c| left_out_of(*c)).collect();
+                digest_of(digest, target, row, &left_out)
+            }
         }
+    }
+
+    /// Whether a digest is that of a payload that arrives now. Where a column counts only if
+    /// a payload has it, two payloads agree if one of them left it out, or both have the same
+    /// value. Which of this the first one did, only its digest tells: all are tried.
+    fn is_digest_of(
+        &self,
+        digest: &Digest,
+        target: &Target,
+        first: pg_sys::Datum,
+        stored: &StoredRow<'_>,
+        payload: &impl Fn(usize) -> Option<pg_sys::Datum>,
+        absent: &impl Fn(usize) -> Absent,
+    ) -> bool {
+        let may_be_left_out = |c: &usize| match absent(*c) {
+            Absent::No => differing(&target.columns, &[*c], stored, payload).is_empty(),
+            _ => true,
+        };
+        let either: Vec<usize> = self
+            .unless_left_out
+            .iter()
+            .copied()
+            .filter(may_be_left_out)
+            .take(MOST_EITHER)
+            .collect();
+        (0..1_u32 << either.len()).any(|tried| {
+            let given = |i: usize| tried & 1 << i != 0;
+            let left_out: Vec<usize> = (0..either.len())
+                .filter(|i| !given(*i))
+                .map(|i| either[i])
+                .collect();
+            let row = |c| match absent(c) {
+                Absent::No => payload(c),
+                Absent::Default(value) => value,
+                Absent::LeftOut | Absent::Unknown => stored.get(c),
+            };
+            digest::same(first, digest_of(digest, target, row, &left_out))
+        })
     }
 
     /// Compares a payload with what first arrived under its key. `named` says
@@ -174,24 +228,22 @@ impl Remember {
             Form::Document => {
                 self.compare_documents(target, compared, stored, &payload, first, brought)
             }
-            Form::Digest(_) => {
+            Form::Digest(digest) => {
                 let differing = || differing(&target.columns, compared, stored, &payload);
                 if !self
                     .kept
                     .iter()
-                    .all(|c| compared.contains(c) || is_default(absent(*c)))
+                    .all(|c| compared.contains(c) || is_told(absent(*c)))
                 {
                     // The caller compares less than was kept.
                     return Verdict::of_columns(differing());
                 }
-                let arrived = brought.unwrap_or_else(|| {
-                    self.first_arrival(target, |c| match absent(c) {
-                        Absent::No => payload(c),
-                        Absent::Default(value) => value,
-                        Absent::Unknown => stored.get(c),
-                    })
-                });
-                if digest::same(first, arrived) {
+                let _fixed = self.depends_on_settings.then(LocalSettings::fixed_output);
+                let same = match brought {
+                    Some(brought) => digest::same(first, brought),
+                    None => self.is_digest_of(digest, target, first, stored, &payload, &absent),
+                };
+                if same {
                     return Verdict::of_columns(Vec::new());
                 }
                 Verdict {
@@ -254,12 +306,39 @@ pub enum Absent {
     No,
     /// It has not; an INSERT gives it this value.
     Default(Option<pg_sys::Datum>),
+    /// It has not, and then the column does not count.
+    LeftOut,
     /// It has not, and only the stored row knows.
     Unknown,
 }
 
-fn is_default(absent: Absent) -> bool {
-    matches!(absent, Absent::Default(_))
+fn is_told(absent: Absent) -> bool {
+    matches!(absent, Absent::Default(_) | Absent::LeftOut)
+}
+
+/// Of so many columns that count only if a payload has them, all combinations are tried.
+const MOST_EITHER: usize = 6;
+
+/// The digest of a row that left some columns out (in the order of their names).
+fn digest_of(
+    digest: &Digest,
+    target: &Target,
+    row: impl Fn(usize) -> Option<pg_sys::Datum>,
+    left_out: &[usize],
+) -> pg_sys::Datum {
+    if left_out.is_empty() {
+        return digest.of(target, row);
+    }
+    let rest = digest.of(target, |c| match left_out.contains(&c) {
+        true => None,
+        false => row(c),
+    });
+    // SAFETY: a bytea that was just made; it is laid out as a text.
+    let mut bytes = unsafe { text::bytes_of(rest) }.to_vec();
+    for c in left_out {
+        bytes.extend_from_slice(target.columns[*c].c_name.to_bytes_with_nul());
+    }
+    to_bytea(&sha256(&bytes))
 }
 
 /// Types whose JSON is the same value under all settings.

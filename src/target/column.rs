@@ -1,5 +1,6 @@
 //! One column of a target, with the functions of its type.
 use super::OpenRelation;
+use super::default::{Nature, nature_of};
 use crate::pg::ffi;
 use crate::pg::function_in;
 use crate::pg::jsonb::{Container, Kind, ObjectBuilder, Value, to_jsonb_of};
@@ -46,8 +47,12 @@ pub struct Column {
     /// Whether it has a default (its own, its identity's, or its domain's).
     pub has_default: bool,
     /// Whether an INSERT that does not name it fills it with a value that is
-    /// another every time: an identity, a sequence, the time, a random value.
+    /// another every time: an identity, a sequence, anything volatile (the clock that
+    /// goes on within a statement among it).
     pub machine_made: bool,
+    /// The nature of a default that is the same throughout a statement, but not for
+    /// ever: the time of the statement, or what the session is.
+    pub stable_default: Option<Nature>,
     /// Whether its type (or a domain's base type) is an array or a composite,
     /// which JSON fills member by member.
     pub nested: bool,
@@ -99,7 +104,7 @@ impl Column {
             pg_sys::getTypeOutputInfo(attribute.atttypid, &raw mut function, &raw mut is_varlena);
             let output = function_in(memory.context(), function);
             let name = CStr::from_ptr(attribute.attname.data.as_ptr());
-            let (has_default, machine_made) = default_of(relation, attribute);
+            let (has_default, machine_made, stable_default) = default_of(relation, attribute);
             Self {
                 name: text::from_server(name.as_ptr()),
                 c_name: name.to_owned(),
@@ -119,6 +124,7 @@ impl Column {
                 may_be_named: attribute.attidentity as u8 != pg_sys::ATTRIBUTE_IDENTITY_ALWAYS,
                 has_default,
                 machine_made,
+                stable_default,
                 nested,
                 generated: attribute.attgenerated as u8,
                 cast_to_json: has_cast_to_json(base),
@@ -317,6 +323,23 @@ impl Column {
         unsafe { ffi::unguarded::FunctionCall1Coll(self.to_jsonb, pg_sys::InvalidOid, value) }
     }
 
+    /// Whether every INSERT that leaves it out fills it with another value: as part of
+    /// a key, it makes each attempt another event.
+    pub fn is_made_anew(&self) -> bool {
+        self.machine_made || self.stable_default == Some(Nature::Clock)
+    }
+
+    /// Whether an INSERT that leaves it out fills it with a value that is the same in the
+    /// next attempt: that of an immutable default, or what the session is.
+    pub fn default_repeats(&self) -> bool {
+        self.has_default && !self.is_made_anew()
+    }
+
+    /// Whether it may be NULL.
+    pub fn may_be_null(&self) -> bool {
+        !self.not_null && !self.domain_is_not_null()
+    }
+
     /// Whether rows do not hold it: it is computed when read (from 18 on).
     pub fn virtual_generated(&self) -> bool {
         self.generated == b'v'
@@ -428,23 +451,29 @@ unsafe fn has_plain_default(desc: pg_sys::TupleDesc, number: pg_sys::AttrNumber)
     }
 }
 
-/// Whether a column has a default (its own, its identity's, or its domain's), and
-/// whether that is not immutable.
+/// Whether a column has a default (its own, its identity's, or its domain's); whether
+/// that is volatile; and else its nature, if it is not immutable.
 ///
 /// # Safety
 /// `attribute` is a column of the open relation.
 unsafe fn default_of(
     relation: &OpenRelation,
     attribute: &pg_sys::FormData_pg_attribute,
-) -> (bool, bool) {
+) -> (bool, bool, Option<Nature>) {
     if attribute.attgenerated != 0 {
-        return (false, false);
+        return (false, false, None);
     }
     // SAFETY: the caller's promise; null if there is no default.
     unsafe {
         let default = pg_sys::build_column_default(relation.raw(), attribute.attnum.into());
-        let some = !default.is_null();
-        (some, some && pg_sys::contain_mutable_functions(default))
+        if default.is_null() {
+            return (false, false, None);
+        }
+        if pg_sys::contain_volatile_functions(default) {
+            return (true, true, None);
+        }
+        let mutable = pg_sys::contain_mutable_functions(default);
+        (true, false, mutable.then(|| nature_of(default)))
     }
 }
 

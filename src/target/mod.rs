@@ -16,7 +16,7 @@ mod walk;
 pub use arbiter::{Look, StoredRow};
 pub use cache::{changes, watch_invalidations};
 pub use column::{Column, Equality};
-pub use default::{ColumnDefault, Nature};
+pub use default::{ColumnDefault, Nature, evaluate_default};
 pub use key::{KeyColumn, UniqueIndex, equal};
 pub use partition::{Route, leaf_index};
 pub use rights::{

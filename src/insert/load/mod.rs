@@ -192,9 +192,10 @@ struct Known {
 fn read(call: &Call, begun: &Begun, store: &mut Store) -> Known {
     let (target, relation) = open(call.target, begun);
     // The source may change once this is committed.
-    let source = Source::open(&target, call.source).detached();
+    let mut source = Source::open(&target, call.source).detached();
     let matching = Matching::new(&call.wishes, &target);
     let (arbiter, shapes) = plan_source(&target, &source, &matching);
+    source.complete_keys(&relation, arbiter);
     let job = Job::new(&target, &relation, arbiter, &shapes, true, None);
     let mut input = Input::new(&job, false);
     let tell = |rows| begun.progress.reading(rows);
