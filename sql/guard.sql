@@ -65,7 +65,7 @@ COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if it was give
 COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error or quarantine';
 COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
 COMMENT ON COLUMN idempotent.guards.problem IS
-    'why the options do not fit the table any more; NULL if they do';
+    'why the options do not fit the table any more, or that you may not know; NULL if they do';
 GRANT SELECT ON idempotent.guards TO PUBLIC;
 
 CREATE FUNCTION idempotent_guard(

@@ -84,6 +84,7 @@
 //!   disabled, and an UPDATE that changes a key. Against those a guarded INSERT may
 //!   meet 23505.
 mod aside;
+mod catalog;
 mod install;
 mod key_lock;
 mod made;
@@ -146,7 +147,8 @@ fn idempotent_unguard(fcinfo: pg_sys::FunctionCallInfo) -> bool {
 }
 
 /// `idempotent.guard_options(target regclass, trigger oid)`: what the options of a
-/// guard come to, for the view `idempotent.guards`.
+/// guard come to, for the view `idempotent.guards`. Without any right on the table: what
+/// they are, as `pg_trigger` shows it to everybody.
 ///
 /// Gives `key text[], arbiter name, compared text[], compare text[], ignore
 /// text[], on_conflict text, remember name, problem text`.

@@ -70,7 +70,7 @@ fn index_of_a_partition(subject: &Subject) -> Option<(Rc<Target>, usize)> {
         .collect();
     partitions.sort_by(|(a, _), (b, _)| a.cmp(b));
     partitions.into_iter().find_map(|(_, oid)| {
-        let (partition, _relation) = Target::open(oid);
+        let (partition, _relation) = Target::look_at(oid)?;
         let is_key = |index: &UniqueIndex| {
             let made = |c: usize| partition.columns[c].machine_made;
             index.unusable.is_none() && !index.columns().any(made)

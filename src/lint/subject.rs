@@ -5,7 +5,7 @@ use crate::guard::{Plan, examine};
 use crate::pg::{ffi, text};
 use crate::target::{
     Column, ColumnDefault, FunctionBody, GuardTrigger, Nature, OpenRelation, Target, UniqueIndex,
-    is_guard_function, leaf_index, triggers_of,
+    demand_any, is_guard_function, leaf_index, no_relation, partition_columns, triggers_of,
 };
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -14,8 +14,8 @@ use std::rc::Rc;
 pub struct Subject {
     /// What is known of it anyway.
     pub target: Rc<Target>,
-    /// The table, open.
-    pub relation: OpenRelation,
+    /// The table, open: what is known of it holds until this goes.
+    _relation: OpenRelation,
     /// Its guard, if it has one.
     pub guard: Option<Guarded>,
     /// Its enabled row triggers that are no guards, in the order in which they fire.
@@ -67,10 +67,15 @@ pub struct Made {
 impl Subject {
     /// Opens a table, and gathers what the rules ask for.
     ///
+    /// Whoever has no right at all on a table cannot have it locked; and no lock is kept,
+    /// for all that is told is true of now only.
+    ///
     /// # Errors
-    /// As [`Target::open`].
+    /// 42501 without any right on the table; 42P01 if there is none, 42809 if it is none
+    /// that rows can be verified in, 0A000 for another session's temporary one.
     pub fn open(oid: pg_sys::Oid) -> Self {
-        let (target, relation) = Target::open(oid);
+        demand_any(oid);
+        let (target, relation) = Target::look_at(oid).unwrap_or_else(|| no_relation(oid).raise());
         let triggers = row_triggers(&relation);
         let guard = Guarded::of(&target, &relation);
         let made = target
@@ -80,7 +85,7 @@ impl Subject {
             .collect();
         Self {
             target,
-            relation,
+            _relation: relation,
             guard,
             triggers,
             made,
@@ -132,17 +137,10 @@ impl Subject {
 
     /// The positions of the columns by which the table is partitioned.
     pub fn partition_columns(&self) -> Vec<usize> {
-        if !self.target.partitioned {
-            return Vec::new();
-        }
-        // SAFETY: an open partitioned table; as many numbers as it says.
-        let numbers = unsafe {
-            let key = &*ffi::partition_key(self.relation.raw());
-            std::slice::from_raw_parts(key.partattrs, key.partnatts as usize)
-        };
-        let columns = &self.target.columns;
-        let place = |number: &pg_sys::AttrNumber| columns.iter().position(|c| c.attnum == *number);
-        numbers.iter().filter_map(place).collect()
+        partition_columns(&self.target)
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// The qualified name of the table that has the guard: the target, or its partitioned
@@ -151,10 +149,11 @@ impl Subject {
         if self.guard.as_ref().is_some_and(|guard| guard.trigger.clone) {
             // SAFETY: an existing table.
             let root = unsafe { ffi::partition_root(self.target.oid) };
-            Target::open(root).0.qualified()
-        } else {
-            self.target.qualified()
+            if let Some((root, _)) = Target::look_at(root) {
+                return root.qualified();
+            }
         }
+        self.target.qualified()
     }
 
     /// Triggers that fire before a row is inserted.
@@ -204,7 +203,7 @@ impl Settled {
     ) -> Option<Result<Self, Box<Report>>> {
         // SAFETY: an existing table.
         let root = unsafe { ffi::partition_root(target.oid) };
-        let (root, root_relation) = Target::open(root);
+        let (root, root_relation) = Target::look_at(root)?;
         let original = root
             .guards
             .iter()

@@ -1,4 +1,5 @@
-//! The statements that write: plain DELETE and INSERT, with the caller's rights.
+//! The statements that write: plain DELETE and INSERT, with the caller's rights. With
+//! these runs what the table's owner wrote, as with a DELETE and INSERT of theirs.
 use super::rows::{RowSet, Seed};
 use super::slice::Slice;
 use crate::error::{Report, SqlState};

@@ -1,4 +1,5 @@
 //! From the columns that the caller names to the unique index that decides.
+use super::index::{has_expressions, is_partial};
 use super::{Column, OpenRelation, Target};
 use crate::error::{Report, SqlState};
 use crate::pg::ffi;
@@ -167,6 +168,8 @@ impl UniqueIndex {
         memory: &Memory,
     ) -> Vec<Self> {
         let mut indexes = Vec::new();
+        // The lock on an index goes when it is read: none is held by whoever finds the
+        // target in the cache, either. The table's own keeps its indexes.
         // SAFETY: the list is a copy that we free; every index on it is locked
         // before it is read.
         unsafe {
@@ -174,7 +177,10 @@ impl UniqueIndex {
             if !list.is_null() {
                 for i in 0..(*list).length {
                     let oid = (*(*list).elements.add(i as usize)).oid_value;
-                    let index = OpenRelation::open(oid);
+                    // One that is gone meanwhile (DROP INDEX CONCURRENTLY) decides nothing.
+                    let Some(index) = OpenRelation::open_to_look(oid) else {
+                        continue;
+                    };
                     let form = &*(*index.raw()).rd_index;
                     if form.indisunique && form.indislive {
                         indexes.push(Self::of_index(&index, form, table_columns, memory));
@@ -212,7 +218,6 @@ impl UniqueIndex {
         unsafe {
             let numbers =
                 std::slice::from_raw_parts(form.indkey.values.as_ptr(), form.indnkeyatts as usize);
-            let has_expressions = numbers.contains(&0);
             let overlaps = form.indisexclusion || (*(*rel).rd_rel).relam != pg_sys::BTREE_AM_OID;
             let unusable = if overlaps {
                 Some("excludes rows that overlap, not only equal keys")
@@ -220,9 +225,9 @@ impl UniqueIndex {
                 Some("is not valid; rebuild it with REINDEX")
             } else if !form.indimmediate {
                 Some("is deferrable, so the server cannot decide by it while a row goes in")
-            } else if !pg_sys::RelationGetIndexPredicate(rel).is_null() {
+            } else if is_partial(index) {
                 Some("is partial, so it does not cover every row")
-            } else if has_expressions {
+            } else if has_expressions(index) {
                 Some("is on expressions, not on the columns themselves")
             } else {
                 None

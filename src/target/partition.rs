@@ -4,10 +4,17 @@
 //! plain columns, so the key alone decides the partition. The steps are those
 //! of core's `get_partition_for_tuple` (`execPartition.c`), which is private to
 //! the executor; the searches within bounds are core's exported functions.
+//!
+//! The relation cache folds constants in the expressions of a partition key. There are
+//! none here: with an expression in the key of a table, or of a partitioned table under
+//! it, no unique index covers the tree. Bounds are constants since they were made.
 use super::{OpenRelation, Target, UniqueIndex};
 use crate::pg::ffi;
 use pgrx::pg_sys;
 use std::collections::HashMap;
+
+/// `Anum_pg_partitioned_table_partattrs` of `pg_partitioned_table.h`.
+const PARTATTRS: pg_sys::AttrNumber = 5;
 
 /// The way from the root to the leaf partitions, opened as it is walked.
 pub struct Route<'t> {
@@ -171,6 +178,36 @@ impl Level {
             })
         }
     }
+}
+
+/// The columns by which a table is partitioned, by position in the target, in the order
+/// of its partition key; None for an expression. Empty for any other table.
+///
+/// Read from `pg_partitioned_table`: the relation cache folds constants in expressions,
+/// and with that runs what the table's owner wrote, see the head of [`super`].
+pub fn partition_columns(target: &Target) -> Vec<Option<usize>> {
+    if !target.partitioned {
+        return Vec::new();
+    }
+    // SAFETY: a syscache look-up; numbers are copied before the row is released.
+    let numbers: Vec<pg_sys::AttrNumber> = unsafe {
+        let id = pg_sys::SysCacheIdentifier::PARTRELID as i32;
+        let row = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(target.oid));
+        if row.is_null() {
+            return Vec::new();
+        }
+        let mut null = false;
+        let numbers = pg_sys::SysCacheGetAttr(id, row, PARTATTRS, &raw mut null);
+        let numbers = numbers.cast_mut_ptr::<pg_sys::int2vector>();
+        let count = (*numbers).dim1 as usize;
+        let copy = (*numbers).values.as_slice(count).to_vec();
+        pg_sys::ReleaseSysCache(row);
+        copy
+    };
+    numbers
+        .iter()
+        .map(|number| target.columns.iter().position(|c| c.attnum == *number))
+        .collect()
 }
 
 /// The index of a leaf partition that belongs to an index of a table above it.

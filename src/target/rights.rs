@@ -102,6 +102,37 @@ pub fn demand_update(target: &Target, columns: impl IntoIterator<Item = usize>) 
     demand(target, pg_sys::ACL_UPDATE, columns);
 }
 
+/// Whether the caller has any right on a table, or on a column of it. Reads the catalogs,
+/// without a lock on the table; false if it is gone.
+pub fn has_any(table: pg_sys::Oid) -> bool {
+    let any = pg_sys::AclMaskHow::ACLMASK_ANY;
+    let on_table = pg_sys::AclMode::from(pg_sys::ACL_ALL_RIGHTS_RELATION);
+    let on_column = pg_sys::AclMode::from(pg_sys::ACL_ALL_RIGHTS_COLUMN);
+    let mut gone = false;
+    // SAFETY: look-ups, of which neither minds that there is no such table.
+    unsafe {
+        pg_sys::pg_class_aclmask_ext(table, user(), on_table, any, &raw mut gone) != 0
+            || pg_sys::pg_attribute_aclcheck_all(table, user(), on_column, any)
+                == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
+/// Any right on a table, or on a column of it, for whoever wants more said of it than the
+/// catalogs say to everybody: without one nobody is to lock it. What is gone is passed.
+///
+/// # Errors
+/// 42501
+pub fn demand_any(table: pg_sys::Oid) {
+    // SAFETY: a look-up; null if there is no such table. Raises what core raises.
+    unsafe {
+        let name = pg_sys::get_rel_name(table);
+        if !name.is_null() && !has_any(table) {
+            let kind = pg_sys::get_relkind_objtype(pg_sys::get_rel_relkind(table));
+            pg_sys::aclcheck_error(pg_sys::AclResult::ACLCHECK_NO_PRIV, kind, name);
+        }
+    }
+}
+
 /// SELECT on the whole table.
 pub fn demand_select(target: &Target) {
     demand(target, pg_sys::ACL_SELECT, []);
@@ -134,6 +165,8 @@ pub fn row_security_is_active(target: &Target) -> bool {
 
 /// Whether the caller sees the row that is stored at this place under this key, by the
 /// table's policies and under the active snapshot: asks the table as the caller would.
+/// So policies run as the caller, who is inserting into the table, and for whom an INSERT …
+/// ON CONFLICT evaluates them.
 ///
 /// The place finds it at once, but takes SELECT on the whole table. The key may take a
 /// scan, since its operators may only be applied to rows that the policies show.
