@@ -9,7 +9,7 @@ use crate::pg::arguments::{Arguments, text_array};
 use crate::pg::result::{RowType, SqlResult};
 use crate::pg::spi::Connection;
 use crate::pg::text;
-use crate::target::{GuardTrigger, OpenRelation, Target, has_any, triggers_of};
+use crate::target::{GuardTrigger, OpenRelation, Target, demand_ownership, has_any, triggers_of};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -109,6 +109,8 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
 
 /// See [`super::idempotent_unguard`].
 pub fn unguard(oid: pg_sys::Oid) -> bool {
+    // Also where there is no guard, and so nothing that DROP TRIGGER would refuse.
+    demand_ownership(oid);
     let (target, relation) = Target::open(oid);
     drop(relation);
     let connection = Connection::open();

@@ -47,9 +47,9 @@ pub use index::{has_expressions, is_partial};
 pub use key::{KeyColumn, UniqueIndex, equal};
 pub use partition::{Route, leaf_index, partition_columns};
 pub use rights::{
-    Readable, demand_any, demand_delete, demand_insert, demand_insert_or_verify, demand_select,
-    demand_update, has_any, hidden_by_policy, may_select, may_truncate, policies_show,
-    row_security_is_active,
+    Readable, demand_any, demand_delete, demand_insert, demand_insert_or_verify, demand_ownership,
+    demand_select, demand_update, has_any, hidden_by_policy, may_select, may_truncate,
+    policies_show, row_security_is_active,
 };
 pub use scan::Scan;
 pub use triggers::{FunctionBody, GuardTrigger, is_guard_function, triggers_of};

@@ -133,6 +133,28 @@ pub fn demand_any(table: pg_sys::Oid) {
     }
 }
 
+/// Ownership of a table, as DROP TRIGGER asks for it. What is gone is passed.
+///
+/// # Errors
+/// 42501
+pub fn demand_ownership(table: pg_sys::Oid) {
+    // SAFETY: look-ups; null if there is no such table. Raises what core raises.
+    unsafe {
+        let name = pg_sys::get_rel_name(table);
+        if name.is_null() {
+            return;
+        }
+        #[cfg(feature = "pg15")]
+        let owner = pg_sys::pg_class_ownercheck(table, user());
+        #[cfg(not(feature = "pg15"))]
+        let owner = pg_sys::object_ownercheck(pg_sys::RelationRelationId, table, user());
+        if !owner {
+            let kind = pg_sys::ObjectType::OBJECT_TRIGGER;
+            pg_sys::aclcheck_error(pg_sys::AclResult::ACLCHECK_NOT_OWNER, kind, name);
+        }
+    }
+}
+
 /// SELECT on the whole table.
 pub fn demand_select(target: &Target) {
     demand(target, pg_sys::ACL_SELECT, []);

@@ -60,6 +60,16 @@ ROLLBACK TO s;
 SELECT * FROM idempotent_insert('orders', '{"order_id": 1}');
 :state
 ROLLBACK TO s;
+-- Calls that would have nothing to do.
+SELECT * FROM idempotent_insert_many('orders', '[]');
+:state
+ROLLBACK TO s;
+SELECT * FROM idempotent_insert_each('orders', '[]');
+:state
+ROLLBACK TO s;
+SELECT idempotent_unguard('plain');
+:state
+ROLLBACK TO s;
 SELECT * FROM held;
 COMMIT;
 SELECT * FROM idempotent_lint(0);
