@@ -1,7 +1,9 @@
 //! Installing, removing and describing guards.
 use super::catalog;
+use super::clock_key;
 use super::made;
 use super::options::Options;
+use super::partitions::demand_roots;
 use super::plan::Plan;
 use crate::error::{Report, SqlState, attempt, warn};
 use crate::outcome::OnConflict;
@@ -48,6 +50,7 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
             .collect(),
     );
     let later = row_trigger_behind(&triggers);
+    let clocks = clock_key::columns(&target, &relation, plan.arbiter(&target));
     drop(relation);
 
     let events = if plan.remember.is_some() || target.partitioned {
@@ -81,6 +84,7 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
             &[],
         );
     }
+    clock_key::warn_of(&target, &clocks);
     if let Some(name) = later {
         warn(
             Report::new(
@@ -113,8 +117,13 @@ pub fn unguard(oid: pg_sys::Oid) -> bool {
     demand_ownership(oid);
     let (target, relation) = Target::open(oid);
     drop(relation);
+    let mut own = target.guards.iter().filter(|guard| !guard.clone).peekable();
+    if own.peek().is_none() && !target.guards.is_empty() {
+        guarded_with_its_root(&target).raise()
+    }
     let connection = Connection::open();
-    for trigger in &target.guards {
+    let mut removed = false;
+    for trigger in own {
         connection.execute(
             &format!(
                 "DROP TRIGGER {} ON {}",
@@ -123,8 +132,23 @@ pub fn unguard(oid: pg_sys::Oid) -> bool {
             ),
             &[],
         );
+        removed = true;
     }
-    !target.guards.is_empty()
+    removed
+}
+
+/// 42809: a partition has no guard of its own.
+fn guarded_with_its_root(target: &Target) -> Report {
+    Report::new(
+        SqlState::WrongObjectType,
+        format!("\"{}\" is a partition", target.name),
+    )
+    .detail("It is guarded with its partitioned table.")
+    .hint(format!(
+        "Remove the guard of all partitions: SELECT idempotent_unguard({});",
+        text::quote_literal(&target.qualified_root())
+    ))
+    .table(&target.schema, &target.name)
 }
 
 /// See [`super::guard_options`].
@@ -247,8 +271,8 @@ fn made_well(
     trigger: &GuardTrigger,
 ) -> Result<(), Box<Report>> {
     attempt(|| {
+        demand_roots(relation, trigger);
         made::demand(trigger, target.partitioned || relation.is_partition());
-        demand_root(target, relation);
         made::demand_only(target);
     })
 }

@@ -85,6 +85,7 @@
 //!   meet 23505.
 mod aside;
 mod catalog;
+mod clock_key;
 mod install;
 mod key_lock;
 mod made;
@@ -136,7 +137,8 @@ fn idempotent_guard(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// none.
 ///
 /// # Errors
-/// 42809, 42P01; and what DROP TRIGGER raises, 42501 among it.
+/// 42809 for what is no table, and for a partition that is guarded with its partitioned
+/// table; 42P01, 42501; and what DROP TRIGGER raises.
 #[pg_extern(sql = false)]
 fn idempotent_unguard(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     boundary(|| {
@@ -196,7 +198,10 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> 
         if (*kept).is_null() {
             let relation = &*(*data.tg_relation).rd_rel;
             let trigger = GuardTrigger::of(&*data.tg_trigger);
-            made::demand(&trigger, relation.relispartition);
+            // A partition's own guard is refused below, however it is made.
+            if trigger.clone || !relation.relispartition {
+                made::demand(&trigger, relation.relispartition);
+            }
             let running = Running::current();
             let open = || Guard::open(running, data.tg_relation, trigger);
             *kept = (*running).keep(open).cast();

@@ -117,25 +117,33 @@ pub fn without(table: &str, arguments: &[String], column: &str) -> Option<String
             ignore.push(column.to_owned());
         }
     }
-    let mut call = format!("SELECT idempotent_guard({}", text::quote_literal(table));
-    let lists = [
-        ("key", &options.key),
-        ("compare", &options.compare),
-        ("ignore", &options.ignore),
-    ];
-    for (name, names) in lists {
-        if let Some(names) = names {
-            call.push_str(&format!(", {name} => {}", text::quote_array(names)));
+    Some(options.call(table))
+}
+
+impl Options {
+    /// The call of `idempotent_guard` that makes a guard with these options.
+    pub fn call(&self, table: &str) -> String {
+        let options = self;
+        let mut call = format!("SELECT idempotent_guard({}", text::quote_literal(table));
+        let lists = [
+            ("key", &options.key),
+            ("compare", &options.compare),
+            ("ignore", &options.ignore),
+        ];
+        for (name, names) in lists {
+            if let Some(names) = names {
+                call.push_str(&format!(", {name} => {}", text::quote_array(names)));
+            }
         }
+        if options.on_conflict() == OnConflict::Quarantine {
+            call.push_str(", on_conflict => 'quarantine'");
+        }
+        if let Some(column) = &options.remember {
+            call.push_str(&format!(", remember => {}", text::quote_literal(column)));
+        }
+        call.push_str(");");
+        call
     }
-    if options.on_conflict() == OnConflict::Quarantine {
-        call.push_str(", on_conflict => 'quarantine'");
-    }
-    if let Some(column) = &options.remember {
-        call.push_str(&format!(", remember => {}", text::quote_literal(column)));
-    }
-    call.push_str(");");
-    Some(call)
 }
 
 fn parse_on_conflict(value: &str) -> OnConflict {

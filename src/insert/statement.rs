@@ -14,7 +14,7 @@ use super::round::Job;
 use crate::error::is_native;
 use crate::guard::StepAside;
 use crate::payload::row::{Layout, Mark};
-use crate::payload::shape::Shape;
+use crate::payload::shape::{Shape, refuse_identity};
 use crate::pg::rows::{NamedStore, Slot, Store};
 use crate::pg::spi::{Connection, OneStatement, Plan};
 use crate::pg::subtransaction::undone_on_failure;
@@ -197,6 +197,7 @@ fn plan(
     if let Some(plan) = target.statements.borrow().0.get(&key) {
         return Rc::clone(plan);
     }
+    refuse_identity(target, named);
     let plan = Rc::new(Plan::prepare(
         connection,
         &insert_sql(target, arbiter, named, form),

@@ -4,8 +4,9 @@ use crate::error::Report;
 use crate::guard::{Plan, examine};
 use crate::pg::{ffi, text};
 use crate::target::{
-    Column, ColumnDefault, FunctionBody, GuardTrigger, Nature, OpenRelation, Target, UniqueIndex,
-    demand_any, is_guard_function, leaf_index, no_relation, partition_columns, triggers_of,
+    Column, ColumnDefault, FunctionBody, GuardTrigger, Nature, OpenRelation, Target, Tree,
+    UniqueIndex, columns_of_ancestors, demand_any, is_guard_function, leaf_index, no_relation,
+    tree_of, triggers_of,
 };
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -15,7 +16,7 @@ pub struct Subject {
     /// What is known of it anyway.
     pub target: Rc<Target>,
     /// The table, open: what is known of it holds until this goes.
-    _relation: OpenRelation,
+    relation: OpenRelation,
     /// Its guard, if it has one.
     pub guard: Option<Guarded>,
     /// Its enabled row triggers that are no guards, in the order in which they fire.
@@ -85,7 +86,7 @@ impl Subject {
             .collect();
         Self {
             target,
-            _relation: relation,
+            relation,
             guard,
             triggers,
             made,
@@ -135,25 +136,35 @@ impl Subject {
         keys
     }
 
-    /// The positions of the columns by which the table is partitioned.
+    /// The positions of the columns by which the table is partitioned, and the partitioned
+    /// tables under it.
     pub fn partition_columns(&self) -> Vec<usize> {
-        partition_columns(&self.target)
-            .into_iter()
-            .flatten()
-            .collect()
+        match tree_of(&self.target) {
+            Tree::By(columns) => columns,
+            Tree::None | Tree::Unindexable(_) => Vec::new(),
+        }
+    }
+
+    /// Whether some table of its tree is partitioned by this column, whose type cannot be
+    /// changed then.
+    pub fn has_fixed_type(&self, column: usize) -> bool {
+        self.partition_columns().contains(&column)
+            || columns_of_ancestors(&self.target).contains(&column)
+    }
+
+    /// Whether it is a partition, of which most is to be changed on the partitioned table.
+    pub fn is_partition(&self) -> bool {
+        self.relation.is_partition()
     }
 
     /// The qualified name of the table that has the guard: the target, or its partitioned
     /// table.
     pub fn guarded_table(&self) -> String {
         if self.guard.as_ref().is_some_and(|guard| guard.trigger.clone) {
-            // SAFETY: an existing table.
-            let root = unsafe { ffi::partition_root(self.target.oid) };
-            if let Some((root, _)) = Target::look_at(root) {
-                return root.qualified();
-            }
+            self.target.qualified_root()
+        } else {
+            self.target.qualified()
         }
-        self.target.qualified()
     }
 
     /// Triggers that fire before a row is inserted.
@@ -173,7 +184,9 @@ impl Subject {
 
 impl Guarded {
     fn of(target: &Target, relation: &OpenRelation) -> Option<Self> {
-        let trigger = target.guards.first()?.clone();
+        // A partition's own guard, which every row fails at, before that of its root.
+        let own = target.guards.iter().find(|guard| !guard.clone);
+        let trigger = own.or(target.guards.first())?.clone();
         let plan = if trigger.clone {
             Settled::of_partition(target, relation, &trigger)?
         } else {
@@ -227,6 +240,15 @@ impl Settled {
 }
 
 impl RowTrigger {
+    /// The qualified name of the table that it was made on.
+    pub fn table(&self, target: &Target) -> String {
+        if self.trigger.clone {
+            target.qualified_root()
+        } else {
+            target.qualified()
+        }
+    }
+
     /// Whether it fires before a row undergoes this event.
     fn fires_before(&self, event: u32) -> bool {
         let wanted = pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | event;
@@ -310,7 +332,7 @@ impl Made {
         column: &Column,
     ) -> Option<Self> {
         let name = text::quote_identifier(&column.name);
-        let table = target.qualified();
+        let table = target.qualified_root();
         let by_default = ColumnDefault::of(relation, column)
             .filter(|default| default.nature != Nature::Session)
             .map(|default| Self {
@@ -343,6 +365,7 @@ impl Made {
                 })?;
                 let trigger = &row_trigger.trigger.name;
                 let quoted = text::quote_identifier(trigger);
+                let table = row_trigger.table(target);
                 Some(Self {
                     anew: assignment.anew,
                     by: format!("trigger \"{trigger}\""),

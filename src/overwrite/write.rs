@@ -3,6 +3,7 @@
 use super::rows::{RowSet, Seed};
 use super::slice::Slice;
 use crate::error::{Report, SqlState};
+use crate::payload::shape::refuse_identity;
 use crate::payload::source::Source;
 use crate::pg::rows::{NamedStore, Store};
 use crate::pg::snapshot::FreshSnapshot;
@@ -82,6 +83,7 @@ pub fn insert(target: &Target, source: &Source<'_>, rows: &Store) -> i64 {
     if rows.len() == 0 {
         return 0;
     }
+    refuse_identity(target, source.columns());
     let columns = target.column_list(source.columns().iter().copied());
     let values = source
         .columns()

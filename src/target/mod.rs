@@ -14,7 +14,7 @@
 //!   `BuildIndexInfo`) and `RelationGetPartitionKey` (and with this in
 //!   `RelationGetPartitionDesc` and `RelationGetPartitionQual`). What is to be known of
 //!   indexes and partition keys is in the rows of `pg_index` and
-//!   `pg_partitioned_table`, see [`index`] and [`partition_columns`].
+//!   `pg_partitioned_table`, see [`index`] and [`tree_of`].
 //! - Defaults are looked at as they are written (`build_column_default`,
 //!   `contain_mutable_functions`, `deparse_expression`): none of these simplifies an
 //!   expression, or inlines a function. So are trees that `stringToNode` makes.
@@ -34,6 +34,7 @@ mod default;
 mod index;
 mod key;
 mod partition;
+mod remedy;
 mod rights;
 mod scan;
 mod triggers;
@@ -45,7 +46,7 @@ pub use column::{Column, Equality};
 pub use default::{ColumnDefault, Nature};
 pub use index::{has_expressions, is_partial};
 pub use key::{KeyColumn, UniqueIndex, equal};
-pub use partition::{Route, leaf_index, partition_columns};
+pub use partition::{Route, Tree, columns_of_ancestors, leaf_index, tree_of};
 pub use rights::{
     Readable, demand_any, demand_delete, demand_insert, demand_insert_or_verify, demand_ownership,
     demand_select, demand_update, has_any, hidden_by_policy, may_select, may_truncate,
@@ -56,7 +57,7 @@ pub use triggers::{FunctionBody, GuardTrigger, is_guard_function, triggers_of};
 
 use crate::error::{Report, SqlState};
 use crate::pg::memory::Memory;
-use crate::pg::text;
+use crate::pg::{ffi, text};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -262,6 +263,25 @@ impl Target {
             text::quote_identifier(&self.schema),
             text::quote_identifier(&self.name)
         )
+    }
+
+    /// That of the partitioned table that it is a partition of, for what is done to columns
+    /// of all partitions at once; else its own.
+    pub fn qualified_root(&self) -> String {
+        // SAFETY: an existing table; null for one that is gone.
+        unsafe {
+            let root = ffi::partition_root(self.oid);
+            let (schema, name) = (pg_sys::get_rel_namespace(root), pg_sys::get_rel_name(root));
+            if root == self.oid || name.is_null() {
+                return self.qualified();
+            }
+            let schema = text::from_server(pg_sys::get_namespace_name(schema));
+            format!(
+                "{}.{}",
+                text::quote_identifier(&schema),
+                text::quote_identifier(&text::from_server(name))
+            )
+        }
     }
 
     /// The names of columns, by position, quoted and separated by commas.

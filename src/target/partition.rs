@@ -180,19 +180,77 @@ impl Level {
     }
 }
 
-/// The columns by which a table is partitioned, by position in the target, in the order
-/// of its partition key; None for an expression. Empty for any other table.
+/// What a unique index of a table has to be on for the sake of its partitions.
+pub enum Tree {
+    /// It is not partitioned.
+    None,
+    /// These columns, by position: those by which it, and the partitioned tables under it,
+    /// are partitioned.
+    By(Vec<usize>),
+    /// There can be none; why, as a sentence, with what to do.
+    Unindexable(&'static str),
+}
+
+/// What a unique index of a table has to be on for the sake of its partitions.
+pub fn tree_of(target: &Target) -> Tree {
+    if !target.partitioned {
+        return Tree::None;
+    }
+    let mut by = Vec::new();
+    for table in ffi::partitions(target.oid) {
+        // SAFETY: a look-up; a table that is gone has none of these kinds.
+        match unsafe { pg_sys::get_rel_relkind(table) as u8 } {
+            pg_sys::RELKIND_FOREIGN_TABLE => {
+                return Tree::Unindexable(
+                    "Detach the partitions that are foreign tables, which no unique index covers.",
+                );
+            }
+            pg_sys::RELKIND_PARTITIONED_TABLE => {
+                for column in columns_of_key(target, table) {
+                    match column {
+                        Some(column) if !by.contains(&column) => by.push(column),
+                        Some(_) => {}
+                        None => {
+                            return Tree::Unindexable(
+                                "Partition the table by plain columns of the key: no unique index \
+                                 covers partitions by an expression.",
+                            );
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Tree::By(by)
+}
+
+/// The columns by which the partitioned tables that a target is a partition of, at whatever
+/// depth, are partitioned, by position. Empty for any other table.
+pub fn columns_of_ancestors(target: &Target) -> Vec<usize> {
+    // SAFETY: an existing table, which is asked first.
+    let above = unsafe {
+        if !pg_sys::get_rel_relispartition(target.oid) {
+            return Vec::new();
+        }
+        ffi::partition_ancestors(target.oid)
+    };
+    let columns = above
+        .into_iter()
+        .flat_map(|table| columns_of_key(target, table));
+    columns.flatten().collect()
+}
+
+/// The columns by which a table of the target's tree is partitioned; None for an
+/// expression. Empty for any other table.
 ///
 /// Read from `pg_partitioned_table`: the relation cache folds constants in expressions,
 /// and with that runs what the table's owner wrote, see the head of [`super`].
-pub fn partition_columns(target: &Target) -> Vec<Option<usize>> {
-    if !target.partitioned {
-        return Vec::new();
-    }
+fn columns_of_key(target: &Target, table: pg_sys::Oid) -> Vec<Option<usize>> {
     // SAFETY: a syscache look-up; numbers are copied before the row is released.
     let numbers: Vec<pg_sys::AttrNumber> = unsafe {
         let id = pg_sys::SysCacheIdentifier::PARTRELID as i32;
-        let row = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(target.oid));
+        let row = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(table));
         if row.is_null() {
             return Vec::new();
         }
@@ -204,9 +262,10 @@ pub fn partition_columns(target: &Target) -> Vec<Option<usize>> {
         pg_sys::ReleaseSysCache(row);
         copy
     };
+    let places = target.numbers_in(table);
     numbers
         .iter()
-        .map(|number| target.columns.iter().position(|c| c.attnum == *number))
+        .map(|number| places.iter().position(|place| place == number))
         .collect()
 }
 
