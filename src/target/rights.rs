@@ -109,11 +109,14 @@ pub fn has_any(table: pg_sys::Oid) -> bool {
     let on_table = pg_sys::AclMode::from(pg_sys::ACL_ALL_RIGHTS_RELATION);
     let on_column = pg_sys::AclMode::from(pg_sys::ACL_ALL_RIGHTS_COLUMN);
     let mut gone = false;
-    // SAFETY: look-ups, of which neither minds that there is no such table.
+    // SAFETY: look-ups; of columns only if there is such a table.
     unsafe {
-        pg_sys::pg_class_aclmask_ext(table, user(), on_table, any, &raw mut gone) != 0
-            || pg_sys::pg_attribute_aclcheck_all(table, user(), on_column, any)
-                == pg_sys::AclResult::ACLCHECK_OK
+        // One of the rights is enough for both.
+        pg_sys::pg_class_aclcheck_ext(table, user(), on_table, &raw mut gone)
+            == pg_sys::AclResult::ACLCHECK_OK
+            || (!gone
+                && pg_sys::pg_attribute_aclcheck_all(table, user(), on_column, any)
+                    == pg_sys::AclResult::ACLCHECK_OK)
     }
 }
 
