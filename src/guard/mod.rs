@@ -89,6 +89,8 @@
 //!   disabled, and an UPDATE that changes a key. Against those a guarded INSERT may
 //!   meet 23505.
 mod aside;
+mod catalog;
+mod clock_key;
 mod install;
 mod key_lock;
 mod left_out;
@@ -141,7 +143,8 @@ fn idempotent_guard(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// none.
 ///
 /// # Errors
-/// 42809, 42P01; and what DROP TRIGGER raises, 42501 among it.
+/// 42809 for what is no table, and for a partition that is guarded with its partitioned
+/// table; 42P01, 42501; and what DROP TRIGGER raises.
 #[pg_extern(sql = false)]
 fn idempotent_unguard(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     boundary(|| {
@@ -152,7 +155,8 @@ fn idempotent_unguard(fcinfo: pg_sys::FunctionCallInfo) -> bool {
 }
 
 /// `idempotent.guard_options(target regclass, trigger oid)`: what the options of a
-/// guard come to, for the view `idempotent.guards`.
+/// guard come to, for the view `idempotent.guards`. Without any right on the table: what
+/// they are, as `pg_trigger` shows it to everybody.
 ///
 /// Gives `key text[], arbiter name, compared text[], compare text[], ignore
 /// text[], on_conflict text, remember name, null_key text, problem text`.
@@ -200,7 +204,10 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> 
         if (*kept).is_null() {
             let relation = &*(*data.tg_relation).rd_rel;
             let trigger = GuardTrigger::of(&*data.tg_trigger);
-            made::demand(&trigger, relation.relispartition);
+            // A partition's own guard is refused below, however it is made.
+            if trigger.clone || !relation.relispartition {
+                made::demand(&trigger, relation.relispartition);
+            }
             let running = Running::current();
             let open = || Guard::open(running, data.tg_relation, trigger);
             *kept = (*running).keep(open).cast();

@@ -70,7 +70,7 @@ use crate::payload::shape::{Shape, demand_key, refuse_generated};
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{ResultSet, RowType, SqlResult};
-use crate::target::{Target, UniqueIndex, demand_insert_or_verify};
+use crate::target::{Target, UniqueIndex, demand_any, demand_insert_or_verify};
 use options::Options;
 use pgrx::prelude::*;
 
@@ -189,6 +189,8 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
         JsonPayloads::one(&target, document)
     };
     if payloads.is_empty() {
+        // Nothing is named, so that any right will do; without one nobody holds its lock.
+        demand_any(target.oid);
         options.matching.check(&target);
         return Ledger::new(wanted, 0, options.on_conflict);
     }

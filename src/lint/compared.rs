@@ -209,11 +209,7 @@ pub fn before_trigger(subject: &Subject, findings: &mut Vec<Finding>) {
         let guard = match subject.guard {
             Some(_) => "use plain INSERT or COPY, which the guard judges as the trigger left it."
                 .to_owned(),
-            None => format!(
-                "guard the table, which judges rows as the trigger left them: SELECT \
-                 idempotent_guard({});",
-                text::quote_literal(&subject.target.qualified())
-            ),
+            None => guard_the_table(subject),
         };
         findings.push(Finding {
             severity,
@@ -222,6 +218,19 @@ pub fn before_trigger(subject: &Subject, findings: &mut Vec<Finding>) {
             message,
             hint: format!("Send values as they are to be stored, or {guard}"),
         });
+    }
+}
+
+/// The end of a sentence: how the table comes to be guarded, with the SQL if the key is
+/// known.
+fn guard_the_table(subject: &Subject) -> String {
+    let words = "guard the table, which judges rows as the trigger left them";
+    match subject.keys().as_slice() {
+        [_] if !subject.is_partition() => format!(
+            "{words}: SELECT idempotent_guard({});",
+            text::quote_literal(&subject.target.qualified())
+        ),
+        _ => format!("{words}."),
     }
 }
 

@@ -139,7 +139,7 @@ pub fn trigger_after_guard(subject: &Subject, findings: &mut Vec<Finding>) {
             hint: format!(
                 "Rename it, so that it sorts before the guard: ALTER TRIGGER {} ON {} RENAME TO {};",
                 text::quote_identifier(name),
-                subject.target.qualified(),
+                trigger.table(&subject.target),
                 text::quote_identifier(&earlier)
             ),
         });

@@ -126,11 +126,16 @@ fn nullable_to_not_null(names: &[&str]) -> String {
 pub fn float_key(subject: &Subject, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     for index in subject.keys() {
+        let is_float = |c: &usize| {
+            [pg_sys::FLOAT4OID, pg_sys::FLOAT8OID].contains(&target.columns[*c].base_type())
+        };
+        let fixed = index
+            .columns()
+            .any(|c| is_float(&c) && subject.has_fixed_type(c));
         let floats: Vec<&str> = index
             .columns()
-            .map(|c| &target.columns[c])
-            .filter(|column| [pg_sys::FLOAT4OID, pg_sys::FLOAT8OID].contains(&column.base_type()))
-            .map(|column| column.name.as_str())
+            .filter(is_float)
+            .map(|c| target.columns[c].name.as_str())
             .collect();
         if floats.is_empty() {
             continue;
@@ -150,7 +155,17 @@ pub fn float_key(subject: &Subject, findings: &mut Vec<Finding>) {
                 index.name,
                 if floats.len() == 1 { "is" } else { "are" }
             ),
-            hint: format!("ALTER TABLE {} {};", target.qualified(), change.join(", ")),
+            hint: if fixed {
+                "Make it numeric in a new table: the type of a column by which a table is \
+                 partitioned cannot be changed."
+                    .to_owned()
+            } else {
+                format!(
+                    "ALTER TABLE {} {};",
+                    target.qualified_root(),
+                    change.join(", ")
+                )
+            },
         });
     }
 }

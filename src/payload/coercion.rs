@@ -20,6 +20,10 @@ impl Coercions {
     /// For the columns of a relation with these numbers, and the columns of the target, by
     /// position, that they are to become.
     ///
+    /// The casts (and CHECKs of a target's domains) are prepared and evaluated as the
+    /// current user: for a caller who reads the source into the target, as INSERT … SELECT
+    /// evaluates them.
+    ///
     /// # Errors
     /// 42804 where no assignment cast leads from one to the other.
     pub fn new(

@@ -1,6 +1,7 @@
 //! Rows of a source table or view, or of the target itself.
 //!
-//! The source is read by a plain SELECT with the caller's rights; each value is
+//! The source is read by a plain SELECT with the caller's rights, so that a view's
+//! functions, policies and conditions of indexes run as in a SELECT of theirs; each value is
 //! coerced to its column of the target as `INSERT … SELECT` would (assignment
 //! casts, type modifiers, domains), by core's own expressions. What becomes of the
 //! rows is up to a [`Sink`].

@@ -44,6 +44,7 @@ pub mod unguarded {
         pub fn datum_image_eq(a: Datum, b: Datum, by_value: bool, length: c_int) -> bool;
         pub fn datumCopy(value: Datum, by_value: bool, length: c_int) -> Datum;
         pub fn RelationGetPartitionKey(rel: pg_sys::Relation) -> *mut super::PartitionKeyData;
+        /// Calls IMMUTABLE functions of partition keys, as [`super::partition_key`] does.
         pub fn RelationGetPartitionQual(rel: pg_sys::Relation) -> *mut pg_sys::List;
         pub fn index_get_partition(partition: pg_sys::Relation, index: Oid) -> Oid;
 
@@ -258,7 +259,10 @@ pub struct PartitionKeyData {
     pub partcollation: *mut pg_sys::Oid,
 }
 
-/// The partition key of a partitioned table (`partcache.c`).
+/// The partition key of a partitioned table (`partcache.c`). When the relation cache first
+/// makes it, it calls IMMUTABLE functions in its expressions as the current user: it is
+/// for callers who write to the table or read it, and not for those who look at what it
+/// is (`target::tree_of`).
 ///
 /// # Safety
 /// `rel` is an open partitioned table.

@@ -10,7 +10,9 @@ use crate::pg::digest::{sha256, to_bytea};
 use crate::pg::jsonb::Container;
 use crate::pg::snapshot::{DirtySnapshot, FreshSnapshot, LatestSnapshot, Writers};
 use crate::pg::{ffi, text};
-use crate::target::{OpenRelation, Scan, Target, UniqueIndex, changes};
+use crate::target::{
+    OpenRelation, Scan, Target, UniqueIndex, changes, has_expressions, is_partial,
+};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -276,8 +278,8 @@ impl Table {
             (0..(*indexes).length as usize)
                 .map(index)
                 .find(|index| {
-                    !pg_sys::RelationGetIndexExpressions(index.raw()).is_null()
-                        || !pg_sys::RelationGetIndexPredicate(index.raw()).is_null()
+                    has_expressions(index)
+                        || is_partial(index)
                         || (*(*index.raw()).rd_index).indisexclusion
                 })
                 .map(|index| {

@@ -347,6 +347,9 @@ impl Column {
 
     /// What an INSERT that does not name it gives it, if that is the same every
     /// time; None if only an INSERT knows.
+    ///
+    /// Evaluates IMMUTABLE functions in the default as the current user: for a caller
+    /// who inserts, and for whom the INSERT does so.
     pub fn constant_default(&self, relation: &OpenRelation) -> Option<Option<pg_sys::Datum>> {
         // SAFETY: a column of the open relation; what is folded lives in the
         // current context.
@@ -437,6 +440,7 @@ unsafe fn has_plain_default(desc: pg_sys::TupleDesc, number: pg_sys::AttrNumber)
             .map(|i| &*constraints.defval.add(i))
             .filter(|default| default.adnum == number)
             .any(|default| {
+                // As it is written: nothing is simplified or called.
                 let node = pg_sys::stringToNode(default.adbin).cast::<pg_sys::Node>();
                 match (*node).type_ {
                     pg_sys::NodeTag::T_Const => !(*node.cast::<pg_sys::Const>()).constisnull,
@@ -452,7 +456,9 @@ unsafe fn has_plain_default(desc: pg_sys::TupleDesc, number: pg_sys::AttrNumber)
 }
 
 /// Whether a column has a default (its own, its identity's, or its domain's); whether
-/// that is volatile; and else its nature, if it is not immutable.
+/// that is volatile; and else its nature, if it is not immutable. The default is read as it
+/// is written: to call one of its functions is not needed to know how volatile they say they
+/// are.
 ///
 /// # Safety
 /// `attribute` is a column of the open relation.

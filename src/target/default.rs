@@ -29,7 +29,8 @@ pub struct ColumnDefault {
 }
 
 impl ColumnDefault {
-    /// That of a column; None if there is none, or it is immutable.
+    /// That of a column; None if there is none, or it is immutable. The expression is
+    /// walked and shown as it is written; none of its functions is called.
     pub fn of(relation: &OpenRelation, column: &Column) -> Option<Self> {
         if !column.machine_made && column.stable_default.is_none() {
             return None;

@@ -102,6 +102,62 @@ pub fn demand_update(target: &Target, columns: impl IntoIterator<Item = usize>) 
     demand(target, pg_sys::ACL_UPDATE, columns);
 }
 
+/// Whether the caller has any right on a table, or on a column of it. Reads the catalogs,
+/// without a lock on the table; false if it is gone.
+pub fn has_any(table: pg_sys::Oid) -> bool {
+    let any = pg_sys::AclMaskHow::ACLMASK_ANY;
+    let on_table = pg_sys::AclMode::from(pg_sys::ACL_ALL_RIGHTS_RELATION);
+    let on_column = pg_sys::AclMode::from(pg_sys::ACL_ALL_RIGHTS_COLUMN);
+    let mut gone = false;
+    // SAFETY: look-ups; of columns only if there is such a table.
+    unsafe {
+        // One of the rights is enough for both.
+        pg_sys::pg_class_aclcheck_ext(table, user(), on_table, &raw mut gone)
+            == pg_sys::AclResult::ACLCHECK_OK
+            || (!gone
+                && pg_sys::pg_attribute_aclcheck_all(table, user(), on_column, any)
+                    == pg_sys::AclResult::ACLCHECK_OK)
+    }
+}
+
+/// Any right on a table, or on a column of it, for whoever wants more said of it than the
+/// catalogs say to everybody: without one nobody is to lock it. What is gone is passed.
+///
+/// # Errors
+/// 42501
+pub fn demand_any(table: pg_sys::Oid) {
+    // SAFETY: a look-up; null if there is no such table. Raises what core raises.
+    unsafe {
+        let name = pg_sys::get_rel_name(table);
+        if !name.is_null() && !has_any(table) {
+            let kind = pg_sys::get_relkind_objtype(pg_sys::get_rel_relkind(table));
+            pg_sys::aclcheck_error(pg_sys::AclResult::ACLCHECK_NO_PRIV, kind, name);
+        }
+    }
+}
+
+/// Ownership of a table, as DROP TRIGGER asks for it. What is gone is passed.
+///
+/// # Errors
+/// 42501
+pub fn demand_ownership(table: pg_sys::Oid) {
+    // SAFETY: look-ups; null if there is no such table. Raises what core raises.
+    unsafe {
+        let name = pg_sys::get_rel_name(table);
+        if name.is_null() {
+            return;
+        }
+        #[cfg(feature = "pg15")]
+        let owner = pg_sys::pg_class_ownercheck(table, user());
+        #[cfg(not(feature = "pg15"))]
+        let owner = pg_sys::object_ownercheck(pg_sys::RelationRelationId, table, user());
+        if !owner {
+            let kind = pg_sys::ObjectType::OBJECT_TRIGGER;
+            pg_sys::aclcheck_error(pg_sys::AclResult::ACLCHECK_NOT_OWNER, kind, name);
+        }
+    }
+}
+
 /// SELECT on the whole table.
 pub fn demand_select(target: &Target) {
     demand(target, pg_sys::ACL_SELECT, []);
@@ -134,6 +190,8 @@ pub fn row_security_is_active(target: &Target) -> bool {
 
 /// Whether the caller sees the row that is stored at this place under this key, by the
 /// table's policies and under the active snapshot: asks the table as the caller would.
+/// So policies run as the caller, who is inserting into the table, and for whom an INSERT …
+/// ON CONFLICT evaluates them.
 ///
 /// The place finds it at once, but takes SELECT on the whole table. The key may take a
 /// scan, since its operators may only be applied to rows that the policies show.
