@@ -15,7 +15,7 @@ use crate::pg::snapshot::{DirtySnapshot, LatestSnapshot, Writers, one_for_transa
 use crate::quarantine::Records;
 use crate::remember::Absent;
 use crate::target::{
-    GuardTrigger, KeyColumn, OpenRelation, Readable, Route, Scan, StoredRow, Target, changes,
+    GuardTrigger, KeyColumn, OpenRelation, Readable, Role, Route, Scan, StoredRow, Target, changes,
     hidden_by_policy, leaf_index, policies_show, row_security_is_active,
 };
 use pgrx::pg_sys;
@@ -418,7 +418,9 @@ impl Guard {
         }
         let _snapshot = LatestSnapshot::push();
         let arbiter = self.plan.arbiter(&self.target);
-        policies_show(&self.target, arbiter, place, |c| payload.get(c))
+        policies_show(&self.target, Role::caller(), arbiter, place, |c| {
+            payload.get(c)
+        })
     }
 
     /// A row is stored under the payload's key: a duplicate is left at that, a

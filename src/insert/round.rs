@@ -14,8 +14,8 @@ use crate::pg::rows::{Slot, Store};
 use crate::pg::snapshot::{FreshSnapshot, next_command};
 use crate::remember::{Absent, Remember};
 use crate::target::{
-    Look, OpenRelation, Readable, StoredRow, Target, UniqueIndex, hidden_by_policy, policies_show,
-    row_security_is_active,
+    Look, OpenRelation, Readable, Role, StoredRow, Target, UniqueIndex, hidden_by_policy,
+    policies_show, row_security_is_active,
 };
 use pgrx::pg_sys;
 use std::ops::Range;
@@ -417,7 +417,15 @@ impl Job<'_> {
     /// # Errors
     /// 42501
     pub fn demand_seen(&self, row: &Slot, stored: &StoredRow<'_>) {
-        let shown = || policies_show(self.target, self.arbiter, stored.place(), |c| row.get(c));
+        let shown = || {
+            policies_show(
+                self.target,
+                Role::caller(),
+                self.arbiter,
+                stored.place(),
+                |c| row.get(c),
+            )
+        };
         if self.by_policy && !shown() {
             hidden_by_policy(self.target).raise()
         }

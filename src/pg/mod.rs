@@ -16,6 +16,7 @@ pub mod local_settings;
 pub mod locks;
 pub mod memory;
 pub mod populate;
+pub mod query_as;
 pub mod result;
 pub mod rows;
 pub mod snapshot;

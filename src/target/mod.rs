@@ -2,6 +2,7 @@
 //!
 //! The knowledge is gathered once per backend and table, and dropped when the
 //! server says that the table changed (a relcache invalidation).
+mod access;
 mod arbiter;
 mod cache;
 mod column;
@@ -20,8 +21,9 @@ pub use default::{ColumnDefault, Nature};
 pub use key::{KeyColumn, UniqueIndex, equal};
 pub use partition::{Route, leaf_index};
 pub use rights::{
-    Readable, demand_delete, demand_insert, demand_insert_or_verify, demand_select, demand_update,
-    hidden_by_policy, may_select, may_truncate, policies_show, row_security_is_active,
+    Readable, Role, demand_insert_or_verify, demand_merge, demand_overwrite, demand_resolve,
+    hidden_by_policy, kept_by_policy, may_read, may_select, may_truncate, note_shown,
+    policies_show, row_security_is_active, row_security_is_active_for,
 };
 pub use scan::Scan;
 pub use triggers::{FunctionBody, GuardTrigger, is_guard_function, triggers_of};
