@@ -84,6 +84,7 @@
 //!   disabled, and an UPDATE that changes a key. Against those a guarded INSERT may
 //!   meet 23505.
 mod aside;
+mod entry;
 mod install;
 mod key_lock;
 mod made;
@@ -196,7 +197,8 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> 
             let trigger = GuardTrigger::of(&*data.tg_trigger);
             made::demand(&trigger, relation.relispartition);
             let running = Running::current();
-            let open = || Guard::open(running, data.tg_relation, trigger);
+            let role = entry::role_of_entry((*fcinfo).flinfo);
+            let open = || Guard::open(running, data.tg_relation, trigger, role);
             *kept = (*running).keep(open).cast();
         }
         let guard = &mut *(*kept).cast::<Guard>();

@@ -451,8 +451,16 @@ impl Job<'_> {
                 None => Absent::Unknown,
             }
         };
-        let verdict =
-            remember.compare(self.target, &shape.compared, stored, |c| row.get(c), absent);
+        let readable = ledger.readable(self);
+        let readable = readable.of_remembered(self.target, remember.column);
+        let verdict = remember.compare(
+            self.target,
+            &shape.compared,
+            stored,
+            |c| row.get(c),
+            absent,
+            &|c| readable.column(c),
+        );
         if verdict.same {
             return ledger.duplicate(self, ordinal, stored);
         }
@@ -460,7 +468,11 @@ impl Job<'_> {
         let first = verdict
             .first()
             .map(|first| StoredRow::returned(first, &numbers));
-        let readable = ledger.readable(self);
+        let readable = if first.is_some() {
+            Rc::new(readable)
+        } else {
+            ledger.readable(self)
+        };
         let differences = Differences {
             target: self.target,
             arbiter: self.arbiter,
