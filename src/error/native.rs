@@ -154,6 +154,48 @@ pub fn in_place_of_lock_timeout<R>(work: impl FnOnce() -> R, report: impl FnOnce
     })
 }
 
+/// Runs something whose errors may quote what the caller may not see. Then the report is
+/// raised in place of the error, if there is one for it.
+///
+/// What is no answer to the work itself goes on: cancellation, a lock or memory that is not
+/// to be had, a conflict between transactions.
+pub fn in_place_of_telling<R>(
+    work: impl FnOnce() -> R,
+    report: impl FnOnce() -> Option<Report>,
+) -> R {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|caught| {
+        if may_tell(&caught)
+            && let Some(report) = report()
+        {
+            report.raise()
+        }
+        resume_unwind(caught)
+    })
+}
+
+/// Whether an error that was caught is about what was worked on.
+fn may_tell(caught: &Caught) -> bool {
+    use PgSqlErrorCode::*;
+    match caught.downcast_ref() {
+        Some(CaughtError::PostgresError(error)) => !matches!(
+            error.sql_error_code(),
+            ERRCODE_QUERY_CANCELED
+                | ERRCODE_ADMIN_SHUTDOWN
+                | ERRCODE_CRASH_SHUTDOWN
+                | ERRCODE_DATABASE_DROPPED
+                | ERRCODE_LOCK_NOT_AVAILABLE
+                | ERRCODE_OUT_OF_MEMORY
+                | ERRCODE_DISK_FULL
+                | ERRCODE_INSUFFICIENT_RESOURCES
+                | ERRCODE_STATEMENT_TOO_COMPLEX
+                | ERRCODE_T_R_DEADLOCK_DETECTED
+                | ERRCODE_T_R_SERIALIZATION_FAILURE
+        ),
+        Some(_) => false,
+        None => caught.is::<Report>(),
+    }
+}
+
 /// The errors that were raised below a [`boundary`], the newest last.
 ///
 /// The one that leaves is not always the newest: a PL/pgSQL handler may catch

@@ -91,6 +91,7 @@
 mod aside;
 mod catalog;
 mod clock_key;
+mod entry;
 mod install;
 mod key_lock;
 mod left_out;
@@ -209,7 +210,8 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> 
                 made::demand(&trigger, relation.relispartition);
             }
             let running = Running::current();
-            let open = || Guard::open(running, data.tg_relation, trigger);
+            let role = entry::role_of_entry((*running).executor_state(), (*fcinfo).flinfo);
+            let open = || Guard::open(running, data.tg_relation, trigger, role);
             *kept = (*running).keep(open).cast();
         }
         let guard = &mut *(*kept).cast::<Guard>();

@@ -17,8 +17,8 @@ use crate::pg::snapshot::{DirtySnapshot, LatestSnapshot, Writers, one_for_transa
 use crate::quarantine::Records;
 use crate::remember::Absent;
 use crate::target::{
-    GuardTrigger, KeyColumn, OpenRelation, Readable, Route, Scan, StoredRow, Target, changes,
-    hidden_by_policy, leaf_index, policies_show, row_security_is_active,
+    GuardTrigger, KeyColumn, OpenRelation, Readable, Role, Route, Scan, StoredRow, Target, changes,
+    hidden_by_policy, leaf_index, note_shown, policies_show, row_security_is_active_for,
 };
 use pgrx::pg_sys;
 use std::ffi::c_int;
@@ -43,7 +43,9 @@ pub struct Guard {
     aside: Aside,
     /// Whether nothing but the compared columns decides.
     simple: bool,
-    /// Whether policies may hide stored rows from the caller.
+    /// With whose rights the rows go in.
+    role: Role,
+    /// Whether policies may hide stored rows from that role.
     by_policy: bool,
     /// Whether a BEFORE UPDATE trigger fires after the guard, and may do what it
     /// likes with the row.
@@ -125,6 +127,7 @@ impl Guard {
         running: *const Running,
         relation: pg_sys::Relation,
         trigger: GuardTrigger,
+        role: Role,
     ) -> Self {
         // SAFETY: the caller's promise.
         let oid = unsafe { (*relation).rd_id };
@@ -160,7 +163,7 @@ impl Guard {
         let index = OpenRelation::open(index);
         let dirty = DirtySnapshot::new();
         let mut scan = Scan::by_equality_under(&table, &index, arbiter, dirty.raw());
-        let by_policy = row_security_is_active(&target);
+        let by_policy = row_security_is_active_for(&target, role);
         let simple =
             aside == Aside::No && !by_policy && plan.remember.is_none() && !one_for_transaction();
         scan.leave_columns();
@@ -175,6 +178,7 @@ impl Guard {
             numbers,
             aside,
             simple,
+            role,
             by_policy,
             updated_behind,
             defaults,
@@ -448,7 +452,7 @@ impl Guard {
             .is_left_out(&self.target, &self.table, column, value)
     }
 
-    /// Whether the caller may see the stored row, by the table's policies.
+    /// Whether the role may see the stored row, by the table's policies.
     fn is_seen(
         &self,
         place: (pg_sys::Oid, pg_sys::ItemPointerData),
@@ -459,7 +463,7 @@ impl Guard {
         }
         let _snapshot = LatestSnapshot::push();
         let arbiter = self.plan.arbiter(&self.target);
-        policies_show(&self.target, arbiter, place, |c| payload.get(c))
+        policies_show(&self.target, self.role, arbiter, place, |c| payload.get(c))
     }
 
     /// A row is stored under the payload's key: a duplicate is left at that, a
@@ -480,7 +484,7 @@ impl Guard {
             let mut columns = differing(&target.columns, &plan.compared, &stored, value);
             columns.retain(|c| !self.is_left_out(*c, payload));
             if !columns.is_empty() {
-                self.conflict(&stored, &stored, value, &columns, false);
+                self.conflict(&stored, None, value, &columns, self.visible());
             }
             return;
         };
@@ -492,42 +496,58 @@ impl Guard {
             true => Absent::LeftOut,
             false => Absent::No,
         };
-        let verdict = remember.compare(target, &compared, &stored, value, absent);
+        let may_show = |c| {
+            let (readable, _) = self.visible();
+            readable.of_remembered(target, remember.column).column(c)
+        };
+        let verdict = remember.compare(target, &compared, &stored, value, absent, &may_show);
         if verdict.same {
             return;
         }
         let numbers = target.numbers_in_order();
         let payload = |c| verdict.payload(c, value(c));
-        match verdict.first() {
-            Some(first) => {
-                let first = StoredRow::returned(first, &numbers);
-                self.conflict(&stored, &first, payload, &verdict.columns, true);
-            }
-            None => self.conflict(&stored, &stored, payload, &verdict.columns, false),
+        let (mut readable, mut sent) = self.visible();
+        let first = verdict.first();
+        if first.is_some() {
+            readable = readable.of_remembered(target, remember.column);
         }
+        if verdict.brought() {
+            sent = sent.of_remembered(target, remember.column);
+        }
+        let first = first.map(|first| StoredRow::returned(first, &numbers));
+        let visible = (readable, sent);
+        self.conflict(&stored, first.as_ref(), payload, &verdict.columns, visible);
     }
 
-    /// The payload differs from `known`: the stored row, or what first arrived.
+    /// What the caller may see of the stored row, and of the payload.
+    fn visible(&self) -> (Readable, Readable) {
+        (
+            Readable::by_caller_and(&self.target, self.role),
+            Readable::sent_by_caller(&self.target),
+        )
+    }
+
+    /// The payload differs from the stored row, or from what first arrived if that is
+    /// given.
     fn conflict(
         &self,
         stored: &StoredRow<'_>,
-        known: &StoredRow<'_>,
+        first: Option<&StoredRow<'_>>,
         payload: impl Fn(usize) -> Option<pg_sys::Datum>,
         columns: &[usize],
-        first_arrived: bool,
+        (readable, sent): (Readable, Readable),
     ) {
         let (target, plan) = (&*self.target, &*self.plan);
         let arbiter = plan.arbiter(target);
-        let readable = Readable::by_caller(target);
         let differences = Differences {
             target,
             arbiter,
-            stored: known,
+            stored: first.unwrap_or(stored),
             payload,
             columns,
-            first_arrived,
+            first_arrived: first.is_some(),
             readable: &readable,
-            sent: &Readable::sent_by_caller(target),
+            sent: &sent,
         };
         if plan.on_conflict == OnConflict::Quarantine {
             let remembers = plan.remember.as_ref().map(|remember| remember.column);
@@ -544,6 +564,7 @@ impl Guard {
             [column] => Some(*column),
             _ => None,
         };
+        note_shown(target, differences.shown());
         conflict_report(target, arbiter, 1, differences.to_sentence(None), only).raise()
     }
 

@@ -102,11 +102,15 @@ impl Running {
 
     /// Whether the rows that the statement puts into one of these tables come from MERGE.
     pub fn merges_into(&self, tables: impl Fn(pg_sys::Oid) -> bool) -> bool {
-        // SAFETY: the statement's own memory, while it runs.
-        unsafe {
-            executor::state_in(self.executor_memory)
-                .is_some_and(|state| executor::only_merges_into(state, tables))
-        }
+        self.executor_state()
+            // SAFETY: that of the running statement.
+            .is_some_and(|state| unsafe { executor::only_merges_into(state, tables) })
+    }
+
+    /// The state of the executor that runs the statement, if it is found.
+    pub fn executor_state(&self) -> Option<&pg_sys::EState> {
+        // SAFETY: the statement's own memory, which outlives this.
+        unsafe { executor::state_in(self.executor_memory) }
     }
 
     /// Keeps a guard until the statement ends, made in the statement's memory.

@@ -14,8 +14,8 @@ use crate::pg::rows::{Slot, Store};
 use crate::pg::snapshot::{FreshSnapshot, next_command};
 use crate::remember::{Absent, Remember};
 use crate::target::{
-    Look, OpenRelation, Readable, StoredRow, Target, UniqueIndex, hidden_by_policy, policies_show,
-    row_security_is_active,
+    Look, OpenRelation, Readable, Role, StoredRow, Target, UniqueIndex, hidden_by_policy,
+    policies_show, row_security_is_active,
 };
 use pgrx::pg_sys;
 use std::ops::Range;
@@ -423,7 +423,15 @@ impl Job<'_> {
     /// # Errors
     /// 42501
     pub fn demand_seen(&self, row: &Slot, stored: &StoredRow<'_>) {
-        let shown = || policies_show(self.target, self.arbiter, stored.place(), |c| row.get(c));
+        let shown = || {
+            policies_show(
+                self.target,
+                Role::caller(),
+                self.arbiter,
+                stored.place(),
+                |c| row.get(c),
+            )
+        };
         if self.by_policy && !shown() {
             hidden_by_policy(self.target).raise()
         }
@@ -456,8 +464,16 @@ impl Job<'_> {
                 None => Absent::Unknown,
             }
         };
-        let verdict =
-            remember.compare(self.target, &shape.compared, stored, |c| row.get(c), absent);
+        let readable = ledger.readable(self);
+        let readable = readable.of_remembered(self.target, remember.column);
+        let verdict = remember.compare(
+            self.target,
+            &shape.compared,
+            stored,
+            |c| row.get(c),
+            absent,
+            &|c| readable.column(c),
+        );
         if verdict.same {
             return ledger.duplicate(self, ordinal, stored);
         }
@@ -465,7 +481,11 @@ impl Job<'_> {
         let first = verdict
             .first()
             .map(|first| StoredRow::returned(first, &numbers));
-        let readable = ledger.readable(self);
+        let readable = if first.is_some() {
+            Rc::new(readable)
+        } else {
+            ledger.readable(self)
+        };
         let differences = Differences {
             target: self.target,
             arbiter: self.arbiter,

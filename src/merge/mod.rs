@@ -46,7 +46,7 @@ use crate::payload::shape::{demand_key, refuse_generated};
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{RowType, SqlResult};
-use crate::target::{Target, demand_insert_or_verify, demand_select, demand_update};
+use crate::target::{Target, demand_merge};
 use latest::Latest;
 use pgrx::prelude::*;
 use round::settle;
@@ -112,12 +112,7 @@ fn merge(arguments: &Arguments) -> Counts {
     let latest = Latest::new(&target, arbiter, &shapes[0], latest_by.as_deref());
     let named = || shapes[0].named.iter().copied();
     let updated: Vec<usize> = named().filter(|c| !arbiter.has_column(*c)).collect();
-    demand_insert_or_verify(&target, named(), arbiter.columns());
-    // Rows are addressed by their place, which takes the whole table.
-    demand_select(&target);
-    if !updated.is_empty() {
-        demand_update(&target, updated.iter().copied());
-    }
+    demand_merge(&target, named(), arbiter.columns(), &updated);
 
     source.complete_keys(&relation, arbiter);
     let job = Job::new(&target, &relation, arbiter, &shapes, true, matching.guard);

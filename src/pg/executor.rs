@@ -2,42 +2,58 @@
 //!
 //! A trigger is told its table, its row and its event, but nothing of the statement. The
 //! executor's state has that, and no global variable leads to it: `ActivePortal` knows the
-//! client's statement only, not those of functions. But a BEFORE ROW trigger is called in
-//! memory right below the state's own, `es_query_cxt`, and the state is the first thing that
-//! `CreateExecutorState` allocates there. So it lies at the start of that context's first
-//! block, which is part of the context itself; it is known by its tag, and by its pointing
-//! back to the context.
+//! client's statement only, not those of functions. A hook into the start of statements would
+//! be too late, for the library may be loaded by the first call of a trigger. But a BEFORE
+//! ROW trigger is called in memory right below the state's own, `es_query_cxt`, and the state
+//! is the first thing that `CreateExecutorState` allocates there. So it lies at the start of
+//! that context's first block, which is part of the context itself; it is known by its tag,
+//! and by its pointing back to the context.
+use super::list::{member, members};
 use pgrx::pg_sys;
-use std::ffi::c_void;
+use std::ffi::CStr;
+use std::mem::{align_of, offset_of, size_of};
 
-/// The state is looked for in so many bytes behind the context's header: more than what
-/// contexts, blocks and chunks have of their own, less than a first block.
-const WITHIN: usize = 1024;
+/// The state begins within so many bytes: behind the heads of the context, of its first block
+/// and of the first chunk there, which have less than 300 together in every version.
+const WITHIN: usize = 512;
 
-/// The executor state that was made in a memory context, if one was.
+/// `ALLOCSET_DEFAULT_INITSIZE`: the size of the first block of an executor state's memory,
+/// the context's own head included.
+const FIRST_BLOCK: usize = 8192;
+
+const _: () = assert!(WITHIN + size_of::<pg_sys::EState>() <= FIRST_BLOCK);
+
+/// The executor state that was made in a memory context, if one was. Memory that is no
+/// executor state's has none: what a statement is then cannot be known.
 ///
 /// # Safety
-/// The context is alive, and the first block of it has its default size, 8 kB, as that of
-/// any context of an executor state.
-pub unsafe fn state_in(context: pg_sys::MemoryContext) -> Option<*const pg_sys::EState> {
-    // SAFETY: all that is read is within the first block: it begins with the context's
-    // header, and is larger than all of this.
+/// The context is null or alive, and the state, if it has one, is not used beyond it.
+pub unsafe fn state_in<'s>(context: pg_sys::MemoryContext) -> Option<&'s pg_sys::EState> {
+    // SAFETY: a context has a tag, and a name from its making on. One of this kind and name
+    // is made by `CreateExecutorState` alone, which at once allocates the state there, before
+    // anybody else can: it is the first chunk of the first block, and that begins with the
+    // context's head. The search goes upwards and ends at the state, and it looks for the
+    // pointer back no farther behind a place than the state has it behind its own start. So
+    // whatever is read lies between the context's start and the state's end: heads and a
+    // chunk in use, which is the part of the block that is initialized. Were there none, by
+    // the assertion above it would still lie within the block.
     unsafe {
-        if (*context).type_ != pg_sys::NodeTag::T_AllocSetContext {
+        let head = context.as_ref()?;
+        if head.type_ != pg_sys::NodeTag::T_AllocSetContext
+            || head.name.is_null()
+            || CStr::from_ptr(head.name) != c"ExecutorState"
+        {
             return None;
         }
-        let header = size_of::<pg_sys::MemoryContextData>().next_multiple_of(align_of::<u64>());
-        (header..header + WITHIN)
-            .step_by(align_of::<u64>())
-            .map(|at| context.byte_add(at).cast::<pg_sys::EState>().cast_const())
+        (size_of::<pg_sys::MemoryContextData>()..WITHIN)
+            .step_by(align_of::<pg_sys::EState>())
+            .map(|place| context.byte_add(place).cast::<u8>())
             .find(|state| {
-                let tag = (&raw const (**state).type_).cast::<u32>().read();
-                tag == pg_sys::NodeTag::T_EState as u32
-                    && (&raw const (**state).es_query_cxt)
-                        .cast::<*mut c_void>()
-                        .read()
-                        == context.cast()
+                let back = state.add(offset_of!(pg_sys::EState, es_query_cxt));
+                state.cast::<u32>().read_unaligned() == pg_sys::NodeTag::T_EState as u32
+                    && back.cast::<pg_sys::MemoryContext>().read_unaligned() == context
             })
+            .map(|state| &*state.cast::<pg_sys::EState>())
     }
 }
 
@@ -46,17 +62,17 @@ pub unsafe fn state_in(context: pg_sys::MemoryContext) -> Option<*const pg_sys::
 /// # Safety
 /// The state is that of a running statement.
 pub unsafe fn only_merges_into(
-    state: *const pg_sys::EState,
+    state: &pg_sys::EState,
     tables: impl Fn(pg_sys::Oid) -> bool,
 ) -> bool {
     // SAFETY: the caller's promise; a plan lives as long as it runs. COPY has none. What
     // writes is at the top of a statement, or of a WITH query.
     unsafe {
-        let Some(statement) = (*state).es_plannedstmt.as_ref() else {
+        let Some(statement) = state.es_plannedstmt.as_ref() else {
             return false;
         };
-        let mut plans = vec![statement.planTree.cast::<pg_sys::Node>()];
-        plans.extend(members(statement.subplans));
+        let plans = std::iter::once(statement.planTree.cast::<pg_sys::Node>())
+            .chain(members(statement.subplans));
         let mut merges = false;
         for plan in plans {
             if plan.is_null() || (*plan).type_ != pg_sys::NodeTag::T_ModifyTable {
@@ -67,7 +83,8 @@ pub unsafe fn only_merges_into(
                 (0, Some(relations)) => (*relations.elements).int_value as u32,
                 (root, _) => root,
             };
-            if !member(statement.rtable, table).is_some_and(|entry| tables((*entry).relid)) {
+            let entry = member::<pg_sys::RangeTblEntry>(statement.rtable, table);
+            if !entry.is_some_and(|entry| tables((*entry).relid)) {
                 continue;
             }
             match writes.operation {
@@ -76,36 +93,5 @@ pub unsafe fn only_merges_into(
             }
         }
         merges
-    }
-}
-
-/// # Safety
-/// A list of nodes, or null.
-unsafe fn members(list: *mut pg_sys::List) -> Vec<*mut pg_sys::Node> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        list.as_ref().map_or_else(Vec::new, |list| {
-            (0..list.length as usize)
-                .map(|i| (*list.elements.add(i)).ptr_value.cast())
-                .collect()
-        })
-    }
-}
-
-/// The entry of a range table with this index, from 1.
-///
-/// # Safety
-/// A range table, or null.
-unsafe fn member(table: *mut pg_sys::List, index: u32) -> Option<*const pg_sys::RangeTblEntry> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let list = table.as_ref()?;
-        let i = usize::try_from(index).ok()?.checked_sub(1)?;
-        (i < list.length as usize).then(|| {
-            (*list.elements.add(i))
-                .ptr_value
-                .cast::<pg_sys::RangeTblEntry>()
-                .cast_const()
-        })
     }
 }

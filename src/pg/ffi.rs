@@ -49,6 +49,10 @@ pub mod unguarded {
         pub fn index_get_partition(partition: pg_sys::Relation, index: Oid) -> Oid;
 
         pub fn palloc(size: usize) -> *mut c_void;
+        pub fn palloc0(size: usize) -> *mut c_void;
+        pub fn lappend(list: *mut pg_sys::List, datum: *mut c_void) -> *mut pg_sys::List;
+        pub fn bms_add_member(set: *mut pg_sys::Bitmapset, member: c_int)
+        -> *mut pg_sys::Bitmapset;
         pub fn pnstrdup(text: *const c_char, length: usize) -> *mut c_char;
         pub fn cstring_to_text_with_len(text: *const c_char, length: c_int)
         -> *mut pg_sys::varlena;

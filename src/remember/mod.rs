@@ -71,6 +71,11 @@ impl Verdict {
         self.first.as_ref()
     }
 
+    /// Whether the payload brought what first arrived with it.
+    pub fn brought(&self) -> bool {
+        self.payload.is_some()
+    }
+
     /// The payload's value of a column, `given` unless it brought a document.
     pub fn payload(&self, column: usize, given: Option<pg_sys::Datum>) -> Option<pg_sys::Datum> {
         self.payload
@@ -204,11 +209,15 @@ impl Remember {
         })
     }
 
-    /// Compares a payload with what first arrived under its key. `named` says
+    /// Compares a payload with what first arrived under its key. `absent` says
     /// whether the payload has a column; `compared` are those that the caller
-    /// compares.
+    /// compares, and `may_show` says of a column whether what is remembered of it may
+    /// be shown to them.
     ///
     /// Memory is that of the current context.
+    ///
+    /// # Errors
+    /// As [`document::read`].
     pub fn compare(
         &self,
         target: &Target,
@@ -216,6 +225,7 @@ impl Remember {
         stored: &StoredRow<'_>,
         payload: impl Fn(usize) -> Option<pg_sys::Datum>,
         absent: impl Fn(usize) -> Absent,
+        may_show: &dyn Fn(usize) -> bool,
     ) -> Verdict {
         let Some(first) = stored.get(self.column) else {
             return Verdict::of_columns(differing(&target.columns, compared, stored, &payload));
@@ -226,7 +236,8 @@ impl Remember {
         };
         match &self.form {
             Form::Document => {
-                self.compare_documents(target, compared, stored, &payload, first, brought)
+                let rows = (stored, &payload as &dyn Fn(usize) -> Option<pg_sys::Datum>);
+                self.compare_documents(target, compared, rows, (first, brought), may_show)
             }
             Form::Digest(digest) => {
                 let differing = || differing(&target.columns, compared, stored, &payload);
@@ -258,14 +269,13 @@ impl Remember {
         &self,
         target: &Target,
         compared: &[usize],
-        stored: &StoredRow<'_>,
-        payload: &impl Fn(usize) -> Option<pg_sys::Datum>,
-        first: pg_sys::Datum,
-        brought: Option<pg_sys::Datum>,
+        (stored, payload): (&StoredRow<'_>, &dyn Fn(usize) -> Option<pg_sys::Datum>),
+        (first, brought): (pg_sys::Datum, Option<pg_sys::Datum>),
+        may_show: &dyn Fn(usize) -> bool,
     ) -> Verdict {
         let _fixed = self.depends_on_settings.then(LocalSettings::fixed_output);
         let read = |it, otherwise: &dyn Fn(usize) -> Option<pg_sys::Datum>| {
-            document::read(target, self.column, &self.kept, it, otherwise)
+            document::read(target, self.column, &self.kept, it, otherwise, may_show)
         };
         let first = read(first, &|c| stored.get(c));
         let brought = brought.map(|it| read(it, payload));

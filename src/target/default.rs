@@ -73,8 +73,10 @@ pub unsafe fn nature_of(expression: *mut pg_sys::Node) -> Nature {
 /// relation.
 ///
 /// It is evaluated as the executor evaluates it for the INSERT: with the rights of the
-/// current user, who is inserting, under the active snapshot. So it is asked for only on
-/// behalf of somebody who inserts into the table, never for one who looks at it.
+/// current user, under the active snapshot. So it is asked for only on behalf of somebody who
+/// inserts into the table, or has its rows compared with others, and for whom the SELECT of
+/// them runs what the owner wrote into indexes and policies; never for one who looks at what
+/// the table is like.
 ///
 /// # Errors
 /// Whatever the default raises.

@@ -28,6 +28,7 @@
 //! table: as the caller, who may do what the statement does, and whom the server
 //! would have evaluate them in the same way in a plain INSERT, SELECT or UPDATE. Each
 //! such place says so.
+mod access;
 mod arbiter;
 mod cache;
 mod column;
@@ -49,9 +50,10 @@ pub use index::{has_expressions, is_partial};
 pub use key::{KeyColumn, UniqueIndex, equal};
 pub use partition::{Route, Tree, columns_of_ancestors, leaf_index, tree_of};
 pub use rights::{
-    Readable, demand_any, demand_delete, demand_insert, demand_insert_or_verify, demand_ownership,
-    demand_select, demand_update, has_any, hidden_by_policy, may_select, may_truncate,
-    policies_show, row_security_is_active,
+    Readable, Role, demand_any, demand_insert_or_verify, demand_merge, demand_overwrite,
+    demand_ownership, demand_resolve, has_any, hidden_by_policy, kept_by_policy, may_read,
+    may_select, may_truncate, note_shown, policies_show, row_security_is_active,
+    row_security_is_active_for,
 };
 pub use scan::Scan;
 pub use triggers::{FunctionBody, GuardTrigger, is_guard_function, triggers_of};
