@@ -16,6 +16,7 @@ CREATE FUNCTION idempotent.guard_options(
     OUT ignore      text[],
     OUT on_conflict text,
     OUT remember    name,
+    OUT null_key    text,
     OUT problem     text
 ) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -42,6 +43,7 @@ SELECT guard.tgrelid::regclass AS target,
        options.ignore,
        options.on_conflict,
        options.remember,
+       options.null_key,
        options.problem
   FROM pg_catalog.pg_trigger AS guard
   JOIN pg_catalog.pg_class AS class
@@ -59,13 +61,16 @@ COMMENT ON COLUMN idempotent.guards.enabled IS
     'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
 COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
 COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
-COMMENT ON COLUMN idempotent.guards.compared IS 'the columns whose values must agree';
+COMMENT ON COLUMN idempotent.guards.compared IS
+    'the columns whose values must agree; one with a stable default, such as now(), unless it was left out';
 COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if it was given';
 COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if it was given';
 COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error or quarantine';
 COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
+COMMENT ON COLUMN idempotent.guards.null_key IS
+    'rows with a NULL in the key: error, or pass as without a guard';
 COMMENT ON COLUMN idempotent.guards.problem IS
-    'why the options do not fit the table any more; NULL if they do';
+    'why the options do not fit the table any more, or that you may not know; NULL if they do';
 
 CREATE FUNCTION idempotent_guard(
     target      regclass,
@@ -73,11 +78,12 @@ CREATE FUNCTION idempotent_guard(
     compare     text[] DEFAULT NULL,
     ignore      text[] DEFAULT NULL,
     on_conflict text   DEFAULT 'error',
-    remember    text   DEFAULT NULL
+    remember    text   DEFAULT NULL,
+    null_key    text   DEFAULT 'error'
 ) RETURNS idempotent.guards
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
-COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text) IS
+COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
     'makes every INSERT and COPY on a table insert or verify, or replaces the guard''s options';
 
 CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean

@@ -29,9 +29,9 @@ COMMENT ON INDEX idempotent.conflict_records_unresolved IS
 
 SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
 
--- Whoever may SELECT the target sees its conflicts; with row-level security in
--- force for the reader, without values. A record whose table is gone is for
--- superusers.
+-- Whoever may name the target (USAGE on its schema) and SELECT from it sees its
+-- conflicts; with row-level security in force for the reader, without values. A record
+-- whose table is gone is for superusers.
 CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
 SELECT record.id,
        record.target::regclass AS target,
@@ -47,13 +47,16 @@ SELECT record.id,
  CROSS JOIN LATERAL (
        SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
               COALESCE(
-                  pg_catalog.has_table_privilege(record.target::oid, 'SELECT'),
+                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                     FROM pg_catalog.pg_class AS c
+                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
                   (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
                     WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
               ) AS see_record) AS may
  WHERE may.see_record;
 COMMENT ON VIEW idempotent.conflicts IS
-    'quarantined conflicts of the tables that you may SELECT from';
+    'quarantined conflicts of the tables that you may name and SELECT from';
 COMMENT ON COLUMN idempotent.conflicts.id IS 'what idempotent_resolve takes';
 COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
 COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';

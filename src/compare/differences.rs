@@ -131,6 +131,12 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
         sentence
     }
 
+    /// The columns whose stored values may be shown, by position.
+    pub fn shown(&self) -> impl Iterator<Item = usize> {
+        let columns = self.columns.iter().copied();
+        columns.filter(|c| self.readable.column(*c))
+    }
+
     fn column(&self, column: usize) -> &Column {
         &self.target.columns[column]
     }

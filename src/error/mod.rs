@@ -25,7 +25,7 @@ mod workers;
 pub use executor::watch_executor;
 pub use native::{
     Caught, attempt, boundary, boundary_across_commits, forget_swallowed, in_place_of_lock_timeout,
-    is_native, message_of, warn,
+    in_place_of_telling, is_native, is_of_class, message_of, warn,
 };
 pub use notice::{Line, notice, notice_unguarded, refuse_json_unguarded};
 pub use position::{PayloadPosition, StatementPosition};

@@ -36,6 +36,21 @@ pub fn is_native(caught: &Caught, code: PgSqlErrorCode) -> bool {
     }
 }
 
+/// Whether an error that was caught is the server's, with a code of this class.
+pub fn is_of_class(caught: &Caught, class: &str) -> bool {
+    /// `ERRCODE_TO_CATEGORY` of `elog.h`: six bits a character, the first one lowest.
+    const BITS: i32 = 6;
+    let packed = class.bytes().rev().fold(0, |packed, c| {
+        packed << BITS | i32::from(c.wrapping_sub(b'0') & 0x3f)
+    });
+    match caught.downcast_ref() {
+        Some(CaughtError::PostgresError(error)) => {
+            error.sql_error_code() as i32 & ((1 << (2 * BITS)) - 1) == packed
+        }
+        _ => false,
+    }
+}
+
 /// The primary message of an error that was caught.
 pub fn message_of(caught: &Caught) -> String {
     if let Some(report) = caught.downcast_ref::<Report>() {
@@ -144,6 +159,48 @@ pub fn in_place_of_lock_timeout<R>(work: impl FnOnce() -> R, report: impl FnOnce
         }
         resume_unwind(caught)
     })
+}
+
+/// Runs something whose errors may quote what the caller may not see. Then the report is
+/// raised in place of the error, if there is one for it.
+///
+/// What is no answer to the work itself goes on: cancellation, a lock or memory that is not
+/// to be had, a conflict between transactions.
+pub fn in_place_of_telling<R>(
+    work: impl FnOnce() -> R,
+    report: impl FnOnce() -> Option<Report>,
+) -> R {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|caught| {
+        if may_tell(&caught)
+            && let Some(report) = report()
+        {
+            report.raise()
+        }
+        resume_unwind(caught)
+    })
+}
+
+/// Whether an error that was caught is about what was worked on.
+fn may_tell(caught: &Caught) -> bool {
+    use PgSqlErrorCode::*;
+    match caught.downcast_ref() {
+        Some(CaughtError::PostgresError(error)) => !matches!(
+            error.sql_error_code(),
+            ERRCODE_QUERY_CANCELED
+                | ERRCODE_ADMIN_SHUTDOWN
+                | ERRCODE_CRASH_SHUTDOWN
+                | ERRCODE_DATABASE_DROPPED
+                | ERRCODE_LOCK_NOT_AVAILABLE
+                | ERRCODE_OUT_OF_MEMORY
+                | ERRCODE_DISK_FULL
+                | ERRCODE_INSUFFICIENT_RESOURCES
+                | ERRCODE_STATEMENT_TOO_COMPLEX
+                | ERRCODE_T_R_DEADLOCK_DETECTED
+                | ERRCODE_T_R_SERIALIZATION_FAILURE
+        ),
+        Some(_) => false,
+        None => caught.is::<Report>(),
+    }
 }
 
 /// The errors that were raised below a [`boundary`], the newest last.

@@ -1,6 +1,9 @@
 //! Installing, removing and describing guards.
+use super::catalog;
+use super::clock_key;
 use super::made;
-use super::options::Options;
+use super::options::{NullKey, Options};
+use super::partitions::demand_roots;
 use super::plan::Plan;
 use crate::error::{Report, SqlState, attempt, warn};
 use crate::outcome::OnConflict;
@@ -8,7 +11,7 @@ use crate::pg::arguments::{Arguments, text_array};
 use crate::pg::result::{RowType, SqlResult};
 use crate::pg::spi::Connection;
 use crate::pg::text;
-use crate::target::{GuardTrigger, OpenRelation, Target, Triggers};
+use crate::target::{GuardTrigger, OpenRelation, Target, Triggers, demand_ownership, has_any};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -47,7 +50,9 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
             .collect(),
     );
     let later = row_trigger_behind(&triggers);
+    let clocks = clock_key::columns(&target, &relation, plan.arbiter(&target));
     drop(relation);
+    let incomplete = without_whole_key(&target, &plan, &options);
 
     let events = if plan.remember.is_some() || target.partitioned {
         "INSERT OR UPDATE"
@@ -80,6 +85,7 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
             &[],
         );
     }
+    clock_key::warn_of(&target, &clocks);
     if let Some(name) = later {
         warn(
             Report::new(
@@ -96,6 +102,9 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
             .table(&target.schema, &target.name),
         );
     }
+    if let Some(incomplete) = incomplete {
+        warn(incomplete);
+    }
     connection.execute(
         "SELECT guards FROM idempotent.guards AS guards
           WHERE guards.target OPERATOR(pg_catalog.=) $1",
@@ -108,10 +117,17 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
 
 /// See [`super::idempotent_unguard`].
 pub fn unguard(oid: pg_sys::Oid) -> bool {
+    // Also where there is no guard, and so nothing that DROP TRIGGER would refuse.
+    demand_ownership(oid);
     let (target, relation) = Target::open(oid);
     drop(relation);
+    let mut own = target.guards.iter().filter(|guard| !guard.clone).peekable();
+    if own.peek().is_none() && !target.guards.is_empty() {
+        guarded_with_its_root(&target).raise()
+    }
     let connection = Connection::open();
-    for trigger in &target.guards {
+    let mut removed = false;
+    for trigger in own {
         connection.execute(
             &format!(
                 "DROP TRIGGER {} ON {}",
@@ -120,63 +136,125 @@ pub fn unguard(oid: pg_sys::Oid) -> bool {
             ),
             &[],
         );
+        removed = true;
     }
-    !target.guards.is_empty()
+    removed
+}
+
+/// 42809: a partition has no guard of its own.
+fn guarded_with_its_root(target: &Target) -> Report {
+    Report::new(
+        SqlState::WrongObjectType,
+        format!("\"{}\" is a partition", target.name),
+    )
+    .detail("It is guarded with its partitioned table.")
+    .hint(format!(
+        "Remove the guard of all partitions: SELECT idempotent_unguard({});",
+        text::quote_literal(&target.qualified_root())
+    ))
+    .table(&target.schema, &target.name)
 }
 
 /// See [`super::guard_options`].
+///
+/// Whoever has no right at all on the table sees what the catalogs show to everybody, and
+/// cannot have it locked; for others no lock is kept.
 pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
-    if OpenRelation::try_open(oid).is_none() {
-        let mut gone = [None; 8];
-        gone[7] = Some(text::to_text("the table is gone"));
-        return SqlResult::row(RowType::GuardOptions, &gone);
+    if has_any(oid)
+        && let Some((target, relation)) = Target::look_at(oid)
+    {
+        return describe_on(&target, &relation, trigger);
     }
-    let (target, relation) = Target::open(oid);
+    if catalog::is_gone(oid) {
+        return unexplained("the table is gone");
+    }
+    match catalog::arguments(oid, trigger) {
+        None => SqlResult::row(RowType::GuardOptions, &[None; 9]),
+        Some(arguments) => {
+            let options = attempt(|| Options::of_trigger(&arguments));
+            let unknown = || Fit {
+                problem: Some(text::to_text(
+                    "not looked at, since you have no privilege on the table",
+                )),
+                ..Fit::default()
+            };
+            options_row(options, |_| unknown())
+        }
+    }
+}
+
+fn describe_on(target: &Target, relation: &OpenRelation, trigger: pg_sys::Oid) -> SqlResult {
     let Some(trigger) = target.guards.iter().find(|guard| guard.oid == trigger) else {
-        return SqlResult::row(RowType::GuardOptions, &[None; 8]);
+        return SqlResult::row(RowType::GuardOptions, &[None; 9]);
     };
-    let made = made_well(&target, &relation, trigger);
     let options = attempt(|| Options::of_trigger(&trigger.arguments));
-    let settled = options.map(|options| {
-        let plan = attempt(|| Plan::settle(&target, &options));
-        (options, plan)
-    });
-    let names = |columns: &mut dyn Iterator<Item = usize>| {
-        let names: Vec<String> = columns.map(|c| target.columns[c].name.clone()).collect();
-        Some(text_array(&names))
+    options_row(options, |options| {
+        let plan = match attempt(|| Plan::settle(target, options)) {
+            Ok(plan) => plan,
+            Err(report) => {
+                return Fit {
+                    problem: problem(&report),
+                    ..Fit::default()
+                };
+            }
+        };
+        let names = |columns: &mut dyn Iterator<Item = usize>| {
+            let names: Vec<String> = columns.map(|c| target.columns[c].name.clone()).collect();
+            Some(text_array(&names))
+        };
+        let arbiter = plan.arbiter(target);
+        let made = made_well(target, relation, trigger);
+        Fit {
+            key: names(&mut arbiter.columns()),
+            arbiter: Some(text::to_name(&arbiter.name)),
+            compared: names(&mut plan.compared.iter().copied()),
+            problem: made.err().and_then(|report| problem(&report)),
+        }
+    })
+}
+
+/// What a guard's options come to on its table, as far as that is known.
+#[derive(Default)]
+struct Fit {
+    key: Option<pg_sys::Datum>,
+    arbiter: Option<pg_sys::Datum>,
+    compared: Option<pg_sys::Datum>,
+    problem: Option<pg_sys::Datum>,
+}
+
+/// The row of some options; what they come to is asked for if they are some.
+fn options_row(
+    options: Result<Options, Box<Report>>,
+    fit: impl FnOnce(&Options) -> Fit,
+) -> SqlResult {
+    let options = match options {
+        Ok(options) => options,
+        Err(report) => return unexplained(&report.to_text()),
     };
     let given = |names: &Option<Vec<String>>| names.as_deref().map(text_array);
-    let values = match &settled {
-        Err(report) => [None, None, None, None, None, None, None, problem(report)],
-        Ok((options, plan)) => {
-            let on_conflict = match options.on_conflict() {
-                OnConflict::Quarantine => "quarantine",
-                _ => "error",
-            };
-            let (key, arbiter, compared, trouble) = match plan {
-                Err(report) => (given(&options.key), None, None, problem(report)),
-                Ok(plan) => {
-                    let arbiter = plan.arbiter(&target);
-                    (
-                        names(&mut arbiter.columns()),
-                        Some(text::to_name(&arbiter.name)),
-                        names(&mut plan.compared.iter().copied()),
-                        made.as_ref().err().and_then(|report| problem(report)),
-                    )
-                }
-            };
-            [
-                key,
-                arbiter,
-                compared,
-                given(&options.compare),
-                given(&options.ignore),
-                Some(text::to_text(on_conflict)),
-                options.remember.as_deref().map(text::to_name),
-                trouble,
-            ]
-        }
+    let fit = fit(&options);
+    let on_conflict = match options.on_conflict() {
+        OnConflict::Quarantine => "quarantine",
+        _ => "error",
     };
+    let values = [
+        fit.key.or_else(|| given(&options.key)),
+        fit.arbiter,
+        fit.compared,
+        given(&options.compare),
+        given(&options.ignore),
+        Some(text::to_text(on_conflict)),
+        options.remember.as_deref().map(text::to_name),
+        Some(text::to_text(options.null_key().name())),
+        fit.problem,
+    ];
+    SqlResult::row(RowType::GuardOptions, &values)
+}
+
+/// A row with nothing but a problem.
+fn unexplained(problem: &str) -> SqlResult {
+    let mut values = [None; 9];
+    values[8] = Some(text::to_text(problem));
     SqlResult::row(RowType::GuardOptions, &values)
 }
 
@@ -198,10 +276,53 @@ fn made_well(
     trigger: &GuardTrigger,
 ) -> Result<(), Box<Report>> {
     attempt(|| {
+        demand_roots(relation, trigger);
         made::demand(trigger, target.partitioned || relation.is_partition());
-        demand_root(target, relation);
         made::demand_only(target);
     })
+}
+
+/// The warning for a key that may be NULL, of rows that the guard will refuse.
+fn without_whole_key(target: &Target, plan: &Plan, options: &Options) -> Option<Report> {
+    let arbiter = plan.arbiter(target);
+    if arbiter.nulls_equal || options.null_key() == NullKey::Pass {
+        return None;
+    }
+    let nullable: Vec<usize> = arbiter
+        .columns()
+        .filter(|c| target.columns[*c].may_be_null())
+        .collect();
+    let first = &target.columns[*nullable.first()?].name;
+    let set: Vec<String> = nullable
+        .iter()
+        .map(|c| format!("ALTER COLUMN {} SET NOT NULL", target.column_list([*c])))
+        .collect();
+    let table = target.qualified();
+    let passing = Options {
+        null_key: Some(NullKey::Pass),
+        ..options.clone()
+    };
+    let report = Report::new(
+        SqlState::Warning,
+        format!(
+            "key column \"{first}\" of table \"{}\" may be null",
+            target.name
+        ),
+    )
+    .detail(
+        "A row with a null in its key cannot be told from another: the guard refuses it with \
+         23502.",
+    )
+    .hint(format!(
+        "ALTER TABLE {table} {}; Or let such rows in as without a guard: {}",
+        set.join(", "),
+        passing.to_call(&table)
+    ));
+    Some(
+        report
+            .table(&target.schema, &target.name)
+            .column(first.clone()),
+    )
 }
 
 fn problem(report: &Report) -> Option<pg_sys::Datum> {

@@ -3,7 +3,7 @@
 //! A heavyweight lock of the server, under a tag of our own: deadlocks are
 //! detected, waits end with `lock_timeout` and cancellation, and `pg_locks`
 //! shows them (`locktype` advisory, `objsubid` 29), but not which key it is: see
-//! [`secret`](crate::secret).
+//! [`secret`].
 //!
 //! Keys that are equal have one hash, also where they are written in several ways (1.0 and
 //! 1.00). What is hashed of a value is the value itself, if equal ones have one image; else

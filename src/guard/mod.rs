@@ -80,12 +80,21 @@
 //!   skipped without judgement: the function verifies it (see [`aside`]). If the
 //!   function is decided by another key, a row that is found is let through, to be the
 //!   violation of a second unique index that it is.
+//! - *Rows of MERGE* take part in 1, 2, 4 and 5 as well, so that others never meet 23505
+//!   because of them. What is found is let through, to be the violation that it is
+//!   without a guard: MERGE has decided on its own look at the table that the row is to be
+//!   inserted, and who is told 23505 merges again, and updates. A duplicate, or a conflict,
+//!   would end that instead.
 //! - *Who takes no part*: sessions with `pg_idempotent.guard` off, or with triggers
 //!   disabled, and an UPDATE that changes a key. Against those a guarded INSERT may
 //!   meet 23505.
 mod aside;
+mod catalog;
+mod clock_key;
+mod entry;
 mod install;
 mod key_lock;
+mod left_out;
 mod made;
 mod options;
 mod partitions;
@@ -95,7 +104,7 @@ mod statement;
 
 pub use aside::StepAside;
 pub use install::examine;
-pub use options::without as options_without;
+pub use options::{NullKey, passing_null_keys, without as options_without};
 pub use partitions::partition_unlike;
 pub use plan::{Plan, Plans};
 pub use statement::watch_transactions;
@@ -110,7 +119,7 @@ use row::{Guard, Passage};
 use statement::Running;
 use std::ptr;
 
-/// `idempotent_guard(target, key, compare, ignore, on_conflict, remember)`:
+/// `idempotent_guard(target, key, compare, ignore, on_conflict, remember, null_key)`:
 /// installs the guard's trigger on a table, or replaces its options.
 ///
 /// Gives the table's row of `idempotent.guards`.
@@ -135,7 +144,8 @@ fn idempotent_guard(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// none.
 ///
 /// # Errors
-/// 42809, 42P01; and what DROP TRIGGER raises, 42501 among it.
+/// 42809 for what is no table, and for a partition that is guarded with its partitioned
+/// table; 42P01, 42501; and what DROP TRIGGER raises.
 #[pg_extern(sql = false)]
 fn idempotent_unguard(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     boundary(|| {
@@ -146,10 +156,11 @@ fn idempotent_unguard(fcinfo: pg_sys::FunctionCallInfo) -> bool {
 }
 
 /// `idempotent.guard_options(target regclass, trigger oid)`: what the options of a
-/// guard come to, for the view `idempotent.guards`.
+/// guard come to, for the view `idempotent.guards`. Without any right on the table: what
+/// they are, as `pg_trigger` shows it to everybody.
 ///
 /// Gives `key text[], arbiter name, compared text[], compare text[], ignore
-/// text[], on_conflict text, remember name, problem text`.
+/// text[], on_conflict text, remember name, null_key text, problem text`.
 #[pg_extern(sql = false)]
 fn guard_options(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     boundary(|| {
@@ -194,9 +205,13 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> 
         if (*kept).is_null() {
             let relation = &*(*data.tg_relation).rd_rel;
             let trigger = GuardTrigger::of(&*data.tg_trigger);
-            made::demand(&trigger, relation.relispartition);
+            // A partition's own guard is refused below, however it is made.
+            if trigger.clone || !relation.relispartition {
+                made::demand(&trigger, relation.relispartition);
+            }
             let running = Running::current();
-            let open = || Guard::open(running, data.tg_relation, trigger);
+            let role = entry::role_of_entry((*running).executor_state(), (*fcinfo).flinfo);
+            let open = || Guard::open(running, data.tg_relation, trigger, role);
             *kept = (*running).keep(open).cast();
         }
         let guard = &mut *(*kept).cast::<Guard>();

@@ -9,7 +9,7 @@ use crate::pg::arguments::{Arguments, column_names};
 use crate::pg::text;
 
 /// The options of one guard.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The key columns, or None for the default key.
     pub key: Option<Vec<String>>,
@@ -21,10 +21,44 @@ pub struct Options {
     pub on_conflict: Option<OnConflict>,
     /// The column that keeps what first arrived, or None.
     pub remember: Option<String>,
+    /// `error` if None.
+    pub null_key: Option<NullKey>,
+}
+
+/// What becomes of a row with a NULL in its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NullKey {
+    /// It is refused with 23502.
+    Error,
+    /// It goes in as without a guard.
+    Pass,
+}
+
+impl NullKey {
+    /// As it is passed and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Pass => "pass",
+        }
+    }
+
+    fn parse(value: &str) -> Self {
+        match value {
+            "error" => Self::Error,
+            "pass" => Self::Pass,
+            _ => Report::new(
+                SqlState::InvalidParameterValue,
+                format!("unrecognized value for argument \"null_key\": \"{value}\""),
+            )
+            .hint("Available values: error, pass.")
+            .raise(),
+        }
+    }
 }
 
 impl Options {
-    /// Arguments 2 to 6 of `idempotent_guard`.
+    /// Arguments 2 to 7 of `idempotent_guard`.
     ///
     /// # Errors
     /// 22004, 22023, 42701 as in the insert functions.
@@ -35,6 +69,7 @@ impl Options {
             ignore: arguments.columns(3, "ignore"),
             on_conflict: Some(parse_on_conflict(&arguments.text(4, "on_conflict"))),
             remember: arguments.optional_text(5),
+            null_key: Some(NullKey::parse(&arguments.text(6, "null_key"))),
         }
     }
 
@@ -57,6 +92,7 @@ impl Options {
                     .on_conflict
                     .replace(parse_on_conflict(value))
                     .is_some(),
+                "null_key" => options.null_key.replace(NullKey::parse(value)).is_some(),
                 "remember" => options.remember.replace(only(name, value)).is_some(),
                 _ => unknown(argument),
             };
@@ -92,6 +128,9 @@ impl Options {
         if let Some(column) = &self.remember {
             arguments.push(format!("remember={}", text::quote_identifier(column)));
         }
+        if self.null_key() == NullKey::Pass {
+            arguments.push("null_key=pass".to_owned());
+        }
         arguments
     }
 
@@ -99,6 +138,47 @@ impl Options {
     pub fn on_conflict(&self) -> OnConflict {
         self.on_conflict.unwrap_or(OnConflict::Error)
     }
+
+    /// What becomes of a row with a NULL in its key.
+    pub fn null_key(&self) -> NullKey {
+        self.null_key.unwrap_or(NullKey::Error)
+    }
+
+    /// The call of `idempotent_guard` that gives a table these options.
+    pub fn to_call(&self, table: &str) -> String {
+        let mut call = format!("SELECT idempotent_guard({}", text::quote_literal(table));
+        let lists = [
+            ("key", &self.key),
+            ("compare", &self.compare),
+            ("ignore", &self.ignore),
+        ];
+        for (name, names) in lists {
+            if let Some(names) = names {
+                call.push_str(&format!(", {name} => {}", text::quote_array(names)));
+            }
+        }
+        if self.on_conflict() == OnConflict::Quarantine {
+            call.push_str(", on_conflict => 'quarantine'");
+        }
+        if let Some(column) = &self.remember {
+            call.push_str(&format!(", remember => {}", text::quote_literal(column)));
+        }
+        if self.null_key() == NullKey::Pass {
+            call.push_str(", null_key => 'pass'");
+        }
+        call.push_str(");");
+        call
+    }
+}
+
+/// The call of `idempotent_guard` that lets rows without a whole key pass, and keeps all
+/// other options.
+pub fn passing_null_keys(table: &str, arguments: &[String]) -> String {
+    let options = Options {
+        null_key: Some(NullKey::Pass),
+        ..Options::of_trigger(arguments)
+    };
+    options.to_call(table)
 }
 
 /// The call of `idempotent_guard` that leaves a column out of the comparison, and keeps all
@@ -117,25 +197,7 @@ pub fn without(table: &str, arguments: &[String], column: &str) -> Option<String
             ignore.push(column.to_owned());
         }
     }
-    let mut call = format!("SELECT idempotent_guard({}", text::quote_literal(table));
-    let lists = [
-        ("key", &options.key),
-        ("compare", &options.compare),
-        ("ignore", &options.ignore),
-    ];
-    for (name, names) in lists {
-        if let Some(names) = names {
-            call.push_str(&format!(", {name} => {}", text::quote_array(names)));
-        }
-    }
-    if options.on_conflict() == OnConflict::Quarantine {
-        call.push_str(", on_conflict => 'quarantine'");
-    }
-    if let Some(column) = &options.remember {
-        call.push_str(&format!(", remember => {}", text::quote_literal(column)));
-    }
-    call.push_str(");");
-    Some(call)
+    Some(options.to_call(table))
 }
 
 fn parse_on_conflict(value: &str) -> OnConflict {
@@ -194,6 +256,6 @@ fn unknown(argument: &str) -> ! {
             text::shown(argument)
         ),
     )
-    .hint("Available options: key=…, compare=…, ignore=…, on_conflict=…, remember=….")
+    .hint("Available options: key=…, compare=…, ignore=…, on_conflict=…, remember=…, null_key=….")
     .raise()
 }

@@ -1,5 +1,7 @@
 //! Guards on the partitions of a guarded table.
-use crate::error::{Report, SqlState};
+use super::options::Options;
+use super::plan::Plan;
+use crate::error::{Report, SqlState, attempt};
 use crate::pg::{ffi, text};
 use crate::target::{GuardTrigger, OpenRelation, Target, Triggers};
 use pgrx::pg_sys;
@@ -23,13 +25,30 @@ pub fn definition(table: &OpenRelation, trigger: GuardTrigger) -> (Rc<Target>, G
             let original = original.clone();
             (target, original)
         }
-        None => only_roots(&target, &table_name(table)).raise(),
+        None => only_roots(&target, table, &trigger).raise(),
+    }
+}
+
+/// Refuses a guard of a partition alone, as it does when a row arrives.
+///
+/// # Errors
+/// 55000
+pub fn demand_roots(table: &OpenRelation, trigger: &GuardTrigger) {
+    if table.is_partition() && !trigger.clone {
+        // SAFETY: an existing table.
+        let root = unsafe { ffi::partition_root(table.oid()) };
+        // Nothing is open when it is raised: the report may be caught.
+        let report = Target::look_at(root).map(|(root, _)| only_roots(&root, table, trigger));
+        if let Some(report) = report {
+            report.raise()
+        }
     }
 }
 
 /// 55000: a guard on a partition alone could not tell a row that an UPDATE moves
 /// there from a payload.
-fn only_roots(root: &Target, partition: &str) -> Report {
+fn only_roots(root: &Target, table: &OpenRelation, trigger: &GuardTrigger) -> Report {
+    let partition = table_name(table);
     Report::new(
         SqlState::ObjectNotInPrerequisiteState,
         format!("the guard of partition \"{partition}\" is not that of its partitioned table"),
@@ -37,11 +56,68 @@ fn only_roots(root: &Target, partition: &str) -> Report {
     .detail(
         "A guard on a partition alone cannot tell a row that an UPDATE moves there from a payload.",
     )
-    .hint(format!(
-        "Drop the partition's trigger, and call idempotent_guard('{}').",
-        root.qualified()
-    ))
+    .hint(instead(root, table, trigger))
     .table(&root.schema, &root.name)
+}
+
+/// How the guard of a partition gives way to that of its partitioned table: with its
+/// options, where they fit that.
+fn instead(root: &Target, table: &OpenRelation, trigger: &GuardTrigger) -> String {
+    let drop = format!(
+        "DROP TRIGGER {} ON {};",
+        text::quote_identifier(&trigger.name),
+        made_on(table, trigger)
+    );
+    if !root.guards.is_empty() {
+        return format!("Drop the partition's trigger: {drop}");
+    }
+    let options = attempt(|| {
+        let options = Options::of_trigger(&trigger.arguments);
+        Plan::settle(root, &options);
+        options
+    });
+    match options {
+        Ok(options) => format!(
+            "Drop the partition's trigger, and guard its partitioned table: {drop} {}",
+            options.to_call(&root.qualified())
+        ),
+        Err(_) => format!(
+            "Drop the partition's trigger, and guard the partitioned table \"{}\" by a key that it \
+             has: {drop}",
+            root.name
+        ),
+    }
+}
+
+/// The qualified name of the table that a trigger was made on: the partition, or a
+/// partitioned table above it.
+fn made_on(table: &OpenRelation, trigger: &GuardTrigger) -> String {
+    let qualified = |table: &OpenRelation| {
+        // SAFETY: the schema of an open relation.
+        let schema = unsafe {
+            let schema = (*(*table.raw()).rd_rel).relnamespace;
+            text::from_server(pg_sys::get_namespace_name(schema))
+        };
+        let name = text::quote_identifier(&table_name(table));
+        format!("{}.{name}", text::quote_identifier(&schema))
+    };
+    if !trigger.clone {
+        return qualified(table);
+    }
+    // SAFETY: an existing partition.
+    let above = unsafe { ffi::partition_ancestors(table.oid()) };
+    let above = above.into_iter().filter_map(OpenRelation::open_to_look);
+    let mut made = above.filter(|table| {
+        // SAFETY: an open relation, of which triggers are copied before the next look-up.
+        let triggers = unsafe { Triggers::of(table.raw()) };
+        let mut triggers = triggers.iter().map(|trigger| {
+            // SAFETY: as above.
+            unsafe { GuardTrigger::of(trigger) }
+        });
+        triggers.any(|other| other.name == trigger.name && !other.clone)
+    });
+    let made = made.next();
+    qualified(made.as_ref().unwrap_or(table))
 }
 
 fn table_name(table: &OpenRelation) -> String {

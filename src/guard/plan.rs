@@ -1,6 +1,6 @@
 //! What a guard's options come to on its table.
 use super::key_lock::KeyTag;
-use super::options::Options;
+use super::options::{NullKey, Options};
 use crate::error::{Report, SqlState, attempt};
 use crate::outcome::OnConflict;
 use crate::payload::shape::{Comparison, Shape};
@@ -17,6 +17,13 @@ pub struct Plan {
     arbiter: usize,
     /// The positions of the columns whose values must agree.
     pub compared: Vec<usize>,
+    /// Those of them that are compared whatever their values are,
+    pub always: Vec<usize>,
+    /// and those that are compared unless they were left out: their default is the same
+    /// throughout a statement, but not for ever. With `compare` there are none.
+    pub unless_left_out: Vec<usize>,
+    /// What becomes of a row with a NULL in its key.
+    pub null_key: NullKey,
     /// What is done about a conflict.
     pub on_conflict: OnConflict,
     /// What keeps what first arrived.
@@ -121,14 +128,20 @@ impl Plan {
             .as_deref()
             .map(|name| target.column_by_name(name));
         let compared = compared(target, arbiter, options, remembers);
+        let (unless_left_out, always): (Vec<usize>, Vec<usize>) = compared.iter().partition(|c| {
+            options.compare.is_none() && target.columns[**c].stable_default.is_some()
+        });
         let remember = options
             .remember
             .as_deref()
-            .map(|name| Remember::new(target, name, &compared));
+            .map(|name| Remember::new(target, name, &compared, &unless_left_out));
         let at = target.indexes.iter().position(|i| i.oid == arbiter.oid);
         Self {
             arbiter: at.expect("the arbiter is one of the indexes"),
             compared,
+            always,
+            unless_left_out,
+            null_key: options.null_key(),
             on_conflict: options.on_conflict(),
             remember,
             tag: KeyTag::new(target, arbiter),
@@ -150,7 +163,7 @@ fn generated_column(target: &Target, index: &UniqueIndex) -> Option<usize> {
 
 /// The columns whose values must agree: the compared ones as named, or every
 /// column less the key, generated ones, the one that remembers, and those that
-/// are filled anew with every INSERT, less the ignored ones.
+/// are machine-made, less the ignored ones.
 ///
 /// # Errors
 /// 22023 for a compared column that is generated, or remembers.
@@ -204,21 +217,20 @@ fn compared(
     shape.compared
 }
 
-/// The arbiter when no key is named: the primary key unless it is machine-made,
-/// else the one remaining usable unique index.
+/// The arbiter when no key is named: the primary key unless a column of it is
+/// machine-made or has a clock default, else the one remaining usable unique index.
 ///
 /// # Errors
 /// 42P10 if there is none, or more than one.
 fn default_arbiter(target: &Target) -> &UniqueIndex {
-    let machine_made =
-        |index: &UniqueIndex| index.columns().any(|c| target.columns[c].machine_made);
+    let made_anew = |index: &UniqueIndex| index.columns().any(|c| target.columns[c].is_made_anew());
     let usable: Vec<&UniqueIndex> = target
         .indexes
         .iter()
         .filter(|index| index.unusable.is_none() && generated_column(target, index).is_none())
         .collect();
     let mut candidates: Vec<&UniqueIndex> = Vec::new();
-    for index in usable.iter().filter(|index| !machine_made(index)) {
+    for index in usable.iter().filter(|index| !made_anew(index)) {
         if index.primary {
             return index;
         }
@@ -240,7 +252,7 @@ fn default_arbiter(target: &Target) -> &UniqueIndex {
             let made: Vec<&UniqueIndex> = usable
                 .iter()
                 .copied()
-                .filter(|index| machine_made(index))
+                .filter(|index| made_anew(index))
                 .collect();
             let detail = if made.is_empty() {
                 target.list_indexes()

@@ -2,7 +2,9 @@
 //! module's head.
 use super::aside::arbiter_of_ours;
 use super::key_lock::Seeds;
+use super::left_out::Defaults;
 use super::made;
+use super::options::{NullKey, passing_null_keys};
 use super::partitions::{definition, is_updated_behind, partition_unlike};
 use super::plan::Plan;
 use super::statement::Running;
@@ -16,8 +18,8 @@ use crate::pg::snapshot::{DirtySnapshot, LatestSnapshot, Writers, one_for_transa
 use crate::quarantine::Records;
 use crate::remember::Absent;
 use crate::target::{
-    GuardTrigger, KeyColumn, OpenRelation, Readable, Route, Scan, StoredRow, Target, changes,
-    hidden_by_policy, leaf_index, policies_show, row_security_is_active,
+    GuardTrigger, KeyColumn, OpenRelation, Readable, Role, Route, Scan, StoredRow, Target, changes,
+    hidden_by_policy, leaf_index, note_shown, policies_show, row_security_is_active_for,
 };
 use pgrx::pg_sys;
 use std::ffi::c_int;
@@ -44,11 +46,15 @@ pub struct Guard {
     aside: Aside,
     /// Whether nothing but the compared columns decides.
     simple: bool,
-    /// Whether policies may hide stored rows from the caller.
+    /// With whose rights the rows go in.
+    role: Role,
+    /// Whether policies may hide stored rows from that role.
     by_policy: bool,
     /// Whether a BEFORE UPDATE trigger fires after the guard, and may do what it
     /// likes with the row.
     updated_behind: bool,
+    /// What the defaults of columns give that are compared unless they were left out.
+    defaults: Defaults,
     scan: Scan,
     /// Where the scan keeps what it allocates as it goes: memory of the
     /// statement, not of the row at hand.
@@ -70,7 +76,9 @@ enum Aside {
     /// They are a function's, which verifies those that are skipped.
     Skip,
     /// They are a function's that is decided by another key: the guard's is one more
-    /// unique index to it, whose violation is the server's to report.
+    /// unique index to it, whose violation is the server's to report. Or they are those of
+    /// a MERGE, which has looked for itself what is stored: a row that came meanwhile is
+    /// 23505, as without a guard, and the MERGE that is tried again updates it.
     LetThrough,
 }
 
@@ -122,6 +130,7 @@ impl Guard {
         running: *const Running,
         relation: pg_sys::Relation,
         trigger: GuardTrigger,
+        role: Role,
     ) -> Self {
         // SAFETY: the caller's promise.
         let oid = unsafe { (*relation).rd_id };
@@ -144,6 +153,10 @@ impl Guard {
         let key_columns = last(&mut arbiter.columns());
         let columns = key_columns.max(last(&mut plan.compared.iter().copied()));
         let aside = match arbiter_of_ours() {
+            // SAFETY: the statement outlives the guard.
+            None if unsafe { &*running }.merges_into(|t| is_or_is_above(t, &table)) => {
+                Aside::LetThrough
+            }
             None => Aside::No,
             Some(ours) if ours == arbiter.oid || ours == index => Aside::Skip,
             // SAFETY: an index of a partition.
@@ -153,10 +166,11 @@ impl Guard {
         let index = OpenRelation::open(index);
         let dirty = DirtySnapshot::new();
         let mut scan = Scan::by_equality_under(&table, &index, arbiter, dirty.raw());
-        let by_policy = row_security_is_active(&target);
+        let by_policy = row_security_is_active_for(&target, role);
         let simple =
             aside == Aside::No && !by_policy && plan.remember.is_none() && !one_for_transaction();
         scan.leave_columns();
+        let defaults = Defaults::new(&plan.unless_left_out);
         Self {
             running,
             key_columns,
@@ -168,8 +182,10 @@ impl Guard {
             numbers,
             aside,
             simple,
+            role,
             by_policy,
             updated_behind,
+            defaults,
             scan,
             // SAFETY: the statement's memory, in which guards are made.
             scan_memory: unsafe { pg_sys::CurrentMemoryContext },
@@ -263,11 +279,28 @@ impl Guard {
                 }
                 Probe::SeemsNew => unreachable!("looked into above"),
                 Probe::NullKey(column) => {
-                    let arbiter = self.plan.arbiter(&self.target);
-                    key_violation(&self.target, arbiter, column, None, "null in").raise()
+                    if self.plan.null_key == NullKey::Pass {
+                        return Passage::Unchanged;
+                    }
+                    self.refuse_null_key(column)
                 }
             }
         }
+    }
+
+    /// 23502, and how such rows are let in.
+    fn refuse_null_key(&self, column: usize) -> ! {
+        let target = &self.target;
+        let arbiter = self.plan.arbiter(target);
+        let table = target.qualified();
+        key_violation(target, arbiter, column, None, "null in")
+            .hint(format!(
+                "If there are rows without a whole key, let them in as without a guard: {} If there \
+                 are none: ALTER TABLE {table} ALTER COLUMN {} SET NOT NULL;",
+                passing_null_keys(&table, &self.trigger.arguments),
+                target.column_list([column]),
+            ))
+            .raise()
     }
 
     /// Looks the row's key up, and locks it if it is free.
@@ -349,7 +382,10 @@ impl Guard {
                 deform_unguarded(stored, self.columns);
                 let stored = StoredRow::in_slot(stored, &self.numbers);
                 let columns = &self.target.columns;
-                if first_difference(columns, &plan.compared, &stored, value).is_some() {
+                let known = |c| stored.get_unguarded(c);
+                if first_difference(columns, &plan.always, &stored, value).is_some()
+                    || !self.defaults.agree_unguarded(columns, known, value)
+                {
                     return Probe::Stored;
                 }
             }
@@ -404,14 +440,23 @@ impl Guard {
         if payload.get(remember.column).is_some() {
             return Passage::Unchanged;
         }
-        let value = remember.first_arrival(&self.target, |c| {
+        let value = remember.first_arrival(
+            &self.target,
             // SAFETY: a position in the target's columns.
-            unsafe { payload.get_unguarded(c) }
-        });
+            |c| unsafe { payload.get_unguarded(c) },
+            |c| self.is_left_out(c, payload),
+        );
         Passage::With(self.numbers[remember.column], value)
     }
 
-    /// Whether the caller may see the stored row, by the table's policies.
+    /// Whether a column that may be left out was.
+    fn is_left_out(&self, column: usize, payload: &StoredRow<'_>) -> bool {
+        let value = payload.get(column);
+        self.defaults
+            .is_left_out(&self.target, &self.table, column, value)
+    }
+
+    /// Whether the role may see the stored row, by the table's policies.
     fn is_seen(
         &self,
         place: (pg_sys::Oid, pg_sys::ItemPointerData),
@@ -422,7 +467,7 @@ impl Guard {
         }
         let _snapshot = LatestSnapshot::push();
         let arbiter = self.plan.arbiter(&self.target);
-        policies_show(&self.target, arbiter, place, |c| payload.get(c))
+        policies_show(&self.target, self.role, arbiter, place, |c| payload.get(c))
     }
 
     /// A row is stored under the payload's key: a duplicate is left at that, a
@@ -440,48 +485,73 @@ impl Guard {
         // SAFETY: positions are those of the target's columns.
         let value = |c| unsafe { payload.get_unguarded(c) };
         let Some(remember) = &plan.remember else {
-            let columns = differing(&target.columns, &plan.compared, &stored, value);
+            let mut columns = differing(&target.columns, &plan.compared, &stored, value);
+            columns.retain(|c| !self.is_left_out(*c, payload));
             if !columns.is_empty() {
-                self.conflict(&stored, &stored, value, &columns, false);
+                self.conflict(&stored, None, value, &columns, self.visible());
             }
             return;
         };
-        let verdict = remember.compare(target, &plan.compared, &stored, value, |_| Absent::No);
+        let (left_out, compared): (Vec<usize>, Vec<usize>) = plan
+            .compared
+            .iter()
+            .partition(|c| self.is_left_out(**c, payload));
+        let absent = |c| match left_out.contains(&c) {
+            true => Absent::LeftOut,
+            false => Absent::No,
+        };
+        let may_show = |c| {
+            let (readable, _) = self.visible();
+            readable.of_remembered(target, remember.column).column(c)
+        };
+        let verdict = remember.compare(target, &compared, &stored, value, absent, &may_show);
         if verdict.same {
             return;
         }
         let numbers = target.numbers_in_order();
         let payload = |c| verdict.payload(c, value(c));
-        match verdict.first() {
-            Some(first) => {
-                let first = StoredRow::returned(first, &numbers);
-                self.conflict(&stored, &first, payload, &verdict.columns, true);
-            }
-            None => self.conflict(&stored, &stored, payload, &verdict.columns, false),
+        let (mut readable, mut sent) = self.visible();
+        let first = verdict.first();
+        if first.is_some() {
+            readable = readable.of_remembered(target, remember.column);
         }
+        if verdict.brought() {
+            sent = sent.of_remembered(target, remember.column);
+        }
+        let first = first.map(|first| StoredRow::returned(first, &numbers));
+        let visible = (readable, sent);
+        self.conflict(&stored, first.as_ref(), payload, &verdict.columns, visible);
     }
 
-    /// The payload differs from `known`: the stored row, or what first arrived.
+    /// What the caller may see of the stored row, and of the payload.
+    fn visible(&self) -> (Readable, Readable) {
+        (
+            Readable::by_caller_and(&self.target, self.role),
+            Readable::sent_by_caller(&self.target),
+        )
+    }
+
+    /// The payload differs from the stored row, or from what first arrived if that is
+    /// given.
     fn conflict(
         &self,
         stored: &StoredRow<'_>,
-        known: &StoredRow<'_>,
+        first: Option<&StoredRow<'_>>,
         payload: impl Fn(usize) -> Option<pg_sys::Datum>,
         columns: &[usize],
-        first_arrived: bool,
+        (readable, sent): (Readable, Readable),
     ) {
         let (target, plan) = (&*self.target, &*self.plan);
         let arbiter = plan.arbiter(target);
-        let readable = Readable::by_caller(target);
         let differences = Differences {
             target,
             arbiter,
-            stored: known,
+            stored: first.unwrap_or(stored),
             payload,
             columns,
-            first_arrived,
+            first_arrived: first.is_some(),
             readable: &readable,
-            sent: &Readable::sent_by_caller(target),
+            sent: &sent,
         };
         if plan.on_conflict == OnConflict::Quarantine {
             let remembers = plan.remember.as_ref().map(|remember| remember.column);
@@ -498,6 +568,7 @@ impl Guard {
             [column] => Some(*column),
             _ => None,
         };
+        note_shown(target, differences.shown());
         conflict_report(target, arbiter, 1, differences.to_sentence(None), only).raise()
     }
 
@@ -633,6 +704,13 @@ impl Guard {
         let leaf = Route::new(&self.target, &root, arbiter).leaf(|c| new.get(c));
         leaf.is_none_or(|(leaf, _)| leaf != self.table.oid())
     }
+}
+
+/// Whether a table is this one, or a partitioned table that it is in.
+fn is_or_is_above(table: pg_sys::Oid, of: &OpenRelation) -> bool {
+    table == of.oid()
+        // SAFETY: a partition.
+        || (of.is_partition() && unsafe { ffi::partition_ancestors(of.oid()) }.contains(&table))
 }
 
 /// Makes the first columns of a row readable.

@@ -13,7 +13,7 @@
 //! a (sub)transaction is being aborted, and the transaction callbacks note which
 //! statements an abort has overtaken.
 use super::row::Guard;
-use crate::pg::{abandon, ffi, locks};
+use crate::pg::{abandon, executor, ffi, locks};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
@@ -98,6 +98,19 @@ impl Running {
             pg_sys::MemoryContextRegisterResetCallback(memory, &raw mut (*this).callback);
             this
         }
+    }
+
+    /// Whether the rows that the statement puts into one of these tables come from MERGE.
+    pub fn merges_into(&self, tables: impl Fn(pg_sys::Oid) -> bool) -> bool {
+        self.executor_state()
+            // SAFETY: that of the running statement.
+            .is_some_and(|state| unsafe { executor::only_merges_into(state, tables) })
+    }
+
+    /// The state of the executor that runs the statement, if it is found.
+    pub fn executor_state(&self) -> Option<&pg_sys::EState> {
+        // SAFETY: the statement's own memory, which outlives this.
+        unsafe { executor::state_in(self.executor_memory) }
     }
 
     /// Keeps a guard until the statement ends, made in the statement's memory.

@@ -71,7 +71,7 @@ use crate::payload::shape::{Shape, demand_key};
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{ResultSet, RowType, SqlResult};
-use crate::target::{Target, UniqueIndex, demand_insert_or_verify};
+use crate::target::{Target, UniqueIndex, demand_any, demand_insert_or_verify};
 use options::Options;
 use pgrx::prelude::*;
 
@@ -191,6 +191,8 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
         JsonPayloads::one(&target, document)
     };
     if payloads.is_empty() {
+        // Nothing is named, so that any right will do; without one nobody holds its lock.
+        demand_any(target.oid);
         options.matching.check(&target);
         return Ledger::new(wanted, 0, options.on_conflict);
     }
@@ -209,6 +211,8 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
         arbiter,
         payloads.shapes.iter().flat_map(|s| s.named.iter().copied()),
     );
+
+    payloads.complete_keys(&relation, arbiter);
 
     let mut ledger = Ledger::new(wanted, payloads.len(), options.on_conflict);
     let job = Job::new(
@@ -246,7 +250,7 @@ fn named_by_all(target: &Target, shapes: &[Shape]) -> Vec<bool> {
 fn insert_from(arguments: &Arguments) -> Ledger {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
-    let source = Source::open(&target, arguments.oid(1, "source"));
+    let mut source = Source::open(&target, arguments.oid(1, "source"));
     let Options {
         mut matching,
         on_conflict,
@@ -254,6 +258,7 @@ fn insert_from(arguments: &Arguments) -> Ledger {
     let surrogates = source.surrogates(&relation);
     matching.comparison.leave_out(&surrogates);
     let (arbiter, shapes) = plan_source(&target, &source, &matching);
+    source.complete_keys(&relation, arbiter);
 
     let mut ledger = Ledger::new(Wanted::Counts, 0, on_conflict);
     let job = Job::new(&target, &relation, arbiter, &shapes, true, matching.guard);

@@ -102,6 +102,9 @@ impl Matching {
 
     /// The arbiter: by the explicit key, else that of the target's guard if every
     /// payload names its columns, else by the columns that every payload names.
+    ///
+    /// A column whose default is the same in every attempt counts as named. Where it is
+    /// part of no primary key, an index whose columns are all named indeed goes before.
     pub fn arbiter<'t>(
         &self,
         target: &'t Target,
@@ -109,10 +112,22 @@ impl Matching {
     ) -> &'t UniqueIndex {
         match &self.key {
             Some(key) => target.arbiter_for_key(key),
-            None => match self.guard.as_ref().map(|guard| guard.arbiter(target)) {
-                Some(arbiter) if arbiter.columns().all(&named) => arbiter,
-                _ => target.default_arbiter(named),
-            },
+            None => {
+                let counts = |c: usize| named(c) || target.columns[c].default_repeats();
+                let guards = self.guard.as_ref().map(|guard| guard.arbiter(target));
+                if let Some(arbiter) = guards
+                    && arbiter.columns().all(counts)
+                {
+                    return arbiter;
+                }
+                let usable = || target.indexes.iter().filter(|i| i.unusable.is_none());
+                let by_primary = usable().any(|i| i.primary && i.columns().all(counts));
+                if !by_primary && usable().any(|i| i.columns().all(&named)) {
+                    target.default_arbiter(named)
+                } else {
+                    target.default_arbiter(counts)
+                }
+            }
         }
     }
 

@@ -14,8 +14,8 @@ use crate::pg::rows::{Slot, Store};
 use crate::pg::snapshot::{FreshSnapshot, next_command};
 use crate::remember::{Absent, Remember};
 use crate::target::{
-    Look, OpenRelation, Readable, StoredRow, Target, UniqueIndex, hidden_by_policy, policies_show,
-    row_security_is_active,
+    Look, OpenRelation, Readable, Role, StoredRow, Target, UniqueIndex, hidden_by_policy,
+    policies_show, row_security_is_active,
 };
 use pgrx::pg_sys;
 use std::ops::Range;
@@ -410,7 +410,13 @@ impl Job<'_> {
             readable: &readable,
             sent: &Readable::everything(),
         };
-        ledger.conflict(self, ordinal, stored, &differences, &shape.named, by);
+        ledger.conflict(self, ordinal, stored, &differences, &self.told(shape), by);
+    }
+
+    /// What is known of a payload of this shape: what it names, and its key.
+    fn told(&self, shape: &Shape) -> Vec<usize> {
+        let left_out = self.arbiter.columns().filter(|c| !shape.named.contains(c));
+        shape.named.iter().copied().chain(left_out).collect()
     }
 
     /// Where policies are in force, nothing is said of a row that they hide.
@@ -418,7 +424,15 @@ impl Job<'_> {
     /// # Errors
     /// 42501
     pub fn demand_seen(&self, row: &Slot, stored: &StoredRow<'_>) {
-        let shown = || policies_show(self.target, self.arbiter, stored.place(), |c| row.get(c));
+        let shown = || {
+            policies_show(
+                self.target,
+                Role::caller(),
+                self.arbiter,
+                stored.place(),
+                |c| row.get(c),
+            )
+        };
         if self.by_policy && !shown() {
             hidden_by_policy(self.target).raise()
         }
@@ -435,17 +449,32 @@ impl Job<'_> {
         let layout = Layout::of(self.target);
         let ordinal = layout.ordinal(row);
         let shape = &self.shapes[layout.shape(row)];
+        let guard_leaves_out = |c: usize| {
+            let guard = self.guard.as_ref();
+            guard.is_some_and(|guard| guard.unless_left_out.contains(&c))
+        };
         let absent = |c: usize| {
             if shape.named.contains(&c) {
                 return Absent::No;
+            }
+            if guard_leaves_out(c) {
+                return Absent::LeftOut;
             }
             match self.target.columns[c].constant_default(self.relation) {
                 Some(value) => Absent::Default(value),
                 None => Absent::Unknown,
             }
         };
-        let verdict =
-            remember.compare(self.target, &shape.compared, stored, |c| row.get(c), absent);
+        let readable = ledger.readable(self);
+        let readable = readable.of_remembered(self.target, remember.column);
+        let verdict = remember.compare(
+            self.target,
+            &shape.compared,
+            stored,
+            |c| row.get(c),
+            absent,
+            &|c| readable.column(c),
+        );
         if verdict.same {
             return ledger.duplicate(self, ordinal, stored);
         }
@@ -453,7 +482,11 @@ impl Job<'_> {
         let first = verdict
             .first()
             .map(|first| StoredRow::returned(first, &numbers));
-        let readable = ledger.readable(self);
+        let readable = if first.is_some() {
+            Rc::new(readable)
+        } else {
+            ledger.readable(self)
+        };
         let differences = Differences {
             target: self.target,
             arbiter: self.arbiter,
@@ -464,7 +497,7 @@ impl Job<'_> {
             readable: &readable,
             sent: &Readable::everything(),
         };
-        ledger.conflict(self, ordinal, stored, &differences, &shape.named, None);
+        ledger.conflict(self, ordinal, stored, &differences, &self.told(shape), None);
     }
 
     fn refuse_suppressed(&self, row: &Slot, round: &Round) {

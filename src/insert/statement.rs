@@ -3,6 +3,10 @@
 //! It is prepared once per table, arbiter and set of named columns, and reads
 //! working rows from a tuplestore in the order in which they lie there.
 //!
+//! It runs as the caller, and with it what the table's owner wrote: defaults, CHECKs,
+//! generated columns, policies, triggers, expressions and conditions of indexes. The caller
+//! inserts into that table, and a plain INSERT of theirs would run the same.
+//!
 //! ON CONFLICT costs half as much again as the INSERT alone. So many rows that are known
 //! to be new are inserted without it, in a subtransaction: if somebody was faster with
 //! one of them, that is rolled back, and all are sent again with ON CONFLICT.
@@ -10,7 +14,7 @@ use super::round::Job;
 use crate::error::{RowPosition, is_native};
 use crate::guard::StepAside;
 use crate::payload::row::{Layout, Mark};
-use crate::payload::shape::Shape;
+use crate::payload::shape::{Shape, refuse_identity};
 use crate::pg::rows::{NamedStore, Slot, Store};
 use crate::pg::spi::{Connection, OneStatement, Plan};
 use crate::pg::subtransaction::undone_on_failure;
@@ -197,6 +201,7 @@ fn plan(
     if let Some(plan) = target.statements.borrow().0.get(&key) {
         return Rc::clone(plan);
     }
+    refuse_identity(target, named);
     let plan = Rc::new(Plan::prepare(
         connection,
         &insert_sql(target, arbiter, named, form),

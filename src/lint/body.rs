@@ -11,13 +11,14 @@ const UPDATE: u8 = 2;
 const DELETE: u8 = 4;
 const ANY: u8 = INSERT | UPDATE | DELETE;
 
-/// Functions and words whose value is the time.
-const CLOCKS: [&str; 10] = [
+/// Functions whose value is the time, and goes on within a statement.
+const TICKING: [&str; 2] = ["clock_timestamp", "timeofday"];
+
+/// Functions and words whose value is the time of the statement, or of its transaction.
+const CLOCKS: [&str; 8] = [
     "now",
-    "clock_timestamp",
     "transaction_timestamp",
     "statement_timestamp",
-    "timeofday",
     "current_timestamp",
     "current_date",
     "current_time",
@@ -47,8 +48,10 @@ const MAKERS: [&str; 13] = [
 pub enum Anew {
     /// It is not, as far as can be seen.
     No,
-    /// It is the time.
+    /// It is the time of the transaction, or of the statement.
     Clock,
+    /// It is the time of this very moment.
+    Ticking,
     /// It comes from a sequence, or is random.
     Made,
 }
@@ -376,6 +379,9 @@ fn anew(tokens: &[Token]) -> Anew {
         };
         if is_column(i) {
             continue;
+        }
+        if TICKING.contains(&name.as_str()) {
+            return Anew::Ticking;
         }
         if CLOCKS.contains(&name.as_str()) {
             return Anew::Clock;

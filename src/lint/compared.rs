@@ -1,6 +1,6 @@
 //! Rules about the values that are compared: whether a retry has the same ones.
 use super::body::Anew;
-use super::subject::Subject;
+use super::subject::{Made, Settled, Subject};
 use super::{Finding, LOADED, Rule, Severity, column_words, has_word, is_time};
 use crate::guard::options_without;
 use crate::pg::text;
@@ -10,7 +10,8 @@ use crate::pg::text;
 /// default; or, by its name, it says when the row was loaded. A retry is a conflict.
 ///
 /// Without a guard there is nothing to tell: functions compare what a payload names. And a
-/// guard leaves columns with volatile defaults out by itself.
+/// guard leaves columns with volatile defaults out by itself; those with stable ones it
+/// compares where a payload brings them, which is told as such.
 pub fn made_anew(subject: &Subject, findings: &mut Vec<Finding>) {
     let Some(settled) = subject.settled() else {
         return;
@@ -19,13 +20,20 @@ pub fn made_anew(subject: &Subject, findings: &mut Vec<Finding>) {
         let facts = &subject.target.columns[*column];
         let name = &facts.name;
         let (severity, message) = match &subject.made[*column] {
-            Some(made) if made.overwritten => (
+            Some(made) if made.overwritten && !is_same_clock(settled, *column, made) => (
                 Severity::Error,
                 format!(
                     "compared column \"{name}\" is another with every attempt: it is filled by {}",
                     made.by
                 ),
             ),
+            // What the trigger fills in is what the default gives in the same statement.
+            Some(made) if settled.unless_left_out.contains(column) => {
+                if !made.overwritten {
+                    findings.push(compared_if_sent(subject, *column, &made.by));
+                }
+                continue;
+            }
             Some(made) => (
                 Severity::Warning,
                 format!(
@@ -38,6 +46,14 @@ pub fn made_anew(subject: &Subject, findings: &mut Vec<Finding>) {
                 Severity::Warning,
                 format!("compared column \"{name}\" is, by its name, the time of the attempt"),
             ),
+            None if is_time(facts.base_type()) && has_word(name, &TOUCHED) => {
+                findings.push(filled_by_clients(subject, *column));
+                continue;
+            }
+            None if settled.unless_left_out.contains(column) => {
+                findings.push(compared_if_sent(subject, *column, "what the session is"));
+                continue;
+            }
             None => continue,
         };
         findings.push(Finding {
@@ -47,6 +63,59 @@ pub fn made_anew(subject: &Subject, findings: &mut Vec<Finding>) {
             message,
             hint: format!("Leave it out of the comparison{}", without(subject, name)),
         });
+    }
+}
+
+/// Words of columns that many an ORM fills in the client, anew with every attempt.
+const TOUCHED: [&str; 4] = ["created", "updated", "modified", "changed"];
+
+/// Whether a trigger puts the same time into a column that its default would: to the guard
+/// that is as if it had been left out.
+fn is_same_clock(settled: &Settled, column: usize, made: &Made) -> bool {
+    made.anew == Anew::Clock && settled.unless_left_out.contains(&column)
+}
+
+/// A column with a default that is one value in a statement, and another later: it is
+/// compared where a payload brings it, and not where it is left out.
+fn compared_if_sent(subject: &Subject, column: usize, by: &str) -> Finding {
+    let facts = &subject.target.columns[column];
+    if is_time(facts.base_type()) && has_word(&facts.name, &TOUCHED) {
+        return filled_by_clients(subject, column);
+    }
+    let name = &facts.name;
+    Finding {
+        severity: Severity::Info,
+        rule: Rule::ClockColumn,
+        object: name.clone(),
+        message: format!(
+            "compared column \"{name}\" is filled by {by} where it is left out, and compared only \
+             where it is sent"
+        ),
+        hint: format!(
+            "If clients send another value with every attempt, leave it out of the \
+             comparison{}",
+            without(subject, name)
+        ),
+    }
+}
+
+/// A column that is, by its name, the time at which a client made or changed the object that
+/// it sends. Many an ORM fills it in itself, and with every attempt anew: then a retry is a
+/// conflict.
+fn filled_by_clients(subject: &Subject, column: usize) -> Finding {
+    let name = &subject.target.columns[column].name;
+    Finding {
+        severity: Severity::Warning,
+        rule: Rule::ClockColumn,
+        object: name.clone(),
+        message: format!(
+            "compared column \"{name}\" is, by its name, a time that many clients fill in anew with \
+             every attempt"
+        ),
+        hint: format!(
+            "Unless clients send the same time again, leave it out of the comparison{}",
+            without(subject, name)
+        ),
     }
 }
 
@@ -140,11 +209,7 @@ pub fn before_trigger(subject: &Subject, findings: &mut Vec<Finding>) {
         let guard = match subject.guard {
             Some(_) => "use plain INSERT or COPY, which the guard judges as the trigger left it."
                 .to_owned(),
-            None => format!(
-                "guard the table, which judges rows as the trigger left them: SELECT \
-                 idempotent_guard({});",
-                text::quote_literal(&subject.target.qualified())
-            ),
+            None => guard_the_table(subject),
         };
         findings.push(Finding {
             severity,
@@ -153,6 +218,19 @@ pub fn before_trigger(subject: &Subject, findings: &mut Vec<Finding>) {
             message,
             hint: format!("Send values as they are to be stored, or {guard}"),
         });
+    }
+}
+
+/// The end of a sentence: how the table comes to be guarded, with the SQL if the key is
+/// known.
+fn guard_the_table(subject: &Subject) -> String {
+    let words = "guard the table, which judges rows as the trigger left them";
+    match subject.keys().as_slice() {
+        [_] if !subject.is_partition() => format!(
+            "{words}: SELECT idempotent_guard({});",
+            text::quote_literal(&subject.target.qualified())
+        ),
+        _ => format!("{words}."),
     }
 }
 

@@ -2,6 +2,7 @@
 use super::subject::Subject;
 use super::{Finding, Rule, Severity};
 use crate::guard::partition_unlike;
+use crate::pg::spi::Connection;
 use crate::pg::text;
 use crate::settings;
 use pgrx::pg_sys;
@@ -138,9 +139,75 @@ pub fn trigger_after_guard(subject: &Subject, findings: &mut Vec<Finding>) {
             hint: format!(
                 "Rename it, so that it sorts before the guard: ALTER TRIGGER {} ON {} RENAME TO {};",
                 text::quote_identifier(name),
-                subject.target.qualified(),
+                trigger.table(&subject.target),
                 text::quote_identifier(&earlier)
             ),
         });
     }
+}
+
+/// A column of two or four bytes that is filled from a sequence. Defaults are filled in
+/// before a guard judges the row, so every duplicate draws a number: a client that sends the
+/// same rows again and again uses the numbers up, and then fails with 2200H or 22003, though
+/// not one row is new.
+pub fn small_sequence(subject: &Subject, findings: &mut Vec<Finding>) {
+    let Some(settled) = subject.settled() else {
+        return;
+    };
+    let target = &subject.target;
+    let key = &target.indexes[settled.arbiter];
+    for (c, column) in target.columns.iter().enumerate() {
+        let (kind, most) = match column.base_type() {
+            pg_sys::INT2OID => ("a smallint", i64::from(i16::MAX)),
+            pg_sys::INT4OID => ("an integer", i64::from(i32::MAX)),
+            _ => continue,
+        };
+        let drawn = subject.made[c]
+            .as_ref()
+            .is_some_and(|made| made.by_sequence);
+        if key.has_column(c) || !drawn {
+            continue;
+        }
+        let name = &column.name;
+        let quoted = text::quote_identifier(name);
+        let mut hint = format!(
+            "ALTER TABLE {} ALTER COLUMN {quoted} TYPE bigint;",
+            subject.guarded_table()
+        );
+        if let Some(sequence) = sequence_of(&target.qualified(), name) {
+            hint.push_str(&format!(" ALTER SEQUENCE {sequence} AS bigint;"));
+        }
+        findings.push(Finding {
+            severity: Severity::Warning,
+            rule: Rule::SmallSequence,
+            object: name.clone(),
+            message: format!(
+                "column \"{name}\" is {kind}, filled from a sequence for duplicates, too: after {most} \
+                 attempts even a pure retry fails"
+            ),
+            hint,
+        });
+    }
+}
+
+/// The quoted, qualified name of the sequence that a column owns, unless that is part of its
+/// identity and changes its type with the column.
+fn sequence_of(table: &str, column: &str) -> Option<String> {
+    let connection = Connection::open();
+    let text = |value: &str| (pg_sys::TEXTOID, Some(text::to_text(value)));
+    let found = connection.query(
+        "SELECT pg_catalog.pg_get_serial_sequence($1, $2)
+          WHERE EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
+                         WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass
+                           AND a.attname OPERATOR(pg_catalog.=) $2::pg_catalog.name
+                           AND a.attidentity OPERATOR(pg_catalog.=) '')",
+        &[text(table), text(column)],
+    );
+    if found == 0 {
+        return None;
+    }
+    // SAFETY: a text, copied before the connection goes.
+    connection
+        .first(1)
+        .map(|name| unsafe { text::from_datum(name) })
 }

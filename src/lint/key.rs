@@ -37,7 +37,10 @@ pub fn partition_index(subject: &Subject, findings: &mut Vec<Finding>) {
         return;
     };
     let index = &partition.indexes[index];
-    let columns = partition.column_list(index.columns());
+    let columns: Vec<usize> = index
+        .columns()
+        .filter_map(|c| target.column_by_bytes(partition.columns[c].c_name.to_bytes()))
+        .collect();
     findings.push(Finding {
         severity: Severity::Error,
         rule: Rule::PartitionIndex,
@@ -48,10 +51,7 @@ pub fn partition_index(subject: &Subject, findings: &mut Vec<Finding>) {
             partition.describe(index),
             target.name
         ),
-        hint: format!(
-            "Create it on the partitioned table: CREATE UNIQUE INDEX ON {} ({columns});",
-            target.qualified()
-        ),
+        hint: target.create_index("Create it on the partitioned table", &columns),
     });
 }
 
@@ -70,9 +70,9 @@ fn index_of_a_partition(subject: &Subject) -> Option<(Rc<Target>, usize)> {
         .collect();
     partitions.sort_by(|(a, _), (b, _)| a.cmp(b));
     partitions.into_iter().find_map(|(_, oid)| {
-        let (partition, _relation) = Target::open(oid);
+        let (partition, _relation) = Target::look_at(oid)?;
         let is_key = |index: &UniqueIndex| {
-            let made = |c: usize| partition.columns[c].machine_made;
+            let made = |c: usize| partition.columns[c].is_made_anew();
             index.unusable.is_none() && !index.columns().any(made)
         };
         let place = partition.indexes.iter().position(is_key)?;
@@ -91,7 +91,6 @@ pub fn unusable_index(subject: &Subject, findings: &mut Vec<Finding>) {
         if subject.is_usable(index) || (has_key && index.valid) {
             continue;
         }
-        let columns = target.column_list(index.columns());
         let why = match (index.unusable, subject.generated_key(index)) {
             (Some(why), _) => why.to_owned(),
             (None, Some(column)) => format!(
@@ -112,14 +111,16 @@ pub fn unusable_index(subject: &Subject, findings: &mut Vec<Finding>) {
                 "unique index \"{}\" cannot be the key: it {why}",
                 index.name
             ),
-            hint: remedy(target, index, &columns),
+            hint: remedy(subject, index),
         });
     }
 }
 
 /// What makes an index usable.
-fn remedy(target: &Target, index: &UniqueIndex, columns: &str) -> String {
+fn remedy(subject: &Subject, index: &UniqueIndex) -> String {
+    let target = &subject.target;
     let table = target.qualified();
+    let columns = target.column_list(index.columns());
     let name = text::quote_identifier(&index.name);
     if !index.valid && target.partitioned {
         return format!(
@@ -133,6 +134,13 @@ fn remedy(target: &Target, index: &UniqueIndex, columns: &str) -> String {
             "Unless it is just being built: REINDEX INDEX CONCURRENTLY {}.{name};",
             text::quote_identifier(&target.schema)
         );
+    }
+    if index.partial || index.expressions.is_some() {
+        let columns: Vec<usize> = index.columns().collect();
+        return target.index_hint(&columns, Some(index));
+    }
+    if index.deferrable && subject.is_partition() {
+        return "Make it immediate on the partitioned table.".to_owned();
     }
     if index.deferrable {
         let kind = if index.primary {
@@ -170,7 +178,7 @@ pub fn made_by_server(subject: &Subject, findings: &mut Vec<Finding>) {
             };
             let name = &subject.target.columns[column].name;
             let rule = match made.anew {
-                Anew::Clock => Rule::ClockKey,
+                Anew::Clock | Anew::Ticking => Rule::ClockKey,
                 _ => Rule::MachineMadeKey,
             };
             findings.push(Finding {
@@ -196,15 +204,19 @@ pub fn made_by_server(subject: &Subject, findings: &mut Vec<Finding>) {
 fn without_made(subject: &Subject, index: &UniqueIndex, column: usize, made: &Made) -> String {
     let target = &subject.target;
     let name = &target.columns[column].name;
-    let by_partition = subject.partition_columns().contains(&column);
+    let by = subject.partition_columns();
+    let by = index
+        .columns()
+        .find(|c| by.contains(c) && subject.made[*c].is_some());
     let others: Vec<usize> = index
         .columns()
         .filter(|c| subject.made[*c].is_none())
         .collect();
-    let mut hint = if by_partition {
+    let mut hint = if let Some(by) = by {
         format!(
-            "A unique index has to contain \"{name}\", by which the table is partitioned: \
-             partition it by a column of the business event."
+            "A unique index has to contain \"{}\", by which the table is partitioned: \
+             partition it by a column of the business event.",
+            target.columns[by].name
         )
     } else if others.is_empty() {
         create_on_event(target)
@@ -245,11 +257,16 @@ pub fn ambiguous_key(subject: &Subject, findings: &mut Vec<Finding>) {
             "several unique indexes could be the key: {}",
             listed.join(", ")
         ),
-        hint: format!(
-            "Say which with the argument key, for example: SELECT idempotent_guard({}, key => {});",
-            text::quote_literal(&target.qualified()),
-            text::quote_array(&names),
-        ),
+        hint: if subject.is_partition() {
+            "Say which with the argument key.".to_owned()
+        } else {
+            format!(
+                "Say which with the argument key, for example: SELECT idempotent_guard({}, key => \
+                 {});",
+                text::quote_literal(&target.qualified()),
+                text::quote_array(&names),
+            )
+        },
     });
 }
 

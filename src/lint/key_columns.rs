@@ -2,6 +2,7 @@
 //! not.
 use super::subject::Subject;
 use super::{Finding, LOADED, Rule, Severity, column_words, has_word, is_time};
+use crate::guard::{NullKey, passing_null_keys};
 use crate::pg::spi::Connection;
 use crate::pg::text;
 use pgrx::pg_sys;
@@ -58,16 +59,40 @@ pub fn nullable_key(subject: &Subject, findings: &mut Vec<Finding>) {
         let nullable: Vec<&str> = index
             .columns()
             .map(|c| &target.columns[c])
-            .filter(|column| !column.not_null && !column.domain_is_not_null())
+            .filter(|column| column.may_be_null())
             .map(|column| column.name.as_str())
             .collect();
         if nullable.is_empty() {
             continue;
         }
-        let set: Vec<String> = nullable
-            .iter()
-            .map(|name| format!("ALTER COLUMN {} SET NOT NULL", text::quote_identifier(name)))
-            .collect();
+        if subject
+            .settled()
+            .is_some_and(|s| s.null_key == NullKey::Pass)
+        {
+            findings.push(Finding {
+                severity: Severity::Info,
+                rule: Rule::NullableKey,
+                object: index.name.clone(),
+                message: format!(
+                    "{} of index \"{}\" may be null, and rows with a null there go in unjudged",
+                    column_words("key column", &nullable),
+                    index.name
+                ),
+                hint: format!(
+                    "If there are none: ALTER TABLE {} {};",
+                    target.qualified(),
+                    nullable_to_not_null(&nullable)
+                ),
+            });
+            continue;
+        }
+        let passing = match &subject.guard {
+            Some(guard) => format!(
+                " Or let such rows in as without a guard: {}",
+                passing_null_keys(&subject.guarded_table(), &guard.trigger.arguments)
+            ),
+            None => String::new(),
+        };
         findings.push(Finding {
             severity: Severity::Warning,
             rule: Rule::NullableKey,
@@ -79,8 +104,8 @@ pub fn nullable_key(subject: &Subject, findings: &mut Vec<Finding>) {
             ),
             hint: format!(
                 "ALTER TABLE {table} {}; Or, if NULL is a value like others: CREATE UNIQUE INDEX ON \
-                 {table} ({}) NULLS NOT DISTINCT;",
-                set.join(", "),
+                 {table} ({}) NULLS NOT DISTINCT;{passing}",
+                nullable_to_not_null(&nullable),
                 target.column_list(index.columns()),
                 table = target.qualified(),
             ),
@@ -88,16 +113,29 @@ pub fn nullable_key(subject: &Subject, findings: &mut Vec<Finding>) {
     }
 }
 
+/// What declares these columns NOT NULL, in an ALTER TABLE.
+fn nullable_to_not_null(names: &[&str]) -> String {
+    let set = names
+        .iter()
+        .map(|name| format!("ALTER COLUMN {} SET NOT NULL", text::quote_identifier(name)));
+    set.collect::<Vec<_>>().join(", ")
+}
+
 /// A key column of floating point. What was computed once more, or came through another
 /// program, differs in the last digit: the retry is a new row.
 pub fn float_key(subject: &Subject, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     for index in subject.keys() {
+        let is_float = |c: &usize| {
+            [pg_sys::FLOAT4OID, pg_sys::FLOAT8OID].contains(&target.columns[*c].base_type())
+        };
+        let fixed = index
+            .columns()
+            .any(|c| is_float(&c) && subject.has_fixed_type(c));
         let floats: Vec<&str> = index
             .columns()
-            .map(|c| &target.columns[c])
-            .filter(|column| [pg_sys::FLOAT4OID, pg_sys::FLOAT8OID].contains(&column.base_type()))
-            .map(|column| column.name.as_str())
+            .filter(is_float)
+            .map(|c| target.columns[c].name.as_str())
             .collect();
         if floats.is_empty() {
             continue;
@@ -117,7 +155,17 @@ pub fn float_key(subject: &Subject, findings: &mut Vec<Finding>) {
                 index.name,
                 if floats.len() == 1 { "is" } else { "are" }
             ),
-            hint: format!("ALTER TABLE {} {};", target.qualified(), change.join(", ")),
+            hint: if fixed {
+                "Make it numeric in a new table: the type of a column by which a table is \
+                 partitioned cannot be changed."
+                    .to_owned()
+            } else {
+                format!(
+                    "ALTER TABLE {} {};",
+                    target.qualified_root(),
+                    change.join(", ")
+                )
+            },
         });
     }
 }

@@ -111,7 +111,14 @@ fn as_instant(
     named: &[&str],
 ) -> String {
     let target = &subject.target;
-    let table = target.qualified();
+    if columns
+        .iter()
+        .any(|c| of_time(c) && subject.has_fixed_type(*c))
+    {
+        return "Partition the table by an instant, a column of type timestamptz, and put that into \
+                the key in place of local time."
+            .to_owned();
+    }
     let instants: Vec<usize> = (0..target.columns.len())
         .filter(|c| {
             let column = &target.columns[*c];
@@ -125,15 +132,13 @@ fn as_instant(
     if let [instant] = instants.as_slice() {
         let others = columns.iter().filter(|c| !of_time(c)).copied();
         let key = others.chain([*instant]);
-        return format!(
-            "Column \"{}\" is an instant: CREATE UNIQUE INDEX ON {table} ({});",
-            target.columns[*instant].name,
-            target.column_list(key)
-        );
+        let lead = format!("Column \"{}\" is an instant", target.columns[*instant].name);
+        return target.create_index(&lead, &key.collect::<Vec<_>>());
     }
     match named {
         [only] if type_of(target, only) == pg_sys::TIMESTAMPOID => {
             let name = text::quote_identifier(only);
+            let table = target.qualified_root();
             format!(
                 "Name the zone that its values are in: ALTER TABLE {table} ALTER COLUMN {name} TYPE \
                  timestamptz USING {name} AT TIME ZONE 'UTC';"

@@ -52,7 +52,7 @@ fn idempotent_lint(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 
 /// Runs every rule.
 fn find(subject: &Subject) -> Vec<Finding> {
-    const RULES: [fn(&Subject, &mut Vec<Finding>); 18] = [
+    const RULES: [fn(&Subject, &mut Vec<Finding>); 19] = [
         key::no_business_key,
         key::partition_index,
         key::unusable_index,
@@ -66,6 +66,7 @@ fn find(subject: &Subject) -> Vec<Finding> {
         guarding::guard_problem,
         guarding::guard_disabled,
         guarding::trigger_after_guard,
+        guarding::small_sequence,
         compared::made_anew,
         compared::changed_on_update,
         compared::before_trigger,
@@ -122,6 +123,7 @@ enum Rule {
     GuardProblem,
     GuardDisabled,
     TriggerAfterGuard,
+    SmallSequence,
     ClockColumn,
     ChangedOnUpdate,
     BeforeTrigger,
@@ -146,6 +148,7 @@ impl Rule {
             Self::GuardProblem => "guard_problem",
             Self::GuardDisabled => "guard_disabled",
             Self::TriggerAfterGuard => "trigger_after_guard",
+            Self::SmallSequence => "small_sequence",
             Self::ClockColumn => "clock_column",
             Self::ChangedOnUpdate => "changed_on_update",
             Self::BeforeTrigger => "before_trigger",

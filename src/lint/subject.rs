@@ -1,11 +1,12 @@
 //! What the rules look at: the target, its guard, its keys, and what fills its columns.
 use super::body::{Anew, Assignment, Body};
 use crate::error::Report;
-use crate::guard::{Plan, examine};
+use crate::guard::{NullKey, Plan, examine};
 use crate::pg::{ffi, text};
 use crate::target::{
-    Column, ColumnDefault, FunctionBody, GuardTrigger, Nature, OpenRelation, Target, Triggers,
-    UniqueIndex, is_guard_function, leaf_index,
+    Column, ColumnDefault, FunctionBody, GuardTrigger, Nature, OpenRelation, Target, Tree,
+    Triggers, UniqueIndex, columns_of_ancestors, demand_any, is_guard_function, leaf_index,
+    no_relation, tree_of,
 };
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -14,8 +15,8 @@ use std::rc::Rc;
 pub struct Subject {
     /// What is known of it anyway.
     pub target: Rc<Target>,
-    /// The table, open.
-    pub relation: OpenRelation,
+    /// The table, open: what is known of it holds until this goes.
+    relation: OpenRelation,
     /// Its guard, if it has one.
     pub guard: Option<Guarded>,
     /// Its enabled row triggers that are no guards, in the order in which they fire.
@@ -38,6 +39,10 @@ pub struct Settled {
     pub arbiter: usize,
     /// The positions of the columns whose values must agree.
     pub compared: Vec<usize>,
+    /// Those of them that are compared unless they were left out.
+    pub unless_left_out: Vec<usize>,
+    /// What becomes of a row with a NULL in its key.
+    pub null_key: NullKey,
     /// Whether a column keeps what first arrived.
     pub remembers: bool,
 }
@@ -56,6 +61,8 @@ pub struct Made {
     pub anew: Anew,
     /// What makes it, to follow «is made by».
     pub by: String,
+    /// Whether that is a sequence.
+    pub by_sequence: bool,
     /// The SQL that ends it, without its semicolon.
     pub undo: String,
     /// Whether a client can send the column.
@@ -67,10 +74,15 @@ pub struct Made {
 impl Subject {
     /// Opens a table, and gathers what the rules ask for.
     ///
+    /// Whoever has no right at all on a table cannot have it locked; and no lock is kept,
+    /// for all that is told is true of now only.
+    ///
     /// # Errors
-    /// As [`Target::open`].
+    /// 42501 without any right on the table; 42P01 if there is none, 42809 if it is none
+    /// that rows can be verified in, 0A000 for another session's temporary one.
     pub fn open(oid: pg_sys::Oid) -> Self {
-        let (target, relation) = Target::open(oid);
+        demand_any(oid);
+        let (target, relation) = Target::look_at(oid).unwrap_or_else(|| no_relation(oid).raise());
         let triggers = row_triggers(&relation);
         let guard = Guarded::of(&target, &relation);
         let made = target
@@ -130,28 +142,32 @@ impl Subject {
         keys
     }
 
-    /// The positions of the columns by which the table is partitioned.
+    /// The positions of the columns by which the table is partitioned, and the partitioned
+    /// tables under it.
     pub fn partition_columns(&self) -> Vec<usize> {
-        if !self.target.partitioned {
-            return Vec::new();
+        match tree_of(&self.target) {
+            Tree::By(columns) => columns,
+            Tree::None | Tree::Unindexable(_) => Vec::new(),
         }
-        // SAFETY: an open partitioned table; as many numbers as it says.
-        let numbers = unsafe {
-            let key = &*ffi::partition_key(self.relation.raw());
-            std::slice::from_raw_parts(key.partattrs, key.partnatts as usize)
-        };
-        let columns = &self.target.columns;
-        let place = |number: &pg_sys::AttrNumber| columns.iter().position(|c| c.attnum == *number);
-        numbers.iter().filter_map(place).collect()
+    }
+
+    /// Whether some table of its tree is partitioned by this column, whose type cannot be
+    /// changed then.
+    pub fn has_fixed_type(&self, column: usize) -> bool {
+        self.partition_columns().contains(&column)
+            || columns_of_ancestors(&self.target).contains(&column)
+    }
+
+    /// Whether it is a partition, of which most is to be changed on the partitioned table.
+    pub fn is_partition(&self) -> bool {
+        self.relation.is_partition()
     }
 
     /// The qualified name of the table that has the guard: the target, or its partitioned
     /// table.
     pub fn guarded_table(&self) -> String {
         if self.guard.as_ref().is_some_and(|guard| guard.trigger.clone) {
-            // SAFETY: an existing table.
-            let root = unsafe { ffi::partition_root(self.target.oid) };
-            Target::open(root).0.qualified()
+            self.target.qualified_root()
         } else {
             self.target.qualified()
         }
@@ -174,7 +190,9 @@ impl Subject {
 
 impl Guarded {
     fn of(target: &Target, relation: &OpenRelation) -> Option<Self> {
-        let trigger = target.guards.first()?.clone();
+        // A partition's own guard, which every row fails at, before that of its root.
+        let own = target.guards.iter().find(|guard| !guard.clone);
+        let trigger = own.or(target.guards.first())?.clone();
         let plan = if trigger.clone {
             Settled::of_partition(target, relation, &trigger)?
         } else {
@@ -191,6 +209,8 @@ impl Settled {
         Self {
             arbiter: place.expect("the arbiter is one of the indexes"),
             compared: plan.compared.clone(),
+            unless_left_out: plan.unless_left_out.clone(),
+            null_key: plan.null_key,
             remembers: plan.remember.is_some(),
         }
     }
@@ -204,7 +224,7 @@ impl Settled {
     ) -> Option<Result<Self, Box<Report>>> {
         // SAFETY: an existing table.
         let root = unsafe { ffi::partition_root(target.oid) };
-        let (root, root_relation) = Target::open(root);
+        let (root, root_relation) = Target::look_at(root)?;
         let original = root
             .guards
             .iter()
@@ -214,20 +234,32 @@ impl Settled {
             Err(report) => return Some(Err(report)),
         };
         let index = leaf_index(relation, plan.arbiter(&root).oid)?;
-        let compared = plan
-            .compared
-            .iter()
-            .filter_map(|c| target.column_by_bytes(root.columns[*c].c_name.to_bytes()))
-            .collect();
+        let here = |columns: &[usize]| {
+            let columns = columns.iter();
+            columns
+                .filter_map(|c| target.column_by_bytes(root.columns[*c].c_name.to_bytes()))
+                .collect()
+        };
         Some(Ok(Self {
             arbiter: target.indexes.iter().position(|i| i.oid == index)?,
-            compared,
+            compared: here(&plan.compared),
+            unless_left_out: here(&plan.unless_left_out),
+            null_key: plan.null_key,
             remembers: plan.remember.is_some(),
         }))
     }
 }
 
 impl RowTrigger {
+    /// The qualified name of the table that it was made on.
+    pub fn table(&self, target: &Target) -> String {
+        if self.trigger.clone {
+            target.qualified_root()
+        } else {
+            target.qualified()
+        }
+    }
+
     /// Whether it fires before a row undergoes this event.
     fn fires_before(&self, event: u32) -> bool {
         let wanted = pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | event;
@@ -313,11 +345,12 @@ impl Made {
         column: &Column,
     ) -> Option<Self> {
         let name = text::quote_identifier(&column.name);
-        let table = target.qualified();
+        let table = target.qualified_root();
         let by_default = ColumnDefault::of(relation, column)
             .filter(|default| default.nature != Nature::Session)
             .map(|default| Self {
                 anew: match default.nature {
+                    Nature::Clock if column.machine_made => Anew::Ticking,
                     Nature::Clock => Anew::Clock,
                     _ => Anew::Made,
                 },
@@ -329,6 +362,7 @@ impl Made {
                     }
                     Some(_) => format!("ALTER TABLE {table} ALTER COLUMN {name} DROP DEFAULT"),
                 },
+                by_sequence: default.nature == Nature::Sequence,
                 by: match default.expression {
                     None => "its identity".to_owned(),
                     Some(expression) => format!("its default {expression}"),
@@ -346,9 +380,11 @@ impl Made {
                 })?;
                 let trigger = &row_trigger.trigger.name;
                 let quoted = text::quote_identifier(trigger);
+                let table = row_trigger.table(target);
                 Some(Self {
                     anew: assignment.anew,
                     by: format!("trigger \"{trigger}\""),
+                    by_sequence: false,
                     undo: format!("DROP TRIGGER {quoted} ON {table}"),
                     may_be_sent: assignment.of_itself,
                     overwritten: !assignment.of_itself,

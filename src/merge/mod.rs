@@ -48,7 +48,7 @@ use crate::payload::shape::demand_key;
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{RowType, SqlResult};
-use crate::target::{Target, demand_insert_or_verify, demand_select, demand_update};
+use crate::target::{Target, demand_merge};
 use fixed::Fixed;
 use latest::Latest;
 use pgrx::prelude::*;
@@ -102,7 +102,7 @@ struct Counts {
 fn merge(arguments: &Arguments) -> Counts {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
-    let source = Source::open(&target, arguments.oid(1, "source"));
+    let mut source = Source::open(&target, arguments.oid(1, "source"));
     // What a guard leaves out because it changes after insert is what a merge brings.
     let mut matching = Matching::of_all_columns(&Wishes::read(arguments, [2, 4, 5]), &target);
     let latest_by = arguments.columns(3, "latest_by");
@@ -121,13 +121,9 @@ fn merge(arguments: &Arguments) -> Counts {
     let updated: Vec<usize> = named()
         .filter(|c| !arbiter.has_column(*c) && !fixed.columns.contains(c))
         .collect();
-    demand_insert_or_verify(&target, named(), arbiter.columns());
-    // Rows are addressed by their place, which takes the whole table.
-    demand_select(&target);
-    if !updated.is_empty() {
-        demand_update(&target, updated.iter().copied());
-    }
+    demand_merge(&target, named(), arbiter.columns(), &updated);
 
+    source.complete_keys(&relation, arbiter);
     let job = Job::new(&target, &relation, arbiter, &shapes, true, matching.guard);
     let mut input = Input::new(&job, false);
     let generated = Generated::of(&target, &relation, &shapes);

@@ -3,13 +3,13 @@
 use super::Counts;
 use super::latest::{Latest, Verdict};
 use super::write::{Changed, update};
-use crate::error::{Report, SqlState};
+use crate::error::Report;
 use crate::insert::{Input, Job, Ledger, MOST_ROUNDS, Returning, Rows, Wanted, insert};
 use crate::outcome::OnConflict;
 use crate::payload::row::same_key;
 use crate::pg::rows::{Slot, Store};
 use crate::pg::snapshot::{FreshSnapshot, next_command};
-use crate::target::{Look, StoredRow, row_security_is_active};
+use crate::target::{Look, StoredRow, kept_by_policy, row_security_is_active};
 use pgrx::pg_sys;
 use std::ops::Range;
 
@@ -121,14 +121,7 @@ pub fn settle(
 /// For rows that are neither inserted nor updated nor in anybody's way.
 fn not_taken(job: &Job<'_>, left: &Left) -> Report {
     if left.new.is_none() && row_security_is_active(job.target) {
-        return Report::new(
-            SqlState::InsufficientPrivilege,
-            format!(
-                "row-level security of table \"{}\" does not let a stored row be updated",
-                job.target.name
-            ),
-        )
-        .table(&job.target.schema, &job.target.name);
+        return kept_by_policy(job.target);
     }
     job.not_stored_as_sent("a row of the source was neither inserted nor updated")
         .detail("A BEFORE trigger suppressed the row or changed its key.")

@@ -1,4 +1,5 @@
-//! The statement that updates: rows are addressed by place and version.
+//! The statement that updates: rows are addressed by place and version. It runs as the
+//! caller, and so does what the table's owner wrote, as with an UPDATE of theirs.
 use crate::error::RowPosition;
 use crate::insert::Job;
 use crate::payload::row::{Layout, Mark};

@@ -28,7 +28,7 @@ use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{RowType, SqlResult};
 use crate::pg::snapshot::{FreshSnapshot, LatestSnapshot, one_for_transaction};
-use crate::target::{Target, demand_delete, demand_insert};
+use crate::target::{Target, demand_overwrite};
 use pgrx::prelude::*;
 use rows::{RowSet, Seed, keep};
 use slice::Slice;
@@ -75,8 +75,7 @@ fn overwrite(arguments: &Arguments) -> Done {
     let slice = Slice::read(&target, &source, arguments.jsonb(2, "partition"));
     let shapes = [source.shape()];
     refuse_generated(&target, &shapes);
-    demand_insert(&target, shapes[0].named.iter().copied());
-    demand_delete(&target);
+    demand_overwrite(&target, shapes[0].named.iter().copied());
 
     slice.lock();
     let snapshot = FreshSnapshot::push();

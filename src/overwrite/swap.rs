@@ -100,6 +100,10 @@ fn partition_of_rows(slice: &Slice<'_>) -> Option<pg_sys::Oid> {
 
 /// Whether the constraint of a partition, with those of its ancestors, says what the slice
 /// says: each of its columns has the slice's value, and nothing else.
+///
+/// The server makes the constraint of partition keys whose IMMUTABLE functions it calls as
+/// the current user: for a caller who may delete from the table and insert into it, and is
+/// doing so. To plan that DELETE the server makes the same constraint in the same way.
 fn is_exactly(slice: &Slice<'_>, leaf: pg_sys::Oid) -> bool {
     let partition = OpenRelation::open(leaf);
     // SAFETY: an open relation.

@@ -1,7 +1,9 @@
-//! The statements that write: plain DELETE and INSERT, with the caller's rights.
+//! The statements that write: plain DELETE and INSERT, with the caller's rights. With
+//! these runs what the table's owner wrote, as with a DELETE and INSERT of theirs.
 use super::rows::{RowSet, Seed};
 use super::slice::Slice;
 use crate::error::{Report, SqlState};
+use crate::payload::shape::refuse_identity;
 use crate::payload::source::Source;
 use crate::pg::rows::{NamedStore, Store};
 use crate::pg::snapshot::FreshSnapshot;
@@ -81,6 +83,7 @@ pub fn insert(target: &Target, source: &Source<'_>, rows: &Store) -> i64 {
     if rows.len() == 0 {
         return 0;
     }
+    refuse_identity(target, source.columns());
     let columns = target.column_list(source.columns().iter().copied());
     let values = source
         .columns()

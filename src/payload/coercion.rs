@@ -20,6 +20,10 @@ impl Coercions {
     /// For the columns of a relation with these numbers, and the columns of the target, by
     /// position, that they are to become.
     ///
+    /// The casts (and CHECKs of a target's domains) are prepared and evaluated as the
+    /// current user: for a caller who reads the source into the target, as INSERT … SELECT
+    /// evaluates them.
+    ///
     /// # Errors
     /// 42804 where no assignment cast leads from one to the other.
     pub fn new(
@@ -107,24 +111,4 @@ fn refuse_type(target: &Target, column: &Column, from: pg_sys::Oid) -> ! {
     .table(&target.schema, &target.name)
     .column(column.name.clone())
     .raise()
-}
-
-/// The expression's value, in the context's per-row memory.
-///
-/// # Safety
-/// Both belong to one executor state. Runs inside `ffi::guard`.
-pub unsafe fn evaluate(
-    state: &mut pg_sys::ExprState,
-    context: &mut pg_sys::ExprContext,
-    null: &mut bool,
-) -> pg_sys::Datum {
-    // SAFETY: what core's inline ExecEvalExprSwitchContext does; a prepared
-    // expression has its function.
-    unsafe {
-        let caller = pg_sys::MemoryContextSwitchTo(context.ecxt_per_tuple_memory);
-        let function = state.evalfunc.unwrap_unchecked();
-        let value = function(state, context, null);
-        pg_sys::MemoryContextSwitchTo(caller);
-        value
-    }
 }

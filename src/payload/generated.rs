@@ -7,10 +7,10 @@
 //!
 //! The expressions are evaluated as the caller, who may insert into the table, and whose
 //! INSERT would evaluate them as well.
-use super::coercion::evaluate;
 use super::shape::{Comparison, Shape};
 use crate::compare::equal;
 use crate::error::{Report, SqlState};
+use crate::pg::expression::evaluate;
 use crate::pg::rows::Slot;
 use crate::pg::{ffi, unwinding};
 use crate::target::{Column, OpenRelation, Target};

@@ -3,6 +3,7 @@
 //! Read in two passes: the first finds out which columns each payload names,
 //! since the default key depends on all of them; the second coerces.
 use super::generated::Generated;
+use super::left_out::KeyDefaults;
 use super::nested::NestedColumns;
 use super::row::{Layout, Mark};
 use super::shape::{Shape, key_violation};
@@ -12,7 +13,7 @@ use crate::pg::jsonb::{Container, Kind, Value};
 use crate::pg::memory::Memory;
 use crate::pg::rows::Slot;
 use crate::pg::text;
-use crate::target::{Target, UniqueIndex};
+use crate::target::{OpenRelation, Target, UniqueIndex};
 use std::collections::HashMap;
 
 /// The payloads of one call, with the shape of each.
@@ -25,6 +26,8 @@ pub struct JsonPayloads<'t> {
     pub shapes: Vec<Shape>,
     /// Whether ordinals mean something to the caller.
     pub batch: bool,
+    /// The key columns that some of them leave out.
+    key_defaults: KeyDefaults,
 }
 
 impl<'t> JsonPayloads<'t> {
@@ -85,7 +88,17 @@ impl<'t> JsonPayloads<'t> {
             shape_of: Vec::new(),
             shapes: Vec::new(),
             batch,
+            key_defaults: KeyDefaults::none(),
         }
+    }
+
+    /// Completes the keys of payloads that leave to a default what it tells alike in every
+    /// attempt.
+    ///
+    /// # Errors
+    /// As [`KeyDefaults::of`].
+    pub fn complete_keys(&mut self, relation: &OpenRelation, arbiter: &UniqueIndex) {
+        self.key_defaults = KeyDefaults::of(self.target, relation, arbiter, &self.shapes);
     }
 
     /// How many payloads there are.
@@ -187,6 +200,7 @@ impl<'t> JsonPayloads<'t> {
                 let named = &self.shapes[shape].named;
                 let nested = nested.get_mut(shape).and_then(Option::as_mut);
                 self.coerce(*document, named, nested, slot, &position);
+                self.key_defaults.complete(named, slot);
                 layout.set(slot, ordinal, shape, Mark::Plain);
                 slot.store();
                 if let Some(arbiter) = arbiter {

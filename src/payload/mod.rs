@@ -7,6 +7,7 @@
 mod coercion;
 pub mod generated;
 pub mod json;
+pub mod left_out;
 pub mod nested;
 pub mod row;
 pub mod shape;

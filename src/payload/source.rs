@@ -1,14 +1,17 @@
 //! Rows of a source table or view, or of the target itself.
 //!
-//! The source is read by a plain SELECT with the caller's rights; each value is
+//! The source is read by a plain SELECT with the caller's rights, so that a view's
+//! functions, policies and conditions of indexes run as in a SELECT of theirs; each value is
 //! coerced to its column of the target as `INSERT … SELECT` would (assignment
 //! casts, type modifiers, domains), by core's own expressions. What becomes of the
 //! rows is up to a [`Sink`].
-use super::coercion::{Coercions, evaluate};
+use super::coercion::Coercions;
 use super::generated::Generated;
+use super::left_out::KeyDefaults;
 use super::row::{Layout, Mark};
 use super::shape::{Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
+use crate::pg::expression::evaluate;
 use crate::pg::ffi;
 use crate::pg::rows::{Slot, Sort};
 use crate::pg::spi::{Connection, Parameter, Plan};
@@ -43,6 +46,8 @@ pub struct Source<'t> {
     under_active_snapshot: bool,
     /// Whether values out of line are fetched.
     detached: bool,
+    /// The key columns that it does not have.
+    key_defaults: KeyDefaults,
 }
 
 /// A column that a source fills by itself with another value every time.
@@ -137,11 +142,21 @@ impl<'t> Source<'t> {
             only: false,
             under_active_snapshot: false,
             detached: false,
+            key_defaults: KeyDefaults::none(),
         }
     }
 
+    /// Completes the keys of its rows with what defaults of the target (open as `relation`)
+    /// tell alike in every attempt.
+    ///
+    /// # Errors
+    /// As [`KeyDefaults::of`].
+    pub fn complete_keys(&mut self, relation: &OpenRelation, arbiter: &UniqueIndex) {
+        self.key_defaults = KeyDefaults::of(self.target, relation, arbiter, &[self.shape()]);
+    }
+
     /// The rows of the target itself that meet a condition (`WHERE …`, with parameters),
-    /// with the columns of another source, under the snapshot that is active when they are
+    /// with the columns of another source and its whole key, under the snapshot that is active when they are
     /// read.
     pub fn stored(
         &self,
@@ -149,7 +164,8 @@ impl<'t> Source<'t> {
         condition: String,
         parameters: Vec<Parameter>,
     ) -> Self {
-        let columns = self.columns.clone();
+        let mut columns = self.columns.clone();
+        columns.extend(self.key_defaults.columns());
         Self {
             target: self.target,
             relation: relation.again(),
@@ -164,6 +180,7 @@ impl<'t> Source<'t> {
             only: false,
             under_active_snapshot: true,
             detached: false,
+            key_defaults: KeyDefaults::none(),
         }
     }
 
@@ -497,6 +514,9 @@ impl Receiver<'_, '_> {
                 self.slot.set(*c, (!null).then_some(value));
             }
         }
+        self.source
+            .key_defaults
+            .complete(&self.source.columns, &mut self.slot);
         Layout::of(self.source.target).set(&mut self.slot, self.ordinal, 0, Mark::Plain);
         self.slot.store();
         // SAFETY: in the memory that is reset for every row; as the function's.

@@ -44,11 +44,16 @@ pub mod unguarded {
         pub fn datum_image_eq(a: Datum, b: Datum, by_value: bool, length: c_int) -> bool;
         pub fn datumCopy(value: Datum, by_value: bool, length: c_int) -> Datum;
         pub fn RelationGetPartitionKey(rel: pg_sys::Relation) -> *mut super::PartitionKeyData;
+        /// Calls IMMUTABLE functions of partition keys, as [`super::partition_key`] does.
         pub fn RelationGetPartitionQual(rel: pg_sys::Relation) -> *mut pg_sys::List;
         pub fn index_get_partition(partition: pg_sys::Relation, index: Oid) -> Oid;
 
         pub fn ProcessInterrupts();
         pub fn palloc(size: usize) -> *mut c_void;
+        pub fn palloc0(size: usize) -> *mut c_void;
+        pub fn lappend(list: *mut pg_sys::List, datum: *mut c_void) -> *mut pg_sys::List;
+        pub fn bms_add_member(set: *mut pg_sys::Bitmapset, member: c_int)
+        -> *mut pg_sys::Bitmapset;
         pub fn pnstrdup(text: *const c_char, length: usize) -> *mut c_char;
         pub fn cstring_to_text_with_len(text: *const c_char, length: c_int)
         -> *mut pg_sys::varlena;
@@ -269,7 +274,10 @@ pub struct PartitionKeyData {
     pub partcollation: *mut pg_sys::Oid,
 }
 
-/// The partition key of a partitioned table (`partcache.c`).
+/// The partition key of a partitioned table (`partcache.c`). When the relation cache first
+/// makes it, it calls IMMUTABLE functions in its expressions as the current user: it is
+/// for callers who write to the table or read it, and not for those who look at what it
+/// is (`target::tree_of`).
 ///
 /// # Safety
 /// `rel` is an open partitioned table.

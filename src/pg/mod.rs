@@ -10,13 +10,17 @@
 //! with [`abandon`].
 pub mod arguments;
 pub mod digest;
+pub mod executor;
+pub mod expression;
 pub mod ffi;
 pub mod hstore;
 pub mod jsonb;
+pub mod list;
 pub mod local_settings;
 pub mod locks;
 pub mod memory;
 pub mod populate;
+pub mod query_as;
 pub mod result;
 pub mod rows;
 pub mod siphash;

@@ -53,6 +53,7 @@ impl RowType {
                 (c"ignore", pg_sys::TEXTARRAYOID),
                 (c"on_conflict", pg_sys::TEXTOID),
                 (c"remember", pg_sys::NAMEOID),
+                (c"null_key", pg_sys::TEXTOID),
                 (c"problem", pg_sys::TEXTOID),
             ],
             Self::Answer => &[

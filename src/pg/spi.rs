@@ -165,7 +165,7 @@ impl Connection {
 }
 
 /// Core's form of parameters, in the current memory; null if there are none.
-fn parameter_list(parameters: &[Parameter]) -> pg_sys::ParamListInfo {
+pub fn parameter_list(parameters: &[Parameter]) -> pg_sys::ParamListInfo {
     if parameters.is_empty() {
         return ptr::null_mut();
     }

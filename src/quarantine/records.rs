@@ -185,7 +185,8 @@ impl Records {
         to_bytea(&sha256(parts.as_flattened()))
     }
 
-    /// Writes them, in the caller's transaction.
+    /// Writes them, in the caller's transaction. All values are jsonb by now: nothing of
+    /// the target's is evaluated as the owner of the records.
     pub fn write(self, target: &Target) {
         let scratch = Memory::in_current(c"pg_idempotent records");
         scratch.scope(|| {

@@ -1,16 +1,24 @@
 //! `idempotent_resolve`.
+//!
+//! To keep what is stored runs nothing of the table's owner, whoever resolves. To apply the
+//! payload is an UPDATE of the caller's: input functions and CHECKs of domains, triggers,
+//! policies and the rest run as the caller, as in an UPDATE that they write.
 use crate::compare::differing;
-use crate::error::{Report, SqlState};
+use crate::error::{Report, SqlState, in_place_of_telling};
 use crate::owner::AsOwner;
 use crate::payload::json::JsonPayloads;
 use crate::pg::jsonb::Container;
 use crate::pg::local_settings::LocalSettings;
 use crate::pg::memory::Memory;
 use crate::pg::rows::{NamedStore, Slot, Store};
+use crate::pg::snapshot::FreshSnapshot;
 use crate::pg::spi::Connection;
 use crate::pg::text;
 use crate::state::State;
-use crate::target::{Look, OpenRelation, Target, UniqueIndex, demand_update, may_select};
+use crate::target::{
+    Look, OpenRelation, Role, Target, UniqueIndex, demand_resolve, kept_by_policy, may_read,
+    policies_show, row_security_is_active,
+};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -69,21 +77,43 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
         }
         no_such_conflict(id)
     }
-    let (target, relation) = Target::open(record.target);
-    if !may_select(&target) {
-        no_such_conflict(id)
+    // Before the table is locked, and before anything is said of it.
+    if !may_read(record.target) {
+        hidden(id).raise()
     }
+    let (target, relation) = Target::open(record.target);
+    let conflict = Conflict {
+        id,
+        by_policy: row_security_is_active(&target),
+        target: &target,
+        relation: &relation,
+        record: &record,
+    };
+    conflict.demand_seen();
     // To keep what is stored, a column may be gone.
     let columns = names(record.differences).filter_map(|name| match resolution {
         Resolution::KeepStored => target.column_by_bytes(text::to_server(&name).to_bytes()),
         Resolution::ApplyPayload => Some(target.column_by_name(&name)),
     });
-    demand_update(&target, columns.collect::<Vec<_>>());
+    demand_resolve(&target, columns.collect::<Vec<_>>());
     let ended = end(&connection, id, resolution, &record);
     if ended && resolution == Resolution::ApplyPayload {
-        apply(&connection, id, &target, &relation, &record);
+        conflict.apply(&connection);
     }
     ended
+}
+
+/// 42501 for a conflict that the caller may not see, or whose stored row they may not see:
+/// in the same words whatever became of the row.
+fn hidden(id: i64) -> Report {
+    Report::new(
+        SqlState::InsufficientPrivilege,
+        format!("permission denied for conflict {id}"),
+    )
+    .detail(
+        "It takes USAGE on the schema of the table, SELECT on the table, and row-level security \
+         policies that show the stored row.",
+    )
 }
 
 /// Marks the record, whose row lock makes two calls take turns. False if it was
@@ -120,7 +150,6 @@ fn no_such_conflict(id: i64) -> ! {
         SqlState::UndefinedObject,
         format!("conflict {id} does not exist"),
     )
-    .detail("There is no such record, or you may not read the table that it is about.")
     .raise()
 }
 
@@ -170,77 +199,187 @@ fn close(connection: &Connection, id: i64, resolution: Resolution) -> bool {
     ) > 0
 }
 
-/// Updates the differing columns with the caller's rights, if the stored row is
-/// still what it was.
-///
-/// The row is locked before it is compared, so that it cannot change in
-/// between; it is addressed by table and tuple id, which needs no operator of
-/// the key's types.
-fn apply(
-    connection: &Connection,
+/// A conflict of a table that is there.
+struct Conflict<'a> {
     id: i64,
-    target: &Target,
-    relation: &OpenRelation,
-    record: &Record<'_>,
-) {
-    let key: Vec<String> = names(record.key).collect();
-    let arbiter = target.arbiter_for_key(&key);
-    let fixed = LocalSettings::fixed_output();
-    let stored = JsonPayloads::one(target, record.stored);
-    let payload = JsonPayloads::one(target, record.payload);
-    let stored_row = working_row(&stored, arbiter);
-    let payload_row = working_row(&payload, arbiter);
-    // The user's triggers run under the session's own settings.
-    drop(fixed);
+    /// Whether policies may hide the stored row from the caller. Then the view does not show
+    /// them the values of the record, and errors may not either.
+    by_policy: bool,
+    target: &'a Target,
+    relation: &'a OpenRelation,
+    record: &'a Record<'a>,
+}
 
-    let before = find(target, relation, arbiter, &stored_row, &[]);
-    if let Some((table, tuple, _)) = before {
-        connection.execute(
+impl Conflict<'_> {
+    /// Demands that the caller may see the row that is stored under the key now. One that is
+    /// gone, one that the policies hide, and a key that is none any more are the same to them.
+    ///
+    /// # Errors
+    /// 42501
+    fn demand_seen(&self) {
+        if !self.by_policy {
+            return;
+        }
+        let (arbiter, row) = self.without_telling(|| {
+            let arbiter = self.arbiter();
+            let _fixed = LocalSettings::fixed_output();
+            let key = JsonPayloads::one(self.target, self.record.key);
+            (arbiter, working_row(&key, arbiter))
+        });
+        match self.find(arbiter, &row, &[]) {
+            Some((table, tuple, _)) => self.demand_shown(arbiter, &row, (table, tuple)),
+            None => hidden(self.id).raise(),
+        }
+    }
+
+    /// Demands that the policies, if there are any, show the row at this place.
+    ///
+    /// # Errors
+    /// 42501
+    fn demand_shown(
+        &self,
+        arbiter: &UniqueIndex,
+        row: &Slot,
+        place: (pg_sys::Oid, pg_sys::ItemPointerData),
+    ) {
+        if !self.by_policy {
+            return;
+        }
+        let _snapshot = FreshSnapshot::push();
+        if !policies_show(self.target, Role::caller(), arbiter, place, |c| row.get(c)) {
+            hidden(self.id).raise()
+        }
+    }
+
+    /// Runs what coerces values of the record. Where the caller may not see them, its errors
+    /// may not quote them.
+    fn without_telling<R>(&self, work: impl FnOnce() -> R) -> R {
+        in_place_of_telling(work, || self.by_policy.then(|| hidden(self.id)))
+    }
+
+    fn arbiter(&self) -> &UniqueIndex {
+        let key: Vec<String> = names(self.record.key).collect();
+        self.target.arbiter_for_key(&key)
+    }
+
+    /// Updates the differing columns with the caller's rights, if the stored row is
+    /// still what it was.
+    ///
+    /// The row is locked before it is compared, so that it cannot change in
+    /// between; it is addressed by table and tuple id, which needs no operator of
+    /// the key's types. What became of it while the lock was waited for may be hidden.
+    fn apply(&self, connection: &Connection) {
+        let (target, record) = (self.target, self.record);
+        let arbiter = self.arbiter();
+        let fixed = LocalSettings::fixed_output();
+        let stored = self.without_telling(|| JsonPayloads::one(target, record.stored));
+        let payload = self.without_telling(|| JsonPayloads::one(target, record.payload));
+        let stored_row = self.without_telling(|| working_row(&stored, arbiter));
+        let payload_row = self.without_telling(|| working_row(&payload, arbiter));
+        // The user's triggers run under the session's own settings.
+        drop(fixed);
+
+        let before = self.find(arbiter, &stored_row, &[]);
+        if let Some((table, tuple, _)) = before {
+            connection.execute(
+                &format!(
+                    "SELECT FROM {} WHERE tableoid OPERATOR(pg_catalog.=) $1
+                        AND ctid OPERATOR(pg_catalog.=) $2 FOR UPDATE",
+                    target.qualified()
+                ),
+                &place(table, &tuple),
+            );
+        }
+        let found = self.find(arbiter, &stored_row, &stored.shapes[0].named);
+        match &found {
+            Some((table, tuple, _)) => self.demand_shown(arbiter, &stored_row, (*table, *tuple)),
+            None if self.by_policy => hidden(self.id).raise(),
+            None => {}
+        }
+        let Some((table, tuple, true)) = found else {
+            self.changed_since(found.is_none())
+        };
+
+        // If there are none, only a digest told that the payload was another.
+        if record.differences.len() > 0 {
+            self.update(connection, &payload_row, (table, tuple));
+        }
+    }
+
+    /// Updates the differing columns of the row at this place.
+    fn update(
+        &self,
+        connection: &Connection,
+        payload: &Slot,
+        (table, tuple): (pg_sys::Oid, pg_sys::ItemPointerData),
+    ) {
+        let target = self.target;
+        let set = names(self.record.differences)
+            .map(|name| {
+                let column = target.column_by_name(&name);
+                format!("{} = payload.a{column}", text::quote_identifier(&name))
+            })
+            .collect::<Vec<_>>()
+            .join(", ");
+        let mut rows = Store::new();
+        rows.put(payload);
+        let _named = NamedStore::register(ROWS, &rows, target.row_desc());
+        let updated = connection.execute(
             &format!(
-                "SELECT FROM {} WHERE tableoid OPERATOR(pg_catalog.=) $1
-                    AND ctid OPERATOR(pg_catalog.=) $2 FOR UPDATE",
+                "UPDATE {} AS stored SET {set} FROM pg_idempotent_rows AS payload
+                  WHERE stored.tableoid OPERATOR(pg_catalog.=) $1
+                    AND stored.ctid OPERATOR(pg_catalog.=) $2",
                 target.qualified()
             ),
             &place(table, &tuple),
         );
+        if updated == 0 {
+            if self.by_policy {
+                kept_by_policy(target).raise()
+            }
+            // A trigger suppressed the update.
+            self.changed_since(true)
+        }
     }
-    let found = find(
-        target,
-        relation,
-        arbiter,
-        &stored_row,
-        &stored.shapes[0].named,
-    );
-    let Some((table, tuple, true)) = found else {
-        changed_since(id, target, found.is_none())
-    };
 
-    if record.differences.len() == 0 {
-        // Only a digest told that the payload was another.
-        return;
+    fn changed_since(&self, gone: bool) -> ! {
+        let (id, target) = (self.id, self.target);
+        let detail = if gone {
+            "The row is gone, or a trigger keeps it as it is."
+        } else {
+            "The row differs from the one that the conflict was recorded with."
+        };
+        Report::new(
+            SqlState::ObjectNotInPrerequisiteState,
+            format!(
+                "the stored row in table \"{}\" has changed since conflict {id}",
+                target.name
+            ),
+        )
+        .detail(detail)
+        .hint(
+            "Look at the row, then resolve the conflict with 'keep stored', or send the payload again.",
+        )
+        .table(&target.schema, &target.name)
+        .raise()
     }
-    let set = names(record.differences)
-        .map(|name| {
-            let column = target.column_by_name(&name);
-            format!("{} = payload.a{column}", text::quote_identifier(&name))
-        })
-        .collect::<Vec<_>>()
-        .join(", ");
-    let mut rows = Store::new();
-    rows.put(&payload_row);
-    let _named = NamedStore::register(ROWS, &rows, target.row_desc());
-    let updated = connection.execute(
-        &format!(
-            "UPDATE {} AS stored SET {set} FROM pg_idempotent_rows AS payload
-              WHERE stored.tableoid OPERATOR(pg_catalog.=) $1
-                AND stored.ctid OPERATOR(pg_catalog.=) $2",
-            target.qualified()
-        ),
-        &place(table, &tuple),
-    );
-    if updated == 0 {
-        // Row-level security hides it, or a trigger suppressed the update.
-        changed_since(id, target, true)
+
+    /// The stored row's table and tuple id, and whether it agrees with `expected`
+    /// in the columns `compared`.
+    fn find(
+        &self,
+        arbiter: &UniqueIndex,
+        expected: &Slot,
+        compared: &[usize],
+    ) -> Option<(pg_sys::Oid, pg_sys::ItemPointerData, bool)> {
+        let _snapshot = FreshSnapshot::push();
+        let mut look = Look::new(self.target, self.relation, arbiter);
+        look.find(|c| expected.get(c));
+        let stored = look.stored()?;
+        let columns = &self.target.columns;
+        let same = differing(columns, compared, &stored, |c| expected.get(c)).is_empty();
+        let (table, tuple) = stored.place();
+        Some((table, tuple, same))
     }
 }
 
@@ -255,27 +394,6 @@ fn place(
     ]
 }
 
-fn changed_since(id: i64, target: &Target, gone: bool) -> ! {
-    let detail = if gone {
-        "The row is gone, or not yours to update."
-    } else {
-        "The row differs from the one that the conflict was recorded with."
-    };
-    Report::new(
-        SqlState::ObjectNotInPrerequisiteState,
-        format!(
-            "the stored row in table \"{}\" has changed since conflict {id}",
-            target.name
-        ),
-    )
-    .detail(detail)
-    .hint(
-        "Look at the row, then resolve the conflict with 'keep stored', or send the payload again.",
-    )
-    .table(&target.schema, &target.name)
-    .raise()
-}
-
 fn working_row(payload: &JsonPayloads<'_>, arbiter: &UniqueIndex) -> Slot {
     let mut row = None;
     let values = Memory::in_current(c"pg_idempotent payload");
@@ -285,22 +403,4 @@ fn working_row(payload: &JsonPayloads<'_>, arbiter: &UniqueIndex) -> Slot {
     let row = row.expect("one payload gives one row");
     row.deform();
     row
-}
-
-/// The stored row's table and tuple id, and whether it agrees with `expected`
-/// in the columns `compared`.
-fn find(
-    target: &Target,
-    relation: &OpenRelation,
-    arbiter: &UniqueIndex,
-    expected: &Slot,
-    compared: &[usize],
-) -> Option<(pg_sys::Oid, pg_sys::ItemPointerData, bool)> {
-    let _snapshot = crate::pg::snapshot::FreshSnapshot::push();
-    let mut look = Look::new(target, relation, arbiter);
-    look.find(|c| expected.get(c));
-    let stored = look.stored()?;
-    let same = differing(&target.columns, compared, &stored, |c| expected.get(c)).is_empty();
-    let (table, tuple) = stored.place();
-    Some((table, tuple, same))
 }

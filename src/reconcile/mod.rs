@@ -44,7 +44,7 @@ fn idempotent_reconcile(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 
 fn reconcile(arguments: &Arguments, set: &mut ResultSet) {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
-    let source = Source::open(&target, arguments.oid(1, "source")).under_active_snapshot();
+    let mut source = Source::open(&target, arguments.oid(1, "source")).under_active_snapshot();
     let mut matching = Matching::new(&Wishes::read(arguments, [2, 3, 4]), &target);
     let surrogates = source.surrogates(&relation);
     matching.comparison.leave_out(&surrogates);
@@ -52,6 +52,7 @@ fn reconcile(arguments: &Arguments, set: &mut ResultSet) {
     let arbiter = matching.arbiter_for_source(&target, &source);
     matching.comparison.apply(&target, arbiter, &mut shapes);
     demand_key(&target, arbiter, &shapes, false);
+    source.complete_keys(&relation, arbiter);
 
     let mut stored = source
         .stored(&relation, String::new(), Vec::new())

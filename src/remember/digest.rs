@@ -81,10 +81,7 @@ impl Digest {
         target: &Target,
         row: impl Fn(usize) -> Option<pg_sys::Datum>,
     ) -> pg_sys::Datum {
-        let mut bytes = [VERSION; BYTES];
-        let (_, hash) = bytes.split_at_mut(1);
-        hash.copy_from_slice(&self.hash(target, row));
-        to_bytea(&bytes)
+        of_hash(&self.hash(target, row))
     }
 
     /// The SHA-256 of a row, the same for equal rows. `row` owns nothing, and does not
@@ -116,6 +113,14 @@ impl Digest {
         self.tools.set(Some(tools));
         hash
     }
+}
+
+/// The digest that a SHA-256 is: a bytea in the current context, with its version first.
+pub fn of_hash(hash: &[u8; 32]) -> pg_sys::Datum {
+    let mut bytes = [VERSION; BYTES];
+    let (_, rest) = bytes.split_at_mut(1);
+    rest.copy_from_slice(hash);
+    to_bytea(&bytes)
 }
 
 /// Whether two digests are the same.

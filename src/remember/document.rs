@@ -1,5 +1,5 @@
 //! Remembering in a jsonb: the kept columns, by name.
-use crate::error::PayloadPosition;
+use crate::error::{PayloadPosition, Report, SqlState, in_place_of_telling};
 use crate::payload::nested::NestedColumns;
 use crate::pg::ffi;
 use crate::pg::jsonb::{Container, Kind, ObjectBuilder, Value};
@@ -34,13 +34,14 @@ pub fn write(
 ///
 /// # Errors
 /// What input functions raise where a column's type was changed since, with the
-/// column in CONTEXT.
+/// column in CONTEXT; 55000 in its place where a value may not be shown.
 pub fn read(
     target: &Target,
     column: usize,
     kept: &[usize],
     document: pg_sys::Datum,
     otherwise: &dyn Fn(usize) -> Option<pg_sys::Datum>,
+    may_show: &dyn Fn(usize) -> bool,
 ) -> Slot {
     let mut row = Slot::for_values(target.row_desc());
     row.clear();
@@ -58,23 +59,51 @@ pub fn read(
             .filter_map(|(name, value)| Some((target.column_by_bytes(name)?, value)))
             .filter(|(c, _)| kept.contains(c))
             .collect();
-        let mut in_json = Vec::new();
-        for field in &fields {
-            let (c, value) = *field;
-            let kept = &target.columns[c];
-            position.column(&kept.c_name);
-            // SAFETY: the guard holds nothing.
-            match unsafe { ffi::guard(|| kept.recall(value)) } {
-                Some(value) => row.set(c, value),
-                None => in_json.push((c, value)),
-            }
-        }
-        position.no_column();
-        let named: Vec<usize> = in_json.iter().map(|(c, _)| *c).collect();
-        if let Some(mut nested) = NestedColumns::of_shape(target, &named) {
-            nested.read(target, in_json.into_iter(), |c, value| row.set(c, value));
-        }
+        let all_shown = || fields.iter().all(|(c, _)| may_show(*c));
+        let put = || put_fields(target, &fields, &position, &mut row);
+        in_place_of_telling(put, || (!all_shown()).then(|| fits_no_more(target, column)));
     }
     row.store();
     row
+}
+
+/// Coerces the fields of a document into a row.
+fn put_fields(
+    target: &Target,
+    fields: &[(usize, Value<'_>)],
+    position: &PayloadPosition,
+    row: &mut Slot,
+) {
+    let mut in_json = Vec::new();
+    for field in fields {
+        let (c, value) = *field;
+        let kept = &target.columns[c];
+        position.column(&kept.c_name);
+        // SAFETY: the guard holds nothing.
+        match unsafe { ffi::guard(|| kept.recall(value)) } {
+            Some(value) => row.set(c, value),
+            None => in_json.push((c, value)),
+        }
+    }
+    position.no_column();
+    let named: Vec<usize> = in_json.iter().map(|(c, _)| *c).collect();
+    if let Some(mut nested) = NestedColumns::of_shape(target, &named) {
+        nested.read(target, in_json.into_iter(), |c, value| row.set(c, value));
+    }
+}
+
+/// 55000, in place of an error that quotes what is remembered.
+fn fits_no_more(target: &Target, column: usize) -> Report {
+    let name = &target.columns[column].name;
+    Report::new(
+        SqlState::ObjectNotInPrerequisiteState,
+        format!(
+            "what column \"{name}\" of table \"{}\" remembers does not fit the table any more",
+            target.name
+        ),
+    )
+    .detail("The type of a column was changed since.")
+    .hint("Ask the owner of the table to change it back, or to guard the table anew.")
+    .table(&target.schema, &target.name)
+    .column(name.clone())
 }

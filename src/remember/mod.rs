@@ -16,6 +16,7 @@ pub use digest::Digest;
 
 use crate::compare::differing;
 use crate::error::{Report, SqlState};
+use crate::pg::digest::sha256;
 use crate::pg::ffi;
 use crate::pg::local_settings::LocalSettings;
 use crate::pg::rows::Slot;
@@ -29,6 +30,9 @@ pub struct Remember {
     form: Form,
     /// The positions of the columns that are kept.
     kept: Vec<usize>,
+    /// Those of them whose default is stable, by name: a payload that left one out has told
+    /// nothing of it.
+    unless_left_out: Vec<usize>,
     /// Whether the session's settings could change how values are written down.
     depends_on_settings: bool,
 }
@@ -66,6 +70,11 @@ impl Verdict {
         self.first.as_ref()
     }
 
+    /// Whether the payload brought what first arrived with it.
+    pub fn brought(&self) -> bool {
+        self.payload.is_some()
+    }
+
     /// The payload's value of a column, `given` unless it brought a document.
     pub fn payload(&self, column: usize, given: Option<pg_sys::Datum>) -> Option<pg_sys::Datum> {
         self.payload
@@ -75,12 +84,15 @@ impl Verdict {
 }
 
 impl Remember {
-    /// For a column of the target, which keeps the columns `kept`.
+    /// For a column of the target, which keeps the columns `kept`; those in
+    /// `unless_left_out` are compared only with payloads that have them.
     ///
     /// # Errors
     /// 42703 if there is no such column, 42804 if it is neither jsonb nor bytea,
     /// 428C9 if it is generated.
-    pub fn new(target: &Target, column: &str, kept: &[usize]) -> Self {
+    pub fn new(target: &Target, column: &str, kept: &[usize], unless_left_out: &[usize]) -> Self {
+        let mut unless_left_out = unless_left_out.to_vec();
+        unless_left_out.sort_by(|a, b| target.columns[*a].c_name.cmp(&target.columns[*b].c_name));
         let position = target.column_by_name(column);
         let column = &target.columns[position];
         if column.generated != 0 {
@@ -134,28 +146,83 @@ impl Remember {
             column: position,
             form,
             kept: kept.to_vec(),
+            unless_left_out,
             depends_on_settings,
         }
     }
 
-    /// What the column is to hold for a row, in the current context.
+    /// What the column is to hold for a row, in the current context. `left_out_of` is asked of
+    /// the columns that count only if a payload has them: a document keeps what the row got
+    /// for them all the same, a digest keeps that they were left out.
     pub fn first_arrival(
         &self,
         target: &Target,
         row: impl Fn(usize) -> Option<pg_sys::Datum>,
+        left_out_of: impl Fn(usize) -> bool,
     ) -> pg_sys::Datum {
         let _fixed = self.depends_on_settings.then(LocalSettings::fixed_output);
         match &self.form {
             Form::Document => document::write(target, &self.kept, row),
-            Form::Digest(digest) => digest.of(target, row),
+            Form::Digest(digest) => {
+                let left_out = self.unless_left_out.iter().copied();
+                let left_out: Vec<usize> = left_out.filter(|c| left_out_of(*c)).collect();
+                digest_of(digest, target, row, &left_out)
+            }
         }
     }
 
-    /// Compares a payload with what first arrived under its key. `named` says
+    /// Whether a digest is that of a payload that arrives now. Where a column counts only if
+    /// a payload has it, two payloads agree if one of them left it out, or both have the same
+    /// value. Which of this the first one did, only its digest tells: all are tried.
+    fn is_digest_of(
+        &self,
+        digest: &Digest,
+        target: &Target,
+        first: pg_sys::Datum,
+        stored: &StoredRow<'_>,
+        payload: &impl Fn(usize) -> Option<pg_sys::Datum>,
+        absent: &impl Fn(usize) -> Absent,
+    ) -> bool {
+        let may_be_left_out = |c: &usize| match absent(*c) {
+            Absent::No => differing(&target.columns, &[*c], stored, payload).is_empty(),
+            _ => true,
+        };
+        let either: Vec<usize> = self
+            .unless_left_out
+            .iter()
+            .copied()
+            .filter(may_be_left_out)
+            .take(MOST_EITHER)
+            .collect();
+        (0..1_u32 << either.len()).any(|tried| {
+            let given = |i: usize| tried & 1 << i != 0;
+            let left_out: Vec<usize> = (0..either.len())
+                .filter(|i| !given(*i))
+                .map(|i| either[i])
+                .collect();
+            let row = |c| match absent(c) {
+                Absent::No => payload(c),
+                Absent::Default(value) => value,
+                Absent::LeftOut | Absent::Unknown => stored.get(c),
+            };
+            digest::same(
+                target,
+                self.column,
+                first,
+                digest_of(digest, target, row, &left_out),
+            )
+        })
+    }
+
+    /// Compares a payload with what first arrived under its key. `absent` says
     /// whether the payload has a column; `compared` are those that the caller
-    /// compares.
+    /// compares, and `may_show` says of a column whether what is remembered of it may
+    /// be shown to them.
     ///
     /// Memory is that of the current context.
+    ///
+    /// # Errors
+    /// As [`document::read`].
     pub fn compare(
         &self,
         target: &Target,
@@ -163,6 +230,7 @@ impl Remember {
         stored: &StoredRow<'_>,
         payload: impl Fn(usize) -> Option<pg_sys::Datum>,
         absent: impl Fn(usize) -> Absent,
+        may_show: &dyn Fn(usize) -> bool,
     ) -> Verdict {
         let Some(first) = stored.get(self.column) else {
             return Verdict::of_columns(differing(&target.columns, compared, stored, &payload));
@@ -173,26 +241,24 @@ impl Remember {
         };
         match &self.form {
             Form::Document => {
-                self.compare_documents(target, compared, stored, &payload, first, brought)
+                let rows = (stored, &payload as &dyn Fn(usize) -> Option<pg_sys::Datum>);
+                self.compare_documents(target, compared, rows, (first, brought), may_show)
             }
-            Form::Digest(_) => {
+            Form::Digest(digest) => {
                 let differing = || differing(&target.columns, compared, stored, &payload);
                 if !self
                     .kept
                     .iter()
-                    .all(|c| compared.contains(c) || is_default(absent(*c)))
+                    .all(|c| compared.contains(c) || is_told(absent(*c)))
                 {
                     // The caller compares less than was kept.
                     return Verdict::of_columns(differing());
                 }
-                let arrived = brought.unwrap_or_else(|| {
-                    self.first_arrival(target, |c| match absent(c) {
-                        Absent::No => payload(c),
-                        Absent::Default(value) => value,
-                        Absent::Unknown => stored.get(c),
-                    })
-                });
-                if digest::same(target, self.column, first, arrived) {
+                let same = match brought {
+                    Some(brought) => digest::same(target, self.column, first, brought),
+                    None => self.is_digest_of(digest, target, first, stored, &payload, &absent),
+                };
+                if same {
                     return Verdict::of_columns(Vec::new());
                 }
                 Verdict {
@@ -207,14 +273,13 @@ impl Remember {
         &self,
         target: &Target,
         compared: &[usize],
-        stored: &StoredRow<'_>,
-        payload: &impl Fn(usize) -> Option<pg_sys::Datum>,
-        first: pg_sys::Datum,
-        brought: Option<pg_sys::Datum>,
+        (stored, payload): (&StoredRow<'_>, &dyn Fn(usize) -> Option<pg_sys::Datum>),
+        (first, brought): (pg_sys::Datum, Option<pg_sys::Datum>),
+        may_show: &dyn Fn(usize) -> bool,
     ) -> Verdict {
         let _fixed = self.depends_on_settings.then(LocalSettings::fixed_output);
         let read = |it, otherwise: &dyn Fn(usize) -> Option<pg_sys::Datum>| {
-            document::read(target, self.column, &self.kept, it, otherwise)
+            document::read(target, self.column, &self.kept, it, otherwise, may_show)
         };
         let first = read(first, &|c| stored.get(c));
         let brought = brought.map(|it| read(it, payload));
@@ -261,12 +326,38 @@ pub enum Absent {
     No,
     /// It has not; an INSERT gives it this value.
     Default(Option<pg_sys::Datum>),
+    /// It has not, and then the column does not count.
+    LeftOut,
     /// It has not, and only the stored row knows.
     Unknown,
 }
 
-fn is_default(absent: Absent) -> bool {
-    matches!(absent, Absent::Default(_))
+fn is_told(absent: Absent) -> bool {
+    matches!(absent, Absent::Default(_) | Absent::LeftOut)
+}
+
+/// Of so many columns that count only if a payload has them, all combinations are tried.
+const MOST_EITHER: usize = 6;
+
+/// The digest of a row that left some columns out (in the order of their names).
+fn digest_of(
+    digest: &Digest,
+    target: &Target,
+    row: impl Fn(usize) -> Option<pg_sys::Datum>,
+    left_out: &[usize],
+) -> pg_sys::Datum {
+    if left_out.is_empty() {
+        return digest.of(target, row);
+    }
+    let rest = digest.hash(target, |c| match left_out.contains(&c) {
+        true => None,
+        false => row(c),
+    });
+    let mut bytes = rest.to_vec();
+    for c in left_out {
+        bytes.extend_from_slice(target.columns[*c].c_name.to_bytes_with_nul());
+    }
+    digest::of_hash(&sha256(&bytes))
 }
 
 /// Types whose JSON is the same value under all settings.

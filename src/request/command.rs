@@ -1,4 +1,4 @@
-//! Running the command of `idempotent_execute`.
+//! Running the command of `idempotent_execute`, as the caller, whose command it is.
 use crate::error::{Report, SqlState, StatementPosition};
 use crate::pg::jsonb::{ARRAY_HOLDS, ArrayBuilder, Container, Kind, ObjectBuilder, to_jsonb_of};
 use crate::pg::memory::Memory;

@@ -168,6 +168,8 @@ unsafe fn point_at(
         let list = pg_sys::RelationGetIndexList(relation);
         for i in 0..(*list).length as usize {
             let index = pg_sys::index_open((*(*list).elements.add(i)).oid_value, lock);
+            // Expressions and conditions of an index would be folded below, as the caller;
+            // plain ones have none.
             let form = &*(*index).rd_index;
             let info = pg_sys::BuildIndexInfo(index);
             #[cfg(feature = "pg15")]

@@ -6,6 +6,9 @@
 //! scan takes the predicate locks that make the row, or its absence, count as
 //! read.
 //!
+//! Nothing of the table's owner is evaluated: the arbiter is on plain columns, without a
+//! condition, and its operator classes are superusers'.
+//!
 //! A look that finds nothing is *not* a promise that the key is free: another
 //! transaction may be inserting it. Only the INSERT … ON CONFLICT that follows
 //! decides that.

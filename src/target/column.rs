@@ -1,5 +1,6 @@
 //! One column of a target, with the functions of its type.
 use super::OpenRelation;
+use super::default::{Nature, nature_of};
 use crate::error::refuse_json_unguarded;
 use crate::pg::ffi;
 use crate::pg::function_in;
@@ -48,8 +49,12 @@ pub struct Column {
     /// Whether it has a default (its own, its identity's, or its domain's).
     pub has_default: bool,
     /// Whether an INSERT that does not name it fills it with a value that is
-    /// another every time: an identity, a sequence, the time, a random value.
+    /// another every time: an identity, a sequence, anything volatile (the clock that
+    /// goes on within a statement among it).
     pub machine_made: bool,
+    /// The nature of a default that is the same throughout a statement, but not for
+    /// ever: the time of the statement, or what the session is.
+    pub stable_default: Option<Nature>,
     /// Whether its type (or a domain's base type) is an array or a composite,
     /// which JSON fills member by member.
     pub nested: bool,
@@ -108,7 +113,7 @@ impl Column {
             pg_sys::getTypeOutputInfo(attribute.atttypid, &raw mut function, &raw mut is_varlena);
             let output = function_in(memory.context(), function);
             let name = CStr::from_ptr(attribute.attname.data.as_ptr());
-            let (has_default, machine_made) = default_of(relation, attribute);
+            let (has_default, machine_made, stable_default) = default_of(relation, attribute);
             let cast_to_json = has_cast_to_json(base);
             Self {
                 name: text::from_server(name.as_ptr()),
@@ -129,6 +134,7 @@ impl Column {
                 may_be_named: attribute.attidentity as u8 != pg_sys::ATTRIBUTE_IDENTITY_ALWAYS,
                 has_default,
                 machine_made,
+                stable_default,
                 nested,
                 generated: attribute.attgenerated as u8,
                 cast_to_json,
@@ -408,6 +414,23 @@ impl Column {
         unsafe { ffi::unguarded::FunctionCall1Coll(self.to_jsonb, pg_sys::InvalidOid, value) }
     }
 
+    /// Whether every INSERT that leaves it out fills it with another value: as part of
+    /// a key, it makes each attempt another event.
+    pub fn is_made_anew(&self) -> bool {
+        self.machine_made || self.stable_default == Some(Nature::Clock)
+    }
+
+    /// Whether an INSERT that leaves it out fills it with a value that is the same in the
+    /// next attempt: that of an immutable default, or what the session is.
+    pub fn default_repeats(&self) -> bool {
+        self.has_default && !self.is_made_anew()
+    }
+
+    /// Whether it may be NULL.
+    pub fn may_be_null(&self) -> bool {
+        !self.not_null && !self.domain_is_not_null()
+    }
+
     /// Whether rows do not hold it: it is computed when read (from 18 on).
     pub fn virtual_generated(&self) -> bool {
         self.generated == b'v'
@@ -415,6 +438,9 @@ impl Column {
 
     /// What an INSERT that does not name it gives it, if that is the same every
     /// time; None if only an INSERT knows.
+    ///
+    /// Evaluates IMMUTABLE functions in the default as the current user: for a caller
+    /// who inserts, and for whom the INSERT does so.
     pub fn constant_default(&self, relation: &OpenRelation) -> Option<Option<pg_sys::Datum>> {
         // SAFETY: a column of the open relation; what is folded lives in the
         // current context.
@@ -505,6 +531,7 @@ unsafe fn has_plain_default(desc: pg_sys::TupleDesc, number: pg_sys::AttrNumber)
             .map(|i| &*constraints.defval.add(i))
             .filter(|default| default.adnum == number)
             .any(|default| {
+                // As it is written: nothing is simplified or called.
                 let node = pg_sys::stringToNode(default.adbin).cast::<pg_sys::Node>();
                 match (*node).type_ {
                     pg_sys::NodeTag::T_Const => !(*node.cast::<pg_sys::Const>()).constisnull,
@@ -519,23 +546,31 @@ unsafe fn has_plain_default(desc: pg_sys::TupleDesc, number: pg_sys::AttrNumber)
     }
 }
 
-/// Whether a column has a default (its own, its identity's, or its domain's), and
-/// whether that is not immutable.
+/// Whether a column has a default (its own, its identity's, or its domain's); whether
+/// that is volatile; and else its nature, if it is not immutable. The default is read as it
+/// is written: to call one of its functions is not needed to know how volatile they say they
+/// are.
 ///
 /// # Safety
 /// `attribute` is a column of the open relation.
 unsafe fn default_of(
     relation: &OpenRelation,
     attribute: &pg_sys::FormData_pg_attribute,
-) -> (bool, bool) {
+) -> (bool, bool, Option<Nature>) {
     if attribute.attgenerated != 0 {
-        return (false, false);
+        return (false, false, None);
     }
     // SAFETY: the caller's promise; null if there is no default.
     unsafe {
         let default = pg_sys::build_column_default(relation.raw(), attribute.attnum.into());
-        let some = !default.is_null();
-        (some, some && pg_sys::contain_mutable_functions(default))
+        if default.is_null() {
+            return (false, false, None);
+        }
+        if pg_sys::contain_volatile_functions(default) {
+            return (true, true, None);
+        }
+        let mutable = pg_sys::contain_mutable_functions(default);
+        (true, false, mutable.then(|| nature_of(default)))
     }
 }
 

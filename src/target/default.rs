@@ -1,6 +1,7 @@
 //! What fills a column that an INSERT does not name, and whether that is another
 //! value with every attempt.
 use super::{Column, OpenRelation};
+use crate::pg::expression::evaluate;
 use crate::pg::{ffi, text};
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_void;
@@ -31,18 +32,17 @@ pub struct ColumnDefault {
 }
 
 impl ColumnDefault {
-    /// That of a column; None if there is none, or it is immutable.
+    /// That of a column; None if there is none, or it is immutable. The expression is
+    /// walked and shown as it is written; none of its functions is called.
     pub fn of(relation: &OpenRelation, column: &Column) -> Option<Self> {
-        if !column.machine_made {
+        if !column.machine_made && column.stable_default.is_none() {
             return None;
         }
         Self::of_number(relation, column.attnum)
     }
 
-    /// Likewise, of the column of any relation with this number that is not generated. The
-    /// default is looked at, and not evaluated.
+    /// Likewise, of the column of any relation with this number that is not generated.
     pub fn of_number(relation: &OpenRelation, number: pg_sys::AttrNumber) -> Option<Self> {
-        let mut met = Met::default();
         // SAFETY: a column of the open relation, and its default, if it has one, as a fresh
         // tree; nothing is owned inside the guard.
         unsafe {
@@ -50,8 +50,7 @@ impl ColumnDefault {
             if default.is_null() || !pg_sys::contain_mutable_functions(default) {
                 return None;
             }
-            let context = (&raw mut met).cast::<c_void>();
-            ffi::guard(|| walk(default, context));
+            let met = met_in(default);
             let identity = (*default).type_ == pg_sys::NodeTag::T_NextValueExpr;
             let show = || {
                 let shown = pg_sys::deparse_expression(default, std::ptr::null_mut(), false, false);
@@ -63,6 +62,63 @@ impl ColumnDefault {
                 expression: (!identity).then(show),
             })
         }
+    }
+}
+
+/// The nature of an expression that is not immutable.
+///
+/// # Safety
+/// A whole tree.
+pub unsafe fn nature_of(expression: *mut pg_sys::Node) -> Nature {
+    // SAFETY: the caller's promise.
+    unsafe { met_in(expression) }.nature()
+}
+
+/// # Safety
+/// A whole tree.
+unsafe fn met_in(expression: *mut pg_sys::Node) -> Met {
+    let mut met = Met::default();
+    let context = (&raw mut met).cast::<c_void>();
+    // SAFETY: the caller's promise; nothing is owned inside the guard.
+    unsafe { ffi::guard(|| walk(expression, context)) };
+    met
+}
+
+/// The value that a column's default has now, in the current memory: what an INSERT of this
+/// moment that leaves the column out would get. `number` is that of the column in this
+/// relation.
+///
+/// It is evaluated as the executor evaluates it for the INSERT: with the rights of the
+/// current user, under the active snapshot. So it is asked for only on behalf of somebody who
+/// inserts into the table, or has its rows compared with others, and for whom the SELECT of
+/// them runs what the owner wrote into indexes and policies; never for one who looks at what
+/// the table is like.
+///
+/// # Errors
+/// Whatever the default raises.
+pub fn evaluate_default(
+    relation: &OpenRelation,
+    column: &Column,
+    number: pg_sys::AttrNumber,
+) -> Option<pg_sys::Datum> {
+    // SAFETY: a column of the open relation. The executor state is freed here, or with the
+    // current memory, whose child it is; the value is copied out of it before.
+    unsafe {
+        let default = pg_sys::build_column_default(relation.raw(), number.into());
+        if default.is_null() {
+            return None;
+        }
+        let estate = pg_sys::CreateExecutorState();
+        let context = pg_sys::MakePerTupleExprContext(estate);
+        let state = pg_sys::ExecPrepareExpr(default.cast(), estate);
+        let (by_value, length) = column.storage();
+        let value = ffi::guard(|| {
+            let mut null = false;
+            let value = evaluate(&mut *state, &mut *context, &mut null);
+            (!null).then(|| ffi::unguarded::datumCopy(value, by_value, length.into()))
+        });
+        pg_sys::FreeExecutorState(estate);
+        value
     }
 }
 

@@ -1,4 +1,5 @@
 //! From the columns that the caller names to the unique index that decides.
+use super::index::{has_expressions, is_partial, number_where_null, numbers_in_expressions};
 use super::{Column, OpenRelation, Target};
 use crate::error::{Report, SqlState};
 use crate::pg::ffi;
@@ -44,6 +45,44 @@ pub struct KeyColumn {
 }
 
 impl KeyColumn {
+    /// Column `i` (from 0) of an index.
+    ///
+    /// # Safety
+    /// `index` is an open btree with such a key column, which is this column of the table.
+    unsafe fn of_index(
+        index: &OpenRelation,
+        i: usize,
+        column: usize,
+        storage: (bool, i16),
+        memory: &Memory,
+    ) -> Self {
+        let rel = index.raw();
+        // SAFETY: an open index has these arrays, with a member for every key column.
+        unsafe {
+            let family = *(*rel).rd_opfamily.add(i);
+            let input = *(*rel).rd_opcintype.add(i);
+            let member =
+                |strategy: u32| pg_sys::get_opfamily_member(family, input, input, strategy as i16);
+            let greater_equal = member(pg_sys::BTGreaterEqualStrategyNumber);
+            let equality_operator = member(pg_sys::BTEqualStrategyNumber);
+            let equality_function = pg_sys::get_opcode(equality_operator);
+            let order_function = pg_sys::get_opfamily_proc(family, input, input, BTORDER_PROC);
+            Self {
+                storage,
+                order: function_in(memory.context(), order_function),
+                order_function,
+                column,
+                equality_operator,
+                equality: function_in(memory.context(), equality_function),
+                equality_function,
+                greater_equal_function: pg_sys::get_opcode(greater_equal),
+                less_than: member(pg_sys::BTLessStrategyNumber),
+                collation: *(*rel).rd_indcollation.add(i),
+                operator_class: operator_class(index.oid(), i),
+            }
+        }
+    }
+
     /// Whether two values of the column are the same to the index. NULL is the
     /// same as NULL.
     pub fn agrees(&self, a: Option<pg_sys::Datum>, b: Option<pg_sys::Datum>) -> bool {
@@ -170,6 +209,12 @@ pub struct UniqueIndex {
     /// Its key columns in index order; of an index with expressions, those that
     /// are plain columns.
     pub keys: Vec<KeyColumn>,
+    /// The columns that its expressions refer to, by position, if it has some.
+    pub expressions: Option<Vec<usize>>,
+    /// Whether it is partial.
+    pub partial: bool,
+    /// The column of which its condition says that it is NULL, and nothing else.
+    pub where_null: Option<usize>,
     /// The descriptor of a row of its key columns alone.
     pub key_desc: pg_sys::TupleDesc,
     /// Whether the server uses it; one that is being built it passes over.
@@ -188,6 +233,8 @@ impl UniqueIndex {
         memory: &Memory,
     ) -> Vec<Self> {
         let mut indexes = Vec::new();
+        // The lock on an index goes when it is read: none is held by whoever finds the
+        // target in the cache, either. The table's own keeps its indexes.
         // SAFETY: the list is a copy that we free; every index on it is locked
         // before it is read.
         unsafe {
@@ -195,7 +242,10 @@ impl UniqueIndex {
             if !list.is_null() {
                 for i in 0..(*list).length {
                     let oid = (*(*list).elements.add(i as usize)).oid_value;
-                    let index = OpenRelation::open(oid);
+                    // One that is gone meanwhile (DROP INDEX CONCURRENTLY) decides nothing.
+                    let Some(index) = OpenRelation::open_to_look(oid) else {
+                        continue;
+                    };
                     let form = &*(*index.raw()).rd_index;
                     if form.indisunique && form.indislive {
                         indexes.push(Self::of_index(&index, form, table_columns, memory));
@@ -233,48 +283,32 @@ impl UniqueIndex {
         unsafe {
             let numbers =
                 std::slice::from_raw_parts(form.indkey.values.as_ptr(), form.indnkeyatts as usize);
-            let has_expressions = numbers.contains(&0);
             let overlaps = form.indisexclusion || (*(*rel).rd_rel).relam != pg_sys::BTREE_AM_OID;
+            let place = |number| columns.iter().position(|c| c.attnum == number);
+            let partial = is_partial(index);
+            let expressions = has_expressions(index).then(|| {
+                let numbers = numbers_in_expressions(index).into_iter();
+                numbers.filter_map(place).collect()
+            });
             let unusable = if overlaps {
                 Some("excludes rows that overlap, not only equal keys")
             } else if !form.indisvalid || !form.indisready {
                 Some("is not valid; rebuild it with REINDEX")
             } else if !form.indimmediate {
                 Some("is deferrable, so the server cannot decide by it while a row goes in")
-            } else if !pg_sys::RelationGetIndexPredicate(rel).is_null() {
+            } else if partial {
                 Some("is partial, so it does not cover every row")
-            } else if has_expressions {
+            } else if expressions.is_some() {
                 Some("is on expressions, not on the columns themselves")
             } else {
                 None
             };
             let mut keys = Vec::with_capacity(numbers.len());
             for (i, number) in numbers.iter().enumerate().filter(|_| !overlaps) {
-                let Some(column) = columns.iter().position(|c| c.attnum == *number) else {
-                    continue;
-                };
-                let family = *(*rel).rd_opfamily.add(i);
-                let input = *(*rel).rd_opcintype.add(i);
-                let member = |strategy: u32| {
-                    pg_sys::get_opfamily_member(family, input, input, strategy as i16)
-                };
-                let greater_equal = member(pg_sys::BTGreaterEqualStrategyNumber);
-                let equality_operator = member(pg_sys::BTEqualStrategyNumber);
-                let equality_function = pg_sys::get_opcode(equality_operator);
-                let order_function = pg_sys::get_opfamily_proc(family, input, input, BTORDER_PROC);
-                keys.push(KeyColumn {
-                    storage: columns[column].storage(),
-                    order: function_in(memory.context(), order_function),
-                    order_function,
-                    column,
-                    equality_operator,
-                    equality: function_in(memory.context(), equality_function),
-                    equality_function,
-                    greater_equal_function: pg_sys::get_opcode(greater_equal),
-                    less_than: member(pg_sys::BTLessStrategyNumber),
-                    collation: *(*rel).rd_indcollation.add(i),
-                    operator_class: operator_class(index.oid(), i),
-                });
+                if let Some(column) = place(*number) {
+                    let storage = columns[column].storage();
+                    keys.push(KeyColumn::of_index(index, i, column, storage, memory));
+                }
             }
             Self {
                 oid: index.oid(),
@@ -285,6 +319,9 @@ impl UniqueIndex {
                 key_desc: memory.scope(|| key_desc(&keys, columns)),
                 ascending: (0..numbers.len()).all(|i| *(*rel).rd_indoption.add(i) == 0),
                 keys,
+                expressions,
+                partial,
+                where_null: number_where_null(index).and_then(place),
                 valid: form.indisvalid && form.indisready,
                 deferrable: !form.indimmediate,
                 unusable,
@@ -326,8 +363,20 @@ impl UniqueIndex {
         self.columns().any(|c| c == column)
     }
 
+    /// Whether these columns are the key, in any order.
     pub fn same_columns(&self, columns: &[usize]) -> bool {
-        self.keys.len() == columns.len() && columns.iter().all(|c| self.has_column(*c))
+        self.expressions.is_none()
+            && self.keys.len() == columns.len()
+            && columns.iter().all(|c| self.has_column(*c))
+    }
+
+    /// Whether these columns and no others are in the key, be it within an expression.
+    fn is_about(&self, columns: &[usize]) -> bool {
+        let within = self.expressions.iter().flatten().copied();
+        let mut own: Vec<usize> = self.columns().chain(within).collect();
+        own.sort_unstable();
+        own.dedup();
+        own.len() == columns.len() && columns.iter().all(|c| own.contains(c))
     }
 
     /// The order of its keys.
@@ -373,17 +422,13 @@ impl Target {
     pub fn arbiter_for_key(&self, key: &[String]) -> &UniqueIndex {
         let columns: Vec<usize> = key.iter().map(|name| self.column_by_name(name)).collect();
         let mut refused = None;
-        for index in self
-            .indexes
-            .iter()
-            .filter(|index| index.same_columns(&columns))
-        {
+        for index in self.indexes.iter().filter(|index| index.is_about(&columns)) {
             match index.unusable {
                 None => return index,
                 Some(reason) => refused = refused.or(Some((index, reason))),
             }
         }
-        let names = self.column_list(columns);
+        let names = self.column_list(columns.iter().copied());
         let report = Report::new(
             SqlState::InvalidColumnReference,
             format!(
@@ -398,10 +443,7 @@ impl Target {
                 .constraint(index.name.clone()),
             None => report.detail(self.list_indexes()),
         }
-        .hint(format!(
-            "Create one with: CREATE UNIQUE INDEX ON {} ({names});",
-            self.qualified()
-        ))
+        .hint(self.index_hint(&columns, refused.map(|(index, _)| index)))
         .raise()
     }
 

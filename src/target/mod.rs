@@ -2,12 +2,41 @@
 //!
 //! The knowledge is gathered once per backend and table, and dropped when the
 //! server says that the table changed (a relcache invalidation).
+//!
+//! # Whose code runs
+//! A table's definition is full of expressions of its owner's: conditions and
+//! expressions of indexes and partition keys, defaults, CHECKs, generated columns,
+//! policies, rules. A function that they call runs with the rights of the current
+//! user, who may be a superuser that only wants to know what the table is like. So
+//! to gather evaluates none of them, nor lets the server do so:
+//! - The relation cache folds constants, which calls IMMUTABLE functions, in
+//!   `RelationGetIndexPredicate`, `RelationGetIndexExpressions` (and with these
+//!   `BuildIndexInfo`) and `RelationGetPartitionKey` (and with this in
+//!   `RelationGetPartitionDesc` and `RelationGetPartitionQual`). What is to be known of
+//!   indexes and partition keys is in the rows of `pg_index` and
+//!   `pg_partitioned_table`, see [`index`] and [`tree_of`].
+//! - Defaults are looked at as they are written (`build_column_default`,
+//!   `contain_mutable_functions`, `contain_volatile_functions`, `deparse_expression`): none
+//!   of these simplifies an expression, or inlines a function. So are trees that
+//!   `stringToNode` makes.
+//! - The type cache plans a domain's CHECK only for `TYPECACHE_DOMAIN_CONSTR_INFO`,
+//!   for which nothing here asks; input functions of types are looked up, not called.
+//! - CHECKs, generated columns, policies, rules and WHEN conditions are asked for by
+//!   their presence in the relation cache, which keeps them as text or as trees.
+//!
+//! They are evaluated where a statement of the caller's is run, or worked for, on the
+//! table: as the caller, who may do what the statement does, and whom the server
+//! would have evaluate them in the same way in a plain INSERT, SELECT or UPDATE. Each
+//! such place says so.
+mod access;
 mod arbiter;
 mod cache;
 mod column;
 mod default;
+mod index;
 mod key;
 mod partition;
+mod remedy;
 mod rights;
 mod scan;
 mod triggers;
@@ -16,19 +45,21 @@ mod walk;
 pub use arbiter::{Look, StoredRow};
 pub use cache::{changes, watch_invalidations};
 pub use column::{Column, Equality};
-pub use default::{ColumnDefault, Nature};
+pub use default::{ColumnDefault, Nature, evaluate_default};
 pub use key::{KeyColumn, UniqueIndex, equal};
-pub use partition::{Route, leaf_index};
+pub use partition::{Route, Tree, columns_of_ancestors, leaf_index, tree_of};
 pub use rights::{
-    Readable, demand_delete, demand_insert, demand_insert_or_verify, demand_select, demand_update,
-    hidden_by_policy, may_select, may_truncate, policies_show, row_security_is_active,
+    Readable, Role, demand_any, demand_insert_or_verify, demand_merge, demand_overwrite,
+    demand_ownership, demand_resolve, has_any, hidden_by_policy, kept_by_policy, may_read,
+    may_select, may_truncate, note_shown, policies_show, row_security_is_active,
+    row_security_is_active_for,
 };
 pub use scan::Scan;
 pub use triggers::{FunctionBody, GuardTrigger, Triggers, is_guard_function};
 
 use crate::error::{Report, SqlState};
 use crate::pg::memory::Memory;
-use crate::pg::text;
+use crate::pg::{ffi, text};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -94,8 +125,20 @@ impl Target {
     /// 42P01 if there is no such table, 42809 if it is none that rows can be
     /// verified in, 0A000 for another session's temporary table.
     pub fn open(oid: pg_sys::Oid) -> (Rc<Self>, OpenRelation) {
-        let relation = OpenRelation::open(oid);
-        let target = cache::lookup(oid, || Self::gather(&relation));
+        Self::of(OpenRelation::open(oid))
+    }
+
+    /// Likewise for whoever only looks: the lock goes with the relation. None if there
+    /// is no such table.
+    ///
+    /// # Errors
+    /// 42809, 0A000
+    pub fn look_at(oid: pg_sys::Oid) -> Option<(Rc<Self>, OpenRelation)> {
+        OpenRelation::open_to_look(oid).map(Self::of)
+    }
+
+    fn of(relation: OpenRelation) -> (Rc<Self>, OpenRelation) {
+        let target = cache::lookup(relation.oid(), || Self::gather(&relation));
         (target, relation)
     }
 
@@ -221,6 +264,25 @@ impl Target {
             text::quote_identifier(&self.schema),
             text::quote_identifier(&self.name)
         )
+    }
+
+    /// That of the partitioned table that it is a partition of, for what is done to columns
+    /// of all partitions at once; else its own.
+    pub fn qualified_root(&self) -> String {
+        // SAFETY: an existing table; null for one that is gone.
+        unsafe {
+            let root = ffi::partition_root(self.oid);
+            let (schema, name) = (pg_sys::get_rel_namespace(root), pg_sys::get_rel_name(root));
+            if root == self.oid || name.is_null() {
+                return self.qualified();
+            }
+            let schema = text::from_server(pg_sys::get_namespace_name(schema));
+            format!(
+                "{}.{}",
+                text::quote_identifier(&schema),
+                text::quote_identifier(&text::from_server(name))
+            )
+        }
     }
 
     /// The names of columns, by position, quoted and separated by commas.
@@ -404,65 +466,89 @@ pub fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         .map(|(_, candidate)| candidate)
 }
 
-/// A relation that is open; its lock stays until the transaction ends.
-pub struct OpenRelation(pg_sys::Relation);
+/// 42P01: there is no relation with this oid (any more).
+pub fn no_relation(oid: pg_sys::Oid) -> Report {
+    Report::new(
+        SqlState::UndefinedTable,
+        format!("relation with OID {} does not exist", oid.to_u32()),
+    )
+}
+
+/// A relation that is open.
+pub struct OpenRelation {
+    relation: pg_sys::Relation,
+    /// What is unlocked when it is closed; `NoLock` keeps the lock until the
+    /// transaction ends.
+    unlock: pg_sys::LOCKMODE,
+}
+
+const KEEP: pg_sys::LOCKMODE = pg_sys::NoLock as pg_sys::LOCKMODE;
+const SHARE: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
 
 impl OpenRelation {
+    /// Opens and locks it; the lock stays until the transaction ends.
+    ///
     /// # Errors
     /// 42P01 if there is none with this oid (any more).
     pub fn open(oid: pg_sys::Oid) -> Self {
-        Self::try_open(oid).unwrap_or_else(|| {
-            Report::new(
-                SqlState::UndefinedTable,
-                format!("relation with OID {} does not exist", oid.to_u32()),
-            )
-            .raise()
-        })
+        Self::try_open(oid).unwrap_or_else(|| no_relation(oid).raise())
     }
 
     /// Likewise; None if there is none.
     pub fn try_open(oid: pg_sys::Oid) -> Option<Self> {
-        // SAFETY: locks before it looks; null if there is no such relation.
-        let rel =
-            unsafe { pg_sys::try_relation_open(oid, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
-        (!rel.is_null()).then(|| Self(rel))
+        Self::locked(oid, KEEP)
     }
 
-    /// The same relation, open once more.
+    /// Likewise, with a lock that goes when it is closed, as functions of the server that
+    /// look at a table's definition do it.
+    pub fn open_to_look(oid: pg_sys::Oid) -> Option<Self> {
+        Self::locked(oid, SHARE)
+    }
+
+    fn locked(oid: pg_sys::Oid, unlock: pg_sys::LOCKMODE) -> Option<Self> {
+        // SAFETY: locks before it looks; null if there is no such relation.
+        let relation = unsafe { pg_sys::try_relation_open(oid, SHARE) };
+        (!relation.is_null()).then(|| Self { relation, unlock })
+    }
+
+    /// The same relation, open once more; the lock is the first one's.
     pub fn again(&self) -> Self {
         // SAFETY: open, and locked.
-        unsafe { pg_sys::RelationIncrementReferenceCount(self.0) };
-        Self(self.0)
+        unsafe { pg_sys::RelationIncrementReferenceCount(self.relation) };
+        Self {
+            relation: self.relation,
+            unlock: KEEP,
+        }
     }
 
     /// For core's functions.
     pub fn raw(&self) -> pg_sys::Relation {
-        self.0
+        self.relation
     }
 
     /// The relation's oid.
     pub fn oid(&self) -> pg_sys::Oid {
         // SAFETY: open.
-        unsafe { (*self.0).rd_id }
+        unsafe { (*self.relation).rd_id }
     }
 
     /// The relation's row descriptor.
     pub fn desc(&self) -> pg_sys::TupleDesc {
         // SAFETY: open.
-        unsafe { (*self.0).rd_att }
+        unsafe { (*self.relation).rd_att }
     }
 
     /// Whether it is a partition.
     pub fn is_partition(&self) -> bool {
         // SAFETY: open.
-        unsafe { (*(*self.0).rd_rel).relispartition }
+        unsafe { (*(*self.relation).rd_rel).relispartition }
     }
 
     fn is_other_temp(&self) -> bool {
         // SAFETY: open.
         unsafe {
-            (*(*self.0).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP
-                && !(*self.0).rd_islocaltemp
+            (*(*self.relation).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP
+                && !(*self.relation).rd_islocaltemp
         }
     }
 }
@@ -470,8 +556,8 @@ impl OpenRelation {
 impl Drop for OpenRelation {
     fn drop(&mut self) {
         if !crate::pg::unwinding() {
-            // SAFETY: opened by us; NoLock keeps the lock.
-            unsafe { pg_sys::relation_close(self.0, pg_sys::NoLock as pg_sys::LOCKMODE) };
+            // SAFETY: opened by us. After an error the abort closes and unlocks it.
+            unsafe { pg_sys::relation_close(self.relation, self.unlock) };
         }
     }
 }

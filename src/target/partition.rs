@@ -4,10 +4,17 @@
 //! plain columns, so the key alone decides the partition. The steps are those
 //! of core's `get_partition_for_tuple` (`execPartition.c`), which is private to
 //! the executor; the searches within bounds are core's exported functions.
+//!
+//! The relation cache folds constants in the expressions of a partition key. There are
+//! none here: with an expression in the key of a table, or of a partitioned table under
+//! it, no unique index covers the tree. Bounds are constants since they were made.
 use super::{OpenRelation, Target, UniqueIndex};
 use crate::pg::ffi;
 use pgrx::pg_sys;
 use std::collections::HashMap;
+
+/// `Anum_pg_partitioned_table_partattrs` of `pg_partitioned_table.h`.
+const PARTATTRS: pg_sys::AttrNumber = 5;
 
 /// The way from the root to the leaf partitions, opened as it is walked.
 pub struct Route<'t> {
@@ -171,6 +178,95 @@ impl Level {
             })
         }
     }
+}
+
+/// What a unique index of a table has to be on for the sake of its partitions.
+pub enum Tree {
+    /// It is not partitioned.
+    None,
+    /// These columns, by position: those by which it, and the partitioned tables under it,
+    /// are partitioned.
+    By(Vec<usize>),
+    /// There can be none; why, as a sentence, with what to do.
+    Unindexable(&'static str),
+}
+
+/// What a unique index of a table has to be on for the sake of its partitions.
+pub fn tree_of(target: &Target) -> Tree {
+    if !target.partitioned {
+        return Tree::None;
+    }
+    let mut by = Vec::new();
+    for table in ffi::partitions(target.oid) {
+        // SAFETY: a look-up; a table that is gone has none of these kinds.
+        match unsafe { pg_sys::get_rel_relkind(table) as u8 } {
+            pg_sys::RELKIND_FOREIGN_TABLE => {
+                return Tree::Unindexable(
+                    "Detach the partitions that are foreign tables, which no unique index covers.",
+                );
+            }
+            pg_sys::RELKIND_PARTITIONED_TABLE => {
+                for column in columns_of_key(target, table) {
+                    match column {
+                        Some(column) if !by.contains(&column) => by.push(column),
+                        Some(_) => {}
+                        None => {
+                            return Tree::Unindexable(
+                                "Partition the table by plain columns of the key: no unique index \
+                                 covers partitions by an expression.",
+                            );
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Tree::By(by)
+}
+
+/// The columns by which the partitioned tables that a target is a partition of, at whatever
+/// depth, are partitioned, by position. Empty for any other table.
+pub fn columns_of_ancestors(target: &Target) -> Vec<usize> {
+    // SAFETY: an existing table, which is asked first.
+    let above = unsafe {
+        if !pg_sys::get_rel_relispartition(target.oid) {
+            return Vec::new();
+        }
+        ffi::partition_ancestors(target.oid)
+    };
+    let columns = above
+        .into_iter()
+        .flat_map(|table| columns_of_key(target, table));
+    columns.flatten().collect()
+}
+
+/// The columns by which a table of the target's tree is partitioned; None for an
+/// expression. Empty for any other table.
+///
+/// Read from `pg_partitioned_table`: the relation cache folds constants in expressions,
+/// and with that runs what the table's owner wrote, see the head of [`super`].
+fn columns_of_key(target: &Target, table: pg_sys::Oid) -> Vec<Option<usize>> {
+    // SAFETY: a syscache look-up; numbers are copied before the row is released.
+    let numbers: Vec<pg_sys::AttrNumber> = unsafe {
+        let id = pg_sys::SysCacheIdentifier::PARTRELID as i32;
+        let row = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(table));
+        if row.is_null() {
+            return Vec::new();
+        }
+        let mut null = false;
+        let numbers = pg_sys::SysCacheGetAttr(id, row, PARTATTRS, &raw mut null);
+        let numbers = numbers.cast_mut_ptr::<pg_sys::int2vector>();
+        let count = (*numbers).dim1 as usize;
+        let copy = (*numbers).values.as_slice(count).to_vec();
+        pg_sys::ReleaseSysCache(row);
+        copy
+    };
+    let places = target.numbers_in(table);
+    numbers
+        .iter()
+        .map(|number| places.iter().position(|place| place == number))
+        .collect()
 }
 
 /// The index of a leaf partition that belongs to an index of a table above it.

@@ -1,55 +1,45 @@
 //! What the caller may do with a target, and which of its values they may see.
+use super::access::{Access, reading_is_seen};
 use super::{Target, UniqueIndex};
 use crate::error::{Report, SqlState};
-use crate::pg::spi::Connection;
+use crate::pg::query_as::finds_as;
 use crate::pg::text;
 use pgrx::pg_sys;
 
-fn user() -> pg_sys::Oid {
-    // SAFETY: reads a backend-local variable.
-    unsafe { pg_sys::GetUserId() }
-}
+/// A role, by whose rights something is judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Role(pg_sys::Oid);
 
-fn on_table(target: &Target, mode: u32) -> bool {
-    // SAFETY: an existing table; the caller holds a lock on it.
-    unsafe {
-        pg_sys::pg_class_aclcheck(target.oid, user(), pg_sys::AclMode::from(mode))
-            == pg_sys::AclResult::ACLCHECK_OK
+impl Role {
+    /// The current user.
+    pub fn caller() -> Self {
+        // SAFETY: reads a backend-local variable.
+        Self(unsafe { pg_sys::GetUserId() })
     }
-}
 
-fn on_column(target: &Target, column: usize, mode: u32) -> bool {
-    let number = target.columns[column].attnum;
-    // SAFETY: as above.
-    unsafe {
-        pg_sys::pg_attribute_aclcheck(target.oid, number, user(), pg_sys::AclMode::from(mode))
-            == pg_sys::AclResult::ACLCHECK_OK
+    /// The role with this oid; the current user if there is none.
+    pub fn or_caller(oid: pg_sys::Oid) -> Self {
+        if oid == pg_sys::InvalidOid {
+            Self::caller()
+        } else {
+            Self(oid)
+        }
     }
-}
 
-/// Demands the right, on the table or on each of the columns (if there are any);
-/// else 42501 in core's own words.
-fn demand(target: &Target, mode: u32, columns: impl IntoIterator<Item = usize>) {
-    // Payloads of many shapes name a column many times.
-    let mut asked = vec![false; target.columns.len()];
-    let mut columns = columns
-        .into_iter()
-        .filter(|column| {
-            pgrx::check_for_interrupts!();
-            !std::mem::replace(&mut asked[*column], true)
-        })
-        .peekable();
-    if !on_table(target, mode)
-        && (columns.peek().is_none() || !columns.all(|column| on_column(target, column, mode)))
-    {
-        let name = text::to_server(&target.name);
-        // SAFETY: raises the error that the executor raises.
+    fn has_on(self, target: &Target, mode: u32) -> bool {
+        // SAFETY: an existing table; the caller holds a lock on it.
         unsafe {
-            pg_sys::aclcheck_error(
-                pg_sys::AclResult::ACLCHECK_NO_PRIV,
-                pg_sys::ObjectType::OBJECT_TABLE,
-                name.as_ptr(),
-            );
+            pg_sys::pg_class_aclcheck(target.oid, self.0, pg_sys::AclMode::from(mode))
+                == pg_sys::AclResult::ACLCHECK_OK
+        }
+    }
+
+    fn has_on_column(self, target: &Target, column: usize, mode: u32) -> bool {
+        let number = target.columns[column].attnum;
+        // SAFETY: as above.
+        unsafe {
+            pg_sys::pg_attribute_aclcheck(target.oid, number, self.0, pg_sys::AclMode::from(mode))
+                == pg_sys::AclResult::ACLCHECK_OK
         }
     }
 }
@@ -71,9 +61,14 @@ fn on_schema(schema: pg_sys::Oid) -> pg_sys::AclResult::Type {
     // SAFETY: an existing schema.
     unsafe {
         #[cfg(feature = "pg15")]
-        return pg_sys::pg_namespace_aclcheck(schema, user(), mode);
+        return pg_sys::pg_namespace_aclcheck(schema, pg_sys::GetUserId(), mode);
         #[cfg(not(feature = "pg15"))]
-        return pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, user(), mode);
+        return pg_sys::object_aclcheck(
+            pg_sys::NamespaceRelationId,
+            schema,
+            pg_sys::GetUserId(),
+            mode,
+        );
     }
 }
 
@@ -86,48 +81,146 @@ pub fn demand_insert_or_verify(
     named: impl IntoIterator<Item = usize>,
     key: impl IntoIterator<Item = usize>,
 ) {
-    demand_schema(target);
-    // What the server generates, nobody inserts.
-    let inserted = |c: &usize| target.columns[*c].generated == 0;
-    demand(
+    demand_access(
         target,
-        pg_sys::ACL_INSERT,
-        named.into_iter().filter(inserted),
+        Access::to(target).insert(target, named).select(target, key),
     );
-    demand(target, pg_sys::ACL_SELECT, key);
+}
+
+/// The rights of [`demand_insert_or_verify`], SELECT on the whole table, by whose places
+/// stored rows are addressed, and UPDATE on the columns `updated`, if there are any.
+pub fn demand_merge(
+    target: &Target,
+    named: impl IntoIterator<Item = usize>,
+    key: impl IntoIterator<Item = usize>,
+    updated: &[usize],
+) {
+    let access = Access::to(target)
+        .insert(target, named)
+        .select(target, key)
+        .select_by_place();
+    demand_access(
+        target,
+        if updated.is_empty() {
+            access
+        } else {
+            access.update(target, updated.iter().copied())
+        },
+    );
+}
+
+/// The rights to resolve a conflict: SELECT on the whole table, UPDATE on the columns.
+pub fn demand_resolve(target: &Target, columns: impl IntoIterator<Item = usize>) {
+    demand_access(
+        target,
+        Access::to(target).select_by_place().update(target, columns),
+    );
+}
+
+/// The rights to delete rows and insert others with these columns. The statements that do
+/// it are checked in their turn.
+pub fn demand_overwrite(target: &Target, columns: impl IntoIterator<Item = usize>) {
+    demand_schema(target);
+    Access::to(target)
+        .insert(target, columns)
+        .delete()
+        .demand_unseen();
+}
+
+fn demand_access(target: &Target, access: Access) {
+    demand_schema(target);
+    if reading_is_seen() {
+        // What of the stored rows may be shown counts as read.
+        let shown = Readable::by_rights(target, Role::caller()).columns_of(target);
+        access.select(target, shown).demand();
+    } else {
+        access.demand_unseen();
+    }
     // With row_security off, a policy in force is an error, as in any query.
     // SAFETY: an existing table.
     unsafe { pg_sys::check_enable_rls(target.oid, pg_sys::InvalidOid, false) };
 }
 
-/// INSERT on the columns.
-pub fn demand_insert(target: &Target, columns: impl IntoIterator<Item = usize>) {
-    demand_schema(target);
-    demand(target, pg_sys::ACL_INSERT, columns);
+/// Whether the caller has any right on a table, or on a column of it. Reads the catalogs,
+/// without a lock on the table; false if it is gone.
+pub fn has_any(table: pg_sys::Oid) -> bool {
+    let any = pg_sys::AclMaskHow::ACLMASK_ANY;
+    let on_table = pg_sys::AclMode::from(pg_sys::ACL_ALL_RIGHTS_RELATION);
+    let on_column = pg_sys::AclMode::from(pg_sys::ACL_ALL_RIGHTS_COLUMN);
+    let mut gone = false;
+    // SAFETY: look-ups; of columns only if there is such a table.
+    unsafe {
+        // One of the rights is enough for both.
+        pg_sys::pg_class_aclcheck_ext(table, pg_sys::GetUserId(), on_table, &raw mut gone)
+            == pg_sys::AclResult::ACLCHECK_OK
+            || (!gone
+                && pg_sys::pg_attribute_aclcheck_all(table, pg_sys::GetUserId(), on_column, any)
+                    == pg_sys::AclResult::ACLCHECK_OK)
+    }
 }
 
-/// DELETE.
-pub fn demand_delete(target: &Target) {
-    demand(target, pg_sys::ACL_DELETE, []);
+/// Any right on a table, or on a column of it, for whoever wants more said of it than the
+/// catalogs say to everybody: without one nobody is to lock it. What is gone is passed.
+///
+/// # Errors
+/// 42501
+pub fn demand_any(table: pg_sys::Oid) {
+    // SAFETY: a look-up; null if there is no such table. Raises what core raises.
+    unsafe {
+        let name = pg_sys::get_rel_name(table);
+        if !name.is_null() && !has_any(table) {
+            let kind = pg_sys::get_relkind_objtype(pg_sys::get_rel_relkind(table));
+            pg_sys::aclcheck_error(pg_sys::AclResult::ACLCHECK_NO_PRIV, kind, name);
+        }
+    }
 }
 
-/// UPDATE on the columns.
-pub fn demand_update(target: &Target, columns: impl IntoIterator<Item = usize>) {
-    demand(target, pg_sys::ACL_UPDATE, columns);
+/// Ownership of a table, as DROP TRIGGER asks for it. What is gone is passed.
+///
+/// # Errors
+/// 42501
+pub fn demand_ownership(table: pg_sys::Oid) {
+    // SAFETY: look-ups; null if there is no such table. Raises what core raises.
+    unsafe {
+        let name = pg_sys::get_rel_name(table);
+        if name.is_null() {
+            return;
+        }
+        #[cfg(feature = "pg15")]
+        let owner = pg_sys::pg_class_ownercheck(table, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        let owner =
+            pg_sys::object_ownercheck(pg_sys::RelationRelationId, table, pg_sys::GetUserId());
+        if !owner {
+            let kind = pg_sys::ObjectType::OBJECT_TRIGGER;
+            pg_sys::aclcheck_error(pg_sys::AclResult::ACLCHECK_NOT_OWNER, kind, name);
+        }
+    }
 }
 
-/// SELECT on the whole table.
-pub fn demand_select(target: &Target) {
-    demand(target, pg_sys::ACL_SELECT, []);
+/// Lets the server see that stored values of these columns, which the caller may read, are
+/// shown in an error.
+pub fn note_shown(target: &Target, columns: impl IntoIterator<Item = usize>) {
+    if reading_is_seen() {
+        Access::to(target).select(target, columns).demand();
+    }
 }
 
 /// Whether the caller may truncate a table, and name it.
 pub fn may_truncate(table: pg_sys::Oid) -> bool {
-    let mode = pg_sys::AclMode::from(pg_sys::ACL_TRUNCATE);
+    may(table, pg_sys::ACL_TRUNCATE)
+}
+
+/// Whether the caller may read a whole table (row-level security aside), and name it.
+pub fn may_read(table: pg_sys::Oid) -> bool {
+    may(table, pg_sys::ACL_SELECT)
+}
+
+fn may(table: pg_sys::Oid, mode: u32) -> bool {
     // SAFETY: an existing table.
     let (result, schema) = unsafe {
         (
-            pg_sys::pg_class_aclcheck(table, user(), mode),
+            pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), pg_sys::AclMode::from(mode)),
             pg_sys::get_rel_namespace(table),
         )
     };
@@ -136,18 +229,25 @@ pub fn may_truncate(table: pg_sys::Oid) -> bool {
 
 /// Whether the caller may read the whole table (row-level security aside).
 pub fn may_select(target: &Target) -> bool {
-    on_table(target, pg_sys::ACL_SELECT)
+    Role::caller().has_on(target, pg_sys::ACL_SELECT)
 }
 
 /// Whether policies of row-level security restrict what the caller sees of a table.
 pub fn row_security_is_active(target: &Target) -> bool {
+    row_security_is_active_for(target, Role::caller())
+}
+
+/// Whether they restrict what is read with a role's rights.
+pub fn row_security_is_active_for(target: &Target, role: Role) -> bool {
     // SAFETY: an existing table; no error for rows that a policy hides.
-    let rls = unsafe { pg_sys::check_enable_rls(target.oid, pg_sys::InvalidOid, true) };
+    let rls = unsafe { pg_sys::check_enable_rls(target.oid, role.0, true) };
     rls == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
 }
 
-/// Whether the caller sees the row that is stored at this place under this key, by the
-/// table's policies and under the active snapshot: asks the table as the caller would.
+/// Whether a role sees the row that is stored at this place under this key, by the
+/// table's policies and under the active snapshot: asks the table as the role would.
+/// So policies run as the caller, who is inserting into the table, and for whom an INSERT …
+/// ON CONFLICT evaluates them.
 ///
 /// The place finds it at once, but takes SELECT on the whole table. The key may take a
 /// scan, since its operators may only be applied to rows that the policies show.
@@ -156,13 +256,14 @@ pub fn row_security_is_active(target: &Target) -> bool {
 /// 42501 without SELECT on the key columns.
 pub fn policies_show(
     target: &Target,
+    role: Role,
     arbiter: &UniqueIndex,
     (table, mut tuple): (pg_sys::Oid, pg_sys::ItemPointerData),
     key: impl Fn(usize) -> Option<pg_sys::Datum>,
 ) -> bool {
     let mut parameters = Vec::new();
     let mut conditions = Vec::new();
-    if may_select(target) {
+    if role.has_on(target, pg_sys::ACL_SELECT) {
         conditions.push("tableoid OPERATOR(pg_catalog.=) $1".to_owned());
         conditions.push("ctid OPERATOR(pg_catalog.=) $2".to_owned());
         parameters.push((pg_sys::OIDOID, Some(pg_sys::Datum::from(table))));
@@ -186,7 +287,7 @@ pub fn policies_show(
         target.qualified(),
         conditions.join(" AND ")
     );
-    Connection::open().query(&sql, &parameters) > 0
+    finds_as(role.0, &sql, &parameters)
 }
 
 /// 42501 in core's own words, for a row under whose key the caller must not see
@@ -201,6 +302,18 @@ pub fn hidden_by_policy(target: &Target) -> Report {
     )
 }
 
+/// Likewise, for a stored row that a policy does not let be updated.
+pub fn kept_by_policy(target: &Target) -> Report {
+    Report::new(
+        SqlState::InsufficientPrivilege,
+        format!(
+            "row-level security of table \"{}\" does not let a stored row be updated",
+            target.name
+        ),
+    )
+    .table(&target.schema, &target.name)
+}
+
 /// Which stored values the caller may see.
 pub struct Readable {
     /// None: every column; else by position.
@@ -211,30 +324,85 @@ impl Readable {
     /// By the caller's SELECT rights. With row-level security in force nothing
     /// is readable, since the row at hand may be one that a policy hides.
     pub fn by_caller(target: &Target) -> Self {
-        let columns = target.columns.len();
-        if row_security_is_active(target) {
-            Self {
-                columns: Some(vec![false; columns]),
-            }
-        } else if on_table(target, pg_sys::ACL_SELECT) {
-            Self { columns: None }
-        } else {
-            let columns = (0..columns).map(|c| on_column(target, c, pg_sys::ACL_SELECT));
-            Self {
-                columns: Some(columns.collect()),
-            }
+        Self::by_role(target, Role::caller())
+    }
+
+    /// Likewise, for a row that goes in with a role's rights: what both may read. A view's
+    /// owner lends the right to insert, not what they may read themselves.
+    pub fn by_caller_and(target: &Target, role: Role) -> Self {
+        let by_caller = Self::by_caller(target);
+        if role == Role::caller() {
+            return by_caller;
         }
+        by_caller.and(&Self::by_role(target, role))
+    }
+
+    fn by_role(target: &Target, role: Role) -> Self {
+        if row_security_is_active_for(target, role) {
+            Self::nothing_of(target)
+        } else {
+            Self::by_rights(target, role)
+        }
+    }
+
+    fn by_rights(target: &Target, role: Role) -> Self {
+        if role.has_on(target, pg_sys::ACL_SELECT) {
+            return Self { columns: None };
+        }
+        let columns =
+            (0..target.columns.len()).map(|c| role.has_on_column(target, c, pg_sys::ACL_SELECT));
+        Self {
+            columns: Some(columns.collect()),
+        }
+    }
+
+    fn nothing_of(target: &Target) -> Self {
+        Self {
+            columns: Some(vec![false; target.columns.len()]),
+        }
+    }
+
+    fn and(self, other: &Self) -> Self {
+        let columns = match self.columns {
+            None => other.columns.clone(),
+            Some(columns) => {
+                let both = (0..).zip(columns).map(|(c, on)| on && other.column(c));
+                Some(both.collect())
+            }
+        };
+        Self { columns }
+    }
+
+    /// What may be shown of what a column remembers: a value of another column that is in
+    /// there takes the right to read both.
+    pub fn of_remembered(&self, target: &Target, remembers: usize) -> Self {
+        if self.column(remembers) {
+            Self {
+                columns: self.columns.clone(),
+            }
+        } else {
+            Self::nothing_of(target)
+        }
+    }
+
+    /// The columns that may be shown, by position.
+    pub fn columns_of(&self, target: &Target) -> Vec<usize> {
+        (0..target.columns.len())
+            .filter(|c| self.column(*c))
+            .collect()
     }
 
     /// What the caller may have sent, or may read: a row that reaches a trigger has
     /// values that defaults and other triggers put there, too. As core has it for
     /// the rows that it shows in errors.
     pub fn sent_by_caller(target: &Target) -> Self {
+        let caller = Role::caller();
         let on_either = |column| {
-            on_column(target, column, pg_sys::ACL_INSERT)
-                || on_column(target, column, pg_sys::ACL_SELECT)
+            caller.has_on_column(target, column, pg_sys::ACL_INSERT)
+                || caller.has_on_column(target, column, pg_sys::ACL_SELECT)
         };
-        let whole = on_table(target, pg_sys::ACL_INSERT) || on_table(target, pg_sys::ACL_SELECT);
+        let whole =
+            caller.has_on(target, pg_sys::ACL_INSERT) || caller.has_on(target, pg_sys::ACL_SELECT);
         Self {
             columns: (!whole).then(|| (0..target.columns.len()).map(on_either).collect()),
         }

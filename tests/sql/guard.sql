@@ -6,7 +6,7 @@
 \set QUIET off
 CREATE SCHEMA guard;
 SET search_path = guard, public;
-CREATE TABLE orders (order_id text PRIMARY KEY, amount numeric(10,2), status text DEFAULT 'new', note text, at timestamptz DEFAULT now());
+CREATE TABLE orders (order_id text PRIMARY KEY, amount numeric(10,2), status text DEFAULT 'new', note text, at timestamptz DEFAULT clock_timestamp());
 SELECT * FROM idempotent_guard('orders');
 SELECT * FROM idempotent.guards;
 SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = 'orders'::regclass;

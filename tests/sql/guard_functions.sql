@@ -6,7 +6,7 @@
 \set QUIET off
 CREATE SCHEMA guard_functions;
 SET search_path = guard_functions, public;
-CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, order_id text NOT NULL UNIQUE, alias text UNIQUE, amount numeric(10,2), status text DEFAULT 'new', at timestamptz DEFAULT now());
+CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, order_id text NOT NULL UNIQUE, alias text UNIQUE, amount numeric(10,2), status text DEFAULT 'new', at timestamptz DEFAULT clock_timestamp());
 -- The key of the guard is the key of the functions, also where they would find another, or several.
 SELECT * FROM idempotent_insert('orders', '{"order_id": "0", "alias": "z", "amount": 1}');
 SELECT key, compared FROM idempotent_guard('orders', '{order_id}', ignore => '{status, alias}');
@@ -127,12 +127,13 @@ INSERT INTO plain VALUES (2, 2, 1) ON CONFLICT (other) DO UPDATE SET v = exclude
 INSERT INTO plain VALUES (2, 2, 1) ON CONFLICT (other) DO NOTHING;
 INSERT INTO plain VALUES (3, 3, 3), (4, 4, 4) ON CONFLICT (id) DO UPDATE SET v = 9 RETURNING id, v;
 SELECT * FROM plain ORDER BY 1;
--- MERGE.
+-- MERGE: what it inserts although it is stored is 23505, as without a guard.
 MERGE INTO plain AS p USING (VALUES (3, 30), (5, 50)) AS s (id, v) ON p.id = s.id WHEN MATCHED THEN UPDATE SET v = s.v WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.v);
 MERGE INTO plain AS p USING (VALUES (3, 30), (5, 50)) AS s (id, v) ON p.id = s.id AND p.v <> s.v WHEN MATCHED THEN UPDATE SET v = s.v WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.v);
 MERGE INTO plain AS p USING (VALUES (3, 31)) AS s (id, v) ON p.id = s.id AND p.v = s.v WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.v);
 :state
 MERGE INTO plain AS p USING (VALUES (6, 1), (6, 1)) AS s (id, v) ON p.id = s.id WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.v);
+MERGE INTO plain AS p USING (VALUES (6, 1)) AS s (id, v) ON p.id = s.id WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.v);
 -- UPDATE of a key is no payload.
 UPDATE plain SET id = 7 WHERE id = 6;
 UPDATE plain SET id = 5 WHERE id = 7;

@@ -6,10 +6,10 @@
 \set QUIET off
 CREATE SCHEMA guard_partitions;
 SET search_path = guard_partitions, public;
-CREATE TABLE events (tenant int, id int, kind text DEFAULT 'x', amount numeric(8,2), at timestamptz DEFAULT now(), PRIMARY KEY (tenant, id)) PARTITION BY LIST (tenant);
+CREATE TABLE events (tenant int, id int, kind text DEFAULT 'x', amount numeric(8,2), at timestamptz DEFAULT clock_timestamp(), PRIMARY KEY (tenant, id)) PARTITION BY LIST (tenant);
 CREATE TABLE events_1 PARTITION OF events FOR VALUES IN (1);
 -- Other column order, dropped columns.
-CREATE TABLE events_2 (amount numeric(8,2), gone int, at timestamptz DEFAULT now(), id int NOT NULL, also_gone text, kind text DEFAULT 'x', tenant int NOT NULL);
+CREATE TABLE events_2 (amount numeric(8,2), gone int, at timestamptz DEFAULT clock_timestamp(), id int NOT NULL, also_gone text, kind text DEFAULT 'x', tenant int NOT NULL);
 ALTER TABLE events_2 DROP gone, DROP also_gone;
 ALTER TABLE events ATTACH PARTITION events_2 FOR VALUES IN (2);
 -- Sub-partitions; one made before the guard, one after.

@@ -10,7 +10,7 @@ SET TIME ZONE 'UTC';
 SET DateStyle = 'ISO, YMD';
 
 -- A document.
-CREATE TABLE orders (order_id text PRIMARY KEY, amount numeric(10,2), status text DEFAULT 'new', at timestamptz DEFAULT now(), seen jsonb);
+CREATE TABLE orders (order_id text PRIMARY KEY, amount numeric(10,2), status text DEFAULT 'new', at timestamptz DEFAULT clock_timestamp(), seen jsonb);
 INSERT INTO orders VALUES ('old', 1, 'paid');
 SELECT * FROM idempotent_guard('orders', remember => 'seen');
 INSERT INTO orders (order_id, amount) VALUES ('a', 10);

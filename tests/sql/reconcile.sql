@@ -102,7 +102,7 @@ CREATE MATERIALIZED VIEW orders_kept AS TABLE orders;
 SELECT (SELECT count(*) FROM idempotent_reconcile('orders', 'orders_here')), (SELECT count(*) FROM idempotent_reconcile('orders', 'orders_kept'));
 
 -- A guard in force says what is compared, as it does for idempotent_insert_from.
-CREATE TABLE guarded (id int PRIMARY KEY, v int, at timestamptz DEFAULT now());
+CREATE TABLE guarded (id int PRIMARY KEY, v int, at timestamptz DEFAULT clock_timestamp());
 SELECT FROM idempotent_guard('guarded');
 INSERT INTO guarded VALUES (1, 1, 'epoch'), (2, 2, 'epoch');
 CREATE VIEW guarded_source AS SELECT id, v + id / 2 AS v, now() AS at FROM guarded;

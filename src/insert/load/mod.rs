@@ -195,11 +195,12 @@ struct Known {
 fn read(call: &Call, begun: &Begun, store: &mut Store) -> Known {
     let (target, relation) = open(call.target, begun);
     // The source may change once this is committed.
-    let source = Source::open(&target, call.source).detached();
+    let mut source = Source::open(&target, call.source).detached();
     let mut matching = Matching::new(&call.wishes, &target);
     let surrogates = source.surrogates(&relation);
     matching.comparison.leave_out(&surrogates);
     let (arbiter, shapes) = plan_source(&target, &source, &matching);
+    source.complete_keys(&relation, arbiter);
     let job = Job::new(&target, &relation, arbiter, &shapes, true, None);
     let mut input = Input::new(&job, false);
     let generated = Generated::of(&target, &relation, &shapes);

@@ -1,0 +1,41 @@
+//! What `pg_trigger` says of a guard, without its table being opened.
+use crate::pg::spi::Connection;
+use crate::pg::text;
+use crate::target::is_guard_function;
+use pgrx::pg_sys;
+
+/// Whether there is no such table any more.
+pub fn is_gone(table: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up; null if there is none.
+    unsafe { pg_sys::get_rel_name(table).is_null() }
+}
+
+/// The arguments of a guard's trigger; None if the table has no such trigger, or it is no
+/// guard.
+pub fn arguments(table: pg_sys::Oid, trigger: pg_sys::Oid) -> Option<Vec<String>> {
+    let connection = Connection::open();
+    let oid = |oid| (pg_sys::OIDOID, Some(pg_sys::Datum::from(oid)));
+    let found = connection.query(
+        "SELECT tgfoid, tgargs FROM pg_catalog.pg_trigger
+          WHERE tgrelid OPERATOR(pg_catalog.=) $1 AND oid OPERATOR(pg_catalog.=) $2",
+        &[oid(table), oid(trigger)],
+    );
+    if found == 0 {
+        return None;
+    }
+    let function = pg_sys::Oid::from(connection.first(1)?.value() as u32);
+    if !is_guard_function(function) {
+        return None;
+    }
+    // SAFETY: a bytea, which has the layout of a text, copied before the connection goes.
+    let arguments = unsafe {
+        let whole = pg_sys::pg_detoast_datum_packed(connection.first(2)?.cast_mut_ptr());
+        text::bytes_of(pg_sys::Datum::from(whole))
+    };
+    // Each ends with a NUL.
+    let each = arguments.split_inclusive(|byte| *byte == 0);
+    Some(
+        each.map(|argument| text::from_server_bytes(&argument[..argument.len() - 1]))
+            .collect(),
+    )
+}

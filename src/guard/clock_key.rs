@@ -1,0 +1,41 @@
+//! The warning about a guard's key that the clock takes part in.
+use crate::error::{Report, SqlState, warn};
+use crate::target::{ColumnDefault, Nature, OpenRelation, Target, UniqueIndex};
+
+/// The key columns that are filled with the time where a row leaves them out.
+pub fn columns(target: &Target, relation: &OpenRelation, arbiter: &UniqueIndex) -> Vec<String> {
+    arbiter
+        .columns()
+        .map(|c| &target.columns[c])
+        .filter(|column| {
+            ColumnDefault::of(relation, column)
+                .is_some_and(|default| default.nature == Nature::Clock)
+        })
+        .map(|column| column.name.clone())
+        .collect()
+}
+
+/// Warns of such columns: each retry that leaves one out is another row. The usual case is
+/// a partitioned table, `UNIQUE (id, created_at)`.
+pub fn warn_of(target: &Target, columns: &[String]) {
+    for column in columns {
+        warn(
+            Report::new(
+                SqlState::Warning,
+                format!(
+                    "key column \"{column}\" of the guard of table \"{}\" is filled with the time",
+                    target.name
+                ),
+            )
+            .detail("A retry that leaves it out gets another time, and goes in as another row.")
+            .hint(if target.partitioned {
+                "Have clients send it, and the same in every retry; or partition the table by a \
+                 column of the business event."
+            } else {
+                "Have clients send it, and the same in every retry; or use a key without it."
+            })
+            .table(&target.schema, &target.name)
+            .column(column.as_str()),
+        );
+    }
+}

@@ -1,0 +1,52 @@
+//! Key columns that payloads leave out, and whose default says what they are.
+//!
+//! A key column with an immutable default, or a session default such as
+//! `current_setting('app.tenant')`, counts as named: the row that goes in has its default,
+//! and so has the next attempt. To look the key up, the default is evaluated here. The INSERT
+//! leaves the column out, as the payload does, and so needs no privilege on it.
+use super::shape::Shape;
+use crate::pg::rows::Slot;
+use crate::target::{OpenRelation, Target, UniqueIndex, evaluate_default};
+use pgrx::pg_sys;
+
+/// The values of such columns, by position.
+pub struct KeyDefaults(Vec<(usize, Option<pg_sys::Datum>)>);
+
+impl KeyDefaults {
+    /// For payloads that name all other key columns; the values are in the current memory.
+    ///
+    /// # Errors
+    /// Whatever a default raises, as the INSERT would.
+    pub fn of(
+        target: &Target,
+        relation: &OpenRelation,
+        arbiter: &UniqueIndex,
+        shapes: &[Shape],
+    ) -> Self {
+        let left_out = |c: &usize| shapes.iter().any(|shape| !shape.named.contains(c));
+        let evaluate = |c| {
+            let column = &target.columns[c];
+            (c, evaluate_default(relation, column, column.attnum))
+        };
+        Self(arbiter.columns().filter(left_out).map(evaluate).collect())
+    }
+
+    /// None, where there is no key to complete.
+    pub fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The columns, by position.
+    pub fn columns(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().map(|(c, _)| *c)
+    }
+
+    /// Puts them into a working row that names these columns.
+    pub fn complete(&self, named: &[usize], row: &mut Slot) {
+        for (c, value) in &self.0 {
+            if !named.contains(c) {
+                row.set(*c, *value);
+            }
+        }
+    }
+}

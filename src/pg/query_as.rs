@@ -1,0 +1,80 @@
+//! A query that is judged by the rights of another role.
+use super::list::members;
+use super::memory::Memory;
+use super::spi::{Parameter, parameter_list};
+use super::text;
+use pgrx::pg_sys;
+use std::ffi::c_int;
+use std::ptr;
+
+/// Whether a SELECT finds a row, under the active snapshot, with the table permissions and the
+/// policies of row-level security of a role: as the server reads the tables of a view with
+/// those of the view's owner. `current_user` stays who it is.
+///
+/// Names in it must be qualified.
+pub fn finds_as(role: pg_sys::Oid, sql: &str, parameters: &[Parameter]) -> bool {
+    let sql = text::to_server(sql);
+    let types: Vec<pg_sys::Oid> = parameters.iter().map(|(typid, _)| *typid).collect();
+    let memory = Memory::in_current(c"pg_idempotent query");
+    // SAFETY: one statement, which is taken through the server's own stages in memory of
+    // its own; the executor is shut down before that goes, or by the abort after an error.
+    memory.scope(|| unsafe {
+        let none = ptr::null_mut();
+        let parsed = first(pg_sys::pg_parse_query(sql.as_ptr())).cast::<pg_sys::RawStmt>();
+        let query = pg_sys::parse_analyze_fixedparams(
+            parsed,
+            sql.as_ptr(),
+            types.as_ptr(),
+            types.len() as c_int,
+            none,
+        );
+        read_tables_as(query, role);
+        let query = first(pg_sys::pg_rewrite_query(query)).cast::<pg_sys::Query>();
+        let parameters = parameter_list(parameters);
+        let plan = pg_sys::pg_plan_query(query, sql.as_ptr(), 0, parameters);
+        let description = pg_sys::CreateQueryDesc(
+            plan,
+            sql.as_ptr(),
+            pg_sys::GetActiveSnapshot(),
+            ptr::null_mut(),
+            pg_sys::CreateDestReceiver(pg_sys::CommandDest::DestNone),
+            parameters,
+            ptr::null_mut(),
+            0,
+        );
+        pg_sys::ExecutorStart(description, 0);
+        let forward = pg_sys::ScanDirection::ForwardScanDirection;
+        #[cfg(feature = "pg18")]
+        pg_sys::ExecutorRun(description, forward, 1);
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::ExecutorRun(description, forward, 1, true);
+        let found = (*(*description).estate).es_processed > 0;
+        pg_sys::ExecutorFinish(description);
+        pg_sys::ExecutorEnd(description);
+        pg_sys::FreeQueryDesc(description);
+        found
+    })
+}
+
+/// # Safety
+/// A query as it was analyzed.
+unsafe fn read_tables_as(query: *mut pg_sys::Query, role: pg_sys::Oid) {
+    // SAFETY: lists of nodes of these kinds.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        for entry in members::<pg_sys::RangeTblEntry>((*query).rtable) {
+            (*entry).checkAsUser = role;
+        }
+        #[cfg(not(feature = "pg15"))]
+        for permissions in members::<pg_sys::RTEPermissionInfo>((*query).rteperminfos) {
+            (*permissions).checkAsUser = role;
+        }
+    }
+}
+
+/// # Safety
+/// The list has a member.
+unsafe fn first(list: *mut pg_sys::List) -> *mut std::ffi::c_void {
+    // SAFETY: the caller's promise.
+    unsafe { (*(*list).elements).ptr_value }
+}

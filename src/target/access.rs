@@ -1,0 +1,289 @@
+//! The server's own check of permissions, for what is read and written without a statement.
+//!
+//! What a call looks up in the arbiter it reads without the executor, so nobody but us would
+//! check permissions there. The check is core's (`ExecCheckPermissions`): the table is handed
+//! over as a statement would name it in its range table, with the columns that are read,
+//! inserted and updated. So whoever hooks into that check, an auditor or a security module,
+//! sees every table that is read.
+//!
+//! A hook may keep what it was handed until the statement ends (pgaudit does, to log it with
+//! the number of rows). So where there is a hook, range tables live as long as the transaction;
+//! what was handed over once is handed over again, so that a loop of calls keeps flat memory.
+use super::Target;
+use crate::pg::ffi;
+use pgrx::{pg_guard, pg_sys};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::mem::size_of;
+use std::ptr;
+
+/// What a call does with a table.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Access {
+    table: pg_sys::Oid,
+    kind: u8,
+    required: u32,
+    selected: Vec<pg_sys::AttrNumber>,
+    inserted: Vec<pg_sys::AttrNumber>,
+    updated: Vec<pg_sys::AttrNumber>,
+}
+
+/// A range table, and the permissions that go with it (in the entries, on PostgreSQL 15).
+#[derive(Clone, Copy)]
+struct RangeTable {
+    entries: *mut pg_sys::List,
+    #[cfg(not(feature = "pg15"))]
+    permissions: *mut pg_sys::List,
+}
+
+/// What hooks were handed in this transaction.
+struct Handed {
+    memory: pg_sys::MemoryContext,
+    tables: HashMap<Access, RangeTable>,
+}
+
+thread_local! {
+    static HANDED: RefCell<Option<Handed>> = const { RefCell::new(None) };
+}
+
+impl Access {
+    /// To a target, with nothing done yet.
+    pub fn to(target: &Target) -> Self {
+        Self {
+            table: target.oid,
+            kind: if target.partitioned {
+                pg_sys::RELKIND_PARTITIONED_TABLE
+            } else {
+                pg_sys::RELKIND_RELATION
+            },
+            required: 0,
+            selected: Vec::new(),
+            inserted: Vec::new(),
+            updated: Vec::new(),
+        }
+    }
+
+    /// Reads columns.
+    pub fn select(mut self, target: &Target, columns: impl IntoIterator<Item = usize>) -> Self {
+        self.required |= pg_sys::ACL_SELECT;
+        self.selected.extend(numbers(target, columns));
+        self
+    }
+
+    /// Addresses rows by their place, which takes SELECT on the whole table.
+    pub fn select_by_place(mut self) -> Self {
+        self.required |= pg_sys::ACL_SELECT;
+        let place = [
+            pg_sys::TableOidAttributeNumber,
+            pg_sys::SelfItemPointerAttributeNumber,
+        ];
+        self.selected
+            .extend(place.map(|number| number as pg_sys::AttrNumber));
+        self
+    }
+
+    /// Inserts columns. What the server generates, nobody inserts.
+    pub fn insert(mut self, target: &Target, columns: impl IntoIterator<Item = usize>) -> Self {
+        self.required |= pg_sys::ACL_INSERT;
+        let inserted = |c: &usize| target.columns[*c].generated == 0;
+        let columns = columns.into_iter().filter(inserted);
+        self.inserted.extend(numbers(target, columns));
+        self
+    }
+
+    /// Updates columns.
+    pub fn update(mut self, target: &Target, columns: impl IntoIterator<Item = usize>) -> Self {
+        self.required |= pg_sys::ACL_UPDATE;
+        self.updated.extend(numbers(target, columns));
+        self
+    }
+
+    /// Deletes rows.
+    pub fn delete(mut self) -> Self {
+        self.required |= pg_sys::ACL_DELETE;
+        self
+    }
+
+    /// Demands the rights that this takes; hooks see it.
+    ///
+    /// # Errors
+    /// 42501 in core's own words; and what a hook raises.
+    pub fn demand(self) {
+        if !hooks_are_called() {
+            return self.demand_unseen();
+        }
+        let mut tables = HANDED.take().unwrap_or_else(Handed::begin);
+        let memory = tables.memory;
+        let table = *tables
+            .tables
+            .entry(self)
+            .or_insert_with_key(|access| access.range_table_in(memory));
+        HANDED.set(Some(tables));
+        table.check();
+    }
+
+    /// Likewise, where the statements that do it come later, and hooks see those.
+    pub fn demand_unseen(&self) {
+        let _silence = Silence::begin();
+        // SAFETY: the current memory.
+        self.range_table_in(unsafe { pg_sys::CurrentMemoryContext })
+            .check();
+    }
+
+    fn range_table_in(&self, memory: pg_sys::MemoryContext) -> RangeTable {
+        // SAFETY: a valid memory, which is switched back at once or by the error; the guard
+        // holds nothing, and inside nothing panics.
+        unsafe {
+            let caller = pg_sys::MemoryContextSwitchTo(memory);
+            let table = ffi::guard(|| self.range_table_unguarded());
+            pg_sys::MemoryContextSwitchTo(caller);
+            table
+        }
+    }
+
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    unsafe fn range_table_unguarded(&self) -> RangeTable {
+        // SAFETY: nodes of these kinds, zeroed, with a single table.
+        unsafe {
+            let entry: *mut pg_sys::RangeTblEntry = node(pg_sys::NodeTag::T_RangeTblEntry);
+            (*entry).rtekind = pg_sys::RTEKind::RTE_RELATION;
+            (*entry).relid = self.table;
+            (*entry).relkind = self.kind as std::ffi::c_char;
+            (*entry).rellockmode = if self.required == pg_sys::ACL_SELECT {
+                pg_sys::AccessShareLock as i32
+            } else {
+                pg_sys::RowExclusiveLock as i32
+            };
+            #[cfg(feature = "pg15")]
+            let permissions = entry;
+            #[cfg(not(feature = "pg15"))]
+            let permissions: *mut pg_sys::RTEPermissionInfo =
+                node(pg_sys::NodeTag::T_RTEPermissionInfo);
+            #[cfg(not(feature = "pg15"))]
+            {
+                (*permissions).relid = self.table;
+                (*entry).perminfoindex = 1;
+            }
+            (*permissions).requiredPerms = pg_sys::AclMode::from(self.required);
+            (*permissions).selectedCols = set(&self.selected);
+            (*permissions).insertedCols = set(&self.inserted);
+            (*permissions).updatedCols = set(&self.updated);
+            RangeTable {
+                entries: ffi::unguarded::lappend(ptr::null_mut(), entry.cast()),
+                #[cfg(not(feature = "pg15"))]
+                permissions: ffi::unguarded::lappend(ptr::null_mut(), permissions.cast()),
+            }
+        }
+    }
+}
+
+impl RangeTable {
+    fn check(self) {
+        // SAFETY: a range table with one table, and its permissions.
+        unsafe {
+            #[cfg(feature = "pg15")]
+            pg_sys::ExecCheckRTPerms(self.entries, true);
+            #[cfg(not(feature = "pg15"))]
+            pg_sys::ExecCheckPermissions(self.entries, self.permissions, true);
+        }
+    }
+}
+
+impl Handed {
+    fn begin() -> Self {
+        // SAFETY: a child of the transaction's memory, with a callback for its end that lives
+        // in it.
+        unsafe {
+            let memory = pg_sys::AllocSetContextCreateInternal(
+                pg_sys::TopTransactionContext,
+                c"pg_idempotent permissions".as_ptr(),
+                pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+            );
+            let size = size_of::<pg_sys::MemoryContextCallback>();
+            let callback: *mut pg_sys::MemoryContextCallback =
+                pg_sys::MemoryContextAllocZero(memory, size).cast();
+            (*callback).func = Some(transaction_ended);
+            pg_sys::MemoryContextRegisterResetCallback(memory, callback);
+            Self {
+                memory,
+                tables: HashMap::new(),
+            }
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn transaction_ended(_arg: *mut c_void) {
+    HANDED.set(None);
+}
+
+/// Whether somebody sees permissions being checked. Outside of a portal (a function that is
+/// called by the fast-path protocol, the worker of a subscription) no statement is running
+/// that a hook could see them as part of, and pgaudit relies on one.
+fn hooks_are_called() -> bool {
+    // SAFETY: reads backend-local variables.
+    unsafe {
+        let hook = pg_sys::ExecutorCheckPerms_hook;
+        hook.is_some() && !pg_sys::ActivePortal.is_null()
+    }
+}
+
+/// Whether it matters which columns are read besides those that take a right.
+pub fn reading_is_seen() -> bool {
+    hooks_are_called()
+}
+
+/// While it lives, hooks do not see permissions being checked.
+struct Silence(pg_sys::ExecutorCheckPerms_hook_type);
+
+impl Silence {
+    fn begin() -> Self {
+        // SAFETY: a backend-local variable, which is restored below, after an error too.
+        unsafe {
+            let hook = pg_sys::ExecutorCheckPerms_hook;
+            pg_sys::ExecutorCheckPerms_hook = None;
+            Self(hook)
+        }
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { pg_sys::ExecutorCheckPerms_hook = self.0 };
+    }
+}
+
+fn numbers(
+    target: &Target,
+    columns: impl IntoIterator<Item = usize>,
+) -> impl Iterator<Item = pg_sys::AttrNumber> {
+    columns.into_iter().map(|c| target.columns[c].attnum)
+}
+
+/// # Safety
+/// `T` is the node that has this tag. Runs inside `ffi::guard`.
+unsafe fn node<T>(tag: pg_sys::NodeTag) -> *mut T {
+    // SAFETY: the caller's promise; all nodes begin with their tag.
+    unsafe {
+        let node = ffi::unguarded::palloc0(size_of::<T>());
+        *node.cast::<pg_sys::NodeTag>() = tag;
+        node.cast()
+    }
+}
+
+/// A set of columns, as the server numbers them in such sets.
+///
+/// # Safety
+/// Runs inside `ffi::guard`.
+unsafe fn set(numbers: &[pg_sys::AttrNumber]) -> *mut pg_sys::Bitmapset {
+    let first = pg_sys::FirstLowInvalidHeapAttributeNumber;
+    numbers.iter().fold(ptr::null_mut(), |set, number| {
+        // SAFETY: a set of ours, in the current memory.
+        unsafe { ffi::unguarded::bms_add_member(set, i32::from(*number) - first) }
+    })
+}

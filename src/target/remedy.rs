@@ -1,0 +1,141 @@
+//! What can be done where no unique index decides: SQL that runs, or why none does.
+use super::partition::{Tree, tree_of};
+use super::{Column, Target, UniqueIndex};
+use crate::pg::text;
+use pgrx::pg_sys;
+
+/// A unique index that can be made.
+struct Possible {
+    /// Its columns, by position.
+    columns: Vec<usize>,
+    /// Those that the table is partitioned by, and were not asked for.
+    added: Vec<usize>,
+}
+
+impl Target {
+    /// How to get a unique index on exactly these columns, where there is none that decides;
+    /// or, where the server can make none, what to do instead. `refused` is one on these
+    /// columns that does not decide.
+    pub fn index_hint(&self, columns: &[usize], refused: Option<&UniqueIndex>) -> String {
+        match refused {
+            Some(index) if index.expressions.is_some() => {
+                "Keep the value of the expression in a column of its own, with a unique index on \
+                 it."
+                .to_owned()
+            }
+            Some(index) if !index.valid && !self.partitioned => format!(
+                "Unless it is just being built: REINDEX INDEX CONCURRENTLY {}.{};",
+                text::quote_identifier(&self.schema),
+                text::quote_identifier(&index.name)
+            ),
+            // ON CONFLICT (columns) would name the deferrable one, too.
+            Some(index) if index.deferrable => format!(
+                "Add one that is checked at once: ALTER TABLE {} ADD UNIQUE ({});",
+                self.qualified(),
+                self.column_list(columns.iter().copied())
+            ),
+            Some(index) if index.partial => self.hint_in_place_of_partial(columns, index),
+            _ => self.create_index("Create one with", columns),
+        }
+    }
+
+    /// `lead: CREATE UNIQUE INDEX …;` on these columns, and on those by which the table is
+    /// partitioned; or why there can be none.
+    pub fn create_index(&self, lead: &str, columns: &[usize]) -> String {
+        let possible = match self.possible_index(columns) {
+            Ok(possible) => possible,
+            Err(why) => return why,
+        };
+        let create = format!(
+            "CREATE UNIQUE INDEX ON {} ({});",
+            self.qualified(),
+            self.column_list(possible.columns.iter().copied())
+        );
+        if possible.added.is_empty() {
+            return format!("{lead}: {create}");
+        }
+        let names = |columns: &[usize]| -> Vec<String> {
+            let names = columns.iter().map(|c| self.columns[*c].name.clone());
+            names.collect()
+        };
+        let has_index = self
+            .indexes
+            .iter()
+            .any(|index| index.unusable.is_none() && index.same_columns(&possible.columns));
+        format!(
+            "A unique index has to contain the columns by which the table is partitioned. Name \
+             these in the key, too, as in key => {}, and send the same {} in every retry{}",
+            text::quote_array(&names(&possible.columns)),
+            names(&possible.added).join(", "),
+            if has_index {
+                ".".to_owned()
+            } else {
+                format!(": {create}")
+            }
+        )
+    }
+
+    /// Rows that the condition of a partial index leaves out may share a key. The usual one,
+    /// `deleted_at IS NULL`, can become a part of the key.
+    fn hint_in_place_of_partial(&self, columns: &[usize], index: &UniqueIndex) -> String {
+        if let Some(null) = index.where_null.filter(|c| !columns.contains(c)) {
+            let wanted = [columns, &[null]].concat();
+            if let Ok(possible) = self.possible_index(&wanted) {
+                return format!(
+                    "Put column \"{}\" of its condition into the key: CREATE UNIQUE INDEX ON {} \
+                     ({}) NULLS NOT DISTINCT;",
+                    self.columns[null].name,
+                    self.qualified(),
+                    self.column_list(possible.columns)
+                );
+            }
+        }
+        self.create_index(
+            "If rows outside of its condition share no key, either",
+            columns,
+        )
+    }
+
+    /// The index on these columns that the server can make; or a sentence that says why it
+    /// can make none.
+    fn possible_index(&self, columns: &[usize]) -> Result<Possible, String> {
+        let find = |unfit: &dyn Fn(&Column) -> bool| {
+            let mut columns = columns.iter().map(|c| &self.columns[*c]);
+            columns.find(|column| unfit(column))
+        };
+        if let Some(column) = find(&|column| column.generated != 0) {
+            return Err(format!(
+                "Name other key columns: no payload can name \"{}\", which is generated.",
+                column.name
+            ));
+        }
+        if let Some(column) = find(&|column| !can_be_indexed(column)) {
+            return Err(format!(
+                "Name other key columns: the type of \"{}\" has no order, so that no unique index \
+                 can be on it.",
+                column.name
+            ));
+        }
+        let by = match tree_of(self) {
+            Tree::Unindexable(why) => return Err(why.to_owned()),
+            Tree::None => Vec::new(),
+            Tree::By(by) => by,
+        };
+        let added: Vec<usize> = by.into_iter().filter(|c| !columns.contains(c)).collect();
+        let columns = [columns, &added].concat();
+        if columns.len() > pg_sys::INDEX_MAX_KEYS as usize {
+            return Err(format!(
+                "Name fewer key columns: an index has {} at most.",
+                pg_sys::INDEX_MAX_KEYS
+            ));
+        }
+        Ok(Possible { columns, added })
+    }
+}
+
+/// Whether a unique index can be on a column: its type has an order.
+fn can_be_indexed(column: &Column) -> bool {
+    // SAFETY: a look-up for an existing type.
+    let class = unsafe { pg_sys::GetDefaultOpClass(column.base_type(), pg_sys::BTREE_AM_OID) };
+    class != pg_sys::InvalidOid
+}
