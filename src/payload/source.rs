@@ -491,9 +491,7 @@ impl Receiver<'_, '_> {
             ffi::unguarded::MemoryContextReset(context.ecxt_per_tuple_memory);
             let row = &mut *row;
             let natts = (*row.tts_tupleDescriptor).natts;
-            if c_int::from(row.tts_nvalid) < natts {
-                ffi::unguarded::slot_getsomeattrs_int(row, natts);
-            }
+            ffi::slot_getsomeattrs_unguarded(row, natts);
             let states = self.coercions.states.iter().zip(&self.source.columns);
             for (i, (state, c)) in states.enumerate() {
                 let (mut value, mut null) = (*row.tts_values.add(i), *row.tts_isnull.add(i));

@@ -198,6 +198,21 @@ pub mod unguarded {
     }
 }
 
+/// Deforms a slot's row up to this many columns, as core's inline `slot_getsomeattrs`: a row
+/// without columns, or one that is deformed already, is left as it is.
+///
+/// # Safety
+/// The slot holds a row. Runs inside [`guard`].
+#[inline]
+pub unsafe fn slot_getsomeattrs_unguarded(slot: *mut pg_sys::TupleTableSlot, columns: c_int) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if c_int::from((*slot).tts_nvalid) < columns {
+            unguarded::slot_getsomeattrs_int(slot, columns);
+        }
+    }
+}
+
 /// Serves an interrupt if one is waiting, as `CHECK_FOR_INTERRUPTS` does.
 ///
 /// # Safety

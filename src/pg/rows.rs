@@ -119,7 +119,7 @@ impl Slot {
         // SAFETY: the caller's promise.
         unsafe {
             let natts = (*(*self.0).tts_tupleDescriptor).natts;
-            ffi::unguarded::slot_getsomeattrs_int(self.0, natts);
+            ffi::slot_getsomeattrs_unguarded(self.0, natts);
         }
     }
 

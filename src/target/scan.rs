@@ -281,8 +281,8 @@ impl Scan {
                 }
                 found = ffi::unguarded::index_fetch_heap(self.scan, self.slot);
             }
-            if found && self.columns > 0 {
-                ffi::unguarded::slot_getsomeattrs_int(self.slot, self.columns);
+            if found {
+                ffi::slot_getsomeattrs_unguarded(self.slot, self.columns);
             }
             found
         }
