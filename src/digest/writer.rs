@@ -105,6 +105,15 @@ impl Writer {
         }
     }
 
+    /// For what stays in this database, or goes where its encoding goes: text is written as
+    /// it is, also where it has no equivalent in UTF-8.
+    pub fn in_server_encoding() -> Self {
+        Self {
+            foreign: false,
+            ..Self::new()
+        }
+    }
+
     /// Forgets what was written.
     pub fn begin(&mut self) {
         self.used = 0;

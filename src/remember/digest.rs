@@ -89,7 +89,8 @@ impl Digest {
     pub fn hash(&self, target: &Target, row: impl Fn(usize) -> Option<pg_sys::Datum>) -> [u8; 32] {
         let mut tools = self.tools.take().unwrap_or_else(|| {
             let same = Same::Under(pg_sys::InvalidOid);
-            Box::new((Rows::new(self.memory.context(), same), Writer::new()))
+            let writer = Writer::in_server_encoding();
+            Box::new((Rows::new(self.memory.context(), same), writer))
         });
         let (rows, writer) = &mut *tools;
         let hash = rows.hash(writer, |rows, writer| {
