@@ -51,7 +51,12 @@ pub fn made_anew(subject: &Subject, findings: &mut Vec<Finding>) {
                 continue;
             }
             None if settled.unless_left_out.contains(column) => {
-                findings.push(compared_if_sent(subject, *column, "what the session is"));
+                let by = match facts.stable_default {
+                    Some(_) => "what the session is",
+                    // Of a partition, which has another one itself.
+                    None => "a default of its partitioned table",
+                };
+                findings.push(compared_if_sent(subject, *column, by));
                 continue;
             }
             None => continue,

@@ -40,10 +40,16 @@ pub struct LatestSnapshot(());
 
 impl LatestSnapshot {
     /// Taken when pushed.
+    ///
+    /// # Errors
+    /// 25000 in a parallel operation, where the server takes no such snapshot, and says so in
+    /// words of its own: somebody has wrapped a call in a function that they called safe.
     pub fn push() -> Self {
         // SAFETY: popped below, or by the abort after an error; the copy is ours
         // to change.
         unsafe {
+            let what = c"a function that is PARALLEL UNSAFE";
+            pg_sys::PreventCommandIfParallelMode(what.as_ptr());
             pg_sys::PushCopiedSnapshot(pg_sys::GetLatestSnapshot());
             (*pg_sys::GetActiveSnapshot()).curcid = pg_sys::InvalidCommandId - 1;
         }

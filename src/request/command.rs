@@ -134,13 +134,17 @@ fn parameters_of(command: &str) -> Vec<pg_sys::Oid> {
 /// The arguments as values of these types, as `jsonb_populate_record` makes them.
 fn coerce(types: &[pg_sys::Oid], arguments: Container<'_>) -> Vec<Option<pg_sys::Datum>> {
     if arguments.len() != types.len() {
+        let parameters = match types.len() {
+            1 => "1 parameter".to_owned(),
+            many => format!("{many} parameters"),
+        };
+        let given = match arguments.len() {
+            1 => "1 argument was given".to_owned(),
+            many => format!("{many} arguments were given"),
+        };
         Report::new(
             SqlState::InvalidParameterValue,
-            format!(
-                "the command has {} parameters, and {} arguments were given",
-                types.len(),
-                arguments.len()
-            ),
+            format!("the command has {parameters}, and {given}"),
         )
         .raise()
     }

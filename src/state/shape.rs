@@ -180,11 +180,12 @@ pub fn deviation(state: State, found: &[Part]) -> Option<(String, String)> {
             None => part.described(),
             Some((_, _, how)) => format!("{}, which was made {how}", part.described()),
         };
-        let heal = match made {
-            None => part.removal(&table),
-            Some(made) => alteration(&table, made),
+        let hint = match made {
+            None if part.kind == "column" => stray_column(&table, part, expected, found),
+            None => format!("Heal it with: {}", part.removal(&table)),
+            Some(made) => format!("Heal it with: {}", alteration(&table, made)),
         };
-        return Some((format!("It has {what}."), format!("Heal it with: {heal}")));
+        return Some((format!("It has {what}."), hint));
     }
     let lost = expected
         .iter()
@@ -200,6 +201,35 @@ pub fn deviation(state: State, found: &[Part]) -> Option<(String, String)> {
         format!("It has lost {what}."),
         format!("Heal it with: {heal}"),
     ))
+}
+
+/// What heals a table with a column that the extension has not made: that is dropped, unless
+/// one that it has made is missing and may have got this name. To drop that would lose its
+/// values.
+fn stray_column(table: &str, part: &Part, expected: &[Expected], found: &[Part]) -> String {
+    let lost: Vec<&Expected> = expected
+        .iter()
+        .filter(|e| e.0 == "column" && e.2 == part.how && !found.iter().any(|p| p.is_of(e)))
+        .collect();
+    let strays = found.iter().filter(|p| {
+        p.kind == "column" && p.how == part.how && !expected.iter().any(|e| p.is_of(e))
+    });
+    let quoted = quote_identifier(&part.name);
+    match lost.as_slice() {
+        [] => format!("Heal it with: {}", part.removal(table)),
+        [(_, name, _)] if strays.count() == 1 => format!(
+            "Heal it with: ALTER TABLE {table} RENAME COLUMN {quoted} TO {};",
+            quote_identifier(name)
+        ),
+        lost => {
+            let names: Vec<String> = lost.iter().map(|e| format!("\"{}\"", e.1)).collect();
+            format!(
+                "If it was renamed, give it its name back, of those that are missing: {}. Drop it \
+                 only if it was added.",
+                names.join(", ")
+            )
+        }
+    }
 }
 
 impl Part {

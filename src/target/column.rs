@@ -67,6 +67,8 @@ pub struct Column {
     cast_to_json: bool,
     /// If so, the cast from jsonb; or null.
     from_jsonb: *mut pg_sys::FmgrInfo,
+    /// Likewise, or that of a member, at any depth.
+    cast_to_json_within: bool,
     /// Whether it is an hstore.
     hstore: bool,
     by_value: bool,
@@ -138,6 +140,7 @@ impl Column {
                 nested,
                 generated: attribute.attgenerated as u8,
                 cast_to_json,
+                cast_to_json_within: has_cast_to_json_within(base),
                 from_jsonb: if cast_to_json {
                     let context = pg_sys::CoercionContext::COERCION_EXPLICIT;
                     cast_from(pg_sys::JSONBOID, base, context, memory)
@@ -337,7 +340,8 @@ impl Column {
     }
 
     /// Likewise, in a form that [`Column::read`] reads: a type that is shown as an
-    /// object because it has a cast to json (hstore) is put as its text.
+    /// object because it has a cast to json (hstore) is put as its text, and so is an array
+    /// or composite with members of such a type.
     ///
     /// # Safety
     /// As [`Column::put_into`].
@@ -345,7 +349,7 @@ impl Column {
         // SAFETY: the caller's promise.
         unsafe {
             match value {
-                Some(value) if self.cast_to_json => {
+                Some(value) if self.cast_to_json_within => {
                     let text = ffi::unguarded::OutputFunctionCall(self.output, value);
                     object.value(Value::String(CStr::from_ptr(text).to_bytes()));
                 }
@@ -644,4 +648,34 @@ fn has_cast_to_json(base: pg_sys::Oid) -> bool {
         )
     };
     path == pg_sys::CoercionPathType::COERCION_PATH_FUNC
+}
+
+/// Whether that holds of a type, or of the members of an array or composite, at any depth.
+fn has_cast_to_json_within(base: pg_sys::Oid) -> bool {
+    if has_cast_to_json(base) {
+        return true;
+    }
+    // SAFETY: look-ups for an existing type, whose members exist while it does. The descriptor
+    // is counted, and stays while it is read. No type is a member of itself.
+    unsafe {
+        let element = pg_sys::get_element_type(base);
+        if element != pg_sys::InvalidOid {
+            return has_cast_to_json_within(pg_sys::getBaseType(element));
+        }
+        if pg_sys::get_typtype(base) as u8 != pg_sys::TYPTYPE_COMPOSITE {
+            return false;
+        }
+        let desc = pg_sys::lookup_rowtype_tupdesc(base, -1);
+        let members: Vec<pg_sys::Oid> = (0..(*desc).natts)
+            .map(|i| ffi::attribute(desc, i))
+            .filter(|member| !member.attisdropped)
+            .map(|member| member.atttypid)
+            .collect();
+        if (*desc).tdrefcount >= 0 {
+            pg_sys::DecrTupleDescRefCount(desc);
+        }
+        members
+            .into_iter()
+            .any(|member| has_cast_to_json_within(pg_sys::getBaseType(member)))
+    }
 }

@@ -266,7 +266,26 @@ impl UniqueIndex {
         }
         // The primary key first, then by age, so that messages are stable.
         indexes.sort_by_key(|index| (!index.primary, index.oid.to_u32()));
+        Self::put_nulls_equal_first(&mut indexes);
         indexes
+    }
+
+    /// Of two indexes on the same columns that one decides which comes first. Where NULL
+    /// equals NULL in the other one, it knows keys that the first does not tell apart.
+    fn put_nulls_equal_first(indexes: &mut Vec<Self>) {
+        for i in 0..indexes.len() {
+            let columns: Vec<usize> = indexes[i].columns().collect();
+            let twin = indexes.iter().skip(i + 1).position(|other| {
+                other.nulls_equal && other.unusable.is_none() && other.same_columns(&columns)
+            });
+            if let Some(twin) = twin.filter(|_| {
+                let first = &indexes[i];
+                first.unusable.is_none() && !first.nulls_equal && !first.primary
+            }) {
+                let index = indexes.remove(i + 1 + twin);
+                indexes.insert(i, index);
+            }
+        }
     }
 
     /// # Safety
