@@ -172,10 +172,11 @@ impl Table {
         };
         if attempts == pg_sys::InvalidOid {
             Report::new(
-                SqlState::UndefinedTable,
+                SqlState::ObjectNotInPrerequisiteState,
                 "sequence \"idempotent.request_attempts\" does not exist",
             )
-            .hint("Drop the extension and create it again.")
+            .detail("The numbers of attempts come from it.")
+            .hint("Give it its name back.")
             .raise()
         }
         Self {

@@ -120,7 +120,7 @@ def test_a_retry_succeeds_on_a_role_whose_default_is_read_only(db, loaded):
 
 def test_a_batch_with_few_new_rows_draws_few_sequence_values(loaded):
     conn = loaded
-    last = lambda: value(conn, "SELECT max(last_value) FROM pg_sequences")
+    last = lambda: value(conn, "SELECT max(last_value) FROM pg_sequences WHERE schemaname = 'public'")
     before = last()
     rows = payloads(conn) + [{"id": 5000, "note": "new"}]
     assert insert_many(conn, "events", rows)["inserted"] == 1
@@ -134,12 +134,12 @@ def test_a_batch_with_few_new_rows_draws_few_sequence_values(loaded):
 
 def test_an_aborted_call_with_a_conflict_draws_nothing_for_duplicates(loaded):
     conn = loaded
-    before = value(conn, "SELECT max(last_value) FROM pg_sequences")
+    before = value(conn, "SELECT max(last_value) FROM pg_sequences WHERE schemaname = 'public'")
     rows = payloads(conn)
     rows[500]["note"] = "other"
     with pytest.raises(psycopg.IntegrityError):
         insert_many(conn, "events", rows)
-    assert value(conn, "SELECT max(last_value) FROM pg_sequences") == before
+    assert value(conn, "SELECT max(last_value) FROM pg_sequences WHERE schemaname = 'public'") == before
 
 
 @pytest.mark.timeout(300)

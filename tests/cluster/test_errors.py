@@ -262,6 +262,18 @@ PATHS = {
 }
 
 
+# The server's hint is to use OVERRIDING, which a call has no place for, and the extension knows more of a generated column.
+OWN_HINTS = {"generated_column_given", "identity_always_given", "identity_key_given"}
+
+
+def assert_same(case, ours, direct):
+    """Equal in every field, but for a hint that can be followed and what is said behind the server's own detail."""
+    if case.name in OWN_HINTS:
+        assert ours["message_hint"] and ours["message_detail"].startswith(direct["message_detail"])
+        ours = {**ours, "message_hint": direct["message_hint"], "message_detail": direct["message_detail"]}
+    assert ours == direct
+
+
 @pytest.mark.parametrize(
     "case, path",
     # A source table cannot hold a value that is none of its column's type.
@@ -275,7 +287,7 @@ def test_a_native_error_reaches_the_client_unchanged_in_every_field(conn, case, 
     direct = fields(failure(lambda: insert_directly(conn, case)))
     assert direct["sqlstate"] == case.sqlstate, direct
     ours = failure(lambda: PATHS[path](conn, case))
-    assert fields(ours) == direct
+    assert_same(case, fields(ours), direct)
     for text in (ours.diag.context, ours.diag.message_detail):
         assert "backtrace" not in (text or "") and ".rs" not in (text or ""), text
     # Nothing of the failed call is left in the session: neither the row nor the error's fields.
@@ -324,7 +336,7 @@ def test_an_exception_block_sees_the_native_fields_and_the_session_goes_on(conn,
         return
     for _ in range(3):
         caught = value(conn, "SELECT pg_temp.caught(%s::regclass, %s)", "shop." + case.table, json.dumps(case.row))
-        assert caught == {name: direct[name] or "" for name in FIELDS if not name.startswith("severity")}
+        assert_same(case, caught, {name: direct[name] or "" for name in FIELDS if not name.startswith("severity")})
     assert insert(conn, "shop.customers", {"id": 2})["outcome"] == "inserted"
     conn.execute("ROLLBACK")
     assert notices == []

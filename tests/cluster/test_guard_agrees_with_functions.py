@@ -131,7 +131,7 @@ class Pair:
             count = cursor.rowcount
         self.how = how
         records = self.conn.execute(
-            "DELETE FROM idempotent.conflict_records WHERE target = %s::regclass RETURNING differences", [self.twin]
+            "DELETE FROM idempotent.conflict_records WHERE target::regclass = %s::regclass RETURNING differences", [self.twin]
         ).fetchall()
         if count:
             return ("inserted", None) if not records else ("inserted and recorded", records)
@@ -333,7 +333,7 @@ def test_batches_of_functions_and_plain_statements_come_to_the_same(generated, t
                 sql = f"INSERT INTO {pair.twin} ({names}) SELECT {names} FROM jsonb_populate_recordset(NULL::{pair.twin}, %s::jsonb)"
                 inserted = conn.execute(sql.replace("%", "%%").replace("%%s", "%s"), [batch]).rowcount
                 records = conn.execute(
-                    "DELETE FROM idempotent.conflict_records WHERE target = %s::regclass RETURNING key, differences", [pair.twin]
+                    "DELETE FROM idempotent.conflict_records WHERE target::regclass = %s::regclass RETURNING key, differences", [pair.twin]
                 ).fetchall()
                 context = f"PGI_SEED={SEED}, batch {number}\n{pair.ddl};\n{pair.guard_call}\n{batch}"
                 assert [row["outcome"] for row in each] == [outcome for outcome, _ in outcomes], context
