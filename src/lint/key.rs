@@ -5,7 +5,7 @@ use super::subject::{Made, Subject};
 use super::table::{is_plain_table, table_name};
 use super::{Finding, Rule, Severity};
 use crate::pg::{ffi, text};
-use crate::target::{Target, UniqueIndex};
+use crate::target::{Target, Tree, UniqueIndex, tree_of};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -94,7 +94,7 @@ pub fn unusable_index(subject: &Subject, findings: &mut Vec<Finding>) {
         let why = match (index.unusable, subject.generated_key(index)) {
             (Some(why), _) => why.to_owned(),
             (None, Some(column)) => format!(
-                "is on the generated column \"{}\", which no payload can name",
+                "is on the generated column \"{}\", which is computed after a guard has judged the row",
                 column.name
             ),
             (None, None) => continue,
@@ -270,11 +270,19 @@ pub fn ambiguous_key(subject: &Subject, findings: &mut Vec<Finding>) {
     });
 }
 
-/// Nobody but its owner knows which columns name the event.
+/// Nobody but its owner knows which columns name the event, but for those by which the table
+/// is partitioned; some tables cannot have a unique index.
 fn create_on_event(target: &Target) -> String {
+    let by = match tree_of(target) {
+        Tree::Unindexable(why) => return why.to_owned(),
+        Tree::None => Vec::new(),
+        Tree::By(by) => by,
+    };
+    let separator = if by.is_empty() { "" } else { ", " };
     format!(
         "Create a unique index on the columns that name the business event: CREATE UNIQUE INDEX ON \
-         {} (…);",
-        target.qualified()
+         {} (…{separator}{});",
+        target.qualified(),
+        target.column_list(by)
     )
 }

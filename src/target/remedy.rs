@@ -105,7 +105,8 @@ impl Target {
         };
         if let Some(column) = find(&|column| column.generated != 0) {
             return Err(format!(
-                "Name other key columns: no payload can name \"{}\", which is generated.",
+                "Name other key columns: \"{}\" is generated, and computed after a guard has judged \
+                 the row.",
                 column.name
             ));
         }

@@ -45,5 +45,16 @@ CREATE TABLE days (id int, day date, at timestamptz DEFAULT now(), PRIMARY KEY (
 CREATE TABLE days_2024 PARTITION OF days (at DEFAULT '2024-01-01') FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
 SELECT key FROM idempotent_guard('days');
 SELECT target, message FROM idempotent_lint('days') UNION ALL SELECT target, message FROM idempotent_lint('days_2024');
+-- A partitioned table without an index: what an index on it has to contain, or that it can have none.
+CREATE TABLE by_column (a int, "B" int, c int) PARTITION BY RANGE ("B", c);
+SELECT hint FROM idempotent_lint('by_column');
+CREATE TABLE by_expression (a int, b int) PARTITION BY RANGE ((a + b));
+SELECT hint FROM idempotent_lint('by_expression');
+-- A generated column is a key for the functions, and none for a guard.
+CREATE TABLE computed (a int, b int GENERATED ALWAYS AS (a + 1) STORED UNIQUE);
+SELECT outcome FROM idempotent_insert('computed', '{"a": 1, "b": 2}');
+SELECT outcome FROM idempotent_insert('computed', '{"a": 1, "b": 2}');
+SELECT rule, message FROM idempotent_lint('computed');
+SELECT idempotent_guard('computed', key => '{b}');
 SET client_min_messages = warning;
 DROP SCHEMA heal CASCADE;
