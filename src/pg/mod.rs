@@ -14,6 +14,7 @@ pub mod executor;
 pub mod expression;
 pub mod ffi;
 pub mod hstore;
+pub mod json_text;
 pub mod jsonb;
 pub mod list;
 pub mod local_settings;
