@@ -9,6 +9,7 @@
 //! destructors look at [`unwinding`]. What an abort has overtaken is given up
 //! with [`abandon`].
 pub mod arguments;
+pub mod cast;
 pub mod digest;
 pub mod executor;
 pub mod expression;

@@ -2,6 +2,7 @@
 use super::OpenRelation;
 use super::default::{Nature, nature_of};
 use crate::error::refuse_json_unguarded;
+use crate::pg::cast::cast_unguarded;
 use crate::pg::ffi;
 use crate::pg::function_in;
 use crate::pg::hstore;
@@ -246,7 +247,8 @@ impl Column {
 
     /// The text that the type's input function is to read for a JSON object or array, where
     /// `to_jsonb` shows the type's values by a cast: what the cast back makes of it. For
-    /// hstore, which has none, its own notation. Else the JSON, which the type may read.
+    /// hstore, which has none, its own notation. Else the JSON, which the type may read. Null,
+    /// if the cast gives NULL.
     ///
     /// # Safety
     /// Runs inside `ffi::guard`.
@@ -254,10 +256,9 @@ impl Column {
         // SAFETY: the type's own functions, which exist where they are not null.
         unsafe {
             if !self.from_jsonb.is_null() {
-                let none = pg_sys::InvalidOid;
-                let json = value.to_jsonb();
-                let value = ffi::unguarded::FunctionCall1Coll(self.from_jsonb, none, json);
-                return ffi::unguarded::OutputFunctionCall(self.output, value);
+                let text = |value| ffi::unguarded::OutputFunctionCall(self.output, value);
+                return cast_unguarded(self.from_jsonb, value.to_jsonb())
+                    .map_or(std::ptr::null_mut(), text);
             }
             if !self.hstore {
                 return value.to_input_text();
