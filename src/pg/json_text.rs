@@ -21,10 +21,10 @@ pub fn is_refused(json: &[u8]) -> bool {
                 Some(end) => rest = end,
                 None => return true,
             },
-            b'e' | b'E' if is_exponent(json, rest) => {
-                if !EXPONENTS.contains(&exponent(&json[rest..])) {
-                    return true;
-                }
+            b'e' | b'E'
+                if is_exponent(json, rest) && !EXPONENTS.contains(&exponent(&json[rest..])) =>
+            {
+                return true;
             }
             _ => {}
         }

@@ -16,7 +16,18 @@ VALUES (idempotent.own_role(), 'vault', '', 2147483647, 'failed', 'restored', '1
 SELECT idempotent_run_begin('vault');
 :state
 
+-- Nor is the greatest number there is the last one for all.
+CREATE TABLE notes (id int PRIMARY KEY, note text);
+INSERT INTO notes VALUES (1, 'a');
+SELECT last_value + is_called::int AS next FROM idempotent.conflict_records_id_seq \gset
+INSERT INTO idempotent.conflict_records (id, target, key, payload, stored, differences, digest, arrived_by)
+OVERRIDING SYSTEM VALUE
+SELECT id, 'vault.lists', '{}', '{}', '{}', '{}', int8send(id), 'mallory' FROM unnest(ARRAY[:next, 9223372036854775807]) AS id;
+SELECT outcome FROM idempotent_insert('notes', '{"id": 1, "note": "b"}', on_conflict => 'quarantine');
+SELECT outcome FROM idempotent_insert('notes', '{"id": 1, "note": "c"}', on_conflict => 'quarantine');
+SELECT id - :next AS behind, payload FROM idempotent.conflicts WHERE target = 'notes'::regclass ORDER BY id;
+
 DELETE FROM idempotent.pipeline_runs WHERE dataset = 'vault';
-DELETE FROM idempotent.conflict_records WHERE target::regclass = 'lists'::regclass;
+DELETE FROM idempotent.conflict_records WHERE target::regclass IN ('lists', 'notes');
 RESET search_path;
 DROP SCHEMA vault CASCADE;
