@@ -37,6 +37,9 @@ pub struct Numbers {
     pub sequence: &'static str,
 }
 
+/// The numbers from here on are not drawn.
+const UPPER_HALF: i64 = 1 << 62;
+
 impl Numbers {
     /// Inserts, as the owner, until the numbers that were drawn are new; `insert` says whether
     /// they were.
@@ -54,7 +57,9 @@ impl Numbers {
         }
     }
 
-    /// Puts the sequence behind the greatest number in the table.
+    /// Puts the sequence behind the greatest number in the table. The owner of the database may
+    /// have restored any: after those of the upper half there might be no other. They are not
+    /// followed, and no sequence comes there by counting.
     fn catch_up(&self, connection: &Connection) {
         let Self {
             table,
@@ -64,7 +69,8 @@ impl Numbers {
         connection.execute(
             &format!(
                 "SELECT pg_catalog.setval('{sequence}', latest.number)
-                   FROM (SELECT pg_catalog.max(record.{column}) AS number FROM {table} AS record) AS latest
+                   FROM (SELECT pg_catalog.max(record.{column}) AS number FROM {table} AS record
+                          WHERE record.{column} OPERATOR(pg_catalog.<) {UPPER_HALF}) AS latest
                   CROSS JOIN {sequence} AS drawn
                   WHERE latest.number OPERATOR(pg_catalog.>=) drawn.last_value"
             ),

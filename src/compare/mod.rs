@@ -30,8 +30,13 @@ pub unsafe fn equal(column: &Column, a: Option<pg_sys::Datum>, b: Option<pg_sys:
                 ffi::unguarded::FunctionCall2Coll(function, column.collation, a, b).value() != 0
             }
             Equality::Image => same_image(column, a, b),
-            // Equal texts first: a stored json may hold what jsonb refuses.
-            Equality::Json => same_image(column, a, b) || equal_as_jsonb(column, a, b),
+            // Equal texts first: a stored json may hold what jsonb refuses. Then it differs from
+            // every other; an error would quote it, to whoever sent the payload.
+            Equality::Json => {
+                let refused = |value| column.refused_json(value).is_some();
+                same_image(column, a, b)
+                    || (!refused(a) && !refused(b) && equal_as_jsonb(column, a, b))
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ pub enum Order {
     /// By the type's default btree comparison. The function lives in core's type
     /// cache.
     Function(*mut pg_sys::FmgrInfo),
-    /// `json`, as jsonb.
+    /// `json`, as jsonb; what jsonb refuses comes last.
     Json,
     /// A type without an order: by its bytes. Arbitrary, but the same every time.
     Image,
@@ -57,11 +57,17 @@ impl Order {
                 })
                 .to_ordering(),
                 Self::Json => ffi::guard(|| {
+                    let refused = |value| column.refused_json(value).is_some();
+                    match (refused(a), refused(b)) {
+                        (true, true) => return image(column, a, b),
+                        (false, false) => {}
+                        (a, b) => return a.cmp(&b),
+                    }
                     let (a, b) = (column.to_jsonb(a), column.to_jsonb(b));
                     let compare = ffi::functions::jsonb_cmp;
                     ffi::unguarded::DirectFunctionCall2Coll(compare, pg_sys::InvalidOid, a, b)
-                })
-                .to_ordering(),
+                        .to_ordering()
+                }),
                 Self::Image => ffi::guard(|| image(column, a, b)),
             }
         }

@@ -131,6 +131,26 @@ pub mod unguarded {
             collation: Oid,
             a: Datum,
         ) -> Datum;
+        pub fn GetUserId() -> Oid;
+        #[cfg(feature = "pg15")]
+        pub fn pg_proc_aclcheck(
+            function: Oid,
+            role: Oid,
+            mode: pg_sys::AclMode,
+        ) -> pg_sys::AclResult::Type;
+        #[cfg(not(feature = "pg15"))]
+        pub fn object_aclcheck(
+            class: Oid,
+            object: Oid,
+            role: Oid,
+            mode: pg_sys::AclMode,
+        ) -> pg_sys::AclResult::Type;
+        pub fn aclcheck_error(
+            result: pg_sys::AclResult::Type,
+            kind: pg_sys::ObjectType::Type,
+            name: *const c_char,
+        );
+        pub fn get_func_name(function: Oid) -> *mut c_char;
         pub fn FunctionCall2Coll(
             function: *mut pg_sys::FmgrInfo,
             collation: Oid,

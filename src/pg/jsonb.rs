@@ -242,17 +242,22 @@ impl<'d> Container<'d> {
         self.members_of_object(true)
     }
 
+    /// Nothing else has fields: a document of state may be any that the owner of the
+    /// database has put there.
     fn members_of_object(self, values: bool) -> impl Iterator<Item = Value<'d>> {
-        debug_assert!(self.kind() == Kind::Object);
+        let count = match self.kind() {
+            Kind::Object => self.len(),
+            Kind::Array | Kind::Scalar => 0,
+        };
         let mut cursor = self.cursor();
         if values {
-            for _ in 0..self.len() {
+            for _ in 0..count {
                 // SAFETY: an object has as many keys as its header counts.
                 unsafe { cursor.next() };
             }
         }
         // SAFETY: and as many values.
-        (0..self.len()).map(move |_| unsafe { cursor.next() })
+        (0..count).map(move |_| unsafe { cursor.next() })
     }
 
     /// Whether two objects have fields of the same names: then their keys are

@@ -9,11 +9,13 @@
 //! destructors look at [`unwinding`]. What an abort has overtaken is given up
 //! with [`abandon`].
 pub mod arguments;
+pub mod cast;
 pub mod digest;
 pub mod executor;
 pub mod expression;
 pub mod ffi;
 pub mod hstore;
+pub mod json_text;
 pub mod jsonb;
 pub mod list;
 pub mod local_settings;

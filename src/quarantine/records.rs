@@ -1,5 +1,6 @@
 //! Recording the conflicts of a call.
 use crate::compare::Differences;
+use crate::error::{Report, SqlState, in_place_of_telling};
 use crate::kept;
 use crate::numbers::Numbers;
 use crate::owner::AsOwner;
@@ -130,8 +131,8 @@ impl Records {
         let values = [
             payload(&mut arbiter.columns()),
             payload(&mut named.iter().copied()),
-            stored_row(target, stored),
-            complete.to_jsonb(),
+            without_telling(target, differences.readable, || stored_row(target, stored)),
+            without_telling(target, differences.readable, || complete.to_jsonb()),
             self.digest(target, arbiter, stored, differences, named),
         ];
         let mut slot = Slot::for_values(self.desc);
@@ -207,6 +208,27 @@ impl Records {
     }
 }
 
+/// Writes stored values down, of which the caller may not see all: core's error about one
+/// that JSON cannot hold (a json with the character 0 in an array, say) would quote it.
+///
+/// # Errors
+/// 55000
+fn without_telling<R>(target: &Target, readable: &Readable, work: impl FnOnce() -> R) -> R {
+    in_place_of_telling(work, || {
+        (!readable.all()).then(|| {
+            Report::new(
+                SqlState::ObjectNotInPrerequisiteState,
+                format!(
+                    "a conflict with a stored row in table \"{}\" cannot be recorded",
+                    target.name
+                ),
+            )
+            .detail("A stored value cannot be written as JSON.")
+            .table(&target.schema, &target.name)
+        })
+    })
+}
+
 /// The whole stored row, in a form that can be read again.
 fn stored_row(target: &Target, stored: &StoredRow<'_>) -> pg_sys::Datum {
     // SAFETY: the names live with the target, the values until the look goes
@@ -217,7 +239,13 @@ fn stored_row(target: &Target, stored: &StoredRow<'_>) -> pg_sys::Datum {
             for (c, column) in target.columns.iter().enumerate() {
                 if !column.virtual_generated() {
                     object.key(&column.c_name);
-                    column.put_readable(&mut object, stored.get_unguarded(c));
+                    match stored.get_unguarded(c) {
+                        // Its text: no payload can be applied to it, but it is recorded.
+                        Some(json) if column.refused_json(json).is_some() => {
+                            column.put_into(&mut object, Some(json));
+                        }
+                        value => column.put_readable(&mut object, value),
+                    }
                 }
             }
             object.finish()

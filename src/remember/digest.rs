@@ -5,7 +5,7 @@
 //! not, however they are nested. So what is digested is the canonical form of
 //! `idempotent_digest` ([`crate::digest::form`]), made to go with the equality of the
 //! columns (`compare`):
-//! - json as the jsonb that it is;
+//! - json as the jsonb that it is, or its text if jsonb refuses it;
 //! - a type without an equality, by which values are compared as they are stored, as its
 //!   output function shows it, xml by its bytes;
 //! - citext in lower case, and text under a collation that makes different texts equal,
@@ -20,7 +20,7 @@
 //! verified by them any more.
 use crate::digest::form::{Form, Same};
 use crate::digest::rows::Rows;
-use crate::digest::writer::Writer;
+use crate::digest::writer::{Writer, tag};
 use crate::error::{Report, SqlState};
 use crate::pg::digest::to_bytea;
 use crate::pg::ffi;
@@ -103,9 +103,11 @@ impl Digest {
                     writer.text(column.c_name.to_bytes());
                     match part {
                         Part::Value(form) => form.write(value, rows, writer)?,
-                        Part::Json => {
-                            Form::Document.write(column.to_jsonb(value), rows, writer)?;
-                        }
+                        Part::Json => match column.refused_json(value) {
+                            // No document has this tag.
+                            Some(text) => writer.bytes(tag::BYTES, text),
+                            None => Form::Document.write(column.to_jsonb(value), rows, writer)?,
+                        },
                     }
                 }
             }

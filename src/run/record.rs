@@ -1,6 +1,6 @@
 //! The rows of `idempotent.pipeline_runs`.
 use super::partition::Partition;
-use crate::error::Report;
+use crate::error::{Report, SqlState};
 use crate::kept;
 use crate::numbers::Numbers;
 use crate::owner::AsOwner;
@@ -153,7 +153,7 @@ impl Run {
     /// The number of the next run of the partition.
     pub fn successor(&self) -> Option<i64> {
         let [role, dataset, partition] = of_partition(&self.partition);
-        let next = self.attempt + 1;
+        let next = self.attempt.checked_add(1)?;
         look(BY_ATTEMPT, &[role, dataset, partition, int(next)]).map(|run| run.id)
     }
 
@@ -209,6 +209,23 @@ fn look(condition: &str, parameters: &[Parameter]) -> Option<Run> {
     seen
 }
 
+/// The number of the attempt after the latest one.
+///
+/// # Errors
+/// 54000 if there is none: the owner of the database has restored a run with the last.
+fn next_attempt(latest: Option<&Run>) -> i32 {
+    let next = latest.map_or(0, |run| run.attempt).checked_add(1);
+    next.unwrap_or_else(|| {
+        Report::new(
+            SqlState::ProgramLimitExceeded,
+            "the runs of the partition cannot be numbered any more",
+        )
+        .detail(format!("The latest one has number {}.", i32::MAX))
+        .table("idempotent", "pipeline_runs")
+        .raise()
+    })
+}
+
 /// Begins a run after the latest one, which is taken over if it has not ended. The caller
 /// has the lock of the partition. Gives the number of the run.
 pub fn begin(
@@ -230,7 +247,7 @@ pub fn begin(
         role,
         dataset,
         part,
-        int(latest.map_or(0, |run| run.attempt) + 1),
+        int(next_attempt(latest)),
         words(Some(reason)),
         words(input_version),
         (pg_sys::INTERVALOID, Some(lease)),

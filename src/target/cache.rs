@@ -24,12 +24,18 @@ pub fn watch_invalidations() {
     // SAFETY: registered for the life of the backend, as is the callback.
     unsafe {
         pg_sys::CacheRegisterRelcacheCallback(Some(invalidate), pg_sys::Datum::null());
-        // A schema that is renamed changes nothing in its tables' entries.
-        pg_sys::CacheRegisterSyscacheCallback(
-            pg_sys::SysCacheIdentifier::NAMESPACEOID as i32,
-            Some(invalidate_all),
-            pg_sys::Datum::null(),
-        );
+        // A schema that is renamed changes nothing in its tables' entries, nor does a cast of
+        // a column's type that is made or dropped.
+        for cache in [
+            pg_sys::SysCacheIdentifier::NAMESPACEOID,
+            pg_sys::SysCacheIdentifier::CASTSOURCETARGET,
+        ] {
+            pg_sys::CacheRegisterSyscacheCallback(
+                cache as i32,
+                Some(invalidate_all),
+                pg_sys::Datum::null(),
+            );
+        }
     }
 }
 
@@ -49,7 +55,7 @@ unsafe extern "C-unwind" fn invalidate(_arg: pg_sys::Datum, oid: pg_sys::Oid) {
     });
 }
 
-/// A schema changed.
+/// A schema or a cast changed.
 #[pg_guard]
 unsafe extern "C-unwind" fn invalidate_all(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
     // SAFETY: as if all tables had changed.

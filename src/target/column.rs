@@ -2,9 +2,11 @@
 use super::OpenRelation;
 use super::default::{Nature, nature_of};
 use crate::error::refuse_json_unguarded;
+use crate::pg::cast::cast_unguarded;
 use crate::pg::ffi;
 use crate::pg::function_in;
 use crate::pg::hstore;
+use crate::pg::json_text;
 use crate::pg::jsonb::{Container, Kind, ObjectBuilder, Value, to_jsonb_of};
 use crate::pg::memory::Memory;
 use crate::pg::text;
@@ -248,7 +250,8 @@ impl Column {
 
     /// The text that the type's input function is to read for a JSON object or array, where
     /// `to_jsonb` shows the type's values by a cast: what the cast back makes of it. For
-    /// hstore, which has none, its own notation. Else the JSON, which the type may read.
+    /// hstore, which has none, its own notation. Else the JSON, which the type may read. Null,
+    /// if the cast gives NULL.
     ///
     /// # Safety
     /// Runs inside `ffi::guard`.
@@ -256,10 +259,9 @@ impl Column {
         // SAFETY: the type's own functions, which exist where they are not null.
         unsafe {
             if !self.from_jsonb.is_null() {
-                let none = pg_sys::InvalidOid;
-                let json = value.to_jsonb();
-                let value = ffi::unguarded::FunctionCall1Coll(self.from_jsonb, none, json);
-                return ffi::unguarded::OutputFunctionCall(self.output, value);
+                let text = |value| ffi::unguarded::OutputFunctionCall(self.output, value);
+                return cast_unguarded(self.from_jsonb, value.to_jsonb())
+                    .map_or(std::ptr::null_mut(), text);
             }
             if !self.hstore {
                 return value.to_input_text();
@@ -297,7 +299,8 @@ impl Column {
         unsafe { CStr::from_ptr(pg_sys::OutputFunctionCall(self.output, value)) }
     }
 
-    /// Puts a value into an object as core's `to_jsonb` shows it.
+    /// Puts a value into an object as core's `to_jsonb` shows it; a json that it refuses, as
+    /// its text.
     ///
     /// # Safety
     /// `value` is of the column's type, and lives until the object is finished.
@@ -319,12 +322,7 @@ impl Column {
                 pg_sys::INT8OID => object.value(integer(value.value() as i64)),
                 pg_sys::BOOLOID => object.value(Value::Boolean(value.value() != 0)),
                 pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => {
-                    let text = ffi::unguarded::pg_detoast_datum_packed(value.cast_mut_ptr());
-                    let bytes = std::slice::from_raw_parts(
-                        pgrx::varlena::vardata_any(text).cast::<u8>(),
-                        pgrx::varlena::varsize_any_exhdr(text),
-                    );
-                    object.value(Value::String(bytes));
+                    object.value(Value::String(bytes_of(value)));
                 }
                 pg_sys::UUIDOID => {
                     let text = ffi::unguarded::OutputFunctionCall(self.output, value);
@@ -334,7 +332,10 @@ impl Column {
                     let document = ffi::unguarded::pg_detoast_datum(value.cast_mut_ptr());
                     object.document(pg_sys::Datum::from(document));
                 }
-                _ => object.document(self.to_jsonb(value)),
+                _ => match self.refused_json(value) {
+                    Some(text) => object.value(Value::String(text)),
+                    None => object.document(self.to_jsonb(value)),
+                },
             }
         }
     }
@@ -352,6 +353,10 @@ impl Column {
                 Some(value) if self.cast_to_json_within => {
                     let text = ffi::unguarded::OutputFunctionCall(self.output, value);
                     object.value(Value::String(CStr::from_ptr(text).to_bytes()));
+                }
+                // Its text would be read as a JSON string.
+                Some(value) if self.base == pg_sys::JSONOID => {
+                    object.document(self.to_jsonb(value));
                 }
                 value => self.put_into(object, value),
             }
@@ -406,6 +411,19 @@ impl Column {
                 value => Some(self.read(value)),
             }
         }
+    }
+
+    /// The text of a value, if it is a json that jsonb refuses: core's error would quote it.
+    ///
+    /// # Safety
+    /// As [`Column::to_jsonb`].
+    pub unsafe fn refused_json<'v>(&self, value: pg_sys::Datum) -> Option<&'v [u8]> {
+        if self.base != pg_sys::JSONOID {
+            return None;
+        }
+        // SAFETY: a json is a varlena.
+        let text = unsafe { bytes_of(value) };
+        json_text::is_refused(text).then_some(text)
     }
 
     /// The value as jsonb, by core's `to_jsonb`, in the current context.
@@ -499,6 +517,21 @@ impl Column {
     /// Storage of the type, for comparison by image.
     pub fn storage(&self) -> (bool, i16) {
         (self.by_value, self.length)
+    }
+}
+
+/// The bytes of a text or json.
+///
+/// # Safety
+/// A varlena, which outlives them. Runs inside `ffi::guard`.
+unsafe fn bytes_of<'v>(value: pg_sys::Datum) -> &'v [u8] {
+    // SAFETY: the caller's promise; the header says how long it is.
+    unsafe {
+        let text = ffi::unguarded::pg_detoast_datum_packed(value.cast_mut_ptr());
+        std::slice::from_raw_parts(
+            pgrx::varlena::vardata_any(text).cast::<u8>(),
+            pgrx::varlena::varsize_any_exhdr(text),
+        )
     }
 }
 
