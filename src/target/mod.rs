@@ -286,13 +286,13 @@ impl Target {
         unsafe {
             let root = ffi::partition_root(self.oid);
             let (schema, name) = (pg_sys::get_rel_namespace(root), pg_sys::get_rel_name(root));
-            if root == self.oid || name.is_null() {
+            let schema = pg_sys::get_namespace_name(schema);
+            if root == self.oid || name.is_null() || schema.is_null() {
                 return self.qualified();
             }
-            let schema = text::from_server(pg_sys::get_namespace_name(schema));
             format!(
                 "{}.{}",
-                text::quote_identifier(&schema),
+                text::quote_identifier(&text::from_server(schema)),
                 text::quote_identifier(&text::from_server(name))
             )
         }
