@@ -48,6 +48,8 @@ pub enum SqlState {
     GeneratedAlways,
     /// `42601`
     SyntaxError,
+    /// `42883`
+    UndefinedFunction,
     /// `42P01`
     UndefinedTable,
     /// `42P18`
@@ -91,6 +93,7 @@ impl SqlState {
             Self::GeneratedAlways => b"428C9",
             Self::SyntaxError => b"42601",
             Self::IndeterminateDatatype => b"42P18",
+            Self::UndefinedFunction => b"42883",
             Self::UndefinedTable => b"42P01",
             Self::InvalidColumnReference => b"42P10",
             Self::FeatureNotSupported => b"0A000",

@@ -397,11 +397,24 @@ fn row_trigger_behind(triggers: &[(String, u32)]) -> Option<String> {
     behind.next().map(|(name, _)| name.clone())
 }
 
-/// The quoted name of a function's schema.
+/// The quoted name of the schema of a running function, which may have been dropped meanwhile:
+/// the server locks no function that runs.
+///
+/// # Errors
+/// 42883
 fn schema_of(function: pg_sys::Oid) -> String {
-    // SAFETY: look-ups for a function that is running.
+    // SAFETY: look-ups in catalogs; null if the function is gone, or its schema.
     unsafe {
         let schema = pg_sys::get_namespace_name(pg_sys::get_func_namespace(function));
+        if schema.is_null() {
+            Report::new(
+                SqlState::UndefinedFunction,
+                "function idempotent_guard does not exist",
+            )
+            .detail("It was dropped while it ran.")
+            .hint("Install the extension with CREATE EXTENSION pg_idempotent.")
+            .raise()
+        }
         text::quote_identifier(&text::from_server(schema))
     }
 }

@@ -35,8 +35,9 @@ fn idempotent_lint(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         let oid = arguments.oid(0, "target");
-        let findings = find(&Subject::open(oid));
+        // Before the table is waited for, meanwhile this function may be dropped.
         let mut set = ResultSet::start(fcinfo);
+        let findings = find(&Subject::open(oid));
         for finding in &findings {
             set.row(&[
                 Some(pg_sys::Datum::from(oid)),

@@ -68,7 +68,7 @@ struct Done {
 }
 
 fn overwrite(arguments: &Arguments) -> Done {
-    let (target, relation) = Target::open(arguments.oid(0, "target"));
+    let (target, relation) = Target::open_to_write(arguments.oid(0, "target"));
     target.refuse_rules();
     write::refuse_delete_rules(&target, &relation);
     let source = Source::open(&target, arguments.oid(1, "source"));

@@ -81,7 +81,10 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
     if !may_read(record.target) {
         hidden(id).raise()
     }
-    let (target, relation) = Target::open(record.target);
+    let (target, relation) = match resolution {
+        Resolution::KeepStored => Target::open(record.target),
+        Resolution::ApplyPayload => Target::open_to_write(record.target),
+    };
     let conflict = Conflict {
         id,
         by_policy: row_security_is_active(&target),

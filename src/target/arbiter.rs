@@ -136,7 +136,7 @@ impl Leaf {
         table: OpenRelation,
         index: pg_sys::Oid,
     ) -> Self {
-        let index = OpenRelation::open(index);
+        let index = OpenRelation::open_index(index);
         let numbers = target.numbers_in(table.oid());
         let descent = Scan::by_equality(&table, &index, arbiter);
         Self {

@@ -60,6 +60,7 @@ pub use triggers::{FunctionBody, GuardTrigger, Triggers, is_guard_function};
 use crate::error::{Report, SqlState};
 use crate::pg::memory::Memory;
 use crate::pg::{ffi, text};
+use crate::state::lock_mode;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -126,6 +127,18 @@ impl Target {
     /// verified in, 0A000 for another session's temporary table.
     pub fn open(oid: pg_sys::Oid) -> (Rc<Self>, OpenRelation) {
         Self::of(OpenRelation::open(oid))
+    }
+
+    /// Likewise for whoever reads it in statements and then writes it: the lock is at once that
+    /// of the writing. The server keeps the locks that reading takes on indexes, and a REINDEX
+    /// that waits for those has the table locked against writing: a deadlock.
+    ///
+    /// # Errors
+    /// As [`Target::open`].
+    pub fn open_to_write(oid: pg_sys::Oid) -> (Rc<Self>, OpenRelation) {
+        // SAFETY: what is locked need not exist any more.
+        unsafe { pg_sys::LockRelationOid(oid, lock_mode()) };
+        Self::open(oid)
     }
 
     /// Likewise for whoever only looks: the lock goes with the relation. None if there
@@ -273,13 +286,13 @@ impl Target {
         unsafe {
             let root = ffi::partition_root(self.oid);
             let (schema, name) = (pg_sys::get_rel_namespace(root), pg_sys::get_rel_name(root));
-            if root == self.oid || name.is_null() {
+            let schema = pg_sys::get_namespace_name(schema);
+            if root == self.oid || name.is_null() || schema.is_null() {
                 return self.qualified();
             }
-            let schema = text::from_server(pg_sys::get_namespace_name(schema));
             format!(
                 "{}.{}",
-                text::quote_identifier(&schema),
+                text::quote_identifier(&text::from_server(schema)),
                 text::quote_identifier(&text::from_server(name))
             )
         }
@@ -503,6 +516,17 @@ impl OpenRelation {
     /// look at a table's definition do it.
     pub fn open_to_look(oid: pg_sys::Oid) -> Option<Self> {
         Self::locked(oid, SHARE)
+    }
+
+    /// An index of a table that is locked, for a look. The lock on the index goes when it is
+    /// closed; the table's own keeps it. Kept longer, it would be in the way of a REINDEX that
+    /// an INSERT behind the look waits for on the table: a deadlock, where an INSERT alone
+    /// has none.
+    ///
+    /// # Errors
+    /// 42P01 if there is none with this oid (any more).
+    pub fn open_index(oid: pg_sys::Oid) -> Self {
+        Self::open_to_look(oid).unwrap_or_else(|| no_relation(oid).raise())
     }
 
     fn locked(oid: pg_sys::Oid, unlock: pg_sys::LOCKMODE) -> Option<Self> {
