@@ -13,7 +13,8 @@
 //! before its indexes, as UPDATE does: beside a REINDEX, a stronger one later would be a
 //! deadlock.
 //!
-//! What is found in order is remembered until the server says that the table has changed.
+//! What is found in order is remembered until the server says that the table has changed, or
+//! a function, which may have another owner since.
 //! The look reads catalogs only, under a snapshot of the moment.
 use crate::error::{Report, SqlState};
 use crate::owner::AsOwner;
@@ -21,7 +22,7 @@ use crate::pg::local_settings::LocalSettings;
 use crate::pg::snapshot::LatestSnapshot;
 use crate::pg::spi::Connection;
 use crate::pg::text;
-use crate::target::{OpenRelation, Target};
+use crate::target::{OpenRelation, Target, function_changes};
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::ffi::CStr;
@@ -94,11 +95,16 @@ impl State {
 
     fn demand_as_made(self, target: &Rc<Target>, relation: &OpenRelation) {
         thread_local! {
-            /// The tables as they were when they were found in order.
-            static IN_ORDER: RefCell<[Weak<Target>; COUNT]> =
-                const { RefCell::new([const { Weak::new() }; COUNT]) };
+            /// The tables as they were when they were found in order, and the state of the
+            /// functions then.
+            static IN_ORDER: RefCell<[(Weak<Target>, u64); COUNT]> =
+                const { RefCell::new([const { (Weak::new(), 0) }; COUNT]) };
         }
-        let known = IN_ORDER.with(|tables| tables.borrow()[self as usize].upgrade());
+        let functions = function_changes();
+        let known = IN_ORDER.with(|tables| {
+            let (known, at) = &tables.borrow()[self as usize];
+            known.upgrade().filter(|_| *at == functions)
+        });
         if known.is_some_and(|known| Rc::ptr_eq(&known, target)) {
             return;
         }
@@ -116,7 +122,9 @@ impl State {
             .table("idempotent", self.shown())
             .raise()
         }
-        IN_ORDER.with(|tables| tables.borrow_mut()[self as usize] = Rc::downgrade(target));
+        IN_ORDER.with(|tables| {
+            tables.borrow_mut()[self as usize] = (Rc::downgrade(target), functions);
+        });
     }
 
     /// What there is to say of the table.

@@ -43,7 +43,8 @@ WITH state AS (
       LEFT JOIN pg_catalog.pg_extension AS extension ON extension.extname OPERATOR(pg_catalog.=) 'pg_idempotent'
      WHERE class.oid OPERATOR(pg_catalog.=) $1
 ), part (kind, name, how) AS (
-    SELECT 'column', attribute.attname,
+    -- As a text: else all names would be cut at 63 bytes, those of functions with their arguments, too.
+    SELECT 'column', attribute.attname::pg_catalog.text,
            pg_catalog.format('%s%s', pg_catalog.format_type(attribute.atttypid, attribute.atttypmod),
                CASE WHEN attribute.attcollation OPERATOR(pg_catalog.<>) type.typcollation
                     THEN pg_catalog.format(' COLLATE %s', attribute.attcollation::pg_catalog.regcollation) END)
@@ -163,7 +164,7 @@ WITH state AS (
 SELECT pg_catalog.string_agg(
            pg_catalog.format(E'%s\t%s\t%s', part.kind, pg_catalog.translate(part.name, E'\n\r\t', '   '),
                              pg_catalog.translate(part.how, E'\n\r\t', '   ')),
-           E'\n' ORDER BY part.kind, part.name)
+           E'\n' ORDER BY part.kind, part.name COLLATE pg_catalog."C")
   FROM part"#;
 
 /// Why a table is not as the extension made it, in a sentence, and SQL that heals it. None

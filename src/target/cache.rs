@@ -17,6 +17,8 @@ thread_local! {
     /// Counts invalidations that may concern us; a target gathered while the
     /// count moved is used but not kept.
     static CHANGES: Cell<u64> = const { Cell::new(0) };
+    /// Counts invalidations of functions.
+    static FUNCTION_CHANGES: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Asks the server to be told of changed tables. Called once, at load.
@@ -36,6 +38,11 @@ pub fn watch_invalidations() {
                 pg_sys::Datum::null(),
             );
         }
+        pg_sys::CacheRegisterSyscacheCallback(
+            pg_sys::SysCacheIdentifier::PROCOID as i32,
+            Some(note_function),
+            pg_sys::Datum::null(),
+        );
     }
 }
 
@@ -62,6 +69,12 @@ unsafe extern "C-unwind" fn invalidate_all(_arg: pg_sys::Datum, _cache: i32, _ha
     unsafe { invalidate(pg_sys::Datum::null(), pg_sys::InvalidOid) };
 }
 
+/// A function changed.
+#[pg_guard]
+unsafe extern "C-unwind" fn note_function(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
+    FUNCTION_CHANGES.set(FUNCTION_CHANGES.get() + 1);
+}
+
 /// The target, from the cache or gathered. The caller holds a lock on the
 /// table, so that invalidations that concern it have arrived.
 pub fn lookup(oid: pg_sys::Oid, gather: impl FnOnce() -> Target) -> Rc<Target> {
@@ -85,4 +98,9 @@ pub fn lookup(oid: pg_sys::Oid, gather: impl FnOnce() -> Target) -> Rc<Target> {
 /// Counts changes of tables: as long as it stays the same, no table has changed.
 pub fn changes() -> u64 {
     CHANGES.get()
+}
+
+/// Counts changes of functions: as long as it stays the same, none has another owner.
+pub fn function_changes() -> u64 {
+    FUNCTION_CHANGES.get()
 }
