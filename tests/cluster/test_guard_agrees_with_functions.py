@@ -306,6 +306,15 @@ def test_plain_inserts_and_functions_remember_the_same(generated, types, remembe
     run(generated, 0, remember, one_remembered_payload)
 
 
+def equal_numbers_alike(document):
+    """2 and 2.0 are one to the quarantine."""
+    if isinstance(document, dict):
+        return {name: equal_numbers_alike(value) for name, value in document.items()}
+    if isinstance(document, list):
+        return [equal_numbers_alike(value) for value in document]
+    return int(document) if isinstance(document, float) and document.is_integer() else document
+
+
 def test_batches_of_functions_and_plain_statements_come_to_the_same(generated, types):
     """Many rows at once: INSERT … SELECT and COPY on one twin, idempotent_insert_each and _from on others."""
     for number in range(max(3, CASES // 150)):
@@ -339,8 +348,8 @@ def test_batches_of_functions_and_plain_statements_come_to_the_same(generated, t
                 assert [row["outcome"] for row in each] == [outcome for outcome, _ in outcomes], context
                 assert inserted == sum(outcome == "inserted" for outcome, _ in outcomes), context
                 # Records of the same conflict are one record.
-                ours = {repr(r["differences"]) for r in each if r["outcome"] == "conflict"}
-                theirs = {repr(r["differences"]) for r in records}
+                ours = {repr(equal_numbers_alike(r["differences"])) for r in each if r["outcome"] == "conflict"}
+                theirs = {repr(equal_numbers_alike(r["differences"])) for r in records}
                 assert ours == theirs, f"{context}\n{ours}\n{theirs}"
                 counts = pair.call(
                     "SELECT * FROM idempotent_insert_many(%(target)s::regclass, %(payloads)s::jsonb{})",

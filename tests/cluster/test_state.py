@@ -1,6 +1,6 @@
 """Indexes that come and go on idempotent.requests while sessions use it.
 
-Every row is in every index that is there (amcheck), and no session is the victim of a deadlock.
+Every row is in every index that is there (amcheck, where the server has it, else a count by index and without), and no session is the victim of a deadlock.
 
 PGI_SECONDS_STATE   how long it lasts (default 6)
 """
@@ -27,6 +27,25 @@ MAKERS = {
 }
 
 
+def checker(conn):
+    """What says whether every row is in an index."""
+    if value(conn, "SELECT count(*) FROM pg_available_extensions WHERE name = 'amcheck'"):
+        conn.execute("CREATE EXTENSION amcheck")
+        return lambda index: conn.execute("SELECT bt_index_check(%s::regclass, true)", [f"idempotent.{index}"])
+    count = "SELECT count(*) FROM idempotent.requests WHERE key > '' AND purge_after > '-infinity'"
+
+    def by_index(_):
+        with conn.transaction():
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            conn.execute("SET LOCAL enable_seqscan = off")
+            found = value(conn, count)
+            conn.execute("SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off")
+            conn.execute("SET LOCAL enable_indexonlyscan = off")
+            assert found == value(conn, count)
+
+    return by_index
+
+
 @pytest.mark.parametrize("maker", MAKERS)
 def test_every_row_is_in_every_index(db, maker):
     end = time.monotonic() + SECONDS
@@ -48,16 +67,16 @@ def test_every_row_is_in_every_index(db, maker):
     for user in users:
         user.start()
     with db.connect() as conn:
-        conn.execute("CREATE EXTENSION amcheck")
+        check = checker(conn)
         while time.monotonic() < end:
             for command in MAKERS[maker]:
                 conn.execute(command)
                 if "CREATE" in command:
-                    conn.execute("SELECT bt_index_check('idempotent.made'::regclass, true)")
+                    check("made")
         for user in users:
             user.join()
         assert not errors
         # The indexes as they are left: the primary key's, and what was being made last.
         for index in ("requests_pkey", "requests_purge_after"):
-            conn.execute("SELECT bt_index_check(%s::regclass, true)", [f"idempotent.{index}"])
+            check(index)
         assert value(conn, "SELECT count(*) FROM idempotent.requests") > CLIENTS
