@@ -19,6 +19,7 @@
 use crate::error::{Report, SqlState};
 use crate::owner::AsOwner;
 use crate::pg::local_settings::LocalSettings;
+use crate::pg::locks;
 use crate::pg::snapshot::LatestSnapshot;
 use crate::pg::spi::Connection;
 use crate::pg::text;
@@ -70,7 +71,7 @@ impl State {
     pub fn open(self) -> (Rc<Target>, OpenRelation) {
         let oid = self.oid();
         // SAFETY: what is locked need not exist any more.
-        unsafe { pg_sys::LockRelationOid(oid, lock_mode()) };
+        unsafe { pg_sys::LockRelationOid(oid, locks::mode_of_work()) };
         let (target, relation) = Target::open(oid);
         self.demand_as_made(&target, &relation);
         (target, relation)
@@ -146,15 +147,4 @@ impl State {
         let parts = unsafe { text::from_server(pg_sys::text_to_cstring(parts.cast_mut_ptr())) };
         parts.lines().filter_map(Part::parse).collect()
     }
-}
-
-/// As strong as the work may need.
-pub fn lock_mode() -> pg_sys::LOCKMODE {
-    // SAFETY: reads a backend-local variable. On a standby every transaction is READ ONLY.
-    let mode = if unsafe { pg_sys::XactReadOnly } {
-        pg_sys::AccessShareLock
-    } else {
-        pg_sys::RowExclusiveLock
-    };
-    mode as pg_sys::LOCKMODE
 }

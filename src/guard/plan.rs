@@ -175,16 +175,8 @@ fn compared(
 ) -> Vec<usize> {
     let (compare, ignore) = (options.compare.as_deref(), options.ignore.as_deref());
     let comparison = Comparison::new(target, compare, ignore);
-    let refuse = |column: usize, option: &str, what: &str| {
-        let name = &target.columns[column].name;
-        Report::new(
-            SqlState::InvalidParameterValue,
-            format!("column \"{name}\" {what} and cannot be in \"{option}\""),
-        )
-        .table(&target.schema, &target.name)
-        .column(name.clone())
-        .raise()
-    };
+    let refuse =
+        |column: usize, option: &str, what: &str| target.cannot_be_in(column, what, option).raise();
     for name in compare.into_iter().flatten() {
         let column = target.column_by_name(name);
         if target.columns[column].generated != 0 {

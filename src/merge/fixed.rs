@@ -3,7 +3,6 @@
 //! What the server makes by itself names the row for others: a surrogate key that foreign
 //! keys refer to, the token that somebody was given. The same event, staged again, comes
 //! with another one.
-use crate::error::{Report, SqlState};
 use crate::target::{ColumnDefault, OpenRelation, Target, UniqueIndex};
 
 /// The columns that are neither compared nor updated.
@@ -29,7 +28,9 @@ impl Fixed {
         let names = insert_only.unwrap_or_default().iter();
         let insert_only: Vec<usize> = names.map(|name| target.column_by_name(name)).collect();
         if let Some(column) = insert_only.iter().find(|c| arbiter.has_column(**c)) {
-            refuse(target, *column, "is part of the key", "insert_only").raise()
+            target
+                .cannot_be_in(*column, "is part of the key", "insert_only")
+                .raise()
         }
         let made = |c: &usize| {
             let column = &target.columns[*c];
@@ -56,20 +57,13 @@ impl Fixed {
             return;
         };
         if self.insert_only.contains(column) {
-            refuse(target, *column, "is in \"insert_only\"", option).raise()
+            target
+                .cannot_be_in(*column, "is in \"insert_only\"", option)
+                .raise()
         }
-        refuse(target, *column, "is made by the server", option)
+        target
+            .cannot_be_in(*column, "is made by the server", option)
             .detail("A merge writes it when a row goes in, and never changes it.")
             .raise()
     }
-}
-
-fn refuse(target: &Target, column: usize, what: &str, option: &str) -> Report {
-    let name = &target.columns[column].name;
-    Report::new(
-        SqlState::InvalidParameterValue,
-        format!("column \"{name}\" {what} and cannot be in \"{option}\""),
-    )
-    .table(&target.schema, &target.name)
-    .column(name.clone())
 }

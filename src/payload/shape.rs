@@ -89,16 +89,9 @@ impl Comparison {
     pub fn apply(&self, target: &Target, arbiter: &UniqueIndex, shapes: &mut [Shape]) {
         for (list, option) in [(&self.compare, "compare"), (&self.ignore, "ignore")] {
             if let Some(column) = list.iter().flatten().find(|c| arbiter.has_column(**c)) {
-                Report::new(
-                    SqlState::InvalidParameterValue,
-                    format!(
-                        "column \"{}\" is part of the key and cannot be in \"{option}\"",
-                        target.columns[*column].name
-                    ),
-                )
-                .table(&target.schema, &target.name)
-                .column(target.columns[*column].name.clone())
-                .raise()
+                target
+                    .cannot_be_in(*column, "is part of the key", option)
+                    .raise()
             }
         }
         // There may be as many shapes as payloads.

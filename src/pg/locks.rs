@@ -114,3 +114,15 @@ pub fn hold(subject: Subject, hash: u64, mode: u32) {
         });
     }
 }
+
+/// The lock on a table that the work of a call may need: that of its statements that write,
+/// from the start.
+pub fn mode_of_work() -> pg_sys::LOCKMODE {
+    // SAFETY: reads a backend-local variable. On a standby every transaction is READ ONLY.
+    let mode = if unsafe { pg_sys::XactReadOnly } {
+        pg_sys::AccessShareLock
+    } else {
+        pg_sys::RowExclusiveLock
+    };
+    mode as pg_sys::LOCKMODE
+}

@@ -10,7 +10,7 @@ use crate::numbers;
 use crate::pg::digest::{sha256, to_bytea};
 use crate::pg::jsonb::{Container, Differing};
 use crate::pg::snapshot::{DirtySnapshot, FreshSnapshot, LatestSnapshot, Writers};
-use crate::pg::{ffi, text};
+use crate::pg::{ffi, locks, text};
 use crate::state;
 use crate::target::{OpenRelation, Scan, Target, UniqueIndex};
 use pgrx::pg_sys;
@@ -166,7 +166,7 @@ impl Table {
         // SAFETY: an index of the table, which is locked; the sequence is looked up by
         // constant names.
         let attempts = unsafe {
-            pg_sys::LockRelationOid(index, state::lock_mode());
+            pg_sys::LockRelationOid(index, locks::mode_of_work());
             let schema = (*(*relation.raw()).rd_rel).relnamespace;
             pg_sys::get_relname_relid(c"request_attempts".as_ptr(), schema)
         };

@@ -58,9 +58,9 @@ pub use scan::Scan;
 pub use triggers::{FunctionBody, GuardTrigger, Triggers, is_guard_function};
 
 use crate::error::{Report, SqlState};
+use crate::pg::locks;
 use crate::pg::memory::Memory;
 use crate::pg::{ffi, text};
-use crate::state::lock_mode;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -137,7 +137,7 @@ impl Target {
     /// As [`Target::open`].
     pub fn open_to_write(oid: pg_sys::Oid) -> (Rc<Self>, OpenRelation) {
         // SAFETY: what is locked need not exist any more.
-        unsafe { pg_sys::LockRelationOid(oid, lock_mode()) };
+        unsafe { pg_sys::LockRelationOid(oid, locks::mode_of_work()) };
         Self::open(oid)
     }
 
@@ -238,6 +238,17 @@ impl Target {
             )),
             None => report,
         }
+    }
+
+    /// 22023 for a column that an option must not name, and why.
+    pub fn cannot_be_in(&self, column: usize, what: &str, option: &str) -> Report {
+        let name = &self.columns[column].name;
+        Report::new(
+            SqlState::InvalidParameterValue,
+            format!("column \"{name}\" {what} and cannot be in \"{option}\""),
+        )
+        .table(&self.schema, &self.name)
+        .column(name.clone())
     }
 
     /// Refuses a table whose rules rewrite what would be run.

@@ -282,6 +282,22 @@ def own_cluster():
     yield from _session_cluster()
 
 
+@pytest.fixture(scope="module")
+def servers():
+    """A publisher and a subscriber."""
+    publisher = Cluster(settings={"wal_level": "logical"})
+    try:
+        subscriber = Cluster(settings={"wal_retrieve_retry_interval": "100ms"})
+        try:
+            yield publisher, subscriber
+        finally:
+            found = subscriber.destroy()
+            assert not found, found[:20]
+    finally:
+        found = publisher.destroy()
+        assert not found, found[:20]
+
+
 @pytest.fixture
 def db(cluster):
     return cluster.create_database()

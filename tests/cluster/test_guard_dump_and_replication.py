@@ -128,22 +128,6 @@ def test_data_restored_into_guarded_tables_twice_is_there_once(dumped, format):
 # --- logical replication ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def servers():
-    """A publisher and a subscriber."""
-    publisher = Cluster(settings={"wal_level": "logical"})
-    try:
-        subscriber = Cluster(settings={"wal_retrieve_retry_interval": "100ms"})
-        try:
-            yield publisher, subscriber
-        finally:
-            found = subscriber.destroy()
-            assert not found, found[:20]
-    finally:
-        found = publisher.destroy()
-        assert not found, found[:20]
-
-
 class Replication:
     """A database on each server, and a subscription from the one to the other."""
 

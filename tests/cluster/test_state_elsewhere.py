@@ -287,22 +287,6 @@ def test_the_owner_of_a_database_cannot_make_rows_for_others(owned):
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def servers():
-    """A publisher and a subscriber."""
-    publisher = Cluster(settings={"wal_level": "logical"})
-    try:
-        subscriber = Cluster(settings={"wal_retrieve_retry_interval": "100ms"})
-        try:
-            yield publisher, subscriber
-        finally:
-            found = subscriber.destroy()
-            assert not found, found[:20]
-    finally:
-        found = publisher.destroy()
-        assert not found, found[:20]
-
-
 def catch_up(there, here):
     deadline = time.monotonic() + 30
     lsn = value(there, "SELECT pg_current_wal_lsn()::text")
