@@ -13,7 +13,7 @@ from calls import ALL_IDS, INSERTED_IDS, WAYS
 from conftest import HERE, PAGE
 
 HEAD = (
-    "| client | call | all new | sent again | half of it there | a conflict raises |\n"
+    "| client | call | all new | sent again | two of five sent again | a conflict raises |\n"
     "| --- | --- | --- | --- | --- | --- |\n"
 )
 
