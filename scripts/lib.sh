@@ -135,6 +135,18 @@ staged_pg_config() { printf '%s\n' "$(servers_dir)/$1/pg_config"; }
 need_cargo() {
     PATH=$tools/bin:$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
     command -v cargo >/dev/null || die "No Rust toolchain found (no cargo): install one with rustup, then run this again."
+    take_default_toolchain
+}
+
+# Where rustup does not have the version that rust-toolchain.toml names, it would fetch it. The default toolchain serves as
+# well: cargo itself refuses one that is older than Cargo.toml's rust-version.
+take_default_toolchain() {
+    local pinned
+    if [ -n "${RUSTUP_TOOLCHAIN:-}" ] || ! command -v rustup >/dev/null; then return 0; fi
+    pinned=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$root/rust-toolchain.toml")
+    if rustup toolchain list | grep -q "^$pinned-"; then return 0; fi
+    RUSTUP_TOOLCHAIN=$(rustup default 2>/dev/null | cut -d ' ' -f 1) || return 0
+    export RUSTUP_TOOLCHAIN
 }
 
 # The version of pgrx that Cargo.toml pins; cargo-pgrx has to be the same.

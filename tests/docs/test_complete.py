@@ -1,4 +1,5 @@
-"""The reference leaves nothing out: rights of every function and view, and every SQLSTATE of the extension's own reports."""
+"""The reference leaves nothing out: rights of every function and view, every SQLSTATE of the extension's own reports, and
+every room of the source."""
 
 import re
 
@@ -39,3 +40,11 @@ def test_errors_has_every_sqlstate():
     assert raised
     page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     assert not {code for code in raised if f"`{code}`" not in page and f"| {code} |" not in page}
+
+
+def test_architecture_has_every_room():
+    rooms = set(re.findall(r"^(?:pub )?mod (\w+);", (ROOT / "src" / "lib.rs").read_text(encoding="utf-8"), re.MULTILINE))
+    assert rooms
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert rooms - {"unit_tests"} == named

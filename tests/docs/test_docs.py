@@ -1,5 +1,7 @@
 """The SQL in README.md and docs/*.md does what the page shows.
 
+docs/index.md lists every page; PROSE are the pages that show no SQL.
+
 A block fenced as ```sql must be followed directly by a block fenced as ```text (or ```console) that shows what psql
 prints for it. The blocks of a file run in their order, in one session of a superuser, in a database of the file's own
 that has nothing in it. What psql prints must be what is shown, but for blanks at the ends of lines.
@@ -22,6 +24,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROSE = {"architecture.md", "benchmarks.md", "index.md", "install.md"}
+SQL = [file for file in FILES if file.name not in PROSE]
+LINKING = [*FILES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "tests/README.md"))]
 MARK = "-- end of block --"
 
 
@@ -137,7 +142,7 @@ def database(server):
             conn.execute(f'DROP ROLE "{role["rolname"]}"')
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", SQL, ids=lambda file: file.name)
 def test_the_sql_of_a_page_prints_what_the_page_shows(file, server, database):
     lines = file.read_text(encoding="utf-8").split("\n")
     found = blocks(lines)
@@ -163,13 +168,32 @@ def test_the_sql_of_a_page_prints_what_the_page_shows(file, server, database):
     assert not wrong, "\n" + "\n".join(wrong)
 
 
-def test_every_page_is_linked_from_the_readme():
-    readme = FILES[0].read_text(encoding="utf-8")
-    missing = [file.name for file in FILES[1:] if f"(docs/{file.name})" not in readme]
+def test_pages_of_prose_have_no_sql_that_is_not_run():
+    assert not [file.name for file in FILES if file.name in PROSE and blocks(file.read_text(encoding="utf-8").split("\n"))]
+
+
+def test_the_index_lists_every_page():
+    index = ROOT / "docs" / "index.md"
+    text = index.read_text(encoding="utf-8")
+    assert "(docs/index.md)" in FILES[0].read_text(encoding="utf-8")
+    missing = [file.name for file in FILES[1:] if f"]({file.name})" not in text and file != index]
     assert not missing
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_the_readme_is_short():
+    assert len(FILES[0].read_text(encoding="utf-8").splitlines()) <= 200
+
+
+def test_the_picture_of_speed_is_what_the_readme_says():
+    spec = importlib.util.spec_from_file_location("pgi_picture", ROOT / "bench" / "picture.py")
+    picture = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(picture)
+    table = picture.rows(FILES[0].read_text(encoding="utf-8"))
+    assert len(table) == 6
+    assert picture.PICTURE.read_text(encoding="utf-8") == picture.drawn(table), "run bench/picture.py"
+
+
+@pytest.mark.parametrize("file", LINKING, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_links_inside_the_project_lead_somewhere(file):
     def anchors(page):
         titles = re.findall(r"^#+ +(.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
