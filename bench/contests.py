@@ -1,36 +1,36 @@
-"""What is compared with what: the statements, the data that they get, and the ratio that is aimed at. In a statement
-{s} stands for the schema of the side that runs it."""
+"""The comparisons: their statements, their data and their target ratios. In a statement, {s} stands for the schema of the
+side that runs it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Calls:
-    """A prepared statement, called from outside once for each payload, one commit a call."""
+    """A prepared statement that the client calls once for each payload, with a commit for each call."""
 
     sql: str
     payload: str = "to_json(event)"
-    """What is sent of an event. As JSON, a batch is an array."""
+    """The expression that turns an event into a payload. A batch is a JSON array."""
 
 
 @dataclass(frozen=True)
 class Loop:
-    """A statement of PL/pgSQL, run inside the server once for each payload (`arrived.payload`), in one transaction."""
+    """A PL/pgSQL statement that the server runs once for each payload (`arrived.payload`), in one transaction."""
 
     sql: str
 
 
 @dataclass(frozen=True)
 class Once:
-    """Takes all rows from the staging table, or from the file `staging` of the same rows, which COPY finds in the
-    server's data directory. Several commands are one transaction."""
+    """A command that reads all rows from the staging table, or from the file `staging` in the server's data directory, which
+    has the same rows. Several commands are one transaction."""
 
     sql: str
 
 
 @dataclass(frozen=True)
 class Both:
-    """A command that two sessions run at once, each with its own number for {session}. They load the rows of the
+    """A command that two sessions run at the same time, each with its own number for {session}. They load the rows of the
     staging table from files of `batch` rows (see load_files in setup.sql)."""
 
     sql: str
@@ -38,24 +38,24 @@ class Both:
 
 @dataclass(frozen=True)
 class Requests:
-    """Prepared statements that a worker calls for each request, one commit a call: `begin` with the key and the request,
-    which gives an attempt first, and then, if it is not a retry, `finish` with the key, that attempt and an answer."""
+    """Prepared statements that a worker calls for each request, with a commit for each call. `begin` gets the key and the
+    request, and returns the attempt in its first column. If it is no retry, `finish` gets the key, the attempt and an answer."""
 
     begin: str
     finish: str | None = None
     payload: str = "(event).id || ' ' || to_json(event)"
-    """The key, and what is asked for."""
+    """The expression for the key and the request."""
 
 
 @dataclass(frozen=True)
 class RequestLoop:
-    """Statements of PL/pgSQL that run inside the server for each request: `begin`, with `arrived.key` and
-    `arrived.payload`, which leaves an attempt in `begun`, and `finish`."""
+    """PL/pgSQL statements that the server runs for each request: `begin` uses `arrived.key` and `arrived.payload` and stores
+    an attempt in `begun`; `finish` uses it."""
 
     begin: str
     finish: str
     commits: bool
-    """Whether there is a commit after each statement, or one for all requests of a turn."""
+    """True: commit after each statement. False: one commit for all requests of a turn."""
 
 
 @dataclass(frozen=True)
@@ -63,31 +63,31 @@ class Contest:
     name: str
     what: str
     percent: int
-    """How many of a hundred arriving rows are stored already."""
+    """The percentage of arriving rows that are already stored."""
     rows: int
-    """How many rows arrive in a timed run."""
+    """The number of rows that arrive in a timed run."""
     ours: Calls | Loop | Once | Both | Requests | RequestLoop
     rivals: dict
-    """By name, each of the same kind."""
+    """The statements of the rivals by name, all of the same kind as ours."""
     stored: int = 200_000
-    """How many rows the table holds before."""
+    """The number of rows that the table holds before the run."""
     batch: int = 1
-    """How many payloads a call carries, or rows a file; 1 stands for a call with a single object."""
+    """The number of payloads in a call, or of rows in a file; 1 means a call with a single object."""
     target: float | None = None
-    """The ratio of our rate to the first rival's that is aimed at."""
+    """The target for our rate divided by that of the first rival."""
     flush: bool = False
-    """Whether a commit waits for the disk (synchronous_commit)."""
+    """True: a commit waits for the disk (synchronous_commit)."""
     show_wal: bool = False
     guard: bool = False
-    """Whether our table is guarded. Those of the rivals never are."""
+    """True: our table has a guard. The tables of the rivals never have one."""
     prepare: str = ""
-    """What is done to the staging table before it is used; {stored} stands for how many rows the table holds."""
+    """Commands that prepare the staging table; {stored} stands for the number of rows that the table holds."""
     writes: bool = True
-    """Whether some side writes, so that the tables have to be made anew before the next round."""
+    """True: a side writes, so the tables must be rebuilt before the next round."""
 
 
 def differ(one, other):
-    """The condition that two rows differ, by the names of their tables."""
+    """Returns the condition that the rows of two tables differ, given the names of the tables."""
     rows = [", ".join(f"{table}.{column}" for column in ("amount", "status", "customer", "note", "at"))
             for table in (one, other)]
     return f"({rows[0]}) IS DISTINCT FROM ({rows[1]})"
@@ -130,7 +130,7 @@ COPY_AND_JOIN = Once(
 )
 COPY_OVERLAPPING = Both("CALL load_files('{s}.events', 'overlapping', {session})")
 COPY_DISTINCT = Both("CALL load_files('{s}.events', 'distinct', {session})")
-# As a client sends it that knows nothing of JSON.
+# As a client that does not use JSON sends it.
 ROW_PLAIN = Calls("INSERT INTO {s}.events VALUES (($1::event).*)", payload="event::text")
 ROW_NOTHING = Calls("INSERT INTO {s}.events VALUES (($1::event).*) ON CONFLICT DO NOTHING", payload="event::text")
 
@@ -138,7 +138,7 @@ MERGE = Once("SELECT * FROM idempotent_merge('{s}.events', 'staging', latest_by 
 
 
 def core_merge(also=""):
-    """Core's MERGE; `also` is one more condition for an update."""
+    """Returns PostgreSQL's MERGE; `also` is an additional condition for an update."""
     return Once(
         "MERGE INTO {s}.events USING staging ON events.id = staging.id"
         f" WHEN MATCHED {also} THEN UPDATE SET amount = staging.amount, status = staging.status,"
@@ -171,7 +171,7 @@ REQUEST_BY_HAND = Requests(BEGIN_BY_HAND, "SELECT {s}.request_finish($1, $2, $3)
 
 
 def request_loop(commits):
-    """The same calls inside the server: ours and by hand."""
+    """Returns the same calls in a loop inside the server: ours, and those written by hand."""
     ours = "SELECT attempt, state, response INTO begun FROM idempotent_request_begin(arrived.key, arrived.payload, '{s}')"
     by_hand = "SELECT attempt, state, response INTO begun FROM {s}.request_begin(arrived.key, arrived.payload)"
     answer = "arrived.key, begun.attempt, '{\"status\": 201}'"
@@ -189,7 +189,7 @@ NOTHING = "DO NOTHING"
 
 
 def contests(quick):
-    """All of them, in their order."""
+    """Returns all comparisons in the order in which they run; `quick` leaves out those without a target."""
     batches = 30_000 if quick else 100_000
     staged = 500_000
     flushed = 400 if quick else 1_000
@@ -216,7 +216,7 @@ def contests(quick):
     def load(name, percent):
         return Contest(
             name=f"load_{name}",
-            what=f"idempotent_load, {guarded:,} rows of a table, {percent} % duplicates, beside one transaction",
+            what=f"idempotent_load, {guarded:,} rows of a table, {percent} % duplicates, compared with one transaction",
             percent=percent, rows=guarded, stored=guarded * percent // 100, target=1.0, writes=percent < 100,
             ours=LOAD, rivals={NOTHING: FROM_NOTHING},
         )
@@ -230,7 +230,7 @@ def contests(quick):
             name=f"guard_{percent}",
             what=f"INSERT … SELECT into a guarded table, {guarded:,} rows, {percent} % duplicates",
             percent=percent, rows=guarded, stored=guarded * percent // 100, target=1.0, guard=True,
-            # A DO UPDATE that finds nothing to change locks the rows, and does it again in the next round.
+            # A DO UPDATE that changes nothing still locks the rows, and locks them again in the next round.
             writes=percent < 100,
             ours=FROM_PLAIN, rivals={NOTHING: FROM_NOTHING, **more},
         )
@@ -266,7 +266,7 @@ def contests(quick):
         *(
             Contest(
                 name=f"verify_{percent}",
-                what=f"_many beside a DO UPDATE that verifies, {percent} % duplicates",
+                what=f"_many compared with a DO UPDATE that verifies, {percent} % duplicates",
                 percent=percent, rows=batches, batch=1000, flush=True, show_wal=True,
                 ours=MANY, rivals={"DO UPDATE … WHERE": MANY_UPDATE, NOTHING: MANY_NOTHING},
             )
@@ -277,7 +277,7 @@ def contests(quick):
         guard(50),
         guard(100, **{"DO UPDATE … WHERE": FROM_UPDATE}),
         *(guard_copy(percent) for percent in (0, 5, 100)),
-        # Counted are the rows that get into the table, which are the same on both sides.
+        # The number of rows that are stored is the same on both sides.
         Contest(
             name="guard_two",
             what="two sessions at once, COPY into a guarded table, 1 row of 16 a duplicate",
@@ -333,15 +333,15 @@ def contests(quick):
             percent=0, rows=requests, stored=1_000_000, target=1.5,
             ours=REQUEST, rivals={"PL/pgSQL": REQUEST_BY_HAND},
         ),
-        # Without the client, whose round trips take as long on both sides.
+        # Without the client's round trips, which take equally long on both sides.
         Contest(
             name="request_inside_commits",
-            what="likewise, inside the server",
+            what="requests begun and finished beside a million live keys, a commit each, inside the server",
             percent=0, rows=requests, stored=1_000_000, target=1.5, **request_loop(commits=True),
         ),
         Contest(
             name="request_inside",
-            what="likewise, inside the server, a commit for a thousand requests",
+            what="requests begun and finished beside a million live keys, one commit for a thousand requests, inside the server",
             percent=0, rows=requests, stored=1_000_000, target=1.5, **request_loop(commits=False),
         ),
         Contest(
@@ -351,5 +351,5 @@ def contests(quick):
             ours=REPLAY, rivals={"PL/pgSQL": REPLAY_BY_HAND, "PL/pgSQL, look first": REPLAY_LOOKING},
         ),
     ]
-    # In a hurry, what there is an aim for.
+    # Quick runs include only comparisons with a target.
     return [contest for contest in chosen if contest.target] if quick else chosen

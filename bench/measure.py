@@ -1,7 +1,7 @@
-"""Runs the contests. In every round each side gets the same fresh data, in a table of its own with the same rows in
-it. They take turns in one session, of some milliseconds or of one whole load, and who goes first changes with every
-turn, so that what else the machine does meets all of them alike. PGHOST, PGPORT and PGUSER lead to a server that is
-ours alone."""
+"""Runs the comparisons. In every round each side gets the same new data, in a table of its own that holds the same rows.
+The sides take turns in one session. A turn takes some milliseconds, or one whole load. The first side changes with every
+turn, so that other load on the machine affects all sides alike. PGHOST, PGPORT and PGUSER name a server that runs nothing
+else."""
 
 import argparse
 import time
@@ -15,18 +15,18 @@ from contests import Both, Calls, Loop, RequestLoop, Requests, contests
 
 HERE = Path(__file__).resolve().parent
 SIDES = 3
-"""The most sides of a contest."""
+"""The greatest number of sides in a comparison."""
 WARM_UP = 8
-"""Untimed turns at first: plans are made, and PostgreSQL has settled on a generic one."""
+"""The number of untimed turns at the beginning, in which PostgreSQL switches to generic plans."""
 
 
 class Session:
-    """The one session that all sides use, and a second one for what takes two."""
+    """The session that all sides use, and a second one for comparisons that need two."""
 
     def __init__(self):
         with psycopg.connect(dbname="postgres", autocommit=True) as maintenance:
             maintenance.execute("CREATE DATABASE bench")
-        # Statements are prepared here and nowhere else: psycopg's own way deallocates all of them after an ALTER TABLE.
+        # Only name_of prepares statements, because psycopg would deallocate all of them after an ALTER TABLE.
         self.connections = [psycopg.connect(dbname="bench", autocommit=True, prepare_threshold=None) for _ in range(2)]
         self.connection = self.connections[0]
         self.wires = [connection.pgconn for connection in self.connections]
@@ -43,7 +43,7 @@ class Session:
         return self.execute(sql, *values).fetchone()[0]
 
     def name_of(self, sql):
-        """The prepared statement's name. Prepared on first use."""
+        """Returns the name of the prepared statement, and prepares it on first use."""
         if sql not in self.prepared:
             name = b"bench_%d" % len(self.prepared)
             self.check(self.wire.prepare(name, sql.encode()))
@@ -55,13 +55,13 @@ class Session:
             raise RuntimeError(result.error_message.decode())
 
     def call_each(self, name, payloads):
-        """Straight to libpq, to add as little as can be to a round trip."""
+        """Calls libpq directly, to add as little as possible to a round trip."""
         call, check = self.wire.exec_prepared, self.check
         for payload in payloads:
             check(call(name, [payload]))
 
     def run(self, *commands):
-        """Each of them in a session of its own, all at once."""
+        """Runs all commands at the same time, each in a session of its own."""
         busy = self.wires[: len(commands)]
         for wire, command in zip(busy, commands):
             wire.send_query(command.encode())
@@ -73,13 +73,14 @@ class Session:
         return int(self.value("SELECT pg_current_wal_insert_lsn() - '0/0'"))
 
     def computed(self):
-        """Seconds of the server's processes on a processor, where the system tells; they wait for us now."""
+        """Returns the processor time of the server's processes in seconds, or 0 if the system does not tell it. The processes
+        are idle now."""
         schedules = [Path(f"/proc/{wire.backend_pid}/schedstat") for wire in self.wires]
         return sum(int(schedule.read_text().split()[0]) / 1e9 for schedule in schedules if schedule.exists())
 
 
 class Arrivals:
-    """What arrives in one round, the same for each side, in portions for the turns."""
+    """The data of one round, the same for each side, in a portion for each turn."""
 
     def __init__(self, session, contest, number):
         self.session = session
@@ -99,7 +100,7 @@ class Arrivals:
             self.fill("feed", f"SELECT i, to_jsonb(event) FROM {source}", values)
             self.portions = [(i, i + portion - 1) for i in range(0, self.rows, portion)]
         else:
-            # The same rows in every round: to make half a million takes longer than what is measured.
+            # The same rows in every round, because generating half a million takes longer than the measurement.
             if number == 0:
                 self.fill("staging", f"SELECT event.* FROM {source} ORDER BY i", values)
                 if contest.prepare:
@@ -127,7 +128,7 @@ class Arrivals:
 
 
 class Side:
-    """One of those that are compared, and what it has spent in this round."""
+    """One side of a comparison, with the time and WAL that it has used in this round."""
 
     def __init__(self, session, name, schema, statement, stored, guard):
         self.session, self.name, self.schema, self.stored, self.guard = session, name, schema, stored, guard
@@ -160,7 +161,7 @@ class Side:
         self.seconds = self.cpu = self.wal = 0
 
     def make_table(self):
-        """The table with its first rows and a new index over them."""
+        """Fills the table with its first rows and builds a new index."""
         self.session.execute(f"SELECT idempotent_unguard('{self.schema}.events')")
         self.session.execute(f"TRUNCATE {self.schema}.events")
         self.session.execute(f"ALTER TABLE {self.schema}.events DROP CONSTRAINT events_pkey")
@@ -196,8 +197,8 @@ class Side:
 
 
 class RequestSide(Side):
-    """One that keeps requests: the extension in its table, with the side as the scope, a rival in a table of its own.
-    The rows of earlier rounds stay; every round has other keys."""
+    """A side that stores requests: the extension in its own table, with the side as the scope; a rival in a table of the
+    side. The rows of earlier rounds stay, and every round uses other keys."""
 
     def make_table(self):
         ours = self.name == report.OURS
@@ -252,7 +253,7 @@ def take_turns(sides, arrivals, offset):
 
 
 def hold(session, contest, rounds, progress):
-    """The sides with their figures by round: rows a second; seconds on a processor and bytes of WAL a row."""
+    """Returns the sides with their figures for each round: rows per second, and processor seconds and bytes of WAL per row."""
     statements = {report.OURS: contest.ours, **contest.rivals}
     requests = type(contest.ours) in (Requests, RequestLoop)
     kind = RequestSide if requests else Side
@@ -275,7 +276,7 @@ def hold(session, contest, rounds, progress):
             side.figures["cpu"].append(side.cpu / contest.rows)
             side.figures["wal"].append(side.wal / contest.rows)
         if contest.show_wal:
-            # Once more, now all duplicates, and after the first touch of each page since the checkpoint.
+            # A second time: now all rows are duplicates, and each page was already written since the checkpoint.
             take_turns(sides, arrivals, number)
             for side in sides:
                 side.figures["wal_again"].append(side.wal / contest.rows)
@@ -296,12 +297,12 @@ def main():
     rounds = options.pairs or (3 if options.quick else 7)
     chosen = [c for c in contests(options.quick) if not options.only or c.name.startswith(tuple(options.only))]
     if not chosen:
-        parser.error("there is no such comparison; there are " + " ".join(c.name for c in contests(False)))
+        parser.error("no comparison has this name; the names are " + " ".join(c.name for c in contests(False)))
 
     session = Session()
     output = report.Report(session, rounds, HERE / "results")
     output.begin()
-    output.progress("making the rows")
+    output.progress("generating rows")
     most = max(contest.stored for contest in chosen)
     session.execute("INSERT INTO base SELECT n, event.* FROM generate_series(1, %s) n, event(n)", most)
     session.execute("VACUUM ANALYZE base")

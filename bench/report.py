@@ -1,4 +1,4 @@
-"""What was measured, as a table on the terminal and as JSON in a file."""
+"""Prints the results as a table and writes them to a JSON file."""
 
 import json
 import os
@@ -18,12 +18,12 @@ SETTINGS = (
 
 
 def spread(values):
-    """The median of some figures, with the least and the greatest of them."""
+    """Returns the median, the least and the greatest of some figures."""
     return {"median": median(values), "min": min(values), "max": max(values)}
 
 
 def ratio(ours, rival):
-    """The ratio of the medians, with the spread of the ratios of the pairs."""
+    """Returns the ratio of the medians, and the ratio of each pair with the least and the greatest of them."""
     pairs = [a / b for a, b in zip(ours, rival)]
     return {"of_medians": median(ours) / median(rival), "pairs": pairs, "min": min(pairs), "max": max(pairs)}
 
@@ -47,7 +47,7 @@ def machine(data_directory):
 
 
 class Report:
-    """Collects, and prints each comparison as soon as it is there."""
+    """Collects the results, and prints each comparison when it is complete."""
 
     def __init__(self, session, rounds, directory):
         self.session = session
@@ -87,10 +87,9 @@ class Report:
         self.say(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
         self.say(f"load average before: {result['load_before'][0]:.1f}")
         self.say(
-            f"Medians of {result['rounds']} rounds [least..greatest]: thousands of rows a second, and the time that a row takes"
-            "\nthe server's process on a processor."
-            " A ratio is our rate to the rival's, of the medians [least..greatest of the rounds]."
-            "\nsynchronous_commit is off where it is not said to be on. There is a checkpoint before each round."
+            f"Medians of {result['rounds']} rounds [least..greatest]: thousands of rows per second, and processor time per row in the"
+            "\nserver's process. A ratio is the rate of pg_idempotent divided by that of the rival: of the medians [least..greatest of"
+            "\nthe rounds]. synchronous_commit is off unless a comparison says that it is on. A checkpoint precedes each round."
         )
 
     def add(self, contest, figures):
@@ -103,7 +102,7 @@ class Report:
             "sides": {name: {kind: {**spread(values), "runs": values} for kind, values in side.items() if values}
                       for name, side in figures.items()},
             "ratios": {name: ratio(figures[OURS]["rate"], figures[name]["rate"]) for name in contest.rivals},
-            # Turned over, for less is better.
+            # Inverted, because less is better.
             "cpu_ratios": {name: ratio(figures[name]["cpu"], figures[OURS]["cpu"])
                            for name in contest.rivals if all(figures[OURS]["cpu"])},
         }
@@ -128,7 +127,7 @@ class Report:
                 reached = "reached" if r["of_medians"] >= contest.target else "MISSED"
                 words += f"; target {contest.target}: {reached}"
         if contest.show_wal:
-            words = f"{words:<108} WAL a row {side['wal']['median']:.0f}, sent again {side['wal_again']['median']:.0f}"
+            words = f"{words:<108} WAL per row {side['wal']['median']:.0f}, sent again {side['wal_again']['median']:.0f}"
         return words
 
     def end(self):
@@ -143,5 +142,5 @@ class Report:
                   if entry["target"] and next(iter(entry["ratios"].values()))["of_medians"] < entry["target"]]
         self.say()
         seconds, load = self.result["seconds"], self.result["load_after"][0]
-        self.say(f"{seconds} s, load average after: {load:.1f}. Every figure: {path}")
+        self.say(f"{seconds} s, load average after: {load:.1f}. All figures: {path}")
         self.say("Targets missed: " + (", ".join(missed) if missed else "none"))

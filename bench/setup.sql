@@ -1,4 +1,4 @@
--- What every comparison works on: numbered business events with a random uuid as their key.
+-- The data of all comparisons: numbered business events with a uuid as their key.
 
 CREATE EXTENSION pg_idempotent;
 
@@ -11,7 +11,7 @@ CREATE TYPE event AS (
     at       timestamptz
 );
 
--- Event number n, the same each time.
+-- Event number n. It is the same each time.
 CREATE FUNCTION event(n bigint) RETURNS event
 LANGUAGE sql IMMUTABLE
 RETURN ROW(
@@ -23,11 +23,11 @@ RETURN ROW(
     timestamptz '2026-01-01 00:00:00+00' + n % 31536000 * interval '1 second'
 )::event;
 
--- The events that tables hold before anything arrives: numbers 1 to as many as are wanted.
+-- The events that tables hold at the beginning of a round: numbers 1 to the wanted number of rows.
 CREATE TABLE base (number bigint, LIKE event);
 
--- The numbers of what arrives: percent of them spread evenly over 1 to stored, none of them twice, the others new.
--- Each round gets other numbers.
+-- The numbers of the events that arrive. `percent` of them are spread evenly over 1 to `stored`, none of them twice; the
+-- others are new. Each round gets other numbers.
 CREATE FUNCTION arriving(rows bigint, percent int, stored bigint, round int)
 RETURNS TABLE (i bigint, n bigint)
 LANGUAGE sql
@@ -40,17 +40,17 @@ BEGIN ATOMIC
     FROM generate_series(0, rows - 1) i;
 END;
 
--- What arrives as a staging table, and as a feed of payloads for calls inside the server.
+-- The arriving events as a staging table, and as payloads for calls inside the server.
 CREATE TABLE staging (LIKE event);
 CREATE TABLE feed (i bigint PRIMARY KEY, payload jsonb);
 
--- Where people COPY to before they insert. Faster than a temporary table, whose buffers are few.
+-- The table for a COPY before an INSERT. It is faster than a temporary table, which has few buffers.
 CREATE UNLOGGED TABLE arrived (LIKE event);
 
--- What two sessions load at once: the rows of staging in files, each of them a transaction. A session has half of the
--- rows, those that are `distinct`, and with the `overlapping` also every 15th, whichever half that is in: one of 16
--- that arrive is a duplicate. The sessions' orders have nothing in common, but inside a file it is that of the key:
--- two transactions that waited for keys of each other's would be a deadlock.
+-- The files that two sessions load at the same time; each file is one transaction. In the load `distinct` each session has
+-- half of the rows of staging. In `overlapping` each session also has every 15th row of the other half, so one of 16
+-- arriving rows is a duplicate. The sessions load their files in different orders. Inside a file the rows are ordered by
+-- key; otherwise two transactions could wait for keys of each other, which is a deadlock.
 CREATE TABLE files (load text, session int, file text);
 
 CREATE PROCEDURE write_files(size int)

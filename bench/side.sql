@@ -1,10 +1,10 @@
--- One side of a comparison, in a schema of its own ({s}): its table, and what people write by hand for it.
+-- One side of a comparison, in a schema of its own ({s}): its table, and the functions that people write by hand.
 
 CREATE SCHEMA {s};
 CREATE TABLE {s}.events (LIKE event);
 ALTER TABLE {s}.events ADD PRIMARY KEY (id);
 
--- The first way to do it by hand: try, and look when it was there already.
+-- The first way by hand: insert, and on a unique violation read the stored row.
 CREATE FUNCTION {s}.insert_or_catch(payload jsonb) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -27,7 +27,7 @@ EXCEPTION WHEN unique_violation THEN
 END
 $$;
 
--- The second way: ON CONFLICT DO NOTHING, and look when nothing went in.
+-- The second way by hand: ON CONFLICT DO NOTHING, and read the stored row if nothing was inserted.
 CREATE FUNCTION {s}.insert_or_look(payload jsonb) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -51,7 +51,7 @@ BEGIN
 END
 $$;
 
--- For a DO UPDATE that verifies.
+-- Raises the error of a DO UPDATE that verifies.
 CREATE FUNCTION {s}.refuse(id uuid) RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -59,7 +59,8 @@ BEGIN
 END
 $$;
 
--- Requests by hand: the same promise, columns and two calls. An expired key, a lease and a lost attempt are minded.
+-- Requests by hand: the same promise, columns and two calls. It handles expired keys, leases and attempts that were taken
+-- over.
 CREATE TABLE {s}.requests (
     role           regrole     NOT NULL,
     scope          text        NOT NULL,
@@ -78,7 +79,7 @@ CREATE TABLE {s}.requests (
     expires_at     timestamptz NOT NULL,
     PRIMARY KEY (key, scope, role)
 );
--- Expired ones are found by it.
+-- For finding expired requests.
 CREATE INDEX ON {s}.requests (expires_at);
 CREATE SEQUENCE {s}.attempts;
 

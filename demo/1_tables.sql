@@ -1,8 +1,8 @@
--- The tables, and the data as it arrived.
+-- Creates the tables and loads the data into staging tables.
 
 CREATE EXTENSION pg_idempotent;
 
--- One row an hour and airport: that is the business key.
+-- One row for each hour and airport, which are the business key.
 CREATE TABLE weather (
     origin     text        NOT NULL,
     year       int         NOT NULL,
@@ -45,13 +45,13 @@ CREATE TABLE flights (
     PRIMARY KEY (time_hour, carrier, flight)
 );
 
--- Staging tables without any key: a file may hold anything.
+-- Staging tables have no key, because a file may contain anything.
 CREATE TABLE weather_arrived (LIKE weather);
 CREATE TABLE flights_arrived (LIKE flights);
 \copy weather_arrived FROM PROGRAM 'gzip -dc demo/data/weather.csv.gz' WITH (FORMAT csv, HEADER, NULL 'NA')
 \copy flights_arrived FROM PROGRAM 'gzip -dc demo/data/flights.csv.gz' WITH (FORMAT csv, HEADER, NULL 'NA')
 
--- The demo checks what it shows: a wrong number ends it.
+-- The demo checks the numbers that it shows, and fails if one is wrong.
 CREATE SCHEMA demo;
 CREATE FUNCTION demo.check(what text, is_now anyelement, should_be anyelement) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -62,4 +62,4 @@ END $$;
 
 SELECT demo.check('weather rows in the file', count(*), 26115::bigint) FROM weather_arrived \g /dev/null
 SELECT demo.check('flights in the file', count(*), 27004::bigint) FROM flights_arrived \g /dev/null
-\echo '  26115 hours of weather and 27004 flights have arrived in staging tables.'
+\echo '  The staging tables contain 26115 hours of weather and 27004 flights.'

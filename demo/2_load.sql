@@ -1,4 +1,4 @@
--- The main job: load what arrived, and load it again.
+-- The main job: loads the staging tables, and loads them again.
 
 \echo
 \echo '=== Load, and load again ==='
@@ -18,8 +18,8 @@ SELECT * FROM idempotent_insert_from('flights', 'flights_arrived') \gset
 SELECT demo.check('flights, first load', ARRAY[:received, :inserted, :duplicates, :conflicts], ARRAY[27004, 27004, 0, 0]) \g /dev/null
 
 \echo
-\echo 'Did it work? The answer got lost, so the job runs again. Every row is compared, none is written:'
-\echo 'it even succeeds in a transaction that may not write.'
+\echo 'Suppose that the answer was lost, so the job runs again. It compares every row and writes none, so it also'
+\echo 'succeeds in a READ ONLY transaction:'
 \echo
 \set ECHO queries
 BEGIN READ ONLY;
@@ -37,7 +37,7 @@ SELECT demo.check('flights, second load', ARRAY[:received, :inserted, :duplicate
 COMMIT;
 \set ECHO none
 
--- What the tables hold is what arrived, row for row.
+-- The tables contain exactly the rows that arrived.
 SELECT demo.check('rows in weather', count(*), 26115::bigint) FROM weather \g /dev/null
 SELECT demo.check('rows in flights', count(*), 27004::bigint) FROM flights \g /dev/null
 SELECT demo.check('weather rows that differ from the file', count(*), 0::bigint)

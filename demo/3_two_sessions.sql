@@ -1,10 +1,10 @@
--- An empty table that two sessions will load at the same moment.
+-- Creates an empty table that two sessions will load at the same time.
 
 \echo
 \echo '=== Two sessions at once ==='
 \echo
-\echo 'Two workers load the same year into one empty table at the same moment, a month a transaction, one from'
-\echo 'January on, the other from December back:'
+\echo 'Two workers load the same year into one empty table at the same time, one transaction for each month. One starts'
+\echo 'with January, the other with December:'
 \echo
 
 CREATE TABLE weather_shared (LIKE weather, PRIMARY KEY (origin, time_hour));

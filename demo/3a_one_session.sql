@@ -1,5 +1,5 @@
--- One of the two. :session is its name; :direction is 1 for January to December, -1 for the other way round;
--- :start_at is the moment at which both begin.
+-- One of the two sessions. :session is its name; :direction is 1 for January to December and -1 for the reverse;
+-- :start_at is the time at which both begin.
 
 SELECT pg_sleep_until(:'start_at') \g /dev/null
 

@@ -1,4 +1,4 @@
--- What came of it.
+-- Shows and checks the result of both sessions.
 
 SELECT session, sum(received) AS received, sum(inserted) AS inserted, sum(duplicates) AS duplicates,
        sum(conflicts) AS conflicts
@@ -6,7 +6,8 @@ SELECT session, sum(received) AS received, sum(inserted) AS inserted, sum(duplic
  GROUP BY session
  ORDER BY session;
 
-\echo 'Together they inserted each row once. Who met a row that the other was just inserting waited, then compared.'
+\echo 'Together they inserted each row once. A session that met a row which the other was inserting waited for it, and then'
+\echo 'compared.'
 
 SELECT demo.check('two sessions: received', sum(received), 52230::numeric),
        demo.check('two sessions: inserted', sum(inserted), 26115::numeric),

@@ -1,10 +1,10 @@
--- The key that everyone tries first.
+-- A wrong key that looks right.
 
 \echo
-\echo '=== The tempting key ==='
+\echo '=== A wrong key ==='
 \echo
-\echo 'The local hour looks like a key: (origin, year, month, day, hour). It is not, for on 2013-11-03 the clocks in'
-\echo 'New York went back and the hour from 1 to 2 happened twice. What people use instead does not mind:'
+\echo 'The local hour looks like a key: (origin, year, month, day, hour). It is not, because on 2013-11-03 the clocks in'
+\echo 'New York went back, and the hour from 1 to 2 occurred twice. ON CONFLICT DO NOTHING does not report this:'
 \echo
 
 CREATE TABLE weather_do_nothing (LIKE weather, PRIMARY KEY (origin, year, month, day, hour));
@@ -16,7 +16,7 @@ INSERT INTO weather_do_nothing SELECT * FROM weather_arrived ON CONFLICT DO NOTH
 \set QUIET on
 \set ECHO none
 SELECT demo.check('rows that DO NOTHING kept', count(*), 26112::bigint) FROM weather_do_nothing \g /dev/null
-\echo '  26115 rows went in, 26112 are there. Three are lost, and nothing said so.'
+\echo '  26115 rows were sent and 26112 were stored. Three rows are lost without an error.'
 
 \echo
 \echo 'pg_idempotent refuses such a load, names the rows, and stores none:'
@@ -30,7 +30,7 @@ SELECT demo.check('SQLSTATE of the refused load', :'LAST_ERROR_SQLSTATE'::text, 
 SELECT demo.check('rows after the refused load', count(*), 0::bigint) FROM weather_by_local_hour \g /dev/null
 
 \echo
-\echo 'Or, when the good rows should not wait for the bad ones, it sets these aside:'
+\echo 'With on_conflict => quarantine, it stores the other rows and records the conflicts:'
 \echo
 \set ECHO queries
 SELECT * FROM idempotent_insert_from('weather_by_local_hour', 'weather_arrived', on_conflict => 'quarantine') \gset
@@ -52,7 +52,7 @@ SELECT conflicts.key->>'origin' AS origin,
 \set ECHO none
 
 SELECT demo.check('conflicts on record', count(*), 3::bigint) FROM idempotent.conflicts \g /dev/null
--- Found without the extension: the rows that share a local hour, and the columns in which they differ.
+-- Computed without the extension: the rows that share a local hour, and the columns in which they differ.
 WITH expected AS (
     SELECT a.origin, a.year, a.month, a.day, a.hour, columns.key AS "column"
       FROM weather_arrived AS a

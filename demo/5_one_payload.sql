@@ -1,4 +1,4 @@
--- A request of a client that retries: one JSON object, sent again and again.
+-- A client that retries: it sends one JSON object several times.
 
 \echo
 \echo '=== One payload ==='
@@ -18,7 +18,7 @@ SELECT outcome, stored FROM idempotent_insert('payments', '{"payment_id": "p-100
 SELECT demo.check('first payload', :'outcome'::text, 'inserted'::text) \g /dev/null
 
 \echo
-\echo 'Sent again. Spelled differently, but the same to a numeric column:'
+\echo 'The retry writes the amount differently, but the numeric value is equal:'
 \echo
 \set ECHO queries
 SELECT outcome, stored FROM idempotent_insert('payments', '{"payment_id": "p-1001", "customer": "Ada", "amount": 10.00}') \gset
@@ -27,7 +27,7 @@ SELECT outcome, stored FROM idempotent_insert('payments', '{"payment_id": "p-100
 SELECT demo.check('second payload', :'outcome'::text, 'duplicate'::text) \g /dev/null
 
 \echo
-\echo 'The same key with another amount is no retry. It is an error that an application can catch (SQLSTATE 23I01):'
+\echo 'The same key with another amount is not a retry. It raises an error that an application can catch (SQLSTATE 23I01):'
 \echo
 \set ON_ERROR_STOP off
 \set ECHO queries

@@ -1,10 +1,10 @@
--- What the tables hold in the end.
+-- The contents of the tables at the end.
 
 \echo
 \echo '=== Summary ==='
 \echo
 
-SELECT what AS "what was sent", sent, stored, told AS "what was said"
+SELECT what AS "load", sent, stored, told AS "reported"
   FROM (VALUES
     (1, 'weather, twice', 2 * 26115, (SELECT count(*) FROM weather), '26115 duplicates'),
     (2, 'flights, twice', 2 * 27004, (SELECT count(*) FROM flights), '27004 duplicates'),
@@ -14,4 +14,4 @@ SELECT what AS "what was sent", sent, stored, told AS "what was said"
         '3 conflicts, each with its differences')
   ) AS line (ordinal, what, sent, stored, told)
  ORDER BY ordinal;
-\echo 'Every number above was checked.'
+\echo 'The demo has checked every number above.'

@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154  # cluster_start sets $cluster and $cluster_bin
-# What the demos share. Sourced, never run; scripts/lib.sh comes first.
+# Functions that the demos share. Other scripts source this file after scripts/lib.sh.
 
-# demo_server WORDS: builds the extension for the server that was asked for, else for one that is installed, else for
-# PostgreSQL 15, which provision will fetch; and starts a server with an empty database "demo", gone when the script ends.
+# demo_server WORDS: builds the extension for the server that PG_CONFIG or PG names, else for an installed one, else for
+# PostgreSQL 15, which provision installs. Then it starts a temporary server with an empty database "demo"; the server is
+# removed when the script ends.
 demo_server() {
     local major candidate
     if [ -n "${PG_CONFIG:-}" ]; then
@@ -17,8 +18,8 @@ demo_server() {
     fi
 
     say "pg_idempotent on PostgreSQL $major: $1"
-    say "The first time takes some minutes, most of them for building. What that needs goes into this folder, save for"
-    say "Debian packages that are missing."
+    say "The first run takes some minutes, mainly to build. It stores what the build needs in this directory, except Debian"
+    say "packages that are missing."
     say ""
     scripts/provision "$major"
     scripts/install "$major"
@@ -31,7 +32,7 @@ demo_server() {
     say ""
     "$cluster_bin/createdb" demo
     export PGDATABASE=demo
-    # From standard input, so that errors look as they do to a person at the prompt.
+    # Read SQL from standard input, so that errors look as they do at a psql prompt.
     psql=("$cluster_bin/psql" --no-psqlrc --quiet --set ON_ERROR_STOP=1 --pset pager=off --pset footer=off)
 }
 
@@ -42,21 +43,21 @@ finish() {
     exit "$status"
 }
 
-# run_sql FILE [OPTION…]: a file of the folder demo, by psql with these options.
+# run_sql FILE [OPTION…]: runs a file of the directory demo in psql with these options.
 run_sql() {
     local file=demo/$1
     shift
     "${psql[@]}" "$@" <"$file" 2>&1
 }
 
-# look_around COMMAND: psql on what is there, if EXPLORE asks for it; else how to get there.
+# look_around COMMAND: opens psql if EXPLORE is set. Otherwise it prints how to do so.
 look_around() {
     say ""
     if [ -n "${EXPLORE:-}" ] && [ -t 0 ]; then
-        say "This is psql on the demo's tables. Leave it with \\q, and the server is gone."
+        say "psql is connected to the demo's database. When you leave it with \\q, the server is removed."
         "$cluster_bin/psql" --no-psqlrc
     else
-        say "Look around in it yourself: $1 EXPLORE=1"
-        say "Install it into a server of yours: make install PG_CONFIG=/path/to/pg_config"
+        say "To query the tables yourself: $1 EXPLORE=1"
+        say "To install the extension into your own server: make install PG_CONFIG=/path/to/pg_config"
     fi
 }

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What the scripts share: where things are, how progress is told, and which user the servers run as.
-# Sourced, never run.
+# Functions that the scripts share: paths, progress messages, and the user that the servers run as.
+# Other scripts source this file.
 
 set -euo pipefail
 umask 022
@@ -14,7 +14,7 @@ mkdir -p "$logs"
 # shellcheck disable=SC2034  # read by the scripts that source this file
 tested_majors="15 16 18"
 
-# --- telling what happens ---------------------------------------------------------------------------------------
+# --- messages ---------------------------------------------------------------------------------------------------
 
 say() { printf '%s\n' "$*"; }
 
@@ -23,17 +23,17 @@ die() {
     exit 1
 }
 
-# Without colours and carriage returns.
+# plain: copies standard input without colours and carriage returns.
 plain() { tr -d '\r' | sed $'s/\033\\[[0-9;]*m//g'; }
 
-# step WORDS LOG COMMAND…: runs a long command with its output in a log file, and shows that it is alive: on a
-# terminal one line that is rewritten every second, elsewhere a new line every half minute. On failure the end of
-# the log is shown and the command's status returned.
+# step WORDS LOG COMMAND…: runs a long command, writes its output to a log file, and shows its progress: on a terminal in
+# one line that it rewrites, elsewhere in a new line every half minute. If the command fails, step shows the end of the
+# log and returns the command's status.
 step() {
     local words=$1 log=$logs/$2.log started=$SECONDS ticker status=0
     shift 2
     : >"$log"
-    # The command stays in the foreground, where an interrupt from the keyboard reaches it.
+    # The command stays in the foreground, so that an interrupt from the keyboard reaches it.
     show_life "$words" "$log" &
     ticker=$!
     ("$@") >"$log" 2>&1 </dev/null || status=$?
@@ -48,7 +48,7 @@ step() {
     return "$status"
 }
 
-# show_life WORDS LOG: the line that step shows, until it is ended or the script that started it is gone.
+# show_life WORDS LOG: shows the line of step, until step ends it or the script that started it has ended.
 show_life() {
     local words=$1 log=$2 started=$SECONDS told=0 elapsed
     printf '· %s …' "$words"
@@ -66,15 +66,15 @@ show_life() {
 
 last_line() { tail -n 1 "$1" | plain | tr -s '[:space:]' ' ' | cut -c 1-60; }
 
-# tick WORDS: one line that the next one overwrites, on a terminal only. untick wipes it.
+# tick WORDS: on a terminal, shows a line that the next one overwrites. untick removes it.
 tick() { if [ -t 1 ]; then printf '\r\033[K· %s' "$*"; fi; }
 untick() { if [ -t 1 ]; then printf '\r\033[K'; fi; }
 
-# --- who runs the servers ---------------------------------------------------------------------------------------
+# --- the user of the servers ------------------------------------------------------------------------------------
 
 am_root() { [ "$(id -u)" = 0 ]; }
 
-# PostgreSQL's servers refuse to run as root. For root this names the user that they run as instead.
+# A PostgreSQL server refuses to run as root. run_user names the user that it runs as when root runs the script.
 run_user() {
     if ! am_root; then
         id -un
@@ -87,7 +87,7 @@ run_user() {
     fi
 }
 
-# as_run_user COMMAND…
+# as_run_user COMMAND…: runs a command as that user.
 as_run_user() {
     if am_root; then
         runuser -u "$(run_user)" -- "$@"
@@ -96,27 +96,28 @@ as_run_user() {
     fi
 }
 
-# The folder of the staged servers: inside the project, unless the server's user may not enter it there (a checkout
-# under a home directory that only root can open).
+# The directory of the private copies of servers. It is inside the project, unless the server's user cannot enter that
+# (for example a checkout under a home directory that only root can open).
 servers_dir() {
     local dir=$tools/servers
     if ! as_run_user test -x "$tools"; then
         dir=/var/tmp/pg_idempotent-$(printf %s "$root" | cksum | cut -d ' ' -f 1)
-        # Anyone may create that name; use it only when it is ours.
-        mkdir -m 755 "$dir" 2>/dev/null || [ -O "$dir" ] || die "$dir belongs to somebody else; remove it first."
+        # Any user can create a directory with this name. Use it only if it belongs to the current user.
+        mkdir -m 755 "$dir" 2>/dev/null || [ -O "$dir" ] || die "$dir belongs to another user. Remove it first."
     fi
     mkdir -p "$dir"
     printf '%s\n' "$dir"
 }
 
 if [ -n "${PG_CONFIG:-}" ]; then
-    command -v "$PG_CONFIG" >/dev/null || die "PG_CONFIG=$PG_CONFIG: there is no such program."
+    command -v "$PG_CONFIG" >/dev/null || die "PG_CONFIG=$PG_CONFIG: program not found."
 fi
 
 # The major version of the server that a pg_config belongs to.
 major_of() { "$1" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/'; }
 
-# The pg_config of an installed server with its headers, if there is one: the user's choice, or Debian's layout.
+# The pg_config of an installed server that has its headers: the one in PG_CONFIG, or one in Debian's layout. Prints
+# nothing if there is none.
 installed_pg_config() {
     local candidate=/usr/lib/postgresql/$1/bin/pg_config
     if [ -n "${PG_CONFIG:-}" ] && [ "$(major_of "$PG_CONFIG")" = "$1" ]; then
@@ -127,14 +128,14 @@ installed_pg_config() {
     fi
 }
 
-# The pg_config of a staged server, whether it is there yet or not.
+# The path of the pg_config of a private copy, whether or not the copy exists yet.
 staged_pg_config() { printf '%s\n' "$(servers_dir)/$1/pg_config"; }
 
 # --- building -----------------------------------------------------------------------------------------------------
 
 need_cargo() {
     PATH=$tools/bin:$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
-    command -v cargo >/dev/null || die "No Rust toolchain found (no cargo): install one with rustup, then run this again."
+    command -v cargo >/dev/null || die "Cargo was not found. Install a Rust toolchain with rustup, then run this again."
     take_default_toolchain
 }
 
@@ -149,31 +150,31 @@ take_default_toolchain() {
     export RUSTUP_TOOLCHAIN
 }
 
-# The version of pgrx that Cargo.toml pins; cargo-pgrx has to be the same.
+# The version of pgrx that Cargo.toml pins. cargo-pgrx must have the same version.
 pgrx_version() { sed -n 's/^pgrx = "=\([0-9.]*\)".*/\1/p' "$root/Cargo.toml"; }
 
-# cargo_settings MAJOR: what every cargo command of the scripts runs under. A target directory of their own, for
-# cargo pgrx links with other flags than plain cargo does, and would otherwise undo a developer's builds.
+# cargo_settings MAJOR: sets the environment of every cargo command in the scripts. They use a target directory of their
+# own, because cargo pgrx links with other flags than plain cargo and would otherwise invalidate a developer's builds.
 cargo_settings() {
     export PGRX_HOME=$tools/pgrx/$1
     export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/scripts}
     export CARGO_TERM_COLOR=never
 }
 
-# The profile that cargo builds with: release is what is shipped; dev builds in seconds and checks its own arithmetic
-# and every debug assertion.
+# The profile that cargo builds with. Users get release; dev builds in seconds and checks arithmetic overflow and debug
+# assertions.
 profile=${PROFILE:-release}
 
-# package PG_CONFIG MAJOR DIR: builds the extension for a server, and leaves its files in DIR, below the paths that they
+# package PG_CONFIG MAJOR DIR: builds the extension for a server and writes its files to DIR, under the paths that they
 # have in the server.
 package() {
     rm -rf "$3"
     cargo pgrx package --profile "$profile" --pg-config "$1" --out-dir "$3" --no-default-features --features "pg$2"
 }
 
-# put_in_place DIR [sudo]: puts the files of a package where they belong. Each is written beside its place and then
-# renamed: a session that has the library in use keeps the old file, whole; written over, it would crash. The library
-# comes last, so that no session finds it without the SQL that fits it.
+# put_in_place DIR [sudo]: copies the files of a package to the server. It writes each file under a temporary name and then
+# renames it: a session that uses the library keeps the old file, whereas overwriting the file would crash it. It copies
+# the library last, so that no session loads it before the SQL files that belong to it are there.
 put_in_place() {
     local package=$1 file place mode
     shift
@@ -186,14 +187,14 @@ put_in_place() {
     done
 }
 
-# --- throwaway clusters -------------------------------------------------------------------------------------------
+# --- temporary clusters -------------------------------------------------------------------------------------------
 
-# cluster_start PG_CONFIG: a new cluster in a temporary directory, reachable through a unix socket only. Sets
-# $cluster, PGHOST, PGPORT and PGUSER; the caller sees to it that cluster_stop runs in the end.
+# cluster_start PG_CONFIG: creates and starts a cluster in a temporary directory. It listens on a unix socket only. Sets
+# $cluster, PGHOST, PGPORT and PGUSER. The caller must make sure that cluster_stop runs at the end.
 cluster_start() {
     local bin
     bin=$("$1" --bindir)
-    # Not $TMPDIR: a socket's path may have 107 bytes at most.
+    # Not in $TMPDIR, because the path of a socket may have at most 107 bytes.
     cluster=$(mktemp -d /tmp/pgi.XXXXXX)
     if am_root; then chown "$(run_user)" "$cluster"; fi
     cluster_bin=$bin
@@ -215,10 +216,11 @@ cluster_start() {
     unset PGDATABASE PGSERVICE PGOPTIONS PGPASSFILE
 }
 
-# in_cluster COMMAND…: as the server's user, in a directory that this user can enter and call home.
+# in_cluster COMMAND…: runs a command as the server's user, with the directory of the cluster as its home and working
+# directory.
 in_cluster() { (cd "$cluster" && as_run_user env -u PGDATA -u RUST_BACKTRACE HOME="$cluster" "$@"); }
 
-# Ends this cluster, and this one only, and removes all of it.
+# cluster_stop: stops this cluster, and no other, and removes its files.
 cluster_stop() {
     [ -n "${cluster:-}" ] || return 0
     if [ -f "$cluster/data/postmaster.pid" ]; then

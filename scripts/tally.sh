@@ -1,18 +1,18 @@
 # shellcheck shell=bash
-# What the test runners count, and how they close: sourced after lib.sh.
+# Functions that count test results and print the last line of a test runner. Other scripts source this file after lib.sh.
 
 passed=0
 failed=0
 failures=()
 
-# count PASSED FAILED WHAT: adds to the sums; WHAT is listed at the end if there was a failure.
+# count PASSED FAILED WHAT: adds to the sums. close lists WHAT if FAILED is not 0.
 count() {
     passed=$((passed + $1))
     failed=$((failed + $2))
     if [ "$2" != 0 ]; then failures+=("$3"); fi
 }
 
-# close: what failed, and the one line that says how many; leaves with 1 if any did.
+# close: prints what failed and a line with the sums. Exits with status 1 if anything failed.
 close() {
     printf '\n'
     local failure
@@ -22,8 +22,8 @@ close() {
     exit 0
 }
 
-# first_failures LOG: what broke first in pytest's output, which tells most.
+# first_failures LOG: prints the first failures in pytest's output, which are usually the most useful.
 first_failures() { sed -n '/^=* \(FAILURES\|ERRORS\) =*$/,$p' "$1" | head -n 150 | sed 's/^/    /'; }
 
-# attribute NAME FILE: a number from the opening line of pytest's report.
+# attribute NAME FILE: prints a number from the first line of pytest's report.
 attribute() { sed -n "s/.*<testsuite [^>]*\b$1=\"\([0-9]*\)\".*/\1/p" "$2" | head -n 1; }

@@ -1,4 +1,4 @@
--- The tables, the job's views, and the files as they are delivered.
+-- Creates the tables, the views of the job, and the files as they are delivered.
 
 CREATE EXTENSION pg_idempotent;
 
@@ -10,14 +10,14 @@ BEGIN
     END IF;
 END $$;
 
--- The year's first month, as it was published.
+-- The first month of the year, as it was published.
 CREATE TABLE demo.published (
     year int, month int, day int, dep_time int, sched_dep_time int, dep_delay int, arr_time int, sched_arr_time int,
     arr_delay int, carrier text, flight int, tailnum text, origin text, dest text, air_time int, distance int, hour int,
     minute int, time_hour timestamptz
 );
 \copy demo.published FROM PROGRAM 'gzip -dc demo/data/flights.csv.gz' WITH (FORMAT csv, HEADER, NULL 'NA')
--- Of each day's file there are two editions: in the second, one flight in 25 is corrected, which makes it version 2.
+-- The file of each day has two editions. In the second one, one flight in 25 is corrected and has version 2.
 CREATE VIEW demo.files AS
 SELECT edition, make_date(year, month, day) AS day, CASE WHEN corrected THEN 2 ELSE 1 END AS version,
        time_hour, carrier, flight, origin, dest,
@@ -26,7 +26,8 @@ SELECT edition, make_date(year, month, day) AS day, CASE WHEN corrected THEN 2 E
   FROM demo.published, generate_series(1, 2) AS edition,
        LATERAL (SELECT edition = 2 AND (flight + day) % 25 = 0) AS corrections (corrected);
 
--- What lies in the inbox: a file a day, replaced when the day is delivered again. No key: a file may hold anything.
+-- The inbox contains one file for each day. A new delivery of a day replaces its file. There is no key, because a file may
+-- contain anything.
 CREATE TABLE inbox (
     day date, version int, time_hour timestamptz, carrier text, flight int, origin text, dest text, dep_delay int, arr_delay int
 );
@@ -37,10 +38,10 @@ CREATE FUNCTION demo.deliver(day date, edition int) RETURNS void LANGUAGE sql AS
       FROM demo.files AS file WHERE file.day = deliver.day AND file.edition = deliver.edition;
 $$;
 
--- Everything that ever arrived, as it arrived.
+-- All rows that ever arrived, as they arrived.
 CREATE TABLE arrivals (LIKE inbox, PRIMARY KEY (time_hour, carrier, flight, version));
 
--- Of each flight the latest version.
+-- The latest version of each flight.
 CREATE TABLE flights (LIKE inbox, PRIMARY KEY (time_hour, carrier, flight));
 CREATE INDEX ON flights (day);
 
@@ -49,7 +50,7 @@ CREATE TABLE delays (
     day date, carrier text, flights bigint, cancelled bigint, mean_delay numeric, worst_delay int, PRIMARY KEY (day, carrier)
 );
 
--- What the job of a day reads.
+-- The views that the job of one day reads.
 CREATE VIEW inbox_of_day AS SELECT * FROM inbox WHERE day = current_setting('job.day')::date;
 CREATE VIEW delays_of_day AS
 SELECT day, carrier, count(*) AS flights, count(*) FILTER (WHERE dep_delay IS NULL) AS cancelled,

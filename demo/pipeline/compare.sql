@@ -1,5 +1,6 @@
--- One clean run of the whole month, in tables of its own, and its digests beside those of what was rerun, corrected,
--- killed and backfilled: the second edition of the file that was corrected, the first of all others.
+-- Makes the whole month in one clean run, in separate tables, and compares the digests of these tables with those of the
+-- tables that were rerun, corrected, killed and backfilled. The clean run uses the second edition of the file that was
+-- corrected, and the first edition of all others.
 
 CREATE SCHEMA clean;
 CREATE TABLE clean.flights (LIKE flights INCLUDING ALL);

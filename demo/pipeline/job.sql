@@ -29,5 +29,5 @@ SELECT count(*) AS rows, idempotent_digest(flights) AS digest FROM flights WHERE
 SELECT idempotent_run_publish(:run_id, :rows, :'digest') \g /dev/null
 COMMIT;
 \set ECHO none
-SELECT CASE WHEN :'slice_unchanged' THEN 'left alone' ELSE 'replaced' END AS slice \gset
+SELECT CASE WHEN :'slice_unchanged' THEN 'unchanged' ELSE 'replaced' END AS slice \gset
 \echo '     flights:' :inserted inserted, :updated updated, :unchanged unchanged, :stale stale; delays: :slice; published as run :run_id
