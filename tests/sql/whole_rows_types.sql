@@ -130,6 +130,22 @@ SELECT outcome FROM idempotent_insert('grown', '{"id": 1, "g": {"a": 1.0, "b": [
 ALTER TYPE growing ADD ATTRIBUTE b int[];
 SELECT outcome, stored FROM idempotent_insert('grown', '{"id": 1, "g": {"a": 1.0}}');
 SELECT outcome, stored FROM idempotent_insert('grown', '{"id": 2, "g": {"a": 1.0, "b": [1.0, 2]}, "gs": [{"b": [30e-1]}]}');
+-- Domains see what was put together, at any depth, and one that refuses NULL a field that is left out.
+CREATE TYPE couple AS (x int, y numeric(3,1));
+CREATE DOMAIN positive AS couple CHECK ((VALUE).x > 0);
+CREATE DOMAIN short AS int[] CHECK (cardinality(VALUE) < 3);
+CREATE DOMAIN present AS int NOT NULL;
+CREATE TYPE held AS (p positive, here present);
+CREATE TABLE minded (id int PRIMARY KEY, p positive, s short, ps positive[], h held, ss short[]);
+SELECT outcome, stored FROM idempotent_insert('minded', '{"id": 1, "p": {"x": 1.0}, "s": [1, 2.0], "ps": [{"x": 1, "y": 1.05}], "h": {"here": 1}, "ss": [[1], [2, 3]]}');
+SELECT idempotent_insert('minded', '{"id": 2, "p": {"x": 0}}');
+SELECT idempotent_insert('minded', '{"id": 2, "s": [1, 2, 3]}');
+SELECT idempotent_insert('minded', '{"id": 2, "ps": [{"x": 0}]}');
+SELECT idempotent_insert('minded', '{"id": 2, "ss": [[1], [1, 2, 3]]}');
+SELECT idempotent_insert('minded', '{"id": 2, "h": {"p": {"x": 0}, "here": 1}}');
+SELECT idempotent_insert('minded', '{"id": 2, "h": {"p": {"x": 1}}}');
+SELECT idempotent_insert('minded', '{"id": 2, "h": 5}');
+SELECT response FROM idempotent_execute('minded', 'SELECT $1::types.positive AS p', '[{"x": 0}]');
 
 RESET search_path;
 SET client_min_messages = warning;
