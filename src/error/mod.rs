@@ -18,6 +18,7 @@ mod ffi;
 mod native;
 mod notice;
 mod position;
+mod refusal;
 mod report;
 mod row;
 mod workers;
@@ -27,7 +28,8 @@ pub use native::{
     Caught, attempt, boundary, boundary_across_commits, forget_swallowed, in_place_of_lock_timeout,
     in_place_of_telling, is_native, is_of_class, message_of, warn,
 };
-pub use notice::{Line, notice, notice_unguarded, refuse_json_unguarded};
+pub use notice::{Line, notice, notice_unguarded};
 pub use position::{PayloadPosition, StatementPosition};
+pub use refusal::{refuse_json_unguarded, refuse_unguarded};
 pub use report::{Report, SqlState};
 pub use row::RowPosition;

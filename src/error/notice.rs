@@ -1,7 +1,6 @@
 //! What is reported from inside an inner loop of the server: NOTICEs that tell people how far
-//! a long call has come, and the refusal of a value.
+//! a long call has come.
 use super::ffi;
-use super::report::SqlState;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 use std::fmt;
@@ -75,22 +74,4 @@ pub unsafe fn notice_unguarded(line: &Line) {
 pub fn notice(line: &Line) {
     // SAFETY: the guard holds nothing that needs dropping.
     unsafe { crate::pg::ffi::guard(|| notice_unguarded(line)) };
-}
-
-/// 22P02, in core's words, for a JSON value that a type does not take.
-///
-/// # Safety
-/// Runs inside `pg::ffi::guard`, out of which it jumps.
-pub unsafe fn refuse_json_unguarded(type_name: &CStr, json: &CStr) {
-    // SAFETY: what ereport() does; the strings are copied.
-    unsafe {
-        if ffi::errstart(pg_sys::PGERROR as i32, ptr::null()) {
-            ffi::errcode(SqlState::InvalidTextRepresentation.packed());
-            let format = c"invalid input syntax for type %s: \"%s\"".as_ptr();
-            ffi::errmsg_internal(format, type_name.as_ptr(), json.as_ptr());
-            let detail = c"It takes a JSON object of texts, or its own notation in a string.";
-            ffi::errdetail_internal(c"%s".as_ptr(), detail.as_ptr());
-            ffi::errfinish(c"notice.rs".as_ptr(), 0, c"refuse_json".as_ptr());
-        }
-    }
 }

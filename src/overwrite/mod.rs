@@ -23,14 +23,14 @@ mod swap;
 mod write;
 
 use crate::error::{Report, boundary};
-use crate::payload::shape::refuse_generated;
+use crate::payload::generated::Generated;
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{RowType, SqlResult};
 use crate::pg::snapshot::{FreshSnapshot, LatestSnapshot, one_for_transaction};
 use crate::target::{Target, demand_overwrite};
 use pgrx::prelude::*;
-use rows::{RowSet, Seed, keep};
+use rows::{Hashing, RowSet, keep};
 use slice::Slice;
 
 /// `idempotent_overwrite(target, source, partition)`: replaces the slice of the target
@@ -41,7 +41,8 @@ use slice::Slice;
 ///
 /// # Errors
 /// 22023 for a partition that is no object of columns, 42703, 23514 for a row of the source
-/// outside of the slice, 428C9, 42501, 42809, 40001, 0A000 for a table with rules, 27000 for
+/// outside of the slice, 428C9 (for a generated column with another value than the server
+/// computes, too), 42501, 42809, 40001, 0A000 for a table with rules, 27000 for
 /// a trigger that keeps rows; and what SELECT, DELETE and INSERT raise, unchanged.
 #[pg_extern(sql = false)]
 fn idempotent_overwrite(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
@@ -74,22 +75,22 @@ fn overwrite(arguments: &Arguments) -> Done {
     let source = Source::open(&target, arguments.oid(1, "source"));
     let slice = Slice::read(&target, &source, arguments.jsonb(2, "partition"));
     let shapes = [source.shape()];
-    refuse_generated(&target, &shapes);
     demand_overwrite(&target, shapes[0].named.iter().copied());
+    let mut generated = Generated::of(&target, &relation, &shapes);
 
     slice.lock();
     let snapshot = FreshSnapshot::push();
-    let seed = Seed::random();
+    let hashing = Hashing::of(&source, generated.as_ref());
     let (condition, parameters) = slice.condition();
     let stored_rows = source.stored(&relation, format!("WHERE {condition}"), parameters);
-    let stored = RowSet::of(seed, &stored_rows);
+    let stored = RowSet::of(&hashing, &stored_rows);
     if one_for_transaction() {
         let _latest = LatestSnapshot::push();
-        if RowSet::of(seed, &stored_rows) != stored {
+        if RowSet::of(&hashing, &stored_rows) != stored {
             Report::could_not_serialize(&target.schema, &target.name).raise()
         }
     }
-    if stored.count > 0 && RowSet::arriving(seed, &source, &slice) == stored {
+    if stored.count > 0 && RowSet::arriving(&hashing, &source, &slice, &mut generated) == stored {
         return Done {
             deleted: 0,
             inserted: 0,
@@ -98,13 +99,13 @@ fn overwrite(arguments: &Arguments) -> Done {
     }
     // Read once more, since a source may give other rows every time: what goes in is what
     // was seen to be of the slice.
-    let rows = keep(&source, &slice);
+    let rows = keep(&source, &slice, &mut generated);
     let deleted = if stored.count == 0 {
         0
-    } else if swap::truncate(&slice, &relation, seed, &stored_rows, stored) {
+    } else if swap::truncate(&slice, &relation, &hashing, &stored_rows, stored) {
         stored.count as i64
     } else {
-        write::delete(&slice, &relation, seed, &stored_rows, stored)
+        write::delete(&slice, &relation, &hashing, &stored_rows, stored)
     };
     drop(snapshot);
     let inserted = write::insert(&target, &source, &rows);

@@ -3,10 +3,13 @@
 //! Two multisets are compared by their number of rows and the sum of the rows' hashes: 128
 //! bits, under a seed that is drawn for every call, so that nobody can make rows collide.
 //! What is hashed is the image of the values: rows that are equal only to their types (1.0
-//! and 1.00) are taken as different, and written anew.
+//! and 1.00) are taken as different, and written anew. Generated columns follow from others,
+//! and are not hashed; a row that arrives must have in them what the server computes. Those
+//! that follow from columns which the source does not have are hashed, since these are not.
 use super::slice::Slice;
 use crate::compare::{differing, first_difference, show_value};
 use crate::error::{Report, SqlState};
+use crate::payload::generated::Generated;
 use crate::payload::row::Layout;
 use crate::payload::source::{Sink, Source};
 use crate::pg::ffi;
@@ -17,13 +20,17 @@ use pgrx::pg_sys;
 use std::ffi::CStr;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-/// What a row's hash depends on beside the row.
-#[derive(Clone, Copy)]
-pub struct Seed(u64);
-
-impl Seed {
+/// How rows are hashed in a call.
+pub struct Hashing {
     /// One that nobody knows beforehand.
-    pub fn random() -> Self {
+    seed: u64,
+    /// What is hashed: position, whether passed by value, length.
+    columns: Vec<(usize, bool, i16)>,
+}
+
+impl Hashing {
+    /// For the rows of a source, and those that are stored for it.
+    pub fn of(source: &Source<'_>, generated: Option<&Generated<'_>>) -> Self {
         let mut seed = 0u64;
         // SAFETY: writes as many bytes as it is told, or none; reads the clock.
         unsafe {
@@ -31,7 +38,18 @@ impl Seed {
                 seed = pg_sys::GetCurrentTimestamp() as u64;
             }
         }
-        Self(seed)
+        let all = &source.target().columns;
+        let by_defaults = generated.map_or(&[][..], Generated::by_defaults);
+        let hashed = source.columns().iter().copied();
+        let hashed = hashed.filter(|c| all[*c].generated == 0 || by_defaults.contains(c));
+        let columns = hashed.map(|c| {
+            let (by_value, length) = all[c].storage();
+            (c, by_value, length)
+        });
+        Self {
+            seed,
+            columns: columns.collect(),
+        }
     }
 }
 
@@ -46,8 +64,8 @@ pub struct RowSet {
 
 impl RowSet {
     /// That of the rows that a SELECT gives now.
-    pub fn of(seed: Seed, rows: &Source<'_>) -> Self {
-        let mut sum = Sum::new(seed, rows);
+    pub fn of(hashing: &Hashing, rows: &Source<'_>) -> Self {
+        let mut sum = Sum::new(hashing);
         rows.stream(&mut sum);
         sum.set
     }
@@ -55,10 +73,16 @@ impl RowSet {
     /// That of the rows that arrive for a slice.
     ///
     /// # Errors
-    /// 23514 if one of them is outside of it.
-    pub fn arriving(seed: Seed, rows: &Source<'_>, slice: &Slice<'_>) -> Self {
-        let mut sum = Sum::new(seed, rows);
-        slice.stream_inside(rows, &mut sum);
+    /// 23514 if one of them is outside of it; 428C9 if a generated column has another value
+    /// than the server computes.
+    pub fn arriving(
+        hashing: &Hashing,
+        rows: &Source<'_>,
+        slice: &Slice<'_>,
+        generated: &mut Option<Generated<'_>>,
+    ) -> Self {
+        let mut sum = Sum::new(hashing);
+        slice.stream_inside(rows, generated, &mut sum);
         sum.set
     }
 }
@@ -67,46 +91,39 @@ impl RowSet {
 ///
 /// # Errors
 /// As [`RowSet::arriving`].
-pub fn keep(rows: &Source<'_>, slice: &Slice<'_>) -> Store {
+pub fn keep(rows: &Source<'_>, slice: &Slice<'_>, generated: &mut Option<Generated<'_>>) -> Store {
     let mut kept = Kept(Store::new());
-    slice.stream_inside(rows, &mut kept);
+    slice.stream_inside(rows, generated, &mut kept);
     kept.0
 }
 
 /// Sums rows up.
-struct Sum {
-    seed: Seed,
-    /// Position, whether passed by value, length.
-    columns: Vec<(usize, bool, i16)>,
+struct Sum<'h> {
+    hashing: &'h Hashing,
     /// The row at hand.
     image: Vec<u8>,
     set: RowSet,
 }
 
-impl Sum {
-    fn new(seed: Seed, rows: &Source<'_>) -> Self {
-        let columns = rows.columns().iter().map(|c| {
-            let (by_value, length) = rows.target().columns[*c].storage();
-            (*c, by_value, length)
-        });
+impl<'h> Sum<'h> {
+    fn new(hashing: &'h Hashing) -> Self {
         Self {
-            seed,
-            columns: columns.collect(),
+            hashing,
             image: Vec::new(),
             set: RowSet::default(),
         }
     }
 }
 
-impl Sink for Sum {
+impl Sink for Sum<'_> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         self.image.clear();
-        for (c, by_value, length) in &self.columns {
+        for (c, by_value, length) in &self.hashing.columns {
             // SAFETY: a value of the column, whose storage this is; an ERROR while it is
             // detoasted leaves the buffer as it is, and that belongs to somebody else.
             unsafe { add(&mut self.image, row.get(*c), *by_value, *length) };
         }
-        let hash = xxh3_128_with_seed(&self.image, self.seed.0);
+        let hash = xxh3_128_with_seed(&self.image, self.hashing.seed);
         self.set.count += 1;
         self.set.sum = self.set.sum.wrapping_add(hash);
         true
@@ -158,15 +175,20 @@ impl Sink for Kept {
     }
 }
 
-/// Passes on the rows of a slice; the first one outside of it ends the reading.
-struct Inside<'a> {
+/// Passes on the rows of a slice. The first one that is outside of it, or whose generated
+/// columns are not as the server computes them, ends the reading.
+struct Inside<'a, 'g> {
     slice: &'a Slice<'a>,
     values: StoredRow<'a>,
     outside: Store,
+    generated: &'a mut Option<Generated<'g>>,
+    mismatch: Option<usize>,
+    /// A row in which the generated columns that are hashed have the server's notation.
+    computed: Slot,
     inside: &'a mut dyn Sink,
 }
 
-impl Sink for Inside<'_> {
+impl Sink for Inside<'_, '_> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         let Slice {
             target, columns, ..
@@ -178,23 +200,55 @@ impl Sink for Inside<'_> {
                 self.outside.put_unguarded(row);
                 return false;
             }
+            if let Some(generated) = self.generated.as_mut() {
+                // The rows of a source have one shape.
+                self.mismatch = generated.mismatch(row, 0);
+                if self.mismatch.is_some() {
+                    return false;
+                }
+                if !generated.by_defaults().is_empty() {
+                    self.computed.set_all_of(row);
+                    for c in generated.by_defaults() {
+                        self.computed.set(*c, generated.computed(*c));
+                    }
+                    self.computed.store();
+                    return self.inside.take(&self.computed);
+                }
+            }
             self.inside.take(row)
         }
     }
 }
 
 impl Slice<'_> {
-    /// Reads rows, all of which must be of this slice.
-    fn stream_inside(&self, rows: &Source<'_>, sink: &mut dyn Sink) {
+    /// Reads rows, all of which must be of this slice, with what the server computes in
+    /// generated columns.
+    fn stream_inside(
+        &self,
+        rows: &Source<'_>,
+        generated: &mut Option<Generated<'_>>,
+        sink: &mut dyn Sink,
+    ) {
         let numbers = self.target.numbers_in_order();
         let mut inside = Inside {
             slice: self,
             values: StoredRow::returned(&self.values, &numbers),
             outside: Store::new(),
+            generated,
+            mismatch: None,
+            computed: Slot::for_values(self.target.row_desc()),
             inside: sink,
         };
-        rows.stream(&mut inside);
-        let Inside { mut outside, .. } = inside;
+        let last = rows.stream(&mut inside);
+        let Inside {
+            mut outside,
+            generated,
+            mismatch,
+            ..
+        } = inside;
+        if let (Some(generated), Some(column)) = (generated.as_ref(), mismatch) {
+            generated.differs(column, Some(last)).raise()
+        }
         let mut row = Slot::for_stored(self.target.row_desc());
         if outside.next(&mut row) {
             self.refuse(&row)

@@ -6,7 +6,7 @@
 //! partition, and no snapshot is in use that the old rows might still be wanted for. A
 //! snapshot that a REPEATABLE READ transaction takes between this check and our commit is
 //! the one exception, as with every TRUNCATE: it will find the partition empty.
-use super::rows::{RowSet, Seed};
+use super::rows::{Hashing, RowSet};
 use super::slice::Slice;
 use crate::compare::Order;
 use crate::payload::source::Source;
@@ -21,7 +21,7 @@ use pgrx::pg_sys;
 pub fn truncate(
     slice: &Slice<'_>,
     relation: &OpenRelation,
-    seed: Seed,
+    hashing: &Hashing,
     stored_rows: &Source<'_>,
     stored: RowSet,
 ) -> bool {
@@ -54,7 +54,7 @@ pub fn truncate(
     // Asked once more: somebody may have come before the lock.
     let safe = !snapshots_in_use() && {
         let _latest = LatestSnapshot::push();
-        RowSet::of(seed, stored_rows) == stored
+        RowSet::of(hashing, stored_rows) == stored
     };
     if safe {
         let name = qualified(leaf);

@@ -1,6 +1,6 @@
 //! The statements that write: plain DELETE and INSERT, with the caller's rights. With
 //! these runs what the table's owner wrote, as with a DELETE and INSERT of theirs.
-use super::rows::{RowSet, Seed};
+use super::rows::{Hashing, RowSet};
 use super::slice::Slice;
 use crate::error::{Report, SqlState};
 use crate::payload::shape::refuse_identity;
@@ -24,7 +24,7 @@ const ROWS: &CStr = c"pg_idempotent_rows";
 pub fn delete(
     slice: &Slice<'_>,
     relation: &OpenRelation,
-    seed: Seed,
+    hashing: &Hashing,
     stored_rows: &Source<'_>,
     stored: RowSet,
 ) -> i64 {
@@ -42,7 +42,7 @@ pub fn delete(
     let by_policy = row_security_is_active(target);
     if deleted < stored.count && (by_policy || triggers_may_keep_rows(target, relation)) {
         let _snapshot = FreshSnapshot::push();
-        let kept = RowSet::of(seed, stored_rows).count;
+        let kept = RowSet::of(hashing, stored_rows).count;
         if kept > 0 {
             refuse_kept(target, kept, by_policy)
         }
@@ -84,15 +84,22 @@ pub fn insert(target: &Target, source: &Source<'_>, rows: &Store) -> i64 {
         return 0;
     }
     refuse_identity(target, source.columns());
-    let columns = target.column_list(source.columns().iter().copied());
-    let values = source
-        .columns()
+    // The server computes generated columns itself.
+    let named = source.columns().iter().copied();
+    let named: Vec<usize> = named
+        .filter(|c| target.columns[*c].generated == 0)
+        .collect();
+    let columns = match target.column_list(named.iter().copied()) {
+        none if none.is_empty() => none,
+        some => format!("({some}) "),
+    };
+    let values = named
         .iter()
         .map(|c| format!("a{c}"))
         .collect::<Vec<_>>()
         .join(", ");
     let sql = format!(
-        "INSERT INTO {} ({columns}) SELECT {values} FROM {}",
+        "INSERT INTO {} {columns}SELECT {values} FROM {}",
         target.qualified(),
         ROWS.to_str().expect("ASCII"),
     );

@@ -26,6 +26,10 @@ pub struct Generated<'t> {
     shapes: Vec<Computed>,
     /// By column, what an INSERT that does not name it gives it.
     defaults: Vec<Option<pg_sys::Datum>>,
+    /// The generated columns that are computed from such defaults,
+    by_defaults: Vec<usize>,
+    /// and by column, what was computed for the row at hand.
+    computed: Vec<Option<pg_sys::Datum>>,
     context: *mut pg_sys::ExprContext,
     estate: *mut pg_sys::EState,
 }
@@ -58,6 +62,8 @@ impl<'t> Generated<'t> {
             row: Slot::for_values(relation.desc()),
             shapes: Vec::with_capacity(shapes.len()),
             defaults: vec![None; target.columns.len()],
+            by_defaults: Vec::new(),
+            computed: vec![None; target.columns.len()],
             context,
             estate,
         };
@@ -101,7 +107,10 @@ impl<'t> Generated<'t> {
         for (i, column) in columns.iter().enumerate() {
             if !shape.named.contains(&i) && uses(column) {
                 match column.constant_default(relation) {
-                    Some(default) => self.defaults[i] = default,
+                    Some(default) => {
+                        self.defaults[i] = default;
+                        self.by_defaults.push(c);
+                    }
                     None => refuse(&columns[c])
                         .more_detail(&format!(
                             "Its value cannot be checked without column \"{}\".",
@@ -113,6 +122,18 @@ impl<'t> Generated<'t> {
         }
         // SAFETY: a fresh expression; the state lives in the executor state's memory.
         unsafe { pg_sys::ExecPrepareExpr(expression.cast(), self.estate) }
+    }
+
+    /// The generated columns that are computed from a default, of a column that payloads leave
+    /// out: they do not follow from what these name.
+    pub fn by_defaults(&self) -> &[usize] {
+        &self.by_defaults
+    }
+
+    /// What the server computes in a generated column, in its own notation, for the row that
+    /// [`Generated::mismatch`] was last asked about and found nothing in.
+    pub fn computed(&self, column: usize) -> Option<pg_sys::Datum> {
+        self.computed[column]
     }
 
     /// The first generated column in which a working row of a shape has another value than
@@ -141,13 +162,17 @@ impl<'t> Generated<'t> {
             let context = &mut *self.context;
             context.ecxt_scantuple = self.row.raw();
             ffi::unguarded::MemoryContextReset(context.ecxt_per_tuple_memory);
-            let differs = |(c, state): &&(usize, *mut pg_sys::ExprState)| {
+            for (c, state) in &shape.columns {
                 let mut null = false;
                 let value = evaluate(&mut **state, context, &mut null);
+                let value = (!null).then_some(value);
                 let column = self.target.columns.get_unchecked(*c);
-                !equal(column, (!null).then_some(value), row.get(*c))
-            };
-            shape.columns.iter().find(differs).map(|(c, _)| *c)
+                if !equal(column, value, row.get(*c)) {
+                    return Some(*c);
+                }
+                *self.computed.get_unchecked_mut(*c) = value;
+            }
+            None
         }
     }
 

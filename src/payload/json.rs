@@ -188,7 +188,7 @@ impl<'t> JsonPayloads<'t> {
     ) {
         let mut row = Slot::for_values(self.target.row_desc());
         let slot = &mut row;
-        let mut nested = self.nested_columns();
+        let nested = self.nested_columns();
         let layout = Layout::of(self.target);
         let position = PayloadPosition::watch();
         for (i, (document, shape)) in self.documents.iter().zip(&self.shape_of).enumerate() {
@@ -198,7 +198,7 @@ impl<'t> JsonPayloads<'t> {
             values.scope(|| {
                 slot.clear();
                 let named = &self.shapes[shape].named;
-                let nested = nested.get_mut(shape).and_then(Option::as_mut);
+                let nested = nested.get(shape).and_then(Option::as_ref);
                 self.coerce(*document, named, nested, slot, &position);
                 self.key_defaults.complete(named, slot);
                 layout.set(slot, ordinal, shape, Mark::Plain);
@@ -236,7 +236,7 @@ impl<'t> JsonPayloads<'t> {
         &self,
         document: Container<'t>,
         named: &[usize],
-        nested: Option<&mut NestedColumns>,
+        nested: Option<&NestedColumns>,
         slot: &mut Slot,
         position: &PayloadPosition,
     ) {
@@ -254,12 +254,8 @@ impl<'t> JsonPayloads<'t> {
             });
         }
         if let Some(nested) = nested {
-            match nested.only_column() {
-                Some(c) => position.column(&self.target.columns[c].c_name),
-                None => position.no_column(),
-            }
             let fields = named.iter().copied().zip(document.values());
-            nested.read(self.target, fields, |c, value| slot.set(c, value));
+            nested.read(self.target, fields, position, |c, value| slot.set(c, value));
         }
     }
 

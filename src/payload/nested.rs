@@ -1,79 +1,62 @@
 //! Arrays and composites inside a JSON payload.
 //!
-//! Core fills them member by member in `jsonb_populate_record`, which takes a
-//! whole record. So the nested columns that a payload names are put into a
-//! record type of their own, and core fills that.
+//! What they consist of may change without the table's being told, so that their readers are
+//! made for every call.
+use crate::error::PayloadPosition;
 use crate::pg::ffi;
-use crate::pg::jsonb::{ObjectBuilder, Value};
-use crate::pg::populate::{Field, Populate};
+use crate::pg::jsonb::Value;
+use crate::pg::memory::Memory;
+use crate::pg::reading::Reader;
 use crate::target::Target;
 use pgrx::pg_sys;
 
 /// Fills the nested columns of one shape.
 pub struct NestedColumns {
-    /// The columns, by position in the target.
-    columns: Vec<usize>,
-    record: Populate,
+    /// By place among the named columns; None for those that are not nested.
+    readers: Vec<Option<Reader>>,
+    /// What the readers have.
+    _memory: Memory,
 }
 
 impl NestedColumns {
     /// For the nested ones among `named`; None if there are none.
     pub fn of_shape(target: &Target, named: &[usize]) -> Option<Self> {
-        let columns: Vec<usize> = named
-            .iter()
-            .copied()
-            .filter(|c| target.columns[*c].nested)
-            .collect();
-        if columns.is_empty() {
+        if !named.iter().any(|c| target.columns[*c].nested) {
             return None;
         }
-        let fields: Vec<Field<'_>> = columns
-            .iter()
-            .map(|c| &target.columns[*c])
-            .map(|column| Field {
-                name: &column.c_name,
-                typid: column.typid,
-                typmod: column.typmod,
-                collation: column.collation,
-            })
-            .collect();
-        let record = Populate::new(&fields);
-        Some(Self { columns, record })
+        let memory = Memory::in_current(c"pg_idempotent nested columns");
+        let reader = |c: &usize| {
+            let column = &target.columns[*c];
+            column.nested.then(|| Reader::of(column.wanted(), &memory))
+        };
+        Some(Self {
+            readers: named.iter().map(reader).collect(),
+            _memory: memory,
+        })
     }
 
-    /// The nested column, if there is but one.
-    pub fn only_column(&self) -> Option<usize> {
-        match self.columns.as_slice() {
-            [column] => Some(*column),
-            _ => None,
-        }
-    }
-
-    /// Puts the nested ones of a payload's fields (position and value) through
-    /// core, then calls `set` with each such column and its value.
+    /// Reads the nested ones of a payload's fields (position and value, in the order of the
+    /// named columns), and calls `set` with each such column and its value.
+    ///
+    /// # Errors
+    /// As [`Reader::read`], with the column in CONTEXT.
     pub fn read<'d>(
-        &mut self,
+        &self,
         target: &Target,
         fields: impl Iterator<Item = (usize, Value<'d>)>,
+        position: &PayloadPosition,
         mut set: impl FnMut(usize, Option<pg_sys::Datum>),
     ) {
         // SAFETY: the guard holds nothing; the names live as long as the target.
-        let object = unsafe {
+        unsafe {
             ffi::guard(|| {
-                let mut object = ObjectBuilder::new();
-                for (c, value) in fields {
-                    let column = target.columns.get_unchecked(c);
-                    if column.nested {
-                        object.key(&column.c_name);
-                        object.value(value);
+                for (reader, (c, value)) in self.readers.iter().zip(fields) {
+                    if let Some(reader) = reader {
+                        position.column(&target.columns.get_unchecked(c).c_name);
+                        set(c, reader.read(value));
                     }
                 }
-                object.finish()
-            })
-        };
-        self.record.fill(object);
-        for (i, column) in self.columns.iter().enumerate() {
-            set(*column, self.record.get(i));
+            });
         }
     }
 }

@@ -157,22 +157,6 @@ pub fn demand_key(target: &Target, arbiter: &UniqueIndex, shapes: &[Shape], batc
 
 const LEAVE_OUT: &str = "Leave it out, of a source table by a view of its other columns";
 
-/// A generated column cannot be named: an INSERT could not, and a stored row
-/// that agrees must not hide that.
-///
-/// # Errors
-/// 428C9, in core's words.
-pub fn refuse_generated(target: &Target, shapes: &[Shape]) {
-    let named = shapes.iter().flat_map(|shape| &shape.named);
-    if let Some(column) = named
-        .map(|c| &target.columns[*c])
-        .find(|c| c.generated != 0)
-    {
-        let what = "a generated column";
-        cannot_be_named(&column.name, what, format!("{LEAVE_OUT}.")).raise()
-    }
-}
-
 /// Refuses an INSERT that names an identity column which is GENERATED ALWAYS. The server
 /// does, with a hint for whoever writes the statement; here that is us.
 ///

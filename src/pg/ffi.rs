@@ -131,6 +131,39 @@ pub mod unguarded {
             collation: Oid,
             a: Datum,
         ) -> Datum;
+        pub fn initArrayResult(
+            element: Oid,
+            memory: pg_sys::MemoryContext,
+            own_memory: bool,
+        ) -> *mut pg_sys::ArrayBuildState;
+        pub fn accumArrayResult(
+            state: *mut pg_sys::ArrayBuildState,
+            value: Datum,
+            null: bool,
+            element: Oid,
+            memory: pg_sys::MemoryContext,
+        ) -> *mut pg_sys::ArrayBuildState;
+        pub fn makeMdArrayResult(
+            state: *mut pg_sys::ArrayBuildState,
+            dimensions: c_int,
+            lengths: *mut c_int,
+            bounds: *mut c_int,
+            memory: pg_sys::MemoryContext,
+            release: bool,
+        ) -> Datum;
+        pub fn heap_form_tuple(
+            desc: pg_sys::TupleDesc,
+            values: *const Datum,
+            nulls: *const bool,
+        ) -> pg_sys::HeapTuple;
+        pub fn HeapTupleHeaderGetDatum(tuple: pg_sys::HeapTupleHeader) -> Datum;
+        pub fn domain_check(
+            value: Datum,
+            null: bool,
+            domain: Oid,
+            extra: *mut *mut c_void,
+            memory: pg_sys::MemoryContext,
+        );
         pub fn GetUserId() -> Oid;
         #[cfg(feature = "pg15")]
         pub fn pg_proc_aclcheck(

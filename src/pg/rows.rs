@@ -75,6 +75,17 @@ impl Slot {
         }
     }
 
+    /// Sets every column of a slot for values as another of the same descriptor has it,
+    /// without a copy of what the values point to; then [`Slot::store`].
+    pub fn set_all_of(&mut self, row: &Slot) {
+        // SAFETY: the arrays of both have `natts` members.
+        unsafe {
+            let natts = (*(*self.0).tts_tupleDescriptor).natts as usize;
+            ptr::copy_nonoverlapping((*row.0).tts_values, (*self.0).tts_values, natts);
+            ptr::copy_nonoverlapping((*row.0).tts_isnull, (*self.0).tts_isnull, natts);
+        }
+    }
+
     /// Marks the values that were set as the slot's row, as
     /// ExecStoreVirtualTuple does; a slot for values never owns a tuple that
     /// would have to be freed first.

@@ -85,10 +85,10 @@ fn put_fields(
             None => in_json.push((c, value)),
         }
     }
-    position.no_column();
     let named: Vec<usize> = in_json.iter().map(|(c, _)| *c).collect();
-    if let Some(mut nested) = NestedColumns::of_shape(target, &named) {
-        nested.read(target, in_json.into_iter(), |c, value| row.set(c, value));
+    if let Some(nested) = NestedColumns::of_shape(target, &named) {
+        let fields = in_json.into_iter();
+        nested.read(target, fields, position, |c, value| row.set(c, value));
     }
 }
 

@@ -1,8 +1,8 @@
 //! Running the command of `idempotent_execute`, as the caller, whose command it is.
 use crate::error::{Report, SqlState, StatementPosition};
-use crate::pg::jsonb::{ARRAY_HOLDS, ArrayBuilder, Container, Kind, ObjectBuilder, to_jsonb_of};
+use crate::pg::jsonb::{ARRAY_HOLDS, ArrayBuilder, Container, Kind, to_jsonb_of};
 use crate::pg::memory::Memory;
-use crate::pg::populate::{Field, Populate};
+use crate::pg::reading::{Reader, Wanted};
 use crate::pg::rows::Received;
 use crate::pg::spi::{Connection, Parameter, Plan};
 use crate::pg::{ffi, text};
@@ -131,7 +131,7 @@ fn parameters_of(command: &str) -> Vec<pg_sys::Oid> {
     }
 }
 
-/// The arguments as values of these types, as `jsonb_populate_record` makes them.
+/// The arguments as values of these types, read as fields of payloads are.
 fn coerce(types: &[pg_sys::Oid], arguments: Container<'_>) -> Vec<Option<pg_sys::Datum>> {
     if arguments.len() != types.len() {
         let parameters = match types.len() {
@@ -154,31 +154,31 @@ fn coerce(types: &[pg_sys::Oid], arguments: Container<'_>) -> Vec<Option<pg_sys:
     let names: Vec<CString> = (1..=types.len())
         .map(|i| CString::new(format!("${i}")).expect("no NUL"))
         .collect();
-    let fields: Vec<Field<'_>> = names
+    let memory = Memory::in_current(c"pg_idempotent arguments");
+    let readers: Vec<Reader> = names
         .iter()
         .zip(types)
-        .map(|(name, typid)| Field {
-            name,
-            typid: *typid,
-            typmod: -1,
-            // SAFETY: an existing type.
-            collation: unsafe { pg_sys::get_typcollation(*typid) },
+        .map(|(name, typid)| {
+            let wanted = Wanted {
+                name,
+                typid: *typid,
+                typmod: -1,
+                dimensions: 0,
+            };
+            Reader::of(wanted, &memory)
         })
         .collect();
-    // SAFETY: names and arguments live until the object is finished.
-    let object = unsafe {
+    let mut values = vec![None; types.len()];
+    let places = values.iter_mut().zip(&readers);
+    // SAFETY: the guard holds nothing; the arguments live as long as the call.
+    unsafe {
         ffi::guard(|| {
-            let mut object = ObjectBuilder::new();
-            for (name, value) in names.iter().zip(arguments.members()) {
-                object.key(name);
-                object.value(value);
+            for ((place, reader), argument) in places.zip(arguments.members()) {
+                *place = reader.read(argument);
             }
-            object.finish()
-        })
-    };
-    let mut record = Populate::new(&fields);
-    record.fill(object);
-    (0..types.len()).map(|i| record.get(i)).collect()
+        });
+    }
+    values
 }
 
 /// The rows that the statement returned, as a JSON array in `memory`.

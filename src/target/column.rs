@@ -1,17 +1,14 @@
 //! One column of a target, with the functions of its type.
 use super::OpenRelation;
 use super::default::{Nature, nature_of};
-use crate::error::refuse_json_unguarded;
-use crate::pg::cast::cast_unguarded;
 use crate::pg::ffi;
-use crate::pg::function_in;
-use crate::pg::hstore;
 use crate::pg::json_text;
 use crate::pg::jsonb::{Container, Kind, ObjectBuilder, Value, to_jsonb_of};
 use crate::pg::memory::Memory;
+use crate::pg::reading::{Scalar, Wanted, has_cast_to_json};
 use crate::pg::text;
 use pgrx::pg_sys;
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString};
 
 /// How two values of a column are compared.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +37,8 @@ pub struct Column {
     pub typmod: i32,
     /// Its collation, or `InvalidOid`.
     pub collation: pg_sys::Oid,
+    /// How many dimensions it is declared with, if it is an array; or 0.
+    dimensions: i64,
     /// Whether it is declared NOT NULL.
     pub not_null: bool,
     /// Whether an INSERT that does not name it fills it without fail and without
@@ -65,22 +64,13 @@ pub struct Column {
     pub generated: u8,
     /// How its values are compared.
     pub equality: Equality,
-    /// Whether its type is shown in JSON by a cast of its own.
-    cast_to_json: bool,
-    /// If so, the cast from jsonb; or null.
-    from_jsonb: *mut pg_sys::FmgrInfo,
-    /// Likewise, or that of a member, at any depth.
+    /// Whether its type is shown in JSON by a cast of its own, or that of a member, at any
+    /// depth.
     cast_to_json_within: bool,
-    /// Whether it is an hstore.
-    hstore: bool,
+    /// Reads values from JSON, of an array or composite those in its own notation.
+    scalar: Scalar,
     by_value: bool,
     length: i16,
-    input: *mut pg_sys::FmgrInfo,
-    input_param: pg_sys::Oid,
-    /// The assignment cast from numeric of its type (or a domain's base type), if that
-    /// gives something else than the number's text would; or null.
-    from_numeric: *mut pg_sys::FmgrInfo,
-    output: *mut pg_sys::FmgrInfo,
     to_jsonb: *mut pg_sys::FmgrInfo,
 }
 
@@ -110,15 +100,8 @@ impl Column {
             let base = pg_sys::getBaseType(attribute.atttypid);
             let nested = pg_sys::get_typtype(base) as u8 == pg_sys::TYPTYPE_COMPOSITE
                 || pg_sys::get_element_type(base) != pg_sys::InvalidOid;
-            let (mut function, mut param) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
-            pg_sys::getTypeInputInfo(attribute.atttypid, &raw mut function, &raw mut param);
-            let input = function_in(memory.context(), function);
-            let mut is_varlena = false;
-            pg_sys::getTypeOutputInfo(attribute.atttypid, &raw mut function, &raw mut is_varlena);
-            let output = function_in(memory.context(), function);
             let name = CStr::from_ptr(attribute.attname.data.as_ptr());
             let (has_default, machine_made, stable_default) = default_of(relation, attribute);
-            let cast_to_json = has_cast_to_json(base);
             Self {
                 name: text::from_server(name.as_ptr()),
                 c_name: name.to_owned(),
@@ -127,6 +110,7 @@ impl Column {
                 base,
                 typmod: attribute.atttypmod,
                 collation: attribute.attcollation,
+                dimensions: attribute.attndims.into(),
                 not_null: attribute.attnotnull,
                 may_be_omitted: base == attribute.atttypid
                     && attribute.attidentity == 0
@@ -141,22 +125,11 @@ impl Column {
                 stable_default,
                 nested,
                 generated: attribute.attgenerated as u8,
-                cast_to_json,
                 cast_to_json_within: has_cast_to_json_within(base),
-                from_jsonb: if cast_to_json {
-                    let context = pg_sys::CoercionContext::COERCION_EXPLICIT;
-                    cast_from(pg_sys::JSONBOID, base, context, memory)
-                } else {
-                    std::ptr::null_mut()
-                },
-                hstore: cast_to_json && hstore::is_hstore(base),
+                scalar: Scalar::of(attribute.atttypid, attribute.atttypmod, memory),
                 equality: Equality::of_type(attribute.atttypid, base),
                 by_value: attribute.attbyval,
                 length: attribute.attlen,
-                input,
-                input_param: param,
-                from_numeric: cast_from_numeric(base, memory),
-                output,
                 to_jsonb: to_jsonb_of(
                     memory.context(),
                     attribute.atttypid,
@@ -167,111 +140,24 @@ impl Column {
         }
     }
 
-    /// The value that a JSON scalar (or, for a type that is not nested, any JSON
-    /// value) has in this column, in the current context: what the type's input
-    /// function makes of its text with the column's type modifier, exactly as of
-    /// a literal in an INSERT. JSON null is NULL, which a domain may refuse.
+    /// The value that a JSON value has in this column, in the current context; of an array
+    /// or composite, a string or null ([`Reader`](crate::pg::reading::Reader) reads all).
+    /// None is NULL.
     ///
     /// # Safety
     /// Runs inside `ffi::guard`, and `value` outlives the result.
     pub unsafe fn read(&self, value: Value<'_>) -> Option<pg_sys::Datum> {
-        // SAFETY: the type's own functions; the shortcuts give what the way
-        // over the text would.
-        unsafe {
-            let text = match (self.typid, value) {
-                (_, Value::Null) => std::ptr::null_mut(),
-                (pg_sys::NUMERICOID, Value::Number(number)) if self.typmod < 0 => {
-                    return Some(number);
-                }
-                (pg_sys::NUMERICOID, Value::Number(number)) => {
-                    return Some(ffi::unguarded::DirectFunctionCall2Coll(
-                        ffi::functions::numeric,
-                        pg_sys::InvalidOid,
-                        number,
-                        pg_sys::Datum::from(self.typmod),
-                    ));
-                }
-                (pg_sys::BOOLOID, Value::Boolean(boolean)) => {
-                    return Some(pg_sys::Datum::from(boolean));
-                }
-                (pg_sys::TEXTOID, Value::String(string)) => {
-                    return Some(pg_sys::Datum::from(
-                        ffi::unguarded::cstring_to_text_with_len(
-                            string.as_ptr().cast(),
-                            string.len() as i32,
-                        ),
-                    ));
-                }
-                (pg_sys::UUIDOID, Value::String(string)) => match canonical_uuid(string) {
-                    Some(uuid) => return Some(uuid),
-                    None => value.to_input_text(),
-                },
-                (pg_sys::JSONBOID, value) => return Some(value.to_jsonb()),
-                (pg_sys::JSONOID, value) => value.to_json_text(),
-                (_, Value::Number(number)) => self.number_text(number),
-                (_, Value::Container(container, _)) if self.cast_to_json => {
-                    self.container_text(container, value)
-                }
-                (_, value) => value.to_input_text(),
-            };
-            let value =
-                ffi::unguarded::InputFunctionCall(self.input, text, self.input_param, self.typmod);
-            (!text.is_null()).then_some(value)
-        }
+        // SAFETY: the caller's promise.
+        unsafe { self.scalar.read(value) }
     }
 
-    /// The text that the type's input function is to read for a JSON number: what an
-    /// INSERT would make of it as a literal. Where a number has a decimal point, the
-    /// literal is a numeric, and goes through the type's assignment cast: 1.0 is an
-    /// integer, 1.5 is rounded to one, and money has a point whatever the locale.
-    ///
-    /// # Safety
-    /// Runs inside `ffi::guard`; a numeric.
-    unsafe fn number_text(&self, number: pg_sys::Datum) -> *mut c_char {
-        // SAFETY: the type's own functions, and core's for numeric.
-        unsafe {
-            let text = Value::Number(number).to_input_text();
-            let digits = CStr::from_ptr(text).to_bytes();
-            let Some(point) = digits.iter().position(|c| *c == b'.') else {
-                return text;
-            };
-            if !self.from_numeric.is_null() {
-                let none = pg_sys::InvalidOid;
-                let value = ffi::unguarded::FunctionCall1Coll(self.from_numeric, none, number);
-                return ffi::unguarded::OutputFunctionCall(self.output, value);
-            }
-            // There is no cast to oid, but whole numbers are one.
-            if self.base == pg_sys::OIDOID && digits[point + 1..].iter().all(|c| *c == b'0') {
-                *text.add(point) = 0;
-            }
-            text
-        }
-    }
-
-    /// The text that the type's input function is to read for a JSON object or array, where
-    /// `to_jsonb` shows the type's values by a cast: what the cast back makes of it. For
-    /// hstore, which has none, its own notation. Else the JSON, which the type may read. Null,
-    /// if the cast gives NULL.
-    ///
-    /// # Safety
-    /// Runs inside `ffi::guard`.
-    unsafe fn container_text(&self, container: Container<'_>, value: Value<'_>) -> *mut c_char {
-        // SAFETY: the type's own functions, which exist where they are not null.
-        unsafe {
-            if !self.from_jsonb.is_null() {
-                let text = |value| ffi::unguarded::OutputFunctionCall(self.output, value);
-                return cast_unguarded(self.from_jsonb, value.to_jsonb())
-                    .map_or(std::ptr::null_mut(), text);
-            }
-            if !self.hstore {
-                return value.to_input_text();
-            }
-            let text = hstore::text_of(container);
-            if text.is_null() {
-                let json = CStr::from_ptr(value.to_input_text());
-                refuse_json_unguarded(c"hstore", json);
-            }
-            text
+    /// What a reader of this column's values is asked for.
+    pub fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            name: &self.c_name,
+            typid: self.typid,
+            typmod: self.typmod,
+            dimensions: self.dimensions,
         }
     }
 
@@ -296,7 +182,7 @@ impl Column {
     /// `value` is a non-null value of the column's type.
     pub unsafe fn show<'a>(&self, value: pg_sys::Datum) -> &'a CStr {
         // SAFETY: the type's own output function.
-        unsafe { CStr::from_ptr(pg_sys::OutputFunctionCall(self.output, value)) }
+        unsafe { CStr::from_ptr(pg_sys::OutputFunctionCall(self.scalar.output(), value)) }
     }
 
     /// Puts a value into an object as core's `to_jsonb` shows it; a json that it refuses, as
@@ -325,7 +211,7 @@ impl Column {
                     object.value(Value::String(bytes_of(value)));
                 }
                 pg_sys::UUIDOID => {
-                    let text = ffi::unguarded::OutputFunctionCall(self.output, value);
+                    let text = ffi::unguarded::OutputFunctionCall(self.scalar.output(), value);
                     object.value(Value::String(CStr::from_ptr(text).to_bytes()));
                 }
                 pg_sys::JSONBOID => {
@@ -351,7 +237,7 @@ impl Column {
         unsafe {
             match value {
                 Some(value) if self.cast_to_json_within => {
-                    let text = ffi::unguarded::OutputFunctionCall(self.output, value);
+                    let text = ffi::unguarded::OutputFunctionCall(self.scalar.output(), value);
                     object.value(Value::String(CStr::from_ptr(text).to_bytes()));
                 }
                 // Its text would be read as a JSON string.
@@ -381,7 +267,7 @@ impl Column {
                 self.nested || self.base == pg_sys::JSONOID
             };
             if as_text {
-                let text = ffi::unguarded::OutputFunctionCall(self.output, datum);
+                let text = ffi::unguarded::OutputFunctionCall(self.scalar.output(), datum);
                 object.value(Value::String(CStr::from_ptr(text).to_bytes()));
             } else {
                 self.put_readable(object, value);
@@ -401,10 +287,7 @@ impl Column {
             match value {
                 Value::String(_) if self.nested || json => {
                     let text = value.to_input_text();
-                    let (input, parameter) = (self.input, self.input_param);
-                    let datum =
-                        ffi::unguarded::InputFunctionCall(input, text, parameter, self.typmod);
-                    Some(Some(datum))
+                    Some(Some(self.scalar.read_text(text)))
                 }
                 Value::Null => Some(None),
                 _ if self.nested => None,
@@ -609,78 +492,6 @@ unsafe fn default_of(
         let mutable = pg_sys::contain_mutable_functions(default);
         (true, false, mutable.then(|| nature_of(default)))
     }
-}
-
-/// A uuid in the form in which core writes it, without the detour over a C
-/// string (and, before 17, sixteen calls of strtoul); None for any other form.
-///
-/// # Safety
-/// Runs inside `ffi::guard`.
-unsafe fn canonical_uuid(text: &[u8]) -> Option<pg_sys::Datum> {
-    const CANONICAL: usize = 36;
-    if text.len() != CANONICAL {
-        return None;
-    }
-    let uuid = uuid::Uuid::try_parse_ascii(text).ok()?;
-    // SAFETY: core allocates as many bytes as are written.
-    unsafe {
-        let bytes = uuid.as_bytes();
-        let value = ffi::unguarded::palloc(bytes.len()).cast::<u8>();
-        value.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-        Some(pg_sys::Datum::from(value))
-    }
-}
-
-/// The function of the assignment cast from numeric to a type that is built in, or null
-/// where there is none, or the number's text serves: for numeric, floats and text. A type of
-/// the user's might make something else of the literal 1.0 than of 1, and JSON does not tell
-/// these two apart: it always has the text.
-fn cast_from_numeric(base: pg_sys::Oid, memory: &Memory) -> *mut pg_sys::FmgrInfo {
-    let by_text = [pg_sys::NUMERICOID, pg_sys::FLOAT4OID, pg_sys::FLOAT8OID].contains(&base);
-    if by_text || base.to_u32() >= pg_sys::FirstNormalObjectId {
-        return std::ptr::null_mut();
-    }
-    let context = pg_sys::CoercionContext::COERCION_ASSIGNMENT;
-    cast_from(pg_sys::NUMERICOID, base, context, memory)
-}
-
-/// The function of the cast from one type to another, by that alone; or null.
-fn cast_from(
-    from: pg_sys::Oid,
-    base: pg_sys::Oid,
-    context: pg_sys::CoercionContext::Type,
-    memory: &Memory,
-) -> *mut pg_sys::FmgrInfo {
-    let mut function = pg_sys::InvalidOid;
-    // SAFETY: look-ups for existing types and an existing function.
-    unsafe {
-        let path = pg_sys::find_coercion_pathway(base, from, context, &raw mut function);
-        let one_argument = || pg_sys::get_func_nargs(function) == 1;
-        if path == pg_sys::CoercionPathType::COERCION_PATH_FUNC && one_argument() {
-            function_in(memory.context(), function)
-        } else {
-            std::ptr::null_mut()
-        }
-    }
-}
-
-/// Whether `to_jsonb` would use a cast of the type's own, which it does for
-/// types that are not built in.
-fn has_cast_to_json(base: pg_sys::Oid) -> bool {
-    if base.to_u32() < pg_sys::FirstNormalObjectId {
-        return false;
-    }
-    let mut function = pg_sys::InvalidOid;
-    // SAFETY: a look-up for existing types.
-    let path = unsafe {
-        pg_sys::find_coercion_pathway(
-            pg_sys::JSONOID,
-            base,
-            pg_sys::CoercionContext::COERCION_EXPLICIT,
-            &raw mut function,
-        )
-    };
-    path == pg_sys::CoercionPathType::COERCION_PATH_FUNC
 }
 
 /// Whether that holds of a type, or of the members of an array or composite, at any depth.

@@ -34,6 +34,16 @@ SELECT outcome FROM idempotent_insert('computed', '{"id": 1, "v": 5}', on_confli
 SELECT stored, differences FROM idempotent.conflicts;
 SELECT idempotent_resolve(id, 'apply payload') FROM idempotent.conflicts;
 SELECT * FROM computed ORDER BY id;
+-- So may the source of an overwrite.
+CREATE TABLE computed_copy AS SELECT * FROM computed WHERE id = 1;
+SELECT * FROM idempotent_overwrite('computed', 'computed_copy', '{"id": 1}');
+UPDATE computed_copy SET v = 7, g = 14, s = 21;
+SELECT * FROM idempotent_overwrite('computed', 'computed_copy', '{"id": 1}');
+SELECT * FROM idempotent_overwrite('computed', 'computed_copy', '{"g": 14}');
+UPDATE computed_copy SET g = 15;
+SELECT * FROM idempotent_overwrite('computed', 'computed_copy', '{"id": 1}');
+:state
+SELECT * FROM computed ORDER BY id;
 
 -- A temporal key is no equality: rows with other keys can conflict with it, so it cannot decide.
 CREATE TABLE temporal (room int4range, at tstzrange, n int UNIQUE, v int, PRIMARY KEY (room, at WITHOUT OVERLAPS));

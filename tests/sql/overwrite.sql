@@ -266,9 +266,54 @@ SELECT * FROM twice('made', 'made_source', '{"k": 1}');
 SELECT * FROM made ORDER BY id;
 CREATE VIEW made_id AS SELECT 1 AS k, 5 AS id;
 SELECT * FROM idempotent_overwrite('made', 'made_id', '{"k": 1}'); :state
-CREATE VIEW made_twice AS SELECT 1 AS k, 2 AS twice;
+-- What the source says of a generated column is what the server computes, or 428C9; the slice may be named by it.
+CREATE TABLE made_twice AS SELECT 1 AS k, 2.0 AS twice;
+SELECT * FROM twice('made', 'made_twice', '{"k": 1}');
+SELECT * FROM idempotent_overwrite('made', 'made_twice', '{"twice": 2}');
+INSERT INTO made_twice VALUES (1, 3);
 SELECT * FROM idempotent_overwrite('made', 'made_twice', '{"k": 1}'); :state
 SELECT * FROM idempotent_overwrite('made', 'made_twice', '{"twice": 2}'); :state
+UPDATE made_twice SET k = 3, twice = CASE twice WHEN 2 THEN 6 END;
+SELECT * FROM idempotent_overwrite('made', 'made_twice', '{"k": 3}'); :state
+SELECT k, twice FROM made;
+-- A copy of the table is a source, and so is a table LIKE it; a generated column of its own says the same.
+CREATE TABLE totals (day int, qty int, price numeric(8,2) DEFAULT 2, note text, total numeric GENERATED ALWAYS AS (qty * price) STORED, label text GENERATED ALWAYS AS (upper(note)) STORED);
+INSERT INTO totals (day, qty, note) VALUES (1, 2, 'a'), (1, 2, 'a'), (1, NULL, NULL), (2, 5, 'b');
+CREATE TABLE totals_copy AS SELECT * FROM totals WHERE day = 1;
+SELECT * FROM idempotent_overwrite('totals', 'totals_copy', '{"day": 1}');
+-- Equal numbers in another notation are no difference in what is computed.
+ALTER TABLE totals_copy ALTER total TYPE numeric(9,4);
+SELECT * FROM idempotent_overwrite('totals', 'totals_copy', '{"day": 1}');
+UPDATE totals_copy SET qty = 7, total = 14 WHERE qty = 2;
+SELECT * FROM twice('totals', 'totals_copy', '{"day": 1}');
+CREATE TABLE totals_like (LIKE totals INCLUDING ALL);
+INSERT INTO totals_like (day, qty, price, note) VALUES (2, 1, 1.5, 'c');
+SELECT * FROM twice('totals', 'totals_like', '{"day": 2}');
+SELECT * FROM totals ORDER BY day, qty;
+-- What is computed from a default that only an INSERT knows cannot be checked; a constant one can.
+CREATE VIEW totals_short AS SELECT 2 AS day, 3 AS qty, 6 AS total;
+SELECT * FROM twice('totals', 'totals_short', '{"day": 2}');
+-- It tells rows apart that agree in all else that is named.
+UPDATE totals SET price = 4 WHERE day = 2;
+SELECT * FROM twice('totals', 'totals_short', '{"day": 2}');
+CREATE TABLE loaded (day int, at timestamptz DEFAULT now(), late bool GENERATED ALWAYS AS (at > '2020-01-01 00:00Z') STORED);
+CREATE VIEW loaded_source AS SELECT 1 AS day, true AS late;
+SELECT * FROM idempotent_overwrite('loaded', 'loaded_source', '{"day": 1}'); :state
+-- Nothing is named but what is computed.
+CREATE TABLE only_made (k int DEFAULT 4, twice int GENERATED ALWAYS AS (k * 2) STORED);
+CREATE VIEW only_twice AS SELECT 8 AS twice FROM generate_series(1, 2);
+SELECT * FROM idempotent_overwrite('only_made', 'only_twice', '{"twice": 8}');
+SELECT * FROM only_made;
+-- The rights are those on the columns that go in.
+CREATE ROLE regress_pgi_totals;
+GRANT USAGE ON SCHEMA overwrite TO regress_pgi_totals;
+GRANT SELECT, DELETE, INSERT (day, qty, price, note) ON totals TO regress_pgi_totals;
+GRANT SELECT ON totals_copy TO regress_pgi_totals;
+SET ROLE regress_pgi_totals;
+SELECT * FROM idempotent_overwrite('totals', 'totals_copy', '{"day": 1}');
+RESET ROLE;
+DROP OWNED BY regress_pgi_totals;
+DROP ROLE regress_pgi_totals;
 CREATE VIEW made_own AS SELECT 1 AS k, 5 AS own;
 SELECT * FROM twice('made', 'made_own', '{"k": 1}');
 

@@ -115,7 +115,7 @@ SELECT failed('SELECT $1 IS NULL', '[1]');
 SELECT failed('SELECT $1::nosuch', '[1]');
 -- Values that a type refuses.
 SELECT failed('SELECT $1::int', '["x"]');
-SELECT failed('SELECT $1::int', '[1.5]');
+SELECT failed('SELECT $1::int', '["1.5"]');
 SELECT failed('SELECT $1::int', '[3000000000]');
 SELECT failed('SELECT $1::positive', '[0]');
 SELECT failed('SELECT $1::mood', '["glad"]');

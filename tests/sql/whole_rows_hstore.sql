@@ -34,11 +34,20 @@ SELECT outcome FROM idempotent_insert('items', '{"id": 21, "d": {"forbidden": 1}
 \set SHOW_CONTEXT errors
 SELECT idempotent_insert_many('items', '[{"id": 21, "h": {}}, {"id": 22, "h": {"a": []}}]');
 \set SHOW_CONTEXT never
--- Members of an array or composite take the notation of hstore. What was set aside can be applied all the same.
+-- So are members of arrays and composites, at any depth; they take the notation of hstore as well. What was set aside can be applied.
 CREATE TYPE pair AS (n int, tag hstore);
 CREATE TABLE nested (id int PRIMARY KEY, h hstore, hs hstore[], p pair, ps pair[]);
 INSERT INTO nested VALUES (1, 'a=>1', ARRAY['b=>1', NULL, 'c=>NULL']::hstore[], ROW(1, 'd=>1'), ARRAY[ROW(2, 'e=>1')::pair]);
 SELECT outcome FROM idempotent_insert('nested', '{"id": 1, "hs": ["b=>1", null, "c=>NULL"], "p": {"n": 1, "tag": "d=>1"}, "ps": [{"n": 2, "tag": "e=>1"}]}');
+SELECT outcome FROM nested AS n, idempotent_insert('nested', to_jsonb(n)) AS i;
+SELECT outcome FROM idempotent_insert('nested', '{"id": 1, "hs": [{"b": 1}, null, {"c": null}], "p": {"tag": {"d": "1"}, "n": 1.0}}');
+SELECT outcome, differences FROM idempotent_insert('nested', '{"id": 1, "hs": [{"b": 2}], "ps": [{"n": 2, "tag": {"e": 2}}]}', on_conflict => 'report');
+SELECT outcome FROM idempotent_insert('nested', '{"id": 2, "hs": [{"b": []}]}');
+:state
+SELECT outcome FROM idempotent_insert('nested', '{"id": 2, "p": {"tag": [1]}}');
+:state
+SELECT outcome FROM idempotent_insert('nested', '{"id": 2, "hs": [[{"b": 1}], {"b": 1}]}');
+:state
 SELECT outcome FROM idempotent_insert('nested', '{"id": 1, "h": {"a": "2"}}', on_conflict => 'quarantine');
 SELECT outcome FROM idempotent_insert('nested', '{"id": 1, "hs": ["b=>2"], "p": {"n": 3, "tag": "d=>3"}}', on_conflict => 'quarantine');
 SELECT key, payload, stored FROM idempotent.conflicts WHERE target = 'nested'::regclass ORDER BY id;

@@ -1,0 +1,134 @@
+//! From JSON to a value of any type: the one way for columns, members of arrays and
+//! composites, and arguments of commands.
+//!
+//! An array or composite is filled member by member from a JSON array or object, as
+//! `jsonb_populate_record` does; every member is read as a column of its type is. Core's own
+//! function reads the text of a number, where a literal would be a number, and has no way back
+//! for types that `to_jsonb` shows by a cast, nor for arrays of what is shown as an array.
+mod array;
+mod composite;
+mod scalar;
+
+pub use scalar::{Scalar, has_cast_to_json};
+
+use super::ffi;
+use super::jsonb::Value;
+use super::memory::Memory;
+use array::Array;
+use composite::Composite;
+use pgrx::pg_sys;
+use std::cell::Cell;
+use std::ffi::{CStr, c_void};
+use std::ptr;
+
+/// Reads values of a type.
+pub struct Reader {
+    /// What is no array or composite in JSON: strings in the type's notation, and NULL.
+    scalar: Scalar,
+    members: Members,
+    /// The type, if it is a domain, whose CHECKs see what was put together.
+    domain: Option<Domain>,
+}
+
+enum Members {
+    None,
+    Array(Box<Array>),
+    Composite(Composite),
+}
+
+struct Domain {
+    typid: pg_sys::Oid,
+    /// What core keeps between two checks, in `memory`.
+    extra: Cell<*mut c_void>,
+    memory: pg_sys::MemoryContext,
+}
+
+/// What is to be read.
+#[derive(Clone, Copy)]
+pub struct Wanted<'n> {
+    /// What people call it, in the server's encoding.
+    pub name: &'n CStr,
+    /// Its type.
+    pub typid: pg_sys::Oid,
+    /// The type modifier, or -1.
+    pub typmod: i32,
+    /// How many dimensions it is declared with, if it is an array; or 0.
+    pub dimensions: i64,
+}
+
+impl Reader {
+    /// For values of this type, with functions and descriptors in `memory`.
+    pub fn of(wanted: Wanted<'_>, memory: &Memory) -> Self {
+        let scalar = Scalar::of(wanted.typid, wanted.typmod, memory);
+        let mut typmod = wanted.typmod;
+        // SAFETY: look-ups for an existing type.
+        let (base, element, composite) = unsafe {
+            let base = pg_sys::getBaseTypeAndTypmod(wanted.typid, &raw mut typmod);
+            let element = pg_sys::get_element_type(base);
+            let composite = pg_sys::get_typtype(base) as u8 == pg_sys::TYPTYPE_COMPOSITE;
+            (base, element, composite)
+        };
+        let wanted_base = Wanted {
+            typid: base,
+            typmod,
+            dimensions: array::declared_dimensions(wanted.typid, wanted.dimensions),
+            ..wanted
+        };
+        let members = if element != pg_sys::InvalidOid {
+            Members::Array(Box::new(Array::of(wanted_base, element, memory)))
+        } else if composite {
+            Members::Composite(Composite::of(base, memory))
+        } else {
+            Members::None
+        };
+        let nested = !matches!(members, Members::None);
+        let domain = (base != wanted.typid && nested).then(|| Domain {
+            typid: wanted.typid,
+            extra: Cell::new(ptr::null_mut()),
+            memory: memory.context(),
+        });
+        Self {
+            scalar,
+            members,
+            domain,
+        }
+    }
+
+    /// The value, in the current context; None for NULL, which is what JSON null is.
+    ///
+    /// # Errors
+    /// What the types' input functions and casts, and CHECKs of domains raise; 22P02 and 22023
+    /// for what is no array or object, in core's words.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`, and `value` outlives the result.
+    pub unsafe fn read(&self, value: Value<'_>) -> Option<pg_sys::Datum> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let value = match (&self.members, value) {
+                (Members::None, _) | (_, Value::Null | Value::String(_)) => {
+                    return self.scalar.read(value);
+                }
+                (Members::Array(array), value) => array.read(&self.scalar, value),
+                (Members::Composite(composite), value) => composite.read(value),
+            };
+            if let Some(domain) = &self.domain {
+                domain.check_unguarded(value);
+            }
+            Some(value)
+        }
+    }
+}
+
+impl Domain {
+    /// # Safety
+    /// A value of the type that the domain is over. Runs inside `ffi::guard`.
+    unsafe fn check_unguarded(&self, value: pg_sys::Datum) {
+        // SAFETY: as the function's; what core keeps is for this domain, in memory that lives
+        // as long.
+        unsafe {
+            let extra = self.extra.as_ptr();
+            ffi::unguarded::domain_check(value, false, self.typid, extra, self.memory);
+        }
+    }
+}
