@@ -465,6 +465,11 @@ impl Guard {
         if !self.by_policy {
             return true;
         }
+        if self.target.partitioned {
+            // The SELECT of `policies_show` opens the indexes of all partitions, of which later
+            // rows of the INSERT may need others than this one.
+            self.target.lock_to_write();
+        }
         let _snapshot = LatestSnapshot::push();
         let arbiter = self.plan.arbiter(&self.target);
         policies_show(&self.target, self.role, arbiter, place, |c| payload.get(c))

@@ -78,6 +78,7 @@ fn overwrite(arguments: &Arguments) -> Done {
     demand_overwrite(&target, shapes[0].named.iter().copied());
 
     slice.lock();
+    write::lock_tables(&slice, &relation);
     let snapshot = FreshSnapshot::push();
     let seed = Seed::random();
     let (condition, parameters) = slice.condition();

@@ -349,14 +349,18 @@ pub unsafe fn partition_root(table: pg_sys::Oid) -> pg_sys::Oid {
 
 /// A partitioned table and all that is under it, not locked (`pg_inherits.c`).
 pub fn partitions(root: pg_sys::Oid) -> Vec<pg_sys::Oid> {
-    let no_lock = pg_sys::NoLock as pg_sys::LOCKMODE;
+    inheritors(root, pg_sys::NoLock as pg_sys::LOCKMODE)
+}
+
+/// Locks all that is under a partitioned table, which the caller has locked.
+pub fn lock_partitions(root: pg_sys::Oid, mode: pg_sys::LOCKMODE) {
+    inheritors(root, mode);
+}
+
+fn inheritors(root: pg_sys::Oid, mode: pg_sys::LOCKMODE) -> Vec<pg_sys::Oid> {
     let none = std::ptr::null_mut();
     // SAFETY: a look-up in a catalog; a fresh list.
-    unsafe {
-        oids(guard(|| {
-            unguarded::find_all_inheritors(root, no_lock, none)
-        }))
-    }
+    unsafe { oids(guard(|| unguarded::find_all_inheritors(root, mode, none))) }
 }
 
 /// # Safety

@@ -141,6 +141,18 @@ impl Target {
         Self::open(oid)
     }
 
+    /// Takes the lock of the writing on the table and on every partition, for a caller who
+    /// reads it in statements that open the indexes of all of them. It comes before any of
+    /// these indexes is opened, see [`Target::open_to_write`].
+    pub fn lock_to_write(&self) {
+        let mode = locks::mode_of_work();
+        // SAFETY: an existing table.
+        unsafe { pg_sys::LockRelationOid(self.oid, mode) };
+        if self.partitioned {
+            ffi::lock_partitions(self.oid, mode);
+        }
+    }
+
     /// Likewise for whoever only looks: the lock goes with the relation. None if there
     /// is no such table.
     ///
