@@ -43,7 +43,7 @@ mod triggers;
 mod walk;
 
 pub use arbiter::{Look, StoredRow};
-pub use cache::{changes, function_changes, watch_invalidations};
+pub use cache::{changes, function_changes, watch, watch_invalidations, watched_changes};
 pub use column::{Column, Equality};
 pub use default::{ColumnDefault, Nature, evaluate_default};
 pub use key::{KeyColumn, UniqueIndex, equal};
