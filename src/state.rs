@@ -15,7 +15,9 @@
 //!
 //! What is found in order is remembered until the server says that the table has changed, or
 //! its sequence, or a function, which may have another owner since.
-//! The look reads catalogs only, under a snapshot of the moment.
+//! The look reads the relation cache, and catalogs under a snapshot of the moment. What the cache
+//! shows not to be there is not asked for: a session's first call pays for the query, most of all for
+//! planning it.
 use crate::error::{Report, SqlState};
 use crate::owner::AsOwner;
 use crate::pg::local_settings::LocalSettings;
@@ -30,8 +32,10 @@ use std::ffi::CStr;
 use std::rc::{Rc, Weak};
 
 mod expected;
+mod glance;
 mod shape;
 
+use glance::Glance;
 use shape::Part;
 
 /// A table of state.
@@ -171,12 +175,14 @@ impl State {
         let _now = LatestSnapshot::push();
         let connection = Connection::open();
         let table = (pg_sys::OIDOID, Some(pg_sys::Datum::from(relation.oid())));
-        connection.query(shape::PARTS, &[table]);
-        let Some(parts) = connection.first(1) else {
-            return Vec::new();
-        };
-        // SAFETY: a text.
-        let parts = unsafe { text::from_server(pg_sys::text_to_cstring(parts.cast_mut_ptr())) };
-        parts.lines().filter_map(Part::parse).collect()
+        connection.query(&shape::query(&Glance::at(relation)), &[table]);
+        let mut parts = glance::columns(relation);
+        if let Some(lines) = connection.first(1) {
+            // SAFETY: a text.
+            let lines = unsafe { text::from_server(pg_sys::text_to_cstring(lines.cast_mut_ptr())) };
+            parts.extend(lines.lines().filter_map(Part::parse));
+        }
+        parts.sort_unstable();
+        parts
     }
 }
