@@ -53,7 +53,7 @@ impl Glance {
                 children: class.relhassubclass,
                 otherwise: class.relrowsecurity
                     || class.relkind as u8 != pg_sys::RELKIND_RELATION
-                    || class.relam != pg_sys::Oid::from(pg_sys::HEAP_TABLE_AM_OID)
+                    || class.relam != pg_sys::HEAP_TABLE_AM_OID
                     || class.relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP
                     || class.reloftype != pg_sys::InvalidOid,
                 ..Self::default()
@@ -120,7 +120,7 @@ unsafe fn is_known(class: pg_sys::Oid, extension: pg_sys::Oid) -> bool {
         let form = &*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_opclass>();
         let schema = form.opcnamespace;
         pg_sys::ReleaseSysCache(row);
-        let classes = pg_sys::Oid::from(pg_sys::OperatorClassRelationId);
+        let classes = pg_sys::OperatorClassRelationId;
         schema == pg_sys::Oid::from(PG_CATALOG)
             || extension != pg_sys::InvalidOid
                 && pg_sys::getExtensionOfObject(classes, class) == extension

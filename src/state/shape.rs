@@ -53,6 +53,9 @@ pub fn query(glance: &Glance) -> String {
     format!("{STATE}{}{PARTS}", branches.join("\nUNION ALL\n"))
 }
 
+/// Part of the query, and whether it is needed.
+type Branch = (fn(&Glance) -> bool, &'static str);
+
 /// The table and the extension.
 const STATE: &str = r"
 WITH state AS (
@@ -67,7 +70,7 @@ WITH state AS (
 /// What may be of it: whether it is asked for, and how. Names are texts: else all would be cut at
 /// 63 bytes, those of functions with their arguments, too. What is in the schema is found by the
 /// dependencies on it, which have an index.
-const BRANCHES: &[(fn(&Glance) -> bool, &str)] = &[
+const BRANCHES: &[Branch] = &[
     (
         |_| true,
         r"SELECT 'constraint', made.conname::pg_catalog.text, pg_catalog.pg_get_constraintdef(made.oid)
