@@ -70,7 +70,7 @@ COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what firs
 COMMENT ON COLUMN idempotent.guards.null_key IS
     'rows with a NULL in the key: error, or pass as without a guard';
 COMMENT ON COLUMN idempotent.guards.problem IS
-    'why the options do not fit the table any more, or that you may not know; NULL if they do';
+    'why the guard does not fit the table any more or does not work on each partition, or that you may not know; NULL if it does';
 
 CREATE FUNCTION idempotent_guard(
     target      regclass,

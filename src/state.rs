@@ -14,8 +14,10 @@
 //! deadlock.
 //!
 //! What is found in order is remembered until the server says that the table has changed, or
-//! a function, which may have another owner since.
-//! The look reads catalogs only, under a snapshot of the moment.
+//! its sequence, or a function, which may have another owner since.
+//! The look reads the relation cache, and catalogs under a snapshot of the moment. What the cache
+//! shows not to be there is not asked for: a session's first call pays for the query, most of all for
+//! planning it.
 use crate::error::{Report, SqlState};
 use crate::owner::AsOwner;
 use crate::pg::local_settings::LocalSettings;
@@ -23,15 +25,17 @@ use crate::pg::locks;
 use crate::pg::snapshot::LatestSnapshot;
 use crate::pg::spi::Connection;
 use crate::pg::text;
-use crate::target::{OpenRelation, Target, function_changes};
+use crate::target::{OpenRelation, Target, function_changes, watch, watched_changes};
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::ffi::CStr;
 use std::rc::{Rc, Weak};
 
 mod expected;
+mod glance;
 mod shape;
 
+use glance::Glance;
 use shape::Part;
 
 /// A table of state.
@@ -56,6 +60,16 @@ impl State {
             Self::PipelineRuns => c"pipeline_runs",
             Self::LoadRecords => c"load_records",
             Self::ConflictRecords => c"conflict_records",
+        }
+    }
+
+    /// The sequence that its numbers come from.
+    fn sequence(self) -> &'static CStr {
+        match self {
+            Self::Requests => c"request_attempts",
+            Self::PipelineRuns => c"pipeline_runs_run_id_seq",
+            Self::LoadRecords => c"load_records_load_id_seq",
+            Self::ConflictRecords => c"conflict_records_id_seq",
         }
     }
 
@@ -96,21 +110,23 @@ impl State {
 
     fn demand_as_made(self, target: &Rc<Target>, relation: &OpenRelation) {
         thread_local! {
-            /// The tables as they were when they were found in order, and the state of the
-            /// functions then.
-            static IN_ORDER: RefCell<[(Weak<Target>, u64); COUNT]> =
-                const { RefCell::new([const { (Weak::new(), 0) }; COUNT]) };
+            /// The tables as they were when they were found in order, and the changes of
+            /// functions and sequences until then.
+            static IN_ORDER: RefCell<[(Weak<Target>, [u64; 2]); COUNT]> =
+                const { RefCell::new([const { (Weak::new(), [0; 2]) }; COUNT]) };
         }
-        let functions = function_changes();
+        let changes = || [function_changes(), watched_changes()];
+        let before = changes();
         let known = IN_ORDER.with(|tables| {
             let (known, at) = &tables.borrow()[self as usize];
-            known.upgrade().filter(|_| *at == functions)
+            known.upgrade().filter(|_| *at == before)
         });
         if known.is_some_and(|known| Rc::ptr_eq(&known, target)) {
             return;
         }
-        let found = self.parts(relation);
-        if let Some((what, heal)) = shape::deviation(self, &found) {
+        let lost = self.watch_sequence(relation).err();
+        let deviation = lost.or_else(|| shape::deviation(self, &self.parts(relation)));
+        if let Some((what, heal)) = deviation {
             Report::new(
                 SqlState::ObjectNotInPrerequisiteState,
                 format!(
@@ -124,8 +140,28 @@ impl State {
             .raise()
         }
         IN_ORDER.with(|tables| {
-            tables.borrow_mut()[self as usize] = (Rc::downgrade(target), functions);
+            tables.borrow_mut()[self as usize] = (Rc::downgrade(target), before);
         });
+    }
+
+    /// Watches the sequence from before it is looked at. What has its name must be one: the
+    /// name is in statements that run as the owner.
+    fn watch_sequence(self, relation: &OpenRelation) -> Result<(), (String, String)> {
+        // SAFETY: look-ups by a constant name; a relation that is gone has no kind.
+        let (sequence, kind) = unsafe {
+            let schema = (*(*relation.raw()).rd_rel).relnamespace;
+            let sequence = pg_sys::get_relname_relid(self.sequence().as_ptr(), schema);
+            (sequence, pg_sys::get_rel_relkind(sequence) as u8)
+        };
+        watch(sequence);
+        if kind == pg_sys::RELKIND_SEQUENCE {
+            return Ok(());
+        }
+        let name = self.sequence().to_str().expect("ASCII");
+        Err((
+            format!("It has lost the sequence \"{name}\"."),
+            "Give it its name back.".to_owned(),
+        ))
     }
 
     /// What there is to say of the table.
@@ -139,12 +175,14 @@ impl State {
         let _now = LatestSnapshot::push();
         let connection = Connection::open();
         let table = (pg_sys::OIDOID, Some(pg_sys::Datum::from(relation.oid())));
-        connection.query(shape::PARTS, &[table]);
-        let Some(parts) = connection.first(1) else {
-            return Vec::new();
-        };
-        // SAFETY: a text.
-        let parts = unsafe { text::from_server(pg_sys::text_to_cstring(parts.cast_mut_ptr())) };
-        parts.lines().filter_map(Part::parse).collect()
+        connection.query(&shape::query(&Glance::at(relation)), &[table]);
+        let mut parts = glance::columns(relation);
+        if let Some(lines) = connection.first(1) {
+            // SAFETY: a text.
+            let lines = unsafe { text::from_server(pg_sys::text_to_cstring(lines.cast_mut_ptr())) };
+            parts.extend(lines.lines().filter_map(Part::parse));
+        }
+        parts.sort_unstable();
+        parts
     }
 }

@@ -6,6 +6,7 @@
 use super::document::{self, content_of};
 use super::number;
 use super::rows::Rows;
+use super::sort_key::SortKey;
 use super::writer::{Writer, tag};
 use crate::pg::{ffi, function_in};
 use pgrx::pg_sys;
@@ -28,9 +29,9 @@ pub enum Same {
     /// says, since what a collation makes equal is another thing on every machine. A type
     /// that the server does not come with is written as its output function shows it.
     Everywhere,
-    /// What is equal for the `=` of its type, under this collation. A collation, or a type
-    /// of an extension, that makes equal what is written in several ways is asked for its
-    /// own hash; and a type of an extension is written as it is stored if it says that
+    /// What is equal for the `=` of its type, under this collation. A collation that makes
+    /// equal what is written in several ways is asked for its sort key, where the server
+    /// gives it, and a type of an extension that does for its own hash; and a type of an extension is written as it is stored if it says that
     /// equal values are stored alike.
     Under(pg_sys::Oid),
 }
@@ -75,6 +76,8 @@ pub enum Form {
     Word,
     /// citext: in lower case, by this function.
     Folded(*mut pg_sys::FmgrInfo),
+    /// By the sort key that a collation gives.
+    Sorted(SortKey),
     /// By the type's own hash, under a collation.
     Hashed(*mut pg_sys::FmgrInfo, pg_sys::Oid),
     /// As the output function shows it, and whether settings might change that.
@@ -185,6 +188,9 @@ impl Form {
             if foreign && equal_images(typid, collation) {
                 return Some(Self::stored(typid));
             }
+            if let Some(key) = SortKey::of(typid, collation) {
+                return Some(Self::Sorted(key));
+            }
             let wanted = pg_sys::TYPECACHE_HASH_EXTENDED_PROC as i32;
             let hash = (*pg_sys::lookup_type_cache(typid, wanted)).hash_extended_proc;
             if hash == pg_sys::InvalidOid {
@@ -192,6 +198,7 @@ impl Form {
             }
             let name = pg_sys::get_func_name(hash);
             if foreign && !name.is_null() && CStr::from_ptr(name) == c"citext_hash_extended" {
+                // Its equality is that of the lower case under the database's collation.
                 let lower = pg_sys::Oid::from(pg_sys::F_LOWER_TEXT);
                 return Some(Self::Folded(function_in(memory, lower)));
             }
@@ -390,6 +397,7 @@ impl Form {
                     let folded = ffi::unguarded::FunctionCall1Coll(*lower, collation, value);
                     writer.text(packed(folded));
                 }
+                Self::Sorted(key) => key.write(value, writer),
                 Self::Hashed(hash, collation) => {
                     writer.tag(tag::HASHED);
                     for seed in 0..HASHES {

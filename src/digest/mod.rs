@@ -11,6 +11,7 @@ mod document;
 pub mod form;
 mod number;
 pub mod rows;
+pub mod sort_key;
 mod sum;
 pub mod writer;
 

@@ -66,6 +66,9 @@ pub mod tag {
     pub const GEOMETRY: u8 = 40;
     /// A value of which nothing but the hash is known. In no digest of rows.
     pub const HASHED: u8 = 41;
+    /// A text by its sort key. In no digest of rows.
+    #[cfg(not(feature = "pg15"))]
+    pub const SORT_KEY: u8 = 42;
     /// A numeric that is no number, or infinite.
     pub const NOT_A_NUMBER: u8 = 48;
     /// Likewise.

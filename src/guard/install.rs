@@ -3,7 +3,7 @@ use super::catalog;
 use super::clock_key;
 use super::made;
 use super::options::{NullKey, Options};
-use super::partitions::demand_roots;
+use super::partitions::{demand_alike, demand_roots};
 use super::plan::Plan;
 use crate::error::{Report, SqlState, attempt, warn};
 use crate::outcome::OnConflict;
@@ -203,12 +203,12 @@ fn describe_on(target: &Target, relation: &OpenRelation, trigger: pg_sys::Oid) -
             Some(text_array(&names))
         };
         let arbiter = plan.arbiter(target);
-        let made = made_well(target, relation, trigger);
+        let works = works_well(target, relation, trigger);
         Fit {
             key: names(&mut arbiter.columns()),
             arbiter: Some(text::to_name(&arbiter.name)),
             compared: names(&mut plan.compared.iter().copied()),
-            problem: made.err().and_then(|report| problem(&report)),
+            problem: works.err().and_then(|report| problem(&report)),
         }
     })
 }
@@ -280,6 +280,19 @@ fn made_well(
         made::demand(trigger, target.partitioned || relation.is_partition());
         made::demand_only(target);
     })
+}
+
+/// Likewise, and whether it is enabled alike on every partition.
+fn works_well(
+    target: &Target,
+    relation: &OpenRelation,
+    trigger: &GuardTrigger,
+) -> Result<(), Box<Report>> {
+    made_well(target, relation, trigger)?;
+    if !target.partitioned {
+        return Ok(());
+    }
+    attempt(|| demand_alike(target, trigger))
 }
 
 /// The warning for a key that may be NULL, of rows that the guard will refuse.

@@ -151,6 +151,27 @@ pub fn partition_unlike(root: pg_sys::Oid, guard: &GuardTrigger) -> Option<Strin
     None
 }
 
+/// Demands that a guard of a partitioned table is enabled alike on every partition.
+///
+/// # Errors
+/// 55000
+pub fn demand_alike(target: &Target, guard: &GuardTrigger) {
+    let Some(partition) = partition_unlike(target.oid, guard) else {
+        return;
+    };
+    Report::new(
+        SqlState::ObjectNotInPrerequisiteState,
+        format!(
+            "the guard of table \"{}\" is not enabled on partition \"{partition}\" as on the others",
+            target.name
+        ),
+    )
+    .detail("A row that an UPDATE moves from there cannot be told from a payload.")
+    .hint("Enable or disable the trigger on the partitioned table, which does it on all.")
+    .table(&target.schema, &target.name)
+    .raise()
+}
+
 /// Whether a BEFORE UPDATE row trigger fires after the one with this name.
 ///
 /// # Safety

@@ -5,7 +5,7 @@ use super::key_lock::Seeds;
 use super::left_out::Defaults;
 use super::made;
 use super::options::{NullKey, passing_null_keys};
-use super::partitions::{definition, is_updated_behind, partition_unlike};
+use super::partitions::{definition, demand_alike, is_updated_behind};
 use super::plan::Plan;
 use super::statement::Running;
 use crate::compare::{Differences, differing, first_difference, same_tuple};
@@ -465,6 +465,11 @@ impl Guard {
         if !self.by_policy {
             return true;
         }
+        if self.target.partitioned {
+            // The SELECT of `policies_show` opens the indexes of all partitions, of which later
+            // rows of the INSERT may need others than this one.
+            self.target.lock_to_write();
+        }
         let _snapshot = LatestSnapshot::push();
         let arbiter = self.plan.arbiter(&self.target);
         policies_show(&self.target, self.role, arbiter, place, |c| payload.get(c))
@@ -672,20 +677,7 @@ impl Guard {
         {
             return;
         }
-        if let Some(partition) = partition_unlike(self.target.oid, &self.trigger) {
-            Report::new(
-                SqlState::ObjectNotInPrerequisiteState,
-                format!(
-                    "the guard of table \"{}\" is not enabled on partition \"{partition}\" as on \
-                     the others",
-                    self.target.name
-                ),
-            )
-            .detail("A row that an UPDATE moves from there cannot be told from a payload.")
-            .hint("Enable or disable the trigger on the partitioned table, which does it on all.")
-            .table(&self.target.schema, &self.target.name)
-            .raise()
-        }
+        demand_alike(&self.target, &self.trigger);
         self.plan.alike.set(Some(now));
     }
 

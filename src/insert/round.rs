@@ -71,6 +71,12 @@ impl<'a> Job<'a> {
     ) -> Self {
         let guard = guard.filter(|guard| guard.arbiter(target).oid == arbiter.oid);
         let scratch = Memory::in_current(c"pg_idempotent row");
+        let by_policy = row_security_is_active(target);
+        if by_policy {
+            // What is stored is asked for by a SELECT, see `policies_show`, and the INSERT
+            // may come after it.
+            target.lock_to_write();
+        }
         Self {
             target,
             relation,
@@ -78,7 +84,7 @@ impl<'a> Job<'a> {
             shapes,
             batch,
             guard,
-            by_policy: row_security_is_active(target),
+            by_policy,
             scratch,
         }
     }

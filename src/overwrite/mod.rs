@@ -79,6 +79,7 @@ fn overwrite(arguments: &Arguments) -> Done {
     let mut generated = Generated::of(&target, &relation, &shapes);
 
     slice.lock();
+    write::lock_tables(&slice, &relation);
     let snapshot = FreshSnapshot::push();
     let hashing = Hashing::of(&source, generated.as_ref());
     let (condition, parameters) = slice.condition();

@@ -7,13 +7,45 @@ use crate::payload::shape::refuse_identity;
 use crate::payload::source::Source;
 use crate::pg::rows::{NamedStore, Store};
 use crate::pg::snapshot::FreshSnapshot;
-use crate::pg::spi::{Connection, Plan};
+use crate::pg::spi::{Connection, Parameter, Plan};
 use crate::target::{OpenRelation, Target, row_security_is_active};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
 /// The name under which INSERT sees the rows.
 const ROWS: &CStr = c"pg_idempotent_rows";
+
+/// Locks the tables that rows of the slice may be in as the DELETE does, before the SELECTs
+/// that come first lock any of their indexes: partitions, and tables that inherit from the
+/// target. Of these the server plans the DELETE for those only that the slice leaves over.
+///
+/// A REINDEX of one of them waits for a lock on its index, and has the table locked against
+/// writing meanwhile. If the index were locked here first, each would wait for the other.
+pub fn lock_tables(slice: &Slice<'_>, relation: &OpenRelation) {
+    // SAFETY: an open relation; reads a backend-local variable. In a READ ONLY transaction
+    // nothing is deleted.
+    let (alone, read_only) = unsafe {
+        let class = &*(*relation.raw()).rd_rel;
+        (!class.relhassubclass, pg_sys::XactReadOnly)
+    };
+    if alone || read_only {
+        return;
+    }
+    let (sql, parameters) = delete_statement(slice);
+    let types: Vec<_> = parameters.iter().map(|(typid, _)| *typid).collect();
+    let connection = Connection::open();
+    let plan = Plan::prepare_with(&connection, &sql, &types);
+    plan.lock_tables(&connection, &parameters);
+    if !plan.concerns(slice.target.oid) {
+        slice.target.renamed_meanwhile().raise()
+    }
+}
+
+fn delete_statement(slice: &Slice<'_>) -> (String, Vec<Parameter>) {
+    let (condition, parameters) = slice.condition();
+    let sql = format!("DELETE FROM {} WHERE {condition}", slice.target.qualified());
+    (sql, parameters)
+}
 
 /// Deletes the slice's rows; gives how many. `stored` is what the slice was seen to hold,
 /// by `stored_rows`.
@@ -29,8 +61,7 @@ pub fn delete(
     stored: RowSet,
 ) -> i64 {
     let target = slice.target;
-    let (condition, parameters) = slice.condition();
-    let sql = format!("DELETE FROM {} WHERE {condition}", target.qualified());
+    let (sql, parameters) = delete_statement(slice);
     let types: Vec<_> = parameters.iter().map(|(typid, _)| *typid).collect();
     let connection = Connection::open();
     let plan = Plan::prepare_with(&connection, &sql, &types);

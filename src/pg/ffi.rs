@@ -27,6 +27,9 @@ pub mod unguarded {
 
     type Function = unsafe extern "C-unwind" fn(FunctionCallInfo) -> Datum;
     type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
+    /// `pg_locale_t`
+    #[cfg(not(feature = "pg15"))]
+    pub type Locale = *mut c_void;
     type Checker = unsafe extern "C-unwind" fn(Oid, *mut c_void) -> bool;
 
     unsafe extern "C-unwind" {
@@ -49,6 +52,17 @@ pub mod unguarded {
         pub fn index_get_partition(partition: pg_sys::Relation, index: Oid) -> Oid;
 
         pub fn ProcessInterrupts();
+        #[cfg(not(feature = "pg15"))]
+        pub fn pg_newlocale_from_collation(collation: Oid) -> Locale;
+        /// Gives the length of the key, whatever `room` is.
+        #[cfg(not(feature = "pg15"))]
+        pub fn pg_strnxfrm(
+            to: *mut c_char,
+            room: usize,
+            text: *const c_char,
+            length: isize,
+            locale: Locale,
+        ) -> usize;
         pub fn palloc(size: usize) -> *mut c_void;
         pub fn palloc0(size: usize) -> *mut c_void;
         pub fn lappend(list: *mut pg_sys::List, datum: *mut c_void) -> *mut pg_sys::List;
@@ -219,6 +233,7 @@ pub mod unguarded {
         pub fn nextval_internal(sequence: Oid, check_permissions: bool) -> i64;
         pub fn get_partition_ancestors(relation: Oid) -> *mut pg_sys::List;
         pub fn get_partition_parent(relation: Oid, even_if_detached: bool) -> Oid;
+        pub fn has_superclass(relation: Oid) -> bool;
         pub fn find_all_inheritors(
             parent: Oid,
             lock: pg_sys::LOCKMODE,
@@ -382,19 +397,25 @@ pub unsafe fn partition_root(table: pg_sys::Oid) -> pg_sys::Oid {
 
 /// A partitioned table and all that is under it, not locked (`pg_inherits.c`).
 pub fn partitions(root: pg_sys::Oid) -> Vec<pg_sys::Oid> {
-    let no_lock = pg_sys::NoLock as pg_sys::LOCKMODE;
-    let none = std::ptr::null_mut();
-    // SAFETY: a look-up in a catalog; a fresh list.
-    unsafe {
-        oids(guard(|| {
-            unguarded::find_all_inheritors(root, no_lock, none)
-        }))
-    }
+    inheritors(root, pg_sys::NoLock as pg_sys::LOCKMODE)
 }
 
+/// Locks all that is under a partitioned table, which the caller has locked.
+pub fn lock_partitions(root: pg_sys::Oid, mode: pg_sys::LOCKMODE) {
+    inheritors(root, mode);
+}
+
+fn inheritors(root: pg_sys::Oid, mode: pg_sys::LOCKMODE) -> Vec<pg_sys::Oid> {
+    let none = std::ptr::null_mut();
+    // SAFETY: a look-up in a catalog; a fresh list.
+    unsafe { oids(guard(|| unguarded::find_all_inheritors(root, mode, none))) }
+}
+
+/// The members of a list, which is freed.
+///
 /// # Safety
 /// The list is one of oids, and ours.
-unsafe fn oids(list: *mut pg_sys::List) -> Vec<pg_sys::Oid> {
+pub unsafe fn oids(list: *mut pg_sys::List) -> Vec<pg_sys::Oid> {
     if list.is_null() {
         return Vec::new();
     }

@@ -308,6 +308,23 @@ impl Plan {
         }
     }
 
+    /// Plans a statement for these parameters and lets go of the plan. What stays are the
+    /// locks that the server takes to plan it: those of the execution, on each table that the
+    /// parameters leave in the plan, and on a table before its indexes.
+    pub fn lock_tables(&self, _connection: &Connection, parameters: &[Parameter]) {
+        // SAFETY: a kept plan of one statement, inside a connection; the parameters are those
+        // that it was prepared with. The reference is given back to the owner that it was
+        // taken for.
+        unsafe {
+            let sources = pg_sys::SPI_plan_get_plan_sources(self.0);
+            let source = (*(*sources).elements).ptr_value;
+            let owner = pg_sys::CurrentResourceOwner;
+            let parameters = parameter_list(parameters);
+            let plan = pg_sys::GetCachedPlan(source.cast(), parameters, owner, ptr::null_mut());
+            pg_sys::ReleaseCachedPlan(plan, owner);
+        }
+    }
+
     /// Prepares a statement without parameters.
     pub fn prepare(connection: &Connection, sql: &str) -> Self {
         Self::prepare_with(connection, sql, &[])

@@ -81,10 +81,11 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
     if !may_read(record.target) {
         hidden(id).raise()
     }
-    let (target, relation) = match resolution {
-        Resolution::KeepStored => Target::open(record.target),
-        Resolution::ApplyPayload => Target::open_to_write(record.target),
-    };
+    let (target, relation) = Target::open(record.target);
+    if resolution == Resolution::ApplyPayload {
+        // Its statements say in which partition the row is, but are planned for all of them.
+        target.lock_to_write();
+    }
     let conflict = Conflict {
         id,
         by_policy: row_security_is_active(&target),

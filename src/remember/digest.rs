@@ -8,8 +8,9 @@
 //! - json as the jsonb that it is, or its text if jsonb refuses it;
 //! - a type without an equality, by which values are compared as they are stored, as its
 //!   output function shows it, xml by its bytes;
-//! - citext in lower case, and text under a collation that makes different texts equal,
-//!   like a type of an extension that has no better, by its own hash.
+//! - citext in lower case, text under a collation that makes different texts equal by its
+//!   sort key ([`crate::digest::sort_key`]), and a type of an extension that has no better by
+//!   its own hash.
 //!
 //! NULLs are left out, and columns go by their names in the order of these, so
 //! that a column that is added later, or a restore in which columns change their
@@ -17,9 +18,12 @@
 //!
 //! What is kept is a byte that names the version of all that, and the SHA-256. Digests of
 //! the first version were the SHA-256 alone, of hashes of the values; nothing can be
-//! verified by them any more.
+//! verified by them any more. Those with sort keys have a version of their own: PostgreSQL 15
+//! gives none, and has hashes in their place. So after an upgrade from there the one is not
+//! taken for the other.
 use crate::digest::form::{Form, Same};
 use crate::digest::rows::Rows;
+use crate::digest::sort_key;
 use crate::digest::writer::{Writer, tag};
 use crate::error::{Report, SqlState};
 use crate::pg::digest::to_bytea;
@@ -29,8 +33,11 @@ use crate::target::{Equality, Target};
 use pgrx::pg_sys;
 use std::cell::Cell;
 
-/// The first byte of a digest.
+/// The first byte of a digest,
 const VERSION: u8 = 2;
+
+/// and of one that contains sort keys.
+const WITH_SORT_KEYS: u8 = 3;
 
 /// How long one is.
 const BYTES: usize = 33;
@@ -39,6 +46,8 @@ const BYTES: usize = 33;
 pub struct Digest {
     /// By name, with how a value is written.
     columns: Vec<(usize, Part)>,
+    /// Its first byte.
+    version: u8,
     /// What the row at hand is written with; none while it is in use, by a row whose
     /// values run a function that comes here again.
     tools: Cell<Option<Box<(Rows, Writer)>>>,
@@ -68,8 +77,19 @@ impl Digest {
         };
         let mut columns: Vec<(usize, Part)> = kept.iter().map(|c| (*c, part(*c))).collect();
         columns.sort_by(|(a, _), (b, _)| target.columns[*a].c_name.cmp(&target.columns[*b].c_name));
+        // SAFETY: types and collations of existing columns.
+        let sorted = |c: &usize| unsafe {
+            let column = &target.columns[*c];
+            matches!(column.equality, Equality::Function(_))
+                && sort_key::is_in(column.typid, column.collation)
+        };
         Self {
             columns,
+            version: if kept.iter().any(sorted) {
+                WITH_SORT_KEYS
+            } else {
+                VERSION
+            },
             tools: Cell::new(None),
             memory,
         }
@@ -81,7 +101,7 @@ impl Digest {
         target: &Target,
         row: impl Fn(usize) -> Option<pg_sys::Datum>,
     ) -> pg_sys::Datum {
-        of_hash(&self.hash(target, row))
+        self.of_hash(&self.hash(target, row))
     }
 
     /// The SHA-256 of a row, the same for equal rows. `row` owns nothing, and does not
@@ -116,48 +136,48 @@ impl Digest {
         self.tools.set(Some(tools));
         hash
     }
-}
 
-/// The digest that a SHA-256 is: a bytea in the current context, with its version first.
-pub fn of_hash(hash: &[u8; 32]) -> pg_sys::Datum {
-    let mut bytes = [VERSION; BYTES];
-    let (_, rest) = bytes.split_at_mut(1);
-    rest.copy_from_slice(hash);
-    to_bytea(&bytes)
-}
-
-/// Whether two digests are the same.
-///
-/// # Errors
-/// 55000 if they are not, and one of them is of another version: then nobody knows.
-pub fn same(target: &Target, column: usize, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
-    // SAFETY: both are bytea; the guard holds nothing.
-    let same = unsafe { ffi::guard(|| ffi::unguarded::datum_image_eq(a, b, false, -1)) };
-    let both_current = is_current(a) && is_current(b);
-    if !same && !both_current {
-        let column = &target.columns[column];
-        Report::new(
-            SqlState::ObjectNotInPrerequisiteState,
-            format!(
-                "column \"{}\" remembers in a form that cannot be verified",
-                column.name
-            ),
-        )
-        .detail("It holds no digest, or one of another version of the extension.")
-        .hint("Set the column to NULL in such rows; then the stored columns are compared.")
-        .table(&target.schema, &target.name)
-        .column(column.name.clone())
-        .raise()
+    /// The digest that a SHA-256 is: a bytea in the current context, with its version first.
+    pub fn of_hash(&self, hash: &[u8; 32]) -> pg_sys::Datum {
+        let mut bytes = [self.version; BYTES];
+        let (_, rest) = bytes.split_at_mut(1);
+        rest.copy_from_slice(hash);
+        to_bytea(&bytes)
     }
-    same
-}
 
-/// Whether it is a digest of this version.
-pub fn is_current(digest: pg_sys::Datum) -> bool {
-    // SAFETY: a bytea; the copy, if one was needed, lives as long as the current context.
-    unsafe {
-        let digest = pg_sys::pg_detoast_datum_packed(digest.cast_mut_ptr());
-        pgrx::varlena::varsize_any_exhdr(digest) == BYTES
-            && *pgrx::varlena::vardata_any(digest).cast::<u8>() == VERSION
+    /// Whether two digests are the same.
+    ///
+    /// # Errors
+    /// 55000 if they are not, and one of them is of another version: then nobody knows.
+    pub fn same(&self, target: &Target, column: usize, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
+        // SAFETY: both are bytea; the guard holds nothing.
+        let same = unsafe { ffi::guard(|| ffi::unguarded::datum_image_eq(a, b, false, -1)) };
+        let both_current = self.is_current(a) && self.is_current(b);
+        if !same && !both_current {
+            let column = &target.columns[column];
+            Report::new(
+                SqlState::ObjectNotInPrerequisiteState,
+                format!(
+                    "column \"{}\" remembers in a form that cannot be verified",
+                    column.name
+                ),
+            )
+            .detail("It holds no digest, or one of another version of the extension.")
+            .hint("Set the column to NULL in such rows; then the stored columns are compared.")
+            .table(&target.schema, &target.name)
+            .column(column.name.clone())
+            .raise()
+        }
+        same
+    }
+
+    /// Whether it is a digest of this version.
+    pub fn is_current(&self, digest: pg_sys::Datum) -> bool {
+        // SAFETY: a bytea; the copy, if one was needed, lives as long as the current context.
+        unsafe {
+            let digest = pg_sys::pg_detoast_datum_packed(digest.cast_mut_ptr());
+            pgrx::varlena::varsize_any_exhdr(digest) == BYTES
+                && *pgrx::varlena::vardata_any(digest).cast::<u8>() == self.version
+        }
     }
 }

@@ -205,7 +205,7 @@ impl Remember {
                 Absent::Default(value) => value,
                 Absent::LeftOut | Absent::Unknown => stored.get(c),
             };
-            digest::same(
+            digest.same(
                 target,
                 self.column,
                 first,
@@ -255,7 +255,7 @@ impl Remember {
                     return Verdict::of_columns(differing());
                 }
                 let same = match brought {
-                    Some(brought) => digest::same(target, self.column, first, brought),
+                    Some(brought) => digest.same(target, self.column, first, brought),
                     None => self.is_digest_of(digest, target, first, stored, &payload, &absent),
                 };
                 if same {
@@ -300,7 +300,7 @@ impl Remember {
     }
 
     fn is_unreadable(&self, remembered: pg_sys::Datum) -> bool {
-        matches!(self.form, Form::Digest(_)) && !digest::is_current(remembered)
+        matches!(&self.form, Form::Digest(digest) if !digest.is_current(remembered))
     }
 
     /// Whether an UPDATE changes what is remembered.
@@ -357,7 +357,7 @@ fn digest_of(
     for c in left_out {
         bytes.extend_from_slice(target.columns[*c].c_name.to_bytes_with_nul());
     }
-    digest::of_hash(&sha256(&bytes))
+    digest.of_hash(&sha256(&bytes))
 }
 
 /// Types whose JSON is the same value under all settings.

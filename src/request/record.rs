@@ -170,15 +170,6 @@ impl Table {
             let schema = (*(*relation.raw()).rd_rel).relnamespace;
             pg_sys::get_relname_relid(c"request_attempts".as_ptr(), schema)
         };
-        if attempts == pg_sys::InvalidOid {
-            Report::new(
-                SqlState::ObjectNotInPrerequisiteState,
-                "sequence \"idempotent.request_attempts\" does not exist",
-            )
-            .detail("The numbers of attempts come from it.")
-            .hint("Give it its name back.")
-            .raise()
-        }
         Self {
             index: OpenRelation::open(index),
             positions,

@@ -3,10 +3,11 @@
 //! The expected parts are those that `sql/*.sql` makes, as the server shows them.
 use super::State;
 use super::expected::{Expected, expected};
+use super::glance::Glance;
 use crate::pg::text::quote_identifier;
 
 /// One thing that is said of a table: of which kind, of what, and how it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Part {
     kind: String,
     name: String,
@@ -14,7 +15,17 @@ pub struct Part {
 }
 
 impl Part {
-    /// A line of [`PARTS`].
+    /// One.
+    pub fn new(kind: &str, name: &str, how: &str) -> Self {
+        let line = |text: &str| text.replace(['\n', '\r', '\t'], " ");
+        Self {
+            kind: kind.to_owned(),
+            name: line(name),
+            how: line(how),
+        }
+    }
+
+    /// A line of what [`query`] gives.
     pub fn parse(line: &str) -> Option<Self> {
         let mut fields = line.splitn(3, '\t').map(str::to_owned);
         Some(Self {
@@ -33,9 +44,20 @@ impl Part {
     }
 }
 
-/// $1 the table. A text with a line for each part; tabs and line breaks in names are blanks
-/// there. Nothing of it evaluates an expression: core shows what it has stored.
-pub const PARTS: &str = r#"
+/// The query for what a table has beside its columns. $1 the table. A text with a line for each
+/// part; tabs and line breaks in names are blanks there. Nothing of it evaluates an expression:
+/// core shows what it has stored.
+pub fn query(glance: &Glance) -> String {
+    let needed = BRANCHES.iter().filter(|(is_needed, _)| is_needed(glance));
+    let branches: Vec<_> = needed.map(|(_, branch)| *branch).collect();
+    format!("{STATE}{}{PARTS}", branches.join("\nUNION ALL\n"))
+}
+
+/// Part of the query, and whether it is needed.
+type Branch = (fn(&Glance) -> bool, &'static str);
+
+/// The table and the extension.
+const STATE: &str = r"
 WITH state AS (
     SELECT class.oid, class.relowner, class.relkind, class.relpersistence, class.relam, class.reloftype,
            class.relrowsecurity, class.relnamespace, extension.oid AS extension, extension.extowner
@@ -43,129 +65,165 @@ WITH state AS (
       LEFT JOIN pg_catalog.pg_extension AS extension ON extension.extname OPERATOR(pg_catalog.=) 'pg_idempotent'
      WHERE class.oid OPERATOR(pg_catalog.=) $1
 ), part (kind, name, how) AS (
-    -- As a text: else all names would be cut at 63 bytes, those of functions with their arguments, too.
-    SELECT 'column', attribute.attname::pg_catalog.text,
-           pg_catalog.format('%s%s', pg_catalog.format_type(attribute.atttypid, attribute.atttypmod),
-               CASE WHEN attribute.attcollation OPERATOR(pg_catalog.<>) type.typcollation
-                    THEN pg_catalog.format(' COLLATE %s', attribute.attcollation::pg_catalog.regcollation) END)
-      FROM pg_catalog.pg_attribute AS attribute
-      JOIN pg_catalog.pg_type AS type ON type.oid OPERATOR(pg_catalog.=) attribute.atttypid
-     WHERE attribute.attrelid OPERATOR(pg_catalog.=) $1 AND attribute.attnum OPERATOR(pg_catalog.>) 0 AND NOT attribute.attisdropped
-    UNION ALL
-    SELECT 'not null', attribute.attname, ''
-      FROM pg_catalog.pg_attribute AS attribute
-     WHERE attribute.attrelid OPERATOR(pg_catalog.=) $1 AND attribute.attnum OPERATOR(pg_catalog.>) 0 AND NOT attribute.attisdropped
-       AND attribute.attnotnull
-    UNION ALL
-    SELECT 'identity', attribute.attname, attribute.attidentity::pg_catalog.text
-      FROM pg_catalog.pg_attribute AS attribute
-     WHERE attribute.attrelid OPERATOR(pg_catalog.=) $1 AND NOT attribute.attisdropped AND attribute.attidentity OPERATOR(pg_catalog.<>) ''
-    UNION ALL
-    SELECT CASE WHEN attribute.attgenerated OPERATOR(pg_catalog.=) '' THEN 'default' ELSE 'generated' END,
-           attribute.attname, pg_catalog.pg_get_expr(value.adbin, value.adrelid)
-      FROM pg_catalog.pg_attrdef AS value
-      JOIN pg_catalog.pg_attribute AS attribute
-        ON attribute.attrelid OPERATOR(pg_catalog.=) value.adrelid AND attribute.attnum OPERATOR(pg_catalog.=) value.adnum
-     WHERE value.adrelid OPERATOR(pg_catalog.=) $1
-    UNION ALL
-    SELECT 'constraint', made.conname, pg_catalog.pg_get_constraintdef(made.oid)
-      FROM pg_catalog.pg_constraint AS made
-     WHERE made.conrelid OPERATOR(pg_catalog.=) $1 AND made.contype OPERATOR(pg_catalog.<>) 'n'
-    UNION ALL
-    SELECT 'reference', made.conname, made.conrelid::pg_catalog.regclass::pg_catalog.text
-      FROM pg_catalog.pg_constraint AS made
-     WHERE made.confrelid OPERATOR(pg_catalog.=) $1
-    UNION ALL
-    SELECT 'index', class.relname, pg_catalog.pg_get_indexdef(made.indexrelid)
-      FROM pg_catalog.pg_index AS made
-      JOIN pg_catalog.pg_class AS class ON class.oid OPERATOR(pg_catalog.=) made.indexrelid
-     WHERE made.indrelid OPERATOR(pg_catalog.=) $1
-       -- One that is being dropped has no definition any more.
-       AND pg_catalog.pg_get_indexdef(made.indexrelid) IS NOT NULL
-       AND (made.indisunique OR made.indisexclusion OR made.indexprs IS NOT NULL OR made.indpred IS NOT NULL)
-       AND NOT EXISTS (
-           SELECT FROM pg_catalog.pg_constraint AS its
-            WHERE its.conindid OPERATOR(pg_catalog.=) made.indexrelid AND its.conrelid OPERATOR(pg_catalog.=) $1)
-       -- Nor the copies that REINDEX CONCURRENTLY makes: they are like one that is valid.
-       AND NOT (NOT made.indisvalid AND EXISTS (
-           SELECT FROM pg_catalog.pg_index AS valid
-            WHERE valid.indrelid OPERATOR(pg_catalog.=) $1 AND valid.indisvalid
-              AND pg_catalog.split_part(pg_catalog.pg_get_indexdef(valid.indexrelid), ' USING ', 2)
-                  OPERATOR(pg_catalog.=) pg_catalog.split_part(pg_catalog.pg_get_indexdef(made.indexrelid), ' USING ', 2)))
-    UNION ALL
-    SELECT 'foreign index', class.relname, ''
-      FROM state
-      JOIN pg_catalog.pg_index AS made ON made.indrelid OPERATOR(pg_catalog.=) state.oid
-      JOIN pg_catalog.pg_class AS class ON class.oid OPERATOR(pg_catalog.=) made.indexrelid
-     WHERE EXISTS (
-           SELECT FROM pg_catalog.unnest(made.indclass) AS used (oid)
-             JOIN pg_catalog.pg_opclass AS opclass ON opclass.oid OPERATOR(pg_catalog.=) used.oid
-            WHERE opclass.opcnamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace
-              AND NOT EXISTS (
-                  SELECT FROM pg_catalog.pg_depend AS member
-                   WHERE member.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_opclass'::pg_catalog.regclass
-                     AND member.objid OPERATOR(pg_catalog.=) opclass.oid
-                     AND member.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
-                     AND member.refobjid OPERATOR(pg_catalog.=) state.extension
-                     AND member.deptype OPERATOR(pg_catalog.=) 'e'))
-    UNION ALL
-    SELECT 'trigger', made.tgname, '' FROM pg_catalog.pg_trigger AS made
-     WHERE made.tgrelid OPERATOR(pg_catalog.=) $1 AND NOT made.tgisinternal
-    UNION ALL
-    SELECT 'rule', made.rulename, '' FROM pg_catalog.pg_rewrite AS made WHERE made.ev_class OPERATOR(pg_catalog.=) $1
-    UNION ALL
-    SELECT 'policy', made.polname, '' FROM pg_catalog.pg_policy AS made WHERE made.polrelid OPERATOR(pg_catalog.=) $1
-    UNION ALL
-    SELECT 'row-level security', '', '' FROM state WHERE state.relrowsecurity
-    UNION ALL
-    -- The planner folds their expressions.
-    SELECT 'statistics', made.stxname, made.stxnamespace::pg_catalog.regnamespace::pg_catalog.text
-      FROM pg_catalog.pg_statistic_ext AS made
-     WHERE made.stxrelid OPERATOR(pg_catalog.=) $1 AND made.stxexprs IS NOT NULL
-    UNION ALL
-    SELECT 'parent', made.inhparent::pg_catalog.regclass::pg_catalog.text, ''
-      FROM pg_catalog.pg_inherits AS made WHERE made.inhrelid OPERATOR(pg_catalog.=) $1
-    UNION ALL
-    SELECT 'child', made.inhrelid::pg_catalog.regclass::pg_catalog.text, ''
-      FROM pg_catalog.pg_inherits AS made WHERE made.inhparent OPERATOR(pg_catalog.=) $1
-    UNION ALL
-    SELECT 'storage', '', '' FROM state
-     WHERE state.relkind OPERATOR(pg_catalog.<>) 'r' OR state.relam OPERATOR(pg_catalog.<>) 2::pg_catalog.oid
-        OR state.relpersistence OPERATOR(pg_catalog.=) 't' OR state.reloftype OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
-    UNION ALL
-    SELECT 'owner', '', pg_catalog.pg_get_userbyid(state.extowner)
-      FROM state WHERE state.relowner OPERATOR(pg_catalog.<>) state.extowner
-    UNION ALL
-    SELECT 'schema''s owner', '', pg_catalog.pg_get_userbyid(state.extowner)
-      FROM state
-      JOIN pg_catalog.pg_namespace AS schema ON schema.oid OPERATOR(pg_catalog.=) state.relnamespace
-     WHERE schema.nspowner OPERATOR(pg_catalog.<>) state.extowner
-    UNION ALL
-    SELECT 'sequence''s owner', sequence.relname, pg_catalog.pg_get_userbyid(state.extowner)
-      FROM state
-      JOIN pg_catalog.pg_class AS sequence
-        ON sequence.relnamespace OPERATOR(pg_catalog.=) state.relnamespace AND sequence.relkind OPERATOR(pg_catalog.=) 'S'
-     WHERE sequence.relowner OPERATOR(pg_catalog.<>) state.extowner
-    UNION ALL
-    SELECT 'function''s owner', function.oid::pg_catalog.regprocedure::pg_catalog.text, pg_catalog.pg_get_userbyid(state.extowner)
-      FROM state
-      JOIN pg_catalog.pg_proc AS function ON function.pronamespace OPERATOR(pg_catalog.=) state.relnamespace
-     WHERE function.proowner OPERATOR(pg_catalog.<>) state.extowner
-    UNION ALL
-    SELECT 'stranger', '', '' FROM state
-     WHERE NOT EXISTS (
-           SELECT FROM pg_catalog.pg_depend AS member
-            WHERE member.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-              AND member.objid OPERATOR(pg_catalog.=) state.oid
-              AND member.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
-              AND member.refobjid OPERATOR(pg_catalog.=) state.extension
-              AND member.deptype OPERATOR(pg_catalog.=) 'e')
+";
+
+/// What may be of it: whether it is asked for, and how. Names are texts: else all would be cut at
+/// 63 bytes, those of functions with their arguments, too. What is in the schema is found by the
+/// dependencies on it, which have an index.
+const BRANCHES: &[Branch] = &[
+    (
+        |_| true,
+        r"SELECT 'constraint', made.conname::pg_catalog.text, pg_catalog.pg_get_constraintdef(made.oid)
+  FROM pg_catalog.pg_constraint AS made
+ WHERE made.conrelid OPERATOR(pg_catalog.=) $1 AND made.contype OPERATOR(pg_catalog.<>) 'n'",
+    ),
+    (
+        |glance| glance.defaults,
+        r"SELECT CASE WHEN attribute.attgenerated OPERATOR(pg_catalog.=) '' THEN 'default' ELSE 'generated' END,
+       attribute.attname, pg_catalog.pg_get_expr(value.adbin, value.adrelid)
+  FROM pg_catalog.pg_attrdef AS value
+  JOIN pg_catalog.pg_attribute AS attribute
+    ON attribute.attrelid OPERATOR(pg_catalog.=) value.adrelid AND attribute.attnum OPERATOR(pg_catalog.=) value.adnum
+ WHERE value.adrelid OPERATOR(pg_catalog.=) $1",
+    ),
+    (
+        |glance| glance.triggers,
+        r"SELECT 'reference', made.conname, made.conrelid::pg_catalog.regclass::pg_catalog.text
+  FROM pg_catalog.pg_constraint AS made
+ WHERE made.confrelid OPERATOR(pg_catalog.=) $1",
+    ),
+    (
+        |glance| glance.own_indexes,
+        r"SELECT 'index', class.relname, pg_catalog.pg_get_indexdef(made.indexrelid)
+  FROM pg_catalog.pg_index AS made
+  JOIN pg_catalog.pg_class AS class ON class.oid OPERATOR(pg_catalog.=) made.indexrelid
+ WHERE made.indrelid OPERATOR(pg_catalog.=) $1
+   -- One that is being dropped has no definition any more.
+   AND pg_catalog.pg_get_indexdef(made.indexrelid) IS NOT NULL
+   AND (made.indisunique OR made.indisexclusion OR made.indexprs IS NOT NULL OR made.indpred IS NOT NULL)
+   AND NOT EXISTS (
+       SELECT FROM pg_catalog.pg_constraint AS its
+        WHERE its.conindid OPERATOR(pg_catalog.=) made.indexrelid AND its.conrelid OPERATOR(pg_catalog.=) $1)
+   -- Nor the copies that REINDEX CONCURRENTLY makes: they are like one that is valid.
+   AND NOT (NOT made.indisvalid AND EXISTS (
+       SELECT FROM pg_catalog.pg_index AS valid
+        WHERE valid.indrelid OPERATOR(pg_catalog.=) $1 AND valid.indisvalid
+          AND pg_catalog.split_part(pg_catalog.pg_get_indexdef(valid.indexrelid), ' USING ', 2)
+              OPERATOR(pg_catalog.=) pg_catalog.split_part(pg_catalog.pg_get_indexdef(made.indexrelid), ' USING ', 2)))",
+    ),
+    (
+        |glance| glance.foreign_classes,
+        r"SELECT 'foreign index', class.relname, ''
+  FROM state
+  JOIN pg_catalog.pg_index AS made ON made.indrelid OPERATOR(pg_catalog.=) state.oid
+  JOIN pg_catalog.pg_class AS class ON class.oid OPERATOR(pg_catalog.=) made.indexrelid
+ WHERE EXISTS (
+       SELECT FROM pg_catalog.unnest(made.indclass) AS used (oid)
+         JOIN pg_catalog.pg_opclass AS opclass ON opclass.oid OPERATOR(pg_catalog.=) used.oid
+        WHERE opclass.opcnamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace
+          AND NOT EXISTS (
+              SELECT FROM pg_catalog.pg_depend AS member
+               WHERE member.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_opclass'::pg_catalog.regclass
+                 AND member.objid OPERATOR(pg_catalog.=) opclass.oid
+                 AND member.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+                 AND member.refobjid OPERATOR(pg_catalog.=) state.extension
+                 AND member.deptype OPERATOR(pg_catalog.=) 'e'))",
+    ),
+    (
+        |glance| glance.triggers,
+        r"SELECT 'trigger', made.tgname, '' FROM pg_catalog.pg_trigger AS made
+ WHERE made.tgrelid OPERATOR(pg_catalog.=) $1 AND NOT made.tgisinternal",
+    ),
+    (
+        |glance| glance.rules,
+        r"SELECT 'rule', made.rulename, '' FROM pg_catalog.pg_rewrite AS made WHERE made.ev_class OPERATOR(pg_catalog.=) $1",
+    ),
+    (
+        |_| true,
+        r"SELECT 'policy', made.polname, '' FROM pg_catalog.pg_policy AS made WHERE made.polrelid OPERATOR(pg_catalog.=) $1",
+    ),
+    (
+        |glance| glance.otherwise,
+        r"SELECT 'row-level security', '', '' FROM state WHERE state.relrowsecurity",
+    ),
+    (
+        |glance| glance.statistics,
+        r"-- The planner folds their expressions.
+SELECT 'statistics', made.stxname, made.stxnamespace::pg_catalog.regnamespace::pg_catalog.text
+  FROM pg_catalog.pg_statistic_ext AS made
+ WHERE made.stxrelid OPERATOR(pg_catalog.=) $1 AND made.stxexprs IS NOT NULL",
+    ),
+    (
+        |glance| glance.parents,
+        r"SELECT 'parent', made.inhparent::pg_catalog.regclass::pg_catalog.text, ''
+  FROM pg_catalog.pg_inherits AS made WHERE made.inhrelid OPERATOR(pg_catalog.=) $1",
+    ),
+    (
+        |glance| glance.children,
+        r"SELECT 'child', made.inhrelid::pg_catalog.regclass::pg_catalog.text, ''
+  FROM pg_catalog.pg_inherits AS made WHERE made.inhparent OPERATOR(pg_catalog.=) $1",
+    ),
+    (
+        |glance| glance.otherwise,
+        r"SELECT 'storage', '', '' FROM state
+ WHERE state.relkind OPERATOR(pg_catalog.<>) 'r' OR state.relam OPERATOR(pg_catalog.<>) 2::pg_catalog.oid
+    OR state.relpersistence OPERATOR(pg_catalog.=) 't' OR state.reloftype OPERATOR(pg_catalog.<>) 0::pg_catalog.oid",
+    ),
+    (
+        |_| true,
+        r"SELECT 'owner', '', pg_catalog.pg_get_userbyid(state.extowner)
+  FROM state WHERE state.relowner OPERATOR(pg_catalog.<>) state.extowner",
+    ),
+    (
+        |_| true,
+        r"SELECT 'schema''s owner', '', pg_catalog.pg_get_userbyid(state.extowner)
+  FROM state
+  JOIN pg_catalog.pg_namespace AS schema ON schema.oid OPERATOR(pg_catalog.=) state.relnamespace
+ WHERE schema.nspowner OPERATOR(pg_catalog.<>) state.extowner",
+    ),
+    (
+        |_| true,
+        r"SELECT 'sequence''s owner', sequence.relname, pg_catalog.pg_get_userbyid(state.extowner)
+  FROM state
+  JOIN pg_catalog.pg_depend AS inside
+    ON inside.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
+   AND inside.refobjid OPERATOR(pg_catalog.=) state.relnamespace
+   AND inside.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+  JOIN pg_catalog.pg_class AS sequence
+    ON sequence.oid OPERATOR(pg_catalog.=) inside.objid AND sequence.relkind OPERATOR(pg_catalog.=) 'S'
+ WHERE sequence.relowner OPERATOR(pg_catalog.<>) state.extowner",
+    ),
+    (
+        |_| true,
+        r"SELECT 'function''s owner', function.oid::pg_catalog.regprocedure::pg_catalog.text, pg_catalog.pg_get_userbyid(state.extowner)
+  FROM state
+  JOIN pg_catalog.pg_depend AS inside
+    ON inside.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
+   AND inside.refobjid OPERATOR(pg_catalog.=) state.relnamespace
+   AND inside.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+  JOIN pg_catalog.pg_proc AS function ON function.oid OPERATOR(pg_catalog.=) inside.objid
+ WHERE function.proowner OPERATOR(pg_catalog.<>) state.extowner",
+    ),
+    (
+        |_| true,
+        r"SELECT 'stranger', '', '' FROM state
+ WHERE NOT EXISTS (
+       SELECT FROM pg_catalog.pg_depend AS member
+        WHERE member.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+          AND member.objid OPERATOR(pg_catalog.=) state.oid
+          AND member.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+          AND member.refobjid OPERATOR(pg_catalog.=) state.extension
+          AND member.deptype OPERATOR(pg_catalog.=) 'e')",
+    ),
+];
+
+/// All of it.
+const PARTS: &str = r"
 )
 SELECT pg_catalog.string_agg(
            pg_catalog.format(E'%s\t%s\t%s', part.kind, pg_catalog.translate(part.name, E'\n\r\t', '   '),
-                             pg_catalog.translate(part.how, E'\n\r\t', '   ')),
-           E'\n' ORDER BY part.kind, part.name COLLATE pg_catalog."C")
-  FROM part"#;
+                             pg_catalog.translate(part.how, E'\n\r\t', '   ')), E'\n')
+  FROM part";
 
 /// Why a table is not as the extension made it, in a sentence, and SQL that heals it. None
 /// if it is.

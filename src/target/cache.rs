@@ -19,6 +19,10 @@ thread_local! {
     static CHANGES: Cell<u64> = const { Cell::new(0) };
     /// Counts invalidations of functions.
     static FUNCTION_CHANGES: Cell<u64> = const { Cell::new(0) };
+    /// Relations other than targets whose changes somebody counts.
+    static WATCHED: ManuallyDrop<RefCell<Vec<pg_sys::Oid>>> = ManuallyDrop::default();
+    /// Counts invalidations of these.
+    static WATCHED_CHANGES: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Asks the server to be told of changed tables. Called once, at load.
@@ -50,6 +54,15 @@ pub fn watch_invalidations() {
 #[pg_guard]
 unsafe extern "C-unwind" fn invalidate(_arg: pg_sys::Datum, oid: pg_sys::Oid) {
     CHANGES.set(CHANGES.get() + 1);
+    // Borrowed for longer by nobody while core runs; if it were, the change counts.
+    let watched = WATCHED.with(|watched| {
+        watched
+            .try_borrow()
+            .map_or(true, |watched| watched.contains(&oid))
+    });
+    if watched || oid == pg_sys::InvalidOid {
+        WATCHED_CHANGES.set(WATCHED_CHANGES.get() + 1);
+    }
     TARGETS.with(|targets| {
         // Never borrowed while core runs, see `lookup`.
         if let Ok(mut targets) = targets.try_borrow_mut() {
@@ -98,6 +111,22 @@ pub fn lookup(oid: pg_sys::Oid, gather: impl FnOnce() -> Target) -> Rc<Target> {
 /// Counts changes of tables: as long as it stays the same, no table has changed.
 pub fn changes() -> u64 {
     CHANGES.get()
+}
+
+/// Counts the changes of a relation from now on. It need not be a target, nor be locked.
+pub fn watch(oid: pg_sys::Oid) {
+    WATCHED.with(|watched| {
+        let mut watched = watched.borrow_mut();
+        if !watched.contains(&oid) {
+            watched.push(oid);
+        }
+    });
+}
+
+/// Counts changes of what is watched: as long as it stays the same, none has another owner or
+/// name.
+pub fn watched_changes() -> u64 {
+    WATCHED_CHANGES.get()
 }
 
 /// Counts changes of functions: as long as it stays the same, none has another owner.

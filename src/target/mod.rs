@@ -43,7 +43,7 @@ mod triggers;
 mod walk;
 
 pub use arbiter::{Look, StoredRow};
-pub use cache::{changes, function_changes, watch_invalidations};
+pub use cache::{changes, function_changes, watch, watch_invalidations, watched_changes};
 pub use column::{Column, Equality};
 pub use default::{ColumnDefault, Nature, evaluate_default};
 pub use key::{KeyColumn, UniqueIndex, equal};
@@ -139,6 +139,18 @@ impl Target {
         // SAFETY: what is locked need not exist any more.
         unsafe { pg_sys::LockRelationOid(oid, locks::mode_of_work()) };
         Self::open(oid)
+    }
+
+    /// Takes the lock of the writing on the table and on every partition, for a caller who
+    /// reads it in statements that open the indexes of all of them. It comes before any of
+    /// these indexes is opened, see [`Target::open_to_write`].
+    pub fn lock_to_write(&self) {
+        let mode = locks::mode_of_work();
+        // SAFETY: an existing table.
+        unsafe { pg_sys::LockRelationOid(self.oid, mode) };
+        if self.partitioned {
+            ffi::lock_partitions(self.oid, mode);
+        }
     }
 
     /// Likewise for whoever only looks: the lock goes with the relation. None if there

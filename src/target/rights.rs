@@ -252,6 +252,9 @@ pub fn row_security_is_active_for(target: &Target, role: Role) -> bool {
 /// The place finds it at once, but takes SELECT on the whole table. The key may take a
 /// scan, since its operators may only be applied to rows that the policies show.
 ///
+/// The SELECT keeps its locks on the indexes, of every partition. So a caller who may write
+/// afterwards has taken [`Target::lock_to_write`] before.
+///
 /// # Errors
 /// 42501 without SELECT on the key columns.
 pub fn policies_show(

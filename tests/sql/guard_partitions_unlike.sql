@@ -12,6 +12,16 @@ BEGIN ISOLATION LEVEL REPEATABLE READ;
 INSERT INTO parted VALUES (1, 1);
 :state
 ROLLBACK;
+-- The view says so before a client hears of it.
+SELECT enabled, problem FROM idempotent.guards;
+ALTER TABLE parted_2 ENABLE ALWAYS TRIGGER zz_idempotent_guard;
+SELECT enabled, problem FROM idempotent.guards;
+ALTER TABLE parted_2 ENABLE TRIGGER zz_idempotent_guard;
+SELECT enabled, problem FROM idempotent.guards;
+ALTER TABLE parted DISABLE TRIGGER zz_idempotent_guard;
+SELECT enabled, problem FROM idempotent.guards;
+ALTER TABLE parted ENABLE TRIGGER zz_idempotent_guard;
+ALTER TABLE parted_2 DISABLE TRIGGER zz_idempotent_guard;
 -- The functions verify rows themselves: they need not be told from moved ones.
 SELECT * FROM idempotent_insert_many('parted', '[{"id": 2, "v": 2}, {"id": 3, "v": 3}]');
 SELECT * FROM idempotent_insert_many('parted', '[{"id": 4, "v": 4}, {"id": 5, "v": 5}]');

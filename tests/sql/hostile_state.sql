@@ -107,6 +107,7 @@ CALL refused('CREATE RULE hostile AS ON INSERT TO idempotent.pipeline_runs DO AL
 CALL refused('CREATE POLICY hostile ON idempotent.pipeline_runs USING (hostile.value(dataset))', :run);
 CALL refused('ALTER TABLE idempotent.pipeline_runs FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY', :run);
 CALL refused('CREATE TABLE hostile.child () INHERITS (idempotent.pipeline_runs)', :run);
+CALL refused('CREATE TABLE hostile.parent (); ALTER TABLE idempotent.pipeline_runs INHERIT hostile.parent', :run);
 CALL refused('CREATE TABLE hostile.referring (run_id bigint REFERENCES idempotent.pipeline_runs)', :run);
 CALL refused('ALTER TABLE idempotent.pipeline_runs OWNER TO hostile_app', :run);
 CALL refused('ALTER SEQUENCE idempotent.request_attempts OWNER TO hostile_app', :request);
@@ -142,7 +143,7 @@ SELECT mode FROM pg_locks WHERE relation = 'idempotent.requests'::regclass;
 COMMIT;
 
 RESET client_min_messages;
-DROP TABLE hostile.child, hostile.referring, orders, sent;
+DROP TABLE hostile.child, hostile.parent, hostile.referring, orders, sent;
 DROP PROCEDURE refused, run_all, heal;
 REVOKE ALL ON ALL TABLES IN SCHEMA idempotent FROM hostile_app;
 DROP SCHEMA hostile CASCADE;
