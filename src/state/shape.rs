@@ -165,7 +165,10 @@ SELECT 'statistics', made.stxname, made.stxnamespace::pg_catalog.regnamespace::p
     ),
     (
         |glance| glance.otherwise,
-        r"SELECT 'storage', '', '' FROM state
+        // What undoes it is told one at a time: NOT OF is an error where there is no type.
+        r"SELECT 'storage', '',
+       CASE WHEN state.reloftype OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN 'NOT OF' ELSE 'SET ACCESS METHOD heap' END
+  FROM state
  WHERE state.relkind OPERATOR(pg_catalog.<>) 'r' OR state.relam OPERATOR(pg_catalog.<>) 2::pg_catalog.oid
     OR state.relpersistence OPERATOR(pg_catalog.=) 't' OR state.reloftype OPERATOR(pg_catalog.<>) 0::pg_catalog.oid",
     ),
@@ -237,6 +240,9 @@ pub fn deviation(state: State, found: &[Part]) -> Option<(String, String)> {
         let made = expected.iter().find(|e| part.is_of(e));
         let what = match made {
             None => part.described(),
+            Some(("identity", ..)) => {
+                format!("{}, which was made GENERATED ALWAYS", part.described())
+            }
             Some((_, _, how)) => format!("{}, which was made {how}", part.described()),
         };
         let hint = match made {
@@ -342,7 +348,7 @@ impl Part {
             "row-level security" => format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;"),
             "parent" => format!("ALTER TABLE {table} NO INHERIT {name};"),
             "child" => format!("ALTER TABLE {name} NO INHERIT {table};"),
-            "storage" => format!("ALTER TABLE {table} SET ACCESS METHOD heap, NOT OF;"),
+            "storage" => format!("ALTER TABLE {table} {how};"),
             "owner" => format!("ALTER TABLE {table} OWNER TO {};", quote_identifier(how)),
             "schema's owner" => format!(
                 "ALTER SCHEMA idempotent OWNER TO {};",

@@ -304,10 +304,13 @@ def test_a_subscriber_that_takes_over_gives_no_number_twice_and_every_role_its_o
     there, here = publisher.create_database(), subscriber.create_database()
     with subscriber.connect() as conn:
         role(conn, f"takes_an_oid_{binary}")
+    oids = []
     for cluster in servers:
         with cluster.connect() as conn:
             conn.execute("DROP ROLE IF EXISTS alice")
-            role(conn, "alice")
+            oids.append(role(conn, "alice"))
+    # The number is another's, or nobody's, here.
+    assert oids[0] != oids[1]
     fill(there, "alice")
     with here.connect() as conn:
         # Made before the extension of the publisher, as far as attempts go; used already.
@@ -319,6 +322,9 @@ def test_a_subscriber_that_takes_over_gives_no_number_twice_and_every_role_its_o
     with here.connect() as conn:
         source = f"host={publisher.root} user=postgres dbname={there.name}"
         conn.execute(f"CREATE SUBSCRIPTION s_{binary} CONNECTION '{source}' PUBLICATION p WITH (binary = {binary})")
+    with there.connect() as upstream, here.connect() as conn:
+        # What is copied at first is text on older servers: what follows is to come from the stream.
+        catch_up(upstream, conn)
     begin = "SELECT * FROM idempotent_request_begin('pay', '{}', lease => '1 microsecond')"
     with there.connect() as upstream, here.connect() as conn:
         with there.connect(user="alice") as alice:

@@ -67,6 +67,15 @@ INSERT INTO digests VALUES (1, to_json('{"pin": "4711\u0000"}'::text));
 :state
 SELECT count(DISTINCT memory) FROM digests;
 
+-- 5. A merge tells the latest by such values as well: what jsonb refuses is later than the rest, in the order of the texts.
+CREATE TABLE latest (id int PRIMARY KEY, version json, v int);
+CREATE TABLE arriving (id int, version json, v int);
+INSERT INTO arriving VALUES (1, '"4711\u0000"', 1), (1, '"b"', 2), (2, '"x"', 1), (2, '"y"', 2);
+SELECT * FROM idempotent_merge('latest', 'arriving', latest_by => '{version}');
+INSERT INTO arriving VALUES (1, '"4711\ud800"', 3), (2, '"4711\u0000"', 3);
+SELECT * FROM idempotent_merge('latest', 'arriving', latest_by => '{version}');
+SELECT * FROM latest ORDER BY id;
+
 DELETE FROM idempotent.conflict_records WHERE target::regclass IN ('notes', 'lists');
 RESET search_path;
 DROP SCHEMA vault CASCADE;

@@ -32,6 +32,9 @@ TRUNCATE orders;
 INSERT INTO orders (id, n) VALUES (2, 1);
 SELECT * FROM idempotent_insert_many('orders', '[{"id": 2, "n": 5}, {"id": 2.0, "n": 5.0}, {"id": 2, "n": 6}]', on_conflict => 'quarantine');
 SELECT key, payload FROM idempotent.conflicts WHERE target = 'orders'::regclass AND key @> '{"id": 2}' ORDER BY id;
+-- NULL in one column is not NULL in another.
+INSERT INTO orders (id, n, f) VALUES (1, 1, 1);
+SELECT * FROM sends('{"id": 1, "n": null}', '{"id": 1, "f": null}', '{"id": 1, "n": null}');
 RESET search_path;
 SET client_min_messages = warning;
 DROP SCHEMA once CASCADE;
