@@ -3,26 +3,26 @@
 -- Written by the procedure only, as the extension's owner. People read the view
 -- idempotent.loads.
 CREATE TABLE idempotent.load_records (
-    load_id     bigint      GENERATED ALWAYS AS IDENTITY,
-    role        idempotent.kept_role NOT NULL,
-    target      text        NOT NULL,
-    source      text        NOT NULL,
-    on_conflict text        NOT NULL,
-    batch_size  int         NOT NULL,
-    state       text        NOT NULL DEFAULT 'running',
-    rows_total  bigint,
-    rows_done   bigint      NOT NULL DEFAULT 0,
-    inserted    bigint      NOT NULL DEFAULT 0,
-    duplicates  bigint      NOT NULL DEFAULT 0,
-    conflicts   bigint      NOT NULL DEFAULT 0,
-    batches     bigint      NOT NULL DEFAULT 0,
-    pid         int         NOT NULL,
-    started_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    updated_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    finished_at timestamptz,
-    error       text,
+    load_id      bigint      GENERATED ALWAYS AS IDENTITY,
+    role         idempotent.kept_role NOT NULL,
+    target       text        NOT NULL,
+    source       text        NOT NULL,
+    on_conflict  text        NOT NULL,
+    batch_size   int         NOT NULL,
+    status       text        NOT NULL DEFAULT 'running',
+    rows_total   bigint,
+    rows_done    bigint      NOT NULL DEFAULT 0,
+    inserted     bigint      NOT NULL DEFAULT 0,
+    duplicates   bigint      NOT NULL DEFAULT 0,
+    conflicts    bigint      NOT NULL DEFAULT 0,
+    batches      bigint      NOT NULL DEFAULT 0,
+    pid          int         NOT NULL,
+    started_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    updated_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    completed_at timestamptz,
+    error        text,
     CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
-    CONSTRAINT load_records_state CHECK (state IN ('running', 'finished', 'failed'))
+    CONSTRAINT load_records_status CHECK (status IN ('running', 'finished', 'failed'))
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
 
@@ -37,7 +37,7 @@ BEGIN ATOMIC
     SELECT EXISTS (
         SELECT FROM idempotent.load_records AS record
          WHERE record.load_id OPERATOR(pg_catalog.=) load_is_running.load_id
-           AND record.state OPERATOR(pg_catalog.=) 'running');
+           AND record.status OPERATOR(pg_catalog.=) 'running');
 END;
 COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
     'whether the record of a load says, as of now, that it is running';
@@ -47,7 +47,7 @@ COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
 CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
 SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.batch_size,
        CASE
-           WHEN record.state OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.state
+           WHEN record.status OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.status
            WHEN EXISTS (
                SELECT FROM pg_catalog.pg_locks AS held
                 WHERE held.locktype OPERATOR(pg_catalog.=) 'advisory'
@@ -60,9 +60,9 @@ SELECT record.load_id, record.role::regrole AS role, record.target, record.sourc
                THEN 'running'
            WHEN idempotent.load_is_running(record.load_id) THEN 'died'
            ELSE 'running'
-       END AS state,
+       END AS status,
        record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.batches,
-       record.pid, record.started_at, record.updated_at, record.finished_at, record.error
+       record.pid, record.started_at, record.updated_at, record.completed_at, record.error
   FROM idempotent.load_records AS record
  WHERE record.role OPERATOR(idempotent.=) idempotent.own_role()
     OR (SELECT pg_catalog.pg_has_role(class.relowner, 'USAGE') OR reader.rolbypassrls
@@ -76,7 +76,7 @@ COMMENT ON COLUMN idempotent.loads.target IS 'the table that the rows go into, b
 COMMENT ON COLUMN idempotent.loads.source IS 'the table or view that they come from, by the name it had';
 COMMENT ON COLUMN idempotent.loads.on_conflict IS 'what is done about a conflict';
 COMMENT ON COLUMN idempotent.loads.batch_size IS 'how many rows are committed at a time';
-COMMENT ON COLUMN idempotent.loads.state IS 'running, finished, failed, or died: its server process is gone';
+COMMENT ON COLUMN idempotent.loads.status IS 'running, finished, failed, or died: its server process is gone';
 COMMENT ON COLUMN idempotent.loads.rows_total IS 'the rows of the source; NULL while it is being read';
 COMMENT ON COLUMN idempotent.loads.rows_done IS 'those that have their outcome, committed';
 COMMENT ON COLUMN idempotent.loads.inserted IS 'how many of them went in';
@@ -86,7 +86,7 @@ COMMENT ON COLUMN idempotent.loads.batches IS 'how many batches are committed';
 COMMENT ON COLUMN idempotent.loads.pid IS 'the server process, for pg_cancel_backend';
 COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
 COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
-COMMENT ON COLUMN idempotent.loads.finished_at IS 'when it finished or failed';
+COMMENT ON COLUMN idempotent.loads.completed_at IS 'when it finished or failed';
 COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
 
 CREATE PROCEDURE idempotent_load(

@@ -16,7 +16,7 @@ CREATE TABLE idempotent.requests (
     role           idempotent.kept_role NOT NULL,
     scope          text        NOT NULL,
     key            text        NOT NULL,
-    state          text        NOT NULL,
+    status         text        NOT NULL,
     attempt        bigint      NOT NULL,
     fingerprint    bytea       NOT NULL,
     request        jsonb       NOT NULL,
@@ -26,7 +26,7 @@ CREATE TABLE idempotent.requests (
     lease          interval,
     lease_until    timestamptz,
     started_at     timestamptz NOT NULL,
-    finished_at    timestamptz,
+    completed_at   timestamptz,
     expires_at     timestamptz NOT NULL,
     purge_after    timestamptz NOT NULL,
     CONSTRAINT requests_pkey PRIMARY KEY (key, scope, role)
@@ -35,7 +35,7 @@ COMMENT ON TABLE idempotent.requests IS 'request keys with their answers; writte
 COMMENT ON COLUMN idempotent.requests.role IS 'the role that sent the request';
 COMMENT ON COLUMN idempotent.requests.scope IS 'what the key is unique in, beside the role';
 COMMENT ON COLUMN idempotent.requests.key IS 'the key that the client gave the request';
-COMMENT ON COLUMN idempotent.requests.state IS 'started, finished or abandoned';
+COMMENT ON COLUMN idempotent.requests.status IS 'started, finished or abandoned';
 COMMENT ON COLUMN idempotent.requests.attempt IS 'the attempt that holds the request, or finished it';
 COMMENT ON COLUMN idempotent.requests.fingerprint IS 'SHA-256 of the request';
 COMMENT ON COLUMN idempotent.requests.request IS 'what was asked for';
@@ -45,7 +45,7 @@ COMMENT ON COLUMN idempotent.requests.ttl IS 'how long the answer is kept after 
 COMMENT ON COLUMN idempotent.requests.lease IS 'how long an attempt holds the request without a sign of life';
 COMMENT ON COLUMN idempotent.requests.lease_until IS 'when another attempt may resume it';
 COMMENT ON COLUMN idempotent.requests.started_at IS 'when the attempt began';
-COMMENT ON COLUMN idempotent.requests.finished_at IS 'when the answer was given';
+COMMENT ON COLUMN idempotent.requests.completed_at IS 'when the answer was given';
 COMMENT ON COLUMN idempotent.requests.expires_at IS 'from then on the key is free again';
 COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge need not look at the row before; never later than expires_at';
 
@@ -55,16 +55,16 @@ COMMENT ON INDEX idempotent.requests_purge_after IS 'for idempotent_purge';
 SELECT pg_catalog.pg_extension_config_dump('idempotent.requests', '');
 
 CREATE VIEW idempotent.my_requests WITH (security_barrier = true) AS
-SELECT request.scope, request.key, request.state, request.attempt, request.fingerprint,
+SELECT request.scope, request.key, request.status, request.attempt, request.fingerprint,
        request.request, request.recovery_point, request.response, request.ttl, request.lease,
-       request.lease_until, request.started_at, request.finished_at, request.expires_at,
+       request.lease_until, request.started_at, request.completed_at, request.expires_at,
        request.purge_after
   FROM idempotent.requests AS request
  WHERE request.role OPERATOR(idempotent.=) idempotent.own_role();
 COMMENT ON VIEW idempotent.my_requests IS 'your own request keys with their answers';
 COMMENT ON COLUMN idempotent.my_requests.scope IS 'what the key is unique in, beside the role';
 COMMENT ON COLUMN idempotent.my_requests.key IS 'the key that the client gave the request';
-COMMENT ON COLUMN idempotent.my_requests.state IS 'started, finished or abandoned';
+COMMENT ON COLUMN idempotent.my_requests.status IS 'started, finished or abandoned';
 COMMENT ON COLUMN idempotent.my_requests.attempt IS 'the attempt that holds the request, or finished it';
 COMMENT ON COLUMN idempotent.my_requests.fingerprint IS 'SHA-256 of the request';
 COMMENT ON COLUMN idempotent.my_requests.request IS 'what was asked for';
@@ -74,7 +74,7 @@ COMMENT ON COLUMN idempotent.my_requests.ttl IS 'how long the answer is kept aft
 COMMENT ON COLUMN idempotent.my_requests.lease IS 'how long an attempt holds the request without a sign of life';
 COMMENT ON COLUMN idempotent.my_requests.lease_until IS 'when another attempt may resume it';
 COMMENT ON COLUMN idempotent.my_requests.started_at IS 'when the attempt began';
-COMMENT ON COLUMN idempotent.my_requests.finished_at IS 'when the answer was given';
+COMMENT ON COLUMN idempotent.my_requests.completed_at IS 'when the answer was given';
 COMMENT ON COLUMN idempotent.my_requests.expires_at IS 'from then on the key is free again';
 COMMENT ON COLUMN idempotent.my_requests.purge_after IS 'a purge need not look at the row before; never later than expires_at';
 
@@ -98,7 +98,7 @@ CREATE FUNCTION idempotent_request_begin(
     scope   text     DEFAULT '',
     ttl     interval DEFAULT '24 hours',
     lease   interval DEFAULT '1 minute',
-    OUT state          text,
+    OUT status         text,
     OUT attempt        bigint,
     OUT recovery_point text,
     OUT response       jsonb

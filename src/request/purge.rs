@@ -16,7 +16,7 @@ const PURGE: &str = "
           FROM idempotent.requests AS request
          WHERE request.purge_after OPERATOR(pg_catalog.<=) $3
            AND request.expires_at OPERATOR(pg_catalog.<=) $3
-           AND (request.state OPERATOR(pg_catalog.<>) 'started'
+           AND (request.status OPERATOR(pg_catalog.<>) 'started'
                 OR request.lease_until OPERATOR(pg_catalog.<=) $3)
            AND ($1 IS NULL OR request.role OPERATOR(idempotent.=) $1)
          ORDER BY request.purge_after USING OPERATOR(pg_catalog.<)

@@ -17,9 +17,9 @@ pub fn expected(state: State) -> &'static [Expected] {
 
 const REQUESTS: &[Expected] = &[
     ("column", "attempt", "bigint"),
+    ("column", "completed_at", "timestamp with time zone"),
     ("column", "expires_at", "timestamp with time zone"),
     ("column", "fingerprint", "bytea"),
-    ("column", "finished_at", "timestamp with time zone"),
     ("column", "key", "text"),
     ("column", "lease", "interval"),
     ("column", "lease_until", "timestamp with time zone"),
@@ -30,7 +30,7 @@ const REQUESTS: &[Expected] = &[
     ("column", "role", "idempotent.kept_role"),
     ("column", "scope", "text"),
     ("column", "started_at", "timestamp with time zone"),
-    ("column", "state", "text"),
+    ("column", "status", "text"),
     ("column", "ttl", "interval"),
     (
         "constraint",
@@ -46,7 +46,7 @@ const REQUESTS: &[Expected] = &[
     ("not null", "role", ""),
     ("not null", "scope", ""),
     ("not null", "started_at", ""),
-    ("not null", "state", ""),
+    ("not null", "status", ""),
     ("not null", "ttl", ""),
 ];
 
@@ -104,10 +104,10 @@ const PIPELINE_RUNS: &[Expected] = &[
 const LOAD_RECORDS: &[Expected] = &[
     ("column", "batch_size", "integer"),
     ("column", "batches", "bigint"),
+    ("column", "completed_at", "timestamp with time zone"),
     ("column", "conflicts", "bigint"),
     ("column", "duplicates", "bigint"),
     ("column", "error", "text"),
-    ("column", "finished_at", "timestamp with time zone"),
     ("column", "inserted", "bigint"),
     ("column", "load_id", "bigint"),
     ("column", "on_conflict", "text"),
@@ -117,14 +117,14 @@ const LOAD_RECORDS: &[Expected] = &[
     ("column", "rows_total", "bigint"),
     ("column", "source", "text"),
     ("column", "started_at", "timestamp with time zone"),
-    ("column", "state", "text"),
+    ("column", "status", "text"),
     ("column", "target", "text"),
     ("column", "updated_at", "timestamp with time zone"),
     ("constraint", "load_records_pkey", "PRIMARY KEY (load_id)"),
     (
         "constraint",
-        "load_records_state",
-        "CHECK ((state = ANY (ARRAY['running'::text, 'finished'::text, 'failed'::text])))",
+        "load_records_status",
+        "CHECK ((status = ANY (ARRAY['running'::text, 'finished'::text, 'failed'::text])))",
     ),
     ("default", "batches", "0"),
     ("default", "conflicts", "0"),
@@ -132,7 +132,7 @@ const LOAD_RECORDS: &[Expected] = &[
     ("default", "inserted", "0"),
     ("default", "rows_done", "0"),
     ("default", "started_at", "clock_timestamp()"),
-    ("default", "state", "'running'::text"),
+    ("default", "status", "'running'::text"),
     ("default", "updated_at", "clock_timestamp()"),
     ("identity", "load_id", "a"),
     ("not null", "batch_size", ""),
@@ -147,7 +147,7 @@ const LOAD_RECORDS: &[Expected] = &[
     ("not null", "rows_done", ""),
     ("not null", "source", ""),
     ("not null", "started_at", ""),
-    ("not null", "state", ""),
+    ("not null", "status", ""),
     ("not null", "target", ""),
     ("not null", "updated_at", ""),
 ];

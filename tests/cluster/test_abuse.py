@@ -66,8 +66,8 @@ def test_a_load_does_not_go_on_with_the_rights_of_another_role(db):
             )
             assert state == "55000"
             assert conn.execute("SELECT v FROM target").fetchall() == []
-            loads = conn.execute("SELECT role::text, state, rows_done FROM idempotent.loads").fetchall()
-            assert loads == [{"role": "abuse_load", "state": "failed", "rows_done": 0}]
+            loads = conn.execute("SELECT role::text, status, rows_done FROM idempotent.loads").fetchall()
+            assert loads == [{"role": "abuse_load", "status": "failed", "rows_done": 0}]
             conn.execute("DO $$ BEGIN SET ROLE abuse_load; CALL idempotent_load('target', 'source'); RESET ROLE; END $$")
             assert [row["v"] for row in conn.execute("SELECT v FROM target")] == ["abuse_load"]
         finally:

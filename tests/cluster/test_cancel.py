@@ -183,7 +183,7 @@ def response(conn):
 
 def purge(conn):
     conn.execute(
-        "INSERT INTO idempotent.requests (role, scope, key, state, attempt, fingerprint, request, ttl, started_at, expires_at, purge_after)"
+        "INSERT INTO idempotent.requests (role, scope, key, status, attempt, fingerprint, request, ttl, started_at, expires_at, purge_after)"
         f" SELECT idempotent.own_role(), '', g::text, 'finished', g, '', '1', '1 day', now(), now(), now() FROM generate_series(1, {300_000 * SCALE}) AS g"
     )
     return "SELECT idempotent_purge(10000000)"

@@ -82,7 +82,7 @@ def test_commands_arguments_and_keys_of_requests(session):
     refused(b"23I02", run, call % (one, one, other))
     # Another key is another request.
     assert run.run(call % (other, one, one))[0][1] == b"f"
-    begin = b"SELECT state FROM idempotent_request_begin('k', '{\"%s\": 1}', scope => '%s')"
+    begin = b"SELECT status FROM idempotent_request_begin('k', '{\"%s\": 1}', scope => '%s')"
     assert run.run(begin % (one, one)) == [(b"started",)]
     assert run.run(begin % (one, other)) == [(b"started",)]
     # In the order that jsonb has its names in.

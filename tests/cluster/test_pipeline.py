@@ -270,7 +270,7 @@ class Reaper(threading.Thread):
             self.broker.failures.append(error)
 
     def reap(self, conn):
-        self.loads.update(row["state"] for row in conn.execute("SELECT state FROM idempotent.loads ORDER BY load_id DESC LIMIT 9"))
+        self.loads.update(row["status"] for row in conn.execute("SELECT status FROM idempotent.loads ORDER BY load_id DESC LIMIT 9"))
         pids = conn.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'worker' AND state <> 'idle'").fetchall()
         if not pids:
             return
@@ -391,8 +391,8 @@ def the_runs_tell_the_whole_story(conn, known, versions):
     assert [tuple(row.values()) for row in effects] == published
 
     # The loads of runs that died did not finish, and none is taken for alive.
-    states = {row["state"] for row in conn.execute("SELECT DISTINCT state FROM idempotent.loads").fetchall()}
-    assert "finished" in states and states <= {"finished", "failed", "died"}
+    statuses = {row["status"] for row in conn.execute("SELECT DISTINCT status FROM idempotent.loads").fetchall()}
+    assert "finished" in statuses and statuses <= {"finished", "failed", "died"}
 
     partitions = {}
     for run in runs:

@@ -17,9 +17,9 @@ SECONDS = size("PGI_SECONDS_STATE", 6)
 CLIENTS = 6
 
 MAKERS = {
-    "plain": ["CREATE INDEX made ON idempotent.requests (key, state)", "DROP INDEX idempotent.made"],
+    "plain": ["CREATE INDEX made ON idempotent.requests (key, status)", "DROP INDEX idempotent.made"],
     "concurrently": [
-        "CREATE INDEX CONCURRENTLY made ON idempotent.requests (key, state)",
+        "CREATE INDEX CONCURRENTLY made ON idempotent.requests (key, status)",
         "DROP INDEX CONCURRENTLY idempotent.made",
     ],
     "reindex": ["REINDEX INDEX idempotent.requests_pkey", "REINDEX TABLE idempotent.requests"],

@@ -260,8 +260,8 @@ def test_the_owner_of_a_database_cannot_make_rows_for_others(owned):
         execute(conn, "sample")
     with owned.cluster.connect(name, user="db_owner") as conn:
         conn.execute(
-            "INSERT INTO idempotent.requests SELECT 'postgres', scope, 'forged', state, attempt, fingerprint, request, recovery_point,"
-            " '\"forged\"', ttl, lease, lease_until, started_at, finished_at, expires_at, purge_after FROM idempotent.requests"
+            "INSERT INTO idempotent.requests SELECT 'postgres', scope, 'forged', status, attempt, fingerprint, request, recovery_point,"
+            " '\"forged\"', ttl, lease, lease_until, started_at, completed_at, expires_at, purge_after FROM idempotent.requests"
         )
         conn.execute(
             "INSERT INTO idempotent.conflict_records (target, key, payload, stored, differences, digest, arrived_by) VALUES"
@@ -270,7 +270,7 @@ def test_the_owner_of_a_database_cannot_make_rows_for_others(owned):
         for forbidden in (
             "UPDATE idempotent.requests SET response = '1'",
             "DELETE FROM idempotent.pipeline_runs",
-            "INSERT INTO idempotent.requests SELECT role, scope, 'x', state, attempt, fingerprint, request FROM idempotent.requests LIMIT 1"
+            "INSERT INTO idempotent.requests SELECT role, scope, 'x', status, attempt, fingerprint, request FROM idempotent.requests LIMIT 1"
             " ON CONFLICT (key, scope, role) DO UPDATE SET response = '1'",
             "TRUNCATE idempotent.load_records",
             "CREATE TRIGGER t BEFORE INSERT ON idempotent.pipeline_runs FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
@@ -335,7 +335,7 @@ def test_a_subscriber_that_takes_over_gives_no_number_twice_and_every_role_its_o
         for key in ("k", "later"):
             assert execute(alice, key) == {"response": [{"by": "alice"}], "replayed": True}
         resumed = alice.execute(begin).fetchone()
-        assert resumed["state"] == "resumed" and resumed["attempt"] > attempt
+        assert resumed["status"] == "resumed" and resumed["attempt"] > attempt
         last = value(alice, "SELECT max(run_id) FROM idempotent.my_runs")
         runs = [value(alice, "SELECT run_id FROM idempotent_run_begin('new', %s)", str(n)) for n in range(5)]
         assert runs == sorted(set(runs)) and runs[0] > last

@@ -130,10 +130,10 @@ CREATE INDEX ON idempotent.requests (started_at);
 CREATE INDEX ON idempotent.requests USING brin (started_at);
 SELECT attempt > 0 AS attempted FROM idempotent_request_begin('k', '{}');
 SELECT idempotent_request_finish('k', (SELECT attempt FROM idempotent.requests WHERE key = 'k'), '{"a": 1}');
-SELECT state, response FROM idempotent_request_begin('k', '{}');
+SELECT status, response FROM idempotent_request_begin('k', '{}');
 SELECT response, replayed FROM idempotent_execute('k2', 'SELECT 1');
 SELECT response, replayed FROM idempotent_execute('k2', 'SELECT 1');
-SELECT key, state, response FROM idempotent.my_requests WHERE key IN ('k', 'k2') ORDER BY key;
+SELECT key, status, response FROM idempotent.my_requests WHERE key IN ('k', 'k2') ORDER BY key;
 
 -- 5. Looking at state in a transaction that is READ ONLY takes no lock that a reader would not take.
 BEGIN READ ONLY;

@@ -8,9 +8,9 @@ CREATE ROLE regress_caller;
 GRANT USAGE, CREATE ON SCHEMA idempotent TO regress_mallory;
 -- The session has found the requests in order.
 SET ROLE regress_caller;
-SELECT state FROM idempotent_request_begin('a', '{}', ttl => '1 microsecond', lease => '1 microsecond');
+SELECT status FROM idempotent_request_begin('a', '{}', ttl => '1 microsecond', lease => '1 microsecond');
 SELECT idempotent_purge();
-SELECT state FROM idempotent_request_begin('b', '{}', ttl => '1 microsecond', lease => '1 microsecond');
+SELECT status FROM idempotent_request_begin('b', '{}', ttl => '1 microsecond', lease => '1 microsecond');
 RESET ROLE;
 BEGIN;
 ALTER FUNCTION idempotent.kept_role_eq(idempotent.kept_role, idempotent.kept_role) OWNER TO regress_mallory;

@@ -29,7 +29,7 @@ SELECT max(wrap($$SELECT outcome FROM idempotent_insert('wrapped.items', '{"id":
 :state
 SELECT max(wrap($$SELECT response FROM idempotent_execute('k', 'SELECT 1')$$)) FROM items WHERE v < 3;
 :state
-SELECT max(wrap($$SELECT state FROM idempotent_request_begin('k', '{}')$$)) FROM items WHERE v < 3;
+SELECT max(wrap($$SELECT status FROM idempotent_request_begin('k', '{}')$$)) FROM items WHERE v < 3;
 :state
 SELECT max(wrap($$SELECT idempotent_purge()$$)) FROM items WHERE v < 3;
 :state

@@ -26,7 +26,7 @@ END $$;
 SELECT * FROM idempotent_execute('o-1', 'INSERT INTO orders (amount, note) VALUES ($1, $2) RETURNING id, amount, note', '[10, "x"]');
 SELECT * FROM idempotent_execute('o-1', 'INSERT INTO orders (amount, note) VALUES ($1, $2) RETURNING id, amount, note', '[10.0, "x"]');
 SELECT id, amount, note FROM orders;
-SELECT scope, state, recovery_point, request, response, lease, lease_until, finished_at >= started_at, expires_at - finished_at, ttl FROM idempotent.requests WHERE key = 'o-1';
+SELECT scope, status, recovery_point, request, response, lease, lease_until, completed_at >= started_at, expires_at - completed_at, ttl FROM idempotent.requests WHERE key = 'o-1';
 -- The answer is the first one, whatever became of the row.
 UPDATE orders SET amount = 99;
 SELECT * FROM idempotent_execute('o-1', 'INSERT INTO orders (amount, note) VALUES ($1, $2) RETURNING id, amount, note', '[10, "x"]');
@@ -43,7 +43,7 @@ SELECT * FROM idempotent_execute('o-1', 'INSERT INTO orders (amount, note) VALUE
 SELECT * FROM idempotent_execute('o-1', 'SELECT 1');
 SELECT * FROM idempotent_request_begin('o-1', '{"amount": 10}');
 -- The other functions see the same request.
-SELECT state, recovery_point, response FROM idempotent_request_begin('o-1', '{"command": "INSERT INTO orders (amount, note) VALUES ($1, $2) RETURNING id, amount, note", "arguments": [10, "x"]}');
+SELECT status, recovery_point, response FROM idempotent_request_begin('o-1', '{"command": "INSERT INTO orders (amount, note) VALUES ($1, $2) RETURNING id, amount, note", "arguments": [10, "x"]}');
 -- Other scopes and keys are other requests.
 SELECT * FROM idempotent_execute('o-1', 'SELECT 1', scope => 'b');
 SELECT * FROM idempotent_execute('o-1', 'SELECT 1', scope => 'b', ttl => '1 s');
@@ -199,7 +199,7 @@ BEGIN
     END;
 END $$;
 SELECT * FROM idempotent_execute('careful', 'SELECT careful()');
-SELECT key, state FROM idempotent.requests WHERE key IN ('careful', 'nested');
+SELECT key, status FROM idempotent.requests WHERE key IN ('careful', 'nested');
 SELECT count(*) FROM made WHERE a = 100;
 -- The command cannot finish its own request behind its back.
 CREATE FUNCTION meddle() RETURNS text LANGUAGE plpgsql AS $$
@@ -211,7 +211,7 @@ SELECT * FROM idempotent_execute('meddle', 'SELECT meddle()');
 SELECT * FROM idempotent_execute('meddle', 'SELECT meddle()');
 
 -- Held by an attempt of idempotent_request_begin: in progress, or taken over when the lease has run out.
-SELECT state FROM idempotent_request_begin('begun', '{"command": "SELECT 1 AS x", "arguments": []}');
+SELECT status FROM idempotent_request_begin('begun', '{"command": "SELECT 1 AS x", "arguments": []}');
 SELECT failed('SELECT 1 AS x', request_key => 'begun');
 SELECT failed('SELECT 2 AS x', request_key => 'begun');
 UPDATE idempotent.requests SET lease_until = clock_timestamp() WHERE key = 'begun';

@@ -31,22 +31,22 @@ SET ROLE regress_pgi_alice;
 SELECT attempt AS alices FROM idempotent_request_begin('k', '{"of": "alice"}') \gset
 SELECT * FROM idempotent_execute('x', 'INSERT INTO alices VALUES (1) RETURNING a');
 SET ROLE regress_pgi_bob;
-SELECT state FROM idempotent_request_begin('k', '{"of": "bob"}');
+SELECT status FROM idempotent_request_begin('k', '{"of": "bob"}');
 SELECT * FROM idempotent_execute('x', 'SELECT current_user::text AS who');
 SET ROLE "regress_PGI ""quoted"" 'role'";
-SELECT state FROM idempotent_request_begin('k', '{"of": "quoted"}');
+SELECT status FROM idempotent_request_begin('k', '{"of": "quoted"}');
 RESET ROLE;
-SELECT state FROM idempotent_request_begin('k', '{"of": "the owner"}');
+SELECT status FROM idempotent_request_begin('k', '{"of": "the owner"}');
 -- Own rows only, whoever asks.
 SET ROLE regress_pgi_alice;
-SELECT key, state, request, response FROM idempotent.my_requests ORDER BY key;
+SELECT key, status, request, response FROM idempotent.my_requests ORDER BY key;
 SET ROLE "regress_PGI ""quoted"" 'role'";
-SELECT key, state, request, response FROM idempotent.my_requests ORDER BY key;
+SELECT key, status, request, response FROM idempotent.my_requests ORDER BY key;
 SET quote_all_identifiers = on;
 SELECT count(*) FROM idempotent.my_requests;
 RESET quote_all_identifiers;
 SET ROLE regress_pgi_bob;
-SELECT key, state, request, response FROM idempotent.my_requests ORDER BY key;
+SELECT key, status, request, response FROM idempotent.my_requests ORDER BY key;
 -- Nor by a condition that looks at rows before the view does, nor in the table.
 CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS $$ BEGIN RAISE INFO 'seen: %', $1; RETURN true; END $$;
 SELECT count(*) FROM idempotent.my_requests WHERE pg_temp.leak(request::text);
@@ -58,7 +58,7 @@ SELECT refused(format('SELECT idempotent_request_advance(%L, %s, %L)', 'k', :ali
 SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'k', :alices, '1'));
 SELECT refused(format('SELECT idempotent_request_abandon(%L, %s)', 'k', :alices));
 SET ROLE regress_pgi_alice;
-SELECT state FROM idempotent_request_begin('only alice', '1');
+SELECT status FROM idempotent_request_begin('only alice', '1');
 SET ROLE regress_pgi_bob;
 SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'only alice', :alices + 1, '1'));
 SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'nobody at all', :alices + 1, '1'));
@@ -76,8 +76,8 @@ SELECT idempotent_purge();
 
 -- Nobody writes the table, whatever the row.
 SET ROLE regress_pgi_alice;
-SELECT state FROM idempotent_request_begin('k', '{"of": "alice"}');
-INSERT INTO idempotent.requests (role, scope, key, state, attempt, fingerprint, request, ttl, started_at, expires_at, purge_after) VALUES ('regress_pgi_alice', '', 'forged', 'finished', 1, '', '1', '1 day', now(), now(), now());
+SELECT status FROM idempotent_request_begin('k', '{"of": "alice"}');
+INSERT INTO idempotent.requests (role, scope, key, status, attempt, fingerprint, request, ttl, started_at, expires_at, purge_after) VALUES ('regress_pgi_alice', '', 'forged', 'finished', 1, '', '1', '1 day', now(), now(), now());
 :state
 UPDATE idempotent.requests SET response = '1';
 :state
@@ -120,12 +120,12 @@ SELECT refused($$SELECT * FROM idempotent_execute('definer', 'SELECT a, current_
 -- A command that changes the role: the answer goes to the request that was begun.
 RESET ROLE;
 SELECT * FROM idempotent_execute('role', 'SET LOCAL ROLE regress_pgi_bob');
-SELECT role::regrole = current_user::regrole AS own, state FROM idempotent.requests WHERE key = 'role';
+SELECT role::regrole = current_user::regrole AS own, status FROM idempotent.requests WHERE key = 'role';
 BEGIN;
 SELECT response FROM idempotent_execute('role 2', 'SET LOCAL ROLE regress_pgi_bob');
 SELECT current_user;
 COMMIT;
-SELECT role::regrole <> 'regress_pgi_bob'::regrole AS own, state FROM idempotent.requests WHERE key = 'role 2';
+SELECT role::regrole <> 'regress_pgi_bob'::regrole AS own, status FROM idempotent.requests WHERE key = 'role 2';
 -- A plan that one role has made is not another's way in.
 SELECT * FROM idempotent_execute('plan', 'SELECT count(*) FROM requests.secrets');
 SET ROLE regress_pgi_bob;
@@ -180,20 +180,20 @@ CREATE DOMAIN pg_temp.bytea AS pg_catalog.bytea CHECK (regress_pgi_traps.sprung(
 CREATE TEMPORARY TABLE requests (LIKE idempotent.my_requests);
 CREATE TEMPORARY SEQUENCE request_attempts;
 SET search_path = pg_temp, regress_pgi_traps, pg_catalog, public;
-SELECT state FROM public.idempotent_request_begin('trap', '{"a": 1}');
+SELECT status FROM public.idempotent_request_begin('trap', '{"a": 1}');
 SELECT public.idempotent_request_advance('trap', (SELECT attempt FROM idempotent.my_requests WHERE key OPERATOR(pg_catalog.=) 'trap'), 'x');
 SELECT public.idempotent_request_finish('trap', (SELECT attempt FROM idempotent.my_requests WHERE key OPERATOR(pg_catalog.=) 'trap'), '{"b": 2}');
-SELECT state, recovery_point, response FROM public.idempotent_request_begin('trap', '{"a": 1.0}');
-SELECT state FROM public.idempotent_request_begin('trap 2', '{"a": 1}', lease => '1 microsecond');
-SELECT state FROM public.idempotent_request_begin('trap 2', '{"a": 1}', ttl => '1 microsecond', lease => '1 microsecond');
+SELECT status, recovery_point, response FROM public.idempotent_request_begin('trap', '{"a": 1.0}');
+SELECT status FROM public.idempotent_request_begin('trap 2', '{"a": 1}', lease => '1 microsecond');
+SELECT status FROM public.idempotent_request_begin('trap 2', '{"a": 1}', ttl => '1 microsecond', lease => '1 microsecond');
 SELECT public.idempotent_purge();
-SELECT state, public.idempotent_request_abandon('trap 3', attempt) FROM public.idempotent_request_begin('trap 3', '{"a": 1}');
+SELECT status, public.idempotent_request_abandon('trap 3', attempt) FROM public.idempotent_request_begin('trap 3', '{"a": 1}');
 SELECT * FROM public.idempotent_execute('trap 4', 'SELECT 1 AS x');
 SELECT * FROM public.idempotent_execute('trap 4', 'SELECT 1 AS x');
 -- In a command they are the caller's own affair.
 SELECT * FROM public.idempotent_execute('trap 5', 'SELECT ''a''::pg_catalog.text = ''b''::pg_catalog.text AS x');
 SELECT pg_catalog.count(*) FROM pg_temp.requests;
-SELECT key, state FROM idempotent.my_requests ORDER BY key;
+SELECT key, status FROM idempotent.my_requests ORDER BY key;
 \c -
 SET search_path = requests, public;
 
@@ -226,7 +226,7 @@ SELECT count(*) = :everything AS all_of_them FROM idempotent.requests;
 DELETE FROM idempotent.requests;
 SELECT idempotent_purge();
 RESET ROLE;
-UPDATE idempotent.requests SET expires_at = clock_timestamp(), purge_after = started_at, lease_until = NULL, state = 'finished' WHERE role::regrole = 'regress_pgi_alice'::regrole;
+UPDATE idempotent.requests SET expires_at = clock_timestamp(), purge_after = started_at, lease_until = NULL, status = 'finished' WHERE role::regrole = 'regress_pgi_alice'::regrole;
 SELECT count(*) AS alices FROM idempotent.requests WHERE role::regrole = 'regress_pgi_alice'::regrole \gset
 SET ROLE regress_pgi_admin;
 SELECT idempotent_purge() = :alices AS purged_all;
@@ -241,7 +241,7 @@ DELETE FROM idempotent.requests WHERE role::regrole <> 'regress_pgi_bob'::regrol
 SELECT count(*) > 0 AS some FROM idempotent.requests WHERE role::regrole = 'regress_pgi_bob'::regrole;
 DROP ROLE regress_pgi_bob;
 SELECT count(*) > 0 AS some, bool_and(role::text ~ '^\(dropped \d+ of \d+\)$') AS nameless FROM idempotent.requests;
-UPDATE idempotent.requests SET expires_at = clock_timestamp(), purge_after = started_at, lease_until = NULL, state = 'finished';
+UPDATE idempotent.requests SET expires_at = clock_timestamp(), purge_after = started_at, lease_until = NULL, status = 'finished';
 SELECT idempotent_purge() > 0 AS purged;
 SELECT count(*) FROM idempotent.requests;
 DROP ROLE regress_pgi_alice, "regress_PGI ""quoted"" 'role'", regress_pgi_admin, regress_pgi_owner;

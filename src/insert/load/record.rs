@@ -33,8 +33,8 @@ const READ: &str = "
 const ADVANCE: &str = "
     UPDATE idempotent.load_records AS record
        SET rows_done = $2, inserted = $3, duplicates = $4, conflicts = $5, batches = $6,
-           state = CASE WHEN $7 THEN 'finished' ELSE record.state END,
-           finished_at = CASE WHEN $7 THEN moment END,
+           status = CASE WHEN $7 THEN 'finished' ELSE record.status END,
+           completed_at = CASE WHEN $7 THEN moment END,
            updated_at = moment
       FROM pg_catalog.clock_timestamp() AS moment
      WHERE record.load_id OPERATOR(pg_catalog.=) $1";
@@ -42,7 +42,7 @@ const ADVANCE: &str = "
 /// $1 number, $2 error
 const FAIL: &str = "
     UPDATE idempotent.load_records AS record
-       SET state = 'failed', error = $2, finished_at = moment, updated_at = moment
+       SET status = 'failed', error = $2, completed_at = moment, updated_at = moment
       FROM pg_catalog.clock_timestamp() AS moment
      WHERE record.load_id OPERATOR(pg_catalog.=) $1";
 
