@@ -11,7 +11,7 @@ CREATE TABLE idempotent.conflict_records (
     digest      bytea       NOT NULL,
     arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     arrived_by  name        NOT NULL,
-    resolution  text CHECK (resolution IN ('keep stored', 'apply payload')),
+    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
     resolved_at timestamptz,
     CHECK ((resolution IS NULL) = (resolved_at IS NULL))
 );
@@ -67,11 +67,11 @@ COMMENT ON COLUMN idempotent.conflicts.differences IS
 COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
 COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
 COMMENT ON COLUMN idempotent.conflicts.resolution IS
-    'keep stored or apply payload; NULL while it is open';
+    'keep_stored or apply_payload; NULL while it is open';
 COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
 
 CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
 COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
-    'ends a conflict of idempotent.conflicts: keep stored, or apply payload';
+    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';

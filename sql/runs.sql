@@ -21,7 +21,7 @@ CREATE TABLE idempotent.pipeline_runs (
     completed_at   timestamptz,
     CONSTRAINT pipeline_runs_pkey PRIMARY KEY (run_id),
     CONSTRAINT pipeline_runs_attempt UNIQUE (role, dataset, partition, attempt),
-    CONSTRAINT pipeline_runs_status CHECK (status IN ('running', 'published', 'failed', 'taken over')),
+    CONSTRAINT pipeline_runs_status CHECK (status IN ('running', 'published', 'failed', 'taken_over')),
     CONSTRAINT pipeline_runs_completed CHECK ((status = 'running') = (completed_at IS NULL))
 );
 COMMENT ON TABLE idempotent.pipeline_runs IS 'the runs of pipelines, of now and before; written by the extension only';
@@ -30,8 +30,9 @@ COMMENT ON COLUMN idempotent.pipeline_runs.role IS 'the role that began the run'
 COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'what is made';
 COMMENT ON COLUMN idempotent.pipeline_runs.partition IS 'which part of it: a day, a tenant; empty if it has none';
 COMMENT ON COLUMN idempotent.pipeline_runs.attempt IS 'its number among the runs of the partition';
-COMMENT ON COLUMN idempotent.pipeline_runs.status IS 'running, published, failed or taken over';
-COMMENT ON COLUMN idempotent.pipeline_runs.reason IS 'why it was begun';
+COMMENT ON COLUMN idempotent.pipeline_runs.status IS 'running, published, failed or taken_over';
+COMMENT ON COLUMN idempotent.pipeline_runs.reason IS
+    'why it was begun: first_run, previous_failed, lease_expired, input_changed or forced';
 COMMENT ON COLUMN idempotent.pipeline_runs.input_version IS 'what it reads, as the caller names it';
 COMMENT ON COLUMN idempotent.pipeline_runs.output_version IS 'what it made, as the caller names it';
 COMMENT ON COLUMN idempotent.pipeline_runs.row_count IS 'how many rows it made, as the caller says';
@@ -59,8 +60,9 @@ COMMENT ON COLUMN idempotent.my_runs.run_id IS 'what idempotent_run_heartbeat, _
 COMMENT ON COLUMN idempotent.my_runs.dataset IS 'what is made';
 COMMENT ON COLUMN idempotent.my_runs.partition IS 'which part of it: a day, a tenant; empty if it has none';
 COMMENT ON COLUMN idempotent.my_runs.attempt IS 'its number among the runs of the partition';
-COMMENT ON COLUMN idempotent.my_runs.status IS 'running, published, failed or taken over';
-COMMENT ON COLUMN idempotent.my_runs.reason IS 'why it was begun';
+COMMENT ON COLUMN idempotent.my_runs.status IS 'running, published, failed or taken_over';
+COMMENT ON COLUMN idempotent.my_runs.reason IS
+    'why it was begun: first_run, previous_failed, lease_expired, input_changed or forced';
 COMMENT ON COLUMN idempotent.my_runs.input_version IS 'what it reads, as the caller names it';
 COMMENT ON COLUMN idempotent.my_runs.output_version IS 'what it made, as the caller names it';
 COMMENT ON COLUMN idempotent.my_runs.row_count IS 'how many rows it made, as the caller says';

@@ -34,21 +34,21 @@ enum Resolution {
 impl Resolution {
     fn parse(value: &str) -> Self {
         match value {
-            "keep stored" => Self::KeepStored,
-            "apply payload" => Self::ApplyPayload,
+            "keep_stored" => Self::KeepStored,
+            "apply_payload" => Self::ApplyPayload,
             _ => Report::new(
                 SqlState::InvalidParameterValue,
                 format!("unrecognized resolution: \"{}\"", text::shown(value)),
             )
-            .hint("Available resolutions: keep stored, apply payload.")
+            .hint("Available resolutions: keep_stored, apply_payload.")
             .raise(),
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Self::KeepStored => "keep stored",
-            Self::ApplyPayload => "apply payload",
+            Self::KeepStored => "keep_stored",
+            Self::ApplyPayload => "apply_payload",
         }
     }
 }
@@ -361,7 +361,7 @@ impl Conflict<'_> {
         )
         .detail(detail)
         .hint(
-            "Look at the row, then resolve the conflict with 'keep stored', or send the payload again.",
+            "Look at the row, then resolve the conflict with 'keep_stored', or send the payload again.",
         )
         .table(&target.schema, &target.name)
         .raise()

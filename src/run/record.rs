@@ -1,4 +1,5 @@
 //! The rows of `idempotent.pipeline_runs`.
+use super::decision::Reason;
 use super::partition::Partition;
 use crate::error::{Report, SqlState};
 use crate::kept;
@@ -89,7 +90,7 @@ const BY_NUMBER: &str = "
 /// $1 number
 const TAKE_OVER: &str = "
     UPDATE idempotent.pipeline_runs AS run
-       SET status = 'taken over', completed_at = pg_catalog.clock_timestamp()
+       SET status = 'taken_over', completed_at = pg_catalog.clock_timestamp()
      WHERE run.run_id OPERATOR(pg_catalog.=) $1";
 
 /// $1 role, $2 dataset, $3 partition, $4 attempt, $5 reason, $6 input version, $7 lease
@@ -231,7 +232,7 @@ fn next_attempt(latest: Option<&Run>) -> i32 {
 pub fn begin(
     partition: &Partition,
     latest: Option<&Run>,
-    reason: &str,
+    reason: Reason,
     input_version: Option<&str>,
     lease: pg_sys::Datum,
 ) -> i64 {
@@ -248,7 +249,7 @@ pub fn begin(
         dataset,
         part,
         int(next_attempt(latest)),
-        words(Some(reason)),
+        words(Some(reason.name())),
         words(input_version),
         (pg_sys::INTERVALOID, Some(lease)),
     ];

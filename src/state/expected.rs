@@ -81,7 +81,7 @@ const PIPELINE_RUNS: &[Expected] = &[
     (
         "constraint",
         "pipeline_runs_status",
-        "CHECK ((status = ANY (ARRAY['running'::text, 'published'::text, 'failed'::text, 'taken over'::text])))",
+        "CHECK ((status = ANY (ARRAY['running'::text, 'published'::text, 'failed'::text, 'taken_over'::text])))",
     ),
     ("identity", "run_id", "a"),
     (
@@ -173,7 +173,7 @@ const CONFLICT_RECORDS: &[Expected] = &[
     (
         "constraint",
         "conflict_records_resolution_check",
-        "CHECK ((resolution = ANY (ARRAY['keep stored'::text, 'apply payload'::text])))",
+        "CHECK ((resolution = ANY (ARRAY['keep_stored'::text, 'apply_payload'::text])))",
     ),
     ("default", "arrived_at", "clock_timestamp()"),
     ("identity", "id", "a"),

@@ -169,5 +169,5 @@ def test_conflicts_are_kept_and_resolved(session):
     assert run.run(insert % (one, one, other, other)) == [(b"conflict",)]
     assert run.run(insert % (one, one, other, other)) == [(b"conflict",)]
     assert run.run(b"SELECT payload->>'%s' FROM idempotent.conflicts" % other) == [(other,)]
-    run.run(b"SELECT idempotent_resolve(id, 'apply payload') FROM idempotent.conflicts")
+    run.run(b"SELECT idempotent_resolve(id, 'apply_payload') FROM idempotent.conflicts")
     assert run.run(b'SELECT "%s" FROM "%s"' % (other, one)) == [(other,)]

@@ -200,15 +200,15 @@ def test_a_conflict_of_a_table_that_is_not_there_is_kept_and_no_other_tables(db,
         assert shown[0] == {"id": before[0]["id"], "target": 0}
         text = value(conn, "SELECT target::text FROM idempotent.conflict_records ORDER BY id LIMIT 1")
         assert re.fullmatch(rf"\(dropped {gone} of \d+/\d+\)" if how == "dropped" else r"\(public\.orders\)", text)
-        conn.execute("SELECT idempotent_resolve(%s, 'apply payload')", [before[1]["id"]])
+        conn.execute("SELECT idempotent_resolve(%s, 'apply_payload')", [before[1]["id"]])
         assert value(conn, 'SELECT v FROM "Other"') == 2
         conn.execute("CREATE TABLE public.orders (id int PRIMARY KEY, v int); INSERT INTO public.orders VALUES (1, 1)")
         if how == "left out":
             conn.execute("UPDATE idempotent.conflict_records SET target = 'public.orders' WHERE target::text = '(public.orders)'")
-            conn.execute("SELECT idempotent_resolve(%s, 'apply payload')", [before[0]["id"]])
+            conn.execute("SELECT idempotent_resolve(%s, 'apply_payload')", [before[0]["id"]])
             assert value(conn, "SELECT v FROM public.orders") == 2
         else:
-            assert value(conn, "SELECT idempotent_resolve(%s, 'keep stored')", before[0]["id"])
+            assert value(conn, "SELECT idempotent_resolve(%s, 'keep_stored')", before[0]["id"])
 
 
 # --- whoever owns the database ---------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_a_dump_by_who_may_read_it_is_restored_where_the_extension_is_already(ow
     restore(file, owned.cluster, name, restorer)
     with owned.connect() as before, owned.cluster.connect(name) as conn:
         assert counts(conn) == counts(before)
-        conn.execute("SELECT idempotent_resolve(id, 'keep stored') FROM idempotent.conflicts")
+        conn.execute("SELECT idempotent_resolve(id, 'keep_stored') FROM idempotent.conflicts")
     with owned.cluster.connect(name, user="db_owner") as conn:
         assert execute(conn, "k")["replayed"]
     # What is others', only a superuser hands out.
@@ -281,7 +281,7 @@ def test_the_owner_of_a_database_cannot_make_rows_for_others(owned):
         assert value(conn, "SELECT role::text FROM idempotent.requests WHERE key = 'forged'") == "(postgres)"
         assert not execute(conn, "forged")["replayed"]
         with pytest.raises(psycopg.errors.UndefinedObject):
-            conn.execute("SELECT idempotent_resolve(id, 'apply payload') FROM idempotent.conflict_records")
+            conn.execute("SELECT idempotent_resolve(id, 'apply_payload') FROM idempotent.conflict_records")
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ SET search_path = vault, public;
 CREATE TABLE lists (id int PRIMARY KEY, notes json[]);
 INSERT INTO idempotent.conflict_records (target, key, payload, stored, differences, digest, arrived_by)
 VALUES ('vault.lists', '[1]', '5', '"x"', '[1, "notes"]', '\x05', 'mallory') RETURNING id \gset
-SELECT idempotent_resolve(:id, 'apply payload');
+SELECT idempotent_resolve(:id, 'apply_payload');
 :state
-SELECT idempotent_resolve(:id, 'keep stored');
+SELECT idempotent_resolve(:id, 'keep_stored');
 INSERT INTO idempotent.pipeline_runs (role, dataset, partition, attempt, status, reason, lease, started_at, heartbeat_at, completed_at)
 VALUES (idempotent.own_role(), 'vault', '', 2147483647, 'failed', 'restored', '1 h', now(), now(), now());
 SELECT idempotent_run_begin('vault');

@@ -35,7 +35,7 @@ SELECT max(wrap($$SELECT idempotent_purge()$$)) FROM items WHERE v < 3;
 :state
 SELECT max(wrap($$SELECT decision FROM idempotent_run_begin('d')$$)) FROM items WHERE v < 3;
 :state
-SELECT max(wrap($$SELECT idempotent_resolve(1, 'keep stored')$$)) FROM items WHERE v < 3;
+SELECT max(wrap($$SELECT idempotent_resolve(1, 'keep_stored')$$)) FROM items WHERE v < 3;
 :state
 SELECT max(wrap($$SELECT idempotent_overwrite('wrapped.items', 'wrapped.slice', '{"id": 1}')$$)) FROM items WHERE v < 3;
 :state
