@@ -1,5 +1,5 @@
 //! Recording the conflicts of a call.
-use crate::compare::Differences;
+use crate::compare::{Arriving, Differences};
 use crate::error::{Report, SqlState, in_place_of_telling};
 use crate::kept;
 use crate::numbers::Numbers;
@@ -132,7 +132,9 @@ impl Records {
             payload(&mut arbiter.columns()),
             payload(&mut named.iter().copied()),
             without_telling(target, differences.readable, || stored_row(target, stored)),
-            without_telling(target, differences.readable, || complete.to_jsonb()),
+            without_telling(target, differences.readable, || {
+                complete.to_jsonb(Arriving::Payload)
+            }),
             self.digest(target, arbiter, stored, differences, named),
         ];
         let mut slot = Slot::for_values(self.desc);
