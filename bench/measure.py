@@ -201,7 +201,7 @@ class RequestSide(Side):
 
     def make_table(self):
         ours = self.name == report.OURS
-        self.table = "idempotent.requests" if ours else f"{self.schema}.requests"
+        self.table = "idempotent.request_records" if ours else f"{self.schema}.requests"
         more = (", purge_after", ", now() + '1 day'") if ours else ("", "")
         role = "idempotent.kept_role" if ours else "regrole"
         self.session.execute(f"TRUNCATE {self.table}")

@@ -69,7 +69,7 @@ SELECT record.load_id, record.role::regrole AS role, record.target, record.sourc
           FROM pg_catalog.pg_class AS class CROSS JOIN pg_catalog.pg_roles AS reader
          WHERE class.oid OPERATOR(pg_catalog.=) 'idempotent.load_records'::regclass::oid
            AND reader.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
-COMMENT ON VIEW idempotent.loads IS 'the loads of now and before, with their progress; your own, unless you own the extension';
+COMMENT ON VIEW idempotent.loads IS 'your own loads, present and past, with their progress; all loads for the owner of the extension';
 COMMENT ON COLUMN idempotent.loads.load_id IS 'the number of the load';
 COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';
 COMMENT ON COLUMN idempotent.loads.target IS 'the table that the rows go into, by the name it had';

@@ -11,8 +11,8 @@ SELECT pg_catalog.setval('idempotent.request_attempts',
 
 -- Written by the extension's functions only, as its owner. What is written is checked by
 -- them: a CHECK would be compiled anew for every row, which costs a sixth of a call. People
--- read the view idempotent.my_requests: a policy on the table would fail dumps.
-CREATE TABLE idempotent.requests (
+-- read the view idempotent.requests: a policy on the table would fail dumps.
+CREATE TABLE idempotent.request_records (
     role           idempotent.kept_role NOT NULL,
     scope          text        NOT NULL,
     key            text        NOT NULL,
@@ -29,10 +29,39 @@ CREATE TABLE idempotent.requests (
     completed_at   timestamptz,
     expires_at     timestamptz NOT NULL,
     purge_after    timestamptz NOT NULL,
-    CONSTRAINT requests_pkey PRIMARY KEY (key, scope, role)
+    CONSTRAINT request_records_pkey PRIMARY KEY (key, scope, role)
 ) WITH (fillfactor = 75);
-COMMENT ON TABLE idempotent.requests IS 'request keys with their answers; written by the extension only';
-COMMENT ON COLUMN idempotent.requests.role IS 'the role that sent the request';
+COMMENT ON TABLE idempotent.request_records IS 'what idempotent.requests shows; written by the extension only';
+COMMENT ON COLUMN idempotent.request_records.role IS 'the role that sent the request';
+COMMENT ON COLUMN idempotent.request_records.scope IS 'what the key is unique in, beside the role';
+COMMENT ON COLUMN idempotent.request_records.key IS 'the key that the client gave the request';
+COMMENT ON COLUMN idempotent.request_records.status IS 'started, finished or abandoned';
+COMMENT ON COLUMN idempotent.request_records.attempt IS 'the attempt that holds the request, or finished it';
+COMMENT ON COLUMN idempotent.request_records.fingerprint IS 'SHA-256 of the request';
+COMMENT ON COLUMN idempotent.request_records.request IS 'what was asked for';
+COMMENT ON COLUMN idempotent.request_records.recovery_point IS 'how far the work has come';
+COMMENT ON COLUMN idempotent.request_records.response IS 'the answer, once it is finished';
+COMMENT ON COLUMN idempotent.request_records.ttl IS 'how long the answer is kept after it was given';
+COMMENT ON COLUMN idempotent.request_records.lease IS 'how long an attempt holds the request without a sign of life';
+COMMENT ON COLUMN idempotent.request_records.lease_until IS 'when another attempt may resume it';
+COMMENT ON COLUMN idempotent.request_records.started_at IS 'when the attempt began';
+COMMENT ON COLUMN idempotent.request_records.completed_at IS 'when the answer was given';
+COMMENT ON COLUMN idempotent.request_records.expires_at IS 'from then on the key is free again';
+COMMENT ON COLUMN idempotent.request_records.purge_after IS 'a purge need not look at the row before; never later than expires_at';
+
+CREATE INDEX request_records_purge_after ON idempotent.request_records (purge_after);
+COMMENT ON INDEX idempotent.request_records_purge_after IS 'for idempotent_purge';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.request_records', '');
+
+CREATE VIEW idempotent.requests WITH (security_barrier = true) AS
+SELECT request.scope, request.key, request.status, request.attempt, request.fingerprint,
+       request.request, request.recovery_point, request.response, request.ttl, request.lease,
+       request.lease_until, request.started_at, request.completed_at, request.expires_at,
+       request.purge_after
+  FROM idempotent.request_records AS request
+ WHERE request.role OPERATOR(idempotent.=) idempotent.own_role();
+COMMENT ON VIEW idempotent.requests IS 'your own request keys with their answers';
 COMMENT ON COLUMN idempotent.requests.scope IS 'what the key is unique in, beside the role';
 COMMENT ON COLUMN idempotent.requests.key IS 'the key that the client gave the request';
 COMMENT ON COLUMN idempotent.requests.status IS 'started, finished or abandoned';
@@ -48,35 +77,6 @@ COMMENT ON COLUMN idempotent.requests.started_at IS 'when the attempt began';
 COMMENT ON COLUMN idempotent.requests.completed_at IS 'when the answer was given';
 COMMENT ON COLUMN idempotent.requests.expires_at IS 'from then on the key is free again';
 COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge need not look at the row before; never later than expires_at';
-
-CREATE INDEX requests_purge_after ON idempotent.requests (purge_after);
-COMMENT ON INDEX idempotent.requests_purge_after IS 'for idempotent_purge';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.requests', '');
-
-CREATE VIEW idempotent.my_requests WITH (security_barrier = true) AS
-SELECT request.scope, request.key, request.status, request.attempt, request.fingerprint,
-       request.request, request.recovery_point, request.response, request.ttl, request.lease,
-       request.lease_until, request.started_at, request.completed_at, request.expires_at,
-       request.purge_after
-  FROM idempotent.requests AS request
- WHERE request.role OPERATOR(idempotent.=) idempotent.own_role();
-COMMENT ON VIEW idempotent.my_requests IS 'your own request keys with their answers';
-COMMENT ON COLUMN idempotent.my_requests.scope IS 'what the key is unique in, beside the role';
-COMMENT ON COLUMN idempotent.my_requests.key IS 'the key that the client gave the request';
-COMMENT ON COLUMN idempotent.my_requests.status IS 'started, finished or abandoned';
-COMMENT ON COLUMN idempotent.my_requests.attempt IS 'the attempt that holds the request, or finished it';
-COMMENT ON COLUMN idempotent.my_requests.fingerprint IS 'SHA-256 of the request';
-COMMENT ON COLUMN idempotent.my_requests.request IS 'what was asked for';
-COMMENT ON COLUMN idempotent.my_requests.recovery_point IS 'how far the work has come';
-COMMENT ON COLUMN idempotent.my_requests.response IS 'the answer, once it is finished';
-COMMENT ON COLUMN idempotent.my_requests.ttl IS 'how long the answer is kept after it was given';
-COMMENT ON COLUMN idempotent.my_requests.lease IS 'how long an attempt holds the request without a sign of life';
-COMMENT ON COLUMN idempotent.my_requests.lease_until IS 'when another attempt may resume it';
-COMMENT ON COLUMN idempotent.my_requests.started_at IS 'when the attempt began';
-COMMENT ON COLUMN idempotent.my_requests.completed_at IS 'when the answer was given';
-COMMENT ON COLUMN idempotent.my_requests.expires_at IS 'from then on the key is free again';
-COMMENT ON COLUMN idempotent.my_requests.purge_after IS 'a purge need not look at the row before; never later than expires_at';
 
 CREATE FUNCTION idempotent_execute(
     key       text,

@@ -32,10 +32,10 @@ $revoke$;
 
 -- The views show each reader what is theirs.
 GRANT USAGE ON SCHEMA idempotent TO PUBLIC;
-GRANT SELECT ON idempotent.conflicts, idempotent.guards, idempotent.loads, idempotent.my_requests, idempotent.my_runs
+GRANT SELECT ON idempotent.conflicts, idempotent.guards, idempotent.loads, idempotent.requests, idempotent.pipeline_runs
     TO PUBLIC;
 
 -- Who owns the database dumps and restores it: what an INSERT cannot do is said in src/kept.rs.
 GRANT SELECT, INSERT
-    ON idempotent.requests, idempotent.pipeline_runs, idempotent.load_records, idempotent.conflict_records
+    ON idempotent.request_records, idempotent.pipeline_run_records, idempotent.load_records, idempotent.conflict_records
     TO pg_database_owner;

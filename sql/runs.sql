@@ -1,8 +1,8 @@
 -- Runs: a job that was done for its input is not done again. See docs/runs.md.
 
 -- Written by the extension's functions only, as its owner. People read the view
--- idempotent.my_runs.
-CREATE TABLE idempotent.pipeline_runs (
+-- idempotent.pipeline_runs.
+CREATE TABLE idempotent.pipeline_run_records (
     run_id         bigint      GENERATED ALWAYS AS IDENTITY,
     role           idempotent.kept_role NOT NULL,
     dataset        text        NOT NULL,
@@ -19,14 +19,44 @@ CREATE TABLE idempotent.pipeline_runs (
     started_at     timestamptz NOT NULL,
     heartbeat_at   timestamptz NOT NULL,
     completed_at   timestamptz,
-    CONSTRAINT pipeline_runs_pkey PRIMARY KEY (run_id),
-    CONSTRAINT pipeline_runs_attempt UNIQUE (role, dataset, partition, attempt),
-    CONSTRAINT pipeline_runs_status CHECK (status IN ('running', 'published', 'failed', 'taken_over')),
-    CONSTRAINT pipeline_runs_completed CHECK ((status = 'running') = (completed_at IS NULL))
+    CONSTRAINT pipeline_run_records_pkey PRIMARY KEY (run_id),
+    CONSTRAINT pipeline_run_records_attempt UNIQUE (role, dataset, partition, attempt),
+    CONSTRAINT pipeline_run_records_status CHECK (status IN ('running', 'published', 'failed', 'taken_over')),
+    CONSTRAINT pipeline_run_records_completed CHECK ((status = 'running') = (completed_at IS NULL))
 );
-COMMENT ON TABLE idempotent.pipeline_runs IS 'the runs of pipelines, of now and before; written by the extension only';
+COMMENT ON TABLE idempotent.pipeline_run_records IS 'what idempotent.pipeline_runs shows; written by the extension only';
+COMMENT ON COLUMN idempotent.pipeline_run_records.run_id IS 'what idempotent_run_heartbeat, _publish and _fail take';
+COMMENT ON COLUMN idempotent.pipeline_run_records.role IS 'the role that began the run';
+COMMENT ON COLUMN idempotent.pipeline_run_records.dataset IS 'what is made';
+COMMENT ON COLUMN idempotent.pipeline_run_records.partition IS 'which part of it: a day, a tenant; empty if it has none';
+COMMENT ON COLUMN idempotent.pipeline_run_records.attempt IS 'its number among the runs of the partition';
+COMMENT ON COLUMN idempotent.pipeline_run_records.status IS 'running, published, failed or taken_over';
+COMMENT ON COLUMN idempotent.pipeline_run_records.reason IS
+    'why it was begun: first_run, previous_failed, lease_expired, input_changed or forced';
+COMMENT ON COLUMN idempotent.pipeline_run_records.input_version IS 'what it reads, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_run_records.output_version IS 'what it made, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_run_records.row_count IS 'how many rows it made, as the caller says';
+COMMENT ON COLUMN idempotent.pipeline_run_records.error IS 'why it failed, as the caller says';
+COMMENT ON COLUMN idempotent.pipeline_run_records.lease IS 'how long it holds the partition without a sign of life';
+COMMENT ON COLUMN idempotent.pipeline_run_records.lease_until IS 'from then on another run may take over, or could have';
+COMMENT ON COLUMN idempotent.pipeline_run_records.started_at IS 'when it was begun';
+COMMENT ON COLUMN idempotent.pipeline_run_records.heartbeat_at IS 'its last sign of life';
+COMMENT ON COLUMN idempotent.pipeline_run_records.completed_at IS 'when it was published, failed or taken over';
+
+CREATE UNIQUE INDEX pipeline_run_records_running ON idempotent.pipeline_run_records (role, dataset, partition)
+    WHERE status = 'running';
+COMMENT ON INDEX idempotent.pipeline_run_records_running IS 'one run of a partition at a time';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.pipeline_run_records', '');
+
+CREATE VIEW idempotent.pipeline_runs WITH (security_barrier = true) AS
+SELECT run.run_id, run.dataset, run.partition, run.attempt, run.status, run.reason,
+       run.input_version, run.output_version, run.row_count, run.error, run.lease,
+       run.lease_until, run.started_at, run.heartbeat_at, run.completed_at
+  FROM idempotent.pipeline_run_records AS run
+ WHERE run.role OPERATOR(idempotent.=) idempotent.own_role();
+COMMENT ON VIEW idempotent.pipeline_runs IS 'your own runs of pipelines, present and past';
 COMMENT ON COLUMN idempotent.pipeline_runs.run_id IS 'what idempotent_run_heartbeat, _publish and _fail take';
-COMMENT ON COLUMN idempotent.pipeline_runs.role IS 'the role that began the run';
 COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'what is made';
 COMMENT ON COLUMN idempotent.pipeline_runs.partition IS 'which part of it: a day, a tenant; empty if it has none';
 COMMENT ON COLUMN idempotent.pipeline_runs.attempt IS 'its number among the runs of the partition';
@@ -42,36 +72,6 @@ COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'from then on another 
 COMMENT ON COLUMN idempotent.pipeline_runs.started_at IS 'when it was begun';
 COMMENT ON COLUMN idempotent.pipeline_runs.heartbeat_at IS 'its last sign of life';
 COMMENT ON COLUMN idempotent.pipeline_runs.completed_at IS 'when it was published, failed or taken over';
-
-CREATE UNIQUE INDEX pipeline_runs_running ON idempotent.pipeline_runs (role, dataset, partition)
-    WHERE status = 'running';
-COMMENT ON INDEX idempotent.pipeline_runs_running IS 'one run of a partition at a time';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.pipeline_runs', '');
-
-CREATE VIEW idempotent.my_runs WITH (security_barrier = true) AS
-SELECT run.run_id, run.dataset, run.partition, run.attempt, run.status, run.reason,
-       run.input_version, run.output_version, run.row_count, run.error, run.lease,
-       run.lease_until, run.started_at, run.heartbeat_at, run.completed_at
-  FROM idempotent.pipeline_runs AS run
- WHERE run.role OPERATOR(idempotent.=) idempotent.own_role();
-COMMENT ON VIEW idempotent.my_runs IS 'your own runs of pipelines, of now and before';
-COMMENT ON COLUMN idempotent.my_runs.run_id IS 'what idempotent_run_heartbeat, _publish and _fail take';
-COMMENT ON COLUMN idempotent.my_runs.dataset IS 'what is made';
-COMMENT ON COLUMN idempotent.my_runs.partition IS 'which part of it: a day, a tenant; empty if it has none';
-COMMENT ON COLUMN idempotent.my_runs.attempt IS 'its number among the runs of the partition';
-COMMENT ON COLUMN idempotent.my_runs.status IS 'running, published, failed or taken_over';
-COMMENT ON COLUMN idempotent.my_runs.reason IS
-    'why it was begun: first_run, previous_failed, lease_expired, input_changed or forced';
-COMMENT ON COLUMN idempotent.my_runs.input_version IS 'what it reads, as the caller names it';
-COMMENT ON COLUMN idempotent.my_runs.output_version IS 'what it made, as the caller names it';
-COMMENT ON COLUMN idempotent.my_runs.row_count IS 'how many rows it made, as the caller says';
-COMMENT ON COLUMN idempotent.my_runs.error IS 'why it failed, as the caller says';
-COMMENT ON COLUMN idempotent.my_runs.lease IS 'how long it holds the partition without a sign of life';
-COMMENT ON COLUMN idempotent.my_runs.lease_until IS 'from then on another run may take over, or could have';
-COMMENT ON COLUMN idempotent.my_runs.started_at IS 'when it was begun';
-COMMENT ON COLUMN idempotent.my_runs.heartbeat_at IS 'its last sign of life';
-COMMENT ON COLUMN idempotent.my_runs.completed_at IS 'when it was published, failed or taken over';
 
 CREATE FUNCTION idempotent_run_begin(
     dataset       text,

@@ -37,10 +37,10 @@ use shape::Part;
 /// A table of state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// `idempotent.requests`
-    Requests,
-    /// `idempotent.pipeline_runs`
-    PipelineRuns,
+    /// `idempotent.request_records`
+    RequestRecords,
+    /// `idempotent.pipeline_run_records`
+    PipelineRunRecords,
     /// `idempotent.load_records`
     LoadRecords,
     /// `idempotent.conflict_records`
@@ -52,8 +52,8 @@ const COUNT: usize = State::ConflictRecords as usize + 1;
 impl State {
     fn name(self) -> &'static CStr {
         match self {
-            Self::Requests => c"requests",
-            Self::PipelineRuns => c"pipeline_runs",
+            Self::RequestRecords => c"request_records",
+            Self::PipelineRunRecords => c"pipeline_run_records",
             Self::LoadRecords => c"load_records",
             Self::ConflictRecords => c"conflict_records",
         }

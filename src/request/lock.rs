@@ -118,8 +118,8 @@ impl RequestKey {
         )
         .detail("Another transaction is working on it.")
         .hint("Send the request again later.")
-        .table("idempotent", "requests")
-        .constraint("requests_pkey")
+        .table("idempotent", "request_records")
+        .constraint("request_records_pkey")
     }
 
     /// 55I01 for an attempt that holds the request by a lease.

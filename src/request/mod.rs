@@ -1,7 +1,7 @@
 //! Requests: an operation runs once, and its retries get the first answer.
 //!
 //! A request is known by role, scope and key, and has one row in
-//! `idempotent.requests`. `idempotent_execute` does it all in the caller's
+//! `idempotent.request_records`. `idempotent_execute` does it all in the caller's
 //! transaction: key, effect and answer commit together, so nothing can be left half
 //! done. For work with effects outside of the database there are
 //! `idempotent_request_begin`, `_advance`, `_finish` and `_abandon`, in transactions

@@ -13,7 +13,7 @@ use pgrx::pg_sys;
 const PURGE: &str = "
     WITH expired AS MATERIALIZED (
         SELECT request.ctid AS place
-          FROM idempotent.requests AS request
+          FROM idempotent.request_records AS request
          WHERE request.purge_after OPERATOR(pg_catalog.<=) $3
            AND request.expires_at OPERATOR(pg_catalog.<=) $3
            AND (request.status OPERATOR(pg_catalog.<>) 'started'
@@ -22,7 +22,7 @@ const PURGE: &str = "
          ORDER BY request.purge_after USING OPERATOR(pg_catalog.<)
          LIMIT $2
            FOR UPDATE SKIP LOCKED)
-    DELETE FROM idempotent.requests AS request
+    DELETE FROM idempotent.request_records AS request
      USING expired
      WHERE request.ctid OPERATOR(pg_catalog.=) expired.place";
 
@@ -37,7 +37,7 @@ pub fn purge(most: i32) -> i64 {
         let role = (!pg_sys::has_privs_of_role(user, owner)).then_some(user);
         (pg_sys::GetCurrentTimestamp(), role)
     };
-    let _owner = AsOwner::over(State::Requests);
+    let _owner = AsOwner::over(State::RequestRecords);
     let removed = Connection::open().execute(
         PURGE,
         &[

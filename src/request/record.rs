@@ -1,4 +1,4 @@
-//! The row of a request in `idempotent.requests`.
+//! The row of a request in `idempotent.request_records`.
 //!
 //! It is read from the index and written to the heap directly, as the server does with
 //! its catalogs: that needs no rights on the table, which nobody has, and a third of the
@@ -158,7 +158,7 @@ impl Table {
     /// # Errors
     /// 42P01 without the extension; 55000 if the table is not as the extension made it.
     pub fn open() -> Self {
-        let (target, relation) = state::State::Requests.open();
+        let (target, relation) = state::State::RequestRecords.open();
         let positions = NAMES.map(|name| target.column_by_bytes(name).expect("as made"));
         let arbiter = target.indexes.iter().position(|index| index.primary);
         let arbiter = arbiter.expect("as made");
@@ -401,8 +401,8 @@ impl Record {
         )
         .detail(detail)
         .hint("Use a new key for a new request.")
-        .table("idempotent", "requests")
-        .constraint("requests_pkey")
+        .table("idempotent", "request_records")
+        .constraint("request_records_pkey")
     }
 }
 

@@ -191,7 +191,7 @@ fn replace(table: &Table, known: &Record, attempt: i64, changes: &[Change]) -> b
             SqlState::TriggeredDataChangeViolation,
             "the request was already modified by the command that this one is part of",
         )
-        .table("idempotent", "requests")
+        .table("idempotent", "request_records")
         .raise(),
         Err(_) => {
             demand_fresh_snapshots();
@@ -207,6 +207,6 @@ fn replace(table: &Table, known: &Record, attempt: i64, changes: &[Change]) -> b
 /// 40001, in core's own words.
 pub fn demand_fresh_snapshots() {
     if one_for_transaction() {
-        Report::could_not_serialize("idempotent", "requests").raise()
+        Report::could_not_serialize("idempotent", "request_records").raise()
     }
 }

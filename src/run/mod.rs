@@ -1,7 +1,7 @@
 //! Runs: a job that was done for its input is not done again.
 //!
 //! A run makes one partition of a dataset, for the role that began it, and has a row in
-//! `idempotent.pipeline_runs` that stays. `idempotent_run_begin` says whether the
+//! `idempotent.pipeline_run_records` that stays. `idempotent_run_begin` says whether the
 //! partition is to be made, by its latest run; `_heartbeat` renews the lease of a run,
 //! `_publish` and `_fail` end it.
 //!
@@ -187,6 +187,6 @@ fn not_running(run: &Run) -> ! {
     )
     .detail(detail)
     .hint("Begin a run of the partition to learn what is to be done.")
-    .table("idempotent", "pipeline_runs")
+    .table("idempotent", "pipeline_run_records")
     .raise()
 }

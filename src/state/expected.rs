@@ -8,14 +8,14 @@ pub type Expected = (&'static str, &'static str, &'static str);
 /// Those of a table.
 pub fn expected(state: State) -> &'static [Expected] {
     match state {
-        State::Requests => REQUESTS,
-        State::PipelineRuns => PIPELINE_RUNS,
+        State::RequestRecords => REQUEST_RECORDS,
+        State::PipelineRunRecords => PIPELINE_RUN_RECORDS,
         State::LoadRecords => LOAD_RECORDS,
         State::ConflictRecords => CONFLICT_RECORDS,
     }
 }
 
-const REQUESTS: &[Expected] = &[
+const REQUEST_RECORDS: &[Expected] = &[
     ("column", "attempt", "bigint"),
     ("column", "completed_at", "timestamp with time zone"),
     ("column", "expires_at", "timestamp with time zone"),
@@ -34,7 +34,7 @@ const REQUESTS: &[Expected] = &[
     ("column", "ttl", "interval"),
     (
         "constraint",
-        "requests_pkey",
+        "request_records_pkey",
         "PRIMARY KEY (key, scope, role)",
     ),
     ("not null", "attempt", ""),
@@ -50,7 +50,7 @@ const REQUESTS: &[Expected] = &[
     ("not null", "ttl", ""),
 ];
 
-const PIPELINE_RUNS: &[Expected] = &[
+const PIPELINE_RUN_RECORDS: &[Expected] = &[
     ("column", "attempt", "integer"),
     ("column", "completed_at", "timestamp with time zone"),
     ("column", "dataset", "text"),
@@ -69,25 +69,29 @@ const PIPELINE_RUNS: &[Expected] = &[
     ("column", "status", "text"),
     (
         "constraint",
-        "pipeline_runs_attempt",
+        "pipeline_run_records_attempt",
         "UNIQUE (role, dataset, partition, attempt)",
     ),
     (
         "constraint",
-        "pipeline_runs_completed",
+        "pipeline_run_records_completed",
         "CHECK (((status = 'running'::text) = (completed_at IS NULL)))",
     ),
-    ("constraint", "pipeline_runs_pkey", "PRIMARY KEY (run_id)"),
     (
         "constraint",
-        "pipeline_runs_status",
+        "pipeline_run_records_pkey",
+        "PRIMARY KEY (run_id)",
+    ),
+    (
+        "constraint",
+        "pipeline_run_records_status",
         "CHECK ((status = ANY (ARRAY['running'::text, 'published'::text, 'failed'::text, 'taken_over'::text])))",
     ),
     ("identity", "run_id", "a"),
     (
         "index",
-        "pipeline_runs_running",
-        "CREATE UNIQUE INDEX pipeline_runs_running ON idempotent.pipeline_runs USING btree (role, dataset, partition) WHERE (status = 'running'::text)",
+        "pipeline_run_records_running",
+        "CREATE UNIQUE INDEX pipeline_run_records_running ON idempotent.pipeline_run_records USING btree (role, dataset, partition) WHERE (status = 'running'::text)",
     ),
     ("not null", "attempt", ""),
     ("not null", "dataset", ""),

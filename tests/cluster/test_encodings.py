@@ -88,9 +88,9 @@ def test_commands_arguments_and_keys_of_requests(session):
     # In the order that jsonb has its names in.
     names = sorted((one, other), key=lambda name: (len(name), name))
     assert refused(b"23I02", run, begin % (other, one)).detail == b"The requests differ in %s, %s." % tuple(names)
-    advance = b"SELECT idempotent_request_advance('k', (SELECT max(attempt) FROM idempotent.requests), '%s', scope => '%s')"
+    advance = b"SELECT idempotent_request_advance('k', (SELECT max(attempt) FROM idempotent.request_records), '%s', scope => '%s')"
     run.run(advance % (one, other))
-    assert run.run(b"SELECT recovery_point FROM idempotent.requests WHERE recovery_point <> ''") == [(one,)]
+    assert run.run(b"SELECT recovery_point FROM idempotent.request_records WHERE recovery_point <> ''") == [(one,)]
 
 
 def test_versions_datasets_and_partitions_of_runs(session):
@@ -109,7 +109,7 @@ def test_versions_datasets_and_partitions_of_runs(session):
     ((decision, second),) = run.run(begin % (one, one, other))
     assert decision == b"run"
     run.run(b"SELECT idempotent_run_fail(%s, '%s')" % (second, other))
-    assert run.run(b"SELECT error FROM idempotent.pipeline_runs WHERE status = 'failed'") == [(other,)]
+    assert run.run(b"SELECT error FROM idempotent.pipeline_run_records WHERE status = 'failed'") == [(other,)]
 
 
 def test_names_of_tables_and_columns(session):

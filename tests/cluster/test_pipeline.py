@@ -7,7 +7,7 @@ pg_terminate_backend, by SIGKILL of a server process, which takes the whole serv
 that others take over. Whatever was not acknowledged is delivered again.
 
 In the end the tables and aggregates must be those of one clean run, by their digests, and those that plain SQL makes of
-the same rows; and idempotent.pipeline_runs must account for every run that a worker knows of.
+the same rows; and idempotent.pipeline_run_records must account for every run that a worker knows of.
 
 PGI_DAYS   how many days of the year (default 365)
 PGI_SEED   what is corrected, sent again, in which order, and who dies where
@@ -374,7 +374,7 @@ def the_tables_are_what_plain_sql_makes(conn):
 
 
 def the_runs_tell_the_whole_story(conn, known, versions):
-    runs = conn.execute("SELECT * FROM idempotent.pipeline_runs WHERE dataset = 'flights' ORDER BY partition, attempt").fetchall()
+    runs = conn.execute("SELECT * FROM idempotent.pipeline_run_records WHERE dataset = 'flights' ORDER BY partition, attempt").fetchall()
     by_id = {run["run_id"]: run for run in runs}
     # What a worker saw of its run is what is on record.
     assert set(known) <= set(by_id)

@@ -196,7 +196,7 @@ def test_an_answer_expires_when_it_is_read(conn):
     assert begin(conn, "brief")["response"] == "x"
     assert sqlstate(lambda: begin(conn, "brief", "2")) == "23I02"
     time.sleep(0.35)
-    assert value(conn, "SELECT count(*) FROM idempotent.requests WHERE key = 'brief'") == 1
+    assert value(conn, "SELECT count(*) FROM idempotent.request_records WHERE key = 'brief'") == 1
     again = begin(conn, "brief", "2")
     assert again["status"] == "started" and again["attempt"] > first["attempt"]
     # Within one transaction too, and by the clock.
@@ -233,7 +233,7 @@ def test_a_dump_carries_the_requests_and_attempts_go_on_after_a_restore(cluster)
             execute(conn, "executed", "SELECT $1::jsonb AS x", {"é": ""})
             conn.execute("RESET ROLE")
             begin(conn, "done", '"of the owner"')
-            listing = "SELECT * FROM idempotent.requests ORDER BY key, role::text"
+            listing = "SELECT * FROM idempotent.request_records ORDER BY key, role::text"
             before = conn.execute(listing).fetchall()
             assert len(before) == 4
 
@@ -377,7 +377,7 @@ def test_random_requests_are_the_same_in_any_clothes_and_not_after_tampering(con
                 assert detail == "The requests differ as a whole.", (at, sent, detail)
             other += 1
     assert same > CASES and other > CASES
-    assert value(conn, "SELECT bool_and(fingerprint = sha256(convert_to(request::text, 'UTF8'))) FROM idempotent.requests")
+    assert value(conn, "SELECT bool_and(fingerprint = sha256(convert_to(request::text, 'UTF8'))) FROM idempotent.request_records")
 
 
 def test_random_arguments_come_back_as_they_were_sent(conn):
@@ -456,17 +456,17 @@ def test_a_transaction_may_work_on_ever_so_many_keys(conn):
         "DO $$ BEGIN FOR n IN 1 .. %d LOOP PERFORM idempotent_execute('key ' || n, 'SELECT $1::int AS n', to_jsonb(ARRAY[n]));"
         " END LOOP; END $$" % many
     )
-    assert value(conn, "SELECT count(*) FROM idempotent.requests WHERE status = 'finished'") == many
+    assert value(conn, "SELECT count(*) FROM idempotent.request_records WHERE status = 'finished'") == many
     assert execute(conn, "key 7", "SELECT $1::int AS n", 7) == {"response": [{"n": 7}], "replayed": True}
 
 
 @pytest.mark.parametrize(
     "addition",
     [
-        "CREATE INDEX ON idempotent.requests ((request ->> 'customer'))",
-        "CREATE INDEX ON idempotent.requests (status) WHERE status = 'started'",
-        "CREATE UNIQUE INDEX ON idempotent.requests (attempt)",
-        "ALTER TABLE idempotent.requests ADD checked boolean NOT NULL DEFAULT true CHECK (checked)",
+        "CREATE INDEX ON idempotent.request_records ((request ->> 'customer'))",
+        "CREATE INDEX ON idempotent.request_records (status) WHERE status = 'started'",
+        "CREATE UNIQUE INDEX ON idempotent.request_records (attempt)",
+        "ALTER TABLE idempotent.request_records ADD checked boolean NOT NULL DEFAULT true CHECK (checked)",
     ],
 )
 def test_what_an_administrator_adds_to_the_table_holds_or_is_refused(conn, addition):
@@ -482,10 +482,10 @@ def test_what_an_administrator_adds_to_the_table_holds_or_is_refused(conn, addit
         assert error.sqlstate in ("55000", "0A000"), error
         return
     conn.execute("SET enable_seqscan = off")
-    assert value(conn, "SELECT count(*) FROM idempotent.requests WHERE status = 'started'") == 0
-    assert value(conn, "SELECT count(*) FROM idempotent.requests WHERE request ->> 'customer' = 'x'") == 1
+    assert value(conn, "SELECT count(*) FROM idempotent.request_records WHERE status = 'started'") == 0
+    assert value(conn, "SELECT count(*) FROM idempotent.request_records WHERE request ->> 'customer' = 'x'") == 1
     if "checked" in addition:
-        assert value(conn, "SELECT checked FROM idempotent.requests") is True
+        assert value(conn, "SELECT checked FROM idempotent.request_records") is True
 
 
 def test_memory_does_not_grow_within_one_transaction_that_replays(conn):

@@ -56,8 +56,8 @@ def one_effect_one_answer(db, keys):
         ).fetchall()
         assert not wrong, wrong[:10]
         assert value(conn, "SELECT count(DISTINCT key) FROM answers") == keys
-        assert value(conn, "SELECT count(*) FROM idempotent.requests WHERE status <> 'finished'") == 0
-        assert value(conn, "SELECT count(*) FROM idempotent.requests") == keys
+        assert value(conn, "SELECT count(*) FROM idempotent.request_records WHERE status <> 'finished'") == 0
+        assert value(conn, "SELECT count(*) FROM idempotent.request_records") == keys
         assert value(conn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
 
 

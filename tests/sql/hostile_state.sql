@@ -26,7 +26,7 @@ BEGIN
     RAISE NOTICE 'hostile code runs as %', CASE WHEN (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN 'superuser' ELSE current_user END;
     RETURN NEW;
 END $$;
-CREATE TRIGGER hostile BEFORE INSERT ON idempotent.pipeline_runs FOR EACH ROW EXECUTE FUNCTION hostile.take();
+CREATE TRIGGER hostile BEFORE INSERT ON idempotent.pipeline_run_records FOR EACH ROW EXECUTE FUNCTION hostile.take();
 SELECT setval('idempotent.request_attempts', 1);
 SELECT secret FROM idempotent.lock_secret;
 RESET ROLE;
@@ -57,11 +57,11 @@ BEGIN
 END $$;
 CALL run_all();
 
-GRANT TRIGGER ON idempotent.pipeline_runs, idempotent.conflict_records, idempotent.requests, idempotent.load_records TO hostile_app;
+GRANT TRIGGER ON idempotent.pipeline_run_records, idempotent.conflict_records, idempotent.request_records, idempotent.load_records TO hostile_app;
 SET ROLE hostile_app;
-CREATE TRIGGER hostile BEFORE INSERT ON idempotent.pipeline_runs FOR EACH ROW EXECUTE FUNCTION hostile.take();
+CREATE TRIGGER hostile BEFORE INSERT ON idempotent.pipeline_run_records FOR EACH ROW EXECUTE FUNCTION hostile.take();
 CREATE TRIGGER hostile BEFORE INSERT OR UPDATE ON idempotent.conflict_records FOR EACH ROW EXECUTE FUNCTION hostile.take();
-CREATE TRIGGER hostile BEFORE DELETE ON idempotent.requests FOR EACH ROW EXECUTE FUNCTION hostile.take();
+CREATE TRIGGER hostile BEFORE DELETE ON idempotent.request_records FOR EACH ROW EXECUTE FUNCTION hostile.take();
 CREATE TRIGGER hostile AFTER INSERT ON idempotent.load_records FOR EACH STATEMENT EXECUTE FUNCTION hostile.take();
 SELECT idempotent_run_begin('d');
 CALL idempotent_load('orders', 'sent');
@@ -87,58 +87,58 @@ END $$;
 \set run '$w$SELECT idempotent_run_begin(''d'', clock_timestamp()::text)$w$'
 \set request '$w$SELECT idempotent_request_begin(clock_timestamp()::text, ''{}'')$w$'
 \set conflict '$w$SELECT idempotent_insert(''orders'', ''{"id": 1, "amount": 12}'', on_conflict => ''quarantine'')$w$'
-CALL refused('ALTER TABLE idempotent.pipeline_runs ALTER error SET DEFAULT hostile.value()', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs ADD extra text', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs ADD computed boolean GENERATED ALWAYS AS (hostile.value(dataset)) STORED', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs ADD CONSTRAINT hostile CHECK (hostile.value(dataset))', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs DROP CONSTRAINT pipeline_runs_status', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs DROP CONSTRAINT pipeline_runs_status, ADD CONSTRAINT pipeline_runs_status CHECK (hostile.value(status))', :run);
-CALL refused('DROP INDEX idempotent.pipeline_runs_running; CREATE UNIQUE INDEX pipeline_runs_running ON idempotent.pipeline_runs (run_id) WHERE hostile.value(dataset)', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs ALTER lease DROP NOT NULL', :run);
-CALL refused('CREATE INDEX hostile ON idempotent.pipeline_runs (hostile.value(dataset))', :run);
-CALL refused('CREATE INDEX hostile ON idempotent.pipeline_runs (dataset) WHERE hostile.value(dataset)', :run);
-CALL refused('CREATE UNIQUE INDEX hostile ON idempotent.pipeline_runs (run_id, dataset)', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records ALTER error SET DEFAULT hostile.value()', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records ADD extra text', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records ADD computed boolean GENERATED ALWAYS AS (hostile.value(dataset)) STORED', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records ADD CONSTRAINT hostile CHECK (hostile.value(dataset))', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records DROP CONSTRAINT pipeline_run_records_status', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records DROP CONSTRAINT pipeline_run_records_status, ADD CONSTRAINT pipeline_run_records_status CHECK (hostile.value(status))', :run);
+CALL refused('DROP INDEX idempotent.pipeline_run_records_running; CREATE UNIQUE INDEX pipeline_run_records_running ON idempotent.pipeline_run_records (run_id) WHERE hostile.value(dataset)', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records ALTER lease DROP NOT NULL', :run);
+CALL refused('CREATE INDEX hostile ON idempotent.pipeline_run_records (hostile.value(dataset))', :run);
+CALL refused('CREATE INDEX hostile ON idempotent.pipeline_run_records (dataset) WHERE hostile.value(dataset)', :run);
+CALL refused('CREATE UNIQUE INDEX hostile ON idempotent.pipeline_run_records (run_id, dataset)', :run);
 CREATE FUNCTION hostile.cmp(text, text) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE NOTICE 'hostile code runs'; RETURN bttextcmp($1, $2); END $$;
 CREATE OPERATOR CLASS hostile.class FOR TYPE text USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 hostile.cmp(text, text);
-CALL refused('CREATE INDEX hostile ON idempotent.pipeline_runs (run_id, dataset hostile.class)', :run);
+CALL refused('CREATE INDEX hostile ON idempotent.pipeline_run_records (run_id, dataset hostile.class)', :run);
 CALL refused('ALTER FUNCTION idempotent.own_role() OWNER TO hostile_app; COMMENT ON TABLE idempotent.conflict_records IS $$changed$$; ALTER TABLE idempotent.conflict_records SET (fillfactor = 90)', :conflict);
-CALL refused('CREATE STATISTICS hostile ON hostile.value(dataset) FROM idempotent.pipeline_runs', :run);
-CALL refused('CREATE RULE hostile AS ON INSERT TO idempotent.pipeline_runs DO ALSO SELECT hostile.value()', :run);
-CALL refused('CREATE POLICY hostile ON idempotent.pipeline_runs USING (hostile.value(dataset))', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY', :run);
-CALL refused('CREATE TABLE hostile.child () INHERITS (idempotent.pipeline_runs)', :run);
-CALL refused('CREATE TABLE hostile.referring (run_id bigint REFERENCES idempotent.pipeline_runs)', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs OWNER TO hostile_app', :run);
+CALL refused('CREATE STATISTICS hostile ON hostile.value(dataset) FROM idempotent.pipeline_run_records', :run);
+CALL refused('CREATE RULE hostile AS ON INSERT TO idempotent.pipeline_run_records DO ALSO SELECT hostile.value()', :run);
+CALL refused('CREATE POLICY hostile ON idempotent.pipeline_run_records USING (hostile.value(dataset))', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY', :run);
+CALL refused('CREATE TABLE hostile.child () INHERITS (idempotent.pipeline_run_records)', :run);
+CALL refused('CREATE TABLE hostile.referring (run_id bigint REFERENCES idempotent.pipeline_run_records)', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records OWNER TO hostile_app', :run);
 CALL refused('ALTER SEQUENCE idempotent.request_attempts OWNER TO hostile_app', :request);
 CALL refused('ALTER SCHEMA idempotent OWNER TO hostile_app', :run);
-CALL refused('ALTER EXTENSION pg_idempotent DROP TABLE idempotent.pipeline_runs', :run);
-CALL refused('TRUNCATE idempotent.requests; ALTER TABLE idempotent.requests ALTER recovery_point SET NOT NULL', :request);
-CALL refused('ALTER TABLE idempotent.requests ADD note text', :request);
-CALL refused('ALTER TABLE idempotent.requests ADD note text DEFAULT hostile.value()', :request);
-CALL refused('CREATE INDEX hostile ON idempotent.requests (hostile.value(key))', :request);
+CALL refused('ALTER EXTENSION pg_idempotent DROP TABLE idempotent.pipeline_run_records', :run);
+CALL refused('TRUNCATE idempotent.request_records; ALTER TABLE idempotent.request_records ALTER recovery_point SET NOT NULL', :request);
+CALL refused('ALTER TABLE idempotent.request_records ADD note text', :request);
+CALL refused('ALTER TABLE idempotent.request_records ADD note text DEFAULT hostile.value()', :request);
+CALL refused('CREATE INDEX hostile ON idempotent.request_records (hostile.value(key))', :request);
 CALL refused('ALTER TABLE idempotent.conflict_records ALTER resolution SET DEFAULT hostile.value()', :conflict);
 CALL refused('ALTER TABLE idempotent.conflict_records ALTER arrived_at SET DEFAULT now()', :conflict);
 
 -- A setting of the session's changes how definitions are shown, and nothing else.
 SET quote_all_identifiers = on;
-ALTER TABLE idempotent.pipeline_runs SET (fillfactor = 90);
+ALTER TABLE idempotent.pipeline_run_records SET (fillfactor = 90);
 SELECT decision FROM idempotent_run_begin('quoted');
 RESET quote_all_identifiers;
 
 -- 4. What an administrator may add: plain indexes. And columns that came and went are none.
-CREATE INDEX ON idempotent.requests (started_at);
-CREATE INDEX ON idempotent.requests USING brin (started_at);
+CREATE INDEX ON idempotent.request_records (started_at);
+CREATE INDEX ON idempotent.request_records USING brin (started_at);
 SELECT attempt > 0 AS attempted FROM idempotent_request_begin('k', '{}');
-SELECT idempotent_request_finish('k', (SELECT attempt FROM idempotent.requests WHERE key = 'k'), '{"a": 1}');
+SELECT idempotent_request_finish('k', (SELECT attempt FROM idempotent.request_records WHERE key = 'k'), '{"a": 1}');
 SELECT status, response FROM idempotent_request_begin('k', '{}');
 SELECT response, replayed FROM idempotent_execute('k2', 'SELECT 1');
 SELECT response, replayed FROM idempotent_execute('k2', 'SELECT 1');
-SELECT key, status, response FROM idempotent.my_requests WHERE key IN ('k', 'k2') ORDER BY key;
+SELECT key, status, response FROM idempotent.requests WHERE key IN ('k', 'k2') ORDER BY key;
 
 -- 5. Looking at state in a transaction that is READ ONLY takes no lock that a reader would not take.
 BEGIN READ ONLY;
 SELECT response, replayed FROM idempotent_execute('k2', 'SELECT 1');
-SELECT mode FROM pg_locks WHERE relation = 'idempotent.requests'::regclass;
+SELECT mode FROM pg_locks WHERE relation = 'idempotent.request_records'::regclass;
 COMMIT;
 
 RESET client_min_messages;
