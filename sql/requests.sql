@@ -33,21 +33,21 @@ CREATE TABLE idempotent.request_records (
 ) WITH (fillfactor = 75);
 COMMENT ON TABLE idempotent.request_records IS 'what idempotent.requests shows; written by the extension only';
 COMMENT ON COLUMN idempotent.request_records.role IS 'the role that sent the request';
-COMMENT ON COLUMN idempotent.request_records.scope IS 'what the key is unique in, beside the role';
+COMMENT ON COLUMN idempotent.request_records.scope IS 'the key is unique within role and scope';
 COMMENT ON COLUMN idempotent.request_records.key IS 'the key that the client gave the request';
 COMMENT ON COLUMN idempotent.request_records.status IS 'started, finished or abandoned';
 COMMENT ON COLUMN idempotent.request_records.attempt IS 'the attempt that holds the request, or finished it';
 COMMENT ON COLUMN idempotent.request_records.fingerprint IS 'SHA-256 of the request';
-COMMENT ON COLUMN idempotent.request_records.request IS 'what was asked for';
-COMMENT ON COLUMN idempotent.request_records.recovery_point IS 'how far the work has come';
+COMMENT ON COLUMN idempotent.request_records.request IS 'the request itself';
+COMMENT ON COLUMN idempotent.request_records.recovery_point IS 'how far the work has got';
 COMMENT ON COLUMN idempotent.request_records.response IS 'the answer, once it is finished';
-COMMENT ON COLUMN idempotent.request_records.ttl IS 'how long the answer is kept after it was given';
-COMMENT ON COLUMN idempotent.request_records.lease IS 'how long an attempt holds the request without a sign of life';
-COMMENT ON COLUMN idempotent.request_records.lease_until IS 'when another attempt may resume it';
+COMMENT ON COLUMN idempotent.request_records.ttl IS 'how long the answer is kept';
+COMMENT ON COLUMN idempotent.request_records.lease IS 'how long an attempt holds the request without renewing its lease';
+COMMENT ON COLUMN idempotent.request_records.lease_until IS 'when another attempt may resume the request';
 COMMENT ON COLUMN idempotent.request_records.started_at IS 'when the attempt began';
-COMMENT ON COLUMN idempotent.request_records.completed_at IS 'when the answer was given';
-COMMENT ON COLUMN idempotent.request_records.expires_at IS 'from then on the key is free again';
-COMMENT ON COLUMN idempotent.request_records.purge_after IS 'a purge need not look at the row before; never later than expires_at';
+COMMENT ON COLUMN idempotent.request_records.completed_at IS 'when the request was finished';
+COMMENT ON COLUMN idempotent.request_records.expires_at IS 'when the key becomes free again';
+COMMENT ON COLUMN idempotent.request_records.purge_after IS 'a purge skips the row until then; never later than expires_at';
 
 CREATE INDEX request_records_purge_after ON idempotent.request_records (purge_after);
 COMMENT ON INDEX idempotent.request_records_purge_after IS 'for idempotent_purge';
@@ -62,21 +62,21 @@ SELECT request.scope, request.key, request.status, request.attempt, request.fing
   FROM idempotent.request_records AS request
  WHERE request.role OPERATOR(idempotent.=) idempotent.own_role();
 COMMENT ON VIEW idempotent.requests IS 'your own request keys with their answers';
-COMMENT ON COLUMN idempotent.requests.scope IS 'what the key is unique in, beside the role';
+COMMENT ON COLUMN idempotent.requests.scope IS 'the key is unique within role and scope';
 COMMENT ON COLUMN idempotent.requests.key IS 'the key that the client gave the request';
 COMMENT ON COLUMN idempotent.requests.status IS 'started, finished or abandoned';
 COMMENT ON COLUMN idempotent.requests.attempt IS 'the attempt that holds the request, or finished it';
 COMMENT ON COLUMN idempotent.requests.fingerprint IS 'SHA-256 of the request';
-COMMENT ON COLUMN idempotent.requests.request IS 'what was asked for';
-COMMENT ON COLUMN idempotent.requests.recovery_point IS 'how far the work has come';
+COMMENT ON COLUMN idempotent.requests.request IS 'the request itself';
+COMMENT ON COLUMN idempotent.requests.recovery_point IS 'how far the work has got';
 COMMENT ON COLUMN idempotent.requests.response IS 'the answer, once it is finished';
-COMMENT ON COLUMN idempotent.requests.ttl IS 'how long the answer is kept after it was given';
-COMMENT ON COLUMN idempotent.requests.lease IS 'how long an attempt holds the request without a sign of life';
-COMMENT ON COLUMN idempotent.requests.lease_until IS 'when another attempt may resume it';
+COMMENT ON COLUMN idempotent.requests.ttl IS 'how long the answer is kept';
+COMMENT ON COLUMN idempotent.requests.lease IS 'how long an attempt holds the request without renewing its lease';
+COMMENT ON COLUMN idempotent.requests.lease_until IS 'when another attempt may resume the request';
 COMMENT ON COLUMN idempotent.requests.started_at IS 'when the attempt began';
-COMMENT ON COLUMN idempotent.requests.completed_at IS 'when the answer was given';
-COMMENT ON COLUMN idempotent.requests.expires_at IS 'from then on the key is free again';
-COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge need not look at the row before; never later than expires_at';
+COMMENT ON COLUMN idempotent.requests.completed_at IS 'when the request was finished';
+COMMENT ON COLUMN idempotent.requests.expires_at IS 'when the key becomes free again';
+COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge skips the row until then; never later than expires_at';
 
 CREATE FUNCTION idempotent_execute(
     key       text,
@@ -114,7 +114,7 @@ CREATE FUNCTION idempotent_request_advance(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_request_advance_wrapper';
 COMMENT ON FUNCTION idempotent_request_advance(text, bigint, text, text) IS
-    'notes how far the work on a request has come, and renews the lease';
+    'records how far the work on a request has got, and renews the lease';
 
 CREATE FUNCTION idempotent_request_finish(
     key text, attempt bigint, response jsonb, scope text DEFAULT ''
@@ -130,10 +130,10 @@ CREATE FUNCTION idempotent_request_abandon(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_request_abandon_wrapper';
 COMMENT ON FUNCTION idempotent_request_abandon(text, bigint, text) IS
-    'gives a request up without an answer: its key is free again';
+    'abandons a request without an answer: its key is free again';
 
 CREATE FUNCTION idempotent_purge(batch_size int DEFAULT 1000) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_purge_wrapper';
 COMMENT ON FUNCTION idempotent_purge(int) IS
-    'removes expired requests, at most so many; gives how many';
+    'removes at most batch_size expired requests; returns how many';

@@ -51,10 +51,14 @@ fn only_roots(root: &Target, table: &OpenRelation, trigger: &GuardTrigger) -> Re
     let partition = table_name(table);
     Report::new(
         SqlState::ObjectNotInPrerequisiteState,
-        format!("the guard of partition \"{partition}\" is not that of its partitioned table"),
+        format!(
+            "the guard of partition \"{partition}\" is not part of the guard of its \
+             partitioned table"
+        ),
     )
     .detail(
-        "A guard on a partition alone cannot tell a row that an UPDATE moves there from a payload.",
+        "A guard on a partition alone cannot distinguish a payload from a row that an UPDATE \
+         moves there.",
     )
     .hint(instead(root, table, trigger))
     .table(&root.schema, &root.name)

@@ -59,7 +59,7 @@ impl<'t> Slice<'t> {
         if slice.kind() != Kind::Object || slice.len() == 0 {
             Report::new(
                 SqlState::InvalidParameterValue,
-                "slice must be a JSON object that names at least one column",
+                "argument \"slice\" must be a JSON object that names at least one column",
             )
             .hint("For example: {\"day\": \"2013-01-31\"}.")
             .raise()

@@ -221,7 +221,7 @@ fn without_telling<R>(target: &Target, readable: &Readable, work: impl FnOnce() 
             Report::new(
                 SqlState::ObjectNotInPrerequisiteState,
                 format!(
-                    "a conflict with a stored row in table \"{}\" cannot be recorded",
+                    "cannot record a conflict with a stored row in table \"{}\"",
                     target.name
                 ),
             )

@@ -137,7 +137,7 @@ fn end(connection: &Connection, id: i64, resolution: Resolution, record: &Record
     }
     Report::new(
         SqlState::ObjectNotInPrerequisiteState,
-        format!("conflict {id} was resolved already"),
+        format!("conflict {id} is already resolved"),
     )
     .detail(format!("It was resolved with \"{earlier}\"."))
     .raise()
@@ -348,9 +348,9 @@ impl Conflict<'_> {
     fn changed_since(&self, gone: bool) -> ! {
         let (id, target) = (self.id, self.target);
         let detail = if gone {
-            "The row is gone, or a trigger keeps it as it is."
+            "The row no longer exists, or a trigger prevents the update."
         } else {
-            "The row differs from the one that the conflict was recorded with."
+            "The row differs from the one that was recorded with the conflict."
         };
         Report::new(
             SqlState::ObjectNotInPrerequisiteState,

@@ -139,7 +139,7 @@ pub fn same(target: &Target, column: usize, a: pg_sys::Datum, b: pg_sys::Datum) 
         Report::new(
             SqlState::ObjectNotInPrerequisiteState,
             format!(
-                "column \"{}\" remembers in a form that cannot be verified",
+                "column \"{}\" remembers something that cannot be verified",
                 column.name
             ),
         )

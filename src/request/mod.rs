@@ -366,7 +366,7 @@ fn not_held(key: &RequestKey, attempt: i64, known: Option<Record>) -> ! {
             format!("It was taken over by attempt {}.", known.attempt)
         }
         Some(known) => match known.status {
-            Status::Finished => "It has finished the request already.".to_owned(),
+            Status::Finished => "It has already finished the request.".to_owned(),
             Status::Abandoned => "It has abandoned the request.".to_owned(),
             // Somebody wrote the row between two looks.
             Status::Started => "The request has changed meanwhile.".to_owned(),
@@ -380,6 +380,6 @@ fn not_held(key: &RequestKey, attempt: i64, known: Option<Record>) -> ! {
         ),
     )
     .detail(detail)
-    .hint("Begin the request again to learn what became of it.")
+    .hint("Begin the request again to learn its status.")
     .raise()
 }

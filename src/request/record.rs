@@ -175,8 +175,8 @@ impl Table {
                 SqlState::ObjectNotInPrerequisiteState,
                 "sequence \"idempotent.request_attempts\" does not exist",
             )
-            .detail("The numbers of attempts come from it.")
-            .hint("Give it its name back.")
+            .detail("It provides the numbers of attempts.")
+            .hint("Rename it back.")
             .raise()
         }
         Self {

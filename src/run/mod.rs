@@ -186,7 +186,7 @@ fn not_running(run: &Run) -> ! {
         format!("run {} is not running", run.id),
     )
     .detail(detail)
-    .hint("Begin a run of the partition to learn what is to be done.")
+    .hint("Begin a run of the partition to learn what to do.")
     .table("idempotent", "pipeline_run_records")
     .raise()
 }

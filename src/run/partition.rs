@@ -42,7 +42,7 @@ impl Partition {
             if characters > MOST_CHARACTERS {
                 Report::new(
                     SqlState::InvalidParameterValue,
-                    format!("argument \"{name}\" has at most {MOST_CHARACTERS} characters"),
+                    format!("argument \"{name}\" must have at most {MOST_CHARACTERS} characters"),
                 )
                 .detail(format!("This one has {characters}."))
                 .raise()

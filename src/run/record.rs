@@ -62,10 +62,10 @@ pub struct Run {
 /// Cast to the types that they are read as, whatever the owner of the table may have done
 /// to it.
 const COLUMNS: &str = "run.run_id::pg_catalog.int8, run.role::pg_catalog.oid, \
-    run.dataset::pg_catalog.text, run.partition::pg_catalog.text, run.attempt::pg_catalog.int4, \
-    run.status::pg_catalog.text, run.input_version::pg_catalog.text, \
-    run.output_version::pg_catalog.text, run.row_count::pg_catalog.int8, \
-    run.error::pg_catalog.text, run.lease_until::pg_catalog.timestamptz, run.xmin";
+                       run.dataset::pg_catalog.text, run.partition::pg_catalog.text, run.attempt::pg_catalog.int4, \
+                       run.status::pg_catalog.text, run.input_version::pg_catalog.text, \
+                       run.output_version::pg_catalog.text, run.row_count::pg_catalog.int8, \
+                       run.error::pg_catalog.text, run.lease_until::pg_catalog.timestamptz, run.xmin";
 
 /// $1 role, $2 dataset, $3 partition
 const LATEST: &str = "
@@ -219,7 +219,7 @@ fn next_attempt(latest: Option<&Run>) -> i32 {
     next.unwrap_or_else(|| {
         Report::new(
             SqlState::ProgramLimitExceeded,
-            "the runs of the partition cannot be numbered any more",
+            "the partition has no number left for another run",
         )
         .detail(format!("The latest one has number {}.", i32::MAX))
         .table("idempotent", "pipeline_run_records")

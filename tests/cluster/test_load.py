@@ -257,11 +257,11 @@ def test_vacuum_and_analyze_do_not_stop_it_nor_does_it_stop_them(tables):
 
 
 CHANGES = {
-    "ALTER TABLE target ADD COLUMN w int": "Its columns are not the same any more.",
-    "ALTER TABLE target ALTER COLUMN v TYPE varchar(50)": "Its columns are not the same any more.",
-    "ALTER TABLE target RENAME COLUMN v TO w": "Its columns are not the same any more.",
-    "ALTER TABLE target DROP COLUMN v": "Its columns are not the same any more.",
-    "ALTER TABLE target DROP CONSTRAINT target_pkey": "The unique index that decides is another.",
+    "ALTER TABLE target ADD COLUMN w int": "Its columns have changed.",
+    "ALTER TABLE target ALTER COLUMN v TYPE varchar(50)": "Its columns have changed.",
+    "ALTER TABLE target RENAME COLUMN v TO w": "Its columns have changed.",
+    "ALTER TABLE target DROP COLUMN v": "Its columns have changed.",
+    "ALTER TABLE target DROP CONSTRAINT target_pkey": "The unique index that decides has changed.",
     "DROP TABLE target": None,
 }
 

@@ -43,7 +43,7 @@ EXCEPTION WHEN object_not_in_prerequisite_state THEN
     GET STACKED DIAGNOSTICS what = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
     RAISE NOTICE '%', what;
     RAISE NOTICE '%', hint;
-    EXECUTE substr(hint, length('Heal it with: ') + 1);
+    EXECUTE substr(hint, length('Repair it with: ') + 1);
 END $$;
 CREATE TABLE orders (id int PRIMARY KEY, amount int);
 INSERT INTO orders VALUES (1, 10);
