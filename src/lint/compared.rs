@@ -201,15 +201,15 @@ pub fn before_trigger(subject: &Subject, findings: &mut Vec<Finding>) {
                 None => Severity::Warning,
             };
             let message = format!(
-                "trigger \"{name}\" rewrites {} before a row is inserted, so to functions a \
-                 payload may differ from its own stored row",
+                "trigger \"{name}\" rewrites {} before a row is inserted, so functions may find a \
+                 payload different from its own stored row",
                 column_words("column", &rewritten)
             );
             (severity, message)
         } else if trigger.body.unclear {
             let message = format!(
-                "trigger \"{name}\" may rewrite rows before they are inserted, so to functions \
-                 a payload may differ from its own stored row"
+                "trigger \"{name}\" may rewrite rows before they are inserted, so functions \
+                 may find a payload different from its own stored row"
             );
             (Severity::Info, message)
         } else {
