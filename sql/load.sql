@@ -29,8 +29,8 @@ COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; writte
 SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
 
 -- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
--- query's snapshot and its look at the locks has not died. DEFINER, since who reads the
--- view has no right on the table; that a load is running, pg_locks tells everybody.
+-- query's snapshot and its look at the locks has not died. DEFINER, since a reader of
+-- the view has no right on the table; pg_locks shows every role that a load is running.
 CREATE FUNCTION idempotent.load_is_running(load_id bigint) RETURNS boolean
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -42,8 +42,7 @@ END;
 COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
     'whether the record of a load says, as of now, that it is running';
 
--- While it runs, a load holds a lock that nobody waits for. On a standby it cannot be
--- seen.
+-- A running load holds a lock that no session waits for. A standby does not show it.
 CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
 SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.batch_size,
        CASE

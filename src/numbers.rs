@@ -100,7 +100,7 @@ pub fn attempts_from_the_clock() {
     // SAFETY: the guard holds nothing; an error's abort gives the lock back.
     unsafe { ffi::guard(|| locks::acquire_unguarded(&tag)) };
     {
-        let _owner = AsOwner::over(State::RequestRecords);
+        let _owner = AsOwner::over(State::Requests);
         Connection::open().execute(
             "SELECT pg_catalog.setval('idempotent.request_attempts', clock.time)
                FROM (SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())

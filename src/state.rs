@@ -38,24 +38,24 @@ use shape::Part;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// `idempotent.request_records`
-    RequestRecords,
+    Requests,
     /// `idempotent.pipeline_run_records`
-    PipelineRunRecords,
+    PipelineRuns,
     /// `idempotent.load_records`
-    LoadRecords,
+    Loads,
     /// `idempotent.conflict_records`
-    ConflictRecords,
+    Conflicts,
 }
 
-const COUNT: usize = State::ConflictRecords as usize + 1;
+const COUNT: usize = State::Conflicts as usize + 1;
 
 impl State {
     fn name(self) -> &'static CStr {
         match self {
-            Self::RequestRecords => c"request_records",
-            Self::PipelineRunRecords => c"pipeline_run_records",
-            Self::LoadRecords => c"load_records",
-            Self::ConflictRecords => c"conflict_records",
+            Self::Requests => c"request_records",
+            Self::PipelineRuns => c"pipeline_run_records",
+            Self::Loads => c"load_records",
+            Self::Conflicts => c"conflict_records",
         }
     }
 

@@ -197,7 +197,7 @@ impl Records {
             let caller =
                 unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false)) };
             let caller = text::to_name(&caller);
-            let _owner = AsOwner::over(State::ConflictRecords);
+            let _owner = AsOwner::over(State::Conflicts);
             let connection = Connection::open();
             let _named = NamedStore::register(ROWS, &self.store, self.desc);
             let target = kept::table_parameter(target.oid);

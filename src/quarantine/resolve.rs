@@ -165,7 +165,7 @@ fn bigint(value: i64) -> (pg_sys::Oid, Option<pg_sys::Datum>) {
 }
 
 fn read(connection: &Connection, id: i64) -> Option<Record<'_>> {
-    let _owner = AsOwner::over(State::ConflictRecords);
+    let _owner = AsOwner::over(State::Conflicts);
     let found = connection.execute(
         "SELECT target::pg_catalog.oid, key, payload, stored, differences, resolution
            FROM idempotent.conflict_records
@@ -190,7 +190,7 @@ fn read(connection: &Connection, id: i64) -> Option<Record<'_>> {
 }
 
 fn close(connection: &Connection, id: i64, resolution: Resolution) -> bool {
-    let _owner = AsOwner::over(State::ConflictRecords);
+    let _owner = AsOwner::over(State::Conflicts);
     let value = text::to_server(resolution.name());
     // SAFETY: a C string; the text is made in the connection's memory.
     let value = unsafe { pg_sys::Datum::from(pg_sys::cstring_to_text(value.as_ptr())) };

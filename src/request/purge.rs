@@ -37,7 +37,7 @@ pub fn purge(most: i32) -> i64 {
         let role = (!pg_sys::has_privs_of_role(user, owner)).then_some(user);
         (pg_sys::GetCurrentTimestamp(), role)
     };
-    let _owner = AsOwner::over(State::RequestRecords);
+    let _owner = AsOwner::over(State::Requests);
     let removed = Connection::open().execute(
         PURGE,
         &[

@@ -158,7 +158,7 @@ impl Table {
     /// # Errors
     /// 42P01 without the extension; 55000 if the table is not as the extension made it.
     pub fn open() -> Self {
-        let (target, relation) = state::State::RequestRecords.open();
+        let (target, relation) = state::State::Requests.open();
         let positions = NAMES.map(|name| target.column_by_bytes(name).expect("as made"));
         let arbiter = target.indexes.iter().position(|index| index.primary);
         let arbiter = arbiter.expect("as made");

@@ -192,7 +192,7 @@ impl Run {
 fn look(condition: &str, parameters: &[Parameter]) -> Option<Run> {
     let sql = format!("SELECT {COLUMNS} FROM idempotent.pipeline_run_records AS run {condition}");
     let look = || {
-        let _owner = AsOwner::over(State::PipelineRunRecords);
+        let _owner = AsOwner::over(State::PipelineRuns);
         let connection = Connection::open();
         (connection.query(&sql, parameters) > 0).then(|| Run::of_row(&connection))
     };
@@ -236,7 +236,7 @@ pub fn begin(
     input_version: Option<&str>,
     lease: pg_sys::Datum,
 ) -> i64 {
-    let _owner = AsOwner::over(State::PipelineRunRecords);
+    let _owner = AsOwner::over(State::PipelineRuns);
     let connection = Connection::open();
     if let Some(latest) = latest
         && latest.status == Status::Running
@@ -275,7 +275,7 @@ pub fn fail(id: i64, error: &str) {
 
 /// Writes a row, whose partition is locked.
 fn write(sql: &str, parameters: &[Parameter]) {
-    let _owner = AsOwner::over(State::PipelineRunRecords);
+    let _owner = AsOwner::over(State::PipelineRuns);
     Connection::open().execute(sql, parameters);
 }
 

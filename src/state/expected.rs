@@ -8,10 +8,10 @@ pub type Expected = (&'static str, &'static str, &'static str);
 /// Those of a table.
 pub fn expected(state: State) -> &'static [Expected] {
     match state {
-        State::RequestRecords => REQUEST_RECORDS,
-        State::PipelineRunRecords => PIPELINE_RUN_RECORDS,
-        State::LoadRecords => LOAD_RECORDS,
-        State::ConflictRecords => CONFLICT_RECORDS,
+        State::Requests => REQUEST_RECORDS,
+        State::PipelineRuns => PIPELINE_RUN_RECORDS,
+        State::Loads => LOAD_RECORDS,
+        State::Conflicts => CONFLICT_RECORDS,
     }
 }
 

@@ -83,7 +83,7 @@ impl Record {
         let (role, pid) = unsafe { (pg_sys::GetUserId(), pg_sys::MyProcPid) };
         let words = |text: &str| (pg_sys::TEXTOID, Some(text::to_text(text)));
         let int = |number: i32| (pg_sys::INT4OID, Some(pg_sys::Datum::from(number)));
-        let _owner = AsOwner::over(State::LoadRecords);
+        let _owner = AsOwner::over(State::Loads);
         let connection = Connection::open();
         let parameters = [
             kept::role_parameter(role),
@@ -130,7 +130,7 @@ impl Record {
     fn write(&self, sql: &str, values: &[Parameter]) {
         let mut parameters = vec![bigint(self.0)];
         parameters.extend_from_slice(values);
-        let _owner = AsOwner::over(State::LoadRecords);
+        let _owner = AsOwner::over(State::Loads);
         Connection::open().execute(sql, &parameters);
     }
 }
