@@ -163,17 +163,17 @@ DIGEST = Once("SELECT idempotent_digest(e) FROM {s}.events e")
 MD5 = Once("SELECT md5(string_agg(e::text, ',' ORDER BY id)) FROM {s}.events e")
 MD5_UNSORTED = Once("SELECT md5(string_agg(e::text, ',')) FROM {s}.events e")
 
-BEGIN = "SELECT attempt, state, response FROM idempotent_request_begin($1, $2, '{s}')"
-BEGIN_BY_HAND = "SELECT attempt, state, response FROM {s}.request_begin($1, $2)"
-BEGIN_LOOKING = "SELECT attempt, state, response FROM {s}.request_begin($1, $2, true)"
+BEGIN = "SELECT attempt, status, response FROM idempotent_request_begin($1, $2, '{s}')"
+BEGIN_BY_HAND = "SELECT attempt, status, response FROM {s}.request_begin($1, $2)"
+BEGIN_LOOKING = "SELECT attempt, status, response FROM {s}.request_begin($1, $2, true)"
 REQUEST = Requests(BEGIN, "SELECT idempotent_request_finish($1, $2, $3, '{s}')")
 REQUEST_BY_HAND = Requests(BEGIN_BY_HAND, "SELECT {s}.request_finish($1, $2, $3)")
 
 
 def request_loop(commits):
     """Returns the same calls in a loop inside the server: ours, and those written by hand."""
-    ours = "SELECT attempt, state, response INTO begun FROM idempotent_request_begin(arrived.key, arrived.payload, '{s}')"
-    by_hand = "SELECT attempt, state, response INTO begun FROM {s}.request_begin(arrived.key, arrived.payload)"
+    ours = "SELECT attempt, status, response INTO begun FROM idempotent_request_begin(arrived.key, arrived.payload, '{s}')"
+    by_hand = "SELECT attempt, status, response INTO begun FROM {s}.request_begin(arrived.key, arrived.payload)"
     answer = "arrived.key, begun.attempt, '{\"status\": 201}'"
     return {
         "ours": RequestLoop(ours, f"PERFORM idempotent_request_finish({answer}, '{{s}}')", commits),

@@ -202,13 +202,13 @@ class RequestSide(Side):
 
     def make_table(self):
         ours = self.name == report.OURS
-        self.table = "idempotent.requests" if ours else f"{self.schema}.requests"
+        self.table = "idempotent.request_records" if ours else f"{self.schema}.requests"
         more = (", purge_after", ", now() + '1 day'") if ours else ("", "")
         role = "idempotent.kept_role" if ours else "regrole"
         self.session.execute(f"TRUNCATE {self.table}")
         self.session.execute(
-            f"INSERT INTO {self.table} (role, scope, key, state, attempt, fingerprint, request, response, ttl, lease,"
-            f" started_at, finished_at, expires_at{more[0]})"
+            f"INSERT INTO {self.table} (role, scope, key, status, attempt, fingerprint, request, response, ttl, lease,"
+            f" started_at, completed_at, expires_at{more[0]})"
             f" SELECT quote_ident(current_user)::{role}, %s, event.id, 'finished', number, sha256(convert_to(request::text, 'UTF8')), request,"
             " jsonb_build_object('status', 201, 'number', number), '1 day', '1 minute', now(), now(), now() + '1 day'"
             f"{more[1]}"
@@ -237,7 +237,7 @@ class RequestSide(Side):
         self.wal += session.written() - written
 
     def count(self):
-        count = self.session.value(f"SELECT count(*) FROM {self.table} WHERE state = 'finished'")
+        count = self.session.value(f"SELECT count(*) FROM {self.table} WHERE status = 'finished'")
         added, self.before = count - self.stored - self.before, count - self.stored
         return self.stored + added
 

@@ -65,7 +65,7 @@ CREATE TABLE {s}.requests (
     role           regrole     NOT NULL,
     scope          text        NOT NULL,
     key            text        NOT NULL,
-    state          text        NOT NULL,
+    status          text        NOT NULL,
     attempt        bigint      NOT NULL,
     fingerprint    bytea       NOT NULL,
     request        jsonb       NOT NULL,
@@ -75,7 +75,7 @@ CREATE TABLE {s}.requests (
     lease          interval,
     lease_until    timestamptz,
     started_at     timestamptz NOT NULL,
-    finished_at    timestamptz,
+    completed_at   timestamptz,
     expires_at     timestamptz NOT NULL,
     PRIMARY KEY (key, scope, role)
 );
@@ -86,7 +86,7 @@ CREATE SEQUENCE {s}.attempts;
 CREATE FUNCTION {s}.request_begin(
     _key text, _request jsonb, look_first boolean DEFAULT false, _ttl interval DEFAULT '24 hours',
     _lease interval DEFAULT '1 minute',
-    OUT state text, OUT attempt bigint, OUT recovery_point text, OUT response jsonb
+    OUT status text, OUT attempt bigint, OUT recovery_point text, OUT response jsonb
 )
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -101,31 +101,31 @@ BEGIN
     IF look_first THEN
         SELECT * INTO known FROM {s}.requests r WHERE r.key = _key AND r.scope = '' AND r.role = _role;
     END IF;
-    IF NOT look_first OR known.state IS DISTINCT FROM 'finished' OR known.expires_at <= now THEN
-        INSERT INTO {s}.requests AS r (role, scope, key, state, attempt, fingerprint, request, ttl, lease, lease_until,
+    IF NOT look_first OR known.status IS DISTINCT FROM 'finished' OR known.expires_at <= now THEN
+        INSERT INTO {s}.requests AS r (role, scope, key, status, attempt, fingerprint, request, ttl, lease, lease_until,
                                        started_at, expires_at)
         VALUES (_role, '', _key, 'started', nextval('{s}.attempts'), print, _request, _ttl, _lease, now + _lease,
                 now, now + _ttl)
         ON CONFLICT (key, scope, role) DO NOTHING
-        RETURNING 'started', r.attempt INTO state, attempt;
+        RETURNING 'started', r.attempt INTO status, attempt;
         IF FOUND THEN
             RETURN;
         END IF;
         SELECT * INTO STRICT known FROM {s}.requests r WHERE r.key = _key AND r.scope = '' AND r.role = _role FOR UPDATE;
     END IF;
-    IF known.state = 'abandoned'
-        OR known.expires_at <= now AND (known.state = 'finished' OR known.lease_until <= now)
+    IF known.status = 'abandoned'
+        OR known.expires_at <= now AND (known.status = 'finished' OR known.lease_until <= now)
     THEN
         UPDATE {s}.requests r
-        SET state = 'started', attempt = nextval('{s}.attempts'), fingerprint = print, request = _request,
+        SET status = 'started', attempt = nextval('{s}.attempts'), fingerprint = print, request = _request,
             recovery_point = NULL, response = NULL, ttl = _ttl, lease = _lease, lease_until = now + _lease,
-            started_at = now, finished_at = NULL, expires_at = now + _ttl
+            started_at = now, completed_at = NULL, expires_at = now + _ttl
         WHERE r.key = _key AND r.scope = '' AND r.role = _role
-        RETURNING 'started', r.attempt INTO state, attempt;
+        RETURNING 'started', r.attempt INTO status, attempt;
     ELSIF known.fingerprint <> print AND known.request <> _request THEN
         RAISE EXCEPTION 'key % was used with another request', _key;
-    ELSIF known.state = 'finished' THEN
-        state := 'finished';
+    ELSIF known.status = 'finished' THEN
+        status := 'finished';
         attempt := known.attempt;
         recovery_point := known.recovery_point;
         response := known.response;
@@ -136,7 +136,7 @@ BEGIN
         SET attempt = nextval('{s}.attempts'), ttl = _ttl, lease = _lease, lease_until = now + _lease, started_at = now,
             expires_at = now + _ttl
         WHERE r.key = _key AND r.scope = '' AND r.role = _role
-        RETURNING 'resumed', r.attempt, r.recovery_point INTO state, attempt, recovery_point;
+        RETURNING 'resumed', r.attempt, r.recovery_point INTO status, attempt, recovery_point;
     END IF;
 END
 $$;
@@ -147,13 +147,13 @@ DECLARE
     now timestamptz := clock_timestamp();
 BEGIN
     UPDATE {s}.requests r
-    SET state = 'finished', response = _response, lease_until = NULL, finished_at = now, expires_at = now + r.ttl
+    SET status = 'finished', response = _response, lease_until = NULL, completed_at = now, expires_at = now + r.ttl
     WHERE r.key = _key AND r.scope = '' AND r.role = quote_ident(current_user)::regrole
-        AND r.attempt = _attempt AND r.state = 'started';
+        AND r.attempt = _attempt AND r.status = 'started';
     IF NOT FOUND THEN
         PERFORM FROM {s}.requests r
         WHERE r.key = _key AND r.scope = '' AND r.role = quote_ident(current_user)::regrole
-            AND r.attempt = _attempt AND r.state = 'finished' AND r.response = _response;
+            AND r.attempt = _attempt AND r.status = 'finished' AND r.response = _response;
         IF NOT FOUND THEN
             RAISE EXCEPTION 'attempt % does not hold key %', _attempt, _key;
         END IF;

@@ -4,7 +4,7 @@ CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
 COMMENT ON FUNCTION idempotent_guard_trigger() IS
-    'what a guard''s trigger calls for every row; idempotent_guard makes the trigger';
+    'trigger function of guards; idempotent_guard creates the trigger';
 
 CREATE FUNCTION idempotent.guard_options(
     target  regclass,
@@ -22,7 +22,7 @@ CREATE FUNCTION idempotent.guard_options(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'guard_options_wrapper';
 COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
-    'what the options of a guard come to; for the view idempotent.guards';
+    'the options of a guard as they apply to its table; for the view idempotent.guards';
 
 -- Everything is read from the triggers: there is nothing else that would know.
 -- A partition's clone is part of the guard of its partitioned table. Temporary
@@ -56,21 +56,21 @@ SELECT guard.tgrelid::regclass AS target,
    AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
 COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
 COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
-COMMENT ON COLUMN idempotent.guards.trigger IS 'its trigger, in whose arguments the options are';
+COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
 COMMENT ON COLUMN idempotent.guards.enabled IS
     'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
 COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
 COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
 COMMENT ON COLUMN idempotent.guards.compared IS
-    'the columns whose values must agree; one with a stable default, such as now(), unless it was left out';
-COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if it was given';
-COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if it was given';
+    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
+COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
+COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
 COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error or quarantine';
 COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
 COMMENT ON COLUMN idempotent.guards.null_key IS
-    'rows with a NULL in the key: error, or pass as without a guard';
+    'rows with a NULL in the key: error, or pass (insert them without verification)';
 COMMENT ON COLUMN idempotent.guards.problem IS
-    'why the guard does not fit the table any more or does not work on each partition, or that you may not know; NULL if it does';
+    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
 
 CREATE FUNCTION idempotent_guard(
     target      regclass,
@@ -84,7 +84,7 @@ CREATE FUNCTION idempotent_guard(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
 COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
-    'makes every INSERT and COPY on a table insert or verify, or replaces the guard''s options';
+    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
 
 CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE

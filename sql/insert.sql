@@ -51,7 +51,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
 AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
 
 COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text) IS
-    'inserts or verifies an array of JSON objects, and tells the outcome of each';
+    'inserts or verifies an array of JSON objects, and returns the outcome of each';
 
 CREATE FUNCTION idempotent_insert_from(
     target      regclass,

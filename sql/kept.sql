@@ -1,5 +1,5 @@
--- Roles and tables as rows of state have them: by oid here, by name in dumps; what is not
--- there is nobody's. Why, is in src/kept.rs, what it means in docs/state.md.
+-- Roles and tables in the rows of state: by oid here, by name in dumps. A value whose role or
+-- table does not exist names none. src/kept.rs says why, docs/state.md what it means.
 CREATE TYPE idempotent.kept_role;
 CREATE TYPE idempotent.kept_table;
 
@@ -47,13 +47,13 @@ CREATE TYPE idempotent.kept_role (
     INPUT = idempotent.kept_role_in, OUTPUT = idempotent.kept_role_out,
     RECEIVE = idempotent.kept_role_recv, SEND = idempotent.kept_role_send, LIKE = bytea);
 COMMENT ON TYPE idempotent.kept_role IS
-    'a role, by its name in dumps; (name) if it is not there';
+    'a role, by its name in dumps; (name) if it does not exist';
 
 CREATE TYPE idempotent.kept_table (
     INPUT = idempotent.kept_table_in, OUTPUT = idempotent.kept_table_out,
     RECEIVE = idempotent.kept_table_recv, SEND = idempotent.kept_table_send, LIKE = bytea);
 COMMENT ON TYPE idempotent.kept_table IS
-    'a table, by its name in dumps; (name) if it is not there';
+    'a table, by its name in dumps; (name) if it does not exist';
 
 -- Compared as the bytes that they are, by operators of their own: with those of bytea, by an
 -- implicit cast, a name in quotes would be taken for bytes, and never be equal to anything.
@@ -85,7 +85,7 @@ CREATE FUNCTION idempotent.kept_oid(value idempotent.kept_role) RETURNS oid
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'kept_oid_wrapper';
 COMMENT ON FUNCTION idempotent.kept_oid(idempotent.kept_role) IS
-    'the oid of a role; 0 if it is nobody''s';
+    'the oid of a role; 0 if the value names no role';
 CREATE CAST (idempotent.kept_role AS oid)
     WITH FUNCTION idempotent.kept_oid(idempotent.kept_role);
 
@@ -93,7 +93,7 @@ CREATE FUNCTION idempotent.kept_regrole(value idempotent.kept_role) RETURNS regr
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'kept_oid_wrapper';
 COMMENT ON FUNCTION idempotent.kept_regrole(idempotent.kept_role) IS
-    'the role; 0 if it is nobody''s';
+    'the role; 0 if the value names no role';
 CREATE CAST (idempotent.kept_role AS regrole)
     WITH FUNCTION idempotent.kept_regrole(idempotent.kept_role);
 
@@ -101,7 +101,7 @@ CREATE FUNCTION idempotent.kept_oid(value idempotent.kept_table) RETURNS oid
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'kept_oid_wrapper';
 COMMENT ON FUNCTION idempotent.kept_oid(idempotent.kept_table) IS
-    'the oid of a table; 0 if it is nobody''s';
+    'the oid of a table; 0 if the value names no table';
 CREATE CAST (idempotent.kept_table AS oid)
     WITH FUNCTION idempotent.kept_oid(idempotent.kept_table);
 
@@ -109,7 +109,7 @@ CREATE FUNCTION idempotent.kept_regclass(value idempotent.kept_table) RETURNS re
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'kept_oid_wrapper';
 COMMENT ON FUNCTION idempotent.kept_regclass(idempotent.kept_table) IS
-    'the table; 0 if it is nobody''s';
+    'the table; 0 if the value names no table';
 CREATE CAST (idempotent.kept_table AS regclass)
     WITH FUNCTION idempotent.kept_regclass(idempotent.kept_table);
 

@@ -3,7 +3,7 @@
 CREATE FUNCTION idempotent_overwrite(
     target    regclass,
     source    regclass,
-    partition jsonb,
+    slice     jsonb,
     OUT deleted   bigint,
     OUT inserted  bigint,
     OUT unchanged boolean
@@ -12,4 +12,4 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
 
 COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
-    'replaces the rows of a table that have these values by those of another table or view; equal rows are left alone';
+    'replaces one slice of a table, the rows that have these values, by the rows of a table or view; an equal slice is not rewritten';

@@ -1,4 +1,4 @@
--- Conflicts that were set aside.
+-- Quarantined conflicts.
 
 -- The extension's functions write it as its owner, and people read the view below.
 CREATE TABLE idempotent.conflict_records (
@@ -11,7 +11,7 @@ CREATE TABLE idempotent.conflict_records (
     digest      bytea       NOT NULL,
     arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     arrived_by  name        NOT NULL,
-    resolution  text CHECK (resolution IN ('keep stored', 'apply payload')),
+    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
     resolved_at timestamptz,
     CHECK ((resolution IS NULL) = (resolved_at IS NULL))
 );
@@ -19,19 +19,19 @@ COMMENT ON TABLE idempotent.conflict_records IS
     'what idempotent.conflicts shows; written by the extension only';
 
 COMMENT ON COLUMN idempotent.conflict_records.digest IS
-    'SHA-256 by which a conflict that arrives again is recognised';
+    'SHA-256 that identifies a repeated conflict';
 
 CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
     (target, digest)
     WHERE resolution IS NULL;
 COMMENT ON INDEX idempotent.conflict_records_unresolved IS
-    'a conflict that arrives again is not recorded twice while it is unresolved';
+    'an unresolved conflict is recorded once, however often it arrives';
 
 SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
 
--- Whoever may name the target (USAGE on its schema) and SELECT from it sees its
--- conflicts; with row-level security in force for the reader, without values. A record
--- whose table is gone is for superusers.
+-- A role that may name the target (USAGE on its schema) and SELECT from it sees its
+-- conflicts; without values if row-level security is in force for it. Only superusers see
+-- a record whose table no longer exists.
 CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
 SELECT record.id,
        record.target::regclass AS target,
@@ -56,8 +56,8 @@ SELECT record.id,
               ) AS see_record) AS may
  WHERE may.see_record;
 COMMENT ON VIEW idempotent.conflicts IS
-    'quarantined conflicts of the tables that you may name and SELECT from';
-COMMENT ON COLUMN idempotent.conflicts.id IS 'what idempotent_resolve takes';
+    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
+COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
 COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
 COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
 COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
@@ -67,11 +67,11 @@ COMMENT ON COLUMN idempotent.conflicts.differences IS
 COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
 COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
 COMMENT ON COLUMN idempotent.conflicts.resolution IS
-    'keep stored or apply payload; NULL while it is open';
+    'keep_stored or apply_payload; NULL while it is open';
 COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
 
 CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
 COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
-    'ends a conflict of idempotent.conflicts: keep stored, or apply payload';
+    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';

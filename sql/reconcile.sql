@@ -1,4 +1,4 @@
--- What a table holds against what it should hold. See docs/reconcile.md.
+-- Compares what a table holds with what it should hold. See docs/reconcile.md.
 
 CREATE FUNCTION idempotent_reconcile(
     target  regclass,
@@ -16,4 +16,4 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
 AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
 
 COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[]) IS
-    'tells in which rows a table deviates from a table or view, by key';
+    'returns the rows, by key, in which a table deviates from another table or view';

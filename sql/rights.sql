@@ -1,5 +1,5 @@
--- Rights on state. ALTER DEFAULT PRIVILEGES may have given anything to anybody as it was made; all of that is
--- taken back first. What is granted is all here.
+-- Rights on state. ALTER DEFAULT PRIVILEGES may have granted any privilege on new objects to any role; all of that is
+-- revoked first. This file has every grant.
 DO $revoke$
 DECLARE
     granted record;
@@ -32,10 +32,10 @@ $revoke$;
 
 -- The views show each reader what is theirs.
 GRANT USAGE ON SCHEMA idempotent TO PUBLIC;
-GRANT SELECT ON idempotent.conflicts, idempotent.guards, idempotent.loads, idempotent.my_requests, idempotent.my_runs
+GRANT SELECT ON idempotent.conflicts, idempotent.guards, idempotent.loads, idempotent.requests, idempotent.pipeline_runs
     TO PUBLIC;
 
--- Who owns the database dumps and restores it: what an INSERT cannot do is said in src/kept.rs.
+-- The owner of the database dumps and restores it. src/kept.rs says what an INSERT cannot do.
 GRANT SELECT, INSERT
-    ON idempotent.requests, idempotent.pipeline_runs, idempotent.load_records, idempotent.conflict_records
+    ON idempotent.request_records, idempotent.pipeline_run_records, idempotent.load_records, idempotent.conflict_records
     TO pg_database_owner;

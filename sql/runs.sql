@@ -1,8 +1,8 @@
--- Runs: a job that was done for its input is not done again. See docs/runs.md.
+-- Runs: a job is done once for its input. See docs/runs.md.
 
 -- Written by the extension's functions only, as its owner. People read the view
--- idempotent.my_runs.
-CREATE TABLE idempotent.pipeline_runs (
+-- idempotent.pipeline_runs.
+CREATE TABLE idempotent.pipeline_run_records (
     run_id         bigint      GENERATED ALWAYS AS IDENTITY,
     role           idempotent.kept_role NOT NULL,
     dataset        text        NOT NULL,
@@ -19,57 +19,59 @@ CREATE TABLE idempotent.pipeline_runs (
     started_at     timestamptz NOT NULL,
     heartbeat_at   timestamptz NOT NULL,
     completed_at   timestamptz,
-    CONSTRAINT pipeline_runs_pkey PRIMARY KEY (run_id),
-    CONSTRAINT pipeline_runs_attempt UNIQUE (role, dataset, partition, attempt),
-    CONSTRAINT pipeline_runs_status CHECK (status IN ('running', 'published', 'failed', 'taken over')),
-    CONSTRAINT pipeline_runs_completed CHECK ((status = 'running') = (completed_at IS NULL))
+    CONSTRAINT pipeline_run_records_pkey PRIMARY KEY (run_id),
+    CONSTRAINT pipeline_run_records_attempt UNIQUE (role, dataset, partition, attempt),
+    CONSTRAINT pipeline_run_records_status CHECK (status IN ('running', 'published', 'failed', 'taken_over')),
+    CONSTRAINT pipeline_run_records_completed CHECK ((status = 'running') = (completed_at IS NULL))
 );
-COMMENT ON TABLE idempotent.pipeline_runs IS 'the runs of pipelines, of now and before; written by the extension only';
-COMMENT ON COLUMN idempotent.pipeline_runs.run_id IS 'what idempotent_run_heartbeat, _publish and _fail take';
-COMMENT ON COLUMN idempotent.pipeline_runs.role IS 'the role that began the run';
-COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'what is made';
-COMMENT ON COLUMN idempotent.pipeline_runs.partition IS 'which part of it: a day, a tenant; empty if it has none';
-COMMENT ON COLUMN idempotent.pipeline_runs.attempt IS 'its number among the runs of the partition';
-COMMENT ON COLUMN idempotent.pipeline_runs.status IS 'running, published, failed or taken over';
-COMMENT ON COLUMN idempotent.pipeline_runs.reason IS 'why it was begun';
-COMMENT ON COLUMN idempotent.pipeline_runs.input_version IS 'what it reads, as the caller names it';
-COMMENT ON COLUMN idempotent.pipeline_runs.output_version IS 'what it made, as the caller names it';
-COMMENT ON COLUMN idempotent.pipeline_runs.row_count IS 'how many rows it made, as the caller says';
-COMMENT ON COLUMN idempotent.pipeline_runs.error IS 'why it failed, as the caller says';
-COMMENT ON COLUMN idempotent.pipeline_runs.lease IS 'how long it holds the partition without a sign of life';
-COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'from then on another run may take over, or could have';
-COMMENT ON COLUMN idempotent.pipeline_runs.started_at IS 'when it was begun';
-COMMENT ON COLUMN idempotent.pipeline_runs.heartbeat_at IS 'its last sign of life';
-COMMENT ON COLUMN idempotent.pipeline_runs.completed_at IS 'when it was published, failed or taken over';
+COMMENT ON TABLE idempotent.pipeline_run_records IS 'what idempotent.pipeline_runs shows; written by the extension only';
+COMMENT ON COLUMN idempotent.pipeline_run_records.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
+COMMENT ON COLUMN idempotent.pipeline_run_records.role IS 'the role that began the run';
+COMMENT ON COLUMN idempotent.pipeline_run_records.dataset IS 'what the run makes';
+COMMENT ON COLUMN idempotent.pipeline_run_records.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
+COMMENT ON COLUMN idempotent.pipeline_run_records.attempt IS 'the number of the run among those of its partition';
+COMMENT ON COLUMN idempotent.pipeline_run_records.status IS 'running, published, failed or taken_over';
+COMMENT ON COLUMN idempotent.pipeline_run_records.reason IS
+    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
+COMMENT ON COLUMN idempotent.pipeline_run_records.input_version IS 'what the run reads, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_run_records.output_version IS 'what the run made, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_run_records.row_count IS 'how many rows the run made, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_run_records.error IS 'why the run failed, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_run_records.lease IS 'how long the run holds the partition without a heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_run_records.lease_until IS 'when another run may take over, or might have';
+COMMENT ON COLUMN idempotent.pipeline_run_records.started_at IS 'when the run began';
+COMMENT ON COLUMN idempotent.pipeline_run_records.heartbeat_at IS 'the last heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_run_records.completed_at IS 'when the run was published, failed or taken over';
 
-CREATE UNIQUE INDEX pipeline_runs_running ON idempotent.pipeline_runs (role, dataset, partition)
+CREATE UNIQUE INDEX pipeline_run_records_running ON idempotent.pipeline_run_records (role, dataset, partition)
     WHERE status = 'running';
-COMMENT ON INDEX idempotent.pipeline_runs_running IS 'one run of a partition at a time';
+COMMENT ON INDEX idempotent.pipeline_run_records_running IS 'at most one run of a partition is running';
 
-SELECT pg_catalog.pg_extension_config_dump('idempotent.pipeline_runs', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotent.pipeline_run_records', '');
 
-CREATE VIEW idempotent.my_runs WITH (security_barrier = true) AS
+CREATE VIEW idempotent.pipeline_runs WITH (security_barrier = true) AS
 SELECT run.run_id, run.dataset, run.partition, run.attempt, run.status, run.reason,
        run.input_version, run.output_version, run.row_count, run.error, run.lease,
        run.lease_until, run.started_at, run.heartbeat_at, run.completed_at
-  FROM idempotent.pipeline_runs AS run
+  FROM idempotent.pipeline_run_records AS run
  WHERE run.role OPERATOR(idempotent.=) idempotent.own_role();
-COMMENT ON VIEW idempotent.my_runs IS 'your own runs of pipelines, of now and before';
-COMMENT ON COLUMN idempotent.my_runs.run_id IS 'what idempotent_run_heartbeat, _publish and _fail take';
-COMMENT ON COLUMN idempotent.my_runs.dataset IS 'what is made';
-COMMENT ON COLUMN idempotent.my_runs.partition IS 'which part of it: a day, a tenant; empty if it has none';
-COMMENT ON COLUMN idempotent.my_runs.attempt IS 'its number among the runs of the partition';
-COMMENT ON COLUMN idempotent.my_runs.status IS 'running, published, failed or taken over';
-COMMENT ON COLUMN idempotent.my_runs.reason IS 'why it was begun';
-COMMENT ON COLUMN idempotent.my_runs.input_version IS 'what it reads, as the caller names it';
-COMMENT ON COLUMN idempotent.my_runs.output_version IS 'what it made, as the caller names it';
-COMMENT ON COLUMN idempotent.my_runs.row_count IS 'how many rows it made, as the caller says';
-COMMENT ON COLUMN idempotent.my_runs.error IS 'why it failed, as the caller says';
-COMMENT ON COLUMN idempotent.my_runs.lease IS 'how long it holds the partition without a sign of life';
-COMMENT ON COLUMN idempotent.my_runs.lease_until IS 'from then on another run may take over, or could have';
-COMMENT ON COLUMN idempotent.my_runs.started_at IS 'when it was begun';
-COMMENT ON COLUMN idempotent.my_runs.heartbeat_at IS 'its last sign of life';
-COMMENT ON COLUMN idempotent.my_runs.completed_at IS 'when it was published, failed or taken over';
+COMMENT ON VIEW idempotent.pipeline_runs IS 'your own runs of pipelines, present and past';
+COMMENT ON COLUMN idempotent.pipeline_runs.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
+COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'what the run makes';
+COMMENT ON COLUMN idempotent.pipeline_runs.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
+COMMENT ON COLUMN idempotent.pipeline_runs.attempt IS 'the number of the run among those of its partition';
+COMMENT ON COLUMN idempotent.pipeline_runs.status IS 'running, published, failed or taken_over';
+COMMENT ON COLUMN idempotent.pipeline_runs.reason IS
+    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
+COMMENT ON COLUMN idempotent.pipeline_runs.input_version IS 'what the run reads, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_runs.output_version IS 'what the run made, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_runs.row_count IS 'how many rows the run made, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_runs.error IS 'why the run failed, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_runs.lease IS 'how long the run holds the partition without a heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'when another run may take over, or might have';
+COMMENT ON COLUMN idempotent.pipeline_runs.started_at IS 'when the run began';
+COMMENT ON COLUMN idempotent.pipeline_runs.heartbeat_at IS 'the last heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_runs.completed_at IS 'when the run was published, failed or taken over';
 
 CREATE FUNCTION idempotent_run_begin(
     dataset       text,
@@ -98,10 +100,10 @@ CREATE FUNCTION idempotent_run_publish(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_run_publish_wrapper';
 COMMENT ON FUNCTION idempotent_run_publish(bigint, bigint, text) IS
-    'ends a run: its input is done';
+    'ends a run whose partition is made';
 
 CREATE FUNCTION idempotent_run_fail(run_id bigint, error text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_run_fail_wrapper';
 COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
-    'ends a run that failed: the next one is to do it again';
+    'ends a run that failed; the next run makes the partition again';

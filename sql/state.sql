@@ -1,9 +1,13 @@
 -- The schema of everything that is not a function.
+--
+-- A table of state is called something_records, and only the extension writes it. The view
+-- with the plain name (requests, pipeline_runs, loads, conflicts) shows each role what it may
+-- see of that table. Besides these, the view guards shows the guarded tables.
 CREATE SCHEMA idempotent;
 COMMENT ON SCHEMA idempotent IS
     'pg_idempotent: state and views';
 
--- What the tags of locks are keyed with (src/secret.rs): nobody reads from pg_locks which
+-- What the tags of locks are keyed with (src/secret.rs), so that pg_locks does not show which
 -- key is worked on. The extension reads it without any right. With row-level security and
 -- no policy it is hidden from members of pg_read_all_data, too. It is not in dumps: a
 -- database that is restored has its own.

@@ -133,7 +133,7 @@ fn read(relation: &OpenRelation) -> [u64; 2] {
             SqlState::ObjectNotInPrerequisiteState,
             "table \"lock_secret\" of schema \"idempotent\" is not as the extension made it",
         )
-        .detail("It does not hold the secret of 16 bytes with which locks are tagged.")
+        .detail("It does not hold the 16-byte secret by which the tags of locks are hashed.")
         .hint(
             "Make another, as the extension's owner: \
              BEGIN; TRUNCATE idempotent.lock_secret; INSERT INTO idempotent.lock_secret VALUES \

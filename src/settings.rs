@@ -11,7 +11,7 @@ pub fn define() {
     GucRegistry::define_bool_guc(
         c"pg_idempotent.show_values",
         c"Shows column values in the DETAIL of conflicts.",
-        c"When off, conflicts name the columns that differ and none of their values, so that \
+        c"When off, conflicts name the columns that differ but not their values, so that \
           error messages and server logs hold no data.",
         &SHOW_VALUES,
         GucContext::Userset,
@@ -19,8 +19,8 @@ pub fn define() {
     );
     GucRegistry::define_bool_guc(
         c"pg_idempotent.guard",
-        c"Lets guards judge the rows that are inserted.",
-        c"When off, guards pass every row through unjudged, for maintenance.",
+        c"Lets guards verify the rows that are inserted.",
+        c"When off, guards let every row pass without verification, for maintenance.",
         &GUARD,
         GucContext::Suset,
         GucFlags::default(),

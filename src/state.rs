@@ -41,25 +41,25 @@ use shape::Part;
 /// A table of state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// `idempotent.requests`
+    /// `idempotent.request_records`
     Requests,
-    /// `idempotent.pipeline_runs`
+    /// `idempotent.pipeline_run_records`
     PipelineRuns,
     /// `idempotent.load_records`
-    LoadRecords,
+    Loads,
     /// `idempotent.conflict_records`
-    ConflictRecords,
+    Conflicts,
 }
 
-const COUNT: usize = State::ConflictRecords as usize + 1;
+const COUNT: usize = State::Conflicts as usize + 1;
 
 impl State {
     fn name(self) -> &'static CStr {
         match self {
-            Self::Requests => c"requests",
-            Self::PipelineRuns => c"pipeline_runs",
-            Self::LoadRecords => c"load_records",
-            Self::ConflictRecords => c"conflict_records",
+            Self::Requests => c"request_records",
+            Self::PipelineRuns => c"pipeline_run_records",
+            Self::Loads => c"load_records",
+            Self::Conflicts => c"conflict_records",
         }
     }
 
@@ -67,9 +67,9 @@ impl State {
     fn sequence(self) -> &'static CStr {
         match self {
             Self::Requests => c"request_attempts",
-            Self::PipelineRuns => c"pipeline_runs_run_id_seq",
-            Self::LoadRecords => c"load_records_load_id_seq",
-            Self::ConflictRecords => c"conflict_records_id_seq",
+            Self::PipelineRuns => c"pipeline_run_records_run_id_seq",
+            Self::Loads => c"load_records_load_id_seq",
+            Self::Conflicts => c"conflict_records_id_seq",
         }
     }
 
@@ -125,7 +125,8 @@ impl State {
             return;
         }
         let lost = self.watch_sequence(relation).err();
-        let deviation = lost.or_else(|| shape::deviation(self, &self.parts(relation)));
+        // A lost identity takes its sequence along, and its hint brings both back.
+        let deviation = shape::deviation(self, &self.parts(relation)).or(lost);
         if let Some((what, heal)) = deviation {
             Report::new(
                 SqlState::ObjectNotInPrerequisiteState,
@@ -160,7 +161,7 @@ impl State {
         let name = self.sequence().to_str().expect("ASCII");
         Err((
             format!("It has lost the sequence \"{name}\"."),
-            "Give it its name back.".to_owned(),
+            "Rename the sequence back.".to_owned(),
         ))
     }
 

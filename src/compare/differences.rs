@@ -11,6 +11,24 @@ use std::fmt::Write;
 /// Values in error texts are cut at this many bytes, on a character boundary.
 const SHOWN_BYTES: usize = 64;
 
+/// What a stored row is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arriving {
+    /// A payload that was sent to be stored.
+    Payload,
+    /// The row that a table should hold.
+    Expected,
+}
+
+impl Arriving {
+    fn name(self) -> &'static CStr {
+        match self {
+            Self::Payload => c"payload",
+            Self::Expected => c"expected",
+        }
+    }
+}
+
 /// A payload that conflicts with the row stored under its key.
 ///
 /// Generic over how the payload's values are had, so that every path can use it
@@ -37,9 +55,9 @@ pub struct Differences<'a, P: Fn(usize) -> Option<pg_sys::Datum>> {
 }
 
 impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
-    /// `{"amount": {"stored": 10.00, "payload": 12.00}, …}`. A stored value
-    /// that the caller may not read is left out.
-    pub fn to_jsonb(&self) -> pg_sys::Datum {
+    /// `{"amount": {"stored": 10.00, "payload": 12.00}, …}`, with `arriving` as the name of
+    /// the second value. A stored value that the caller may not read is left out.
+    pub fn to_jsonb(&self, arriving: Arriving) -> pg_sys::Datum {
         // SAFETY: the names live with the target, the values until the look
         // goes on; the guard holds nothing.
         unsafe {
@@ -52,7 +70,7 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
                         difference.key(c"stored");
                         column.put_into(&mut difference, self.stored.get_unguarded(*c));
                     }
-                    difference.key(c"payload");
+                    difference.key(arriving.name());
                     column.put_into(&mut difference, (self.payload)(*c));
                     object.key(&column.c_name);
                     object.document(difference.finish());

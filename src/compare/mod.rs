@@ -5,7 +5,7 @@
 mod differences;
 mod order;
 
-pub use differences::{Differences, show_value};
+pub use differences::{Arriving, Differences, show_value};
 pub use order::Order;
 
 use crate::pg::ffi;

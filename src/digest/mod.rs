@@ -135,7 +135,7 @@ unsafe fn state_of(fcinfo: pg_sys::FunctionCallInfo, arguments: &Arguments) -> *
         if pg_sys::AggCheckCallContext(fcinfo, &raw mut memory) == 0 {
             Report::new(
                 SqlState::FeatureNotSupported,
-                "support function of an aggregate called outside of an aggregate",
+                "support function of an aggregate called outside an aggregate",
             )
             .raise()
         }

@@ -23,16 +23,21 @@ pub fn warn_of(target: &Target, columns: &[String]) {
             Report::new(
                 SqlState::Warning,
                 format!(
-                    "key column \"{column}\" of the guard of table \"{}\" is filled with the time",
+                    "key column \"{column}\" of the guard on table \"{}\" defaults to the \
+                     current time",
                     target.name
                 ),
             )
-            .detail("A retry that leaves it out gets another time, and goes in as another row.")
+            .detail(
+                "A retry that omits the column gets another time, and is inserted as \
+                 another row.",
+            )
             .hint(if target.partitioned {
-                "Have clients send it, and the same in every retry; or partition the table by a \
+                "Make clients send the same value in every retry, or partition the table by a \
                  column of the business event."
             } else {
-                "Have clients send it, and the same in every retry; or use a key without it."
+                "Make clients send the same value in every retry, or use a key without this \
+                 column."
             })
             .table(&target.schema, &target.name)
             .column(column.as_str()),

@@ -33,11 +33,11 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
         Report::new(
             SqlState::DuplicateObject,
             format!(
-                "table \"{}\" has a trigger \"{TRIGGER}\" that is no guard",
+                "table \"{}\" has a trigger \"{TRIGGER}\" that is not a guard",
                 target.name
             ),
         )
-        .hint("Rename it, so that its name sorts before the guard's.")
+        .hint("Rename it so that its name sorts before the guard's.")
         .table(&target.schema, &target.name)
         .raise()
     }
@@ -95,9 +95,9 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
                     target.name
                 ),
             )
-            .detail("What it changes in a row, the guard does not see.")
+            .detail("The guard does not see the changes that this trigger makes to a row.")
             .hint(format!(
-                "Rename it, so that its name sorts before \"{TRIGGER}\"."
+                "Rename it so that its name sorts before \"{TRIGGER}\"."
             ))
             .table(&target.schema, &target.name),
         );
@@ -147,7 +147,7 @@ fn guarded_with_its_root(target: &Target) -> Report {
         SqlState::WrongObjectType,
         format!("\"{}\" is a partition", target.name),
     )
-    .detail("It is guarded with its partitioned table.")
+    .detail("The guard of its partitioned table covers it.")
     .hint(format!(
         "Remove the guard of all partitions: SELECT idempotent_unguard({});",
         text::quote_literal(&target.qualified_root())
@@ -166,7 +166,7 @@ pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
         return describe_on(&target, &relation, trigger);
     }
     if catalog::is_gone(oid) {
-        return unexplained("the table is gone");
+        return unexplained("the table no longer exists");
     }
     match catalog::arguments(oid, trigger) {
         None => SqlResult::row(RowType::GuardOptions, &[None; 9]),
@@ -174,7 +174,7 @@ pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
             let options = attempt(|| Options::of_trigger(&arguments));
             let unknown = || Fit {
                 problem: Some(text::to_text(
-                    "not looked at, since you have no privilege on the table",
+                    "not checked: you have no privilege on the table",
                 )),
                 ..Fit::default()
             };
@@ -323,11 +323,11 @@ fn without_whole_key(target: &Target, plan: &Plan, options: &Options) -> Option<
         ),
     )
     .detail(
-        "A row with a null in its key cannot be told from another: the guard refuses it with \
+        "The guard cannot identify a row with a null in its key, and refuses it with SQLSTATE \
          23502.",
     )
     .hint(format!(
-        "ALTER TABLE {table} {}; Or let such rows in as without a guard: {}",
+        "ALTER TABLE {table} {}; Or let such rows pass without verification: {}",
         set.join(", "),
         passing.to_call(&table)
     ));
@@ -351,10 +351,10 @@ fn demand_root(target: &Target, relation: &OpenRelation) {
             format!("\"{}\" is a partition", target.name),
         )
         .detail(
-            "A guard on a partition alone cannot tell a row that an UPDATE moves there from a \
-             payload.",
+            "A guard on a partition alone cannot distinguish a payload from a row that an \
+             UPDATE moves there.",
         )
-        .hint("Guard its partitioned table, which guards all partitions.")
+        .hint("Guard the partitioned table, which guards all its partitions.")
         .table(&target.schema, &target.name)
         .raise()
     }
@@ -368,9 +368,9 @@ fn previous_guard(target: &Target) -> Option<GuardTrigger> {
     if let Some(other) = target.guards.iter().find(|guard| guard.name != TRIGGER) {
         Report::new(
             SqlState::DuplicateObject,
-            format!("table \"{}\" is guarded already", target.name),
+            format!("table \"{}\" is already guarded", target.name),
         )
-        .detail(format!("Trigger \"{}\" is a guard, too.", other.name))
+        .detail(format!("Trigger \"{}\" is a guard.", other.name))
         .hint("Remove it with idempotent_unguard first.")
         .table(&target.schema, &target.name)
         .raise()
@@ -424,7 +424,7 @@ fn schema_of(function: pg_sys::Oid) -> String {
                 SqlState::UndefinedFunction,
                 "function idempotent_guard does not exist",
             )
-            .detail("It was dropped while it ran.")
+            .detail("The function was dropped while it ran.")
             .hint("Install the extension with CREATE EXTENSION pg_idempotent.")
             .raise()
         }

@@ -14,7 +14,7 @@ pub fn demand(trigger: &GuardTrigger, on_partition: bool) {
         pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
     let both = insert | pg_sys::TRIGGER_TYPE_UPDATE;
     if kind != insert && kind != both {
-        violated("the guard must be fired BEFORE INSERT FOR EACH ROW").raise()
+        violated("the guard must fire BEFORE INSERT FOR EACH ROW").raise()
     }
     let remembers = trigger
         .arguments
@@ -26,7 +26,7 @@ pub fn demand(trigger: &GuardTrigger, on_partition: bool) {
     let (what, why) = if remembers {
         (
             "a guard with remember",
-            "An UPDATE must not change what is remembered.",
+            "An UPDATE must not change the column that remembers.",
         )
     } else {
         (
@@ -34,13 +34,13 @@ pub fn demand(trigger: &GuardTrigger, on_partition: bool) {
             "An UPDATE that moves a row to another partition arrives as an INSERT.",
         )
     };
-    let message = |how: &str| format!("{what} must be fired {how}");
+    let message = |how: &str| format!("{what} must fire {how}");
     if kind != both {
         let how = "BEFORE INSERT OR UPDATE FOR EACH ROW";
         violated(&message(how)).detail(why).raise()
     }
     if !trigger.unconditional {
-        let how = "by every UPDATE, without a list of columns or a WHEN condition";
+        let how = "on every UPDATE, without a list of columns or a WHEN condition";
         violated(&message(how)).detail(why).raise()
     }
 }
@@ -69,5 +69,5 @@ pub fn demand_only(target: &Target) {
 
 fn violated(message: &str) -> Report {
     Report::new(SqlState::TriggerProtocolViolated, message)
-        .hint("Call idempotent_guard, which makes the trigger as it has to be.")
+        .hint("Call idempotent_guard, which creates the trigger correctly.")
 }

@@ -51,10 +51,14 @@ fn only_roots(root: &Target, table: &OpenRelation, trigger: &GuardTrigger) -> Re
     let partition = table_name(table);
     Report::new(
         SqlState::ObjectNotInPrerequisiteState,
-        format!("the guard of partition \"{partition}\" is not that of its partitioned table"),
+        format!(
+            "the guard of partition \"{partition}\" is not part of the guard of its \
+             partitioned table"
+        ),
     )
     .detail(
-        "A guard on a partition alone cannot tell a row that an UPDATE moves there from a payload.",
+        "A guard on a partition alone cannot distinguish a payload from a row that an UPDATE \
+         moves there.",
     )
     .hint(instead(root, table, trigger))
     .table(&root.schema, &root.name)
@@ -162,12 +166,15 @@ pub fn demand_alike(target: &Target, guard: &GuardTrigger) {
     Report::new(
         SqlState::ObjectNotInPrerequisiteState,
         format!(
-            "the guard of table \"{}\" is not enabled on partition \"{partition}\" as on the others",
+            "the guard of table \"{}\" is not enabled on partition \"{partition}\" in \
+             the same way as on the others",
             target.name
         ),
     )
-    .detail("A row that an UPDATE moves from there cannot be told from a payload.")
-    .hint("Enable or disable the trigger on the partitioned table, which does it on all.")
+    .detail("The guard cannot distinguish a payload from a row that an UPDATE moves out of that \
+         partition.",
+    )
+    .hint("Enable or disable the trigger on the partitioned table, which changes it on all partitions.")
     .table(&target.schema, &target.name)
     .raise()
 }

@@ -110,12 +110,13 @@ impl Plan {
             Report::new(
                 SqlState::InvalidColumnReference,
                 format!(
-                    "index \"{}\" of table \"{}\" cannot decide for a guard",
+                    "index \"{}\" of table \"{}\" cannot be the key of a guard",
                     arbiter.name, target.name
                 ),
             )
             .detail(format!(
-                "Its column \"{}\" is generated, which happens after a guard has judged the row.",
+                "Its column \"{}\" is generated, and the server computes it after the guard \
+                 has verified the row.",
                 target.columns[column].name
             ))
             .hint("Name other key columns with the argument key.")
@@ -183,7 +184,7 @@ fn compared(
             refuse(
                 column,
                 "compare",
-                "is generated after a guard has judged the row",
+                "is generated after the guard has verified the row",
             )
         }
         if remembers == Some(column) {
@@ -250,12 +251,17 @@ fn default_arbiter(target: &Target) -> &UniqueIndex {
                 target.list_indexes()
             } else {
                 format!(
-                    "Made by the server, another for every row that arrives: {}.",
-                    list(&made)
+                    "{} {}.",
+                    list(&made),
+                    if made.len() == 1 {
+                        "is a server-generated key"
+                    } else {
+                        "are server-generated keys"
+                    }
                 )
             };
             report(format!(
-                "no unique index of table \"{}\" tells a payload that arrives again",
+                "table \"{}\" has no unique index that identifies a repeated payload",
                 target.name
             ))
             .detail(detail)
@@ -266,11 +272,11 @@ fn default_arbiter(target: &Target) -> &UniqueIndex {
             .raise()
         }
         many => report(format!(
-            "the key is ambiguous: several unique indexes of table \"{}\" fit",
+            "the key is ambiguous: several unique indexes of table \"{}\" qualify",
             target.name
         ))
         .detail(format!("Candidates: {}.", list(many)))
-        .hint("Say which columns are the key with the argument key.")
+        .hint("Name the key columns with the argument key.")
         .raise(),
     }
 }

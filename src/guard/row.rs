@@ -295,8 +295,8 @@ impl Guard {
         let table = target.qualified();
         key_violation(target, arbiter, column, None, "null in")
             .hint(format!(
-                "If there are rows without a whole key, let them in as without a guard: {} If there \
-                 are none: ALTER TABLE {table} ALTER COLUMN {} SET NOT NULL;",
+                "If there are rows with a null in the key, let them pass without verification: \
+                 {} If there are none: ALTER TABLE {table} ALTER COLUMN {} SET NOT NULL;",
                 passing_null_keys(&table, &self.trigger.arguments),
                 target.column_list([column]),
             ))
@@ -657,7 +657,10 @@ impl Guard {
                 SqlState::GeneratedAlways,
                 format!("column \"{name}\" cannot be updated"),
             )
-            .detail("It remembers what first arrived, by which a guard tells retries.")
+            .detail(
+                "It remembers what first arrived, and the guard verifies retries against \
+                 that.",
+            )
             .table(&self.target.schema, &self.target.name)
             .column(name.clone())
             .raise()

@@ -1,6 +1,6 @@
 //! The outcomes of one call, and what is made of them in the end.
 use super::round::Job;
-use crate::compare::Differences;
+use crate::compare::{Arriving, Differences};
 use crate::error::Report;
 use crate::outcome::{OnConflict, Outcome, conflict_report};
 use crate::pg::ffi;
@@ -144,7 +144,7 @@ impl Ledger {
             }
         }
         if self.wants_rows() && self.on_conflict != OnConflict::Error {
-            let json = self.keep(|| differences.to_jsonb());
+            let json = self.keep(|| differences.to_jsonb(Arriving::Payload));
             self.settle(job, ordinal, Outcome::Conflict, Some(stored), Some(json));
         }
     }

@@ -23,7 +23,8 @@ pub fn made_anew(subject: &Subject, findings: &mut Vec<Finding>) {
             Some(made) if made.overwritten && !is_same_clock(settled, *column, made) => (
                 Severity::Error,
                 format!(
-                    "compared column \"{name}\" is another with every attempt: it is filled by {}",
+                    "compared column \"{name}\" has another value in every attempt: it is \
+                     filled by {}",
                     made.by
                 ),
             ),
@@ -37,14 +38,17 @@ pub fn made_anew(subject: &Subject, findings: &mut Vec<Finding>) {
             Some(made) => (
                 Severity::Warning,
                 format!(
-                    "compared column \"{name}\" is another with every attempt that leaves it out: \
-                     it is filled by {}",
+                    "compared column \"{name}\" has another value in every attempt that omits \
+                     it: it is filled by {}",
                     made.by
                 ),
             ),
             None if is_time(facts.base_type()) && has_word(name, &LOADED) => (
                 Severity::Warning,
-                format!("compared column \"{name}\" is, by its name, the time of the attempt"),
+                format!(
+                    "compared column \"{name}\" has a name that suggests the time of the \
+                     attempt"
+                ),
             ),
             None if is_time(facts.base_type()) && has_word(name, &TOUCHED) => {
                 findings.push(filled_by_clients(subject, *column));
@@ -52,7 +56,7 @@ pub fn made_anew(subject: &Subject, findings: &mut Vec<Finding>) {
             }
             None if settled.unless_left_out.contains(column) => {
                 let by = match facts.stable_default {
-                    Some(_) => "what the session is",
+                    Some(_) => "a default that depends on the session",
                     // Of a partition, which has another one itself.
                     None => "a default of its partitioned table",
                 };
@@ -93,8 +97,8 @@ fn compared_if_sent(subject: &Subject, column: usize, by: &str) -> Finding {
         rule: Rule::ClockColumn,
         object: name.clone(),
         message: format!(
-            "compared column \"{name}\" is filled by {by} where it is left out, and compared only \
-             where it is sent"
+            "compared column \"{name}\" is filled by {by} when clients omit it, and compared \
+             only when they send it"
         ),
         hint: format!(
             "If clients send another value with every attempt, leave it out of the \
@@ -114,8 +118,8 @@ fn filled_by_clients(subject: &Subject, column: usize) -> Finding {
         rule: Rule::ClockColumn,
         object: name.clone(),
         message: format!(
-            "compared column \"{name}\" is, by its name, a time that many clients fill in anew with \
-             every attempt"
+            "compared column \"{name}\" has a name that suggests a time, which many clients \
+             set anew in every attempt"
         ),
         hint: format!(
             "Unless clients send the same time again, leave it out of the comparison{}",
@@ -159,12 +163,12 @@ pub fn changed_on_update(subject: &Subject, findings: &mut Vec<Finding>) {
             rule: Rule::ChangedOnUpdate,
             object: name.clone(),
             message: format!(
-                "compared column \"{name}\" is changed on update, by trigger \"{}\": then a late \
+                "compared column \"{name}\" is changed by trigger \"{}\" on update, so a late \
                  retry is a conflict",
                 trigger.trigger.name
             ),
             hint: format!(
-                "Have the guard remember what first arrived, or leave the column out of the \
+                "Make the guard remember what first arrived, or leave the column out of the \
                  comparison{}",
                 without(subject, name)
             ),
@@ -197,22 +201,23 @@ pub fn before_trigger(subject: &Subject, findings: &mut Vec<Finding>) {
                 None => Severity::Warning,
             };
             let message = format!(
-                "trigger \"{name}\" rewrites {} before a row goes in: to functions a payload may \
-                 differ from its own stored row",
+                "trigger \"{name}\" rewrites {} before a row is inserted, so functions may find a \
+                 payload different from its own stored row",
                 column_words("column", &rewritten)
             );
             (severity, message)
         } else if trigger.body.unclear {
             let message = format!(
-                "trigger \"{name}\" may rewrite rows before they go in: to functions a payload may \
-                 then differ from its own stored row"
+                "trigger \"{name}\" may rewrite rows before they are inserted, so functions \
+                 may find a payload different from its own stored row"
             );
             (Severity::Info, message)
         } else {
             continue;
         };
         let guard = match subject.guard {
-            Some(_) => "use plain INSERT or COPY, which the guard judges as the trigger left it."
+            Some(_) => "use plain INSERT or COPY, where the guard verifies the row as the \
+                        trigger returns it."
                 .to_owned(),
             None => guard_the_table(subject),
         };
@@ -229,7 +234,7 @@ pub fn before_trigger(subject: &Subject, findings: &mut Vec<Finding>) {
 /// The end of a sentence: how the table comes to be guarded, with the SQL if the key is
 /// known.
 fn guard_the_table(subject: &Subject) -> String {
-    let words = "guard the table, which judges rows as the trigger left them";
+    let words = "guard the table, since a guard verifies rows as the trigger returns them";
     match subject.keys().as_slice() {
         [_] if !subject.is_partition() => format!(
             "{words}: SELECT idempotent_guard({});",

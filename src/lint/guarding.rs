@@ -30,8 +30,8 @@ pub fn guard_problem(subject: &Subject, findings: &mut Vec<Finding>) {
         Ok(_) if target.partitioned => match partition_unlike(target.oid, &guard.trigger) {
             Some(partition) => (
                 format!(
-                    "guard \"{name}\" is not enabled on partition \"{partition}\" as on table \
-                     \"{}\"",
+                    "guard \"{name}\" is not enabled on partition \"{partition}\" in the same \
+                     way as on table \"{}\"",
                     target.name
                 ),
                 format!(
@@ -91,21 +91,22 @@ pub fn guard_disabled(subject: &Subject, findings: &mut Vec<Finding>) {
     match guard.trigger.enabled {
         pg_sys::TRIGGER_DISABLED => tell(
             Severity::Error,
-            format!("guard \"{name}\" is disabled, so rows go in unjudged"),
+            format!("guard \"{name}\" is disabled, so rows are inserted without verification"),
             again(),
         ),
         pg_sys::TRIGGER_FIRES_ON_REPLICA => tell(
             Severity::Warning,
             format!(
-                "guard \"{name}\" is enabled for replication only, so rows of clients go in \
-                 unjudged"
+                "guard \"{name}\" is enabled for replication only, so rows of clients are \
+                 inserted without verification"
             ),
             again(),
         ),
         _ if !settings::guard() => tell(
             Severity::Warning,
             format!(
-                "guard \"{name}\" passes all rows, for pg_idempotent.guard is off in this session"
+                "guard \"{name}\" lets all rows pass, because pg_idempotent.guard is off in \
+                 this session"
             ),
             "RESET pg_idempotent.guard; If it stays off, look for it in postgresql.conf, ALTER \
              DATABASE and ALTER ROLE."
@@ -133,11 +134,11 @@ pub fn trigger_after_guard(subject: &Subject, findings: &mut Vec<Finding>) {
             rule: Rule::TriggerAfterGuard,
             object: name.clone(),
             message: format!(
-                "trigger \"{name}\" fires after guard \"{}\", which does not see what it changes",
+                "trigger \"{name}\" fires after guard \"{}\", which does not see its changes",
                 guard.trigger.name
             ),
             hint: format!(
-                "Rename it, so that it sorts before the guard: ALTER TRIGGER {} ON {} RENAME TO {};",
+                "Rename it so that it sorts before the guard: ALTER TRIGGER {} ON {} RENAME TO {};",
                 text::quote_identifier(name),
                 trigger.table(&subject.target),
                 text::quote_identifier(&earlier)
@@ -182,8 +183,8 @@ pub fn small_sequence(subject: &Subject, findings: &mut Vec<Finding>) {
             rule: Rule::SmallSequence,
             object: name.clone(),
             message: format!(
-                "column \"{name}\" is {kind}, filled from a sequence for duplicates, too: after {most} \
-                 attempts even a pure retry fails"
+                "column \"{name}\" is {kind}, and duplicates use values of its sequence, too: \
+                 after {most} attempts even a pure retry fails"
             ),
             hint,
         });

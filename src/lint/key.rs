@@ -21,7 +21,7 @@ pub fn no_business_key(subject: &Subject, findings: &mut Vec<Finding>) {
         rule: Rule::NoBusinessKey,
         object: String::new(),
         message: format!(
-            "table \"{}\" has no unique index, so nothing tells a row that arrives again",
+            "table \"{}\" has no unique index that identifies a repeated payload",
             target.name
         ),
         hint: create_on_event(target),
@@ -46,7 +46,7 @@ pub fn partition_index(subject: &Subject, findings: &mut Vec<Finding>) {
         rule: Rule::PartitionIndex,
         object: partition.name.clone(),
         message: format!(
-            "partition \"{}\" has the unique index {}, the partitioned table \"{}\" has none",
+            "partition \"{}\" has the unique index {}, but the partitioned table \"{}\" has none",
             partition.name,
             partition.describe(index),
             target.name
@@ -94,7 +94,8 @@ pub fn unusable_index(subject: &Subject, findings: &mut Vec<Finding>) {
         let why = match (index.unusable, subject.generated_key(index)) {
             (Some(why), _) => why.to_owned(),
             (None, Some(column)) => format!(
-                "is on the generated column \"{}\", which is computed after a guard has judged the row",
+                "is on the generated column \"{}\", which is computed after the guard has \
+                 verified the row",
                 column.name
             ),
             (None, None) => continue,
@@ -131,7 +132,7 @@ fn remedy(subject: &Subject, index: &UniqueIndex) -> String {
     }
     if !index.valid {
         return format!(
-            "Unless it is just being built: REINDEX INDEX CONCURRENTLY {}.{name};",
+            "Unless it is still being built: REINDEX INDEX CONCURRENTLY {}.{name};",
             text::quote_identifier(&target.schema)
         );
     }
@@ -190,7 +191,7 @@ pub fn made_by_server(subject: &Subject, findings: &mut Vec<Finding>) {
                 rule,
                 object: format!("{} {name}", index.name),
                 message: format!(
-                    "key column \"{name}\" of index \"{}\" is another with every attempt: it is \
+                    "key column \"{name}\" of index \"{}\" is a server-generated key: it is \
                      filled by {}",
                     index.name, made.by
                 ),
@@ -214,8 +215,8 @@ fn without_made(subject: &Subject, index: &UniqueIndex, column: usize, made: &Ma
         .collect();
     let mut hint = if let Some(by) = by {
         format!(
-            "A unique index has to contain \"{}\", by which the table is partitioned: \
-             partition it by a column of the business event.",
+            "A unique index must contain \"{}\", by which the table is partitioned: partition \
+             the table by a column of the business event.",
             target.columns[by].name
         )
     } else if others.is_empty() {
@@ -229,7 +230,7 @@ fn without_made(subject: &Subject, index: &UniqueIndex, column: usize, made: &Ma
     };
     if made.may_be_sent {
         hint.push_str(&format!(
-            " If every client sends \"{name}\", and the same in a retry: {};",
+            " If every client sends \"{name}\", with the same value in a retry: {};",
             made.undo
         ));
     }
@@ -258,7 +259,7 @@ pub fn ambiguous_key(subject: &Subject, findings: &mut Vec<Finding>) {
             listed.join(", ")
         ),
         hint: if subject.is_partition() {
-            "Say which with the argument key.".to_owned()
+            "Name the key columns with the argument key.".to_owned()
         } else {
             format!(
                 "Say which with the argument key, for example: SELECT idempotent_guard({}, key => \

@@ -27,7 +27,8 @@ pub fn loading_time(subject: &Subject, findings: &mut Vec<Finding>) {
                 rule: Rule::ClockKey,
                 object: format!("{} {name}", index.name),
                 message: format!(
-                    "key column \"{name}\" of index \"{}\" is, by its name, the time of the attempt",
+                    "key column \"{name}\" of index \"{}\" has a name that suggests the time \
+                     of the attempt",
                     index.name
                 ),
                 hint: if by_partition {
@@ -74,7 +75,8 @@ pub fn nullable_key(subject: &Subject, findings: &mut Vec<Finding>) {
                 rule: Rule::NullableKey,
                 object: index.name.clone(),
                 message: format!(
-                    "{} of index \"{}\" may be null, and rows with a null there go in unjudged",
+                    "{} of index \"{}\" may be null, and rows with a null there are inserted \
+                     without verification",
                     column_words("key column", &nullable),
                     index.name
                 ),
@@ -88,7 +90,7 @@ pub fn nullable_key(subject: &Subject, findings: &mut Vec<Finding>) {
         }
         let passing = match &subject.guard {
             Some(guard) => format!(
-                " Or let such rows in as without a guard: {}",
+                " Or let such rows pass without verification: {}",
                 passing_null_keys(&subject.guarded_table(), &guard.trigger.arguments)
             ),
             None => String::new(),
@@ -98,12 +100,12 @@ pub fn nullable_key(subject: &Subject, findings: &mut Vec<Finding>) {
             rule: Rule::NullableKey,
             object: index.name.clone(),
             message: format!(
-                "{} of index \"{}\" may be null, and rows with a null there are never the same",
+                "{} of index \"{}\" may be null, and rows with a null there are never equal",
                 column_words("key column", &nullable),
                 index.name
             ),
             hint: format!(
-                "ALTER TABLE {table} {}; Or, if NULL is a value like others: CREATE UNIQUE INDEX ON \
+                "ALTER TABLE {table} {}; Or, if nulls are equal to each other: CREATE UNIQUE INDEX ON \
                  {table} ({}) NULLS NOT DISTINCT;{passing}",
                 nullable_to_not_null(&nullable),
                 target.column_list(index.columns()),

@@ -38,7 +38,8 @@ pub fn local_time_key(subject: &Subject, findings: &mut Vec<Finding>) {
             rule: Rule::LocalTimeKey,
             object: index.name.clone(),
             message: format!(
-                "{} of index \"{}\" {} local time, of which an hour happens twice when clocks go back",
+                "{} of index \"{}\" {} local time, in which an hour occurs twice when clocks \
+                 go back",
                 column_words("key column", &named),
                 index.name,
                 if named.len() == 1 { "is" } else { "are" }

@@ -21,7 +21,7 @@ pub fn rewrite_rule(subject: &Subject, findings: &mut Vec<Finding>) {
                 "rule \"{name}\" rewrites statements, so functions cannot insert or verify rows"
             ),
             hint: format!(
-                "Replace it by a trigger: DROP RULE {} ON {};",
+                "Replace it with a trigger: DROP RULE {} ON {};",
                 text::quote_identifier(&name),
                 target.qualified()
             ),
@@ -73,7 +73,7 @@ pub fn storage(subject: &Subject, findings: &mut Vec<Finding>) {
             severity: Severity::Warning,
             rule: Rule::Unlogged,
             message: format!(
-                "{what} \"{name}\" is unlogged: after a crash it is empty, whatever was committed"
+                "{what} \"{name}\" is unlogged: a crash empties it, committed rows included"
             ),
             hint: format!(
                 "ALTER TABLE {}.{} SET LOGGED;",

@@ -62,7 +62,7 @@ impl Fixed {
                 .raise()
         }
         target
-            .cannot_be_in(*column, "is made by the server", option)
+            .cannot_be_in(*column, "is server-generated", option)
             .detail("A merge writes it when a row goes in, and never changes it.")
             .raise()
     }

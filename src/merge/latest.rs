@@ -149,12 +149,12 @@ impl<'t> Latest<'t> {
         Report::new(
             SqlState::CardinalityViolation,
             format!(
-                "rows of the source for table \"{}\" have one key and differ",
+                "rows of the source for table \"{}\" have the same key and differ",
                 self.target.name
             ),
         )
         .detail(differences.to_sentence(None))
-        .hint("Say with latest_by which columns tell the latest row.")
+        .hint("Name the columns that identify the latest row with the argument latest_by.")
         .table(&self.target.schema, &self.target.name)
         .constraint(self.arbiter.name.clone())
         .raise()

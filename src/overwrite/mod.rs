@@ -33,14 +33,14 @@ use pgrx::prelude::*;
 use rows::{Hashing, RowSet, keep};
 use slice::Slice;
 
-/// `idempotent_overwrite(target, source, partition)`: replaces the slice of the target
-/// whose columns have the values in `partition`, a JSON object, by the rows of a table or
+/// `idempotent_overwrite(target, source, slice)`: replaces the slice of the target
+/// whose columns have the values in `slice`, a JSON object, by the rows of a table or
 /// view.
 ///
 /// Gives `deleted, inserted bigint, unchanged boolean`.
 ///
 /// # Errors
-/// 22023 for a partition that is no object of columns, 42703, 23514 for a row of the source
+/// 22023 for a slice that is no object of columns, 42703, 23514 for a row of the source
 /// outside of the slice, 428C9 (for a generated column with another value than the server
 /// computes, too), 42501, 42809, 40001, 0A000 for a table with rules, 27000 for
 /// a trigger that keeps rows; and what SELECT, DELETE and INSERT raise, unchanged.
@@ -73,7 +73,7 @@ fn overwrite(arguments: &Arguments) -> Done {
     target.refuse_rules();
     write::refuse_delete_rules(&target, &relation);
     let source = Source::open(&target, arguments.oid(1, "source"));
-    let slice = Slice::read(&target, &source, arguments.jsonb(2, "partition"));
+    let slice = Slice::read(&target, &source, arguments.jsonb(2, "slice"));
     let shapes = [source.shape()];
     demand_overwrite(&target, shapes[0].named.iter().copied());
     let mut generated = Generated::of(&target, &relation, &shapes);

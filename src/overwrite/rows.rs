@@ -275,7 +275,7 @@ impl Slice<'_> {
         let report = Report::new(
             SqlState::CheckViolation,
             format!(
-                "row {ordinal} of the source is outside of the slice of table \"{}\"",
+                "row {ordinal} of the source is outside the slice of table \"{}\"",
                 target.name
             ),
         )
@@ -287,9 +287,9 @@ impl Slice<'_> {
             )
         } else {
             let named = target.column_list(self.columns.iter().copied());
-            format!("The slice is of {named}.")
+            format!("The slice is defined by {named}.")
         })
-        .hint("Restrict the source to the slice, or overwrite another.")
+        .hint("Restrict the source to the slice, or overwrite another slice.")
         .table(&target.schema, &target.name);
         match differs {
             Some(c) => report.column(target.columns[*c].name.clone()).raise(),

@@ -28,8 +28,8 @@ pub struct Slice<'t> {
 ///
 /// # Errors
 /// 22P02, in core's words.
-fn refuse_rounded(target: &Target, partition: Container<'_>, named: &[usize]) {
-    for (c, value) in named.iter().zip(partition.values()) {
+fn refuse_rounded(target: &Target, slice: Container<'_>, named: &[usize]) {
+    for (c, value) in named.iter().zip(slice.values()) {
         let column = &target.columns[*c];
         if let Some(number) = column.rounded(value) {
             // SAFETY: the type of an existing column.
@@ -55,16 +55,16 @@ impl<'t> Slice<'t> {
     /// 22023 for what is no object, or an empty one, or names a column whose type has no
     /// equality; 42703 for a field that is no column, or none of the source's; what the
     /// types' input functions raise.
-    pub fn read(target: &'t Target, source: &Source<'_>, partition: Container<'t>) -> Self {
-        if partition.kind() != Kind::Object || partition.len() == 0 {
+    pub fn read(target: &'t Target, source: &Source<'_>, slice: Container<'t>) -> Self {
+        if slice.kind() != Kind::Object || slice.len() == 0 {
             Report::new(
                 SqlState::InvalidParameterValue,
-                "partition must be a JSON object that names at least one column",
+                "argument \"slice\" must be a JSON object that names at least one column",
             )
             .hint("For example: {\"day\": \"2013-01-31\"}.")
             .raise()
         }
-        let document = JsonPayloads::one(target, partition);
+        let document = JsonPayloads::one(target, slice);
         let mut columns = document.shapes[0].named.clone();
         columns.sort_unstable();
         for c in &columns {
@@ -77,20 +77,20 @@ impl<'t> Slice<'t> {
             };
             if !source.columns().contains(c) {
                 let what = format!(
-                    "column \"{}\" of \"partition\" is not in the source",
+                    "column \"{}\" of \"slice\" is not in the source",
                     column.name
                 );
                 refuse(SqlState::UndefinedColumn, what)
             }
             if column.equality_operator() == pg_sys::InvalidOid {
                 let what = format!(
-                    "column \"{}\" cannot be in \"partition\": its type has no equality",
+                    "column \"{}\" cannot be in \"slice\": its type has no equality",
                     column.name
                 );
                 refuse(SqlState::InvalidParameterValue, what)
             }
         }
-        refuse_rounded(target, partition, &document.shapes[0].named);
+        refuse_rounded(target, slice, &document.shapes[0].named);
         let mut values = None;
         let memory = Memory::in_current(c"pg_idempotent slice");
         document.read(None, None, &memory, &mut |slot| {

@@ -162,7 +162,7 @@ pub fn refuse_delete_rules(target: &Target, relation: &OpenRelation) {
             format!("cannot overwrite rows of table \"{}\"", target.name),
         )
         .detail("The table has a rule on DELETE.")
-        .hint("Replace the rule by a trigger.")
+        .hint("Replace the rule with a trigger.")
         .table(&target.schema, &target.name)
         .raise()
     }

@@ -183,7 +183,7 @@ impl<'t> Generated<'t> {
             None => "The payload".to_owned(),
         };
         refuse(&self.target.columns[column]).more_detail(&format!(
-            "{payload} has another value there than the server computes."
+            "{payload} has a value there that the server does not compute."
         ))
     }
 }

@@ -259,14 +259,15 @@ impl<'t> Source<'t> {
                 None => "it is an identity column".to_owned(),
             };
             report.more_detail(&format!(
-                "Column \"{}\" of source \"{}\" does not count as named, since the source fills \
-                 it by itself: {by}.",
+                "Column \"{}\" of source \"{}\" does not count as named, because the source \
+                 fills it itself: {by}.",
                 name(filled.column),
                 self.name(),
             ))
         };
         filled.into_iter().fold(report, explain).hint(format!(
-            "If the source brings the key in it all the same, say so with key => {}. Else create a \
+            "If the source does carry the key in this column, name it with key => {}. \
+             Otherwise create a \
              unique index on the columns that identify the business event.",
             text::quote_array(&key)
         ))

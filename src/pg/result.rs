@@ -21,7 +21,7 @@ pub enum RowType {
     GuardOptions,
     /// `response jsonb, replayed boolean`
     Answer,
-    /// `state text, attempt bigint, recovery_point text, response jsonb`
+    /// `status text, attempt bigint, recovery_point text, response jsonb`
     Attempt,
     /// `run_id bigint, decision text, reason text`
     Run,
@@ -61,7 +61,7 @@ impl RowType {
                 (c"replayed", pg_sys::BOOLOID),
             ],
             Self::Attempt => &[
-                (c"state", pg_sys::TEXTOID),
+                (c"status", pg_sys::TEXTOID),
                 (c"attempt", pg_sys::INT8OID),
                 (c"recovery_point", pg_sys::TEXTOID),
                 (c"response", pg_sys::JSONBOID),

@@ -16,7 +16,7 @@ use pgrx::prelude::*;
 /// `idempotent_resolve(id bigint, resolution text) → boolean`: ends a conflict
 /// of `idempotent.conflicts`.
 ///
-/// `'keep stored'` leaves the table as it is; `'apply payload'` updates the
+/// `'keep_stored'` leaves the table as it is; `'apply_payload'` updates the
 /// columns that differ. Gives true if this call ended it, false if it was ended
 /// in the same way before.
 ///

@@ -1,5 +1,5 @@
 //! Recording the conflicts of a call.
-use crate::compare::Differences;
+use crate::compare::{Arriving, Differences};
 use crate::error::{Report, SqlState, in_place_of_telling};
 use crate::kept;
 use crate::numbers::Numbers;
@@ -132,7 +132,9 @@ impl Records {
             payload(&mut arbiter.columns()),
             payload(&mut named.iter().copied()),
             without_telling(target, differences.readable, || stored_row(target, stored)),
-            without_telling(target, differences.readable, || complete.to_jsonb()),
+            without_telling(target, differences.readable, || {
+                complete.to_jsonb(Arriving::Payload)
+            }),
             self.digest(target, arbiter, stored, differences, named),
         ];
         let mut slot = Slot::for_values(self.desc);
@@ -195,7 +197,7 @@ impl Records {
             let caller =
                 unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false)) };
             let caller = text::to_name(&caller);
-            let _owner = AsOwner::over(State::ConflictRecords);
+            let _owner = AsOwner::over(State::Conflicts);
             let connection = Connection::open();
             let _named = NamedStore::register(ROWS, &self.store, self.desc);
             let target = kept::table_parameter(target.oid);
@@ -219,7 +221,7 @@ fn without_telling<R>(target: &Target, readable: &Readable, work: impl FnOnce() 
             Report::new(
                 SqlState::ObjectNotInPrerequisiteState,
                 format!(
-                    "a conflict with a stored row in table \"{}\" cannot be recorded",
+                    "cannot record a conflict with a stored row in table \"{}\"",
                     target.name
                 ),
             )

@@ -34,21 +34,21 @@ enum Resolution {
 impl Resolution {
     fn parse(value: &str) -> Self {
         match value {
-            "keep stored" => Self::KeepStored,
-            "apply payload" => Self::ApplyPayload,
+            "keep_stored" => Self::KeepStored,
+            "apply_payload" => Self::ApplyPayload,
             _ => Report::new(
                 SqlState::InvalidParameterValue,
                 format!("unrecognized resolution: \"{}\"", text::shown(value)),
             )
-            .hint("Available resolutions: keep stored, apply payload.")
+            .hint("Available resolutions: keep_stored, apply_payload.")
             .raise(),
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Self::KeepStored => "keep stored",
-            Self::ApplyPayload => "apply payload",
+            Self::KeepStored => "keep_stored",
+            Self::ApplyPayload => "apply_payload",
         }
     }
 }
@@ -138,7 +138,7 @@ fn end(connection: &Connection, id: i64, resolution: Resolution, record: &Record
     }
     Report::new(
         SqlState::ObjectNotInPrerequisiteState,
-        format!("conflict {id} was resolved already"),
+        format!("conflict {id} is already resolved"),
     )
     .detail(format!("It was resolved with \"{earlier}\"."))
     .raise()
@@ -166,7 +166,7 @@ fn bigint(value: i64) -> (pg_sys::Oid, Option<pg_sys::Datum>) {
 }
 
 fn read(connection: &Connection, id: i64) -> Option<Record<'_>> {
-    let _owner = AsOwner::over(State::ConflictRecords);
+    let _owner = AsOwner::over(State::Conflicts);
     let found = connection.execute(
         "SELECT target::pg_catalog.oid, key, payload, stored, differences, resolution
            FROM idempotent.conflict_records
@@ -191,7 +191,7 @@ fn read(connection: &Connection, id: i64) -> Option<Record<'_>> {
 }
 
 fn close(connection: &Connection, id: i64, resolution: Resolution) -> bool {
-    let _owner = AsOwner::over(State::ConflictRecords);
+    let _owner = AsOwner::over(State::Conflicts);
     let value = text::to_server(resolution.name());
     // SAFETY: a C string; the text is made in the connection's memory.
     let value = unsafe { pg_sys::Datum::from(pg_sys::cstring_to_text(value.as_ptr())) };
@@ -349,9 +349,9 @@ impl Conflict<'_> {
     fn changed_since(&self, gone: bool) -> ! {
         let (id, target) = (self.id, self.target);
         let detail = if gone {
-            "The row is gone, or a trigger keeps it as it is."
+            "The row no longer exists, or a trigger prevents the update."
         } else {
-            "The row differs from the one that the conflict was recorded with."
+            "The row differs from the one that was recorded with the conflict."
         };
         Report::new(
             SqlState::ObjectNotInPrerequisiteState,
@@ -362,7 +362,7 @@ impl Conflict<'_> {
         )
         .detail(detail)
         .hint(
-            "Look at the row, then resolve the conflict with 'keep stored', or send the payload again.",
+            "Look at the row, then resolve the conflict with 'keep_stored', or send the payload again.",
         )
         .table(&target.schema, &target.name)
         .raise()

@@ -1,5 +1,5 @@
 //! Walks the rows of both sides, in the key's order, and tells where they deviate.
-use crate::compare::{Differences, differing};
+use crate::compare::{Arriving, Differences, differing};
 use crate::payload::row::same_key;
 use crate::payload::shape::Shape;
 use crate::pg::ffi;
@@ -155,7 +155,7 @@ impl<'a> Walk<'a> {
                         readable: &everything,
                         sent: &everything,
                     };
-                    Some(differences.to_jsonb())
+                    Some(differences.to_jsonb(Arriving::Expected))
                 }
                 _ => None,
             };

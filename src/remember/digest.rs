@@ -158,7 +158,7 @@ impl Digest {
             Report::new(
                 SqlState::ObjectNotInPrerequisiteState,
                 format!(
-                    "column \"{}\" remembers in a form that cannot be verified",
+                    "column \"{}\" remembers something that cannot be verified",
                     column.name
                 ),
             )

@@ -98,12 +98,12 @@ fn fits_no_more(target: &Target, column: usize) -> Report {
     Report::new(
         SqlState::ObjectNotInPrerequisiteState,
         format!(
-            "what column \"{name}\" of table \"{}\" remembers does not fit the table any more",
+            "what column \"{name}\" of table \"{}\" remembers no longer fits the table",
             target.name
         ),
     )
-    .detail("The type of a column was changed since.")
-    .hint("Ask the owner of the table to change it back, or to guard the table anew.")
+    .detail("The type of a column has changed since.")
+    .hint("Ask the owner of the table to change it back, or to guard the table again.")
     .table(&target.schema, &target.name)
     .column(name.clone())
 }

@@ -99,7 +99,7 @@ impl Remember {
             Report::new(
                 SqlState::GeneratedAlways,
                 format!(
-                    "column \"{}\" is generated and cannot remember",
+                    "column \"{}\" is generated and cannot remember what first arrived",
                     column.name
                 ),
             )
@@ -111,11 +111,11 @@ impl Remember {
             Report::new(
                 SqlState::InvalidParameterValue,
                 format!(
-                    "column \"{}\" has a default and cannot remember",
+                    "column \"{}\" has a default and cannot remember what first arrived",
                     column.name
                 ),
             )
-            .detail("A payload that brings a value for the column is taken to have arrived before.")
+            .detail("A payload with a value in the column counts as one that has arrived before.")
             .hint("Drop the default.")
             .table(&target.schema, &target.name)
             .column(column.name.clone())
@@ -131,7 +131,7 @@ impl Remember {
                     column.name
                 ),
             )
-            .detail("It is neither a jsonb nor a bytea.")
+            .detail("Its type is neither jsonb nor bytea.")
             .hint("A jsonb keeps the compared columns, a bytea their SHA-256.")
             .table(&target.schema, &target.name)
             .column(column.name.clone())

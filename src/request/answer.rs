@@ -3,9 +3,9 @@ use crate::pg::result::{RowType, SqlResult};
 use crate::pg::text;
 use pgrx::pg_sys;
 
-/// `state, attempt, recovery_point, response`
+/// `status, attempt, recovery_point, response`
 pub fn attempt(
-    state: &str,
+    status: &str,
     attempt: i64,
     recovery_point: Option<pg_sys::Datum>,
     response: Option<pg_sys::Datum>,
@@ -13,7 +13,7 @@ pub fn attempt(
     SqlResult::row(
         RowType::Attempt,
         &[
-            Some(text::to_text(state)),
+            Some(text::to_text(status)),
             Some(pg_sys::Datum::from(attempt)),
             recovery_point,
             response,

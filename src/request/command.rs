@@ -94,7 +94,11 @@ fn parameters_of(command: &str) -> Vec<pg_sys::Oid> {
         let statements =
             pg_sys::raw_parser(source.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
         if statements.is_null() || (*statements).length != 1 {
-            Report::new(SqlState::SyntaxError, "the command is not one statement").raise()
+            Report::new(
+                SqlState::SyntaxError,
+                "the command is not a single statement",
+            )
+            .raise()
         }
         let statement = (*(*statements).elements)
             .ptr_value
@@ -223,13 +227,13 @@ fn too_large() -> Report {
         "the response of the command is too large",
     )
     .detail(format!("A response has at most {ARRAY_HOLDS} bytes."))
-    .hint("Let the command store its rows, and return what they are found by.")
+    .hint("Make the command store its rows and return only their keys.")
 }
 
 /// 0A000: what SPI does not run.
 fn refused(code: c_int) -> Report {
     let what = match code {
-        pg_sys::SPI_ERROR_TRANSACTION => "Transactions are begun and ended by the caller.",
+        pg_sys::SPI_ERROR_TRANSACTION => "The caller begins and ends transactions.",
         pg_sys::SPI_ERROR_COPY => "COPY needs a client.",
         _ => "It cannot be run inside a function.",
     };

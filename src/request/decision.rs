@@ -1,5 +1,5 @@
 //! What becomes of a request, by what is known of its key.
-use super::record::{Record, Request, State};
+use super::record::{Record, Request, Status};
 use pgrx::pg_sys;
 
 /// What is to be done.
@@ -28,8 +28,8 @@ impl Decision {
         }
         // SAFETY: reads the clock.
         let now = unsafe { pg_sys::GetCurrentTimestamp() };
-        match known.state {
-            State::Finished => Self::Replay(known),
+        match known.status {
+            Status::Finished => Self::Replay(known),
             _ if known.is_held(now) => Self::InProgress(known),
             _ => Self::Resume(known),
         }

@@ -37,7 +37,7 @@ impl RequestKey {
         if count == 0 || count > MOST_CHARACTERS {
             Report::new(
                 SqlState::InvalidParameterValue,
-                format!("a request key has 1 to {MOST_CHARACTERS} characters"),
+                format!("a request key must have 1 to {MOST_CHARACTERS} characters"),
             )
             .detail(format!("This one has {count}."))
             .raise()
@@ -46,7 +46,7 @@ impl RequestKey {
         if count > MOST_CHARACTERS {
             Report::new(
                 SqlState::InvalidParameterValue,
-                format!("a scope has at most {MOST_CHARACTERS} characters"),
+                format!("a scope must have at most {MOST_CHARACTERS} characters"),
             )
             .detail(format!("This one has {count}."))
             .raise()
@@ -118,8 +118,8 @@ impl RequestKey {
         )
         .detail("Another transaction is working on it.")
         .hint("Send the request again later.")
-        .table("idempotent", "requests")
-        .constraint("requests_pkey")
+        .table("idempotent", "request_records")
+        .constraint("request_records_pkey")
     }
 
     /// 55I01 for an attempt that holds the request by a lease.
@@ -130,7 +130,7 @@ impl RequestKey {
         // SAFETY: a timestamp, shown by core.
         let until = unsafe { text::from_server(pg_sys::timestamptz_to_str(until)) };
         self.in_progress().detail(format!(
-            "An attempt holds it until {until}, unless it is renewed."
+            "An attempt holds it until {until}, unless its lease is renewed."
         ))
     }
 }

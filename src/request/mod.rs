@@ -1,7 +1,7 @@
 //! Requests: an operation runs once, and its retries get the first answer.
 //!
 //! A request is known by role, scope and key, and has one row in
-//! `idempotent.requests`. `idempotent_execute` does it all in the caller's
+//! `idempotent.request_records`. `idempotent_execute` does it all in the caller's
 //! transaction: key, effect and answer commit together, so nothing can be left half
 //! done. For work with effects outside of the database there are
 //! `idempotent_request_begin`, `_advance`, `_finish` and `_abandon`, in transactions
@@ -55,7 +55,7 @@ use crate::pg::text;
 use decision::Decision;
 use lock::{Held, RequestKey};
 use pgrx::prelude::*;
-use record::{Record, State, Table};
+use record::{Record, Status, Table};
 use write::Claim;
 
 /// `idempotent_execute(key, command, arguments, scope, ttl)`: runs one parameterised
@@ -128,7 +128,7 @@ fn idempotent_execute(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// `idempotent_request_begin(key, request, scope, ttl, lease)`: starts a request,
 /// resumes one whose lease ran out, or gives the answer of one that is finished.
 ///
-/// Gives `state text` (`started`, `resumed`, `finished`), `attempt bigint,
+/// Gives `status text` (`started`, `resumed`, `finished`), `attempt bigint,
 /// recovery_point text, response jsonb`.
 ///
 /// # Errors
@@ -173,8 +173,8 @@ fn idempotent_request_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
                 Decision::Resume(known) => write::resume(&table, &claim, &known)
                     .map(|attempt| ("resumed", attempt, known.recovery_point)),
             };
-            if let Some((state, attempt, recovery_point)) = taken {
-                return answer::attempt(state, attempt, recovery_point, None);
+            if let Some((status, attempt, recovery_point)) = taken {
+                return answer::attempt(status, attempt, recovery_point, None);
             }
             held = None;
         }
@@ -225,7 +225,7 @@ fn idempotent_request_finish(fcinfo: pg_sys::FunctionCallInfo) {
         }
         match Record::find(&table, &key) {
             Some(known)
-                if known.state == State::Finished
+                if known.status == Status::Finished
                     && known.attempt == attempt
                     && known.answered(response) => {}
             known => not_held(&key, attempt, known),
@@ -252,7 +252,7 @@ fn idempotent_request_abandon(fcinfo: pg_sys::FunctionCallInfo) {
             }
         }
         match Record::find(&table, &key) {
-            Some(known) if known.state == State::Abandoned && known.attempt == attempt => {}
+            Some(known) if known.status == Status::Abandoned && known.attempt == attempt => {}
             known => not_held(&key, attempt, known),
         }
     });
@@ -323,7 +323,7 @@ fn row_of(table: &Table, key: &RequestKey, attempt: i64) -> Option<Record> {
 /// The row of a request, if this attempt holds it.
 fn held_by(table: &Table, key: &RequestKey, attempt: i64) -> Option<Record> {
     row_of(table, key, attempt)
-        .filter(|known| known.state == State::Started && known.attempt == attempt)
+        .filter(|known| known.status == Status::Started && known.attempt == attempt)
 }
 
 /// A new attempt, with the lock on the key, which is given back.
@@ -365,11 +365,11 @@ fn not_held(key: &RequestKey, attempt: i64, known: Option<Record>) -> ! {
         Some(known) if known.attempt != attempt => {
             format!("It was taken over by attempt {}.", known.attempt)
         }
-        Some(known) => match known.state {
-            State::Finished => "It has finished the request already.".to_owned(),
-            State::Abandoned => "It has abandoned the request.".to_owned(),
+        Some(known) => match known.status {
+            Status::Finished => "It has already finished the request.".to_owned(),
+            Status::Abandoned => "It has abandoned the request.".to_owned(),
             // Somebody wrote the row between two looks.
-            State::Started => "The request has changed meanwhile.".to_owned(),
+            Status::Started => "The request has changed meanwhile.".to_owned(),
         },
     };
     Report::new(
@@ -380,6 +380,6 @@ fn not_held(key: &RequestKey, attempt: i64, known: Option<Record>) -> ! {
         ),
     )
     .detail(detail)
-    .hint("Begin the request again to learn what became of it.")
+    .hint("Begin the request again to learn its status.")
     .raise()
 }

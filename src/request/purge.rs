@@ -13,16 +13,16 @@ use pgrx::pg_sys;
 const PURGE: &str = "
     WITH expired AS MATERIALIZED (
         SELECT request.ctid AS place
-          FROM idempotent.requests AS request
+          FROM idempotent.request_records AS request
          WHERE request.purge_after OPERATOR(pg_catalog.<=) $3
            AND request.expires_at OPERATOR(pg_catalog.<=) $3
-           AND (request.state OPERATOR(pg_catalog.<>) 'started'
+           AND (request.status OPERATOR(pg_catalog.<>) 'started'
                 OR request.lease_until OPERATOR(pg_catalog.<=) $3)
            AND ($1 IS NULL OR request.role OPERATOR(idempotent.=) $1)
          ORDER BY request.purge_after USING OPERATOR(pg_catalog.<)
          LIMIT $2
            FOR UPDATE SKIP LOCKED)
-    DELETE FROM idempotent.requests AS request
+    DELETE FROM idempotent.request_records AS request
      USING expired
      WHERE request.ctid OPERATOR(pg_catalog.=) expired.place";
 

@@ -1,4 +1,4 @@
-//! The row of a request in `idempotent.requests`.
+//! The row of a request in `idempotent.request_records`.
 //!
 //! It is read from the index and written to the heap directly, as the server does with
 //! its catalogs: that needs no rights on the table, which nobody has, and a third of the
@@ -22,7 +22,7 @@ const MOST_FIELDS: usize = 10;
 
 /// How far a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum Status {
     /// It is being worked on, or was.
     Started,
     /// It has its answer.
@@ -34,7 +34,7 @@ pub enum State {
 /// What the caller asks for, a jsonb.
 pub struct Request(pub pg_sys::Datum);
 
-impl State {
+impl Status {
     /// The word in the table.
     pub fn name(self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl Request {
 /// What is known of a key. Values live in the memory of the call.
 pub struct Record {
     /// How far it is.
-    pub state: State,
+    pub status: Status,
     /// Who holds it, or did.
     pub attempt: i64,
     request: pg_sys::Datum,
@@ -101,7 +101,7 @@ pub enum Column {
     Role,
     Scope,
     Key,
-    State,
+    Status,
     Attempt,
     Fingerprint,
     Request,
@@ -111,7 +111,7 @@ pub enum Column {
     Lease,
     LeaseUntil,
     StartedAt,
-    FinishedAt,
+    CompletedAt,
     ExpiresAt,
     PurgeAfter,
 }
@@ -124,7 +124,7 @@ const NAMES: [&[u8]; COLUMNS] = [
     b"role",
     b"scope",
     b"key",
-    b"state",
+    b"status",
     b"attempt",
     b"fingerprint",
     b"request",
@@ -134,7 +134,7 @@ const NAMES: [&[u8]; COLUMNS] = [
     b"lease",
     b"lease_until",
     b"started_at",
-    b"finished_at",
+    b"completed_at",
     b"expires_at",
     b"purge_after",
 ];
@@ -289,12 +289,12 @@ impl Table {
             pg_sys::Datum::from(pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr()))
         };
         // SAFETY: a text.
-        let state = unsafe { text::bytes_of(required(Column::State)) };
+        let status = unsafe { text::bytes_of(required(Column::Status)) };
         Record {
-            state: match state {
-                b"started" => State::Started,
-                b"finished" => State::Finished,
-                _ => State::Abandoned,
+            status: match status {
+                b"started" => Status::Started,
+                b"finished" => Status::Finished,
+                _ => Status::Abandoned,
             },
             attempt: required(Column::Attempt).value() as i64,
             request: whole(required(Column::Request)),
@@ -344,12 +344,12 @@ impl Record {
     pub fn is_free(&self) -> bool {
         // SAFETY: reads the clock.
         let now = unsafe { pg_sys::GetCurrentTimestamp() };
-        self.state == State::Abandoned || (self.expires_at <= now && !self.is_held(now))
+        self.status == Status::Abandoned || (self.expires_at <= now && !self.is_held(now))
     }
 
     /// Whether an attempt holds it, by the clock.
     pub fn is_held(&self, now: pg_sys::TimestampTz) -> bool {
-        self.state == State::Started && self.lease_until.is_none_or(|until| until > now)
+        self.status == Status::Started && self.lease_until.is_none_or(|until| until > now)
     }
 
     /// Whether it is the same request.
@@ -392,8 +392,8 @@ impl Record {
         )
         .detail(detail)
         .hint("Use a new key for a new request.")
-        .table("idempotent", "requests")
-        .constraint("requests_pkey")
+        .table("idempotent", "request_records")
+        .constraint("request_records_pkey")
     }
 }
 

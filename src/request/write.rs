@@ -4,7 +4,7 @@
 //! written that since. So what was decided by a row holds when the next one is written.
 use super::heap;
 use super::lock::RequestKey;
-use super::record::{COLUMNS, Column, Places, Record, Request, State, Table};
+use super::record::{COLUMNS, Column, Places, Record, Request, Status, Table};
 use crate::error::{Report, SqlState};
 use crate::pg::ffi;
 use crate::pg::snapshot::one_for_transaction;
@@ -41,7 +41,7 @@ pub fn start(
         (Column::Role, Some(key.role)),
         (Column::Scope, Some(key.scope)),
         (Column::Key, Some(key.key)),
-        (Column::State, Some(state(State::Started))),
+        (Column::Status, Some(status(Status::Started))),
         (Column::Attempt, Some(pg_sys::Datum::from(attempt))),
         (Column::Fingerprint, Some(claim.request.fingerprint())),
         (Column::Request, Some(claim.request.0)),
@@ -54,7 +54,7 @@ pub fn start(
             claim.lease.map(|lease| after(now, lease)),
         ),
         (Column::StartedAt, Some(now)),
-        (Column::FinishedAt, None),
+        (Column::CompletedAt, None),
         (Column::ExpiresAt, Some(expires_at)),
         (Column::PurgeAfter, Some(expires_at)),
     ];
@@ -108,10 +108,10 @@ pub fn finish(table: &Table, known: &Record, response: pg_sys::Datum) -> bool {
     demand_writable(c"UPDATE");
     let now = now();
     let changes = [
-        (Column::State, Some(state(State::Finished))),
+        (Column::Status, Some(status(Status::Finished))),
         (Column::Response, Some(response)),
         (Column::LeaseUntil, None),
-        (Column::FinishedAt, Some(now)),
+        (Column::CompletedAt, Some(now)),
         (Column::ExpiresAt, Some(after(now, known.ttl))),
     ];
     replace(table, known, known.attempt, &changes)
@@ -121,7 +121,7 @@ pub fn finish(table: &Table, known: &Record, response: pg_sys::Datum) -> bool {
 pub fn abandon(table: &Table, known: &Record) -> bool {
     demand_writable(c"UPDATE");
     let changes = [
-        (Column::State, Some(state(State::Abandoned))),
+        (Column::Status, Some(status(Status::Abandoned))),
         (Column::LeaseUntil, None),
     ];
     replace(table, known, known.attempt, &changes)
@@ -136,9 +136,9 @@ fn demand_writable(command: &CStr) {
     unsafe { pg_sys::PreventCommandIfReadOnly(command.as_ptr()) };
 }
 
-/// The state's word, which is ASCII, as a text.
-fn state(state: State) -> pg_sys::Datum {
-    let name = state.name();
+/// The word of a status, which is ASCII, as a text.
+fn status(status: Status) -> pg_sys::Datum {
+    let name = status.name();
     // SAFETY: as many bytes as are copied.
     unsafe {
         let text = pg_sys::cstring_to_text_with_len(name.as_ptr().cast(), name.len() as i32);
@@ -191,7 +191,7 @@ fn replace(table: &Table, known: &Record, attempt: i64, changes: &[Change]) -> b
             SqlState::TriggeredDataChangeViolation,
             "the request was already modified by the command that this one is part of",
         )
-        .table("idempotent", "requests")
+        .table("idempotent", "request_records")
         .raise(),
         Err(_) => {
             demand_fresh_snapshots();
@@ -207,6 +207,6 @@ fn replace(table: &Table, known: &Record, attempt: i64, changes: &[Change]) -> b
 /// 40001, in core's own words.
 pub fn demand_fresh_snapshots() {
     if one_for_transaction() {
-        Report::could_not_serialize("idempotent", "requests").raise()
+        Report::could_not_serialize("idempotent", "request_records").raise()
     }
 }

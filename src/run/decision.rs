@@ -6,8 +6,8 @@ use pgrx::pg_sys;
 pub enum Decision {
     /// A run has to make it.
     Run {
-        /// Why, for people.
-        reason: String,
+        /// Why.
+        reason: Reason,
         /// The run before, if there was one.
         latest: Option<Run>,
     },
@@ -17,17 +17,47 @@ pub enum Decision {
     Busy(Run),
 }
 
+/// Why a partition is made, or is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It has no run yet.
+    FirstRun,
+    /// The lease of its latest run ran out, whether or not another run has taken over since.
+    LeaseExpired,
+    /// Its latest run failed.
+    PreviousFailed,
+    /// Its latest run has published another input.
+    InputChanged,
+    /// Its latest run has published that input, and the caller asks for it again.
+    Forced,
+    /// Its latest run has published that input.
+    AlreadyPublished,
+}
+
+impl Reason {
+    /// The word in the table and in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FirstRun => "first_run",
+            Self::LeaseExpired => "lease_expired",
+            Self::PreviousFailed => "previous_failed",
+            Self::InputChanged => "input_changed",
+            Self::Forced => "forced",
+            Self::AlreadyPublished => "already_published",
+        }
+    }
+}
+
 impl Decision {
     /// Decides by the clock. Only the latest run counts: after a run for another input that
     /// failed, nobody knows what the partition holds.
     pub fn of(latest: Option<Run>, input_version: Option<&str>, force: bool) -> Self {
         let Some(run) = latest else {
             return Self::Run {
-                reason: "first run".to_owned(),
+                reason: Reason::FirstRun,
                 latest: None,
             };
         };
-        let id = run.id;
         // SAFETY: reads the clock.
         let now = unsafe { pg_sys::GetCurrentTimestamp() };
         let same_input = run.input_version.as_deref() == input_version;
@@ -35,12 +65,10 @@ impl Decision {
             Status::Running if run.lease_until.is_none_or(|until| until > now) => {
                 return Self::Busy(run);
             }
-            Status::Running | Status::TakenOver => {
-                format!("run {id} did not end: its lease ran out")
-            }
-            Status::Failed => format!("run {id} failed"),
-            Status::Published if !same_input => "input changed".to_owned(),
-            Status::Published if force => "forced".to_owned(),
+            Status::Running | Status::TakenOver => Reason::LeaseExpired,
+            Status::Failed => Reason::PreviousFailed,
+            Status::Published if !same_input => Reason::InputChanged,
+            Status::Published if force => Reason::Forced,
             Status::Published => return Self::Skip(run),
         };
         Self::Run {

@@ -1,7 +1,7 @@
 //! Runs: a job that was done for its input is not done again.
 //!
 //! A run makes one partition of a dataset, for the role that began it, and has a row in
-//! `idempotent.pipeline_runs` that stays. `idempotent_run_begin` says whether the
+//! `idempotent.pipeline_run_records` that stays. `idempotent_run_begin` says whether the
 //! partition is to be made, by its latest run; `_heartbeat` renews the lease of a run,
 //! `_publish` and `_fail` end it.
 //!
@@ -27,7 +27,7 @@ use crate::error::{Report, SqlState, boundary};
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{RowType, SqlResult};
 use crate::pg::text;
-use decision::Decision;
+use decision::{Decision, Reason};
 use partition::Partition;
 use pgrx::prelude::*;
 use record::{Run, Status};
@@ -35,7 +35,7 @@ use record::{Run, Status};
 /// `idempotent_run_begin(dataset, partition, input_version, force, lease)`: begins a run
 /// of a partition, unless its latest run has published that input.
 ///
-/// Gives `run_id bigint, decision text` (`run`, `skip`) and `reason text`.
+/// Gives `run_id bigint, decision text` (`run`, `skip`) and `reason text`, a word of [`Reason`].
 ///
 /// # Errors
 /// 55I01 while a run holds the partition, or another transaction works on it; 22004 and
@@ -58,10 +58,7 @@ fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
         }
         let (run, word, reason) = match decision {
             Decision::Busy(run) => partition.held_by(&run).raise(),
-            Decision::Skip(run) => {
-                let reason = format!("input was published by run {}", run.id);
-                (run.id, "skip", reason)
-            }
+            Decision::Skip(run) => (run.id, "skip", Reason::AlreadyPublished),
             Decision::Run { reason, latest } => {
                 if let Some(lock) = lock.take() {
                     lock.keep();
@@ -69,7 +66,7 @@ fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
                 let run = record::begin(
                     &partition,
                     latest.as_ref(),
-                    &reason,
+                    reason,
                     input_version.as_deref(),
                     lease,
                 );
@@ -81,7 +78,7 @@ fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
             &[
                 Some(pg_sys::Datum::from(run)),
                 Some(text::to_text(word)),
-                Some(text::to_text(&reason)),
+                Some(text::to_text(reason.name())),
             ],
         )
     })
@@ -189,7 +186,7 @@ fn not_running(run: &Run) -> ! {
         format!("run {} is not running", run.id),
     )
     .detail(detail)
-    .hint("Begin a run of the partition to learn what is to be done.")
-    .table("idempotent", "pipeline_runs")
+    .hint("Begin a run of the partition to learn what to do.")
+    .table("idempotent", "pipeline_run_records")
     .raise()
 }

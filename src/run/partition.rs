@@ -42,7 +42,7 @@ impl Partition {
             if characters > MOST_CHARACTERS {
                 Report::new(
                     SqlState::InvalidParameterValue,
-                    format!("argument \"{name}\" has at most {MOST_CHARACTERS} characters"),
+                    format!("argument \"{name}\" must have at most {MOST_CHARACTERS} characters"),
                 )
                 .detail(format!("This one has {characters}."))
                 .raise()
@@ -112,8 +112,8 @@ impl Partition {
         Report::new(SqlState::KeyInProgress, format!("{what} is in progress"))
             .detail("Another transaction is working on it.")
             .hint("Begin the run again later.")
-            .table("idempotent", "pipeline_runs")
-            .constraint("pipeline_runs_running")
+            .table("idempotent", "pipeline_run_records")
+            .constraint("pipeline_run_records_running")
     }
 
     /// 55I01 for a run that holds the partition by a lease.

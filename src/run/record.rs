@@ -1,4 +1,5 @@
-//! The rows of `idempotent.pipeline_runs`.
+//! The rows of `idempotent.pipeline_run_records`.
+use super::decision::Reason;
 use super::partition::Partition;
 use crate::error::{Report, SqlState};
 use crate::kept;
@@ -61,10 +62,10 @@ pub struct Run {
 /// Cast to the types that they are read as, whatever the owner of the table may have done
 /// to it.
 const COLUMNS: &str = "run.run_id::pg_catalog.int8, run.role::pg_catalog.oid, \
-    run.dataset::pg_catalog.text, run.partition::pg_catalog.text, run.attempt::pg_catalog.int4, \
-    run.status::pg_catalog.text, run.input_version::pg_catalog.text, \
-    run.output_version::pg_catalog.text, run.row_count::pg_catalog.int8, \
-    run.error::pg_catalog.text, run.lease_until::pg_catalog.timestamptz, run.xmin";
+                       run.dataset::pg_catalog.text, run.partition::pg_catalog.text, run.attempt::pg_catalog.int4, \
+                       run.status::pg_catalog.text, run.input_version::pg_catalog.text, \
+                       run.output_version::pg_catalog.text, run.row_count::pg_catalog.int8, \
+                       run.error::pg_catalog.text, run.lease_until::pg_catalog.timestamptz, run.xmin";
 
 /// $1 role, $2 dataset, $3 partition
 const LATEST: &str = "
@@ -88,13 +89,13 @@ const BY_NUMBER: &str = "
 
 /// $1 number
 const TAKE_OVER: &str = "
-    UPDATE idempotent.pipeline_runs AS run
-       SET status = 'taken over', completed_at = pg_catalog.clock_timestamp()
+    UPDATE idempotent.pipeline_run_records AS run
+       SET status = 'taken_over', completed_at = pg_catalog.clock_timestamp()
      WHERE run.run_id OPERATOR(pg_catalog.=) $1";
 
 /// $1 role, $2 dataset, $3 partition, $4 attempt, $5 reason, $6 input version, $7 lease
 const BEGIN: &str = "
-    INSERT INTO idempotent.pipeline_runs
+    INSERT INTO idempotent.pipeline_run_records
            (role, dataset, partition, attempt, status, reason, input_version, lease, lease_until,
             started_at, heartbeat_at)
     SELECT $1, $2, $3, $4, 'running', $5, $6, $7, moment OPERATOR(pg_catalog.+) $7, moment, moment
@@ -103,21 +104,21 @@ const BEGIN: &str = "
     RETURNING run_id::pg_catalog.int8";
 
 const NUMBERS: Numbers = Numbers {
-    table: "idempotent.pipeline_runs",
+    table: "idempotent.pipeline_run_records",
     column: "run_id",
-    sequence: "idempotent.pipeline_runs_run_id_seq",
+    sequence: "idempotent.pipeline_run_records_run_id_seq",
 };
 
 /// $1 number
 const RENEW: &str = "
-    UPDATE idempotent.pipeline_runs AS run
+    UPDATE idempotent.pipeline_run_records AS run
        SET heartbeat_at = moment, lease_until = moment OPERATOR(pg_catalog.+) run.lease
       FROM pg_catalog.clock_timestamp() AS moment
      WHERE run.run_id OPERATOR(pg_catalog.=) $1";
 
 /// $1 number, $2 row count, $3 output version
 const PUBLISH: &str = "
-    UPDATE idempotent.pipeline_runs AS run
+    UPDATE idempotent.pipeline_run_records AS run
        SET status = 'published', row_count = $2, output_version = $3, lease_until = NULL,
            heartbeat_at = moment, completed_at = moment
       FROM pg_catalog.clock_timestamp() AS moment
@@ -125,7 +126,7 @@ const PUBLISH: &str = "
 
 /// $1 number, $2 error
 const FAIL: &str = "
-    UPDATE idempotent.pipeline_runs AS run
+    UPDATE idempotent.pipeline_run_records AS run
        SET status = 'failed', error = $2, lease_until = NULL,
            heartbeat_at = moment, completed_at = moment
       FROM pg_catalog.clock_timestamp() AS moment
@@ -189,7 +190,7 @@ impl Run {
 /// # Errors
 /// 40001 if those are not the same.
 fn look(condition: &str, parameters: &[Parameter]) -> Option<Run> {
-    let sql = format!("SELECT {COLUMNS} FROM idempotent.pipeline_runs AS run {condition}");
+    let sql = format!("SELECT {COLUMNS} FROM idempotent.pipeline_run_records AS run {condition}");
     let look = || {
         let _owner = AsOwner::over(State::PipelineRuns);
         let connection = Connection::open();
@@ -203,7 +204,7 @@ fn look(condition: &str, parameters: &[Parameter]) -> Option<Run> {
         let _snapshot = LatestSnapshot::push();
         let version = |run: &Option<Run>| run.as_ref().map(|run| (run.id, run.writer));
         if version(&look()) != version(&seen) {
-            Report::could_not_serialize("idempotent", "pipeline_runs").raise()
+            Report::could_not_serialize("idempotent", "pipeline_run_records").raise()
         }
     }
     seen
@@ -218,10 +219,10 @@ fn next_attempt(latest: Option<&Run>) -> i32 {
     next.unwrap_or_else(|| {
         Report::new(
             SqlState::ProgramLimitExceeded,
-            "the runs of the partition cannot be numbered any more",
+            "the partition has no number left for another run",
         )
         .detail(format!("The latest one has number {}.", i32::MAX))
-        .table("idempotent", "pipeline_runs")
+        .table("idempotent", "pipeline_run_records")
         .raise()
     })
 }
@@ -231,7 +232,7 @@ fn next_attempt(latest: Option<&Run>) -> i32 {
 pub fn begin(
     partition: &Partition,
     latest: Option<&Run>,
-    reason: &str,
+    reason: Reason,
     input_version: Option<&str>,
     lease: pg_sys::Datum,
 ) -> i64 {
@@ -248,7 +249,7 @@ pub fn begin(
         dataset,
         part,
         int(next_attempt(latest)),
-        words(Some(reason)),
+        words(Some(reason.name())),
         words(input_version),
         (pg_sys::INTERVALOID, Some(lease)),
     ];

@@ -8,18 +8,18 @@ pub type Expected = (&'static str, &'static str, &'static str);
 /// Those of a table.
 pub fn expected(state: State) -> &'static [Expected] {
     match state {
-        State::Requests => REQUESTS,
-        State::PipelineRuns => PIPELINE_RUNS,
-        State::LoadRecords => LOAD_RECORDS,
-        State::ConflictRecords => CONFLICT_RECORDS,
+        State::Requests => REQUEST_RECORDS,
+        State::PipelineRuns => PIPELINE_RUN_RECORDS,
+        State::Loads => LOAD_RECORDS,
+        State::Conflicts => CONFLICT_RECORDS,
     }
 }
 
-const REQUESTS: &[Expected] = &[
+const REQUEST_RECORDS: &[Expected] = &[
     ("column", "attempt", "bigint"),
+    ("column", "completed_at", "timestamp with time zone"),
     ("column", "expires_at", "timestamp with time zone"),
     ("column", "fingerprint", "bytea"),
-    ("column", "finished_at", "timestamp with time zone"),
     ("column", "key", "text"),
     ("column", "lease", "interval"),
     ("column", "lease_until", "timestamp with time zone"),
@@ -30,11 +30,11 @@ const REQUESTS: &[Expected] = &[
     ("column", "role", "idempotent.kept_role"),
     ("column", "scope", "text"),
     ("column", "started_at", "timestamp with time zone"),
-    ("column", "state", "text"),
+    ("column", "status", "text"),
     ("column", "ttl", "interval"),
     (
         "constraint",
-        "requests_pkey",
+        "request_records_pkey",
         "PRIMARY KEY (key, scope, role)",
     ),
     ("not null", "attempt", ""),
@@ -46,11 +46,11 @@ const REQUESTS: &[Expected] = &[
     ("not null", "role", ""),
     ("not null", "scope", ""),
     ("not null", "started_at", ""),
-    ("not null", "state", ""),
+    ("not null", "status", ""),
     ("not null", "ttl", ""),
 ];
 
-const PIPELINE_RUNS: &[Expected] = &[
+const PIPELINE_RUN_RECORDS: &[Expected] = &[
     ("column", "attempt", "integer"),
     ("column", "completed_at", "timestamp with time zone"),
     ("column", "dataset", "text"),
@@ -69,25 +69,29 @@ const PIPELINE_RUNS: &[Expected] = &[
     ("column", "status", "text"),
     (
         "constraint",
-        "pipeline_runs_attempt",
+        "pipeline_run_records_attempt",
         "UNIQUE (role, dataset, partition, attempt)",
     ),
     (
         "constraint",
-        "pipeline_runs_completed",
+        "pipeline_run_records_completed",
         "CHECK (((status = 'running'::text) = (completed_at IS NULL)))",
     ),
-    ("constraint", "pipeline_runs_pkey", "PRIMARY KEY (run_id)"),
     (
         "constraint",
-        "pipeline_runs_status",
-        "CHECK ((status = ANY (ARRAY['running'::text, 'published'::text, 'failed'::text, 'taken over'::text])))",
+        "pipeline_run_records_pkey",
+        "PRIMARY KEY (run_id)",
+    ),
+    (
+        "constraint",
+        "pipeline_run_records_status",
+        "CHECK ((status = ANY (ARRAY['running'::text, 'published'::text, 'failed'::text, 'taken_over'::text])))",
     ),
     ("identity", "run_id", "a"),
     (
         "index",
-        "pipeline_runs_running",
-        "CREATE UNIQUE INDEX pipeline_runs_running ON idempotent.pipeline_runs USING btree (role, dataset, partition) WHERE (status = 'running'::text)",
+        "pipeline_run_records_running",
+        "CREATE UNIQUE INDEX pipeline_run_records_running ON idempotent.pipeline_run_records USING btree (role, dataset, partition) WHERE (status = 'running'::text)",
     ),
     ("not null", "attempt", ""),
     ("not null", "dataset", ""),
@@ -104,10 +108,10 @@ const PIPELINE_RUNS: &[Expected] = &[
 const LOAD_RECORDS: &[Expected] = &[
     ("column", "batch_size", "integer"),
     ("column", "batches", "bigint"),
+    ("column", "completed_at", "timestamp with time zone"),
     ("column", "conflicts", "bigint"),
     ("column", "duplicates", "bigint"),
     ("column", "error", "text"),
-    ("column", "finished_at", "timestamp with time zone"),
     ("column", "inserted", "bigint"),
     ("column", "load_id", "bigint"),
     ("column", "on_conflict", "text"),
@@ -117,14 +121,14 @@ const LOAD_RECORDS: &[Expected] = &[
     ("column", "rows_total", "bigint"),
     ("column", "source", "text"),
     ("column", "started_at", "timestamp with time zone"),
-    ("column", "state", "text"),
+    ("column", "status", "text"),
     ("column", "target", "text"),
     ("column", "updated_at", "timestamp with time zone"),
     ("constraint", "load_records_pkey", "PRIMARY KEY (load_id)"),
     (
         "constraint",
-        "load_records_state",
-        "CHECK ((state = ANY (ARRAY['running'::text, 'finished'::text, 'failed'::text])))",
+        "load_records_status",
+        "CHECK ((status = ANY (ARRAY['running'::text, 'finished'::text, 'failed'::text])))",
     ),
     ("default", "batches", "0"),
     ("default", "conflicts", "0"),
@@ -132,7 +136,7 @@ const LOAD_RECORDS: &[Expected] = &[
     ("default", "inserted", "0"),
     ("default", "rows_done", "0"),
     ("default", "started_at", "clock_timestamp()"),
-    ("default", "state", "'running'::text"),
+    ("default", "status", "'running'::text"),
     ("default", "updated_at", "clock_timestamp()"),
     ("identity", "load_id", "a"),
     ("not null", "batch_size", ""),
@@ -147,7 +151,7 @@ const LOAD_RECORDS: &[Expected] = &[
     ("not null", "rows_done", ""),
     ("not null", "source", ""),
     ("not null", "started_at", ""),
-    ("not null", "state", ""),
+    ("not null", "status", ""),
     ("not null", "target", ""),
     ("not null", "updated_at", ""),
 ];
@@ -173,7 +177,7 @@ const CONFLICT_RECORDS: &[Expected] = &[
     (
         "constraint",
         "conflict_records_resolution_check",
-        "CHECK ((resolution = ANY (ARRAY['keep stored'::text, 'apply payload'::text])))",
+        "CHECK ((resolution = ANY (ARRAY['keep_stored'::text, 'apply_payload'::text])))",
     ),
     ("default", "arrived_at", "clock_timestamp()"),
     ("identity", "id", "a"),

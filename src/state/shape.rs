@@ -247,8 +247,8 @@ pub fn deviation(state: State, found: &[Part]) -> Option<(String, String)> {
         };
         let hint = match made {
             None if part.kind == "column" => stray_column(&table, part, expected, found),
-            None => format!("Heal it with: {}", part.removal(&table)),
-            Some(made) => format!("Heal it with: {}", alteration(&table, made)),
+            None => format!("Repair it with: {}", part.removal(&table)),
+            Some(made) => format!("Repair it with: {}", alteration(&table, made)),
         };
         return Some((format!("It has {what}."), hint));
     }
@@ -264,7 +264,7 @@ pub fn deviation(state: State, found: &[Part]) -> Option<(String, String)> {
     let heal = restoration(&table, lost);
     Some((
         format!("It has lost {what}."),
-        format!("Heal it with: {heal}"),
+        format!("Repair it with: {heal}"),
     ))
 }
 
@@ -281,15 +281,15 @@ fn stray_column(table: &str, part: &Part, expected: &[Expected], found: &[Part])
     });
     let quoted = quote_identifier(&part.name);
     match lost.as_slice() {
-        [] => format!("Heal it with: {}", part.removal(table)),
+        [] => format!("Repair it with: {}", part.removal(table)),
         [(_, name, _)] if strays.count() == 1 => format!(
-            "Heal it with: ALTER TABLE {table} RENAME COLUMN {quoted} TO {};",
+            "Repair it with: ALTER TABLE {table} RENAME COLUMN {quoted} TO {};",
             quote_identifier(name)
         ),
         lost => {
             let names: Vec<String> = lost.iter().map(|e| format!("\"{}\"", e.1)).collect();
             format!(
-                "If it was renamed, give it its name back, of those that are missing: {}. Drop it \
+                "If it was renamed, rename it back to one of the missing names: {}. Drop it \
                  only if it was added.",
                 names.join(", ")
             )

@@ -314,7 +314,7 @@ impl UniqueIndex {
             } else if !form.indisvalid || !form.indisready {
                 Some("is not valid; rebuild it with REINDEX")
             } else if !form.indimmediate {
-                Some("is deferrable, so the server cannot decide by it while a row goes in")
+                Some("is deferrable, so the server does not check it while a row is inserted")
             } else if partial {
                 Some("is partial, so it does not cover every row")
             } else if expressions.is_some() {
@@ -451,7 +451,7 @@ impl Target {
         let report = Report::new(
             SqlState::InvalidColumnReference,
             format!(
-                "no usable unique index on ({names}) of table \"{}\"",
+                "table \"{}\" has no usable unique index on ({names})",
                 self.name
             ),
         )
@@ -496,8 +496,8 @@ impl Target {
                 Report::new(
                     SqlState::InvalidColumnReference,
                     format!(
-                        "no usable unique index of table \"{}\" has all its columns named by \
-                         every payload",
+                        "table \"{}\" has no usable unique index whose columns every payload \
+                         names",
                         self.name
                     ),
                 )
@@ -522,12 +522,12 @@ impl Target {
         Report::new(
             SqlState::InvalidColumnReference,
             format!(
-                "the key is ambiguous: several unique indexes of table \"{}\" fit",
+                "the key is ambiguous: several unique indexes of table \"{}\" qualify",
                 self.name
             ),
         )
         .detail(detail)
-        .hint("Say which columns are the key with the argument key.")
+        .hint("Name the key columns with the argument key.")
         .table(&self.schema, &self.name)
         .raise()
     }

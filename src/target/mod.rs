@@ -274,7 +274,7 @@ impl Target {
                 format!("cannot insert or verify rows in table \"{}\"", self.name),
             )
             .detail("The table has a rule on INSERT or UPDATE.")
-            .hint("Replace the rule by a trigger.")
+            .hint("Replace the rule with a trigger.")
             .table(&self.schema, &self.name)
             .raise()
         }

@@ -24,13 +24,13 @@ impl Target {
                 .to_owned()
             }
             Some(index) if !index.valid && !self.partitioned => format!(
-                "Unless it is just being built: REINDEX INDEX CONCURRENTLY {}.{};",
+                "Unless it is still being built: REINDEX INDEX CONCURRENTLY {}.{};",
                 text::quote_identifier(&self.schema),
                 text::quote_identifier(&index.name)
             ),
             // ON CONFLICT (columns) would name the deferrable one, too.
             Some(index) if index.deferrable => format!(
-                "Add one that is checked at once: ALTER TABLE {} ADD UNIQUE ({});",
+                "Add one that is checked immediately: ALTER TABLE {} ADD UNIQUE ({});",
                 self.qualified(),
                 self.column_list(columns.iter().copied())
             ),
@@ -63,7 +63,7 @@ impl Target {
             .iter()
             .any(|index| index.unusable.is_none() && index.same_columns(&possible.columns));
         format!(
-            "A unique index has to contain the columns by which the table is partitioned. Name \
+            "A unique index must contain the columns by which the table is partitioned. Name \
              these in the key, too, as in key => {}, and send the same {} in every retry{}",
             text::quote_array(&names(&possible.columns)),
             names(&possible.added).join(", "),
@@ -91,7 +91,7 @@ impl Target {
             }
         }
         self.create_index(
-            "If rows outside of its condition share no key, either",
+            "If rows outside its condition do not share keys either",
             columns,
         )
     }
@@ -105,14 +105,14 @@ impl Target {
         };
         if let Some(column) = find(&|column| column.generated != 0) {
             return Err(format!(
-                "Name other key columns: \"{}\" is generated, and computed after a guard has judged \
-                 the row.",
+                "Name other key columns: \"{}\" is generated, and computed after the guard has \
+                 verified the row.",
                 column.name
             ));
         }
         if let Some(column) = find(&|column| !can_be_indexed(column)) {
             return Err(format!(
-                "Name other key columns: the type of \"{}\" has no order, so that no unique index \
+                "Name other key columns: the type of \"{}\" has no order, so no unique index \
                  can be on it.",
                 column.name
             ));
@@ -126,7 +126,7 @@ impl Target {
         let columns = [columns, &added].concat();
         if columns.len() > pg_sys::INDEX_MAX_KEYS as usize {
             return Err(format!(
-                "Name fewer key columns: an index has {} at most.",
+                "Name fewer key columns: an index has at most {}.",
                 pg_sys::INDEX_MAX_KEYS
             ));
         }

@@ -310,7 +310,7 @@ pub fn kept_by_policy(target: &Target) -> Report {
     Report::new(
         SqlState::InsufficientPrivilege,
         format!(
-            "row-level security of table \"{}\" does not let a stored row be updated",
+            "row-level security policy for table \"{}\" does not allow an update of a stored row",
             target.name
         ),
     )

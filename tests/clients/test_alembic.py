@@ -25,7 +25,7 @@ def test_the_recipe_leaves_alone_what_belongs_to_the_guard(orders):
     orders.run("SELECT idempotent_guard('orders', remember => 'first_arrived')")
     usual = proposals(orders)
     assert ("remove_column", "first_arrived") in usual
-    assert ("remove_table", "requests") in usual
+    assert ("remove_table", "request_records") in usual
     kept = proposals(
         orders, include_name=recipe_alembic.include_name, include_object=recipe_alembic.include_object
     )

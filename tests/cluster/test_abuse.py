@@ -66,15 +66,15 @@ def test_a_load_does_not_go_on_with_the_rights_of_another_role(db):
             )
             assert state == "55000"
             assert conn.execute("SELECT v FROM target").fetchall() == []
-            loads = conn.execute("SELECT role::text, state, rows_done FROM idempotent.loads").fetchall()
-            assert loads == [{"role": "abuse_load", "state": "failed", "rows_done": 0}]
+            loads = conn.execute("SELECT role::text, status, rows_done FROM idempotent.loads").fetchall()
+            assert loads == [{"role": "abuse_load", "status": "failed", "rows_done": 0}]
             conn.execute("DO $$ BEGIN SET ROLE abuse_load; CALL idempotent_load('target', 'source'); RESET ROLE; END $$")
             assert [row["v"] for row in conn.execute("SELECT v FROM target")] == ["abuse_load"]
         finally:
             conn.execute("DROP OWNED BY abuse_load; DROP ROLE abuse_load")
 
 
-REQUESTS = "ALTER TABLE idempotent.requests"
+REQUESTS = "ALTER TABLE idempotent.request_records"
 
 
 def drop_view(conn, view):
@@ -89,10 +89,10 @@ def drop_view(conn, view):
         f"{REQUESTS} ALTER ttl TYPE text",
         f"{REQUESTS} ALTER attempt TYPE numeric",
         f"{REQUESTS} DROP COLUMN response",
-        f"{REQUESTS} DROP CONSTRAINT requests_pkey",
-        f"{REQUESTS} DROP CONSTRAINT requests_pkey, ADD PRIMARY KEY (attempt)",
+        f"{REQUESTS} DROP CONSTRAINT request_records_pkey",
+        f"{REQUESTS} DROP CONSTRAINT request_records_pkey, ADD PRIMARY KEY (attempt)",
         f"{REQUESTS} RENAME TO was_requests;"
-        " CREATE TABLE idempotent.requests (LIKE idempotent.was_requests INCLUDING ALL) PARTITION BY LIST (role)",
+        " CREATE TABLE idempotent.request_records (LIKE idempotent.was_requests INCLUDING ALL) PARTITION BY LIST (role)",
         "ALTER SEQUENCE idempotent.request_attempts RENAME TO was_attempts",
     ],
 )
@@ -100,7 +100,7 @@ def test_a_table_of_requests_that_its_owner_has_changed_is_refused(db, change):
     """Rows are read and written by the types that the columns were made with: anything else would be misread."""
     with db.connect() as conn:
         held = conn.execute("SELECT attempt FROM idempotent_request_begin('held', '{}')").fetchone()["attempt"]
-        drop_view(conn, "idempotent.my_requests")
+        drop_view(conn, "idempotent.requests")
         conn.execute(change)
         assert error_of(conn, "SELECT idempotent_request_begin('new', '{}')") == "55000"
         assert error_of(conn, "SELECT idempotent_request_begin('held', '{}')") == "55000"
@@ -111,7 +111,7 @@ def test_a_table_of_requests_that_its_owner_has_changed_is_refused(db, change):
 
 def test_a_column_of_requests_that_came_back_is_found_where_it_is(db):
     with db.connect() as conn:
-        drop_view(conn, "idempotent.my_requests")
+        drop_view(conn, "idempotent.requests")
         conn.execute(f"{REQUESTS} DROP COLUMN response, ADD COLUMN response jsonb")
         for replayed in (False, True):
             row = conn.execute("SELECT response::text, replayed FROM idempotent_execute('k', 'SELECT 1 AS n')").fetchone()
@@ -183,6 +183,6 @@ def test_a_table_of_runs_that_its_owner_has_changed_is_not_misread(db, change):
     with db.connect() as conn:
         run = conn.execute("SELECT run_id FROM idempotent_run_begin('a')").fetchone()["run_id"]
         conn.execute("SELECT idempotent_run_fail(%s, 'why')", (run,))
-        drop_view(conn, "idempotent.my_runs")
-        conn.execute(f"ALTER TABLE idempotent.pipeline_runs {change}")
+        drop_view(conn, "idempotent.pipeline_runs")
+        conn.execute(f"ALTER TABLE idempotent.pipeline_run_records {change}")
         assert error_of(conn, "SELECT idempotent_run_begin('a')") == "55000"

@@ -122,7 +122,7 @@ def test_a_column_that_may_not_be_shown_is_not(client):
 def test_resolving_is_seen(client):
     client.execute("""SELECT * FROM idempotent_insert('orders', '{"id": 1, "amount": 11}', on_conflict => 'quarantine')""")
     grant(client, "SELECT ON orders")
-    assert seen(client, "SELECT idempotent_resolve(id, 'keep stored') FROM idempotent.conflicts") == {"public.orders"}
+    assert seen(client, "SELECT idempotent_resolve(id, 'keep_stored') FROM idempotent.conflicts") == {"public.orders"}
 
 
 def test_what_a_guards_error_shows_is_seen(client):
@@ -184,7 +184,7 @@ def test_a_function_that_is_called_outside_of_any_statement(client):
     client.execute("""SELECT * FROM idempotent_insert('orders', '{"id": 1, "amount": 11}', on_conflict => 'quarantine')""")
     grant(client, "SELECT ON orders")
     conflict = client.execute("SELECT max(id) AS id FROM idempotent.conflicts").fetchone()["id"]
-    arguments = struct.pack("!q", conflict), b"keep stored"
+    arguments = struct.pack("!q", conflict), b"keep_stored"
     answer = fast_path(client, "idempotent_resolve(bigint, text)", *arguments)
     assert answer.startswith(b"V") and b"\x00\x00\x00\x01\x01Z" in answer
-    assert client.execute("SELECT resolution FROM idempotent.conflicts").fetchone()["resolution"] == "keep stored"
+    assert client.execute("SELECT resolution FROM idempotent.conflicts").fetchone()["resolution"] == "keep_stored"

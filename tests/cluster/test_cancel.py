@@ -183,7 +183,7 @@ def response(conn):
 
 def purge(conn):
     conn.execute(
-        "INSERT INTO idempotent.requests (role, scope, key, state, attempt, fingerprint, request, ttl, started_at, expires_at, purge_after)"
+        "INSERT INTO idempotent.request_records (role, scope, key, status, attempt, fingerprint, request, ttl, started_at, expires_at, purge_after)"
         f" SELECT idempotent.own_role(), '', g::text, 'finished', g, '', '1', '1 day', now(), now(), now() FROM generate_series(1, {300_000 * SCALE}) AS g"
     )
     return "SELECT idempotent_purge(10000000)"
@@ -312,4 +312,4 @@ def test_a_response_takes_its_own_size_and_not_its_rows(conn):
 def test_a_response_that_is_too_large_is_refused(conn):
     _, error = takes(conn, "SELECT * FROM idempotent_execute('k', 'SELECT repeat(''x'', 100000000) FROM generate_series(1, 4)')")
     assert error.sqlstate == "54000"
-    assert value(conn, "SELECT count(*) FROM idempotent.requests") == 0
+    assert value(conn, "SELECT count(*) FROM idempotent.request_records") == 0

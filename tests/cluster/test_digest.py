@@ -339,7 +339,7 @@ def test_a_dump_keeps_digests(db):
     """Enums, row types and tables get other oids where they are restored."""
     query = "SELECT idempotent_digest(ROW(mood, moods, pair, r, t)) FROM big"
     with db.connect() as conn:
-        conn.execute(WIDE.replace("'big'::text::regtype::regclass", "'idempotent.requests'::regclass").format(rows=1000))
+        conn.execute(WIDE.replace("'big'::text::regtype::regclass", "'idempotent.request_records'::regclass").format(rows=1000))
         conn.execute("CREATE TABLE names (r regclass, p regprocedure, t regtype); CREATE SCHEMA s; CREATE TABLE s.x ()")
         conn.execute("INSERT INTO names VALUES ('s.x', 'idempotent_purge(int)', 's.x')")
         digests = value(conn, query), value(conn, DIGEST.format("names"))

@@ -82,15 +82,15 @@ def test_commands_arguments_and_keys_of_requests(session):
     refused(b"23I02", run, call % (one, one, other))
     # Another key is another request.
     assert run.run(call % (other, one, one))[0][1] == b"f"
-    begin = b"SELECT state FROM idempotent_request_begin('k', '{\"%s\": 1}', scope => '%s')"
+    begin = b"SELECT status FROM idempotent_request_begin('k', '{\"%s\": 1}', scope => '%s')"
     assert run.run(begin % (one, one)) == [(b"started",)]
     assert run.run(begin % (one, other)) == [(b"started",)]
     # In the order that jsonb has its names in.
     names = sorted((one, other), key=lambda name: (len(name), name))
     assert refused(b"23I02", run, begin % (other, one)).detail == b"The requests differ in %s, %s." % tuple(names)
-    advance = b"SELECT idempotent_request_advance('k', (SELECT max(attempt) FROM idempotent.requests), '%s', scope => '%s')"
+    advance = b"SELECT idempotent_request_advance('k', (SELECT max(attempt) FROM idempotent.request_records), '%s', scope => '%s')"
     run.run(advance % (one, other))
-    assert run.run(b"SELECT recovery_point FROM idempotent.requests WHERE recovery_point <> ''") == [(one,)]
+    assert run.run(b"SELECT recovery_point FROM idempotent.request_records WHERE recovery_point <> ''") == [(one,)]
 
 
 def test_versions_datasets_and_partitions_of_runs(session):
@@ -109,7 +109,7 @@ def test_versions_datasets_and_partitions_of_runs(session):
     ((decision, second),) = run.run(begin % (one, one, other))
     assert decision == b"run"
     run.run(b"SELECT idempotent_run_fail(%s, '%s')" % (second, other))
-    assert run.run(b"SELECT error FROM idempotent.pipeline_runs WHERE status = 'failed'") == [(other,)]
+    assert run.run(b"SELECT error FROM idempotent.pipeline_run_records WHERE status = 'failed'") == [(other,)]
 
 
 def test_names_of_tables_and_columns(session):
@@ -169,5 +169,5 @@ def test_conflicts_are_kept_and_resolved(session):
     assert run.run(insert % (one, one, other, other)) == [(b"conflict",)]
     assert run.run(insert % (one, one, other, other)) == [(b"conflict",)]
     assert run.run(b"SELECT payload->>'%s' FROM idempotent.conflicts" % other) == [(other,)]
-    run.run(b"SELECT idempotent_resolve(id, 'apply payload') FROM idempotent.conflicts")
+    run.run(b"SELECT idempotent_resolve(id, 'apply_payload') FROM idempotent.conflicts")
     assert run.run(b'SELECT "%s" FROM "%s"' % (other, one)) == [(other,)]

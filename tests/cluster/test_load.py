@@ -40,7 +40,7 @@ def make_tables(db):
                 PERFORM pg_sleep(current_setting('test.sleep')::float);
                 RETURN NULL;
             END $$;
-            CREATE FUNCTION state(OUT text) LANGUAGE sql AS $$ SELECT state FROM idempotent.loads ORDER BY load_id DESC LIMIT 1 $$;
+            CREATE FUNCTION status(OUT text) LANGUAGE sql AS $$ SELECT status FROM idempotent.loads ORDER BY load_id DESC LIMIT 1 $$;
             """
         )
 
@@ -94,8 +94,8 @@ def test_its_progress_is_seen_from_another_session_and_is_what_is_committed(tabl
             seen.append(row)
             assert row["rows_done"] == row["inserted"] == stored
             assert row["pid"] == loader.info.backend_pid
-            assert row["state"] in ("running", "finished"), row
-            if row["state"] == "finished":
+            assert row["status"] in ("running", "finished"), row
+            if row["status"] == "finished":
                 break
             time.sleep(0.005)
         assert join() is None
@@ -112,9 +112,9 @@ def test_while_the_source_is_read_the_load_is_there_without_a_total(tables):
     with db.connect() as loader, db.connect() as watcher:
         join = in_background(lambda: loader.execute("CALL idempotent_load('target', 'sleepy')"))
         row = wait_for(watcher, lambda row: True)
-        assert (row["state"], row["rows_total"], row["rows_done"]) == ("running", None, 0)
+        assert (row["status"], row["rows_total"], row["rows_done"]) == ("running", None, 0)
         assert join() is None
-        assert latest(watcher)["state"] == "finished"
+        assert latest(watcher)["status"] == "finished"
 
 
 def test_notices_come_at_a_human_pace(tables):
@@ -158,13 +158,13 @@ def test_it_is_cancelled_and_called_again(tables):
         error = join()
         assert error.sqlstate == "57014"
         row = latest(other)
-        assert (row["state"], row["error"]) == ("failed", "canceling statement due to user request")
+        assert (row["status"], row["error"]) == ("failed", "canceling statement due to user request")
         assert row["rows_done"] == value(other, "SELECT count(*) FROM target")
         assert 0 < row["rows_done"] < ROWS
         # The session goes on.
         load(loader)
         row = latest(other)
-        assert row["state"] == "finished" and row["duplicates"] > 0 and row["duplicates"] + row["inserted"] == ROWS
+        assert row["status"] == "finished" and row["duplicates"] > 0 and row["duplicates"] + row["inserted"] == ROWS
     assert complete(db)
 
 
@@ -175,7 +175,7 @@ def test_a_statement_timeout_counts_for_the_whole_load(tables):
         conn.execute("SET statement_timeout = '400ms'")
         with pytest.raises(psycopg.errors.QueryCanceled):
             load(conn)
-        assert latest(conn)["state"] == "failed"
+        assert latest(conn)["status"] == "failed"
         assert 0 < value(conn, "SELECT count(*) FROM target") < ROWS
 
 
@@ -188,10 +188,10 @@ def test_it_is_terminated(tables):
         other.execute("SELECT pg_terminate_backend(%s, 10000)", [before["pid"]])
         assert join().sqlstate == "57P01"
         row = latest(other)
-        assert row["state"] == "died" and row["rows_done"] == value(other, "SELECT count(*) FROM target")
+        assert row["status"] == "died" and row["rows_done"] == value(other, "SELECT count(*) FROM target")
         load(other)
-        states = other.execute("SELECT state FROM idempotent.loads ORDER BY load_id").fetchall()
-        assert [row["state"] for row in states] == ["died", "finished"]
+        states = other.execute("SELECT status FROM idempotent.loads ORDER BY load_id").fetchall()
+        assert [row["status"] for row in states] == ["died", "finished"]
     assert complete(db)
 
 
@@ -217,11 +217,11 @@ def test_killed_at_random_moments_it_ends_in_the_same_state(own_cluster):
         time.sleep(0.05)
         own_cluster.wait_until_up()
         with db.connect() as conn:
-            rows = conn.execute("SELECT state, rows_done FROM idempotent.loads").fetchall()
-            assert all(row["state"] in ("died", "finished") for row in rows), rows
-            died += sum(row["state"] == "died" for row in rows)
+            rows = conn.execute("SELECT status, rows_done FROM idempotent.loads").fetchall()
+            assert all(row["status"] in ("died", "finished") for row in rows), rows
+            died += sum(row["status"] == "died" for row in rows)
             load(conn, batch_size=1000)
-            assert latest(conn)["state"] == "finished"
+            assert latest(conn)["status"] == "finished"
             conn.execute("DELETE FROM idempotent.load_records")
         assert complete(db)
     assert died > 0
@@ -233,8 +233,8 @@ def test_two_loads_of_one_source_at_once(tables):
     with db.connect() as one, db.connect() as two:
         joins = [in_background(lambda conn=conn, n=n: load(conn, batch_size=n)) for conn, n in ((one, 130), (two, 170))]
         assert [join() for join in joins] == [None, None]
-        rows = one.execute("SELECT state, inserted, duplicates, rows_done FROM idempotent.loads").fetchall()
-    assert [row["state"] for row in rows] == ["finished"] * 2
+        rows = one.execute("SELECT status, inserted, duplicates, rows_done FROM idempotent.loads").fetchall()
+    assert [row["status"] for row in rows] == ["finished"] * 2
     assert sum(row["inserted"] for row in rows) == sum(row["duplicates"] for row in rows) == ROWS
     assert complete(db)
 
@@ -248,20 +248,20 @@ def test_vacuum_and_analyze_do_not_stop_it_nor_does_it_stop_them(tables):
         wait_for(other, lambda row: row["batches"] >= 1)
         for command in ("ANALYZE target", "VACUUM target", "CREATE INDEX ON target (v)", "VACUUM (FULL) target", "REINDEX TABLE CONCURRENTLY target"):
             other.execute(command)
-        assert latest(other)["state"] == "running"
+        assert latest(other)["status"] == "running"
         other.execute("ALTER TABLE target ADD CONSTRAINT mild CHECK (id < 100000)")
         other.execute("SELECT idempotent_guard('target')")
         assert join() is None
-        assert latest(other)["state"] == "finished"
+        assert latest(other)["status"] == "finished"
     assert complete(db)
 
 
 CHANGES = {
-    "ALTER TABLE target ADD COLUMN w int": "Its columns are not the same any more.",
-    "ALTER TABLE target ALTER COLUMN v TYPE varchar(50)": "Its columns are not the same any more.",
-    "ALTER TABLE target RENAME COLUMN v TO w": "Its columns are not the same any more.",
-    "ALTER TABLE target DROP COLUMN v": "Its columns are not the same any more.",
-    "ALTER TABLE target DROP CONSTRAINT target_pkey": "The unique index that decides is another.",
+    "ALTER TABLE target ADD COLUMN w int": "Its columns have changed.",
+    "ALTER TABLE target ALTER COLUMN v TYPE varchar(50)": "Its columns have changed.",
+    "ALTER TABLE target RENAME COLUMN v TO w": "Its columns have changed.",
+    "ALTER TABLE target DROP COLUMN v": "Its columns have changed.",
+    "ALTER TABLE target DROP CONSTRAINT target_pkey": "The unique index that decides has changed.",
     "DROP TABLE target": None,
 }
 
@@ -280,7 +280,7 @@ def test_a_target_that_is_changed_between_two_batches_ends_it(tables, change):
         assert error.diag.message_primary == f'table "target" was {verb} while it was loaded'
         assert error.diag.message_detail == CHANGES[change]
         row = latest(other)
-        assert (row["state"], row["error"]) == ("failed", error.diag.message_primary)
+        assert (row["status"], row["error"]) == ("failed", error.diag.message_primary)
 
 
 def test_a_target_that_is_renamed_is_loaded_under_its_new_name(tables):
@@ -306,7 +306,7 @@ def test_a_right_that_is_revoked_between_two_batches_ends_it(tables):
             wait_for(other, lambda row: row["batches"] >= 1)
             other.execute("REVOKE INSERT ON target FROM pgi_loader")
             assert join().sqlstate == "42501"
-            assert latest(other)["state"] == "failed"
+            assert latest(other)["status"] == "failed"
         finally:
             loader.close()
             other.execute("DROP OWNED BY pgi_loader; DROP ROLE pgi_loader")
@@ -346,7 +346,7 @@ def test_a_lock_on_a_row_is_waited_for_between_commits(tables):
         join = in_background(lambda: load(loader))
         assert waits_for_a_lock(db, loader.info.backend_pid)
         row = latest(other)
-        assert row["state"] == "running" and row["rows_done"] == value(other, "SELECT count(*) FROM target") == 3000
+        assert row["status"] == "running" and row["rows_done"] == value(other, "SELECT count(*) FROM target") == 3000
         holder.rollback()
         assert join() is None
     assert complete(db)
@@ -426,10 +426,10 @@ def test_loads_are_in_dumps_where_one_that_ran_has_died(tables):
     db.cluster.restore(dump, restored)
     with db.cluster.connect(restored) as conn:
         row = latest(conn)
-        assert (row["load_id"], row["state"], row["rows_total"]) == (before["load_id"], "died", ROWS)
+        assert (row["load_id"], row["status"], row["rows_total"]) == (before["load_id"], "died", ROWS)
         conn.execute("SET test.sleep = 0")
         load(conn)
-        assert latest(conn)["load_id"] > before["load_id"] and latest(conn)["state"] == "finished"
+        assert latest(conn)["load_id"] > before["load_id"] and latest(conn)["status"] == "finished"
 
 
 def test_values_out_of_line_do_not_need_the_source_any_more(db):

@@ -33,9 +33,9 @@ def at_level(db, level, **options):
     return db.connect(options=f"-c default_transaction_isolation={level.replace(' ', chr(92) + ' ')}", **options)
 
 
-def overwrite(conn, target, source, **partition):
+def overwrite(conn, target, source, **slice):
     return conn.execute(
-        "SELECT * FROM idempotent_overwrite(%s::regclass, %s::regclass, %s::jsonb)", [target, source, json.dumps(partition)]
+        "SELECT * FROM idempotent_overwrite(%s::regclass, %s::regclass, %s::jsonb)", [target, source, json.dumps(slice)]
     ).fetchone()
 
 

@@ -7,7 +7,7 @@ pg_terminate_backend, by SIGKILL of a server process, which takes the whole serv
 that others take over. Whatever was not acknowledged is delivered again.
 
 In the end the tables and aggregates must be those of one clean run, by their digests, and those that plain SQL makes of
-the same rows; and idempotent.pipeline_runs must account for every run that a worker knows of.
+the same rows; and idempotent.pipeline_run_records must account for every run that a worker knows of.
 
 PGI_DAYS   how many days of the year (default 365)
 PGI_SEED   what is corrected, sent again, in which order, and who dies where
@@ -234,7 +234,7 @@ class Worker(threading.Thread):
     def after(self, error, job):
         self.met[error.sqlstate] += 1
         if error.sqlstate == "55000":
-            self.known[job.run_id] = "taken over"
+            self.known[job.run_id] = "taken_over"
         elif error.sqlstate == "22012":
             try:
                 self.conn.execute("SELECT idempotent_run_fail(%s, %s)", [job.run_id, str(error)])
@@ -270,7 +270,7 @@ class Reaper(threading.Thread):
             self.broker.failures.append(error)
 
     def reap(self, conn):
-        self.loads.update(row["state"] for row in conn.execute("SELECT state FROM idempotent.loads ORDER BY load_id DESC LIMIT 9"))
+        self.loads.update(row["status"] for row in conn.execute("SELECT status FROM idempotent.loads ORDER BY load_id DESC LIMIT 9"))
         pids = conn.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'worker' AND state <> 'idle'").fetchall()
         if not pids:
             return
@@ -352,7 +352,7 @@ def test_a_year_of_jobs_by_dying_workers_ends_as_one_clean_run_does(own_cluster)
         assert all(met[what] >= 3 for what in ("skip", "died", "55I01", "55000", "22012")), told
         assert "running" in reaper.loads
         assert sum(worker.stale for worker in workers) > 1000
-        assert set(known.values()) == {"published", "failed", "taken over", "left"}
+        assert set(known.values()) == {"published", "failed", "taken_over", "left"}
 
 
 def the_tables_are_those_of_the_clean_run(conn):
@@ -374,7 +374,7 @@ def the_tables_are_what_plain_sql_makes(conn):
 
 
 def the_runs_tell_the_whole_story(conn, known, versions):
-    runs = conn.execute("SELECT * FROM idempotent.pipeline_runs WHERE dataset = 'flights' ORDER BY partition, attempt").fetchall()
+    runs = conn.execute("SELECT * FROM idempotent.pipeline_run_records WHERE dataset = 'flights' ORDER BY partition, attempt").fetchall()
     by_id = {run["run_id"]: run for run in runs}
     # What a worker saw of its run is what is on record.
     assert set(known) <= set(by_id)
@@ -382,7 +382,7 @@ def the_runs_tell_the_whole_story(conn, known, versions):
         assert by_id[run]["status"] == outcome or outcome == "left", (outcome, by_id[run])
     # Nothing is open, and every run that nobody knows the end of was taken over, or published before the answer was lost.
     for run in runs:
-        assert run["status"] in {"published", "failed", "taken over"}, run
+        assert run["status"] in {"published", "failed", "taken_over"}, run
         assert run["status"] != "failed" or "division by zero" in run["error"]
         assert (run["row_count"] is not None) == (run["output_version"] is not None) == (run["status"] == "published")
     # Each published run had its effect once, no other had any.
@@ -391,8 +391,8 @@ def the_runs_tell_the_whole_story(conn, known, versions):
     assert [tuple(row.values()) for row in effects] == published
 
     # The loads of runs that died did not finish, and none is taken for alive.
-    states = {row["state"] for row in conn.execute("SELECT DISTINCT state FROM idempotent.loads").fetchall()}
-    assert "finished" in states and states <= {"finished", "failed", "died"}
+    statuses = {row["status"] for row in conn.execute("SELECT DISTINCT status FROM idempotent.loads").fetchall()}
+    assert "finished" in statuses and statuses <= {"finished", "failed", "died"}
 
     partitions = {}
     for run in runs:
@@ -403,17 +403,17 @@ def the_runs_tell_the_whole_story(conn, known, versions):
         assert [run["attempt"] for run in story] == list(range(1, len(story) + 1))
         for before, run in zip([None, *story], story):
             reason = {
-                None: "first run",
-                "failed": "run {} failed",
-                "taken over": "run {} did not end: its lease ran out",
-                "published": "input changed",
+                None: "first_run",
+                "failed": "previous_failed",
+                "taken_over": "lease_expired",
+                "published": "input_changed",
             }[before and before["status"]]
-            assert run["reason"] == reason.format(before and before["run_id"])
+            assert run["reason"] == reason
             if before is None:
                 continue
             # One at a time: the next began when the one before had ended, and not before its lease was over.
             assert before["completed_at"] <= run["started_at"], (before, run)
-            if before["status"] == "taken over":
+            if before["status"] == "taken_over":
                 assert before["lease_until"] <= run["started_at"]
             if before["status"] == "published":
                 assert before["input_version"] != run["input_version"]

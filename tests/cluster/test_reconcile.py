@@ -25,7 +25,7 @@ SELECT CASE WHEN t.a IS NULL THEN 'missing' WHEN s.a IS NULL THEN 'unexpected' E
        jsonb_build_object('a', coalesce(t.a, s.a), 'b', coalesce(t.b, s.b)) AS key,
        CASE WHEN t.a IS NOT NULL THEN to_jsonb(t) END AS stored,
        CASE WHEN s.a IS NOT NULL THEN to_jsonb(s) END AS expected,
-       (SELECT jsonb_object_agg(o.key, jsonb_build_object('stored', o.value, 'payload', n.value))
+       (SELECT jsonb_object_agg(o.key, jsonb_build_object('stored', o.value, 'expected', n.value))
         FROM jsonb_each(to_jsonb(t)) AS o JOIN jsonb_each(to_jsonb(s)) AS n USING (key) WHERE o.value <> n.value) AS differences
 FROM t FULL JOIN s ON t.a = s.a AND t.b = s.b
 WHERE t IS DISTINCT FROM s

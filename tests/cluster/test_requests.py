@@ -74,7 +74,7 @@ def test_a_killed_worker_is_resumed_from_its_recovery_point_and_cannot_finish_an
         key = f"pay {moment}"
         worker = db.connect()
         first = begin(worker, key, request, lease="700 ms")
-        assert first["state"] == "started"
+        assert first["status"] == "started"
         if moment != "after begin":
             advance(worker, key, first["attempt"], "about to charge")
         if moment in ("after the effect", "before the commit of finish"):
@@ -91,7 +91,7 @@ def test_a_killed_worker_is_resumed_from_its_recovery_point_and_cannot_finish_an
         cluster.wait_until_up()
         with db.connect() as conn:
             second = begin_when_the_lease_is_over(conn, key, request)
-            assert second["state"] == "resumed" and second["attempt"] > first["attempt"]
+            assert second["status"] == "resumed" and second["attempt"] > first["attempt"]
             points = {"after begin": None, "after advance": "about to charge"}
             assert second["recovery_point"] == points.get(moment, "charged")
             if second["recovery_point"] != "charged":
@@ -106,7 +106,7 @@ def test_a_killed_worker_is_resumed_from_its_recovery_point_and_cannot_finish_an
             finish(conn, key, second["attempt"], {"paid": key})
             assert sqlstate(lambda: finish(conn, key, first["attempt"], {"paid": key})) == "55000"
             third = begin(conn, key, request)
-            assert (third["state"], third["response"]) == ("finished", {"paid": key})
+            assert (third["status"], third["response"]) == ("finished", {"paid": key})
             assert value(conn, "SELECT count(*) FROM charges WHERE key = %s", key) == 1
 
 
@@ -186,7 +186,7 @@ def test_a_replay_waits_for_nobody(db, conn):
         another.execute("BEGIN")
         assert execute(another, "done", "SELECT 1 AS x")["replayed"] is True
         assert execute(conn, "done", "SELECT 1 AS x")["replayed"] is True
-        assert begin(conn, "done", {"command": "SELECT 1 AS x", "arguments": []})["state"] == "finished"
+        assert begin(conn, "done", {"command": "SELECT 1 AS x", "arguments": []})["status"] == "finished"
         another.execute("ROLLBACK")
 
 
@@ -196,9 +196,9 @@ def test_an_answer_expires_when_it_is_read(conn):
     assert begin(conn, "brief")["response"] == "x"
     assert sqlstate(lambda: begin(conn, "brief", "2")) == "23I02"
     time.sleep(0.35)
-    assert value(conn, "SELECT count(*) FROM idempotent.requests WHERE key = 'brief'") == 1
+    assert value(conn, "SELECT count(*) FROM idempotent.request_records WHERE key = 'brief'") == 1
     again = begin(conn, "brief", "2")
-    assert again["state"] == "started" and again["attempt"] > first["attempt"]
+    assert again["status"] == "started" and again["attempt"] > first["attempt"]
     # Within one transaction too, and by the clock.
     with conn.transaction():
         assert execute(conn, "b", "SELECT clock_timestamp()::text AS t", ttl="50 ms")["replayed"] is False
@@ -233,7 +233,7 @@ def test_a_dump_carries_the_requests_and_attempts_go_on_after_a_restore(cluster)
             execute(conn, "executed", "SELECT $1::jsonb AS x", {"é": ""})
             conn.execute("RESET ROLE")
             begin(conn, "done", '"of the owner"')
-            listing = "SELECT * FROM idempotent.requests ORDER BY key, role::text"
+            listing = "SELECT * FROM idempotent.request_records ORDER BY key, role::text"
             before = conn.execute(listing).fetchall()
             assert len(before) == 4
 
@@ -245,7 +245,7 @@ def test_a_dump_carries_the_requests_and_attempts_go_on_after_a_restore(cluster)
                 assert restored.execute(listing).fetchall() == before
                 restored.execute("SET ROLE dumped_client")
                 again = begin(restored, "done", {"a": [1.0, {"b": None}]})
-                assert again == {**done, "state": "finished", "recovery_point": "point", "response": None}
+                assert again == {**done, "status": "finished", "recovery_point": "point", "response": None}
                 assert execute(restored, "executed", "SELECT $1::jsonb AS x", {"é": ""})["replayed"] is True
                 assert sqlstate(lambda: begin(restored, "held", "2")) == "55I01"
                 fresh = begin(restored, "fresh")
@@ -348,18 +348,18 @@ def test_random_requests_are_the_same_in_any_clothes_and_not_after_tampering(con
         at = f"PGI_SEED={SEED}, case {n}: {text}"
         key = f"case {n}"
         first = begin(conn, key, text)
-        assert first["state"] == "started", at
+        assert first["status"] == "started", at
         answer = document(dice)
         finish(conn, key, first["attempt"], answer)
         for _ in range(2):
             again = begin(conn, key, rendered(dice, request))
-            assert again["state"] == "finished" and key_of(again["response"]) == key_of(answer), at
+            assert again["status"] == "finished" and key_of(again["response"]) == key_of(answer), at
             same += 1
         for _ in range(3):
             change = tampered(dice, request)
             sent = rendered(dice, change)
             if key_of(change) == key_of(request):
-                assert begin(conn, key, sent)["state"] == "finished", (at, sent)
+                assert begin(conn, key, sent)["status"] == "finished", (at, sent)
                 continue
             with pytest.raises(psycopg.Error) as caught:
                 begin(conn, key, sent)
@@ -377,7 +377,7 @@ def test_random_requests_are_the_same_in_any_clothes_and_not_after_tampering(con
                 assert detail == "The requests differ as a whole.", (at, sent, detail)
             other += 1
     assert same > CASES and other > CASES
-    assert value(conn, "SELECT bool_and(fingerprint = sha256(convert_to(request::text, 'UTF8'))) FROM idempotent.requests")
+    assert value(conn, "SELECT bool_and(fingerprint = sha256(convert_to(request::text, 'UTF8'))) FROM idempotent.request_records")
 
 
 def test_random_arguments_come_back_as_they_were_sent(conn):
@@ -456,17 +456,17 @@ def test_a_transaction_may_work_on_ever_so_many_keys(conn):
         "DO $$ BEGIN FOR n IN 1 .. %d LOOP PERFORM idempotent_execute('key ' || n, 'SELECT $1::int AS n', to_jsonb(ARRAY[n]));"
         " END LOOP; END $$" % many
     )
-    assert value(conn, "SELECT count(*) FROM idempotent.requests WHERE state = 'finished'") == many
+    assert value(conn, "SELECT count(*) FROM idempotent.request_records WHERE status = 'finished'") == many
     assert execute(conn, "key 7", "SELECT $1::int AS n", 7) == {"response": [{"n": 7}], "replayed": True}
 
 
 @pytest.mark.parametrize(
     "addition",
     [
-        "CREATE INDEX ON idempotent.requests ((request ->> 'customer'))",
-        "CREATE INDEX ON idempotent.requests (state) WHERE state = 'started'",
-        "CREATE UNIQUE INDEX ON idempotent.requests (attempt)",
-        "ALTER TABLE idempotent.requests ADD checked boolean NOT NULL DEFAULT true CHECK (checked)",
+        "CREATE INDEX ON idempotent.request_records ((request ->> 'customer'))",
+        "CREATE INDEX ON idempotent.request_records (status) WHERE status = 'started'",
+        "CREATE UNIQUE INDEX ON idempotent.request_records (attempt)",
+        "ALTER TABLE idempotent.request_records ADD checked boolean NOT NULL DEFAULT true CHECK (checked)",
     ],
 )
 def test_what_an_administrator_adds_to_the_table_holds_or_is_refused(conn, addition):
@@ -482,10 +482,10 @@ def test_what_an_administrator_adds_to_the_table_holds_or_is_refused(conn, addit
         assert error.sqlstate in ("55000", "0A000"), error
         return
     conn.execute("SET enable_seqscan = off")
-    assert value(conn, "SELECT count(*) FROM idempotent.requests WHERE state = 'started'") == 0
-    assert value(conn, "SELECT count(*) FROM idempotent.requests WHERE request ->> 'customer' = 'x'") == 1
+    assert value(conn, "SELECT count(*) FROM idempotent.request_records WHERE status = 'started'") == 0
+    assert value(conn, "SELECT count(*) FROM idempotent.request_records WHERE request ->> 'customer' = 'x'") == 1
     if "checked" in addition:
-        assert value(conn, "SELECT checked FROM idempotent.requests") is True
+        assert value(conn, "SELECT checked FROM idempotent.request_records") is True
 
 
 def test_memory_does_not_grow_within_one_transaction_that_replays(conn):

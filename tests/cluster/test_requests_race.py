@@ -56,8 +56,8 @@ def one_effect_one_answer(db, keys):
         ).fetchall()
         assert not wrong, wrong[:10]
         assert value(conn, "SELECT count(DISTINCT key) FROM answers") == keys
-        assert value(conn, "SELECT count(*) FROM idempotent.requests WHERE state <> 'finished'") == 0
-        assert value(conn, "SELECT count(*) FROM idempotent.requests") == keys
+        assert value(conn, "SELECT count(*) FROM idempotent.request_records WHERE status <> 'finished'") == 0
+        assert value(conn, "SELECT count(*) FROM idempotent.request_records") == keys
         assert value(conn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
 
 
@@ -228,7 +228,7 @@ def test_of_the_attempts_that_take_over_from_each_other_one_finishes(db):
             key = f"key {n}"
             while True:
                 try:
-                    state, attempt, point, response = conn.execute(
+                    status, attempt, point, response = conn.execute(
                         "SELECT * FROM idempotent_request_begin(%s, '{\"a\": 1}', lease => %s)",
                         [key, f"{dice.choice([1, 3, 6])} ms"],
                     ).fetchone().values()
@@ -236,11 +236,11 @@ def test_of_the_attempts_that_take_over_from_each_other_one_finishes(db):
                     assert error.sqlstate == IN_PROGRESS, error
                     time.sleep(0.001)
                     continue
-                if state == "finished":
+                if status == "finished":
                     assert answers.setdefault(key, response) == response
                     break
                 attempts.append(attempt)
-                if state == "resumed" and point is not None:
+                if status == "resumed" and point is not None:
                     assert (key, int(point)) in advanced and int(point) < attempt
                 else:
                     assert point is None
@@ -288,7 +288,7 @@ def test_purge_beside_traffic_takes_no_live_key_and_stops_nobody(db):
         while time.monotonic() < deadline:
             key = f"{number} {dice.randrange(60)}"
             began = time.monotonic()
-            state, attempt, _, response = conn.execute(
+            status, attempt, _, response = conn.execute(
                 "SELECT * FROM idempotent_request_begin(%s, '1', ttl => %s)",
                 [key, "1 day" if key.endswith("0") else f"{int(ttl * 1000)} ms"],
             ).fetchone().values()
@@ -299,12 +299,12 @@ def test_purge_beside_traffic_takes_no_live_key_and_stops_nobody(db):
             if key in known:
                 answer, asked, given = known[key]
                 if key.endswith("0") or begun - asked < ttl:
-                    assert state == "finished" and response == answer, (key, state, response, answer)
+                    assert status == "finished" and response == answer, (key, status, response, answer)
                 elif began - given > ttl + 0.001:
-                    assert state == "started", (key, state)
+                    assert status == "started", (key, status)
             else:
-                assert state == "started", (key, state)
-            if state == "finished":
+                assert status == "started", (key, status)
+            if status == "finished":
                 assert response == known[key][0]
                 counts["replayed"] += 1
                 continue

@@ -38,7 +38,7 @@ def test_nothing_of_the_callers_search_path_runs_with_the_owners_rights(db):
             SET search_path = pg_temp, public, pg_catalog
             """
         )
-        for key, resolution in ((1, "keep stored"), (2, "apply payload")):
+        for key, resolution in ((1, "keep_stored"), (2, "apply_payload")):
             found = conn.execute(
                 "SELECT outcome FROM public.idempotent_insert('mine'::pg_catalog.regclass,"
                 " pg_catalog.jsonb_build_object('id', %s::pg_catalog.int4, 'v', 2), on_conflict => 'quarantine')",

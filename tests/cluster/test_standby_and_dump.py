@@ -70,7 +70,7 @@ def test_a_dump_carries_conflicts_and_after_a_restore_they_can_be_resolved(clust
         for v in (2, 3):
             insert(conn, '"Other"."Order"', {"id": 1, "v": v}, on_conflict="quarantine")
         before = conn.execute("SELECT id, target::text, key, payload, stored, arrived_at FROM idempotent.conflicts ORDER BY id").fetchall()
-        conn.execute("SELECT idempotent_resolve(%s, 'keep stored')", [before[0]["id"]])
+        conn.execute("SELECT idempotent_resolve(%s, 'keep_stored')", [before[0]["id"]])
     dump = db.cluster.root / f"{db.name}.sql"
     cluster.tool(BINDIR / "pg_dump", "-f", dump, db.name)
     with cluster.connect() as conn:
@@ -83,7 +83,7 @@ def test_a_dump_carries_conflicts_and_after_a_restore_they_can_be_resolved(clust
     with cluster.connect(f"{db.name}_restored") as conn:
         after = conn.execute("SELECT id, target::text, key, payload, stored, arrived_at FROM idempotent.conflicts ORDER BY id").fetchall()
         assert after == before
-        conn.execute("SELECT idempotent_resolve(%s, 'apply payload')", [before[1]["id"]])
+        conn.execute("SELECT idempotent_resolve(%s, 'apply_payload')", [before[1]["id"]])
         assert value(conn, 'SELECT v FROM "Other"."Order"') == 3
         # New records get new numbers.
         insert(conn, '"Other"."Order"', {"id": 1, "v": 9}, on_conflict="quarantine")

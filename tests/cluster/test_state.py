@@ -1,4 +1,4 @@
-"""Indexes that come and go on idempotent.requests while sessions use it.
+"""Indexes that come and go on idempotent.request_records while sessions use it.
 
 Every row is in every index that is there (amcheck, where the server has it, else a count by index and without), and no session is the victim of a deadlock.
 
@@ -17,13 +17,13 @@ SECONDS = size("PGI_SECONDS_STATE", 6)
 CLIENTS = 6
 
 MAKERS = {
-    "plain": ["CREATE INDEX made ON idempotent.requests (key, state)", "DROP INDEX idempotent.made"],
+    "plain": ["CREATE INDEX made ON idempotent.request_records (key, status)", "DROP INDEX idempotent.made"],
     "concurrently": [
-        "CREATE INDEX CONCURRENTLY made ON idempotent.requests (key, state)",
+        "CREATE INDEX CONCURRENTLY made ON idempotent.request_records (key, status)",
         "DROP INDEX CONCURRENTLY idempotent.made",
     ],
-    "reindex": ["REINDEX INDEX idempotent.requests_pkey", "REINDEX TABLE idempotent.requests"],
-    "reindex concurrently": ["REINDEX TABLE CONCURRENTLY idempotent.requests"],
+    "reindex": ["REINDEX INDEX idempotent.request_records_pkey", "REINDEX TABLE idempotent.request_records"],
+    "reindex concurrently": ["REINDEX TABLE CONCURRENTLY idempotent.request_records"],
 }
 
 
@@ -32,7 +32,7 @@ def checker(conn):
     if value(conn, "SELECT count(*) FROM pg_available_extensions WHERE name = 'amcheck'"):
         conn.execute("CREATE EXTENSION amcheck")
         return lambda index: conn.execute("SELECT bt_index_check(%s::regclass, true)", [f"idempotent.{index}"])
-    count = "SELECT count(*) FROM idempotent.requests WHERE key > '' AND purge_after > '-infinity'"
+    count = "SELECT count(*) FROM idempotent.request_records WHERE key > '' AND purge_after > '-infinity'"
 
     def by_index(_):
         with conn.transaction():
@@ -77,6 +77,6 @@ def test_every_row_is_in_every_index(db, maker):
             user.join()
         assert not errors
         # The indexes as they are left: the primary key's, and what was being made last.
-        for index in ("requests_pkey", "requests_purge_after"):
+        for index in ("request_records_pkey", "request_records_purge_after"):
             check(index)
-        assert value(conn, "SELECT count(*) FROM idempotent.requests") > CLIENTS
+        assert value(conn, "SELECT count(*) FROM idempotent.request_records") > CLIENTS

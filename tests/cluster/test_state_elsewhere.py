@@ -13,7 +13,7 @@ import pytest
 from conftest import BINDIR, Cluster, in_background, insert, value
 
 EXECUTE = "SELECT response, replayed FROM idempotent_execute(%s, %s)"
-STATE = ("requests", "pipeline_runs", "load_records", "conflict_records")
+STATE = ("request_records", "pipeline_run_records", "load_records", "conflict_records")
 
 
 def execute(conn, key, command="SELECT current_user AS by"):
@@ -111,10 +111,10 @@ def test_a_role_that_was_dropped_leaves_nothing_to_whoever_has_its_number_elsewh
             assert value(conn, "SELECT count(*) FROM idempotent.loads") == 1
         with other.connect("restored") as conn:
             now = counts(conn)
-            assert now.pop("requests") == before.pop("requests") + 2
-            assert now.pop("pipeline_runs") == before.pop("pipeline_runs") + 2
+            assert now.pop("request_records") == before.pop("request_records") + 2
+            assert now.pop("pipeline_run_records") == before.pop("pipeline_run_records") + 2
             assert now == before
-            nobody = value(conn, "SELECT role::text FROM idempotent.requests WHERE role::oid = 0")
+            nobody = value(conn, "SELECT role::text FROM idempotent.request_records WHERE role::oid = 0")
             assert re.fullmatch(rf"\(dropped {gone} of \d+\)", nobody)
     finally:
         found = other.destroy()
@@ -139,7 +139,7 @@ def test_a_role_that_was_renamed_keeps_what_is_its_own_and_one_made_anew_gets_no
         for user in ("alice", "bob"):
             with cluster.connect(name, user=user) as conn:
                 assert execute(conn, "k") == {"response": [{"by": user}], "replayed": False}
-                assert value(conn, "SELECT count(*) FROM idempotent.my_runs") == 0
+                assert value(conn, "SELECT count(*) FROM idempotent.pipeline_runs") == 0
 
 
 def test_a_cluster_that_lacks_a_role_gets_all_rows_and_the_role_what_it_is_given_later(own_cluster, elsewhere):
@@ -161,15 +161,15 @@ def test_a_cluster_that_lacks_a_role_gets_all_rows_and_the_role_what_it_is_given
     # It is another role's name until somebody says that it is not.
     with elsewhere.connect("lacks_a_role", user="here_only") as conn:
         assert not execute(conn, "k")["replayed"]
-        assert value(conn, "SELECT count(*) FROM idempotent.my_runs") == 0
+        assert value(conn, "SELECT count(*) FROM idempotent.pipeline_runs") == 0
     # A dump of both keeps them apart.
     again = elsewhere.create_database()
     again.name = "lacks_a_role"
     restore(dump(again), elsewhere, empty(elsewhere, "lacked_a_role"))
     with elsewhere.connect("lacked_a_role") as conn:
-        assert value(conn, "SELECT count(*) FROM idempotent.requests WHERE role::text IN ('here_only', '(here_only)')") == 2
-        conn.execute("DELETE FROM idempotent.requests WHERE role::text = 'here_only'")
-        for table in ("requests", "pipeline_runs", "load_records"):
+        assert value(conn, "SELECT count(*) FROM idempotent.request_records WHERE role::text IN ('here_only', '(here_only)')") == 2
+        conn.execute("DELETE FROM idempotent.request_records WHERE role::text = 'here_only'")
+        for table in ("request_records", "pipeline_run_records", "load_records"):
             conn.execute(f"UPDATE idempotent.{table} SET role = 'here_only' WHERE role::text = '(here_only)'")
     with elsewhere.connect("lacked_a_role", user="here_only") as conn:
         assert execute(conn, "k") == {"response": [{"by": "here_only"}], "replayed": True}
@@ -200,15 +200,15 @@ def test_a_conflict_of_a_table_that_is_not_there_is_kept_and_no_other_tables(db,
         assert shown[0] == {"id": before[0]["id"], "target": 0}
         text = value(conn, "SELECT target::text FROM idempotent.conflict_records ORDER BY id LIMIT 1")
         assert re.fullmatch(rf"\(dropped {gone} of \d+/\d+\)" if how == "dropped" else r"\(public\.orders\)", text)
-        conn.execute("SELECT idempotent_resolve(%s, 'apply payload')", [before[1]["id"]])
+        conn.execute("SELECT idempotent_resolve(%s, 'apply_payload')", [before[1]["id"]])
         assert value(conn, 'SELECT v FROM "Other"') == 2
         conn.execute("CREATE TABLE public.orders (id int PRIMARY KEY, v int); INSERT INTO public.orders VALUES (1, 1)")
         if how == "left out":
             conn.execute("UPDATE idempotent.conflict_records SET target = 'public.orders' WHERE target::text = '(public.orders)'")
-            conn.execute("SELECT idempotent_resolve(%s, 'apply payload')", [before[0]["id"]])
+            conn.execute("SELECT idempotent_resolve(%s, 'apply_payload')", [before[0]["id"]])
             assert value(conn, "SELECT v FROM public.orders") == 2
         else:
-            assert value(conn, "SELECT idempotent_resolve(%s, 'keep stored')", before[0]["id"])
+            assert value(conn, "SELECT idempotent_resolve(%s, 'keep_stored')", before[0]["id"])
 
 
 # --- whoever owns the database ---------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_a_dump_by_who_may_read_it_is_restored_where_the_extension_is_already(ow
     restore(file, owned.cluster, name, restorer)
     with owned.connect() as before, owned.cluster.connect(name) as conn:
         assert counts(conn) == counts(before)
-        conn.execute("SELECT idempotent_resolve(id, 'keep stored') FROM idempotent.conflicts")
+        conn.execute("SELECT idempotent_resolve(id, 'keep_stored') FROM idempotent.conflicts")
     with owned.cluster.connect(name, user="db_owner") as conn:
         assert execute(conn, "k")["replayed"]
     # What is others', only a superuser hands out.
@@ -256,32 +256,32 @@ def test_the_owner_of_a_database_cannot_make_rows_for_others(owned):
     name = empty(owned.cluster, "forged", "db_owner", extension=True)
     with owned.cluster.connect(name) as conn:
         conn.execute("CREATE TABLE not_yours (id int PRIMARY KEY, v int); INSERT INTO not_yours VALUES (1, 1)")
-        conn.execute("CREATE TABLE idempotent_copy AS SELECT * FROM idempotent.requests")
+        conn.execute("CREATE TABLE idempotent_copy AS SELECT * FROM idempotent.request_records")
         execute(conn, "sample")
     with owned.cluster.connect(name, user="db_owner") as conn:
         conn.execute(
-            "INSERT INTO idempotent.requests SELECT 'postgres', scope, 'forged', state, attempt, fingerprint, request, recovery_point,"
-            " '\"forged\"', ttl, lease, lease_until, started_at, finished_at, expires_at, purge_after FROM idempotent.requests"
+            "INSERT INTO idempotent.request_records SELECT 'postgres', scope, 'forged', status, attempt, fingerprint, request, recovery_point,"
+            " '\"forged\"', ttl, lease, lease_until, started_at, completed_at, expires_at, purge_after FROM idempotent.request_records"
         )
         conn.execute(
             "INSERT INTO idempotent.conflict_records (target, key, payload, stored, differences, digest, arrived_by) VALUES"
             " ('public.not_yours', '{\"id\": 1}', '{\"id\": 1, \"v\": 9}', '{\"id\": 1, \"v\": 1}', '{\"v\": {}}', '', 'postgres')"
         )
         for forbidden in (
-            "UPDATE idempotent.requests SET response = '1'",
-            "DELETE FROM idempotent.pipeline_runs",
-            "INSERT INTO idempotent.requests SELECT role, scope, 'x', state, attempt, fingerprint, request FROM idempotent.requests LIMIT 1"
+            "UPDATE idempotent.request_records SET response = '1'",
+            "DELETE FROM idempotent.pipeline_run_records",
+            "INSERT INTO idempotent.request_records SELECT role, scope, 'x', status, attempt, fingerprint, request FROM idempotent.request_records LIMIT 1"
             " ON CONFLICT (key, scope, role) DO UPDATE SET response = '1'",
             "TRUNCATE idempotent.load_records",
-            "CREATE TRIGGER t BEFORE INSERT ON idempotent.pipeline_runs FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "CREATE TRIGGER t BEFORE INSERT ON idempotent.pipeline_run_records FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 conn.execute(forbidden)
     with owned.cluster.connect(name) as conn:
-        assert value(conn, "SELECT role::text FROM idempotent.requests WHERE key = 'forged'") == "(postgres)"
+        assert value(conn, "SELECT role::text FROM idempotent.request_records WHERE key = 'forged'") == "(postgres)"
         assert not execute(conn, "forged")["replayed"]
         with pytest.raises(psycopg.errors.UndefinedObject):
-            conn.execute("SELECT idempotent_resolve(id, 'apply payload') FROM idempotent.conflict_records")
+            conn.execute("SELECT idempotent_resolve(id, 'apply_payload') FROM idempotent.conflict_records")
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ def test_a_subscriber_that_takes_over_gives_no_number_twice_and_every_role_its_o
     fill(there, "alice")
     with here.connect() as conn:
         # Made before the extension of the publisher, as far as attempts go; used already.
-        conn.execute("SELECT setval('idempotent.request_attempts', 1), setval('idempotent.pipeline_runs_run_id_seq', 2)")
+        conn.execute("SELECT setval('idempotent.request_attempts', 1), setval('idempotent.pipeline_run_records_run_id_seq', 2)")
         conn.execute('CREATE TABLE orders (id int PRIMARY KEY, v int); CREATE TABLE "Other" (id int PRIMARY KEY, v int)')
         conn.execute("CREATE TABLE source (id int PRIMARY KEY, v int); GRANT SELECT, INSERT ON orders TO PUBLIC; GRANT SELECT ON source TO PUBLIC")
     with there.connect() as conn:
@@ -341,8 +341,8 @@ def test_a_subscriber_that_takes_over_gives_no_number_twice_and_every_role_its_o
         for key in ("k", "later"):
             assert execute(alice, key) == {"response": [{"by": "alice"}], "replayed": True}
         resumed = alice.execute(begin).fetchone()
-        assert resumed["state"] == "resumed" and resumed["attempt"] > attempt
-        last = value(alice, "SELECT max(run_id) FROM idempotent.my_runs")
+        assert resumed["status"] == "resumed" and resumed["attempt"] > attempt
+        last = value(alice, "SELECT max(run_id) FROM idempotent.pipeline_runs")
         runs = [value(alice, "SELECT run_id FROM idempotent_run_begin('new', %s)", str(n)) for n in range(5)]
         assert runs == sorted(set(runs)) and runs[0] > last
         alice.execute("CALL idempotent_load('orders', 'source')")
@@ -360,13 +360,13 @@ def test_numbers_that_are_met_are_drawn_again_in_every_session(db):
         for n in range(40):
             conn.execute("SELECT idempotent_run_begin('first', %s)", [str(n)])
             insert(conn, "orders", {"id": 1, "v": 100 + n}, on_conflict="quarantine")
-        back = "SELECT setval('idempotent.pipeline_runs_run_id_seq', 30), setval('idempotent.conflict_records_id_seq', 30)"
+        back = "SELECT setval('idempotent.pipeline_run_records_run_id_seq', 30), setval('idempotent.conflict_records_id_seq', 30)"
         conn.execute(back)
     with db.connect(autocommit=False) as a, db.connect() as b:
         first = value(a, "SELECT run_id FROM idempotent_run_begin('second', 'a')")
         assert first == 41
         b.execute(back)
-        assert value(b, "SELECT count(*) FROM idempotent.pipeline_runs") == 40
+        assert value(b, "SELECT count(*) FROM idempotent.pipeline_run_records") == 40
         a.commit()
         assert value(b, "SELECT run_id FROM idempotent_run_begin('second', 'b')") == 42
         payloads = ", ".join(f'{{"id": 1, "v": {v}}}' for v in (100, 500, 501, 502, 503))
@@ -394,12 +394,12 @@ def test_attempts_go_with_the_clock_and_no_two_of_any_sessions_are_the_same(db):
             joins = [in_background(lambda name=name: work(name)) for name in range(8)]
             assert [join() for join in joins] == [None] * 8
             # What was drawn before the first one saw that it was late is not given out.
-            assert value(conn, "SELECT min(attempt) FROM idempotent.requests WHERE key LIKE %s", f"% {late}") >= now
-        assert value(conn, f"SELECT max(attempt) <= {micros} FROM idempotent.requests")
-        assert value(conn, "SELECT count(*) = count(DISTINCT attempt) FROM idempotent.requests")
+            assert value(conn, "SELECT min(attempt) FROM idempotent.request_records WHERE key LIKE %s", f"% {late}") >= now
+        assert value(conn, f"SELECT max(attempt) <= {micros} FROM idempotent.request_records")
+        assert value(conn, "SELECT count(*) = count(DISTINCT attempt) FROM idempotent.request_records")
         # A row that is ahead of it all: the next attempt at its key is ahead of that, and no other is.
-        conn.execute("UPDATE idempotent.requests SET attempt = attempt + 10 ^ 12, lease_until = now() WHERE key LIKE '1 1 %'")
-        ahead = value(conn, "SELECT min(attempt) FROM idempotent.requests WHERE key LIKE '1 1 %'")
-        key = value(conn, "SELECT key FROM idempotent.requests WHERE attempt = %s", ahead)
+        conn.execute("UPDATE idempotent.request_records SET attempt = attempt + 10 ^ 12, lease_until = now() WHERE key LIKE '1 1 %'")
+        ahead = value(conn, "SELECT min(attempt) FROM idempotent.request_records WHERE key LIKE '1 1 %'")
+        key = value(conn, "SELECT key FROM idempotent.request_records WHERE attempt = %s", ahead)
         assert value(conn, begin, key) == ahead + 1
         assert value(conn, begin, "another") < ahead

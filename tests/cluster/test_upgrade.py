@@ -99,7 +99,7 @@ def test_what_a_database_holds_is_there_after_the_update(database, version):
         assert all(before.values())
         conn.execute("ALTER EXTENSION pg_idempotent UPDATE")
         assert counts(conn) == before
-        for view in "conflicts guards loads my_requests my_runs".split():
+        for view in "conflicts guards loads requests pipeline_runs".split():
             assert value(conn, f"SELECT count(*) FROM idempotent.{view}") == 1
         assert conn.execute("INSERT INTO orders VALUES (1, 10)").rowcount == 0
         with pytest.raises(IntegrityError):
@@ -139,9 +139,9 @@ CHANGES = {
         FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()""",
     "a rule": "CREATE RULE more AS ON DELETE TO idempotent.requests DO INSTEAD NOTHING",
     "an option of a view": "ALTER VIEW idempotent.conflicts RESET (security_barrier)",
-    "a view's query": """DO $$ BEGIN EXECUTE format('CREATE OR REPLACE VIEW idempotent.my_runs WITH (%s) AS SELECT * FROM (%s) AS v',
-        (SELECT array_to_string(reloptions, ', ') FROM pg_class WHERE oid = 'idempotent.my_runs'::regclass),
-        rtrim(pg_get_viewdef('idempotent.my_runs'), ';')); END $$""",
+    "a view's query": """DO $$ BEGIN EXECUTE format('CREATE OR REPLACE VIEW idempotent.pipeline_runs WITH (%s) AS SELECT * FROM (%s) AS v',
+        (SELECT array_to_string(reloptions, ', ') FROM pg_class WHERE oid = 'idempotent.pipeline_runs'::regclass),
+        rtrim(pg_get_viewdef('idempotent.pipeline_runs'), ';')); END $$""",
     "a sequence": "ALTER SEQUENCE idempotent.request_attempts INCREMENT 2",
     "which tables are dumped": "UPDATE pg_extension SET extconfig = NULL, extcondition = NULL WHERE extname = 'pg_idempotent'",
     "which of their rows are dumped": "UPDATE pg_extension SET extcondition[1] = 'WHERE true' WHERE extname = 'pg_idempotent'",

@@ -24,7 +24,7 @@ BEGIN
         END;
     END LOOP;
 END $$;
--- A guard with remember must be fired by every UPDATE.
+-- A guard with remember must fire on every UPDATE.
 CREATE TABLE kept (id int PRIMARY KEY, v int, first jsonb);
 CREATE TRIGGER by_hand BEFORE INSERT OR UPDATE ON kept FOR EACH ROW WHEN (NEW.v > 0) EXECUTE FUNCTION idempotent_guard_trigger('remember=first');
 INSERT INTO kept VALUES (1, 1);

@@ -62,7 +62,7 @@ SELECT target, key, payload - 'at' - 'id' AS payload, stored - 'at' - 'id' AS st
 -- Of a call of theirs with 'error' nothing is set aside.
 SELECT outcome FROM idempotent_insert('orders', '{"order_id": "a", "amount": 15}');
 SELECT count(*) FROM idempotent.conflicts;
-SELECT idempotent_resolve(id, 'apply payload') FROM idempotent.conflicts WHERE key = '{"order_id": "n"}';
+SELECT idempotent_resolve(id, 'apply_payload') FROM idempotent.conflicts WHERE key = '{"order_id": "n"}';
 INSERT INTO orders (order_id, amount) VALUES ('n', 2), ('n', 1);
 SELECT key, differences, resolution FROM idempotent.conflicts WHERE key = '{"order_id": "n"}' ORDER BY id;
 BEGIN;

@@ -224,7 +224,7 @@ RESET session_replication_role;
 SELECT on_conflict FROM idempotent_guard('events', on_conflict => 'quarantine', ignore => '{kind}');
 INSERT INTO events (tenant, id, kind, amount) VALUES (2, 600, 'q', 2), (2, 600, 'q', 2), (3, 1, 'q', 2);
 SELECT target, key, payload - 'at' AS payload, stored - 'at' AS stored, differences FROM idempotent.conflicts ORDER BY id;
-SELECT idempotent_resolve(id, 'apply payload') FROM idempotent.conflicts ORDER BY id;
+SELECT idempotent_resolve(id, 'apply_payload') FROM idempotent.conflicts ORDER BY id;
 SELECT tableoid::regclass, tenant, id, kind, amount FROM events WHERE (tenant, id) IN ((2, 600), (3, 1)) ORDER BY 2;
 
 -- remember on partitions.

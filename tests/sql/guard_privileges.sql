@@ -161,7 +161,7 @@ RESET ROLE;
 SET ROLE regress_pgi_client;
 INSERT INTO orders VALUES (1, 12, 'guess', 'paid'), (1, 12, 'guess', 'paid');
 SELECT count(*) FROM idempotent.conflicts;
-SELECT idempotent_resolve(id, 'keep stored') FROM idempotent.conflicts;
+SELECT idempotent_resolve(id, 'keep_stored') FROM idempotent.conflicts;
 RESET ROLE;
 SET ROLE regress_pgi_owner;
 SELECT target, key, differences, arrived_by FROM idempotent.conflicts ORDER BY id;

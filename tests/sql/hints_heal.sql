@@ -5,23 +5,23 @@ CREATE SCHEMA heal;
 SET search_path = heal, public;
 -- A column of state that was renamed is not dropped: its values are the keys of requests.
 SELECT idempotent_execute('heal', 'SELECT 1');
-ALTER TABLE idempotent.requests RENAME key TO request_key;
+ALTER TABLE idempotent.request_records RENAME key TO request_key;
 SELECT idempotent_execute('heal', 'SELECT 1');
-ALTER TABLE idempotent.requests RENAME COLUMN request_key TO key;
+ALTER TABLE idempotent.request_records RENAME COLUMN request_key TO key;
 SELECT idempotent_execute('heal', 'SELECT 1');
 -- Where several could be meant, nobody guesses.
-ALTER TABLE idempotent.requests RENAME key TO request_key;
-ALTER TABLE idempotent.requests RENAME scope TO request_scope;
+ALTER TABLE idempotent.request_records RENAME key TO request_key;
+ALTER TABLE idempotent.request_records RENAME scope TO request_scope;
 SELECT idempotent_execute('heal', 'SELECT 1');
-ALTER TABLE idempotent.requests RENAME request_scope TO scope;
-ALTER TABLE idempotent.requests ADD another text;
+ALTER TABLE idempotent.request_records RENAME request_scope TO scope;
+ALTER TABLE idempotent.request_records ADD another text;
 SELECT idempotent_execute('heal', 'SELECT 1');
-ALTER TABLE idempotent.requests DROP another;
-ALTER TABLE idempotent.requests RENAME request_key TO key;
+ALTER TABLE idempotent.request_records DROP another;
+ALTER TABLE idempotent.request_records RENAME request_key TO key;
 -- One that was added is.
-ALTER TABLE idempotent.requests ADD another text;
+ALTER TABLE idempotent.request_records ADD another text;
 SELECT idempotent_execute('heal', 'SELECT 1');
-ALTER TABLE idempotent.requests DROP COLUMN another;
+ALTER TABLE idempotent.request_records DROP COLUMN another;
 SELECT idempotent_execute('heal', 'SELECT 1');
 -- lint tells how NULL becomes a key like others. The index that it proposes decides then, though the constraint is there.
 CREATE TABLE refs (ref text UNIQUE, v int);

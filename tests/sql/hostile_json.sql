@@ -42,9 +42,9 @@ INSERT INTO notes VALUES (1, '{}');
 RESET ROLE;
 SELECT key, payload, stored, differences FROM idempotent.conflicts WHERE target = 'notes'::regclass;
 SELECT max(id) AS id FROM idempotent.conflicts \gset
-SELECT idempotent_resolve(:id, 'apply payload');
+SELECT idempotent_resolve(:id, 'apply_payload');
 :state
-SELECT idempotent_resolve(:id, 'keep stored');
+SELECT idempotent_resolve(:id, 'keep_stored');
 
 -- 3. In an array it is not recorded, and not shown to Mallory either.
 CREATE TABLE lists (id int PRIMARY KEY, notes json[]);

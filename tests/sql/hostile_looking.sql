@@ -82,7 +82,7 @@ SELECT class.oid::regclass, lint.rule, lint.message
 SELECT rolsuper FROM pg_roles WHERE rolname = 'regress_bob';
 \c -
 SELECT target, key, differences FROM idempotent.conflicts;
-SELECT idempotent_resolve(id, 'keep stored') FROM idempotent.conflicts;
+SELECT idempotent_resolve(id, 'keep_stored') FROM idempotent.conflicts;
 SELECT rolsuper FROM pg_roles WHERE rolname = 'regress_bob';
 -- What creates and drops triggers runs nothing either.
 \c -

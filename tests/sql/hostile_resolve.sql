@@ -16,14 +16,14 @@ SELECT outcome FROM idempotent_insert('vault.accounts', '{"id": 1, "pin": "sent 
 SELECT max(id) AS id FROM idempotent.conflicts \gset
 SET ROLE regress_pgi_mallory;
 SELECT key, payload, stored FROM idempotent.conflicts;
-SELECT idempotent_resolve(:id, 'keep stored');
+SELECT idempotent_resolve(:id, 'keep_stored');
 :state
-SELECT idempotent_resolve(:id, 'apply payload');
+SELECT idempotent_resolve(:id, 'apply_payload');
 :state
 RESET ROLE;
 SET ROLE regress_pgi_clerk;
 SELECT key, payload, stored FROM idempotent.conflicts;
-SELECT idempotent_resolve(:id, 'keep stored') AS resolved;
+SELECT idempotent_resolve(:id, 'keep_stored') AS resolved;
 RESET ROLE;
 
 -- 2. SELECT on some columns only: the record holds all of them.
@@ -37,7 +37,7 @@ SELECT outcome FROM idempotent_insert('people', '{"id": 1, "name": "Ann", "salar
 SELECT max(id) AS id FROM idempotent.conflicts \gset
 SET ROLE regress_pgi_mallory;
 SELECT key, payload, stored, differences FROM idempotent.conflicts;
-SELECT idempotent_resolve(:id, 'keep stored');
+SELECT idempotent_resolve(:id, 'keep_stored');
 :state
 RESET ROLE;
 SELECT resolution FROM idempotent.conflicts WHERE id = :id;
@@ -56,18 +56,18 @@ UPDATE notes SET body = 'changed' WHERE id = 2;
 DELETE FROM notes WHERE id = 3;
 SET ROLE regress_pgi_mallory;
 SELECT key, payload, stored, differences FROM idempotent.conflicts WHERE id BETWEEN :c1 AND :c5;
-SELECT idempotent_resolve(:c1, 'apply payload');
+SELECT idempotent_resolve(:c1, 'apply_payload');
 :state
-SELECT idempotent_resolve(:c2, 'apply payload');
+SELECT idempotent_resolve(:c2, 'apply_payload');
 :state
-SELECT idempotent_resolve(:c3, 'apply payload');
+SELECT idempotent_resolve(:c3, 'apply_payload');
 :state
--- 'keep stored' ends none of them.
-SELECT idempotent_resolve(:c1, 'keep stored');
+-- 'keep_stored' ends none of them.
+SELECT idempotent_resolve(:c1, 'keep_stored');
 :state
-SELECT idempotent_resolve(:c2, 'keep stored');
+SELECT idempotent_resolve(:c2, 'keep_stored');
 :state
-SELECT idempotent_resolve(:c3, 'keep stored');
+SELECT idempotent_resolve(:c3, 'keep_stored');
 :state
 RESET ROLE;
 SELECT count(*) AS open FROM idempotent.conflicts WHERE id BETWEEN :c1 AND :c3 AND resolution IS NULL;
@@ -75,9 +75,9 @@ SELECT count(*) AS open FROM idempotent.conflicts WHERE id BETWEEN :c1 AND :c3 A
 -- row, or of one's own, since the view does not show the record's values of that either.
 ALTER TABLE notes ALTER size TYPE int USING id;
 SET ROLE regress_pgi_mallory;
-SELECT idempotent_resolve(:c1, 'apply payload');
+SELECT idempotent_resolve(:c1, 'apply_payload');
 :state
-SELECT idempotent_resolve(:c4, 'apply payload');
+SELECT idempotent_resolve(:c4, 'apply_payload');
 :state
 RESET ROLE;
 -- The key's, too.
@@ -85,32 +85,32 @@ BEGIN;
 ALTER TABLE notes ALTER id TYPE date USING '2001-01-01'::date + id;
 SET LOCAL ROLE regress_pgi_mallory;
 SAVEPOINT a;
-SELECT idempotent_resolve(:c1, 'keep stored');
+SELECT idempotent_resolve(:c1, 'keep_stored');
 :state
 ROLLBACK TO a;
-SELECT idempotent_resolve(:c4, 'keep stored');
+SELECT idempotent_resolve(:c4, 'keep_stored');
 :state
 ROLLBACK;
 -- The unique index is gone: still nothing is said of what is hidden.
 BEGIN;
 ALTER TABLE notes DROP CONSTRAINT notes_pkey;
 SET LOCAL ROLE regress_pgi_mallory;
-SELECT idempotent_resolve(:c1, 'keep stored');
+SELECT idempotent_resolve(:c1, 'keep_stored');
 :state
 ROLLBACK;
 -- A superuser, whom nothing is hidden from, is told.
-SELECT idempotent_resolve(:c1, 'apply payload');
+SELECT idempotent_resolve(:c1, 'apply_payload');
 :state
 -- Rows that mallory sees can be resolved by mallory.
 SET ROLE regress_pgi_mallory;
-SELECT idempotent_resolve(:c5, 'apply payload');
+SELECT idempotent_resolve(:c5, 'apply_payload');
 SELECT * FROM notes WHERE id = 5;
-SELECT idempotent_resolve(:c4, 'keep stored');
+SELECT idempotent_resolve(:c4, 'keep_stored');
 RESET ROLE;
 -- With row_security off it is the server's own error.
 SET ROLE regress_pgi_mallory;
 SET row_security = off;
-SELECT idempotent_resolve(:c1, 'keep stored');
+SELECT idempotent_resolve(:c1, 'keep_stored');
 :state
 RESET row_security;
 RESET ROLE;
@@ -124,7 +124,7 @@ CREATE POLICY shown ON readonly FOR SELECT USING (true);
 SELECT outcome FROM idempotent_insert('readonly', '{"id": 1, "v": 2}', on_conflict => 'quarantine');
 SELECT max(id) AS id FROM idempotent.conflicts \gset
 SET ROLE regress_pgi_mallory;
-SELECT idempotent_resolve(:id, 'apply payload');
+SELECT idempotent_resolve(:id, 'apply_payload');
 :state
 RESET ROLE;
 SELECT resolution FROM idempotent.conflicts WHERE id = :id;
@@ -140,15 +140,15 @@ CREATE POLICY shown ON parts USING (NOT hidden);
 SELECT conflicts FROM idempotent_insert_many('parts', '[{"id": 1, "v": 2}, {"id": 101, "v": 2}]', on_conflict => 'quarantine');
 SELECT id AS seen, id + 1 AS unseen FROM idempotent.conflicts WHERE target = 'parts'::regclass ORDER BY id LIMIT 1 \gset
 SET ROLE regress_pgi_mallory;
-SELECT idempotent_resolve(:unseen, 'keep stored');
+SELECT idempotent_resolve(:unseen, 'keep_stored');
 :state
-SELECT idempotent_resolve(:seen, 'apply payload');
+SELECT idempotent_resolve(:seen, 'apply_payload');
 RESET ROLE;
 SELECT * FROM parts ORDER BY id;
 
 -- What is not there at all.
 SET ROLE regress_pgi_mallory;
-SELECT idempotent_resolve(9223372036854775807, 'keep stored');
+SELECT idempotent_resolve(9223372036854775807, 'keep_stored');
 :state
 RESET ROLE;
 

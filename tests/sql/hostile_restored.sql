@@ -8,10 +8,10 @@ SET search_path = vault, public;
 CREATE TABLE lists (id int PRIMARY KEY, notes json[]);
 INSERT INTO idempotent.conflict_records (target, key, payload, stored, differences, digest, arrived_by)
 VALUES ('vault.lists', '[1]', '5', '"x"', '[1, "notes"]', '\x05', 'mallory') RETURNING id \gset
-SELECT idempotent_resolve(:id, 'apply payload');
+SELECT idempotent_resolve(:id, 'apply_payload');
 :state
-SELECT idempotent_resolve(:id, 'keep stored');
-INSERT INTO idempotent.pipeline_runs (role, dataset, partition, attempt, status, reason, lease, started_at, heartbeat_at, completed_at)
+SELECT idempotent_resolve(:id, 'keep_stored');
+INSERT INTO idempotent.pipeline_run_records (role, dataset, partition, attempt, status, reason, lease, started_at, heartbeat_at, completed_at)
 VALUES (idempotent.own_role(), 'vault', '', 2147483647, 'failed', 'restored', '1 h', now(), now(), now());
 SELECT idempotent_run_begin('vault');
 :state
@@ -27,7 +27,7 @@ SELECT outcome FROM idempotent_insert('notes', '{"id": 1, "note": "b"}', on_conf
 SELECT outcome FROM idempotent_insert('notes', '{"id": 1, "note": "c"}', on_conflict => 'quarantine');
 SELECT id - :next AS behind, payload FROM idempotent.conflicts WHERE target = 'notes'::regclass ORDER BY id;
 
-DELETE FROM idempotent.pipeline_runs WHERE dataset = 'vault';
+DELETE FROM idempotent.pipeline_run_records WHERE dataset = 'vault';
 DELETE FROM idempotent.conflict_records WHERE target::regclass IN ('lists', 'notes');
 RESET search_path;
 DROP SCHEMA vault CASCADE;

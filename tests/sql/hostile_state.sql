@@ -26,7 +26,7 @@ BEGIN
     RAISE NOTICE 'hostile code runs as %', CASE WHEN (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN 'superuser' ELSE current_user END;
     RETURN NEW;
 END $$;
-CREATE TRIGGER hostile BEFORE INSERT ON idempotent.pipeline_runs FOR EACH ROW EXECUTE FUNCTION hostile.take();
+CREATE TRIGGER hostile BEFORE INSERT ON idempotent.pipeline_run_records FOR EACH ROW EXECUTE FUNCTION hostile.take();
 SELECT setval('idempotent.request_attempts', 1);
 SELECT secret FROM idempotent.lock_secret;
 RESET ROLE;
@@ -43,7 +43,7 @@ EXCEPTION WHEN object_not_in_prerequisite_state THEN
     GET STACKED DIAGNOSTICS what = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
     RAISE NOTICE '%', what;
     RAISE NOTICE '%', hint;
-    EXECUTE substr(hint, length('Heal it with: ') + 1);
+    EXECUTE substr(hint, length('Repair it with: ') + 1);
 END $$;
 CREATE TABLE orders (id int PRIMARY KEY, amount int);
 INSERT INTO orders VALUES (1, 10);
@@ -57,11 +57,11 @@ BEGIN
 END $$;
 CALL run_all();
 
-GRANT TRIGGER ON idempotent.pipeline_runs, idempotent.conflict_records, idempotent.requests, idempotent.load_records TO hostile_app;
+GRANT TRIGGER ON idempotent.pipeline_run_records, idempotent.conflict_records, idempotent.request_records, idempotent.load_records TO hostile_app;
 SET ROLE hostile_app;
-CREATE TRIGGER hostile BEFORE INSERT ON idempotent.pipeline_runs FOR EACH ROW EXECUTE FUNCTION hostile.take();
+CREATE TRIGGER hostile BEFORE INSERT ON idempotent.pipeline_run_records FOR EACH ROW EXECUTE FUNCTION hostile.take();
 CREATE TRIGGER hostile BEFORE INSERT OR UPDATE ON idempotent.conflict_records FOR EACH ROW EXECUTE FUNCTION hostile.take();
-CREATE TRIGGER hostile BEFORE DELETE ON idempotent.requests FOR EACH ROW EXECUTE FUNCTION hostile.take();
+CREATE TRIGGER hostile BEFORE DELETE ON idempotent.request_records FOR EACH ROW EXECUTE FUNCTION hostile.take();
 CREATE TRIGGER hostile AFTER INSERT ON idempotent.load_records FOR EACH STATEMENT EXECUTE FUNCTION hostile.take();
 SELECT idempotent_run_begin('d');
 CALL idempotent_load('orders', 'sent');
@@ -87,103 +87,103 @@ END $$;
 \set run '$w$SELECT idempotent_run_begin(''d'', clock_timestamp()::text)$w$'
 \set request '$w$SELECT idempotent_request_begin(clock_timestamp()::text, ''{}'')$w$'
 \set conflict '$w$SELECT idempotent_insert(''orders'', ''{"id": 1, "amount": 12}'', on_conflict => ''quarantine'')$w$'
-CALL refused('ALTER TABLE idempotent.pipeline_runs ALTER error SET DEFAULT hostile.value()', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs ADD extra text', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs ADD computed boolean GENERATED ALWAYS AS (hostile.value(dataset)) STORED', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs ADD CONSTRAINT hostile CHECK (hostile.value(dataset))', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs DROP CONSTRAINT pipeline_runs_status', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs DROP CONSTRAINT pipeline_runs_status, ADD CONSTRAINT pipeline_runs_status CHECK (hostile.value(status))', :run);
-CALL refused('DROP INDEX idempotent.pipeline_runs_running; CREATE UNIQUE INDEX pipeline_runs_running ON idempotent.pipeline_runs (run_id) WHERE hostile.value(dataset)', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs ALTER lease DROP NOT NULL', :run);
-CALL refused('CREATE INDEX hostile ON idempotent.pipeline_runs (hostile.value(dataset))', :run);
-CALL refused('CREATE INDEX hostile ON idempotent.pipeline_runs (dataset) WHERE hostile.value(dataset)', :run);
-CALL refused('CREATE UNIQUE INDEX hostile ON idempotent.pipeline_runs (run_id, dataset)', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records ALTER error SET DEFAULT hostile.value()', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records ADD extra text', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records ADD computed boolean GENERATED ALWAYS AS (hostile.value(dataset)) STORED', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records ADD CONSTRAINT hostile CHECK (hostile.value(dataset))', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records DROP CONSTRAINT pipeline_run_records_status', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records DROP CONSTRAINT pipeline_run_records_status, ADD CONSTRAINT pipeline_run_records_status CHECK (hostile.value(status))', :run);
+CALL refused('DROP INDEX idempotent.pipeline_run_records_running; CREATE UNIQUE INDEX pipeline_run_records_running ON idempotent.pipeline_run_records (run_id) WHERE hostile.value(dataset)', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records ALTER lease DROP NOT NULL', :run);
+CALL refused('CREATE INDEX hostile ON idempotent.pipeline_run_records (hostile.value(dataset))', :run);
+CALL refused('CREATE INDEX hostile ON idempotent.pipeline_run_records (dataset) WHERE hostile.value(dataset)', :run);
+CALL refused('CREATE UNIQUE INDEX hostile ON idempotent.pipeline_run_records (run_id, dataset)', :run);
 CREATE FUNCTION hostile.cmp(text, text) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE NOTICE 'hostile code runs'; RETURN bttextcmp($1, $2); END $$;
 CREATE OPERATOR CLASS hostile.class FOR TYPE text USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 hostile.cmp(text, text);
-CALL refused('CREATE INDEX hostile ON idempotent.pipeline_runs (run_id, dataset hostile.class)', :run);
+CALL refused('CREATE INDEX hostile ON idempotent.pipeline_run_records (run_id, dataset hostile.class)', :run);
 CALL refused('ALTER FUNCTION idempotent.own_role() OWNER TO hostile_app; COMMENT ON TABLE idempotent.conflict_records IS $$changed$$; ALTER TABLE idempotent.conflict_records SET (fillfactor = 90)', :conflict);
-CALL refused('CREATE STATISTICS hostile ON hostile.value(dataset) FROM idempotent.pipeline_runs', :run);
-CALL refused('CREATE RULE hostile AS ON INSERT TO idempotent.pipeline_runs DO ALSO SELECT hostile.value()', :run);
-CALL refused('CREATE POLICY hostile ON idempotent.pipeline_runs USING (hostile.value(dataset))', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY', :run);
-CALL refused('CREATE TABLE hostile.child () INHERITS (idempotent.pipeline_runs)', :run);
-CREATE TABLE hostile.parent (LIKE idempotent.pipeline_runs);
-CALL refused('ALTER TABLE idempotent.pipeline_runs INHERIT hostile.parent', :run);
+CALL refused('CREATE STATISTICS hostile ON hostile.value(dataset) FROM idempotent.pipeline_run_records', :run);
+CALL refused('CREATE RULE hostile AS ON INSERT TO idempotent.pipeline_run_records DO ALSO SELECT hostile.value()', :run);
+CALL refused('CREATE POLICY hostile ON idempotent.pipeline_run_records USING (hostile.value(dataset))', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY', :run);
+CALL refused('CREATE TABLE hostile.child () INHERITS (idempotent.pipeline_run_records)', :run);
+CREATE TABLE hostile.parent (LIKE idempotent.pipeline_run_records);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records INHERIT hostile.parent', :run);
 CREATE ACCESS METHOD hostile_storage TYPE TABLE HANDLER heap_tableam_handler;
-CALL refused('ALTER TABLE idempotent.pipeline_runs SET ACCESS METHOD hostile_storage', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records SET ACCESS METHOD hostile_storage', :run);
 SELECT format('CREATE TYPE hostile.run AS (%s)', string_agg(format('%I %s', attname, format_type(atttypid, atttypmod)), ', ' ORDER BY attnum))
-  FROM pg_attribute WHERE attrelid = 'idempotent.pipeline_runs'::regclass AND attnum > 0 AND NOT attisdropped \gexec
-CALL refused('ALTER TABLE idempotent.pipeline_runs OF hostile.run', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs OF hostile.run, SET ACCESS METHOD hostile_storage', :run);
+  FROM pg_attribute WHERE attrelid = 'idempotent.pipeline_run_records'::regclass AND attnum > 0 AND NOT attisdropped \gexec
+CALL refused('ALTER TABLE idempotent.pipeline_run_records OF hostile.run', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records OF hostile.run, SET ACCESS METHOD hostile_storage', :run);
 DROP ACCESS METHOD hostile_storage;
-CALL refused('CREATE TABLE hostile.referring (run_id bigint REFERENCES idempotent.pipeline_runs)', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs OWNER TO hostile_app', :run);
+CALL refused('CREATE TABLE hostile.referring (run_id bigint REFERENCES idempotent.pipeline_run_records)', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records OWNER TO hostile_app', :run);
 CALL refused('ALTER SEQUENCE idempotent.request_attempts OWNER TO hostile_app', :request);
 CALL refused('ALTER SCHEMA idempotent OWNER TO hostile_app', :run);
-CALL refused('ALTER EXTENSION pg_idempotent DROP TABLE idempotent.pipeline_runs', :run);
-CALL refused('TRUNCATE idempotent.requests; ALTER TABLE idempotent.requests ALTER recovery_point SET NOT NULL', :request);
-CALL refused('ALTER TABLE idempotent.requests ADD note text', :request);
-CALL refused('ALTER TABLE idempotent.requests ADD note text DEFAULT hostile.value()', :request);
-CALL refused('CREATE INDEX hostile ON idempotent.requests (hostile.value(key))', :request);
+CALL refused('ALTER EXTENSION pg_idempotent DROP TABLE idempotent.pipeline_run_records', :run);
+CALL refused('TRUNCATE idempotent.request_records; ALTER TABLE idempotent.request_records ALTER recovery_point SET NOT NULL', :request);
+CALL refused('ALTER TABLE idempotent.request_records ADD note text', :request);
+CALL refused('ALTER TABLE idempotent.request_records ADD note text DEFAULT hostile.value()', :request);
+CALL refused('CREATE INDEX hostile ON idempotent.request_records (hostile.value(key))', :request);
 CALL refused('ALTER TABLE idempotent.conflict_records ALTER resolution SET DEFAULT hostile.value()', :conflict);
 CALL refused('ALTER TABLE idempotent.conflict_records ALTER arrived_at SET DEFAULT now()', :conflict);
 CALL refused('ALTER TABLE idempotent.conflict_records ALTER arrived_at DROP DEFAULT', :conflict);
-CALL refused('ALTER TABLE idempotent.pipeline_runs ALTER attempt ADD GENERATED ALWAYS AS IDENTITY', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs ALTER run_id SET GENERATED BY DEFAULT', :run);
-CALL refused('DROP INDEX idempotent.pipeline_runs_running', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records ALTER attempt ADD GENERATED ALWAYS AS IDENTITY', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records ALTER run_id SET GENERATED BY DEFAULT', :run);
+CALL refused('DROP INDEX idempotent.pipeline_run_records_running', :run);
 -- What takes more than the table: its view, or its sequence, was taken out of the extension first.
 BEGIN;
-ALTER EXTENSION pg_idempotent DROP VIEW idempotent.my_runs;
-DROP VIEW idempotent.my_runs;
-CALL refused('ALTER TABLE idempotent.pipeline_runs ALTER error TYPE text COLLATE "C"', :run);
-CALL refused('ALTER TABLE idempotent.pipeline_runs DROP COLUMN error', :run);
-CALL refused('ALTER EXTENSION pg_idempotent DROP SEQUENCE idempotent.pipeline_runs_run_id_seq; ALTER TABLE idempotent.pipeline_runs ALTER run_id DROP IDENTITY', :run);
+ALTER EXTENSION pg_idempotent DROP VIEW idempotent.pipeline_runs;
+DROP VIEW idempotent.pipeline_runs;
+CALL refused('ALTER TABLE idempotent.pipeline_run_records ALTER error TYPE text COLLATE "C"', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records DROP COLUMN error', :run);
+CALL refused('ALTER EXTENSION pg_idempotent DROP SEQUENCE idempotent.pipeline_run_records_run_id_seq; ALTER TABLE idempotent.pipeline_run_records ALTER run_id DROP IDENTITY', :run);
 ROLLBACK;
 -- A column that was renamed gets its name back; where it may be one of several, nothing is dropped.
-CALL refused('ALTER TABLE idempotent.pipeline_runs RENAME error TO fault', :run);
+CALL refused('ALTER TABLE idempotent.pipeline_run_records RENAME error TO fault', :run);
 BEGIN;
-ALTER TABLE idempotent.pipeline_runs RENAME error TO fault;
-ALTER TABLE idempotent.pipeline_runs RENAME output_version TO made;
+ALTER TABLE idempotent.pipeline_run_records RENAME error TO fault;
+ALTER TABLE idempotent.pipeline_run_records RENAME output_version TO made;
 SELECT idempotent_run_begin('d');
 ROLLBACK;
 -- A name in two lines is a name.
 BEGIN;
-SELECT format('CREATE TRIGGER %I BEFORE INSERT ON idempotent.pipeline_runs FOR EACH ROW EXECUTE FUNCTION hostile.take()', E'two\nlines\tand a tab') \gexec
+SELECT format('CREATE TRIGGER %I BEFORE INSERT ON idempotent.pipeline_run_records FOR EACH ROW EXECUTE FUNCTION hostile.take()', E'two\nlines\tand a tab') \gexec
 SELECT idempotent_run_begin('d');
 ROLLBACK;
 
 -- A setting of the session's changes how definitions are shown, and nothing else.
 SET quote_all_identifiers = on;
-ALTER TABLE idempotent.pipeline_runs SET (fillfactor = 90);
+ALTER TABLE idempotent.pipeline_run_records SET (fillfactor = 90);
 SELECT decision FROM idempotent_run_begin('quoted');
 RESET quote_all_identifiers;
 
 -- 4. What an administrator may add: plain indexes. And columns that came and went are none.
-CREATE INDEX ON idempotent.requests (started_at);
-CREATE INDEX ON idempotent.requests USING brin (started_at);
-CREATE STATISTICS idempotent.plain ON key, state FROM idempotent.requests;
+CREATE INDEX ON idempotent.request_records (started_at);
+CREATE INDEX ON idempotent.request_records USING brin (started_at);
+CREATE STATISTICS idempotent.plain ON key, status FROM idempotent.request_records;
 -- What REINDEX CONCURRENTLY leaves behind when it fails: a copy that is not valid. Valid, it is one index too many.
-CREATE UNIQUE INDEX pipeline_runs_running_ccnew ON idempotent.pipeline_runs (role, dataset, partition) WHERE status = 'running';
-UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idempotent.pipeline_runs_running_ccnew'::regclass;
+CREATE UNIQUE INDEX pipeline_run_records_running_ccnew ON idempotent.pipeline_run_records (role, dataset, partition) WHERE status = 'running';
+UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idempotent.pipeline_run_records_running_ccnew'::regclass;
 SELECT decision FROM idempotent_run_begin('reindexed');
-UPDATE pg_index SET indisvalid = true WHERE indexrelid = 'idempotent.pipeline_runs_running_ccnew'::regclass;
+UPDATE pg_index SET indisvalid = true WHERE indexrelid = 'idempotent.pipeline_run_records_running_ccnew'::regclass;
 BEGIN;
-COMMENT ON INDEX idempotent.pipeline_runs_running_ccnew IS 'changed';
-ALTER TABLE idempotent.pipeline_runs SET (fillfactor = 80);
+COMMENT ON INDEX idempotent.pipeline_run_records_running_ccnew IS 'changed';
+ALTER TABLE idempotent.pipeline_run_records SET (fillfactor = 80);
 SELECT decision FROM idempotent_run_begin('indexed');
 ROLLBACK;
-DROP INDEX idempotent.pipeline_runs_running_ccnew;
+DROP INDEX idempotent.pipeline_run_records_running_ccnew;
 SELECT attempt > 0 AS attempted FROM idempotent_request_begin('k', '{}');
-SELECT idempotent_request_finish('k', (SELECT attempt FROM idempotent.requests WHERE key = 'k'), '{"a": 1}');
-SELECT state, response FROM idempotent_request_begin('k', '{}');
+SELECT idempotent_request_finish('k', (SELECT attempt FROM idempotent.request_records WHERE key = 'k'), '{"a": 1}');
+SELECT status, response FROM idempotent_request_begin('k', '{}');
 SELECT response, replayed FROM idempotent_execute('k2', 'SELECT 1');
 SELECT response, replayed FROM idempotent_execute('k2', 'SELECT 1');
-SELECT key, state, response FROM idempotent.my_requests WHERE key IN ('k', 'k2') ORDER BY key;
+SELECT key, status, response FROM idempotent.requests WHERE key IN ('k', 'k2') ORDER BY key;
 
 -- 5. Looking at state in a transaction that is READ ONLY takes no lock that a reader would not take.
 BEGIN READ ONLY;
 SELECT response, replayed FROM idempotent_execute('k2', 'SELECT 1');
-SELECT mode FROM pg_locks WHERE relation = 'idempotent.requests'::regclass;
+SELECT mode FROM pg_locks WHERE relation = 'idempotent.request_records'::regclass;
 COMMIT;
 
 RESET client_min_messages;

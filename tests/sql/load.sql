@@ -7,12 +7,12 @@ CREATE SCHEMA load;
 SET search_path = load, public;
 ALTER SEQUENCE idempotent.load_records_load_id_seq RESTART;
 CREATE VIEW story AS
-SELECT load_id, role = quote_ident(current_user)::regrole AS own, target, source, on_conflict AS policy, batch_size AS size, state,
+SELECT load_id, role = quote_ident(current_user)::regrole AS own, target, source, on_conflict AS policy, batch_size AS size, status,
        rows_total AS total, rows_done AS done, inserted, duplicates, conflicts, batches, pid = pg_backend_pid() AS here,
-       finished_at >= updated_at AND updated_at >= started_at AS times, error
+       completed_at >= updated_at AND updated_at >= started_at AS times, error
 FROM idempotent.loads ORDER BY load_id;
 CREATE VIEW counts AS
-SELECT state, rows_total AS total, rows_done AS done, inserted, duplicates, conflicts, batches, error
+SELECT status, rows_total AS total, rows_done AS done, inserted, duplicates, conflicts, batches, error
 FROM idempotent.loads ORDER BY load_id DESC LIMIT 1;
 
 CREATE TABLE t (id int PRIMARY KEY, amount numeric(8,2), note text DEFAULT 'none');
@@ -218,7 +218,7 @@ BEGIN
 END $$;
 CALL fails();
 :state
-SELECT count(*) FROM idempotent.loads WHERE state NOT IN ('finished', 'failed');
+SELECT count(*) FROM idempotent.loads WHERE status NOT IN ('finished', 'failed');
 SELECT count(*) FROM pg_locks WHERE locktype = 'advisory';
 
 -- What the caller did before in its transaction is committed with the load's row.
@@ -235,7 +235,7 @@ CALL idempotent_load('t', 'v', batch_size => 100);
 TABLE counts;
 -- The target itself.
 CALL idempotent_load('t', 't', batch_size => 100);
-SELECT state, total = done AND done = duplicates AS all_there FROM counts;
+SELECT status, total = done AND done = duplicates AS all_there FROM counts;
 
 -- A guarded target, a partitioned one, a temporary one, and temporary sources.
 CREATE TABLE guarded (id int PRIMARY KEY, v int, first jsonb);
@@ -278,7 +278,7 @@ TABLE log;
 CREATE TABLE "Odd ""Table"" %s" ("select" int PRIMARY KEY, "Ä b" text);
 CREATE VIEW "source'; --" AS SELECT i AS "select", 'x' AS "Ä b" FROM generate_series(1, 5) AS i;
 CALL idempotent_load('"Odd ""Table"" %s"', '"source''; --"', key => '{select}', batch_size => 2);
-SELECT target, source, state, inserted FROM idempotent.loads ORDER BY load_id DESC LIMIT 1;
+SELECT target, source, status, inserted FROM idempotent.loads ORDER BY load_id DESC LIMIT 1;
 
 -- A source that is sorted and kept on disk.
 SET work_mem = '64kB';
@@ -320,7 +320,7 @@ CALL idempotent_load('theirs', 'g', batch_size => 30);
 TABLE counts;
 SELECT count(*), min(target) FROM idempotent.loads;
 SELECT count(*) FROM idempotent.load_records;
-UPDATE idempotent.load_records SET state = 'finished';
+UPDATE idempotent.load_records SET status = 'finished';
 :state
 -- Nothing of the caller's is met with the owner's rights.
 RESET ROLE;
@@ -331,7 +331,7 @@ CREATE FUNCTION trap.never(bigint, bigint) RETURNS boolean LANGUAGE sql AS $$ SE
 CREATE OPERATOR trap.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = trap.never);
 SET search_path = trap, pg_catalog, load, public;
 CALL idempotent_load('theirs', 'g', batch_size => 30);
-SELECT state, total, done, duplicates, batches FROM counts;
+SELECT status, total, done, duplicates, batches FROM counts;
 RESET ROLE;
 SET search_path = load, public;
 SELECT count(*) FROM idempotent.loads WHERE role = 'regress_pgi_loader'::regrole;

@@ -60,7 +60,7 @@ CREATE SCHEMA tools;
 CREATE EXTENSION pg_idempotent SCHEMA tools;
 SELECT outcome FROM tools.idempotent_insert('survives', '{"id": 1, "v": 1}');
 SELECT outcome FROM tools.idempotent_insert('survives', '{"id": 1, "v": 2}', on_conflict => 'quarantine');
-SELECT tools.idempotent_resolve(id, 'apply payload') AS resolved FROM idempotent.conflicts;
+SELECT tools.idempotent_resolve(id, 'apply_payload') AS resolved FROM idempotent.conflicts;
 SELECT * FROM survives;
 -- By a role that has the schema not in its path, and none of it.
 SET search_path = pg_catalog;

@@ -32,7 +32,7 @@ INSERT INTO computed (id, v, g) VALUES (3, 1, 2);
 :state
 SELECT outcome FROM idempotent_insert('computed', '{"id": 1, "v": 5}', on_conflict => 'quarantine');
 SELECT stored, differences FROM idempotent.conflicts;
-SELECT idempotent_resolve(id, 'apply payload') FROM idempotent.conflicts;
+SELECT idempotent_resolve(id, 'apply_payload') FROM idempotent.conflicts;
 SELECT * FROM computed ORDER BY id;
 -- So may the source of an overwrite.
 CREATE TABLE computed_copy AS SELECT * FROM computed WHERE id = 1;

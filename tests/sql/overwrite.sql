@@ -14,13 +14,13 @@ BEGIN
     RETURN list;
 END $$;
 -- Overwrites twice: the second finds the slice equal, and leaves every row where it is.
-CREATE FUNCTION twice(target regclass, source regclass, partition jsonb) RETURNS TABLE (deleted bigint, inserted bigint, unchanged boolean, again boolean)
+CREATE FUNCTION twice(target regclass, source regclass, slice jsonb) RETURNS TABLE (deleted bigint, inserted bigint, unchanged boolean, again boolean)
 LANGUAGE plpgsql AS $$
 DECLARE before text;
 BEGIN
-    SELECT o.deleted, o.inserted, o.unchanged FROM idempotent_overwrite(target, source, partition) o INTO deleted, inserted, unchanged;
+    SELECT o.deleted, o.inserted, o.unchanged FROM idempotent_overwrite(target, source, slice) o INTO deleted, inserted, unchanged;
     before := places(target);
-    SELECT o = (0::bigint, 0::bigint, true) AND places(target) IS NOT DISTINCT FROM before FROM idempotent_overwrite(target, source, partition) o INTO again;
+    SELECT o = (0::bigint, 0::bigint, true) AND places(target) IS NOT DISTINCT FROM before FROM idempotent_overwrite(target, source, slice) o INTO again;
     RETURN NEXT;
 END $$;
 

@@ -29,13 +29,13 @@ SELECT max(wrap($$SELECT outcome FROM idempotent_insert('wrapped.items', '{"id":
 :state
 SELECT max(wrap($$SELECT response FROM idempotent_execute('k', 'SELECT 1')$$)) FROM items WHERE v < 3;
 :state
-SELECT max(wrap($$SELECT state FROM idempotent_request_begin('k', '{}')$$)) FROM items WHERE v < 3;
+SELECT max(wrap($$SELECT status FROM idempotent_request_begin('k', '{}')$$)) FROM items WHERE v < 3;
 :state
 SELECT max(wrap($$SELECT idempotent_purge()$$)) FROM items WHERE v < 3;
 :state
 SELECT max(wrap($$SELECT decision FROM idempotent_run_begin('d')$$)) FROM items WHERE v < 3;
 :state
-SELECT max(wrap($$SELECT idempotent_resolve(1, 'keep stored')$$)) FROM items WHERE v < 3;
+SELECT max(wrap($$SELECT idempotent_resolve(1, 'keep_stored')$$)) FROM items WHERE v < 3;
 :state
 SELECT max(wrap($$SELECT idempotent_overwrite('wrapped.items', 'wrapped.slice', '{"id": 1}')$$)) FROM items WHERE v < 3;
 :state

@@ -62,41 +62,41 @@ SELECT outcome FROM idempotent_insert('orders', '{"region": "eu", "order_id": 1,
 :state
 ROLLBACK;
 
--- Who may resolve: 'keep stored' and 'apply payload' take UPDATE on what they touch.
+-- Who may resolve: 'keep_stored' and 'apply_payload' take UPDATE on what they touch.
 SELECT id FROM idempotent.conflicts WHERE key ->> 'order_id' = '1' AND differences ? 'status' \gset c1_
 SELECT id FROM idempotent.conflicts WHERE key ->> 'order_id' = '2' AND payload ->> 'amount' = '21.00' \gset c2_
 SELECT id FROM idempotent.conflicts WHERE key ->> 'order_id' = '4' \gset c4_
 SELECT id FROM idempotent.conflicts WHERE key ->> 'order_id' = '1' AND NOT differences ? 'status' \gset c5_
 SET ROLE regress_pgi_writer;
 \set VERBOSITY terse
-SELECT idempotent_resolve(:c1_id, 'keep stored') AS resolved;
+SELECT idempotent_resolve(:c1_id, 'keep_stored') AS resolved;
 :state
-SELECT idempotent_resolve(:c1_id, 'apply payload') AS resolved;
+SELECT idempotent_resolve(:c1_id, 'apply_payload') AS resolved;
 :state
 RESET ROLE;
 SET ROLE regress_pgi_reader;
-SELECT idempotent_resolve(:c1_id, 'keep stored') AS resolved;
+SELECT idempotent_resolve(:c1_id, 'keep_stored') AS resolved;
 :state
-SELECT idempotent_resolve(:c1_id, 'apply payload') AS resolved;
+SELECT idempotent_resolve(:c1_id, 'apply_payload') AS resolved;
 :state
 RESET ROLE;
 SELECT count(*) AS open FROM idempotent.conflicts WHERE resolution IS NULL;
 
--- 'apply payload' updates the differing columns and nothing else.
+-- 'apply_payload' updates the differing columns and nothing else.
 SET ROLE regress_pgi_editor;
-SELECT idempotent_resolve(:c1_id, 'apply payload') AS resolved;
+SELECT idempotent_resolve(:c1_id, 'apply_payload') AS resolved;
 SELECT * FROM orders WHERE order_id = 1;
--- 'keep stored' changes nothing.
-SELECT idempotent_resolve(:c2_id, 'keep stored') AS resolved;
+-- 'keep_stored' changes nothing.
+SELECT idempotent_resolve(:c2_id, 'keep_stored') AS resolved;
 SELECT * FROM orders WHERE order_id = 2;
 -- The other conflict of order 1 was recorded against a row that has changed since.
-SELECT idempotent_resolve(:c5_id, 'apply payload') AS resolved;
+SELECT idempotent_resolve(:c5_id, 'apply_payload') AS resolved;
 :state
-SELECT idempotent_resolve(:c5_id, 'keep stored') AS resolved;
+SELECT idempotent_resolve(:c5_id, 'keep_stored') AS resolved;
 -- Resolved is resolved.
-SELECT idempotent_resolve(:c1_id, 'keep stored') AS resolved;
+SELECT idempotent_resolve(:c1_id, 'keep_stored') AS resolved;
 :state
-SELECT idempotent_resolve(:c1_id, 'apply payload') AS resolved;
+SELECT idempotent_resolve(:c1_id, 'apply_payload') AS resolved;
 :state
 RESET ROLE;
 SELECT key ->> 'order_id' AS order_id, payload ->> 'amount' AS amount, resolution, resolved_at >= arrived_at AS later FROM idempotent.conflicts ORDER BY id;
@@ -106,41 +106,41 @@ SELECT outcome FROM idempotent_insert('orders', '{"region": "eu", "order_id": 2,
 SELECT resolution, count(*) FROM idempotent.conflicts WHERE key ->> 'order_id' = '2' AND payload ->> 'amount' = '21.00' GROUP BY 1 ORDER BY 1;
 
 -- Wrong arguments.
-SELECT idempotent_resolve(NULL, 'keep stored');
+SELECT idempotent_resolve(NULL, 'keep_stored');
 :state
 SELECT idempotent_resolve(:c4_id, NULL);
 :state
 SELECT idempotent_resolve(:c4_id, 'burn it');
 :state
-SELECT idempotent_resolve(-5, 'keep stored');
+SELECT idempotent_resolve(-5, 'keep_stored');
 :state
-SELECT idempotent_resolve(9223372036854775807, 'apply payload');
+SELECT idempotent_resolve(9223372036854775807, 'apply_payload');
 :state
 \set VERBOSITY default
 
 -- The row that was stored is gone: nothing to apply the payload to; keeping is possible.
 DELETE FROM orders WHERE order_id = 4;
 \set VERBOSITY terse
-SELECT idempotent_resolve(:c4_id, 'apply payload') AS resolved;
+SELECT idempotent_resolve(:c4_id, 'apply_payload') AS resolved;
 :state
 \set VERBOSITY default
-SELECT idempotent_resolve(:c4_id, 'keep stored') AS resolved;
+SELECT idempotent_resolve(:c4_id, 'keep_stored') AS resolved;
 -- Applying a payload that the table refuses is the table's own error, and leaves the conflict open.
 ALTER TABLE orders ADD CONSTRAINT amount_is_small CHECK (amount < 1000);
 SELECT outcome FROM idempotent_insert('orders', '{"region": "eu", "order_id": 3, "amount": 5000, "status": null}', on_conflict => 'quarantine');
 SELECT max(id) AS id FROM idempotent.conflicts \gset big_
-SELECT idempotent_resolve(:big_id, 'apply payload') AS resolved;
+SELECT idempotent_resolve(:big_id, 'apply_payload') AS resolved;
 :state
 SELECT resolution IS NULL AS open FROM idempotent.conflicts WHERE id = :big_id;
 ALTER TABLE orders DROP CONSTRAINT amount_is_small;
 -- A column that has been renamed, or dropped, since.
 ALTER TABLE orders RENAME status TO state;
 \set VERBOSITY terse
-SELECT idempotent_resolve(:big_id, 'apply payload') AS resolved;
+SELECT idempotent_resolve(:big_id, 'apply_payload') AS resolved;
 :state
 \set VERBOSITY default
 ALTER TABLE orders RENAME state TO status;
-SELECT idempotent_resolve(:big_id, 'apply payload') AS resolved;
+SELECT idempotent_resolve(:big_id, 'apply_payload') AS resolved;
 SELECT * FROM orders WHERE order_id = 3;
 
 -- Row-level security on the target hides the values.
@@ -175,7 +175,7 @@ RESET extra_float_digits;
 SET intervalstyle = 'iso_8601';
 SET datestyle = 'German';
 SELECT max(id) AS id FROM idempotent.conflicts \gset typed_
-SELECT idempotent_resolve(:typed_id, 'apply payload') AS resolved;
+SELECT idempotent_resolve(:typed_id, 'apply_payload') AS resolved;
 SELECT at AT TIME ZONE 'UTC' = '2013-11-03 05:30:00.123456', f = 0.30000000000000004, b = '\x00ff', i = '1 mon -2 days 03:00', j, a, c, n FROM typed;
 -- The same conflict under other settings is the same conflict, and the stored row has not changed by being read so.
 SELECT outcome FROM idempotent_insert('typed', '{"id": 1, "f": 5}', on_conflict => 'quarantine');
@@ -184,12 +184,12 @@ SELECT outcome FROM idempotent_insert('typed', '{"id": 1, "f": 5}', on_conflict 
 SELECT count(*) FROM idempotent.conflicts WHERE target = 'typed'::regclass AND resolution IS NULL;
 SELECT max(id) AS id FROM idempotent.conflicts \gset typed_
 RESET extra_float_digits; RESET datestyle; RESET timezone; RESET intervalstyle; RESET bytea_output;
-SELECT idempotent_resolve(:typed_id, 'apply payload') AS resolved;
+SELECT idempotent_resolve(:typed_id, 'apply_payload') AS resolved;
 -- Numbers that are not JSON numbers.
 SELECT outcome FROM idempotent_insert('typed', '{"id": 2, "f": "NaN", "n": "NaN"}');
 SELECT outcome, differences FROM idempotent_insert('typed', '{"id": 2, "f": "Infinity", "n": "-Infinity"}', on_conflict => 'quarantine');
 SELECT max(id) AS id FROM idempotent.conflicts \gset typed_
-SELECT idempotent_resolve(:typed_id, 'apply payload') AS resolved;
+SELECT idempotent_resolve(:typed_id, 'apply_payload') AS resolved;
 SELECT f, n FROM typed WHERE id = 2;
 
 -- A table that is renamed keeps its conflicts; one that is dropped leaves records for superusers only.
@@ -206,8 +206,8 @@ SELECT count(*) FROM idempotent.conflicts WHERE id = :gone_id;
 RESET ROLE;
 SELECT count(*), count(stored) FROM idempotent.conflicts WHERE id = :gone_id;
 \set VERBOSITY sqlstate
-SELECT idempotent_resolve(:gone_id, 'apply payload') AS resolved;
-SELECT idempotent_resolve(:gone_id, 'keep stored') AS resolved;
+SELECT idempotent_resolve(:gone_id, 'apply_payload') AS resolved;
+SELECT idempotent_resolve(:gone_id, 'keep_stored') AS resolved;
 \set VERBOSITY default
 
 SET client_min_messages = warning;

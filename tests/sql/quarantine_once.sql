@@ -25,7 +25,7 @@ SELECT count(*) FROM idempotent.conflicts WHERE target = 'orders'::regclass;
 UPDATE orders SET note = 'changed';
 SELECT * FROM sends('{"id": 1, "n": 2}', '{"id": 1, "n": 2.0}');
 -- Once resolved, it may be recorded again.
-SELECT idempotent_resolve(max(id), 'keep stored') FROM idempotent.conflicts WHERE target = 'orders'::regclass;
+SELECT idempotent_resolve(max(id), 'keep_stored') FROM idempotent.conflicts WHERE target = 'orders'::regclass;
 SELECT * FROM sends('{"id": 1, "n": 2.0}', '{"id": 1, "n": 2}');
 -- From a batch.
 TRUNCATE orders;

@@ -31,26 +31,26 @@ SET ROLE regress_pgi_alice;
 SELECT attempt AS alices FROM idempotent_request_begin('k', '{"of": "alice"}') \gset
 SELECT * FROM idempotent_execute('x', 'INSERT INTO alices VALUES (1) RETURNING a');
 SET ROLE regress_pgi_bob;
-SELECT state FROM idempotent_request_begin('k', '{"of": "bob"}');
+SELECT status FROM idempotent_request_begin('k', '{"of": "bob"}');
 SELECT * FROM idempotent_execute('x', 'SELECT current_user::text AS who');
 SET ROLE "regress_PGI ""quoted"" 'role'";
-SELECT state FROM idempotent_request_begin('k', '{"of": "quoted"}');
+SELECT status FROM idempotent_request_begin('k', '{"of": "quoted"}');
 RESET ROLE;
-SELECT state FROM idempotent_request_begin('k', '{"of": "the owner"}');
+SELECT status FROM idempotent_request_begin('k', '{"of": "the owner"}');
 -- Own rows only, whoever asks.
 SET ROLE regress_pgi_alice;
-SELECT key, state, request, response FROM idempotent.my_requests ORDER BY key;
+SELECT key, status, request, response FROM idempotent.requests ORDER BY key;
 SET ROLE "regress_PGI ""quoted"" 'role'";
-SELECT key, state, request, response FROM idempotent.my_requests ORDER BY key;
+SELECT key, status, request, response FROM idempotent.requests ORDER BY key;
 SET quote_all_identifiers = on;
-SELECT count(*) FROM idempotent.my_requests;
+SELECT count(*) FROM idempotent.requests;
 RESET quote_all_identifiers;
 SET ROLE regress_pgi_bob;
-SELECT key, state, request, response FROM idempotent.my_requests ORDER BY key;
+SELECT key, status, request, response FROM idempotent.requests ORDER BY key;
 -- Nor by a condition that looks at rows before the view does, nor in the table.
 CREATE FUNCTION pg_temp.leak(text) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS $$ BEGIN RAISE INFO 'seen: %', $1; RETURN true; END $$;
-SELECT count(*) FROM idempotent.my_requests WHERE pg_temp.leak(request::text);
-SELECT count(*) FROM idempotent.requests;
+SELECT count(*) FROM idempotent.requests WHERE pg_temp.leak(request::text);
+SELECT count(*) FROM idempotent.request_records;
 :state
 
 -- Another role's attempt cannot be advanced, finished, abandoned or purged; not even that it exists is told.
@@ -58,48 +58,48 @@ SELECT refused(format('SELECT idempotent_request_advance(%L, %s, %L)', 'k', :ali
 SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'k', :alices, '1'));
 SELECT refused(format('SELECT idempotent_request_abandon(%L, %s)', 'k', :alices));
 SET ROLE regress_pgi_alice;
-SELECT state FROM idempotent_request_begin('only alice', '1');
+SELECT status FROM idempotent_request_begin('only alice', '1');
 SET ROLE regress_pgi_bob;
 SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'only alice', :alices + 1, '1'));
 SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'nobody at all', :alices + 1, '1'));
 RESET ROLE;
-UPDATE idempotent.requests SET expires_at = clock_timestamp(), purge_after = started_at, lease_until = clock_timestamp();
+UPDATE idempotent.request_records SET expires_at = clock_timestamp(), purge_after = started_at, lease_until = clock_timestamp();
 SET ROLE regress_pgi_bob;
 SELECT idempotent_purge();
 SELECT idempotent_purge();
 SET ROLE regress_pgi_alice;
-SELECT count(*) FROM idempotent.my_requests;
+SELECT count(*) FROM idempotent.requests;
 -- All roles' for a member of the owner's role.
 RESET ROLE;
-SELECT count(*) FROM idempotent.requests;
+SELECT count(*) FROM idempotent.request_records;
 SELECT idempotent_purge();
 
 -- Nobody writes the table, whatever the row.
 SET ROLE regress_pgi_alice;
-SELECT state FROM idempotent_request_begin('k', '{"of": "alice"}');
-INSERT INTO idempotent.requests (role, scope, key, state, attempt, fingerprint, request, ttl, started_at, expires_at, purge_after) VALUES ('regress_pgi_alice', '', 'forged', 'finished', 1, '', '1', '1 day', now(), now(), now());
+SELECT status FROM idempotent_request_begin('k', '{"of": "alice"}');
+INSERT INTO idempotent.request_records (role, scope, key, status, attempt, fingerprint, request, ttl, started_at, expires_at, purge_after) VALUES ('regress_pgi_alice', '', 'forged', 'finished', 1, '', '1', '1 day', now(), now(), now());
 :state
-UPDATE idempotent.requests SET response = '1';
+UPDATE idempotent.request_records SET response = '1';
 :state
-DELETE FROM idempotent.requests;
+DELETE FROM idempotent.request_records;
 :state
-TRUNCATE idempotent.requests;
-SELECT * FROM idempotent.requests FOR UPDATE;
+TRUNCATE idempotent.request_records;
+SELECT * FROM idempotent.request_records FOR UPDATE;
 :state
-CREATE TRIGGER t BEFORE UPDATE ON idempotent.requests FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
-CREATE TABLE refers (role idempotent.kept_role, scope text, key text, FOREIGN KEY (role, scope, key) REFERENCES idempotent.requests (role, scope, key));
-CREATE INDEX ON idempotent.requests ((request::text));
-ALTER TABLE idempotent.requests DISABLE ROW LEVEL SECURITY;
-CREATE POLICY mine ON idempotent.requests USING (true);
+CREATE TRIGGER t BEFORE UPDATE ON idempotent.request_records FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+CREATE TABLE refers (role idempotent.kept_role, scope text, key text, FOREIGN KEY (role, scope, key) REFERENCES idempotent.request_records (role, scope, key));
+CREATE INDEX ON idempotent.request_records ((request::text));
+ALTER TABLE idempotent.request_records DISABLE ROW LEVEL SECURITY;
+CREATE POLICY mine ON idempotent.request_records USING (true);
 :state
 SELECT nextval('idempotent.request_attempts');
 :state
 SELECT setval('idempotent.request_attempts', 1);
 BEGIN;
-LOCK TABLE idempotent.requests IN ACCESS EXCLUSIVE MODE;
+LOCK TABLE idempotent.request_records IN ACCESS EXCLUSIVE MODE;
 ROLLBACK;
 -- Nor by way of a command.
-SELECT refused($$SELECT * FROM idempotent_execute('w', 'UPDATE idempotent.requests SET response = ''1''')$$);
+SELECT refused($$SELECT * FROM idempotent_execute('w', 'UPDATE idempotent.request_records SET response = ''1''')$$);
 
 -- A command runs with the rights of its caller.
 SELECT refused($$SELECT * FROM idempotent_execute('c', 'SELECT * FROM requests.secrets')$$);
@@ -115,17 +115,17 @@ SET ROLE regress_pgi_alice;
 SELECT * FROM by_owner('definer') AS (response jsonb, replayed boolean);
 SET ROLE regress_pgi_bob;
 SELECT * FROM by_owner('definer') AS (response jsonb, replayed boolean);
-SELECT count(*) FROM idempotent.my_requests WHERE key = 'definer';
+SELECT count(*) FROM idempotent.requests WHERE key = 'definer';
 SELECT refused($$SELECT * FROM idempotent_execute('definer', 'SELECT a, current_user = (SELECT tableowner FROM pg_tables WHERE tablename = ''secrets'') AS owner FROM secrets')$$);
 -- A command that changes the role: the answer goes to the request that was begun.
 RESET ROLE;
 SELECT * FROM idempotent_execute('role', 'SET LOCAL ROLE regress_pgi_bob');
-SELECT role::regrole = current_user::regrole AS own, state FROM idempotent.requests WHERE key = 'role';
+SELECT role::regrole = current_user::regrole AS own, status FROM idempotent.request_records WHERE key = 'role';
 BEGIN;
 SELECT response FROM idempotent_execute('role 2', 'SET LOCAL ROLE regress_pgi_bob');
 SELECT current_user;
 COMMIT;
-SELECT role::regrole <> 'regress_pgi_bob'::regrole AS own, state FROM idempotent.requests WHERE key = 'role 2';
+SELECT role::regrole <> 'regress_pgi_bob'::regrole AS own, status FROM idempotent.request_records WHERE key = 'role 2';
 -- A plan that one role has made is not another's way in.
 SELECT * FROM idempotent_execute('plan', 'SELECT count(*) FROM requests.secrets');
 SET ROLE regress_pgi_bob;
@@ -177,23 +177,23 @@ CREATE DOMAIN pg_temp.text AS pg_catalog.text CHECK (regress_pgi_traps.sprung('t
 CREATE DOMAIN pg_temp.jsonb AS pg_catalog.jsonb CHECK (regress_pgi_traps.sprung('type jsonb') IS NOT NULL);
 CREATE DOMAIN pg_temp.regrole AS pg_catalog.regrole CHECK (regress_pgi_traps.sprung('type regrole') IS NOT NULL);
 CREATE DOMAIN pg_temp.bytea AS pg_catalog.bytea CHECK (regress_pgi_traps.sprung('type bytea') IS NOT NULL);
-CREATE TEMPORARY TABLE requests (LIKE idempotent.my_requests);
+CREATE TEMPORARY TABLE requests (LIKE idempotent.requests);
 CREATE TEMPORARY SEQUENCE request_attempts;
 SET search_path = pg_temp, regress_pgi_traps, pg_catalog, public;
-SELECT state FROM public.idempotent_request_begin('trap', '{"a": 1}');
-SELECT public.idempotent_request_advance('trap', (SELECT attempt FROM idempotent.my_requests WHERE key OPERATOR(pg_catalog.=) 'trap'), 'x');
-SELECT public.idempotent_request_finish('trap', (SELECT attempt FROM idempotent.my_requests WHERE key OPERATOR(pg_catalog.=) 'trap'), '{"b": 2}');
-SELECT state, recovery_point, response FROM public.idempotent_request_begin('trap', '{"a": 1.0}');
-SELECT state FROM public.idempotent_request_begin('trap 2', '{"a": 1}', lease => '1 microsecond');
-SELECT state FROM public.idempotent_request_begin('trap 2', '{"a": 1}', ttl => '1 microsecond', lease => '1 microsecond');
+SELECT status FROM public.idempotent_request_begin('trap', '{"a": 1}');
+SELECT public.idempotent_request_advance('trap', (SELECT attempt FROM idempotent.requests WHERE key OPERATOR(pg_catalog.=) 'trap'), 'x');
+SELECT public.idempotent_request_finish('trap', (SELECT attempt FROM idempotent.requests WHERE key OPERATOR(pg_catalog.=) 'trap'), '{"b": 2}');
+SELECT status, recovery_point, response FROM public.idempotent_request_begin('trap', '{"a": 1.0}');
+SELECT status FROM public.idempotent_request_begin('trap 2', '{"a": 1}', lease => '1 microsecond');
+SELECT status FROM public.idempotent_request_begin('trap 2', '{"a": 1}', ttl => '1 microsecond', lease => '1 microsecond');
 SELECT public.idempotent_purge();
-SELECT state, public.idempotent_request_abandon('trap 3', attempt) FROM public.idempotent_request_begin('trap 3', '{"a": 1}');
+SELECT status, public.idempotent_request_abandon('trap 3', attempt) FROM public.idempotent_request_begin('trap 3', '{"a": 1}');
 SELECT * FROM public.idempotent_execute('trap 4', 'SELECT 1 AS x');
 SELECT * FROM public.idempotent_execute('trap 4', 'SELECT 1 AS x');
 -- In a command they are the caller's own affair.
 SELECT * FROM public.idempotent_execute('trap 5', 'SELECT ''a''::pg_catalog.text = ''b''::pg_catalog.text AS x');
 SELECT pg_catalog.count(*) FROM pg_temp.requests;
-SELECT key, state FROM idempotent.my_requests ORDER BY key;
+SELECT key, status FROM idempotent.requests ORDER BY key;
 \c -
 SET search_path = requests, public;
 
@@ -217,17 +217,17 @@ RESET ROLE;
 GRANT EXECUTE ON FUNCTION idempotent_execute(text, text, jsonb, text, interval) TO PUBLIC;
 
 -- A member of the owner's role sees and purges all; pg_read_all_data sees all.
-SELECT count(*) AS everything, count(DISTINCT role) > 1 AS of_several FROM idempotent.requests \gset
+SELECT count(*) AS everything, count(DISTINCT role) > 1 AS of_several FROM idempotent.request_records \gset
 \echo :of_several
-DO $$ BEGIN EXECUTE format('GRANT %s TO regress_pgi_admin', (SELECT relowner::regrole FROM pg_class WHERE oid = 'idempotent.requests'::regclass)); END $$;
+DO $$ BEGIN EXECUTE format('GRANT %s TO regress_pgi_admin', (SELECT relowner::regrole FROM pg_class WHERE oid = 'idempotent.request_records'::regclass)); END $$;
 GRANT pg_read_all_data TO regress_pgi_owner;
 SET ROLE regress_pgi_owner;
-SELECT count(*) = :everything AS all_of_them FROM idempotent.requests;
-DELETE FROM idempotent.requests;
+SELECT count(*) = :everything AS all_of_them FROM idempotent.request_records;
+DELETE FROM idempotent.request_records;
 SELECT idempotent_purge();
 RESET ROLE;
-UPDATE idempotent.requests SET expires_at = clock_timestamp(), purge_after = started_at, lease_until = NULL, state = 'finished' WHERE role::regrole = 'regress_pgi_alice'::regrole;
-SELECT count(*) AS alices FROM idempotent.requests WHERE role::regrole = 'regress_pgi_alice'::regrole \gset
+UPDATE idempotent.request_records SET expires_at = clock_timestamp(), purge_after = started_at, lease_until = NULL, status = 'finished' WHERE role::regrole = 'regress_pgi_alice'::regrole;
+SELECT count(*) AS alices FROM idempotent.request_records WHERE role::regrole = 'regress_pgi_alice'::regrole \gset
 SET ROLE regress_pgi_admin;
 SELECT idempotent_purge() = :alices AS purged_all;
 RESET ROLE;
@@ -237,11 +237,11 @@ SET client_min_messages = warning;
 DROP SCHEMA requests, regress_pgi_traps CASCADE;
 DO $$ BEGIN EXECUTE format('REVOKE CREATE, TEMPORARY ON DATABASE %I FROM PUBLIC', current_database()); END $$;
 SET search_path = public;
-DELETE FROM idempotent.requests WHERE role::regrole <> 'regress_pgi_bob'::regrole;
-SELECT count(*) > 0 AS some FROM idempotent.requests WHERE role::regrole = 'regress_pgi_bob'::regrole;
+DELETE FROM idempotent.request_records WHERE role::regrole <> 'regress_pgi_bob'::regrole;
+SELECT count(*) > 0 AS some FROM idempotent.request_records WHERE role::regrole = 'regress_pgi_bob'::regrole;
 DROP ROLE regress_pgi_bob;
-SELECT count(*) > 0 AS some, bool_and(role::text ~ '^\(dropped \d+ of \d+\)$') AS nameless FROM idempotent.requests;
-UPDATE idempotent.requests SET expires_at = clock_timestamp(), purge_after = started_at, lease_until = NULL, state = 'finished';
+SELECT count(*) > 0 AS some, bool_and(role::text ~ '^\(dropped \d+ of \d+\)$') AS nameless FROM idempotent.request_records;
+UPDATE idempotent.request_records SET expires_at = clock_timestamp(), purge_after = started_at, lease_until = NULL, status = 'finished';
 SELECT idempotent_purge() > 0 AS purged;
-SELECT count(*) FROM idempotent.requests;
+SELECT count(*) FROM idempotent.request_records;
 DROP ROLE regress_pgi_alice, "regress_PGI ""quoted"" 'role'", regress_pgi_admin, regress_pgi_owner;

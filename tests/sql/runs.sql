@@ -4,15 +4,15 @@
 \set state '\\echo SQLSTATE :LAST_ERROR_SQLSTATE'
 CREATE SCHEMA runs;
 SET search_path = runs, public;
-ALTER SEQUENCE idempotent.pipeline_runs_run_id_seq RESTART;
+ALTER SEQUENCE idempotent.pipeline_run_records_run_id_seq RESTART;
 -- The history, without what changes from run to run.
 CREATE VIEW history AS
 SELECT run_id, dataset, partition AS part, attempt, status, reason, input_version AS input, output_version AS output,
        row_count AS rows, error, lease_until IS NOT NULL AS leased, completed_at IS NOT NULL AS completed
-FROM idempotent.pipeline_runs ORDER BY run_id;
+FROM idempotent.pipeline_run_records ORDER BY run_id;
 -- A lease that has run out, without waiting for the clock.
 CREATE FUNCTION lapse(run bigint) RETURNS void LANGUAGE sql AS
-$$ UPDATE idempotent.pipeline_runs SET lease_until = clock_timestamp() - interval '1 s' WHERE run_id = run $$;
+$$ UPDATE idempotent.pipeline_run_records SET lease_until = clock_timestamp() - interval '1 s' WHERE run_id = run $$;
 -- What an error says, without the time.
 CREATE FUNCTION refused(call text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE det text; hin text;
@@ -32,9 +32,9 @@ SELECT idempotent_run_publish(1, 842, 'o1');
 SELECT * FROM idempotent_run_begin('flights', '2013-01-01', 'v1');
 SELECT * FROM history;
 -- Again, with the same values: nothing happens; others are refused.
-SELECT xmin AS before FROM idempotent.pipeline_runs WHERE run_id = 1 \gset
+SELECT xmin AS before FROM idempotent.pipeline_run_records WHERE run_id = 1 \gset
 SELECT idempotent_run_publish(1, 842, 'o1');
-SELECT xmin::text = :'before' AS untouched FROM idempotent.pipeline_runs WHERE run_id = 1;
+SELECT xmin::text = :'before' AS untouched FROM idempotent.pipeline_run_records WHERE run_id = 1;
 SELECT refused('SELECT idempotent_run_publish(1, 843, ''o1'')');
 SELECT refused('SELECT idempotent_run_publish(1, 842)');
 SELECT refused('SELECT idempotent_run_publish(1)');
@@ -62,9 +62,9 @@ SELECT idempotent_run_publish(6);
 
 -- Taken over: the lease ran out. The old run is fenced off.
 SELECT * FROM idempotent_run_begin('flights', '2013-01-02', 'v1', lease => '1 minute');
-SELECT lease_until - heartbeat_at AS lease, heartbeat_at = started_at AS fresh FROM idempotent.pipeline_runs WHERE run_id = 7;
+SELECT lease_until - heartbeat_at AS lease, heartbeat_at = started_at AS fresh FROM idempotent.pipeline_run_records WHERE run_id = 7;
 SELECT idempotent_run_heartbeat(7);
-SELECT lease_until - heartbeat_at AS lease, heartbeat_at > started_at AS later FROM idempotent.pipeline_runs WHERE run_id = 7;
+SELECT lease_until - heartbeat_at AS lease, heartbeat_at > started_at AS later FROM idempotent.pipeline_run_records WHERE run_id = 7;
 SELECT refused($$SELECT idempotent_run_begin('flights', '2013-01-02', 'v1')$$);
 SELECT lapse(7);
 SELECT * FROM idempotent_run_begin('flights', '2013-01-02', 'v1');
@@ -103,15 +103,15 @@ ROLLBACK TO s;
 SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 31;
 SELECT refused($$SELECT idempotent_run_begin('one', 'p', 'v2')$$);
 COMMIT;
-SELECT status FROM idempotent.pipeline_runs WHERE dataset = 'one' ORDER BY run_id;
+SELECT status FROM idempotent.pipeline_run_records WHERE dataset = 'one' ORDER BY run_id;
 BEGIN;
 SELECT * FROM idempotent_run_begin('two');
 ROLLBACK;
-SELECT count(*) FROM idempotent.pipeline_runs WHERE dataset = 'two';
+SELECT count(*) FROM idempotent.pipeline_run_records WHERE dataset = 'two';
 SELECT count(*) FROM pg_locks WHERE locktype = 'advisory';
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT decision, reason FROM idempotent_run_begin('level');
-SELECT idempotent_run_publish(max(run_id)) FROM idempotent.pipeline_runs;
+SELECT idempotent_run_publish(max(run_id)) FROM idempotent.pipeline_run_records;
 SELECT decision FROM idempotent_run_begin('level');
 COMMIT;
 BEGIN ISOLATION LEVEL SERIALIZABLE;
@@ -151,7 +151,7 @@ BEGIN
     PERFORM idempotent_run_begin('level');
 EXCEPTION WHEN SQLSTATE '55I01' THEN
     GET STACKED DIAGNOSTICS det = PG_EXCEPTION_DETAIL;
-    SELECT lease_until INTO at FROM idempotent.pipeline_runs WHERE dataset = 'level' AND status = 'running';
+    SELECT lease_until INTO at FROM idempotent.pipeline_run_records WHERE dataset = 'level' AND status = 'running';
     RAISE INFO 'the time is right: %', substring(det FROM 'until (.*), unless')::timestamptz - at BETWEEN '-1 ms' AND '1 ms';
 END $$;
 
@@ -201,21 +201,21 @@ GRANT USAGE ON SCHEMA runs TO PUBLIC;
 GRANT SELECT ON history TO PUBLIC;
 SET ROLE regress_pgi_runs_a;
 SELECT decision, reason FROM idempotent_run_begin('flights', '2013-01-01', 'v1');
-SELECT run_id AS a FROM idempotent.my_runs \gset
-SELECT count(*) FROM idempotent.my_runs;
+SELECT run_id AS a FROM idempotent.pipeline_runs \gset
+SELECT count(*) FROM idempotent.pipeline_runs;
 RESET ROLE;
 SET ROLE "regress_pgi runs ""b""";
-SELECT count(*) FROM idempotent.my_runs;
+SELECT count(*) FROM idempotent.pipeline_runs;
 SELECT decision, reason FROM idempotent_run_begin('flights', '2013-01-01', 'v1');
-SELECT count(*) FROM idempotent.my_runs;
+SELECT count(*) FROM idempotent.pipeline_runs;
 -- Not even that it exists is told.
 SELECT replace(refused(format('SELECT idempotent_run_publish(%s)', :a)), :'a', 'N');
 SELECT replace(refused(format('SELECT idempotent_run_heartbeat(%s)', :a)), :'a', 'N');
 SELECT replace(refused(format('SELECT idempotent_run_fail(%s, %L)', :a, 'x')), :'a', 'N');
-INSERT INTO idempotent.pipeline_runs (dataset) VALUES ('x');
-UPDATE idempotent.pipeline_runs SET status = 'published';
-DELETE FROM idempotent.pipeline_runs;
-SELECT count(*) FROM idempotent.pipeline_runs;
+INSERT INTO idempotent.pipeline_run_records (dataset) VALUES ('x');
+UPDATE idempotent.pipeline_run_records SET status = 'published';
+DELETE FROM idempotent.pipeline_run_records;
+SELECT count(*) FROM idempotent.pipeline_run_records;
 :state
 -- Nothing of the caller's is met with the owner's rights.
 RESET ROLE;
@@ -227,25 +227,25 @@ CREATE FUNCTION trap.never(oid, oid) RETURNS boolean LANGUAGE sql AS $$ SELECT f
 CREATE OPERATOR trap.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = trap.never);
 SET search_path = trap, pg_catalog, public, runs;
 SELECT decision FROM idempotent_run_begin('trap');
-SELECT idempotent_run_publish(max(run_id)) FROM idempotent.my_runs;
+SELECT idempotent_run_publish(max(run_id)) FROM idempotent.pipeline_runs;
 SELECT decision FROM idempotent_run_begin('trap');
-SELECT count(*) FROM idempotent.my_runs WHERE started_at < now() - interval '1 day';
+SELECT count(*) FROM idempotent.pipeline_runs WHERE started_at < now() - interval '1 day';
 RESET ROLE;
 SET search_path = runs, public;
 -- A role that is gone leaves its history.
 DROP OWNED BY "regress_pgi runs ""b""";
 DROP ROLE regress_pgi_runs_a, "regress_pgi runs ""b""";
-SELECT count(*) FROM idempotent.pipeline_runs WHERE role::text ~ '^\(dropped \d+ of \d+\)$';
+SELECT count(*) FROM idempotent.pipeline_run_records WHERE role::text ~ '^\(dropped \d+ of \d+\)$';
 
 -- The table refuses what is wrong by itself.
 \set VERBOSITY terse
-INSERT INTO idempotent.pipeline_runs (role, dataset, partition, attempt, status, reason, lease, started_at, heartbeat_at)
-SELECT role, dataset, partition, attempt + 1, 'running', '', lease, now(), now() FROM idempotent.pipeline_runs WHERE dataset = 'prepared';
-INSERT INTO idempotent.pipeline_runs (role, dataset, partition, attempt, status, reason, lease, started_at, heartbeat_at, completed_at)
-SELECT role, dataset, partition, attempt, 'failed', '', lease, now(), now(), now() FROM idempotent.pipeline_runs WHERE dataset = 'prepared';
-INSERT INTO idempotent.pipeline_runs (role, dataset, partition, attempt, status, reason, lease, started_at, heartbeat_at)
-SELECT role, dataset, partition, attempt + 1, 'published', '', lease, now(), now() FROM idempotent.pipeline_runs WHERE dataset = 'prepared';
+INSERT INTO idempotent.pipeline_run_records (role, dataset, partition, attempt, status, reason, lease, started_at, heartbeat_at)
+SELECT role, dataset, partition, attempt + 1, 'running', '', lease, now(), now() FROM idempotent.pipeline_run_records WHERE dataset = 'prepared';
+INSERT INTO idempotent.pipeline_run_records (role, dataset, partition, attempt, status, reason, lease, started_at, heartbeat_at, completed_at)
+SELECT role, dataset, partition, attempt, 'failed', '', lease, now(), now(), now() FROM idempotent.pipeline_run_records WHERE dataset = 'prepared';
+INSERT INTO idempotent.pipeline_run_records (role, dataset, partition, attempt, status, reason, lease, started_at, heartbeat_at)
+SELECT role, dataset, partition, attempt + 1, 'published', '', lease, now(), now() FROM idempotent.pipeline_run_records WHERE dataset = 'prepared';
 
 SET client_min_messages = warning;
 DROP SCHEMA runs, trap CASCADE;
-DELETE FROM idempotent.pipeline_runs;
+DELETE FROM idempotent.pipeline_run_records;

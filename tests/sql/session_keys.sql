@@ -93,7 +93,7 @@ SET app.tenant = 5;
 SELECT outcome FROM idempotent_insert('notes', '{"ref": 1, "body": "a"}');
 SELECT outcome FROM idempotent_insert('notes', '{"ref": 1, "body": "b"}', on_conflict => 'quarantine');
 SELECT key, payload FROM idempotent.conflicts;
-SELECT idempotent_resolve(id, 'apply payload') FROM idempotent.conflicts;
+SELECT idempotent_resolve(id, 'apply_payload') FROM idempotent.conflicts;
 SELECT * FROM notes WHERE tenant = 5;
 RESET ROLE;
 

@@ -40,7 +40,7 @@ SELECT outcome, differences FROM idempotent_insert('orders', '{"code": "a", "qty
 SELECT outcome, differences FROM idempotent_insert('orders', '{"code": "a", "qty": 1, "price": 3, "total": 3}', compare => '{total}', on_conflict => 'report');
 SELECT outcome, differences FROM idempotent_insert('orders', '{"code": "a", "qty": 1, "price": 2, "total": 2}', compare => '{total}', on_conflict => 'report');
 SELECT outcome FROM idempotent_insert('orders', '{"code": "a", "qty": 3, "price": 1.5, "total": 4.5}', on_conflict => 'quarantine');
-SELECT idempotent_resolve(id, 'apply payload') FROM idempotent.conflicts WHERE target = 'orders'::regclass;
+SELECT idempotent_resolve(id, 'apply_payload') FROM idempotent.conflicts WHERE target = 'orders'::regclass;
 SELECT qty, total FROM orders WHERE code = 'a';
 -- Sources.
 CREATE TABLE copy AS SELECT * FROM orders;

@@ -22,7 +22,7 @@ SELECT count(*) AS same FROM items a JOIN items b ON b.id = a.id + 10 AND (a.h, 
 SELECT outcome, stored FROM idempotent_insert('items', '{"id": 20, "h": {"n": 1.50, "t": true, "z": null}}');
 SELECT outcome FROM idempotent_insert('items', '{"id": 20, "h": "n=>1.50, z=>NULL, t=>true"}');
 SELECT outcome, differences FROM idempotent_insert('items', '{"id": 20, "h": {"n": "1.5"}}', on_conflict => 'quarantine');
-SELECT idempotent_resolve(id, 'apply payload') FROM idempotent.conflicts WHERE target = 'items'::regclass;
+SELECT idempotent_resolve(id, 'apply_payload') FROM idempotent.conflicts WHERE target = 'items'::regclass;
 SELECT h FROM items WHERE id = 20;
 -- What an hstore cannot hold.
 SELECT outcome FROM idempotent_insert('items', '{"id": 21, "h": {"a": {"b": 1}}}');
@@ -51,11 +51,11 @@ SELECT outcome FROM idempotent_insert('nested', '{"id": 2, "hs": [[{"b": 1}], {"
 SELECT outcome FROM idempotent_insert('nested', '{"id": 1, "h": {"a": "2"}}', on_conflict => 'quarantine');
 SELECT outcome FROM idempotent_insert('nested', '{"id": 1, "hs": ["b=>2"], "p": {"n": 3, "tag": "d=>3"}}', on_conflict => 'quarantine');
 SELECT key, payload, stored FROM idempotent.conflicts WHERE target = 'nested'::regclass ORDER BY id;
-SELECT idempotent_resolve(min(id), 'apply payload') FROM idempotent.conflicts WHERE target = 'nested'::regclass AND resolution IS NULL;
+SELECT idempotent_resolve(min(id), 'apply_payload') FROM idempotent.conflicts WHERE target = 'nested'::regclass AND resolution IS NULL;
 SELECT * FROM nested;
-SELECT idempotent_resolve(max(id), 'keep stored') FROM idempotent.conflicts WHERE target = 'nested'::regclass;
+SELECT idempotent_resolve(max(id), 'keep_stored') FROM idempotent.conflicts WHERE target = 'nested'::regclass;
 SELECT outcome FROM idempotent_insert('nested', '{"id": 1, "hs": ["b=>2"], "p": {"n": 3, "tag": "d=>3"}}', on_conflict => 'quarantine');
-SELECT idempotent_resolve(max(id), 'apply payload') FROM idempotent.conflicts WHERE target = 'nested'::regclass;
+SELECT idempotent_resolve(max(id), 'apply_payload') FROM idempotent.conflicts WHERE target = 'nested'::regclass;
 SELECT * FROM nested;
 RESET search_path;
 SET client_min_messages = warning;

@@ -290,7 +290,7 @@ fn open(target: pg_sys::Oid, begun: &Begun) -> (Rc<Target>, OpenRelation) {
     if current_role() != begun.role {
         Report::new(
             SqlState::ObjectNotInPrerequisiteState,
-            "idempotent_load cannot go on as another role than it was called by",
+            "idempotent_load cannot continue as a role other than its caller",
         )
         .detail("The role was set by SET LOCAL ROLE, which a commit undoes.")
         .hint("Use SET ROLE.")
@@ -360,9 +360,9 @@ fn demand_unchanged<'t>(target: &'t Target, known: &Known) -> &'t UniqueIndex {
             format!("table \"{}\" was changed while it was loaded", target.name),
         )
         .detail(if same_columns {
-            "The unique index that decides is another."
+            "The unique index that decides has changed."
         } else {
-            "Its columns are not the same any more."
+            "Its columns have changed."
         })
         .hint("Call idempotent_load again.")
         .table(&target.schema, &target.name)

@@ -33,8 +33,8 @@ const READ: &str = "
 const ADVANCE: &str = "
     UPDATE idempotent.load_records AS record
        SET rows_done = $2, inserted = $3, duplicates = $4, conflicts = $5, batches = $6,
-           state = CASE WHEN $7 THEN 'finished' ELSE record.state END,
-           finished_at = CASE WHEN $7 THEN moment END,
+           status = CASE WHEN $7 THEN 'finished' ELSE record.status END,
+           completed_at = CASE WHEN $7 THEN moment END,
            updated_at = moment
       FROM pg_catalog.clock_timestamp() AS moment
      WHERE record.load_id OPERATOR(pg_catalog.=) $1";
@@ -42,7 +42,7 @@ const ADVANCE: &str = "
 /// $1 number, $2 error
 const FAIL: &str = "
     UPDATE idempotent.load_records AS record
-       SET state = 'failed', error = $2, finished_at = moment, updated_at = moment
+       SET status = 'failed', error = $2, completed_at = moment, updated_at = moment
       FROM pg_catalog.clock_timestamp() AS moment
      WHERE record.load_id OPERATOR(pg_catalog.=) $1";
 
@@ -83,7 +83,7 @@ impl Record {
         let (role, pid) = unsafe { (pg_sys::GetUserId(), pg_sys::MyProcPid) };
         let words = |text: &str| (pg_sys::TEXTOID, Some(text::to_text(text)));
         let int = |number: i32| (pg_sys::INT4OID, Some(pg_sys::Datum::from(number)));
-        let _owner = AsOwner::over(State::LoadRecords);
+        let _owner = AsOwner::over(State::Loads);
         let connection = Connection::open();
         let parameters = [
             kept::role_parameter(role),
@@ -130,7 +130,7 @@ impl Record {
     fn write(&self, sql: &str, values: &[Parameter]) {
         let mut parameters = vec![bigint(self.0)];
         parameters.extend_from_slice(values);
-        let _owner = AsOwner::over(State::LoadRecords);
+        let _owner = AsOwner::over(State::Loads);
         Connection::open().execute(sql, &parameters);
     }
 }
