@@ -3,7 +3,7 @@
 
 -- A number that no two attempts share, so that the holder of a lease that was taken
 -- over is known, whatever became of the row meanwhile, and whatever database the row is
--- restored or replicated to. It is not in dumps, but goes with the clock (src/numbers.rs).
+-- restored or replicated to. It is not in dumps, but goes with the clock (src/id_sequence.rs).
 CREATE SEQUENCE idempotent.request_attempts;
 COMMENT ON SEQUENCE idempotent.request_attempts IS 'the attempts at requests';
 SELECT pg_catalog.setval('idempotent.request_attempts',

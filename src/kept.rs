@@ -2,11 +2,11 @@
 //! `idempotent.kept_table`.
 //!
 //! # Why they have types of their own
-//! A row is its role's through every ALTER ROLE … RENAME, and never that of a role that is
-//! made later under the same name: within a cluster the oid tells. In another cluster it tells
-//! nothing, and the name does. So the oid is what is stored, and the *text* of a value, which
-//! is all that dumps and logical replication carry (binary, too), is the name as it is when the text is
-//! made. That is what `regrole` and `regclass` do, too, but for what is not there:
+//! A row is its role's through every ALTER ROLE … RENAME, and never that of a role that is made
+//! later under the same name: within a cluster the oid tells. In another cluster it tells nothing,
+//! and the name does. So the oid is what is stored, and the *text* of a value, which is all that
+//! dumps and logical replication carry (binary, too), is the name as it is when the text is made.
+//! That is what `regrole` and `regclass` do, too, but for what is not there:
 //! - Their text of a role that was dropped is its number, which another role may have where
 //!   the text is read. Ours is `(dropped 16403 of …)`, with the cluster (and the database) that
 //!   the number is from, so that it never meets another one.
@@ -27,10 +27,10 @@
 //! # What is stored
 //! The types are laid out as bytea, and compared as that: a byte and the oid, or the text in
 //! parentheses. A comparison looks nothing up.
-use crate::error::boundary;
+use crate::error::with_error_capture;
 use crate::pg::arguments::Arguments;
-use crate::pg::digest::to_bytea;
 use crate::pg::result::SqlResult;
+use crate::pg::sha256::to_bytea;
 use crate::pg::spi::Parameter;
 use crate::pg::text;
 use pgrx::prelude::*;
@@ -45,7 +45,7 @@ pub fn role(oid: pg_sys::Oid) -> pg_sys::Datum {
     present(oid)
 }
 
-/// Likewise, as a parameter.
+/// A role, as a parameter of a statement on tables of state.
 pub fn role_parameter(oid: pg_sys::Oid) -> Parameter {
     (role_type(), Some(present(oid)))
 }
@@ -82,21 +82,21 @@ fn present(oid: pg_sys::Oid) -> pg_sys::Datum {
 }
 
 /// A value.
-enum Kept<'v> {
+enum KeptValue<'v> {
     /// With this oid, whether or not it has been dropped since.
     Present(pg_sys::Oid),
     /// The text in parentheses.
-    Nobodys(&'v [u8]),
+    Unresolved(&'v [u8]),
 }
 
-impl<'v> Kept<'v> {
+impl<'v> KeptValue<'v> {
     /// The only argument of a strict function.
     fn of(arguments: &'v Arguments) -> Self {
         match arguments.whole_text(0, "value").1 {
             [PRESENT, a, b, c, d] => {
                 Self::Present(pg_sys::Oid::from(u32::from_be_bytes([*a, *b, *c, *d])))
             }
-            text => Self::Nobodys(text),
+            text => Self::Unresolved(text),
         }
     }
 }
@@ -105,28 +105,28 @@ impl<'v> Kept<'v> {
 #[pg_extern(sql = false)]
 fn kept_role_in(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     // SAFETY: the running call's; a strict function of a cstring.
-    boundary(|| value_of(unsafe { cstring(fcinfo) }, role_named))
+    with_error_capture(|| value_of(unsafe { cstring(fcinfo) }, role_named))
 }
 
 /// `kept_table_in(cstring)`: the table of this name.
 #[pg_extern(sql = false)]
 fn kept_table_in(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     // SAFETY: the running call's; a strict function of a cstring.
-    boundary(|| value_of(unsafe { cstring(fcinfo) }, table_named))
+    with_error_capture(|| value_of(unsafe { cstring(fcinfo) }, table_named))
 }
 
 /// `kept_role_recv(internal)`: likewise, from the binary protocol, which has the same text.
 #[pg_extern(sql = false)]
 fn kept_role_recv(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     // SAFETY: the running call's; a strict function of a message.
-    boundary(|| value_of(unsafe { message(fcinfo) }, role_named))
+    with_error_capture(|| value_of(unsafe { message(fcinfo) }, role_named))
 }
 
 /// `kept_table_recv(internal)`: likewise.
 #[pg_extern(sql = false)]
 fn kept_table_recv(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     // SAFETY: the running call's; a strict function of a message.
-    boundary(|| value_of(unsafe { message(fcinfo) }, table_named))
+    with_error_capture(|| value_of(unsafe { message(fcinfo) }, table_named))
 }
 
 /// # Safety
@@ -221,25 +221,25 @@ fn names_of(text: &CStr) -> Option<Vec<CString>> {
 /// `kept_role_out(kept_role)`: the role's name as of now.
 #[pg_extern(sql = false)]
 fn kept_role_out(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| to_cstring(&text_of(fcinfo, "", name_of_role)))
+    with_error_capture(|| to_cstring(&text_of(fcinfo, "", name_of_role)))
 }
 
 /// `kept_table_out(kept_table)`: the table's name as of now, with its schema.
 #[pg_extern(sql = false)]
 fn kept_table_out(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| to_cstring(&text_of(fcinfo, &this_database(), name_of_table)))
+    with_error_capture(|| to_cstring(&text_of(fcinfo, &this_database(), name_of_table)))
 }
 
 /// `kept_role_send(kept_role)`: likewise, for the binary protocol.
 #[pg_extern(sql = false)]
 fn kept_role_send(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| to_message(&text_of(fcinfo, "", name_of_role)))
+    with_error_capture(|| to_message(&text_of(fcinfo, "", name_of_role)))
 }
 
 /// `kept_table_send(kept_table)`: likewise.
 #[pg_extern(sql = false)]
 fn kept_table_send(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| to_message(&text_of(fcinfo, &this_database(), name_of_table)))
+    with_error_capture(|| to_message(&text_of(fcinfo, &this_database(), name_of_table)))
 }
 
 fn to_cstring(text: &CStr) -> SqlResult {
@@ -268,9 +268,9 @@ fn text_of(
 ) -> CString {
     // SAFETY: the running call's; a strict function of a value.
     let arguments = unsafe { Arguments::new(fcinfo) };
-    match Kept::of(&arguments) {
-        Kept::Nobodys(text) => CString::new(text).unwrap_or_default(),
-        Kept::Present(oid) => name(oid).unwrap_or_else(|| {
+    match KeptValue::of(&arguments) {
+        KeptValue::Unresolved(text) => CString::new(text).unwrap_or_default(),
+        KeptValue::Present(oid) => name(oid).unwrap_or_else(|| {
             // SAFETY: reads what does not change.
             let cluster = unsafe { pg_sys::GetSystemIdentifier() };
             let oid = oid.to_u32();
@@ -306,12 +306,12 @@ fn this_database() -> String {
 /// `kept_oid(kept_role)`, `kept_oid(kept_table)`: the oid; 0 if it is nobody's.
 #[pg_extern(sql = false)]
 fn kept_oid(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's; a strict function of a value.
         let arguments = unsafe { Arguments::new(fcinfo) };
-        SqlResult::datum(pg_sys::Datum::from(match Kept::of(&arguments) {
-            Kept::Present(oid) => oid,
-            Kept::Nobodys(_) => pg_sys::InvalidOid,
+        SqlResult::datum(pg_sys::Datum::from(match KeptValue::of(&arguments) {
+            KeptValue::Present(oid) => oid,
+            KeptValue::Unresolved(_) => pg_sys::InvalidOid,
         }))
     })
 }
@@ -320,5 +320,5 @@ fn kept_oid(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 #[pg_extern(sql = false)]
 fn own_role(_fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     // SAFETY: reads a backend-local variable.
-    boundary(|| SqlResult::datum(role(unsafe { pg_sys::GetUserId() })))
+    with_error_capture(|| SqlResult::datum(role(unsafe { pg_sys::GetUserId() })))
 }

@@ -16,7 +16,7 @@
 //! | `insert` | `idempotent_insert`, `_many`, `_each`, `_from`, `idempotent_load` |
 //! | `merge` | upsert in which the latest row wins |
 //! | `overwrite` | one slice of a table replaced atomically |
-//! | `remember` | what first arrived, kept in a column of the row |
+//! | `remember` | the original payload, kept in a column of the row |
 //! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
 //! | `request` | an operation runs once, and its retries get the first answer |
 //! | `run` | a job that was done for its input is not done again |
@@ -24,9 +24,9 @@
 //! | `digest` | the aggregate `idempotent_digest`: a checksum of a set of rows |
 //! | `lint` | what of a table makes retries unsafe |
 //! | `kept` | roles and tables in the rows of state, which dumps carry by name |
-//! | `numbers` | numbers of the rows of state |
+//! | `id_sequence` | numbers of the rows of state |
 //! | `state` | the extension's own tables, and whether they are as it made them |
-//! | `owner` | work on these tables, as their owner |
+//! | `user_context` | work on these tables, as their owner |
 //! | `secret` | what the tags of locks are keyed with |
 //! | `quarantine` | the stored conflicts and how they end |
 //!
@@ -38,14 +38,13 @@ mod compare;
 mod digest;
 mod error;
 mod guard;
+mod id_sequence;
 mod insert;
 mod kept;
 mod lint;
 mod merge;
-mod numbers;
 mod outcome;
 mod overwrite;
-mod owner;
 mod payload;
 mod pg;
 mod quarantine;
@@ -57,6 +56,7 @@ mod secret;
 mod settings;
 mod state;
 mod target;
+mod user_context;
 
 #[cfg(any(test, feature = "pg_test"))]
 mod unit_tests;
@@ -101,9 +101,9 @@ extension_sql_file!("../sql/rights.sql", name = "rights", finalize);
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
-    target::watch_invalidations();
-    guard::watch_transactions();
-    error::watch_executor();
+    target::register_invalidation_callbacks();
+    guard::register_transaction_callbacks();
+    error::install_executor_hook();
 }
 
 /// What `cargo pgrx test` needs at the root of the crate.

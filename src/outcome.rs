@@ -57,7 +57,7 @@ impl OnConflict {
                 SqlState::InvalidParameterValue,
                 format!(
                     "unrecognized value for argument \"on_conflict\": \"{}\"",
-                    text::shown(value)
+                    text::abbreviated(value)
                 ),
             )
             .hint("Available values: error, report, quarantine.")

@@ -32,7 +32,7 @@
 //! nobody takes it but the load.
 use crate::error::{Report, SqlState};
 use crate::pg::ffi;
-use crate::pg::locks::Subject;
+use crate::pg::locks::LockSubject;
 use crate::pg::siphash::SipHash;
 use crate::target::{OpenRelation, changes};
 use pgrx::pg_sys;
@@ -41,7 +41,7 @@ use std::ptr;
 
 /// The table, and the secret in it.
 #[derive(Clone, Copy)]
-struct Known {
+struct CachedSecret {
     /// The state of the catalogs in which it was found.
     at: u64,
     table: pg_sys::Oid,
@@ -49,14 +49,14 @@ struct Known {
 }
 
 thread_local! {
-    static KNOWN: Cell<Option<Known>> = const { Cell::new(None) };
+    static CACHED: Cell<Option<CachedSecret>> = const { Cell::new(None) };
 }
 
 /// Begins the hash by which a lock on such a thing is tagged.
 ///
 /// # Errors
 /// 42P01 without the extension, 55000 if its table is not what it was made.
-pub fn hash(subject: Subject) -> SipHash {
+pub fn hash(subject: LockSubject) -> SipHash {
     SipHash::new(secret()).word(subject as u64)
 }
 
@@ -71,7 +71,7 @@ pub fn seed(number: u64) -> u64 {
 
 /// The secret, whose table is locked until the transaction ends.
 fn secret() -> [u64; 2] {
-    if let Some(known) = KNOWN.get()
+    if let Some(known) = CACHED.get()
         && known.at == changes()
     {
         // SAFETY: a table that exists, or is being dropped, which shows when it is locked.
@@ -90,7 +90,7 @@ fn secret() -> [u64; 2] {
         {
             let at = changes();
             let secret = read(&relation);
-            KNOWN.set(Some(Known { at, table, secret }));
+            CACHED.set(Some(CachedSecret { at, table, secret }));
             return secret;
         }
     }

@@ -13,34 +13,33 @@
 //! before its indexes, as UPDATE does: beside a REINDEX, a stronger one later would be a
 //! deadlock.
 //!
-//! What is found in order is remembered until the server says that the table has changed, or
-//! its sequence, or a function, which may have another owner since.
-//! The look reads the relation cache, and catalogs under a snapshot of the moment. What the cache
-//! shows not to be there is not asked for: a session's first call pays for the query, most of all for
-//! planning it.
+//! What is found in order is remembered until the server says that the table has changed, or its
+//! sequence, or a function, which may have another owner since. The look reads the relation cache,
+//! and catalogs under a snapshot of the moment. What the cache shows not to be there is not asked
+//! for: a session's first call pays for the query, most of all for planning it.
 use crate::error::{Report, SqlState};
-use crate::owner::AsOwner;
 use crate::pg::local_settings::LocalSettings;
 use crate::pg::locks;
 use crate::pg::snapshot::LatestSnapshot;
 use crate::pg::spi::Connection;
 use crate::pg::text;
 use crate::target::{OpenRelation, Target, function_changes, watch, watched_changes};
+use crate::user_context::UserContext;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::ffi::CStr;
 use std::rc::{Rc, Weak};
 
+mod definition;
 mod expected;
 mod glance;
-mod shape;
 
+use definition::TablePart;
 use glance::Glance;
-use shape::Part;
 
 /// A table of state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum StateTable {
     /// `idempotent.request_records`
     Requests,
     /// `idempotent.pipeline_run_records`
@@ -51,9 +50,9 @@ pub enum State {
     Conflicts,
 }
 
-const COUNT: usize = State::Conflicts as usize + 1;
+const COUNT: usize = StateTable::Conflicts as usize + 1;
 
-impl State {
+impl StateTable {
     fn name(self) -> &'static CStr {
         match self {
             Self::Requests => c"request_records",
@@ -73,8 +72,8 @@ impl State {
         }
     }
 
-    /// Its name, for texts.
-    pub fn shown(self) -> &'static str {
+    /// The name of the table, without its schema, for messages.
+    pub fn display_name(self) -> &'static str {
         self.name().to_str().expect("ASCII")
     }
 
@@ -85,9 +84,9 @@ impl State {
     pub fn open(self) -> (Rc<Target>, OpenRelation) {
         let oid = self.oid();
         // SAFETY: what is locked need not exist any more.
-        unsafe { pg_sys::LockRelationOid(oid, locks::mode_of_work()) };
+        unsafe { pg_sys::LockRelationOid(oid, locks::working_lock_mode()) };
         let (target, relation) = Target::open(oid);
-        self.demand_as_made(&target, &relation);
+        self.check_definition(&target, &relation);
         (target, relation)
     }
 
@@ -100,7 +99,10 @@ impl State {
         if table == pg_sys::InvalidOid {
             Report::new(
                 SqlState::UndefinedTable,
-                format!("relation \"idempotent.{}\" does not exist", self.shown()),
+                format!(
+                    "relation \"idempotent.{}\" does not exist",
+                    self.display_name()
+                ),
             )
             .hint("Install the extension with CREATE EXTENSION pg_idempotent.")
             .raise()
@@ -108,7 +110,7 @@ impl State {
         table
     }
 
-    fn demand_as_made(self, target: &Rc<Target>, relation: &OpenRelation) {
+    fn check_definition(self, target: &Rc<Target>, relation: &OpenRelation) {
         thread_local! {
             /// The tables as they were when they were found in order, and the changes of
             /// functions and sequences until then.
@@ -126,18 +128,18 @@ impl State {
         }
         let lost = self.watch_sequence(relation).err();
         // A lost identity takes its sequence along, and its hint brings both back.
-        let deviation = shape::deviation(self, &self.parts(relation)).or(lost);
+        let deviation = definition::deviation(self, &self.parts(relation)).or(lost);
         if let Some((what, heal)) = deviation {
             Report::new(
                 SqlState::ObjectNotInPrerequisiteState,
                 format!(
                     "table \"{}\" of schema \"idempotent\" is not as the extension made it",
-                    self.shown()
+                    self.display_name()
                 ),
             )
             .detail(what)
             .hint(heal)
-            .table("idempotent", self.shown())
+            .table("idempotent", self.display_name())
             .raise()
         }
         IN_ORDER.with(|tables| {
@@ -166,22 +168,22 @@ impl State {
     }
 
     /// What there is to say of the table.
-    fn parts(self, relation: &OpenRelation) -> Vec<Part> {
+    fn parts(self, relation: &OpenRelation) -> Vec<TablePart> {
         // SAFETY: an open relation has an owner.
         let owner = unsafe { (*(*relation.raw()).rd_rel).relowner };
         // With the rights of whoever owns it, since catalogs may have been closed to others;
         // of what is theirs, nothing runs.
-        let _owner = AsOwner::switch(owner);
+        let _owner = UserContext::switch_to(owner);
         let _plain = LocalSettings::set(&[(c"quote_all_identifiers", c"off")]);
         let _now = LatestSnapshot::push();
         let connection = Connection::open();
         let table = (pg_sys::OIDOID, Some(pg_sys::Datum::from(relation.oid())));
-        connection.query(&shape::query(&Glance::at(relation)), &[table]);
+        connection.query(&definition::query(&Glance::at(relation)), &[table]);
         let mut parts = glance::columns(relation);
         if let Some(lines) = connection.first(1) {
             // SAFETY: a text.
             let lines = unsafe { text::from_server(pg_sys::text_to_cstring(lines.cast_mut_ptr())) };
-            parts.extend(lines.lines().filter_map(Part::parse));
+            parts.extend(lines.lines().filter_map(TablePart::parse));
         }
         parts.sort_unstable();
         parts

@@ -3,7 +3,7 @@ use crate::pg::ffi;
 use crate::pg::jsonb::ObjectBuilder;
 use crate::pg::text;
 use crate::settings;
-use crate::target::{Column, Readable, StoredRow, Target, UniqueIndex};
+use crate::target::{Column, StoredRow, Target, UniqueIndex, VisibleColumns};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 use std::fmt::Write;
@@ -34,24 +34,22 @@ impl Arriving {
 /// Generic over how the payload's values are had, so that every path can use it
 /// without copying a row.
 pub struct Differences<'a, P: Fn(usize) -> Option<pg_sys::Datum>> {
-    /// The table.
     pub target: &'a Target,
     /// The index that found the stored row.
     pub arbiter: &'a UniqueIndex,
-    /// The stored row.
     pub stored: &'a StoredRow<'a>,
     /// The payload's value of a column, by its position.
     pub payload: P,
     /// The columns that differ, by position; empty if only a digest tells that
     /// the payload is another.
     pub columns: &'a [usize],
-    /// Whether `stored` is what first arrived (see `remember`), not what the table
+    /// Whether `stored` is the original payload (see `remember`), not what the table
     /// holds now.
-    pub first_arrived: bool,
+    pub against_original: bool,
     /// Which stored values may be shown.
-    pub readable: &'a Readable,
+    pub readable: &'a VisibleColumns,
     /// Which of the payload's values may be shown.
-    pub sent: &'a Readable,
+    pub sent: &'a VisibleColumns,
 }
 
 impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
@@ -66,7 +64,7 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
                 for c in self.columns {
                     let column = self.target.columns.get_unchecked(*c);
                     let mut difference = ObjectBuilder::new();
-                    if self.readable.column(*c) {
+                    if self.readable.shows(*c) {
                         difference.key(c"stored");
                         column.put_into(&mut difference, self.stored.get_unguarded(*c));
                     }
@@ -89,7 +87,7 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
         let by = by
             .map(|ordinal| format!(" by payload {ordinal}"))
             .unwrap_or_default();
-        let how = if self.first_arrived || self.columns.is_empty() {
+        let how = if self.against_original || self.columns.is_empty() {
             "first arrived"
         } else {
             "is stored"
@@ -116,7 +114,7 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
             .columns
             .iter()
             .copied()
-            .partition(|c| self.readable.column(*c));
+            .partition(|c| self.readable.shows(*c));
         let list = |columns: &[usize], value: &dyn Fn(usize) -> Option<pg_sys::Datum>| {
             columns
                 .iter()
@@ -140,7 +138,7 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
             .columns
             .iter()
             .copied()
-            .filter(|c| self.sent.column(*c))
+            .filter(|c| self.sent.shows(*c))
             .collect();
         if !sent.is_empty() {
             let _ = write!(sentence, "; the payload has {}", list(&sent, &self.payload));
@@ -150,9 +148,9 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
     }
 
     /// The columns whose stored values may be shown, by position.
-    pub fn shown(&self) -> impl Iterator<Item = usize> {
+    pub fn shown_columns(&self) -> impl Iterator<Item = usize> {
         let columns = self.columns.iter().copied();
-        columns.filter(|c| self.readable.column(*c))
+        columns.filter(|c| self.readable.shows(*c))
     }
 
     fn column(&self, column: usize) -> &Column {

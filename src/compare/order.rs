@@ -18,7 +18,7 @@ pub enum Order {
 }
 
 impl Order {
-    /// That of a column.
+    /// The order of the values of a column.
     pub fn of(column: &Column) -> Self {
         if column.base_type() == pg_sys::JSONOID {
             return Self::Json;

@@ -1,38 +1,38 @@
 //! `idempotent_digest(record)`: a checksum of a set of rows that depends on no order.
 //!
-//! Each row becomes canonical bytes ([`form`], [`writer`]), these a SHA-256, this a long
-//! vector, and the vectors are added ([`sum`]). So one multiset of rows has one digest, in whatever order
-//! and by however many processes it is read; and since a row can be taken out of a sum
-//! again, moving window frames cost no more than the rows that come and go.
+//! Each row becomes canonical bytes ([`encoding`], [`writer`]), these a SHA-256, this a long
+//! vector, and the vectors are added ([`lthash`]). So one multiset of rows has one digest, in
+//! whatever order and by however many processes it is read; and since a row can be taken out of a
+//! sum again, moving window frames cost no more than the rows that come and go.
 //!
 //! The aggregate is declared under `sql/`; these are its support functions, whose state
 //! is of type `internal`, so that nobody but the executor can call them.
 mod document;
-pub mod form;
+pub mod encoding;
+mod lthash;
 mod number;
-pub mod rows;
+pub mod row_encoder;
 pub mod sort_key;
-mod sum;
 pub mod writer;
 
-use crate::error::{Report, SqlState, boundary};
+use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::arguments::Arguments;
-use crate::pg::digest::to_bytea;
 use crate::pg::result::SqlResult;
+use crate::pg::sha256::to_bytea;
 use crate::pg::text;
+use lthash::LtHash;
 use pgrx::prelude::*;
-use sum::Sum;
 
 /// Adds a row to the state. NULL, which is no row, changes nothing.
 #[pg_extern(sql = false)]
 fn idempotent_digest_add(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's, an aggregate's, with a record for argument.
         unsafe {
             let arguments = Arguments::new(fcinfo);
             let state = state_of(fcinfo, &arguments);
             if let Some(row) = arguments.datum(1) {
-                (*state).add(&rows::hash(fcinfo, row));
+                (*state).add(&row_encoder::hash(fcinfo, row));
             }
             SqlResult::datum(pg_sys::Datum::from(state))
         }
@@ -42,13 +42,13 @@ fn idempotent_digest_add(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// Takes a row out of the state that leaves a moving window frame.
 #[pg_extern(sql = false)]
 fn idempotent_digest_remove(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: as `idempotent_digest_add`.
         unsafe {
             let arguments = Arguments::new(fcinfo);
             let state = state_of(fcinfo, &arguments);
             if let Some(row) = arguments.datum(1) {
-                (*state).remove(&rows::hash(fcinfo, row));
+                (*state).remove(&row_encoder::hash(fcinfo, row));
             }
             SqlResult::datum(pg_sys::Datum::from(state))
         }
@@ -58,13 +58,13 @@ fn idempotent_digest_remove(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// Adds the second state to the first.
 #[pg_extern(sql = false)]
 fn idempotent_digest_combine(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's, an aggregate's, with two states for arguments.
         unsafe {
             let arguments = Arguments::new(fcinfo);
             let state = state_of(fcinfo, &arguments);
             if let Some(other) = arguments.datum(1) {
-                (*state).merge(&*other.cast_mut_ptr::<Sum>());
+                (*state).merge(&*other.cast_mut_ptr::<LtHash>());
             }
             SqlResult::datum(pg_sys::Datum::from(state))
         }
@@ -74,11 +74,11 @@ fn idempotent_digest_combine(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// The state as a bytea, for another process.
 #[pg_extern(sql = false)]
 fn idempotent_digest_serialize(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's, with a state for argument; the function is strict.
         let bytes = unsafe {
             let state = Arguments::new(fcinfo).required(0, "state");
-            (*state.cast_mut_ptr::<Sum>()).to_bytes()
+            (*state.cast_mut_ptr::<LtHash>()).to_bytes()
         };
         SqlResult::datum(to_bytea(&bytes))
     })
@@ -87,12 +87,12 @@ fn idempotent_digest_serialize(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// The state of another process.
 #[pg_extern(sql = false)]
 fn idempotent_digest_deserialize(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's, with a bytea for argument; the function is strict.
         let sum = unsafe {
             let bytes = Arguments::new(fcinfo).required(0, "bytes");
             let bytes = pg_sys::pg_detoast_datum_packed(bytes.cast_mut_ptr());
-            Sum::of_bytes(document::content_of(pg_sys::Datum::from(bytes)))
+            LtHash::of_bytes(document::content_of(pg_sys::Datum::from(bytes)))
         };
         let sum = sum.unwrap_or_else(|| {
             Report::new(SqlState::InvalidParameterValue, "invalid state of a digest").raise()
@@ -107,14 +107,14 @@ fn idempotent_digest_deserialize(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult 
 /// The digest. It may be asked for more than once, and rows may be added afterwards.
 #[pg_extern(sql = false)]
 fn idempotent_digest_text(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's, with a state for argument, or NULL if there was no
         // row.
         let digest = unsafe {
             let state = Arguments::new(fcinfo).datum(0);
             state.map_or_else(
-                || Sum::NONE.to_text(),
-                |state| (*state.cast_mut_ptr::<Sum>()).to_text(),
+                || LtHash::NONE.to_text(),
+                |state| (*state.cast_mut_ptr::<LtHash>()).to_text(),
             )
         };
         SqlResult::datum(text::to_text(&digest))
@@ -125,7 +125,7 @@ fn idempotent_digest_text(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 ///
 /// # Safety
 /// `fcinfo` is that of the running call, and the arguments are its own.
-unsafe fn state_of(fcinfo: pg_sys::FunctionCallInfo, arguments: &Arguments) -> *mut Sum {
+unsafe fn state_of(fcinfo: pg_sys::FunctionCallInfo, arguments: &Arguments) -> *mut LtHash {
     if let Some(state) = arguments.datum(0) {
         return state.cast_mut_ptr();
     }
@@ -139,16 +139,16 @@ unsafe fn state_of(fcinfo: pg_sys::FunctionCallInfo, arguments: &Arguments) -> *
             )
             .raise()
         }
-        keep(&Sum::NONE, memory)
+        keep(&LtHash::NONE, memory)
     }
 }
 
 /// # Safety
 /// A valid context.
-unsafe fn keep(sum: &Sum, memory: pg_sys::MemoryContext) -> *mut Sum {
+unsafe fn keep(sum: &LtHash, memory: pg_sys::MemoryContext) -> *mut LtHash {
     // SAFETY: as much memory as is written.
     unsafe {
-        let kept = pg_sys::MemoryContextAlloc(memory, size_of::<Sum>()).cast::<Sum>();
+        let kept = pg_sys::MemoryContextAlloc(memory, size_of::<LtHash>()).cast::<LtHash>();
         kept.write(sum.clone());
         kept
     }

@@ -3,8 +3,8 @@
 //! Every value begins with a [`tag`] and says itself where it ends, so that no two
 //! different rows have the same bytes. Nothing depends on the machine, the server's
 //! release, the database's encoding or a setting.
-use super::sum::Hash;
-use crate::pg::digest::AT_ONCE;
+use super::lthash::Hash;
+use crate::pg::sha256::AT_ONCE;
 use crate::pg::{ffi, text};
 use pgrx::pg_sys;
 use sha2::{Digest, Sha256};
@@ -25,11 +25,11 @@ pub mod tag {
     /// A time of day, in microseconds.
     pub const TIME: u8 = 5;
     /// Likewise, with a zone.
-    pub const TIME_WITH_ZONE: u8 = 6;
+    pub const TIMETZ: u8 = 6;
     /// Microseconds of local time.
     pub const TIMESTAMP: u8 = 7;
     /// Microseconds, at an instant.
-    pub const INSTANT: u8 = 8;
+    pub const TIMESTAMPTZ: u8 = 8;
     /// A span of time, in microseconds.
     pub const INTERVAL: u8 = 9;
     /// An amount of money.

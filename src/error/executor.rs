@@ -1,5 +1,5 @@
 //! The one place where the executor is looked at: the run of every statement.
-use super::row::Watched;
+use super::row::WatchedExecution;
 use super::{ffi, workers};
 use pgrx::pg_sys;
 use std::cell::Cell;
@@ -11,7 +11,7 @@ thread_local! {
 
 /// Asks the server to be told when a statement is run. Called once, as the library is
 /// loaded.
-pub fn watch_executor() {
+pub fn install_executor_hook() {
     // SAFETY: a hook is a function that lives as long as the backend, as ours does.
     unsafe {
         NEXT.set(pg_sys::ExecutorRun_hook);
@@ -37,7 +37,7 @@ unsafe extern "C-unwind" fn run(
         let mut frame = workers::frame();
         frame.arg = (&raw mut frame).cast();
         pg_sys::error_context_stack = &raw mut frame;
-        let watched = Watched::begin(query);
+        let watched = WatchedExecution::begin(query);
         let next = NEXT.get().unwrap_or(ffi::standard_ExecutorRun);
         next(
             query,

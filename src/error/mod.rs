@@ -1,6 +1,6 @@
 //! Errors: our own reports, and native errors passed through whole.
 //!
-//! Every SQL function of the extension runs inside [`boundary`]. What leaves it
+//! Every SQL function of the extension runs inside [`with_error_capture`]. What leaves it
 //! as an error is either a [`Report`] of ours or an error that core (or a
 //! user's trigger) raised while we called it; in both cases the client gets
 //! every field.
@@ -23,10 +23,11 @@ mod report;
 mod row;
 mod workers;
 
-pub use executor::watch_executor;
+pub use executor::install_executor_hook;
 pub use native::{
-    Caught, attempt, boundary, boundary_across_commits, forget_swallowed, in_place_of_lock_timeout,
-    in_place_of_telling, is_native, is_of_class, message_of, warn,
+    Caught, catch_report, discard_swallowed_errors, is_of_sqlstate_class, is_server_error,
+    map_lock_timeout, message_of, redact_errors, warn, with_error_capture,
+    with_error_capture_across_commits,
 };
 pub use notice::{Line, notice, notice_unguarded};
 pub use position::{PayloadPosition, StatementPosition};

@@ -13,7 +13,7 @@
 //!    every field anew. Nothing jumps over a Rust frame.
 use super::ffi;
 use super::report::Report;
-use super::workers::{self, Running};
+use super::workers::{self, ActiveCapture};
 use crate::pg::text;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
@@ -25,11 +25,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 
 /// What is caught of an error on its way out: to be raised again with
-/// [`resume_unwind`], inside the [`boundary`] that it was on its way to.
+/// [`resume_unwind`], inside the [`with_error_capture`] that it was on its way to.
 pub type Caught = Box<dyn Any + Send>;
 
 /// Whether an error that was caught is the server's with this code.
-pub fn is_native(caught: &Caught, code: PgSqlErrorCode) -> bool {
+pub fn is_server_error(caught: &Caught, code: PgSqlErrorCode) -> bool {
     match caught.downcast_ref() {
         Some(CaughtError::PostgresError(error)) => error.sql_error_code() == code,
         _ => false,
@@ -37,7 +37,7 @@ pub fn is_native(caught: &Caught, code: PgSqlErrorCode) -> bool {
 }
 
 /// Whether an error that was caught is the server's, with a code of this class.
-pub fn is_of_class(caught: &Caught, class: &str) -> bool {
+pub fn is_of_sqlstate_class(caught: &Caught, class: &str) -> bool {
     /// `ERRCODE_TO_CATEGORY` of `elog.h`: six bits a character, the first one lowest.
     const BITS: i32 = 6;
     let packed = class.bytes().rev().fold(0, |packed, c| {
@@ -68,27 +68,27 @@ pub fn message_of(caught: &Caught) -> String {
 
 /// Runs the body of an SQL function. Errors that leave it keep all their
 /// fields, whoever raised them.
-pub fn boundary<R>(body: impl FnOnce() -> R) -> R {
+pub fn with_error_capture<R>(body: impl FnOnce() -> R) -> R {
     run(Capture::default(), body)
 }
 
-/// Likewise for the body of a procedure that commits, so that errors are kept apart from
-/// transactions. It calls [`forget_swallowed`] after commits, unless an error that it has
+/// Runs the body of a procedure that commits, so that errors are kept apart from
+/// transactions. It calls [`discard_swallowed_errors`] after commits, unless an error that it has
 /// caught is still to be raised.
-pub fn boundary_across_commits<R>(body: impl FnOnce() -> R) -> R {
+pub fn with_error_capture_across_commits<R>(body: impl FnOnce() -> R) -> R {
     run(Capture::across_commits(), body)
 }
 
 thread_local! {
-    /// That of the innermost [`boundary_across_commits`].
+    /// That of the innermost [`with_error_capture_across_commits`].
     static ACROSS_COMMITS: Cell<*mut Capture> = const { Cell::new(ptr::null_mut()) };
 }
 
 /// Forgets the errors that were raised and swallowed in the transaction that was just
 /// committed.
-pub fn forget_swallowed() {
+pub fn discard_swallowed_errors() {
     let capture = ACROSS_COMMITS.get();
-    // SAFETY: null, or that of a boundary that is running, which alone refers to it now.
+    // SAFETY: null, or that of a capture that is in force, which alone refers to it now.
     if let Some(capture) = unsafe { capture.as_mut() } {
         capture.copies.clear();
         // SAFETY: the copies were all that was in it.
@@ -110,12 +110,12 @@ fn run<R>(mut capture: Capture, body: impl FnOnce() -> R) -> R {
         arg: (&raw mut capture).cast::<c_void>(),
     };
     unsafe { pg_sys::error_context_stack = &raw mut frame };
-    let around = workers::set_running(Some(Running {
+    let around = workers::set_active(Some(ActiveCapture {
         callback: Capture::callback,
         argument: frame.arg,
     }));
     let result = catch_unwind(AssertUnwindSafe(body));
-    workers::set_running(around);
+    workers::set_active(around);
     // SAFETY: see above.
     unsafe { pg_sys::error_context_stack = frame.previous };
     ACROSS_COMMITS.set(outer);
@@ -125,14 +125,14 @@ fn run<R>(mut capture: Capture, body: impl FnOnce() -> R) -> R {
         Err(payload) => payload,
     };
     let payload = match payload.downcast::<Report>() {
-        Ok(report) => raise(Pending::Ours(Ready::new(*report))),
+        Ok(report) => raise(PendingError::Ours(PreparedReport::new(*report))),
         Err(payload) => payload,
     };
     if let Some(CaughtError::PostgresError(error)) = payload.downcast_ref() {
         match capture.take(error) {
-            Some(copy) => raise(Pending::Native(copy, capture.give_memory())),
+            Some(copy) => raise(PendingError::Native(copy, capture.release_memory())),
             // See `workers`: what pgrx has kept of it, without a backtrace.
-            None => raise(Pending::Ours(Ready::of_pgrx(error))),
+            None => raise(PendingError::Ours(PreparedReport::of_pgrx(error))),
         }
     }
     // A panic of our own making: a bug, which pgrx reports as XX000.
@@ -143,7 +143,7 @@ fn run<R>(mut capture: Capture, body: impl FnOnce() -> R) -> R {
 ///
 /// What `work` does must be pure looking at what is at hand: nothing is rolled
 /// back. Errors of the server go on.
-pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Box<Report>> {
+pub fn catch_report<R>(work: impl FnOnce() -> R) -> Result<R, Box<Report>> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| match payload.downcast::<Report>() {
         Ok(report) => report,
         Err(other) => resume_unwind(other),
@@ -152,9 +152,9 @@ pub fn attempt<R>(work: impl FnOnce() -> R) -> Result<R, Box<Report>> {
 
 /// Runs something that waits for a lock. If `lock_timeout` ends the wait, the report
 /// is raised in place of the server's.
-pub fn in_place_of_lock_timeout<R>(work: impl FnOnce() -> R, report: impl FnOnce() -> Report) -> R {
+pub fn map_lock_timeout<R>(work: impl FnOnce() -> R, report: impl FnOnce() -> Report) -> R {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|caught| {
-        if is_native(&caught, PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE) {
+        if is_server_error(&caught, PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE) {
             report().raise()
         }
         resume_unwind(caught)
@@ -166,12 +166,9 @@ pub fn in_place_of_lock_timeout<R>(work: impl FnOnce() -> R, report: impl FnOnce
 ///
 /// What is no answer to the work itself goes on: cancellation, a lock or memory that is not
 /// to be had, a conflict between transactions.
-pub fn in_place_of_telling<R>(
-    work: impl FnOnce() -> R,
-    report: impl FnOnce() -> Option<Report>,
-) -> R {
+pub fn redact_errors<R>(work: impl FnOnce() -> R, report: impl FnOnce() -> Option<Report>) -> R {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|caught| {
-        if may_tell(&caught)
+        if may_reveal_values(&caught)
             && let Some(report) = report()
         {
             report.raise()
@@ -181,7 +178,7 @@ pub fn in_place_of_telling<R>(
 }
 
 /// Whether an error that was caught is about what was worked on.
-fn may_tell(caught: &Caught) -> bool {
+fn may_reveal_values(caught: &Caught) -> bool {
     use PgSqlErrorCode::*;
     match caught.downcast_ref() {
         Some(CaughtError::PostgresError(error)) => !matches!(
@@ -203,7 +200,7 @@ fn may_tell(caught: &Caught) -> bool {
     }
 }
 
-/// The errors that were raised below a [`boundary`], the newest last.
+/// The errors that were raised below a [`with_error_capture`], the newest last.
 ///
 /// The one that leaves is not always the newest: a PL/pgSQL handler may catch
 /// an error, run into others that it swallows, and raise the first again, which
@@ -226,7 +223,7 @@ impl Default for Capture {
 
 /// So many errors are kept: a loop that swallows one in every turn keeps flat
 /// memory.
-const MOST_CAPTURED: usize = 32;
+const MAX_CAPTURED: usize = 32;
 
 impl Capture {
     fn across_commits() -> Self {
@@ -247,14 +244,14 @@ impl Capture {
     }
 
     /// Hands the memory over with a copy that was taken.
-    fn give_memory(&mut self) -> pg_sys::MemoryContext {
+    fn release_memory(&mut self) -> pg_sys::MemoryContext {
         if !self.memory.is_null() {
             self.copies.clear();
         }
         std::mem::replace(&mut self.memory, ptr::null_mut())
     }
 
-    /// Called by `errfinish`; `arg` is the `Capture` of the running boundary.
+    /// Called by `errfinish`; `arg` is the active `Capture`.
     unsafe extern "C-unwind" fn callback(arg: *mut c_void) {
         // SAFETY: `arg` points to the live `Capture` of a frame further out.
         // CopyErrorData must not allocate in ErrorContext, where errfinish
@@ -269,7 +266,7 @@ impl Capture {
             };
             let copy = ffi::CopyErrorData();
             if (*copy).elevel >= pg_sys::PGERROR as c_int {
-                if capture.copies.len() >= MOST_CAPTURED {
+                if capture.copies.len() >= MAX_CAPTURED {
                     ffi::FreeErrorData(capture.copies.remove(0));
                 }
                 capture.copies.push(copy);
@@ -323,16 +320,16 @@ impl Drop for Capture {
 }
 
 /// The error that is about to leave us.
-enum Pending {
+enum PendingError {
     /// A report of ours.
-    Ours(Ready),
+    Ours(PreparedReport),
     /// Core's, as captured, and the memory that is its own, if it has some.
     Native(*mut pg_sys::ErrorData, pg_sys::MemoryContext),
 }
 
 /// A report of ours, ready to be handed over: inside `errfinish` nothing may
 /// fail any more, as a conversion of encodings could.
-struct Ready {
+struct PreparedReport {
     sqlstate: c_int,
     message: CString,
     detail: Option<CString>,
@@ -341,7 +338,7 @@ struct Ready {
     fields: Vec<(u8, Option<CString>)>,
 }
 
-impl Ready {
+impl PreparedReport {
     fn new(report: Report) -> Self {
         let ready = |text: &Option<String>| text.as_deref().map(text::to_server);
         Self {
@@ -369,15 +366,15 @@ impl Ready {
     }
 }
 
-struct Finish {
+struct FinishFrame {
     frame: pg_sys::ErrorContextCallback,
-    pending: Option<Pending>,
+    pending: Option<PendingError>,
 }
 
 thread_local! {
     /// One is enough: between filling it and its use nothing else can run.
-    static FINISH: UnsafeCell<Finish> = const {
-        UnsafeCell::new(Finish {
+    static FINISH_FRAME: UnsafeCell<FinishFrame> = const {
+        UnsafeCell::new(FinishFrame {
             frame: pg_sys::ErrorContextCallback {
                 previous: ptr::null_mut(),
                 callback: Some(finish),
@@ -389,9 +386,9 @@ thread_local! {
 }
 
 /// Raises a bare error whose fields [`finish`] then sets.
-fn raise(pending: Pending) -> ! {
-    hand_over(pending);
-    bare(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR).report(pgrx::PgLogLevel::ERROR);
+fn raise(pending: PendingError) -> ! {
+    arm_finish(pending);
+    placeholder_report(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR).report(pgrx::PgLogLevel::ERROR);
     unreachable!("an ERROR does not return")
 }
 
@@ -399,19 +396,19 @@ fn raise(pending: Pending) -> ! {
 pub fn warn(report: Report) {
     // SAFETY: reads and restores a backend-local pointer.
     let previous = unsafe { pg_sys::error_context_stack };
-    hand_over(Pending::Ours(Ready::new(report)));
-    bare(PgSqlErrorCode::ERRCODE_WARNING).report(pgrx::PgLogLevel::WARNING);
+    arm_finish(PendingError::Ours(PreparedReport::new(report)));
+    placeholder_report(PgSqlErrorCode::ERRCODE_WARNING).report(pgrx::PgLogLevel::WARNING);
     // SAFETY: as above.
     unsafe { pg_sys::error_context_stack = previous };
 }
 
-fn bare(code: PgSqlErrorCode) -> ErrorReport {
+fn placeholder_report(code: PgSqlErrorCode) -> ErrorReport {
     ErrorReport::new(code, "report in flight", "pg_idempotent")
 }
 
 /// Makes [`finish`] set the fields of the next report.
-fn hand_over(pending: Pending) {
-    FINISH.with(|cell| {
+fn arm_finish(pending: PendingError) {
+    FINISH_FRAME.with(|cell| {
         // SAFETY: the backend is single-threaded and `finish` is not running.
         // Whoever catches the ERROR resets error_context_stack, so the frame,
         // which lives as long as the thread, is never left behind on it.
@@ -427,15 +424,15 @@ fn hand_over(pending: Pending) {
 /// Called by the final `errfinish`: sets every field of the error that is
 /// leaving us.
 unsafe extern "C-unwind" fn finish(_arg: *mut c_void) {
-    let pending = FINISH.with(|cell| {
+    let pending = FINISH_FRAME.with(|cell| {
         // SAFETY: single-threaded; `raise` has finished with it.
         unsafe { (*cell.get()).pending.take() }
     });
     match pending {
-        Some(Pending::Ours(report)) => finish_ours(&report),
+        Some(PendingError::Ours(report)) => finish_ours(&report),
         // SAFETY: the copy was made by CopyErrorData in its own memory, or in the
         // transaction's context, which lives until the abort that this error leads to.
-        Some(Pending::Native(copy, memory)) => unsafe {
+        Some(PendingError::Native(copy, memory)) => unsafe {
             finish_native(&*copy);
             if memory.is_null() {
                 ffi::FreeErrorData(copy);
@@ -449,7 +446,7 @@ unsafe extern "C-unwind" fn finish(_arg: *mut c_void) {
 
 const TEXT: *const c_char = c"%s".as_ptr();
 
-fn finish_ours(report: &Ready) {
+fn finish_ours(report: &PreparedReport) {
     // SAFETY: errfinish is running; the strings outlive the calls, which copy.
     unsafe {
         ffi::errcode(report.sqlstate);

@@ -70,7 +70,7 @@ pub unsafe fn notice_unguarded(line: &Line) {
     }
 }
 
-/// Likewise, from anywhere.
+/// Sends a NOTICE, as [`notice_unguarded`] does, from outside of `ffi::guard`.
 pub fn notice(line: &Line) {
     // SAFETY: the guard holds nothing that needs dropping.
     unsafe { crate::pg::ffi::guard(|| notice_unguarded(line)) };

@@ -213,7 +213,7 @@ impl Report {
     }
 
     /// Raises the report as an ERROR. Must happen inside
-    /// [`boundary`](super::boundary).
+    /// [`with_error_capture`](super::with_error_capture).
     pub fn raise(self) -> ! {
         panic_any(self)
     }

@@ -2,13 +2,13 @@
 //! CONTEXT, as COPY names its line.
 //!
 //! # How it is known
-//! The statement reads its rows from a tuplestore, one by one, and writes each before it
-//! asks for the next: nothing in such a plan keeps rows back ([`scan_of`] sees to that). So
-//! the row at hand is the one in the slot of the scan. That slot is found when the executor
-//! starts to run the statement, which [`Watched`] tells, and forgotten when that has ended. What
-//! comes before the first row (a BEFORE STATEMENT trigger) meets an empty slot; after the
-//! last one the scan has emptied it; and AFTER triggers, foreign keys and constraints that
-//! are deferred come when it is forgotten. None of these is said to be about a payload.
+//! The statement reads its rows from a tuplestore, one by one, and writes each before it asks for
+//! the next: nothing in such a plan keeps rows back ([`tuplestore_scan_of`] sees to that). So the
+//! row at hand is the one in the slot of the scan. That slot is found when the executor starts to
+//! run the statement, which [`WatchedExecution`] tells, and forgotten when that has ended. What
+//! comes before the first row (a BEFORE STATEMENT trigger) meets an empty slot; after the last one
+//! the scan has emptied it; and AFTER triggers, foreign keys and constraints that are deferred come
+//! when it is forgotten. None of these is said to be about a payload.
 //!
 //! An error that is not about what is written, such as a cancellation or a full disk, may
 //! be raised between two rows. It names none either.
@@ -73,7 +73,7 @@ impl RowPosition {
         }
         // SAFETY: the caller's promise.
         unsafe {
-            match scan_of((*query).planstate).as_ref() {
+            match tuplestore_scan_of((*query).planstate).as_ref() {
                 Some(scan) if ptr::eq(scan.relation, self.store) => scan.ss.ss_ScanTupleSlot,
                 _ => ptr::null_mut(),
             }
@@ -104,7 +104,7 @@ impl RowPosition {
         // SAFETY: `arg` is the live position; errfinish is running and copies.
         unsafe {
             let ordinal = (*arg.cast::<Self>()).current();
-            if ordinal > 0 && concerns_the_row(ffi::geterrcode()) {
+            if ordinal > 0 && is_about_row(ffi::geterrcode()) {
                 ffi::errcontext_msg(c"payload %lld".as_ptr(), ordinal);
             }
         }
@@ -122,7 +122,7 @@ impl Drop for RowPosition {
 /// Whether an error with this SQLSTATE is raised for what is done with the row at hand, not
 /// between two rows: none of the classes 53 (resources), 57 (intervention), 58 (system) and
 /// XX (internal).
-fn concerns_the_row(sqlstate: i32) -> bool {
+fn is_about_row(sqlstate: i32) -> bool {
     /// Two characters of six bits.
     const CLASS: i32 = 0xfff;
     let class = |name: &[u8; 2]| {
@@ -139,7 +139,9 @@ fn concerns_the_row(sqlstate: i32) -> bool {
 ///
 /// # Safety
 /// A plan that was started, or null.
-unsafe fn scan_of(plan: *mut pg_sys::PlanState) -> *mut pg_sys::NamedTuplestoreScanState {
+unsafe fn tuplestore_scan_of(
+    plan: *mut pg_sys::PlanState,
+) -> *mut pg_sys::NamedTuplestoreScanState {
     use pg_sys::NodeTag;
     let mut plan = plan;
     // SAFETY: the caller's promise; a node says what it is.
@@ -160,9 +162,9 @@ unsafe fn scan_of(plan: *mut pg_sys::PlanState) -> *mut pg_sys::NamedTuplestoreS
 
 /// What is watched of one run of the executor.
 #[derive(Clone, Copy)]
-pub struct Watched(*const RowPosition);
+pub struct WatchedExecution(*const RowPosition);
 
-impl Watched {
+impl WatchedExecution {
     /// Before the run.
     ///
     /// # Safety

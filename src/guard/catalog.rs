@@ -5,7 +5,7 @@ use crate::target::is_guard_function;
 use pgrx::pg_sys;
 
 /// Whether there is no such table any more.
-pub fn is_gone(table: pg_sys::Oid) -> bool {
+pub fn is_dropped(table: pg_sys::Oid) -> bool {
     // SAFETY: a look-up; null if there is none.
     unsafe { pg_sys::get_rel_name(table).is_null() }
 }

@@ -1,6 +1,6 @@
 //! The warning about a guard's key that the clock takes part in.
 use crate::error::{Report, SqlState, warn};
-use crate::target::{ColumnDefault, Nature, OpenRelation, Target, UniqueIndex};
+use crate::target::{ColumnDefault, DefaultKind, OpenRelation, Target, UniqueIndex};
 
 /// The key columns that are filled with the time where a row leaves them out.
 pub fn columns(target: &Target, relation: &OpenRelation, arbiter: &UniqueIndex) -> Vec<String> {
@@ -9,7 +9,7 @@ pub fn columns(target: &Target, relation: &OpenRelation, arbiter: &UniqueIndex) 
         .map(|c| &target.columns[c])
         .filter(|column| {
             ColumnDefault::of(relation, column)
-                .is_some_and(|default| default.nature == Nature::Clock)
+                .is_some_and(|default| default.kind == DefaultKind::Clock)
         })
         .map(|column| column.name.clone())
         .collect()
@@ -17,7 +17,7 @@ pub fn columns(target: &Target, relation: &OpenRelation, arbiter: &UniqueIndex) 
 
 /// Warns of such columns: each retry that leaves one out is another row. The usual case is
 /// a partitioned table, `UNIQUE (id, created_at)`.
-pub fn warn_of(target: &Target, columns: &[String]) {
+pub fn warn_about(target: &Target, columns: &[String]) {
     for column in columns {
         warn(
             Report::new(

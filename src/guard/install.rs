@@ -1,17 +1,19 @@
 //! Installing, removing and describing guards.
 use super::catalog;
 use super::clock_key;
-use super::made;
-use super::options::{NullKey, Options};
-use super::partitions::{demand_alike, demand_roots};
-use super::plan::Plan;
-use crate::error::{Report, SqlState, attempt, warn};
+use super::config::GuardConfig;
+use super::options::{GuardOptions, NullKey};
+use super::partitions::{check_enabled_on_partitions, check_inherited_from_root};
+use super::trigger_check;
+use crate::error::{Report, SqlState, catch_report, warn};
 use crate::outcome::OnConflict;
 use crate::pg::arguments::{Arguments, text_array};
 use crate::pg::result::{RowType, SqlResult};
 use crate::pg::spi::Connection;
 use crate::pg::text;
-use crate::target::{GuardTrigger, OpenRelation, Target, Triggers, demand_ownership, has_any};
+use crate::target::{
+    OpenRelation, Target, TriggerInfo, Triggers, check_ownership, has_any_privilege,
+};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -23,10 +25,10 @@ const TRIGGER: &str = "zz_idempotent_guard";
 /// whose schema the trigger function is.
 pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
     let oid = arguments.oid(0, "target");
-    let mut options = Options::of_call(arguments);
+    let mut options = GuardOptions::of_call(arguments);
     let (target, relation) = Target::open(oid);
-    demand_root(&target, &relation);
-    let plan = Plan::settle(&target, &options);
+    check_not_partition(&target, &relation);
+    let config = GuardConfig::resolve(&target, &options);
     let previous = previous_guard(&target);
     let triggers = triggers(&relation);
     if previous.is_none() && triggers.iter().any(|(name, _)| name == TRIGGER) {
@@ -44,17 +46,18 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
     // The key is kept as it is now: an index that is made later, or a default
     // that changes, must not change which rows are the same event.
     options.key = Some(
-        plan.arbiter(&target)
+        config
+            .arbiter(&target)
             .columns()
             .map(|c| target.columns[c].name.clone())
             .collect(),
     );
-    let later = row_trigger_behind(&triggers);
-    let clocks = clock_key::columns(&target, &relation, plan.arbiter(&target));
+    let later = later_insert_trigger(&triggers);
+    let clocks = clock_key::columns(&target, &relation, config.arbiter(&target));
     drop(relation);
-    let incomplete = without_whole_key(&target, &plan, &options);
+    let incomplete = nullable_key_warning(&target, &config, &options);
 
-    let events = if plan.remember.is_some() || target.partitioned {
+    let events = if config.remember.is_some() || target.partitioned {
         "INSERT OR UPDATE"
     } else {
         "INSERT"
@@ -76,7 +79,7 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
         &[],
     );
     // To be replaced makes a trigger fire as a new one would.
-    if let Some(mode) = previous.and_then(|trigger| enabling(trigger.enabled)) {
+    if let Some(mode) = previous.and_then(|trigger| enable_keyword(trigger.enabled)) {
         connection.execute(
             &format!(
                 "ALTER TABLE {} ENABLE {mode} TRIGGER {TRIGGER}",
@@ -85,7 +88,7 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
             &[],
         );
     }
-    clock_key::warn_of(&target, &clocks);
+    clock_key::warn_about(&target, &clocks);
     if let Some(name) = later {
         warn(
             Report::new(
@@ -118,12 +121,16 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
 /// See [`super::idempotent_unguard`].
 pub fn unguard(oid: pg_sys::Oid) -> bool {
     // Also where there is no guard, and so nothing that DROP TRIGGER would refuse.
-    demand_ownership(oid);
+    check_ownership(oid);
     let (target, relation) = Target::open(oid);
     drop(relation);
-    let mut own = target.guards.iter().filter(|guard| !guard.clone).peekable();
+    let mut own = target
+        .guards
+        .iter()
+        .filter(|guard| !guard.is_clone)
+        .peekable();
     if own.peek().is_none() && !target.guards.is_empty() {
-        guarded_with_its_root(&target).raise()
+        guarded_through_root(&target).raise()
     }
     let connection = Connection::open();
     let mut removed = false;
@@ -142,7 +149,7 @@ pub fn unguard(oid: pg_sys::Oid) -> bool {
 }
 
 /// 42809: a partition has no guard of its own.
-fn guarded_with_its_root(target: &Target) -> Report {
+fn guarded_through_root(target: &Target) -> Report {
     Report::new(
         SqlState::WrongObjectType,
         format!("\"{}\" is a partition", target.name),
@@ -160,23 +167,23 @@ fn guarded_with_its_root(target: &Target) -> Report {
 /// Whoever has no right at all on the table sees what the catalogs show to everybody, and
 /// cannot have it locked; for others no lock is kept.
 pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
-    if has_any(oid)
-        && let Some((target, relation)) = Target::look_at(oid)
+    if has_any_privilege(oid)
+        && let Some((target, relation)) = Target::open_briefly(oid)
     {
         return describe_on(&target, &relation, trigger);
     }
-    if catalog::is_gone(oid) {
-        return unexplained("the table no longer exists");
+    if catalog::is_dropped(oid) {
+        return row_with_problem("the table no longer exists");
     }
     match catalog::arguments(oid, trigger) {
         None => SqlResult::row(RowType::GuardOptions, &[None; 9]),
         Some(arguments) => {
-            let options = attempt(|| Options::of_trigger(&arguments));
-            let unknown = || Fit {
+            let options = catch_report(|| GuardOptions::of_trigger(&arguments));
+            let unknown = || ResolvedOptions {
                 problem: Some(text::to_text(
                     "not checked: you have no privilege on the table",
                 )),
-                ..Fit::default()
+                ..ResolvedOptions::default()
             };
             options_row(options, |_| unknown())
         }
@@ -187,14 +194,14 @@ fn describe_on(target: &Target, relation: &OpenRelation, trigger: pg_sys::Oid) -
     let Some(trigger) = target.guards.iter().find(|guard| guard.oid == trigger) else {
         return SqlResult::row(RowType::GuardOptions, &[None; 9]);
     };
-    let options = attempt(|| Options::of_trigger(&trigger.arguments));
+    let options = catch_report(|| GuardOptions::of_trigger(&trigger.arguments));
     options_row(options, |options| {
-        let plan = match attempt(|| Plan::settle(target, options)) {
-            Ok(plan) => plan,
+        let config = match catch_report(|| GuardConfig::resolve(target, options)) {
+            Ok(config) => config,
             Err(report) => {
-                return Fit {
+                return ResolvedOptions {
                     problem: problem(&report),
-                    ..Fit::default()
+                    ..ResolvedOptions::default()
                 };
             }
         };
@@ -202,12 +209,12 @@ fn describe_on(target: &Target, relation: &OpenRelation, trigger: pg_sys::Oid) -
             let names: Vec<String> = columns.map(|c| target.columns[c].name.clone()).collect();
             Some(text_array(&names))
         };
-        let arbiter = plan.arbiter(target);
+        let arbiter = config.arbiter(target);
         let works = works_well(target, relation, trigger);
-        Fit {
+        ResolvedOptions {
             key: names(&mut arbiter.columns()),
             arbiter: Some(text::to_name(&arbiter.name)),
-            compared: names(&mut plan.compared.iter().copied()),
+            compared: names(&mut config.compared.iter().copied()),
             problem: works.err().and_then(|report| problem(&report)),
         }
     })
@@ -215,7 +222,7 @@ fn describe_on(target: &Target, relation: &OpenRelation, trigger: pg_sys::Oid) -
 
 /// What a guard's options come to on its table, as far as that is known.
 #[derive(Default)]
-struct Fit {
+struct ResolvedOptions {
     key: Option<pg_sys::Datum>,
     arbiter: Option<pg_sys::Datum>,
     compared: Option<pg_sys::Datum>,
@@ -224,12 +231,12 @@ struct Fit {
 
 /// The row of some options; what they come to is asked for if they are some.
 fn options_row(
-    options: Result<Options, Box<Report>>,
-    fit: impl FnOnce(&Options) -> Fit,
+    options: Result<GuardOptions, Box<Report>>,
+    fit: impl FnOnce(&GuardOptions) -> ResolvedOptions,
 ) -> SqlResult {
     let options = match options {
         Ok(options) => options,
-        Err(report) => return unexplained(&report.to_text()),
+        Err(report) => return row_with_problem(&report.to_text()),
     };
     let given = |names: &Option<Vec<String>>| names.as_deref().map(text_array);
     let fit = fit(&options);
@@ -252,7 +259,7 @@ fn options_row(
 }
 
 /// A row with nothing but a problem.
-fn unexplained(problem: &str) -> SqlResult {
+fn row_with_problem(problem: &str) -> SqlResult {
     let mut values = [None; 9];
     values[8] = Some(text::to_text(problem));
     SqlResult::row(RowType::GuardOptions, &values)
@@ -260,25 +267,25 @@ fn unexplained(problem: &str) -> SqlResult {
 
 /// What a guard comes to on its table; or why it does not fit it, which is the problem
 /// in `idempotent.guards`.
-pub fn examine(
+pub fn resolve_guard(
     target: &Target,
     relation: &OpenRelation,
-    trigger: &GuardTrigger,
-) -> Result<Rc<Plan>, Box<Report>> {
-    let plan = attempt(|| Plan::of(target, trigger))?;
-    made_well(target, relation, trigger).map(|()| plan)
+    trigger: &TriggerInfo,
+) -> Result<Rc<GuardConfig>, Box<Report>> {
+    let config = catch_report(|| GuardConfig::of(target, trigger))?;
+    check_trigger(target, relation, trigger).map(|()| config)
 }
 
 /// Whether a guard's trigger is made as it has to be, and where it may be.
-fn made_well(
+fn check_trigger(
     target: &Target,
     relation: &OpenRelation,
-    trigger: &GuardTrigger,
+    trigger: &TriggerInfo,
 ) -> Result<(), Box<Report>> {
-    attempt(|| {
-        demand_roots(relation, trigger);
-        made::demand(trigger, target.partitioned || relation.is_partition());
-        made::demand_only(target);
+    catch_report(|| {
+        check_inherited_from_root(relation, trigger);
+        trigger_check::check_definition(trigger, target.partitioned || relation.is_partition());
+        trigger_check::check_single_guard(target);
     })
 }
 
@@ -286,18 +293,22 @@ fn made_well(
 fn works_well(
     target: &Target,
     relation: &OpenRelation,
-    trigger: &GuardTrigger,
+    trigger: &TriggerInfo,
 ) -> Result<(), Box<Report>> {
-    made_well(target, relation, trigger)?;
+    check_trigger(target, relation, trigger)?;
     if !target.partitioned {
         return Ok(());
     }
-    attempt(|| demand_alike(target, trigger))
+    catch_report(|| check_enabled_on_partitions(target, trigger))
 }
 
 /// The warning for a key that may be NULL, of rows that the guard will refuse.
-fn without_whole_key(target: &Target, plan: &Plan, options: &Options) -> Option<Report> {
-    let arbiter = plan.arbiter(target);
+fn nullable_key_warning(
+    target: &Target,
+    config: &GuardConfig,
+    options: &GuardOptions,
+) -> Option<Report> {
+    let arbiter = config.arbiter(target);
     if arbiter.nulls_equal || options.null_key() == NullKey::Pass {
         return None;
     }
@@ -311,7 +322,7 @@ fn without_whole_key(target: &Target, plan: &Plan, options: &Options) -> Option<
         .map(|c| format!("ALTER COLUMN {} SET NOT NULL", target.column_list([*c])))
         .collect();
     let table = target.qualified();
-    let passing = Options {
+    let passing = GuardOptions {
         null_key: Some(NullKey::Pass),
         ..options.clone()
     };
@@ -344,7 +355,7 @@ fn problem(report: &Report) -> Option<pg_sys::Datum> {
 
 /// # Errors
 /// 42809: see the protocol, an UPDATE that moves a row between partitions.
-fn demand_root(target: &Target, relation: &OpenRelation) {
+fn check_not_partition(target: &Target, relation: &OpenRelation) {
     if relation.is_partition() {
         Report::new(
             SqlState::WrongObjectType,
@@ -364,7 +375,7 @@ fn demand_root(target: &Target, relation: &OpenRelation) {
 ///
 /// # Errors
 /// 42710 if there is one of another name, made by hand.
-fn previous_guard(target: &Target) -> Option<GuardTrigger> {
+fn previous_guard(target: &Target) -> Option<TriggerInfo> {
     if let Some(other) = target.guards.iter().find(|guard| guard.name != TRIGGER) {
         Report::new(
             SqlState::DuplicateObject,
@@ -379,7 +390,7 @@ fn previous_guard(target: &Target) -> Option<GuardTrigger> {
 }
 
 /// `ALWAYS` or `REPLICA`, where a trigger was enabled so.
-fn enabling(enabled: u8) -> Option<&'static str> {
+fn enable_keyword(enabled: u8) -> Option<&'static str> {
     match enabled {
         pg_sys::TRIGGER_FIRES_ALWAYS => Some("ALWAYS"),
         pg_sys::TRIGGER_FIRES_ON_REPLICA => Some("REPLICA"),
@@ -401,7 +412,7 @@ fn triggers(relation: &OpenRelation) -> Vec<(String, u32)> {
 }
 
 /// The first BEFORE INSERT row trigger that fires after the guard.
-fn row_trigger_behind(triggers: &[(String, u32)]) -> Option<String> {
+fn later_insert_trigger(triggers: &[(String, u32)]) -> Option<String> {
     let wanted =
         pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
     let mut behind = triggers

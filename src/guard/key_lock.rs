@@ -11,7 +11,7 @@
 //! whose hashes a type lets meet under every seed share a lock, which is slower and as safe:
 //! they are keys of one table, and who may insert one may insert the other.
 use crate::pg::ffi;
-use crate::pg::locks::Subject;
+use crate::pg::locks::LockSubject;
 use crate::pg::siphash::SipHash;
 use crate::secret;
 use crate::target::{KeyColumn, Target, UniqueIndex};
@@ -19,22 +19,22 @@ use pgrx::pg_sys;
 use std::ffi::CStr;
 
 /// How the keys of one arbiter are hashed, for their locks.
-pub struct KeyTag {
+pub struct KeyHasher {
     table: u64,
     /// By key column.
-    parts: Vec<Part>,
+    parts: Vec<KeyHashInput>,
 }
 
 /// The secret's share in the hashes of a table's keys, as long as a statement runs.
 #[derive(Clone, Copy)]
-pub struct Seeds {
+pub struct KeyHashSeeds {
     start: SipHash,
     types: pg_sys::Datum,
 }
 
 /// What of a key column's value is hashed.
 #[derive(Clone, Copy)]
-enum Part {
+enum KeyHashInput {
     /// A value that is passed as such: the bits that count.
     Bits(u64),
     /// So many bytes.
@@ -49,12 +49,12 @@ enum Part {
     Nothing,
 }
 
-impl Part {
+impl KeyHashInput {
     fn of(target: &Target, key: &KeyColumn) -> Self {
         let column = &target.columns[key.column];
         // Where names or padded characters are equal, what follows their end may differ.
         let padded = [pg_sys::BPCHAROID, pg_sys::NAMEOID].contains(&column.base_type());
-        if !padded && key.equal_means_same_image() {
+        if !padded && key.has_equal_image() {
             return match key.storage {
                 (true, length) => Self::Bits(u64::MAX >> (64 - 8 * i32::from(length))),
                 (false, -1) => Self::Bytes,
@@ -111,7 +111,7 @@ impl Part {
     }
 }
 
-impl KeyTag {
+impl KeyHasher {
     /// For the keys of a target, whichever partition they are in.
     pub fn new(target: &Target, arbiter: &UniqueIndex) -> Self {
         Self {
@@ -119,15 +119,15 @@ impl KeyTag {
             parts: arbiter
                 .keys
                 .iter()
-                .map(|key| Part::of(target, key))
+                .map(|key| KeyHashInput::of(target, key))
                 .collect(),
         }
     }
 
     /// What hashes begin with.
-    pub fn seeds(&self) -> Seeds {
-        Seeds {
-            start: secret::hash(Subject::RowKey).word(self.table),
+    pub fn seeds(&self) -> KeyHashSeeds {
+        KeyHashSeeds {
+            start: secret::hash(LockSubject::RowKey).word(self.table),
             types: pg_sys::Datum::from(secret::seed(self.table)),
         }
     }
@@ -139,7 +139,7 @@ impl KeyTag {
     #[inline]
     pub unsafe fn hash_unguarded(
         &self,
-        seeds: &Seeds,
+        seeds: &KeyHashSeeds,
         arbiter: &UniqueIndex,
         key: impl Fn(usize) -> Option<pg_sys::Datum>,
     ) -> u64 {

@@ -12,8 +12,8 @@
 //!    in progress and says who inserts or deletes them.
 //! 2. *Found, in progress*: hold no key lock, wait for that transaction (or for
 //!    the end of its speculative insertion), start over.
-//! 3. *Found, settled*: compare. Duplicate: the row is skipped. Conflict: an
-//!    error, or a record, and the row is skipped.
+//! 3. *Found, and no transaction in progress writes it*: compare. Duplicate: the row is skipped.
+//!    Conflict: an error, or a record, and the row is skipped.
 //! 4. *Not found*: take the **key lock** and probe once more. Found now: release
 //!    it, go on as above. Not found: the row goes in, with the key lock held.
 //! 5. The lock is released when the statement's next row is judged, or when the
@@ -40,11 +40,11 @@
 //! - *B probes before A's row is in the index.* Whoever lets a row in holds the
 //!   key lock from a probe that found nothing until the row is in the index. If A
 //!   has the lock, B waits for it, and the probe that B makes with the lock in
-//!   hand finds A's row: in progress, or settled. If B has it, the same the other
+//!   hand finds A's row: in progress, or committed. If B has it, the same the other
 //!   way round. So at most one of them has a probe that found nothing and no row
 //!   in the index, and 23505 cannot arise between them.
 //! - *A's row is in, A goes on.* B's probe sees it in progress and waits for A
-//!   without a key lock. When A commits, B's next probe finds the row settled: B
+//!   without a key lock. When A commits, B's next probe finds the row committed: B
 //!   judges it, in READ COMMITTED the newest committed version. When A rolls back
 //!   (all of it or to a savepoint) the probe finds nothing, and B's row goes in.
 //!   When A is prepared, B waits for COMMIT PREPARED or ROLLBACK PREPARED.
@@ -65,7 +65,7 @@
 //!   40P01, and its retry is safe.
 //! - *One transaction inserts a key twice.* The second probe finds its own row,
 //!   which no dirty snapshot calls in progress: a duplicate, or a conflict.
-//! - *REPEATABLE READ, SERIALIZABLE.* A settled row that the transaction's snapshot
+//! - *REPEATABLE READ, SERIALIZABLE.* A committed row that the transaction's snapshot
 //!   cannot see is 40001, as with ON CONFLICT; never judged. A probe leaves no
 //!   predicate lock; so under SERIALIZABLE the decisive row is fetched once more
 //!   under the transaction's snapshot, which counts as reading it. A key that was
@@ -77,7 +77,7 @@
 //!   partition: the next row of the statement that comes to another partition is
 //!   that one, and is let through.
 //! - *Rows of our own functions* take part in 1, 2, 4 and 5, and what is found is
-//!   skipped without judgement: the function verifies it (see [`aside`]). If the
+//!   skipped without judgement: the function verifies it (see [`own_insert`]). If the
 //!   function is decided by another key, a row that is found is let through, to be the
 //!   violation of a second unique index that it is.
 //! - *Rows of MERGE* take part in 1, 2, 4 and 5 as well, so that others never meet 23505
@@ -88,35 +88,35 @@
 //! - *Who takes no part*: sessions with `pg_idempotent.guard` off, or with triggers
 //!   disabled, and an UPDATE that changes a key. Against those a guarded INSERT may
 //!   meet 23505.
-mod aside;
 mod catalog;
 mod clock_key;
-mod entry;
+mod config;
+mod insert_role;
 mod install;
 mod key_lock;
-mod left_out;
-mod made;
+mod omitted;
 mod options;
+mod own_insert;
 mod partitions;
-mod plan;
 mod row;
 mod statement;
+mod trigger_check;
 
-pub use aside::StepAside;
-pub use install::examine;
-pub use options::{NullKey, passing_null_keys, without as options_without};
-pub use partitions::partition_unlike;
-pub use plan::{Plan, Plans};
-pub use statement::watch_transactions;
+pub use config::{GuardConfig, GuardConfigs};
+pub use install::resolve_guard;
+pub use options::{NullKey, call_ignoring, call_passing_null_keys};
+pub use own_insert::OwnInsert;
+pub use partitions::partition_enabled_differently;
+pub use statement::register_transaction_callbacks;
 
-use crate::error::{Report, SqlState, boundary};
+use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::arguments::Arguments;
 use crate::pg::result::SqlResult;
 use crate::settings;
-use crate::target::GuardTrigger;
+use crate::target::TriggerInfo;
 use pgrx::prelude::*;
-use row::{Guard, Passage};
-use statement::Running;
+use row::{Guard, TriggerResult};
+use statement::StatementState;
 use std::ptr;
 
 /// `idempotent_guard(target, key, compare, ignore, on_conflict, remember, null_key)`:
@@ -131,7 +131,7 @@ use std::ptr;
 /// raises, 42501 among it.
 #[pg_extern(sql = false)]
 fn idempotent_guard(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         // SAFETY: a live call.
@@ -148,7 +148,7 @@ fn idempotent_guard(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// table; 42P01, 42501; and what DROP TRIGGER raises.
 #[pg_extern(sql = false)]
 fn idempotent_unguard(fcinfo: pg_sys::FunctionCallInfo) -> bool {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         install::unguard(arguments.oid(0, "target"))
@@ -163,7 +163,7 @@ fn idempotent_unguard(fcinfo: pg_sys::FunctionCallInfo) -> bool {
 /// text[], on_conflict text, remember name, null_key text, problem text`.
 #[pg_extern(sql = false)]
 fn guard_options(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         install::describe(arguments.oid(0, "target"), arguments.oid(1, "trigger"))
@@ -177,7 +177,7 @@ fn guard_options(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// else as [`Guard::open`] and [`Guard::judge`].
 #[pg_extern(sql = false)]
 fn idempotent_guard_trigger(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: a live call; its context is a TriggerData if a trigger calls.
         let data = unsafe { called_as_trigger(fcinfo) };
         // SAFETY: as above.
@@ -204,28 +204,28 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> 
         let kept = &raw mut (*(*fcinfo).flinfo).fn_extra;
         if (*kept).is_null() {
             let relation = &*(*data.tg_relation).rd_rel;
-            let trigger = GuardTrigger::of(&*data.tg_trigger);
+            let trigger = TriggerInfo::of(&*data.tg_trigger);
             // A partition's own guard is refused below, however it is made.
-            if trigger.clone || !relation.relispartition {
-                made::demand(&trigger, relation.relispartition);
+            if trigger.is_clone || !relation.relispartition {
+                trigger_check::check_definition(&trigger, relation.relispartition);
             }
-            let running = Running::current();
-            let role = entry::role_of_entry((*running).executor_state(), (*fcinfo).flinfo);
-            let open = || Guard::open(running, data.tg_relation, trigger, role);
-            *kept = (*running).keep(open).cast();
+            let statement = StatementState::current();
+            let role = insert_role::insert_role((*statement).executor_state(), (*fcinfo).flinfo);
+            let open = || Guard::open(statement, data.tg_relation, trigger, role);
+            *kept = (*statement).add_guard(open).cast();
         }
         let guard = &mut *(*kept).cast::<Guard>();
         let passage = if !insert {
             guard.judge_update(data.tg_trigslot, data.tg_newslot)
         } else if guard.is_moved_here() {
-            Passage::Unchanged
+            TriggerResult::Unchanged
         } else {
             guard.judge(data.tg_trigslot, data.tg_trigtuple)
         };
         match passage {
-            Passage::Unchanged => unchanged,
-            Passage::Skipped => ptr::null_mut(),
-            Passage::With(number, mut value) => {
+            TriggerResult::Unchanged => unchanged,
+            TriggerResult::Skipped => ptr::null_mut(),
+            TriggerResult::Modified(number, mut value) => {
                 let mut number = std::ffi::c_int::from(number);
                 let mut null = false;
                 pg_sys::heap_modify_tuple_by_cols(

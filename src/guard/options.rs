@@ -10,7 +10,7 @@ use crate::pg::text;
 
 /// The options of one guard.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct GuardOptions {
     /// The key columns, or None for the default key.
     pub key: Option<Vec<String>>,
     /// The compared columns, or None.
@@ -19,7 +19,7 @@ pub struct Options {
     pub ignore: Option<Vec<String>>,
     /// `error` if None.
     pub on_conflict: Option<OnConflict>,
-    /// The column that keeps what first arrived, or None.
+    /// The column that keeps the original payload, or None.
     pub remember: Option<String>,
     /// `error` if None.
     pub null_key: Option<NullKey>,
@@ -57,7 +57,7 @@ impl NullKey {
     }
 }
 
-impl Options {
+impl GuardOptions {
     /// Arguments 2 to 7 of `idempotent_guard`.
     ///
     /// # Errors
@@ -81,20 +81,26 @@ impl Options {
         let mut options = Self::default();
         for argument in arguments {
             let Some((name, value)) = argument.split_once('=') else {
-                unknown(argument)
+                unknown_option(argument)
             };
             let (name, value) = (name.trim(), value.trim());
             let twice = match name {
-                "key" => options.key.replace(names(name, value)).is_some(),
-                "compare" => options.compare.replace(names(name, value)).is_some(),
-                "ignore" => options.ignore.replace(names(name, value)).is_some(),
+                "key" => options.key.replace(parse_columns(name, value)).is_some(),
+                "compare" => options
+                    .compare
+                    .replace(parse_columns(name, value))
+                    .is_some(),
+                "ignore" => options.ignore.replace(parse_columns(name, value)).is_some(),
                 "on_conflict" => options
                     .on_conflict
                     .replace(parse_on_conflict(value))
                     .is_some(),
                 "null_key" => options.null_key.replace(NullKey::parse(value)).is_some(),
-                "remember" => options.remember.replace(only(name, value)).is_some(),
-                _ => unknown(argument),
+                "remember" => options
+                    .remember
+                    .replace(parse_single_column(name, value))
+                    .is_some(),
+                _ => unknown_option(argument),
             };
             if twice {
                 Report::new(
@@ -173,18 +179,18 @@ impl Options {
 
 /// The call of `idempotent_guard` that lets rows without a whole key pass, and keeps all
 /// other options.
-pub fn passing_null_keys(table: &str, arguments: &[String]) -> String {
-    let options = Options {
+pub fn call_passing_null_keys(table: &str, arguments: &[String]) -> String {
+    let options = GuardOptions {
         null_key: Some(NullKey::Pass),
-        ..Options::of_trigger(arguments)
+        ..GuardOptions::of_trigger(arguments)
     };
     options.to_call(table)
 }
 
 /// The call of `idempotent_guard` that leaves a column out of the comparison, and keeps all
 /// other options; None if nothing would be left to compare by `compare`.
-pub fn without(table: &str, arguments: &[String], column: &str) -> Option<String> {
-    let mut options = Options::of_trigger(arguments);
+pub fn call_ignoring(table: &str, arguments: &[String], column: &str) -> Option<String> {
+    let mut options = GuardOptions::of_trigger(arguments);
     match &mut options.compare {
         Some(compare) => {
             compare.retain(|name| name != column);
@@ -214,7 +220,7 @@ fn parse_on_conflict(value: &str) -> OnConflict {
             SqlState::InvalidParameterValue,
             format!(
                 "unrecognized value for argument \"on_conflict\": \"{}\"",
-                text::shown(value)
+                text::abbreviated(value)
             ),
         )
         .hint("Available values: error, quarantine.")
@@ -222,14 +228,14 @@ fn parse_on_conflict(value: &str) -> OnConflict {
     }
 }
 
-fn names(option: &str, list: &str) -> Vec<String> {
+fn parse_columns(option: &str, list: &str) -> Vec<String> {
     match text::split_identifiers(list) {
         Some(names) => column_names(names.into_iter().map(Some).collect(), option),
         None => Report::new(
             SqlState::InvalidParameterValue,
             format!(
                 "invalid list of columns in option \"{option}\" of the guard: \"{}\"",
-                text::shown(list)
+                text::abbreviated(list)
             ),
         )
         .hint("Separate names by commas, and put double quotes around those that need them.")
@@ -237,8 +243,8 @@ fn names(option: &str, list: &str) -> Vec<String> {
     }
 }
 
-fn only(option: &str, list: &str) -> String {
-    match names(option, list).as_slice() {
+fn parse_single_column(option: &str, list: &str) -> String {
+    match parse_columns(option, list).as_slice() {
         [name] => name.clone(),
         _ => Report::new(
             SqlState::InvalidParameterValue,
@@ -248,12 +254,12 @@ fn only(option: &str, list: &str) -> String {
     }
 }
 
-fn unknown(argument: &str) -> ! {
+fn unknown_option(argument: &str) -> ! {
     Report::new(
         SqlState::InvalidParameterValue,
         format!(
             "unrecognized option of the guard: \"{}\"",
-            text::shown(argument)
+            text::abbreviated(argument)
         ),
     )
     .hint("Available options: key=…, compare=…, ignore=…, on_conflict=…, remember=…, null_key=….")

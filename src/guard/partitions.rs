@@ -1,15 +1,15 @@
 //! Guards on the partitions of a guarded table.
-use super::options::Options;
-use super::plan::Plan;
-use crate::error::{Report, SqlState, attempt};
+use super::config::GuardConfig;
+use super::options::GuardOptions;
+use crate::error::{Report, SqlState, catch_report};
 use crate::pg::{ffi, text};
-use crate::target::{GuardTrigger, OpenRelation, Target, Triggers};
+use crate::target::{OpenRelation, Target, TriggerInfo, Triggers};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
 /// Where a trigger's options are to be understood: on its own table, or, for the
 /// clone on a partition, on the root that it came from.
-pub fn definition(table: &OpenRelation, trigger: GuardTrigger) -> (Rc<Target>, GuardTrigger) {
+pub fn resolve_definition(table: &OpenRelation, trigger: TriggerInfo) -> (Rc<Target>, TriggerInfo) {
     if !table.is_partition() {
         return (Target::open(table.oid()).0, trigger);
     }
@@ -19,13 +19,13 @@ pub fn definition(table: &OpenRelation, trigger: GuardTrigger) -> (Rc<Target>, G
     let original = target
         .guards
         .iter()
-        .find(|guard| trigger.clone && !guard.clone && guard.name == trigger.name);
+        .find(|guard| trigger.is_clone && !guard.is_clone && guard.name == trigger.name);
     match original {
         Some(original) => {
             let original = original.clone();
             (target, original)
         }
-        None => only_roots(&target, table, &trigger).raise(),
+        None => not_from_root(&target, table, &trigger).raise(),
     }
 }
 
@@ -33,12 +33,13 @@ pub fn definition(table: &OpenRelation, trigger: GuardTrigger) -> (Rc<Target>, G
 ///
 /// # Errors
 /// 55000
-pub fn demand_roots(table: &OpenRelation, trigger: &GuardTrigger) {
-    if table.is_partition() && !trigger.clone {
+pub fn check_inherited_from_root(table: &OpenRelation, trigger: &TriggerInfo) {
+    if table.is_partition() && !trigger.is_clone {
         // SAFETY: an existing table.
         let root = unsafe { ffi::partition_root(table.oid()) };
         // Nothing is open when it is raised: the report may be caught.
-        let report = Target::look_at(root).map(|(root, _)| only_roots(&root, table, trigger));
+        let report =
+            Target::open_briefly(root).map(|(root, _)| not_from_root(&root, table, trigger));
         if let Some(report) = report {
             report.raise()
         }
@@ -47,7 +48,7 @@ pub fn demand_roots(table: &OpenRelation, trigger: &GuardTrigger) {
 
 /// 55000: a guard on a partition alone could not tell a row that an UPDATE moves
 /// there from a payload.
-fn only_roots(root: &Target, table: &OpenRelation, trigger: &GuardTrigger) -> Report {
+fn not_from_root(root: &Target, table: &OpenRelation, trigger: &TriggerInfo) -> Report {
     let partition = table_name(table);
     Report::new(
         SqlState::ObjectNotInPrerequisiteState,
@@ -60,24 +61,24 @@ fn only_roots(root: &Target, table: &OpenRelation, trigger: &GuardTrigger) -> Re
         "A guard on a partition alone cannot distinguish a payload from a row that an UPDATE \
          moves there.",
     )
-    .hint(instead(root, table, trigger))
+    .hint(replacement_hint(root, table, trigger))
     .table(&root.schema, &root.name)
 }
 
 /// How the guard of a partition gives way to that of its partitioned table: with its
 /// options, where they fit that.
-fn instead(root: &Target, table: &OpenRelation, trigger: &GuardTrigger) -> String {
+fn replacement_hint(root: &Target, table: &OpenRelation, trigger: &TriggerInfo) -> String {
     let drop = format!(
         "DROP TRIGGER {} ON {};",
         text::quote_identifier(&trigger.name),
-        made_on(table, trigger)
+        trigger_table(table, trigger)
     );
     if !root.guards.is_empty() {
         return format!("Drop the partition's trigger: {drop}");
     }
-    let options = attempt(|| {
-        let options = Options::of_trigger(&trigger.arguments);
-        Plan::settle(root, &options);
+    let options = catch_report(|| {
+        let options = GuardOptions::of_trigger(&trigger.arguments);
+        GuardConfig::resolve(root, &options);
         options
     });
     match options {
@@ -95,7 +96,7 @@ fn instead(root: &Target, table: &OpenRelation, trigger: &GuardTrigger) -> Strin
 
 /// The qualified name of the table that a trigger was made on: the partition, or a
 /// partitioned table above it.
-fn made_on(table: &OpenRelation, trigger: &GuardTrigger) -> String {
+fn trigger_table(table: &OpenRelation, trigger: &TriggerInfo) -> String {
     let qualified = |table: &OpenRelation| {
         // SAFETY: the schema of an open relation.
         let schema = unsafe {
@@ -105,20 +106,20 @@ fn made_on(table: &OpenRelation, trigger: &GuardTrigger) -> String {
         let name = text::quote_identifier(&table_name(table));
         format!("{}.{name}", text::quote_identifier(&schema))
     };
-    if !trigger.clone {
+    if !trigger.is_clone {
         return qualified(table);
     }
     // SAFETY: an existing partition.
     let above = unsafe { ffi::partition_ancestors(table.oid()) };
-    let above = above.into_iter().filter_map(OpenRelation::open_to_look);
+    let above = above.into_iter().filter_map(OpenRelation::try_open_briefly);
     let mut made = above.filter(|table| {
         // SAFETY: an open relation, of which triggers are copied before the next look-up.
         let triggers = unsafe { Triggers::of(table.raw()) };
         let mut triggers = triggers.iter().map(|trigger| {
             // SAFETY: as above.
-            unsafe { GuardTrigger::of(trigger) }
+            unsafe { TriggerInfo::of(trigger) }
         });
-        triggers.any(|other| other.name == trigger.name && !other.clone)
+        triggers.any(|other| other.name == trigger.name && !other.is_clone)
     });
     let made = made.next();
     qualified(made.as_ref().unwrap_or(table))
@@ -130,7 +131,7 @@ fn table_name(table: &OpenRelation) -> String {
 }
 
 /// The name of a leaf partition on which a guard is not enabled as on the one at hand.
-pub fn partition_unlike(root: pg_sys::Oid, guard: &GuardTrigger) -> Option<String> {
+pub fn partition_enabled_differently(root: pg_sys::Oid, guard: &TriggerInfo) -> Option<String> {
     // SAFETY: partitions may go meanwhile, then there is no entry; one that is open
     // has a form and, if any, triggers.
     unsafe {
@@ -141,13 +142,13 @@ pub fn partition_unlike(root: pg_sys::Oid, guard: &GuardTrigger) -> Option<Strin
                 continue;
             }
             let leaf = (*(*relation).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION;
-            let alike = Triggers::of(relation)
+            let same_enabling = Triggers::of(relation)
                 .iter()
-                .map(|trigger| GuardTrigger::of(trigger))
+                .map(|trigger| TriggerInfo::of(trigger))
                 .any(|other| other.name == guard.name && other.enabled == guard.enabled);
             let name = text::from_name(&(*(*relation).rd_rel).relname);
             pg_sys::RelationClose(relation);
-            if leaf && !alike {
+            if leaf && !same_enabling {
                 return Some(name);
             }
         }
@@ -159,8 +160,8 @@ pub fn partition_unlike(root: pg_sys::Oid, guard: &GuardTrigger) -> Option<Strin
 ///
 /// # Errors
 /// 55000
-pub fn demand_alike(target: &Target, guard: &GuardTrigger) {
-    let Some(partition) = partition_unlike(target.oid, guard) else {
+pub fn check_enabled_on_partitions(target: &Target, guard: &TriggerInfo) {
+    let Some(partition) = partition_enabled_differently(target.oid, guard) else {
         return;
     };
     Report::new(
@@ -183,7 +184,7 @@ pub fn demand_alike(target: &Target, guard: &GuardTrigger) {
 ///
 /// # Safety
 /// The relation is open, and a trigger of it is firing.
-pub unsafe fn is_updated_behind(relation: pg_sys::Relation, name: &str) -> bool {
+pub unsafe fn has_later_update_trigger(relation: pg_sys::Relation, name: &str) -> bool {
     let wanted =
         pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_UPDATE;
     // SAFETY: the caller's promise.

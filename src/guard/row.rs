@@ -1,25 +1,28 @@
 //! One guard at work: the trigger's rows, one by one. The protocol is in the
 //! module's head.
-use super::aside::arbiter_of_ours;
-use super::key_lock::Seeds;
-use super::left_out::Defaults;
-use super::made;
-use super::options::{NullKey, passing_null_keys};
-use super::partitions::{definition, demand_alike, is_updated_behind};
-use super::plan::Plan;
-use super::statement::Running;
+use super::config::GuardConfig;
+use super::key_lock::KeyHashSeeds;
+use super::omitted::StatementDefaults;
+use super::options::{NullKey, call_passing_null_keys};
+use super::own_insert::own_insert_arbiter;
+use super::partitions::{
+    check_enabled_on_partitions, has_later_update_trigger, resolve_definition,
+};
+use super::statement::StatementState;
+use super::trigger_check;
 use crate::compare::{Differences, differing, first_difference, same_tuple};
 use crate::error::{Report, SqlState};
 use crate::outcome::{OnConflict, conflict_report};
 use crate::payload::shape::key_violation;
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
-use crate::pg::snapshot::{DirtySnapshot, LatestSnapshot, Writers, one_for_transaction};
-use crate::quarantine::Records;
-use crate::remember::Absent;
+use crate::pg::snapshot::{DirtySnapshot, LatestSnapshot, Writers, uses_transaction_snapshot};
+use crate::quarantine::ConflictRecorder;
+use crate::remember::Presence;
 use crate::target::{
-    GuardTrigger, KeyColumn, OpenRelation, Readable, Role, Route, Scan, StoredRow, Target, changes,
-    hidden_by_policy, leaf_index, note_shown, policies_show, row_security_is_active_for,
+    KeyColumn, OpenRelation, PartitionRouter, Role, Scan, StoredRow, Target, TriggerInfo,
+    VisibleColumns, changes, hidden_by_policy, leaf_index, note_values_shown, policies_show,
+    row_security_is_active_for,
 };
 use pgrx::pg_sys;
 use std::ffi::c_int;
@@ -28,14 +31,14 @@ use std::rc::Rc;
 
 /// A guard of one table (or partition) in one statement.
 pub struct Guard {
-    running: *const Running,
+    statement: *const StatementState,
     /// The guarded table: for a partition, the root that the guard came from.
     target: Rc<Target>,
     /// The trigger on the table at hand.
-    trigger: GuardTrigger,
-    plan: Rc<Plan>,
+    trigger: TriggerInfo,
+    config: Rc<GuardConfig>,
     /// What the hashes of its keys begin with.
-    seeds: Seeds,
+    seeds: KeyHashSeeds,
     /// Where the target's columns are in the table at hand.
     numbers: Vec<pg_sys::AttrNumber>,
     /// How many columns of a row its key reaches into,
@@ -43,7 +46,7 @@ pub struct Guard {
     /// and what is compared.
     columns: c_int,
     /// Whether the rows are those of a function of ours.
-    aside: Aside,
+    mode: GuardMode,
     /// Whether nothing but the compared columns decides.
     simple: bool,
     /// With whose rights the rows go in.
@@ -52,9 +55,9 @@ pub struct Guard {
     by_policy: bool,
     /// Whether a BEFORE UPDATE trigger fires after the guard, and may do what it
     /// likes with the row.
-    updated_behind: bool,
-    /// What the defaults of columns give that are compared unless they were left out.
-    defaults: Defaults,
+    has_later_update_trigger: bool,
+    /// What the defaults of columns give that are compared only where the row supplies them.
+    defaults: StatementDefaults,
     scan: Scan,
     /// Where the scan keeps what it allocates as it goes: memory of the
     /// statement, not of the row at hand.
@@ -62,43 +65,43 @@ pub struct Guard {
     /// What the scan reads under: rows of transactions in progress, too.
     dirty: DirtySnapshot,
     /// Whom to wait for.
-    wait: Wait,
+    wait: XactWait,
     /// Closed after the scan, in this order.
     index: OpenRelation,
     table: OpenRelation,
 }
 
-/// Whether a guard steps aside.
+/// What the guard does with the rows of a statement.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Aside {
+enum GuardMode {
     /// The rows are a client's: they are judged.
-    No,
+    Judge,
     /// They are a function's, which verifies those that are skipped.
-    Skip,
+    SkipStored,
     /// They are a function's that is decided by another key: the guard's is one more
     /// unique index to it, whose violation is the server's to report. Or they are those of
     /// a MERGE, which has looked for itself what is stored: a row that came meanwhile is
     /// 23505, as without a guard, and the MERGE that is tried again updates it.
-    LetThrough,
+    PassThrough,
 }
 
 /// What the executor gets back for a row.
-pub enum Passage {
+pub enum TriggerResult {
     /// It goes in as it is.
     Unchanged,
     /// It goes in with this value in this attribute.
-    With(pg_sys::AttrNumber, pg_sys::Datum),
+    Modified(pg_sys::AttrNumber, pg_sys::Datum),
     /// It does not go in.
     Skipped,
 }
 
 /// What a probe makes of a row.
 #[derive(Clone, Copy)]
-enum Probe {
+enum ProbeResult {
     /// Its key is free, and locked.
     New,
     /// Its key is locked, and there are only dead rows under it, as it seems.
-    SeemsNew,
+    MaybeNew,
     /// It is stored already, all compared columns agree.
     Duplicate,
     /// Its key is stored; the row is at hand.
@@ -111,7 +114,7 @@ enum Probe {
 
 /// A transaction to wait for.
 #[derive(Clone, Copy)]
-struct Wait {
+struct XactWait {
     transaction: pg_sys::TransactionId,
     /// Not 0: only until it has made up its mind about a speculative insertion.
     token: u32,
@@ -122,75 +125,79 @@ impl Guard {
     /// Opens what the guard of an open table needs in the running statement.
     ///
     /// # Errors
-    /// As [`Plan::of`]; 55000 for a partition that has a guard of its own.
+    /// As [`GuardConfig::of`]; 55000 for a partition that has a guard of its own.
     ///
     /// # Safety
     /// `relation` is the trigger's, and open while the statement runs.
     pub unsafe fn open(
-        running: *const Running,
+        statement: *const StatementState,
         relation: pg_sys::Relation,
-        trigger: GuardTrigger,
+        trigger: TriggerInfo,
         role: Role,
     ) -> Self {
         // SAFETY: the caller's promise.
         let oid = unsafe { (*relation).rd_id };
         // SAFETY: as above.
-        let updated_behind = unsafe { is_updated_behind(relation, &trigger.name) };
+        let has_later_update_trigger = unsafe { has_later_update_trigger(relation, &trigger.name) };
         let table = OpenRelation::open(oid);
-        let (target, original) = definition(&table, trigger.clone());
-        made::demand_only(&target);
-        let plan = Plan::of(&target, &original);
-        let arbiter = plan.arbiter(&target);
+        let (target, original) = resolve_definition(&table, trigger.clone());
+        trigger_check::check_single_guard(&target);
+        let config = GuardConfig::of(&target, &original);
+        let arbiter = config.arbiter(&target);
         let index = if target.oid == oid {
             arbiter.oid
         } else {
             leaf_index(&table, arbiter.oid).unwrap_or(pg_sys::InvalidOid)
         };
-        let numbers = target.numbers_in(oid);
+        let numbers = target.attnums_in(oid);
         let last = |columns: &mut dyn Iterator<Item = usize>| {
             columns.map(|c| c_int::from(numbers[c])).max().unwrap_or(0)
         };
         let key_columns = last(&mut arbiter.columns());
-        let columns = key_columns.max(last(&mut plan.compared.iter().copied()));
-        let aside = match arbiter_of_ours() {
+        let columns = key_columns.max(last(&mut config.compared.iter().copied()));
+        let mode = match own_insert_arbiter() {
             // SAFETY: the statement outlives the guard.
-            None if unsafe { &*running }.merges_into(|t| is_or_is_above(t, &table)) => {
-                Aside::LetThrough
+            None if unsafe { &*statement }.merges_into(|t| is_self_or_ancestor(t, &table)) => {
+                GuardMode::PassThrough
             }
-            None => Aside::No,
-            Some(ours) if ours == arbiter.oid || ours == index => Aside::Skip,
+            None => GuardMode::Judge,
+            Some(ours) if ours == arbiter.oid || ours == index => GuardMode::SkipStored,
             // SAFETY: an index of a partition.
-            Some(ours) if unsafe { ffi::partition_ancestors(index) }.contains(&ours) => Aside::Skip,
-            Some(_) => Aside::LetThrough,
+            Some(ours) if unsafe { ffi::partition_ancestors(index) }.contains(&ours) => {
+                GuardMode::SkipStored
+            }
+            Some(_) => GuardMode::PassThrough,
         };
         let index = OpenRelation::open(index);
         let dirty = DirtySnapshot::new();
         let mut scan = Scan::by_equality_under(&table, &index, arbiter, dirty.raw());
         let by_policy = row_security_is_active_for(&target, role);
-        let simple =
-            aside == Aside::No && !by_policy && plan.remember.is_none() && !one_for_transaction();
-        scan.leave_columns();
-        let defaults = Defaults::new(&plan.unless_left_out);
+        let simple = mode == GuardMode::Judge
+            && !by_policy
+            && config.remember.is_none()
+            && !uses_transaction_snapshot();
+        scan.skip_deforming();
+        let defaults = StatementDefaults::new(&config.compared_if_supplied);
         Self {
-            running,
+            statement,
             key_columns,
             columns,
             target,
             trigger,
-            seeds: plan.tag.seeds(),
-            plan,
+            seeds: config.key_hasher.seeds(),
+            config,
             numbers,
-            aside,
+            mode,
             simple,
             role,
             by_policy,
-            updated_behind,
+            has_later_update_trigger,
             defaults,
             scan,
             // SAFETY: the statement's memory, in which guards are made.
             scan_memory: unsafe { pg_sys::CurrentMemoryContext },
             dirty,
-            wait: Wait {
+            wait: XactWait {
                 transaction: pg_sys::InvalidTransactionId,
                 token: 0,
                 tuple: Default::default(),
@@ -211,42 +218,44 @@ impl Guard {
         &mut self,
         slot: *mut pg_sys::TupleTableSlot,
         tuple: pg_sys::HeapTuple,
-    ) -> Passage {
+    ) -> TriggerResult {
         let mut hidden = None;
         loop {
             // SAFETY: the caller's promise; nothing is owned inside.
             let probe = unsafe { ffi::guard(|| self.probe_unguarded(slot, tuple)) };
             let probe = match probe {
                 // SAFETY: the probe has deformed the key.
-                Probe::SeemsNew if unsafe { self.is_committed(slot) } => {
-                    self.plan.news.stored_row();
+                ProbeResult::MaybeNew if unsafe { self.is_committed(slot) } => {
+                    self.config.miss_rate.record_hit();
                     pgrx::check_for_interrupts!();
                     continue;
                 }
-                Probe::SeemsNew => Probe::New,
+                ProbeResult::MaybeNew => ProbeResult::New,
                 sure => sure,
             };
             match probe {
-                Probe::New if self.plan.remember.is_none() => return Passage::Unchanged,
-                Probe::New => {
+                ProbeResult::New if self.config.remember.is_none() => {
+                    return TriggerResult::Unchanged;
+                }
+                ProbeResult::New => {
                     // SAFETY: the row, deformed.
                     let payload = unsafe {
                         pg_sys::slot_getallattrs(slot);
                         StoredRow::in_slot(slot, &self.numbers)
                     };
-                    return self.let_in(&payload);
+                    return self.admit(&payload);
                 }
-                Probe::Duplicate => {
-                    self.demand_alike();
-                    return Passage::Skipped;
+                ProbeResult::Duplicate => {
+                    self.check_enabled_on_partitions();
+                    return TriggerResult::Skipped;
                 }
-                Probe::InProgress => self.wait(),
-                Probe::Stored if self.aside == Aside::LetThrough => {
+                ProbeResult::InProgress => self.wait(),
+                ProbeResult::Stored if self.mode == GuardMode::PassThrough => {
                     // SAFETY: the guard holds nothing.
-                    unsafe { ffi::guard(|| self.scan.rest_unguarded()) };
-                    return Passage::Unchanged;
+                    unsafe { ffi::guard(|| self.scan.pause_unguarded()) };
+                    return TriggerResult::Unchanged;
                 }
-                Probe::Stored => {
+                ProbeResult::Stored => {
                     // SAFETY: both slots hold a row.
                     let payload = unsafe {
                         pg_sys::slot_getallattrs(slot);
@@ -254,17 +263,18 @@ impl Guard {
                         StoredRow::in_slot(slot, &self.numbers)
                     };
                     // SAFETY: the scan's slot holds the row.
-                    let place =
-                        unsafe { StoredRow::in_slot(self.scan.slot(), &self.numbers) }.place();
-                    let seen = self.aside == Aside::Skip || self.is_seen(place, &payload);
+                    let place = unsafe { StoredRow::in_slot(self.scan.slot(), &self.numbers) }
+                        .table_and_tid();
+                    let seen = self.mode == GuardMode::SkipStored
+                        || self.is_shown_by_policies(place, &payload);
                     if seen {
-                        self.settle(&payload);
-                        self.demand_alike();
+                        self.judge_stored(&payload);
+                        self.check_enabled_on_partitions();
                     }
                     // SAFETY: the guard holds nothing.
-                    unsafe { ffi::guard(|| self.scan.rest_unguarded()) };
+                    unsafe { ffi::guard(|| self.scan.pause_unguarded()) };
                     if seen {
-                        return Passage::Skipped;
+                        return TriggerResult::Skipped;
                     }
                     // It may have been updated before we looked, and be elsewhere now.
                     let place = (
@@ -277,10 +287,10 @@ impl Guard {
                     }
                     hidden = Some(place);
                 }
-                Probe::SeemsNew => unreachable!("looked into above"),
-                Probe::NullKey(column) => {
-                    if self.plan.null_key == NullKey::Pass {
-                        return Passage::Unchanged;
+                ProbeResult::MaybeNew => unreachable!("looked into above"),
+                ProbeResult::NullKey(column) => {
+                    if self.config.null_key == NullKey::Pass {
+                        return TriggerResult::Unchanged;
                     }
                     self.refuse_null_key(column)
                 }
@@ -291,13 +301,13 @@ impl Guard {
     /// 23502, and how such rows are let in.
     fn refuse_null_key(&self, column: usize) -> ! {
         let target = &self.target;
-        let arbiter = self.plan.arbiter(target);
+        let arbiter = self.config.arbiter(target);
         let table = target.qualified();
         key_violation(target, arbiter, column, None, "null in")
             .hint(format!(
                 "If there are rows with a null in the key, let them pass without verification: \
                  {} If there are none: ALTER TABLE {table} ALTER COLUMN {} SET NOT NULL;",
-                passing_null_keys(&table, &self.trigger.arguments),
+                call_passing_null_keys(&table, &self.trigger.arguments),
                 target.column_list([column]),
             ))
             .raise()
@@ -311,27 +321,31 @@ impl Guard {
         &mut self,
         slot: *mut pg_sys::TupleTableSlot,
         tuple: pg_sys::HeapTuple,
-    ) -> Probe {
+    ) -> ProbeResult {
         // SAFETY: the statement outlives the guard; the arbiter is one of the
         // target's indexes, the columns are those of the row.
         unsafe {
-            let running = &*self.running;
-            let plan = &*self.plan;
-            let arbiter = plan.arbiter(&self.target);
+            let statement = &*self.statement;
+            let config = &*self.config;
+            let arbiter = config.arbiter(&self.target);
             deform_unguarded(slot, self.key_columns);
             let payload = StoredRow::in_slot(slot, &self.numbers);
             let value = |c| payload.get_unguarded(c);
             if !arbiter.nulls_equal {
                 for part in &arbiter.keys {
                     if value(part.column).is_none() {
-                        return Probe::NullKey(part.column);
+                        return ProbeResult::NullKey(part.column);
                     }
                 }
             }
             // Where misses are likely: with the lock in hand one look serves.
             let mut locked = false;
-            if plan.news.expected() {
-                running.lock_unguarded(plan.tag.hash_unguarded(&self.seeds, arbiter, value));
+            if config.miss_rate.predicts_miss() {
+                statement.lock_unguarded(config.key_hasher.hash_unguarded(
+                    &self.seeds,
+                    arbiter,
+                    value,
+                ));
                 locked = true;
             }
             loop {
@@ -342,26 +356,30 @@ impl Guard {
                     break;
                 }
                 if locked {
-                    plan.news.new_row();
-                    return if self.scan.met() {
-                        Probe::SeemsNew
+                    config.miss_rate.record_miss();
+                    return if self.scan.saw_entry() {
+                        ProbeResult::MaybeNew
                     } else {
-                        Probe::New
+                        ProbeResult::New
                     };
                 }
-                running.lock_unguarded(plan.tag.hash_unguarded(&self.seeds, arbiter, value));
+                statement.lock_unguarded(config.key_hasher.hash_unguarded(
+                    &self.seeds,
+                    arbiter,
+                    value,
+                ));
                 locked = true;
             }
             // Never wait, or judge, with a key lock in hand.
-            running.unlock_unguarded();
-            plan.news.stored_row();
+            statement.unlock_unguarded();
+            config.miss_rate.record_hit();
             let Writers {
                 inserter,
                 deleter,
                 token,
             } = self.dirty.writers();
             if inserter != pg_sys::InvalidTransactionId || deleter != pg_sys::InvalidTransactionId {
-                self.wait = Wait {
+                self.wait = XactWait {
                     transaction: if inserter == pg_sys::InvalidTransactionId {
                         deleter
                     } else {
@@ -370,11 +388,11 @@ impl Guard {
                     token,
                     tuple: (*self.scan.slot()).tts_tid,
                 };
-                self.scan.rest_unguarded();
-                return Probe::InProgress;
+                self.scan.pause_unguarded();
+                return ProbeResult::InProgress;
             }
             if !self.simple {
-                return Probe::Stored;
+                return ProbeResult::Stored;
             }
             let stored = self.scan.slot();
             if !same_tuple(stored, tuple) {
@@ -383,14 +401,14 @@ impl Guard {
                 let stored = StoredRow::in_slot(stored, &self.numbers);
                 let columns = &self.target.columns;
                 let known = |c| stored.get_unguarded(c);
-                if first_difference(columns, &plan.always, &stored, value).is_some()
+                if first_difference(columns, &config.always, &stored, value).is_some()
                     || !self.defaults.agree_unguarded(columns, known, value)
                 {
-                    return Probe::Stored;
+                    return ProbeResult::Stored;
                 }
             }
-            self.scan.rest_unguarded();
-            Probe::Duplicate
+            self.scan.pause_unguarded();
+            ProbeResult::Duplicate
         }
     }
 
@@ -400,7 +418,7 @@ impl Guard {
     /// # Safety
     /// `slot` holds the row, its key deformed.
     unsafe fn is_committed(&self, slot: *mut pg_sys::TupleTableSlot) -> bool {
-        let arbiter = self.plan.arbiter(&self.target);
+        let arbiter = self.config.arbiter(&self.target);
         // SAFETY: the caller's promise.
         let row = unsafe { StoredRow::in_slot(slot, &self.numbers) };
         let _snapshot = LatestSnapshot::push();
@@ -433,31 +451,31 @@ impl Guard {
 
     /// The row goes in; it takes along what is to be remembered, unless it brings
     /// that itself.
-    fn let_in(&self, payload: &StoredRow<'_>) -> Passage {
-        let Some(remember) = &self.plan.remember else {
-            return Passage::Unchanged;
+    fn admit(&self, payload: &StoredRow<'_>) -> TriggerResult {
+        let Some(remember) = &self.config.remember else {
+            return TriggerResult::Unchanged;
         };
         if payload.get(remember.column).is_some() {
-            return Passage::Unchanged;
+            return TriggerResult::Unchanged;
         }
-        let value = remember.first_arrival(
+        let value = remember.original_payload(
             &self.target,
             // SAFETY: a position in the target's columns.
             |c| unsafe { payload.get_unguarded(c) },
-            |c| self.is_left_out(c, payload),
+            |c| self.is_omitted(c, payload),
         );
-        Passage::With(self.numbers[remember.column], value)
+        TriggerResult::Modified(self.numbers[remember.column], value)
     }
 
-    /// Whether a column that may be left out was.
-    fn is_left_out(&self, column: usize, payload: &StoredRow<'_>) -> bool {
+    /// Whether a column that may be omitted was.
+    fn is_omitted(&self, column: usize, payload: &StoredRow<'_>) -> bool {
         let value = payload.get(column);
         self.defaults
-            .is_left_out(&self.target, &self.table, column, value)
+            .is_omitted(&self.target, &self.table, column, value)
     }
 
     /// Whether the role may see the stored row, by the table's policies.
-    fn is_seen(
+    fn is_shown_by_policies(
         &self,
         place: (pg_sys::Oid, pg_sys::ItemPointerData),
         payload: &StoredRow<'_>,
@@ -471,49 +489,49 @@ impl Guard {
             self.target.lock_to_write();
         }
         let _snapshot = LatestSnapshot::push();
-        let arbiter = self.plan.arbiter(&self.target);
+        let arbiter = self.config.arbiter(&self.target);
         policies_show(&self.target, self.role, arbiter, place, |c| payload.get(c))
     }
 
     /// A row is stored under the payload's key: a duplicate is left at that, a
     /// conflict raised or recorded.
-    fn settle(&self, payload: &StoredRow<'_>) {
-        if one_for_transaction() {
-            self.demand_visible();
+    fn judge_stored(&self, payload: &StoredRow<'_>) {
+        if uses_transaction_snapshot() {
+            self.check_snapshot_visibility();
         }
-        if self.aside == Aside::Skip {
+        if self.mode == GuardMode::SkipStored {
             return;
         }
-        let (target, plan) = (&*self.target, &*self.plan);
+        let (target, config) = (&*self.target, &*self.config);
         // SAFETY: the scan has deformed the row.
         let stored = unsafe { StoredRow::in_slot(self.scan.slot(), &self.numbers) };
         // SAFETY: positions are those of the target's columns.
         let value = |c| unsafe { payload.get_unguarded(c) };
-        let Some(remember) = &plan.remember else {
-            let mut columns = differing(&target.columns, &plan.compared, &stored, value);
-            columns.retain(|c| !self.is_left_out(*c, payload));
+        let Some(remember) = &config.remember else {
+            let mut columns = differing(&target.columns, &config.compared, &stored, value);
+            columns.retain(|c| !self.is_omitted(*c, payload));
             if !columns.is_empty() {
                 self.conflict(&stored, None, value, &columns, self.visible());
             }
             return;
         };
-        let (left_out, compared): (Vec<usize>, Vec<usize>) = plan
+        let (left_out, compared): (Vec<usize>, Vec<usize>) = config
             .compared
             .iter()
-            .partition(|c| self.is_left_out(**c, payload));
-        let absent = |c| match left_out.contains(&c) {
-            true => Absent::LeftOut,
-            false => Absent::No,
+            .partition(|c| self.is_omitted(**c, payload));
+        let presence = |c| match left_out.contains(&c) {
+            true => Presence::Omitted,
+            false => Presence::Present,
         };
         let may_show = |c| {
             let (readable, _) = self.visible();
-            readable.of_remembered(target, remember.column).column(c)
+            readable.of_remembered(target, remember.column).shows(c)
         };
-        let verdict = remember.compare(target, &compared, &stored, value, absent, &may_show);
+        let verdict = remember.compare(target, &compared, &stored, value, presence, &may_show);
         if verdict.same {
             return;
         }
-        let numbers = target.numbers_in_order();
+        let numbers = target.attnums_in_order();
         let payload = |c| verdict.payload(c, value(c));
         let (mut readable, mut sent) = self.visible();
         let first = verdict.first();
@@ -529,14 +547,14 @@ impl Guard {
     }
 
     /// What the caller may see of the stored row, and of the payload.
-    fn visible(&self) -> (Readable, Readable) {
+    fn visible(&self) -> (VisibleColumns, VisibleColumns) {
         (
-            Readable::by_caller_and(&self.target, self.role),
-            Readable::sent_by_caller(&self.target),
+            VisibleColumns::by_caller_and(&self.target, self.role),
+            VisibleColumns::insertable_by_caller(&self.target),
         )
     }
 
-    /// The payload differs from the stored row, or from what first arrived if that is
+    /// The payload differs from the stored row, or from the original payload if that is
     /// given.
     fn conflict(
         &self,
@@ -544,27 +562,27 @@ impl Guard {
         first: Option<&StoredRow<'_>>,
         payload: impl Fn(usize) -> Option<pg_sys::Datum>,
         columns: &[usize],
-        (readable, sent): (Readable, Readable),
+        (readable, sent): (VisibleColumns, VisibleColumns),
     ) {
-        let (target, plan) = (&*self.target, &*self.plan);
-        let arbiter = plan.arbiter(target);
+        let (target, config) = (&*self.target, &*self.config);
+        let arbiter = config.arbiter(target);
         let differences = Differences {
             target,
             arbiter,
             stored: first.unwrap_or(stored),
             payload,
             columns,
-            first_arrived: first.is_some(),
+            against_original: first.is_some(),
             readable: &readable,
             sent: &sent,
         };
-        if plan.on_conflict == OnConflict::Quarantine {
-            let remembers = plan.remember.as_ref().map(|remember| remember.column);
+        if config.on_conflict == OnConflict::Quarantine {
+            let remembers = config.remember.as_ref().map(|remember| remember.column);
             let named: Vec<usize> = (0..target.columns.len())
                 .filter(|c| target.columns[*c].generated == 0 && remembers != Some(*c))
                 .collect();
             // SAFETY: the row's memory, which outlives the call.
-            let mut records = Records::new(unsafe { pg_sys::CurrentMemoryContext });
+            let mut records = ConflictRecorder::new(unsafe { pg_sys::CurrentMemoryContext });
             records.add(target, arbiter, stored, &differences, &named);
             records.write(target);
             return;
@@ -573,13 +591,13 @@ impl Guard {
             [column] => Some(*column),
             _ => None,
         };
-        note_shown(target, differences.shown());
+        note_values_shown(target, differences.shown_columns());
         conflict_report(target, arbiter, 1, differences.to_sentence(None), only).raise()
     }
 
     /// Under REPEATABLE READ and up, a stored row that the snapshot cannot see is
     /// 40001, as with ON CONFLICT; and under SERIALIZABLE the row counts as read.
-    fn demand_visible(&self) {
+    fn check_snapshot_visibility(&self) {
         let slot = self.scan.slot();
         // SAFETY: the slot holds a row of the open table, and a snapshot is
         // active.
@@ -591,7 +609,7 @@ impl Guard {
                     .tuple_satisfies_snapshot
                     .is_some_and(|sees| sees(self.table.raw(), slot, snapshot))
             });
-            if !visible && !inserted_by_us(slot) {
+            if !visible && !inserted_by_current_transaction(slot) {
                 Report::could_not_serialize(&self.target.schema, &self.target.name).raise()
             }
             if pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 {
@@ -612,7 +630,7 @@ impl Guard {
     /// it is no payload, and is not judged.
     pub fn is_moved_here(&self) -> bool {
         // SAFETY: the statement outlives the guard.
-        unsafe { &*self.running }.is_moving_to(self.table.oid())
+        unsafe { &*self.statement }.is_moving_to(self.table.oid())
     }
 
     /// Judges an UPDATE: what is remembered cannot be changed.
@@ -626,7 +644,7 @@ impl Guard {
         &self,
         old: *mut pg_sys::TupleTableSlot,
         new: *mut pg_sys::TupleTableSlot,
-    ) -> Passage {
+    ) -> TriggerResult {
         // SAFETY: the caller's promise.
         let (old, new) = unsafe {
             pg_sys::slot_getallattrs(old);
@@ -636,12 +654,12 @@ impl Guard {
                 StoredRow::in_slot(new, &self.numbers),
             )
         };
-        let leaves =
+        let moving_from =
             (self.target.partitioned && self.may_leave(&old, &new)).then(|| self.table.oid());
         // SAFETY: the statement outlives the guard.
-        unsafe { &*self.running }.note_update(leaves);
-        let Some(remember) = &self.plan.remember else {
-            return Passage::Unchanged;
+        unsafe { &*self.statement }.note_update(moving_from);
+        let Some(remember) = &self.config.remember else {
+            return TriggerResult::Unchanged;
         };
         if remember.is_changed(&old, &new) {
             if let (Some(value), None, true) = (
@@ -650,7 +668,7 @@ impl Guard {
                 is_replica(),
             ) {
                 // The publisher remembers nothing, we do.
-                return Passage::With(self.numbers[remember.column], value);
+                return TriggerResult::Modified(self.numbers[remember.column], value);
             }
             let name = &self.target.columns[remember.column].name;
             Report::new(
@@ -665,7 +683,7 @@ impl Guard {
             .column(name.clone())
             .raise()
         }
-        Passage::Unchanged
+        TriggerResult::Unchanged
     }
 
     /// A row of a partition is about to be skipped. If the guard does not fire on
@@ -674,35 +692,37 @@ impl Guard {
     ///
     /// # Errors
     /// 55000
-    fn demand_alike(&self) {
+    fn check_enabled_on_partitions(&self) {
         let now = changes();
-        if !self.target.partitioned || self.aside != Aside::No || self.plan.alike.get() == Some(now)
+        if !self.target.partitioned
+            || self.mode != GuardMode::Judge
+            || self.config.partitions_checked_at.get() == Some(now)
         {
             return;
         }
-        demand_alike(&self.target, &self.trigger);
-        self.plan.alike.set(Some(now));
+        check_enabled_on_partitions(&self.target, &self.trigger);
+        self.config.partitions_checked_at.set(Some(now));
     }
 
     /// Whether an updated row may belong to another partition than this one. The
     /// key contains the whole partition key.
     fn may_leave(&self, old: &StoredRow<'_>, new: &StoredRow<'_>) -> bool {
-        if self.updated_behind {
+        if self.has_later_update_trigger {
             return true;
         }
-        let arbiter = self.plan.arbiter(&self.target);
+        let arbiter = self.config.arbiter(&self.target);
         let same = |key: &KeyColumn| key.agrees(old.get(key.column), new.get(key.column));
         if arbiter.keys.iter().all(same) {
             return false;
         }
         let root = OpenRelation::open(self.target.oid);
-        let leaf = Route::new(&self.target, &root, arbiter).leaf(|c| new.get(c));
+        let leaf = PartitionRouter::new(&self.target, &root, arbiter).leaf(|c| new.get(c));
         leaf.is_none_or(|(leaf, _)| leaf != self.table.oid())
     }
 }
 
 /// Whether a table is this one, or a partitioned table that it is in.
-fn is_or_is_above(table: pg_sys::Oid, of: &OpenRelation) -> bool {
+fn is_self_or_ancestor(table: pg_sys::Oid, of: &OpenRelation) -> bool {
     table == of.oid()
         // SAFETY: a partition.
         || (of.is_partition() && unsafe { ffi::partition_ancestors(of.oid()) }.contains(&table))
@@ -731,7 +751,7 @@ fn is_replica() -> bool {
 ///
 /// # Safety
 /// The slot holds a row of a table.
-unsafe fn inserted_by_us(slot: *mut pg_sys::TupleTableSlot) -> bool {
+unsafe fn inserted_by_current_transaction(slot: *mut pg_sys::TupleTableSlot) -> bool {
     // SAFETY: the caller's promise; xmin is never NULL.
     unsafe {
         let mut null = false;

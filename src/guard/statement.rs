@@ -20,7 +20,7 @@ use std::ffi::c_void;
 use std::ptr;
 
 /// A running statement with guarded tables.
-pub struct Running {
+pub struct StatementState {
     /// The executor state's memory, by which the statement is known.
     executor_memory: pg_sys::MemoryContext,
     /// Where scans and slots of its guards live.
@@ -28,24 +28,24 @@ pub struct Running {
     callback: pg_sys::MemoryContextCallback,
     /// The subtransaction that it runs in.
     subtransaction: Cell<pg_sys::SubTransactionId>,
-    /// Whether an abort has released what it held.
-    dead: Cell<bool>,
+    /// Whether an abort has released its resources.
+    aborted: Cell<bool>,
     #[expect(clippy::vec_box, reason = "the executor keeps their addresses")]
     guards: RefCell<Vec<Box<Guard>>>,
     /// The key lock of the last row that was let through.
-    held: Cell<Option<pg_sys::LOCKTAG>>,
+    held_lock: Cell<Option<pg_sys::LOCKTAG>>,
     /// The partition that the row which an UPDATE has at hand may leave.
-    leaves: Cell<Option<pg_sys::Oid>>,
+    moving_from: Cell<Option<pg_sys::Oid>>,
 }
 
 thread_local! {
     /// Boxes that their callbacks take away again. Kept as pointers, which have no
     /// destructor: a process may end without the callbacks (a replication worker
     /// does after an error), and nothing can be closed any more then.
-    static RUNNING: RefCell<Vec<*mut Running>> = const { RefCell::new(Vec::new()) };
+    static STATEMENTS: RefCell<Vec<*mut StatementState>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Running {
+impl StatementState {
     /// The statement whose trigger is being called. It stays where it is as long
     /// as the statement runs.
     ///
@@ -55,13 +55,13 @@ impl Running {
     pub unsafe fn current() -> *const Self {
         // SAFETY: the caller's promise.
         let executor_memory = unsafe { (*pg_sys::CurrentMemoryContext).parent };
-        let known = RUNNING.with(|running| {
-            let running = running.borrow();
-            let mut newest_first = running.iter().rev();
+        let known = STATEMENTS.with(|statement| {
+            let statement = statement.borrow();
+            let mut newest_first = statement.iter().rev();
             newest_first
                 // SAFETY: an entry lives until its callback takes it away.
                 .find(|r| unsafe {
-                    (***r).executor_memory == executor_memory && !(***r).dead.get()
+                    (***r).executor_memory == executor_memory && !(***r).aborted.get()
                 })
                 .map(|r| r.cast_const())
         });
@@ -83,18 +83,18 @@ impl Running {
                 executor_memory,
                 memory,
                 callback: pg_sys::MemoryContextCallback {
-                    func: Some(released),
+                    func: Some(on_context_reset),
                     arg: ptr::null_mut(),
                     next: ptr::null_mut(),
                 },
                 subtransaction: Cell::new(pg_sys::GetCurrentSubTransactionId()),
-                dead: Cell::new(false),
+                aborted: Cell::new(false),
                 guards: RefCell::default(),
-                held: Cell::new(None),
-                leaves: Cell::new(None),
+                held_lock: Cell::new(None),
+                moving_from: Cell::new(None),
             }));
             (*this).callback.arg = this.cast();
-            RUNNING.with(|all| all.borrow_mut().push(this));
+            STATEMENTS.with(|all| all.borrow_mut().push(this));
             pg_sys::MemoryContextRegisterResetCallback(memory, &raw mut (*this).callback);
             this
         }
@@ -110,11 +110,11 @@ impl Running {
     /// The state of the executor that runs the statement, if it is found.
     pub fn executor_state(&self) -> Option<&pg_sys::EState> {
         // SAFETY: the statement's own memory, which outlives this.
-        unsafe { executor::state_in(self.executor_memory) }
+        unsafe { executor::executor_state_in(self.executor_memory) }
     }
 
     /// Keeps a guard until the statement ends, made in the statement's memory.
-    pub fn keep(&self, make: impl FnOnce() -> Guard) -> *mut Guard {
+    pub fn add_guard(&self, make: impl FnOnce() -> Guard) -> *mut Guard {
         // SAFETY: the statement's memory; switched back at once, or by the
         // error's handler.
         let guard = unsafe {
@@ -137,9 +137,9 @@ impl Running {
         // SAFETY: under the statement's own resource owner, both.
         unsafe {
             self.unlock_unguarded();
-            let tag = locks::tag(locks::Subject::RowKey, hash);
+            let tag = locks::tag(locks::LockSubject::RowKey, hash);
             locks::acquire_unguarded(&tag);
-            self.held.set(Some(tag));
+            self.held_lock.set(Some(tag));
         }
     }
 
@@ -148,33 +148,35 @@ impl Running {
     /// # Safety
     /// Runs inside `ffi::guard`.
     pub unsafe fn unlock_unguarded(&self) {
-        if let Some(tag) = self.held.take() {
+        if let Some(tag) = self.held_lock.take() {
             // SAFETY: taken by this statement, under its resource owner.
             unsafe { locks::release_unguarded(&tag) };
         }
     }
 
-    /// An UPDATE has a row at hand; `leaves` is the partition that it may leave.
-    pub fn note_update(&self, leaves: Option<pg_sys::Oid>) {
-        self.leaves.set(leaves);
+    /// An UPDATE has a row at hand; `moving_from` is the partition that it may leave.
+    pub fn note_update(&self, moving_from: Option<pg_sys::Oid>) {
+        self.moving_from.set(moving_from);
     }
 
     /// Whether a row that comes to this partition is the one that an UPDATE has
     /// just had at hand. The executor deletes it where it was, and inserts it next.
     pub fn is_moving_to(&self, partition: pg_sys::Oid) -> bool {
-        self.leaves.take().is_some_and(|leaves| leaves != partition)
+        self.moving_from
+            .take()
+            .is_some_and(|moving_from| moving_from != partition)
     }
 }
 
 /// The statement's memory goes: it has ended, or an abort is under way.
 #[pg_guard]
-unsafe extern "C-unwind" fn released(arg: *mut c_void) {
-    let ended = arg.cast::<Running>();
-    RUNNING.with(|running| running.borrow_mut().retain(|r| *r != ended));
+unsafe extern "C-unwind" fn on_context_reset(arg: *mut c_void) {
+    let ended = arg.cast::<StatementState>();
+    STATEMENTS.with(|statement| statement.borrow_mut().retain(|r| *r != ended));
     // SAFETY: made by `begin`, whose callback is called once.
     let ended = unsafe { Box::from_raw(ended) };
     // SAFETY: reads the backend's transaction state.
-    let alive = unsafe { pg_sys::IsTransactionState() } && !ended.dead.get();
+    let alive = unsafe { pg_sys::IsTransactionState() } && !ended.aborted.get();
     if alive {
         // SAFETY: the guard holds nothing.
         unsafe { ffi::guard(|| ended.unlock_unguarded()) };
@@ -185,7 +187,7 @@ unsafe extern "C-unwind" fn released(arg: *mut c_void) {
 }
 
 /// Asks the server to be told of the ends of transactions. Called once, at load.
-pub fn watch_transactions() {
+pub fn register_transaction_callbacks() {
     // SAFETY: registered for the life of the backend, as are the callbacks.
     unsafe {
         pg_sys::RegisterXactCallback(Some(transaction_ended), ptr::null_mut());
@@ -196,7 +198,7 @@ pub fn watch_transactions() {
 #[pg_guard]
 unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _arg: *mut c_void) {
     if event == pg_sys::XactEvent::XACT_EVENT_ABORT {
-        for_all(|running| running.dead.set(true));
+        for_each_statement(|statement| statement.aborted.set(true));
     }
 }
 
@@ -207,21 +209,24 @@ unsafe extern "C-unwind" fn subtransaction_ended(
     parent: pg_sys::SubTransactionId,
     _arg: *mut c_void,
 ) {
-    for_all(|running| {
-        if running.subtransaction.get() != subtransaction {
+    for_each_statement(|statement| {
+        if statement.subtransaction.get() != subtransaction {
             return;
         }
         match event {
-            pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => running.subtransaction.set(parent),
-            pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => running.dead.set(true),
+            pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => statement.subtransaction.set(parent),
+            pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => statement.aborted.set(true),
             _ => {}
         }
     });
 }
 
-fn for_all(note: impl Fn(&Running)) {
-    RUNNING.with(|running| {
+fn for_each_statement(note: impl Fn(&StatementState)) {
+    STATEMENTS.with(|statement| {
         // SAFETY: entries live until their callbacks take them away.
-        running.borrow().iter().for_each(|r| note(unsafe { &**r }));
+        statement
+            .borrow()
+            .iter()
+            .for_each(|r| note(unsafe { &**r }));
     });
 }

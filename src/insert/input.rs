@@ -1,7 +1,7 @@
 //! The rows of a call, in the arbiter's order.
-use super::round::Job;
-use crate::payload::row::Layout;
-use crate::pg::rows::{Slot, Sort, SortColumn, Store};
+use super::round::WriteContext;
+use crate::payload::row::RowLayout;
+use crate::pg::rows::{Slot, SortColumn, TupleSort, TupleStore};
 use crate::target::Target;
 use pgrx::pg_sys;
 
@@ -9,97 +9,97 @@ use pgrx::pg_sys;
 const INT8_LESS_THAN: u32 = 412;
 
 /// Collects working rows, to be read in the arbiter's order.
-pub struct Input {
-    rows: From,
+pub struct InputSorter {
+    rows: RowSource,
 }
 
 /// Working rows in the arbiter's order; payloads with one key in the order of
 /// their ordinals.
-pub struct Rows {
-    from: From,
+pub struct SortedRows {
+    from: RowSource,
     /// A row that was read too early.
-    unread: Option<Slot>,
+    pushed_back: Option<Slot>,
     /// How many rows of the batch were read,
     read: u64,
     /// and how many it has, to the end of a key.
     most: u64,
 }
 
-enum From {
+enum RowSource {
     /// At most one.
     One(Option<Slot>),
     /// Sorted when read.
-    Sorted(Sort),
+    Sorted(TupleSort),
     /// Already in order.
-    Stored(Store),
+    Stored(TupleStore),
 }
 
-impl Input {
+impl InputSorter {
     /// Empty; `single` promises at most one row, which needs no sort.
-    pub fn new(job: &Job<'_>, single: bool) -> Self {
+    pub fn new(context: &WriteContext<'_>, single: bool) -> Self {
         if single {
             return Self {
-                rows: From::One(None),
+                rows: RowSource::One(None),
             };
         }
-        let mut order = job.arbiter.sort_columns();
+        let mut order = context.arbiter.sort_columns();
         order.push(SortColumn {
-            column: Layout::of(job.target).ordinal_column(),
+            column: RowLayout::of(context.target).ordinal_column(),
             operator: pg_sys::Oid::from(INT8_LESS_THAN),
             collation: pg_sys::InvalidOid,
         });
         Self {
-            rows: From::Sorted(Sort::new(job.target.row_desc(), &order)),
+            rows: RowSource::Sorted(TupleSort::new(context.target.row_desc(), &order)),
         }
     }
 
     /// Adds a copy of the row.
     pub fn put(&mut self, row: &Slot) {
         match &mut self.rows {
-            From::Sorted(sort) => sort.put(row),
-            From::One(one) => {
+            RowSource::Sorted(sort) => sort.put(row),
+            RowSource::One(one) => {
                 debug_assert!(one.is_none());
                 *one = Some(row.to_stored());
             }
-            From::Stored(_) => unreachable!("rows are not collected in a store"),
+            RowSource::Stored(_) => unreachable!("rows are not collected in a store"),
         }
     }
 
     /// Where many rows are added.
-    pub fn sort(&mut self) -> &mut Sort {
+    pub fn sort(&mut self) -> &mut TupleSort {
         match &mut self.rows {
-            From::Sorted(sort) => sort,
+            RowSource::Sorted(sort) => sort,
             _ => unreachable!("only the input of a single call is not sorted"),
         }
     }
 
     /// All rows are in.
-    pub fn into_rows(mut self) -> Rows {
-        if let From::Sorted(sort) = &mut self.rows {
+    pub fn into_rows(mut self) -> SortedRows {
+        if let RowSource::Sorted(sort) = &mut self.rows {
             sort.sort();
         }
-        Rows {
+        SortedRows {
             from: self.rows,
-            unread: None,
+            pushed_back: None,
             read: 0,
             most: u64::MAX,
         }
     }
 
     /// All rows are in; they go into the store, in order.
-    pub fn into_store(mut self, target: &Target, store: &mut Store) {
+    pub fn into_store(mut self, target: &Target, store: &mut TupleStore) {
         let sort = self.sort();
         sort.sort();
         sort.drain(store, target.row_desc());
     }
 }
 
-impl Rows {
+impl SortedRows {
     /// Rows that are in order.
-    pub fn stored(store: Store) -> Self {
+    pub fn from_store(store: TupleStore) -> Self {
         Self {
-            from: From::Stored(store),
-            unread: None,
+            from: RowSource::Stored(store),
+            pushed_back: None,
             read: 0,
             most: u64::MAX,
         }
@@ -121,22 +121,22 @@ impl Rows {
     /// first one, which was read too early, is kept in the current memory with this
     /// descriptor.
     pub fn end_batch(&mut self, desc: pg_sys::TupleDesc) -> (u64, bool) {
-        self.unread = self.unread.take().map(|row| row.to_stored_with(desc));
-        (self.read, self.unread.is_some())
+        self.pushed_back = self.pushed_back.take().map(|row| row.to_stored_with(desc));
+        (self.read, self.pushed_back.is_some())
     }
 
-    /// Puts a row back that was read too early.
-    pub fn unread(&mut self, row: Slot) {
+    /// Gives a row back, which is the next one to be read.
+    pub fn push_back(&mut self, row: Slot) {
         self.read -= 1;
-        self.unread = Some(row);
+        self.pushed_back = Some(row);
     }
 
     /// The next row, in the slot that was given back, if one was; None at the
     /// end.
     pub fn next(&mut self, target: &Target, free: Option<Slot>) -> Option<Slot> {
         let single = match &mut self.from {
-            From::One(one) => one,
-            _ => &mut self.unread,
+            RowSource::One(one) => one,
+            _ => &mut self.pushed_back,
         };
         if let Some(row) = single.take() {
             row.deform();
@@ -145,9 +145,9 @@ impl Rows {
         }
         let mut slot = free.unwrap_or_else(|| Slot::for_stored(target.row_desc()));
         let some = match &mut self.from {
-            From::One(_) => false,
-            From::Sorted(sort) => sort.next(&mut slot),
-            From::Stored(store) => store.next(&mut slot),
+            RowSource::One(_) => false,
+            RowSource::Sorted(sort) => sort.next(&mut slot),
+            RowSource::Stored(store) => store.next(&mut slot),
         };
         self.read += u64::from(some);
         some.then_some(slot)

@@ -18,7 +18,7 @@
 //!    nobody's way any more is sent again (2).
 //!
 //! Where a row that ON CONFLICT skips has no effect whatsoever, and most keys
-//! are new, rows are sent without a look and verified after (3): see [`guess`].
+//! are new, rows are sent without a look and verified after (3): see [`new_key_estimator`].
 //!
 //! A payload whose key an earlier payload of the same call has is verified in
 //! the next round, against the row that the earlier one left.
@@ -49,30 +49,30 @@
 //!
 //! 23505 from the arbiter cannot arise, because the arbiter is named in ON
 //! CONFLICT; from any other unique index it is the error it should be.
-mod guess;
 mod input;
-mod ledger;
 mod load;
+mod new_key_estimator;
 mod options;
+mod outcome_collector;
 mod round;
 mod statement;
 
-pub use input::{Input, Rows};
-pub use ledger::{Ledger, Wanted};
-pub use options::{Matching, Wishes};
-pub use round::{Job, MOST_ROUNDS};
-pub use statement::{Returning, Statements, insert};
+pub use input::{InputSorter, SortedRows};
+pub use options::{KeyOptions, MatchRule};
+pub use outcome_collector::{OutcomeCollector, ResultDetail};
+pub use round::{MAX_ROUNDS, WriteContext};
+pub use statement::{InsertStatements, Returning, insert};
 
-use crate::error::boundary;
+use crate::error::with_error_capture;
 use crate::outcome::Outcome;
-use crate::payload::generated::{Generated, leave_out_of_comparison};
+use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::json::JsonPayloads;
-use crate::payload::shape::{Shape, demand_key};
+use crate::payload::shape::{Shape, check_key_named};
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{ResultSet, RowType, SqlResult};
-use crate::target::{Target, UniqueIndex, demand_any, demand_insert_or_verify};
-use options::Options;
+use crate::target::{Target, UniqueIndex, check_any_privilege, check_insert_privileges};
+use options::InsertOptions;
 use pgrx::prelude::*;
 
 /// `idempotent_insert(target, payload, key, compare, ignore, on_conflict)`:
@@ -87,11 +87,11 @@ use pgrx::prelude::*;
 /// 42501, 42809; and whatever the INSERT itself raises, unchanged.
 #[pg_extern(sql = false)]
 fn idempotent_insert(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
-        let settled = insert_json(&arguments, Wanted::Rows, false);
-        let row = &settled.rows()[0];
+        let collector = insert_json(&arguments, ResultDetail::Rows, false);
+        let row = &collector.rows()[0];
         SqlResult::row(
             RowType::Outcome,
             &[Some(row.outcome.into_datum()), row.stored, row.differences],
@@ -109,10 +109,10 @@ fn idempotent_insert(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// conflicts of the call.
 #[pg_extern(sql = false)]
 fn idempotent_insert_many(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
-        counts(&insert_json(&arguments, Wanted::Counts, true))
+        counts(&insert_json(&arguments, ResultDetail::Counts, true))
     })
 }
 
@@ -124,12 +124,12 @@ fn idempotent_insert_many(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// As [`idempotent_insert_many`].
 #[pg_extern(sql = false)]
 fn idempotent_insert_each(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         let mut set = ResultSet::start(fcinfo);
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
-        let settled = insert_json(&arguments, Wanted::Rows, true);
-        for (i, row) in settled.rows().iter().enumerate() {
+        let collector = insert_json(&arguments, ResultDetail::Rows, true);
+        for (i, row) in collector.rows().iter().enumerate() {
             pgrx::check_for_interrupts!();
             set.row(&[
                 Some(pg_sys::Datum::from(i as i64 + 1)),
@@ -153,7 +153,7 @@ fn idempotent_insert_each(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// of the target.
 #[pg_extern(sql = false)]
 fn idempotent_insert_from(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         counts(&insert_from(&arguments))
@@ -166,12 +166,12 @@ impl Outcome {
     }
 }
 
-fn counts(ledger: &Ledger) -> SqlResult {
+fn counts(collector: &OutcomeCollector) -> SqlResult {
     let counts = [
-        ledger.received,
-        ledger.inserted,
-        ledger.duplicates,
-        ledger.conflicts,
+        collector.received,
+        collector.inserted,
+        collector.duplicates,
+        collector.conflicts,
     ];
     SqlResult::row(
         RowType::Counts,
@@ -179,12 +179,16 @@ fn counts(ledger: &Ledger) -> SqlResult {
     )
 }
 
-fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
+fn insert_json(
+    arguments: &Arguments,
+    result_detail: ResultDetail,
+    batch: bool,
+) -> OutcomeCollector {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
     let name = if batch { "payloads" } else { "payload" };
     let document = arguments.jsonb(1, name);
-    let options = Options::read(arguments, &target);
+    let options = InsertOptions::read(arguments, &target);
     let mut payloads = if batch {
         JsonPayloads::many(&target, document)
     } else {
@@ -192,21 +196,25 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
     };
     if payloads.is_empty() {
         // Nothing is named, so that any right will do; without one nobody holds its lock.
-        demand_any(target.oid);
-        options.matching.check(&target);
-        return Ledger::new(wanted, 0, options.on_conflict);
+        check_any_privilege(target.oid);
+        options.match_rule.check(&target);
+        return OutcomeCollector::new(result_detail, 0, options.on_conflict);
     }
     let named_by_all = named_by_all(&target, &payloads.shapes);
     let arbiter = options
-        .matching
+        .match_rule
         .arbiter(&target, |column| named_by_all[column]);
     options
-        .matching
+        .match_rule
         .comparison
         .apply(&target, arbiter, &mut payloads.shapes);
-    demand_key(&target, arbiter, &payloads.shapes, batch);
-    leave_out_of_comparison(&target, &options.matching.comparison, &mut payloads.shapes);
-    demand_rights(
+    check_key_named(&target, arbiter, &payloads.shapes, batch);
+    exclude_from_comparison(
+        &target,
+        &options.match_rule.comparison,
+        &mut payloads.shapes,
+    );
+    check_rights(
         &target,
         arbiter,
         payloads.shapes.iter().flat_map(|s| s.named.iter().copied()),
@@ -214,23 +222,27 @@ fn insert_json(arguments: &Arguments, wanted: Wanted, batch: bool) -> Ledger {
 
     payloads.complete_keys(&relation, arbiter);
 
-    let mut ledger = Ledger::new(wanted, payloads.len(), options.on_conflict);
-    let job = Job::new(
+    let mut collector = OutcomeCollector::new(result_detail, payloads.len(), options.on_conflict);
+    let context = WriteContext::new(
         &target,
         &relation,
         arbiter,
         &payloads.shapes,
         batch,
-        options.matching.guard,
+        options.match_rule.guard,
     );
-    let mut input = Input::new(&job, payloads.len() == 1);
-    let generated = Generated::of(&target, &relation, &payloads.shapes);
-    payloads.read(Some(arbiter), generated, &job.scratch, &mut |slot| {
+    let mut input = InputSorter::new(&context, payloads.len() == 1);
+    let generated = GeneratedColumns::of(&target, &relation, &payloads.shapes);
+    payloads.read(Some(arbiter), generated, &context.scratch, &mut |slot| {
         input.put(slot)
     });
-    job.run(&mut input.into_rows(), payloads.len() as u64, &mut ledger);
-    ledger.close(&job);
-    ledger
+    context.run(
+        &mut input.into_rows(),
+        payloads.len() as u64,
+        &mut collector,
+    );
+    collector.finish(&context);
+    collector
 }
 
 /// By column: whether all shapes name it.
@@ -247,44 +259,48 @@ fn named_by_all(target: &Target, shapes: &[Shape]) -> Vec<bool> {
     by_all
 }
 
-fn insert_from(arguments: &Arguments) -> Ledger {
+fn insert_from(arguments: &Arguments) -> OutcomeCollector {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
     let mut source = Source::open(&target, arguments.oid(1, "source"));
-    let Options {
-        mut matching,
+    let InsertOptions {
+        mut match_rule,
         on_conflict,
-    } = Options::read(arguments, &target);
+    } = InsertOptions::read(arguments, &target);
     let surrogates = source.surrogates(&relation);
-    matching.comparison.leave_out(&surrogates);
-    let (arbiter, shapes) = plan_source(&target, &source, &matching);
+    match_rule.comparison.exclude(&surrogates);
+    let (arbiter, shapes) = plan_source(&target, &source, &match_rule);
     source.complete_keys(&relation, arbiter);
 
-    let mut ledger = Ledger::new(Wanted::Counts, 0, on_conflict);
-    let job = Job::new(&target, &relation, arbiter, &shapes, true, matching.guard);
-    let mut input = Input::new(&job, false);
-    let generated = Generated::of(&target, &relation, &shapes);
-    ledger.received = source.read(arbiter, generated, input.sort());
-    job.run(&mut input.into_rows(), ledger.received as u64, &mut ledger);
-    ledger.close(&job);
-    ledger
+    let mut collector = OutcomeCollector::new(ResultDetail::Counts, 0, on_conflict);
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard);
+    let mut input = InputSorter::new(&context, false);
+    let generated = GeneratedColumns::of(&target, &relation, &shapes);
+    collector.received = source.read(arbiter, generated, input.sort());
+    context.run(
+        &mut input.into_rows(),
+        collector.received as u64,
+        &mut collector,
+    );
+    collector.finish(&context);
+    collector
 }
 
 /// What decides on the rows of a source, and their shape; the caller may do it.
 fn plan_source<'t>(
     target: &'t Target,
     source: &Source<'_>,
-    matching: &Matching,
+    match_rule: &MatchRule,
 ) -> (&'t UniqueIndex, [Shape; 1]) {
     let mut shapes = [source.shape()];
-    let arbiter = matching.arbiter_for_source(target, source);
-    matching.comparison.apply(target, arbiter, &mut shapes);
-    demand_key(target, arbiter, &shapes, false);
-    leave_out_of_comparison(target, &matching.comparison, &mut shapes);
-    demand_rights(target, arbiter, shapes[0].named.iter().copied());
+    let arbiter = match_rule.arbiter_for_source(target, source);
+    match_rule.comparison.apply(target, arbiter, &mut shapes);
+    check_key_named(target, arbiter, &shapes, false);
+    exclude_from_comparison(target, &match_rule.comparison, &mut shapes);
+    check_rights(target, arbiter, shapes[0].named.iter().copied());
     (arbiter, shapes)
 }
 
-fn demand_rights(target: &Target, arbiter: &UniqueIndex, named: impl Iterator<Item = usize>) {
-    demand_insert_or_verify(target, named, arbiter.columns());
+fn check_rights(target: &Target, arbiter: &UniqueIndex, named: impl Iterator<Item = usize>) {
+    check_insert_privileges(target, named, arbiter.columns());
 }

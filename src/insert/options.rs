@@ -1,5 +1,5 @@
 //! The options that all insert functions share, and those that others share with them.
-use crate::error::{SqlState, attempt};
+use crate::error::{SqlState, catch_report};
 use crate::guard;
 use crate::outcome::OnConflict;
 use crate::payload::shape::Comparison;
@@ -10,18 +10,18 @@ use std::rc::Rc;
 
 /// Arguments 3 to 6 of every insert function: key, compare, ignore,
 /// on_conflict.
-pub struct Options {
+pub struct InsertOptions {
     /// How payloads find their stored rows.
-    pub matching: Matching,
+    pub match_rule: MatchRule,
     /// What is done about a conflict.
     pub on_conflict: OnConflict,
 }
 
-impl Options {
+impl InsertOptions {
     /// Reads and checks them.
     pub fn read(arguments: &Arguments, target: &Target) -> Self {
         Self {
-            matching: Matching::new(&Wishes::read(arguments, [2, 3, 4]), target),
+            match_rule: MatchRule::new(&KeyOptions::read(arguments, [2, 3, 4]), target),
             on_conflict: OnConflict::parse(&arguments.text(5, "on_conflict")),
         }
     }
@@ -29,14 +29,14 @@ impl Options {
 
 /// The arguments key, compare and ignore, as the caller gave them.
 #[derive(Clone)]
-pub struct Wishes {
+pub struct KeyOptions {
     key: Option<Vec<String>>,
     compare: Option<Vec<String>>,
     ignore: Option<Vec<String>>,
 }
 
-impl Wishes {
-    /// Those at these positions.
+impl KeyOptions {
+    /// The arguments at these positions: key, compare, ignore.
     pub fn read(arguments: &Arguments, positions: [usize; 3]) -> Self {
         let [key, compare, ignore] = positions;
         Self {
@@ -46,7 +46,7 @@ impl Wishes {
         }
     }
 
-    /// The same, with this key.
+    /// A copy of these options, with this key.
     pub fn with_key(&self, key: &[String]) -> Self {
         Self {
             key: Some(key.to_vec()),
@@ -56,38 +56,42 @@ impl Wishes {
 }
 
 /// How payloads find their stored rows, and what of the two is compared.
-pub struct Matching {
+pub struct MatchRule {
     key: Option<Vec<String>>,
     /// Which columns are compared.
     pub comparison: Comparison,
     /// The guard of the target, if one is in force.
-    pub guard: Option<Rc<guard::Plan>>,
+    pub guard: Option<Rc<guard::GuardConfig>>,
 }
 
-impl Matching {
+impl MatchRule {
     /// Checks what the caller wishes for a target. By default, columns that the target's
     /// guard does not compare are not compared either.
-    pub fn new(wishes: &Wishes, target: &Target) -> Self {
-        let mut matching = Self::of_all_columns(wishes, target);
-        let Wishes {
+    pub fn new(key_options: &KeyOptions, target: &Target) -> Self {
+        let mut match_rule = Self::of_all_columns(key_options, target);
+        let KeyOptions {
             compare, ignore, ..
-        } = wishes;
-        if let Some(guard) = &matching.guard
+        } = key_options;
+        if let Some(guard) = &match_rule.guard
             && compare.is_none()
             && ignore.is_none()
         {
-            matching.comparison.limit(&guard.compared);
+            match_rule.comparison.limit(&guard.compared);
         }
-        matching
+        match_rule
     }
 
-    /// Likewise; whatever a guard compares, by default all columns are.
-    pub fn of_all_columns(wishes: &Wishes, target: &Target) -> Self {
-        let (compare, ignore) = (wishes.compare.as_deref(), wishes.ignore.as_deref());
+    /// Checks what the caller wishes for a target. By default all columns are compared, whatever a
+    /// guard compares.
+    pub fn of_all_columns(key_options: &KeyOptions, target: &Target) -> Self {
+        let (compare, ignore) = (
+            key_options.compare.as_deref(),
+            key_options.ignore.as_deref(),
+        );
         Self {
-            key: wishes.key.clone(),
+            key: key_options.key.clone(),
             comparison: Comparison::new(target, compare, ignore),
-            guard: guard::Plan::in_force(target),
+            guard: guard::GuardConfig::in_force(target),
         }
     }
 
@@ -113,14 +117,19 @@ impl Matching {
         match &self.key {
             Some(key) => target.arbiter_for_key(key),
             None => {
-                let counts = |c: usize| named(c) || target.columns[c].default_repeats();
+                let counts = |c: usize| named(c) || target.columns[c].has_repeatable_default();
                 let guards = self.guard.as_ref().map(|guard| guard.arbiter(target));
                 if let Some(arbiter) = guards
                     && arbiter.columns().all(counts)
                 {
                     return arbiter;
                 }
-                let usable = || target.indexes.iter().filter(|i| i.unusable.is_none());
+                let usable = || {
+                    target
+                        .indexes
+                        .iter()
+                        .filter(|i| i.unusable_reason.is_none())
+                };
                 let by_primary = usable().any(|i| i.primary && i.columns().all(counts));
                 if !by_primary && usable().any(|i| i.columns().all(&named)) {
                     target.default_arbiter(named)
@@ -142,7 +151,7 @@ impl Matching {
         target: &'t Target,
         source: &Source<'_>,
     ) -> &'t UniqueIndex {
-        match attempt(|| self.arbiter(target, |column| source.names(column))) {
+        match catch_report(|| self.arbiter(target, |column| source.names(column))) {
             Ok(arbiter) => arbiter,
             Err(report)
                 if report.sqlstate() == SqlState::InvalidColumnReference && self.key.is_none() =>

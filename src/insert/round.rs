@@ -1,21 +1,21 @@
 //! The rounds of one call: look, insert, look again. See the module's head for
 //! the protocol.
-use super::guess::Guess;
-use super::input::Rows;
-use super::ledger::Ledger;
+use super::input::SortedRows;
+use super::new_key_estimator::NewKeyEstimator;
+use super::outcome_collector::OutcomeCollector;
 use super::statement::{self, Returning};
 use crate::compare::{Differences, differing};
 use crate::error::{Report, SqlState};
 use crate::guard;
-use crate::payload::row::{Layout, Mark, has_key, same_key};
+use crate::payload::row::{Mark, RowLayout, has_key, same_key};
 use crate::payload::shape::Shape;
 use crate::pg::memory::Memory;
-use crate::pg::rows::{Slot, Store};
+use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::snapshot::{FreshSnapshot, next_command};
-use crate::remember::{Absent, Remember};
+use crate::remember::{Presence, Remember};
 use crate::target::{
-    Look, OpenRelation, Readable, Role, StoredRow, Target, UniqueIndex, hidden_by_policy,
-    policies_show, row_security_is_active,
+    KeyLookup, OpenRelation, Role, StoredRow, Target, UniqueIndex, VisibleColumns,
+    hidden_by_policy, policies_show, row_security_is_active,
 };
 use pgrx::pg_sys;
 use std::ops::Range;
@@ -23,25 +23,24 @@ use std::rc::Rc;
 
 /// A row that is neither found nor inserted in this many rounds is being
 /// suppressed, not raced: a race would have to be lost that often in a row.
-pub const MOST_ROUNDS: u32 = 16;
+pub const MAX_ROUNDS: u32 = 16;
 
-/// So many rows are sent in the first statement: more would leave the processor's
+/// So many rows are inserted by the first statement: more would leave the processor's
 /// caches, and spill to disk, before they are read again. Each later one may have twice
 /// as many as the one before: statements may be subtransactions, and of those a
 /// transaction is to have few.
-const PORTION: u64 = 10_000;
+const CHUNK_ROWS: u64 = 10_000;
 
 /// So many rows are worth a subtransaction, see [`statement::insert`].
-const PLAINLY_FROM: u64 = 1000;
+const PLAIN_INSERT_MIN_ROWS: u64 = 1000;
 
 /// Of so many rows, which are sorted, enough lie beside each other for a look to cost
 /// little. With fewer, where most keys are new, ON CONFLICT without a look costs less than
 /// a look and a plain INSERT.
-const LOOKED_UP_FROM: u64 = 5000;
+const LOOKUP_MIN_ROWS: u64 = 5000;
 
 /// What a call works on.
-pub struct Job<'a> {
-    /// The table.
+pub struct WriteContext<'a> {
     pub target: &'a Target,
     /// The table, open.
     pub relation: &'a OpenRelation,
@@ -52,22 +51,22 @@ pub struct Job<'a> {
     /// Whether ordinals mean something to the caller.
     pub batch: bool,
     /// The guard of the target, if it is decided by the same index.
-    guard: Option<Rc<guard::Plan>>,
+    guard: Option<Rc<guard::GuardConfig>>,
     /// Whether policies may hide stored rows from the caller.
     by_policy: bool,
     /// Reset for every row.
     pub scratch: Memory,
 }
 
-impl<'a> Job<'a> {
-    /// A job in the memory of the call.
+impl<'a> WriteContext<'a> {
+    /// A context in the memory of the call.
     pub fn new(
         target: &'a Target,
         relation: &'a OpenRelation,
         arbiter: &'a UniqueIndex,
         shapes: &'a [Shape],
         batch: bool,
-        guard: Option<Rc<guard::Plan>>,
+        guard: Option<Rc<guard::GuardConfig>>,
     ) -> Self {
         let guard = guard.filter(|guard| guard.arbiter(target).oid == arbiter.oid);
         let scratch = Memory::in_current(c"pg_idempotent row");
@@ -93,7 +92,7 @@ impl<'a> Job<'a> {
 /// What is known of the plain rows: those that were handed to INSERT in the
 /// round before.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sent {
+enum InsertResult {
     /// None of them went in (or there was no round before).
     None,
     /// All of them went in.
@@ -106,108 +105,112 @@ enum Sent {
 struct Round {
     /// From 1.
     number: u32,
-    /// How many rows may be sent in it.
-    portion: u64,
-    /// Whether keys may be guessed to be new, see [`super::guess`].
-    guesses: bool,
-    sent: Sent,
+    /// How many rows may be inserted in it.
+    chunk_rows: u64,
+    /// Whether keys may be assumed to be new, see [`super::new_key_estimator`].
+    estimates: bool,
+    last_insert: InsertResult,
     /// The commands of the INSERT of the round before.
     commands: Range<pg_sys::CommandId>,
 }
 
-/// What a look left to do, in the arbiter's order.
+/// What the look-ups left to do, in the arbiter's order.
 #[derive(Default)]
-struct Left {
+struct Remaining {
     /// Made with the first row: most calls are pure retries.
-    rows: Option<Store>,
-    /// How many of the rows are to be sent; the others follow one of those.
-    to_send: u64,
-    /// Whether rows were left unread, for another portion.
+    rows: Option<TupleStore>,
+    /// How many of the rows are to be inserted; the others have the key of one of those.
+    to_insert: u64,
+    /// Whether rows were left unread, for another chunk.
     more: bool,
     /// Whether no key of the call was found so far.
     all_new: bool,
-    /// Whether some keys were not looked up, but guessed to be new.
-    guessed: bool,
+    /// Whether some keys were not looked up, but assumed to be new.
+    assumed_new: bool,
     /// Whether some of them are likely to be skipped, so that it pays to ask
     /// INSERT which went in.
     expects_skips: bool,
 }
 
-impl Job<'_> {
-    /// Gives every row its outcome in the ledger, portion by portion.
+impl WriteContext<'_> {
+    /// Gives the collector the outcome of every row, chunk by chunk.
     /// `expected` says how many rows there are, as far as that is known.
-    pub fn run(&self, rows: &mut Rows, expected: u64, ledger: &mut Ledger) {
-        let plainly =
-            expected >= LOOKED_UP_FROM && self.inserts_plainly(expected) && !ledger.wants_rows();
+    pub fn run(&self, rows: &mut SortedRows, expected: u64, collector: &mut OutcomeCollector) {
+        let plain = expected >= LOOKUP_MIN_ROWS
+            && self.can_insert_plainly(expected)
+            && !collector.wants_rows();
         let mut first = Round {
             number: 1,
-            portion: PORTION,
-            guesses: !plainly,
-            sent: Sent::None,
+            chunk_rows: CHUNK_ROWS,
+            estimates: !plain,
+            last_insert: InsertResult::None,
             commands: 0..0,
         };
         loop {
-            let left = self.look(rows, &first, ledger);
-            let more = left.more;
-            self.go_round(left, ledger);
+            let remaining = self.look_up(rows, &first, collector);
+            let more = remaining.more;
+            self.run_rounds(remaining, collector);
             if !more {
                 return;
             }
-            first.portion *= 2;
+            first.chunk_rows *= 2;
         }
     }
 
-    /// Goes round until every row of a portion has its outcome.
-    fn go_round(&self, mut left: Left, ledger: &mut Ledger) {
+    /// Runs rounds until every row of a chunk has its outcome.
+    fn run_rounds(&self, mut remaining: Remaining, collector: &mut OutcomeCollector) {
         let mut number = 1;
-        while let Some(mut store) = left.rows.take() {
+        while let Some(mut store) = remaining.rows.take() {
             let first_command = next_command();
-            let returning = self.returning(&left, ledger);
-            let (count, returned) = statement::insert(self, &mut store, returning, !left.guessed);
-            let all_went_in = count == left.to_send;
-            self.target.expects_new.set(left.all_new && all_went_in);
+            let returning = self.returning(&remaining, collector);
+            let (count, returned) =
+                statement::insert(self, &mut store, returning, !remaining.assumed_new);
+            let all_went_in = count == remaining.to_insert;
+            self.target
+                .expects_new
+                .set(remaining.all_new && all_went_in);
             store.rewind();
-            let mut sent = Sent::None;
+            let mut last_insert = InsertResult::None;
             match returned {
                 Some(returned) => {
-                    let rest = self.match_returned(store, returning, returned, ledger);
+                    let rest = self.match_returned(store, returning, returned, collector);
                     match rest {
                         Some(rest) => store = rest,
                         None => return,
                     }
                 }
                 None if all_went_in => {
-                    sent = Sent::All;
-                    if !ledger.wants_rows() {
-                        ledger.went_in(count);
-                        if store.len() == left.to_send {
+                    last_insert = InsertResult::All;
+                    if !collector.wants_rows() {
+                        collector.add_inserted(count);
+                        if store.len() == remaining.to_insert {
                             return;
                         }
                     }
                 }
-                None if count > 0 => sent = Sent::Some,
+                None if count > 0 => last_insert = InsertResult::Some,
                 None => {}
             }
             number += 1;
             let commands = first_command..next_command();
             let round = Round {
                 number,
-                portion: u64::MAX,
-                guesses: false,
-                sent,
+                chunk_rows: u64::MAX,
+                estimates: false,
+                last_insert,
                 commands,
             };
-            left = self.look(&mut Rows::stored(store), &round, ledger);
+            remaining = self.look_up(&mut SortedRows::from_store(store), &round, collector);
         }
     }
 
     /// Whether so many rows that are not stored are inserted without ON CONFLICT: that
     /// pays, and being undone and done again has no effect but once, since nothing (a
     /// trigger, a policy) looks at it.
-    pub fn inserts_plainly(&self, rows: u64) -> bool {
-        rows >= PLAINLY_FROM
+    pub fn can_insert_plainly(&self, rows: u64) -> bool {
+        rows >= PLAIN_INSERT_MIN_ROWS
             && !self.target.triggers_touch_rows
-            && self.target.takes_portions
+            && self.target.can_chunk
             && !self.by_policy
     }
 
@@ -216,32 +219,31 @@ impl Job<'_> {
     /// tells which went in: triggers may change a key, insert it themselves, or
     /// update what is stored under it; and where skips are likely, since asking
     /// is cheaper than looking all keys up.
-    fn returning(&self, left: &Left, ledger: &mut Ledger) -> Returning {
+    fn returning(&self, remaining: &Remaining, collector: &mut OutcomeCollector) -> Returning {
         let final_rows = !self.target.after_insert_triggers;
-        if ledger.wants_rows() && final_rows && ledger.readable(self).all() {
+        if collector.wants_rows() && final_rows && collector.readable(self).shows_all() {
             Returning::Rows
-        } else if left.expects_skips || self.target.triggers_touch_rows {
+        } else if remaining.expects_skips || self.target.triggers_touch_rows {
             Returning::Keys
         } else {
             Returning::Count
         }
     }
 
-    /// Settles the rows that INSERT returned, and gives those that it did not,
-    /// with those that follow. A row that went in but is to be looked at again
-    /// is marked.
+    /// Collects the rows that INSERT returned, and gives those that it did not, with those of the
+    /// same key. A row that went in but is to be looked at again is marked.
     ///
     /// # Errors
     /// 27000 if it returned a key that was not sent: the payload is stored under
     /// another key than its own, where no retry would find it.
     pub fn match_returned(
         &self,
-        mut rows: Store,
+        mut rows: TupleStore,
         returning: Returning,
-        mut returned: Store,
-        ledger: &mut Ledger,
-    ) -> Option<Store> {
-        let layout = Layout::of(self.target);
+        mut returned: TupleStore,
+        collector: &mut OutcomeCollector,
+    ) -> Option<TupleStore> {
+        let layout = RowLayout::of(self.target);
         let whole = returning == Returning::Rows;
         let desc = if whole {
             self.target.row_desc()
@@ -251,51 +253,56 @@ impl Job<'_> {
         let numbers: Vec<pg_sys::AttrNumber> = (1..)
             .take(if whole { self.target.columns.len() } else { 0 })
             .collect();
-        let mut rest: Option<Store> = None;
+        let mut rest: Option<TupleStore> = None;
         let mut row = Slot::for_stored(self.target.row_desc());
-        let mut went_in = Slot::for_stored(desc);
-        let mut more = returned.next(&mut went_in);
+        let mut was_inserted = Slot::for_stored(desc);
+        let mut more = returned.next(&mut was_inserted);
         while rows.next(&mut row) {
             pgrx::check_for_interrupts!();
             self.scratch.scope(|| {
                 let mut keep = |row: &Slot| {
-                    rest.get_or_insert_with(|| self.scratch.outside(Store::new))
+                    rest.get_or_insert_with(|| self.scratch.outside(TupleStore::new))
                         .put(row);
                 };
                 let same = || match returning {
-                    Returning::Rows => same_key(self.arbiter, &row, &went_in),
-                    _ => has_key(self.arbiter, &row, &went_in),
+                    Returning::Rows => same_key(self.arbiter, &row, &was_inserted),
+                    _ => has_key(self.arbiter, &row, &was_inserted),
                 };
-                if !more || layout.mark(&row) != Mark::Plain || !same() {
+                if !more || layout.mark(&row) != Mark::Pending || !same() {
                     keep(&row);
                     return;
                 }
                 if whole {
-                    let stored = StoredRow::returned(&went_in, &numbers);
-                    ledger.inserted(self, layout.ordinal(&row), Some(&stored));
-                } else if ledger.wants_rows() {
-                    keep(&layout.marked(&row, Mark::WentIn));
+                    let stored = StoredRow::returned(&was_inserted, &numbers);
+                    collector.inserted(self, layout.ordinal(&row), Some(&stored));
+                } else if collector.wants_rows() {
+                    keep(&layout.marked(&row, Mark::Inserted));
                 } else {
-                    ledger.went_in(1);
+                    collector.add_inserted(1);
                 }
-                more = returned.next(&mut went_in);
+                more = returned.next(&mut was_inserted);
             });
             self.scratch.reset();
         }
         if more {
-            self.not_stored_as_sent("a payload was stored under another key than its own")
+            self.not_stored_as_given("a payload was stored under another key than its own")
                 .raise()
         }
         rest
     }
 
-    /// Looks every row's key up and settles what can be settled.
-    fn look(&self, rows: &mut Rows, round: &Round, ledger: &mut Ledger) -> Left {
+    /// Looks every row's key up and judges the rows whose key is stored.
+    fn look_up(
+        &self,
+        rows: &mut SortedRows,
+        round: &Round,
+        collector: &mut OutcomeCollector,
+    ) -> Remaining {
         let _snapshot = FreshSnapshot::push();
-        let layout = Layout::of(self.target);
-        let mut look = Look::new(self.target, self.relation, self.arbiter);
-        let mut left = Left::default();
-        let mut guess = Guess::new(self, round.guesses);
+        let layout = RowLayout::of(self.target);
+        let mut lookup = KeyLookup::new(self.target, self.relation, self.arbiter);
+        let mut remaining = Remaining::default();
+        let mut estimator = NewKeyEstimator::new(self, round.estimates);
         // The row before, whose key the one at hand may have.
         let mut previous: Option<Slot> = None;
         let mut free: Option<Slot> = None;
@@ -304,12 +311,12 @@ impl Job<'_> {
         while let Some(row) = rows.next(self.target, free.take()) {
             pgrx::check_for_interrupts!();
             let mark = layout.mark(&row);
-            let went_in = match mark {
-                Mark::WentIn => true,
-                Mark::Plain => round.sent == Sent::All,
-                Mark::Follows(_) => false,
+            let was_inserted = match mark {
+                Mark::Inserted => true,
+                Mark::Pending => round.last_insert == InsertResult::All,
+                Mark::SameKeyAs(_) => false,
             };
-            if went_in && !ledger.wants_rows() {
+            if was_inserted && !collector.wants_rows() {
                 free = Some(row);
                 continue;
             }
@@ -317,59 +324,59 @@ impl Job<'_> {
                 .as_ref()
                 .is_some_and(|previous| same_key(self.arbiter, previous, &row));
             if rows.is_beyond_batch() && !repeated {
-                rows.unread(row);
+                rows.push_back(row);
                 break;
             }
-            let full = left.to_send >= round.portion;
-            if full && !repeated && self.target.takes_portions {
-                rows.unread(row);
-                left.more = true;
+            let full = remaining.to_insert >= round.chunk_rows;
+            if full && !repeated && self.target.can_chunk {
+                rows.push_back(row);
+                remaining.more = true;
                 break;
             }
             self.scratch.scope(|| {
                 if !repeated {
                     first = Some(layout.ordinal(&row));
-                    if guess.is_new(&row, layout.shape(&row)) {
-                        look.skip();
-                        left.guessed = true;
+                    if estimator.predicts_new(&row, layout.shape(&row)) {
+                        lookup.skip();
+                        remaining.assumed_new = true;
                     } else {
-                        look.find(|c| row.get(c));
-                        guess.learn(look.stored().is_none());
+                        lookup.find(|c| row.get(c));
+                        estimator.record(lookup.stored().is_none());
                     }
                 }
-                match look.stored() {
-                    stored if went_in => {
-                        ledger.inserted(self, layout.ordinal(&row), stored.as_ref());
+                match lookup.stored() {
+                    stored if was_inserted => {
+                        collector.inserted(self, layout.ordinal(&row), stored.as_ref());
                     }
-                    Some(stored) => self.settle(&row, &stored, round, ledger),
+                    Some(stored) => self.judge(&row, &stored, round, collector),
                     None if repeated => {
                         let first = first.expect("the row before has the same key");
-                        self.keep(&mut left, &row, Mark::Follows(first));
+                        self.retain(&mut remaining, &row, Mark::SameKeyAs(first));
                     }
                     None => {
                         self.refuse_suppressed(&row, round);
-                        self.keep(&mut left, &row, Mark::Plain);
-                        left.to_send += 1;
+                        self.retain(&mut remaining, &row, Mark::Pending);
+                        remaining.to_insert += 1;
                     }
                 }
             });
             self.scratch.reset();
             free = previous.replace(row);
         }
-        left.expects_skips = guess.expects_skips();
-        left.all_new = guess.all_new();
-        if round.number == 1 && !left.all_new {
+        remaining.expects_skips = estimator.expects_skips();
+        remaining.all_new = estimator.all_new();
+        if round.number == 1 && !remaining.all_new {
             self.target.expects_new.set(false);
         }
-        left
+        remaining
     }
 
     /// Keeps the row for INSERT and the next round.
-    fn keep(&self, left: &mut Left, row: &Slot, mark: Mark) {
-        let rows = left
+    fn retain(&self, remaining: &mut Remaining, row: &Slot, mark: Mark) {
+        let rows = remaining
             .rows
-            .get_or_insert_with(|| self.scratch.outside(Store::new));
-        let layout = Layout::of(self.target);
+            .get_or_insert_with(|| self.scratch.outside(TupleStore::new));
+        let layout = RowLayout::of(self.target);
         if layout.mark(row) == mark {
             rows.put(row);
         } else {
@@ -377,50 +384,63 @@ impl Job<'_> {
         }
     }
 
-    /// The outcome of a row whose key is stored.
-    fn settle(&self, row: &Slot, stored: &StoredRow<'_>, round: &Round, ledger: &mut Ledger) {
-        let layout = Layout::of(self.target);
+    /// Judges a row whose key is stored: the collector gets its outcome.
+    fn judge(
+        &self,
+        row: &Slot,
+        stored: &StoredRow<'_>,
+        round: &Round,
+        collector: &mut OutcomeCollector,
+    ) {
+        let layout = RowLayout::of(self.target);
         let ordinal = layout.ordinal(row);
-        let ours = || stored.inserted_by(&round.commands);
+        let ours = || stored.is_inserted_by(&round.commands);
         let mark = layout.mark(row);
-        if mark == Mark::Plain && round.sent == Sent::Some && ours() {
-            return ledger.inserted(self, ordinal, Some(stored));
+        if mark == Mark::Pending && round.last_insert == InsertResult::Some && ours() {
+            return collector.inserted(self, ordinal, Some(stored));
         }
-        self.demand_seen(row, stored);
+        self.check_visible(row, stored);
         let shape = &self.shapes[layout.shape(row)];
         if let Some(remember) = self
             .guard
             .as_ref()
             .and_then(|guard| guard.remember.as_ref())
         {
-            return self.settle_remembered(remember, row, stored, ledger);
+            return self.judge_against_original(remember, row, stored, collector);
         }
         let columns = differing(&self.target.columns, &shape.compared, stored, |c| {
             row.get(c)
         });
         if columns.is_empty() {
-            return ledger.duplicate(self, ordinal, stored);
+            return collector.duplicate(self, ordinal, stored);
         }
         let by = match mark {
-            Mark::Follows(first) if ours() => Some(first),
+            Mark::SameKeyAs(first) if ours() => Some(first),
             _ => None,
         };
-        let readable = ledger.readable(self);
+        let readable = collector.readable(self);
         let differences = Differences {
             target: self.target,
             arbiter: self.arbiter,
             stored,
             payload: |c| row.get(c),
             columns: &columns,
-            first_arrived: false,
+            against_original: false,
             readable: &readable,
-            sent: &Readable::everything(),
+            sent: &VisibleColumns::everything(),
         };
-        ledger.conflict(self, ordinal, stored, &differences, &self.told(shape), by);
+        collector.conflict(
+            self,
+            ordinal,
+            stored,
+            &differences,
+            &self.known_columns(shape),
+            by,
+        );
     }
 
     /// What is known of a payload of this shape: what it names, and its key.
-    fn told(&self, shape: &Shape) -> Vec<usize> {
+    fn known_columns(&self, shape: &Shape) -> Vec<usize> {
         let left_out = self.arbiter.columns().filter(|c| !shape.named.contains(c));
         shape.named.iter().copied().chain(left_out).collect()
     }
@@ -429,13 +449,13 @@ impl Job<'_> {
     ///
     /// # Errors
     /// 42501
-    pub fn demand_seen(&self, row: &Slot, stored: &StoredRow<'_>) {
+    pub fn check_visible(&self, row: &Slot, stored: &StoredRow<'_>) {
         let shown = || {
             policies_show(
                 self.target,
                 Role::caller(),
                 self.arbiter,
-                stored.place(),
+                stored.table_and_tid(),
                 |c| row.get(c),
             )
         };
@@ -444,54 +464,54 @@ impl Job<'_> {
         }
     }
 
-    /// Likewise, where a guard remembers what first arrived.
-    fn settle_remembered(
+    /// Judges a row whose key is stored where a guard remembers the original payload.
+    fn judge_against_original(
         &self,
         remember: &Remember,
         row: &Slot,
         stored: &StoredRow<'_>,
-        ledger: &mut Ledger,
+        collector: &mut OutcomeCollector,
     ) {
-        let layout = Layout::of(self.target);
+        let layout = RowLayout::of(self.target);
         let ordinal = layout.ordinal(row);
         let shape = &self.shapes[layout.shape(row)];
-        let guard_leaves_out = |c: usize| {
+        let guard_omits = |c: usize| {
             let guard = self.guard.as_ref();
-            guard.is_some_and(|guard| guard.unless_left_out.contains(&c))
+            guard.is_some_and(|guard| guard.compared_if_supplied.contains(&c))
         };
-        let absent = |c: usize| {
+        let presence = |c: usize| {
             if shape.named.contains(&c) {
-                return Absent::No;
+                return Presence::Present;
             }
-            if guard_leaves_out(c) {
-                return Absent::LeftOut;
+            if guard_omits(c) {
+                return Presence::Omitted;
             }
             match self.target.columns[c].constant_default(self.relation) {
-                Some(value) => Absent::Default(value),
-                None => Absent::Unknown,
+                Some(value) => Presence::Default(value),
+                None => Presence::Unknown,
             }
         };
-        let readable = ledger.readable(self);
+        let readable = collector.readable(self);
         let readable = readable.of_remembered(self.target, remember.column);
         let verdict = remember.compare(
             self.target,
             &shape.compared,
             stored,
             |c| row.get(c),
-            absent,
-            &|c| readable.column(c),
+            presence,
+            &|c| readable.shows(c),
         );
         if verdict.same {
-            return ledger.duplicate(self, ordinal, stored);
+            return collector.duplicate(self, ordinal, stored);
         }
-        let numbers = self.target.numbers_in_order();
+        let numbers = self.target.attnums_in_order();
         let first = verdict
             .first()
             .map(|first| StoredRow::returned(first, &numbers));
         let readable = if first.is_some() {
             Rc::new(readable)
         } else {
-            ledger.readable(self)
+            collector.readable(self)
         };
         let differences = Differences {
             target: self.target,
@@ -499,28 +519,35 @@ impl Job<'_> {
             stored: first.as_ref().unwrap_or(stored),
             payload: |c| verdict.payload(c, row.get(c)),
             columns: &verdict.columns,
-            first_arrived: first.is_some(),
+            against_original: first.is_some(),
             readable: &readable,
-            sent: &Readable::everything(),
+            sent: &VisibleColumns::everything(),
         };
-        ledger.conflict(self, ordinal, stored, &differences, &self.told(shape), None);
+        collector.conflict(
+            self,
+            ordinal,
+            stored,
+            &differences,
+            &self.known_columns(shape),
+            None,
+        );
     }
 
     fn refuse_suppressed(&self, row: &Slot, round: &Round) {
-        if round.number <= MOST_ROUNDS {
+        if round.number <= MAX_ROUNDS {
             return;
         }
-        let ordinal = Layout::of(self.target).ordinal(row);
+        let ordinal = RowLayout::of(self.target).ordinal(row);
         let payload = if self.batch {
             format!("payload {ordinal}")
         } else {
             "the payload".to_owned()
         };
-        self.not_stored_as_sent(&format!("{payload} was neither inserted nor found"))
+        self.not_stored_as_given(&format!("{payload} was neither inserted nor found"))
             .raise()
     }
 
-    pub fn not_stored_as_sent(&self, what: &str) -> Report {
+    pub fn not_stored_as_given(&self, what: &str) -> Report {
         Report::new(
             SqlState::TriggeredDataChangeViolation,
             format!("{what} in table \"{}\"", self.target.name),

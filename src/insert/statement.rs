@@ -10,14 +10,14 @@
 //! ON CONFLICT costs half as much again as the INSERT alone. So many rows that are known
 //! to be new are inserted without it, in a subtransaction: if somebody was faster with
 //! one of them, that is rolled back, and all are sent again with ON CONFLICT.
-use super::round::Job;
-use crate::error::{RowPosition, is_native};
-use crate::guard::StepAside;
-use crate::payload::row::{Layout, Mark};
+use super::round::WriteContext;
+use crate::error::{RowPosition, is_server_error};
+use crate::guard::OwnInsert;
+use crate::payload::row::{Mark, RowLayout};
 use crate::payload::shape::{Shape, refuse_identity};
-use crate::pg::rows::{NamedStore, Slot, Store};
-use crate::pg::spi::{Connection, OneStatement, Plan};
-use crate::pg::subtransaction::undone_on_failure;
+use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
+use crate::pg::spi::{AfterTriggerScope, Connection, SpiPlan};
+use crate::pg::subtransaction::in_subtransaction;
 use crate::target::{Target, UniqueIndex};
 use pgrx::{PgSqlErrorCode, pg_sys};
 use std::cell::Cell;
@@ -32,11 +32,11 @@ const ROWS: &CStr = c"pg_idempotent_rows";
 
 /// Beyond this many statements a table's cache starts anew: payloads with ever
 /// new sets of columns keep flat memory.
-const MOST: usize = 64;
+const MAX_STATEMENTS: usize = 64;
 
 /// The prepared statements of one target.
 #[derive(Default)]
-pub struct Statements(HashMap<(pg_sys::Oid, Vec<usize>, Form), Rc<Plan>>);
+pub struct InsertStatements(HashMap<(pg_sys::Oid, Vec<usize>, InsertForm), Rc<SpiPlan>>);
 
 /// What the statement is to say of the rows that went in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +51,7 @@ pub enum Returning {
 
 /// How the statement is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Form {
+enum InsertForm {
     /// Without ON CONFLICT.
     Plain,
     /// With it, and what it returns.
@@ -60,40 +60,40 @@ enum Form {
 
 /// A transaction has so many subtransactions of ours at most: from 64 on
 /// (`PGPROC_MAX_CACHED_SUBXIDS`) others look them up on disk.
-const MOST_SUBTRANSACTIONS: u32 = 32;
+const MAX_SUBTRANSACTIONS: u32 = 32;
 
 /// Inserts the plain rows in their order, those of each shape with the columns
 /// that it names. Gives the number of those that went in, and what they return.
 ///
 /// `new` says that none of their keys was stored when they were looked up just now.
 pub fn insert(
-    job: &Job<'_>,
-    rows: &mut Store,
+    context: &WriteContext<'_>,
+    rows: &mut TupleStore,
     returning: Returning,
     new: bool,
-) -> (u64, Option<Store>) {
-    if let [shape] = job.shapes
+) -> (u64, Option<TupleStore>) {
+    if let [shape] = context.shapes
         && new
         && returning == Returning::Count
-        && job.inserts_plainly(rows.len())
-        && one_more_subtransaction()
-        && let Some(count) = insert_plainly(job, shape, rows)
+        && context.can_insert_plainly(rows.len())
+        && claim_subtransaction()
+        && let Some(count) = insert_without_on_conflict(context, shape, rows)
     {
         return (count, None);
     }
-    let returned = (returning != Returning::Count).then(Store::new);
-    let form = Form::OnConflict(returning);
+    let returned = (returning != Returning::Count).then(TupleStore::new);
+    let form = InsertForm::OnConflict(returning);
     let connection = Connection::open();
-    let count = match job.shapes {
+    let count = match context.shapes {
         [shape] => {
-            let run = |plan: &Plan| connection.insert(plan, returned.as_ref());
-            insert_run(&connection, job, shape, rows, form, &run)
+            let run = |plan: &SpiPlan| connection.insert(plan, returned.as_ref());
+            insert_run(&connection, context, shape, rows, form, &run)
         }
         _ => {
             // What looks at a whole statement is to see the whole call.
-            let one = OneStatement::begin(&connection);
-            let run = |plan: &Plan| one.insert(plan, returned.as_ref());
-            let count = insert_runs(&connection, job, rows, form, &run);
+            let one = AfterTriggerScope::begin(&connection);
+            let run = |plan: &SpiPlan| one.insert(plan, returned.as_ref());
+            let count = insert_runs(&connection, context, rows, form, &run);
             one.end();
             count
         }
@@ -103,7 +103,7 @@ pub fn insert(
 }
 
 /// Whether the transaction may have one more subtransaction of ours; counts it.
-fn one_more_subtransaction() -> bool {
+fn claim_subtransaction() -> bool {
     thread_local! {
         static HAD: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
     }
@@ -118,19 +118,23 @@ fn one_more_subtransaction() -> bool {
     let (of, had) = HAD.get();
     let had = if of == transaction { had } else { 0 };
     HAD.set((transaction, had + 1));
-    had < MOST_SUBTRANSACTIONS
+    had < MAX_SUBTRANSACTIONS
 }
 
 /// Inserts rows that are new without ON CONFLICT; None if one of them was not.
-fn insert_plainly(job: &Job<'_>, shape: &Shape, rows: &Store) -> Option<u64> {
-    let inserted = undone_on_failure(|| {
+fn insert_without_on_conflict(
+    context: &WriteContext<'_>,
+    shape: &Shape,
+    rows: &TupleStore,
+) -> Option<u64> {
+    let inserted = in_subtransaction(|| {
         let connection = Connection::open();
-        let run = |plan: &Plan| connection.insert(plan, None);
-        insert_run(&connection, job, shape, rows, Form::Plain, &run)
+        let run = |plan: &SpiPlan| connection.insert(plan, None);
+        insert_run(&connection, context, shape, rows, InsertForm::Plain, &run)
     });
     match inserted {
         Ok(count) => Some(count),
-        Err(caught) if is_native(&caught, PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION) => None,
+        Err(caught) if is_server_error(&caught, PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION) => None,
         Err(caught) => resume_unwind(caught),
     }
 }
@@ -139,53 +143,75 @@ fn insert_plainly(job: &Job<'_>, shape: &Shape, rows: &Store) -> Option<u64> {
 /// whatever their shapes.
 fn insert_runs(
     connection: &Connection,
-    job: &Job<'_>,
-    rows: &mut Store,
-    form: Form,
-    run: &dyn Fn(&Plan) -> u64,
+    context: &WriteContext<'_>,
+    rows: &mut TupleStore,
+    form: InsertForm,
+    run: &dyn Fn(&SpiPlan) -> u64,
 ) -> u64 {
-    let layout = Layout::of(job.target);
-    let mut row = Slot::for_stored(job.target.row_desc());
-    let mut part = Store::new();
+    let layout = RowLayout::of(context.target);
+    let mut row = Slot::for_stored(context.target.row_desc());
+    let mut part = TupleStore::new();
     let mut part_shape = None;
     let mut inserted = 0;
     while rows.next(&mut row) {
         pgrx::check_for_interrupts!();
-        if layout.mark(&row) != Mark::Plain {
+        if layout.mark(&row) != Mark::Pending {
             continue;
         }
         let shape = layout.shape(&row);
         if let Some(previous) = part_shape.replace(shape)
             && previous != shape
         {
-            inserted += insert_run(connection, job, &job.shapes[previous], &part, form, run);
-            part = Store::new();
+            inserted += insert_run(
+                connection,
+                context,
+                &context.shapes[previous],
+                &part,
+                form,
+                run,
+            );
+            part = TupleStore::new();
         }
         part.put(&row);
     }
     if let Some(shape) = part_shape {
-        inserted += insert_run(connection, job, &job.shapes[shape], &part, form, run);
+        inserted += insert_run(
+            connection,
+            context,
+            &context.shapes[shape],
+            &part,
+            form,
+            run,
+        );
     }
     inserted
 }
 
 fn insert_run(
     connection: &Connection,
-    job: &Job<'_>,
+    context: &WriteContext<'_>,
     shape: &Shape,
-    rows: &Store,
-    form: Form,
-    run: &dyn Fn(&Plan) -> u64,
+    rows: &TupleStore,
+    form: InsertForm,
+    run: &dyn Fn(&SpiPlan) -> u64,
 ) -> u64 {
-    let _named = NamedStore::register(ROWS, rows, job.target.row_desc());
-    let plan = plan(connection, job.target, job.arbiter, &shape.named, form);
-    let _aside = StepAside::for_next_statement(job.arbiter.oid);
-    let ordinal = Layout::of(job.target).ordinal_column();
-    let position = job.batch.then(|| RowPosition::watch(rows.raw(), ordinal));
+    let _named = EphemeralRelation::register(ROWS, rows, context.target.row_desc());
+    let plan = plan(
+        connection,
+        context.target,
+        context.arbiter,
+        &shape.named,
+        form,
+    );
+    let _own_insert = OwnInsert::for_next_statement(context.arbiter.oid);
+    let ordinal = RowLayout::of(context.target).ordinal_column();
+    let position = context
+        .batch
+        .then(|| RowPosition::watch(rows.raw(), ordinal));
     let count = run(&plan);
     drop(position);
-    if !plan.concerns(job.target.oid) {
-        job.target.renamed_meanwhile().raise()
+    if !plan.concerns(context.target.oid) {
+        context.target.renamed_meanwhile().raise()
     }
     count
 }
@@ -195,19 +221,19 @@ fn plan(
     target: &Target,
     arbiter: &UniqueIndex,
     named: &[usize],
-    form: Form,
-) -> Rc<Plan> {
+    form: InsertForm,
+) -> Rc<SpiPlan> {
     let key = (arbiter.oid, named.to_vec(), form);
     if let Some(plan) = target.statements.borrow().0.get(&key) {
         return Rc::clone(plan);
     }
     refuse_identity(target, named);
-    let plan = Rc::new(Plan::prepare(
+    let plan = Rc::new(SpiPlan::prepare(
         connection,
         &insert_sql(target, arbiter, named, form),
     ));
     let statements = &mut target.statements.borrow_mut().0;
-    if statements.len() >= MOST {
+    if statements.len() >= MAX_STATEMENTS {
         statements.clear();
     }
     statements.insert(key, Rc::clone(&plan));
@@ -217,7 +243,7 @@ fn plan(
 /// `INSERT INTO shop.orders (order_id, amount) SELECT a0, a1 FROM
 /// pg_idempotent_rows WHERE a6 IS NULL ON CONFLICT (order_id) DO NOTHING`, and
 /// what it is to return.
-fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize], form: Form) -> String {
+fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize], form: InsertForm) -> String {
     let inserted = || {
         let named = named.iter().copied();
         named.filter(|c| target.columns[*c].generated == 0)
@@ -229,10 +255,10 @@ fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize], form: For
         .join(", ");
     let key = target.column_list(arbiter.columns());
     let conflict = match form {
-        Form::Plain => String::new(),
-        Form::OnConflict(returning) => {
+        InsertForm::Plain => String::new(),
+        InsertForm::OnConflict(returning) => {
             let arbiter = arbiter
-                .own_name
+                .inference_clause
                 .clone()
                 .unwrap_or_else(|| format!("({key})"));
             let returning = match returning {
@@ -255,6 +281,6 @@ fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize], form: For
         "INSERT INTO {} {columns}SELECT {values} FROM {} WHERE a{} IS NULL{conflict}",
         target.qualified(),
         ROWS.to_str().expect("ASCII"),
-        Layout::of(target).mark_column(),
+        RowLayout::of(target).mark_column(),
     )
 }

@@ -1,7 +1,7 @@
 //! What a PL/pgSQL trigger function assigns to `NEW`.
 //!
 //! Its source is read token by token, as far as assignments, and the IFs around them,
-//! need it. What it cannot follow it does not guess: [`Body::unclear`] says so.
+//! need it. What it cannot follow it does not guess: [`TriggerBody::unclear`] says so.
 use super::tokens::{Token, tokens};
 use std::collections::HashSet;
 
@@ -12,10 +12,10 @@ const DELETE: u8 = 4;
 const ANY: u8 = INSERT | UPDATE | DELETE;
 
 /// Functions whose value is the time, and goes on within a statement.
-const TICKING: [&str; 2] = ["clock_timestamp", "timeofday"];
+const WALL_CLOCK_FUNCTIONS: [&str; 2] = ["clock_timestamp", "timeofday"];
 
 /// Functions and words whose value is the time of the statement, or of its transaction.
-const CLOCKS: [&str; 8] = [
+const CLOCK_FUNCTIONS: [&str; 8] = [
     "now",
     "transaction_timestamp",
     "statement_timestamp",
@@ -27,7 +27,7 @@ const CLOCKS: [&str; 8] = [
 ];
 
 /// Functions that give another value with every call.
-const MAKERS: [&str; 13] = [
+const VOLATILE_FUNCTIONS: [&str; 13] = [
     "nextval",
     "random",
     "gen_random_uuid",
@@ -45,27 +45,26 @@ const MAKERS: [&str; 13] = [
 
 /// Whether a value is another one with every attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Anew {
+pub enum ValueSource {
     /// It is not, as far as can be seen.
-    No,
+    Payload,
     /// It is the time of the transaction, or of the statement.
     Clock,
     /// It is the time of this very moment.
-    Ticking,
+    WallClock,
     /// It comes from a sequence, or is random.
-    Made,
+    Volatile,
 }
 
 /// `NEW.column := …`
 #[derive(Debug, PartialEq, Eq)]
 pub struct Assignment {
-    /// The column.
     pub column: String,
     /// Whether its value is made anew.
-    pub anew: Anew,
+    pub value_source: ValueSource,
     /// Whether its value depends on what the row brings for this very column: it is part
     /// of the expression, or of a condition around it.
-    pub of_itself: bool,
+    pub depends_on_itself: bool,
     /// Whether it is computed from what the row brings for this column, other than to put
     /// something in place of NULL.
     pub rewritten: bool,
@@ -74,11 +73,11 @@ pub struct Assignment {
 
 impl Assignment {
     /// What a compiled trigger function does to one of its arguments, whatever fires it.
-    pub fn compiled(column: &str, anew: Anew, of_itself: bool) -> Self {
+    pub fn compiled(column: &str, value_source: ValueSource, depends_on_itself: bool) -> Self {
         Self {
             column: column.to_owned(),
-            anew,
-            of_itself,
+            value_source,
+            depends_on_itself,
             rewritten: false,
             events: ANY,
         }
@@ -97,14 +96,14 @@ impl Assignment {
 
 /// What a function does to `NEW`.
 #[derive(Debug, Default)]
-pub struct Body {
+pub struct TriggerBody {
     /// What it assigns, in its order.
     pub assignments: Vec<Assignment>,
     /// Whether it assigns `NEW` as a whole, or in a way that cannot be followed.
     pub unclear: bool,
 }
 
-impl Body {
+impl TriggerBody {
     /// Reads a function's source.
     pub fn read(source: &str) -> Self {
         let mut reader = Reader {
@@ -135,7 +134,7 @@ struct Reader {
     tokens: Vec<Token>,
     at: usize,
     frames: Vec<Frame>,
-    body: Body,
+    body: TriggerBody,
 }
 
 impl Reader {
@@ -303,8 +302,8 @@ impl Reader {
         let events = frames.iter().fold(ANY, |all, frame| all & frame.events);
         self.body.assignments.push(Assignment {
             column: column.to_owned(),
-            anew: anew(value),
-            of_itself: within || asked,
+            value_source: value_source_of(value),
+            depends_on_itself: within || asked,
             rewritten,
             events,
         });
@@ -368,11 +367,11 @@ fn columns_of_new(tokens: &[Token]) -> impl Iterator<Item = String> + '_ {
 }
 
 /// Whether an expression gives another value with every attempt.
-fn anew(tokens: &[Token]) -> Anew {
+fn value_source_of(tokens: &[Token]) -> ValueSource {
     let is_column = |i: usize| {
         i >= 2 && tokens[i - 1].is_sign(".") && (tokens[i - 2].is("new") || tokens[i - 2].is("old"))
     };
-    let mut found = Anew::No;
+    let mut found = ValueSource::Payload;
     for (i, token) in tokens.iter().enumerate() {
         let Token::Name(name) = token else {
             continue;
@@ -380,14 +379,14 @@ fn anew(tokens: &[Token]) -> Anew {
         if is_column(i) {
             continue;
         }
-        if TICKING.contains(&name.as_str()) {
-            return Anew::Ticking;
+        if WALL_CLOCK_FUNCTIONS.contains(&name.as_str()) {
+            return ValueSource::WallClock;
         }
-        if CLOCKS.contains(&name.as_str()) {
-            return Anew::Clock;
+        if CLOCK_FUNCTIONS.contains(&name.as_str()) {
+            return ValueSource::Clock;
         }
-        if MAKERS.contains(&name.as_str()) {
-            found = Anew::Made;
+        if VOLATILE_FUNCTIONS.contains(&name.as_str()) {
+            found = ValueSource::Volatile;
         }
     }
     found

@@ -1,8 +1,8 @@
 //! Rules about the values that are compared: whether a retry has the same ones.
-use super::body::Anew;
-use super::subject::{Made, Settled, Subject};
+use super::body::ValueSource;
+use super::subject::{LintedTable, ResolvedGuard, ServerFilled};
 use super::{Finding, LOADED, Rule, Severity, column_words, has_word, is_time};
-use crate::guard::options_without;
+use crate::guard::call_ignoring;
 use crate::pg::text;
 
 /// The guard compares a column that is filled with another value in every attempt: a
@@ -12,15 +12,15 @@ use crate::pg::text;
 /// Without a guard there is nothing to tell: functions compare what a payload names. And a
 /// guard leaves columns with volatile defaults out by itself; those with stable ones it
 /// compares where a payload brings them, which is told as such.
-pub fn made_anew(subject: &Subject, findings: &mut Vec<Finding>) {
-    let Some(settled) = subject.settled() else {
+pub fn changing_value(subject: &LintedTable, findings: &mut Vec<Finding>) {
+    let Some(resolved_guard) = subject.resolved_guard() else {
         return;
     };
-    for column in &settled.compared {
+    for column in &resolved_guard.compared {
         let facts = &subject.target.columns[*column];
         let name = &facts.name;
-        let (severity, message) = match &subject.made[*column] {
-            Some(made) if made.overwritten && !is_same_clock(settled, *column, made) => (
+        let (severity, message) = match &subject.server_filled[*column] {
+            Some(made) if made.overwritten && !is_same_clock(resolved_guard, *column, made) => (
                 Severity::Error,
                 format!(
                     "compared column \"{name}\" has another value in every attempt: it is \
@@ -29,7 +29,7 @@ pub fn made_anew(subject: &Subject, findings: &mut Vec<Finding>) {
                 ),
             ),
             // What the trigger fills in is what the default gives in the same statement.
-            Some(made) if settled.unless_left_out.contains(column) => {
+            Some(made) if resolved_guard.compared_if_supplied.contains(column) => {
                 if !made.overwritten {
                     findings.push(compared_if_sent(subject, *column, &made.by));
                 }
@@ -54,7 +54,7 @@ pub fn made_anew(subject: &Subject, findings: &mut Vec<Finding>) {
                 findings.push(filled_by_clients(subject, *column));
                 continue;
             }
-            None if settled.unless_left_out.contains(column) => {
+            None if resolved_guard.compared_if_supplied.contains(column) => {
                 let by = match facts.stable_default {
                     Some(_) => "a default that depends on the session",
                     // Of a partition, which has another one itself.
@@ -80,13 +80,13 @@ const TOUCHED: [&str; 4] = ["created", "updated", "modified", "changed"];
 
 /// Whether a trigger puts the same time into a column that its default would: to the guard
 /// that is as if it had been left out.
-fn is_same_clock(settled: &Settled, column: usize, made: &Made) -> bool {
-    made.anew == Anew::Clock && settled.unless_left_out.contains(&column)
+fn is_same_clock(resolved_guard: &ResolvedGuard, column: usize, made: &ServerFilled) -> bool {
+    made.value_source == ValueSource::Clock && resolved_guard.compared_if_supplied.contains(&column)
 }
 
 /// A column with a default that is one value in a statement, and another later: it is
 /// compared where a payload brings it, and not where it is left out.
-fn compared_if_sent(subject: &Subject, column: usize, by: &str) -> Finding {
+fn compared_if_sent(subject: &LintedTable, column: usize, by: &str) -> Finding {
     let facts = &subject.target.columns[column];
     if is_time(facts.base_type()) && has_word(&facts.name, &TOUCHED) {
         return filled_by_clients(subject, column);
@@ -111,7 +111,7 @@ fn compared_if_sent(subject: &Subject, column: usize, by: &str) -> Finding {
 /// A column that is, by its name, the time at which a client made or changed the object that
 /// it sends. Many an ORM fills it in itself, and with every attempt anew: then a retry is a
 /// conflict.
-fn filled_by_clients(subject: &Subject, column: usize) -> Finding {
+fn filled_by_clients(subject: &LintedTable, column: usize) -> Finding {
     let name = &subject.target.columns[column].name;
     Finding {
         severity: Severity::Warning,
@@ -130,15 +130,18 @@ fn filled_by_clients(subject: &Subject, column: usize) -> Finding {
 
 /// The guard compares a column that a trigger changes with every UPDATE, such as
 /// `updated_at`. Once the row was updated, a late retry is a conflict, though nothing
-/// that it says has changed. A column that remembers what first arrived ends that.
-pub fn changed_on_update(subject: &Subject, findings: &mut Vec<Finding>) {
-    let Some(settled) = subject.settled().filter(|settled| !settled.remembers) else {
+/// that it says has changed. A column that remembers the original payload ends that.
+pub fn changed_on_update(subject: &LintedTable, findings: &mut Vec<Finding>) {
+    let Some(resolved_guard) = subject
+        .resolved_guard()
+        .filter(|resolved_guard| !resolved_guard.remembers)
+    else {
         return;
     };
-    for column in &settled.compared {
+    for column in &resolved_guard.compared {
         let name = &subject.target.columns[*column].name;
         // That every retry is a conflict is told already.
-        if subject.made[*column]
+        if subject.server_filled[*column]
             .as_ref()
             .is_some_and(|made| made.overwritten)
         {
@@ -150,8 +153,11 @@ pub fn changed_on_update(subject: &Subject, findings: &mut Vec<Finding>) {
                 .any(|other| std::ptr::eq(other, *trigger));
             trigger.body.assignments.iter().any(|assignment| {
                 // What is computed from the row alike in both cases stays as it is.
-                let alike = assignment.anew == Anew::No && on_insert && assignment.on_insert();
-                let fills = assignment.anew != Anew::No && assignment.of_itself;
+                let alike = assignment.value_source == ValueSource::Payload
+                    && on_insert
+                    && assignment.on_insert();
+                let fills =
+                    assignment.value_source != ValueSource::Payload && assignment.depends_on_itself;
                 assignment.column == *name && assignment.on_update() && !alike && !fills
             })
         });
@@ -183,7 +189,7 @@ pub fn changed_on_update(subject: &Subject, findings: &mut Vec<Finding>) {
 ///
 /// A trigger that assigns other columns, or fills in for NULL, is not told. What a
 /// function in another language does cannot be read; that is told as such.
-pub fn before_trigger(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn before_trigger(subject: &LintedTable, findings: &mut Vec<Finding>) {
     for trigger in subject.before_insert() {
         let name = &trigger.trigger.name;
         let mut rewritten: Vec<&str> = trigger
@@ -233,7 +239,7 @@ pub fn before_trigger(subject: &Subject, findings: &mut Vec<Finding>) {
 
 /// The end of a sentence: how the table comes to be guarded, with the SQL if the key is
 /// known.
-fn guard_the_table(subject: &Subject) -> String {
+fn guard_the_table(subject: &LintedTable) -> String {
     let words = "guard the table, since a guard verifies rows as the trigger returns them";
     match subject.keys().as_slice() {
         [_] if !subject.is_partition() => format!(
@@ -245,9 +251,9 @@ fn guard_the_table(subject: &Subject) -> String {
 }
 
 /// The end of a sentence: the call that takes a column out of the guard's comparison.
-fn without(subject: &Subject, column: &str) -> String {
+fn without(subject: &LintedTable, column: &str) -> String {
     let call = subject.guard.as_ref().and_then(|guard| {
-        options_without(&subject.guarded_table(), &guard.trigger.arguments, column)
+        call_ignoring(&subject.guarded_table(), &guard.trigger.arguments, column)
     });
     match call {
         Some(call) => format!(": {call}"),

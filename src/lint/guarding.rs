@@ -1,7 +1,7 @@
 //! Rules about the guard: whether it does what its owner thinks it does.
-use super::subject::Subject;
+use super::subject::LintedTable;
 use super::{Finding, Rule, Severity};
-use crate::guard::partition_unlike;
+use crate::guard::partition_enabled_differently;
 use crate::pg::spi::Connection;
 use crate::pg::text;
 use crate::settings;
@@ -10,13 +10,13 @@ use pgrx::pg_sys;
 /// The guard does not fit its table any more (a column was renamed, its index dropped), or
 /// was made wrong by hand, or is enabled otherwise on a partition. Then every INSERT fails,
 /// and it is better to hear of it before a client does.
-pub fn guard_problem(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn guard_problem(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let Some(guard) = &subject.guard else {
         return;
     };
     let target = &subject.target;
     let name = &guard.trigger.name;
-    let (message, hint) = match &guard.plan {
+    let (message, hint) = match &guard.config {
         Err(report) => (
             format!(
                 "guard \"{name}\" does not fit the table: {}",
@@ -27,21 +27,23 @@ pub fn guard_problem(subject: &Subject, findings: &mut Vec<Finding>) {
                 .unwrap_or("Call idempotent_guard again.")
                 .to_owned(),
         ),
-        Ok(_) if target.partitioned => match partition_unlike(target.oid, &guard.trigger) {
-            Some(partition) => (
-                format!(
-                    "guard \"{name}\" is not enabled on partition \"{partition}\" in the same \
+        Ok(_) if target.partitioned => {
+            match partition_enabled_differently(target.oid, &guard.trigger) {
+                Some(partition) => (
+                    format!(
+                        "guard \"{name}\" is not enabled on partition \"{partition}\" in the same \
                      way as on table \"{}\"",
-                    target.name
+                        target.name
+                    ),
+                    format!(
+                        "ALTER TABLE {} {};",
+                        target.qualified(),
+                        enable(guard.trigger.enabled, name)
+                    ),
                 ),
-                format!(
-                    "ALTER TABLE {} {};",
-                    target.qualified(),
-                    enable(guard.trigger.enabled, name)
-                ),
-            ),
-            None => return,
-        },
+                None => return,
+            }
+        }
         Ok(_) => return,
     };
     findings.push(Finding {
@@ -67,7 +69,7 @@ fn enable(enabled: u8, trigger: &str) -> String {
 /// The guard is there and does not fire: it was disabled for a migration, say, and nobody
 /// enabled it again. Everybody believes in it, and retries fail or, under another key, go
 /// in twice.
-pub fn guard_disabled(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn guard_disabled(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let Some(guard) = &subject.guard else {
         return;
     };
@@ -118,7 +120,7 @@ pub fn guard_disabled(subject: &Subject, findings: &mut Vec<Finding>) {
 
 /// A BEFORE INSERT row trigger fires after the guard, and so changes rows that were judged
 /// already: what is stored is not what the next attempt is compared with.
-pub fn trigger_after_guard(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn trigger_after_guard(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let Some(guard) = &subject.guard else {
         return;
     };
@@ -151,19 +153,19 @@ pub fn trigger_after_guard(subject: &Subject, findings: &mut Vec<Finding>) {
 /// before a guard judges the row, so every duplicate draws a number: a client that sends the
 /// same rows again and again uses the numbers up, and then fails with 2200H or 22003, though
 /// not one row is new.
-pub fn small_sequence(subject: &Subject, findings: &mut Vec<Finding>) {
-    let Some(settled) = subject.settled() else {
+pub fn small_sequence(subject: &LintedTable, findings: &mut Vec<Finding>) {
+    let Some(resolved_guard) = subject.resolved_guard() else {
         return;
     };
     let target = &subject.target;
-    let key = &target.indexes[settled.arbiter];
+    let key = &target.indexes[resolved_guard.arbiter];
     for (c, column) in target.columns.iter().enumerate() {
         let (kind, most) = match column.base_type() {
             pg_sys::INT2OID => ("a smallint", i64::from(i16::MAX)),
             pg_sys::INT4OID => ("an integer", i64::from(i32::MAX)),
             _ => continue,
         };
-        let drawn = subject.made[c]
+        let drawn = subject.server_filled[c]
             .as_ref()
             .is_some_and(|made| made.by_sequence);
         if key.has_column(c) || !drawn {

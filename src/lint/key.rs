@@ -1,17 +1,17 @@
 //! Rules about the key: whether there is one, and whether it is the same one whenever an
 //! event arrives.
-use super::body::Anew;
-use super::subject::{Made, Subject};
+use super::body::ValueSource;
+use super::subject::{LintedTable, ServerFilled};
 use super::table::{is_plain_table, table_name};
 use super::{Finding, Rule, Severity};
 use crate::pg::{ffi, text};
-use crate::target::{Target, Tree, UniqueIndex, tree_of};
+use crate::target::{PartitionKeyColumns, Target, UniqueIndex, partition_key_columns};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
 /// There is no unique index at all. Whoever sends a row again gets it twice, and no
 /// function or guard can do anything about it: all of them decide by a unique index.
-pub fn no_business_key(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn no_business_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     if !target.indexes.is_empty() || index_of_a_partition(subject).is_some() {
         return;
@@ -31,7 +31,7 @@ pub fn no_business_key(subject: &Subject, findings: &mut Vec<Finding>) {
 /// A partitioned table has no unique index, but partitions have some. Each of these
 /// decides for its own partition; the table as a whole has no key, and a new partition
 /// comes without one.
-pub fn partition_index(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn partition_index(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     let Some((partition, index)) = index_of_a_partition(subject) else {
         return;
@@ -57,7 +57,7 @@ pub fn partition_index(subject: &Subject, findings: &mut Vec<Finding>) {
 
 /// The first partition, by name, that has a usable unique index which the server does not
 /// make, of a table that has none itself; and which of its indexes that is.
-fn index_of_a_partition(subject: &Subject) -> Option<(Rc<Target>, usize)> {
+fn index_of_a_partition(subject: &LintedTable) -> Option<(Rc<Target>, usize)> {
     let target = &subject.target;
     if !target.partitioned || !target.indexes.is_empty() {
         return None;
@@ -70,10 +70,10 @@ fn index_of_a_partition(subject: &Subject) -> Option<(Rc<Target>, usize)> {
         .collect();
     partitions.sort_by(|(a, _), (b, _)| a.cmp(b));
     partitions.into_iter().find_map(|(_, oid)| {
-        let (partition, _relation) = Target::look_at(oid)?;
+        let (partition, _relation) = Target::open_briefly(oid)?;
         let is_key = |index: &UniqueIndex| {
-            let made = |c: usize| partition.columns[c].is_made_anew();
-            index.unusable.is_none() && !index.columns().any(made)
+            let made = |c: usize| partition.columns[c].has_changing_default();
+            index.unusable_reason.is_none() && !index.columns().any(made)
         };
         let place = partition.indexes.iter().position(is_key)?;
         Some((partition, place))
@@ -84,14 +84,14 @@ fn index_of_a_partition(subject: &Subject) -> Option<(Rc<Target>, usize)> {
 /// expressions or on generated columns, or excludes overlaps. ON CONFLICT cannot be
 /// used with them, and functions and guards give 42P10. Beside a key that can
 /// decide they are nobody's fault; only one that is not valid costs without any use.
-pub fn unusable_index(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn unusable_index(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     let has_key = !subject.keys().is_empty();
     for index in &target.indexes {
         if subject.is_usable(index) || (has_key && index.valid) {
             continue;
         }
-        let why = match (index.unusable, subject.generated_key(index)) {
+        let why = match (index.unusable_reason, subject.generated_key(index)) {
             (Some(why), _) => why.to_owned(),
             (None, Some(column)) => format!(
                 "is on the generated column \"{}\", which is computed after the guard has \
@@ -118,7 +118,7 @@ pub fn unusable_index(subject: &Subject, findings: &mut Vec<Finding>) {
 }
 
 /// What makes an index usable.
-fn remedy(subject: &Subject, index: &UniqueIndex) -> String {
+fn remedy(subject: &LintedTable, index: &UniqueIndex) -> String {
     let target = &subject.target;
     let table = target.qualified();
     let columns = target.column_list(index.columns());
@@ -163,9 +163,9 @@ fn remedy(subject: &Subject, index: &UniqueIndex) -> String {
 ///
 /// For a guard that was told to use such a key, clients send it; then it is a risk
 /// only where one of them forgets to.
-pub fn made_by_server(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn server_filled_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let keys = subject.keys();
-    let guarded = subject.settled().is_some();
+    let guarded = subject.resolved_guard().is_some();
     let indexes: Vec<&UniqueIndex> = if keys.is_empty() {
         let usable = subject.target.indexes.iter();
         usable.filter(|index| subject.is_usable(index)).collect()
@@ -174,12 +174,12 @@ pub fn made_by_server(subject: &Subject, findings: &mut Vec<Finding>) {
     };
     for index in indexes {
         for column in index.columns() {
-            let Some(made) = &subject.made[column] else {
+            let Some(made) = &subject.server_filled[column] else {
                 continue;
             };
             let name = &subject.target.columns[column].name;
-            let rule = match made.anew {
-                Anew::Clock | Anew::Ticking => Rule::ClockKey,
+            let rule = match made.value_source {
+                ValueSource::Clock | ValueSource::WallClock => Rule::ClockKey,
                 _ => Rule::MachineMadeKey,
             };
             findings.push(Finding {
@@ -195,23 +195,28 @@ pub fn made_by_server(subject: &Subject, findings: &mut Vec<Finding>) {
                      filled by {}",
                     index.name, made.by
                 ),
-                hint: without_made(subject, index, column, made),
+                hint: without_server_filled(subject, index, column, made),
             });
         }
     }
 }
 
 /// How to get rid of a key column that the server makes.
-fn without_made(subject: &Subject, index: &UniqueIndex, column: usize, made: &Made) -> String {
+fn without_server_filled(
+    subject: &LintedTable,
+    index: &UniqueIndex,
+    column: usize,
+    made: &ServerFilled,
+) -> String {
     let target = &subject.target;
     let name = &target.columns[column].name;
     let by = subject.partition_columns();
     let by = index
         .columns()
-        .find(|c| by.contains(c) && subject.made[*c].is_some());
+        .find(|c| by.contains(c) && subject.server_filled[*c].is_some());
     let others: Vec<usize> = index
         .columns()
-        .filter(|c| subject.made[*c].is_none())
+        .filter(|c| subject.server_filled[*c].is_none())
         .collect();
     let mut hint = if let Some(by) = by {
         format!(
@@ -239,7 +244,7 @@ fn without_made(subject: &Subject, index: &UniqueIndex, column: usize, made: &Ma
 
 /// Several unique indexes could be the key, and nothing says which is. Without the
 /// argument `key` a guard is refused, and functions go by what a payload names.
-pub fn ambiguous_key(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn ambiguous_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     let keys = subject.keys();
     let [first, _, ..] = keys.as_slice() else {
@@ -274,10 +279,10 @@ pub fn ambiguous_key(subject: &Subject, findings: &mut Vec<Finding>) {
 /// Nobody but its owner knows which columns name the event, but for those by which the table
 /// is partitioned; some tables cannot have a unique index.
 fn create_on_event(target: &Target) -> String {
-    let by = match tree_of(target) {
-        Tree::Unindexable(why) => return why.to_owned(),
-        Tree::None => Vec::new(),
-        Tree::By(by) => by,
+    let by = match partition_key_columns(target) {
+        PartitionKeyColumns::Unindexable(why) => return why.to_owned(),
+        PartitionKeyColumns::None => Vec::new(),
+        PartitionKeyColumns::By(by) => by,
     };
     let separator = if by.is_empty() { "" } else { ", " };
     format!(

@@ -1,20 +1,20 @@
 //! Rules about the columns of a key: whether their values tell events apart, and retries
 //! not.
-use super::subject::Subject;
+use super::subject::LintedTable;
 use super::{Finding, LOADED, Rule, Severity, column_words, has_word, is_time};
-use crate::guard::{NullKey, passing_null_keys};
+use crate::guard::{NullKey, call_passing_null_keys};
 use crate::pg::spi::Connection;
 use crate::pg::text;
 use pgrx::pg_sys;
 
 /// A key column that, by its name, says when the row was loaded. It is another one in
 /// the next attempt, so everything goes in again.
-pub fn loading_time(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn loading_time(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     for index in subject.keys() {
         for column in index.columns() {
             let name = &target.columns[column].name;
-            let seems = subject.made[column].is_none()
+            let seems = subject.server_filled[column].is_none()
                 && is_time(target.columns[column].base_type())
                 && has_word(name, &LOADED);
             if !seems || index.keys.len() == 1 {
@@ -51,7 +51,7 @@ pub fn loading_time(subject: &Subject, findings: &mut Vec<Finding>) {
 /// Key columns that may be NULL, in an index to which NULLs are all different. A plain
 /// INSERT with NULL goes in as often as it is sent; functions and guards refuse it with
 /// 23502.
-pub fn nullable_key(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn nullable_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     for index in subject.keys() {
         if index.nulls_equal {
@@ -67,7 +67,7 @@ pub fn nullable_key(subject: &Subject, findings: &mut Vec<Finding>) {
             continue;
         }
         if subject
-            .settled()
+            .resolved_guard()
             .is_some_and(|s| s.null_key == NullKey::Pass)
         {
             findings.push(Finding {
@@ -91,7 +91,7 @@ pub fn nullable_key(subject: &Subject, findings: &mut Vec<Finding>) {
         let passing = match &subject.guard {
             Some(guard) => format!(
                 " Or let such rows pass without verification: {}",
-                passing_null_keys(&subject.guarded_table(), &guard.trigger.arguments)
+                call_passing_null_keys(&subject.guarded_table(), &guard.trigger.arguments)
             ),
             None => String::new(),
         };
@@ -125,7 +125,7 @@ fn nullable_to_not_null(names: &[&str]) -> String {
 
 /// A key column of floating point. What was computed once more, or came through another
 /// program, differs in the last digit: the retry is a new row.
-pub fn float_key(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn float_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     for index in subject.keys() {
         let is_float = |c: &usize| {
@@ -175,7 +175,7 @@ pub fn float_key(subject: &Subject, findings: &mut Vec<Finding>) {
 /// The index of the key was built under another version of its collation than the
 /// operating system (or ICU) has now, as after an upgrade of either. If the order of some
 /// texts has changed, a look-up misses keys that are stored: retries go in twice.
-pub fn stale_collation(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn stale_collation(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     for index in subject.keys() {
         let Some((collation, refresh)) = index.keys.iter().find_map(|key| stale(key.collation))

@@ -1,5 +1,5 @@
 //! The rule about keys of local time.
-use super::subject::Subject;
+use super::subject::LintedTable;
 use super::{Finding, LOADED, Rule, Severity, column_words, has_word};
 use crate::pg::text;
 use crate::target::Target;
@@ -12,22 +12,27 @@ use pgrx::pg_sys;
 ///
 /// A key that tells the two hours apart is none of those: with an instant or an offset in
 /// it, with a uuid, or with columns that say that they are UTC.
-pub fn local_time_key(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn local_time_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     for index in subject.keys() {
         let columns: Vec<usize> = index.columns().collect();
-        let parts: Vec<Part> = columns.iter().map(|c| Part::of(target, *c)).collect();
-        let has = |part: Part| parts.contains(&part);
-        let local = if has(Part::Resolved) {
+        let parts: Vec<TimePart> = columns.iter().map(|c| TimePart::of(target, *c)).collect();
+        let has = |part: TimePart| parts.contains(&part);
+        let local = if has(TimePart::Resolved) {
             continue;
-        } else if has(Part::Timestamp) {
-            vec![Part::Timestamp]
-        } else if has(Part::Day) && has(Part::Hour) {
-            vec![Part::Day, Part::Hour, Part::Calendar, Part::Finer]
+        } else if has(TimePart::Timestamp) {
+            vec![TimePart::Timestamp]
+        } else if has(TimePart::Day) && has(TimePart::Hour) {
+            vec![
+                TimePart::Day,
+                TimePart::Hour,
+                TimePart::Calendar,
+                TimePart::Finer,
+            ]
         } else {
             continue;
         };
-        let of_time = |c: &usize| local.contains(&Part::of(target, *c));
+        let of_time = |c: &usize| local.contains(&TimePart::of(target, *c));
         let named: Vec<&str> = columns
             .iter()
             .filter(|c| of_time(c))
@@ -51,7 +56,7 @@ pub fn local_time_key(subject: &Subject, findings: &mut Vec<Finding>) {
 
 /// What a key column says of the time.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum TimePart {
     /// A timestamp (or a range of them) without time zone.
     Timestamp,
     /// A day of the calendar, or of a month.
@@ -68,7 +73,7 @@ enum Part {
     Other,
 }
 
-impl Part {
+impl TimePart {
     fn of(target: &Target, column: usize) -> Self {
         let column = &target.columns[column];
         let base = column.base_type();
@@ -106,7 +111,7 @@ impl Part {
 
 /// A key of an instant in place of local time.
 fn as_instant(
-    subject: &Subject,
+    subject: &LintedTable,
     columns: &[usize],
     of_time: &dyn Fn(&usize) -> bool,
     named: &[&str],
@@ -125,7 +130,7 @@ fn as_instant(
             let column = &target.columns[*c];
             column.base_type() == pg_sys::TIMESTAMPTZOID
                 && column.generated == 0
-                && subject.made[*c].is_none()
+                && subject.server_filled[*c].is_none()
                 && !has_word(&column.name, &LOADED)
                 && !has_word(&column.name, &["created", "updated", "modified", "changed"])
         })

@@ -2,7 +2,7 @@
 //!
 //! A rule tells what goes wrong for sure, or will in a case that comes; it says nothing
 //! of a table that is made well. What is known of the table anyway, [`Target`] and the
-//! guard's plan, is what the rules look at, see [`Subject`].
+//! guard's plan, is what the rules look at, see [`LintedTable`].
 //!
 //! [`Target`]: crate::target::Target
 mod body;
@@ -15,12 +15,12 @@ mod subject;
 mod table;
 mod tokens;
 
-use crate::error::boundary;
+use crate::error::with_error_capture;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{ResultSet, SqlResult};
 use crate::pg::text;
 use pgrx::prelude::*;
-use subject::Subject;
+use subject::LintedTable;
 
 /// `idempotent_lint(target)`: what of a table makes retries unsafe.
 ///
@@ -31,13 +31,13 @@ use subject::Subject;
 /// 22004; 42P01, 42809 for what is no table, 0A000 for another session's temporary one.
 #[pg_extern(sql = false)]
 fn idempotent_lint(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         let oid = arguments.oid(0, "target");
         // Before the table is waited for, meanwhile this function may be dropped.
         let mut set = ResultSet::start(fcinfo);
-        let findings = find(&Subject::open(oid));
+        let findings = find(&LintedTable::open(oid));
         for finding in &findings {
             set.row(&[
                 Some(pg_sys::Datum::from(oid)),
@@ -52,12 +52,12 @@ fn idempotent_lint(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 }
 
 /// Runs every rule.
-fn find(subject: &Subject) -> Vec<Finding> {
-    const RULES: [fn(&Subject, &mut Vec<Finding>); 19] = [
+fn find(subject: &LintedTable) -> Vec<Finding> {
+    const RULES: [fn(&LintedTable, &mut Vec<Finding>); 19] = [
         key::no_business_key,
         key::partition_index,
         key::unusable_index,
-        key::made_by_server,
+        key::server_filled_key,
         key_columns::loading_time,
         key_columns::nullable_key,
         local_time::local_time_key,
@@ -68,7 +68,7 @@ fn find(subject: &Subject) -> Vec<Finding> {
         guarding::guard_disabled,
         guarding::trigger_after_guard,
         guarding::small_sequence,
-        compared::made_anew,
+        compared::changing_value,
         compared::changed_on_update,
         compared::before_trigger,
         table::rewrite_rule,

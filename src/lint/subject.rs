@@ -1,64 +1,62 @@
 //! What the rules look at: the target, its guard, its keys, and what fills its columns.
-use super::body::{Anew, Assignment, Body};
+use super::body::{Assignment, TriggerBody, ValueSource};
 use crate::error::Report;
-use crate::guard::{NullKey, Plan, examine};
+use crate::guard::{GuardConfig, NullKey, resolve_guard};
 use crate::pg::{ffi, text};
 use crate::target::{
-    Column, ColumnDefault, FunctionBody, GuardTrigger, Nature, OpenRelation, Target, Tree,
-    Triggers, UniqueIndex, columns_of_ancestors, demand_any, is_guard_function, leaf_index,
-    no_relation, tree_of,
+    Column, ColumnDefault, DefaultKind, FunctionSource, OpenRelation, PartitionKeyColumns, Target,
+    TriggerInfo, Triggers, UniqueIndex, ancestor_partition_columns, check_any_privilege,
+    is_guard_function, leaf_index, no_relation, partition_key_columns,
 };
 use pgrx::pg_sys;
 use std::rc::Rc;
 
 /// A table that is looked at.
-pub struct Subject {
+pub struct LintedTable {
     /// What is known of it anyway.
     pub target: Rc<Target>,
     /// The table, open: what is known of it holds until this goes.
     relation: OpenRelation,
-    /// Its guard, if it has one.
-    pub guard: Option<Guarded>,
+    pub guard: Option<GuardInfo>,
     /// Its enabled row triggers that are no guards, in the order in which they fire.
     pub triggers: Vec<RowTrigger>,
     /// By column: what fills it with another value, if anything does.
-    pub made: Vec<Option<Made>>,
+    pub server_filled: Vec<Option<ServerFilled>>,
 }
 
 /// The guard of a table.
-pub struct Guarded {
-    /// Its trigger.
-    pub trigger: GuardTrigger,
+pub struct GuardInfo {
+    pub trigger: TriggerInfo,
     /// What its options come to; or why they do not fit the table.
-    pub plan: Result<Settled, Box<Report>>,
+    pub config: Result<ResolvedGuard, Box<Report>>,
 }
 
 /// What a guard's options come to, on this table.
-pub struct Settled {
+pub struct ResolvedGuard {
     /// Which of the target's indexes decides.
     pub arbiter: usize,
     /// The positions of the columns whose values must agree.
     pub compared: Vec<usize>,
-    /// Those of them that are compared unless they were left out.
-    pub unless_left_out: Vec<usize>,
+    /// Those of them that are compared only where the row supplies them.
+    pub compared_if_supplied: Vec<usize>,
     /// What becomes of a row with a NULL in its key.
     pub null_key: NullKey,
-    /// Whether a column keeps what first arrived.
+    /// Whether a column keeps the original payload.
     pub remembers: bool,
 }
 
 /// A row trigger that is no guard.
 pub struct RowTrigger {
     /// Its name, arguments and events.
-    pub trigger: GuardTrigger,
+    pub trigger: TriggerInfo,
     /// What it does to a row.
-    pub body: Body,
+    pub body: TriggerBody,
 }
 
 /// Why a column that an INSERT leaves out has another value with every attempt.
-pub struct Made {
+pub struct ServerFilled {
     /// The time, or something else.
-    pub anew: Anew,
+    pub value_source: ValueSource,
     /// What makes it, to follow «is made by».
     pub by: String,
     /// Whether that is a sequence.
@@ -71,7 +69,7 @@ pub struct Made {
     pub overwritten: bool,
 }
 
-impl Subject {
+impl LintedTable {
     /// Opens a table, and gathers what the rules ask for.
     ///
     /// Whoever has no right at all on a table cannot have it locked; and no lock is kept,
@@ -81,37 +79,38 @@ impl Subject {
     /// 42501 without any right on the table; 42P01 if there is none, 42809 if it is none
     /// that rows can be verified in, 0A000 for another session's temporary one.
     pub fn open(oid: pg_sys::Oid) -> Self {
-        demand_any(oid);
-        let (target, relation) = Target::look_at(oid).unwrap_or_else(|| no_relation(oid).raise());
+        check_any_privilege(oid);
+        let (target, relation) =
+            Target::open_briefly(oid).unwrap_or_else(|| no_relation(oid).raise());
         let triggers = row_triggers(&relation);
-        let guard = Guarded::of(&target, &relation);
-        let made = target
+        let guard = GuardInfo::of(&target, &relation);
+        let server_filled = target
             .columns
             .iter()
-            .map(|column| Made::of(&target, &relation, &triggers, column))
+            .map(|column| ServerFilled::of(&target, &relation, &triggers, column))
             .collect();
         Self {
             target,
             relation,
             guard,
             triggers,
-            made,
+            server_filled,
         }
     }
 
     /// What a guard that fits the table comes to.
-    pub fn settled(&self) -> Option<&Settled> {
-        self.guard.as_ref()?.plan.as_ref().ok()
+    pub fn resolved_guard(&self) -> Option<&ResolvedGuard> {
+        self.guard.as_ref()?.config.as_ref().ok()
     }
 
     /// Whether an index decides by columns that only clients know.
     fn is_business_key(&self, index: &UniqueIndex) -> bool {
-        self.is_usable(index) && !index.columns().any(|c| self.made[c].is_some())
+        self.is_usable(index) && !index.columns().any(|c| self.server_filled[c].is_some())
     }
 
     /// Whether an index can decide for functions and guards.
     pub fn is_usable(&self, index: &UniqueIndex) -> bool {
-        index.unusable.is_none() && self.generated_key(index).is_none()
+        index.unusable_reason.is_none() && self.generated_key(index).is_none()
     }
 
     /// A key column that is computed from others, which nobody can name.
@@ -126,8 +125,8 @@ impl Subject {
     /// other unique indexes that the server does not make, of which each could be it.
     pub fn keys(&self) -> Vec<&UniqueIndex> {
         let indexes = &self.target.indexes;
-        if let Some(settled) = self.settled() {
-            return vec![&indexes[settled.arbiter]];
+        if let Some(resolved_guard) = self.resolved_guard() {
+            return vec![&indexes[resolved_guard.arbiter]];
         }
         let mut keys: Vec<&UniqueIndex> = Vec::new();
         for index in indexes.iter().filter(|index| self.is_business_key(index)) {
@@ -145,9 +144,9 @@ impl Subject {
     /// The positions of the columns by which the table is partitioned, and the partitioned
     /// tables under it.
     pub fn partition_columns(&self) -> Vec<usize> {
-        match tree_of(&self.target) {
-            Tree::By(columns) => columns,
-            Tree::None | Tree::Unindexable(_) => Vec::new(),
+        match partition_key_columns(&self.target) {
+            PartitionKeyColumns::By(columns) => columns,
+            PartitionKeyColumns::None | PartitionKeyColumns::Unindexable(_) => Vec::new(),
         }
     }
 
@@ -155,7 +154,7 @@ impl Subject {
     /// changed then.
     pub fn has_fixed_type(&self, column: usize) -> bool {
         self.partition_columns().contains(&column)
-            || columns_of_ancestors(&self.target).contains(&column)
+            || ancestor_partition_columns(&self.target).contains(&column)
     }
 
     /// Whether it is a partition, of which most is to be changed on the partitioned table.
@@ -166,7 +165,11 @@ impl Subject {
     /// The qualified name of the table that has the guard: the target, or its partitioned
     /// table.
     pub fn guarded_table(&self) -> String {
-        if self.guard.as_ref().is_some_and(|guard| guard.trigger.clone) {
+        if self
+            .guard
+            .as_ref()
+            .is_some_and(|guard| guard.trigger.is_clone)
+        {
             self.target.qualified_root()
         } else {
             self.target.qualified()
@@ -188,30 +191,31 @@ impl Subject {
     }
 }
 
-impl Guarded {
+impl GuardInfo {
     fn of(target: &Target, relation: &OpenRelation) -> Option<Self> {
         // A partition's own guard, which every row fails at, before that of its root.
-        let own = target.guards.iter().find(|guard| !guard.clone);
+        let own = target.guards.iter().find(|guard| !guard.is_clone);
         let trigger = own.or(target.guards.first())?.clone();
-        let plan = if trigger.clone {
-            Settled::of_partition(target, relation, &trigger)?
+        let config = if trigger.is_clone {
+            ResolvedGuard::of_partition(target, relation, &trigger)?
         } else {
-            examine(target, relation, &trigger).map(|plan| Settled::of_plan(target, &plan))
+            resolve_guard(target, relation, &trigger)
+                .map(|config| ResolvedGuard::of_plan(target, &config))
         };
-        Some(Self { trigger, plan })
+        Some(Self { trigger, config })
     }
 }
 
-impl Settled {
-    fn of_plan(target: &Target, plan: &Plan) -> Self {
-        let arbiter = plan.arbiter(target).oid;
+impl ResolvedGuard {
+    fn of_plan(target: &Target, config: &GuardConfig) -> Self {
+        let arbiter = config.arbiter(target).oid;
         let place = target.indexes.iter().position(|i| i.oid == arbiter);
         Self {
             arbiter: place.expect("the arbiter is one of the indexes"),
-            compared: plan.compared.clone(),
-            unless_left_out: plan.unless_left_out.clone(),
-            null_key: plan.null_key,
-            remembers: plan.remember.is_some(),
+            compared: config.compared.clone(),
+            compared_if_supplied: config.compared_if_supplied.clone(),
+            null_key: config.null_key,
+            remembers: config.remember.is_some(),
         }
     }
 
@@ -220,20 +224,20 @@ impl Settled {
     fn of_partition(
         target: &Target,
         relation: &OpenRelation,
-        trigger: &GuardTrigger,
+        trigger: &TriggerInfo,
     ) -> Option<Result<Self, Box<Report>>> {
         // SAFETY: an existing table.
         let root = unsafe { ffi::partition_root(target.oid) };
-        let (root, root_relation) = Target::look_at(root)?;
+        let (root, root_relation) = Target::open_briefly(root)?;
         let original = root
             .guards
             .iter()
-            .find(|guard| !guard.clone && guard.name == trigger.name)?;
-        let plan = match examine(&root, &root_relation, original) {
-            Ok(plan) => plan,
+            .find(|guard| !guard.is_clone && guard.name == trigger.name)?;
+        let config = match resolve_guard(&root, &root_relation, original) {
+            Ok(config) => config,
             Err(report) => return Some(Err(report)),
         };
-        let index = leaf_index(relation, plan.arbiter(&root).oid)?;
+        let index = leaf_index(relation, config.arbiter(&root).oid)?;
         let here = |columns: &[usize]| {
             let columns = columns.iter();
             columns
@@ -242,10 +246,10 @@ impl Settled {
         };
         Some(Ok(Self {
             arbiter: target.indexes.iter().position(|i| i.oid == index)?,
-            compared: here(&plan.compared),
-            unless_left_out: here(&plan.unless_left_out),
-            null_key: plan.null_key,
-            remembers: plan.remember.is_some(),
+            compared: here(&config.compared),
+            compared_if_supplied: here(&config.compared_if_supplied),
+            null_key: config.null_key,
+            remembers: config.remember.is_some(),
         }))
     }
 }
@@ -253,7 +257,7 @@ impl Settled {
 impl RowTrigger {
     /// The qualified name of the table that it was made on.
     pub fn table(&self, target: &Target) -> String {
-        if self.trigger.clone {
+        if self.trigger.is_clone {
             target.qualified_root()
         } else {
             target.qualified()
@@ -283,7 +287,7 @@ fn row_triggers(relation: &OpenRelation) -> Vec<RowTrigger> {
         .filter(|trigger| !is_guard_function(trigger.tgfoid))
         .map(|trigger| {
             // SAFETY: a trigger, of the copy.
-            let copy = unsafe { GuardTrigger::of(trigger) };
+            let copy = unsafe { TriggerInfo::of(trigger) };
             RowTrigger {
                 body: body_of(trigger.tgfoid, &copy.arguments),
                 trigger: copy,
@@ -294,50 +298,50 @@ fn row_triggers(relation: &OpenRelation) -> Vec<RowTrigger> {
 
 /// What a trigger function does to rows. Known are PL/pgSQL, and compiled functions of
 /// the server and of its `spi` modules.
-fn body_of(function: pg_sys::Oid, arguments: &[String]) -> Body {
-    let unclear = Body {
+fn body_of(function: pg_sys::Oid, arguments: &[String]) -> TriggerBody {
+    let unclear = TriggerBody {
         unclear: true,
-        ..Body::default()
+        ..TriggerBody::default()
     };
-    let Some(function) = FunctionBody::find(function) else {
+    let Some(function) = FunctionSource::find(function) else {
         return unclear;
     };
     // SAFETY: a look-up by name.
     let plpgsql = unsafe { pg_sys::get_language_oid(c"plpgsql".as_ptr(), true) };
     if function.language == plpgsql {
-        return Body::read(&text::from_server_bytes(function.source.to_bytes()));
+        return TriggerBody::read(&text::from_server_bytes(function.source.to_bytes()));
     }
     if !function.is_compiled() {
         return unclear;
     }
-    let first = |anew, of_itself| Body {
+    let first = |value_source, depends_on_itself| TriggerBody {
         assignments: arguments
             .iter()
             .take(1)
-            .map(|column| Assignment::compiled(column, anew, of_itself))
+            .map(|column| Assignment::compiled(column, value_source, depends_on_itself))
             .collect(),
         unclear: false,
     };
     match function.source.to_bytes() {
-        b"moddatetime" => first(Anew::Clock, false),
+        b"moddatetime" => first(ValueSource::Clock, false),
         b"insert_username"
         | b"tsvector_update_trigger_byid"
-        | b"tsvector_update_trigger_bycolumn" => first(Anew::No, false),
+        | b"tsvector_update_trigger_bycolumn" => first(ValueSource::Payload, false),
         // Arguments are pairs of a column and a sequence; what is there is kept.
-        b"autoinc" => Body {
+        b"autoinc" => TriggerBody {
             assignments: arguments
                 .iter()
                 .step_by(2)
-                .map(|column| Assignment::compiled(column, Anew::Made, true))
+                .map(|column| Assignment::compiled(column, ValueSource::Volatile, true))
                 .collect(),
             unclear: false,
         },
-        b"suppress_redundant_updates_trigger" => Body::default(),
+        b"suppress_redundant_updates_trigger" => TriggerBody::default(),
         _ => unclear,
     }
 }
 
-impl Made {
+impl ServerFilled {
     fn of(
         target: &Target,
         relation: &OpenRelation,
@@ -347,12 +351,12 @@ impl Made {
         let name = text::quote_identifier(&column.name);
         let table = target.qualified_root();
         let by_default = ColumnDefault::of(relation, column)
-            .filter(|default| default.nature != Nature::Session)
+            .filter(|default| default.kind != DefaultKind::Session)
             .map(|default| Self {
-                anew: match default.nature {
-                    Nature::Clock if column.machine_made => Anew::Ticking,
-                    Nature::Clock => Anew::Clock,
-                    _ => Anew::Made,
+                value_source: match default.kind {
+                    DefaultKind::Clock if column.has_volatile_default => ValueSource::WallClock,
+                    DefaultKind::Clock => ValueSource::Clock,
+                    _ => ValueSource::Volatile,
                 },
                 undo: match &default.expression {
                     None => format!("ALTER TABLE {table} ALTER COLUMN {name} DROP IDENTITY"),
@@ -362,7 +366,7 @@ impl Made {
                     }
                     Some(_) => format!("ALTER TABLE {table} ALTER COLUMN {name} DROP DEFAULT"),
                 },
-                by_sequence: default.nature == Nature::Sequence,
+                by_sequence: default.kind == DefaultKind::Sequence,
                 by: match default.expression {
                     None => "its identity".to_owned(),
                     Some(expression) => format!("its default {expression}"),
@@ -376,18 +380,18 @@ impl Made {
                 let assignment = row_trigger.body.assignments.iter().find(|assignment| {
                     assignment.column == column.name
                         && assignment.on_insert()
-                        && assignment.anew != Anew::No
+                        && assignment.value_source != ValueSource::Payload
                 })?;
                 let trigger = &row_trigger.trigger.name;
                 let quoted = text::quote_identifier(trigger);
                 let table = row_trigger.table(target);
                 Some(Self {
-                    anew: assignment.anew,
+                    value_source: assignment.value_source,
                     by: format!("trigger \"{trigger}\""),
                     by_sequence: false,
                     undo: format!("DROP TRIGGER {quoted} ON {table}"),
-                    may_be_sent: assignment.of_itself,
-                    overwritten: !assignment.of_itself,
+                    may_be_sent: assignment.depends_on_itself,
+                    overwritten: !assignment.depends_on_itself,
                 })
             })
         };

@@ -1,5 +1,5 @@
 //! Rules about the table as a whole.
-use super::subject::Subject;
+use super::subject::LintedTable;
 use super::{Finding, Rule, Severity, column_words};
 use crate::pg::arguments::texts_of_datum;
 use crate::pg::spi::Connection;
@@ -8,9 +8,9 @@ use pgrx::pg_sys;
 
 /// A rewrite rule on INSERT or UPDATE. It turns a statement into others before any row is
 /// there to be judged; ON CONFLICT cannot be used, and functions give 0A000.
-pub fn rewrite_rule(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn rewrite_rule(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
-    if !target.rewritten {
+    if !target.has_write_rules {
         return;
     }
     for name in rules(target.oid) {
@@ -53,7 +53,7 @@ fn rules(table: pg_sys::Oid) -> Vec<String> {
 /// An unlogged table is empty after a crash, while its clients hold answers that say that
 /// their rows are in. And tables that inherit from the target are not covered by its unique
 /// index: what is in one of them goes into the target once more.
-pub fn storage(subject: &Subject, findings: &mut Vec<Finding>) {
+pub fn storage(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     let all = ffi::partitions(target.oid);
     let mut unlogged: Vec<(String, pg_sys::Oid)> = all

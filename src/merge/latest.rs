@@ -7,31 +7,31 @@ use crate::compare::{Differences, Order, differing};
 use crate::error::{Report, SqlState};
 use crate::payload::shape::Shape;
 use crate::pg::rows::Slot;
-use crate::target::{Readable, StoredRow, Target, UniqueIndex};
+use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 
 /// How rows of one target are judged.
-pub struct Latest<'t> {
+pub struct LatestOrder<'t> {
     target: &'t Target,
     arbiter: &'t UniqueIndex,
     /// Where a row that differs in none of them is the stored row: `latest_by` and the
     /// compared columns.
     judged: Vec<usize>,
     /// The same, in the order in which they decide; empty if the payload always wins.
-    decisive: Vec<Ordered>,
+    decisive: Vec<OrderedColumn>,
     /// All columns in the order in which they decide within the source.
-    within_source: Vec<Ordered>,
+    within_source: Vec<OrderedColumn>,
     /// Those of `latest_by`.
     by: Vec<usize>,
 }
 
 /// A column and how it is ordered.
-type Ordered = (usize, Order);
+type OrderedColumn = (usize, Order);
 
 /// What a payload is to the stored row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum MergeVerdict {
     /// It is to replace it.
     Later,
     /// It is to be passed over.
@@ -40,8 +40,8 @@ pub enum Verdict {
     Equal,
 }
 
-impl<'t> Latest<'t> {
-    /// For payloads of a shape whose compared columns are settled.
+impl<'t> LatestOrder<'t> {
+    /// For payloads of a shape whose compared columns are resolved.
     ///
     /// # Errors
     /// 42703 for a name that is no column, or none of the source's; 22023 for a key
@@ -89,19 +89,19 @@ impl<'t> Latest<'t> {
     }
 
     /// Compares a payload with the row stored under its key.
-    pub fn judge(&self, payload: &Slot, stored: &StoredRow<'_>) -> Verdict {
+    pub fn judge(&self, payload: &Slot, stored: &StoredRow<'_>) -> MergeVerdict {
         let columns = &self.target.columns;
         if differing(columns, &self.judged, stored, |c| payload.get(c)).is_empty() {
-            return Verdict::Equal;
+            return MergeVerdict::Equal;
         }
         if self.decisive.is_empty() {
-            return Verdict::Later;
+            return MergeVerdict::Later;
         }
         match self.order(&self.decisive, |c| payload.get(c), |c| stored.get(c)) {
-            Ordering::Greater => Verdict::Later,
-            Ordering::Less => Verdict::Earlier,
+            Ordering::Greater => MergeVerdict::Later,
+            Ordering::Less => MergeVerdict::Earlier,
             // Equal to the order, though not to the equality: neither is later.
-            Ordering::Equal => Verdict::Equal,
+            Ordering::Equal => MergeVerdict::Equal,
         }
     }
 
@@ -111,14 +111,14 @@ impl<'t> Latest<'t> {
     /// 21000 if they differ in what is compared and nothing says which is the latest.
     pub fn supersedes(&self, a: &Slot, b: &Slot) -> bool {
         if self.decisive.is_empty() {
-            self.demand_equal(a, b);
+            self.check_equal(a, b);
         }
         self.order(&self.within_source, |c| a.get(c), |c| b.get(c)) == Ordering::Greater
     }
 
     fn order(
         &self,
-        by: &[Ordered],
+        by: &[OrderedColumn],
         a: impl Fn(usize) -> Option<pg_sys::Datum>,
         b: impl Fn(usize) -> Option<pg_sys::Datum>,
     ) -> Ordering {
@@ -128,21 +128,21 @@ impl<'t> Latest<'t> {
             .unwrap_or(Ordering::Equal)
     }
 
-    fn demand_equal(&self, a: &Slot, b: &Slot) {
-        let numbers = self.target.numbers_in_order();
+    fn check_equal(&self, a: &Slot, b: &Slot) {
+        let numbers = self.target.attnums_in_order();
         let first = StoredRow::returned(a, &numbers);
         let columns = differing(&self.target.columns, &self.judged, &first, |c| b.get(c));
         if columns.is_empty() {
             return;
         }
-        let everything = Readable::everything();
+        let everything = VisibleColumns::everything();
         let differences = Differences {
             target: self.target,
             arbiter: self.arbiter,
             stored: &first,
             payload: |c| b.get(c),
             columns: &columns,
-            first_arrived: true,
+            against_original: true,
             readable: &everything,
             sent: &everything,
         };

@@ -2,9 +2,8 @@
 //! arrive.
 //!
 //! # The protocol
-//! The source is read into working rows, sorted by the key, and of the rows under one
-//! key the latest is kept (see [`latest`]). Then the call goes round until every key is
-//! settled:
+//! The source is read into working rows, sorted by the key, and of the rows under one key the
+//! latest is kept (see [`latest`]). Then the call goes round until every key has its outcome:
 //!
 //! 1. **Look.** Each key is looked up in the arbiter under a fresh snapshot (READ
 //!    COMMITTED) or the transaction's. What is stored and equal is `unchanged`, what is
@@ -36,23 +35,23 @@
 //! - *Any order of arrival gives the same table.* «Later» is a total order on whole rows:
 //!   by `latest_by`, then by the compared columns. What is stored in the end is the
 //!   greatest row that ever came, and the maximum of a set does not depend on order.
-mod fixed;
 mod latest;
+mod never_updated;
 mod round;
 mod write;
 
-use crate::error::boundary;
-use crate::insert::{Input, Job, Matching, Wishes};
-use crate::payload::generated::Generated;
-use crate::payload::shape::demand_key;
+use crate::error::with_error_capture;
+use crate::insert::{InputSorter, KeyOptions, MatchRule, WriteContext};
+use crate::payload::generated::GeneratedColumns;
+use crate::payload::shape::check_key_named;
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{RowType, SqlResult};
-use crate::target::{Target, demand_merge};
-use fixed::Fixed;
-use latest::Latest;
+use crate::target::{Target, check_merge_privileges};
+use latest::LatestOrder;
+use never_updated::NeverUpdated;
 use pgrx::prelude::*;
-use round::settle;
+use round::merge_rows;
 
 /// `idempotent_merge(target, source, key, latest_by, compare, ignore, insert_only)`: inserts
 /// or updates the rows of a table or view, by key. A stored row that is later is kept, one
@@ -67,7 +66,7 @@ use round::settle;
 /// 27000 if a trigger suppresses a row; 40001; and what INSERT and UPDATE raise, unchanged.
 #[pg_extern(sql = false)]
 fn idempotent_merge(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         let counts = merge(&arguments);
@@ -88,7 +87,7 @@ fn idempotent_merge(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 
 /// What became of the source's rows.
 #[derive(Default)]
-struct Counts {
+struct MergeCounts {
     received: i64,
     inserted: i64,
     updated: i64,
@@ -99,38 +98,39 @@ struct Counts {
     superseded: i64,
 }
 
-fn merge(arguments: &Arguments) -> Counts {
+fn merge(arguments: &Arguments) -> MergeCounts {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
     let mut source = Source::open(&target, arguments.oid(1, "source"));
     // What a guard leaves out because it changes after insert is what a merge brings.
-    let mut matching = Matching::of_all_columns(&Wishes::read(arguments, [2, 4, 5]), &target);
+    let mut match_rule =
+        MatchRule::of_all_columns(&KeyOptions::read(arguments, [2, 4, 5]), &target);
     let latest_by = arguments.columns(3, "latest_by");
     let insert_only = arguments.columns(6, "insert_only");
 
     let mut shapes = [source.shape()];
-    let arbiter = matching.arbiter_for_source(&target, &source);
-    let fixed = Fixed::new(&target, &relation, arbiter, insert_only.as_deref());
-    fixed.refuse_in(&target, matching.comparison.named(), "compare");
-    matching.comparison.leave_out(&fixed.columns);
-    matching.comparison.apply(&target, arbiter, &mut shapes);
-    demand_key(&target, arbiter, &shapes, false);
-    let latest = Latest::new(&target, arbiter, &shapes[0], latest_by.as_deref());
-    fixed.refuse_in(&target, latest.by(), "latest_by");
+    let arbiter = match_rule.arbiter_for_source(&target, &source);
+    let never_updated = NeverUpdated::new(&target, &relation, arbiter, insert_only.as_deref());
+    never_updated.refuse_in(&target, match_rule.comparison.named(), "compare");
+    match_rule.comparison.exclude(&never_updated.columns);
+    match_rule.comparison.apply(&target, arbiter, &mut shapes);
+    check_key_named(&target, arbiter, &shapes, false);
+    let latest = LatestOrder::new(&target, arbiter, &shapes[0], latest_by.as_deref());
+    never_updated.refuse_in(&target, latest.by(), "latest_by");
     let named = || shapes[0].named.iter().copied();
     let updated: Vec<usize> = named()
-        .filter(|c| !arbiter.has_column(*c) && !fixed.columns.contains(c))
+        .filter(|c| !arbiter.has_column(*c) && !never_updated.columns.contains(c))
         .collect();
-    demand_merge(&target, named(), arbiter.columns(), &updated);
+    check_merge_privileges(&target, named(), arbiter.columns(), &updated);
 
     source.complete_keys(&relation, arbiter);
-    let job = Job::new(&target, &relation, arbiter, &shapes, true, matching.guard);
-    let mut input = Input::new(&job, false);
-    let generated = Generated::of(&target, &relation, &shapes);
-    let mut counts = Counts {
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard);
+    let mut input = InputSorter::new(&context, false);
+    let generated = GeneratedColumns::of(&target, &relation, &shapes);
+    let mut counts = MergeCounts {
         received: source.read(arbiter, generated, input.sort()),
-        ..Counts::default()
+        ..MergeCounts::default()
     };
-    settle(&job, &latest, &updated, input.into_rows(), &mut counts);
+    merge_rows(&context, &latest, &updated, input.into_rows(), &mut counts);
     counts
 }

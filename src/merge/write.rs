@@ -1,12 +1,12 @@
 //! The statement that updates: rows are addressed by place and version. It runs as the
 //! caller, and so does what the table's owner wrote, as with an UPDATE of theirs.
 use crate::error::RowPosition;
-use crate::insert::Job;
-use crate::payload::row::{Layout, Mark};
+use crate::insert::WriteContext;
+use crate::payload::row::{Mark, RowLayout};
 use crate::pg::local_settings::LocalSettings;
-use crate::pg::rows::{NamedStore, Slot, Store};
+use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
 use crate::pg::snapshot::FreshSnapshot;
-use crate::pg::spi::{Connection, Plan};
+use crate::pg::spi::{Connection, SpiPlan};
 use crate::target::{StoredRow, Target};
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -31,14 +31,14 @@ const IN_ORDER: [(&CStr, &CStr); 8] = [
 /// Rows that are to replace stored ones: every column of the target, then the ordinal
 /// (`bigint`), where the stored row is (`tid`), which transaction wrote it (`xid`), and in
 /// which table (`oid`).
-pub struct Changed {
-    rows: Store,
+pub struct ChangedRows {
+    rows: TupleStore,
     desc: pg_sys::TupleDesc,
     columns: usize,
     slot: Slot,
 }
 
-impl Changed {
+impl ChangedRows {
     /// None yet; for the memory of the call.
     pub fn new(target: &Target) -> Self {
         let columns = target.columns.len();
@@ -49,7 +49,7 @@ impl Changed {
             pg_sys::OIDOID,
         ]);
         Self {
-            rows: Store::new(),
+            rows: TupleStore::new(),
             desc,
             columns,
             slot: Slot::for_values(desc),
@@ -58,14 +58,14 @@ impl Changed {
 
     /// Adds a working row of the target, and what it is to replace.
     pub fn put(&mut self, target: &Target, row: &Slot, stored: &StoredRow<'_>) {
-        let (table, mut place) = stored.place();
-        let version = stored.written_in().into_inner();
+        let (table, mut place) = stored.table_and_tid();
+        let version = stored.xmin().into_inner();
         self.slot.clear();
         for c in 0..self.columns {
             self.slot.set(c, row.get(c));
         }
         let own = [
-            pg_sys::Datum::from(Layout::of(target).ordinal(row)),
+            pg_sys::Datum::from(RowLayout::of(target).ordinal(row)),
             pg_sys::Datum::from(&raw mut place),
             pg_sys::Datum::from(version),
             pg_sys::Datum::from(table),
@@ -94,7 +94,7 @@ impl Changed {
                 working.set(c, row.get(c));
             }
             let ordinal = row.get(self.columns).map_or(0, |d| d.value() as i64);
-            Layout::of(target).set(&mut working, ordinal, 0, Mark::Plain);
+            RowLayout::of(target).set(&mut working, ordinal, 0, Mark::Pending);
             working.store();
             take(&working);
         }
@@ -111,32 +111,32 @@ impl Changed {
 /// It is run under the snapshot of the look. So a row that was changed since is met in its
 /// turn and locked, though not changed, and who comes back to it does not wait for anybody.
 pub fn update(
-    job: &Job<'_>,
+    context: &WriteContext<'_>,
     updated: &[usize],
-    changed: &Changed,
+    changed: &ChangedRows,
     snapshot: &FreshSnapshot,
 ) -> u64 {
     let connection = Connection::open();
-    let _named = NamedStore::register(ROWS, &changed.rows, changed.desc);
+    let _named = EphemeralRelation::register(ROWS, &changed.rows, changed.desc);
     let plan = {
         let _settings = LocalSettings::set(&IN_ORDER);
-        let plan = Plan::prepare(&connection, &update_sql(job, updated));
+        let plan = SpiPlan::prepare(&connection, &update_sql(context, updated));
         plan.plan_now(&connection);
         plan
     };
     let position = RowPosition::watch(changed.rows.raw(), changed.columns);
     let count = connection.write_under(&plan, snapshot);
     drop(position);
-    if !plan.concerns(job.target.oid) {
-        job.target.renamed_meanwhile().raise()
+    if !plan.concerns(context.target.oid) {
+        context.target.renamed_meanwhile().raise()
     }
     count
 }
 
 /// `UPDATE ONLY shop.orders AS stored SET amount = row.a1 FROM pg_idempotent_changed AS row
 /// WHERE stored.ctid = row.a3 AND stored.xmin = row.a4`.
-fn update_sql(job: &Job<'_>, updated: &[usize]) -> String {
-    let target = job.target;
+fn update_sql(context: &WriteContext<'_>, updated: &[usize]) -> String {
+    let target = context.target;
     let set = updated
         .iter()
         .map(|c| format!("{} = row.a{c}", target.column_list([*c])))
@@ -152,9 +152,9 @@ fn update_sql(job: &Job<'_>, updated: &[usize]) -> String {
         conditions.push(format!(
             "stored.tableoid OPERATOR(pg_catalog.=) row.a{table}"
         ));
-        if !job.arbiter.nulls_equal {
+        if !context.arbiter.nulls_equal {
             // The server finds the partition by its key, which is part of ours.
-            let keys = job.arbiter.keys.iter();
+            let keys = context.arbiter.keys.iter();
             conditions.extend(keys.map(|key| {
                 let column = format!("stored.{}", target.column_list([key.column]));
                 key.equals(&column, &format!("row.a{}", key.column))

@@ -19,18 +19,18 @@
 //!   stays, as after any DELETE; it came after the overwrite.
 mod rows;
 mod slice;
-mod swap;
+mod truncate;
 mod write;
 
-use crate::error::{Report, boundary};
-use crate::payload::generated::Generated;
+use crate::error::{Report, with_error_capture};
+use crate::payload::generated::GeneratedColumns;
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{RowType, SqlResult};
-use crate::pg::snapshot::{FreshSnapshot, LatestSnapshot, one_for_transaction};
-use crate::target::{Target, demand_overwrite};
+use crate::pg::snapshot::{FreshSnapshot, LatestSnapshot, uses_transaction_snapshot};
+use crate::target::{Target, check_overwrite_privileges};
 use pgrx::prelude::*;
-use rows::{Hashing, RowSet, keep};
+use rows::{Hashing, RowSetHash, collect};
 use slice::Slice;
 
 /// `idempotent_overwrite(target, source, slice)`: replaces the slice of the target
@@ -46,7 +46,7 @@ use slice::Slice;
 /// a trigger that keeps rows; and what SELECT, DELETE and INSERT raise, unchanged.
 #[pg_extern(sql = false)]
 fn idempotent_overwrite(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         let done = overwrite(&arguments);
@@ -62,21 +62,21 @@ fn idempotent_overwrite(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 }
 
 /// What was done.
-struct Done {
+struct OverwriteCounts {
     deleted: i64,
     inserted: i64,
     unchanged: bool,
 }
 
-fn overwrite(arguments: &Arguments) -> Done {
+fn overwrite(arguments: &Arguments) -> OverwriteCounts {
     let (target, relation) = Target::open_to_write(arguments.oid(0, "target"));
     target.refuse_rules();
     write::refuse_delete_rules(&target, &relation);
     let source = Source::open(&target, arguments.oid(1, "source"));
     let slice = Slice::read(&target, &source, arguments.jsonb(2, "slice"));
     let shapes = [source.shape()];
-    demand_overwrite(&target, shapes[0].named.iter().copied());
-    let mut generated = Generated::of(&target, &relation, &shapes);
+    check_overwrite_privileges(&target, shapes[0].named.iter().copied());
+    let mut generated = GeneratedColumns::of(&target, &relation, &shapes);
 
     slice.lock();
     write::lock_tables(&slice, &relation);
@@ -84,15 +84,17 @@ fn overwrite(arguments: &Arguments) -> Done {
     let hashing = Hashing::of(&source, generated.as_ref());
     let (condition, parameters) = slice.condition();
     let stored_rows = source.stored(&relation, format!("WHERE {condition}"), parameters);
-    let stored = RowSet::of(&hashing, &stored_rows);
-    if one_for_transaction() {
+    let stored = RowSetHash::of(&hashing, &stored_rows);
+    if uses_transaction_snapshot() {
         let _latest = LatestSnapshot::push();
-        if RowSet::of(&hashing, &stored_rows) != stored {
+        if RowSetHash::of(&hashing, &stored_rows) != stored {
             Report::could_not_serialize(&target.schema, &target.name).raise()
         }
     }
-    if stored.count > 0 && RowSet::arriving(&hashing, &source, &slice, &mut generated) == stored {
-        return Done {
+    if stored.count > 0
+        && RowSetHash::of_source(&hashing, &source, &slice, &mut generated) == stored
+    {
+        return OverwriteCounts {
             deleted: 0,
             inserted: 0,
             unchanged: true,
@@ -100,17 +102,17 @@ fn overwrite(arguments: &Arguments) -> Done {
     }
     // Read once more, since a source may give other rows every time: what goes in is what
     // was seen to be of the slice.
-    let rows = keep(&source, &slice, &mut generated);
+    let rows = collect(&source, &slice, &mut generated);
     let deleted = if stored.count == 0 {
         0
-    } else if swap::truncate(&slice, &relation, &hashing, &stored_rows, stored) {
+    } else if truncate::truncate_partition(&slice, &relation, &hashing, &stored_rows, stored) {
         stored.count as i64
     } else {
         write::delete(&slice, &relation, &hashing, &stored_rows, stored)
     };
     drop(snapshot);
     let inserted = write::insert(&target, &source, &rows);
-    Done {
+    OverwriteCounts {
         deleted,
         inserted,
         unchanged: stored.count == 0 && rows.len() == 0,

@@ -9,11 +9,11 @@
 use super::slice::Slice;
 use crate::compare::{differing, first_difference, show_value};
 use crate::error::{Report, SqlState};
-use crate::payload::generated::Generated;
-use crate::payload::row::Layout;
-use crate::payload::source::{Sink, Source};
+use crate::payload::generated::GeneratedColumns;
+use crate::payload::row::RowLayout;
+use crate::payload::source::{RowSink, Source};
 use crate::pg::ffi;
-use crate::pg::rows::{Slot, Store};
+use crate::pg::rows::{Slot, TupleStore};
 use crate::settings;
 use crate::target::StoredRow;
 use pgrx::pg_sys;
@@ -30,7 +30,7 @@ pub struct Hashing {
 
 impl Hashing {
     /// For the rows of a source, and those that are stored for it.
-    pub fn of(source: &Source<'_>, generated: Option<&Generated<'_>>) -> Self {
+    pub fn of(source: &Source<'_>, generated: Option<&GeneratedColumns<'_>>) -> Self {
         let mut seed = 0u64;
         // SAFETY: writes as many bytes as it is told, or none; reads the clock.
         unsafe {
@@ -39,7 +39,7 @@ impl Hashing {
             }
         }
         let all = &source.target().columns;
-        let by_defaults = generated.map_or(&[][..], Generated::by_defaults);
+        let by_defaults = generated.map_or(&[][..], GeneratedColumns::by_defaults);
         let hashed = source.columns().iter().copied();
         let hashed = hashed.filter(|c| all[*c].generated == 0 || by_defaults.contains(c));
         let columns = hashed.map(|c| {
@@ -55,17 +55,17 @@ impl Hashing {
 
 /// A multiset of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RowSet {
+pub struct RowSetHash {
     /// How many rows.
     pub count: u64,
     /// The sum of their hashes.
     sum: u128,
 }
 
-impl RowSet {
+impl RowSetHash {
     /// That of the rows that a SELECT gives now.
     pub fn of(hashing: &Hashing, rows: &Source<'_>) -> Self {
-        let mut sum = Sum::new(hashing);
+        let mut sum = HashSink::new(hashing);
         rows.stream(&mut sum);
         sum.set
     }
@@ -75,13 +75,13 @@ impl RowSet {
     /// # Errors
     /// 23514 if one of them is outside of it; 428C9 if a generated column has another value
     /// than the server computes.
-    pub fn arriving(
+    pub fn of_source(
         hashing: &Hashing,
         rows: &Source<'_>,
         slice: &Slice<'_>,
-        generated: &mut Option<Generated<'_>>,
+        generated: &mut Option<GeneratedColumns<'_>>,
     ) -> Self {
-        let mut sum = Sum::new(hashing);
+        let mut sum = HashSink::new(hashing);
         slice.stream_inside(rows, generated, &mut sum);
         sum.set
     }
@@ -90,32 +90,36 @@ impl RowSet {
 /// The rows that arrive for a slice, kept.
 ///
 /// # Errors
-/// As [`RowSet::arriving`].
-pub fn keep(rows: &Source<'_>, slice: &Slice<'_>, generated: &mut Option<Generated<'_>>) -> Store {
-    let mut kept = Kept(Store::new());
+/// As [`RowSetHash::of_source`].
+pub fn collect(
+    rows: &Source<'_>,
+    slice: &Slice<'_>,
+    generated: &mut Option<GeneratedColumns<'_>>,
+) -> TupleStore {
+    let mut kept = StoreSink(TupleStore::new());
     slice.stream_inside(rows, generated, &mut kept);
     kept.0
 }
 
 /// Sums rows up.
-struct Sum<'h> {
+struct HashSink<'h> {
     hashing: &'h Hashing,
     /// The row at hand.
     image: Vec<u8>,
-    set: RowSet,
+    set: RowSetHash,
 }
 
-impl<'h> Sum<'h> {
+impl<'h> HashSink<'h> {
     fn new(hashing: &'h Hashing) -> Self {
         Self {
             hashing,
             image: Vec::new(),
-            set: RowSet::default(),
+            set: RowSetHash::default(),
         }
     }
 }
 
-impl Sink for Sum<'_> {
+impl RowSink for HashSink<'_> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         self.image.clear();
         for (c, by_value, length) in &self.hashing.columns {
@@ -165,9 +169,9 @@ unsafe fn add(image: &mut Vec<u8>, value: Option<pg_sys::Datum>, by_value: bool,
 }
 
 /// Keeps rows.
-struct Kept(Store);
+struct StoreSink(TupleStore);
 
-impl Sink for Kept {
+impl RowSink for StoreSink {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         // SAFETY: as the function's.
         unsafe { self.0.put_unguarded(row) };
@@ -177,18 +181,18 @@ impl Sink for Kept {
 
 /// Passes on the rows of a slice. The first one that is outside of it, or whose generated
 /// columns are not as the server computes them, ends the reading.
-struct Inside<'a, 'g> {
+struct SliceFilter<'a, 'g> {
     slice: &'a Slice<'a>,
     values: StoredRow<'a>,
-    outside: Store,
-    generated: &'a mut Option<Generated<'g>>,
+    outside: TupleStore,
+    generated: &'a mut Option<GeneratedColumns<'g>>,
     mismatch: Option<usize>,
     /// A row in which the generated columns that are hashed have the server's notation.
     computed: Slot,
-    inside: &'a mut dyn Sink,
+    inside: &'a mut dyn RowSink,
 }
 
-impl Sink for Inside<'_, '_> {
+impl RowSink for SliceFilter<'_, '_> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         let Slice {
             target, columns, ..
@@ -226,21 +230,21 @@ impl Slice<'_> {
     fn stream_inside(
         &self,
         rows: &Source<'_>,
-        generated: &mut Option<Generated<'_>>,
-        sink: &mut dyn Sink,
+        generated: &mut Option<GeneratedColumns<'_>>,
+        sink: &mut dyn RowSink,
     ) {
-        let numbers = self.target.numbers_in_order();
-        let mut inside = Inside {
+        let numbers = self.target.attnums_in_order();
+        let mut inside = SliceFilter {
             slice: self,
             values: StoredRow::returned(&self.values, &numbers),
-            outside: Store::new(),
+            outside: TupleStore::new(),
             generated,
             mismatch: None,
             computed: Slot::for_values(self.target.row_desc()),
             inside: sink,
         };
         let last = rows.stream(&mut inside);
-        let Inside {
+        let SliceFilter {
             mut outside,
             generated,
             mismatch,
@@ -266,9 +270,9 @@ impl Slice<'_> {
             });
             shown.collect::<Vec<_>>().join(", ")
         };
-        let ordinal = Layout::of(target).ordinal(row);
+        let ordinal = RowLayout::of(target).ordinal(row);
         let differs = self.columns.iter().find(|c| {
-            let numbers = target.numbers_in_order();
+            let numbers = target.attnums_in_order();
             let values = StoredRow::returned(&self.values, &numbers);
             !differing(&target.columns, &[**c], &values, |c| row.get(c)).is_empty()
         });

@@ -8,14 +8,13 @@ use crate::pg::rows::Slot;
 use crate::pg::siphash::SipHash;
 use crate::pg::spi::Parameter;
 use crate::pg::{ffi, locks, text};
-use crate::remember::Digest;
+use crate::remember::RowFingerprint;
 use crate::secret;
 use crate::target::{Column, Target, equal};
 use pgrx::pg_sys;
 
 /// A slice of a target.
 pub struct Slice<'t> {
-    /// The table.
     pub target: &'t Target,
     /// The columns that it names, by position, in the table's order.
     pub columns: Vec<usize>,
@@ -141,9 +140,9 @@ impl<'t> Slice<'t> {
         // SAFETY: an existing table.
         let root = unsafe { ffi::partition_root(self.target.oid) };
         let hash = |subject| secret::hash(subject).word(u64::from(root.to_u32()));
-        let whole = hash(locks::Subject::Slices);
+        let whole = hash(locks::LockSubject::Slices);
         // A slice of a partition is not the same as one of its parent.
-        let one = hash(locks::Subject::Slice).word(u64::from(self.target.oid.to_u32()));
+        let one = hash(locks::LockSubject::Slice).word(u64::from(self.target.oid.to_u32()));
         let names = self
             .columns
             .iter()
@@ -156,12 +155,12 @@ impl<'t> Slice<'t> {
             } else {
                 pg_sys::RowExclusiveLock
             };
-            locks::hold(locks::Subject::Slices, whole.word(bit).finish(), mode);
+            locks::acquire_until_commit(locks::LockSubject::Slices, whole.word(bit).finish(), mode);
         }
-        let values = Digest::new(self.target, &self.columns);
+        let values = RowFingerprint::new(self.target, &self.columns);
         let values = values.hash(self.target, |c| self.values.get(c));
         let slice = one.bytes(&values).finish();
-        locks::hold(locks::Subject::Slice, slice, pg_sys::ExclusiveLock);
+        locks::acquire_until_commit(locks::LockSubject::Slice, slice, pg_sys::ExclusiveLock);
     }
 }
 

@@ -1,13 +1,13 @@
 //! The statements that write: plain DELETE and INSERT, with the caller's rights. With
 //! these runs what the table's owner wrote, as with a DELETE and INSERT of theirs.
-use super::rows::{Hashing, RowSet};
+use super::rows::{Hashing, RowSetHash};
 use super::slice::Slice;
 use crate::error::{Report, SqlState};
 use crate::payload::shape::refuse_identity;
 use crate::payload::source::Source;
-use crate::pg::rows::{NamedStore, Store};
+use crate::pg::rows::{EphemeralRelation, TupleStore};
 use crate::pg::snapshot::FreshSnapshot;
-use crate::pg::spi::{Connection, Parameter, Plan};
+use crate::pg::spi::{Connection, Parameter, SpiPlan};
 use crate::target::{OpenRelation, Target, row_security_is_active};
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -34,7 +34,7 @@ pub fn lock_tables(slice: &Slice<'_>, relation: &OpenRelation) {
     let (sql, parameters) = delete_statement(slice);
     let types: Vec<_> = parameters.iter().map(|(typid, _)| *typid).collect();
     let connection = Connection::open();
-    let plan = Plan::prepare_with(&connection, &sql, &types);
+    let plan = SpiPlan::prepare_with(&connection, &sql, &types);
     plan.lock_tables(&connection, &parameters);
     if !plan.concerns(slice.target.oid) {
         slice.target.renamed_meanwhile().raise()
@@ -58,37 +58,37 @@ pub fn delete(
     relation: &OpenRelation,
     hashing: &Hashing,
     stored_rows: &Source<'_>,
-    stored: RowSet,
+    stored: RowSetHash,
 ) -> i64 {
     let target = slice.target;
     let (sql, parameters) = delete_statement(slice);
     let types: Vec<_> = parameters.iter().map(|(typid, _)| *typid).collect();
     let connection = Connection::open();
-    let plan = Plan::prepare_with(&connection, &sql, &types);
+    let plan = SpiPlan::prepare_with(&connection, &sql, &types);
     let deleted = connection.execute_plan(&plan, &parameters);
     if !plan.concerns(target.oid) {
         target.renamed_meanwhile().raise()
     }
     drop(connection);
     let by_policy = row_security_is_active(target);
-    if deleted < stored.count && (by_policy || triggers_may_keep_rows(target, relation)) {
+    if deleted < stored.count && (by_policy || triggers_may_suppress_deletes(target, relation)) {
         let _snapshot = FreshSnapshot::push();
-        let kept = RowSet::of(hashing, stored_rows).count;
+        let kept = RowSetHash::of(hashing, stored_rows).count;
         if kept > 0 {
-            refuse_kept(target, kept, by_policy)
+            refuse_undeleted(target, kept, by_policy)
         }
     }
     deleted as i64
 }
 
 /// Whether a trigger might keep rows from being deleted. Partitions may have their own.
-fn triggers_may_keep_rows(target: &Target, relation: &OpenRelation) -> bool {
+fn triggers_may_suppress_deletes(target: &Target, relation: &OpenRelation) -> bool {
     // SAFETY: an open relation; its triggers live with it.
     let triggers = unsafe { (*relation.raw()).trigdesc.as_ref() };
     target.partitioned || triggers.is_some_and(|triggers| triggers.trig_delete_before_row)
 }
 
-fn refuse_kept(target: &Target, kept: u64, by_policy: bool) -> ! {
+fn refuse_undeleted(target: &Target, kept: u64, by_policy: bool) -> ! {
     let (state, who) = if by_policy {
         (
             SqlState::InsufficientPrivilege,
@@ -110,7 +110,7 @@ fn refuse_kept(target: &Target, kept: u64, by_policy: bool) -> ! {
 }
 
 /// Inserts the rows; gives how many went in.
-pub fn insert(target: &Target, source: &Source<'_>, rows: &Store) -> i64 {
+pub fn insert(target: &Target, source: &Source<'_>, rows: &TupleStore) -> i64 {
     if rows.len() == 0 {
         return 0;
     }
@@ -135,8 +135,8 @@ pub fn insert(target: &Target, source: &Source<'_>, rows: &Store) -> i64 {
         ROWS.to_str().expect("ASCII"),
     );
     let connection = Connection::open();
-    let _named = NamedStore::register(ROWS, rows, target.row_desc());
-    let plan = Plan::prepare(&connection, &sql);
+    let _named = EphemeralRelation::register(ROWS, rows, target.row_desc());
+    let plan = SpiPlan::prepare(&connection, &sql);
     let count = connection.insert(&plan, None);
     if !plan.concerns(target.oid) {
         target.renamed_meanwhile().raise()

@@ -18,12 +18,12 @@ use pgrx::pg_sys;
 use std::ptr;
 
 /// What the server computes for the generated columns that some payloads name.
-pub struct Generated<'t> {
+pub struct GeneratedColumns<'t> {
     target: &'t Target,
     /// A row of the table.
     row: Slot,
     /// By shape.
-    shapes: Vec<Computed>,
+    shapes: Vec<ComputedColumns>,
     /// By column, what an INSERT that does not name it gives it.
     defaults: Vec<Option<pg_sys::Datum>>,
     /// The generated columns that are computed from such defaults,
@@ -35,14 +35,14 @@ pub struct Generated<'t> {
 }
 
 /// What is computed for the payloads of a shape.
-struct Computed {
+struct ComputedColumns {
     /// By column, whether payloads name it.
     named: Vec<bool>,
     /// The generated ones of these, with their expressions.
     columns: Vec<(usize, *mut pg_sys::ExprState)>,
 }
 
-impl<'t> Generated<'t> {
+impl<'t> GeneratedColumns<'t> {
     /// For payloads of these shapes; None if they name no generated column.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl<'t> Generated<'t> {
                 .collect();
             let mut named = vec![false; target.columns.len()];
             shape.named.iter().for_each(|c| named[*c] = true);
-            this.shapes.push(Computed { named, columns });
+            this.shapes.push(ComputedColumns { named, columns });
         }
         // SAFETY: ours. An expression may ask which table it is in.
         unsafe { (*this.row.raw()).tts_tableOid = relation.oid() };
@@ -131,7 +131,7 @@ impl<'t> Generated<'t> {
     }
 
     /// What the server computes in a generated column, in its own notation, for the row that
-    /// [`Generated::mismatch`] was last asked about and found nothing in.
+    /// [`GeneratedColumns::mismatch`] was last asked about and found nothing in.
     pub fn computed(&self, column: usize) -> Option<pg_sys::Datum> {
         self.computed[column]
     }
@@ -188,7 +188,7 @@ impl<'t> Generated<'t> {
     }
 }
 
-impl Drop for Generated<'_> {
+impl Drop for GeneratedColumns<'_> {
     fn drop(&mut self) {
         if !unwinding() {
             // SAFETY: ours.
@@ -202,7 +202,7 @@ impl Drop for Generated<'_> {
 ///
 /// # Errors
 /// 22023 for one that is virtual, which no stored row holds.
-pub fn leave_out_of_comparison(target: &Target, comparison: &Comparison, shapes: &mut [Shape]) {
+pub fn exclude_from_comparison(target: &Target, comparison: &Comparison, shapes: &mut [Shape]) {
     let named = comparison.named();
     let virtual_one = named
         .iter()

@@ -2,10 +2,10 @@
 //!
 //! Read in two passes: the first finds out which columns each payload names,
 //! since the default key depends on all of them; the second coerces.
-use super::generated::Generated;
-use super::left_out::KeyDefaults;
+use super::generated::GeneratedColumns;
+use super::key_defaults::KeyDefaults;
 use super::nested::NestedColumns;
-use super::row::{Layout, Mark};
+use super::row::{Mark, RowLayout};
 use super::shape::{Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
 use crate::pg::ffi;
@@ -182,14 +182,14 @@ impl<'t> JsonPayloads<'t> {
     pub fn read(
         &self,
         arbiter: Option<&UniqueIndex>,
-        mut generated: Option<Generated<'_>>,
+        mut generated: Option<GeneratedColumns<'_>>,
         values: &Memory,
         take: &mut dyn FnMut(&Slot),
     ) {
         let mut row = Slot::for_values(self.target.row_desc());
         let slot = &mut row;
         let nested = self.nested_columns();
-        let layout = Layout::of(self.target);
+        let layout = RowLayout::of(self.target);
         let position = PayloadPosition::watch();
         for (i, (document, shape)) in self.documents.iter().zip(&self.shape_of).enumerate() {
             pgrx::check_for_interrupts!();
@@ -201,10 +201,10 @@ impl<'t> JsonPayloads<'t> {
                 let nested = nested.get(shape).and_then(Option::as_ref);
                 self.coerce(*document, named, nested, slot, &position);
                 self.key_defaults.complete(named, slot);
-                layout.set(slot, ordinal, shape, Mark::Plain);
+                layout.set(slot, ordinal, shape, Mark::Pending);
                 slot.store();
                 if let Some(arbiter) = arbiter {
-                    self.demand_key_values(arbiter, slot, ordinal);
+                    self.check_key_values(arbiter, slot, ordinal);
                 }
                 if let Some(generated) = &mut generated {
                     position.no_column();
@@ -259,7 +259,7 @@ impl<'t> JsonPayloads<'t> {
         }
     }
 
-    fn demand_key_values(&self, arbiter: &UniqueIndex, slot: &Slot, ordinal: i64) {
+    fn check_key_values(&self, arbiter: &UniqueIndex, slot: &Slot, ordinal: i64) {
         if arbiter.nulls_equal {
             return;
         }

@@ -7,7 +7,7 @@
 mod coercion;
 pub mod generated;
 pub mod json;
-pub mod left_out;
+pub mod key_defaults;
 pub mod nested;
 pub mod row;
 pub mod shape;

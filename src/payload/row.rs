@@ -10,24 +10,23 @@ use pgrx::pg_sys;
 /// What is known of a row from the round before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// Nothing of its own: it is handed to INSERT as long as its key is not
-    /// found.
-    Plain,
-    /// INSERT said that it went in.
-    WentIn,
+    /// Nothing: it is handed to INSERT as long as its key is not found.
+    Pending,
+    /// INSERT returned it.
+    Inserted,
     /// An earlier payload of the call, the one with this ordinal, has its key
     /// and was handed to INSERT.
-    Follows(i64),
+    SameKeyAs(i64),
 }
 
 /// Where a working row's own columns are.
 #[derive(Clone, Copy)]
-pub struct Layout {
+pub struct RowLayout {
     columns: usize,
 }
 
-impl Layout {
-    /// That of a target's working rows.
+impl RowLayout {
+    /// The layout of a target's working rows.
     pub fn of(target: &Target) -> Self {
         Self {
             columns: target.columns.len(),
@@ -47,9 +46,9 @@ impl Layout {
     /// Sets the row's own columns.
     pub fn set(self, slot: &mut Slot, ordinal: i64, shape: usize, mark: Mark) {
         let mark = match mark {
-            Mark::Plain => None,
-            Mark::WentIn => Some(0),
-            Mark::Follows(ordinal) => Some(ordinal),
+            Mark::Pending => None,
+            Mark::Inserted => Some(0),
+            Mark::SameKeyAs(ordinal) => Some(ordinal),
         };
         slot.set(self.columns, Some(pg_sys::Datum::from(ordinal)));
         slot.set(self.columns + 1, Some(pg_sys::Datum::from(shape as i32)));
@@ -67,23 +66,22 @@ impl Layout {
         copy
     }
 
-    /// The ordinal.
+    /// The payload's ordinal, from 1.
     pub fn ordinal(self, slot: &Slot) -> i64 {
         slot.get(self.columns).map_or(0, |d| d.value() as i64)
     }
 
-    /// The shape.
+    /// The payload's shape, as an index into the shapes of the call.
     pub fn shape(self, slot: &Slot) -> usize {
         slot.get(self.columns + 1)
             .map_or(0, |d| d.value() as i32 as usize)
     }
 
-    /// The mark.
     pub fn mark(self, slot: &Slot) -> Mark {
         match slot.get(self.mark_column()).map(|d| d.value() as i64) {
-            None => Mark::Plain,
-            Some(0) => Mark::WentIn,
-            Some(ordinal) => Mark::Follows(ordinal),
+            None => Mark::Pending,
+            Some(0) => Mark::Inserted,
+            Some(ordinal) => Mark::SameKeyAs(ordinal),
         }
     }
 }

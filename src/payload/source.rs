@@ -4,25 +4,25 @@
 //! functions, policies and conditions of indexes run as in a SELECT of theirs; each value is
 //! coerced to its column of the target as `INSERT … SELECT` would (assignment
 //! casts, type modifiers, domains), by core's own expressions. What becomes of the
-//! rows is up to a [`Sink`].
+//! rows is up to a [`RowSink`].
 use super::coercion::Coercions;
-use super::generated::Generated;
-use super::left_out::KeyDefaults;
-use super::row::{Layout, Mark};
+use super::generated::GeneratedColumns;
+use super::key_defaults::KeyDefaults;
+use super::row::{Mark, RowLayout};
 use super::shape::{Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
 use crate::pg::expression::evaluate;
 use crate::pg::ffi;
-use crate::pg::rows::{Slot, Sort};
-use crate::pg::spi::{Connection, Parameter, Plan};
+use crate::pg::rows::{Slot, TupleSort};
+use crate::pg::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::text;
-use crate::target::{Column, ColumnDefault, Nature, OpenRelation, Target, UniqueIndex};
+use crate::target::{Column, ColumnDefault, DefaultKind, OpenRelation, Target, UniqueIndex};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_int};
 use std::pin::Pin;
 
 /// So often the number of rows is told.
-const TOLD_EVERY: i64 = 1024;
+const PROGRESS_INTERVAL: i64 = 1024;
 
 /// A source whose columns were matched with the target's by name.
 pub struct Source<'t> {
@@ -34,7 +34,7 @@ pub struct Source<'t> {
     numbers: Vec<pg_sys::AttrNumber>,
     /// Those of them that the source fills by itself: whoever wrote the rows may not have
     /// known them.
-    filled: Vec<Filled>,
+    filled: Vec<FilledColumn>,
     /// Which rows are read: SQL behind the name of the table, or nothing.
     condition: String,
     /// The parameters of that.
@@ -51,14 +51,14 @@ pub struct Source<'t> {
 }
 
 /// A column that a source fills by itself with another value every time.
-struct Filled {
+struct FilledColumn {
     /// By position in the target.
     column: usize,
     default: ColumnDefault,
 }
 
 /// Takes working rows as they are read.
-pub trait Sink {
+pub trait RowSink {
     /// Takes a row, whose values go when it returns; false ends the reading.
     ///
     /// # Safety
@@ -126,9 +126,9 @@ impl<'t> Source<'t> {
             .filter(|(_, (.., generated))| *generated == 0)
             .filter_map(|(column, (_, number, _))| {
                 let default = ColumnDefault::of_number(&relation, *number)?;
-                let another = default.machine_made || default.nature == Nature::Clock;
+                let another = default.is_volatile || default.kind == DefaultKind::Clock;
                 let column = *column;
-                another.then_some(Filled { column, default })
+                another.then_some(FilledColumn { column, default })
             })
             .collect();
         Self {
@@ -155,8 +155,8 @@ impl<'t> Source<'t> {
         self.key_defaults = KeyDefaults::of(self.target, relation, arbiter, &[self.shape()]);
     }
 
-    /// The rows of the target itself that meet a condition (`WHERE …`, with parameters),
-    /// with the columns of another source and its whole key, under the snapshot that is active when they are
+    /// The rows of the target itself that meet a condition (`WHERE …`, with parameters), with the
+    /// columns of another source and its whole key, under the snapshot that is active when they are
     /// read.
     pub fn stored(
         &self,
@@ -168,7 +168,7 @@ impl<'t> Source<'t> {
         columns.extend(self.key_defaults.columns());
         Self {
             target: self.target,
-            relation: relation.again(),
+            relation: relation.reopen(),
             numbers: columns
                 .iter()
                 .map(|c| self.target.columns[*c].attnum)
@@ -225,9 +225,9 @@ impl<'t> Source<'t> {
     pub fn surrogates(&self, relation: &OpenRelation) -> Vec<usize> {
         let made = |c: &usize| {
             let column = &self.target.columns[*c];
-            ColumnDefault::of(relation, column).is_some_and(|default| default.machine_made)
+            ColumnDefault::of(relation, column).is_some_and(|default| default.is_volatile)
         };
-        let drawn = self.filled.iter().filter(|f| f.default.machine_made);
+        let drawn = self.filled.iter().filter(|f| f.default.is_volatile);
         drawn.map(|f| f.column).filter(made).collect()
     }
 
@@ -239,7 +239,12 @@ impl<'t> Source<'t> {
             let filled: Vec<_> = filled.filter(|f| index.has_column(f.column)).collect();
             (!filled.is_empty()).then_some(filled)
         };
-        let usable = || self.target.indexes.iter().filter(|i| i.unusable.is_none());
+        let usable = || {
+            self.target
+                .indexes
+                .iter()
+                .filter(|i| i.unusable_reason.is_none())
+        };
         if usable().any(|index| index.columns().all(|c| self.names(c))) {
             // There are several.
             return report;
@@ -253,7 +258,7 @@ impl<'t> Source<'t> {
         };
         let name = |c: usize| self.target.columns[c].name.clone();
         let key: Vec<String> = index.columns().map(name).collect();
-        let explain = |report: Report, filled: &Filled| {
+        let explain = |report: Report, filled: &FilledColumn| {
             let by = match &filled.default.expression {
                 Some(expression) => format!("its default is {expression}"),
                 None => "it is an identity column".to_owned(),
@@ -291,32 +296,33 @@ impl<'t> Source<'t> {
     pub fn read(
         &self,
         arbiter: &UniqueIndex,
-        generated: Option<Generated<'_>>,
-        sort: &mut Sort,
+        generated: Option<GeneratedColumns<'_>>,
+        sort: &mut TupleSort,
     ) -> i64 {
         // SAFETY: does nothing.
-        unsafe { self.read_telling(arbiter, generated, sort, &|_| {}) }
+        unsafe { self.read_with_progress(arbiter, generated, sort, &|_| {}) }
     }
 
-    /// Likewise; `tell` is called now and then with the number of rows so far.
+    /// Reads the source as [`Source::read`] does; `on_progress` is called now and then with the
+    /// number of rows so far.
     ///
     /// # Safety
-    /// `tell` runs inside `ffi::guard`.
+    /// `on_progress` runs inside `ffi::guard`.
     ///
     /// # Errors
     /// As [`Source::read`].
-    pub unsafe fn read_telling(
+    pub unsafe fn read_with_progress(
         &self,
         arbiter: &UniqueIndex,
-        generated: Option<Generated<'_>>,
-        sort: &mut Sort,
-        tell: &dyn Fn(i64),
+        generated: Option<GeneratedColumns<'_>>,
+        sort: &mut TupleSort,
+        on_progress: &dyn Fn(i64),
     ) -> i64 {
         let mut sink = KeyedSort {
             arbiter,
             generated,
             sort,
-            tell,
+            on_progress,
             rows: 0,
             null_key: None,
             mismatch: None,
@@ -337,9 +343,9 @@ impl<'t> Source<'t> {
     /// # Errors
     /// Whatever core raises while it selects and coerces, with the row's
     /// ordinal in CONTEXT for the latter.
-    pub fn stream(&self, sink: &mut dyn Sink) -> i64 {
+    pub fn stream(&self, sink: &mut dyn RowSink) -> i64 {
         let coercions = Coercions::new(self.target, &self.relation, &self.numbers, &self.columns);
-        let mut receiver = Receiver {
+        let mut receiver = SourceReceiver {
             dest: pg_sys::DestReceiver {
                 receiveSlot: Some(receive),
                 rStartup: Some(startup),
@@ -356,7 +362,7 @@ impl<'t> Source<'t> {
         };
         let connection = Connection::open();
         let types: Vec<pg_sys::Oid> = self.parameters.iter().map(|(typid, _)| *typid).collect();
-        let plan = Plan::prepare_with(&connection, &self.select(), &types);
+        let plan = SpiPlan::prepare_with(&connection, &self.select(), &types);
         // SAFETY: the receiver outlives the execution and stays where it is.
         unsafe {
             let receiver = (&raw mut receiver).cast();
@@ -409,18 +415,18 @@ impl<'t> Source<'t> {
 /// what the server computes.
 struct KeyedSort<'a, 'g> {
     arbiter: &'a UniqueIndex,
-    generated: Option<Generated<'g>>,
-    sort: &'a mut Sort,
+    generated: Option<GeneratedColumns<'g>>,
+    sort: &'a mut TupleSort,
     /// Is told how many rows there were so far, now and then.
-    tell: &'a dyn Fn(i64),
+    on_progress: &'a dyn Fn(i64),
     rows: i64,
     /// The key column that was NULL, which ended the reading.
     null_key: Option<usize>,
-    /// Likewise, the generated column.
+    /// The generated column with another value than the server computes, which ended the reading.
     mismatch: Option<usize>,
 }
 
-impl Sink for KeyedSort<'_, '_> {
+impl RowSink for KeyedSort<'_, '_> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         if !self.arbiter.nulls_equal {
             self.null_key = self.arbiter.columns().find(|c| row.get(*c).is_none());
@@ -435,8 +441,8 @@ impl Sink for KeyedSort<'_, '_> {
             unsafe { self.sort.put_unguarded(row) };
         }
         self.rows += 1;
-        if self.rows % TOLD_EVERY == 0 {
-            (self.tell)(self.rows);
+        if self.rows % PROGRESS_INTERVAL == 0 {
+            (self.on_progress)(self.rows);
         }
         taken
     }
@@ -444,13 +450,13 @@ impl Sink for KeyedSort<'_, '_> {
 
 /// Takes the rows of the SELECT as the executor makes them.
 #[repr(C)]
-struct Receiver<'a, 't> {
+struct SourceReceiver<'a, 't> {
     /// First, so that a pointer to it is a pointer to this.
     dest: pg_sys::DestReceiver,
     source: &'a Source<'t>,
     coercions: Coercions,
     slot: Slot,
-    sink: &'a mut dyn Sink,
+    sink: &'a mut dyn RowSink,
     ordinal: i64,
     position: Pin<Box<PayloadPosition>>,
 }
@@ -473,10 +479,10 @@ unsafe extern "C-unwind" fn receive(
     dest: *mut pg_sys::DestReceiver,
 ) -> bool {
     // SAFETY: the executor hands back the receiver that it was given.
-    unsafe { (*dest.cast::<Receiver<'_, '_>>()).take_row(row) }
+    unsafe { (*dest.cast::<SourceReceiver<'_, '_>>()).take_row(row) }
 }
 
-impl Receiver<'_, '_> {
+impl SourceReceiver<'_, '_> {
     /// # Safety
     /// `row` holds a row of the SELECT. Runs inside `ffi::guard`.
     unsafe fn take_row(&mut self, row: *mut pg_sys::TupleTableSlot) -> bool {
@@ -516,7 +522,7 @@ impl Receiver<'_, '_> {
         self.source
             .key_defaults
             .complete(&self.source.columns, &mut self.slot);
-        Layout::of(self.source.target).set(&mut self.slot, self.ordinal, 0, Mark::Plain);
+        RowLayout::of(self.source.target).set(&mut self.slot, self.ordinal, 0, Mark::Pending);
         self.slot.store();
         // SAFETY: in the memory that is reset for every row; as the function's.
         unsafe {

@@ -133,7 +133,7 @@ pub fn column_names(elements: Vec<Option<String>>, name: &str) -> Vec<String> {
             .raise()
         };
         if !met.insert(element) {
-            let element = text::shown(element);
+            let element = text::abbreviated(element);
             Report::new(
                 SqlState::DuplicateColumn,
                 format!("column \"{element}\" appears more than once in \"{name}\""),

@@ -21,7 +21,7 @@ pub unsafe fn cast_unguarded(
     // SAFETY: what core's macros for a call do: zeroed, with room for one argument. A
     // function that was looked up has an address.
     unsafe {
-        demand_execute((*function).fn_oid);
+        check_execute_privilege((*function).fn_oid);
         let call: pg_sys::FunctionCallInfo = ffi::unguarded::palloc0(size).cast();
         (*call).flinfo = function;
         (*call).nargs = 1;
@@ -33,7 +33,7 @@ pub unsafe fn cast_unguarded(
 
 /// # Safety
 /// An existing function. Runs inside `ffi::guard`.
-unsafe fn demand_execute(function: pg_sys::Oid) {
+unsafe fn check_execute_privilege(function: pg_sys::Oid) {
     let mode = pg_sys::AclMode::from(pg_sys::ACL_EXECUTE);
     // SAFETY: look-ups; raises what core raises.
     unsafe {

@@ -28,7 +28,7 @@ const _: () = assert!(WITHIN + size_of::<pg_sys::EState>() <= FIRST_BLOCK);
 ///
 /// # Safety
 /// The context is null or alive, and the state, if it has one, is not used beyond it.
-pub unsafe fn state_in<'s>(context: pg_sys::MemoryContext) -> Option<&'s pg_sys::EState> {
+pub unsafe fn executor_state_in<'s>(context: pg_sys::MemoryContext) -> Option<&'s pg_sys::EState> {
     // SAFETY: a context has a tag, and a name from its making on. One of this kind and name
     // is made by `CreateExecutorState` alone, which at once allocates the state there, before
     // anybody else can: it is the first chunk of the first block, and that begins with the

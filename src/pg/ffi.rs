@@ -360,7 +360,7 @@ pub struct PartitionKeyData {
 /// The partition key of a partitioned table (`partcache.c`). When the relation cache first
 /// makes it, it calls IMMUTABLE functions in its expressions as the current user: it is
 /// for callers who write to the table or read it, and not for those who look at what it
-/// is (`target::tree_of`).
+/// is (`target::partition_key_columns`).
 ///
 /// # Safety
 /// `rel` is an open partitioned table.

@@ -111,7 +111,7 @@ impl<'d> Container<'d> {
         }
     }
 
-    /// Likewise.
+    /// The document in a jsonb datum, as [`Container::of_datum`] gives it.
     ///
     /// # Safety
     /// As [`Container::of_datum`]. Runs inside `ffi::guard`.
@@ -141,7 +141,7 @@ impl<'d> Container<'d> {
     /// The names of the fields in which two objects differ, in their order; None if
     /// one of them is no object. At most so many are named; how many there are comes
     /// with them.
-    pub fn differing_fields(self, other: Container<'d>, most: usize) -> Option<Differing> {
+    pub fn differing_fields(self, other: Container<'d>, most: usize) -> Option<FieldDifferences> {
         if self.kind() != Kind::Object || other.kind() != Kind::Object {
             return None;
         }
@@ -149,7 +149,7 @@ impl<'d> Container<'d> {
         let fields = |object: Container<'d>| object.names().zip(object.values()).peekable();
         let place = |(name, _): &(&'d [u8], Value<'d>)| (name.len(), *name);
         let (mut ours, mut theirs) = (fields(self), fields(other));
-        let mut differing = Differing::default();
+        let mut differing = FieldDifferences::default();
         loop {
             pgrx::check_for_interrupts!();
             let order = match (ours.peek(), theirs.peek()) {
@@ -167,7 +167,7 @@ impl<'d> Container<'d> {
             };
             differing.count += 1;
             if differing.names.len() < most {
-                differing.names.push(shown_field(name));
+                differing.names.push(display_field(name));
             }
         }
     }
@@ -177,7 +177,6 @@ impl<'d> Container<'d> {
         unsafe { (*self.0).header }
     }
 
-    /// What it is.
     pub fn kind(self) -> Kind {
         if self.header() & pg_sys::JB_FSCALAR != 0 {
             Kind::Scalar
@@ -288,7 +287,7 @@ impl<'d> Container<'d> {
 
 /// The fields in which two objects differ.
 #[derive(Default)]
-pub struct Differing {
+pub struct FieldDifferences {
     /// The names of the first, in jsonb's order, for people.
     pub names: Vec<String>,
     /// How many they are.
@@ -296,11 +295,11 @@ pub struct Differing {
 }
 
 /// A field's name, for people.
-fn shown_field(name: &[u8]) -> String {
+fn display_field(name: &[u8]) -> String {
     if name.is_empty() {
         return "\"\"".to_owned();
     }
-    super::text::shown(&super::text::from_server_bytes(name)).into_owned()
+    super::text::abbreviated(&super::text::from_server_bytes(name)).into_owned()
 }
 
 impl Value<'_> {
@@ -477,7 +476,7 @@ impl ObjectBuilder {
         unsafe { self.push(pg_sys::JsonbIteratorToken::WJB_VALUE, &raw mut value) };
     }
 
-    /// Likewise, a whole jsonb document.
+    /// Adds a whole jsonb document as the value of the last key.
     ///
     /// # Safety
     /// `document` is a jsonb datum that is not toasted, and lives until
@@ -590,7 +589,7 @@ pub unsafe fn to_jsonb_of(
     let oid = pg_sys::Oid::from(pg_sys::F_TO_JSONB);
     // SAFETY: the caller's promise.
     unsafe {
-        let function = super::function_in(memory, oid);
+        let function = super::lookup_function(memory, oid);
         let caller = pg_sys::MemoryContextSwitchTo(memory);
         let argument = pg_sys::makeNullConst(typid, typmod, collation);
         (*function).fn_expr = pg_sys::makeFuncExpr(

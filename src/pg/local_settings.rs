@@ -62,7 +62,8 @@ impl LocalSettings {
         Self::set(&FIXED_OUTPUT)
     }
 
-    /// Likewise, and objects are named with their schema, whatever the `search_path`.
+    /// Those settings, under which objects are also named with their schema, whatever the
+    /// `search_path`.
     pub fn fixed_names() -> Self {
         Self::set_all(&[&FIXED_OUTPUT, &FIXED_NAMES])
     }

@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 /// What a lock is on. The number is field 4 of the tag: users' advisory locks have 1
 /// or 2 there, so that ours never meet them.
 #[derive(Clone, Copy)]
-pub enum Subject {
+pub enum LockSubject {
     /// The key of a row that a guard lets in.
     RowKey = 29,
     /// The key of a request.
@@ -26,7 +26,7 @@ const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
 
 /// The tag of the lock on something with this hash, in this database. Everybody sees it in
 /// `pg_locks`: the hash must tell nothing.
-pub fn tag(subject: Subject, hash: u64) -> pg_sys::LOCKTAG {
+pub fn tag(subject: LockSubject, hash: u64) -> pg_sys::LOCKTAG {
     pg_sys::LOCKTAG {
         // SAFETY: reads a backend-local variable.
         locktag_field1: unsafe { pg_sys::MyDatabaseId.to_u32() },
@@ -40,11 +40,11 @@ pub fn tag(subject: Subject, hash: u64) -> pg_sys::LOCKTAG {
 
 /// A lock that outlives commits. It is given back when this is dropped, and by any
 /// transaction's abort; unlike an advisory lock, users cannot give it back.
-pub struct AcrossCommits(pg_sys::LOCKTAG);
+pub struct SessionLock(pg_sys::LOCKTAG);
 
-impl AcrossCommits {
+impl SessionLock {
     /// Waits for the lock, and takes it.
-    pub fn acquire(subject: Subject, number: u64) -> Self {
+    pub fn acquire(subject: LockSubject, number: u64) -> Self {
         let tag = pg_sys::LOCKTAG {
             locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
             ..tag(subject, number)
@@ -55,16 +55,16 @@ impl AcrossCommits {
     }
 }
 
-impl Drop for AcrossCommits {
+impl Drop for SessionLock {
     fn drop(&mut self) {
-        if !super::unwinding() && held(&self.0) {
+        if !super::unwinding() && is_held(&self.0) {
             // SAFETY: held by the session.
             unsafe { pg_sys::LockRelease(&raw const self.0, MODE, true) };
         }
     }
 }
 
-fn held(tag: &pg_sys::LOCKTAG) -> bool {
+fn is_held(tag: &pg_sys::LOCKTAG) -> bool {
     // SAFETY: a look-up in the backend's own table.
     unsafe {
         #[cfg(any(feature = "pg15", feature = "pg16"))]
@@ -104,7 +104,7 @@ pub unsafe fn release_unguarded(tag: &pg_sys::LOCKTAG) {
 }
 
 /// Waits for a lock, and keeps it until the transaction ends.
-pub fn hold(subject: Subject, hash: u64, mode: u32) {
+pub fn acquire_until_commit(subject: LockSubject, hash: u64, mode: u32) {
     let tag = tag(subject, hash);
     // SAFETY: a valid tag and mode; the lock passes on to the transaction. The guard holds
     // nothing.
@@ -117,7 +117,7 @@ pub fn hold(subject: Subject, hash: u64, mode: u32) {
 
 /// The lock on a table that the work of a call may need: that of its statements that write,
 /// from the start.
-pub fn mode_of_work() -> pg_sys::LOCKMODE {
+pub fn working_lock_mode() -> pg_sys::LOCKMODE {
     // SAFETY: reads a backend-local variable. On a standby every transaction is READ ONLY.
     let mode = if unsafe { pg_sys::XactReadOnly } {
         pg_sys::AccessShareLock

@@ -47,7 +47,7 @@ impl Memory {
 
     /// Runs `work` with this as the current context.
     pub fn scope<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _switched = Switched::to(self.context);
+        let _switched = ContextSwitch::to(self.context);
         work()
     }
 
@@ -55,7 +55,7 @@ impl Memory {
     /// of.
     pub fn outside<R>(&self, work: impl FnOnce() -> R) -> R {
         // SAFETY: a valid context has a valid parent.
-        let _switched = Switched::to(unsafe { (*self.context).parent });
+        let _switched = ContextSwitch::to(unsafe { (*self.context).parent });
         work()
     }
 
@@ -81,11 +81,11 @@ impl Drop for Memory {
     }
 }
 
-struct Switched {
+struct ContextSwitch {
     previous: pg_sys::MemoryContext,
 }
 
-impl Switched {
+impl ContextSwitch {
     fn to(context: pg_sys::MemoryContext) -> Self {
         // SAFETY: both are valid contexts.
         unsafe {
@@ -96,7 +96,7 @@ impl Switched {
     }
 }
 
-impl Drop for Switched {
+impl Drop for ContextSwitch {
     fn drop(&mut self) {
         // SAFETY: the previous context outlives the scope.
         unsafe { pg_sys::CurrentMemoryContext = self.previous };

@@ -10,7 +10,6 @@
 //! with [`abandon`].
 pub mod arguments;
 pub mod cast;
-pub mod digest;
 pub mod executor;
 pub mod expression;
 pub mod ffi;
@@ -25,6 +24,7 @@ pub mod query_as;
 pub mod reading;
 pub mod result;
 pub mod rows;
+pub mod sha256;
 pub mod siphash;
 pub mod snapshot;
 pub mod spi;
@@ -57,7 +57,7 @@ pub fn abandon<T>(value: T) {
 ///
 /// # Safety
 /// `function` exists, and `memory` outlives the result's use.
-pub unsafe fn function_in(
+pub unsafe fn lookup_function(
     memory: pg_sys::MemoryContext,
     function: pg_sys::Oid,
 ) -> *mut pg_sys::FmgrInfo {

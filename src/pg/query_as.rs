@@ -12,7 +12,7 @@ use std::ptr;
 /// those of the view's owner. `current_user` stays who it is.
 ///
 /// Names in it must be qualified.
-pub fn finds_as(role: pg_sys::Oid, sql: &str, parameters: &[Parameter]) -> bool {
+pub fn row_exists_as(role: pg_sys::Oid, sql: &str, parameters: &[Parameter]) -> bool {
     let sql = text::to_server(sql);
     let types: Vec<pg_sys::Oid> = parameters.iter().map(|(typid, _)| *typid).collect();
     let memory = Memory::in_current(c"pg_idempotent query");
@@ -28,7 +28,7 @@ pub fn finds_as(role: pg_sys::Oid, sql: &str, parameters: &[Parameter]) -> bool 
             types.len() as c_int,
             none,
         );
-        read_tables_as(query, role);
+        set_check_as_user(query, role);
         let query = first(pg_sys::pg_rewrite_query(query)).cast::<pg_sys::Query>();
         let parameters = parameter_list(parameters);
         let plan = pg_sys::pg_plan_query(query, sql.as_ptr(), 0, parameters);
@@ -58,7 +58,7 @@ pub fn finds_as(role: pg_sys::Oid, sql: &str, parameters: &[Parameter]) -> bool 
 
 /// # Safety
 /// A query as it was analyzed.
-unsafe fn read_tables_as(query: *mut pg_sys::Query, role: pg_sys::Oid) {
+unsafe fn set_check_as_user(query: *mut pg_sys::Query, role: pg_sys::Oid) {
     // SAFETY: lists of nodes of these kinds.
     unsafe {
         #[cfg(feature = "pg15")]

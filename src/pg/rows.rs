@@ -158,9 +158,9 @@ impl Drop for Slot {
 }
 
 /// Rows kept in the order in which they came; spills to disk beyond `work_mem`.
-pub struct Store(*mut pg_sys::Tuplestorestate);
+pub struct TupleStore(*mut pg_sys::Tuplestorestate);
 
-impl Store {
+impl TupleStore {
     /// An empty store.
     pub fn new() -> Self {
         // SAFETY: allocates in the current context.
@@ -181,7 +181,7 @@ impl Store {
         unsafe { pg_sys::tuplestore_puttupleslot(self.0, slot.raw()) };
     }
 
-    /// Likewise.
+    /// Adds a copy of the slot's row, as `put` does.
     ///
     /// # Safety
     /// Runs inside `ffi::guard`.
@@ -220,13 +220,13 @@ impl Store {
     }
 }
 
-impl Default for Store {
+impl Default for TupleStore {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Drop for Store {
+impl Drop for TupleStore {
     fn drop(&mut self) {
         if !unwinding() {
             // SAFETY: ours.
@@ -237,17 +237,17 @@ impl Drop for Store {
 
 /// Receives the rows of any statement, whatever their columns, into a store.
 #[repr(C)]
-pub struct Received {
+pub struct ReceivedRows {
     /// First, so that a pointer to it is a pointer to this.
     dest: pg_sys::DestReceiver,
-    store: Store,
+    store: TupleStore,
     /// Where the descriptor is kept.
     memory: pg_sys::MemoryContext,
     /// That of the rows; null if the statement returns none.
     desc: pg_sys::TupleDesc,
 }
 
-impl Received {
+impl ReceivedRows {
     /// A receiver without rows, in the current context.
     pub fn new() -> Box<Self> {
         Box::new(Self {
@@ -258,7 +258,7 @@ impl Received {
                 rDestroy: Some(Self::end),
                 mydest: pg_sys::CommandDest::DestTuplestore,
             },
-            store: Store::new(),
+            store: TupleStore::new(),
             // SAFETY: reads a backend-local variable.
             memory: unsafe { pg_sys::CurrentMemoryContext },
             desc: ptr::null_mut(),
@@ -271,7 +271,7 @@ impl Received {
     }
 
     /// The rows, and a slot for each of them; None if the statement returns none.
-    pub fn rows(&mut self) -> Option<(&mut Store, Slot)> {
+    pub fn rows(&mut self) -> Option<(&mut TupleStore, Slot)> {
         if self.desc.is_null() {
             return None;
         }
@@ -325,9 +325,9 @@ pub struct SortColumn {
 }
 
 /// Rows that come out sorted; spills to disk beyond `work_mem`.
-pub struct Sort(*mut pg_sys::Tuplesortstate);
+pub struct TupleSort(*mut pg_sys::Tuplesortstate);
 
-impl Sort {
+impl TupleSort {
     /// An empty sort of rows with this descriptor, NULLs last.
     pub fn new(desc: pg_sys::TupleDesc, columns: &[SortColumn]) -> Self {
         let mut numbers: Vec<pg_sys::AttrNumber> = columns
@@ -360,7 +360,7 @@ impl Sort {
         unsafe { ffi::guard(|| self.put_unguarded(slot)) };
     }
 
-    /// Likewise.
+    /// Adds a copy of the slot's row, as `put` does.
     ///
     /// # Safety
     /// Runs inside `ffi::guard`.
@@ -395,9 +395,9 @@ impl Sort {
     }
 }
 
-impl Sort {
+impl TupleSort {
     /// Puts the rows that are left into a store, in order.
-    pub fn drain(&mut self, store: &mut Store, desc: pg_sys::TupleDesc) {
+    pub fn drain(&mut self, store: &mut TupleStore, desc: pg_sys::TupleDesc) {
         const AT_ONCE: usize = 1024;
         let slot = Slot::for_stored(desc);
         let mut more = true;
@@ -426,7 +426,7 @@ impl Sort {
     }
 }
 
-impl Drop for Sort {
+impl Drop for TupleSort {
     fn drop(&mut self) {
         if !unwinding() {
             // SAFETY: ours.
@@ -436,14 +436,14 @@ impl Drop for Sort {
 }
 
 /// A store that SQL run through SPI sees as a table.
-pub struct NamedStore {
+pub struct EphemeralRelation {
     enr: Box<pg_sys::EphemeralNamedRelationData>,
 }
 
-impl NamedStore {
+impl EphemeralRelation {
     /// Registers the store with the current SPI connection until dropped.
     /// Descriptor and store must outlive that.
-    pub fn register(name: &'static CStr, store: &Store, desc: pg_sys::TupleDesc) -> Self {
+    pub fn register(name: &'static CStr, store: &TupleStore, desc: pg_sys::TupleDesc) -> Self {
         let mut enr = Box::new(pg_sys::EphemeralNamedRelationData {
             md: pg_sys::EphemeralNamedRelationMetadataData {
                 name: name.as_ptr().cast_mut(),
@@ -462,7 +462,7 @@ impl NamedStore {
     }
 }
 
-impl Drop for NamedStore {
+impl Drop for EphemeralRelation {
     fn drop(&mut self) {
         if !unwinding() {
             // SAFETY: registered by us under this name.

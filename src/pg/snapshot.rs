@@ -82,7 +82,7 @@ pub fn next_command() -> pg_sys::CommandId {
 }
 
 /// Whether the transaction reads under one snapshot (`IsolationUsesXactSnapshot`).
-pub fn one_for_transaction() -> bool {
+pub fn uses_transaction_snapshot() -> bool {
     // SAFETY: reads a backend-local variable.
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
 }
@@ -96,7 +96,7 @@ pub struct DirtySnapshot(*mut pg_sys::SnapshotData);
 pub struct Writers {
     /// The transaction in progress that inserts it.
     pub inserter: pg_sys::TransactionId,
-    /// Likewise, that deletes or replaces it.
+    /// The transaction in progress that deletes or replaces it.
     pub deleter: pg_sys::TransactionId,
     /// Of the inserter's speculative insertion.
     pub token: u32,

@@ -1,5 +1,5 @@
 //! SQL run inside a function of ours.
-use super::rows::Store;
+use super::rows::TupleStore;
 use super::snapshot::FreshSnapshot;
 use super::{ffi, text, unwinding};
 use pgrx::pg_sys;
@@ -29,7 +29,8 @@ impl Connection {
         self.run(sql, parameters, false)
     }
 
-    /// Likewise, a statement that only reads, under the active snapshot.
+    /// Runs one statement that only reads, under the active snapshot, and gives the number of rows
+    /// that it returned.
     pub fn query(&self, sql: &str, parameters: &[Parameter]) -> u64 {
         self.run(sql, parameters, true)
     }
@@ -63,7 +64,7 @@ impl Connection {
     }
 
     /// Runs a kept plan.
-    fn try_plan(&self, plan: &Plan, parameters: &[Option<pg_sys::Datum>]) -> c_int {
+    fn try_plan(&self, plan: &SpiPlan, parameters: &[Option<pg_sys::Datum>]) -> c_int {
         let mut values: Vec<pg_sys::Datum> = parameters
             .iter()
             .map(|value| value.unwrap_or(pg_sys::Datum::null()))
@@ -77,7 +78,7 @@ impl Connection {
     }
 
     /// Runs a kept plan that writes, and gives the number of rows it processed.
-    pub fn execute_plan(&self, plan: &Plan, parameters: &[Parameter]) -> u64 {
+    pub fn execute_plan(&self, plan: &SpiPlan, parameters: &[Parameter]) -> u64 {
         let values: Vec<_> = parameters.iter().map(|(_, value)| *value).collect();
         let code = self.try_plan(plan, &values);
         assert!(code > 0, "SPI code {code}");
@@ -105,7 +106,7 @@ impl Connection {
     /// plan was prepared with.
     pub unsafe fn stream(
         &self,
-        plan: &Plan,
+        plan: &SpiPlan,
         parameters: &[Parameter],
         read_only: bool,
         receiver: *mut pg_sys::DestReceiver,
@@ -115,14 +116,14 @@ impl Connection {
         assert!(code >= 0, "SPI code {code}");
     }
 
-    /// Likewise a plan of any kind; gives the code that SPI has for what it did or could
-    /// not do.
+    /// Runs a kept plan of any kind, and gives every row to the receiver; returns the code that SPI
+    /// has for what it did or could not do.
     ///
     /// # Safety
     /// As [`Connection::stream`].
     pub unsafe fn try_stream(
         &self,
-        plan: &Plan,
+        plan: &SpiPlan,
         parameters: &[Parameter],
         read_only: bool,
         receiver: *mut pg_sys::DestReceiver,
@@ -139,7 +140,7 @@ impl Connection {
 
     /// Runs a kept plan without parameters that inserts, and gives the number
     /// of rows that went in. What it returns goes into `returned`.
-    pub fn insert(&self, plan: &Plan, returned: Option<&Store>) -> u64 {
+    pub fn insert(&self, plan: &SpiPlan, returned: Option<&TupleStore>) -> u64 {
         // SAFETY: a kept plan; receiver and store outlive the execution.
         unsafe {
             let mut options = pg_sys::SPIExecuteOptions::default();
@@ -189,7 +190,7 @@ impl Connection {
     /// Runs a kept plan without parameters that writes, under a snapshot instead of one
     /// that is taken now, and gives the number of rows that it wrote. What our own
     /// transaction did so far is visible.
-    pub fn write_under(&self, plan: &Plan, _snapshot: &FreshSnapshot) -> u64 {
+    pub fn write_under(&self, plan: &SpiPlan, _snapshot: &FreshSnapshot) -> u64 {
         // SAFETY: a kept plan; a snapshot is active, of which a copy is made.
         unsafe {
             let code = pg_sys::SPI_execute_snapshot(
@@ -211,9 +212,9 @@ impl Connection {
 /// Several statements that are one to triggers and constraints: what would be
 /// done at the end of each is done once, at the end of all, and statement
 /// triggers fire once.
-pub struct OneStatement<'c>(&'c Connection);
+pub struct AfterTriggerScope<'c>(&'c Connection);
 
-impl<'c> OneStatement<'c> {
+impl<'c> AfterTriggerScope<'c> {
     /// Opens a query level of its own for AFTER triggers.
     pub fn begin(connection: &'c Connection) -> Self {
         // SAFETY: closed by `end`, or by the abort after an error.
@@ -222,7 +223,7 @@ impl<'c> OneStatement<'c> {
     }
 
     /// As [`Connection::insert`], with the AFTER triggers left waiting.
-    pub fn insert(&self, plan: &Plan, returned: Option<&Store>) -> u64 {
+    pub fn insert(&self, plan: &SpiPlan, returned: Option<&TupleStore>) -> u64 {
         // SAFETY: a kept plan without parameters; the rows that it returned
         // live until they are freed here.
         unsafe {
@@ -276,9 +277,9 @@ impl Drop for Connection {
 }
 
 /// A prepared statement that outlives its connection.
-pub struct Plan(pg_sys::SPIPlanPtr);
+pub struct SpiPlan(pg_sys::SPIPlanPtr);
 
-impl Plan {
+impl SpiPlan {
     /// Whether the plan, as it was last executed, works on this table. Statements
     /// name tables, and a schema may be renamed between two look-ups of a name.
     pub fn concerns(&self, table: pg_sys::Oid) -> bool {
@@ -346,7 +347,7 @@ impl Plan {
     }
 }
 
-impl Drop for Plan {
+impl Drop for SpiPlan {
     fn drop(&mut self) {
         // SAFETY: kept, and freed once. No abort would free it, so this is done
         // while unwinding, too; it needs no resource owner.

@@ -8,7 +8,7 @@ use std::ptr;
 /// transaction is as it was before.
 ///
 /// SPI connections that `work` needs it has to open itself.
-pub fn undone_on_failure<R>(work: impl FnOnce() -> R) -> Result<R, Caught> {
+pub fn in_subtransaction<R>(work: impl FnOnce() -> R) -> Result<R, Caught> {
     // SAFETY: what PL/pgSQL does for a block with EXCEPTION. Memory and resource owner are
     // those of before, whichever way it ends.
     unsafe {

@@ -77,9 +77,9 @@ fn image(bytes: &[u8]) -> String {
 /// The bytes in another encoding; None if the server knows no way, or not for all of them.
 fn converted(bytes: &[u8], from: c_int, to: c_int) -> Option<Vec<u8>> {
     // It is bytes that a character of any encoding grows by, see `pg_wchar.h`.
-    const MOST_GROWTH: usize = 4;
+    const MAX_GROWTH: usize = 4;
     let length = c_int::try_from(bytes.len()).ok()?;
-    let room = bytes.len().checked_mul(MOST_GROWTH)? + 1;
+    let room = bytes.len().checked_mul(MAX_GROWTH)? + 1;
     let mut result = vec![0u8; room];
     // SAFETY: a conversion that does not raise; as much room as it may take, and it ends
     // with a NUL what it writes.
@@ -209,12 +209,12 @@ fn in_servers_encoding(text: &str) -> CString {
 }
 
 /// A text of the caller's as an error shows it: cut where it is longer than any name.
-pub fn shown(text: &str) -> Cow<'_, str> {
-    const MOST_BYTES: usize = pg_sys::NAMEDATALEN as usize;
-    if text.len() <= MOST_BYTES {
+pub fn abbreviated(text: &str) -> Cow<'_, str> {
+    const MAX_BYTES: usize = pg_sys::NAMEDATALEN as usize;
+    if text.len() <= MAX_BYTES {
         return Cow::Borrowed(text);
     }
-    let cut = text.floor_char_boundary(MOST_BYTES);
+    let cut = text.floor_char_boundary(MAX_BYTES);
     Cow::Owned(format!("{}{}", &text[..cut], ellipsis()))
 }
 

@@ -1,5 +1,5 @@
 //! Committing from inside a procedure, as PL/pgSQL's COMMIT does.
-use super::subtransaction::undone_on_failure;
+use super::subtransaction::in_subtransaction;
 use crate::error::Caught;
 use pgrx::pg_sys;
 use std::panic::catch_unwind;
@@ -9,7 +9,7 @@ use std::panic::catch_unwind;
 ///
 /// # Safety
 /// `fcinfo` is that of the running call.
-pub unsafe fn may_commit(fcinfo: pg_sys::FunctionCallInfo) -> bool {
+pub unsafe fn is_nonatomic_call(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     // SAFETY: the caller's promise; CALL hands a CallContext over, and its tag says so.
     unsafe {
         let context = (*fcinfo).context;
@@ -21,15 +21,15 @@ pub unsafe fn may_commit(fcinfo: pg_sys::FunctionCallInfo) -> bool {
 }
 
 /// A procedure that commits as it goes, inside of
-/// [`boundary_across_commits`](crate::error::boundary_across_commits). Its memory context is current while it lives,
-/// outlives the commits, and goes with it.
+/// [`with_error_capture_across_commits`](crate::error::with_error_capture_across_commits). Its
+/// memory context is current while it lives, outlives the commits, and goes with it.
 ///
 /// Nothing of a transaction may be held over a commit: no relation, snapshot, SPI
 /// connection, changed setting or user.
-pub struct Procedure(());
+pub struct NonAtomicProcedure(());
 
-impl Procedure {
-    /// Connects, where [`may_commit`] says so.
+impl NonAtomicProcedure {
+    /// Connects, where [`is_nonatomic_call`] says so.
     pub fn open() -> Self {
         // SAFETY: closed below, or by the abort after an error.
         let code = unsafe { pg_sys::SPI_connect_ext(pg_sys::SPI_OPT_NONATOMIC as i32) };
@@ -46,7 +46,7 @@ impl Procedure {
         // SAFETY: a procedure runs in a portal, whose snapshot went with the last
         // commit.
         unsafe { pg_sys::EnsurePortalSnapshotExists() };
-        let result = undone_on_failure(work)?;
+        let result = in_subtransaction(work)?;
         // SAFETY: in the procedure's memory, with nothing held; after a commit that
         // failed, SPI has begun another transaction.
         catch_unwind(|| unsafe { pg_sys::SPI_commit() })?;
@@ -54,7 +54,7 @@ impl Procedure {
     }
 }
 
-impl Drop for Procedure {
+impl Drop for NonAtomicProcedure {
     fn drop(&mut self) {
         if !super::unwinding() {
             // SAFETY: opened by us.

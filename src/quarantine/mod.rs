@@ -3,13 +3,13 @@
 //! The records lie in `idempotent.conflict_records`, to which nobody has rights;
 //! people read the view `idempotent.conflicts`. Whoever may write to a target
 //! may cause a record, so the extension writes them itself, as the table's
-//! owner ([`crate::owner`]), and never through anything that can be called from SQL.
+//! owner ([`crate::user_context`]), and never through anything that can be called from SQL.
 mod records;
 mod resolve;
 
-pub use records::Records;
+pub use records::ConflictRecorder;
 
-use crate::error::boundary;
+use crate::error::with_error_capture;
 use crate::pg::arguments::Arguments;
 use pgrx::prelude::*;
 
@@ -26,7 +26,7 @@ use pgrx::prelude::*;
 /// ended in the other way, or if the stored row has changed since.
 #[pg_extern(sql = false)]
 fn idempotent_resolve(fcinfo: pg_sys::FunctionCallInfo) -> bool {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         resolve::resolve(arguments.bigint(0, "id"), &arguments.text(1, "resolution"))

@@ -1,20 +1,20 @@
 //! Recording the conflicts of a call.
 use crate::compare::{Arriving, Differences};
-use crate::error::{Report, SqlState, in_place_of_telling};
+use crate::error::{Report, SqlState, redact_errors};
+use crate::id_sequence::IdSequence;
 use crate::kept;
-use crate::numbers::Numbers;
-use crate::owner::AsOwner;
-use crate::pg::digest::{sha256, to_bytea};
 use crate::pg::ffi;
 use crate::pg::jsonb::ObjectBuilder;
 use crate::pg::local_settings::LocalSettings;
 use crate::pg::memory::Memory;
-use crate::pg::rows::{NamedStore, Slot, Store};
+use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
+use crate::pg::sha256::{sha256, to_bytea};
 use crate::pg::spi::Connection;
 use crate::pg::text;
-use crate::remember::Digest;
-use crate::state::State;
-use crate::target::{Readable, StoredRow, Target, UniqueIndex};
+use crate::remember::RowFingerprint;
+use crate::state::StateTable;
+use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
+use crate::user_context::UserContext;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -41,7 +41,7 @@ const MISSING: &str = "
               AND record.resolution IS NULL)
      LIMIT 1";
 
-const NUMBERS: Numbers = Numbers {
+const NUMBERS: IdSequence = IdSequence {
     table: "idempotent.conflict_records",
     column: "id",
     sequence: "idempotent.conflict_records_id_seq",
@@ -49,16 +49,16 @@ const NUMBERS: Numbers = Numbers {
 
 /// The conflicts of one call. They wait in a tuplestore until the call is done,
 /// so that nothing is written while rows are being looked up.
-pub struct Records {
-    store: Store,
+pub struct ConflictRecorder {
+    store: TupleStore,
     count: u64,
     desc: pg_sys::TupleDesc,
     /// How values are digested, once there is a conflict.
-    digest: Option<Digest>,
+    digest: Option<RowFingerprint>,
     memory: pg_sys::MemoryContext,
 }
 
-impl Records {
+impl ConflictRecorder {
     /// None yet; they live in `memory`.
     pub fn new(memory: pg_sys::MemoryContext) -> Self {
         // SAFETY: the memory of the running call; attribute numbers within the
@@ -77,7 +77,7 @@ impl Records {
                 let number = (i + 1) as pg_sys::AttrNumber;
                 pg_sys::TupleDescInitEntry(desc, number, name.as_ptr(), typid, -1, 0);
             }
-            let store = Store::new();
+            let store = TupleStore::new();
             pg_sys::MemoryContextSwitchTo(caller);
             Self {
                 store,
@@ -89,10 +89,9 @@ impl Records {
         }
     }
 
-    /// Adds a conflict with the stored row (the differences may be those to what
-    /// first arrived); `named` are the columns that the payload names. The
-    /// record holds all stored values: who may see them is decided when it is
-    /// read.
+    /// Adds a conflict with the stored row (the differences may be those to the original payload);
+    /// `named` are the columns that the payload names. The record holds all stored values: who may
+    /// see them is decided when it is read.
     pub fn add<P: Fn(usize) -> Option<pg_sys::Datum>>(
         &mut self,
         target: &Target,
@@ -117,22 +116,22 @@ impl Records {
                 })
             }
         };
-        let everything = Readable::everything();
+        let everything = VisibleColumns::everything();
         let complete = Differences {
             target,
             arbiter,
             stored: differences.stored,
             payload: &differences.payload,
             columns: differences.columns,
-            first_arrived: differences.first_arrived,
+            against_original: differences.against_original,
             readable: &everything,
             sent: &everything,
         };
         let values = [
             payload(&mut arbiter.columns()),
             payload(&mut named.iter().copied()),
-            without_telling(target, differences.readable, || stored_row(target, stored)),
-            without_telling(target, differences.readable, || {
+            with_redacted_errors(target, differences.readable, || stored_row(target, stored)),
+            with_redacted_errors(target, differences.readable, || {
                 complete.to_jsonb(Arriving::Payload)
             }),
             self.digest(target, arbiter, stored, differences, named),
@@ -164,7 +163,7 @@ impl Records {
         differences: &Differences<'_, P>,
         named: &[usize],
     ) -> pg_sys::Datum {
-        let all = || Digest::new(target, &(0..target.columns.len()).collect::<Vec<_>>());
+        let all = || RowFingerprint::new(target, &(0..target.columns.len()).collect::<Vec<_>>());
         let digest = self.digest.get_or_insert_with(all);
         let payload = |c| (differences.payload)(c);
         let differs = match differences.columns {
@@ -197,12 +196,12 @@ impl Records {
             let caller =
                 unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false)) };
             let caller = text::to_name(&caller);
-            let _owner = AsOwner::over(State::Conflicts);
+            let _owner = UserContext::owner_of(StateTable::Conflicts);
             let connection = Connection::open();
-            let _named = NamedStore::register(ROWS, &self.store, self.desc);
+            let _named = EphemeralRelation::register(ROWS, &self.store, self.desc);
             let target = kept::table_parameter(target.oid);
             let parameters = [target, (pg_sys::NAMEOID, Some(caller))];
-            NUMBERS.until_new(&connection, || {
+            NUMBERS.insert_with_new_id(&connection, || {
                 connection.execute(RECORD, &parameters) == self.count
                     || connection.execute(MISSING, &[target]) == 0
             });
@@ -215,9 +214,13 @@ impl Records {
 ///
 /// # Errors
 /// 55000
-fn without_telling<R>(target: &Target, readable: &Readable, work: impl FnOnce() -> R) -> R {
-    in_place_of_telling(work, || {
-        (!readable.all()).then(|| {
+fn with_redacted_errors<R>(
+    target: &Target,
+    readable: &VisibleColumns,
+    work: impl FnOnce() -> R,
+) -> R {
+    redact_errors(work, || {
+        (!readable.shows_all()).then(|| {
             Report::new(
                 SqlState::ObjectNotInPrerequisiteState,
                 format!(

@@ -4,21 +4,21 @@
 //! payload is an UPDATE of the caller's: input functions and CHECKs of domains, triggers,
 //! policies and the rest run as the caller, as in an UPDATE that they write.
 use crate::compare::differing;
-use crate::error::{Report, SqlState, in_place_of_telling};
-use crate::owner::AsOwner;
+use crate::error::{Report, SqlState, redact_errors};
 use crate::payload::json::JsonPayloads;
 use crate::pg::jsonb::Container;
 use crate::pg::local_settings::LocalSettings;
 use crate::pg::memory::Memory;
-use crate::pg::rows::{NamedStore, Slot, Store};
+use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
 use crate::pg::snapshot::FreshSnapshot;
 use crate::pg::spi::Connection;
 use crate::pg::text;
-use crate::state::State;
+use crate::state::StateTable;
 use crate::target::{
-    Look, OpenRelation, Role, Target, UniqueIndex, demand_resolve, kept_by_policy, may_read,
-    policies_show, row_security_is_active,
+    KeyLookup, OpenRelation, Role, Target, UniqueIndex, check_resolve_privileges, kept_by_policy,
+    may_read, policies_show, row_security_is_active,
 };
+use crate::user_context::UserContext;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -38,7 +38,7 @@ impl Resolution {
             "apply_payload" => Self::ApplyPayload,
             _ => Report::new(
                 SqlState::InvalidParameterValue,
-                format!("unrecognized resolution: \"{}\"", text::shown(value)),
+                format!("unrecognized resolution: \"{}\"", text::abbreviated(value)),
             )
             .hint("Available resolutions: keep_stored, apply_payload.")
             .raise(),
@@ -55,7 +55,7 @@ impl Resolution {
 
 /// A record, as far as resolving needs it. The documents live in the
 /// connection's memory.
-struct Record<'c> {
+struct ConflictRecord<'c> {
     target: pg_sys::Oid,
     key: Container<'c>,
     payload: Container<'c>,
@@ -69,7 +69,7 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
     let resolution = Resolution::parse(resolution);
     let connection = Connection::open();
     let record = read(&connection, id).unwrap_or_else(|| no_such_conflict(id));
-    if is_gone(record.target) {
+    if is_dropped(record.target) {
         // Its readers are gone with the table; only a superuser sees it.
         // SAFETY: asks about the current user.
         if resolution == Resolution::KeepStored && unsafe { pg_sys::superuser() } {
@@ -93,13 +93,13 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
         relation: &relation,
         record: &record,
     };
-    conflict.demand_seen();
+    conflict.check_row_visible();
     // To keep what is stored, a column may be gone.
     let columns = names(record.differences).filter_map(|name| match resolution {
         Resolution::KeepStored => target.column_by_bytes(text::to_server(&name).to_bytes()),
         Resolution::ApplyPayload => Some(target.column_by_name(&name)),
     });
-    demand_resolve(&target, columns.collect::<Vec<_>>());
+    check_resolve_privileges(&target, columns.collect::<Vec<_>>());
     let ended = end(&connection, id, resolution, &record);
     if ended && resolution == Resolution::ApplyPayload {
         conflict.apply(&connection);
@@ -122,7 +122,12 @@ fn hidden(id: i64) -> Report {
 
 /// Marks the record, whose row lock makes two calls take turns. False if it was
 /// ended in the same way before.
-fn end(connection: &Connection, id: i64, resolution: Resolution, record: &Record<'_>) -> bool {
+fn end(
+    connection: &Connection,
+    id: i64,
+    resolution: Resolution,
+    record: &ConflictRecord<'_>,
+) -> bool {
     if record.resolution.is_none() && close(connection, id, resolution) {
         return true;
     }
@@ -144,7 +149,7 @@ fn end(connection: &Connection, id: i64, resolution: Resolution, record: &Record
     .raise()
 }
 
-fn is_gone(table: pg_sys::Oid) -> bool {
+fn is_dropped(table: pg_sys::Oid) -> bool {
     // SAFETY: a look-up; null if there is no such table.
     unsafe { pg_sys::get_rel_name(table).is_null() }
 }
@@ -165,8 +170,8 @@ fn bigint(value: i64) -> (pg_sys::Oid, Option<pg_sys::Datum>) {
     (pg_sys::INT8OID, Some(pg_sys::Datum::from(value)))
 }
 
-fn read(connection: &Connection, id: i64) -> Option<Record<'_>> {
-    let _owner = AsOwner::over(State::Conflicts);
+fn read(connection: &Connection, id: i64) -> Option<ConflictRecord<'_>> {
+    let _owner = UserContext::owner_of(StateTable::Conflicts);
     let found = connection.execute(
         "SELECT target::pg_catalog.oid, key, payload, stored, differences, resolution
            FROM idempotent.conflict_records
@@ -177,7 +182,7 @@ fn read(connection: &Connection, id: i64) -> Option<Record<'_>> {
     let document = |column| unsafe {
         Container::of_datum(connection.first(column).expect("declared NOT NULL"))
     };
-    (found == 1).then(|| Record {
+    (found == 1).then(|| ConflictRecord {
         target: pg_sys::Oid::from(connection.first(1).expect("NOT NULL").value() as u32),
         key: document(2),
         payload: document(3),
@@ -191,7 +196,7 @@ fn read(connection: &Connection, id: i64) -> Option<Record<'_>> {
 }
 
 fn close(connection: &Connection, id: i64, resolution: Resolution) -> bool {
-    let _owner = AsOwner::over(State::Conflicts);
+    let _owner = UserContext::owner_of(StateTable::Conflicts);
     let value = text::to_server(resolution.name());
     // SAFETY: a C string; the text is made in the connection's memory.
     let value = unsafe { pg_sys::Datum::from(pg_sys::cstring_to_text(value.as_ptr())) };
@@ -211,7 +216,7 @@ struct Conflict<'a> {
     by_policy: bool,
     target: &'a Target,
     relation: &'a OpenRelation,
-    record: &'a Record<'a>,
+    record: &'a ConflictRecord<'a>,
 }
 
 impl Conflict<'_> {
@@ -220,18 +225,18 @@ impl Conflict<'_> {
     ///
     /// # Errors
     /// 42501
-    fn demand_seen(&self) {
+    fn check_row_visible(&self) {
         if !self.by_policy {
             return;
         }
-        let (arbiter, row) = self.without_telling(|| {
+        let (arbiter, row) = self.with_redacted_errors(|| {
             let arbiter = self.arbiter();
             let _fixed = LocalSettings::fixed_output();
             let key = JsonPayloads::one(self.target, self.record.key);
             (arbiter, working_row(&key, arbiter))
         });
         match self.find(arbiter, &row, &[]) {
-            Some((table, tuple, _)) => self.demand_shown(arbiter, &row, (table, tuple)),
+            Some((table, tuple, _)) => self.check_policies_show(arbiter, &row, (table, tuple)),
             None => hidden(self.id).raise(),
         }
     }
@@ -240,7 +245,7 @@ impl Conflict<'_> {
     ///
     /// # Errors
     /// 42501
-    fn demand_shown(
+    fn check_policies_show(
         &self,
         arbiter: &UniqueIndex,
         row: &Slot,
@@ -257,8 +262,8 @@ impl Conflict<'_> {
 
     /// Runs what coerces values of the record. Where the caller may not see them, its errors
     /// may not quote them.
-    fn without_telling<R>(&self, work: impl FnOnce() -> R) -> R {
-        in_place_of_telling(work, || self.by_policy.then(|| hidden(self.id)))
+    fn with_redacted_errors<R>(&self, work: impl FnOnce() -> R) -> R {
+        redact_errors(work, || self.by_policy.then(|| hidden(self.id)))
     }
 
     fn arbiter(&self) -> &UniqueIndex {
@@ -276,10 +281,10 @@ impl Conflict<'_> {
         let (target, record) = (self.target, self.record);
         let arbiter = self.arbiter();
         let fixed = LocalSettings::fixed_output();
-        let stored = self.without_telling(|| JsonPayloads::one(target, record.stored));
-        let payload = self.without_telling(|| JsonPayloads::one(target, record.payload));
-        let stored_row = self.without_telling(|| working_row(&stored, arbiter));
-        let payload_row = self.without_telling(|| working_row(&payload, arbiter));
+        let stored = self.with_redacted_errors(|| JsonPayloads::one(target, record.stored));
+        let payload = self.with_redacted_errors(|| JsonPayloads::one(target, record.payload));
+        let stored_row = self.with_redacted_errors(|| working_row(&stored, arbiter));
+        let payload_row = self.with_redacted_errors(|| working_row(&payload, arbiter));
         // The user's triggers run under the session's own settings.
         drop(fixed);
 
@@ -296,7 +301,9 @@ impl Conflict<'_> {
         }
         let found = self.find(arbiter, &stored_row, &stored.shapes[0].named);
         match &found {
-            Some((table, tuple, _)) => self.demand_shown(arbiter, &stored_row, (*table, *tuple)),
+            Some((table, tuple, _)) => {
+                self.check_policies_show(arbiter, &stored_row, (*table, *tuple))
+            }
             None if self.by_policy => hidden(self.id).raise(),
             None => {}
         }
@@ -325,9 +332,9 @@ impl Conflict<'_> {
             })
             .collect::<Vec<_>>()
             .join(", ");
-        let mut rows = Store::new();
+        let mut rows = TupleStore::new();
         rows.put(payload);
-        let _named = NamedStore::register(ROWS, &rows, target.row_desc());
+        let _named = EphemeralRelation::register(ROWS, &rows, target.row_desc());
         let updated = connection.execute(
             &format!(
                 "UPDATE {} AS stored SET {set} FROM pg_idempotent_rows AS payload
@@ -377,12 +384,12 @@ impl Conflict<'_> {
         compared: &[usize],
     ) -> Option<(pg_sys::Oid, pg_sys::ItemPointerData, bool)> {
         let _snapshot = FreshSnapshot::push();
-        let mut look = Look::new(self.target, self.relation, arbiter);
+        let mut look = KeyLookup::new(self.target, self.relation, arbiter);
         look.find(|c| expected.get(c));
         let stored = look.stored()?;
         let columns = &self.target.columns;
         let same = differing(columns, compared, &stored, |c| expected.get(c)).is_empty();
-        let (table, tuple) = stored.place();
+        let (table, tuple) = stored.table_and_tid();
         Some((table, tuple, same))
     }
 }

@@ -4,19 +4,19 @@
 //! only in the columns that the source has: so policies and column privileges hold, and
 //! what they hide is not there. Both are read under the snapshot of the calling statement,
 //! sorted in the key's order, and walked side by side. Nothing is written or locked.
-mod walk;
+mod merge_join;
 
-use crate::error::boundary;
-use crate::insert::{Matching, Wishes};
-use crate::payload::row::Layout;
-use crate::payload::shape::demand_key;
-use crate::payload::source::{Sink, Source};
+use crate::error::with_error_capture;
+use crate::insert::{KeyOptions, MatchRule};
+use crate::payload::row::RowLayout;
+use crate::payload::shape::check_key_named;
+use crate::payload::source::{RowSink, Source};
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{ResultSet, SqlResult};
-use crate::pg::rows::{Slot, Sort, SortColumn};
+use crate::pg::rows::{Slot, SortColumn, TupleSort};
 use crate::target::{Target, UniqueIndex};
+use merge_join::SortedMerge;
 use pgrx::prelude::*;
-use walk::Walk;
 
 /// «Less than» of bigint (`pg_operator.dat`).
 const INT8_LESS_THAN: u32 = 412;
@@ -33,7 +33,7 @@ const INT8_LESS_THAN: u32 = 412;
 /// 42501; and what core raises while it selects and coerces.
 #[pg_extern(sql = false)]
 fn idempotent_reconcile(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         let mut set = ResultSet::start(fcinfo);
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
@@ -45,13 +45,13 @@ fn idempotent_reconcile(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 fn reconcile(arguments: &Arguments, set: &mut ResultSet) {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     let mut source = Source::open(&target, arguments.oid(1, "source")).under_active_snapshot();
-    let mut matching = Matching::new(&Wishes::read(arguments, [2, 3, 4]), &target);
+    let mut matching = MatchRule::new(&KeyOptions::read(arguments, [2, 3, 4]), &target);
     let surrogates = source.surrogates(&relation);
-    matching.comparison.leave_out(&surrogates);
+    matching.comparison.exclude(&surrogates);
     let mut shapes = [source.shape()];
     let arbiter = matching.arbiter_for_source(&target, &source);
     matching.comparison.apply(&target, arbiter, &mut shapes);
-    demand_key(&target, arbiter, &shapes, false);
+    check_key_named(&target, arbiter, &shapes, false);
     source.complete_keys(&relation, arbiter);
 
     let mut stored = source
@@ -63,27 +63,27 @@ fn reconcile(arguments: &Arguments, set: &mut ResultSet) {
     }
     let stored = sorted(&target, arbiter, &stored);
     let expected = sorted(&target, arbiter, &source);
-    Walk::new(&target, arbiter, &shapes[0], set).run(stored, expected);
+    SortedMerge::new(&target, arbiter, &shapes[0], set).run(stored, expected);
 }
 
 /// The rows of one side in the arbiter's order; those under one key as they came.
-fn sorted(target: &Target, arbiter: &UniqueIndex, source: &Source<'_>) -> Sort {
+fn sorted(target: &Target, arbiter: &UniqueIndex, source: &Source<'_>) -> TupleSort {
     let mut order = arbiter.sort_columns();
     order.push(SortColumn {
-        column: Layout::of(target).ordinal_column(),
+        column: RowLayout::of(target).ordinal_column(),
         operator: pg_sys::Oid::from(INT8_LESS_THAN),
         collation: pg_sys::InvalidOid,
     });
-    let mut rows = IntoSort(Sort::new(target.row_desc(), &order));
+    let mut rows = SortSink(TupleSort::new(target.row_desc(), &order));
     source.stream(&mut rows);
     rows.0.sort();
     rows.0
 }
 
 /// Takes every row, also one with a NULL in its key.
-struct IntoSort(Sort);
+struct SortSink(TupleSort);
 
-impl Sink for IntoSort {
+impl RowSink for SortSink {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         // SAFETY: as the function's.
         unsafe { self.0.put_unguarded(row) };

@@ -1,5 +1,5 @@
 //! Remembering in a jsonb: the kept columns, by name.
-use crate::error::{PayloadPosition, Report, SqlState, in_place_of_telling};
+use crate::error::{PayloadPosition, Report, SqlState, redact_errors};
 use crate::payload::nested::NestedColumns;
 use crate::pg::ffi;
 use crate::pg::jsonb::{Container, Kind, ObjectBuilder, Value};
@@ -21,7 +21,7 @@ pub fn write(
             for c in kept {
                 let column = target.columns.get_unchecked(*c);
                 object.key(&column.c_name);
-                column.put_to_recall(&mut object, row(*c));
+                column.put_lossless(&mut object, row(*c));
             }
             object.finish()
         })
@@ -61,7 +61,7 @@ pub fn read(
             .collect();
         let all_shown = || fields.iter().all(|(c, _)| may_show(*c));
         let put = || put_fields(target, &fields, &position, &mut row);
-        in_place_of_telling(put, || (!all_shown()).then(|| fits_no_more(target, column)));
+        redact_errors(put, || (!all_shown()).then(|| does_not_fit(target, column)));
     }
     row.store();
     row
@@ -80,7 +80,7 @@ fn put_fields(
         let kept = &target.columns[c];
         position.column(&kept.c_name);
         // SAFETY: the guard holds nothing.
-        match unsafe { ffi::guard(|| kept.recall(value)) } {
+        match unsafe { ffi::guard(|| kept.read_lossless(value)) } {
             Some(value) => row.set(c, value),
             None => in_json.push((c, value)),
         }
@@ -93,7 +93,7 @@ fn put_fields(
 }
 
 /// 55000, in place of an error that quotes what is remembered.
-fn fits_no_more(target: &Target, column: usize) -> Report {
+fn does_not_fit(target: &Target, column: usize) -> Report {
     let name = &target.columns[column].name;
     Report::new(
         SqlState::ObjectNotInPrerequisiteState,

@@ -1,61 +1,61 @@
-//! What first arrived under a key, kept in a column of the stored row.
+//! The original payload of a key, kept in a column of the stored row.
 //!
-//! A guard with `remember` verifies later payloads against what first arrived
+//! A guard with `remember` verifies later payloads against the original payload
 //! instead of against the stored row, which may have been updated since. A jsonb
 //! column keeps the compared columns ([`document`]), a bytea column their SHA-256
-//! ([`digest`]).
+//! ([`fingerprint`]).
 //!
 //! A payload may bring its own value for the column, as a restored or replicated
-//! row does: then that is what first arrived with it, and is what is compared.
+//! row does: then that is the original payload, and is what is compared.
 //! A stored row whose column is NULL (it is older than the guard) is compared
 //! itself.
-mod digest;
 mod document;
+mod fingerprint;
 
-pub use digest::Digest;
+pub use fingerprint::RowFingerprint;
 
 use crate::compare::differing;
 use crate::error::{Report, SqlState};
-use crate::pg::digest::sha256;
 use crate::pg::ffi;
 use crate::pg::local_settings::LocalSettings;
 use crate::pg::rows::Slot;
+use crate::pg::sha256::sha256;
 use crate::target::{StoredRow, Target};
 use pgrx::pg_sys;
 
-/// The `remember` option of a guard, settled for a target.
+/// The `remember` option of a guard, resolved for a target.
 pub struct Remember {
     /// The position of the column.
     pub column: usize,
-    form: Form,
+    form: RememberFormat,
     /// The positions of the columns that are kept.
     kept: Vec<usize>,
     /// Those of them whose default is stable, by name: a payload that left one out has told
     /// nothing of it.
-    unless_left_out: Vec<usize>,
+    compared_if_supplied: Vec<usize>,
     /// Whether the session's settings could change how values are written down.
     depends_on_settings: bool,
 }
 
-enum Form {
+enum RememberFormat {
     Document,
-    Digest(digest::Digest),
+    Fingerprint(fingerprint::RowFingerprint),
 }
 
-/// How a payload compares with what first arrived.
-pub struct Verdict {
+/// How a payload compares with the original payload.
+pub struct OriginalComparison {
     /// The columns that differ, by position.
     pub columns: Vec<usize>,
     /// Whether it is the same; else it is a conflict, even if no column that
     /// could be named differs.
     pub same: bool,
-    /// What first arrived, as a row, where a document tells it.
+    /// The original payload, as a row, where a document tells it.
     first: Option<Slot>,
     /// What arrived now, where it brought a document of its own.
     payload: Option<Slot>,
 }
 
-impl Verdict {
+impl OriginalComparison {
     fn of_columns(columns: Vec<usize>) -> Self {
         Self {
             same: columns.is_empty(),
@@ -65,12 +65,12 @@ impl Verdict {
         }
     }
 
-    /// What first arrived, as a row with all columns in the target's order.
+    /// The original payload, as a row with all columns in the target's order.
     pub fn first(&self) -> Option<&Slot> {
         self.first.as_ref()
     }
 
-    /// Whether the payload brought what first arrived with it.
+    /// Whether the payload brought an original payload of its own.
     pub fn brought(&self) -> bool {
         self.payload.is_some()
     }
@@ -85,14 +85,20 @@ impl Verdict {
 
 impl Remember {
     /// For a column of the target, which keeps the columns `kept`; those in
-    /// `unless_left_out` are compared only with payloads that have them.
+    /// `compared_if_supplied` are compared only with payloads that have them.
     ///
     /// # Errors
     /// 42703 if there is no such column, 42804 if it is neither jsonb nor bytea,
     /// 428C9 if it is generated.
-    pub fn new(target: &Target, column: &str, kept: &[usize], unless_left_out: &[usize]) -> Self {
-        let mut unless_left_out = unless_left_out.to_vec();
-        unless_left_out.sort_by(|a, b| target.columns[*a].c_name.cmp(&target.columns[*b].c_name));
+    pub fn new(
+        target: &Target,
+        column: &str,
+        kept: &[usize],
+        compared_if_supplied: &[usize],
+    ) -> Self {
+        let mut compared_if_supplied = compared_if_supplied.to_vec();
+        compared_if_supplied
+            .sort_by(|a, b| target.columns[*a].c_name.cmp(&target.columns[*b].c_name));
         let position = target.column_by_name(column);
         let column = &target.columns[position];
         if column.generated != 0 {
@@ -122,8 +128,10 @@ impl Remember {
             .raise()
         }
         let form = match column.typid {
-            pg_sys::JSONBOID => Form::Document,
-            pg_sys::BYTEAOID => Form::Digest(digest::Digest::new(target, kept)),
+            pg_sys::JSONBOID => RememberFormat::Document,
+            pg_sys::BYTEAOID => {
+                RememberFormat::Fingerprint(fingerprint::RowFingerprint::new(target, kept))
+            }
             _ => Report::new(
                 SqlState::DatatypeMismatch,
                 format!(
@@ -138,34 +146,34 @@ impl Remember {
             .raise(),
         };
         let depends_on_settings = match &form {
-            Form::Document => kept.iter().any(|c| !is_plain(target.columns[*c].typid)),
+            RememberFormat::Document => kept.iter().any(|c| !is_plain(target.columns[*c].typid)),
             // It fixes them where need be.
-            Form::Digest(_) => false,
+            RememberFormat::Fingerprint(_) => false,
         };
         Self {
             column: position,
             form,
             kept: kept.to_vec(),
-            unless_left_out,
+            compared_if_supplied,
             depends_on_settings,
         }
     }
 
-    /// What the column is to hold for a row, in the current context. `left_out_of` is asked of
+    /// What the column is to hold for a row, in the current context. `is_omitted` is asked of
     /// the columns that count only if a payload has them: a document keeps what the row got
     /// for them all the same, a digest keeps that they were left out.
-    pub fn first_arrival(
+    pub fn original_payload(
         &self,
         target: &Target,
         row: impl Fn(usize) -> Option<pg_sys::Datum>,
-        left_out_of: impl Fn(usize) -> bool,
+        is_omitted: impl Fn(usize) -> bool,
     ) -> pg_sys::Datum {
         let _fixed = self.depends_on_settings.then(LocalSettings::fixed_output);
         match &self.form {
-            Form::Document => document::write(target, &self.kept, row),
-            Form::Digest(digest) => {
-                let left_out = self.unless_left_out.iter().copied();
-                let left_out: Vec<usize> = left_out.filter(|c| left_out_of(*c)).collect();
+            RememberFormat::Document => document::write(target, &self.kept, row),
+            RememberFormat::Fingerprint(digest) => {
+                let left_out = self.compared_if_supplied.iter().copied();
+                let left_out: Vec<usize> = left_out.filter(|c| is_omitted(*c)).collect();
                 digest_of(digest, target, row, &left_out)
             }
         }
@@ -176,23 +184,23 @@ impl Remember {
     /// value. Which of this the first one did, only its digest tells: all are tried.
     fn is_digest_of(
         &self,
-        digest: &Digest,
+        digest: &RowFingerprint,
         target: &Target,
         first: pg_sys::Datum,
         stored: &StoredRow<'_>,
         payload: &impl Fn(usize) -> Option<pg_sys::Datum>,
-        absent: &impl Fn(usize) -> Absent,
+        presence: &impl Fn(usize) -> Presence,
     ) -> bool {
-        let may_be_left_out = |c: &usize| match absent(*c) {
-            Absent::No => differing(&target.columns, &[*c], stored, payload).is_empty(),
+        let can_be_omitted = |c: &usize| match presence(*c) {
+            Presence::Present => differing(&target.columns, &[*c], stored, payload).is_empty(),
             _ => true,
         };
         let either: Vec<usize> = self
-            .unless_left_out
+            .compared_if_supplied
             .iter()
             .copied()
-            .filter(may_be_left_out)
-            .take(MOST_EITHER)
+            .filter(can_be_omitted)
+            .take(MAX_EITHER)
             .collect();
         (0..1_u32 << either.len()).any(|tried| {
             let given = |i: usize| tried & 1 << i != 0;
@@ -200,10 +208,10 @@ impl Remember {
                 .filter(|i| !given(*i))
                 .map(|i| either[i])
                 .collect();
-            let row = |c| match absent(c) {
-                Absent::No => payload(c),
-                Absent::Default(value) => value,
-                Absent::LeftOut | Absent::Unknown => stored.get(c),
+            let row = |c| match presence(c) {
+                Presence::Present => payload(c),
+                Presence::Default(value) => value,
+                Presence::Omitted | Presence::Unknown => stored.get(c),
             };
             digest.same(
                 target,
@@ -214,7 +222,7 @@ impl Remember {
         })
     }
 
-    /// Compares a payload with what first arrived under its key. `absent` says
+    /// Compares a payload with the original payload under its key. `presence` says
     /// whether the payload has a column; `compared` are those that the caller
     /// compares, and `may_show` says of a column whether what is remembered of it may
     /// be shown to them.
@@ -229,41 +237,46 @@ impl Remember {
         compared: &[usize],
         stored: &StoredRow<'_>,
         payload: impl Fn(usize) -> Option<pg_sys::Datum>,
-        absent: impl Fn(usize) -> Absent,
+        presence: impl Fn(usize) -> Presence,
         may_show: &dyn Fn(usize) -> bool,
-    ) -> Verdict {
+    ) -> OriginalComparison {
         let Some(first) = stored.get(self.column) else {
-            return Verdict::of_columns(differing(&target.columns, compared, stored, &payload));
+            return OriginalComparison::of_columns(differing(
+                &target.columns,
+                compared,
+                stored,
+                &payload,
+            ));
         };
-        let brought = match absent(self.column) {
-            Absent::No => payload(self.column),
+        let brought = match presence(self.column) {
+            Presence::Present => payload(self.column),
             _ => None,
         };
         match &self.form {
-            Form::Document => {
+            RememberFormat::Document => {
                 let rows = (stored, &payload as &dyn Fn(usize) -> Option<pg_sys::Datum>);
                 self.compare_documents(target, compared, rows, (first, brought), may_show)
             }
-            Form::Digest(digest) => {
+            RememberFormat::Fingerprint(digest) => {
                 let differing = || differing(&target.columns, compared, stored, &payload);
                 if !self
                     .kept
                     .iter()
-                    .all(|c| compared.contains(c) || is_told(absent(*c)))
+                    .all(|c| compared.contains(c) || has_known_value(presence(*c)))
                 {
                     // The caller compares less than was kept.
-                    return Verdict::of_columns(differing());
+                    return OriginalComparison::of_columns(differing());
                 }
                 let same = match brought {
                     Some(brought) => digest.same(target, self.column, first, brought),
-                    None => self.is_digest_of(digest, target, first, stored, &payload, &absent),
+                    None => self.is_digest_of(digest, target, first, stored, &payload, &presence),
                 };
                 if same {
-                    return Verdict::of_columns(Vec::new());
+                    return OriginalComparison::of_columns(Vec::new());
                 }
-                Verdict {
+                OriginalComparison {
                     same: false,
-                    ..Verdict::of_columns(differing())
+                    ..OriginalComparison::of_columns(differing())
                 }
             }
         }
@@ -276,14 +289,14 @@ impl Remember {
         (stored, payload): (&StoredRow<'_>, &dyn Fn(usize) -> Option<pg_sys::Datum>),
         (first, brought): (pg_sys::Datum, Option<pg_sys::Datum>),
         may_show: &dyn Fn(usize) -> bool,
-    ) -> Verdict {
+    ) -> OriginalComparison {
         let _fixed = self.depends_on_settings.then(LocalSettings::fixed_output);
         let read = |it, otherwise: &dyn Fn(usize) -> Option<pg_sys::Datum>| {
             document::read(target, self.column, &self.kept, it, otherwise, may_show)
         };
         let first = read(first, &|c| stored.get(c));
         let brought = brought.map(|it| read(it, payload));
-        let numbers = target.numbers_in_order();
+        let numbers = target.attnums_in_order();
         let columns = {
             let first = StoredRow::returned(&first, &numbers);
             differing(&target.columns, compared, &first, |c| match &brought {
@@ -291,7 +304,7 @@ impl Remember {
                 None => payload(c),
             })
         };
-        Verdict {
+        OriginalComparison {
             same: columns.is_empty(),
             columns,
             first: Some(first),
@@ -300,7 +313,7 @@ impl Remember {
     }
 
     fn is_unreadable(&self, remembered: pg_sys::Datum) -> bool {
-        matches!(&self.form, Form::Digest(digest) if !digest.is_current(remembered))
+        matches!(&self.form, RememberFormat::Fingerprint(digest) if !digest.is_current(remembered))
     }
 
     /// Whether an UPDATE changes what is remembered.
@@ -321,27 +334,27 @@ impl Remember {
 
 /// Whether a payload has a column, and if not, what it would be.
 #[derive(Clone, Copy)]
-pub enum Absent {
+pub enum Presence {
     /// It has it.
-    No,
+    Present,
     /// It has not; an INSERT gives it this value.
     Default(Option<pg_sys::Datum>),
     /// It has not, and then the column does not count.
-    LeftOut,
+    Omitted,
     /// It has not, and only the stored row knows.
     Unknown,
 }
 
-fn is_told(absent: Absent) -> bool {
-    matches!(absent, Absent::Default(_) | Absent::LeftOut)
+fn has_known_value(presence: Presence) -> bool {
+    matches!(presence, Presence::Default(_) | Presence::Omitted)
 }
 
 /// Of so many columns that count only if a payload has them, all combinations are tried.
-const MOST_EITHER: usize = 6;
+const MAX_EITHER: usize = 6;
 
 /// The digest of a row that left some columns out (in the order of their names).
 fn digest_of(
-    digest: &Digest,
+    digest: &RowFingerprint,
     target: &Target,
     row: impl Fn(usize) -> Option<pg_sys::Datum>,
     left_out: &[usize],

@@ -4,7 +4,7 @@ use crate::pg::text;
 use pgrx::pg_sys;
 
 /// `status, attempt, recovery_point, response`
-pub fn attempt(
+pub fn attempt_row(
     status: &str,
     attempt: i64,
     recovery_point: Option<pg_sys::Datum>,

@@ -2,9 +2,9 @@
 use crate::error::{Report, SqlState, StatementPosition};
 use crate::pg::jsonb::{ARRAY_HOLDS, ArrayBuilder, Container, Kind, to_jsonb_of};
 use crate::pg::memory::Memory;
-use crate::pg::reading::{Reader, Wanted};
-use crate::pg::rows::Received;
-use crate::pg::spi::{Connection, Parameter, Plan};
+use crate::pg::reading::{Reader, ResultDetail};
+use crate::pg::rows::ReceivedRows;
+use crate::pg::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::{ffi, text};
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -15,7 +15,7 @@ use std::ptr;
 use std::rc::Rc;
 
 /// Beyond this many commands the cache starts anew: ever new texts keep flat memory.
-const MOST: usize = 64;
+const MAX_PLANS: usize = 64;
 
 /// A command with so many bytes is not kept.
 const LONG: usize = 64 * 1024;
@@ -27,7 +27,7 @@ thread_local! {
     /// Plans follow changes of what they use; which types a parameter has does not come
     /// from the plan, and is found out every time. Without a destructor: when the process
     /// ends, there is nothing to free into.
-    static PLANS: ManuallyDrop<RefCell<HashMap<Prepared, Rc<Plan>>>> = ManuallyDrop::default();
+    static PLANS: ManuallyDrop<RefCell<HashMap<Prepared, Rc<SpiPlan>>>> = ManuallyDrop::default();
 }
 
 /// Runs the command with these arguments, a JSON array, and gives its rows as a JSON
@@ -52,7 +52,7 @@ pub fn run(command: &str, arguments: Container<'_>) -> pg_sys::Datum {
     let values = coerce(&types, arguments);
     let parameters: Vec<Parameter> = types.iter().copied().zip(values).collect();
     let plan = plan(&connection, command, types);
-    let mut received = Received::new();
+    let mut received = ReceivedRows::new();
     // SAFETY: the receiver is in a box of its own; the parameters are the plan's.
     let code = unsafe { connection.try_stream(&plan, &parameters, false, received.raw()) };
     if code < 0 {
@@ -61,18 +61,18 @@ pub fn run(command: &str, arguments: Container<'_>) -> pg_sys::Datum {
     response(&mut received, memory)
 }
 
-fn plan(connection: &Connection, command: &str, types: Vec<pg_sys::Oid>) -> Rc<Plan> {
+fn plan(connection: &Connection, command: &str, types: Vec<pg_sys::Oid>) -> Rc<SpiPlan> {
     let key = (command.to_owned(), types);
     if let Some(known) = PLANS.with(|plans| plans.borrow().get(&key).cloned()) {
         return known;
     }
-    let plan = Rc::new(Plan::prepare_with(connection, command, &key.1));
+    let plan = Rc::new(SpiPlan::prepare_with(connection, command, &key.1));
     if command.len() >= LONG {
         return plan;
     }
     PLANS.with(|plans| {
         let mut plans = plans.borrow_mut();
-        if plans.len() >= MOST {
+        if plans.len() >= MAX_PLANS {
             plans.clear();
         }
         plans.insert(key, Rc::clone(&plan));
@@ -163,7 +163,7 @@ fn coerce(types: &[pg_sys::Oid], arguments: Container<'_>) -> Vec<Option<pg_sys:
         .iter()
         .zip(types)
         .map(|(name, typid)| {
-            let wanted = Wanted {
+            let wanted = ResultDetail {
                 name,
                 typid: *typid,
                 typmod: -1,
@@ -177,8 +177,8 @@ fn coerce(types: &[pg_sys::Oid], arguments: Container<'_>) -> Vec<Option<pg_sys:
     // SAFETY: the guard holds nothing; the arguments live as long as the call.
     unsafe {
         ffi::guard(|| {
-            for ((place, reader), argument) in places.zip(arguments.members()) {
-                *place = reader.read(argument);
+            for ((tid, reader), argument) in places.zip(arguments.members()) {
+                *tid = reader.read(argument);
             }
         });
     }
@@ -189,7 +189,7 @@ fn coerce(types: &[pg_sys::Oid], arguments: Container<'_>) -> Vec<Option<pg_sys:
 ///
 /// # Errors
 /// 54000 if it is more than a jsonb holds.
-fn response(received: &mut Received, memory: pg_sys::MemoryContext) -> pg_sys::Datum {
+fn response(received: &mut ReceivedRows, memory: pg_sys::MemoryContext) -> pg_sys::Datum {
     let mut array = ArrayBuilder::default();
     if let Some((rows, mut row)) = received.rows() {
         let scratch = Memory::in_current(c"pg_idempotent response");

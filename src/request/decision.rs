@@ -1,35 +1,35 @@
 //! What becomes of a request, by what is known of its key.
-use super::record::{Record, Request, Status};
+use super::record::{Request, RequestRecord, RequestStatus};
 use pgrx::pg_sys;
 
 /// What is to be done.
-pub enum Decision {
+pub enum RequestDecision {
     /// The key is free; this is the row that is there and of no more use, if one is.
-    Start(Option<Record>),
+    Start(Option<RequestRecord>),
     /// Its lease ran out: the work goes on from its recovery point.
-    Resume(Record),
+    Resume(RequestRecord),
     /// It is finished: its answer is given again.
-    Replay(Record),
+    Replay(RequestRecord),
     /// It is being worked on.
-    InProgress(Record),
+    InProgress(RequestRecord),
     /// The key was used with another request.
-    Mismatch(Record),
+    Mismatch(RequestRecord),
 }
 
-impl Decision {
+impl RequestDecision {
     /// Decides by the clock.
-    pub fn of(known: Option<Record>, request: &Request) -> Self {
+    pub fn of(known: Option<RequestRecord>, request: &Request) -> Self {
         let known = match known {
             Some(known) if !known.is_free() => known,
             free => return Self::Start(free),
         };
-        if !known.is_same(request) {
+        if !known.is_same_request(request) {
             return Self::Mismatch(known);
         }
         // SAFETY: reads the clock.
         let now = unsafe { pg_sys::GetCurrentTimestamp() };
         match known.status {
-            Status::Finished => Self::Replay(known),
+            RequestStatus::Finished => Self::Replay(known),
             _ if known.is_held(now) => Self::InProgress(known),
             _ => Self::Resume(known),
         }

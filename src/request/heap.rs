@@ -31,9 +31,9 @@ pub unsafe fn insert(
             pg_sys::heap_form_tuple((*relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr());
         let command = pg_sys::GetCurrentCommandId(true);
         pg_sys::heap_insert(relation, tuple, command, 0, ptr::null_mut());
-        let mut place = (*tuple).t_self;
-        point_at(relation, &mut place, values, nulls, &Indexes::All);
-        place
+        let mut tid = (*tuple).t_self;
+        insert_index_entries(relation, &mut tid, values, nulls, &Indexes::All);
+        tid
     }
 }
 
@@ -44,7 +44,7 @@ pub unsafe fn insert(
 ///
 /// # Safety
 /// As [`insert`], and a row was seen at this place.
-pub unsafe fn replace(
+pub unsafe fn update(
     relation: pg_sys::Relation,
     mut old: pg_sys::ItemPointerData,
     values: &mut [pg_sys::Datum],
@@ -86,10 +86,10 @@ pub unsafe fn replace(
         } else {
             Indexes::All
         };
-        let mut place = (*tuple).t_self;
-        point_at(relation, &mut place, values, nulls, &indexes);
-        clear(relation, &place);
-        Ok(matches!(indexes, Indexes::All).then_some(place))
+        let mut tid = (*tuple).t_self;
+        insert_index_entries(relation, &mut tid, values, nulls, &indexes);
+        prune_page(relation, &tid);
+        Ok(matches!(indexes, Indexes::All).then_some(tid))
     }
 }
 
@@ -99,10 +99,10 @@ pub unsafe fn replace(
 ///
 /// # Safety
 /// As [`insert`]; a row is at this place.
-unsafe fn clear(relation: pg_sys::Relation, place: &pg_sys::ItemPointerData) {
+unsafe fn prune_page(relation: pg_sys::Relation, tid: &pg_sys::ItemPointerData) {
     // SAFETY: the caller's promise. The buffer is let go, or by the abort.
     unsafe {
-        let block = pgrx::itemptr::item_pointer_get_block_number_no_check(*place);
+        let block = pgrx::itemptr::item_pointer_get_block_number_no_check(*tid);
         let buffer = pg_sys::ReadBuffer(relation, block);
         pg_sys::heap_page_prune_opt(relation, buffer);
         pg_sys::ReleaseBuffer(buffer);
@@ -116,14 +116,14 @@ unsafe fn clear(relation: pg_sys::Relation, place: &pg_sys::ItemPointerData) {
 /// The relation is open and locked, and a row has been at this place.
 pub unsafe fn fetch<R>(
     relation: pg_sys::Relation,
-    mut place: pg_sys::ItemPointerData,
+    mut tid: pg_sys::ItemPointerData,
     snapshot: pg_sys::Snapshot,
     read: impl FnOnce(*mut pg_sys::TupleTableSlot) -> R,
 ) -> Option<R> {
     // SAFETY: the caller's promise. The lock keeps the table from getting shorter after
     // its end was looked up. The row stays pinned while it is read.
     unsafe {
-        let block = pgrx::itemptr::item_pointer_get_block_number_no_check(place);
+        let block = pgrx::itemptr::item_pointer_get_block_number_no_check(tid);
         let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
         if block >= pg_sys::RelationGetNumberOfBlocksInFork(relation, fork) {
             return None;
@@ -136,10 +136,7 @@ pub unsafe fn fetch<R>(
         let (scan, found) = ffi::guard(|| {
             let scan = begin(relation);
             let (again, dead) = (&raw mut again, &raw mut dead);
-            (
-                scan,
-                next(scan, &raw mut place, snapshot, slot, again, dead),
-            )
+            (scan, next(scan, &raw mut tid, snapshot, slot, again, dead))
         });
         let row = found.then(|| read(slot));
         pg_sys::ExecDropSingleTupleTableSlot(slot);
@@ -152,9 +149,9 @@ pub unsafe fn fetch<R>(
 ///
 /// # Safety
 /// As [`insert`]; the row with these values is at this place.
-unsafe fn point_at(
+unsafe fn insert_index_entries(
     relation: pg_sys::Relation,
-    place: &mut pg_sys::ItemPointerData,
+    tid: &mut pg_sys::ItemPointerData,
     values: &[pg_sys::Datum],
     nulls: &[bool],
     which: &Indexes,
@@ -196,7 +193,7 @@ unsafe fn point_at(
                     index,
                     entry.as_mut_ptr(),
                     empty.as_mut_ptr(),
-                    place,
+                    tid,
                     relation,
                     unique,
                     false,

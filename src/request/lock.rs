@@ -3,8 +3,8 @@
 //! The lock is held while a call looks at the row and writes it. That somebody works on
 //! a request is told by the row, which nobody else sees yet, and lasts as long as that
 //! transaction: so a transaction may work on any number of requests.
-use super::record::{self, Probe, Request, Table};
-use crate::error::{Report, SqlState, in_place_of_lock_timeout};
+use super::record::{self, DirtyProbe, Request, RequestTable};
+use crate::error::{Report, SqlState, map_lock_timeout};
 use crate::kept;
 use crate::pg::arguments::Arguments;
 use crate::pg::{ffi, locks, text, unwinding};
@@ -12,7 +12,7 @@ use crate::secret;
 use pgrx::pg_sys;
 
 /// A key may have so many characters.
-const MOST_CHARACTERS: usize = 255;
+const MAX_CHARACTERS: usize = 255;
 
 /// What a request is known by.
 pub struct RequestKey {
@@ -34,19 +34,19 @@ impl RequestKey {
         let (key, key_bytes) = arguments.whole_text(key, "key");
         let (scope, scope_bytes) = arguments.whole_text(scope, "scope");
         let count = characters(key_bytes);
-        if count == 0 || count > MOST_CHARACTERS {
+        if count == 0 || count > MAX_CHARACTERS {
             Report::new(
                 SqlState::InvalidParameterValue,
-                format!("a request key must have 1 to {MOST_CHARACTERS} characters"),
+                format!("a request key must have 1 to {MAX_CHARACTERS} characters"),
             )
             .detail(format!("This one has {count}."))
             .raise()
         }
         let count = characters(scope_bytes);
-        if count > MOST_CHARACTERS {
+        if count > MAX_CHARACTERS {
             Report::new(
                 SqlState::InvalidParameterValue,
-                format!("a scope must have at most {MOST_CHARACTERS} characters"),
+                format!("a scope must have at most {MAX_CHARACTERS} characters"),
             )
             .detail(format!("This one has {count}."))
             .raise()
@@ -63,7 +63,7 @@ impl RequestKey {
     }
 
     /// The key, for error texts.
-    pub fn shown(&self) -> String {
+    pub fn display_text(&self) -> String {
         // SAFETY: a text, and whole.
         text::from_server_bytes(unsafe { text::bytes_of(self.key) })
     }
@@ -71,10 +71,10 @@ impl RequestKey {
     /// Takes the lock on the key if there is nothing under it, be it visible or not, and
     /// nobody else is at it. For a key that is probably new: the row need not be looked
     /// up before.
-    pub fn lock_if_new(&self, table: &Table) -> Option<Held<'_>> {
-        let held = Held::try_acquire(&self.tag)?;
+    pub fn lock_if_new(&self, table: &RequestTable) -> Option<KeyLock<'_>> {
+        let held = KeyLock::try_acquire(&self.tag)?;
         match record::probe(table, self) {
-            Probe::Settled(false) => Some(held),
+            DirtyProbe::Idle(false) => Some(held),
             _ => None,
         }
     }
@@ -84,21 +84,21 @@ impl RequestKey {
     /// # Errors
     /// If a transaction is working on it: 23I02 if its request is another, else 55I01,
     /// at once or after `lock_timeout`.
-    pub fn lock(&self, table: &Table, request: &Request) -> Held<'_> {
+    pub fn lock(&self, table: &RequestTable, request: &Request) -> KeyLock<'_> {
         loop {
-            let acquire = || Held::acquire(&self.tag);
-            let mut held = in_place_of_lock_timeout(acquire, || self.in_progress());
+            let acquire = || KeyLock::acquire(&self.tag);
+            let mut held = map_lock_timeout(acquire, || self.in_progress());
             let busy = match record::probe(table, self) {
-                Probe::Settled(exists) => {
+                DirtyProbe::Idle(exists) => {
                     held.exists = exists;
                     return held;
                 }
-                Probe::Busy(busy) => busy,
+                DirtyProbe::InProgress(busy) => busy,
             };
             // Never wait for a transaction with the lock in hand.
             drop(held);
             match &busy.written {
-                Some(known) if !known.is_free() && !known.is_same(request) => {
+                Some(known) if !known.is_free() && !known.is_same_request(request) => {
                     known.reused(self, request).raise()
                 }
                 // SAFETY: reads a setting.
@@ -106,7 +106,7 @@ impl RequestKey {
                 // A purge is removing it, which does not take long.
                 _ => {}
             }
-            in_place_of_lock_timeout(|| busy.wait(), || self.in_progress());
+            map_lock_timeout(|| busy.wait(), || self.in_progress());
         }
     }
 
@@ -114,7 +114,7 @@ impl RequestKey {
     pub fn in_progress(&self) -> Report {
         Report::new(
             SqlState::KeyInProgress,
-            format!("request key \"{}\" is in progress", self.shown()),
+            format!("request key \"{}\" is in progress", self.display_text()),
         )
         .detail("Another transaction is working on it.")
         .hint("Send the request again later.")
@@ -136,13 +136,13 @@ impl RequestKey {
 }
 
 /// The lock, until it is dropped.
-pub struct Held<'k> {
+pub struct KeyLock<'k> {
     tag: &'k pg_sys::LOCKTAG,
     /// Whether there is a committed row under the key.
     pub exists: bool,
 }
 
-impl<'k> Held<'k> {
+impl<'k> KeyLock<'k> {
     fn acquire(tag: &'k pg_sys::LOCKTAG) -> Self {
         // SAFETY: the guard holds nothing.
         unsafe { ffi::guard(|| locks::acquire_unguarded(tag)) };
@@ -156,7 +156,7 @@ impl<'k> Held<'k> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for KeyLock<'_> {
     fn drop(&mut self) {
         if !unwinding() {
             // SAFETY: taken by this call, under its resource owner; the guard holds
@@ -168,14 +168,14 @@ impl Drop for Held<'_> {
 
 /// How many characters a text has; of a short one its bytes, which are no fewer.
 fn characters(text: &[u8]) -> usize {
-    if text.len() <= MOST_CHARACTERS {
+    if text.len() <= MAX_CHARACTERS {
         return text.len();
     }
     text::from_server_bytes(text).chars().count()
 }
 
 fn tag(role: pg_sys::Oid, scope: &[u8], key: &[u8]) -> pg_sys::LOCKTAG {
-    let subject = locks::Subject::RequestKey;
+    let subject = locks::LockSubject::RequestKey;
     let hash = secret::hash(subject).word(u64::from(role.to_u32()));
     locks::tag(subject, hash.bytes(scope).bytes(key).finish())
 }

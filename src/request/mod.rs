@@ -17,7 +17,7 @@
 //!   if it is free, and looks once at all versions of the row. Only if there is none, and
 //!   none in progress, does it go on with the lock; else it gives it back and begins as
 //!   above. Not under SERIALIZABLE, where the look that finds nothing has to count as read.
-//! - *An attempt's row* is looked up where this session has put it (`record::Places`). If the
+//! - *An attempt's row* is looked up where this session has put it (`record::AttemptTids`). If the
 //!   transaction may see a row there, and it has the key, it is the one: no two under a
 //!   key are visible at once. Else the index is asked.
 //! - *Two calls with one key at once.* The lock lets one look and write at a time; the
@@ -27,9 +27,9 @@
 //!   or, if the other rolled back, nothing, and does the work.
 //! - *A holder dies.* Its transaction is rolled back. Of a request that it had begun
 //!   before, the row stays, and the lease runs out.
-//! - *A lease is taken over.* The attempt that resumes gets a number of its own, from a
-//!   sequence that goes with the clock, so that no two attempts ever share one. The holder of before is told by
-//!   its number, whatever it tries, and whatever became of the row meanwhile.
+//! - *A lease is taken over.* The attempt that resumes gets a number of its own, from a sequence
+//!   that goes with the clock, so that no two attempts ever share one. The holder of before is told
+//!   by its number, whatever it tries, and whatever became of the row meanwhile.
 //! - *What was decided is not so any more when the row is written* (an old holder has
 //!   finished just now, a purge has removed the row): a row is
 //!   replaced only if it is the version that was looked at. If not, the call goes round, or
@@ -47,15 +47,15 @@ mod purge;
 mod record;
 mod write;
 
-use crate::error::{Report, SqlState, boundary};
+use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::arguments::Arguments;
 use crate::pg::jsonb::{ObjectBuilder, Value};
 use crate::pg::result::{RowType, SqlResult};
 use crate::pg::text;
-use decision::Decision;
-use lock::{Held, RequestKey};
+use decision::RequestDecision;
+use lock::{KeyLock, RequestKey};
 use pgrx::prelude::*;
-use record::{Record, Status, Table};
+use record::{RequestRecord, RequestStatus, RequestTable};
 use write::Claim;
 
 /// `idempotent_execute(key, command, arguments, scope, ttl)`: runs one parameterised
@@ -71,7 +71,7 @@ use write::Claim;
 /// that cannot run in a function, 40001; and what the command raises.
 #[pg_extern(sql = false)]
 fn idempotent_execute(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         let key = RequestKey::new(&arguments, 0, 3);
@@ -82,22 +82,24 @@ fn idempotent_execute(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
             &command,
             arguments.required(2, "arguments"),
         ));
-        let table = Table::open();
+        let table = RequestTable::open();
         let mut held = lock_if_probably_new(&table, &key);
         let (response, replayed) = loop {
             let found = find(&table, &key, held.as_ref());
-            table.learn(found.is_none());
-            let known = match Decision::of(found, &request) {
-                Decision::InProgress(known) => key.in_progress_until(known.lease_until).raise(),
-                Decision::Replay(known) => break (known.response, true),
+            table.record_whether_new(found.is_none());
+            let known = match RequestDecision::of(found, &request) {
+                RequestDecision::InProgress(known) => {
+                    key.in_progress_until(known.lease_until).raise()
+                }
+                RequestDecision::Replay(known) => break (known.response, true),
                 // All else takes the lock; with it, look again: somebody may be writing.
                 _ if held.is_none() => {
                     held = Some(key.lock(&table, &request));
                     continue;
                 }
-                Decision::Mismatch(known) => known.reused(&key, &request).raise(),
-                Decision::Resume(known) => Some(known),
-                Decision::Start(known) => known,
+                RequestDecision::Mismatch(known) => known.reused(&key, &request).raise(),
+                RequestDecision::Resume(known) => Some(known),
+                RequestDecision::Start(known) => known,
             };
             let claim = Claim {
                 request: &request,
@@ -110,12 +112,12 @@ fn idempotent_execute(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
             // The command may alter the table.
             drop(table);
             let response = command::run(&command, parameters);
-            let table = Table::open();
+            let table = RequestTable::open();
             match row_of(&table, &key, attempt) {
                 Some(known) if write::finish(&table, &known, response) => {
                     break (Some(response), false);
                 }
-                _ => removed(&key),
+                _ => request_removed(&key),
             }
         };
         SqlResult::row(
@@ -136,7 +138,7 @@ fn idempotent_execute(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// 22004, 22023, 40001.
 #[pg_extern(sql = false)]
 fn idempotent_request_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         let key = RequestKey::new(&arguments, 0, 2);
@@ -148,15 +150,17 @@ fn idempotent_request_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
             ttl,
             lease: Some(lease),
         };
-        let table = Table::open();
+        let table = RequestTable::open();
         let mut held = lock_if_probably_new(&table, &key);
         loop {
             let found = find(&table, &key, held.as_ref());
-            table.learn(found.is_none());
-            let taken = match Decision::of(found, &request) {
-                Decision::InProgress(known) => key.in_progress_until(known.lease_until).raise(),
-                Decision::Replay(known) => {
-                    return answer::attempt(
+            table.record_whether_new(found.is_none());
+            let taken = match RequestDecision::of(found, &request) {
+                RequestDecision::InProgress(known) => {
+                    key.in_progress_until(known.lease_until).raise()
+                }
+                RequestDecision::Replay(known) => {
+                    return answer::attempt_row(
                         "finished",
                         known.attempt,
                         known.recovery_point,
@@ -167,14 +171,16 @@ fn idempotent_request_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
                     held = Some(key.lock(&table, &request));
                     continue;
                 }
-                Decision::Mismatch(known) => known.reused(&key, &request).raise(),
-                Decision::Start(known) => start(&table, &key, &claim, known.as_ref(), held.take())
-                    .map(|attempt| ("started", attempt, None)),
-                Decision::Resume(known) => write::resume(&table, &claim, &known)
+                RequestDecision::Mismatch(known) => known.reused(&key, &request).raise(),
+                RequestDecision::Start(known) => {
+                    start(&table, &key, &claim, known.as_ref(), held.take())
+                        .map(|attempt| ("started", attempt, None))
+                }
+                RequestDecision::Resume(known) => write::resume(&table, &claim, &known)
                     .map(|attempt| ("resumed", attempt, known.recovery_point)),
             };
             if let Some((status, attempt, recovery_point)) = taken {
-                return answer::attempt(status, attempt, recovery_point, None);
+                return answer::attempt_row(status, attempt, recovery_point, None);
             }
             held = None;
         }
@@ -188,19 +194,19 @@ fn idempotent_request_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// 55000 if the attempt does not hold the request (any more), 22004, 22023.
 #[pg_extern(sql = false)]
 fn idempotent_request_advance(fcinfo: pg_sys::FunctionCallInfo) {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         let key = RequestKey::new(&arguments, 0, 3);
         let attempt = arguments.bigint(1, "attempt");
         let point = arguments.required(2, "recovery_point");
-        let table = Table::open();
+        let table = RequestTable::open();
         while let Some(known) = held_by(&table, &key, attempt) {
             if write::advance(&table, &known, point) {
                 return;
             }
         }
-        not_held(&key, attempt, Record::find(&table, &key))
+        not_held(&key, attempt, RequestRecord::find(&table, &key))
     });
 }
 
@@ -211,23 +217,23 @@ fn idempotent_request_advance(fcinfo: pg_sys::FunctionCallInfo) {
 /// As [`idempotent_request_advance`].
 #[pg_extern(sql = false)]
 fn idempotent_request_finish(fcinfo: pg_sys::FunctionCallInfo) {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         let key = RequestKey::new(&arguments, 0, 3);
         let attempt = arguments.bigint(1, "attempt");
         let response = arguments.required(2, "response");
-        let table = Table::open();
+        let table = RequestTable::open();
         while let Some(known) = held_by(&table, &key, attempt) {
             if write::finish(&table, &known, response) {
                 return;
             }
         }
-        match Record::find(&table, &key) {
+        match RequestRecord::find(&table, &key) {
             Some(known)
-                if known.status == Status::Finished
+                if known.status == RequestStatus::Finished
                     && known.attempt == attempt
-                    && known.answered(response) => {}
+                    && known.has_response(response) => {}
             known => not_held(&key, attempt, known),
         }
     });
@@ -240,19 +246,20 @@ fn idempotent_request_finish(fcinfo: pg_sys::FunctionCallInfo) {
 /// As [`idempotent_request_advance`].
 #[pg_extern(sql = false)]
 fn idempotent_request_abandon(fcinfo: pg_sys::FunctionCallInfo) {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         let key = RequestKey::new(&arguments, 0, 2);
         let attempt = arguments.bigint(1, "attempt");
-        let table = Table::open();
+        let table = RequestTable::open();
         while let Some(known) = held_by(&table, &key, attempt) {
             if write::abandon(&table, &known) {
                 return;
             }
         }
-        match Record::find(&table, &key) {
-            Some(known) if known.status == Status::Abandoned && known.attempt == attempt => {}
+        match RequestRecord::find(&table, &key) {
+            Some(known) if known.status == RequestStatus::Abandoned && known.attempt == attempt => {
+            }
             known => not_held(&key, attempt, known),
         }
     });
@@ -266,7 +273,7 @@ fn idempotent_request_abandon(fcinfo: pg_sys::FunctionCallInfo) {
 /// 22004, 22023 for a batch of none.
 #[pg_extern(sql = false)]
 fn idempotent_purge(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         let most = arguments.positive_int(0, "batch_size");
@@ -293,17 +300,21 @@ fn command_request(command: &str, arguments: pg_sys::Datum) -> pg_sys::Datum {
 }
 
 /// The row under a key; the lock, if it is in hand, knows whether there is none.
-fn find(table: &Table, key: &RequestKey, held: Option<&Held<'_>>) -> Option<Record> {
+fn find(
+    table: &RequestTable,
+    key: &RequestKey,
+    held: Option<&KeyLock<'_>>,
+) -> Option<RequestRecord> {
     match held {
         Some(held) if !held.exists => None,
-        _ => Record::find(table, key),
+        _ => RequestRecord::find(table, key),
     }
 }
 
 /// The lock, without having looked the row up, if there is probably none, and then is
 /// none. Not where the look has to be noted (SERIALIZABLE), and not where nothing may be
 /// written.
-fn lock_if_probably_new<'k>(table: &Table, key: &'k RequestKey) -> Option<Held<'k>> {
+fn lock_if_probably_new<'k>(table: &RequestTable, key: &'k RequestKey) -> Option<KeyLock<'k>> {
     // SAFETY: reads backend-local variables.
     let possible = unsafe {
         !pg_sys::XactReadOnly && pg_sys::XactIsoLevel != pg_sys::XACT_SERIALIZABLE as i32
@@ -316,14 +327,14 @@ fn lock_if_probably_new<'k>(table: &Table, key: &'k RequestKey) -> Option<Held<'
 }
 
 /// The row under a key, which is probably that of this attempt of the session.
-fn row_of(table: &Table, key: &RequestKey, attempt: i64) -> Option<Record> {
-    Record::recall(table, key, attempt).or_else(|| Record::find(table, key))
+fn row_of(table: &RequestTable, key: &RequestKey, attempt: i64) -> Option<RequestRecord> {
+    RequestRecord::find_by_tid(table, key, attempt).or_else(|| RequestRecord::find(table, key))
 }
 
 /// The row of a request, if this attempt holds it.
-fn held_by(table: &Table, key: &RequestKey, attempt: i64) -> Option<Record> {
+fn held_by(table: &RequestTable, key: &RequestKey, attempt: i64) -> Option<RequestRecord> {
     row_of(table, key, attempt)
-        .filter(|known| known.status == Status::Started && known.attempt == attempt)
+        .filter(|known| known.status == RequestStatus::Started && known.attempt == attempt)
 }
 
 /// A new attempt, with the lock on the key, which is given back.
@@ -331,52 +342,52 @@ fn held_by(table: &Table, key: &RequestKey, attempt: i64) -> Option<Record> {
 /// # Errors
 /// 40001 if there is a row under the key that the transaction's snapshot cannot see.
 fn start(
-    table: &Table,
+    table: &RequestTable,
     key: &RequestKey,
     claim: &Claim<'_>,
-    known: Option<&Record>,
-    held: Option<Held<'_>>,
+    known: Option<&RequestRecord>,
+    held: Option<KeyLock<'_>>,
 ) -> Option<i64> {
     let exists = held.as_ref().is_some_and(|held| held.exists);
     if known.is_none() && exists {
         // The snapshot cannot see it; or a purge has removed it since.
-        write::demand_fresh_snapshots();
+        write::check_snapshot_per_statement();
         return None;
     }
     write::start(table, key, claim, known)
 }
 
 /// 55000: the request was removed while its command ran.
-fn removed(key: &RequestKey) -> ! {
+fn request_removed(key: &RequestKey) -> ! {
     Report::new(
         SqlState::ObjectNotInPrerequisiteState,
         format!(
             "request key \"{}\" was removed while its command ran",
-            key.shown()
+            key.display_text()
         ),
     )
     .raise()
 }
 
 /// 55000: the attempt does not hold the request.
-fn not_held(key: &RequestKey, attempt: i64, known: Option<Record>) -> ! {
+fn not_held(key: &RequestKey, attempt: i64, known: Option<RequestRecord>) -> ! {
     let detail = match known {
         None => "There is no such request.".to_owned(),
         Some(known) if known.attempt != attempt => {
             format!("It was taken over by attempt {}.", known.attempt)
         }
         Some(known) => match known.status {
-            Status::Finished => "It has already finished the request.".to_owned(),
-            Status::Abandoned => "It has abandoned the request.".to_owned(),
+            RequestStatus::Finished => "It has already finished the request.".to_owned(),
+            RequestStatus::Abandoned => "It has abandoned the request.".to_owned(),
             // Somebody wrote the row between two looks.
-            Status::Started => "The request has changed meanwhile.".to_owned(),
+            RequestStatus::Started => "The request has changed meanwhile.".to_owned(),
         },
     };
     Report::new(
         SqlState::ObjectNotInPrerequisiteState,
         format!(
             "attempt {attempt} does not hold request key \"{}\"",
-            key.shown()
+            key.display_text()
         ),
     )
     .detail(detail)

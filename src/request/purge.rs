@@ -1,9 +1,9 @@
 //! Removing expired requests.
-use super::record::Table;
+use super::record::RequestTable;
 use crate::kept;
-use crate::owner::AsOwner;
 use crate::pg::spi::Connection;
-use crate::state::State;
+use crate::state::StateTable;
+use crate::user_context::UserContext;
 use pgrx::pg_sys;
 
 /// $1 role, or NULL for all; $2 how many; $3 the time. The index on `purge_after` ends
@@ -29,7 +29,7 @@ const PURGE: &str = "
 /// Removes expired requests of the caller, or of all roles if the caller is a member of
 /// the owner; at most so many.
 pub fn purge(most: i32) -> i64 {
-    let table = Table::open();
+    let table = RequestTable::open();
     // SAFETY: reads the clock and the current user; an open relation has an owner.
     let (now, role) = unsafe {
         let user = pg_sys::GetUserId();
@@ -37,7 +37,7 @@ pub fn purge(most: i32) -> i64 {
         let role = (!pg_sys::has_privs_of_role(user, owner)).then_some(user);
         (pg_sys::GetCurrentTimestamp(), role)
     };
-    let _owner = AsOwner::over(State::Requests);
+    let _owner = UserContext::owner_of(StateTable::Requests);
     let removed = Connection::open().execute(
         PURGE,
         &[

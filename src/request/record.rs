@@ -6,9 +6,9 @@
 use super::heap;
 use super::lock::RequestKey;
 use crate::error::{Report, SqlState};
-use crate::numbers;
-use crate::pg::digest::{sha256, to_bytea};
-use crate::pg::jsonb::{Container, Differing};
+use crate::id_sequence;
+use crate::pg::jsonb::{Container, FieldDifferences};
+use crate::pg::sha256::{sha256, to_bytea};
 use crate::pg::snapshot::{DirtySnapshot, FreshSnapshot, LatestSnapshot, Writers};
 use crate::pg::{ffi, locks, text};
 use crate::state;
@@ -18,11 +18,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 /// So many fields are named in which requests differ.
-const MOST_FIELDS: usize = 10;
+const MAX_FIELDS: usize = 10;
 
 /// How far a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum RequestStatus {
     /// It is being worked on, or was.
     Started,
     /// It has its answer.
@@ -34,7 +34,7 @@ pub enum Status {
 /// What the caller asks for, a jsonb.
 pub struct Request(pub pg_sys::Datum);
 
-impl Status {
+impl RequestStatus {
     /// The word in the table.
     pub fn name(self) -> &'static str {
         match self {
@@ -56,9 +56,9 @@ impl Request {
 }
 
 /// What is known of a key. Values live in the memory of the call.
-pub struct Record {
+pub struct RequestRecord {
     /// How far it is.
-    pub status: Status,
+    pub status: RequestStatus,
     /// Who holds it, or did.
     pub attempt: i64,
     request: pg_sys::Datum,
@@ -75,21 +75,21 @@ pub struct Record {
     /// When the key is free again.
     pub expires_at: pg_sys::TimestampTz,
     /// The row itself.
-    pub row: Row,
+    pub row: RequestRow,
 }
 
 /// The values of a row, in the memory of the call, and its place.
-pub struct Row {
+pub struct RequestRow {
     /// Where it is in the table.
-    pub place: pg_sys::ItemPointerData,
-    /// By [`Column`].
+    pub tid: pg_sys::ItemPointerData,
+    /// The values, by [`RequestColumn`].
     pub values: Vec<pg_sys::Datum>,
-    /// Likewise.
+    /// Which of the values are NULL, by [`RequestColumn`].
     pub nulls: Vec<bool>,
 }
 
-impl Row {
-    fn get(&self, column: Column) -> Option<pg_sys::Datum> {
+impl RequestRow {
+    fn get(&self, column: RequestColumn) -> Option<pg_sys::Datum> {
         let at = column as usize;
         (!self.nulls[at]).then(|| self.values[at])
     }
@@ -97,7 +97,7 @@ impl Row {
 
 /// The columns of the table, in their order (`sql/requests.sql`).
 #[derive(Clone, Copy)]
-pub enum Column {
+pub enum RequestColumn {
     Role,
     Scope,
     Key,
@@ -117,9 +117,9 @@ pub enum Column {
 }
 
 /// How many columns it has.
-pub const COLUMNS: usize = Column::PurgeAfter as usize + 1;
+pub const COLUMNS: usize = RequestColumn::PurgeAfter as usize + 1;
 
-/// Their names.
+/// The names of the columns, in the same order.
 const NAMES: [&[u8]; COLUMNS] = [
     b"role",
     b"scope",
@@ -140,7 +140,7 @@ const NAMES: [&[u8]; COLUMNS] = [
 ];
 
 /// The table and its primary key, open.
-pub struct Table {
+pub struct RequestTable {
     target: Rc<Target>,
     /// Where its columns are among those of the target.
     positions: [usize; COLUMNS],
@@ -152,13 +152,13 @@ pub struct Table {
     attempts: pg_sys::Oid,
 }
 
-impl Table {
+impl RequestTable {
     /// Locked as the transaction may need it: see [`state`].
     ///
     /// # Errors
     /// 42P01 without the extension; 55000 if the table is not as the extension made it.
     pub fn open() -> Self {
-        let (target, relation) = state::State::Requests.open();
+        let (target, relation) = state::StateTable::Requests.open();
         let positions = NAMES.map(|name| target.column_by_bytes(name).expect("as made"));
         let arbiter = target.indexes.iter().position(|index| index.primary);
         let arbiter = arbiter.expect("as made");
@@ -166,7 +166,7 @@ impl Table {
         // SAFETY: an index of the table, which is locked; the sequence is looked up by
         // constant names.
         let attempts = unsafe {
-            pg_sys::LockRelationOid(index, locks::mode_of_work());
+            pg_sys::LockRelationOid(index, locks::working_lock_mode());
             let schema = (*(*relation.raw()).rd_rel).relnamespace;
             pg_sys::get_relname_relid(c"request_attempts".as_ptr(), schema)
         };
@@ -192,7 +192,7 @@ impl Table {
     }
 
     /// The values of a row as the heap has them: those of dropped columns are NULL.
-    pub fn whole(
+    pub fn heap_values(
         &self,
         values: &[pg_sys::Datum],
         nulls: &[bool],
@@ -215,28 +215,28 @@ impl Table {
     /// The value of a key column, by its position in the target.
     fn key_value(&self, key: &RequestKey, position: usize) -> Option<pg_sys::Datum> {
         let column = self.column_at(position);
-        let at = |wanted: Column| wanted as usize == column;
-        if at(Column::Role) {
+        let at = |wanted: RequestColumn| wanted as usize == column;
+        if at(RequestColumn::Role) {
             Some(key.role)
-        } else if at(Column::Scope) {
+        } else if at(RequestColumn::Scope) {
             Some(key.scope)
         } else {
-            at(Column::Key).then_some(key.key)
+            at(RequestColumn::Key).then_some(key.key)
         }
     }
 
-    /// A number that no attempt has had (see [`numbers`]), greater than that of the row that
+    /// A number that no attempt has had (see [`id_sequence`]), greater than that of the row that
     /// is there.
-    pub fn next_attempt(&self, known: Option<&Record>, now: pg_sys::TimestampTz) -> i64 {
+    pub fn next_attempt(&self, known: Option<&RequestRecord>, now: pg_sys::TimestampTz) -> i64 {
         // SAFETY: the sequence is ours, whatever the caller may do with it.
         let draw =
             || unsafe { ffi::guard(|| ffi::unguarded::nextval_internal(self.attempts, false)) };
         let drawn = draw();
         let before = known.map_or(0, |known| known.attempt);
-        if drawn > before && !numbers::is_behind_the_clock(drawn, now) {
+        if drawn > before && !id_sequence::is_behind_the_clock(drawn, now) {
             return drawn;
         }
-        numbers::attempts_from_the_clock();
+        id_sequence::advance_attempts_to_clock();
         // A row that says more than the clock is no reason to go on there with all keys.
         draw().max(before.saturating_add(1))
     }
@@ -247,7 +247,7 @@ impl Table {
     }
 
     /// Whether that was so.
-    pub fn learn(&self, new: bool) {
+    pub fn record_whether_new(&self, new: bool) {
         self.target.expects_new.set(new);
     }
 
@@ -255,7 +255,7 @@ impl Table {
     fn scan(&self, snapshot: pg_sys::Snapshot) -> Scan {
         let arbiter = self.arbiter();
         let mut scan = Scan::by_equality_under(&self.relation, &self.index, arbiter, snapshot);
-        scan.leave_columns();
+        scan.skip_deforming();
         scan
     }
 
@@ -263,7 +263,7 @@ impl Table {
     ///
     /// # Safety
     /// The slot holds a row of the table.
-    unsafe fn row(&self, slot: *mut pg_sys::TupleTableSlot) -> Row {
+    unsafe fn row(&self, slot: *mut pg_sys::TupleTableSlot) -> RequestRow {
         // SAFETY: the caller's promise; as many values as columns. They point into the
         // copy.
         unsafe {
@@ -273,15 +273,15 @@ impl Table {
             let tuple = pg_sys::ExecCopySlotHeapTuple(slot);
             pg_sys::heap_deform_tuple(tuple, desc, values.as_mut_ptr(), nulls.as_mut_ptr());
             let at = |position: &usize| self.target.columns[*position].attnum as usize - 1;
-            Row {
-                place: (*tuple).t_self,
+            RequestRow {
+                tid: (*tuple).t_self,
                 values: self.positions.iter().map(|p| values[at(p)]).collect(),
                 nulls: self.positions.iter().map(|p| nulls[at(p)]).collect(),
             }
         }
     }
 
-    fn record(&self, row: Row) -> Record {
+    fn record(&self, row: RequestRow) -> RequestRecord {
         let required = |column| row.get(column).expect("the column is NOT NULL");
         // SAFETY: a jsonb or a text: what lies outside of the row is fetched while a
         // snapshot keeps it.
@@ -289,31 +289,31 @@ impl Table {
             pg_sys::Datum::from(pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr()))
         };
         // SAFETY: a text.
-        let status = unsafe { text::bytes_of(required(Column::Status)) };
-        Record {
+        let status = unsafe { text::bytes_of(required(RequestColumn::Status)) };
+        RequestRecord {
             status: match status {
-                b"started" => Status::Started,
-                b"finished" => Status::Finished,
-                _ => Status::Abandoned,
+                b"started" => RequestStatus::Started,
+                b"finished" => RequestStatus::Finished,
+                _ => RequestStatus::Abandoned,
             },
-            attempt: required(Column::Attempt).value() as i64,
-            request: whole(required(Column::Request)),
-            recovery_point: row.get(Column::RecoveryPoint).map(whole),
-            response: row.get(Column::Response).map(whole),
-            ttl: required(Column::Ttl),
-            lease: row.get(Column::Lease),
+            attempt: required(RequestColumn::Attempt).value() as i64,
+            request: whole(required(RequestColumn::Request)),
+            recovery_point: row.get(RequestColumn::RecoveryPoint).map(whole),
+            response: row.get(RequestColumn::Response).map(whole),
+            ttl: required(RequestColumn::Ttl),
+            lease: row.get(RequestColumn::Lease),
             lease_until: row
-                .get(Column::LeaseUntil)
+                .get(RequestColumn::LeaseUntil)
                 .map(|until| until.value() as i64),
-            expires_at: required(Column::ExpiresAt).value() as i64,
+            expires_at: required(RequestColumn::ExpiresAt).value() as i64,
             row,
         }
     }
 }
 
-impl Record {
+impl RequestRecord {
     /// The row under a key, as the transaction may see it.
-    pub fn find(table: &Table, key: &RequestKey) -> Option<Self> {
+    pub fn find(table: &RequestTable, key: &RequestKey) -> Option<Self> {
         let snapshot = FreshSnapshot::push();
         let mut scan = table.scan(snapshot.raw());
         let found = scan.find(table.arbiter(), |c| table.key_value(key, c));
@@ -323,12 +323,11 @@ impl Record {
 
     /// The row that this session has written for an attempt, if the transaction may see
     /// it: what is likely to be written next, found without the index.
-    pub fn recall(table: &Table, key: &RequestKey, attempt: i64) -> Option<Self> {
-        let place = Places::of(attempt)?;
+    pub fn find_by_tid(table: &RequestTable, key: &RequestKey, attempt: i64) -> Option<Self> {
+        let tid = AttemptTids::of(attempt)?;
         let snapshot = FreshSnapshot::push();
         // SAFETY: the table is open, and a row of it was at this place.
-        let row =
-            unsafe { heap::fetch(table.raw(), place, snapshot.raw(), |slot| table.row(slot))? };
+        let row = unsafe { heap::fetch(table.raw(), tid, snapshot.raw(), |slot| table.row(slot))? };
         // Another row may be there by now. This one is the key's if it says so: no two
         // under a key are visible at once.
         let same = table.arbiter().keys.iter().all(|part| {
@@ -344,22 +343,22 @@ impl Record {
     pub fn is_free(&self) -> bool {
         // SAFETY: reads the clock.
         let now = unsafe { pg_sys::GetCurrentTimestamp() };
-        self.status == Status::Abandoned || (self.expires_at <= now && !self.is_held(now))
+        self.status == RequestStatus::Abandoned || (self.expires_at <= now && !self.is_held(now))
     }
 
     /// Whether an attempt holds it, by the clock.
     pub fn is_held(&self, now: pg_sys::TimestampTz) -> bool {
-        self.status == Status::Started && self.lease_until.is_none_or(|until| until > now)
+        self.status == RequestStatus::Started && self.lease_until.is_none_or(|until| until > now)
     }
 
     /// Whether it is the same request.
-    pub fn is_same(&self, request: &Request) -> bool {
+    pub fn is_same_request(&self, request: &Request) -> bool {
         // SAFETY: both are jsonb.
         unsafe { Container::of_datum(self.request).equals(Container::of_datum(request.0)) }
     }
 
     /// Whether this is the answer that was given.
-    pub fn answered(&self, response: pg_sys::Datum) -> bool {
+    pub fn has_response(&self, response: pg_sys::Datum) -> bool {
         // SAFETY: both are jsonb.
         self.response.is_some_and(|given| unsafe {
             Container::of_datum(given).equals(Container::of_datum(response))
@@ -371,10 +370,10 @@ impl Record {
         // SAFETY: both are jsonb.
         let fields = unsafe {
             let theirs = Container::of_datum(request.0);
-            Container::of_datum(self.request).differing_fields(theirs, MOST_FIELDS)
+            Container::of_datum(self.request).differing_fields(theirs, MAX_FIELDS)
         };
         let detail = match fields {
-            Some(Differing { names, count }) => {
+            Some(FieldDifferences { names, count }) => {
                 let more = match count - names.len() {
                     0 => String::new(),
                     more => format!(" and {more} more"),
@@ -387,7 +386,7 @@ impl Record {
             SqlState::KeyReused,
             format!(
                 "request key \"{}\" was used with another request",
-                key.shown()
+                key.display_text()
             ),
         )
         .detail(detail)
@@ -398,24 +397,24 @@ impl Record {
 }
 
 /// What a look at all versions of the row shows, committed or not.
-pub enum Probe {
+pub enum DirtyProbe {
     /// No other transaction is writing it. Whether there is one, for the transaction's
     /// snapshot to see or not.
-    Settled(bool),
+    Idle(bool),
     /// One is.
-    Busy(Busy),
+    InProgress(ConcurrentWriter),
 }
 
 /// A transaction that writes the row, or removes it.
-pub struct Busy {
+pub struct ConcurrentWriter {
     transaction: pg_sys::TransactionId,
     relation: OpenRelation,
     tuple: pg_sys::ItemPointerData,
     /// What it has written; None if it only removes the row.
-    pub written: Option<Record>,
+    pub written: Option<RequestRecord>,
 }
 
-impl Busy {
+impl ConcurrentWriter {
     /// Waits until it ends.
     pub fn wait(mut self) {
         // SAFETY: an ordinary wait of the server.
@@ -431,7 +430,7 @@ impl Busy {
 }
 
 /// Looks for transactions that are writing the row under a key.
-pub fn probe(table: &Table, key: &RequestKey) -> Probe {
+pub fn probe(table: &RequestTable, key: &RequestKey) -> DirtyProbe {
     let arbiter = table.arbiter();
     let dirty = DirtySnapshot::new();
     let mut scan = table.scan(dirty.raw());
@@ -444,11 +443,11 @@ pub fn probe(table: &Table, key: &RequestKey) -> Probe {
         } = dirty.writers();
         // SAFETY: the scan has found it.
         let row = unsafe { table.row(scan.slot()) };
-        let mut note = |transaction, row: Row, written: bool| {
-            busy = Some(Busy {
+        let mut note = |transaction, row: RequestRow, written: bool| {
+            busy = Some(ConcurrentWriter {
                 transaction,
-                relation: table.relation.again(),
-                tuple: row.place,
+                relation: table.relation.reopen(),
+                tuple: row.tid,
                 written: written.then(|| table.record(row)),
             });
         };
@@ -464,42 +463,42 @@ pub fn probe(table: &Table, key: &RequestKey) -> Probe {
         found = scan.next();
     }
     match busy {
-        Some(busy) => Probe::Busy(busy),
+        Some(busy) => DirtyProbe::InProgress(busy),
         // A dirty probe that met dead rows only may have missed one that was being
         // replaced (see the guard's protocol); an MVCC snapshot misses none.
-        None if !exists && scan.met() => {
+        None if !exists && scan.saw_entry() => {
             let snapshot = LatestSnapshot::push();
             let mut scan = table.scan(snapshot.raw());
-            Probe::Settled(scan.find(arbiter, |c| table.key_value(key, c)))
+            DirtyProbe::Idle(scan.find(arbiter, |c| table.key_value(key, c)))
         }
-        None => Probe::Settled(exists),
+        None => DirtyProbe::Idle(exists),
     }
 }
 
 /// Where indexes point at the rows of this session's last attempts. A place is only a
 /// hint: the row there is looked at before it is taken for the attempt's.
-pub struct Places;
+pub struct AttemptTids;
 
 /// So many attempts that a session works on at once are found without the index.
-const MOST_PLACES: usize = 64;
+const MAX_ATTEMPT_TIDS: usize = 64;
 
 thread_local! {
-    static PLACES: RefCell<[(i64, pg_sys::ItemPointerData); MOST_PLACES]> =
-        RefCell::new([(0, pg_sys::ItemPointerData::default()); MOST_PLACES]);
+    static ATTEMPT_TIDS: RefCell<[(i64, pg_sys::ItemPointerData); MAX_ATTEMPT_TIDS]> =
+        RefCell::new([(0, pg_sys::ItemPointerData::default()); MAX_ATTEMPT_TIDS]);
 }
 
-impl Places {
+impl AttemptTids {
     fn slot(attempt: i64) -> usize {
-        attempt.rem_euclid(MOST_PLACES as i64) as usize
+        attempt.rem_euclid(MAX_ATTEMPT_TIDS as i64) as usize
     }
 
     fn of(attempt: i64) -> Option<pg_sys::ItemPointerData> {
-        let (of, place) = PLACES.with(|places| places.borrow()[Self::slot(attempt)]);
-        (of == attempt && place.ip_posid != 0).then_some(place)
+        let (of, tid) = ATTEMPT_TIDS.with(|places| places.borrow()[Self::slot(attempt)]);
+        (of == attempt && tid.ip_posid != 0).then_some(tid)
     }
 
     /// Indexes point there at the attempt's row.
-    pub fn note(attempt: i64, place: pg_sys::ItemPointerData) {
-        PLACES.with(|places| places.borrow_mut()[Self::slot(attempt)] = (attempt, place));
+    pub fn note(attempt: i64, tid: pg_sys::ItemPointerData) {
+        ATTEMPT_TIDS.with(|places| places.borrow_mut()[Self::slot(attempt)] = (attempt, tid));
     }
 }

@@ -4,10 +4,12 @@
 //! written that since. So what was decided by a row holds when the next one is written.
 use super::heap;
 use super::lock::RequestKey;
-use super::record::{COLUMNS, Column, Places, Record, Request, Status, Table};
+use super::record::{
+    AttemptTids, COLUMNS, Request, RequestColumn, RequestRecord, RequestStatus, RequestTable,
+};
 use crate::error::{Report, SqlState};
 use crate::pg::ffi;
-use crate::pg::snapshot::one_for_transaction;
+use crate::pg::snapshot::uses_transaction_snapshot;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -23,43 +25,46 @@ pub struct Claim<'r> {
 }
 
 /// A new value for a column.
-type Change = (Column, Option<pg_sys::Datum>);
+type Change = (RequestColumn, Option<pg_sys::Datum>);
 
 /// A new attempt at a request whose key is free; `known` is the row that is there and of
 /// no more use. Gives its number; None if somebody wrote the row meanwhile.
 pub fn start(
-    table: &Table,
+    table: &RequestTable,
     key: &RequestKey,
     claim: &Claim<'_>,
-    known: Option<&Record>,
+    known: Option<&RequestRecord>,
 ) -> Option<i64> {
-    demand_writable(c"INSERT");
+    check_not_read_only(c"INSERT");
     let now = now();
     let attempt = table.next_attempt(known, now.value() as i64);
     let expires_at = after(now, claim.ttl);
     let changes = [
-        (Column::Role, Some(key.role)),
-        (Column::Scope, Some(key.scope)),
-        (Column::Key, Some(key.key)),
-        (Column::Status, Some(status(Status::Started))),
-        (Column::Attempt, Some(pg_sys::Datum::from(attempt))),
-        (Column::Fingerprint, Some(claim.request.fingerprint())),
-        (Column::Request, Some(claim.request.0)),
-        (Column::RecoveryPoint, None),
-        (Column::Response, None),
-        (Column::Ttl, Some(claim.ttl)),
-        (Column::Lease, claim.lease),
+        (RequestColumn::Role, Some(key.role)),
+        (RequestColumn::Scope, Some(key.scope)),
+        (RequestColumn::Key, Some(key.key)),
+        (RequestColumn::Status, Some(status(RequestStatus::Started))),
+        (RequestColumn::Attempt, Some(pg_sys::Datum::from(attempt))),
         (
-            Column::LeaseUntil,
+            RequestColumn::Fingerprint,
+            Some(claim.request.fingerprint()),
+        ),
+        (RequestColumn::Request, Some(claim.request.0)),
+        (RequestColumn::RecoveryPoint, None),
+        (RequestColumn::Response, None),
+        (RequestColumn::Ttl, Some(claim.ttl)),
+        (RequestColumn::Lease, claim.lease),
+        (
+            RequestColumn::LeaseUntil,
             claim.lease.map(|lease| after(now, lease)),
         ),
-        (Column::StartedAt, Some(now)),
-        (Column::CompletedAt, None),
-        (Column::ExpiresAt, Some(expires_at)),
-        (Column::PurgeAfter, Some(expires_at)),
+        (RequestColumn::StartedAt, Some(now)),
+        (RequestColumn::CompletedAt, None),
+        (RequestColumn::ExpiresAt, Some(expires_at)),
+        (RequestColumn::PurgeAfter, Some(expires_at)),
     ];
     match known {
-        Some(known) => replace(table, known, attempt, &changes).then_some(attempt),
+        Some(known) => update_row(table, known, attempt, &changes).then_some(attempt),
         None => {
             insert(table, attempt, &changes);
             Some(attempt)
@@ -69,75 +74,78 @@ pub fn start(
 
 /// A new attempt at a request whose lease ran out. Gives its number; None if somebody
 /// wrote the row meanwhile.
-pub fn resume(table: &Table, claim: &Claim<'_>, known: &Record) -> Option<i64> {
-    demand_writable(c"UPDATE");
+pub fn resume(table: &RequestTable, claim: &Claim<'_>, known: &RequestRecord) -> Option<i64> {
+    check_not_read_only(c"UPDATE");
     let now = now();
     let attempt = table.next_attempt(Some(known), now.value() as i64);
     let expires_at = after(now, claim.ttl);
     let changes = [
-        (Column::Attempt, Some(pg_sys::Datum::from(attempt))),
-        (Column::Ttl, Some(claim.ttl)),
-        (Column::Lease, claim.lease),
+        (RequestColumn::Attempt, Some(pg_sys::Datum::from(attempt))),
+        (RequestColumn::Ttl, Some(claim.ttl)),
+        (RequestColumn::Lease, claim.lease),
         (
-            Column::LeaseUntil,
+            RequestColumn::LeaseUntil,
             claim.lease.map(|lease| after(now, lease)),
         ),
-        (Column::StartedAt, Some(now)),
-        (Column::ExpiresAt, Some(expires_at)),
-        (Column::PurgeAfter, Some(expires_at)),
+        (RequestColumn::StartedAt, Some(now)),
+        (RequestColumn::ExpiresAt, Some(expires_at)),
+        (RequestColumn::PurgeAfter, Some(expires_at)),
     ];
-    replace(table, known, attempt, &changes).then_some(attempt)
+    update_row(table, known, attempt, &changes).then_some(attempt)
 }
 
 /// Notes a recovery point, a text, and renews the lease. False if somebody wrote the row
 /// meanwhile.
-pub fn advance(table: &Table, known: &Record, recovery_point: pg_sys::Datum) -> bool {
-    demand_writable(c"UPDATE");
+pub fn advance(table: &RequestTable, known: &RequestRecord, recovery_point: pg_sys::Datum) -> bool {
+    check_not_read_only(c"UPDATE");
     let changes = [
-        (Column::RecoveryPoint, Some(recovery_point)),
+        (RequestColumn::RecoveryPoint, Some(recovery_point)),
         (
-            Column::LeaseUntil,
+            RequestColumn::LeaseUntil,
             known.lease.map(|lease| after(now(), lease)),
         ),
     ];
-    replace(table, known, known.attempt, &changes)
+    update_row(table, known, known.attempt, &changes)
 }
 
 /// Stores the answer, a jsonb. False if somebody wrote the row meanwhile.
-pub fn finish(table: &Table, known: &Record, response: pg_sys::Datum) -> bool {
-    demand_writable(c"UPDATE");
+pub fn finish(table: &RequestTable, known: &RequestRecord, response: pg_sys::Datum) -> bool {
+    check_not_read_only(c"UPDATE");
     let now = now();
     let changes = [
-        (Column::Status, Some(status(Status::Finished))),
-        (Column::Response, Some(response)),
-        (Column::LeaseUntil, None),
-        (Column::CompletedAt, Some(now)),
-        (Column::ExpiresAt, Some(after(now, known.ttl))),
+        (RequestColumn::Status, Some(status(RequestStatus::Finished))),
+        (RequestColumn::Response, Some(response)),
+        (RequestColumn::LeaseUntil, None),
+        (RequestColumn::CompletedAt, Some(now)),
+        (RequestColumn::ExpiresAt, Some(after(now, known.ttl))),
     ];
-    replace(table, known, known.attempt, &changes)
+    update_row(table, known, known.attempt, &changes)
 }
 
 /// Gives the request up. False if somebody wrote the row meanwhile.
-pub fn abandon(table: &Table, known: &Record) -> bool {
-    demand_writable(c"UPDATE");
+pub fn abandon(table: &RequestTable, known: &RequestRecord) -> bool {
+    check_not_read_only(c"UPDATE");
     let changes = [
-        (Column::Status, Some(status(Status::Abandoned))),
-        (Column::LeaseUntil, None),
+        (
+            RequestColumn::Status,
+            Some(status(RequestStatus::Abandoned)),
+        ),
+        (RequestColumn::LeaseUntil, None),
     ];
-    replace(table, known, known.attempt, &changes)
+    update_row(table, known, known.attempt, &changes)
 }
 
 /// Refuses a READ ONLY transaction. In others the table is locked as INSERT and UPDATE do.
 ///
 /// # Errors
 /// 25006, for the command of this name.
-fn demand_writable(command: &CStr) {
+fn check_not_read_only(command: &CStr) {
     // SAFETY: a C string.
     unsafe { pg_sys::PreventCommandIfReadOnly(command.as_ptr()) };
 }
 
 /// The word of a status, which is ASCII, as a text.
-fn status(status: Status) -> pg_sys::Datum {
+fn status(status: RequestStatus) -> pg_sys::Datum {
     let name = status.name();
     // SAFETY: as many bytes as are copied.
     unsafe {
@@ -157,33 +165,38 @@ fn after(time: pg_sys::Datum, interval: pg_sys::Datum) -> pg_sys::Datum {
     unsafe { pg_sys::DirectFunctionCall2Coll(Some(add), pg_sys::InvalidOid, time, interval) }
 }
 
-fn insert(table: &Table, attempt: i64, changes: &[Change; COLUMNS]) {
+fn insert(table: &RequestTable, attempt: i64, changes: &[Change; COLUMNS]) {
     let values = changes.map(|(_, value)| value.unwrap_or(pg_sys::Datum::null()));
     let nulls = changes.map(|(_, value)| value.is_none());
-    let (mut values, mut nulls) = table.whole(&values, &nulls);
+    let (mut values, mut nulls) = table.heap_values(&values, &nulls);
     // SAFETY: open, locked and as the extension made it, so that it has these columns.
-    let place = unsafe { heap::insert(table.raw(), &mut values, &mut nulls) };
-    Places::note(attempt, place);
+    let tid = unsafe { heap::insert(table.raw(), &mut values, &mut nulls) };
+    AttemptTids::note(attempt, tid);
 }
 
 /// Replaces a row that was looked at, if it is still the newest version.
 ///
 /// # Errors
 /// 40001 if it is not, in a transaction with one snapshot.
-fn replace(table: &Table, known: &Record, attempt: i64, changes: &[Change]) -> bool {
+fn update_row(
+    table: &RequestTable,
+    known: &RequestRecord,
+    attempt: i64,
+    changes: &[Change],
+) -> bool {
     let (mut values, mut nulls) = (known.row.values.clone(), known.row.nulls.clone());
     for (column, value) in changes {
         let at = *column as usize;
         values[at] = value.unwrap_or(pg_sys::Datum::null());
         nulls[at] = value.is_none();
     }
-    let (mut values, mut nulls) = table.whole(&values, &nulls);
+    let (mut values, mut nulls) = table.heap_values(&values, &nulls);
     // SAFETY: as above; the place of a row that was seen.
-    let replaced = unsafe { heap::replace(table.raw(), known.row.place, &mut values, &mut nulls) };
+    let replaced = unsafe { heap::update(table.raw(), known.row.tid, &mut values, &mut nulls) };
     match replaced {
-        Ok(place) => {
-            if let Some(place) = place {
-                Places::note(attempt, place);
+        Ok(tid) => {
+            if let Some(tid) = tid {
+                AttemptTids::note(attempt, tid);
             }
             true
         }
@@ -194,7 +207,7 @@ fn replace(table: &Table, known: &Record, attempt: i64, changes: &[Change]) -> b
         .table("idempotent", "request_records")
         .raise(),
         Err(_) => {
-            demand_fresh_snapshots();
+            check_snapshot_per_statement();
             pgrx::check_for_interrupts!();
             false
         }
@@ -205,8 +218,8 @@ fn replace(table: &Table, known: &Record, attempt: i64, changes: &[Change]) -> b
 ///
 /// # Errors
 /// 40001, in core's own words.
-pub fn demand_fresh_snapshots() {
-    if one_for_transaction() {
+pub fn check_snapshot_per_statement() {
+    if uses_transaction_snapshot() {
         Report::could_not_serialize("idempotent", "request_records").raise()
     }
 }

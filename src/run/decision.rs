@@ -1,9 +1,9 @@
 //! Whether a partition is to be made, by its latest run.
-use super::record::{Run, Status};
+use super::record::{Run, RunStatus};
 use pgrx::pg_sys;
 
 /// What is to be done.
-pub enum Decision {
+pub enum RunDecision {
     /// A run has to make it.
     Run {
         /// Why.
@@ -14,7 +14,7 @@ pub enum Decision {
     /// Its latest run has published that input.
     Skip(Run),
     /// A run holds it.
-    Busy(Run),
+    InProgress(Run),
 }
 
 /// Why a partition is made, or is not.
@@ -48,7 +48,7 @@ impl Reason {
     }
 }
 
-impl Decision {
+impl RunDecision {
     /// Decides by the clock. Only the latest run counts: after a run for another input that
     /// failed, nobody knows what the partition holds.
     pub fn of(latest: Option<Run>, input_version: Option<&str>, force: bool) -> Self {
@@ -62,14 +62,14 @@ impl Decision {
         let now = unsafe { pg_sys::GetCurrentTimestamp() };
         let same_input = run.input_version.as_deref() == input_version;
         let reason = match run.status {
-            Status::Running if run.lease_until.is_none_or(|until| until > now) => {
-                return Self::Busy(run);
+            RunStatus::Running if run.lease_until.is_none_or(|until| until > now) => {
+                return Self::InProgress(run);
             }
-            Status::Running | Status::TakenOver => Reason::LeaseExpired,
-            Status::Failed => Reason::PreviousFailed,
-            Status::Published if !same_input => Reason::InputChanged,
-            Status::Published if force => Reason::Forced,
-            Status::Published => return Self::Skip(run),
+            RunStatus::Running | RunStatus::TakenOver => Reason::LeaseExpired,
+            RunStatus::Failed => Reason::PreviousFailed,
+            RunStatus::Published if !same_input => Reason::InputChanged,
+            RunStatus::Published if force => Reason::Forced,
+            RunStatus::Published => return Self::Skip(run),
         };
         Self::Run {
             reason,

@@ -23,14 +23,14 @@ mod decision;
 mod partition;
 mod record;
 
-use crate::error::{Report, SqlState, boundary};
+use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::arguments::Arguments;
 use crate::pg::result::{RowType, SqlResult};
 use crate::pg::text;
-use decision::{Decision, Reason};
+use decision::{Reason, RunDecision};
 use partition::Partition;
 use pgrx::prelude::*;
-use record::{Run, Status};
+use record::{Run, RunStatus};
 
 /// `idempotent_run_begin(dataset, partition, input_version, force, lease)`: begins a run
 /// of a partition, unless its latest run has published that input.
@@ -42,24 +42,24 @@ use record::{Run, Status};
 /// 22023 for arguments that do not fit, 40001, 25006.
 #[pg_extern(sql = false)]
 fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         let partition = Partition::of_arguments(&arguments, 0, 1);
         let input_version = arguments.optional_text(2);
         let force = arguments.required(3, "force").value() != 0;
         let lease = arguments.positive_interval(4, "lease");
-        let decide = || Decision::of(Run::latest(&partition), input_version.as_deref(), force);
+        let decide = || RunDecision::of(Run::latest(&partition), input_version.as_deref(), force);
         let mut decision = decide();
         let mut lock = None;
-        if matches!(decision, Decision::Run { .. }) {
+        if matches!(decision, RunDecision::Run { .. }) {
             lock = Some(partition.lock_to_begin());
             decision = decide();
         }
         let (run, word, reason) = match decision {
-            Decision::Busy(run) => partition.held_by(&run).raise(),
-            Decision::Skip(run) => (run.id, "skip", Reason::AlreadyPublished),
-            Decision::Run { reason, latest } => {
+            RunDecision::InProgress(run) => partition.held_by(&run).raise(),
+            RunDecision::Skip(run) => (run.id, "skip", Reason::AlreadyPublished),
+            RunDecision::Run { reason, latest } => {
                 if let Some(lock) = lock.take() {
                     lock.keep();
                 }
@@ -91,11 +91,11 @@ fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// transaction works on its partition for `lock_timeout`, 22004, 40001, 25006.
 #[pg_extern(sql = false)]
 fn idempotent_run_heartbeat(fcinfo: pg_sys::FunctionCallInfo) {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
-        let run = locked(arguments.bigint(0, "run_id"));
-        if run.status != Status::Running {
+        let run = lock_run(arguments.bigint(0, "run_id"));
+        if run.status != RunStatus::Running {
             not_running(&run)
         }
         record::renew(run.id);
@@ -109,7 +109,7 @@ fn idempotent_run_heartbeat(fcinfo: pg_sys::FunctionCallInfo) {
 /// As [`idempotent_run_heartbeat`]; 22023 for a negative count.
 #[pg_extern(sql = false)]
 fn idempotent_run_publish(fcinfo: pg_sys::FunctionCallInfo) {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         let id = arguments.bigint(0, "run_id");
@@ -122,10 +122,10 @@ fn idempotent_run_publish(fcinfo: pg_sys::FunctionCallInfo) {
             )
             .raise()
         }
-        let run = locked(id);
+        let run = lock_run(id);
         match run.status {
-            Status::Running => record::publish(id, row_count, output_version.as_deref()),
-            Status::Published
+            RunStatus::Running => record::publish(id, row_count, output_version.as_deref()),
+            RunStatus::Published
                 if run.row_count == row_count && run.output_version == output_version => {}
             _ => not_running(&run),
         }
@@ -139,22 +139,22 @@ fn idempotent_run_publish(fcinfo: pg_sys::FunctionCallInfo) {
 /// As [`idempotent_run_heartbeat`].
 #[pg_extern(sql = false)]
 fn idempotent_run_fail(fcinfo: pg_sys::FunctionCallInfo) {
-    boundary(|| {
+    with_error_capture(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         let id = arguments.bigint(0, "run_id");
         let error = arguments.text(1, "error");
-        let run = locked(id);
+        let run = lock_run(id);
         match run.status {
-            Status::Running => record::fail(id, &error),
-            Status::Failed if run.error.as_ref() == Some(&error) => {}
+            RunStatus::Running => record::fail(id, &error),
+            RunStatus::Failed if run.error.as_ref() == Some(&error) => {}
             _ => not_running(&run),
         }
     });
 }
 
 /// A run of the caller's, with the lock on its partition.
-fn locked(id: i64) -> Run {
+fn lock_run(id: i64) -> Run {
     let found = || Run::find(id).unwrap_or_else(|| no_such_run(id));
     found().partition.lock_to_write().keep();
     found()
@@ -173,10 +173,10 @@ fn no_such_run(id: i64) -> ! {
 fn not_running(run: &Run) -> ! {
     let detail = match run.status {
         // Asked for running ones only.
-        Status::Running => "It is running.".to_owned(),
-        Status::Published => "It was published.".to_owned(),
-        Status::Failed => "It failed.".to_owned(),
-        Status::TakenOver => match run.successor() {
+        RunStatus::Running => "It is running.".to_owned(),
+        RunStatus::Published => "It was published.".to_owned(),
+        RunStatus::Failed => "It failed.".to_owned(),
+        RunStatus::TakenOver => match run.successor() {
             Some(successor) => format!("It was taken over by run {successor}."),
             None => "It was taken over.".to_owned(),
         },

@@ -3,14 +3,14 @@
 //! Who writes a run of a partition holds its lock until the transaction ends: that a run
 //! is being begun or ended is nothing that a row could tell before the commit.
 use super::record::Run;
-use crate::error::{Report, SqlState, in_place_of_lock_timeout};
+use crate::error::{Report, SqlState, map_lock_timeout};
 use crate::pg::arguments::Arguments;
 use crate::pg::{ffi, locks, text, unwinding};
 use crate::secret;
 use pgrx::pg_sys;
 
 /// A dataset and a partition may have so many characters.
-const MOST_CHARACTERS: usize = 255;
+const MAX_CHARACTERS: usize = 255;
 
 /// What runs are runs of.
 pub struct Partition {
@@ -39,10 +39,10 @@ impl Partition {
         }
         for (name, value) in [("dataset", &dataset), ("partition", &partition)] {
             let characters = value.chars().count();
-            if characters > MOST_CHARACTERS {
+            if characters > MAX_CHARACTERS {
                 Report::new(
                     SqlState::InvalidParameterValue,
-                    format!("argument \"{name}\" must have at most {MOST_CHARACTERS} characters"),
+                    format!("argument \"{name}\" must have at most {MAX_CHARACTERS} characters"),
                 )
                 .detail(format!("This one has {characters}."))
                 .raise()
@@ -61,7 +61,7 @@ impl Partition {
     ///
     /// # Errors
     /// 55I01 if another transaction has it, at once or after `lock_timeout`.
-    pub fn lock_to_begin(&self) -> Lock {
+    pub fn lock_to_begin(&self) -> PartitionLock {
         let tag = self.tag();
         // SAFETY: reads a setting.
         if unsafe { pg_sys::LockTimeout } > 0 {
@@ -71,7 +71,7 @@ impl Partition {
         if unsafe { !ffi::guard(|| locks::try_acquire_unguarded(&tag)) } {
             self.in_progress().raise()
         }
-        Lock(tag)
+        PartitionLock(tag)
     }
 
     /// Takes the lock to write a run that has begun, and waits for it: a worker that
@@ -79,19 +79,19 @@ impl Partition {
     ///
     /// # Errors
     /// 55I01 after `lock_timeout`.
-    pub fn lock_to_write(&self) -> Lock {
+    pub fn lock_to_write(&self) -> PartitionLock {
         self.wait_for_lock(self.tag())
     }
 
-    fn wait_for_lock(&self, tag: pg_sys::LOCKTAG) -> Lock {
+    fn wait_for_lock(&self, tag: pg_sys::LOCKTAG) -> PartitionLock {
         // SAFETY: the guard holds nothing.
         let acquire = || unsafe { ffi::guard(|| locks::acquire_unguarded(&tag)) };
-        in_place_of_lock_timeout(acquire, || self.in_progress());
-        Lock(tag)
+        map_lock_timeout(acquire, || self.in_progress());
+        PartitionLock(tag)
     }
 
     fn tag(&self) -> pg_sys::LOCKTAG {
-        let subject = locks::Subject::Partition;
+        let subject = locks::LockSubject::Partition;
         let hash = secret::hash(subject)
             .word(u64::from(self.role.to_u32()))
             .bytes(self.dataset.as_bytes())
@@ -131,16 +131,16 @@ impl Partition {
 }
 
 /// The lock on a partition, which is given back when this is dropped.
-pub struct Lock(pg_sys::LOCKTAG);
+pub struct PartitionLock(pg_sys::LOCKTAG);
 
-impl Lock {
+impl PartitionLock {
     /// Leaves it to the end of the transaction.
     pub fn keep(self) {
         std::mem::forget(self);
     }
 }
 
-impl Drop for Lock {
+impl Drop for PartitionLock {
     fn drop(&mut self) {
         if !unwinding() {
             // SAFETY: taken by this call, under its resource owner; the guard holds

@@ -2,18 +2,18 @@
 use super::decision::Reason;
 use super::partition::Partition;
 use crate::error::{Report, SqlState};
+use crate::id_sequence::IdSequence;
 use crate::kept;
-use crate::numbers::Numbers;
-use crate::owner::AsOwner;
-use crate::pg::snapshot::{FreshSnapshot, LatestSnapshot, one_for_transaction};
+use crate::pg::snapshot::{FreshSnapshot, LatestSnapshot, uses_transaction_snapshot};
 use crate::pg::spi::{Connection, Parameter};
 use crate::pg::text;
-use crate::state::State;
+use crate::state::StateTable;
+use crate::user_context::UserContext;
 use pgrx::pg_sys;
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum RunStatus {
     /// It holds the partition, until its lease runs out.
     Running,
     /// The partition is made.
@@ -24,7 +24,7 @@ pub enum Status {
     TakenOver,
 }
 
-impl Status {
+impl RunStatus {
     fn parse(status: &str) -> Self {
         match status {
             "running" => Self::Running,
@@ -37,14 +37,14 @@ impl Status {
 
 /// One run.
 pub struct Run {
-    /// Its number.
+    /// Its `run_id`.
     pub id: i64,
     /// What it makes.
     pub partition: Partition,
     /// Its number among the runs of its partition.
     pub attempt: i32,
     /// How far it is.
-    pub status: Status,
+    pub status: RunStatus,
     /// What it reads.
     pub input_version: Option<String>,
     /// What it made.
@@ -103,7 +103,7 @@ const BEGIN: &str = "
     ON CONFLICT (run_id) DO NOTHING
     RETURNING run_id::pg_catalog.int8";
 
-const NUMBERS: Numbers = Numbers {
+const NUMBERS: IdSequence = IdSequence {
     table: "idempotent.pipeline_run_records",
     column: "run_id",
     sequence: "idempotent.pipeline_run_records_run_id_seq",
@@ -173,7 +173,7 @@ impl Run {
                 partition: text(required(4)),
             },
             attempt: required(5).value() as i32,
-            status: Status::parse(&text(required(6))),
+            status: RunStatus::parse(&text(required(6))),
             input_version: connection.first(7).map(text),
             output_version: connection.first(8).map(text),
             row_count: connection.first(9).map(|count| count.value() as i64),
@@ -192,7 +192,7 @@ impl Run {
 fn look(condition: &str, parameters: &[Parameter]) -> Option<Run> {
     let sql = format!("SELECT {COLUMNS} FROM idempotent.pipeline_run_records AS run {condition}");
     let look = || {
-        let _owner = AsOwner::over(State::PipelineRuns);
+        let _owner = UserContext::owner_of(StateTable::PipelineRuns);
         let connection = Connection::open();
         (connection.query(&sql, parameters) > 0).then(|| Run::of_row(&connection))
     };
@@ -200,7 +200,7 @@ fn look(condition: &str, parameters: &[Parameter]) -> Option<Run> {
         let _snapshot = FreshSnapshot::push();
         look()
     };
-    if one_for_transaction() {
+    if uses_transaction_snapshot() {
         let _snapshot = LatestSnapshot::push();
         let version = |run: &Option<Run>| run.as_ref().map(|run| (run.id, run.writer));
         if version(&look()) != version(&seen) {
@@ -236,10 +236,10 @@ pub fn begin(
     input_version: Option<&str>,
     lease: pg_sys::Datum,
 ) -> i64 {
-    let _owner = AsOwner::over(State::PipelineRuns);
+    let _owner = UserContext::owner_of(StateTable::PipelineRuns);
     let connection = Connection::open();
     if let Some(latest) = latest
-        && latest.status == Status::Running
+        && latest.status == RunStatus::Running
     {
         connection.execute(TAKE_OVER, &[bigint(Some(latest.id))]);
     }
@@ -253,7 +253,7 @@ pub fn begin(
         words(input_version),
         (pg_sys::INTERVALOID, Some(lease)),
     ];
-    NUMBERS.until_new(&connection, || connection.execute(BEGIN, &parameters) > 0);
+    NUMBERS.insert_with_new_id(&connection, || connection.execute(BEGIN, &parameters) > 0);
     connection.first(1).expect("an identity").value() as i64
 }
 
@@ -275,7 +275,7 @@ pub fn fail(id: i64, error: &str) {
 
 /// Writes a row, whose partition is locked.
 fn write(sql: &str, parameters: &[Parameter]) {
-    let _owner = AsOwner::over(State::PipelineRuns);
+    let _owner = UserContext::owner_of(StateTable::PipelineRuns);
     Connection::open().execute(sql, parameters);
 }
 

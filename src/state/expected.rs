@@ -1,21 +1,21 @@
 //! The parts of the tables of state, as `sql/*.sql` makes them and the server shows them: kind,
 //! name, and how it is. A change there comes with its change here.
-use super::State;
+use super::StateTable;
 
 /// Kind, name, how it is.
-pub type Expected = (&'static str, &'static str, &'static str);
+pub type ExpectedPart = (&'static str, &'static str, &'static str);
 
 /// Those of a table.
-pub fn expected(state: State) -> &'static [Expected] {
+pub fn expected_parts(state: StateTable) -> &'static [ExpectedPart] {
     match state {
-        State::Requests => REQUEST_RECORDS,
-        State::PipelineRuns => PIPELINE_RUN_RECORDS,
-        State::Loads => LOAD_RECORDS,
-        State::Conflicts => CONFLICT_RECORDS,
+        StateTable::Requests => REQUEST_RECORDS,
+        StateTable::PipelineRuns => PIPELINE_RUN_RECORDS,
+        StateTable::Loads => LOAD_RECORDS,
+        StateTable::Conflicts => CONFLICT_RECORDS,
     }
 }
 
-const REQUEST_RECORDS: &[Expected] = &[
+const REQUEST_RECORDS: &[ExpectedPart] = &[
     ("column", "attempt", "bigint"),
     ("column", "completed_at", "timestamp with time zone"),
     ("column", "expires_at", "timestamp with time zone"),
@@ -50,7 +50,7 @@ const REQUEST_RECORDS: &[Expected] = &[
     ("not null", "ttl", ""),
 ];
 
-const PIPELINE_RUN_RECORDS: &[Expected] = &[
+const PIPELINE_RUN_RECORDS: &[ExpectedPart] = &[
     ("column", "attempt", "integer"),
     ("column", "completed_at", "timestamp with time zone"),
     ("column", "dataset", "text"),
@@ -105,7 +105,7 @@ const PIPELINE_RUN_RECORDS: &[Expected] = &[
     ("not null", "status", ""),
 ];
 
-const LOAD_RECORDS: &[Expected] = &[
+const LOAD_RECORDS: &[ExpectedPart] = &[
     ("column", "batch_size", "integer"),
     ("column", "batches", "bigint"),
     ("column", "completed_at", "timestamp with time zone"),
@@ -156,7 +156,7 @@ const LOAD_RECORDS: &[Expected] = &[
     ("not null", "updated_at", ""),
 ];
 
-const CONFLICT_RECORDS: &[Expected] = &[
+const CONFLICT_RECORDS: &[ExpectedPart] = &[
     ("column", "arrived_at", "timestamp with time zone"),
     ("column", "arrived_by", "name"),
     ("column", "differences", "jsonb"),

@@ -1,9 +1,9 @@
 //! What the relation cache already holds of a table of state, so that no query is needed for it.
 //!
-//! Columns are read here. Of other things it is only seen whether there are any: to plan and to
-//! run a query that finds nothing would cost a session's first call more than its work. What
-//! there is, the query shows ([`super::shape`]). The table is locked, so the cache is up to date.
-use super::shape::Part;
+//! Columns are read here. Of other things it is only seen whether there are any: to plan and to run
+//! a query that finds nothing would cost a session's first call more than its work. What there is,
+//! the query shows ([`super::definition`]). The table is locked, so the cache is up to date.
+use super::definition::TablePart;
 use crate::pg::{ffi, text};
 use crate::target::OpenRelation;
 use pgrx::pg_sys;
@@ -128,7 +128,7 @@ unsafe fn is_known(class: pg_sys::Oid, extension: pg_sys::Oid) -> bool {
 }
 
 /// What there is to say of the columns. Types are shown under the settings of the moment.
-pub fn columns(relation: &OpenRelation) -> Vec<Part> {
+pub fn columns(relation: &OpenRelation) -> Vec<TablePart> {
     let mut parts = Vec::new();
     // SAFETY: an open relation; attributes are read from a copy of its descriptor, since
     // look-ups come between them.
@@ -147,13 +147,13 @@ pub fn columns(relation: &OpenRelation) -> Vec<Part> {
                 let name = pg_sys::generate_collation_name(collation);
                 how = format!("{how} COLLATE {}", text::from_server(name));
             }
-            parts.push(Part::new("column", &name, &how));
+            parts.push(TablePart::new("column", &name, &how));
             if attribute.attnotnull {
-                parts.push(Part::new("not null", &name, ""));
+                parts.push(TablePart::new("not null", &name, ""));
             }
             if attribute.attidentity != 0 {
                 let identity = char::from(attribute.attidentity as u8);
-                parts.push(Part::new(
+                parts.push(TablePart::new(
                     "identity",
                     &name,
                     identity.encode_utf8(&mut [0; 4]),

@@ -38,13 +38,13 @@ struct RangeTable {
 }
 
 /// What hooks were handed in this transaction.
-struct Handed {
+struct CheckedTables {
     memory: pg_sys::MemoryContext,
     tables: HashMap<Access, RangeTable>,
 }
 
 thread_local! {
-    static HANDED: RefCell<Option<Handed>> = const { RefCell::new(None) };
+    static CHECKED: RefCell<Option<CheckedTables>> = const { RefCell::new(None) };
 }
 
 impl Access {
@@ -72,7 +72,7 @@ impl Access {
     }
 
     /// Addresses rows by their place, which takes SELECT on the whole table.
-    pub fn select_by_place(mut self) -> Self {
+    pub fn select_by_ctid(mut self) -> Self {
         self.required |= pg_sys::ACL_SELECT;
         let place = [
             pg_sys::TableOidAttributeNumber,
@@ -105,27 +105,28 @@ impl Access {
         self
     }
 
-    /// Demands the rights that this takes; hooks see it.
+    /// Checks the rights that this takes; hooks see it.
     ///
     /// # Errors
     /// 42501 in core's own words; and what a hook raises.
-    pub fn demand(self) {
-        if !hooks_are_called() {
-            return self.demand_unseen();
+    pub fn check(self) {
+        if !permission_hook_is_active() {
+            return self.check_without_hooks();
         }
-        let mut tables = HANDED.take().unwrap_or_else(Handed::begin);
+        let mut tables = CHECKED.take().unwrap_or_else(CheckedTables::begin);
         let memory = tables.memory;
         let table = *tables
             .tables
             .entry(self)
             .or_insert_with_key(|access| access.range_table_in(memory));
-        HANDED.set(Some(tables));
+        CHECKED.set(Some(tables));
         table.check();
     }
 
-    /// Likewise, where the statements that do it come later, and hooks see those.
-    pub fn demand_unseen(&self) {
-        let _silence = Silence::begin();
+    /// Checks the rights that this takes. Hooks do not see it: they see the statements that do it
+    /// later.
+    pub fn check_without_hooks(&self) {
+        let _silence = HookSuspension::begin();
         // SAFETY: the current memory.
         self.range_table_in(unsafe { pg_sys::CurrentMemoryContext })
             .check();
@@ -191,7 +192,7 @@ impl RangeTable {
     }
 }
 
-impl Handed {
+impl CheckedTables {
     fn begin() -> Self {
         // SAFETY: a child of the transaction's memory, with a callback for its end that lives
         // in it.
@@ -218,13 +219,13 @@ impl Handed {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn transaction_ended(_arg: *mut c_void) {
-    HANDED.set(None);
+    CHECKED.set(None);
 }
 
 /// Whether somebody sees permissions being checked. Outside of a portal (a function that is
 /// called by the fast-path protocol, the worker of a subscription) no statement is running
 /// that a hook could see them as part of, and pgaudit relies on one.
-fn hooks_are_called() -> bool {
+fn permission_hook_is_active() -> bool {
     // SAFETY: reads backend-local variables.
     unsafe {
         let hook = pg_sys::ExecutorCheckPerms_hook;
@@ -233,14 +234,14 @@ fn hooks_are_called() -> bool {
 }
 
 /// Whether it matters which columns are read besides those that take a right.
-pub fn reading_is_seen() -> bool {
-    hooks_are_called()
+pub fn hooks_see_reads() -> bool {
+    permission_hook_is_active()
 }
 
 /// While it lives, hooks do not see permissions being checked.
-struct Silence(pg_sys::ExecutorCheckPerms_hook_type);
+struct HookSuspension(pg_sys::ExecutorCheckPerms_hook_type);
 
-impl Silence {
+impl HookSuspension {
     fn begin() -> Self {
         // SAFETY: a backend-local variable, which is restored below, after an error too.
         unsafe {
@@ -251,7 +252,7 @@ impl Silence {
     }
 }
 
-impl Drop for Silence {
+impl Drop for HookSuspension {
     fn drop(&mut self) {
         // SAFETY: as above.
         unsafe { pg_sys::ExecutorCheckPerms_hook = self.0 };

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 /// Beyond this many tables the cache starts anew, so that a backend which
 /// visits ever new tables keeps flat memory.
-const MOST: usize = 256;
+const MAX_TARGETS: usize = 256;
 
 thread_local! {
     /// Without a destructor: when the process ends, there is nothing to free into.
@@ -26,7 +26,7 @@ thread_local! {
 }
 
 /// Asks the server to be told of changed tables. Called once, at load.
-pub fn watch_invalidations() {
+pub fn register_invalidation_callbacks() {
     // SAFETY: registered for the life of the backend, as is the callback.
     unsafe {
         pg_sys::CacheRegisterRelcacheCallback(Some(invalidate), pg_sys::Datum::null());
@@ -99,7 +99,7 @@ pub fn lookup(oid: pg_sys::Oid, gather: impl FnOnce() -> Target) -> Rc<Target> {
     if CHANGES.get() == before {
         TARGETS.with(|targets| {
             let mut targets = targets.borrow_mut();
-            if targets.len() >= MOST {
+            if targets.len() >= MAX_TARGETS {
                 targets.clear();
             }
             targets.insert(oid, Rc::clone(&target));

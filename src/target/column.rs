@@ -1,11 +1,11 @@
 //! One column of a target, with the functions of its type.
 use super::OpenRelation;
-use super::default::{Nature, nature_of};
+use super::default::{DefaultKind, default_kind_of};
 use crate::pg::ffi;
 use crate::pg::json_text;
 use crate::pg::jsonb::{Container, Kind, ObjectBuilder, Value, to_jsonb_of};
 use crate::pg::memory::Memory;
-use crate::pg::reading::{Scalar, Wanted, has_cast_to_json};
+use crate::pg::reading::{ResultDetail, Scalar, has_cast_to_json};
 use crate::pg::text;
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
@@ -23,13 +23,11 @@ pub enum Equality {
 
 /// One column.
 pub struct Column {
-    /// Its name.
     pub name: String,
     /// Its name in the server's encoding.
     pub c_name: CString,
     /// Its number in the table, from 1.
     pub attnum: pg_sys::AttrNumber,
-    /// Its type.
     pub typid: pg_sys::Oid,
     /// The type that a domain is over, else the type itself.
     base: pg_sys::Oid,
@@ -52,10 +50,10 @@ pub struct Column {
     /// Whether an INSERT that does not name it fills it with a value that is
     /// another every time: an identity, a sequence, anything volatile (the clock that
     /// goes on within a statement among it).
-    pub machine_made: bool,
-    /// The nature of a default that is the same throughout a statement, but not for
+    pub has_volatile_default: bool,
+    /// The kind of a default that is the same throughout a statement, but not for
     /// ever: the time of the statement, or what the session is.
-    pub stable_default: Option<Nature>,
+    pub stable_default: Option<DefaultKind>,
     /// Whether its type (or a domain's base type) is an array or a composite,
     /// which JSON fills member by member.
     pub nested: bool,
@@ -101,7 +99,8 @@ impl Column {
             let nested = pg_sys::get_typtype(base) as u8 == pg_sys::TYPTYPE_COMPOSITE
                 || pg_sys::get_element_type(base) != pg_sys::InvalidOid;
             let name = CStr::from_ptr(attribute.attname.data.as_ptr());
-            let (has_default, machine_made, stable_default) = default_of(relation, attribute);
+            let (has_default, has_volatile_default, stable_default) =
+                default_of(relation, attribute);
             Self {
                 name: text::from_server(name.as_ptr()),
                 c_name: name.to_owned(),
@@ -121,7 +120,7 @@ impl Column {
                     },
                 may_be_named: attribute.attidentity as u8 != pg_sys::ATTRIBUTE_IDENTITY_ALWAYS,
                 has_default,
-                machine_made,
+                has_volatile_default,
                 stable_default,
                 nested,
                 generated: attribute.attgenerated as u8,
@@ -152,8 +151,8 @@ impl Column {
     }
 
     /// What a reader of this column's values is asked for.
-    pub fn wanted(&self) -> Wanted<'_> {
-        Wanted {
+    pub fn wanted(&self) -> ResultDetail<'_> {
+        ResultDetail {
             name: &self.c_name,
             typid: self.typid,
             typmod: self.typmod,
@@ -226,9 +225,9 @@ impl Column {
         }
     }
 
-    /// Likewise, in a form that [`Column::read`] reads: a type that is shown as an
-    /// object because it has a cast to json (hstore) is put as its text, and so is an array
-    /// or composite with members of such a type.
+    /// Puts a value into an object, in a form that [`Column::read`] reads: a type that is shown as
+    /// an object because it has a cast to json (hstore) is put as its text, and so is an array or
+    /// composite with members of such a type.
     ///
     /// # Safety
     /// As [`Column::put_into`].
@@ -249,13 +248,13 @@ impl Column {
         }
     }
 
-    /// Likewise, in a form from which [`Column::recall`] has the very same value:
-    /// where JSON cannot tell it (bounds of an array, a JSON null from none), it is
-    /// its text.
+    /// Puts a value into an object, in a form from which [`Column::read_lossless`] has the very
+    /// same value: where JSON cannot tell it (bounds of an array, a JSON null from none), it is its
+    /// text.
     ///
     /// # Safety
     /// As [`Column::put_into`].
-    pub unsafe fn put_to_recall(&self, object: &mut ObjectBuilder, value: Option<pg_sys::Datum>) {
+    pub unsafe fn put_lossless(&self, object: &mut ObjectBuilder, value: Option<pg_sys::Datum>) {
         // SAFETY: the caller's promise.
         unsafe {
             let Some(datum) = value else {
@@ -275,12 +274,12 @@ impl Column {
         }
     }
 
-    /// The value that [`Column::put_to_recall`] wrote down; None for an array or
+    /// The value that [`Column::put_lossless`] wrote down; None for an array or
     /// composite in JSON's notation, which somebody else wrote.
     ///
     /// # Safety
     /// As [`Column::read`].
-    pub unsafe fn recall(&self, value: Value<'_>) -> Option<Option<pg_sys::Datum>> {
+    pub unsafe fn read_lossless(&self, value: Value<'_>) -> Option<Option<pg_sys::Datum>> {
         let json = self.base == pg_sys::JSONBOID || self.base == pg_sys::JSONOID;
         // SAFETY: the caller's promise; text goes through the type's own function.
         unsafe {
@@ -321,14 +320,14 @@ impl Column {
 
     /// Whether every INSERT that leaves it out fills it with another value: as part of
     /// a key, it makes each attempt another event.
-    pub fn is_made_anew(&self) -> bool {
-        self.machine_made || self.stable_default == Some(Nature::Clock)
+    pub fn has_changing_default(&self) -> bool {
+        self.has_volatile_default || self.stable_default == Some(DefaultKind::Clock)
     }
 
     /// Whether an INSERT that leaves it out fills it with a value that is the same in the
     /// next attempt: that of an immutable default, or what the session is.
-    pub fn default_repeats(&self) -> bool {
-        self.has_default && !self.is_made_anew()
+    pub fn has_repeatable_default(&self) -> bool {
+        self.has_default && !self.has_changing_default()
     }
 
     /// Whether it may be NULL.
@@ -476,7 +475,7 @@ unsafe fn has_plain_default(desc: pg_sys::TupleDesc, number: pg_sys::AttrNumber)
 unsafe fn default_of(
     relation: &OpenRelation,
     attribute: &pg_sys::FormData_pg_attribute,
-) -> (bool, bool, Option<Nature>) {
+) -> (bool, bool, Option<DefaultKind>) {
     if attribute.attgenerated != 0 {
         return (false, false, None);
     }
@@ -490,7 +489,7 @@ unsafe fn default_of(
             return (true, true, None);
         }
         let mutable = pg_sys::contain_mutable_functions(default);
-        (true, false, mutable.then(|| nature_of(default)))
+        (true, false, mutable.then(|| default_kind_of(default)))
     }
 }
 

@@ -6,9 +6,9 @@ use crate::pg::{ffi, text};
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_void;
 
-/// The nature of a default that is not immutable.
+/// The kind of a default that is not immutable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nature {
+pub enum DefaultKind {
     /// The time.
     Clock,
     /// A sequence, or an identity.
@@ -22,11 +22,10 @@ pub enum Nature {
 
 /// A default that is not immutable.
 pub struct ColumnDefault {
-    /// Its nature.
-    pub nature: Nature,
+    pub kind: DefaultKind,
     /// Whether it is another value every time, whoever the session is and whatever the
     /// time: a sequence, or anything volatile, be the time in it as well.
-    pub machine_made: bool,
+    pub is_volatile: bool,
     /// As SQL shows it, such as `now()`; None for an identity.
     pub expression: Option<String>,
 }
@@ -35,13 +34,14 @@ impl ColumnDefault {
     /// That of a column; None if there is none, or it is immutable. The expression is
     /// walked and shown as it is written; none of its functions is called.
     pub fn of(relation: &OpenRelation, column: &Column) -> Option<Self> {
-        if !column.machine_made && column.stable_default.is_none() {
+        if !column.has_volatile_default && column.stable_default.is_none() {
             return None;
         }
         Self::of_number(relation, column.attnum)
     }
 
-    /// Likewise, of the column of any relation with this number that is not generated.
+    /// The default of the column with this number, which is not generated, of any relation; None if
+    /// there is none, or it is immutable.
     pub fn of_number(relation: &OpenRelation, number: pg_sys::AttrNumber) -> Option<Self> {
         // SAFETY: a column of the open relation, and its default, if it has one, as a fresh
         // tree; nothing is owned inside the guard.
@@ -50,34 +50,34 @@ impl ColumnDefault {
             if default.is_null() || !pg_sys::contain_mutable_functions(default) {
                 return None;
             }
-            let met = met_in(default);
+            let met = functions_in(default);
             let identity = (*default).type_ == pg_sys::NodeTag::T_NextValueExpr;
             let show = || {
                 let shown = pg_sys::deparse_expression(default, std::ptr::null_mut(), false, false);
                 text::from_server(shown)
             };
             Some(Self {
-                nature: met.nature(),
-                machine_made: met.sequence || met.volatile,
+                kind: met.kind(),
+                is_volatile: met.sequence || met.volatile,
                 expression: (!identity).then(show),
             })
         }
     }
 }
 
-/// The nature of an expression that is not immutable.
+/// The kind of an expression that is not immutable.
 ///
 /// # Safety
 /// A whole tree.
-pub unsafe fn nature_of(expression: *mut pg_sys::Node) -> Nature {
+pub unsafe fn default_kind_of(expression: *mut pg_sys::Node) -> DefaultKind {
     // SAFETY: the caller's promise.
-    unsafe { met_in(expression) }.nature()
+    unsafe { functions_in(expression) }.kind()
 }
 
 /// # Safety
 /// A whole tree.
-unsafe fn met_in(expression: *mut pg_sys::Node) -> Met {
-    let mut met = Met::default();
+unsafe fn functions_in(expression: *mut pg_sys::Node) -> CalledFunctions {
+    let mut met = CalledFunctions::default();
     let context = (&raw mut met).cast::<c_void>();
     // SAFETY: the caller's promise; nothing is owned inside the guard.
     unsafe { ffi::guard(|| walk(expression, context)) };
@@ -124,22 +124,22 @@ pub fn evaluate_default(
 
 /// What was met in an expression.
 #[derive(Default)]
-struct Met {
+struct CalledFunctions {
     clock: bool,
     sequence: bool,
     volatile: bool,
 }
 
-impl Met {
-    fn nature(&self) -> Nature {
+impl CalledFunctions {
+    fn kind(&self) -> DefaultKind {
         if self.clock {
-            Nature::Clock
+            DefaultKind::Clock
         } else if self.sequence {
-            Nature::Sequence
+            DefaultKind::Sequence
         } else if self.volatile {
-            Nature::Volatile
+            DefaultKind::Volatile
         } else {
-            Nature::Session
+            DefaultKind::Session
         }
     }
 }
@@ -147,14 +147,14 @@ impl Met {
 /// Notes what is in an expression. Never stops early.
 ///
 /// # Safety
-/// `node` is an expression or null, `context` a [`Met`]. Runs inside `ffi::guard`.
+/// `node` is an expression or null, `context` a [`CalledFunctions`]. Runs inside `ffi::guard`.
 unsafe extern "C-unwind" fn walk(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
     if node.is_null() {
         return false;
     }
     // SAFETY: the caller's promise; a node says what it is.
     unsafe {
-        let met = &mut *context.cast::<Met>();
+        let met = &mut *context.cast::<CalledFunctions>();
         match (*node).type_ {
             pg_sys::NodeTag::T_NextValueExpr => met.sequence = true,
             // The first of these are times, the others names.
@@ -177,7 +177,7 @@ unsafe extern "C-unwind" fn walk(node: *mut pg_sys::Node, context: *mut c_void) 
 unsafe extern "C-unwind" fn note_function(function: pg_sys::Oid, context: *mut c_void) -> bool {
     // SAFETY: the caller's promise; the function is part of an expression, so it exists.
     unsafe {
-        let met = &mut *context.cast::<Met>();
+        let met = &mut *context.cast::<CalledFunctions>();
         match function.to_u32() {
             pg_sys::F_NOW
             | pg_sys::F_TRANSACTION_TIMESTAMP

@@ -3,7 +3,7 @@ use super::index::{has_expressions, is_partial, number_where_null, numbers_in_ex
 use super::{Column, OpenRelation, Target};
 use crate::error::{Report, SqlState};
 use crate::pg::ffi;
-use crate::pg::function_in;
+use crate::pg::lookup_function;
 use crate::pg::memory::Memory;
 use crate::pg::rows::SortColumn;
 use crate::pg::text;
@@ -69,11 +69,11 @@ impl KeyColumn {
             let order_function = pg_sys::get_opfamily_proc(family, input, input, BTORDER_PROC);
             Self {
                 storage,
-                order: function_in(memory.context(), order_function),
+                order: lookup_function(memory.context(), order_function),
                 order_function,
                 column,
                 equality_operator,
-                equality: function_in(memory.context(), equality_function),
+                equality: lookup_function(memory.context(), equality_function),
                 equality_function,
                 greater_equal_function: pg_sys::get_opcode(greater_equal),
                 less_than: member(pg_sys::BTLessStrategyNumber),
@@ -118,7 +118,7 @@ impl KeyColumn {
     }
 
     /// Whether values that are equal to the index have one image, by its operator class.
-    pub fn equal_means_same_image(&self) -> bool {
+    pub fn has_equal_image(&self) -> bool {
         // SAFETY: look-ups for an existing operator class, whose function is declared so.
         unsafe {
             let family = pg_sys::get_opclass_family(self.operator_class);
@@ -198,7 +198,7 @@ pub struct UniqueIndex {
     pub name: String,
     /// How ON CONFLICT names it alone, where another unique index has the same
     /// columns; None where the columns name it.
-    pub own_name: Option<String>,
+    pub inference_clause: Option<String>,
     /// Whether it is the primary key's.
     pub primary: bool,
     /// Whether NULL equals NULL in it.
@@ -214,7 +214,7 @@ pub struct UniqueIndex {
     /// Whether it is partial.
     pub partial: bool,
     /// The column of which its condition says that it is NULL, and nothing else.
-    pub where_null: Option<usize>,
+    pub null_predicate_column: Option<usize>,
     /// The descriptor of a row of its key columns alone.
     pub key_desc: pg_sys::TupleDesc,
     /// Whether the server uses it; one that is being built it passes over.
@@ -222,7 +222,7 @@ pub struct UniqueIndex {
     /// Whether it is checked at the end of a statement or transaction.
     pub deferrable: bool,
     /// Why it cannot decide, as the end of a sentence; None if it can.
-    pub unusable: Option<&'static str>,
+    pub unusable_reason: Option<&'static str>,
 }
 
 impl UniqueIndex {
@@ -243,7 +243,7 @@ impl UniqueIndex {
                 for i in 0..(*list).length {
                     let oid = (*(*list).elements.add(i as usize)).oid_value;
                     // One that is gone meanwhile (DROP INDEX CONCURRENTLY) decides nothing.
-                    let Some(index) = OpenRelation::open_to_look(oid) else {
+                    let Some(index) = OpenRelation::try_open_briefly(oid) else {
                         continue;
                     };
                     let form = &*(*index.raw()).rd_index;
@@ -260,8 +260,8 @@ impl UniqueIndex {
                 .iter()
                 .enumerate()
                 .any(|(j, other)| i != j && other.valid && other.same_columns(&columns));
-            if twin && indexes[i].unusable.is_none() {
-                indexes[i].own_name = Some(indexes[i].inference(table_columns));
+            if twin && indexes[i].unusable_reason.is_none() {
+                indexes[i].inference_clause = Some(indexes[i].inference(table_columns));
             }
         }
         // The primary key first, then by age, so that messages are stable.
@@ -276,11 +276,11 @@ impl UniqueIndex {
         for i in 0..indexes.len() {
             let columns: Vec<usize> = indexes[i].columns().collect();
             let twin = indexes.iter().skip(i + 1).position(|other| {
-                other.nulls_equal && other.unusable.is_none() && other.same_columns(&columns)
+                other.nulls_equal && other.unusable_reason.is_none() && other.same_columns(&columns)
             });
             if let Some(twin) = twin.filter(|_| {
                 let first = &indexes[i];
-                first.unusable.is_none() && !first.nulls_equal && !first.primary
+                first.unusable_reason.is_none() && !first.nulls_equal && !first.primary
             }) {
                 let index = indexes.remove(i + 1 + twin);
                 indexes.insert(i, index);
@@ -309,7 +309,7 @@ impl UniqueIndex {
                 let numbers = numbers_in_expressions(index).into_iter();
                 numbers.filter_map(place).collect()
             });
-            let unusable = if overlaps {
+            let unusable_reason = if overlaps {
                 Some("excludes rows that overlap, not only equal keys")
             } else if !form.indisvalid || !form.indisready {
                 Some("is not valid; rebuild it with REINDEX")
@@ -332,7 +332,7 @@ impl UniqueIndex {
             Self {
                 oid: index.oid(),
                 name: text::from_name(&(*(*rel).rd_rel).relname),
-                own_name: None,
+                inference_clause: None,
                 primary: form.indisprimary,
                 nulls_equal: form.indnullsnotdistinct,
                 key_desc: memory.scope(|| key_desc(&keys, columns)),
@@ -340,10 +340,10 @@ impl UniqueIndex {
                 keys,
                 expressions,
                 partial,
-                where_null: number_where_null(index).and_then(place),
+                null_predicate_column: number_where_null(index).and_then(place),
                 valid: form.indisvalid && form.indisready,
                 deferrable: !form.indimmediate,
-                unusable,
+                unusable_reason,
             }
         }
     }
@@ -442,7 +442,7 @@ impl Target {
         let columns: Vec<usize> = key.iter().map(|name| self.column_by_name(name)).collect();
         let mut refused = None;
         for index in self.indexes.iter().filter(|index| index.is_about(&columns)) {
-            match index.unusable {
+            match index.unusable_reason {
                 None => return index,
                 Some(reason) => refused = refused.or(Some((index, reason))),
             }
@@ -474,7 +474,11 @@ impl Target {
     /// 42P10 if there is none, or more than one.
     pub fn default_arbiter(&self, named: impl Fn(usize) -> bool) -> &UniqueIndex {
         let mut candidates: Vec<&UniqueIndex> = Vec::new();
-        for index in self.indexes.iter().filter(|index| index.unusable.is_none()) {
+        for index in self
+            .indexes
+            .iter()
+            .filter(|index| index.unusable_reason.is_none())
+        {
             if !index.columns().all(&named) {
                 continue;
             }
@@ -548,7 +552,7 @@ impl Target {
             if i > 0 {
                 list.push_str("; ");
             }
-            list.push_str(&match index.unusable {
+            list.push_str(&match index.unusable_reason {
                 None => self.describe(index),
                 Some(reason) => format!("\"{}\", which {reason}", index.name),
             });

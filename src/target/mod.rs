@@ -14,7 +14,7 @@
 //!   `BuildIndexInfo`) and `RelationGetPartitionKey` (and with this in
 //!   `RelationGetPartitionDesc` and `RelationGetPartitionQual`). What is to be known of
 //!   indexes and partition keys is in the rows of `pg_index` and
-//!   `pg_partitioned_table`, see [`index`] and [`tree_of`].
+//!   `pg_partitioned_table`, see [`index`] and [`partition_key_columns`].
 //! - Defaults are looked at as they are written (`build_column_default`,
 //!   `contain_mutable_functions`, `contain_volatile_functions`, `deparse_expression`): none
 //!   of these simplifies an expression, or inlines a function. So are trees that
@@ -29,33 +29,38 @@
 //! would have evaluate them in the same way in a plain INSERT, SELECT or UPDATE. Each
 //! such place says so.
 mod access;
-mod arbiter;
 mod cache;
 mod column;
 mod default;
 mod index;
 mod key;
+mod key_lookup;
+mod merge_scan;
 mod partition;
+mod privileges;
 mod remedy;
-mod rights;
 mod scan;
 mod triggers;
-mod walk;
 
-pub use arbiter::{Look, StoredRow};
-pub use cache::{changes, function_changes, watch, watch_invalidations, watched_changes};
+pub use cache::{
+    changes, function_changes, register_invalidation_callbacks, watch, watched_changes,
+};
 pub use column::{Column, Equality};
-pub use default::{ColumnDefault, Nature, evaluate_default};
+pub use default::{ColumnDefault, DefaultKind, evaluate_default};
 pub use key::{KeyColumn, UniqueIndex, equal};
-pub use partition::{Route, Tree, columns_of_ancestors, leaf_index, tree_of};
-pub use rights::{
-    Readable, Role, demand_any, demand_insert_or_verify, demand_merge, demand_overwrite,
-    demand_ownership, demand_resolve, has_any, hidden_by_policy, kept_by_policy, may_read,
-    may_select, may_truncate, note_shown, policies_show, row_security_is_active,
-    row_security_is_active_for,
+pub use key_lookup::{KeyLookup, StoredRow};
+pub use partition::{
+    PartitionKeyColumns, PartitionRouter, ancestor_partition_columns, leaf_index,
+    partition_key_columns,
+};
+pub use privileges::{
+    Role, VisibleColumns, check_any_privilege, check_insert_privileges, check_merge_privileges,
+    check_overwrite_privileges, check_ownership, check_resolve_privileges, has_any_privilege,
+    hidden_by_policy, kept_by_policy, may_read, may_select, may_truncate, note_values_shown,
+    policies_show, row_security_is_active, row_security_is_active_for,
 };
 pub use scan::Scan;
-pub use triggers::{FunctionBody, GuardTrigger, Triggers, is_guard_function};
+pub use triggers::{FunctionSource, TriggerInfo, Triggers, is_guard_function};
 
 use crate::error::{Report, SqlState};
 use crate::pg::locks;
@@ -75,13 +80,12 @@ pub struct Target {
     pub schema_oid: pg_sys::Oid,
     /// The name of its schema.
     pub schema: String,
-    /// Its name.
     pub name: String,
     /// Whether it is a partitioned table.
     pub partitioned: bool,
     /// Whether a rule rewrites INSERT or UPDATE, with which ON CONFLICT cannot be
     /// used.
-    pub rewritten: bool,
+    pub has_write_rules: bool,
     /// Whether code of others may touch its rows while a row goes in: BEFORE and
     /// AFTER row triggers other than guards (a partitioned table's partitions may
     /// have some of their own). Then only the INSERT itself can tell what went
@@ -93,10 +97,10 @@ pub struct Target {
     /// to be stored already has no effect whatsoever: nothing (a trigger, a
     /// CHECK, a policy) could happen or fail before the row is skipped.
     /// Defaults and NOT NULL are looked at column by column.
-    pub skips_in_silence: bool,
-    /// Whether rows may go in by several statements: no trigger counts them, and
+    pub skip_has_no_effect: bool,
+    /// Whether rows may be inserted by several statements: no trigger counts them, and
     /// no constraint is checked at a statement's end.
-    pub takes_portions: bool,
+    pub can_chunk: bool,
     /// Whether the keys of the last call were all new, see `insert::round`.
     pub expects_new: Cell<bool>,
     /// Its columns in order, without dropped ones.
@@ -106,11 +110,11 @@ pub struct Target {
     by_name: HashMap<Vec<u8>, usize>,
     row_desc: pg_sys::TupleDesc,
     /// The guards on it, those cloned from a partitioned table included.
-    pub guards: Vec<GuardTrigger>,
-    /// What the guards' options come to, see `guard::plan`.
-    pub guard_plans: RefCell<crate::guard::Plans>,
+    pub guards: Vec<TriggerInfo>,
+    /// What the guards' options come to, see `guard::config`.
+    pub guard_configs: RefCell<crate::guard::GuardConfigs>,
     /// Prepared statements on this table, see `insert::statement`.
-    pub statements: RefCell<crate::insert::Statements>,
+    pub statements: RefCell<crate::insert::InsertStatements>,
     /// What columns, indexes and the descriptor point into.
     _memory: Memory,
 }
@@ -129,15 +133,16 @@ impl Target {
         Self::of(OpenRelation::open(oid))
     }
 
-    /// Likewise for whoever reads it in statements and then writes it: the lock is at once that
-    /// of the writing. The server keeps the locks that reading takes on indexes, and a REINDEX
-    /// that waits for those has the table locked against writing: a deadlock.
+    /// Opens the table as [`Target::open`] does, for a caller who reads it in statements and then
+    /// writes it: the lock is at once that of the writing. The server keeps the locks that reading
+    /// takes on indexes, and a REINDEX that waits for those has the table locked against writing: a
+    /// deadlock.
     ///
     /// # Errors
     /// As [`Target::open`].
     pub fn open_to_write(oid: pg_sys::Oid) -> (Rc<Self>, OpenRelation) {
         // SAFETY: what is locked need not exist any more.
-        unsafe { pg_sys::LockRelationOid(oid, locks::mode_of_work()) };
+        unsafe { pg_sys::LockRelationOid(oid, locks::working_lock_mode()) };
         Self::open(oid)
     }
 
@@ -145,7 +150,7 @@ impl Target {
     /// reads it in statements that open the indexes of all of them. It comes before any of
     /// these indexes is opened, see [`Target::open_to_write`].
     pub fn lock_to_write(&self) {
-        let mode = locks::mode_of_work();
+        let mode = locks::working_lock_mode();
         // SAFETY: an existing table.
         unsafe { pg_sys::LockRelationOid(self.oid, mode) };
         if self.partitioned {
@@ -153,13 +158,13 @@ impl Target {
         }
     }
 
-    /// Likewise for whoever only looks: the lock goes with the relation. None if there
-    /// is no such table.
+    /// Opens the table for a caller who only looks: the lock is released with the relation. None if
+    /// there is no such table.
     ///
     /// # Errors
     /// 42809, 0A000
-    pub fn look_at(oid: pg_sys::Oid) -> Option<(Rc<Self>, OpenRelation)> {
-        OpenRelation::open_to_look(oid).map(Self::of)
+    pub fn open_briefly(oid: pg_sys::Oid) -> Option<(Rc<Self>, OpenRelation)> {
+        OpenRelation::try_open_briefly(oid).map(Self::of)
     }
 
     fn of(relation: OpenRelation) -> (Rc<Self>, OpenRelation) {
@@ -205,16 +210,16 @@ impl Target {
                 || before_rows
                 || after_rows,
             after_insert_triggers: after_rows,
-            rewritten: has_write_rules(relation),
-            skips_in_silence: !before_rows && skips_in_silence(relation),
-            takes_portions: !has_statement_triggers(relation) && !after_rows,
+            has_write_rules: has_write_rules(relation),
+            skip_has_no_effect: !before_rows && skip_has_no_effect(relation),
+            can_chunk: !has_statement_triggers(relation) && !after_rows,
             expects_new: Cell::new(false),
             columns,
             indexes,
             by_name,
             row_desc,
             guards,
-            guard_plans: RefCell::default(),
+            guard_configs: RefCell::default(),
             statements: RefCell::default(),
             _memory: memory,
         }
@@ -226,7 +231,7 @@ impl Target {
         self.by_name.get(name).copied()
     }
 
-    /// Likewise; a name that is no column is error 42703.
+    /// The position of the column with this name; a name that is no column is error 42703.
     pub fn column_by_name(&self, name: &str) -> usize {
         self.column_by_bytes(text::to_server(name).to_bytes())
             .unwrap_or_else(|| self.no_such_column(name).raise())
@@ -238,7 +243,7 @@ impl Target {
             SqlState::UndefinedColumn,
             format!(
                 "column \"{}\" of relation \"{}\" does not exist",
-                text::shown(name),
+                text::abbreviated(name),
                 self.name
             ),
         )
@@ -268,7 +273,7 @@ impl Target {
     /// # Errors
     /// 0A000
     pub fn refuse_rules(&self) {
-        if self.rewritten {
+        if self.has_write_rules {
             Report::new(
                 SqlState::FeatureNotSupported,
                 format!("cannot insert or verify rows in table \"{}\"", self.name),
@@ -331,7 +336,7 @@ impl Target {
 
     /// Where its columns are in this table, itself or a partition: attribute
     /// numbers by position.
-    pub fn numbers_in(&self, table: pg_sys::Oid) -> Vec<pg_sys::AttrNumber> {
+    pub fn attnums_in(&self, table: pg_sys::Oid) -> Vec<pg_sys::AttrNumber> {
         let number = |column: &Column| {
             if table == self.oid {
                 column.attnum
@@ -345,7 +350,7 @@ impl Target {
     }
 
     /// Where its columns are in a row that has them all in their order.
-    pub fn numbers_in_order(&self) -> Vec<pg_sys::AttrNumber> {
+    pub fn attnums_in_order(&self) -> Vec<pg_sys::AttrNumber> {
         (1..=self.columns.len() as pg_sys::AttrNumber).collect()
     }
 
@@ -385,7 +390,7 @@ fn has_statement_triggers(relation: &OpenRelation) -> bool {
     })
 }
 
-fn skips_in_silence(relation: &OpenRelation) -> bool {
+fn skip_has_no_effect(relation: &OpenRelation) -> bool {
     // SAFETY: an open relation; its descriptor's constraints live with it.
     unsafe {
         let rel = &*relation.raw();
@@ -530,14 +535,14 @@ impl OpenRelation {
         Self::try_open(oid).unwrap_or_else(|| no_relation(oid).raise())
     }
 
-    /// Likewise; None if there is none.
+    /// Opens and locks the relation with this oid; None if there is none.
     pub fn try_open(oid: pg_sys::Oid) -> Option<Self> {
         Self::locked(oid, KEEP)
     }
 
-    /// Likewise, with a lock that goes when it is closed, as functions of the server that
-    /// look at a table's definition do it.
-    pub fn open_to_look(oid: pg_sys::Oid) -> Option<Self> {
+    /// Opens the relation with a lock that is released when it is closed, as functions of the
+    /// server that look at a table's definition do it.
+    pub fn try_open_briefly(oid: pg_sys::Oid) -> Option<Self> {
         Self::locked(oid, SHARE)
     }
 
@@ -549,7 +554,7 @@ impl OpenRelation {
     /// # Errors
     /// 42P01 if there is none with this oid (any more).
     pub fn open_index(oid: pg_sys::Oid) -> Self {
-        Self::open_to_look(oid).unwrap_or_else(|| no_relation(oid).raise())
+        Self::try_open_briefly(oid).unwrap_or_else(|| no_relation(oid).raise())
     }
 
     fn locked(oid: pg_sys::Oid, unlock: pg_sys::LOCKMODE) -> Option<Self> {
@@ -559,7 +564,7 @@ impl OpenRelation {
     }
 
     /// The same relation, open once more; the lock is the first one's.
-    pub fn again(&self) -> Self {
+    pub fn reopen(&self) -> Self {
         // SAFETY: open, and locked.
         unsafe { pg_sys::RelationIncrementReferenceCount(self.relation) };
         Self {

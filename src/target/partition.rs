@@ -16,17 +16,17 @@ use std::collections::HashMap;
 /// `Anum_pg_partitioned_table_partattrs` of `pg_partitioned_table.h`.
 const PARTATTRS: pg_sys::AttrNumber = 5;
 
-/// The way from the root to the leaf partitions, opened as it is walked.
-pub struct Route<'t> {
+/// The partitioned tables between the root and its leaf partitions, opened as keys need them.
+pub struct PartitionRouter<'t> {
     target: &'t Target,
-    root: Level,
-    levels: HashMap<pg_sys::Oid, Level>,
+    root: PartitionedLevel,
+    levels: HashMap<pg_sys::Oid, PartitionedLevel>,
     /// Indexes of leaves that were met before.
     leaf_indexes: HashMap<pg_sys::Oid, pg_sys::Oid>,
 }
 
 /// One partitioned table.
-struct Level {
+struct PartitionedLevel {
     /// Positions in the target's columns of the partition key.
     key: Vec<usize>,
     index: pg_sys::Oid,
@@ -36,10 +36,10 @@ struct Level {
     _relation: OpenRelation,
 }
 
-impl<'t> Route<'t> {
-    /// The route of the open target.
+impl<'t> PartitionRouter<'t> {
+    /// For the open target.
     pub fn new(target: &'t Target, relation: &OpenRelation, arbiter: &'t UniqueIndex) -> Self {
-        let root = Level::open(target, relation.oid(), arbiter.oid);
+        let root = PartitionedLevel::open(target, relation.oid(), arbiter.oid);
         Self {
             target,
             root,
@@ -74,13 +74,13 @@ impl<'t> Route<'t> {
                 let index = unsafe {
                     ffi::index_get_partition(OpenRelation::open(child).raw(), parent_index)
                 };
-                Level::open(target, child, index)
+                PartitionedLevel::open(target, child, index)
             });
         }
     }
 }
 
-impl Level {
+impl PartitionedLevel {
     fn open(target: &Target, table: pg_sys::Oid, index: pg_sys::Oid) -> Self {
         let relation = OpenRelation::open(table);
         // SAFETY: an open partitioned table; key and descriptor live in its
@@ -181,7 +181,7 @@ impl Level {
 }
 
 /// What a unique index of a table has to be on for the sake of its partitions.
-pub enum Tree {
+pub enum PartitionKeyColumns {
     /// It is not partitioned.
     None,
     /// These columns, by position: those by which it, and the partitioned tables under it,
@@ -192,16 +192,16 @@ pub enum Tree {
 }
 
 /// What a unique index of a table has to be on for the sake of its partitions.
-pub fn tree_of(target: &Target) -> Tree {
+pub fn partition_key_columns(target: &Target) -> PartitionKeyColumns {
     if !target.partitioned {
-        return Tree::None;
+        return PartitionKeyColumns::None;
     }
     let mut by = Vec::new();
     for table in ffi::partitions(target.oid) {
         // SAFETY: a look-up; a table that is gone has none of these kinds.
         match unsafe { pg_sys::get_rel_relkind(table) as u8 } {
             pg_sys::RELKIND_FOREIGN_TABLE => {
-                return Tree::Unindexable(
+                return PartitionKeyColumns::Unindexable(
                     "Detach the partitions that are foreign tables, which no unique index covers.",
                 );
             }
@@ -211,7 +211,7 @@ pub fn tree_of(target: &Target) -> Tree {
                         Some(column) if !by.contains(&column) => by.push(column),
                         Some(_) => {}
                         None => {
-                            return Tree::Unindexable(
+                            return PartitionKeyColumns::Unindexable(
                                 "Partition the table by plain columns of the key: no unique index \
                                  covers partitions by an expression.",
                             );
@@ -222,12 +222,12 @@ pub fn tree_of(target: &Target) -> Tree {
             _ => {}
         }
     }
-    Tree::By(by)
+    PartitionKeyColumns::By(by)
 }
 
 /// The columns by which the partitioned tables that a target is a partition of, at whatever
 /// depth, are partitioned, by position. Empty for any other table.
-pub fn columns_of_ancestors(target: &Target) -> Vec<usize> {
+pub fn ancestor_partition_columns(target: &Target) -> Vec<usize> {
     // SAFETY: an existing table, which is asked first.
     let above = unsafe {
         if !pg_sys::get_rel_relispartition(target.oid) {
@@ -262,7 +262,7 @@ fn columns_of_key(target: &Target, table: pg_sys::Oid) -> Vec<Option<usize>> {
         pg_sys::ReleaseSysCache(row);
         copy
     };
-    let places = target.numbers_in(table);
+    let places = target.attnums_in(table);
     numbers
         .iter()
         .map(|number| places.iter().position(|place| place == number))

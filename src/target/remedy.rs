@@ -1,11 +1,11 @@
 //! What can be done where no unique index decides: SQL that runs, or why none does.
-use super::partition::{Tree, tree_of};
+use super::partition::{PartitionKeyColumns, partition_key_columns};
 use super::{Column, Target, UniqueIndex};
 use crate::pg::text;
 use pgrx::pg_sys;
 
 /// A unique index that can be made.
-struct Possible {
+struct PossibleIndex {
     /// Its columns, by position.
     columns: Vec<usize>,
     /// Those that the table is partitioned by, and were not asked for.
@@ -61,7 +61,7 @@ impl Target {
         let has_index = self
             .indexes
             .iter()
-            .any(|index| index.unusable.is_none() && index.same_columns(&possible.columns));
+            .any(|index| index.unusable_reason.is_none() && index.same_columns(&possible.columns));
         format!(
             "A unique index must contain the columns by which the table is partitioned. Name \
              these in the key, too, as in key => {}, and send the same {} in every retry{}",
@@ -78,7 +78,7 @@ impl Target {
     /// Rows that the condition of a partial index leaves out may share a key. The usual one,
     /// `deleted_at IS NULL`, can become a part of the key.
     fn hint_in_place_of_partial(&self, columns: &[usize], index: &UniqueIndex) -> String {
-        if let Some(null) = index.where_null.filter(|c| !columns.contains(c)) {
+        if let Some(null) = index.null_predicate_column.filter(|c| !columns.contains(c)) {
             let wanted = [columns, &[null]].concat();
             if let Ok(possible) = self.possible_index(&wanted) {
                 return format!(
@@ -98,7 +98,7 @@ impl Target {
 
     /// The index on these columns that the server can make; or a sentence that says why it
     /// can make none.
-    fn possible_index(&self, columns: &[usize]) -> Result<Possible, String> {
+    fn possible_index(&self, columns: &[usize]) -> Result<PossibleIndex, String> {
         let find = |unfit: &dyn Fn(&Column) -> bool| {
             let mut columns = columns.iter().map(|c| &self.columns[*c]);
             columns.find(|column| unfit(column))
@@ -117,10 +117,10 @@ impl Target {
                 column.name
             ));
         }
-        let by = match tree_of(self) {
-            Tree::Unindexable(why) => return Err(why.to_owned()),
-            Tree::None => Vec::new(),
-            Tree::By(by) => by,
+        let by = match partition_key_columns(self) {
+            PartitionKeyColumns::Unindexable(why) => return Err(why.to_owned()),
+            PartitionKeyColumns::None => Vec::new(),
+            PartitionKeyColumns::By(by) => by,
         };
         let added: Vec<usize> = by.into_iter().filter(|c| !columns.contains(c)).collect();
         let columns = [columns, &added].concat();
@@ -130,7 +130,7 @@ impl Target {
                 pg_sys::INDEX_MAX_KEYS
             ));
         }
-        Ok(Possible { columns, added })
+        Ok(PossibleIndex { columns, added })
     }
 }
 

@@ -15,10 +15,10 @@ pub struct Scan {
     /// How many columns of a row are deformed.
     columns: c_int,
     /// Whether the scan is at its start, without a row or a page in hand.
-    rests: bool,
+    paused: bool,
     /// Whether the last look for a key met an entry in the index, be its row
     /// visible or not.
-    met: bool,
+    saw_entry: bool,
 }
 
 impl Scan {
@@ -29,7 +29,7 @@ impl Scan {
         Self::by_equality_under(table, index, arbiter, snapshot)
     }
 
-    /// Likewise, under a snapshot of the caller's, which outlives it.
+    /// A scan that finds one key at a time, under a snapshot of the caller's, which outlives it.
     pub fn by_equality_under(
         table: &OpenRelation,
         index: &OpenRelation,
@@ -112,14 +112,14 @@ impl Scan {
                 slot,
                 keys,
                 columns: (*(*slot).tts_tupleDescriptor).natts,
-                rests: false,
-                met: false,
+                paused: false,
+                saw_entry: false,
             }
         }
     }
 
     /// Rows are left as they come: columns are deformed by whoever reads them.
-    pub fn leave_columns(&mut self) {
+    pub fn skip_deforming(&mut self) {
         self.columns = 0;
     }
 
@@ -133,7 +133,7 @@ impl Scan {
         unsafe { ffi::guard(|| self.find_unguarded(arbiter, key)) }
     }
 
-    /// Likewise.
+    /// Finds the row under a key, as [`Scan::find`] does.
     ///
     /// # Safety
     /// Runs inside `ffi::guard`.
@@ -158,22 +158,22 @@ impl Scan {
         // SAFETY: the scan is open and has this many keys, which it reads when it
         // is asked for its first row.
         unsafe {
-            if self.rests {
+            if self.paused {
                 let keys = (*self.scan).keyData;
                 keys.copy_from_nonoverlapping(self.keys.as_ptr(), self.keys.len());
-                self.rests = false;
+                self.paused = false;
             } else {
                 self.rescan(count);
             }
-            self.met = false;
+            self.saw_entry = false;
             self.next_unguarded()
         }
     }
 
     /// Whether the last [`Scan::find`] met an entry in the index, be its row
     /// visible or not.
-    pub fn met(&self) -> bool {
-        self.met
+    pub fn saw_entry(&self) -> bool {
+        self.saw_entry
     }
 
     /// Lets go of the row at hand and of the pages that it was found through: a
@@ -181,7 +181,7 @@ impl Scan {
     ///
     /// # Safety
     /// Runs inside `ffi::guard`.
-    pub unsafe fn rest_unguarded(&mut self) {
+    pub unsafe fn pause_unguarded(&mut self) {
         // SAFETY: the scan is open; given none, it keeps the keys that it has, if it is
         // told how many those are.
         unsafe {
@@ -191,7 +191,7 @@ impl Scan {
             let count = (*self.scan).numberOfKeys;
             ffi::unguarded::index_rescan(self.scan, ptr::null_mut(), count, ptr::null_mut(), 0);
         }
-        self.rests = true;
+        self.paused = true;
     }
 
     /// Starts at this key, which has no NULL, or the first one behind it. False
@@ -277,7 +277,7 @@ impl Scan {
                     if ffi::unguarded::index_getnext_tid(self.scan, forward).is_null() {
                         break;
                     }
-                    self.met = true;
+                    self.saw_entry = true;
                 }
                 found = ffi::unguarded::index_fetch_heap(self.scan, self.slot);
             }

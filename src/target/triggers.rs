@@ -17,10 +17,9 @@ const INTERNAL_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(12);
 
 /// A guard: a trigger that calls our trigger function.
 #[derive(Clone, Debug)]
-pub struct GuardTrigger {
+pub struct TriggerInfo {
     /// The trigger's oid.
     pub oid: pg_sys::Oid,
-    /// Its name.
     pub name: String,
     /// The arguments of its function.
     pub arguments: Vec<String>,
@@ -31,10 +30,10 @@ pub struct GuardTrigger {
     /// Whether it fires for all updates of all columns, if it fires on UPDATE.
     pub unconditional: bool,
     /// Whether it came with the guard of the table that this is a partition of.
-    pub clone: bool,
+    pub is_clone: bool,
 }
 
-impl GuardTrigger {
+impl TriggerInfo {
     /// # Safety
     /// `trigger` is one of [`Triggers`], or one that is firing.
     pub unsafe fn of(trigger: &pg_sys::Trigger) -> Self {
@@ -49,7 +48,7 @@ impl GuardTrigger {
             kind: trigger.tgtype,
             enabled: trigger.tgenabled as u8,
             unconditional: trigger.tgnattr == 0 && trigger.tgqual.is_null(),
-            clone: trigger.tgisclone,
+            is_clone: trigger.tgisclone,
         }
     }
 }
@@ -102,7 +101,7 @@ impl Drop for Triggers {
 /// What fires when rows go in.
 pub struct InsertTriggers {
     /// Guards, in the order in which they fire.
-    pub guards: Vec<GuardTrigger>,
+    pub guards: Vec<TriggerInfo>,
     /// Whether there are BEFORE INSERT row triggers that are no guards.
     pub before_rows: bool,
     /// Whether there are AFTER INSERT row triggers.
@@ -126,7 +125,7 @@ impl InsertTriggers {
         for trigger in triggers.iter() {
             if is_guard_function(trigger.tgfoid) {
                 // SAFETY: a trigger, of the copy.
-                found.guards.push(unsafe { GuardTrigger::of(trigger) });
+                found.guards.push(unsafe { TriggerInfo::of(trigger) });
             } else if trigger.tgtype & before == before {
                 found.before_rows = true;
             }
@@ -137,19 +136,18 @@ impl InsertTriggers {
 
 /// Whether this is our trigger function.
 pub fn is_guard_function(function: pg_sys::Oid) -> bool {
-    FunctionBody::find(function)
+    FunctionSource::find(function)
         .is_some_and(|body| body.language == C_LANGUAGE && body.source.as_c_str() == GUARD_SYMBOL)
 }
 
 /// What a function is made of.
-pub struct FunctionBody {
-    /// Its language.
+pub struct FunctionSource {
     pub language: pg_sys::Oid,
     /// Its source, or the symbol of a compiled one (`pg_proc.prosrc`).
     pub source: CString,
 }
 
-impl FunctionBody {
+impl FunctionSource {
     /// That of a function; None if there is no such function.
     pub fn find(function: pg_sys::Oid) -> Option<Self> {
         // SAFETY: a syscache look-up; the text is copied out of the tuple before

@@ -21,27 +21,28 @@
 mod progress;
 mod record;
 
-use super::input::{Input, Rows};
-use super::ledger::{Ledger, Wanted};
-use super::options::{Matching, Wishes};
-use super::round::Job;
-use super::{demand_rights, plan_source};
+use super::input::{InputSorter, SortedRows};
+use super::options::{KeyOptions, MatchRule};
+use super::outcome_collector::{OutcomeCollector, ResultDetail};
+use super::round::WriteContext;
+use super::{check_rights, plan_source};
 use crate::error::{
-    Caught, Report, SqlState, attempt, boundary_across_commits, forget_swallowed, message_of,
+    Caught, Report, SqlState, catch_report, discard_swallowed_errors, message_of,
+    with_error_capture_across_commits,
 };
 use crate::outcome::OnConflict;
-use crate::payload::generated::{Generated, leave_out_of_comparison};
+use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::shape::Shape;
 use crate::payload::source::Source;
 use crate::pg::arguments::Arguments;
-use crate::pg::locks::{AcrossCommits, Subject};
+use crate::pg::locks::{LockSubject, SessionLock};
 use crate::pg::memory::Memory;
-use crate::pg::rows::Store;
-use crate::pg::transactions::{Procedure, may_commit};
+use crate::pg::rows::TupleStore;
+use crate::pg::transactions::{NonAtomicProcedure, is_nonatomic_call};
 use crate::target::{Column, OpenRelation, Target, UniqueIndex};
 use pgrx::prelude::*;
 use progress::Progress;
-use record::{Counts, Record};
+use record::{LoadCounts, LoadRecord};
 use std::panic::resume_unwind;
 use std::rc::Rc;
 
@@ -55,39 +56,39 @@ use std::rc::Rc;
 /// target was changed while it was loaded.
 #[pg_extern(sql = false)]
 fn idempotent_load(fcinfo: pg_sys::FunctionCallInfo) {
-    boundary_across_commits(|| {
+    with_error_capture_across_commits(|| {
         // SAFETY: the running call's.
         let arguments = unsafe { Arguments::new(fcinfo) };
         // SAFETY: likewise.
-        if unsafe { !may_commit(fcinfo) } {
+        if unsafe { !is_nonatomic_call(fcinfo) } {
             refuse_transaction()
         }
-        let call = Call::new(&arguments);
-        let procedure = Procedure::open();
+        let call = LoadCall::new(&arguments);
+        let procedure = NonAtomicProcedure::open();
         load(&procedure, &call);
     });
 }
 
 /// What the caller asks for.
-struct Call {
+struct LoadCall {
     target: pg_sys::Oid,
     source: pg_sys::Oid,
-    wishes: Wishes,
+    key_options: KeyOptions,
     on_conflict: OnConflict,
     batch_size: u64,
 }
 
-impl Call {
+impl LoadCall {
     fn new(arguments: &Arguments) -> Self {
         let target = arguments.oid(0, "target");
         let source = arguments.oid(1, "source");
-        let wishes = Wishes::read(arguments, [2, 3, 4]);
+        let key_options = KeyOptions::read(arguments, [2, 3, 4]);
         let on_conflict = OnConflict::parse(&arguments.text(5, "on_conflict"));
         let batch_size = arguments.positive_int(6, "batch_size");
         Self {
             target,
             source,
-            wishes,
+            key_options,
             on_conflict,
             batch_size: batch_size as u64,
         }
@@ -105,16 +106,16 @@ fn refuse_transaction() -> ! {
     .raise()
 }
 
-fn load(procedure: &Procedure, call: &Call) {
-    let mut store = Store::across_commits();
-    let begun = procedure.step(|| {
-        let begun = begin(call);
+fn load(procedure: &NonAtomicProcedure, call: &LoadCall) {
+    let mut store = TupleStore::across_commits();
+    let load = procedure.step(|| {
+        let load = begin(call);
         // The commit may empty a temporary table.
-        let early = is_temporary(call.source).then(|| read(call, &begun, &mut store));
-        (begun, early)
+        let early = is_temporary(call.source).then(|| read(call, &load, &mut store));
+        (load, early)
     });
-    let (begun, early) = match begun {
-        Ok(begun) => begun,
+    let (load, early) = match load {
+        Ok(load) => load,
         Err(error) => {
             // No abort would remove its files.
             drop(store);
@@ -123,15 +124,15 @@ fn load(procedure: &Procedure, call: &Call) {
     };
     let read = match early {
         Some(known) => Ok(known),
-        None => procedure.step(|| read(call, &begun, &mut store)),
+        None => procedure.step(|| read(call, &load, &mut store)),
     };
-    let rows = Rows::stored(store);
-    match read.and_then(|known| run(procedure, call, &begun, &known, rows)) {
-        Ok(counts) => begun.progress.loaded(&counts),
+    let rows = SortedRows::from_store(store);
+    match read.and_then(|known| run(procedure, call, &load, &known, rows)) {
+        Ok(counts) => load.progress.loaded(&counts),
         Err(error) => {
             // If this fails as well, the error of the load is the one to tell.
-            let _ = procedure.step(|| begun.record.fail(&message_of(&error)));
-            drop(begun);
+            let _ = procedure.step(|| load.record.fail(&message_of(&error)));
+            drop(load);
             resume_unwind(error)
         }
     }
@@ -145,44 +146,44 @@ fn is_temporary(source: pg_sys::Oid) -> bool {
 }
 
 /// A load that has its row.
-struct Begun {
+struct StartedLoad {
     /// The role that loads.
     role: pg_sys::Oid,
-    record: Record,
+    record: LoadRecord,
     progress: Progress,
     /// By which others see that it runs.
-    _running: AcrossCommits,
+    _running: SessionLock,
 }
 
 /// Checks the call, and makes the load's row.
-fn begin(call: &Call) -> Begun {
+fn begin(call: &LoadCall) -> StartedLoad {
     let (target, _relation) = Target::open(call.target);
     target.refuse_rules();
     let source = Source::open(&target, call.source);
-    let matching = Matching::new(&call.wishes, &target);
-    plan_source(&target, &source, &matching);
-    let record = Record::begin(
+    let match_rule = MatchRule::new(&call.key_options, &target);
+    plan_source(&target, &source, &match_rule);
+    let record = LoadRecord::begin(
         &target.qualified(),
         &source.qualified(),
         call.on_conflict,
         call.batch_size,
     );
-    Begun {
+    StartedLoad {
         role: current_role(),
-        _running: AcrossCommits::acquire(Subject::Load, record.number()),
+        _running: SessionLock::acquire(LockSubject::Load, record.number()),
         progress: Progress::start(&target),
         record,
     }
 }
 
 /// What is known once the source is read.
-struct Known {
+struct SourceInfo {
     /// The target as it was then.
     target: Rc<Target>,
     /// The columns of the key, by name,
     key: Vec<String>,
     /// and what makes them one.
-    signature: Signature,
+    signature: IndexSignature,
     /// The columns that the rows name.
     named: Vec<usize>,
     /// Those of them that both the source and the target make by themselves.
@@ -192,27 +193,27 @@ struct Known {
 }
 
 /// Reads the source into the store, in the arbiter's order.
-fn read(call: &Call, begun: &Begun, store: &mut Store) -> Known {
-    let (target, relation) = open(call.target, begun);
+fn read(call: &LoadCall, load: &StartedLoad, store: &mut TupleStore) -> SourceInfo {
+    let (target, relation) = open(call.target, load);
     // The source may change once this is committed.
     let mut source = Source::open(&target, call.source).detached();
-    let mut matching = Matching::new(&call.wishes, &target);
+    let mut match_rule = MatchRule::new(&call.key_options, &target);
     let surrogates = source.surrogates(&relation);
-    matching.comparison.leave_out(&surrogates);
-    let (arbiter, shapes) = plan_source(&target, &source, &matching);
+    match_rule.comparison.exclude(&surrogates);
+    let (arbiter, shapes) = plan_source(&target, &source, &match_rule);
     source.complete_keys(&relation, arbiter);
-    let job = Job::new(&target, &relation, arbiter, &shapes, true, None);
-    let mut input = Input::new(&job, false);
-    let generated = Generated::of(&target, &relation, &shapes);
-    let tell = |rows| begun.progress.reading(rows);
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, None);
+    let mut input = InputSorter::new(&context, false);
+    let generated = GeneratedColumns::of(&target, &relation, &shapes);
+    let tell = |rows| load.progress.reading(rows);
     // SAFETY: what is told is told from inside the guard.
-    let total = unsafe { source.read_telling(arbiter, generated, input.sort(), &tell) };
+    let total = unsafe { source.read_with_progress(arbiter, generated, input.sort(), &tell) };
     input.into_store(&target, store);
-    begun.record.read(total);
+    load.record.read(total);
     let names = arbiter.columns().map(|c| target.columns[c].name.clone());
-    let (key, signature) = (names.collect(), Signature::of(arbiter));
+    let (key, signature) = (names.collect(), IndexSignature::of(arbiter));
     let [shape] = shapes;
-    Known {
+    SourceInfo {
         target,
         key,
         signature,
@@ -224,56 +225,62 @@ fn read(call: &Call, begun: &Begun, store: &mut Store) -> Known {
 
 /// Sends the rows, batch by batch.
 fn run(
-    procedure: &Procedure,
-    call: &Call,
-    begun: &Begun,
-    known: &Known,
-    rows: Rows,
-) -> Result<Counts, Caught> {
+    procedure: &NonAtomicProcedure,
+    call: &LoadCall,
+    load: &StartedLoad,
+    known: &SourceInfo,
+    rows: SortedRows,
+) -> Result<LoadCounts, Caught> {
     let memory = Memory::in_current(c"pg_idempotent batch");
     // Dropped before the memory: a row that was read too early may be in it.
     let mut rows = rows;
-    let wishes = call.wishes.with_key(&known.key);
-    let mut counts = Counts::default();
-    begun.progress.start_loading();
+    let key_options = call.key_options.with_key(&known.key);
+    let mut counts = LoadCounts::default();
+    load.progress.start_loading();
     loop {
         let (done, more) = procedure.step(|| {
             rows.start_batch(call.batch_size);
-            let ledger = memory.scope(|| batch(call, &wishes, begun, known, &mut rows));
+            let collector = memory.scope(|| batch(call, &key_options, load, known, &mut rows));
             let (read, more) = rows.end_batch(known.target.row_desc());
-            let done = counts.and(read, &ledger);
-            begun.record.advance(&done, !more);
+            let done = counts.and(read, &collector);
+            load.record.advance(&done, !more);
             (done, more)
         })?;
         memory.reset();
-        forget_swallowed();
+        discard_swallowed_errors();
         counts = done;
         if !more {
             return Ok(counts);
         }
-        begun.progress.loading(&counts, known.total);
+        load.progress.loading(&counts, known.total);
     }
 }
 
 /// The outcomes of one batch.
-fn batch(call: &Call, wishes: &Wishes, begun: &Begun, known: &Known, rows: &mut Rows) -> Ledger {
-    let (target, relation) = open(call.target, begun);
-    let arbiter = demand_unchanged(&target, known);
-    let mut matching = Matching::new(wishes, &target);
-    matching.comparison.leave_out(&known.surrogates);
+fn batch(
+    call: &LoadCall,
+    key_options: &KeyOptions,
+    load: &StartedLoad,
+    known: &SourceInfo,
+    rows: &mut SortedRows,
+) -> OutcomeCollector {
+    let (target, relation) = open(call.target, load);
+    let arbiter = check_unchanged(&target, known);
+    let mut match_rule = MatchRule::new(key_options, &target);
+    match_rule.comparison.exclude(&known.surrogates);
     let mut shapes = [Shape {
         named: known.named.clone(),
         compared: Vec::new(),
         first: 1,
     }];
-    matching.comparison.apply(&target, arbiter, &mut shapes);
-    leave_out_of_comparison(&target, &matching.comparison, &mut shapes);
-    demand_rights(&target, arbiter, known.named.iter().copied());
-    let mut ledger = Ledger::new(Wanted::Counts, 0, call.on_conflict);
-    let job = Job::new(&target, &relation, arbiter, &shapes, true, matching.guard);
-    job.run(rows, call.batch_size, &mut ledger);
-    ledger.close(&job);
-    ledger
+    match_rule.comparison.apply(&target, arbiter, &mut shapes);
+    exclude_from_comparison(&target, &match_rule.comparison, &mut shapes);
+    check_rights(&target, arbiter, known.named.iter().copied());
+    let mut collector = OutcomeCollector::new(ResultDetail::Counts, 0, call.on_conflict);
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard);
+    context.run(rows, call.batch_size, &mut collector);
+    collector.finish(&context);
+    collector
 }
 
 fn current_role() -> pg_sys::Oid {
@@ -286,8 +293,8 @@ fn current_role() -> pg_sys::Oid {
 /// # Errors
 /// 55000, also if a commit has made the caller another role again, with whose rights the
 /// source must not be read.
-fn open(target: pg_sys::Oid, begun: &Begun) -> (Rc<Target>, OpenRelation) {
-    if current_role() != begun.role {
+fn open(target: pg_sys::Oid, load: &StartedLoad) -> (Rc<Target>, OpenRelation) {
+    if current_role() != load.role {
         Report::new(
             SqlState::ObjectNotInPrerequisiteState,
             "idempotent_load cannot continue as a role other than its caller",
@@ -301,7 +308,7 @@ fn open(target: pg_sys::Oid, begun: &Begun) -> (Rc<Target>, OpenRelation) {
             SqlState::ObjectNotInPrerequisiteState,
             format!(
                 "table \"{}\" was dropped while it was loaded",
-                begun.progress.target()
+                load.progress.target()
             ),
         )
         .raise()
@@ -313,12 +320,12 @@ fn open(target: pg_sys::Oid, begun: &Begun) -> (Rc<Target>, OpenRelation) {
 
 /// What makes an index the same as another one, for rows that are sorted by it.
 #[derive(PartialEq, Eq)]
-struct Signature {
+struct IndexSignature {
     nulls_equal: bool,
     keys: Vec<(usize, pg_sys::Oid, pg_sys::Oid)>,
 }
 
-impl Signature {
+impl IndexSignature {
     fn of(arbiter: &UniqueIndex) -> Self {
         let keys = arbiter.keys.iter();
         Self {
@@ -335,7 +342,7 @@ impl Signature {
 ///
 /// # Errors
 /// 55000
-fn demand_unchanged<'t>(target: &'t Target, known: &Known) -> &'t UniqueIndex {
+fn check_unchanged<'t>(target: &'t Target, known: &SourceInfo) -> &'t UniqueIndex {
     let column = |column: &Column| {
         (
             column.typid,
@@ -351,9 +358,9 @@ fn demand_unchanged<'t>(target: &'t Target, known: &Known) -> &'t UniqueIndex {
             .zip(then)
             .all(|(now, then)| now.name == then.name && column(now) == column(then));
     let arbiter = same_columns
-        .then(|| attempt(|| target.arbiter_for_key(&known.key)).ok())
+        .then(|| catch_report(|| target.arbiter_for_key(&known.key)).ok())
         .flatten()
-        .filter(|arbiter| Signature::of(arbiter) == known.signature);
+        .filter(|arbiter| IndexSignature::of(arbiter) == known.signature);
     arbiter.unwrap_or_else(|| {
         Report::new(
             SqlState::ObjectNotInPrerequisiteState,

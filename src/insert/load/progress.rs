@@ -1,5 +1,5 @@
 //! NOTICEs on how far a load has come, at a human pace.
-use super::record::Counts;
+use super::record::LoadCounts;
 use crate::error::{Line, notice, notice_unguarded};
 use crate::pg::text;
 use crate::target::Target;
@@ -10,9 +10,9 @@ use std::fmt::Write;
 
 const SECOND: i64 = 1_000_000;
 /// Who waits no longer than this needs no news;
-const FIRST_AFTER: i64 = 2 * SECOND;
+const FIRST_NOTICE_AFTER: i64 = 2 * SECOND;
 /// then some every few seconds.
-const AGAIN_AFTER: i64 = 5 * SECOND;
+const NOTICE_INTERVAL: i64 = 5 * SECOND;
 
 /// Says how far a load has come.
 pub struct Progress {
@@ -40,7 +40,7 @@ impl Progress {
             server_name: text::to_server(&target.name),
             started,
             loading_since: Cell::new(started),
-            due: Cell::new(started + FIRST_AFTER),
+            due: Cell::new(started + FIRST_NOTICE_AFTER),
         }
     }
 
@@ -66,7 +66,7 @@ impl Progress {
     }
 
     /// Another batch is committed, of so many rows in all.
-    pub fn loading(&self, counts: &Counts, total: i64) {
+    pub fn loading(&self, counts: &LoadCounts, total: i64) {
         let Some(now) = self.is_due() else { return };
         let mut line = self.line("loading");
         let (done, speed) = (
@@ -83,10 +83,10 @@ impl Progress {
     }
 
     /// All is done.
-    pub fn loaded(&self, counts: &Counts) {
+    pub fn loaded(&self, counts: &LoadCounts) {
         let mut line = self.line("loaded");
         let seconds = (now() - self.started) as f64 / SECOND as f64;
-        let Counts {
+        let LoadCounts {
             rows,
             inserted,
             duplicates,
@@ -105,7 +105,7 @@ impl Progress {
     fn is_due(&self) -> Option<i64> {
         let now = now();
         (now >= self.due.get()).then(|| {
-            self.due.set(now + AGAIN_AFTER);
+            self.due.set(now + NOTICE_INTERVAL);
             now
         })
     }

@@ -1,12 +1,12 @@
 //! The row of a load in `idempotent.load_records`.
-use crate::insert::ledger::Ledger;
+use crate::id_sequence::IdSequence;
+use crate::insert::outcome_collector::OutcomeCollector;
 use crate::kept;
-use crate::numbers::Numbers;
 use crate::outcome::OnConflict;
-use crate::owner::AsOwner;
 use crate::pg::spi::{Connection, Parameter};
 use crate::pg::text;
-use crate::state::State;
+use crate::state::StateTable;
+use crate::user_context::UserContext;
 use pgrx::pg_sys;
 
 /// $1 role, $2 target, $3 source, $4 on_conflict, $5 batch size, $6 pid
@@ -16,7 +16,7 @@ const BEGIN: &str = "
     ON CONFLICT (load_id) DO NOTHING
     RETURNING load_id::pg_catalog.int8";
 
-const NUMBERS: Numbers = Numbers {
+const NUMBERS: IdSequence = IdSequence {
     table: "idempotent.load_records",
     column: "load_id",
     sequence: "idempotent.load_records_load_id_seq",
@@ -48,7 +48,7 @@ const FAIL: &str = "
 
 /// The outcomes so far.
 #[derive(Clone, Copy, Default)]
-pub struct Counts {
+pub struct LoadCounts {
     /// Rows that have their outcome.
     pub rows: i64,
     /// How many went in.
@@ -60,9 +60,9 @@ pub struct Counts {
     batches: i64,
 }
 
-impl Counts {
+impl LoadCounts {
     /// With those of another batch, of so many rows.
-    pub fn and(&self, rows: u64, batch: &Ledger) -> Self {
+    pub fn and(&self, rows: u64, batch: &OutcomeCollector) -> Self {
         Self {
             rows: self.rows + rows as i64,
             inserted: self.inserted + batch.inserted,
@@ -74,16 +74,16 @@ impl Counts {
 }
 
 /// The row, by its number.
-pub struct Record(i64);
+pub struct LoadRecord(i64);
 
-impl Record {
+impl LoadRecord {
     /// Makes the row of a load that begins.
     pub fn begin(target: &str, source: &str, on_conflict: OnConflict, batch_size: u64) -> Self {
         // SAFETY: reads backend-local variables.
         let (role, pid) = unsafe { (pg_sys::GetUserId(), pg_sys::MyProcPid) };
         let words = |text: &str| (pg_sys::TEXTOID, Some(text::to_text(text)));
         let int = |number: i32| (pg_sys::INT4OID, Some(pg_sys::Datum::from(number)));
-        let _owner = AsOwner::over(State::Loads);
+        let _owner = UserContext::owner_of(StateTable::Loads);
         let connection = Connection::open();
         let parameters = [
             kept::role_parameter(role),
@@ -93,11 +93,10 @@ impl Record {
             int(batch_size as i32),
             int(pid),
         ];
-        NUMBERS.until_new(&connection, || connection.execute(BEGIN, &parameters) > 0);
+        NUMBERS.insert_with_new_id(&connection, || connection.execute(BEGIN, &parameters) > 0);
         Self(connection.first(1).expect("an identity").value() as i64)
     }
 
-    /// Its number.
     pub fn number(&self) -> u64 {
         self.0 as u64
     }
@@ -108,7 +107,7 @@ impl Record {
     }
 
     /// A batch is done; the last one, maybe.
-    pub fn advance(&self, counts: &Counts, last: bool) {
+    pub fn advance(&self, counts: &LoadCounts, last: bool) {
         self.write(
             ADVANCE,
             &[
@@ -130,7 +129,7 @@ impl Record {
     fn write(&self, sql: &str, values: &[Parameter]) {
         let mut parameters = vec![bigint(self.0)];
         parameters.extend_from_slice(values);
-        let _owner = AsOwner::over(State::Loads);
+        let _owner = UserContext::owner_of(StateTable::Loads);
         Connection::open().execute(sql, &parameters);
     }
 }

@@ -3,7 +3,7 @@
 //! Arrays within an array are further dimensions. Where a member may itself be shown as a JSON
 //! array (a json, a domain over an array, what has a cast to json), two readings are possible:
 //! there the number of dimensions is the one that was declared.
-use super::{Reader, Scalar, Wanted, has_cast_to_json};
+use super::{Reader, ResultDetail, Scalar, has_cast_to_json};
 use crate::error::{Line, SqlState, refuse_unguarded};
 use crate::pg::ffi;
 use crate::pg::hstore::is_hstore;
@@ -13,7 +13,7 @@ use pgrx::pg_sys;
 use std::ffi::{CString, c_int};
 use std::fmt::Write;
 
-const MOST_DIMENSIONS: usize = pg_sys::MAXDIM as usize;
+const MAX_DIMENSIONS: usize = pg_sys::MAXDIM as usize;
 
 /// Reads arrays of a type.
 pub struct Array {
@@ -30,14 +30,14 @@ pub struct Array {
 struct Filling {
     state: *mut pg_sys::ArrayBuildState,
     dimensions: c_int,
-    lengths: [c_int; MOST_DIMENSIONS],
+    lengths: [c_int; MAX_DIMENSIONS],
     /// Where we are.
-    place: [usize; MOST_DIMENSIONS],
+    place: [usize; MAX_DIMENSIONS],
 }
 
 impl Array {
     /// For an array type (no domain) with elements of this type.
-    pub fn of(wanted: Wanted<'_>, element: pg_sys::Oid, memory: &Memory) -> Self {
+    pub fn of(wanted: ResultDetail<'_>, element: pg_sys::Oid, memory: &Memory) -> Self {
         let vector = [pg_sys::INT2VECTOROID, pg_sys::OIDVECTOROID].contains(&wanted.typid);
         let levels = if vector {
             1
@@ -46,7 +46,7 @@ impl Array {
         } else {
             usize::MAX
         };
-        let member = Wanted {
+        let member = ResultDetail {
             typid: element,
             dimensions: 0,
             ..wanted
@@ -88,10 +88,10 @@ impl Array {
                 state: ffi::unguarded::initArrayResult(self.typid, memory, false),
                 dimensions: dimensions as c_int,
                 lengths,
-                place: [0; MOST_DIMENSIONS],
+                place: [0; MAX_DIMENSIONS],
             };
             self.fill(array, 0, &mut filling);
-            let mut bounds = [c_int::from(!self.vector); MOST_DIMENSIONS];
+            let mut bounds = [c_int::from(!self.vector); MAX_DIMENSIONS];
             ffi::unguarded::makeMdArrayResult(
                 filling.state,
                 filling.dimensions,
@@ -107,11 +107,11 @@ impl Array {
     ///
     /// # Safety
     /// As [`Reader::read`].
-    unsafe fn dimensions(&self, array: Container<'_>) -> (usize, [c_int; MOST_DIMENSIONS]) {
-        let mut lengths = [0; MOST_DIMENSIONS];
+    unsafe fn dimensions(&self, array: Container<'_>) -> (usize, [c_int; MAX_DIMENSIONS]) {
+        let mut lengths = [0; MAX_DIMENSIONS];
         let (mut level, mut array) = (0, array);
         loop {
-            if level == MOST_DIMENSIONS {
+            if level == MAX_DIMENSIONS {
                 // SAFETY: as the function's.
                 unsafe { refuse_dimensions() }
             }
@@ -194,7 +194,7 @@ unsafe fn refuse_dimensions() -> ! {
     let mut message = Line::new();
     let _ = write!(
         message,
-        "number of array dimensions exceeds the maximum allowed ({MOST_DIMENSIONS})"
+        "number of array dimensions exceeds the maximum allowed ({MAX_DIMENSIONS})"
     );
     let state = SqlState::ProgramLimitExceeded;
     // SAFETY: as the function's.

@@ -1,5 +1,5 @@
 //! Composites, from JSON objects.
-use super::{Reader, Wanted};
+use super::{Reader, ResultDetail};
 use crate::error::{SqlState, refuse_unguarded};
 use crate::pg::ffi;
 use crate::pg::jsonb::{Kind, Value};
@@ -41,7 +41,7 @@ impl Composite {
             .map(|(i, attribute)| {
                 // SAFETY: a name ends with NUL.
                 let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
-                let wanted = Wanted {
+                let wanted = ResultDetail {
                     name,
                     typid: attribute.atttypid,
                     typmod: attribute.atttypmod,

@@ -45,10 +45,9 @@ struct Domain {
 
 /// What is to be read.
 #[derive(Clone, Copy)]
-pub struct Wanted<'n> {
+pub struct ResultDetail<'n> {
     /// What people call it, in the server's encoding.
     pub name: &'n CStr,
-    /// Its type.
     pub typid: pg_sys::Oid,
     /// The type modifier, or -1.
     pub typmod: i32,
@@ -58,7 +57,7 @@ pub struct Wanted<'n> {
 
 impl Reader {
     /// For values of this type, with functions and descriptors in `memory`.
-    pub fn of(wanted: Wanted<'_>, memory: &Memory) -> Self {
+    pub fn of(wanted: ResultDetail<'_>, memory: &Memory) -> Self {
         let scalar = Scalar::of(wanted.typid, wanted.typmod, memory);
         let mut typmod = wanted.typmod;
         // SAFETY: look-ups for an existing type.
@@ -68,7 +67,7 @@ impl Reader {
             let composite = pg_sys::get_typtype(base) as u8 == pg_sys::TYPTYPE_COMPOSITE;
             (base, element, composite)
         };
-        let wanted_base = Wanted {
+        let wanted_base = ResultDetail {
             typid: base,
             typmod,
             dimensions: array::declared_dimensions(wanted.typid, wanted.dimensions),

@@ -4,7 +4,7 @@ use crate::error::refuse_json_unguarded;
 use crate::pg::cast::cast_unguarded;
 use crate::pg::jsonb::{Container, Value};
 use crate::pg::memory::Memory;
-use crate::pg::{ffi, function_in, hstore};
+use crate::pg::{ffi, hstore, lookup_function};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char};
 
@@ -36,10 +36,10 @@ impl Scalar {
         let (base, input, output) = unsafe {
             let base = pg_sys::getBaseType(typid);
             pg_sys::getTypeInputInfo(typid, &raw mut function, &raw mut input_param);
-            let input = function_in(memory.context(), function);
+            let input = lookup_function(memory.context(), function);
             let mut is_varlena = false;
             pg_sys::getTypeOutputInfo(typid, &raw mut function, &raw mut is_varlena);
-            (base, input, function_in(memory.context(), function))
+            (base, input, lookup_function(memory.context(), function))
         };
         let cast_to_json = has_cast_to_json(base);
         Self {
@@ -233,7 +233,7 @@ fn cast_from(
         let path = pg_sys::find_coercion_pathway(base, from, context, &raw mut function);
         let one_argument = || pg_sys::get_func_nargs(function) == 1;
         if path == pg_sys::CoercionPathType::COERCION_PATH_FUNC && one_argument() {
-            function_in(memory.context(), function)
+            lookup_function(memory.context(), function)
         } else {
             std::ptr::null_mut()
         }

@@ -13,22 +13,22 @@
 //!
 //! # Attempts
 //! A number that was an attempt's must not be another's at the same key, though the row may be
-//! gone. So the sequence goes with the clock: it counts on from call to call, and if a number
-//! is more than a minute behind, the next one is the microsecond that it is. Nobody draws a
-//! million numbers a second, so that no number is ahead of the clock. Whoever takes over, and has not
-//! drawn in the minute before, is ahead of all that was drawn elsewhere until then, as far as the
-//! clocks agree. Where a row is ahead all the same, the next attempt at its key is greater than that.
+//! gone. So the sequence goes with the clock: it counts on from call to call, and if a number is
+//! more than a minute behind, the next one is the microsecond that it is. Nobody draws a million
+//! numbers a second, so that no number is ahead of the clock. Whoever takes over, and has not drawn
+//! in the minute before, is ahead of all that was drawn elsewhere until then, as far as the clocks
+//! agree. Where a row is ahead all the same, the next attempt at its key is greater than that.
 //!
 //! Several sessions may find the sequence behind. One of them puts it ahead, under a lock; the
 //! others then see that it is.
-use crate::owner::AsOwner;
 use crate::pg::spi::Connection;
 use crate::pg::{ffi, locks};
-use crate::state::State;
+use crate::state::StateTable;
+use crate::user_context::UserContext;
 use pgrx::pg_sys;
 
 /// The numbers of a table. All names are qualified.
-pub struct Numbers {
+pub struct IdSequence {
     /// The table,
     pub table: &'static str,
     /// its column with the number,
@@ -40,10 +40,10 @@ pub struct Numbers {
 /// The numbers from here on are not drawn.
 const UPPER_HALF: i64 = 1 << 62;
 
-impl Numbers {
+impl IdSequence {
     /// Inserts, as the owner, until the numbers that were drawn are new; `insert` says whether
     /// they were.
-    pub fn until_new(&self, connection: &Connection, insert: impl Fn() -> bool) {
+    pub fn insert_with_new_id(&self, connection: &Connection, insert: impl Fn() -> bool) {
         let drawn = format!(
             "SELECT FROM {} AS drawn WHERE drawn.is_called",
             self.sequence
@@ -81,8 +81,8 @@ impl Numbers {
 
 const SECOND: i64 = 1_000_000;
 
-/// Attempts go with the clock if they are no smaller than this, in 2001. Others are of a sequence that
-/// somebody has restarted, and is counting on.
+/// Attempts go with the clock if they are no smaller than this, in 2001. Others are of a sequence
+/// that somebody has restarted, and is counting on.
 const LEAST: i64 = 1_000_000_000 * SECOND;
 
 /// From 1970, when numbers begin, to 2000, when the server's timestamps do.
@@ -95,12 +95,12 @@ pub fn is_behind_the_clock(attempt: i64, now: pg_sys::TimestampTz) -> bool {
 
 /// Puts the sequence of attempts to the clock, if it is behind. What others draw between the
 /// look and that is not ahead of the clock by then.
-pub fn attempts_from_the_clock() {
-    let tag = locks::tag(locks::Subject::Attempts, 0);
+pub fn advance_attempts_to_clock() {
+    let tag = locks::tag(locks::LockSubject::Attempts, 0);
     // SAFETY: the guard holds nothing; an error's abort gives the lock back.
     unsafe { ffi::guard(|| locks::acquire_unguarded(&tag)) };
     {
-        let _owner = AsOwner::over(State::Requests);
+        let _owner = UserContext::owner_of(StateTable::Requests);
         Connection::open().execute(
             "SELECT pg_catalog.setval('idempotent.request_attempts', clock.time)
                FROM (SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())

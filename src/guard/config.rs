@@ -1,107 +1,108 @@
 //! What a guard's options come to on its table.
-use super::key_lock::KeyTag;
-use super::options::{NullKey, Options};
-use crate::error::{Report, SqlState, attempt};
+use super::key_lock::KeyHasher;
+use super::options::{GuardOptions, NullKey};
+use crate::error::{Report, SqlState, catch_report};
 use crate::outcome::OnConflict;
 use crate::payload::shape::{Comparison, Shape};
 use crate::remember::Remember;
-use crate::target::{GuardTrigger, Target, UniqueIndex};
+use crate::target::{Target, TriggerInfo, UniqueIndex};
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// A guard's options, settled.
-pub struct Plan {
+/// A guard's options, resolved for its table.
+pub struct GuardConfig {
     /// Which of the target's indexes decides.
     arbiter: usize,
     /// The positions of the columns whose values must agree.
     pub compared: Vec<usize>,
     /// Those of them that are compared whatever their values are,
     pub always: Vec<usize>,
-    /// and those that are compared unless they were left out: their default is the same
+    /// and those that are compared only where the row supplies them: their default is the same
     /// throughout a statement, but not for ever. With `compare` there are none.
-    pub unless_left_out: Vec<usize>,
+    pub compared_if_supplied: Vec<usize>,
     /// What becomes of a row with a NULL in its key.
     pub null_key: NullKey,
     /// What is done about a conflict.
     pub on_conflict: OnConflict,
-    /// What keeps what first arrived.
+    /// What keeps the original payload.
     pub remember: Option<Remember>,
     /// How keys are locked.
-    pub tag: KeyTag,
-    /// How many of the last rows were new.
-    pub news: News,
+    pub key_hasher: KeyHasher,
+    /// How many of the last look-ups found no row.
+    pub miss_rate: MissRate,
     /// The state of the catalogs (`target::changes`) in which all partitions were
     /// seen to have the guard enabled alike.
-    pub alike: Cell<Option<u64>>,
+    pub partitions_checked_at: Cell<Option<u64>>,
 }
 
-/// How new the last rows were: a moving average, by which the next step is chosen.
+/// How often the last look-ups found no row: a moving average, by which the next step is chosen.
 #[derive(Default)]
-pub struct News(Cell<u32>);
+pub struct MissRate(Cell<u32>);
 
-impl News {
-    const ALL: u32 = 1 << 16;
+impl MissRate {
+    const ONE: u32 = 1 << 16;
     /// A row moves the average by this part of the distance.
     const WEIGHT: u32 = 8;
     /// From one new row in four on it pays to expect one: a lock that was taken in
     /// vain costs a third of a second look.
-    const ENOUGH: u32 = Self::ALL / 4;
+    const THRESHOLD: u32 = Self::ONE / 4;
 
-    /// Whether the next row is expected to be new.
-    pub fn expected(&self) -> bool {
-        self.0.get() > Self::ENOUGH
+    /// Whether the next look-up is expected to find no row.
+    pub fn predicts_miss(&self) -> bool {
+        self.0.get() > Self::THRESHOLD
     }
 
     /// A row was new.
-    pub fn new_row(&self) {
+    pub fn record_miss(&self) {
         self.0
-            .set(self.0.get() + (Self::ALL - self.0.get()) / Self::WEIGHT);
+            .set(self.0.get() + (Self::ONE - self.0.get()) / Self::WEIGHT);
     }
 
     /// A row was stored already.
-    pub fn stored_row(&self) {
+    pub fn record_hit(&self) {
         self.0.set(self.0.get() - self.0.get() / Self::WEIGHT);
     }
 }
 
-/// The plans of a target's guards, by trigger.
+/// The configurations of a target's guards, by trigger.
 #[derive(Default)]
-pub struct Plans(HashMap<pg_sys::Oid, Rc<Plan>>);
+pub struct GuardConfigs(HashMap<pg_sys::Oid, Rc<GuardConfig>>);
 
-impl Plan {
-    /// The plan of a guard of this target.
+impl GuardConfig {
+    /// The configuration of a guard of this target.
     ///
     /// # Errors
     /// 22023 for options that are none; 42703 for columns that are gone, 42P10 for
     /// a key that does not qualify any more.
-    pub fn of(target: &Target, trigger: &GuardTrigger) -> Rc<Self> {
-        if let Some(plan) = target.guard_plans.borrow().0.get(&trigger.oid) {
-            return Rc::clone(plan);
+    pub fn of(target: &Target, trigger: &TriggerInfo) -> Rc<Self> {
+        if let Some(config) = target.guard_configs.borrow().0.get(&trigger.oid) {
+            return Rc::clone(config);
         }
-        let plan = match attempt(|| Self::settle(target, &Options::of_trigger(&trigger.arguments)))
-        {
-            Ok(plan) => Rc::new(plan),
+        let config = match catch_report(|| {
+            Self::resolve(target, &GuardOptions::of_trigger(&trigger.arguments))
+        }) {
+            Ok(config) => Rc::new(config),
             Err(report) if report.sqlstate() == SqlState::UndefinedColumn => report
                 .hint("Call idempotent_guard again, with columns that the table has.")
                 .raise(),
             Err(report) => report.raise(),
         };
-        let mut plans = target.guard_plans.borrow_mut();
-        plans.0.insert(trigger.oid, Rc::clone(&plan));
-        plan
+        let mut plans = target.guard_configs.borrow_mut();
+        plans.0.insert(trigger.oid, Rc::clone(&config));
+        config
     }
 
-    /// The plan of the guard that is in force on the target, if one is.
+    /// The configuration of the guard that is in force on the target, if one is.
     pub fn in_force(target: &Target) -> Option<Rc<Self>> {
-        let enabled = |trigger: &&GuardTrigger| trigger.enabled != pg_sys::TRIGGER_DISABLED;
+        let enabled = |trigger: &&TriggerInfo| trigger.enabled != pg_sys::TRIGGER_DISABLED;
         let trigger = target.guards.iter().find(enabled)?;
         Some(Self::of(target, trigger))
     }
 
-    /// Settles options for a target.
-    pub fn settle(target: &Target, options: &Options) -> Self {
+    /// Resolves options for a target.
+    pub fn resolve(target: &Target, options: &GuardOptions) -> Self {
         let arbiter = match &options.key {
             Some(key) => target.arbiter_for_key(key),
             None => default_arbiter(target),
@@ -129,25 +130,26 @@ impl Plan {
             .as_deref()
             .map(|name| target.column_by_name(name));
         let compared = compared(target, arbiter, options, remembers);
-        let (unless_left_out, always): (Vec<usize>, Vec<usize>) = compared.iter().partition(|c| {
-            options.compare.is_none() && target.columns[**c].stable_default.is_some()
-        });
+        let (compared_if_supplied, always): (Vec<usize>, Vec<usize>) =
+            compared.iter().partition(|c| {
+                options.compare.is_none() && target.columns[**c].stable_default.is_some()
+            });
         let remember = options
             .remember
             .as_deref()
-            .map(|name| Remember::new(target, name, &compared, &unless_left_out));
+            .map(|name| Remember::new(target, name, &compared, &compared_if_supplied));
         let at = target.indexes.iter().position(|i| i.oid == arbiter.oid);
         Self {
             arbiter: at.expect("the arbiter is one of the indexes"),
             compared,
             always,
-            unless_left_out,
+            compared_if_supplied,
             null_key: options.null_key(),
             on_conflict: options.on_conflict(),
             remember,
-            tag: KeyTag::new(target, arbiter),
-            news: News::default(),
-            alike: Cell::new(None),
+            key_hasher: KeyHasher::new(target, arbiter),
+            miss_rate: MissRate::default(),
+            partitions_checked_at: Cell::new(None),
         }
     }
 
@@ -171,7 +173,7 @@ fn generated_column(target: &Target, index: &UniqueIndex) -> Option<usize> {
 fn compared(
     target: &Target,
     arbiter: &UniqueIndex,
-    options: &Options,
+    options: &GuardOptions,
     remembers: Option<usize>,
 ) -> Vec<usize> {
     let (compare, ignore) = (options.compare.as_deref(), options.ignore.as_deref());
@@ -198,7 +200,7 @@ fn compared(
         let column = &target.columns[*c];
         column.generated == 0
             && remembers != Some(*c)
-            && (compare.is_some() || !column.machine_made)
+            && (compare.is_some() || !column.has_volatile_default)
     };
     let mut shapes = [Shape {
         named: (0..target.columns.len()).filter(eligible).collect(),
@@ -216,11 +218,17 @@ fn compared(
 /// # Errors
 /// 42P10 if there is none, or more than one.
 fn default_arbiter(target: &Target) -> &UniqueIndex {
-    let made_anew = |index: &UniqueIndex| index.columns().any(|c| target.columns[c].is_made_anew());
+    let made_anew = |index: &UniqueIndex| {
+        index
+            .columns()
+            .any(|c| target.columns[c].has_changing_default())
+    };
     let usable: Vec<&UniqueIndex> = target
         .indexes
         .iter()
-        .filter(|index| index.unusable.is_none() && generated_column(target, index).is_none())
+        .filter(|index| {
+            index.unusable_reason.is_none() && generated_column(target, index).is_none()
+        })
         .collect();
     let mut candidates: Vec<&UniqueIndex> = Vec::new();
     for index in usable.iter().filter(|index| !made_anew(index)) {

@@ -1,12 +1,10 @@
-//! Walking along the index instead of descending for every key.
+//! A merge of sorted keys with the index, in place of a probe for every key.
 //!
-//! Keys are looked up in the arbiter's own order. Where most rows of a stretch
-//! of the index are asked for (a retried load, say), the next key is the next
-//! entry, and reading on costs a fraction of a descent from the root: a merge
-//! join of payloads and index. Where keys lie far apart it costs more, since
-//! each start reads the rest of a page. So a walk starts after some descents,
-//! ends when it falls behind, and each that ended soon makes the next wait
-//! longer.
+//! Keys are looked up in the arbiter's own order. Where most rows of a stretch of the index are
+//! asked for (a retried load, say), the next key is the next entry, and reading on costs a fraction
+//! of a descent from the root: a merge join of payloads and index. Where keys lie far apart it
+//! costs more, since each start reads the rest of a page. So a merge scan starts after some probes,
+//! ends when it falls behind, and each that ended soon makes the next wait longer.
 //!
 //! Both ways read the same index under the same snapshot, so they find the same
 //! rows.
@@ -17,55 +15,53 @@ use crate::pg::memory::Memory;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 
-/// A walk starts after this many descents, or a multiple of it.
+/// A merge scan starts after this many probes, or a multiple of it.
 const FIRST_WAIT: u32 = 16;
 /// And at the latest after this many.
 const LONGEST_WAIT: u32 = 1024;
 /// So many entries are passed by on the way to a key.
-const MOST_STEPS: u32 = 4;
-/// A walk that served so many keys was worth its start.
+const MAX_STEPS: u32 = 4;
+/// A merge scan that served so many keys was worth its start.
 const WORTH_IT: u32 = 16;
 
-/// A walk along one index, on and off.
-pub struct Walk {
+/// A merge scan of one index, on and off.
+pub struct MergeScan {
     possible: bool,
     /// With the key that it started at.
     scan: Option<(Scan, Memory)>,
-    at: At,
-    /// Descents until the next start.
+    at: ScanPosition,
+    /// Probes until the next start.
     wait: u32,
     next_wait: u32,
-    /// Keys that the running walk has served.
+    /// Keys that the running scan has served.
     served: u32,
 }
 
-/// Where a walk stands.
+/// Where the scan stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum At {
-    /// Not walking.
-    Rest,
+enum ScanPosition {
+    /// It is not running.
+    Idle,
     /// At the row in the scan's slot.
     Row,
     /// Behind the last row: all later keys are missing.
     End,
 }
 
-impl Walk {
-    /// Not walking yet. An index in another order than the keys come in cannot
-    /// be walked.
+impl MergeScan {
+    /// Not running yet. An index in another order than the keys come in cannot be merged with them.
     pub fn new(arbiter: &UniqueIndex) -> Self {
         Self {
             possible: arbiter.ascending && !arbiter.nulls_equal,
             scan: None,
-            at: At::Rest,
+            at: ScanPosition::Idle,
             wait: FIRST_WAIT,
             next_wait: FIRST_WAIT,
             served: 0,
         }
     }
 
-    /// Whether there is a row under the key; None if the walk cannot tell, and a
-    /// descent must.
+    /// Whether there is a row under the key; None if the scan cannot tell, and a probe must.
     pub fn find(
         &mut self,
         table: &OpenRelation,
@@ -74,7 +70,7 @@ impl Walk {
         numbers: &[pg_sys::AttrNumber],
         key: &impl Fn(usize) -> Option<pg_sys::Datum>,
     ) -> Option<bool> {
-        if self.at == At::Rest {
+        if self.at == ScanPosition::Idle {
             if !self.possible || self.wait > 0 {
                 self.wait = self.wait.saturating_sub(1);
                 return None;
@@ -85,17 +81,25 @@ impl Walk {
             });
             copies.reset();
             let some = scan.start_at(copies, arbiter, key);
-            self.at = if some { At::Row } else { At::End };
+            self.at = if some {
+                ScanPosition::Row
+            } else {
+                ScanPosition::End
+            };
             self.served = 0;
         }
         let (scan, _) = self.scan.as_mut()?;
-        for _ in 0..=MOST_STEPS {
-            if self.at == At::End {
+        for _ in 0..=MAX_STEPS {
+            if self.at == ScanPosition::End {
                 return Some(false);
             }
             match compare(scan, arbiter, numbers, key) {
                 Ordering::Less => {
-                    self.at = if scan.next() { At::Row } else { At::End };
+                    self.at = if scan.next() {
+                        ScanPosition::Row
+                    } else {
+                        ScanPosition::End
+                    };
                 }
                 order => {
                     self.served += 1;
@@ -109,7 +113,7 @@ impl Walk {
             (self.next_wait * 2).min(LONGEST_WAIT)
         };
         self.wait = self.next_wait;
-        self.at = At::Rest;
+        self.at = ScanPosition::Idle;
         None
     }
 
@@ -127,9 +131,9 @@ fn compare(
     key: &impl Fn(usize) -> Option<pg_sys::Datum>,
 ) -> Ordering {
     for part in &arbiter.keys {
-        // SAFETY: the slot holds a deformed row of the table; a key column of a
-        // walked index has no NULL that could be met before the end, since
-        // NULLs come last and the scan leaves them out.
+        // SAFETY: the slot holds a deformed row of the table; a key column of a merged index has no
+        // NULL that could be met before the end, since NULLs come last and the scan leaves them
+        // out.
         let order = unsafe {
             let i = numbers[part.column] as usize - 1;
             let slot = &*scan.slot();

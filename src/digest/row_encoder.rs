@@ -4,8 +4,8 @@
 //! it is kept as long as the calling expression, behind its `fn_extra`. Writing a row
 //! happens under one guard. What is missing for it, such as the columns of a row inside
 //! the row, is looked up outside, and the row is written again from its start.
-use super::form::{Form, Missing, Same};
-use super::sum::Hash;
+use super::encoding::{Canonical, Missing, ValueEncoding};
+use super::lthash::Hash;
 use super::writer::{Writer, tag};
 use crate::pg::ffi;
 use crate::pg::local_settings::LocalSettings;
@@ -14,7 +14,7 @@ use std::ffi::c_void;
 use std::ptr;
 
 /// A row type.
-pub struct Plan {
+pub struct RowEncoder {
     typid: pg_sys::Oid,
     typmod: i32,
     /// Null for an anonymous record, which does not change.
@@ -23,15 +23,15 @@ pub struct Plan {
     identifier: u64,
     desc: pg_sys::TupleDesc,
     /// By column; None for a dropped one.
-    columns: Vec<Option<Form>>,
+    columns: Vec<Option<ValueEncoding>>,
     /// How many are not dropped.
     count: usize,
     /// The number of the row that it was looked up for.
     looked_up_for: u64,
 }
 
-impl Plan {
-    fn of_type(typid: pg_sys::Oid, typmod: i32, rows: &Rows) -> Self {
+impl RowEncoder {
+    fn of_type(typid: pg_sys::Oid, typmod: i32, rows: &RowEncoders) -> Self {
         let memory = rows.memory;
         // SAFETY: look-ups, with core's own errors for what is no row type. Between the
         // identifier and the copy no message of a change is read.
@@ -48,11 +48,11 @@ impl Plan {
                 let desc = pg_sys::CreateTupleDescCopyConstr((*entry).tupDesc);
                 (entry, (*entry).tupDesc_identifier, desc)
             };
-            let columns: Vec<Option<Form>> = (0..(*desc).natts)
+            let columns: Vec<Option<ValueEncoding>> = (0..(*desc).natts)
                 .map(|i| ffi::attribute(desc, i))
                 .map(|attribute| {
                     let same = rows.same.under(attribute.attcollation);
-                    let form = || Form::of_type(attribute.atttypid, same, memory);
+                    let form = || ValueEncoding::of_type(attribute.atttypid, same, memory);
                     (!attribute.attisdropped).then(form)
                 })
                 .collect();
@@ -95,12 +95,12 @@ impl Plan {
 }
 
 /// The row types that an expression has met.
-pub struct Rows {
-    plans: Vec<Plan>,
+pub struct RowEncoders {
+    encoders: Vec<RowEncoder>,
     /// How many rows were written, or begun.
     number: u64,
     memory: pg_sys::MemoryContext,
-    same: Same,
+    same: Canonical,
     /// Whether the fixed settings are in force.
     fixed: bool,
     /// Whether some row needed them.
@@ -108,8 +108,8 @@ pub struct Rows {
 }
 
 /// What stays behind `fn_extra`.
-struct Kept {
-    rows: Rows,
+struct CallState {
+    rows: RowEncoders,
     writer: Writer,
     callback: pg_sys::MemoryContextCallback,
 }
@@ -124,22 +124,22 @@ struct Kept {
 pub unsafe fn hash(fcinfo: pg_sys::FunctionCallInfo, row: pg_sys::Datum) -> Hash {
     // SAFETY: ours, and used by one call at a time: an output function that runs this
     // very expression again would have to be called by it.
-    let Kept { rows, writer, .. } = unsafe { &mut *Kept::of_call(fcinfo) };
+    let CallState { rows, writer, .. } = unsafe { &mut *CallState::of_call(fcinfo) };
     rows.hash(writer, |rows, writer| {
         // SAFETY: runs inside `ffi::guard`, and the row is one.
         unsafe {
             let row = ffi::unguarded::pg_detoast_datum(row.cast_mut_ptr());
-            let (plan, row) = rows.plan_of(row.cast())?;
-            rows.write(plan, row, writer)
+            let (encoder, row) = rows.encoder_of(row.cast())?;
+            rows.write(encoder, row, writer)
         }
     })
 }
 
-impl Rows {
+impl RowEncoders {
     /// What is looked up stays in `memory`, which outlives this.
-    pub fn new(memory: pg_sys::MemoryContext, same: Same) -> Self {
+    pub fn new(memory: pg_sys::MemoryContext, same: Canonical) -> Self {
         Self {
-            plans: Vec::new(),
+            encoders: Vec::new(),
             number: 0,
             memory,
             same,
@@ -166,10 +166,10 @@ impl Rows {
                 Ok(()) => return writer.finish(),
                 Err(Missing::Settings) => self.needs_fixed = true,
                 Err(Missing::RowType(typid, typmod)) => {
-                    let plan = Plan::of_type(typid, typmod, self);
-                    let stale = |known: &Plan| known.typid == typid && known.typmod == typmod;
-                    self.plans.retain(|known| !stale(known));
-                    self.plans.push(plan);
+                    let encoder = RowEncoder::of_type(typid, typmod, self);
+                    let stale = |known: &RowEncoder| known.typid == typid && known.typmod == typmod;
+                    self.encoders.retain(|known| !stale(known));
+                    self.encoders.push(encoder);
                 }
             }
         }
@@ -185,21 +185,21 @@ impl Rows {
     /// # Safety
     /// The row is detoasted. Runs inside `ffi::guard`.
     #[inline]
-    pub unsafe fn plan_of(
+    pub unsafe fn encoder_of(
         &self,
         row: pg_sys::HeapTupleHeader,
-    ) -> Result<(&Plan, pg_sys::HeapTupleHeader), Missing> {
+    ) -> Result<(&RowEncoder, pg_sys::HeapTupleHeader), Missing> {
         // SAFETY: a composite datum has its type in its header.
         let (typid, typmod) = unsafe {
             let fields = &(*row).t_choice.t_datum;
             (fields.datum_typeid, fields.datum_typmod)
         };
         match self
-            .plans
+            .encoders
             .iter()
-            .find(|plan| plan.is_of(typid, typmod, self.number))
+            .find(|encoder| encoder.is_of(typid, typmod, self.number))
         {
-            Some(plan) => Ok((plan, row)),
+            Some(encoder) => Ok((encoder, row)),
             None => Err(Missing::RowType(typid, typmod)),
         }
     }
@@ -210,11 +210,11 @@ impl Rows {
     /// The plan is that of the row. Runs inside `ffi::guard`.
     pub unsafe fn write(
         &self,
-        plan: &Plan,
+        encoder: &RowEncoder,
         row: pg_sys::HeapTupleHeader,
         writer: &mut Writer,
     ) -> Result<(), Missing> {
-        let count = plan.columns.len();
+        let count = encoder.columns.len();
         // SAFETY: the caller's promise; room for every column.
         unsafe {
             let values = ffi::unguarded::palloc(count * (size_of::<pg_sys::Datum>() + 1));
@@ -225,8 +225,8 @@ impl Rows {
                 t_data: row,
                 ..Default::default()
             };
-            ffi::unguarded::heap_deform_tuple(&raw mut tuple, plan.desc, values, nulls);
-            for (i, column) in plan.columns.iter().enumerate() {
+            ffi::unguarded::heap_deform_tuple(&raw mut tuple, encoder.desc, values, nulls);
+            for (i, column) in encoder.columns.iter().enumerate() {
                 match column {
                     None => {}
                     Some(_) if *nulls.add(i) => writer.tag(tag::NULL),
@@ -238,7 +238,7 @@ impl Rows {
     }
 }
 
-impl Kept {
+impl CallState {
     /// # Safety
     /// `fcinfo` is that of the running call.
     unsafe fn of_call(fcinfo: pg_sys::FunctionCallInfo) -> *mut Self {
@@ -248,10 +248,10 @@ impl Kept {
             let info = (*fcinfo).flinfo;
             if (*info).fn_extra.is_null() {
                 let this = Box::into_raw(Box::new(Self {
-                    rows: Rows::new((*info).fn_mcxt, Same::Everywhere),
+                    rows: RowEncoders::new((*info).fn_mcxt, Canonical::Portable),
                     writer: Writer::new(),
                     callback: pg_sys::MemoryContextCallback {
-                        func: Some(released),
+                        func: Some(on_context_reset),
                         arg: ptr::null_mut(),
                         next: ptr::null_mut(),
                     },
@@ -268,7 +268,7 @@ impl Kept {
 
 /// The expression's memory goes.
 #[pg_guard]
-unsafe extern "C-unwind" fn released(arg: *mut c_void) {
+unsafe extern "C-unwind" fn on_context_reset(arg: *mut c_void) {
     // SAFETY: made by `of_call`, whose callback is called once.
-    drop(unsafe { Box::from_raw(arg.cast::<Kept>()) });
+    drop(unsafe { Box::from_raw(arg.cast::<CallState>()) });
 }

@@ -1,20 +1,20 @@
 //! What the tables of state are made of, and what is said of a table that is made otherwise.
 //!
 //! The expected parts are those that `sql/*.sql` makes, as the server shows them.
-use super::State;
-use super::expected::{Expected, expected};
+use super::StateTable;
+use super::expected::{ExpectedPart, expected_parts};
 use super::glance::Glance;
 use crate::pg::text::quote_identifier;
 
 /// One thing that is said of a table: of which kind, of what, and how it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Part {
+pub struct TablePart {
     kind: String,
     name: String,
     how: String,
 }
 
-impl Part {
+impl TablePart {
     /// One.
     pub fn new(kind: &str, name: &str, how: &str) -> Self {
         let line = |text: &str| text.replace(['\n', '\r', '\t'], " ");
@@ -35,11 +35,11 @@ impl Part {
         })
     }
 
-    fn is(&self, expected: &Expected) -> bool {
+    fn is(&self, expected: &ExpectedPart) -> bool {
         (self.kind.as_str(), self.name.as_str(), self.how.as_str()) == *expected
     }
 
-    fn is_of(&self, expected: &Expected) -> bool {
+    fn is_of(&self, expected: &ExpectedPart) -> bool {
         (self.kind.as_str(), self.name.as_str()) == (expected.0, expected.1)
     }
 }
@@ -230,20 +230,20 @@ SELECT pg_catalog.string_agg(
 
 /// Why a table is not as the extension made it, in a sentence, and SQL that heals it. None
 /// if it is.
-pub fn deviation(state: State, found: &[Part]) -> Option<(String, String)> {
-    let table = format!("idempotent.{}", state.shown());
-    let expected = expected(state);
+pub fn deviation(state: StateTable, found: &[TablePart]) -> Option<(String, String)> {
+    let table = format!("idempotent.{}", state.display_name());
+    let expected = expected_parts(state);
     let foreign = found
         .iter()
         .find(|part| !expected.iter().any(|e| part.is(e)));
     if let Some(part) = foreign {
         let made = expected.iter().find(|e| part.is_of(e));
         let what = match made {
-            None => part.described(),
+            None => part.description(),
             Some(("identity", ..)) => {
-                format!("{}, which was made GENERATED ALWAYS", part.described())
+                format!("{}, which was made GENERATED ALWAYS", part.description())
             }
-            Some((_, _, how)) => format!("{}, which was made {how}", part.described()),
+            Some((_, _, how)) => format!("{}, which was made {how}", part.description()),
         };
         let hint = match made {
             None if part.kind == "column" => stray_column(&table, part, expected, found),
@@ -271,8 +271,13 @@ pub fn deviation(state: State, found: &[Part]) -> Option<(String, String)> {
 /// What heals a table with a column that the extension has not made: that is dropped, unless
 /// one that it has made is missing and may have got this name. To drop that would lose its
 /// values.
-fn stray_column(table: &str, part: &Part, expected: &[Expected], found: &[Part]) -> String {
-    let lost: Vec<&Expected> = expected
+fn stray_column(
+    table: &str,
+    part: &TablePart,
+    expected: &[ExpectedPart],
+    found: &[TablePart],
+) -> String {
+    let lost: Vec<&ExpectedPart> = expected
         .iter()
         .filter(|e| e.0 == "column" && e.2 == part.how && !found.iter().any(|p| p.is_of(e)))
         .collect();
@@ -297,8 +302,8 @@ fn stray_column(table: &str, part: &Part, expected: &[Expected], found: &[Part])
     }
 }
 
-impl Part {
-    fn described(&self) -> String {
+impl TablePart {
+    fn description(&self) -> String {
         let Self { kind, name, how } = self;
         match kind.as_str() {
             "column" => format!("the column \"{name}\" of type {how}"),
@@ -367,7 +372,7 @@ impl Part {
 }
 
 /// SQL that makes of a part what the extension has made of it.
-fn alteration(table: &str, made: &Expected) -> String {
+fn alteration(table: &str, made: &ExpectedPart) -> String {
     let (kind, name, how) = made;
     let quoted = quote_identifier(name);
     let column = format!("ALTER TABLE {table} ALTER COLUMN {quoted}");
@@ -383,7 +388,7 @@ fn alteration(table: &str, made: &Expected) -> String {
 }
 
 /// SQL that makes a part that was lost.
-fn restoration(table: &str, lost: &Expected) -> String {
+fn restoration(table: &str, lost: &ExpectedPart) -> String {
     let (kind, name, how) = lost;
     let quoted = quote_identifier(name);
     let column = format!("ALTER TABLE {table} ALTER COLUMN {quoted}");

@@ -2,13 +2,13 @@
 //!
 //! Values that are equal for the type's own `=` have the same bytes, for the types that
 //! come with the server. Where types of extensions and collations make equal what is
-//! written in several ways, it depends on what the bytes are for ([`Same`]).
+//! written in several ways, it depends on what the bytes are for ([`Canonical`]).
 use super::document::{self, content_of};
 use super::number;
-use super::rows::Rows;
+use super::row_encoder::RowEncoders;
 use super::sort_key::SortKey;
 use super::writer::{Writer, tag};
-use crate::pg::{ffi, function_in};
+use crate::pg::{ffi, lookup_function};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int};
 use std::{ptr, slice};
@@ -24,20 +24,20 @@ pub enum Missing {
 
 /// Which values have the same bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Same {
+pub enum Canonical {
     /// What is the same everywhere: text is compared byte by byte, whatever its collation
     /// says, since what a collation makes equal is another thing on every machine. A type
     /// that the server does not come with is written as its output function shows it.
-    Everywhere,
-    /// What is equal for the `=` of its type, under this collation. A collation that makes
-    /// equal what is written in several ways is asked for its sort key, where the server
-    /// gives it, and a type of an extension that does for its own hash; and a type of an extension is written as it is stored if it says that
-    /// equal values are stored alike.
-    Under(pg_sys::Oid),
+    Portable,
+    /// What is equal for the `=` of its type, under this collation. A collation that makes equal
+    /// what is written in several ways is asked for its sort key, where the server gives it, and a
+    /// type of an extension that does for its own hash; and a type of an extension is written as it
+    /// is stored if it says that equal values are stored alike.
+    ByEquality(pg_sys::Oid),
 }
 
 /// How values of a type are written.
-pub enum Form {
+pub enum ValueEncoding {
     Boolean,
     Int2,
     Int4,
@@ -47,15 +47,15 @@ pub enum Form {
     Float8,
     Date,
     Time,
-    TimeWithZone,
+    Timetz,
     Timestamp,
-    Instant,
+    Timestamptz,
     Interval,
     Money,
     Numeric,
     Text,
     /// `char(n)`, whose trailing blanks are none.
-    Blanks,
+    Bpchar,
     Name,
     CString,
     /// A varlena as it is.
@@ -68,34 +68,34 @@ pub enum Form {
     Path,
     Polygon,
     Document,
-    Array(Box<Element>),
-    Range(*mut pg_sys::TypeCacheEntry, Box<Form>),
-    Multirange(*mut pg_sys::TypeCacheEntry, Box<Form>),
+    Array(Box<ArrayElement>),
+    Range(*mut pg_sys::TypeCacheEntry, Box<ValueEncoding>),
+    Multirange(*mut pg_sys::TypeCacheEntry, Box<ValueEncoding>),
     Composite,
     /// A value that is passed in a word, of a type that is not known.
     Word,
     /// citext: in lower case, by this function.
-    Folded(*mut pg_sys::FmgrInfo),
+    Citext(*mut pg_sys::FmgrInfo),
     /// By the sort key that a collation gives.
     Sorted(SortKey),
     /// By the type's own hash, under a collation.
     Hashed(*mut pg_sys::FmgrInfo, pg_sys::Oid),
     /// As the output function shows it, and whether settings might change that.
-    Shown(*mut pg_sys::FmgrInfo, bool),
+    Output(*mut pg_sys::FmgrInfo, bool),
 }
 
 /// The members of an array.
-pub struct Element {
-    form: Form,
+pub struct ArrayElement {
+    form: ValueEncoding,
     typid: pg_sys::Oid,
     length: i16,
     by_value: bool,
     align: c_char,
 }
 
-impl Form {
+impl ValueEncoding {
     /// That of a type. What is looked up stays in `memory`.
-    pub fn of_type(typid: pg_sys::Oid, same: Same, memory: pg_sys::MemoryContext) -> Self {
+    pub fn of_type(typid: pg_sys::Oid, same: Canonical, memory: pg_sys::MemoryContext) -> Self {
         // SAFETY: look-ups for existing types; entries of the type cache stay.
         unsafe {
             let base = pg_sys::getBaseType(typid);
@@ -125,9 +125,9 @@ impl Form {
             }
             let element = pg_sys::get_element_type(base);
             if element != pg_sys::InvalidOid {
-                return Self::Array(Box::new(Element::of_type(element, same, memory)));
+                return Self::Array(Box::new(ArrayElement::of_type(element, same, memory)));
             }
-            Self::shown(base, memory)
+            Self::by_output(base, memory)
         }
     }
 
@@ -142,14 +142,14 @@ impl Form {
             pg_sys::FLOAT8OID => Self::Float8,
             pg_sys::DATEOID => Self::Date,
             pg_sys::TIMEOID => Self::Time,
-            pg_sys::TIMETZOID => Self::TimeWithZone,
+            pg_sys::TIMETZOID => Self::Timetz,
             pg_sys::TIMESTAMPOID => Self::Timestamp,
-            pg_sys::TIMESTAMPTZOID => Self::Instant,
+            pg_sys::TIMESTAMPTZOID => Self::Timestamptz,
             pg_sys::INTERVALOID => Self::Interval,
             pg_sys::MONEYOID => Self::Money,
             pg_sys::NUMERICOID => Self::Numeric,
             pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::JSONOID => Self::Text,
-            pg_sys::BPCHAROID => Self::Blanks,
+            pg_sys::BPCHAROID => Self::Bpchar,
             pg_sys::NAMEOID => Self::Name,
             pg_sys::UNKNOWNOID | pg_sys::CSTRINGOID => Self::CString,
             pg_sys::BYTEAOID => Self::Bytes(tag::BYTES),
@@ -171,8 +171,12 @@ impl Form {
 
     /// Where the bytes go with the type's equality, and this is not that of what is
     /// written.
-    fn of_equality(typid: pg_sys::Oid, same: Same, memory: pg_sys::MemoryContext) -> Option<Self> {
-        let Same::Under(collation) = same else {
+    fn of_equality(
+        typid: pg_sys::Oid,
+        same: Canonical,
+        memory: pg_sys::MemoryContext,
+    ) -> Option<Self> {
+        let Canonical::ByEquality(collation) = same else {
             return None;
         };
         // SAFETY: look-ups for an existing type; functions are set up in `memory`.
@@ -185,8 +189,8 @@ impl Form {
             if !coarse && !foreign {
                 return None;
             }
-            if foreign && equal_images(typid, collation) {
-                return Some(Self::stored(typid));
+            if foreign && has_equal_image(typid, collation) {
+                return Some(Self::as_stored(typid));
             }
             if let Some(key) = SortKey::of(typid, collation) {
                 return Some(Self::Sorted(key));
@@ -200,14 +204,14 @@ impl Form {
             if foreign && !name.is_null() && CStr::from_ptr(name) == c"citext_hash_extended" {
                 // Its equality is that of the lower case under the database's collation.
                 let lower = pg_sys::Oid::from(pg_sys::F_LOWER_TEXT);
-                return Some(Self::Folded(function_in(memory, lower)));
+                return Some(Self::Citext(lookup_function(memory, lower)));
             }
-            Some(Self::Hashed(function_in(memory, hash), collation))
+            Some(Self::Hashed(lookup_function(memory, hash), collation))
         }
     }
 
     /// As the type stores it.
-    fn stored(typid: pg_sys::Oid) -> Self {
+    fn as_stored(typid: pg_sys::Oid) -> Self {
         let (mut length, mut by_value) = (0, false);
         // SAFETY: a look-up for an existing type.
         unsafe { pg_sys::get_typlenbyval(typid, &raw mut length, &raw mut by_value) };
@@ -230,17 +234,17 @@ impl Form {
         // SAFETY: a look-up for an existing type.
         unsafe {
             pg_sys::getTypeOutputInfo(typid, &raw mut function, &raw mut is_varlena);
-            Self::Shown(function_in(memory, function), true)
+            Self::Output(lookup_function(memory, function), true)
         }
     }
 
-    fn shown(typid: pg_sys::Oid, memory: pg_sys::MemoryContext) -> Self {
+    fn by_output(typid: pg_sys::Oid, memory: pg_sys::MemoryContext) -> Self {
         // SAFETY: look-ups for an existing type.
         unsafe {
             let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
             pg_sys::getTypeOutputInfo(typid, &raw mut function, &raw mut is_varlena);
-            let output = function_in(memory, function);
-            let text = function_in(memory, pg_sys::Oid::from(pg_sys::F_TEXTOUT));
+            let output = lookup_function(memory, function);
+            let text = lookup_function(memory, pg_sys::Oid::from(pg_sys::F_TEXTOUT));
             if (*output).fn_addr.map(|f| f as usize) == (*text).fn_addr.map(|f| f as usize) {
                 return Self::Text;
             }
@@ -259,7 +263,7 @@ impl Form {
                         | pg_sys::PG_LSNOID
                         | pg_sys::PG_SNAPSHOTOID
                 );
-            Self::Shown(output, !always_the_same)
+            Self::Output(output, !always_the_same)
         }
     }
 
@@ -271,7 +275,7 @@ impl Form {
     pub unsafe fn write(
         &self,
         value: pg_sys::Datum,
-        rows: &Rows,
+        rows: &RowEncoders,
         writer: &mut Writer,
     ) -> Result<(), Missing> {
         // SAFETY: the caller's promise; each arm has the type that it treats, as
@@ -283,7 +287,7 @@ impl Form {
                 Self::Text => writer.text(packed(value)),
                 Self::Float8 => writer.float(f64::from_bits(word as u64)),
                 Self::Numeric => number::write(packed(value), writer),
-                Self::Instant => writer.fixed(tag::INSTANT, (word as i64).to_be_bytes()),
+                Self::Timestamptz => writer.fixed(tag::TIMESTAMPTZ, (word as i64).to_be_bytes()),
                 Self::Boolean => writer.tag(if word & 0xFF == 0 {
                     tag::FALSE
                 } else {
@@ -297,7 +301,7 @@ impl Form {
                 Self::Time => writer.fixed(tag::TIME, (word as i64).to_be_bytes()),
                 Self::Timestamp => writer.fixed(tag::TIMESTAMP, (word as i64).to_be_bytes()),
                 Self::Money => writer.fixed(tag::MONEY, (word as i64).to_be_bytes()),
-                Self::Blanks => writer.text(packed(value).without_blanks()),
+                Self::Bpchar => writer.text(packed(value).trim_blanks()),
                 Self::Bytes(tag) => writer.bytes(*tag, packed(value)),
                 Self::Fixed(tag, length) => {
                     writer.bytes(*tag, slice::from_raw_parts(value.cast_mut_ptr(), *length));
@@ -305,29 +309,29 @@ impl Form {
                 Self::Name | Self::CString => {
                     writer.text(CStr::from_ptr(value.cast_mut_ptr()).to_bytes());
                 }
-                Self::Shown(output, false) => {
+                Self::Output(output, false) => {
                     let shown = ffi::unguarded::OutputFunctionCall(*output, value);
                     writer.text(CStr::from_ptr(shown).to_bytes());
                 }
-                _ => return self.write_seldom(value, rows, writer),
+                _ => return self.write_rare(value, rows, writer),
             }
         }
         Ok(())
     }
 
-    /// As [`Form::write`].
-    unsafe fn write_seldom(
+    /// As [`ValueEncoding::write`].
+    unsafe fn write_rare(
         &self,
         value: pg_sys::Datum,
-        rows: &Rows,
+        rows: &RowEncoders,
         writer: &mut Writer,
     ) -> Result<(), Missing> {
         // SAFETY: as there.
         unsafe {
             match self {
-                Self::TimeWithZone => {
+                Self::Timetz => {
                     let time = &*value.cast_mut_ptr::<pg_sys::TimeTzADT>();
-                    writer.fixed(tag::TIME_WITH_ZONE, time.time.to_be_bytes());
+                    writer.fixed(tag::TIMETZ, time.time.to_be_bytes());
                     writer.raw(&time.zone.to_be_bytes());
                 }
                 Self::Interval => {
@@ -386,13 +390,13 @@ impl Form {
                 Self::Composite => {
                     ffi::unguarded::check_stack_depth();
                     let row = ffi::unguarded::pg_detoast_datum(value.cast_mut_ptr());
-                    let (plan, row) = rows.plan_of(row.cast())?;
+                    let (encoder, row) = rows.encoder_of(row.cast())?;
                     writer.tag(tag::COMPOSITE);
-                    writer.length(plan.len());
-                    return rows.write(plan, row, writer);
+                    writer.length(encoder.len());
+                    return rows.write(encoder, row, writer);
                 }
                 Self::Word => writer.bytes(tag::BYTES, &(value.value() as u64).to_be_bytes()),
-                Self::Folded(lower) => {
+                Self::Citext(lower) => {
                     let collation = pg_sys::DEFAULT_COLLATION_OID;
                     let folded = ffi::unguarded::FunctionCall1Coll(*lower, collation, value);
                     writer.text(packed(folded));
@@ -407,7 +411,7 @@ impl Form {
                         writer.raw(&(hash.value() as u64).to_be_bytes());
                     }
                 }
-                Self::Shown(output, _) => {
+                Self::Output(output, _) => {
                     if !rows.settings_are_fixed() {
                         return Err(Missing::Settings);
                     }
@@ -421,12 +425,12 @@ impl Form {
     }
 }
 
-impl Same {
+impl Canonical {
     /// The same, of values that have another collation.
     pub fn under(self, collation: pg_sys::Oid) -> Self {
         match self {
-            Self::Everywhere => self,
-            Self::Under(_) => Self::Under(collation),
+            Self::Portable => self,
+            Self::ByEquality(_) => Self::ByEquality(collation),
         }
     }
 }
@@ -440,7 +444,7 @@ const HASHES: i64 = 4;
 ///
 /// # Safety
 /// An existing type, and a collation or `InvalidOid`.
-unsafe fn equal_images(typid: pg_sys::Oid, collation: pg_sys::Oid) -> bool {
+unsafe fn has_equal_image(typid: pg_sys::Oid, collation: pg_sys::Oid) -> bool {
     const EQUAL_IMAGE: i16 = 4;
     // SAFETY: look-ups; the function takes the type that its class is for.
     unsafe {
@@ -457,15 +461,15 @@ unsafe fn equal_images(typid: pg_sys::Oid, collation: pg_sys::Oid) -> bool {
     }
 }
 
-impl Element {
-    fn of_type(typid: pg_sys::Oid, same: Same, memory: pg_sys::MemoryContext) -> Self {
+impl ArrayElement {
+    fn of_type(typid: pg_sys::Oid, same: Canonical, memory: pg_sys::MemoryContext) -> Self {
         let (mut length, mut by_value, mut align) = (0, false, 0);
         // SAFETY: a look-up for an existing type.
         unsafe {
             pg_sys::get_typlenbyvalalign(typid, &raw mut length, &raw mut by_value, &raw mut align);
         }
         Self {
-            form: Form::of_type(typid, same, memory),
+            form: ValueEncoding::of_type(typid, same, memory),
             typid,
             length,
             by_value,
@@ -476,11 +480,11 @@ impl Element {
     /// Bounds count: `=` of arrays compares them.
     ///
     /// # Safety
-    /// As [`Form::write`], for an array of these.
+    /// As [`ValueEncoding::write`], for an array of these.
     unsafe fn write_array(
         &self,
         value: pg_sys::Datum,
-        rows: &Rows,
+        rows: &RowEncoders,
         writer: &mut Writer,
     ) -> Result<(), Missing> {
         // SAFETY: the caller's promise; dimensions and lower bounds follow the header
@@ -520,12 +524,12 @@ impl Element {
 }
 
 /// # Safety
-/// As [`Form::write`]; the range is detoasted.
+/// As [`ValueEncoding::write`]; the range is detoasted.
 unsafe fn write_range(
     entry: *mut pg_sys::TypeCacheEntry,
-    element: &Form,
+    element: &ValueEncoding,
     range: *mut pg_sys::RangeType,
-    rows: &Rows,
+    rows: &RowEncoders,
     writer: &mut Writer,
 ) -> Result<(), Missing> {
     let mut lower = pg_sys::RangeBound::default();
@@ -588,12 +592,12 @@ unsafe fn packed<'d>(value: pg_sys::Datum) -> &'d [u8] {
     }
 }
 
-trait WithoutBlanks {
-    fn without_blanks(&self) -> &Self;
+trait TrimBlanks {
+    fn trim_blanks(&self) -> &Self;
 }
 
-impl WithoutBlanks for [u8] {
-    fn without_blanks(&self) -> &Self {
+impl TrimBlanks for [u8] {
+    fn trim_blanks(&self) -> &Self {
         let end = self.iter().rposition(|byte| *byte != b' ');
         self.get(..end.map_or(0, |end| end + 1)).unwrap_or_default()
     }

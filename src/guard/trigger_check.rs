@@ -1,20 +1,20 @@
 //! Whether a guard's trigger is made as it has to be. `idempotent_guard` makes it
 //! so; by hand it can be made wrong.
 use crate::error::{Report, SqlState};
-use crate::target::{GuardTrigger, Target};
+use crate::target::{Target, TriggerInfo};
 use pgrx::pg_sys;
 
 /// Refuses a trigger that is made wrong.
 ///
 /// # Errors
 /// 39P01
-pub fn demand(trigger: &GuardTrigger, on_partition: bool) {
+pub fn check_definition(trigger: &TriggerInfo, on_partition: bool) {
     let kind = trigger.kind as u32;
     let insert =
         pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
     let both = insert | pg_sys::TRIGGER_TYPE_UPDATE;
     if kind != insert && kind != both {
-        violated("the guard must fire BEFORE INSERT FOR EACH ROW").raise()
+        protocol_violation("the guard must fire BEFORE INSERT FOR EACH ROW").raise()
     }
     let remembers = trigger
         .arguments
@@ -37,11 +37,11 @@ pub fn demand(trigger: &GuardTrigger, on_partition: bool) {
     let message = |how: &str| format!("{what} must fire {how}");
     if kind != both {
         let how = "BEFORE INSERT OR UPDATE FOR EACH ROW";
-        violated(&message(how)).detail(why).raise()
+        protocol_violation(&message(how)).detail(why).raise()
     }
     if !trigger.unconditional {
         let how = "on every UPDATE, without a list of columns or a WHEN condition";
-        violated(&message(how)).detail(why).raise()
+        protocol_violation(&message(how)).detail(why).raise()
     }
 }
 
@@ -50,13 +50,13 @@ pub fn demand(trigger: &GuardTrigger, on_partition: bool) {
 ///
 /// # Errors
 /// 39P01
-pub fn demand_only(target: &Target) {
+pub fn check_single_guard(target: &Target) {
     let mut enabled = target
         .guards
         .iter()
         .filter(|guard| guard.enabled != pg_sys::TRIGGER_DISABLED);
     if let (Some(first), Some(second)) = (enabled.next(), enabled.next()) {
-        violated(&format!("table \"{}\" has two guards", target.name))
+        protocol_violation(&format!("table \"{}\" has two guards", target.name))
             .detail(format!(
                 "They are the triggers \"{}\" and \"{}\".",
                 first.name, second.name
@@ -67,7 +67,7 @@ pub fn demand_only(target: &Target) {
     }
 }
 
-fn violated(message: &str) -> Report {
+fn protocol_violation(message: &str) -> Report {
     Report::new(SqlState::TriggerProtocolViolated, message)
         .hint("Call idempotent_guard, which creates the trigger correctly.")
 }

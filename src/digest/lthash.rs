@@ -32,7 +32,7 @@ pub type Hash = [u8; 32];
 /// How many lanes there are.
 const LANES: usize = 256;
 
-/// How many bytes [`Sum::to_bytes`] gives.
+/// How many bytes [`LtHash::to_bytes`] gives.
 pub const BYTES: usize = LANES * size_of::<u64>();
 
 /// What a digest begins with. Another way to make them has another.
@@ -41,7 +41,7 @@ const VERSION: &str = "v2";
 /// The sum of the rows' vectors. Plain data, as long as a power of two: it lives in memory
 /// of the server, and nobody drops it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Sum {
+pub struct LtHash {
     /// The first one counts the rows.
     lanes: [u64; LANES],
 }
@@ -64,7 +64,7 @@ fn lanes_of(bytes: &[u8; BYTES]) -> [u64; LANES] {
     lanes
 }
 
-impl Sum {
+impl LtHash {
     /// Of no rows.
     pub const NONE: Self = Self { lanes: [0; LANES] };
 
@@ -99,7 +99,7 @@ impl Sum {
         bytes
     }
 
-    /// What [`Sum::to_bytes`] gave; None if it is that of something else.
+    /// What [`LtHash::to_bytes`] gave; None if it is that of something else.
     pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
         Some(Self {
             lanes: lanes_of(bytes.try_into().ok()?),

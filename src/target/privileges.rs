@@ -1,8 +1,8 @@
 //! What the caller may do with a target, and which of its values they may see.
-use super::access::{Access, reading_is_seen};
+use super::access::{Access, hooks_see_reads};
 use super::{Target, UniqueIndex};
 use crate::error::{Report, SqlState};
-use crate::pg::query_as::finds_as;
+use crate::pg::query_as::row_exists_as;
 use crate::pg::text;
 use pgrx::pg_sys;
 
@@ -45,8 +45,8 @@ impl Role {
 }
 
 /// USAGE on the schema, which a name would have needed.
-fn demand_schema(target: &Target) {
-    let result = on_schema(target.schema_oid);
+fn check_schema_usage(target: &Target) {
+    let result = schema_usage(target.schema_oid);
     if result != pg_sys::AclResult::ACLCHECK_OK {
         let name = text::to_server(&target.schema);
         let kind = pg_sys::ObjectType::OBJECT_SCHEMA;
@@ -56,7 +56,7 @@ fn demand_schema(target: &Target) {
 }
 
 /// What core says of USAGE on a schema.
-fn on_schema(schema: pg_sys::Oid) -> pg_sys::AclResult::Type {
+fn schema_usage(schema: pg_sys::Oid) -> pg_sys::AclResult::Type {
     let mode = pg_sys::AclMode::from(pg_sys::ACL_USAGE);
     // SAFETY: an existing schema.
     unsafe {
@@ -76,20 +76,20 @@ fn on_schema(schema: pg_sys::Oid) -> pg_sys::AclResult::Type {
 /// columns, SELECT on the key. They are demanded up front, so that a pure
 /// duplicate needs them too and nobody can probe a table that they may not
 /// write to.
-pub fn demand_insert_or_verify(
+pub fn check_insert_privileges(
     target: &Target,
     named: impl IntoIterator<Item = usize>,
     key: impl IntoIterator<Item = usize>,
 ) {
-    demand_access(
+    check_access(
         target,
         Access::to(target).insert(target, named).select(target, key),
     );
 }
 
-/// The rights of [`demand_insert_or_verify`], SELECT on the whole table, by whose places
+/// The rights of [`check_insert_privileges`], SELECT on the whole table, by whose places
 /// stored rows are addressed, and UPDATE on the columns `updated`, if there are any.
-pub fn demand_merge(
+pub fn check_merge_privileges(
     target: &Target,
     named: impl IntoIterator<Item = usize>,
     key: impl IntoIterator<Item = usize>,
@@ -98,8 +98,8 @@ pub fn demand_merge(
     let access = Access::to(target)
         .insert(target, named)
         .select(target, key)
-        .select_by_place();
-    demand_access(
+        .select_by_ctid();
+    check_access(
         target,
         if updated.is_empty() {
             access
@@ -110,31 +110,31 @@ pub fn demand_merge(
 }
 
 /// The rights to resolve a conflict: SELECT on the whole table, UPDATE on the columns.
-pub fn demand_resolve(target: &Target, columns: impl IntoIterator<Item = usize>) {
-    demand_access(
+pub fn check_resolve_privileges(target: &Target, columns: impl IntoIterator<Item = usize>) {
+    check_access(
         target,
-        Access::to(target).select_by_place().update(target, columns),
+        Access::to(target).select_by_ctid().update(target, columns),
     );
 }
 
 /// The rights to delete rows and insert others with these columns. The statements that do
 /// it are checked in their turn.
-pub fn demand_overwrite(target: &Target, columns: impl IntoIterator<Item = usize>) {
-    demand_schema(target);
+pub fn check_overwrite_privileges(target: &Target, columns: impl IntoIterator<Item = usize>) {
+    check_schema_usage(target);
     Access::to(target)
         .insert(target, columns)
         .delete()
-        .demand_unseen();
+        .check_without_hooks();
 }
 
-fn demand_access(target: &Target, access: Access) {
-    demand_schema(target);
-    if reading_is_seen() {
+fn check_access(target: &Target, access: Access) {
+    check_schema_usage(target);
+    if hooks_see_reads() {
         // What of the stored rows may be shown counts as read.
-        let shown = Readable::by_rights(target, Role::caller()).columns_of(target);
-        access.select(target, shown).demand();
+        let shown = VisibleColumns::by_rights(target, Role::caller()).columns_of(target);
+        access.select(target, shown).check();
     } else {
-        access.demand_unseen();
+        access.check_without_hooks();
     }
     // With row_security off, a policy in force is an error, as in any query.
     // SAFETY: an existing table.
@@ -143,7 +143,7 @@ fn demand_access(target: &Target, access: Access) {
 
 /// Whether the caller has any right on a table, or on a column of it. Reads the catalogs,
 /// without a lock on the table; false if it is gone.
-pub fn has_any(table: pg_sys::Oid) -> bool {
+pub fn has_any_privilege(table: pg_sys::Oid) -> bool {
     let any = pg_sys::AclMaskHow::ACLMASK_ANY;
     let on_table = pg_sys::AclMode::from(pg_sys::ACL_ALL_RIGHTS_RELATION);
     let on_column = pg_sys::AclMode::from(pg_sys::ACL_ALL_RIGHTS_COLUMN);
@@ -164,11 +164,11 @@ pub fn has_any(table: pg_sys::Oid) -> bool {
 ///
 /// # Errors
 /// 42501
-pub fn demand_any(table: pg_sys::Oid) {
+pub fn check_any_privilege(table: pg_sys::Oid) {
     // SAFETY: a look-up; null if there is no such table. Raises what core raises.
     unsafe {
         let name = pg_sys::get_rel_name(table);
-        if !name.is_null() && !has_any(table) {
+        if !name.is_null() && !has_any_privilege(table) {
             let kind = pg_sys::get_relkind_objtype(pg_sys::get_rel_relkind(table));
             pg_sys::aclcheck_error(pg_sys::AclResult::ACLCHECK_NO_PRIV, kind, name);
         }
@@ -179,7 +179,7 @@ pub fn demand_any(table: pg_sys::Oid) {
 ///
 /// # Errors
 /// 42501
-pub fn demand_ownership(table: pg_sys::Oid) {
+pub fn check_ownership(table: pg_sys::Oid) {
     // SAFETY: look-ups; null if there is no such table. Raises what core raises.
     unsafe {
         let name = pg_sys::get_rel_name(table);
@@ -200,23 +200,23 @@ pub fn demand_ownership(table: pg_sys::Oid) {
 
 /// Lets the server see that stored values of these columns, which the caller may read, are
 /// shown in an error.
-pub fn note_shown(target: &Target, columns: impl IntoIterator<Item = usize>) {
-    if reading_is_seen() {
-        Access::to(target).select(target, columns).demand();
+pub fn note_values_shown(target: &Target, columns: impl IntoIterator<Item = usize>) {
+    if hooks_see_reads() {
+        Access::to(target).select(target, columns).check();
     }
 }
 
 /// Whether the caller may truncate a table, and name it.
 pub fn may_truncate(table: pg_sys::Oid) -> bool {
-    may(table, pg_sys::ACL_TRUNCATE)
+    has_privilege(table, pg_sys::ACL_TRUNCATE)
 }
 
 /// Whether the caller may read a whole table (row-level security aside), and name it.
 pub fn may_read(table: pg_sys::Oid) -> bool {
-    may(table, pg_sys::ACL_SELECT)
+    has_privilege(table, pg_sys::ACL_SELECT)
 }
 
-fn may(table: pg_sys::Oid, mode: u32) -> bool {
+fn has_privilege(table: pg_sys::Oid, mode: u32) -> bool {
     // SAFETY: an existing table.
     let (result, schema) = unsafe {
         (
@@ -224,7 +224,8 @@ fn may(table: pg_sys::Oid, mode: u32) -> bool {
             pg_sys::get_rel_namespace(table),
         )
     };
-    result == pg_sys::AclResult::ACLCHECK_OK && on_schema(schema) == pg_sys::AclResult::ACLCHECK_OK
+    result == pg_sys::AclResult::ACLCHECK_OK
+        && schema_usage(schema) == pg_sys::AclResult::ACLCHECK_OK
 }
 
 /// Whether the caller may read the whole table (row-level security aside).
@@ -290,7 +291,7 @@ pub fn policies_show(
         target.qualified(),
         conditions.join(" AND ")
     );
-    finds_as(role.0, &sql, &parameters)
+    row_exists_as(role.0, &sql, &parameters)
 }
 
 /// 42501 in core's own words, for a row under whose key the caller must not see
@@ -305,7 +306,7 @@ pub fn hidden_by_policy(target: &Target) -> Report {
     )
 }
 
-/// Likewise, for a stored row that a policy does not let be updated.
+/// 42501 for a stored row that a policy does not let be updated.
 pub fn kept_by_policy(target: &Target) -> Report {
     Report::new(
         SqlState::InsufficientPrivilege,
@@ -318,20 +319,20 @@ pub fn kept_by_policy(target: &Target) -> Report {
 }
 
 /// Which stored values the caller may see.
-pub struct Readable {
+pub struct VisibleColumns {
     /// None: every column; else by position.
     columns: Option<Vec<bool>>,
 }
 
-impl Readable {
+impl VisibleColumns {
     /// By the caller's SELECT rights. With row-level security in force nothing
     /// is readable, since the row at hand may be one that a policy hides.
     pub fn by_caller(target: &Target) -> Self {
         Self::by_role(target, Role::caller())
     }
 
-    /// Likewise, for a row that goes in with a role's rights: what both may read. A view's
-    /// owner lends the right to insert, not what they may read themselves.
+    /// By the SELECT rights of the caller and of the role with whose rights a row goes in: what
+    /// both may read. A view's owner lends the right to insert, not what they may read themselves.
     pub fn by_caller_and(target: &Target, role: Role) -> Self {
         let by_caller = Self::by_caller(target);
         if role == Role::caller() {
@@ -369,7 +370,7 @@ impl Readable {
         let columns = match self.columns {
             None => other.columns.clone(),
             Some(columns) => {
-                let both = (0..).zip(columns).map(|(c, on)| on && other.column(c));
+                let both = (0..).zip(columns).map(|(c, on)| on && other.shows(c));
                 Some(both.collect())
             }
         };
@@ -379,7 +380,7 @@ impl Readable {
     /// What may be shown of what a column remembers: a value of another column that is in
     /// there takes the right to read both.
     pub fn of_remembered(&self, target: &Target, remembers: usize) -> Self {
-        if self.column(remembers) {
+        if self.shows(remembers) {
             Self {
                 columns: self.columns.clone(),
             }
@@ -391,14 +392,14 @@ impl Readable {
     /// The columns that may be shown, by position.
     pub fn columns_of(&self, target: &Target) -> Vec<usize> {
         (0..target.columns.len())
-            .filter(|c| self.column(*c))
+            .filter(|c| self.shows(*c))
             .collect()
     }
 
     /// What the caller may have sent, or may read: a row that reaches a trigger has
     /// values that defaults and other triggers put there, too. As core has it for
     /// the rows that it shows in errors.
-    pub fn sent_by_caller(target: &Target) -> Self {
+    pub fn insertable_by_caller(target: &Target) -> Self {
         let caller = Role::caller();
         let on_either = |column| {
             caller.has_on_column(target, column, pg_sys::ACL_INSERT)
@@ -417,17 +418,17 @@ impl Readable {
     }
 
     /// Whether the stored value of this column may be shown.
-    pub fn column(&self, column: usize) -> bool {
+    pub fn shows(&self, column: usize) -> bool {
         self.columns.as_ref().is_none_or(|columns| columns[column])
     }
 
     /// Whether every stored value may be shown.
-    pub fn all(&self) -> bool {
+    pub fn shows_all(&self) -> bool {
         self.columns.is_none()
     }
 
     /// Whether no stored value may be shown.
-    pub fn nothing(&self) -> bool {
+    pub fn shows_nothing(&self) -> bool {
         self.columns
             .as_ref()
             .is_some_and(|columns| !columns.contains(&true))

@@ -1,40 +1,40 @@
-//! Whether a row left a column out: what the defaults of columns give in the running
+//! Whether a row omits a column: what the defaults of columns give in the running
 //! statement.
 //!
 //! A trigger cannot see which columns a statement named. But a default that is stable, such
 //! as `now()` or `current_user`, is one value throughout the statement: a column that holds
-//! another was named, and is compared; one that holds it is taken to have been left out.
+//! another was named, and is compared; one that holds it is taken to have been omitted.
 use crate::compare::equal;
-use crate::error::is_of_class;
+use crate::error::is_of_sqlstate_class;
 use crate::pg::ffi;
-use crate::pg::subtransaction::undone_on_failure;
+use crate::pg::subtransaction::in_subtransaction;
 use crate::target::{Column, OpenRelation, Target, evaluate_default};
 use pgrx::pg_sys;
 use std::cell::OnceCell;
 use std::panic::resume_unwind;
 
 /// A value or NULL.
-type Value = Option<pg_sys::Datum>;
+type NullableDatum = Option<pg_sys::Datum>;
 
-/// The defaults of the columns that are compared unless they were left out.
-pub struct Defaults {
-    columns: Vec<OfColumn>,
+/// The defaults of the columns that are compared only where the row supplies them.
+pub struct StatementDefaults {
+    columns: Vec<ColumnValues>,
     /// Memory of the statement, for values.
     memory: pg_sys::MemoryContext,
 }
 
-struct OfColumn {
+struct ColumnValues {
     /// By position in the target.
     column: usize,
     /// What its default gives: one value, or several where partitions and their
     /// partitioned tables have different ones. None before somebody has asked.
-    values: OnceCell<Vec<Value>>,
+    values: OnceCell<Vec<NullableDatum>>,
 }
 
-impl Defaults {
+impl StatementDefaults {
     /// Nothing is evaluated yet; values will be in the current memory.
     pub fn new(columns: &[usize]) -> Self {
-        let of = |column: &usize| OfColumn {
+        let of = |column: &usize| ColumnValues {
             column: *column,
             values: OnceCell::new(),
         };
@@ -45,7 +45,7 @@ impl Defaults {
         }
     }
 
-    /// Whether these columns agree with a stored row, or are known to be left out. What is
+    /// Whether these columns agree with a stored row, or are known to be omitted. What is
     /// not known yet counts as not.
     ///
     /// # Safety
@@ -54,8 +54,8 @@ impl Defaults {
     pub unsafe fn agree_unguarded(
         &self,
         columns: &[Column],
-        stored: impl Fn(usize) -> Value,
-        payload: impl Fn(usize) -> Value,
+        stored: impl Fn(usize) -> NullableDatum,
+        payload: impl Fn(usize) -> NullableDatum,
     ) -> bool {
         self.columns.iter().all(|of| {
             let value = payload(of.column);
@@ -71,16 +71,16 @@ impl Defaults {
         })
     }
 
-    /// Whether a row that came to `table` with this value in a column left it out.
+    /// Whether a row that came to `table` with this value in a column omitted it.
     ///
     /// The default is evaluated when this is asked for the first time in a statement, with
     /// the rights of the one who inserts, as the INSERT itself would.
-    pub fn is_left_out(
+    pub fn is_omitted(
         &self,
         target: &Target,
         table: &OpenRelation,
         column: usize,
-        value: Value,
+        value: NullableDatum,
     ) -> bool {
         let Some(of) = self.columns.iter().find(|of| of.column == column) else {
             return false;
@@ -106,8 +106,8 @@ impl Defaults {
 /// What the default of a column gives, in the current memory. The row was sent to the table
 /// at hand, or to one of the partitioned tables above it: the trigger does not know, and so
 /// each of their defaults counts.
-fn values_of(target: &Target, table: &OpenRelation, column: usize) -> Vec<Value> {
-    let mut tables = vec![table.again()];
+fn values_of(target: &Target, table: &OpenRelation, column: usize) -> Vec<NullableDatum> {
+    let mut tables = vec![table.reopen()];
     if table.oid() != target.oid {
         // SAFETY: a partition.
         let above = unsafe { ffi::partition_ancestors(table.oid()) };
@@ -177,14 +177,18 @@ unsafe fn time(default: *mut pg_sys::Node) -> Option<pg_sys::Datum> {
 /// The value of one default; None if it has none for this caller, who then named the column:
 /// a setting is not set, say, or a function may not be called. The INSERT that named it does
 /// not evaluate it.
-fn value_of(table: &OpenRelation, column: &Column, number: pg_sys::AttrNumber) -> Option<Value> {
-    match undone_on_failure(|| evaluate_default(table, column, number)) {
+fn value_of(
+    table: &OpenRelation,
+    column: &Column,
+    number: pg_sys::AttrNumber,
+) -> Option<NullableDatum> {
+    match in_subtransaction(|| evaluate_default(table, column, number)) {
         Ok(value) => Some(value),
         // Not the default's own fault: 40, 53, 57 and 58.
         Err(error)
             if ["40", "53", "57", "58"]
                 .iter()
-                .any(|class| is_of_class(&error, class)) =>
+                .any(|class| is_of_sqlstate_class(&error, class)) =>
         {
             resume_unwind(error)
         }

@@ -6,14 +6,14 @@
 use crate::target::{ColumnDefault, OpenRelation, Target, UniqueIndex};
 
 /// The columns that are neither compared nor updated.
-pub struct Fixed {
+pub struct NeverUpdated {
     /// By position.
     pub columns: Vec<usize>,
     /// Those of them that `insert_only` names.
     insert_only: Vec<usize>,
 }
 
-impl Fixed {
+impl NeverUpdated {
     /// Those that `insert_only` names, and those that the server makes: generated ones, an
     /// identity, what a sequence or anything volatile fills.
     ///
@@ -35,7 +35,7 @@ impl Fixed {
         let made = |c: &usize| {
             let column = &target.columns[*c];
             column.generated != 0
-                || ColumnDefault::of(relation, column).is_some_and(|default| default.machine_made)
+                || ColumnDefault::of(relation, column).is_some_and(|default| default.is_volatile)
         };
         let made = (0..target.columns.len()).filter(made);
         let columns = made

@@ -3,7 +3,7 @@
 //! Values that are equal must have one digest, also where they are written in several
 //! ways (1.0 and 1.00, two time zones, upper and lower case in citext), and others must
 //! not, however they are nested. So what is digested is the canonical form of
-//! `idempotent_digest` ([`crate::digest::form`]), made to go with the equality of the
+//! `idempotent_digest` ([`crate::digest::encoding`]), made to go with the equality of the
 //! columns (`compare`):
 //! - json as the jsonb that it is, or its text if jsonb refuses it;
 //! - a type without an equality, by which values are compared as they are stored, as its
@@ -21,14 +21,14 @@
 //! verified by them any more. Those with sort keys have a version of their own: PostgreSQL 15
 //! gives none, and has hashes in their place. So after an upgrade from there the one is not
 //! taken for the other.
-use crate::digest::form::{Form, Same};
-use crate::digest::rows::Rows;
+use crate::digest::encoding::{Canonical, ValueEncoding};
+use crate::digest::row_encoder::RowEncoders;
 use crate::digest::sort_key;
 use crate::digest::writer::{Writer, tag};
 use crate::error::{Report, SqlState};
-use crate::pg::digest::to_bytea;
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
+use crate::pg::sha256::to_bytea;
 use crate::target::{Equality, Target};
 use pgrx::pg_sys;
 use std::cell::Cell;
@@ -43,24 +43,24 @@ const WITH_SORT_KEYS: u8 = 3;
 const BYTES: usize = 33;
 
 /// How the kept columns are digested.
-pub struct Digest {
+pub struct RowFingerprint {
     /// By name, with how a value is written.
-    columns: Vec<(usize, Part)>,
+    columns: Vec<(usize, EncodedColumn)>,
     /// Its first byte.
     version: u8,
     /// What the row at hand is written with; none while it is in use, by a row whose
     /// values run a function that comes here again.
-    tools: Cell<Option<Box<(Rows, Writer)>>>,
+    tools: Cell<Option<Box<(RowEncoders, Writer)>>>,
     memory: Memory,
 }
 
-enum Part {
-    Value(Form),
+enum EncodedColumn {
+    Value(ValueEncoding),
     /// A json, written as the jsonb that it is.
     Json,
 }
 
-impl Digest {
+impl RowFingerprint {
     /// For the kept columns of a target.
     pub fn new(target: &Target, kept: &[usize]) -> Self {
         let memory = Memory::in_cache(c"pg_idempotent digest");
@@ -68,14 +68,17 @@ impl Digest {
             let column = &target.columns[c];
             let (base, context) = (column.base_type(), memory.context());
             match column.equality {
-                Equality::Json => Part::Json,
-                Equality::Image => Part::Value(Form::exact(base, context)),
-                Equality::Function(_) => {
-                    Part::Value(Form::of_type(base, Same::Under(column.collation), context))
-                }
+                Equality::Json => EncodedColumn::Json,
+                Equality::Image => EncodedColumn::Value(ValueEncoding::exact(base, context)),
+                Equality::Function(_) => EncodedColumn::Value(ValueEncoding::of_type(
+                    base,
+                    Canonical::ByEquality(column.collation),
+                    context,
+                )),
             }
         };
-        let mut columns: Vec<(usize, Part)> = kept.iter().map(|c| (*c, part(*c))).collect();
+        let mut columns: Vec<(usize, EncodedColumn)> =
+            kept.iter().map(|c| (*c, part(*c))).collect();
         columns.sort_by(|(a, _), (b, _)| target.columns[*a].c_name.cmp(&target.columns[*b].c_name));
         // SAFETY: types and collations of existing columns.
         let sorted = |c: &usize| unsafe {
@@ -108,9 +111,9 @@ impl Digest {
     /// panic for the position of a column.
     pub fn hash(&self, target: &Target, row: impl Fn(usize) -> Option<pg_sys::Datum>) -> [u8; 32] {
         let mut tools = self.tools.take().unwrap_or_else(|| {
-            let same = Same::Under(pg_sys::InvalidOid);
+            let same = Canonical::ByEquality(pg_sys::InvalidOid);
             let writer = Writer::in_server_encoding();
-            Box::new((Rows::new(self.memory.context(), same), writer))
+            Box::new((RowEncoders::new(self.memory.context(), same), writer))
         });
         let (rows, writer) = &mut *tools;
         let hash = rows.hash(writer, |rows, writer| {
@@ -122,11 +125,15 @@ impl Digest {
                     let column = target.columns.get_unchecked(*c);
                     writer.text(column.c_name.to_bytes());
                     match part {
-                        Part::Value(form) => form.write(value, rows, writer)?,
-                        Part::Json => match column.refused_json(value) {
+                        EncodedColumn::Value(form) => form.write(value, rows, writer)?,
+                        EncodedColumn::Json => match column.refused_json(value) {
                             // No document has this tag.
                             Some(text) => writer.bytes(tag::BYTES, text),
-                            None => Form::Document.write(column.to_jsonb(value), rows, writer)?,
+                            None => ValueEncoding::Document.write(
+                                column.to_jsonb(value),
+                                rows,
+                                writer,
+                            )?,
                         },
                     }
                 }

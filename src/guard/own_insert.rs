@@ -1,4 +1,4 @@
-//! Stepping aside for the rows of our own functions.
+//! The INSERTs of our own functions, whose rows the guard does not judge.
 //!
 //! A function has looked its rows up and verifies what does not go in, so the
 //! guard of the table only takes part in the protocol between sessions: it takes
@@ -19,9 +19,9 @@ thread_local! {
 }
 
 /// While it lives, the next statement of this backend is an INSERT of ours.
-pub struct StepAside(Option<Statement>);
+pub struct OwnInsert(Option<Statement>);
 
-impl StepAside {
+impl OwnInsert {
     /// For an INSERT that starts next and is decided by this index.
     pub fn for_next_statement(arbiter: pg_sys::Oid) -> Self {
         // SAFETY: the command that the statement will have: what was done so far
@@ -34,7 +34,7 @@ impl StepAside {
     }
 }
 
-impl Drop for StepAside {
+impl Drop for OwnInsert {
     fn drop(&mut self) {
         STATEMENT.set(self.0);
     }
@@ -44,7 +44,7 @@ impl Drop for StepAside {
 ///
 /// The statement is told by the command number of its snapshot: whatever a
 /// trigger or a function runs inside of it has a later one.
-pub fn arbiter_of_ours() -> Option<pg_sys::Oid> {
+pub fn own_insert_arbiter() -> Option<pg_sys::Oid> {
     let statement = STATEMENT.get()?;
     // SAFETY: a snapshot is active while a statement runs.
     let command = unsafe { (*pg_sys::GetActiveSnapshot()).curcid };

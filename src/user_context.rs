@@ -1,7 +1,7 @@
 //! Work on the extension's own tables, as their owner.
 use crate::pg::local_settings::LocalSettings;
 use crate::pg::unwinding;
-use crate::state::State;
+use crate::state::StateTable;
 use pgrx::pg_sys;
 use std::ffi::c_int;
 
@@ -11,27 +11,27 @@ use std::ffi::c_int;
 /// The caller's `search_path` is off meanwhile, and so is everything that
 /// SECURITY_RESTRICTED_OPERATION forbids: no name that the caller made (a
 /// temporary type called `oid`, say) may be met with the owner's rights.
-pub struct AsOwner {
+pub struct UserContext {
     user: pg_sys::Oid,
     context: c_int,
     _path: LocalSettings,
 }
 
-impl AsOwner {
+impl UserContext {
     /// Switches to the owner of a table of state, which is locked until the transaction ends
     /// and was found to be as the extension made it. Only SQL of our own, over this table,
     /// may run before it is dropped.
     ///
     /// # Errors
-    /// As [`State::open`].
-    pub fn over(state: State) -> Self {
+    /// As [`StateTable::open`].
+    pub fn owner_of(state: StateTable) -> Self {
         let (_, relation) = state.open();
         // SAFETY: an open relation has an owner.
-        Self::switch(unsafe { (*(*relation.raw()).rd_rel).relowner })
+        Self::switch_to(unsafe { (*(*relation.raw()).rd_rel).relowner })
     }
 
     /// Switches to a role, to look at catalogs.
-    pub fn switch(owner: pg_sys::Oid) -> Self {
+    pub fn switch_to(owner: pg_sys::Oid) -> Self {
         // SAFETY: the user id is restored below, or by the abort.
         unsafe {
             let (mut user, mut context) = (pg_sys::InvalidOid, 0);
@@ -53,7 +53,7 @@ impl AsOwner {
     }
 }
 
-impl Drop for AsOwner {
+impl Drop for UserContext {
     fn drop(&mut self) {
         if !unwinding() {
             // SAFETY: what it was before.

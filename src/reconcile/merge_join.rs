@@ -6,14 +6,14 @@ use crate::pg::ffi;
 use crate::pg::jsonb::ObjectBuilder;
 use crate::pg::memory::Memory;
 use crate::pg::result::ResultSet;
-use crate::pg::rows::{Slot, Sort};
+use crate::pg::rows::{Slot, TupleSort};
 use crate::pg::text::to_text;
-use crate::target::{Readable, StoredRow, Target, UniqueIndex};
+use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 
 /// One walk.
-pub struct Walk<'a> {
+pub struct SortedMerge<'a> {
     target: &'a Target,
     arbiter: &'a UniqueIndex,
     shape: &'a Shape,
@@ -24,7 +24,7 @@ pub struct Walk<'a> {
     scratch: Memory,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> SortedMerge<'a> {
     /// For rows of this shape; deviations go to `set`.
     pub fn new(
         target: &'a Target,
@@ -36,7 +36,7 @@ impl<'a> Walk<'a> {
             target,
             arbiter,
             shape,
-            numbers: target.numbers_in_order(),
+            numbers: target.attnums_in_order(),
             set,
             scratch: Memory::in_current(c"pg_idempotent deviation"),
         }
@@ -46,9 +46,9 @@ impl<'a> Walk<'a> {
     ///
     /// A stored row may meet several rows of the source: each is judged. Of several that
     /// meet none, the first is told, and those that differ from it.
-    pub fn run(mut self, mut stored: Sort, mut expected: Sort) {
-        let mut left = Side::new(self.target);
-        let mut right = Side::new(self.target);
+    pub fn run(mut self, mut stored: TupleSort, mut expected: TupleSort) {
+        let mut left = MergeSide::new(self.target);
+        let mut right = MergeSide::new(self.target);
         left.next(&mut stored);
         right.next(&mut expected);
         let mut met = false;
@@ -59,7 +59,7 @@ impl<'a> Walk<'a> {
             match self.order(&left, &right) {
                 Ordering::Less => {
                     if !met {
-                        self.tell("unexpected", Some(&left.slot), None, None);
+                        self.report_deviation("unexpected", Some(&left.slot), None, None);
                     }
                     met = false;
                     left.next(&mut stored);
@@ -69,7 +69,7 @@ impl<'a> Walk<'a> {
                         .as_ref()
                         .filter(|first| self.same_key(first, &right.slot));
                     if first.is_none_or(|first| !self.differing(first, &right.slot).is_empty()) {
-                        self.tell("missing", None, Some(&right.slot), None);
+                        self.report_deviation("missing", None, Some(&right.slot), None);
                     }
                     if first.is_none() {
                         let first = right.slot.to_stored();
@@ -83,7 +83,7 @@ impl<'a> Walk<'a> {
                     let columns = self.differing(&left.slot, &right.slot);
                     if !columns.is_empty() {
                         let (stored, expected) = (Some(&left.slot), Some(&right.slot));
-                        self.tell("different", stored, expected, Some(&columns));
+                        self.report_deviation("different", stored, expected, Some(&columns));
                     }
                     right.next(&mut expected);
                 }
@@ -93,7 +93,7 @@ impl<'a> Walk<'a> {
 
     /// Which side has the lower key. A side at its end is above all; and of keys that
     /// are not equal because something in them is NULL, the stored one comes first.
-    fn order(&self, left: &Side, right: &Side) -> Ordering {
+    fn order(&self, left: &MergeSide, right: &MergeSide) -> Ordering {
         match (left.some, right.some) {
             (true, false) => return Ordering::Less,
             (false, _) => return Ordering::Greater,
@@ -107,20 +107,20 @@ impl<'a> Walk<'a> {
             .scratch
             .scope(|| orders.into_iter().find(|order| order.is_ne()))
             .unwrap_or(Ordering::Equal);
-        if order == Ordering::Equal && self.is_no_key(&left.slot) {
+        if order == Ordering::Equal && self.has_null_key(&left.slot) {
             return Ordering::Less;
         }
         order
     }
 
     /// Whether something in the key is NULL, with which no other key is equal.
-    fn is_no_key(&self, row: &Slot) -> bool {
+    fn has_null_key(&self, row: &Slot) -> bool {
         !self.arbiter.nulls_equal && self.arbiter.columns().any(|c| row.get(c).is_none())
     }
 
     fn same_key(&self, a: &Slot, b: &Slot) -> bool {
         let same = || same_key(self.arbiter, a, b);
-        self.scratch.scope(same) && !self.is_no_key(b)
+        self.scratch.scope(same) && !self.has_null_key(b)
     }
 
     fn differing(&self, stored: &Slot, expected: &Slot) -> Vec<usize> {
@@ -131,7 +131,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Adds a row to the result.
-    fn tell(
+    fn report_deviation(
         &mut self,
         status: &str,
         stored: Option<&Slot>,
@@ -144,14 +144,14 @@ impl<'a> Walk<'a> {
         self.scratch.scope(|| {
             let differences = match (stored, expected, columns) {
                 (Some(stored), Some(expected), Some(columns)) => {
-                    let everything = Readable::everything();
+                    let everything = VisibleColumns::everything();
                     let differences = Differences {
                         target,
                         arbiter,
                         stored: &StoredRow::returned(stored, numbers),
                         payload: |c| expected.get(c),
                         columns,
-                        first_arrived: false,
+                        against_original: false,
                         readable: &everything,
                         sent: &everything,
                     };
@@ -187,12 +187,12 @@ fn object(target: &Target, row: &Slot, columns: &[usize]) -> pg_sys::Datum {
 }
 
 /// The row at hand of one side.
-struct Side {
+struct MergeSide {
     slot: Slot,
     some: bool,
 }
 
-impl Side {
+impl MergeSide {
     fn new(target: &Target) -> Self {
         Self {
             slot: Slot::for_stored(target.row_desc()),
@@ -200,7 +200,7 @@ impl Side {
         }
     }
 
-    fn next(&mut self, rows: &mut Sort) {
+    fn next(&mut self, rows: &mut TupleSort) {
         self.some = rows.next(&mut self.slot);
     }
 }

@@ -19,13 +19,14 @@ use pgrx::pg_sys;
 /// # Safety
 /// The executor state is the one that runs, and that called a BEFORE ROW trigger by this
 /// function data.
-pub unsafe fn role_of_entry(
+pub unsafe fn insert_role(
     state: Option<&pg_sys::EState>,
     function: *const pg_sys::FmgrInfo,
 ) -> Role {
     // SAFETY: the caller's promise.
-    let role =
-        state.and_then(|state| unsafe { Some(check_as_user(state, target_of(state, function)?)) });
+    let role = state.and_then(|state| unsafe {
+        Some(check_as_user(state, result_rel_info_of(state, function)?))
+    });
     Role::or_caller(role.unwrap_or(pg_sys::InvalidOid))
 }
 
@@ -33,7 +34,7 @@ pub unsafe fn role_of_entry(
 ///
 /// # Safety
 /// The executor state is a running one.
-unsafe fn target_of(
+unsafe fn result_rel_info_of(
     state: &pg_sys::EState,
     function: *const pg_sys::FmgrInfo,
 ) -> Option<&pg_sys::ResultRelInfo> {

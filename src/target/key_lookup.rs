@@ -1,6 +1,6 @@
 //! Looking keys up in the arbiter.
 //!
-//! A look reads the unique index directly, under an MVCC snapshot of the
+//! A look-up reads the unique index directly, under an MVCC snapshot of the
 //! caller's transaction, and gives the stored row where it lies. It needs no
 //! executor, takes no row lock and writes nothing; under SERIALIZABLE the index
 //! scan takes the predicate locks that make the row, or its absence, count as
@@ -9,12 +9,12 @@
 //! Nothing of the table's owner is evaluated: the arbiter is on plain columns, without a
 //! condition, and its operator classes are superusers'.
 //!
-//! A look that finds nothing is *not* a promise that the key is free: another
+//! A look-up that finds nothing is *not* a promise that the key is free: another
 //! transaction may be inserting it. Only the INSERT … ON CONFLICT that follows
 //! decides that.
-use super::partition::Route;
+use super::merge_scan::MergeScan;
+use super::partition::PartitionRouter;
 use super::scan::Scan;
-use super::walk::Walk;
 use super::{OpenRelation, Target, UniqueIndex};
 use crate::pg::memory::Memory;
 use crate::pg::rows::Slot;
@@ -24,50 +24,50 @@ use std::ops::Range;
 use std::ptr;
 
 /// Looks up keys of one arbiter under one snapshot, in the arbiter's order.
-pub struct Look<'t> {
+pub struct KeyLookup<'t> {
     target: &'t Target,
     relation: &'t OpenRelation,
     index: &'t UniqueIndex,
-    route: Option<Route<'t>>,
-    leaves: Vec<Leaf>,
+    router: Option<PartitionRouter<'t>>,
+    leaves: Vec<LeafPartition>,
     /// The leaf of each table that was met.
     leaf_of: HashMap<pg_sys::Oid, usize>,
     /// The leaf in which the last look found a row, and which of its scans did.
-    found: Option<(usize, By)>,
+    found: Option<(usize, FoundBy)>,
     /// Scans and slots live here, and are closed before it goes.
     memory: Memory,
 }
 
-/// Which scan found a row.
+/// Which of the scans found a row.
 #[derive(Clone, Copy)]
-enum By {
-    Descent,
-    Walk,
+enum FoundBy {
+    IndexProbe,
+    MergeScan,
 }
 
 /// A plain table (a partition, or the target itself) with its scans.
-struct Leaf {
+struct LeafPartition {
     /// Where the target's columns are in this table, from 1.
     numbers: Vec<pg_sys::AttrNumber>,
-    descent: Scan,
-    walk: Walk,
+    index_probe: Scan,
+    merge_scan: MergeScan,
     /// Closed after the scans, in this order.
     index: OpenRelation,
     table: OpenRelation,
 }
 
-impl<'t> Look<'t> {
+impl<'t> KeyLookup<'t> {
     /// Looks under the active snapshot, which must stay active while it lives.
     pub fn new(target: &'t Target, relation: &'t OpenRelation, index: &'t UniqueIndex) -> Self {
-        let route = target
+        let router = target
             .partitioned
-            .then(|| Route::new(target, relation, index));
+            .then(|| PartitionRouter::new(target, relation, index));
         let memory = Memory::in_current(c"pg_idempotent index scans");
         Self {
             target,
             relation,
             index,
-            route,
+            router,
             leaves: Vec::new(),
             leaf_of: HashMap::new(),
             found: None,
@@ -77,30 +77,35 @@ impl<'t> Look<'t> {
 
     /// Looks for the row under this key; `key` gives the value of a column by
     /// its position. Keys must come in the arbiter's order. What was found is
-    /// [`Look::stored`].
+    /// [`KeyLookup::stored`].
     pub fn find(&mut self, key: impl Fn(usize) -> Option<pg_sys::Datum>) {
         let Self {
             target,
             relation,
             index,
-            route,
+            router,
             leaves,
             leaf_of,
             found,
             memory,
         } = self;
         *found = memory.scope(|| {
-            let leaf = match route {
+            let leaf = match router {
                 None if leaves.is_empty() => {
-                    leaves.push(Leaf::open(target, index, relation.again(), index.oid));
+                    leaves.push(LeafPartition::open(
+                        target,
+                        index,
+                        relation.reopen(),
+                        index.oid,
+                    ));
                     0
                 }
                 None => 0,
-                Some(route) => {
-                    let (table, table_index) = route.leaf(&key)?;
+                Some(router) => {
+                    let (table, table_index) = router.leaf(&key)?;
                     *leaf_of.entry(table).or_insert_with(|| {
                         let table = OpenRelation::open(table);
-                        leaves.push(Leaf::open(target, index, table, table_index));
+                        leaves.push(LeafPartition::open(target, index, table, table_index));
                         leaves.len() - 1
                     })
                 }
@@ -119,8 +124,8 @@ impl<'t> Look<'t> {
         let (leaf, by) = self.found?;
         let leaf = &self.leaves[leaf];
         let scan = match by {
-            By::Descent => &leaf.descent,
-            By::Walk => leaf.walk.scan()?,
+            FoundBy::IndexProbe => &leaf.index_probe,
+            FoundBy::MergeScan => leaf.merge_scan.scan()?,
         };
         Some(StoredRow {
             slot: scan.slot(),
@@ -129,7 +134,7 @@ impl<'t> Look<'t> {
     }
 }
 
-impl Leaf {
+impl LeafPartition {
     fn open(
         target: &Target,
         arbiter: &UniqueIndex,
@@ -137,12 +142,12 @@ impl Leaf {
         index: pg_sys::Oid,
     ) -> Self {
         let index = OpenRelation::open_index(index);
-        let numbers = target.numbers_in(table.oid());
-        let descent = Scan::by_equality(&table, &index, arbiter);
+        let numbers = target.attnums_in(table.oid());
+        let index_probe = Scan::by_equality(&table, &index, arbiter);
         Self {
             numbers,
-            descent,
-            walk: Walk::new(arbiter),
+            index_probe,
+            merge_scan: MergeScan::new(arbiter),
             index,
             table,
         }
@@ -152,18 +157,21 @@ impl Leaf {
         &mut self,
         arbiter: &UniqueIndex,
         key: impl Fn(usize) -> Option<pg_sys::Datum>,
-    ) -> Option<By> {
+    ) -> Option<FoundBy> {
         match self
-            .walk
+            .merge_scan
             .find(&self.table, &self.index, arbiter, &self.numbers, &key)
         {
-            Some(found) => found.then_some(By::Walk),
-            None => self.descent.find(arbiter, key).then_some(By::Descent),
+            Some(found) => found.then_some(FoundBy::MergeScan),
+            None => self
+                .index_probe
+                .find(arbiter, key)
+                .then_some(FoundBy::IndexProbe),
         }
     }
 }
 
-/// A row of the table: one that a look found, where it lies in its buffer, or
+/// A row of the table: one that a look-up found, where it lies in its buffer, or
 /// one that an INSERT returned.
 pub struct StoredRow<'l> {
     slot: *mut pg_sys::TupleTableSlot,
@@ -197,7 +205,7 @@ impl<'l> StoredRow<'l> {
         unsafe { self.get_unguarded(column) }
     }
 
-    /// Likewise, without a check that could panic.
+    /// The value of a column of the target, without a check that could panic.
     ///
     /// # Safety
     /// `column` is a position in the target's columns.
@@ -211,13 +219,13 @@ impl<'l> StoredRow<'l> {
     }
 
     /// The table that holds the row, and its tuple id.
-    pub fn place(&self) -> (pg_sys::Oid, pg_sys::ItemPointerData) {
+    pub fn table_and_tid(&self) -> (pg_sys::Oid, pg_sys::ItemPointerData) {
         // SAFETY: the slot holds the row.
         unsafe { ((*self.slot).tts_tableOid, (*self.slot).tts_tid) }
     }
 
     /// The transaction that wrote this version of the row.
-    pub fn written_in(&self) -> pg_sys::TransactionId {
+    pub fn xmin(&self) -> pg_sys::TransactionId {
         let mut null = false;
         let number = pg_sys::MinTransactionIdAttributeNumber;
         // SAFETY: the slot holds a row of a table, as the heap has it.
@@ -227,21 +235,21 @@ impl<'l> StoredRow<'l> {
 
     /// Whether one of these commands of this transaction wrote this version of the
     /// row.
-    pub fn written_by(&self, commands: &Range<pg_sys::CommandId>) -> bool {
+    pub fn is_written_by(&self, commands: &Range<pg_sys::CommandId>) -> bool {
         // SAFETY: the real command is asked for only if the row is ours; what the row
         // itself holds may be a combo command id.
         unsafe {
-            pg_sys::TransactionIdIsCurrentTransactionId(self.written_in())
+            pg_sys::TransactionIdIsCurrentTransactionId(self.xmin())
                 && commands.contains(&pg_sys::HeapTupleHeaderGetCmin(self.header()))
         }
     }
 
     /// Whether one of these commands of this transaction inserted this row, and
     /// nobody changed it since.
-    pub fn inserted_by(&self, commands: &Range<pg_sys::CommandId>) -> bool {
+    pub fn is_inserted_by(&self, commands: &Range<pg_sys::CommandId>) -> bool {
         // SAFETY: the header is the row's.
         let flags = unsafe { u32::from((*self.header()).t_infomask) };
-        flags & pg_sys::HEAP_UPDATED == 0 && self.written_by(commands)
+        flags & pg_sys::HEAP_UPDATED == 0 && self.is_written_by(commands)
     }
 
     fn header(&self) -> pg_sys::HeapTupleHeader {

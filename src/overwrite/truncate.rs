@@ -6,7 +6,7 @@
 //! partition, and no snapshot is in use that the old rows might still be wanted for. A
 //! snapshot that a REPEATABLE READ transaction takes between this check and our commit is
 //! the one exception, as with every TRUNCATE: it will find the partition empty.
-use super::rows::{Hashing, RowSet};
+use super::rows::{Hashing, RowSetHash};
 use super::slice::Slice;
 use crate::compare::Order;
 use crate::payload::source::Source;
@@ -18,12 +18,12 @@ use pgrx::pg_sys;
 
 /// Empties the partition that the slice is, if it is one and this is safe; false if not.
 /// `stored` is what the slice holds, by `stored_rows`.
-pub fn truncate(
+pub fn truncate_partition(
     slice: &Slice<'_>,
     relation: &OpenRelation,
     hashing: &Hashing,
     stored_rows: &Source<'_>,
-    stored: RowSet,
+    stored: RowSetHash,
 ) -> bool {
     let target = slice.target;
     if !target.partitioned
@@ -37,10 +37,10 @@ pub fn truncate(
         return false;
     };
     if !may_truncate(leaf)
-        || looks_at_deletes(relation)
-        || looks_at_deletes(&OpenRelation::open(leaf))
+        || observes_deletes(relation)
+        || observes_deletes(&OpenRelation::open(leaf))
         || is_in_use_here(leaf)
-        || a_subscriber_may_miss_a_truncate()
+        || subscriber_may_miss_truncate()
         || snapshots_in_use()
     {
         return false;
@@ -54,7 +54,7 @@ pub fn truncate(
     // Asked once more: somebody may have come before the lock.
     let safe = !snapshots_in_use() && {
         let _latest = LatestSnapshot::push();
-        RowSet::of(hashing, stored_rows) == stored
+        RowSetHash::of(hashing, stored_rows) == stored
     };
     if safe {
         let name = qualified(leaf);
@@ -110,8 +110,8 @@ fn is_exactly(slice: &Slice<'_>, leaf: pg_sys::Oid) -> bool {
     if unsafe { (*(*partition.raw()).rd_rel).relkind as u8 } != pg_sys::RELKIND_RELATION {
         return false;
     }
-    let numbers = slice.target.numbers_in(leaf);
-    let mut pinned = Pinned {
+    let numbers = slice.target.attnums_in(leaf);
+    let mut bound_match = BoundMatch {
         slice,
         numbers: &numbers,
         columns: Vec::new(),
@@ -126,13 +126,13 @@ fn is_exactly(slice: &Slice<'_>, leaf: pg_sys::Oid) -> bool {
         }
         (0..(*list).length as usize)
             .map(|i| (*(*list).elements.add(i)).ptr_value.cast::<pg_sys::Node>())
-            .all(|node| pinned.take(node))
-            && pinned.all()
+            .all(|node| bound_match.take(node))
+            && bound_match.all()
     }
 }
 
 /// What a partition's constraint says of the slice's columns.
-struct Pinned<'a> {
+struct BoundMatch<'a> {
     slice: &'a Slice<'a>,
     /// The target's columns by their numbers in the partition.
     numbers: &'a [pg_sys::AttrNumber],
@@ -144,7 +144,7 @@ struct Pinned<'a> {
     to: Vec<usize>,
 }
 
-impl Pinned<'_> {
+impl BoundMatch<'_> {
     /// Takes a condition that all rows meet; false if it is not one of those known here, or
     /// one that not all rows of the slice meet.
     ///
@@ -288,7 +288,7 @@ fn follows(column: &Column, value: pg_sys::Datum, next: pg_sys::Datum) -> bool {
 
 /// Whether a trigger, or a foreign key that refers to the table, wants to know of deleted
 /// rows, or of a TRUNCATE.
-fn looks_at_deletes(relation: &OpenRelation) -> bool {
+fn observes_deletes(relation: &OpenRelation) -> bool {
     // SAFETY: an open relation; its triggers live with it.
     unsafe {
         let pending = pg_sys::AfterTriggerPendingOnRel(relation.oid());
@@ -309,7 +309,7 @@ fn looks_at_deletes(relation: &OpenRelation) -> bool {
 /// Whether a subscriber somewhere might be told of deletes and not of a TRUNCATE: its
 /// publication leaves that out, or speaks of the root only, to which a TRUNCATE of one
 /// partition says nothing; or it decodes the log by other means than publications.
-fn a_subscriber_may_miss_a_truncate() -> bool {
+fn subscriber_may_miss_truncate() -> bool {
     let sql = "SELECT FROM pg_catalog.pg_publication \
                WHERE pubdelete AND (NOT pubtruncate OR pubviaroot) \
                UNION ALL \

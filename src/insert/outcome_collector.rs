@@ -1,21 +1,21 @@
 //! The outcomes of one call, and what is made of them in the end.
-use super::round::Job;
+use super::round::WriteContext;
 use crate::compare::{Arriving, Differences};
 use crate::error::Report;
 use crate::outcome::{OnConflict, Outcome, conflict_report};
 use crate::pg::ffi;
 use crate::pg::jsonb::ObjectBuilder;
-use crate::quarantine::Records;
-use crate::target::{Readable, StoredRow, Target};
+use crate::quarantine::ConflictRecorder;
+use crate::target::{StoredRow, Target, VisibleColumns};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
 /// How many conflicts the DETAIL of a batch shows.
 const SHOWN_CONFLICTS: usize = 5;
 
-/// What the caller wants to know.
+/// What the caller asks to be told of the outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum ResultDetail {
     /// How many of each outcome.
     Counts,
     /// The outcome of each payload, with rows.
@@ -24,8 +24,7 @@ pub enum Wanted {
 
 /// The result for one payload.
 #[derive(Clone, Copy)]
-pub struct Settled {
-    /// Its outcome.
+pub struct PayloadResult {
     pub outcome: Outcome,
     /// The row now in the table, as far as the caller may read it.
     pub stored: Option<pg_sys::Datum>,
@@ -34,14 +33,14 @@ pub struct Settled {
 }
 
 /// One conflict that the DETAIL may show.
-struct Shown {
+struct ShownConflict {
     ordinal: i64,
     sentence: String,
 }
 
-/// Takes the outcomes as they are found, in any order.
-pub struct Ledger {
-    wanted: Wanted,
+/// Collects the outcomes as they are found, in any order.
+pub struct OutcomeCollector {
+    result_detail: ResultDetail,
     on_conflict: OnConflict,
     /// How many payloads came.
     pub received: i64,
@@ -51,30 +50,34 @@ pub struct Ledger {
     pub duplicates: i64,
     /// How many differ from what is stored.
     pub conflicts: i64,
-    settled: Vec<Option<Settled>>,
+    results: Vec<Option<PayloadResult>>,
     /// The conflicts with the lowest ordinals, in their order.
-    shown: Vec<Shown>,
+    shown: Vec<ShownConflict>,
     /// The one column that differs in all conflicts so far.
     only_column: Option<usize>,
-    readable: Option<Rc<Readable>>,
-    records: Option<Records>,
+    readable: Option<Rc<VisibleColumns>>,
+    records: Option<ConflictRecorder>,
     /// Where results live: the memory of the call.
     memory: pg_sys::MemoryContext,
 }
 
-impl Ledger {
+impl OutcomeCollector {
     /// Empty, for a known number of payloads (0 where it is not known yet, and
     /// only counts are wanted).
-    pub fn new(wanted: Wanted, payloads: usize, on_conflict: OnConflict) -> Self {
-        let rows = if wanted == Wanted::Rows { payloads } else { 0 };
+    pub fn new(result_detail: ResultDetail, payloads: usize, on_conflict: OnConflict) -> Self {
+        let rows = if result_detail == ResultDetail::Rows {
+            payloads
+        } else {
+            0
+        };
         Self {
-            wanted,
+            result_detail,
             on_conflict,
             received: payloads as i64,
             inserted: 0,
             duplicates: 0,
             conflicts: 0,
-            settled: vec![None; rows],
+            results: vec![None; rows],
             shown: Vec::new(),
             only_column: None,
             readable: None,
@@ -84,48 +87,53 @@ impl Ledger {
         }
     }
 
-    /// Whether every inserted row is to be looked at once more.
+    /// Whether every inserted row is to be read once more.
     pub fn wants_rows(&self) -> bool {
-        self.wanted == Wanted::Rows
+        self.result_detail == ResultDetail::Rows
     }
 
     /// The result of every payload, by ordinal.
-    pub fn rows(&self) -> Vec<Settled> {
-        self.settled
+    pub fn rows(&self) -> Vec<PayloadResult> {
+        self.results
             .iter()
             .map(|row| row.expect("every payload has its outcome"))
             .collect()
     }
 
     /// What the caller may see of stored rows.
-    pub fn readable(&mut self, job: &Job<'_>) -> Rc<Readable> {
-        let readable = || Rc::new(Readable::by_caller(job.target));
+    pub fn readable(&mut self, context: &WriteContext<'_>) -> Rc<VisibleColumns> {
+        let readable = || Rc::new(VisibleColumns::by_caller(context.target));
         Rc::clone(self.readable.get_or_insert_with(readable))
     }
 
-    /// This many rows went in.
-    pub fn went_in(&mut self, rows: u64) {
+    /// So many rows were inserted.
+    pub fn add_inserted(&mut self, rows: u64) {
         self.inserted += rows as i64;
     }
 
     /// This payload went in; the row is None if it is not there any more.
-    pub fn inserted(&mut self, job: &Job<'_>, ordinal: i64, stored: Option<&StoredRow<'_>>) {
+    pub fn inserted(
+        &mut self,
+        context: &WriteContext<'_>,
+        ordinal: i64,
+        stored: Option<&StoredRow<'_>>,
+    ) {
         self.inserted += 1;
-        self.settle(job, ordinal, Outcome::Inserted, stored, None);
+        self.store_result(context, ordinal, Outcome::Inserted, stored, None);
     }
 
     /// This payload was stored already.
-    pub fn duplicate(&mut self, job: &Job<'_>, ordinal: i64, stored: &StoredRow<'_>) {
+    pub fn duplicate(&mut self, context: &WriteContext<'_>, ordinal: i64, stored: &StoredRow<'_>) {
         self.duplicates += 1;
-        self.settle(job, ordinal, Outcome::Duplicate, Some(stored), None);
+        self.store_result(context, ordinal, Outcome::Duplicate, Some(stored), None);
     }
 
-    /// This payload differs from the stored row, or from what first arrived under
+    /// This payload differs from the stored row, or from the original payload under
     /// its key, as the differences tell. `named` are the columns that it names, `by` is the
     /// ordinal of the payload of this call that stored the row, if one did.
     pub fn conflict<P: Fn(usize) -> Option<pg_sys::Datum>>(
         &mut self,
-        job: &Job<'_>,
+        context: &WriteContext<'_>,
         ordinal: i64,
         stored: &StoredRow<'_>,
         differences: &Differences<'_, P>,
@@ -139,19 +147,25 @@ impl Ledger {
             OnConflict::Quarantine => {
                 let memory = self.memory;
                 self.records
-                    .get_or_insert_with(|| Records::new(memory))
-                    .add(job.target, job.arbiter, stored, differences, named);
+                    .get_or_insert_with(|| ConflictRecorder::new(memory))
+                    .add(context.target, context.arbiter, stored, differences, named);
             }
         }
         if self.wants_rows() && self.on_conflict != OnConflict::Error {
-            let json = self.keep(|| differences.to_jsonb(Arriving::Payload));
-            self.settle(job, ordinal, Outcome::Conflict, Some(stored), Some(json));
+            let json = self.in_call_memory(|| differences.to_jsonb(Arriving::Payload));
+            self.store_result(
+                context,
+                ordinal,
+                Outcome::Conflict,
+                Some(stored),
+                Some(json),
+            );
         }
     }
 
-    fn settle(
+    fn store_result(
         &mut self,
-        job: &Job<'_>,
+        context: &WriteContext<'_>,
         ordinal: i64,
         outcome: Outcome,
         stored: Option<&StoredRow<'_>>,
@@ -160,11 +174,11 @@ impl Ledger {
         if !self.wants_rows() {
             return;
         }
-        let readable = self.readable(job);
+        let readable = self.readable(context);
         let stored = stored
-            .filter(|_| !readable.nothing())
-            .map(|stored| self.keep(|| row_to_jsonb(job.target, stored, &readable)));
-        self.settled[ordinal as usize - 1] = Some(Settled {
+            .filter(|_| !readable.shows_nothing())
+            .map(|stored| self.in_call_memory(|| row_to_jsonb(context.target, stored, &readable)));
+        self.results[ordinal as usize - 1] = Some(PayloadResult {
             outcome,
             stored,
             differences,
@@ -172,7 +186,7 @@ impl Ledger {
     }
 
     /// Runs `make` in memory that lives as long as the call.
-    fn keep<R>(&self, make: impl FnOnce() -> R) -> R {
+    fn in_call_memory<R>(&self, make: impl FnOnce() -> R) -> R {
         // SAFETY: the call's memory; switched back at once, or by the error.
         unsafe {
             let caller = pg_sys::MemoryContextSwitchTo(self.memory);
@@ -199,27 +213,27 @@ impl Ledger {
         let at = self.shown.partition_point(|shown| shown.ordinal < ordinal);
         if at < SHOWN_CONFLICTS {
             let sentence = differences.to_sentence(by);
-            self.shown.insert(at, Shown { ordinal, sentence });
+            self.shown.insert(at, ShownConflict { ordinal, sentence });
             self.shown.truncate(SHOWN_CONFLICTS);
         }
     }
 
     /// All outcomes are in: conflicts are raised or recorded.
-    pub fn close(&mut self, job: &Job<'_>) {
+    pub fn finish(&mut self, context: &WriteContext<'_>) {
         if let Some(records) = self.records.take() {
-            records.write(job.target);
+            records.write(context.target);
         }
         if self.on_conflict == OnConflict::Error && self.conflicts > 0 {
-            self.report(job).raise()
+            self.report(context).raise()
         }
     }
 
-    fn report(&self, job: &Job<'_>) -> Report {
+    fn report(&self, context: &WriteContext<'_>) -> Report {
         let mut detail = self
             .shown
             .iter()
             .map(|shown| {
-                if job.batch {
+                if context.batch {
                     format!("Payload {}: {}", shown.ordinal, shown.sentence)
                 } else {
                     shown.sentence.clone()
@@ -232,8 +246,8 @@ impl Ledger {
             detail.push_str(&format!("\nAnd {more} more."));
         }
         conflict_report(
-            job.target,
-            job.arbiter,
+            context.target,
+            context.arbiter,
             self.conflicts,
             detail,
             self.only_column,
@@ -243,12 +257,16 @@ impl Ledger {
 
 /// The stored row as jsonb, without what may not be read, and without virtual
 /// columns, which are not stored.
-fn row_to_jsonb(target: &Target, stored: &StoredRow<'_>, readable: &Readable) -> pg_sys::Datum {
+fn row_to_jsonb(
+    target: &Target,
+    stored: &StoredRow<'_>,
+    readable: &VisibleColumns,
+) -> pg_sys::Datum {
     let columns = target
         .columns
         .iter()
         .enumerate()
-        .filter(|(c, column)| readable.column(*c) && !column.virtual_generated());
+        .filter(|(c, column)| readable.shows(*c) && !column.virtual_generated());
     // SAFETY: the names live with the target, the values until the look goes
     // on; the guard holds nothing, and positions are those of the columns.
     unsafe {
