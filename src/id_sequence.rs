@@ -21,8 +21,9 @@
 //!
 //! Several sessions may find the sequence behind. One of them puts it ahead, under a lock; the
 //! others then see that it is.
-use crate::pg::spi::Connection;
-use crate::pg::{ffi, locks};
+use crate::pg::ffi;
+use crate::pg::statement::spi::Connection;
+use crate::pg::transaction::locks;
 use crate::state::StateTable;
 use crate::user_context::UserContext;
 use pgrx::pg_sys;

@@ -28,11 +28,11 @@
 //! The types are laid out as bytea, and compared as that: a byte and the oid, or the text in
 //! parentheses. A comparison looks nothing up.
 use crate::error::with_error_capture;
-use crate::pg::arguments::Arguments;
-use crate::pg::result::SqlResult;
-use crate::pg::sha256::to_bytea;
-use crate::pg::spi::Parameter;
-use crate::pg::text;
+use crate::pg::call::arguments::Arguments;
+use crate::pg::call::result::SqlResult;
+use crate::pg::hash::sha256::to_bytea;
+use crate::pg::statement::spi::Parameter;
+use crate::pg::value::text;
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;

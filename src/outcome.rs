@@ -1,6 +1,6 @@
 //! What becomes of a payload, and of a conflict.
 use crate::error::{Report, SqlState};
-use crate::pg::text;
+use crate::pg::value::text;
 use crate::target::{Target, UniqueIndex};
 
 /// What a payload turned out to be.

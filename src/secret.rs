@@ -32,8 +32,8 @@
 //! nobody takes it but the load.
 use crate::error::{Report, SqlState};
 use crate::pg::ffi;
-use crate::pg::locks::LockSubject;
-use crate::pg::siphash::SipHash;
+use crate::pg::hash::siphash::SipHash;
+use crate::pg::transaction::locks::LockSubject;
 use crate::target::{OpenRelation, changes};
 use pgrx::pg_sys;
 use std::cell::Cell;

@@ -18,11 +18,11 @@
 //! and catalogs under a snapshot of the moment. What the cache shows not to be there is not asked
 //! for: a session's first call pays for the query, most of all for planning it.
 use crate::error::{Report, SqlState};
-use crate::pg::local_settings::LocalSettings;
-use crate::pg::locks;
-use crate::pg::snapshot::LatestSnapshot;
-use crate::pg::spi::Connection;
-use crate::pg::text;
+use crate::pg::statement::spi::Connection;
+use crate::pg::transaction::local_settings::LocalSettings;
+use crate::pg::transaction::locks;
+use crate::pg::transaction::snapshot::LatestSnapshot;
+use crate::pg::value::text;
 use crate::target::{OpenRelation, Target, function_changes, watch, watched_changes};
 use crate::user_context::UserContext;
 use pgrx::pg_sys;

@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 #[pg_schema]
 mod tests {
     use crate::error::SqlState;
-    use crate::pg::siphash::SipHash;
+    use crate::pg::hash::siphash::SipHash;
     use crate::target::closest;
     use pgrx::prelude::*;
 

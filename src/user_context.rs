@@ -1,5 +1,5 @@
 //! Work on the extension's own tables, as their owner.
-use crate::pg::local_settings::LocalSettings;
+use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::unwinding;
 use crate::state::StateTable;
 use pgrx::pg_sys;

@@ -1,7 +1,7 @@
 //! The differences of one conflict, for results and for people.
 use crate::pg::ffi;
-use crate::pg::jsonb::ObjectBuilder;
-use crate::pg::text;
+use crate::pg::value::jsonb::ObjectBuilder;
+use crate::pg::value::text;
 use crate::settings;
 use crate::target::{Column, StoredRow, Target, UniqueIndex, VisibleColumns};
 use pgrx::pg_sys;

@@ -2,7 +2,7 @@
 use super::number;
 use super::writer::{Writer, tag};
 use crate::pg::ffi;
-use crate::pg::jsonb::{Container, Kind, Value};
+use crate::pg::value::jsonb::{Container, Kind, Value};
 use pgrx::pg_sys;
 use std::slice;
 

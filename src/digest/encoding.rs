@@ -367,7 +367,7 @@ impl ValueEncoding {
                 }
                 Self::Document => {
                     writer.tag(tag::DOCUMENT);
-                    let root = crate::pg::jsonb::Container::of_datum_unguarded(value);
+                    let root = crate::pg::value::jsonb::Container::of_datum_unguarded(value);
                     document::write(root, writer);
                 }
                 Self::Array(element) => return element.write_array(value, rows, writer),

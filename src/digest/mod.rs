@@ -16,10 +16,10 @@ pub mod sort_key;
 pub mod writer;
 
 use crate::error::{Report, SqlState, with_error_capture};
-use crate::pg::arguments::Arguments;
-use crate::pg::result::SqlResult;
-use crate::pg::sha256::to_bytea;
-use crate::pg::text;
+use crate::pg::call::arguments::Arguments;
+use crate::pg::call::result::SqlResult;
+use crate::pg::hash::sha256::to_bytea;
+use crate::pg::value::text;
 use lthash::LtHash;
 use pgrx::prelude::*;
 

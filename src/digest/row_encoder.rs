@@ -8,7 +8,7 @@ use super::encoding::{Canonical, Missing, ValueEncoding};
 use super::lthash::Hash;
 use super::writer::{Writer, tag};
 use crate::pg::ffi;
-use crate::pg::local_settings::LocalSettings;
+use crate::pg::transaction::local_settings::LocalSettings;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_void;
 use std::ptr;

@@ -4,8 +4,9 @@
 //! different rows have the same bytes. Nothing depends on the machine, the server's
 //! release, the database's encoding or a setting.
 use super::lthash::Hash;
-use crate::pg::sha256::AT_ONCE;
-use crate::pg::{ffi, text};
+use crate::pg::ffi;
+use crate::pg::hash::sha256::AT_ONCE;
+use crate::pg::value::text;
 use pgrx::pg_sys;
 use sha2::{Digest, Sha256};
 use std::ffi::{CStr, c_int};

@@ -1,6 +1,6 @@
 //! What `pg_trigger` says of a guard, without its table being opened.
-use crate::pg::spi::Connection;
-use crate::pg::text;
+use crate::pg::statement::spi::Connection;
+use crate::pg::value::text;
 use crate::target::is_guard_function;
 use pgrx::pg_sys;
 

@@ -8,7 +8,7 @@
 //! on; so among the targets of the executor state the array tells which one it is, also where
 //! one statement inserts into a table twice, with other rights each time.
 //!
-//! Where no executor state is found (see [`executor`](crate::pg::executor)), the caller's
+//! Where no executor state is found (see [`executor`](crate::pg::statement::executor)), the caller's
 //! rights judge, which can refuse what would be a duplicate, and show nothing more.
 use crate::pg::list::{member, members};
 use crate::target::Role;

@@ -7,10 +7,10 @@ use super::partitions::{check_enabled_on_partitions, check_inherited_from_root};
 use super::trigger_check;
 use crate::error::{Report, SqlState, catch_report, warn};
 use crate::outcome::OnConflict;
-use crate::pg::arguments::{Arguments, text_array};
-use crate::pg::result::{RowType, SqlResult};
-use crate::pg::spi::Connection;
-use crate::pg::text;
+use crate::pg::call::arguments::{Arguments, text_array};
+use crate::pg::call::result::{RowType, SqlResult};
+use crate::pg::statement::spi::Connection;
+use crate::pg::value::text;
 use crate::target::{
     OpenRelation, Target, TriggerInfo, Triggers, check_ownership, has_any_privilege,
 };

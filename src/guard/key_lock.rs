@@ -11,8 +11,8 @@
 //! whose hashes a type lets meet under every seed share a lock, which is slower and as safe:
 //! they are keys of one table, and who may insert one may insert the other.
 use crate::pg::ffi;
-use crate::pg::locks::LockSubject;
-use crate::pg::siphash::SipHash;
+use crate::pg::hash::siphash::SipHash;
+use crate::pg::transaction::locks::LockSubject;
 use crate::secret;
 use crate::target::{KeyColumn, Target, UniqueIndex};
 use pgrx::pg_sys;

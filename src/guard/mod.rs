@@ -110,8 +110,8 @@ pub use partitions::partition_enabled_differently;
 pub use statement::register_transaction_callbacks;
 
 use crate::error::{Report, SqlState, with_error_capture};
-use crate::pg::arguments::Arguments;
-use crate::pg::result::SqlResult;
+use crate::pg::call::arguments::Arguments;
+use crate::pg::call::result::SqlResult;
 use crate::settings;
 use crate::target::TriggerInfo;
 use pgrx::prelude::*;

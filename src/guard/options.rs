@@ -5,8 +5,8 @@
 //! `'key=order_id, line'`.
 use crate::error::{Report, SqlState};
 use crate::outcome::OnConflict;
-use crate::pg::arguments::{Arguments, column_names};
-use crate::pg::text;
+use crate::pg::call::arguments::{Arguments, column_names};
+use crate::pg::value::text;
 
 /// The options of one guard.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,8 @@
 use super::config::GuardConfig;
 use super::options::GuardOptions;
 use crate::error::{Report, SqlState, catch_report};
-use crate::pg::{ffi, text};
+use crate::pg::ffi;
+use crate::pg::value::text;
 use crate::target::{OpenRelation, Target, TriggerInfo, Triggers};
 use pgrx::pg_sys;
 use std::rc::Rc;

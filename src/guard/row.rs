@@ -16,7 +16,9 @@ use crate::outcome::{OnConflict, conflict_report};
 use crate::payload::shape::key_violation;
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
-use crate::pg::snapshot::{DirtySnapshot, LatestSnapshot, Writers, uses_transaction_snapshot};
+use crate::pg::transaction::snapshot::{
+    DirtySnapshot, LatestSnapshot, Writers, uses_transaction_snapshot,
+};
 use crate::quarantine::ConflictRecorder;
 use crate::remember::Presence;
 use crate::target::{

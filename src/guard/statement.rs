@@ -13,7 +13,9 @@
 //! a (sub)transaction is being aborted, and the transaction callbacks note which
 //! statements an abort has overtaken.
 use super::row::Guard;
-use crate::pg::{abandon, executor, ffi, locks};
+use crate::pg::statement::executor;
+use crate::pg::transaction::locks;
+use crate::pg::{abandon, ffi};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;

@@ -4,7 +4,7 @@ use crate::guard;
 use crate::outcome::OnConflict;
 use crate::payload::shape::Comparison;
 use crate::payload::source::Source;
-use crate::pg::arguments::Arguments;
+use crate::pg::call::arguments::Arguments;
 use crate::target::{Target, UniqueIndex};
 use std::rc::Rc;
 

@@ -4,7 +4,7 @@ use crate::compare::{Arriving, Differences};
 use crate::error::Report;
 use crate::outcome::{OnConflict, Outcome, conflict_report};
 use crate::pg::ffi;
-use crate::pg::jsonb::ObjectBuilder;
+use crate::pg::value::jsonb::ObjectBuilder;
 use crate::quarantine::ConflictRecorder;
 use crate::target::{StoredRow, Target, VisibleColumns};
 use pgrx::pg_sys;

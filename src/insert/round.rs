@@ -11,7 +11,7 @@ use crate::payload::row::{Mark, RowLayout, has_key, same_key};
 use crate::payload::shape::Shape;
 use crate::pg::memory::Memory;
 use crate::pg::rows::{Slot, TupleStore};
-use crate::pg::snapshot::{FreshSnapshot, next_command};
+use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
 use crate::remember::{Presence, Remember};
 use crate::target::{
     KeyLookup, OpenRelation, Role, StoredRow, Target, UniqueIndex, VisibleColumns,

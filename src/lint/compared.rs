@@ -3,7 +3,7 @@ use super::body::ValueSource;
 use super::subject::{LintedTable, ResolvedGuard, ServerFilled};
 use super::{Finding, LOADED, Rule, Severity, column_words, has_word, is_time};
 use crate::guard::call_ignoring;
-use crate::pg::text;
+use crate::pg::value::text;
 
 /// The guard compares a column that is filled with another value in every attempt: a
 /// trigger puts the time into it, or it was named in `compare` though it has a volatile

@@ -2,8 +2,8 @@
 use super::subject::LintedTable;
 use super::{Finding, Rule, Severity};
 use crate::guard::partition_enabled_differently;
-use crate::pg::spi::Connection;
-use crate::pg::text;
+use crate::pg::statement::spi::Connection;
+use crate::pg::value::text;
 use crate::settings;
 use pgrx::pg_sys;
 

@@ -3,8 +3,8 @@
 use super::subject::LintedTable;
 use super::{Finding, LOADED, Rule, Severity, column_words, has_word, is_time};
 use crate::guard::{NullKey, call_passing_null_keys};
-use crate::pg::spi::Connection;
-use crate::pg::text;
+use crate::pg::statement::spi::Connection;
+use crate::pg::value::text;
 use pgrx::pg_sys;
 
 /// A key column that, by its name, says when the row was loaded. It is another one in

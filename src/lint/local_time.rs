@@ -1,7 +1,7 @@
 //! The rule about keys of local time.
 use super::subject::LintedTable;
 use super::{Finding, LOADED, Rule, Severity, column_words, has_word};
-use crate::pg::text;
+use crate::pg::value::text;
 use crate::target::Target;
 use pgrx::pg_sys;
 

@@ -16,9 +16,9 @@ mod table;
 mod tokens;
 
 use crate::error::with_error_capture;
-use crate::pg::arguments::Arguments;
-use crate::pg::result::{ResultSet, SqlResult};
-use crate::pg::text;
+use crate::pg::call::arguments::Arguments;
+use crate::pg::call::result::{ResultSet, SqlResult};
+use crate::pg::value::text;
 use pgrx::prelude::*;
 use subject::LintedTable;
 

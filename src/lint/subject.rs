@@ -2,7 +2,8 @@
 use super::body::{Assignment, TriggerBody, ValueSource};
 use crate::error::Report;
 use crate::guard::{GuardConfig, NullKey, resolve_guard};
-use crate::pg::{ffi, text};
+use crate::pg::ffi;
+use crate::pg::value::text;
 use crate::target::{
     Column, ColumnDefault, DefaultKind, FunctionSource, OpenRelation, PartitionKeyColumns, Target,
     TriggerInfo, Triggers, UniqueIndex, ancestor_partition_columns, check_any_privilege,

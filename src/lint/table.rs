@@ -1,9 +1,10 @@
 //! Rules about the table as a whole.
 use super::subject::LintedTable;
 use super::{Finding, Rule, Severity, column_words};
-use crate::pg::arguments::texts_of_datum;
-use crate::pg::spi::Connection;
-use crate::pg::{ffi, text};
+use crate::pg::call::arguments::texts_of_datum;
+use crate::pg::ffi;
+use crate::pg::statement::spi::Connection;
+use crate::pg::value::text;
 use pgrx::pg_sys;
 
 /// A rewrite rule on INSERT or UPDATE. It turns a statement into others before any row is

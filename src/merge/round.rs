@@ -11,7 +11,7 @@ use crate::insert::{
 use crate::outcome::OnConflict;
 use crate::payload::row::same_key;
 use crate::pg::rows::{Slot, TupleStore};
-use crate::pg::snapshot::{FreshSnapshot, next_command};
+use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
 use crate::target::{KeyLookup, StoredRow, kept_by_policy, row_security_is_active};
 use pgrx::pg_sys;
 use std::ops::Range;

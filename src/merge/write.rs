@@ -3,10 +3,10 @@
 use crate::error::RowPosition;
 use crate::insert::WriteContext;
 use crate::payload::row::{Mark, RowLayout};
-use crate::pg::local_settings::LocalSettings;
 use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
-use crate::pg::snapshot::FreshSnapshot;
-use crate::pg::spi::{Connection, SpiPlan};
+use crate::pg::statement::spi::{Connection, SpiPlan};
+use crate::pg::transaction::local_settings::LocalSettings;
+use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::target::{StoredRow, Target};
 use pgrx::pg_sys;
 use std::ffi::CStr;

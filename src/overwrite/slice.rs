@@ -2,12 +2,14 @@
 use crate::error::{Report, SqlState};
 use crate::payload::json::JsonPayloads;
 use crate::payload::source::Source;
-use crate::pg::jsonb::{Container, Kind};
+use crate::pg::ffi;
+use crate::pg::hash::siphash::SipHash;
 use crate::pg::memory::Memory;
 use crate::pg::rows::Slot;
-use crate::pg::siphash::SipHash;
-use crate::pg::spi::Parameter;
-use crate::pg::{ffi, locks, text};
+use crate::pg::statement::spi::Parameter;
+use crate::pg::transaction::locks;
+use crate::pg::value::jsonb::{Container, Kind};
+use crate::pg::value::text;
 use crate::remember::RowFingerprint;
 use crate::secret;
 use crate::target::{Column, Target, equal};

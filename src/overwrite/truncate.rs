@@ -10,9 +10,10 @@ use super::rows::{Hashing, RowSetHash};
 use super::slice::Slice;
 use crate::compare::Order;
 use crate::payload::source::Source;
-use crate::pg::snapshot::LatestSnapshot;
-use crate::pg::spi::Connection;
-use crate::pg::{ffi, text};
+use crate::pg::ffi;
+use crate::pg::statement::spi::Connection;
+use crate::pg::transaction::snapshot::LatestSnapshot;
+use crate::pg::value::text;
 use crate::target::{Column, OpenRelation, may_select, may_truncate, row_security_is_active};
 use pgrx::pg_sys;
 

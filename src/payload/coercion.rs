@@ -1,7 +1,8 @@
 //! From the columns of a source to those of the target, by core's own expressions: what an
 //! assignment in an INSERT does to a value.
 use crate::error::{Report, SqlState};
-use crate::pg::{ffi, text, unwinding};
+use crate::pg::value::text;
+use crate::pg::{ffi, unwinding};
 use crate::target::{Column, OpenRelation, Target};
 use pgrx::pg_sys;
 use std::ffi::c_int;

@@ -10,8 +10,8 @@
 use super::shape::{Comparison, Shape};
 use crate::compare::equal;
 use crate::error::{Report, SqlState};
-use crate::pg::expression::evaluate;
 use crate::pg::rows::Slot;
+use crate::pg::statement::expression::evaluate;
 use crate::pg::{ffi, unwinding};
 use crate::target::{Column, OpenRelation, Target};
 use pgrx::pg_sys;

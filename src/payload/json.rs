@@ -9,10 +9,10 @@ use super::row::{Mark, RowLayout};
 use super::shape::{Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
 use crate::pg::ffi;
-use crate::pg::jsonb::{Container, Kind, Value};
 use crate::pg::memory::Memory;
 use crate::pg::rows::Slot;
-use crate::pg::text;
+use crate::pg::value::jsonb::{Container, Kind, Value};
+use crate::pg::value::text;
 use crate::target::{OpenRelation, Target, UniqueIndex};
 use std::collections::HashMap;
 

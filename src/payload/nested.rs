@@ -4,9 +4,9 @@
 //! made for every call.
 use crate::error::PayloadPosition;
 use crate::pg::ffi;
-use crate::pg::jsonb::Value;
 use crate::pg::memory::Memory;
-use crate::pg::reading::Reader;
+use crate::pg::value::jsonb::Value;
+use crate::pg::value::reading::Reader;
 use crate::target::Target;
 use pgrx::pg_sys;
 

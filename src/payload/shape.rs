@@ -1,6 +1,6 @@
 //! The columns that a payload names, and which of them are compared.
 use crate::error::{Report, SqlState};
-use crate::pg::text;
+use crate::pg::value::text;
 use crate::target::{Target, UniqueIndex};
 
 /// Payloads that name the same columns.

@@ -8,29 +8,15 @@
 //! (sub)transaction's abort, which is certain, releases everything itself. The
 //! destructors look at [`unwinding`]. What an abort has overtaken is given up
 //! with [`abandon`].
-pub mod arguments;
-pub mod cast;
-pub mod executor;
-pub mod expression;
+pub mod call;
 pub mod ffi;
-pub mod hstore;
-pub mod json_text;
-pub mod jsonb;
+pub mod hash;
 pub mod list;
-pub mod local_settings;
-pub mod locks;
 pub mod memory;
-pub mod query_as;
-pub mod reading;
-pub mod result;
 pub mod rows;
-pub mod sha256;
-pub mod siphash;
-pub mod snapshot;
-pub mod spi;
-pub mod subtransaction;
-pub mod text;
-pub mod transactions;
+pub mod statement;
+pub mod transaction;
+pub mod value;
 
 use pgrx::pg_sys;
 use std::cell::Cell;

@@ -10,7 +10,7 @@ mod resolve;
 pub use records::ConflictRecorder;
 
 use crate::error::with_error_capture;
-use crate::pg::arguments::Arguments;
+use crate::pg::call::arguments::Arguments;
 use pgrx::prelude::*;
 
 /// `idempotent_resolve(id bigint, resolution text) → boolean`: ends a conflict

@@ -6,13 +6,13 @@
 use crate::compare::differing;
 use crate::error::{Report, SqlState, redact_errors};
 use crate::payload::json::JsonPayloads;
-use crate::pg::jsonb::Container;
-use crate::pg::local_settings::LocalSettings;
 use crate::pg::memory::Memory;
 use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
-use crate::pg::snapshot::FreshSnapshot;
-use crate::pg::spi::Connection;
-use crate::pg::text;
+use crate::pg::statement::spi::Connection;
+use crate::pg::transaction::local_settings::LocalSettings;
+use crate::pg::transaction::snapshot::FreshSnapshot;
+use crate::pg::value::jsonb::Container;
+use crate::pg::value::text;
 use crate::state::StateTable;
 use crate::target::{
     KeyLookup, OpenRelation, Role, Target, UniqueIndex, check_resolve_privileges, kept_by_policy,

@@ -2,12 +2,12 @@
 use crate::compare::{Arriving, Differences, differing};
 use crate::payload::row::same_key;
 use crate::payload::shape::Shape;
+use crate::pg::call::result::ResultSet;
 use crate::pg::ffi;
-use crate::pg::jsonb::ObjectBuilder;
 use crate::pg::memory::Memory;
-use crate::pg::result::ResultSet;
 use crate::pg::rows::{Slot, TupleSort};
-use crate::pg::text::to_text;
+use crate::pg::value::jsonb::ObjectBuilder;
+use crate::pg::value::text::to_text;
 use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
 use pgrx::pg_sys;
 use std::cmp::Ordering;

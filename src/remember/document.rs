@@ -2,8 +2,8 @@
 use crate::error::{PayloadPosition, Report, SqlState, redact_errors};
 use crate::payload::nested::NestedColumns;
 use crate::pg::ffi;
-use crate::pg::jsonb::{Container, Kind, ObjectBuilder, Value};
 use crate::pg::rows::Slot;
+use crate::pg::value::jsonb::{Container, Kind, ObjectBuilder, Value};
 use crate::target::Target;
 use pgrx::pg_sys;
 

@@ -17,9 +17,9 @@ pub use fingerprint::RowFingerprint;
 use crate::compare::differing;
 use crate::error::{Report, SqlState};
 use crate::pg::ffi;
-use crate::pg::local_settings::LocalSettings;
+use crate::pg::hash::sha256::sha256;
 use crate::pg::rows::Slot;
-use crate::pg::sha256::sha256;
+use crate::pg::transaction::local_settings::LocalSettings;
 use crate::target::{StoredRow, Target};
 use pgrx::pg_sys;
 

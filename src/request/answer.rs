@@ -1,6 +1,6 @@
 //! What `idempotent_request_begin` gives back.
-use crate::pg::result::{RowType, SqlResult};
-use crate::pg::text;
+use crate::pg::call::result::{RowType, SqlResult};
+use crate::pg::value::text;
 use pgrx::pg_sys;
 
 /// `status, attempt, recovery_point, response`

@@ -6,8 +6,10 @@
 use super::record::{self, DirtyProbe, Request, RequestTable};
 use crate::error::{Report, SqlState, map_lock_timeout};
 use crate::kept;
-use crate::pg::arguments::Arguments;
-use crate::pg::{ffi, locks, text, unwinding};
+use crate::pg::call::arguments::Arguments;
+use crate::pg::transaction::locks;
+use crate::pg::value::text;
+use crate::pg::{ffi, unwinding};
 use crate::secret;
 use pgrx::pg_sys;
 

@@ -48,10 +48,10 @@ mod record;
 mod write;
 
 use crate::error::{Report, SqlState, with_error_capture};
-use crate::pg::arguments::Arguments;
-use crate::pg::jsonb::{ObjectBuilder, Value};
-use crate::pg::result::{RowType, SqlResult};
-use crate::pg::text;
+use crate::pg::call::arguments::Arguments;
+use crate::pg::call::result::{RowType, SqlResult};
+use crate::pg::value::jsonb::{ObjectBuilder, Value};
+use crate::pg::value::text;
 use decision::RequestDecision;
 use lock::{KeyLock, RequestKey};
 use pgrx::prelude::*;

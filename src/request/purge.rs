@@ -1,7 +1,7 @@
 //! Removing expired requests.
 use super::record::RequestTable;
 use crate::kept;
-use crate::pg::spi::Connection;
+use crate::pg::statement::spi::Connection;
 use crate::state::StateTable;
 use crate::user_context::UserContext;
 use pgrx::pg_sys;

@@ -9,7 +9,7 @@ use super::record::{
 };
 use crate::error::{Report, SqlState};
 use crate::pg::ffi;
-use crate::pg::snapshot::uses_transaction_snapshot;
+use crate::pg::transaction::snapshot::uses_transaction_snapshot;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 

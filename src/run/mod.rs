@@ -24,9 +24,9 @@ mod partition;
 mod record;
 
 use crate::error::{Report, SqlState, with_error_capture};
-use crate::pg::arguments::Arguments;
-use crate::pg::result::{RowType, SqlResult};
-use crate::pg::text;
+use crate::pg::call::arguments::Arguments;
+use crate::pg::call::result::{RowType, SqlResult};
+use crate::pg::value::text;
 use decision::{Reason, RunDecision};
 use partition::Partition;
 use pgrx::prelude::*;

@@ -4,8 +4,10 @@
 //! is being begun or ended is nothing that a row could tell before the commit.
 use super::record::Run;
 use crate::error::{Report, SqlState, map_lock_timeout};
-use crate::pg::arguments::Arguments;
-use crate::pg::{ffi, locks, text, unwinding};
+use crate::pg::call::arguments::Arguments;
+use crate::pg::transaction::locks;
+use crate::pg::value::text;
+use crate::pg::{ffi, unwinding};
 use crate::secret;
 use pgrx::pg_sys;
 

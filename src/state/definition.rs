@@ -4,7 +4,7 @@
 use super::StateTable;
 use super::expected::{ExpectedPart, expected_parts};
 use super::glance::Glance;
-use crate::pg::text::quote_identifier;
+use crate::pg::value::text::quote_identifier;
 
 /// One thing that is said of a table: of which kind, of what, and how it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

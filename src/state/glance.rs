@@ -4,7 +4,8 @@
 //! a query that finds nothing would cost a session's first call more than its work. What there is,
 //! the query shows ([`super::definition`]). The table is locked, so the cache is up to date.
 use super::definition::TablePart;
-use crate::pg::{ffi, text};
+use crate::pg::ffi;
+use crate::pg::value::text;
 use crate::target::OpenRelation;
 use pgrx::pg_sys;
 

@@ -2,11 +2,11 @@
 use super::OpenRelation;
 use super::default::{DefaultKind, default_kind_of};
 use crate::pg::ffi;
-use crate::pg::json_text;
-use crate::pg::jsonb::{Container, Kind, ObjectBuilder, Value, to_jsonb_of};
 use crate::pg::memory::Memory;
-use crate::pg::reading::{ResultDetail, Scalar, has_cast_to_json};
-use crate::pg::text;
+use crate::pg::value::json_text;
+use crate::pg::value::jsonb::{Container, Kind, ObjectBuilder, Value, to_jsonb_of};
+use crate::pg::value::reading::{ResultDetail, Scalar, has_cast_to_json};
+use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
 
@@ -140,7 +140,7 @@ impl Column {
     }
 
     /// The value that a JSON value has in this column, in the current context; of an array
-    /// or composite, a string or null ([`Reader`](crate::pg::reading::Reader) reads all).
+    /// or composite, a string or null ([`Reader`](crate::pg::value::reading::Reader) reads all).
     /// None is NULL.
     ///
     /// # Safety

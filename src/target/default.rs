@@ -1,8 +1,9 @@
 //! What fills a column that an INSERT does not name, and whether that is another
 //! value with every attempt.
 use super::{Column, OpenRelation};
-use crate::pg::expression::evaluate;
-use crate::pg::{ffi, text};
+use crate::pg::ffi;
+use crate::pg::statement::expression::evaluate;
+use crate::pg::value::text;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_void;
 

@@ -6,7 +6,7 @@ use crate::pg::ffi;
 use crate::pg::lookup_function;
 use crate::pg::memory::Memory;
 use crate::pg::rows::SortColumn;
-use crate::pg::text;
+use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 use std::fmt::Write;

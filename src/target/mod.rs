@@ -63,9 +63,10 @@ pub use scan::Scan;
 pub use triggers::{FunctionSource, TriggerInfo, Triggers, is_guard_function};
 
 use crate::error::{Report, SqlState};
-use crate::pg::locks;
+use crate::pg::ffi;
 use crate::pg::memory::Memory;
-use crate::pg::{ffi, text};
+use crate::pg::transaction::locks;
+use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

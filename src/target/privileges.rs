@@ -2,8 +2,8 @@
 use super::access::{Access, hooks_see_reads};
 use super::{Target, UniqueIndex};
 use crate::error::{Report, SqlState};
-use crate::pg::query_as::row_exists_as;
-use crate::pg::text;
+use crate::pg::statement::query_as::row_exists_as;
+use crate::pg::value::text;
 use pgrx::pg_sys;
 
 /// A role, by whose rights something is judged.

@@ -1,7 +1,7 @@
 //! What can be done where no unique index decides: SQL that runs, or why none does.
 use super::partition::{PartitionKeyColumns, partition_key_columns};
 use super::{Column, Target, UniqueIndex};
-use crate::pg::text;
+use crate::pg::value::text;
 use pgrx::pg_sys;
 
 /// A unique index that can be made.

@@ -1,6 +1,7 @@
 //! The triggers of a table that fire when rows go in, and which are guards.
 use super::OpenRelation;
-use crate::pg::{text, unwinding};
+use crate::pg::unwinding;
+use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
 use std::ops::Deref;

@@ -1,7 +1,7 @@
 //! NOTICEs on how far a load has come, at a human pace.
 use super::record::LoadCounts;
 use crate::error::{Line, notice, notice_unguarded};
-use crate::pg::text;
+use crate::pg::value::text;
 use crate::target::Target;
 use pgrx::pg_sys;
 use std::cell::Cell;

@@ -1,5 +1,5 @@
 //! The snapshots that keys are looked up under.
-use super::unwinding;
+use crate::pg::unwinding;
 use pgrx::pg_sys;
 
 /// An active snapshot, taken when pushed.

@@ -1,7 +1,8 @@
 //! SQL run inside a function of ours.
-use super::rows::TupleStore;
-use super::snapshot::FreshSnapshot;
-use super::{ffi, text, unwinding};
+use crate::pg::rows::TupleStore;
+use crate::pg::transaction::snapshot::FreshSnapshot;
+use crate::pg::value::text;
+use crate::pg::{ffi, unwinding};
 use pgrx::pg_sys;
 use std::ffi::{c_char, c_int};
 use std::ptr;

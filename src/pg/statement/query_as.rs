@@ -1,8 +1,8 @@
 //! A query that is judged by the rights of another role.
-use super::list::members;
-use super::memory::Memory;
-use super::spi::{Parameter, parameter_list};
-use super::text;
+use crate::pg::list::members;
+use crate::pg::memory::Memory;
+use crate::pg::statement::spi::{Parameter, parameter_list};
+use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::ffi::c_int;
 use std::ptr;

@@ -310,7 +310,7 @@ pub fn to_name(name: &str) -> pg_sys::Datum {
     // SAFETY: core's input function for names, which copies.
     unsafe {
         pg_sys::DirectFunctionCall1Coll(
-            Some(super::ffi::functions::namein),
+            Some(crate::pg::ffi::functions::namein),
             pg_sys::InvalidOid,
             pg_sys::Datum::from(name.as_ptr()),
         )

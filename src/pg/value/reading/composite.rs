@@ -2,8 +2,8 @@
 use super::{Reader, ResultDetail};
 use crate::error::{SqlState, refuse_unguarded};
 use crate::pg::ffi;
-use crate::pg::jsonb::{Kind, Value};
 use crate::pg::memory::Memory;
+use crate::pg::value::jsonb::{Kind, Value};
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
 

@@ -6,7 +6,7 @@
 //! one that `utils/jsonb.h` documents and that every stored jsonb has: a header
 //! with a count, an array of entries (an object's keys first, then its values),
 //! and the data, in which entries say where they end.
-use super::ffi;
+use crate::pg::ffi;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 use std::ffi::{CStr, c_char, c_int};
@@ -299,7 +299,8 @@ fn display_field(name: &[u8]) -> String {
     if name.is_empty() {
         return "\"\"".to_owned();
     }
-    super::text::abbreviated(&super::text::from_server_bytes(name)).into_owned()
+    crate::pg::value::text::abbreviated(&crate::pg::value::text::from_server_bytes(name))
+        .into_owned()
 }
 
 impl Value<'_> {
@@ -589,7 +590,7 @@ pub unsafe fn to_jsonb_of(
     let oid = pg_sys::Oid::from(pg_sys::F_TO_JSONB);
     // SAFETY: the caller's promise.
     unsafe {
-        let function = super::lookup_function(memory, oid);
+        let function = crate::pg::lookup_function(memory, oid);
         let caller = pg_sys::MemoryContextSwitchTo(memory);
         let argument = pg_sys::makeNullConst(typid, typmod, collation);
         (*function).fn_expr = pg_sys::makeFuncExpr(

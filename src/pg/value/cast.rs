@@ -1,5 +1,5 @@
 //! The function of a cast, called as an expression would call it.
-use super::ffi;
+use crate::pg::ffi;
 use pgrx::pg_sys;
 use std::mem::{offset_of, size_of};
 

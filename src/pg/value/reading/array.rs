@@ -6,9 +6,9 @@
 use super::{Reader, ResultDetail, Scalar, has_cast_to_json};
 use crate::error::{Line, SqlState, refuse_unguarded};
 use crate::pg::ffi;
-use crate::pg::hstore::is_hstore;
-use crate::pg::jsonb::{Container, Kind, Value};
 use crate::pg::memory::Memory;
+use crate::pg::value::hstore::is_hstore;
+use crate::pg::value::jsonb::{Container, Kind, Value};
 use pgrx::pg_sys;
 use std::ffi::{CString, c_int};
 use std::fmt::Write;

@@ -1,5 +1,5 @@
 //! Settings that hold for a stretch of a call.
-use super::unwinding;
+use crate::pg::unwinding;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 

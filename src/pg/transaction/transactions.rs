@@ -1,6 +1,6 @@
 //! Committing from inside a procedure, as PL/pgSQL's COMMIT does.
-use super::subtransaction::in_subtransaction;
 use crate::error::Caught;
+use crate::pg::transaction::subtransaction::in_subtransaction;
 use pgrx::pg_sys;
 use std::panic::catch_unwind;
 
@@ -56,7 +56,7 @@ impl NonAtomicProcedure {
 
 impl Drop for NonAtomicProcedure {
     fn drop(&mut self) {
-        if !super::unwinding() {
+        if !crate::pg::unwinding() {
             // SAFETY: opened by us.
             unsafe { pg_sys::SPI_finish() };
         }

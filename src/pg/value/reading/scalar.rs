@@ -1,10 +1,11 @@
 //! Types that JSON does not fill member by member: numbers, texts, and all that has a notation
 //! of its own.
 use crate::error::refuse_json_unguarded;
-use crate::pg::cast::cast_unguarded;
-use crate::pg::jsonb::{Container, Value};
 use crate::pg::memory::Memory;
-use crate::pg::{ffi, hstore, lookup_function};
+use crate::pg::value::cast::cast_unguarded;
+use crate::pg::value::hstore;
+use crate::pg::value::jsonb::{Container, Value};
+use crate::pg::{ffi, lookup_function};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char};
 

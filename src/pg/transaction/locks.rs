@@ -1,5 +1,5 @@
 //! Locks of the server under tags of our own.
-use super::ffi;
+use crate::pg::ffi;
 use pgrx::pg_sys;
 
 /// What a lock is on. The number is field 4 of the tag: users' advisory locks have 1
@@ -57,7 +57,7 @@ impl SessionLock {
 
 impl Drop for SessionLock {
     fn drop(&mut self) {
-        if !super::unwinding() && is_held(&self.0) {
+        if !crate::pg::unwinding() && is_held(&self.0) {
             // SAFETY: held by the session.
             unsafe { pg_sys::LockRelease(&raw const self.0, MODE, true) };
         }

@@ -1,7 +1,7 @@
 //! The arguments of an SQL call.
-use super::jsonb::Container;
-use super::text;
 use crate::error::{Report, SqlState};
+use crate::pg::value::jsonb::Container;
+use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::collections::HashSet;
 use std::ffi::c_int;
@@ -91,7 +91,7 @@ impl Arguments {
         // SAFETY: core's comparison of two intervals.
         let order = unsafe {
             pg_sys::DirectFunctionCall2Coll(
-                Some(super::ffi::functions::interval_cmp),
+                Some(crate::pg::ffi::functions::interval_cmp),
                 pg_sys::InvalidOid,
                 value,
                 pg_sys::Datum::from(&raw const zero),

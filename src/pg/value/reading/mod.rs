@@ -11,9 +11,9 @@ mod scalar;
 
 pub use scalar::{Scalar, has_cast_to_json};
 
-use super::ffi;
 use super::jsonb::Value;
-use super::memory::Memory;
+use crate::pg::ffi;
+use crate::pg::memory::Memory;
 use array::Array;
 use composite::Composite;
 use pgrx::pg_sys;

@@ -1,7 +1,7 @@
 //! A JSON object as the text of an hstore, which is shown as an object by `to_jsonb` and
 //! cannot be read from one: its input function has a notation of its own.
-use super::ffi;
-use super::jsonb::{Container, Kind, Value};
+use crate::pg::ffi;
+use crate::pg::value::jsonb::{Container, Kind, Value};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char};
 

@@ -1,0 +1,3 @@
+//! A function's call: its arguments, and its results.
+pub mod arguments;
+pub mod result;

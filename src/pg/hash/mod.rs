@@ -1,0 +1,3 @@
+//! Hash functions.
+pub mod sha256;
+pub mod siphash;

@@ -1,0 +1,6 @@
+//! Transactions, snapshots, locks and settings.
+pub mod local_settings;
+pub mod locks;
+pub mod snapshot;
+pub mod subtransaction;
+pub mod transactions;

@@ -1,0 +1,7 @@
+//! Values: text, jsonb and what core makes of them.
+pub mod cast;
+pub mod hstore;
+pub mod json_text;
+pub mod jsonb;
+pub mod reading;
+pub mod text;
