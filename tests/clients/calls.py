@@ -1,7 +1,7 @@
 """Every way to send a batch that the tests know: how a client sends it, what it then reports, and what it raises on a
 conflict. test_calls.py sends all of the batches through all of them; docs/clients.md shows what they report.
 
-The rows are conftest.Order. A way returns what the library tells the application; if the library can tell the ids that
+The rows are orders.Order. A way returns what the library tells the application; if the library can tell the ids that
 the server made, it returns them.
 """
 
@@ -27,7 +27,9 @@ import sqlalchemy.orm
 
 import models
 import recipes
-from conftest import COLUMNS, HERE, program, run
+from orders import COLUMNS
+from programs import HERE, run
+from support.server import program
 
 # What a way may report besides plain values, which depends on the ids that the server made.
 ALL_IDS = "the ids of all rows"

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import models
 from calls import INSERT, asyncpg_executemany, asyncpg_session
-from conftest import ALTERED, BATCH, HALF, HERE, THE_DETAIL
+from orders import ALTERED, BATCH, HALF, THE_DETAIL
+from programs import HERE
 
 CODES = asyncpg.exceptions._base.PostgresMessageMeta._message_map
 

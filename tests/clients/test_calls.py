@@ -4,7 +4,7 @@ page of the documentation says."""
 import pytest
 
 from calls import ALL_IDS, INSERTED_IDS, UNFIT, WAYS
-from conftest import ALTERED, BATCH, HALF, REPEATED, THE_CONFLICT, THE_DETAIL
+from orders import ALTERED, BATCH, HALF, REPEATED, THE_CONFLICT, THE_DETAIL
 
 
 def check_report(way, orders, rows, before, reported, expected):

@@ -8,7 +8,8 @@ from django.db import IntegrityError, ProgrammingError, transaction
 from django.db.models import signals
 
 import recipes
-from conftest import ALTERED, BATCH, HALF, HERE, THE_CONFLICT
+from orders import ALTERED, BATCH, HALF, THE_CONFLICT
+from programs import HERE
 from models import DjangoKeyedOrder, DjangoOrder, DjangoStampedOrder, DjangoViewedOrder, django_database
 
 
@@ -39,7 +40,8 @@ def test_without_assertions_bulk_create_of_the_usual_model_gives_wrong_ids(order
     orders.store(HALF)
     script = """
 import sys
-from conftest import Address, BATCH
+from address import Address
+from orders import BATCH
 from test_django import DjangoOrder, django_database, instances, keys
 with django_database(Address(int(sys.argv[1]), *sys.argv[2:])) as using:
     print(keys(DjangoOrder.objects.using(using).bulk_create(instances(DjangoOrder))))

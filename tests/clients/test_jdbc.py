@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from calls import Refused, java
-from conftest import ALTERED, BATCH, HALF, Order
+from orders import ALTERED, BATCH, HALF, Order
 
 EXECUTE_FAILED = -3
 REWRITE = {"reWriteBatchedInserts": "true"}

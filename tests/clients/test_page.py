@@ -10,7 +10,8 @@ import re
 import textwrap
 
 from calls import ALL_IDS, INSERTED_IDS, WAYS
-from conftest import HERE, PAGE
+from page import PAGE
+from programs import HERE
 
 HEAD = (
     "| client | call | all new | sent again | two of five sent again | a conflict raises |\n"

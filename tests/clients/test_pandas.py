@@ -5,7 +5,7 @@ import psycopg
 import pytest
 
 from calls import engine
-from conftest import ALTERED, BATCH, COLUMNS, HALF
+from orders import ALTERED, BATCH, COLUMNS, HALF
 from recipes import copy_into_table
 
 

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from conftest import program, run
+from programs import run
+from support.server import program
 
 KEYS = 40
 

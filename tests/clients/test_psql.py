@@ -3,7 +3,7 @@
 import pytest
 
 from calls import INSERT, Refused, psql
-from conftest import HALF, THE_DETAIL
+from orders import HALF, THE_DETAIL
 
 SAME = f"{INSERT} ('o-4', 4.5, '2024-05-04 12:00+05:30', 'Nº 4')"
 OTHER = f"{INSERT} ('o-4', 44.25, '2024-05-04 12:00+05:30', 'Nº 4')"

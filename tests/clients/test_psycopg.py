@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from calls import INSERT, psycopg_executemany
-from conftest import ALTERED, BATCH, HALF
+from orders import ALTERED, BATCH, HALF
 
 RETURNING = f"{INSERT} (%s, %s, %s, %s) RETURNING id"
 LOOK = "SELECT id FROM orders WHERE order_id = %s"

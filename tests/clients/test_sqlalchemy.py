@@ -7,7 +7,7 @@ from sqlalchemy import orm
 import models
 import recipes
 from calls import engine
-from conftest import BATCH, HALF
+from orders import BATCH, HALF
 
 
 def add_all(orders, model, rows=BATCH):

@@ -2,7 +2,7 @@
 
 import pytest
 from calls import Refused, orm
-from conftest import BATCH, HALF
+from orders import BATCH, HALF
 
 
 def test_save_gives_objects_ids_that_are_not_theirs(orders):

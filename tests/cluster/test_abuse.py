@@ -1,16 +1,14 @@
 """What nobody should do, done: none of it may end in a crash, a wrong answer or another role's rights."""
 
-import psycopg
 import pytest
 
-from conftest import value
+from support.errors import sqlstate
+from support.queries import value
 
 
 def error_of(conn, sql, *parameters):
     """The SQLSTATE that a statement ends with."""
-    with pytest.raises(psycopg.Error) as caught:
-        conn.execute(sql, parameters)
-    return caught.value.sqlstate
+    return sqlstate(lambda: conn.execute(sql, parameters))
 
 
 SLICES = """

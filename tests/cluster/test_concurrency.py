@@ -7,72 +7,14 @@ calls of a key, and all other outcomes `duplicate`.
 import collections
 import json
 import random
-import threading
 
 import psycopg
 import pytest
 
-from conftest import insert, insert_each, insert_from, insert_many, size, value
-
-SESSIONS = 16
-READ_COMMITTED = psycopg.IsolationLevel.READ_COMMITTED
-REPEATABLE_READ = psycopg.IsolationLevel.REPEATABLE_READ
-SERIALIZABLE = psycopg.IsolationLevel.SERIALIZABLE
-LEVELS = pytest.mark.parametrize(
-    "level", [READ_COMMITTED, REPEATABLE_READ, SERIALIZABLE], ids=lambda level: level.name.lower()
-)
-
-
-def race(db, work, sessions=SESSIONS, level=READ_COMMITTED):
-    """Run `work(number, conn, barrier)` in as many sessions at once; the first exception of any of them is raised."""
-    barrier = threading.Barrier(sessions)
-    failures = []
-    results = [None] * sessions
-
-    def session(number):
-        try:
-            with db.connect(autocommit=False) as conn:
-                conn.isolation_level = level
-                results[number] = work(number, conn, barrier)
-        except threading.BrokenBarrierError:
-            pass
-        except BaseException as error:
-            failures.append(error)
-            barrier.abort()
-
-    threads = [threading.Thread(target=session, args=(number,)) for number in range(sessions)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    return results
-
-
-def commit_with_retry(conn, act, level):
-    """Commit `act()`; 40001 is retried where the isolation level entitles the server to it, and nowhere else."""
-    for attempt in range(1000):
-        try:
-            result = act()
-            conn.commit()
-            return result
-        except psycopg.errors.SerializationFailure:
-            if level is READ_COMMITTED:
-                raise
-            conn.rollback()
-    raise AssertionError("a thousand serialization failures in a row")
-
-
-def one_inserted_per_key(outcomes):
-    """`outcomes`: (key, outcome) of committed calls."""
-    seen = collections.defaultdict(collections.Counter)
-    for key, outcome in outcomes:
-        seen[key][outcome] += 1
-    wrong = {key: dict(counts) for key, counts in seen.items() if counts["inserted"] != 1}
-    assert not wrong, wrong
-    assert {outcome for counts in seen.values() for outcome in counts} <= {"inserted", "duplicate"}
-    return len(seen)
+from support.functions import insert, insert_each, insert_from, insert_many
+from support.project import size
+from support.queries import value
+from support.races import LEVELS, READ_COMMITTED, commit_with_retry, one_inserted_per_key, race
 
 
 @LEVELS

@@ -13,10 +13,12 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from conftest import BINDIR, SERVER_MAJOR, size, value
-from test_memory import grows
+from support.dumps import dump, restore
+from support.memory import grows
+from support.project import SEED, size
+from support.queries import value
+from support.server import SERVER_MAJOR
 
-SEED = size("PGI_SEED", 20131103)
 CASES = size("PGI_CASES", 200)
 ROWS = size("PGI_ROWS", 100_000)
 
@@ -343,12 +345,11 @@ def test_a_dump_keeps_digests(db):
         conn.execute("CREATE TABLE names (r regclass, p regprocedure, t regtype); CREATE SCHEMA s; CREATE TABLE s.x ()")
         conn.execute("INSERT INTO names VALUES ('s.x', 'idempotent_purge(int)', 's.x')")
         digests = value(conn, query), value(conn, DIGEST.format("names"))
-    dump = db.cluster.root / f"{db.name}.sql"
-    db.cluster.tool(BINDIR / "pg_dump", "-f", dump, db.name)
+    file = dump(db)
     restored = db.cluster.create_database()
     with restored.connect() as conn:
         conn.execute("DROP EXTENSION pg_idempotent; CREATE TABLE takes_an_oid (); CREATE TYPE takes_one AS ENUM ('a', 'b')")
-    db.cluster.restore(dump, restored.name)
+    restore(file, db.cluster, restored.name)
     with restored.connect() as conn:
         assert (value(conn, query), value(conn, DIGEST.format("names"))) == digests
 

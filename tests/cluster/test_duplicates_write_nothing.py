@@ -3,7 +3,9 @@
 import psycopg
 import pytest
 
-from conftest import _call, insert, insert_each, insert_from, insert_many, size, value
+from support.functions import call, insert, insert_each, insert_from, insert_many
+from support.project import size
+from support.queries import value
 
 ROWS = size("PGI_ROWS", 1_000_000)
 TABLE = """
@@ -50,16 +52,16 @@ def settle(db, sql, parameters=None):
 
 
 CALLS = {
-    "insert": lambda rows: _call("insert", "jsonb", "events", rows[7], {}),
-    "insert_quarantine": lambda rows: _call("insert", "jsonb", "events", rows[7], {"on_conflict": "quarantine"}),
-    "insert_key_only": lambda rows: _call("insert", "jsonb", "events", {"id": 7}, {}),
-    "many": lambda rows: _call("insert_many", "jsonb", "events", rows, {}),
-    "many_mixed_columns": lambda rows: _call(
+    "insert": lambda rows: call("insert", "jsonb", "events", rows[7], {}),
+    "insert_quarantine": lambda rows: call("insert", "jsonb", "events", rows[7], {"on_conflict": "quarantine"}),
+    "insert_key_only": lambda rows: call("insert", "jsonb", "events", {"id": 7}, {}),
+    "many": lambda rows: call("insert_many", "jsonb", "events", rows, {}),
+    "many_mixed_columns": lambda rows: call(
         "insert_many", "jsonb", "events", [r if n % 2 else {"id": r["id"]} for n, r in enumerate(rows)], {}
     ),
-    "each": lambda rows: _call("insert_each", "jsonb", "events", rows, {"on_conflict": "report"}),
-    "from_table": lambda rows: _call("insert_from", "regclass", "events", "source", {}),
-    "from_view": lambda rows: _call("insert_from", "regclass", "events", "sources", {}),
+    "each": lambda rows: call("insert_each", "jsonb", "events", rows, {"on_conflict": "report"}),
+    "from_table": lambda rows: call("insert_from", "regclass", "events", "source", {}),
+    "from_view": lambda rows: call("insert_from", "regclass", "events", "sources", {}),
 }
 
 

@@ -12,21 +12,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from conftest import insert, insert_each, insert_from, insert_many, value
+from support import errors
+from support.errors import failure
+from support.functions import insert, insert_each, insert_from, insert_many
+from support.queries import value
 
-FIELDS = (
-    "severity",
-    "severity_nonlocalized",
-    "sqlstate",
-    "message_primary",
-    "message_detail",
-    "message_hint",
-    "schema_name",
-    "table_name",
-    "column_name",
-    "datatype_name",
-    "constraint_name",
-)
+# All fields that a client can compare.
+FIELDS = (*errors.FIELDS, "severity_nonlocalized")
 
 SCHEMA = """
 CREATE SCHEMA shop;
@@ -208,13 +200,7 @@ def conn(shop):
 
 
 def fields(error):
-    return {name: getattr(error.diag, name) for name in FIELDS}
-
-
-def failure(act):
-    with pytest.raises(psycopg.Error) as caught:
-        act()
-    return caught.value
+    return errors.fields(error, FIELDS)
 
 
 def insert_directly(conn, case):

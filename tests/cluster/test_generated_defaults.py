@@ -15,9 +15,10 @@ import random
 import psycopg
 import pytest
 
-from conftest import size, value
+from support.generated_tables import Mismatch
+from support.project import SEED, size
+from support.queries import value
 
-SEED = size("PGI_SEED", 20131103)
 CASES = size("PGI_CASES", 4000)
 BLOCKS = 4
 CASES_A_TABLE = 40
@@ -170,10 +171,6 @@ class Oracle:
         return outcomes
 
 
-class Mismatch(AssertionError):
-    pass
-
-
 def one_case(conn, table):
     dice = table.dice
     for setting, choices in SETTINGS.items():
@@ -219,10 +216,7 @@ def one_case(conn, table):
 
 @pytest.fixture(scope="module")
 def database(cluster):
-    database = cluster.create_database()
-    with database.connect() as conn:
-        conn.execute(SETUP)
-    return database
+    return cluster.create_database(SETUP)
 
 
 @pytest.mark.timeout(300)

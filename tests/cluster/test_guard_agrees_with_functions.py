@@ -14,9 +14,11 @@ import random
 import psycopg
 import pytest
 
-import test_generated
-from conftest import size, value
-from test_generated import SEED, SETUP, Mismatch, Table, literal, quoted
+from support.errors import FIELDS, fields
+from support.generated_tables import Mismatch, Table, literal
+from support.generated_values import SETUP, TYPES, quoted
+from support.project import SEED, size
+from support.queries import value
 
 CASES = size("PGI_GUARD_CASES", 1500)
 BLOCKS = 5
@@ -32,9 +34,8 @@ def citext(dice):
 
 @pytest.fixture(scope="module")
 def generated(cluster):
-    database = cluster.create_database()
+    database = cluster.create_database(SETUP)
     with database.connect() as conn:
-        conn.execute(SETUP)
         if value(conn, "SELECT count(*) FROM pg_available_extensions WHERE name = 'citext'"):
             conn.execute("CREATE EXTENSION citext SCHEMA gen")
     return database
@@ -45,7 +46,7 @@ def types(generated, monkeypatch):
     """The types of the generator, and those that only some servers have."""
     with generated.connect() as conn:
         if value(conn, "SELECT to_regtype('gen.citext') IS NOT NULL"):
-            monkeypatch.setitem(test_generated.TYPES, "gen.citext", citext)
+            monkeypatch.setitem(TYPES, "gen.citext", citext)
 
 
 class Pair:
@@ -140,25 +141,18 @@ class Pair:
         return ("conflict", records[0]["differences"]) if len(records) == 1 else ("recorded twice", records)
 
 
+# Those of a conflict that a function and a guard report alike.
+NAMED = [name for name in FIELDS if name not in ("severity", "datatype_name")]
+
+
 def attempt(send):
     """What came of it: an outcome with differences, or the fields of an error."""
     try:
         return send()
     except psycopg.Error as error:
-        diag = error.diag
-        fields = (
-            "sqlstate",
-            "message_primary",
-            "message_detail",
-            "message_hint",
-            "schema_name",
-            "table_name",
-            "column_name",
-            "constraint_name",
-        )
-        found = {name: (getattr(diag, name) or "").replace(" twin", "") for name in fields}
+        found = {name: (text or "").replace(" twin", "") for name, text in fields(error, NAMED).items()}
         # A long name of an index is cut, and the twin's elsewhere.
-        if len((diag.constraint_name or "").encode()) > 56:
+        if len((error.diag.constraint_name or "").encode()) > 56:
             del found["constraint_name"]
         return "error", found
 

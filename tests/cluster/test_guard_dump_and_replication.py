@@ -1,11 +1,13 @@
 """Guarded tables in dumps, restored once and twice, and guarded subscribers of logical replication."""
 
-import time
 
 import psycopg
 import pytest
 
-from conftest import BINDIR, Cluster, value
+from support.dumps import dump, empty_database, restore
+from support.queries import value
+from support.replication import catch_up
+from support.waiting import until
 
 
 def all_rows(conn, tables):
@@ -62,23 +64,25 @@ def dumped(db):
     with db.connect() as conn:
         conn.execute(SCHEMA)
         conn.execute(ROWS)
-    with db.cluster.connect() as conn:
-        conn.execute(f"CREATE DATABASE {db.name}_restored TEMPLATE template0")
+    empty_database(db.cluster, restored_name(db))
     return db
 
 
+def restored_name(db):
+    return f"{db.name}_restored"
+
+
 def restored(db):
-    return db.cluster.connect(f"{db.name}_restored")
+    return db.cluster.connect(restored_name(db))
 
 
 def test_a_dump_carries_the_guards_and_its_restore_the_rows_and_what_is_remembered(dumped):
     db, cluster = dumped, dumped.cluster
-    dump = cluster.root / f"{db.name}.dump"
-    cluster.tool(BINDIR / "pg_dump", "-Fc", "-f", dump, db.name)
+    file = dump(db, "-Fc")
     with restored(db) as conn:
         # The restored tables have other oids.
         conn.execute("CREATE TABLE takes_an_oid (id int)")
-    cluster.tool(BINDIR / "pg_restore", "-e", "-d", f"{db.name}_restored", dump)
+    restore(file, cluster, restored_name(db))
     with db.connect() as before, restored(db) as conn:
         guards = before.execute(GUARDS).fetchall()
         assert len(guards) == 7 and all(row["guard"]["problem"] is None for row in guards)
@@ -105,23 +109,22 @@ def test_a_dump_carries_the_guards_and_its_restore_the_rows_and_what_is_remember
 def test_data_restored_into_guarded_tables_twice_is_there_once(dumped, format):
     """Also into a table that has half of it. What is remembered comes with the rows, and is what is compared."""
     db, cluster = dumped, dumped.cluster
-    dump = cluster.root / f"{db.name}.dump"
     options = ["--rows-per-insert=7"] if format == "inserts" else []
     tables = [f"--table={table}" for table in (*TABLES, "parted_*")]
-    cluster.tool(BINDIR / "pg_dump", "-Fc", *options, "-f", dump, *tables, db.name)
+    file = dump(db, "-Fc", *options, *tables)
     with restored(db) as conn:
         conn.execute("CREATE EXTENSION pg_idempotent")
         conn.execute(SCHEMA)
         conn.execute("INSERT INTO parted SELECT date '2013-01-01' + n % 365, n, 'v' || n FROM generate_series(1, 250) n")
     for _ in range(2):
-        cluster.tool(BINDIR / "pg_restore", "-e", "--data-only", "-d", f"{db.name}_restored", dump)
+        restore(file, cluster, restored_name(db), "--data-only")
         with db.connect() as before, restored(db) as conn:
             assert all_rows(conn, TABLES) == all_rows(before, TABLES)
             assert value(conn, "SELECT count(*) FROM idempotent.conflicts") == 0
     # A row that has changed in the dump since is no duplicate.
     with restored(db) as conn:
         conn.execute("UPDATE replicated SET v = 0 WHERE id = 400")
-    done = cluster.tool(BINDIR / "pg_restore", "-e", "--data-only", "-d", f"{db.name}_restored", dump, check=False)
+    done = restore(file, cluster, restored_name(db), "--data-only", check=False)
     assert done.returncode != 0 and "payload conflicts with the stored row" in done.stdout, done.stdout
 
 
@@ -151,31 +154,15 @@ class Replication:
         with self.subscriber.connect() as conn:
             conn.execute(f"DROP SUBSCRIPTION IF EXISTS {self.name}")
 
-    def catch_up(self, seconds=30):
-        """Until the initial copy is done, and what the publisher has committed is applied."""
-        deadline = time.monotonic() + seconds
-        with self.publisher.connect() as there, self.subscriber.connect() as here:
-            lsn = value(there, "SELECT pg_current_wal_lsn()::text")
-            while True:
-                copied = value(here, "SELECT bool_and(srsubstate IN ('r', 's')) FROM pg_subscription_rel")
-                applied = value(
-                    there,
-                    "SELECT bool_and(confirmed_flush_lsn >= %s::pg_lsn) FROM pg_replication_slots"
-                    " WHERE database = current_database()",
-                    lsn,
-                )
-                if copied and applied:
-                    return
-                if time.monotonic() > deadline:
-                    raise AssertionError(self.subscriber.cluster.log.read_text()[-3000:])
-                time.sleep(0.05)
+    def catch_up(self):
+        catch_up(self.publisher, self.subscriber)
 
-    def wait_until_disabled(self, seconds=30):
-        deadline = time.monotonic() + seconds
+    def wait_until_disabled(self):
         with self.subscriber.connect() as here:
-            while value(here, "SELECT subenabled FROM pg_subscription"):
-                assert time.monotonic() < deadline, self.subscriber.cluster.log.read_text()[-3000:]
-                time.sleep(0.05)
+            until(
+                lambda: not value(here, "SELECT subenabled FROM pg_subscription"),
+                words=lambda: self.subscriber.cluster.log.read_text()[-3000:],
+            )
 
 
 @pytest.fixture

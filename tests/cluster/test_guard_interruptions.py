@@ -6,12 +6,17 @@ import time
 import psycopg
 import pytest
 
-from conftest import FORBIDDEN, in_background, size, value, waits_for_a_lock
+from support.errors import sqlstate
+from support.killing import kill_in_the_middle
+from support.logs import FORBIDDEN, Log
+from support.memory import MEGABYTE, memory
+from support.project import size
+from support.queries import KEY_LOCKS, advisory_locks, value
+from support.rows import create_source, holds_the_source
+from support.sessions import in_background
+from support.waiting import until_alone, waits_for_a_lock
 
 ROWS = size("PGI_LOAD_ROWS", 300_000)
-MEGABYTE = 1024 * 1024
-
-KEY_LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 29"
 
 TABLES = {
     "plain": "CREATE TABLE events (id uuid PRIMARY KEY, n int, note text); SELECT idempotent_guard('events')",
@@ -27,20 +32,13 @@ TABLES = {
     """,
 }
 STORED = "SELECT count(*) FROM events"
-EQUAL = """
-    SELECT NOT EXISTS (SELECT id, n, note FROM events EXCEPT SELECT id, n, note FROM source)
-       AND NOT EXISTS (SELECT id, n, note FROM source EXCEPT SELECT id, n, note FROM events)
-       AND (SELECT count(*) FROM events) = (SELECT count(*) FROM source)
-"""
 
 
 def prepare(db, shape="plain", rows=ROWS):
     """The source, the file of its rows, and a guarded table with a third of them in it already."""
     path = db.cluster.root / f"{db.name}.copy"
     with db.connect() as conn:
-        conn.execute(
-            "CREATE TABLE source AS SELECT md5(n::text)::uuid AS id, n, 'note ' || n AS note FROM generate_series(1, %s) n" % rows
-        )
+        create_source(conn, rows)
         conn.execute(f"COPY source TO '{path}'")
         conn.execute(TABLES[shape])
         conn.execute("INSERT INTO events (id, n, note) SELECT * FROM source WHERE n % 3 = 0")
@@ -51,7 +49,7 @@ def prepare(db, shape="plain", rows=ROWS):
 def loads_the_rest_and_then_nothing(conn, load, rows=ROWS):
     assert conn.execute(load).rowcount == rows - rows // 3
     assert conn.execute(load).rowcount == 0
-    assert value(conn, EQUAL)
+    assert holds_the_source(conn)
     assert value(conn, KEY_LOCKS) == 0
 
 
@@ -107,10 +105,7 @@ def test_a_load_whose_client_goes_away_in_the_middle_and_another_one_give_the_so
     conn.pgconn.flush()
     conn.pgconn.finish()
     with db.connect() as other:
-        deadline = time.monotonic() + 20
-        while value(other, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()") > 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until_alone(other)
         assert value(other, STORED) == ROWS // 3
         with other.cursor().copy("COPY events FROM STDIN") as copy:
             copy.write(rows)
@@ -131,21 +126,17 @@ def test_a_wait_for_a_winner_can_be_cancelled_timed_out_and_limited(db):
             winner.execute("INSERT INTO events VALUES (1, 1)")
             winner.execute("DELETE FROM events WHERE id = 50")
             join = in_background(lambda: loser.execute(statement))
-            assert waits_for_a_lock(db, loser.info.backend_pid, "transactionid")
+            assert waits_for_a_lock(db, loser, "transactionid")
             # Never with a key lock in hand.
             assert value(admin, KEY_LOCKS) == 0
             admin.execute("SELECT pg_cancel_backend(%s)", [loser.info.backend_pid])
             assert join().sqlstate == "57014"
             for setting, state in (("statement_timeout", "57014"), ("lock_timeout", "55P03")):
                 loser.execute(f"SET {setting} = '30ms'")
-                with pytest.raises(psycopg.Error) as caught:
-                    loser.execute(statement)
-                assert caught.value.sqlstate == state
+                assert sqlstate(lambda: loser.execute(statement)) == state
                 # In a subtransaction: the rest of the transaction goes on, and nothing of the wait is left.
                 loser.execute("BEGIN; INSERT INTO events VALUES (7, 7); SAVEPOINT s")
-                with pytest.raises(psycopg.Error) as caught:
-                    loser.execute(statement)
-                assert caught.value.sqlstate == state
+                assert sqlstate(lambda: loser.execute(statement)) == state
                 loser.execute("ROLLBACK TO SAVEPOINT s")
                 loser.execute("INSERT INTO events VALUES (8, 8)")
                 assert value(loser, KEY_LOCKS) == 0
@@ -165,7 +156,7 @@ def test_a_terminated_winner_hands_its_key_to_the_waiting_session(db):
         winner.execute("INSERT INTO events VALUES (1, 1)")
         inserted = []
         join = in_background(lambda: inserted.append(loser.execute("INSERT INTO events VALUES (1, 2)").rowcount))
-        assert waits_for_a_lock(db, loser.info.backend_pid)
+        assert waits_for_a_lock(db, loser)
         admin.execute("SELECT pg_terminate_backend(%s)", [winner.info.backend_pid])
         assert join() is None
         assert inserted == [1]
@@ -177,22 +168,11 @@ def test_a_terminated_winner_hands_its_key_to_the_waiting_session(db):
 def test_a_backend_killed_in_the_middle_of_a_load_and_the_load_again_give_the_source(own_cluster, shape):
     db = own_cluster.create_database()
     load = prepare(db, shape)
-    killed = 0
-    for delay in (0.03, 0.1, 0.2):
-        conn = db.connect()
-        join = in_background(lambda: conn.execute(load))
-        time.sleep(delay)
-        own_cluster.kill_backend(conn.info.backend_pid)
-        error = join()
-        killed += isinstance(error, psycopg.OperationalError)
-        conn.close()
-        time.sleep(0.2)
-        own_cluster.wait_until_up()
-        if error is None:
-            break
-        with db.connect() as check:
-            assert value(check, STORED) == ROWS // 3
-    assert killed
+
+    def nothing_of_it_is_stored(conn):
+        assert value(conn, STORED) == ROWS // 3
+
+    kill_in_the_middle(own_cluster, db, lambda conn: conn.execute(load), (0.03, 0.1, 0.2), nothing_of_it_is_stored)
     with db.connect() as conn:
         conn.execute("DELETE FROM events WHERE n % 3 <> 0")
         loads_the_rest_and_then_nothing(conn, load)
@@ -219,7 +199,7 @@ def test_a_server_stopped_at_once_in_the_middle_of_a_load_and_the_load_again_giv
             assert missing == ROWS - ROWS // 3 - len([n for n in range(ROWS - 99, ROWS + 1) if n % 3])
         assert conn.execute(load).rowcount == missing
         assert conn.execute(load).rowcount == 0
-        assert value(conn, EQUAL)
+        assert holds_the_source(conn)
 
 
 def test_a_prepared_load_survives_a_crash_and_still_decides(own_cluster):
@@ -227,8 +207,7 @@ def test_a_prepared_load_survives_a_crash_and_still_decides(own_cluster):
     with db.connect() as conn:
         conn.execute("CREATE TABLE events (id int PRIMARY KEY, v int); SELECT idempotent_guard('events')")
         conn.execute("BEGIN; INSERT INTO events SELECT n, n FROM generate_series(1, 100) n; PREPARE TRANSACTION 'load'")
-    own_cluster.stop("immediate")
-    own_cluster.start()
+    own_cluster.crash()
     with db.connect() as conn:
         conn.execute("SET lock_timeout = '50ms'")
         with pytest.raises(psycopg.errors.LockNotAvailable):
@@ -329,22 +308,17 @@ def test_thousands_of_failed_subtransactions_leave_nothing_behind(db, shape):
         )
         code = SUBTRANSACTIONS
         conn.execute(code.format(first=200, last=400))
-        log_from = db.cluster.log.stat().st_size
-        contexts = value(conn, "SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts")
-        with open(f"/proc/{conn.info.backend_pid}/status") as status:
-            before = next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon:"))
+        log = Log(db.cluster)
+        before = memory(conn)
         for part in range(4):
             first = 401 + part * rounds // 4
             conn.execute(code.format(first=first, last=first + rounds // 4 - 1))
-        assert value(conn, "SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts") - contexts < MEGABYTE
-        with open(f"/proc/{conn.info.backend_pid}/status") as status:
-            after = next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon:"))
-        assert after - before < 8 * MEGABYTE
-        assert value(conn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+        after = memory(conn)
+        assert after[0] - before[0] < MEGABYTE
+        assert after[1] - before[1] < 8 * MEGABYTE
+        assert advisory_locks(conn) == 0
         assert value(conn, "SELECT count(*) FROM events WHERE id < 0") == 1
-    with db.cluster.log.open("rb") as log:
-        log.seek(log_from)
-        said = log.read().decode(errors="replace")
+    said = log.news()
     assert not FORBIDDEN.search(said), said[:2000]
     assert "WARNING" not in said, said[:2000]
 

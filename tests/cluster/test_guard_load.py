@@ -11,20 +11,16 @@ import time
 import psycopg
 import pytest
 
-from conftest import size, value
+from support.memory import MEGABYTE, contexts, resident
+from support.project import size
+from support.queries import KEY_LOCKS, advisory_locks, value
 
 ROWS = size("PGI_LOAD_ROWS", 300_000)
 MEGABYTE = 1024 * 1024
 
 pytestmark = pytest.mark.timeout(max(120, ROWS // 5_000))
 
-KEY_LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 29"
 ALL_LOCKS = "SELECT count(*) FROM pg_locks WHERE pid = %s"
-
-
-def resident(pid):
-    with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon:"))
 
 
 class Watch:
@@ -199,12 +195,12 @@ def test_many_statements_leave_no_memory_and_no_lock_behind(db):
             )
 
         loop(1, 2000)
-        before, contexts = resident(pid), value(conn, "SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts")
+        before, at_first = resident(pid), contexts(conn)
         with Watch(db, pid) as watch:
             loop(2001, statements)
         assert max(watch.key_locks) <= 1
         assert resident(pid) - before < 8 * MEGABYTE
-        assert value(conn, "SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts") - contexts < MEGABYTE
+        assert contexts(conn) - at_first < MEGABYTE
         assert value(conn, KEY_LOCKS) == 0
         with conn.pipeline():
             for n in range(statements // 10):
@@ -254,7 +250,7 @@ def test_a_transaction_with_guarded_inserts_can_be_prepared_and_takes_no_key_loc
                 conn.execute("INSERT INTO events SELECT md5('1')::uuid, 2, 'x', 1")
             conn.execute("ROLLBACK TO SAVEPOINT e")
             conn.execute("PREPARE TRANSACTION 'load'")
-            assert value(conn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+            assert advisory_locks(conn) == 0
             assert value(conn, "SELECT count(*) FROM events") == 0
             # The session goes on.
             conn.execute("INSERT INTO events VALUES ('11111111-1111-1111-1111-111111111111', 1, 'x', 1)")

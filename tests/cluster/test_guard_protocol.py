@@ -1,12 +1,11 @@
 """The protocol of the guard, step by step: what the races show only now and then."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
-import psycopg
 import pytest
 
-from conftest import value
+from support.queries import KEY_LOCKS, value
+from support.waiting import until_sql
 
 GATE = """
     CREATE FUNCTION wait_in_first(anything text DEFAULT NULL) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
@@ -17,14 +16,7 @@ GATE = """
         RETURN true;
     END $$
 """
-KEY_LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 29 AND granted = %s"
-
-
-def wait_for(conn, sql, *parameters, seconds=5):
-    deadline = time.monotonic() + seconds
-    while not value(conn, sql, *parameters):
-        assert time.monotonic() < deadline, sql
-        time.sleep(0.01)
+KEY_LOCKS_GRANTED = f"{KEY_LOCKS} AND granted = %s"
 
 
 LOWER = """
@@ -80,9 +72,9 @@ def test_equal_keys_share_a_lock_however_they_are_written(db, ddl, first, second
             try:
                 # The first is judged, and not yet in the table.
                 inserts = [pool.submit(one.execute, f"INSERT INTO events VALUES ({first}, 1)")]
-                wait_for(gate, KEY_LOCKS, True)
+                until_sql(gate, KEY_LOCKS_GRANTED, True)
                 inserts.append(pool.submit(two.execute, f"INSERT INTO events VALUES ({second}, 1)"))
-                wait_for(gate, KEY_LOCKS, False)
+                until_sql(gate, KEY_LOCKS_GRANTED, False)
             finally:
                 gate.execute("SELECT pg_advisory_unlock(4713)")
             assert [insert.result().rowcount for insert in inserts] == [1, 0]
@@ -108,10 +100,10 @@ def test_who_meets_a_speculative_insertion_waits_for_its_end_not_for_its_transac
                 one.execute("BEGIN")
                 # Its row is in the first index, with a token, and stops at the second.
                 back = pool.submit(one.execute, "INSERT INTO events VALUES (1, 'taken') ON CONFLICT DO NOTHING")
-                wait_for(gate, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+                until_sql(gate, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
                 gate.execute("INSERT INTO events VALUES (2, 'taken')")
                 waits = pool.submit(two.execute, "INSERT INTO events VALUES (1, 'free')")
-                wait_for(gate, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ '''free'''")
+                until_sql(gate, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ '''free'''")
             finally:
                 gate.execute("SELECT pg_advisory_unlock(4713)")
             assert back.result().rowcount == 0
@@ -137,7 +129,7 @@ def test_a_function_that_meets_a_row_in_a_race_need_not_tell_it_from_a_moved_one
         with ThreadPoolExecutor() as pool:
             try:
                 call = pool.submit(value, caller, "SELECT outcome FROM idempotent_insert('events', '{\"id\": 1, \"v\": 1}')")
-                wait_for(winner, "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted")
+                until_sql(winner, "SELECT count(*) FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted")
             finally:
                 winner.execute("COMMIT")
             assert call.result() == "duplicate"
@@ -169,7 +161,7 @@ def test_a_guard_that_is_not_looking_is_not_in_the_way_of_vacuum(db, meets):
         with ThreadPoolExecutor() as pool:
             try:
                 sent = pool.submit(one.execute, sql)
-                wait_for(vacuum, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+                until_sql(vacuum, "SELECT count(*) FROM pg_locks WHERE NOT granted")
                 vacuum.execute("VACUUM (FREEZE, INDEX_CLEANUP on) events")
             finally:
                 gate.execute(end)

@@ -11,13 +11,15 @@ PGI_RACE_INSERTS   how many inserts all races together try, roughly (default 800
 """
 
 import os
-import re
-import subprocess
 import threading
 
 import pytest
 
-from conftest import BINDIR, size, value
+from support.pgbench import failed_transactions, pgbench
+from support.project import size
+from support.queries import KEY_LOCKS, value
+from support.server import BINDIR
+from support.sessions import beside
 
 CLIENTS = 16
 INSERTS = size("PGI_RACE_INSERTS", 80_000)
@@ -33,7 +35,6 @@ class Race:
 
     def __init__(self, db):
         self.db = db
-        self.log_from = db.cluster.log.stat().st_size
 
     def sql(self, text):
         with self.db.connect() as conn:
@@ -41,46 +42,18 @@ class Race:
 
     def run(self, scripts, share, tries=1, level=None, protocol="simple", clients=CLIENTS):
         """`scripts`: (weight, text). `share`: which part of INSERTS these transactions are. Returns the transcript."""
-        cluster = self.db.cluster
-        command = [BINDIR / "pgbench", "-n", "-c", clients, "-j", 2, "-M", protocol, "-D", "n=0"]
-        command += ["-t", max(20, int(INSERTS * share) // clients), "--max-tries", tries, "--failures-detailed"]
-        for number, (weight, text) in enumerate(scripts):
-            script = cluster.root / f"{self.db.name}_{number}.pgbench"
-            script.write_text(text)
-            script.chmod(0o644)
-            command += ["-f", f"{script}@{weight}"]
+        options = ["-c", clients, "-M", protocol, "-D", "n=0", "-t", max(20, int(INSERTS * share) // clients)]
+        options += ["--max-tries", tries, "--failures-detailed"]
         # Where deadlocks are meant to happen they shall not take long.
-        options = "-c deadlock_timeout=3ms"
-        if level:
-            options += " -c default_transaction_isolation=" + level.replace(" ", "\\ ")
-        done = subprocess.run(
-            [str(part) for part in [*command, self.db.name]],
-            env={**cluster.environment, "PGHOST": str(cluster.root), "PGUSER": "postgres", "PGOPTIONS": options},
-            timeout=LIMIT,
-            cwd=cluster.root,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            **cluster.identity,
-        )
-        done.states = self.states()
-        return done
-
-    def states(self):
-        """The SQLSTATEs that the server's log shows since the last time."""
-        with self.db.cluster.log.open("rb") as log:
-            log.seek(self.log_from)
-            text = log.read().decode(errors="replace")
-            self.log_from = log.tell()
-        return re.findall(r"^\S+ \S+ \S+ \[\d+\] (\w{5}) ERROR:", text, re.M)
+        settings = "-c deadlock_timeout=3ms"
+        return pgbench(self.db, scripts, *options, settings=settings, level=level, timeout=LIMIT)
 
     def must(self, scripts, share, may=(), **options):
         """Run, and nothing went wrong but what `may` be retried."""
         done = self.run(scripts, share, tries=100_000 if may else 1, **options)
         assert set(done.states) <= set(may), (set(done.states), done.stdout[-2000:])
         assert done.returncode == 0, done.stdout[-2000:]
-        assert re.search(r"^number of failed transactions: 0 ", done.stdout, re.M), done.stdout[-2000:]
+        assert failed_transactions(done) == 0, done.stdout[-2000:]
         return done
 
     def verify(self, functions=False, conflicts=True):
@@ -119,8 +92,6 @@ class Race:
             assert (value(conn, "SELECT count(*) FROM idempotent.conflicts") > 0) == conflicts
             assert value(conn, KEY_LOCKS) == 0
 
-
-KEY_LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 29"
 
 PLAIN = "CREATE TABLE events (id bigint PRIMARY KEY, version int, note text DEFAULT 'x')"
 PARTITIONED = """
@@ -507,15 +478,13 @@ def test_new_options_of_the_guard_and_rebuilds_of_its_arbiter_open_no_gap(race):
     done = threading.Event()
     rounds = []
 
-    def change():
-        with race.db.connect() as conn:
-            while not done.is_set():
-                conn.execute("REINDEX INDEX CONCURRENTLY events_pkey")
-                rounds.append(conn.execute(GUARD))
-                done.wait(0.02)
+    def change(conn):
+        while not done.is_set():
+            conn.execute("REINDEX INDEX CONCURRENTLY events_pkey")
+            rounds.append(conn.execute(GUARD))
+            done.wait(0.02)
 
-    changes = threading.Thread(target=change)
-    changes.start()
+    changes = beside(race.db, change)
     try:
         race.must(single_rows(DRAW), 0.03)
     finally:

@@ -5,7 +5,8 @@ tests watch: exact commands instead of «ours», READ ONLY, row-level security, 
 import psycopg
 import pytest
 
-from conftest import insert, insert_from, insert_many, value
+from support.functions import insert, insert_from, insert_many
+from support.queries import value
 
 # More than the sample of keys that is looked up before anything is guessed.
 NEW = 150

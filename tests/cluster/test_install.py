@@ -6,9 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import PG_CONFIG, insert, pg_config, value
+from support.functions import insert
+from support.project import ROOT
+from support.queries import value
+from support.server import PG_CONFIG, pg_config
 
-ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = Path(pg_config("pkglibdir")) / "pg_idempotent.so"
 
 

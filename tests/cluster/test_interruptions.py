@@ -6,17 +6,21 @@ import time
 import psycopg
 import pytest
 
-from conftest import in_background, insert, insert_each, insert_from, insert_many, size, value, waits_for_a_lock
+from support.errors import sqlstate
+from support.functions import insert, insert_each, insert_from, insert_many
+from support.killing import kill_in_the_middle
+from support.project import size
+from support.queries import value
+from support.rows import create_source, holds_the_source
+from support.sessions import in_background
+from support.waiting import until_alone, waits_for_a_lock
 
 ROWS = size("PGI_ROWS", 1_000_000) // 4
 
 
 def prepare_source(conn):
     conn.execute("CREATE TABLE events (id uuid PRIMARY KEY, n int, note text)")
-    conn.execute(
-        "CREATE TABLE source AS SELECT md5(n::text)::uuid AS id, n, 'note ' || n AS note FROM generate_series(1, %s) n"
-        % ROWS
-    )
+    create_source(conn, ROWS)
 
 
 def load(conn):
@@ -69,7 +73,7 @@ def test_a_session_that_waits_for_a_winner_can_be_cancelled_and_used_again(db):
         ):
             insert(winner, "events", {"id": 1, "n": 1})
             join = in_background(call)
-            assert waits_for_a_lock(db, loser.info.backend_pid)
+            assert waits_for_a_lock(db, loser)
             loser.cancel()
             error = join()
             assert error.sqlstate == "57014" and error.diag.message_primary == "canceling statement due to user request"
@@ -86,7 +90,7 @@ def test_a_terminated_winner_hands_its_key_to_the_waiting_session(db):
         insert(winner, "events", {"id": 1, "n": 1})
         outcome = []
         join = in_background(lambda: outcome.append(insert(loser, "events", {"id": 1, "n": 2})["outcome"]))
-        assert waits_for_a_lock(db, loser.info.backend_pid)
+        assert waits_for_a_lock(db, loser)
         admin.execute("SELECT pg_terminate_backend(%s)", [winner.info.backend_pid])
         assert join() is None
         assert outcome == ["inserted"]
@@ -101,29 +105,17 @@ def test_a_backend_killed_in_the_middle_and_the_same_call_again_give_the_right_e
         # A third is there already and must come out as duplicates whatever happens.
         conn.execute("INSERT INTO events SELECT * FROM source WHERE n % 3 = 0")
         conn.execute("CHECKPOINT")
-    killed = 0
-    for delay in (0.05, 0.2, 0.4):
-        conn = db.connect()
-        pid = conn.info.backend_pid
-        join = in_background(lambda: load(conn))
-        time.sleep(delay)
-        own_cluster.kill_backend(pid)
-        error = join()
-        killed += isinstance(error, psycopg.OperationalError)
-        conn.close()
-        time.sleep(0.2)
-        own_cluster.wait_until_up()
-        if error is None:
-            break
-        with db.connect() as check:
-            assert value(check, "SELECT count(*) FROM events") == ROWS // 3
-    assert killed
+
+    def nothing_of_it_is_stored(conn):
+        assert value(conn, "SELECT count(*) FROM events") == ROWS // 3
+
+    kill_in_the_middle(own_cluster, db, load, (0.05, 0.2, 0.4), nothing_of_it_is_stored)
     with db.connect() as conn:
         first = load(conn)
         assert first["received"] == ROWS and first["conflicts"] == 0
         assert first["inserted"] in (ROWS - ROWS // 3, 0)
         assert load(conn)["duplicates"] == ROWS
-        assert value(conn, "SELECT count(*) FROM (SELECT FROM events e JOIN source s USING (id, n, note)) j") == ROWS
+        assert holds_the_source(conn)
 
 
 def test_after_a_crash_committed_calls_are_duplicates_and_uncommitted_ones_are_gone(own_cluster):
@@ -135,8 +127,7 @@ def test_after_a_crash_committed_calls_are_duplicates_and_uncommitted_ones_are_g
         insert(open_one, "events", {"id": 1000, "n": 1})
         insert_many(open_one, "events", [{"id": n, "n": n} for n in range(100, 200)])
         value(conn, "SELECT pg_current_wal_flush_lsn()")
-    own_cluster.stop("immediate")
-    own_cluster.start()
+    own_cluster.crash()
     with contextlib.suppress(psycopg.Error):
         open_one.close()
     with db.connect() as conn:
@@ -158,8 +149,7 @@ def test_a_lost_commit_acknowledgement_is_safe_since_the_retry_is_a_duplicate(db
     conn.pgconn.send_query(b"COMMIT")
     conn.pgconn.finish()
     with db.connect() as check:
-        while value(check, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()") > 1:
-            time.sleep(0.01)
+        until_alone(check)
     with db.connect() as again:
         assert insert(again, "events", {"id": 1, "n": 1})["outcome"] == "duplicate"
 
@@ -180,7 +170,7 @@ def test_a_prepared_transaction_is_waited_for_and_the_preparing_session_goes_on(
             call(winner, "events", {"id": 1, "n": 1})
         got = []
         join = in_background(lambda: got.append(call(loser, "events", {"id": 1, "n": 1})["outcome"]))
-        assert waits_for_a_lock(db, loser.info.backend_pid)
+        assert waits_for_a_lock(db, loser)
         winner.execute(f"{end} PREPARED 'p'")
         assert join() is None
         assert got == [outcome]
@@ -193,8 +183,7 @@ def test_a_prepared_transaction_survives_a_restart_and_still_decides(own_cluster
         conn.execute("BEGIN")
         insert_many(conn, "events", [{"id": 1, "n": 1}, {"id": 2, "n": 2}])
         conn.execute("PREPARE TRANSACTION 'p'")
-    own_cluster.stop("immediate")
-    own_cluster.start()
+    own_cluster.crash()
     with db.connect() as conn:
         conn.execute("SET lock_timeout = '50ms'")
         with pytest.raises(psycopg.errors.LockNotAvailable):
@@ -220,9 +209,7 @@ def test_ddl_between_calls_is_noticed_at_once(db):
         other.execute("ALTER TABLE events RENAME w TO v")
         assert insert(conn, "events", {"id": 1, "v": 5})["outcome"] == "duplicate"
         other.execute("ALTER TABLE events DROP CONSTRAINT events_pkey")
-        with pytest.raises(psycopg.Error) as caught:
-            insert(conn, "events", {"id": 1, "v": 5})
-        assert caught.value.sqlstate == "42P10"
+        assert sqlstate(lambda: insert(conn, "events", {"id": 1, "v": 5})) == "42P10"
         other.execute("DELETE FROM events WHERE id = 2; ALTER TABLE events ADD UNIQUE (v)")
         assert insert(conn, "events", {"id": 7, "v": 5}, on_conflict="report")["differences"] == {
             "id": {"stored": 1, "payload": 7}

@@ -14,9 +14,12 @@ import time
 import psycopg
 import pytest
 
-from conftest import BINDIR, in_background, size, value, waits_for_a_lock
+from support.dumps import dumped_and_restored
+from support.project import SEED, size
+from support.queries import advisory_locks, value
+from support.sessions import in_background
+from support.waiting import until, until_sql, waits_for_a_lock
 
-SEED = size("PGI_SEED", 20131103)
 ROUNDS = size("PGI_ROUNDS", 12)
 ROWS = 6000
 
@@ -67,15 +70,14 @@ def latest(conn):
     return conn.execute("SELECT * FROM idempotent.loads ORDER BY load_id DESC LIMIT 1").fetchone()
 
 
-def wait_for(conn, condition, seconds=30):
+def wait_for(conn, condition):
     """The latest load, once the condition holds for it."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+
+    def found():
         row = latest(conn)
-        if row and condition(row):
-            return row
-        time.sleep(0.01)
-    raise AssertionError(f"not in time: {latest(conn)}")
+        return row if row and condition(row) else None
+
+    return until(found, words=lambda: f"not in time: {latest(conn)}")
 
 
 def test_its_progress_is_seen_from_another_session_and_is_what_is_committed(tables):
@@ -209,12 +211,9 @@ def test_killed_at_random_moments_it_ends_in_the_same_state(own_cluster):
         time.sleep(random.random() * 0.4)
         own_cluster.kill_backend(loader.info.backend_pid)
         if join() is None:
-            # It was done before; the server has to notice the death of an idle session.
+            # It was done before.
             with pytest.raises(psycopg.Error):
-                for _ in range(500):
-                    loader.execute("SELECT 1")
-                    time.sleep(0.01)
-        time.sleep(0.05)
+                loader.execute("SELECT 1")
         own_cluster.wait_until_up()
         with db.connect() as conn:
             rows = conn.execute("SELECT status, rows_done FROM idempotent.loads").fetchall()
@@ -344,7 +343,7 @@ def test_a_lock_on_a_row_is_waited_for_between_commits(tables):
     with db.connect() as loader, db.connect(autocommit=False) as holder, db.connect() as other:
         holder.execute("INSERT INTO target SELECT * FROM source WHERE id = (SELECT id FROM source ORDER BY id OFFSET 3000 LIMIT 1)")
         join = in_background(lambda: load(loader))
-        assert waits_for_a_lock(db, loader.info.backend_pid)
+        assert waits_for_a_lock(db, loader)
         row = latest(other)
         assert row["status"] == "running" and row["rows_done"] == value(other, "SELECT count(*) FROM target") == 3000
         holder.rollback()
@@ -367,7 +366,7 @@ def test_errors_keep_every_field_and_the_server_no_files(tables):
             assert (diag.schema_name, diag.table_name, diag.constraint_name) == ("public", "target", "not 9000")
             assert diag.message_detail.startswith("Failing row contains (9000, xxx")
             assert value(conn, "SELECT count(*) FROM pg_ls_tmpdir()") == 0
-            assert value(conn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+            assert advisory_locks(conn) == 0
         conn.execute("UPDATE source SET v = 'differs' WHERE id = (SELECT max(id) FROM target)")
         with pytest.raises(psycopg.errors.IntegrityError) as caught:
             load(conn)
@@ -415,15 +414,11 @@ def test_it_can_be_called_by_drivers(tables, protocol):
 def test_loads_are_in_dumps_where_one_that_ran_has_died(tables):
     db = tables
     sleep_after_each_statement(db, 0.1)
-    dump, restored = db.cluster.root / f"{db.name}.sql", f"{db.name}_restored"
     with db.connect() as loader, db.connect() as other:
         join = in_background(lambda: load(loader))
         before = wait_for(other, lambda row: row["batches"] >= 1)
-        db.cluster.tool(BINDIR / "pg_dump", "-f", dump, db.name)
+        restored = dumped_and_restored(db)
         assert join() is None
-    with db.cluster.connect() as conn:
-        conn.execute(f"CREATE DATABASE {restored} TEMPLATE template0")
-    db.cluster.restore(dump, restored)
     with db.cluster.connect(restored) as conn:
         row = latest(conn)
         assert (row["load_id"], row["status"], row["rows_total"]) == (before["load_id"], "died", ROWS)
@@ -455,13 +450,11 @@ def test_values_out_of_line_do_not_need_the_source_any_more(db):
     with db.connect() as loader, db.connect() as other:
         other.execute("SELECT pg_advisory_lock(15), pg_advisory_lock(55)")
         join = in_background(lambda: load(loader, batch_size=10))
-        assert waits_for_a_lock(db, loader.info.backend_pid)
+        assert waits_for_a_lock(db, loader)
         other.execute("DELETE FROM source")
         other.execute("SELECT pg_advisory_unlock(15)")
-        deadline = time.monotonic() + 30
-        while value(other, "SELECT count(*) FROM target") < 40 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert waits_for_a_lock(db, loader.info.backend_pid)
+        until_sql(other, "SELECT count(*) >= 40 FROM target")
+        assert waits_for_a_lock(db, loader)
         other.execute("VACUUM source")
         assert value(other, "SELECT pg_relation_size(reltoastrelid) FROM pg_class WHERE oid = 'source'::regclass") == 0
         other.execute("SELECT pg_advisory_unlock(55)")

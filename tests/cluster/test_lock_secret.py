@@ -3,7 +3,11 @@
 
 import pytest
 
-from conftest import BINDIR, in_background, value, waits_for_a_lock
+from support.cluster import Database
+from support.dumps import dump, restore
+from support.queries import value
+from support.sessions import in_background
+from support.waiting import waits_for_a_lock
 
 SECRET = "SELECT secret FROM idempotent.lock_secret"
 BEGIN = "SELECT decision FROM idempotent_run_begin('orders', 'today')"
@@ -67,10 +71,9 @@ def test_a_dump_does_not_tell_it_and_a_restored_database_has_another(cluster, fr
     with cluster.connect(one) as conn:
         conn.execute("CREATE EXTENSION pg_idempotent; CREATE TABLE t (id int PRIMARY KEY); SELECT idempotent_guard('t')")
         secret = value(conn, SECRET)
-    dump = cluster.root / "secret.sql"
-    cluster.tool(BINDIR / "pg_dump", "-f", dump, one)
-    assert secret.hex() not in dump.read_text()
-    cluster.restore(dump, other)
+    file = dump(Database(cluster, one))
+    assert secret.hex() not in file.read_text()
+    restore(file, cluster, other)
     with cluster.connect(other) as conn:
         assert value(conn, "SELECT count(*) FROM idempotent.lock_secret") == 1
         assert value(conn, SECRET) != secret
@@ -106,12 +109,12 @@ def test_nobody_has_the_next_secret_while_somebody_has_a_lock_under_this_one(clu
         user.execute(overwrite)
         before = value(user, slices)
         replaced = in_background(lambda: owner.execute("BEGIN; DROP EXTENSION pg_idempotent; CREATE EXTENSION pg_idempotent; COMMIT"))
-        db = type("Database", (), {"connect": lambda self: cluster.connect(one)})()
-        assert waits_for_a_lock(db, owner.info.backend_pid, "relation")
+        db = Database(cluster, one)
+        assert waits_for_a_lock(db, owner, "relation")
         late.execute("BEGIN")
         found = []
         overwritten = in_background(lambda: (late.execute(overwrite), found.append(value(late, slices))))
-        assert waits_for_a_lock(db, late.info.backend_pid)
+        assert waits_for_a_lock(db, late)
         user.execute("COMMIT")
         assert replaced() is None
         error = overwritten()

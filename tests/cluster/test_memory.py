@@ -8,30 +8,14 @@ import json
 
 import pytest
 
-from conftest import insert, insert_each, insert_many, size, value
+from support.functions import insert, insert_each, insert_many
+from support.memory import MEGABYTE, grows
+from support.project import size
+from support.queries import value
 
 CALLS = size("PGI_CALLS", 200_000)
-MEGABYTE = 1024 * 1024
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def memory(conn):
-    contexts = value(conn, "SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts")
-    with open(f"/proc/{conn.info.backend_pid}/status") as status:
-        resident = next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon:"))
-    return contexts, resident
-
-
-def grows(conn, act, rounds=10, warm=3):
-    """How much both measures grow over `rounds` of `act(round)` once the caches are warm."""
-    for n in range(warm):
-        act(n)
-    before = memory(conn)
-    for n in range(warm, warm + rounds):
-        act(n)
-    after = memory(conn)
-    return after[0] - before[0], after[1] - before[1]
 
 
 @pytest.fixture

@@ -15,10 +15,14 @@ import time
 import psycopg
 import pytest
 
-from conftest import in_background, size, value, waits_for_a_lock
-from test_concurrency import LEVELS, READ_COMMITTED, SERIALIZABLE, commit_with_retry, race
+from support.killing import kill_in_the_middle
+from support.memory import MEGABYTE, contexts, peak
+from support.project import SEED, size
+from support.queries import value
+from support.races import LEVELS, READ_COMMITTED, SERIALIZABLE, commit_with_retry, race
+from support.sessions import in_background
+from support.waiting import waits_for_a_lock
 
-SEED = size("PGI_SEED", 20131103)
 CASES = size("PGI_CASES", 40)
 ROUNDS = size("PGI_ROUNDS", 400)
 ROWS = size("PGI_ROWS", 1_000_000) // 10
@@ -278,20 +282,7 @@ def test_a_backend_killed_in_the_middle_of_a_merge_and_the_same_call_again_give_
     with db.connect() as conn:
         prepare_large(conn)
         conn.execute("CHECKPOINT")
-    killed = 0
-    for delay in (0.05, 0.15, 0.3):
-        conn = db.connect()
-        join = in_background(lambda: conn.execute(MERGE, [["at"]]))
-        time.sleep(delay)
-        own_cluster.kill_backend(conn.info.backend_pid)
-        error = join()
-        killed += isinstance(error, psycopg.OperationalError)
-        conn.close()
-        time.sleep(0.2)
-        own_cluster.wait_until_up()
-        if error is None:
-            break
-    assert killed
+    kill_in_the_middle(own_cluster, db, lambda conn: conn.execute(MERGE, [["at"]]), (0.05, 0.15, 0.3))
     with db.connect() as conn:
         conn.execute(MERGE, [["at"]])
         assert value(conn, ALL, ROWS)
@@ -339,7 +330,7 @@ def test_a_merge_can_be_prepared_and_is_waited_for(db, conn, end):
     with db.connect() as other:
         got = []
         join = in_background(lambda: got.append(other.execute(MERGE, [["at"]]).fetchone()))
-        assert waits_for_a_lock(db, other.info.backend_pid, "transactionid")
+        assert waits_for_a_lock(db, other, "transactionid")
         conn.execute(f"{end} PREPARED 'merge'")
         assert join() is None
     assert got[0]["unchanged"] == (2 if end == "COMMIT" else 0)
@@ -389,24 +380,16 @@ def test_memory_of_merges_is_flat_and_bounded_by_work_mem(large):
     conn = large
     conn.execute("SET work_mem = '4MB'")
 
-    def used():
-        return value(conn, "SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts")
-
-    def peak():
-        with open(f"/proc/{conn.info.backend_pid}/status") as status:
-            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
-
     conn.execute(MERGE, [["at"]])
-    at_rest, high = used(), peak()
+    at_rest, high = contexts(conn), peak(conn.info.backend_pid)
     for n in range(3, 8):
         conn.execute("UPDATE source SET at = %s", [n])
         conn.execute(MERGE, [["at"]])
-    assert used() - at_rest < 1024 * 1024
-    # Shared buffers that are touched count as the process's.
-    assert peak() - high < 160 * 1024
+    assert contexts(conn) - at_rest < MEGABYTE
+    assert peak(conn.info.backend_pid) - high < 160 * MEGABYTE
     loop = "DO $$ BEGIN FOR n IN 1 .. 2000 LOOP PERFORM idempotent_merge('events', 'few', latest_by => '{at}'); END LOOP; END $$"
     conn.execute("CREATE VIEW few AS SELECT g AS id, (random() * 1e6)::int AS at FROM generate_series(1, 20) g")
     conn.execute(loop)
-    at_rest = used()
+    at_rest = contexts(conn)
     conn.execute(loop)
-    assert used() - at_rest < 256 * 1024
+    assert contexts(conn) - at_rest < MEGABYTE / 4

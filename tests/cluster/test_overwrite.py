@@ -9,28 +9,25 @@ PGI_ROUNDS   how many overwrites each worker does (default 40)
 import json
 import random
 import threading
-import time
 
 import psycopg
 import pytest
 
-from conftest import Cluster, in_background, size, value, waits_for_a_lock
+from support.cluster import running
+from support.project import SEED, size
+from support.queries import advisory_locks, value
+from support.sessions import LEVELS, beside, in_background, together
+from support.waiting import waits_for_a_lock
 
 WORKERS = 8
 SLICES = 4
 ROUNDS = size("PGI_ROUNDS", 40)
-SEED = size("PGI_SEED", 20131103)
-LEVELS = pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
 KINDS = pytest.mark.parametrize("kind", ["plain", "partitioned"])
 
 PLAIN = "CREATE TABLE sales (day int, worker int, v int)"
 PARTITIONED = """
 CREATE TABLE sales (day int, worker int, v int) PARTITION BY LIST (day);
 """ + "".join(f"CREATE TABLE sales_{day} PARTITION OF sales FOR VALUES IN ({day});\n" for day in range(SLICES))
-
-
-def at_level(db, level, **options):
-    return db.connect(options=f"-c default_transaction_isolation={level.replace(' ', chr(92) + ' ')}", **options)
 
 
 def overwrite(conn, target, source, **slice):
@@ -61,23 +58,6 @@ def whole(states):
     return all(state["whole"] and len(state["workers"]) == 1 for state in states)
 
 
-def in_threads(db, level, count, work):
-    """Run `work(number, conn)` in as many sessions at once; the first exception of any of them is raised."""
-    failures = []
-
-    def session(number):
-        try:
-            with at_level(db, level) as conn:
-                work(number, conn)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=session, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    return threads, failures
-
-
 @LEVELS
 @KINDS
 def test_a_slice_is_whole_whoever_looks_while_eight_workers_overwrite(db, kind, level):
@@ -101,17 +81,16 @@ def test_a_slice_is_whole_whoever_looks_while_eight_workers_overwrite(db, kind, 
                 except psycopg.Error as error:
                     states.add(error.sqlstate)
 
-    def look(_number, conn):
+    def look(conn):
         while not done.is_set():
             looks.append(conn.execute(STATE).fetchall())
 
-    threads, failures = in_threads(db, level, WORKERS, work)
-    reader, reader_failures = in_threads(db, "read committed", 1, look)
-    for thread in threads:
-        thread.join()
-    done.set()
-    reader[0].join()
-    assert not failures and not reader_failures, (failures, reader_failures)
+    reader = beside(db, look)
+    try:
+        together(db, work, WORKERS, level)
+    finally:
+        done.set()
+        reader.join()
     assert states <= ({"40001"} if level != "read committed" else set()), states
     assert looks
     for seen in looks:
@@ -119,7 +98,7 @@ def test_a_slice_is_whole_whoever_looks_while_eight_workers_overwrite(db, kind, 
     with db.connect() as conn:
         final = conn.execute(STATE).fetchall()
         assert whole(final) and len(final) == SLICES
-        assert value(conn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+        assert advisory_locks(conn) == 0
 
 
 @LEVELS
@@ -144,10 +123,7 @@ def test_overwrites_of_slices_that_overlap_do_not_deadlock(db, level):
                 except psycopg.Error as error:
                     states.add(error.sqlstate)
 
-    threads, failures = in_threads(db, level, WORKERS, work)
-    for thread in threads:
-        thread.join()
-    assert not failures, failures
+    together(db, work, WORKERS, level)
     assert states <= ({"40001"} if level != "read committed" else set()), states
     with db.connect() as conn:
         # A row under each pair, at most one: two slices that met would have left two.
@@ -174,13 +150,12 @@ def test_what_plain_writers_insert_meanwhile_goes_with_a_later_overwrite_or_stay
         for _ in range(ROUNDS):
             overwrite(conn, "sales", f"source_{number}_1", day=1)
 
-    writer, writer_failures = in_threads(db, "read committed", 1, lambda _n, conn: insert(conn))
-    threads, failures = in_threads(db, "read committed", 4, work)
-    for thread in threads:
-        thread.join()
-    done.set()
-    writer[0].join()
-    assert not failures and not writer_failures, (failures, writer_failures)
+    writer = beside(db, insert)
+    try:
+        together(db, work, 4)
+    finally:
+        done.set()
+        writer.join()
     with db.connect() as conn:
         assert value(conn, "SELECT count(DISTINCT worker) FROM sales WHERE worker >= 0") == 1
         assert value(conn, "SELECT count(*) = max(worker) + 1 FROM sales WHERE worker >= 0")
@@ -220,7 +195,6 @@ def test_an_overwrite_that_is_cut_short_leaves_the_old_slice_and_is_done_again(r
     pid = worker.info.backend_pid
     if how == "kill":
         cluster.kill_backend(pid)
-        time.sleep(0.2)
         cluster.wait_until_up()
     elif how == "terminate":
         with db.connect() as other:
@@ -300,7 +274,7 @@ def test_a_prepared_overwrite_holds_its_slice_over_a_restart(own_cluster, kind, 
         conn.execute("RESET lock_timeout")
         got = []
         join = in_background(lambda: got.append(overwrite(conn, "sales", "old", day=1)))
-        assert waits_for_a_lock(db, conn.info.backend_pid, "advisory")
+        assert waits_for_a_lock(db, conn, "advisory")
         other.execute(f"{end} PREPARED 'overwrite'")
         assert join() is None
         assert got == [
@@ -340,25 +314,25 @@ def test_a_writer_of_the_source_does_not_get_between_check_and_insert(db):
             if n % 5 == 0:
                 conn.execute("DELETE FROM source WHERE day = 0")
 
-    writer, failures = in_threads(db, "read committed", 1, lambda _n, conn: change(conn))
-    with db.connect() as conn:
-        refused = accepted = 0
-        for _ in range(ROUNDS * 10):
-            try:
-                overwrite(conn, "sales", "source", day=1)
-                accepted += 1
-            except psycopg.errors.CheckViolation:
-                refused += 1
-            assert value(conn, "SELECT count(*) FROM sales WHERE day <> 1") == 0
+    writer = beside(db, change)
+    refused = accepted = 0
+    try:
+        with db.connect() as conn:
+            for _ in range(ROUNDS * 10):
+                try:
+                    overwrite(conn, "sales", "source", day=1)
+                    accepted += 1
+                except psycopg.errors.CheckViolation:
+                    refused += 1
+                assert value(conn, "SELECT count(*) FROM sales WHERE day <> 1") == 0
+    finally:
         done.set()
-        writer[0].join()
-        assert not failures, failures
-        assert accepted and refused
+        writer.join()
+    assert accepted and refused
 
 
 def test_a_slot_that_decodes_without_a_publication_is_told_of_deletes():
-    cluster = Cluster(settings={"wal_level": "logical"})
-    try:
+    with running(settings={"wal_level": "logical"}) as cluster:
         db = cluster.create_database()
         with db.connect() as conn:
             prepare(conn, "partitioned")
@@ -380,6 +354,3 @@ def test_a_slot_that_decodes_without_a_publication_is_told_of_deletes():
             conn.execute("SELECT pg_drop_replication_slot('decodes')")
             overwrite(conn, "sales", "source_4_1", day=1)
             assert value(conn, files) != before
-    finally:
-        found = cluster.destroy()
-    assert not found, found

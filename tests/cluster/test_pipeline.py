@@ -19,18 +19,17 @@ import random
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from conftest import size, value
+from support.project import ROOT, SEED, size
+from support.queries import value
 
 DAYS = size("PGI_DAYS", 365)
-SEED = size("PGI_SEED", 20131103)
 WORKERS = 4
 LEASE = 0.5
-FILE = Path(__file__).resolve().parents[2] / "demo" / "data" / "flights_2013.csv.xz"
+FILE = ROOT / "demo" / "data" / "flights_2013.csv.xz"
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -7,10 +7,13 @@ import time
 import psycopg
 import pytest
 
-from conftest import in_background, insert_from, size, value, waits_for_a_lock
-from test_memory import memory
+from support.functions import insert_from
+from support.memory import MEGABYTE, memory
+from support.project import SEED, size
+from support.queries import value
+from support.sessions import in_background
+from support.waiting import waits_for_a_lock
 
-SEED = size("PGI_SEED", 20131103)
 ROUNDS = size("PGI_ROUNDS", 20)
 ROWS = size("PGI_ROWS", 100_000)
 
@@ -79,7 +82,7 @@ def test_both_sides_are_read_under_one_snapshot(db, isolation, halts):
             found.extend(reconcile(one))
 
         join = in_background(run)
-        assert waits_for_a_lock(db, one.info.backend_pid)
+        assert waits_for_a_lock(db, one)
         watch.execute("UPDATE s SET v = v + 1; INSERT INTO s VALUES (6, 6); DELETE FROM t WHERE id = 1")
         other.execute("COMMIT")
         assert join() is None
@@ -139,8 +142,8 @@ def test_memory_is_bounded_by_work_mem(conn):
     assert value(conn, count.format("other")) == ROWS
     value(conn, count.format("s"))
     after = memory(conn)
-    assert after[0] - before[0] < 1024 * 1024
-    assert after[1] - before[1] < 16 * 1024 * 1024
+    assert after[0] - before[0] < MEGABYTE
+    assert after[1] - before[1] < 16 * MEGABYTE
 
 
 def test_it_can_be_cancelled(db):

@@ -7,12 +7,15 @@ import time
 import psycopg
 import pytest
 
-from conftest import BINDIR, size, value
+from support.dumps import dumped_and_restored
+from support.errors import failure, sqlstate
+from support.memory import MEGABYTE, memory
+from support.project import SEED, size
+from support.queries import value
+from support.waiting import until
 
-SEED = size("PGI_SEED", 20131103)
 CASES = size("PGI_CASES", 4000) // 10
 CALLS = size("PGI_CALLS", 200_000) // 2
-MEGABYTE = 1024 * 1024
 
 
 def begin(conn, key, request="1", **options):
@@ -41,21 +44,17 @@ def execute(conn, key, command, *arguments, **options):
     ).fetchone()
 
 
-def sqlstate(call):
-    with pytest.raises(psycopg.Error) as caught:
-        call()
-    return caught.value.sqlstate
-
-
 def begin_when_the_lease_is_over(conn, key, request="1"):
     """Until then it is 55I01, and nothing else."""
-    for _ in range(400):
+
+    def begun():
         try:
             return begin(conn, key, request, lease="1 minute")
         except psycopg.Error as error:
             assert error.sqlstate == "55I01", error
-            time.sleep(0.02)
-    raise AssertionError("the lease never ran out")
+            return None
+
+    return until(begun, words="the lease never ran out")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -87,7 +86,6 @@ def test_a_killed_worker_is_resumed_from_its_recovery_point_and_cannot_finish_an
         with pytest.raises(psycopg.OperationalError):
             worker.execute("SELECT 1")
         worker.close()
-        time.sleep(0.1)
         cluster.wait_until_up()
         with db.connect() as conn:
             second = begin_when_the_lease_is_over(conn, key, request)
@@ -127,7 +125,6 @@ def test_a_killed_statement_leaves_no_key_and_a_finished_one_survives_a_crash(ow
     worker.execute("BEGIN")
     execute(worker, "killed", "INSERT INTO effects VALUES ($1) RETURNING a", 3)
     cluster.kill_backend(worker.info.backend_pid)
-    time.sleep(0.1)
     cluster.wait_until_up()
     worker.close()
     with db.connect() as conn:
@@ -237,11 +234,8 @@ def test_a_dump_carries_the_requests_and_attempts_go_on_after_a_restore(cluster)
             before = conn.execute(listing).fetchall()
             assert len(before) == 4
 
-            dump = cluster.root / f"{db.name}.sql"
-            cluster.tool(BINDIR / "pg_dump", "-f", dump, db.name)
-            conn.execute(f"CREATE DATABASE {db.name}_restored TEMPLATE template0")
-            cluster.restore(dump, f"{db.name}_restored")
-            with cluster.connect(f"{db.name}_restored") as restored:
+            name = dumped_and_restored(db)
+            with cluster.connect(name) as restored:
                 assert restored.execute(listing).fetchall() == before
                 restored.execute("SET ROLE dumped_client")
                 again = begin(restored, "done", {"a": [1.0, {"b": None}]})
@@ -253,7 +247,7 @@ def test_a_dump_carries_the_requests_and_attempts_go_on_after_a_restore(cluster)
                 finish(restored, "held", held["attempt"], "y")
                 restored.execute("RESET ROLE")
                 restored.execute("DROP OWNED BY dumped_client")
-            conn.execute(f"DROP DATABASE {db.name}_restored")
+            conn.execute(f"DROP DATABASE {name}")
         finally:
             conn.execute("RESET ROLE; DROP OWNED BY dumped_client; DROP ROLE dumped_client")
 
@@ -361,10 +355,9 @@ def test_random_requests_are_the_same_in_any_clothes_and_not_after_tampering(con
             if key_of(change) == key_of(request):
                 assert begin(conn, key, sent)["status"] == "finished", (at, sent)
                 continue
-            with pytest.raises(psycopg.Error) as caught:
-                begin(conn, key, sent)
-            assert caught.value.sqlstate == "23I02", (at, sent)
-            detail = caught.value.diag.message_detail
+            error = failure(lambda: begin(conn, key, sent))
+            assert error.sqlstate == "23I02", (at, sent)
+            detail = error.diag.message_detail
             if isinstance(request, dict) and isinstance(change, dict):
                 names = [
                     name for name in {**request, **change}
@@ -397,13 +390,6 @@ def test_random_arguments_come_back_as_they_were_sent(conn):
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Many
-
-
-def memory(conn):
-    contexts = value(conn, "SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts")
-    with open(f"/proc/{conn.info.backend_pid}/status") as status:
-        resident = next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon:"))
-    return contexts, resident
 
 
 # A commit each: a transaction keeps the lock of every key that it works on.

@@ -7,19 +7,19 @@ PGI_ROUNDS   how many keys are raced for (default 400)
 """
 
 import random
-import re
-import subprocess
 import threading
 import time
 
 import psycopg
 import pytest
 
-from conftest import BINDIR, size, value
+from support.pgbench import failed_transactions, pgbench
+from support.project import size
+from support.queries import advisory_locks, value
+from support.sessions import LEVELS, together
 
 CLIENTS = 16
 ROUNDS = size("PGI_ROUNDS", 400)
-LEVELS = pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
 
 IN_PROGRESS = "55I01"
 SERIALIZATION_FAILURE = "40001"
@@ -58,7 +58,7 @@ def one_effect_one_answer(db, keys):
         assert value(conn, "SELECT count(DISTINCT key) FROM answers") == keys
         assert value(conn, "SELECT count(*) FROM idempotent.request_records WHERE status <> 'finished'") == 0
         assert value(conn, "SELECT count(*) FROM idempotent.request_records") == keys
-        assert value(conn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+        assert advisory_locks(conn) == 0
 
 
 @LEVELS
@@ -67,41 +67,20 @@ def test_16_clients_that_wait_for_each_other_run_the_statement_once(effects, lev
     key; but pgbench draws again when it retries. They wait for the lock, so there is no 55I01, and at the higher levels
     40001 is retried."""
     db = effects
-    cluster = db.cluster
     keys = ROUNDS
-    script = cluster.root / f"{db.name}.pgbench"
-    script.write_text(
+    script = (
         "SELECT nextval('draws') / 16 AS key \\gset\n"
         "BEGIN;\n"
         "INSERT INTO answers SELECT 'key ' || :key, e.*"
         " FROM idempotent_execute('key ' || :key, $c$" + COMMAND + "$c$, jsonb_build_array('key ' || :key)) e;\n"
         "COMMIT;\n"
     )
-    script.chmod(0o644)
-    options = ("-n", "-c", CLIENTS, "-j", 2, "-t", keys, "--max-tries", 100_000)
-    log_from = cluster.log.stat().st_size
-    done = subprocess.run(
-        [str(part) for part in (BINDIR / "pgbench", *options, "-f", script, db.name)],
-        env={
-            **cluster.environment,
-            "PGHOST": str(cluster.root),
-            "PGUSER": "postgres",
-            "PGOPTIONS": "-c lock_timeout=60s -c synchronous_commit=off"
-            f" -c default_transaction_isolation={level.replace(' ', chr(92) + ' ')}",
-        },
-        cwd=cluster.root,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        **cluster.identity,
-    )
-    with cluster.log.open(errors="replace") as log:
-        log.seek(log_from)
-        states = set(re.findall(r"^\S+ \S+ \S+ \[\d+\] (\w{5}) ERROR:", log.read(), re.M))
+    options = ("-c", CLIENTS, "-t", keys, "--max-tries", 100_000)
+    done = pgbench(db, [(1, script)], *options, settings="-c lock_timeout=60s -c synchronous_commit=off", level=level)
+    states = set(done.states)
     assert states <= (set() if level == "read committed" else {SERIALIZATION_FAILURE}), (states, done.stdout[-2000:])
     assert done.returncode == 0, done.stdout[-2000:]
-    assert "number of failed transactions: 0 " in done.stdout, done.stdout[-2000:]
+    assert failed_transactions(done) == 0, done.stdout[-2000:]
     # Every call got its answer.
     with db.connect() as conn:
         assert value(conn, "SELECT count(*) FROM answers") == keys * CLIENTS
@@ -110,25 +89,14 @@ def test_16_clients_that_wait_for_each_other_run_the_statement_once(effects, lev
     one_effect_one_answer(db, drawn)
 
 
-def in_threads(db, work, count, level="read committed"):
-    """Run `work(number, conn)` in as many sessions at once; the first exception of any of them is raised."""
-    failures = []
+def in_sessions(db, work, count, level="read committed", barrier=None):
+    """Run `work(number, conn)` in as many sessions at once, whose commits need not reach the disk."""
 
-    def session(number):
-        try:
-            with db.connect(options=f"-c default_transaction_isolation={level.replace(' ', chr(92) + ' ')}") as conn:
-                conn.execute("SET synchronous_commit = off")
-                work(number, conn)
-        except BaseException as error:
-            failures.append(error)
+    def quickly(number, conn):
+        conn.execute("SET synchronous_commit = off")
+        work(number, conn)
 
-    threads = [threading.Thread(target=session, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    together(db, quickly, count, level, barrier)
 
 
 @LEVELS
@@ -155,17 +123,15 @@ def test_16_clients_that_retry_run_the_statement_once(effects, level):
                     break
                 except psycopg.Error as error:
                     if error.sqlstate not in (IN_PROGRESS, SERIALIZATION_FAILURE):
-                        barrier.abort()
                         raise
                     if level == "read committed" and error.sqlstate != IN_PROGRESS:
-                        barrier.abort()
                         raise
                     met.append(error.sqlstate)
                     time.sleep(random.random() * 0.003)
             else:
                 raise AssertionError("never got through")
 
-    in_threads(db, work, CLIENTS, level)
+    in_sessions(db, work, CLIENTS, level, barrier)
     assert IN_PROGRESS in met, "nobody met"
     with db.connect() as conn:
         assert value(conn, "SELECT count(*) FROM answers") == rounds * CLIENTS
@@ -205,11 +171,10 @@ def test_a_statement_that_fails_for_the_first_lets_the_next_one_run(effects):
                     break
                 except psycopg.Error as error:
                     if error.sqlstate != "TT001":
-                        barrier.abort()
                         raise
                     failed.append(n)
 
-    in_threads(db, work, CLIENTS)
+    in_sessions(db, work, CLIENTS, barrier=barrier)
     assert len(failed) > keys // 2
     one_effect_one_answer(db, keys)
 
@@ -260,7 +225,7 @@ def test_of_the_attempts_that_take_over_from_each_other_one_finishes(db):
                     assert error.sqlstate == NOT_HELD, error
                     taken_over.append(key)
 
-    in_threads(db, work, workers)
+    in_sessions(db, work, workers)
     assert len(attempts) == len(set(attempts)), "an attempt number was given out twice"
     assert sorted(key for key, _ in finished) == sorted(f"key {n}" for n in range(keys)), "finished twice, or never"
     assert all(answers.get(key, attempt) == attempt for key, attempt in finished)
@@ -317,6 +282,6 @@ def test_purge_beside_traffic_takes_no_live_key_and_stops_nobody(db):
         conn.execute("SET lock_timeout = '5s'")
         (purge if number < 2 else traffic)(number, conn)
 
-    in_threads(db, work, 6)
+    in_sessions(db, work, 6)
     assert sum(purged) > 50 and counts["replayed"] > 100 and counts["anew"] > 100, (sum(purged), counts)
     assert counts["slowest"] < 2, counts

@@ -13,17 +13,16 @@ import time
 import psycopg
 import pytest
 
-from conftest import BINDIR, in_background, size, value, waits_for_a_lock
+from support.dumps import dumped_and_restored
+from support.project import size
+from support.queries import advisory_locks, value
+from support.sessions import LEVELS, in_background, together
+from support.waiting import until, waits_for_a_lock
 
 CLIENTS = 16
 ROUNDS = size("PGI_ROUNDS", 40)
-LEVELS = pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
 
 RETRIED = {"55I01", "40001"}
-
-
-def at_level(db, level, **options):
-    return db.connect(options=f"-c default_transaction_isolation={level.replace(' ', chr(92) + ' ')}", **options)
 
 
 def begin(conn, dataset, partition="", version=None, **options):
@@ -32,26 +31,6 @@ def begin(conn, dataset, partition="", version=None, **options):
         f"SELECT * FROM idempotent_run_begin(%(d)s, %(p)s, %(v)s{named})",
         {"d": dataset, "p": partition, "v": version, **options},
     ).fetchone()
-
-
-def in_threads(db, level, work):
-    """Run `work(number, conn)` in as many sessions at once; the first exception of any of them is raised."""
-    failures = []
-
-    def session(number):
-        try:
-            with at_level(db, level) as conn:
-                work(number, conn)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=session, args=(number,)) for number in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
 
 
 @LEVELS
@@ -79,14 +58,14 @@ def test_of_16_sessions_that_begin_a_partition_at_once_one_runs(db, level, befor
             except psycopg.Error as error:
                 states.add(error.sqlstate)
 
-    in_threads(db, level, work)
+    together(db, work, CLIENTS, level)
     assert decisions == [["run"]] * rounds
     assert states and states <= RETRIED
     with db.connect() as conn:
         statuses = conn.execute("SELECT partition, array_agg(status ORDER BY attempt) AS all FROM idempotent.pipeline_run_records GROUP BY partition").fetchall()
         last = {"nothing": [], "failed": ["failed"], "lease ran out": ["taken_over"], "another input": ["published"]}[before]
         assert [row["all"] for row in statuses] == [last + ["running"]] * rounds
-        assert value(conn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+        assert advisory_locks(conn) == 0
 
 
 @LEVELS
@@ -122,7 +101,7 @@ def test_workers_that_die_and_come_again_make_every_partition_once(db, level):
                 states.add(error.sqlstate)
                 time.sleep(0.01)
 
-    in_threads(db, level, work)
+    together(db, work, CLIENTS, level)
     assert states <= RETRIED | {"55000"}, states
     with db.connect() as conn:
         assert value(conn, "SELECT count(*) FROM made") == partitions
@@ -142,7 +121,7 @@ def test_workers_that_die_and_come_again_make_every_partition_once(db, level):
 
 @LEVELS
 def test_a_run_that_was_taken_over_is_fenced_off(db, level):
-    with at_level(db, level) as old, at_level(db, level) as new:
+    with db.at_level(level) as old, db.at_level(level) as new:
         first = begin(old, "d", "p", "v1", lease="50 ms")["run_id"]
         # The worker hangs; its backend even dies. The row is there.
         old.execute("SELECT 1")
@@ -173,9 +152,7 @@ def test_a_backend_that_is_killed_while_it_publishes_leaves_the_run_running(own_
     worker.execute("SELECT idempotent_run_publish(%s)", [run])
     own_cluster.kill_backend(worker.info.backend_pid)
     with pytest.raises(psycopg.OperationalError):
-        for _ in range(200):
-            worker.execute("SELECT 1")
-            time.sleep(0.05)
+        worker.execute("SELECT 1")
     own_cluster.wait_until_up()
     with db.connect() as conn:
         assert value(conn, "SELECT count(*) FROM made") == 0
@@ -191,7 +168,7 @@ def test_who_has_a_lock_timeout_waits_for_the_transaction_that_begins(db, end):
         begin(first, "d")
         second.execute("SET lock_timeout = '30s'")
         join = in_background(lambda: got.append(begin(second, "d")))
-        assert waits_for_a_lock(db, second.info.backend_pid, "advisory")
+        assert waits_for_a_lock(db, second, "advisory")
         getattr(first, end)()
         error = join()
         if end == "commit":
@@ -213,8 +190,7 @@ def test_a_heartbeat_thread_is_not_in_the_way_of_publishing(db):
                     beats.append(1)
 
             join = in_background(beat)
-            while not beats:
-                time.sleep(0.001)
+            until(lambda: beats, pause=0.001)
             worker.execute("SELECT idempotent_run_publish(%s)", [run])
             stop.set()
             error = join()
@@ -231,12 +207,7 @@ def test_the_history_is_in_dumps(cluster):
         conn.execute("RESET ROLE")
         before = conn.execute("SELECT * FROM idempotent.pipeline_run_records ORDER BY run_id").fetchall()
     try:
-        dump = cluster.root / f"{db.name}.sql"
-        cluster.tool(BINDIR / "pg_dump", "-f", dump, db.name)
-        with cluster.connect() as conn:
-            conn.execute(f"CREATE DATABASE {db.name}_restored TEMPLATE template0")
-        cluster.restore(dump, f"{db.name}_restored")
-        with cluster.connect(f"{db.name}_restored") as conn:
+        with cluster.connect(dumped_and_restored(db)) as conn:
             assert conn.execute("SELECT * FROM idempotent.pipeline_run_records ORDER BY run_id").fetchall() == before
             conn.execute("SET ROLE pgi_runs_worker")
             assert begin(conn, "d", "p", "v1")["decision"] == "skip"

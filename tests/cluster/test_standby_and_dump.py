@@ -1,38 +1,28 @@
 """On a hot standby a retry is verified; a dump carries the quarantined conflicts."""
 
-import time
 
 import psycopg
 import pytest
 
-from conftest import BINDIR, Cluster, insert, insert_each, insert_from, insert_many, value
+from support.cluster import running
+from support.dumps import dump, empty_database, restore
+from support.functions import insert, insert_each, insert_from, insert_many
+from support.queries import value
+from support.waiting import until_sql
 
 
 @pytest.fixture
-def standby(own_cluster):
+def standby():
     """A database, and a connection to its copy on a streaming standby."""
-    db = own_cluster.create_database()
-    with db.connect() as conn:
-        conn.execute("CREATE TABLE events (id int PRIMARY KEY, v numeric(6,2), no serial)")
-        insert_many(conn, "events", [{"id": n, "v": n} for n in range(1, 301)])
-        conn.execute("CREATE TABLE source AS SELECT id, v FROM events")
-    copy = Cluster.__new__(Cluster)
-    copy.__dict__.update(own_cluster.__dict__)
-    copy.root = own_cluster.root / "copy"
-    copy.data = copy.root / "data"
-    copy.log = copy.root / "log"
-    own_cluster.tool("mkdir", copy.root)
-    own_cluster.tool(BINDIR / "pg_basebackup", "-D", copy.data, "-R", "-X", "stream", "-c", "fast")
-    with (copy.data / "postgresql.auto.conf").open("a") as conf:
-        conf.write(f"unix_socket_directories = '{copy.root}'\n")
-    copy.start()
-    try:
-        with copy.connect(db.name) as conn:
+    with running() as primary:
+        db = primary.create_database()
+        with db.connect() as conn:
+            conn.execute("CREATE TABLE events (id int PRIMARY KEY, v numeric(6,2), no serial)")
+            insert_many(conn, "events", [{"id": n, "v": n} for n in range(1, 301)])
+            conn.execute("CREATE TABLE source AS SELECT id, v FROM events")
+        with primary.standby() as copy, copy.connect(db.name) as conn:
             assert value(conn, "SELECT pg_is_in_recovery()")
             yield db, conn
-    finally:
-        copy.stop("immediate", check=False)
-        assert not copy.forbidden_log_lines()
 
 
 def test_a_retry_on_a_hot_standby_is_verified_and_a_new_row_refused_as_read_only(standby):
@@ -54,10 +44,7 @@ def test_a_retry_on_a_hot_standby_is_verified_and_a_new_row_refused_as_read_only
     with db.connect() as primary:
         insert(primary, "events", {"id": 1000, "v": 5})
         lsn = value(primary, "SELECT pg_current_wal_lsn()::text")
-    for _ in range(200):
-        if value(conn, "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", lsn):
-            break
-        time.sleep(0.05)
+    until_sql(conn, "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", lsn)
     assert insert(conn, "events", {"id": 1000, "v": 5})["outcome"] == "duplicate"
 
 
@@ -71,16 +58,13 @@ def test_a_dump_carries_conflicts_and_after_a_restore_they_can_be_resolved(clust
             insert(conn, '"Other"."Order"', {"id": 1, "v": v}, on_conflict="quarantine")
         before = conn.execute("SELECT id, target::text, key, payload, stored, arrived_at FROM idempotent.conflicts ORDER BY id").fetchall()
         conn.execute("SELECT idempotent_resolve(%s, 'keep_stored')", [before[0]["id"]])
-    dump = db.cluster.root / f"{db.name}.sql"
-    cluster.tool(BINDIR / "pg_dump", "-f", dump, db.name)
-    with cluster.connect() as conn:
-        conn.execute(f"CREATE DATABASE {db.name}_restored TEMPLATE template0")
-    text = dump.read_text()
-    assert "conflict_records" in text
-    with cluster.connect(f"{db.name}_restored") as conn:
+    file = dump(db)
+    assert "conflict_records" in file.read_text()
+    restored = empty_database(cluster, f"{db.name}_restored")
+    with cluster.connect(restored) as conn:
         conn.execute("CREATE TABLE takes_an_oid (id int)")
-    cluster.restore(dump, f"{db.name}_restored")
-    with cluster.connect(f"{db.name}_restored") as conn:
+    restore(file, cluster, restored)
+    with cluster.connect(restored) as conn:
         after = conn.execute("SELECT id, target::text, key, payload, stored, arrived_at FROM idempotent.conflicts ORDER BY id").fetchall()
         assert after == before
         conn.execute("SELECT idempotent_resolve(%s, 'apply_payload')", [before[1]["id"]])

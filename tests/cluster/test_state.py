@@ -11,7 +11,8 @@ import time
 import psycopg
 import pytest
 
-from conftest import size, value
+from support.project import size
+from support.queries import value
 
 SECONDS = size("PGI_SECONDS_STATE", 6)
 CLIENTS = 6

@@ -10,7 +10,13 @@ import time
 import psycopg
 import pytest
 
-from conftest import BINDIR, Cluster, in_background, insert, value
+from support.cluster import running
+from support.dumps import dump, empty_database, restore
+from support.functions import insert
+from support.queries import value
+from support.replication import catch_up
+from support.server import BINDIR
+from support.sessions import in_background
 
 EXECUTE = "SELECT response, replayed FROM idempotent_execute(%s, %s)"
 STATE = ("request_records", "pipeline_run_records", "load_records", "conflict_records")
@@ -46,35 +52,10 @@ def fill(db, *users):
             conn.execute("CALL idempotent_load('orders', 'source')")
 
 
-def dump(db, *options, user="postgres"):
-    file = db.cluster.root / f"{db.name}_{user}.dump"
-    db.cluster.tool(BINDIR / "pg_dump", "-U", user, *options, "-f", file, db.name)
-    return file
-
-
-def restore(file, cluster, name, user="postgres"):
-    """Runs a dump in SQL, or in the custom format; the first error is one too many."""
-    if file.read_bytes().startswith(b"PGDMP"):
-        cluster.tool(BINDIR / "pg_restore", "-e", "-U", user, "-d", name, file)
-    else:
-        cluster.tool("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", user, "-d", name, "-f", file)
-
-
-def empty(cluster, name, owner="postgres", extension=False):
-    with cluster.connect() as conn:
-        conn.execute(f'CREATE DATABASE {name} TEMPLATE template0 OWNER "{owner}"')
-    if extension:
-        with cluster.connect(name) as conn:
-            conn.execute("CREATE EXTENSION pg_idempotent")
-    return name
-
-
 @pytest.fixture(scope="module")
 def elsewhere():
-    cluster = Cluster()
-    yield cluster
-    found = cluster.destroy()
-    assert not found, found[:20]
+    with running() as cluster:
+        yield cluster
 
 
 # --- roles -----------------------------------------------------------------------------------------------------------
@@ -90,16 +71,15 @@ def test_a_role_that_was_dropped_leaves_nothing_to_whoever_has_its_number_elsewh
         conn.execute("DROP ROLE gone")
         before = counts(conn)
     file = dump(db)
-    other = Cluster()
-    try:
+    with running() as other:
         other.stop()
-        other._run(BINDIR / "pg_resetwal", "-o", str(gone), other.data)
+        other.tool(BINDIR / "pg_resetwal", "-o", str(gone), other.data)
         other.start()
         with other.connect() as conn:
             assert role(conn, "mallory") == gone
             role(conn, f'"{gone}"')
             role(conn, '"0815"')
-        restore(file, other, empty(other, "restored"))
+        restore(file, other, empty_database(other, "restored"))
         for user in ("mallory", str(gone)):
             with other.connect("restored", user=user) as conn:
                 assert not execute(conn, "k")["replayed"]
@@ -116,9 +96,6 @@ def test_a_role_that_was_dropped_leaves_nothing_to_whoever_has_its_number_elsewh
             assert now == before
             nobody = value(conn, "SELECT role::text FROM idempotent.request_records WHERE role::oid = 0")
             assert re.fullmatch(rf"\(dropped {gone} of \d+\)", nobody)
-    finally:
-        found = other.destroy()
-    assert not found, found[:20]
 
 
 def test_a_role_that_was_renamed_keeps_what_is_its_own_and_one_made_anew_gets_nothing(own_cluster, elsewhere):
@@ -132,7 +109,7 @@ def test_a_role_that_was_renamed_keeps_what_is_its_own_and_one_made_anew_gets_no
     with elsewhere.connect() as conn:
         for name in ("alice", '"Alicia (A.)"', "bob"):
             role(conn, name)
-    restore(dump(db), elsewhere, empty(elsewhere, "renamed"))
+    restore(dump(db), elsewhere, empty_database(elsewhere, "renamed"))
     for cluster, name in ((own_cluster, db.name), (elsewhere, "renamed")):
         with cluster.connect(name, user="Alicia (A.)") as conn:
             assert execute(conn, "k") == {"response": [{"by": "alice"}], "replayed": True}
@@ -152,7 +129,7 @@ def test_a_cluster_that_lacks_a_role_gets_all_rows_and_the_role_what_it_is_given
         before = counts(conn)
     with elsewhere.connect() as conn:
         role(conn, "everywhere")
-    restore(dump(db), elsewhere, empty(elsewhere, "lacks_a_role"))
+    restore(dump(db), elsewhere, empty_database(elsewhere, "lacks_a_role"))
     with elsewhere.connect("lacks_a_role", user="everywhere") as conn:
         assert execute(conn, "k")["replayed"]
     with elsewhere.connect("lacks_a_role") as conn:
@@ -165,7 +142,7 @@ def test_a_cluster_that_lacks_a_role_gets_all_rows_and_the_role_what_it_is_given
     # A dump of both keeps them apart.
     again = elsewhere.create_database()
     again.name = "lacks_a_role"
-    restore(dump(again), elsewhere, empty(elsewhere, "lacked_a_role"))
+    restore(dump(again), elsewhere, empty_database(elsewhere, "lacked_a_role"))
     with elsewhere.connect("lacked_a_role") as conn:
         assert value(conn, "SELECT count(*) FROM idempotent.request_records WHERE role::text IN ('here_only', '(here_only)')") == 2
         conn.execute("DELETE FROM idempotent.request_records WHERE role::text = 'here_only'")
@@ -188,7 +165,7 @@ def test_a_conflict_of_a_table_that_is_not_there_is_kept_and_no_other_tables(db,
         if how == "dropped":
             conn.execute("DROP TABLE orders")
     file = dump(db, *(["-T", "orders"] if how == "left out" else []))
-    name = empty(db.cluster, f"{db.name}_{how.replace(' ', '_')}")
+    name = empty_database(db.cluster, f"{db.name}_{how.replace(' ', '_')}")
     with db.cluster.connect(name) as conn:
         # The number may be in use there already.
         while value(conn, "SELECT max(oid)::bigint::int FROM pg_class") < gone and how == "dropped":
@@ -236,12 +213,12 @@ def owned(cluster):
 def test_a_dump_by_who_may_read_it_is_restored_where_the_extension_is_already(owned, user, format):
     file = dump(owned, *format, user=user)
     restorer = "postgres" if user == "postgres" else "db_owner"
-    name = empty(owned.cluster, f"r_{user}_{'_'.join(format).replace('-', '')}".lower(), restorer, extension=True)
+    name = empty_database(owned.cluster, f"r_{user}_{'_'.join(format).replace('-', '')}".lower(), restorer, extension=True)
     if "--data-only" in format:
         with owned.cluster.connect(name, user=restorer) as conn:
             conn.execute('CREATE TABLE public.orders (id int PRIMARY KEY, v int)')
             conn.execute('CREATE TABLE public."Other" (id int PRIMARY KEY, v int); CREATE TABLE public.source (id int PRIMARY KEY, v int)')
-    restore(file, owned.cluster, name, restorer)
+    restore(file, owned.cluster, name, user=restorer)
     with owned.connect() as before, owned.cluster.connect(name) as conn:
         assert counts(conn) == counts(before)
         conn.execute("SELECT idempotent_resolve(id, 'keep_stored') FROM idempotent.conflicts")
@@ -253,7 +230,7 @@ def test_a_dump_by_who_may_read_it_is_restored_where_the_extension_is_already(ow
 
 
 def test_the_owner_of_a_database_cannot_make_rows_for_others(owned):
-    name = empty(owned.cluster, "forged", "db_owner", extension=True)
+    name = empty_database(owned.cluster, "forged", "db_owner", extension=True)
     with owned.cluster.connect(name) as conn:
         conn.execute("CREATE TABLE not_yours (id int PRIMARY KEY, v int); INSERT INTO not_yours VALUES (1, 1)")
         conn.execute("CREATE TABLE idempotent_copy AS SELECT * FROM idempotent.request_records")
@@ -285,17 +262,6 @@ def test_the_owner_of_a_database_cannot_make_rows_for_others(owned):
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
-
-
-def catch_up(there, here):
-    deadline = time.monotonic() + 30
-    lsn = value(there, "SELECT pg_current_wal_lsn()::text")
-    while not (
-        value(here, "SELECT bool_and(srsubstate IN ('r', 's')) FROM pg_subscription_rel")
-        and value(there, "SELECT bool_and(confirmed_flush_lsn >= %s::pg_lsn) FROM pg_replication_slots", lsn)
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("binary", ["false", "true"])
@@ -334,7 +300,7 @@ def test_a_subscriber_that_takes_over_gives_no_number_twice_and_every_role_its_o
                 alice.execute("SELECT idempotent_run_begin('other', %s)", [str(n)])
         for n in range(10):
             insert(upstream, '"Other"', {"id": 1, "v": 10 + n}, on_conflict="quarantine")
-        catch_up(upstream, conn)
+        catch_up(there, here)
         conn.execute(f"DROP SUBSCRIPTION s_{binary}")
         assert counts(conn) == counts(upstream)
     with here.connect(user="alice") as alice:

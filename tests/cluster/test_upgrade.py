@@ -8,11 +8,13 @@ import re
 from pathlib import Path
 
 import pytest
-from catalog import described, differences
-from conftest import insert, pg_config, value
+from support.catalog import described, differences
+from support.functions import insert
+from support.project import ROOT
+from support.queries import value
+from support.server import pg_config
 from psycopg.errors import IntegrityError
 
-ROOT = Path(__file__).resolve().parents[2]
 EXTENSIONS = Path(pg_config("sharedir")) / "extension"
 UPGRADE = ROOT / "sql/upgrade"
 EARLIER = {re.fullmatch(r"pg_idempotent--(.+)\.sql", path.name)[1]: path for path in UPGRADE.glob("pg_idempotent--*.sql")}

@@ -4,9 +4,8 @@ every room of the source."""
 import re
 
 import pytest
-from test_docs import ROOT, clusters
 
-cluster = clusters.cluster
+from support.project import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -8,38 +8,27 @@ that has nothing in it. What psql prints must be what is shown, but for blanks a
 
 After a change that is meant, PGI_DOCS_WRITE=1 puts what psql prints into the files; git diff then shows what changed.
 
-The clusters are those of tests/cluster; its conftest.py says which environment variables matter.
+tests/conftest.py says which environment variables matter.
 """
 
 import difflib
-import importlib.util
 import os
 import re
 import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
+import picture
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.cluster import running
+from support.project import ROOT
+from support.server import program
+
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROSE = {"architecture.md", "benchmarks.md", "index.md", "install.md"}
 SQL = [file for file in FILES if file.name not in PROSE]
 LINKING = [*FILES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "tests/README.md"))]
 MARK = "-- end of block --"
-
-
-def _machinery():
-    """tests/cluster/conftest.py, under a name that no other conftest.py takes."""
-    spec = importlib.util.spec_from_file_location("pgi_clusters", ROOT / "tests" / "cluster" / "conftest.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-clusters = _machinery()
 
 
 @dataclass
@@ -97,22 +86,12 @@ def tidy(lines):
     return lines
 
 
-def psql():
-    """The server's own psql, or the one in PATH where that does not start."""
-    own = clusters.BINDIR / "psql"
-    try:
-        subprocess.run([own, "--version"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "psql"
-    return own
-
-
 def run(cluster, database, found):
     """What psql prints for each block."""
     script = "".join("\n".join(block.sql.lines) + f"\n\\echo '{MARK}'\n" for block in found)
     environment = {name: text for name, text in cluster.environment.items() if name != "PGOPTIONS"}
     printed = subprocess.run(
-        [psql(), "--no-psqlrc", "--pset=pager=off", f"--host={cluster.root}", "--username=postgres", database],
+        [program("psql"), "--no-psqlrc", "--pset=pager=off", f"--host={cluster.root}", "--username=postgres", database],
         input=script,
         env=environment,
         stdout=subprocess.PIPE,
@@ -127,7 +106,8 @@ def run(cluster, database, found):
 
 @pytest.fixture(scope="module")
 def server():
-    yield from clusters._session_cluster()
+    with running() as cluster:
+        yield cluster
 
 
 @pytest.fixture
@@ -185,9 +165,6 @@ def test_the_readme_is_short():
 
 
 def test_the_picture_of_speed_is_what_the_readme_says():
-    spec = importlib.util.spec_from_file_location("pgi_picture", ROOT / "bench" / "picture.py")
-    picture = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(picture)
     table = picture.rows(FILES[0].read_text(encoding="utf-8"))
     assert len(table) == 6
     assert picture.PICTURE.read_text(encoding="utf-8") == picture.drawn(table), "run bench/picture.py"
