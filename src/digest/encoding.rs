@@ -192,6 +192,9 @@ impl ValueEncoding {
             if foreign && has_equal_image(typid, collation) {
                 return Some(Self::as_stored(typid));
             }
+            if foreign && has_canonical_output(typid) {
+                return None;
+            }
             if let Some(key) = SortKey::of(typid, collation) {
                 return Some(Self::Sorted(key));
             }
@@ -432,6 +435,24 @@ impl Canonical {
             Self::Portable => self,
             Self::ByEquality(_) => Self::ByEquality(collation),
         }
+    }
+}
+
+/// Whether the output of a type of an extension is the same for equal values, and another for
+/// others, though a later version of the extension gives the type a hash: ltree has one from
+/// version 1.3 on, which comes with PostgreSQL 17. Such a type goes by its text everywhere, or
+/// its digests would be others after an upgrade. Of the types that come with the server and its
+/// contrib modules no other has got an extended hash since PostgreSQL 15.
+///
+/// # Safety
+/// An existing type.
+unsafe fn has_canonical_output(typid: pg_sys::Oid) -> bool {
+    let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
+    // SAFETY: look-ups for an existing type; a name in the catalog is a C string.
+    unsafe {
+        pg_sys::getTypeOutputInfo(typid, &raw mut function, &raw mut is_varlena);
+        let name = pg_sys::get_func_name(function);
+        !name.is_null() && CStr::from_ptr(name) == c"ltree_out"
     }
 }
 
