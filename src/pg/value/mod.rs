@@ -5,3 +5,4 @@ pub mod json_text;
 pub mod jsonb;
 pub mod reading;
 pub mod text;
+pub mod varlena;
