@@ -2,3 +2,4 @@
 pub mod arguments;
 pub mod entry;
 pub mod result;
+pub mod type_io;
