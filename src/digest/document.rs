@@ -3,7 +3,7 @@ use super::number;
 use super::writer::{Writer, tag};
 use crate::pg::ffi;
 use crate::pg::value::jsonb::{Container, Kind, Value};
-use pgrx::pg_sys;
+use crate::pg::value::varlena::content_of;
 use std::slice;
 
 /// Writes a document, or what is inside of one.
@@ -84,20 +84,5 @@ unsafe fn write_in_order<'d>(
             writer.raw(name);
             write_value(*value, writer);
         }
-    }
-}
-
-/// The content of a varlena that is not toasted.
-///
-/// # Safety
-/// `datum` is one, and outlives the result.
-pub unsafe fn content_of<'d>(datum: pg_sys::Datum) -> &'d [u8] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let value = datum.cast_mut_ptr::<pg_sys::varlena>();
-        slice::from_raw_parts(
-            pgrx::varlena::vardata_any(value).cast::<u8>(),
-            pgrx::varlena::varsize_any_exhdr(value),
-        )
     }
 }

@@ -3,11 +3,12 @@
 //! Values that are equal for the type's own `=` have the same bytes, for the types that
 //! come with the server. Where types of extensions and collations make equal what is
 //! written in several ways, it depends on what the bytes are for ([`Canonical`]).
-use super::document::{self, content_of};
+use super::document;
 use super::number;
 use super::row_encoder::RowEncoders;
 use super::sort_key::SortKey;
 use super::writer::{Writer, tag};
+use crate::pg::value::varlena::packed_content_of as packed;
 use crate::pg::{ffi, lookup_function};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int};
@@ -404,7 +405,7 @@ impl ValueEncoding {
                     let folded = ffi::unguarded::FunctionCall1Coll(*lower, collation, value);
                     writer.text(packed(folded));
                 }
-                Self::Sorted(key) => key.write(value, writer),
+                Self::Sorted(key) => key.write(packed(value), writer),
                 Self::Hashed(hash, collation) => {
                     writer.tag(tag::HASHED);
                     for seed in 0..HASHES {
@@ -597,19 +598,6 @@ fn integer_at(content: &[u8], at: usize) -> i32 {
     match content.get(at..at + 4) {
         Some(&[a, b, c, d]) => i32::from_ne_bytes([a, b, c, d]),
         _ => 0,
-    }
-}
-
-/// The content of a varlena, detoasted if need be.
-///
-/// # Safety
-/// `value` is a varlena, and outlives the result. Runs inside `ffi::guard`.
-#[inline]
-unsafe fn packed<'d>(value: pg_sys::Datum) -> &'d [u8] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let value = ffi::unguarded::pg_detoast_datum_packed(value.cast_mut_ptr());
-        content_of(pg_sys::Datum::from(value))
     }
 }
 

@@ -152,12 +152,12 @@ impl Writer {
                 return;
             }
         }
-        // SAFETY: there is room, and the buffer is nobody else's.
-        unsafe {
-            let free = self.buffer.as_mut_ptr().add(self.used);
-            free.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        let end = self.used + bytes.len();
+        // There is room: `used` is never more than the buffer has.
+        if let Some(free) = self.buffer.get_mut(self.used..end) {
+            free.copy_from_slice(bytes);
+            self.used = end;
         }
-        self.used += bytes.len();
     }
 
     #[cold]

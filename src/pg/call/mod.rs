@@ -1,4 +1,5 @@
 //! A function's call: its arguments, and its results.
+pub mod aggregate;
 pub mod arguments;
 pub mod entry;
 pub mod result;

@@ -35,6 +35,11 @@ impl SqlCall<'_> {
         }
     }
 
+    /// The type that an argument is declared with; None without such an argument.
+    pub fn argument_type(&self, i: usize) -> Option<pg_sys::Oid> {
+        self.declared(i).map(|(typid, _)| typid)
+    }
+
     /// The argument of a type's input function.
     ///
     /// # Panics

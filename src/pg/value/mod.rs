@@ -1,5 +1,7 @@
 //! Values: text, jsonb and what core makes of them.
 pub mod cast;
+#[cfg(not(feature = "pg15"))]
+pub mod collation;
 pub mod hstore;
 pub mod json_text;
 pub mod jsonb;
