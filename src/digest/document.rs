@@ -61,19 +61,19 @@ unsafe fn write_value(value: Value<'_>, writer: &mut Writer) {
 /// In another encoding that may be another order.
 ///
 /// # Safety
-/// Runs inside `ffi::guard`; there are `count` fields.
+/// Runs inside `ffi::guard`. Of the fields no more than `count` are written.
 unsafe fn write_in_order<'d>(
     fields: impl Iterator<Item = (&'d [u8], Value<'d>)>,
     count: usize,
     writer: &mut Writer,
 ) {
-    // SAFETY: as many members as there are fields, each written before it is read.
+    // SAFETY: as many members as are written, each before it is read.
     // Sorting in place allocates nothing.
     unsafe {
         let size = count * size_of::<(&[u8], Value<'_>)>();
         let sorted = ffi::unguarded::palloc(size).cast::<(&[u8], Value<'d>)>();
         let mut used = 0;
-        for (name, value) in fields {
+        for (name, value) in fields.take(count) {
             sorted.add(used).write((writer.in_utf8(name), value));
             used += 1;
         }

@@ -405,7 +405,14 @@ impl ValueEncoding {
                     let folded = ffi::unguarded::FunctionCall1Coll(*lower, collation, value);
                     writer.text(packed(folded));
                 }
-                Self::Sorted(key) => key.write(packed(value), writer),
+                #[cfg(feature = "pg15")]
+                Self::Sorted(never) => match *never {},
+                #[cfg(not(feature = "pg15"))]
+                Self::Sorted(key) => {
+                    let text = key.significant(packed(value));
+                    let key = key.collation().sort_key_unguarded(text);
+                    writer.bytes(tag::SORT_KEY, key);
+                }
                 Self::Hashed(hash, collation) => {
                     writer.tag(tag::HASHED);
                     for seed in 0..HASHES {

@@ -40,7 +40,7 @@ const VERSION: &str = "v2";
 
 /// The sum of the rows' vectors. Plain data, as long as a power of two: it lives in memory
 /// of the server, and nobody drops it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LtHash {
     /// The first one counts the rows.
     lanes: [u64; LANES],

@@ -50,7 +50,7 @@ fn idempotent_digest_remove(call: SqlCall<'_>) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_digest_combine(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        let other = sum_at(call, 1).copied();
+        let other = sum_at(call, 1).cloned();
         let sum = sum_of(call);
         if let Some(other) = other {
             sum.merge(&other);

@@ -39,7 +39,6 @@ pub fn is_in(typid: pg_sys::Oid, collation: pg_sys::Oid) -> bool {
 
 #[cfg(not(feature = "pg15"))]
 mod since_16 {
-    use crate::digest::writer::{Writer, tag};
     use crate::pg::value::collation::LooseCollation;
     use pgrx::pg_sys;
 
@@ -64,26 +63,24 @@ mod since_16 {
             })
         }
 
-        /// Writes the key of a text.
-        ///
-        /// # Safety
-        /// Runs inside `ffi::guard`.
-        pub unsafe fn write(&self, text: &[u8], writer: &mut Writer) {
+        /// The collation that gives the key.
+        pub fn collation(&self) -> &LooseCollation {
+            &self.collation
+        }
+
+        /// What of a text counts.
+        pub fn significant<'t>(&self, text: &'t [u8]) -> &'t [u8] {
             let end = match text.iter().rposition(|byte| *byte != b' ') {
                 last if self.blanks => last.map_or(0, |last| last + 1),
                 _ => text.len(),
             };
-            let text = text.get(..end).unwrap_or_default();
-            // SAFETY: the caller's promise; the key is written before anything frees it.
-            let key = unsafe { self.collation.sort_key_unguarded(text) };
-            writer.bytes(tag::SORT_KEY, key);
+            text.get(..end).unwrap_or_default()
         }
     }
 }
 
 #[cfg(feature = "pg15")]
 mod in_15 {
-    use crate::digest::writer::Writer;
     use pgrx::pg_sys;
 
     /// There is none.
@@ -93,14 +90,6 @@ mod in_15 {
         /// None.
         pub fn of(_typid: pg_sys::Oid, _collation: pg_sys::Oid) -> Option<Self> {
             None
-        }
-
-        /// Is never called.
-        ///
-        /// # Safety
-        /// None is asked for.
-        pub unsafe fn write(&self, _text: &[u8], _writer: &mut Writer) {
-            match *self {}
         }
     }
 }

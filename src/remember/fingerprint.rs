@@ -117,7 +117,8 @@ impl RowFingerprint {
     pub fn hash(&self, target: &Target, row: impl Fn(usize) -> Option<pg_sys::Datum>) -> [u8; 32] {
         let mut tools = self.tools.take().unwrap_or_else(|| {
             let same = Canonical::ByEquality(pg_sys::InvalidOid);
-            let writer = Writer::in_server_encoding();
+            // SAFETY: only `hash` writes to it, in the closure that runs inside `ffi::guard`.
+            let writer = unsafe { Writer::in_server_encoding() };
             Box::new(Tools {
                 rows: RowEncoders::new(self.memory.context(), same),
                 writer,

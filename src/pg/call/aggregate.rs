@@ -12,7 +12,7 @@ impl<'fcx> SqlCall<'fcx> {
     /// # Safety
     /// The argument is declared as `internal`, and every function that may return such a state to
     /// the server makes a `T`. No other reference to the state is alive.
-    pub unsafe fn state<T: Copy>(&self, i: usize) -> Option<&'fcx mut T> {
+    pub unsafe fn state<T>(&self, i: usize) -> Option<&'fcx mut T> {
         let state = self.arguments().datum(i)?;
         // SAFETY: the caller's promise; the aggregate's memory outlives the call.
         unsafe { state.cast_mut_ptr::<T>().as_mut() }
@@ -22,7 +22,7 @@ impl<'fcx> SqlCall<'fcx> {
     ///
     /// # Errors
     /// 0A000 outside an aggregate.
-    pub fn new_state<T: Copy>(&self, state: T) -> &'fcx mut T {
+    pub fn new_state<T>(&self, state: T) -> &'fcx mut T {
         let mut memory = std::ptr::null_mut();
         // SAFETY: the running call's; core gives the aggregate's memory if it is one's.
         if unsafe { pg_sys::AggCheckCallContext(self.raw(), &raw mut memory) } == 0 {
@@ -32,20 +32,19 @@ impl<'fcx> SqlCall<'fcx> {
             )
             .raise()
         }
-        // SAFETY: a context of core's, which outlives the call. Nobody drops a state, and none has
-        // to be: it is `Copy`.
+        // SAFETY: a context of core's, which outlives the call.
         unsafe { &mut *kept(memory, state).as_ptr() }
     }
 }
 
 impl SqlResult {
     /// A state that is there already.
-    pub fn state<T: Copy>(state: &mut T) -> Self {
+    pub fn state<T>(state: &mut T) -> Self {
         Self::datum(pg_sys::Datum::from(&raw mut *state))
     }
 
     /// A new state, in the current memory, as a deserialization function gives it.
-    pub fn new_state<T: Copy>(state: T) -> Self {
+    pub fn new_state<T>(state: T) -> Self {
         // SAFETY: the current context is always valid.
         let state = unsafe { kept(pg_sys::CurrentMemoryContext, state) };
         Self::datum(pg_sys::Datum::from(state.as_ptr()))
@@ -56,7 +55,9 @@ impl SqlResult {
 ///
 /// # Safety
 /// A valid context.
-unsafe fn kept<T: Copy>(memory: pg_sys::MemoryContext, value: T) -> NonNull<T> {
+unsafe fn kept<T>(memory: pg_sys::MemoryContext, value: T) -> NonNull<T> {
+    // Nobody drops it.
+    const { assert!(!std::mem::needs_drop::<T>()) };
     const { assert!(align_of::<T>() <= pg_sys::MAXIMUM_ALIGNOF as usize) };
     // SAFETY: the caller's promise: as much memory as is written, aligned as for any type of the
     // server's, and never null.
