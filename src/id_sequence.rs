@@ -21,9 +21,9 @@
 //!
 //! Several sessions may find the sequence behind. One of them puts it ahead, under a lock; the
 //! others then see that it is.
-use crate::pg::ffi;
 use crate::pg::statement::spi::Connection;
-use crate::pg::transaction::locks;
+use crate::pg::transaction::held::HeldLock;
+use crate::pg::transaction::locks::LockSubject;
 use crate::state::StateTable;
 use crate::user_context::UserContext;
 use pgrx::pg_sys;
@@ -97,20 +97,15 @@ pub fn is_behind_the_clock(attempt: i64, now: pg_sys::TimestampTz) -> bool {
 /// Puts the sequence of attempts to the clock, if it is behind. What others draw between the
 /// look and that is not ahead of the clock by then.
 pub fn advance_attempts_to_clock() {
-    let tag = locks::tag(locks::LockSubject::Attempts, 0);
-    // SAFETY: the guard holds nothing; an error's abort gives the lock back.
-    unsafe { ffi::guard(|| locks::acquire_unguarded(&tag)) };
-    {
-        let _owner = UserContext::owner_of(StateTable::Requests);
-        Connection::open().execute(
-            "SELECT pg_catalog.setval('idempotent.request_attempts', clock.time)
-               FROM (SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())
-                             OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 AS time) AS clock
-              CROSS JOIN idempotent.request_attempts AS drawn
-              WHERE drawn.last_value OPERATOR(pg_catalog.+) 1000000 OPERATOR(pg_catalog.<) clock.time",
-            &[],
-        );
-    }
-    // SAFETY: taken above, under the same resource owner; the guard holds nothing.
-    unsafe { ffi::guard(|| locks::release_unguarded(&tag)) };
+    let _lock = HeldLock::acquire(LockSubject::Attempts, 0);
+    // Dropped before the lock: the work is done as the owner, and its settings are put back.
+    let _owner = UserContext::owner_of(StateTable::Requests);
+    Connection::open().execute(
+        "SELECT pg_catalog.setval('idempotent.request_attempts', clock.time)
+           FROM (SELECT (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp())
+                         OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 AS time) AS clock
+          CROSS JOIN idempotent.request_attempts AS drawn
+          WHERE drawn.last_value OPERATOR(pg_catalog.+) 1000000 OPERATOR(pg_catalog.<) clock.time",
+        &[],
+    );
 }

@@ -31,13 +31,13 @@
 //! `idempotent.loads` finds it, and tells nothing of what is loaded; nobody waits for it, and
 //! nobody takes it but the load.
 use crate::error::{Report, SqlState};
-use crate::pg::ffi;
+use crate::pg::catalog::name::{relation_oid, schema_oid};
 use crate::pg::hash::siphash::SipHash;
+use crate::pg::transaction::held::lock_relation;
 use crate::pg::transaction::locks::LockSubject;
 use crate::target::{OpenRelation, changes};
 use pgrx::pg_sys;
 use std::cell::Cell;
-use std::ptr;
 
 /// The table, and the secret in it.
 #[derive(Clone, Copy)]
@@ -74,10 +74,8 @@ fn secret() -> [u64; 2] {
     if let Some(known) = CACHED.get()
         && known.at == changes()
     {
-        // SAFETY: a table that exists, or is being dropped, which shows when it is locked.
-        unsafe {
-            pg_sys::LockRelationOid(known.table, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
-        }
+        // A table that is being dropped shows when it is locked.
+        lock_relation(known.table, pg_sys::AccessShareLock);
         if known.at == changes() {
             return known.secret;
         }
@@ -98,36 +96,26 @@ fn secret() -> [u64; 2] {
 
 /// The table, by name.
 fn find() -> pg_sys::Oid {
-    // SAFETY: look-ups by constant names.
-    let table = unsafe {
-        let schema = pg_sys::get_namespace_oid(c"idempotent".as_ptr(), true);
-        pg_sys::get_relname_relid(c"lock_secret".as_ptr(), schema)
-    };
-    if table == pg_sys::InvalidOid {
+    let schema = schema_oid(c"idempotent");
+    let table = schema.and_then(|schema| relation_oid(schema, c"lock_secret"));
+    table.unwrap_or_else(|| {
         Report::new(
             SqlState::UndefinedTable,
             "relation \"idempotent.lock_secret\" does not exist",
         )
         .hint("Install the extension with CREATE EXTENSION pg_idempotent.")
         .raise()
-    }
-    table
+    })
 }
 
 /// The first row of the table.
 fn read(relation: &OpenRelation) -> [u64; 2] {
-    // SAFETY: an open relation, which is scanned as a catalog is. The value is copied while
-    // the row is in hand.
-    let secret = unsafe {
-        let form = &*(*relation.raw()).rd_rel;
-        let column = ffi::attribute(relation.desc(), 0);
-        let as_made = form.relkind as u8 == pg_sys::RELKIND_RELATION
-            && form.relam == pg_sys::HEAP_TABLE_AM_OID
-            && (*relation.desc()).natts > 0
-            && !column.attisdropped
-            && column.atttypid == pg_sys::BYTEAOID;
-        as_made.then(|| first_value(relation)).flatten()
-    };
+    let secret = relation
+        .first_bytea()
+        .and_then(|bytes| match bytes.as_chunks::<8>() {
+            (&[first, second], []) => Some([u64::from_le_bytes(first), u64::from_le_bytes(second)]),
+            _ => None,
+        });
     secret.unwrap_or_else(|| {
         Report::new(
             SqlState::ObjectNotInPrerequisiteState,
@@ -143,40 +131,4 @@ fn read(relation: &OpenRelation) -> [u64; 2] {
         .table("idempotent", "lock_secret")
         .raise()
     })
-}
-
-/// # Safety
-/// A table whose first column is a bytea.
-unsafe fn first_value(relation: &OpenRelation) -> Option<[u64; 2]> {
-    // SAFETY: the caller's promise; the scan is ended here, or by the abort.
-    unsafe {
-        let none = ptr::null_mut();
-        let scan = pg_sys::systable_beginscan(
-            relation.raw(),
-            pg_sys::InvalidOid,
-            false,
-            none,
-            0,
-            none.cast(),
-        );
-        let tuple = pg_sys::systable_getnext(scan);
-        let mut secret = None;
-        if !tuple.is_null() {
-            let count = (*relation.desc()).natts as usize;
-            let (mut values, mut nulls) = (vec![pg_sys::Datum::null(); count], vec![true; count]);
-            let (columns, null) = (values.as_mut_ptr(), nulls.as_mut_ptr());
-            pg_sys::heap_deform_tuple(tuple, relation.desc(), columns, null);
-            if !nulls[0] {
-                let value = pg_sys::pg_detoast_datum_packed(values[0].cast_mut_ptr());
-                let length = pgrx::varlena::varsize_any_exhdr(value);
-                let data = pgrx::varlena::vardata_any(value).cast::<u8>();
-                let bytes = std::slice::from_raw_parts(data, length);
-                if let (&[first, second], []) = bytes.as_chunks::<8>() {
-                    secret = Some([u64::from_le_bytes(first), u64::from_le_bytes(second)]);
-                }
-            }
-        }
-        pg_sys::systable_endscan(scan);
-        secret
-    }
 }

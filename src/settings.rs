@@ -1,5 +1,6 @@
 //! Every configuration parameter of the extension.
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
+use crate::pg::backend::reserve_settings;
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 static SHOW_VALUES: GucSetting<bool> = GucSetting::<bool>::new(true);
 
@@ -25,8 +26,7 @@ pub fn define() {
         GucContext::Suset,
         GucFlags::default(),
     );
-    // SAFETY: a constant C string, called while the library is being loaded.
-    unsafe { pg_sys::MarkGUCPrefixReserved(c"pg_idempotent".as_ptr()) };
+    reserve_settings(c"pg_idempotent");
 }
 
 /// Whether error texts may show column values (`pg_idempotent.show_values`).

@@ -18,11 +18,13 @@
 //! and catalogs under a snapshot of the moment. What the cache shows not to be there is not asked
 //! for: a session's first call pays for the query, most of all for planning it.
 use crate::error::{Report, SqlState};
+use crate::pg::catalog::name::{relation_oid, schema_oid};
+use crate::pg::catalog::relation;
 use crate::pg::statement::spi::Connection;
+use crate::pg::transaction::held::lock_relation;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::transaction::locks;
 use crate::pg::transaction::snapshot::LatestSnapshot;
-use crate::pg::value::text;
 use crate::target::{OpenRelation, Target, function_changes, watch, watched_changes};
 use crate::user_context::UserContext;
 use pgrx::pg_sys;
@@ -83,20 +85,16 @@ impl StateTable {
     /// 42P01 without the extension; 55000 if the table is not as the extension made it.
     pub fn open(self) -> (Rc<Target>, OpenRelation) {
         let oid = self.oid();
-        // SAFETY: what is locked need not exist any more.
-        unsafe { pg_sys::LockRelationOid(oid, locks::working_lock_mode()) };
+        lock_relation(oid, locks::working_lock_mode() as u32);
         let (target, relation) = Target::open(oid);
         self.check_definition(&target, &relation);
         (target, relation)
     }
 
     fn oid(self) -> pg_sys::Oid {
-        // SAFETY: look-ups by constant names.
-        let table = unsafe {
-            let schema = pg_sys::get_namespace_oid(c"idempotent".as_ptr(), true);
-            pg_sys::get_relname_relid(self.name().as_ptr(), schema)
-        };
-        if table == pg_sys::InvalidOid {
+        let schema = schema_oid(c"idempotent");
+        let table = schema.and_then(|schema| relation_oid(schema, self.name()));
+        table.unwrap_or_else(|| {
             Report::new(
                 SqlState::UndefinedTable,
                 format!(
@@ -106,8 +104,7 @@ impl StateTable {
             )
             .hint("Install the extension with CREATE EXTENSION pg_idempotent.")
             .raise()
-        }
-        table
+        })
     }
 
     fn check_definition(self, target: &Rc<Target>, relation: &OpenRelation) {
@@ -150,13 +147,11 @@ impl StateTable {
     /// Watches the sequence from before it is looked at. What has its name must be one: the
     /// name is in statements that run as the owner.
     fn watch_sequence(self, relation: &OpenRelation) -> Result<(), (String, String)> {
-        // SAFETY: look-ups by a constant name; a relation that is gone has no kind.
-        let (sequence, kind) = unsafe {
-            let schema = (*(*relation.raw()).rd_rel).relnamespace;
-            let sequence = pg_sys::get_relname_relid(self.sequence().as_ptr(), schema);
-            (sequence, pg_sys::get_rel_relkind(sequence) as u8)
-        };
+        let sequence = relation_oid(relation.schema_oid(), self.sequence());
+        let sequence = sequence.unwrap_or(pg_sys::InvalidOid);
+        let kind = relation::kind(sequence);
         watch(sequence);
+        // What is gone has no kind.
         if kind == pg_sys::RELKIND_SEQUENCE {
             return Ok(());
         }
@@ -169,20 +164,16 @@ impl StateTable {
 
     /// What there is to say of the table.
     fn parts(self, relation: &OpenRelation) -> Vec<TablePart> {
-        // SAFETY: an open relation has an owner.
-        let owner = unsafe { (*(*relation.raw()).rd_rel).relowner };
         // With the rights of whoever owns it, since catalogs may have been closed to others;
         // of what is theirs, nothing runs.
-        let _owner = UserContext::switch_to(owner);
+        let _owner = UserContext::switch_to(relation.owner());
         let _plain = LocalSettings::set(&[(c"quote_all_identifiers", c"off")]);
         let _now = LatestSnapshot::push();
         let connection = Connection::open();
         let table = (pg_sys::OIDOID, Some(pg_sys::Datum::from(relation.oid())));
         connection.query(&definition::query(&Glance::at(relation)), &[table]);
         let mut parts = glance::columns(relation);
-        if let Some(lines) = connection.first(1) {
-            // SAFETY: a text.
-            let lines = unsafe { text::from_server(pg_sys::text_to_cstring(lines.cast_mut_ptr())) };
+        if let Some(lines) = connection.first_text(1) {
             parts.extend(lines.lines().filter_map(TablePart::parse));
         }
         parts.sort_unstable();

@@ -1,9 +1,8 @@
 //! Work on the extension's own tables, as their owner.
 use crate::pg::transaction::local_settings::LocalSettings;
-use crate::pg::unwinding;
+use crate::pg::transaction::user::SwitchedUser;
 use crate::state::StateTable;
 use pgrx::pg_sys;
-use std::ffi::c_int;
 
 /// While it lives, the current user is the owner of the extension's tables. An error's
 /// abort restores the user as well.
@@ -12,8 +11,7 @@ use std::ffi::c_int;
 /// SECURITY_RESTRICTED_OPERATION forbids: no name that the caller made (a
 /// temporary type called `oid`, say) may be met with the owner's rights.
 pub struct UserContext {
-    user: pg_sys::Oid,
-    context: c_int,
+    _user: SwitchedUser,
     _path: LocalSettings,
 }
 
@@ -26,38 +24,14 @@ impl UserContext {
     /// As [`StateTable::open`].
     pub fn owner_of(state: StateTable) -> Self {
         let (_, relation) = state.open();
-        // SAFETY: an open relation has an owner.
-        Self::switch_to(unsafe { (*(*relation.raw()).rd_rel).relowner })
+        Self::switch_to(relation.owner())
     }
 
     /// Switches to a role, to look at catalogs.
     pub fn switch_to(owner: pg_sys::Oid) -> Self {
-        // SAFETY: the user id is restored below, or by the abort.
-        unsafe {
-            let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-            pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut context);
-            pg_sys::SetUserIdAndSecContext(
-                owner,
-                context
-                    | (pg_sys::SECURITY_LOCAL_USERID_CHANGE
-                        | pg_sys::SECURITY_RESTRICTED_OPERATION
-                        | pg_sys::SECURITY_NOFORCE_RLS) as c_int,
-            );
-            let path = LocalSettings::set(&[(c"search_path", c"pg_catalog, pg_temp")]);
-            Self {
-                user,
-                context,
-                _path: path,
-            }
-        }
-    }
-}
-
-impl Drop for UserContext {
-    fn drop(&mut self) {
-        if !unwinding() {
-            // SAFETY: what it was before.
-            unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
+        Self {
+            _user: SwitchedUser::to(owner),
+            _path: LocalSettings::set(&[(c"search_path", c"pg_catalog, pg_temp")]),
         }
     }
 }

@@ -3,7 +3,7 @@ use super::number;
 use super::writer::{Writer, tag};
 use crate::pg::ffi;
 use crate::pg::value::jsonb::{Container, Kind, Value};
-use pgrx::pg_sys;
+use crate::pg::value::varlena::content_of;
 use std::slice;
 
 /// Writes a document, or what is inside of one.
@@ -61,19 +61,19 @@ unsafe fn write_value(value: Value<'_>, writer: &mut Writer) {
 /// In another encoding that may be another order.
 ///
 /// # Safety
-/// Runs inside `ffi::guard`; there are `count` fields.
+/// Runs inside `ffi::guard`. Of the fields no more than `count` are written.
 unsafe fn write_in_order<'d>(
     fields: impl Iterator<Item = (&'d [u8], Value<'d>)>,
     count: usize,
     writer: &mut Writer,
 ) {
-    // SAFETY: as many members as there are fields, each written before it is read.
+    // SAFETY: as many members as are written, each before it is read.
     // Sorting in place allocates nothing.
     unsafe {
         let size = count * size_of::<(&[u8], Value<'_>)>();
         let sorted = ffi::unguarded::palloc(size).cast::<(&[u8], Value<'d>)>();
         let mut used = 0;
-        for (name, value) in fields {
+        for (name, value) in fields.take(count) {
             sorted.add(used).write((writer.in_utf8(name), value));
             used += 1;
         }
@@ -84,20 +84,5 @@ unsafe fn write_in_order<'d>(
             writer.raw(name);
             write_value(*value, writer);
         }
-    }
-}
-
-/// The content of a varlena that is not toasted.
-///
-/// # Safety
-/// `datum` is one, and outlives the result.
-pub unsafe fn content_of<'d>(datum: pg_sys::Datum) -> &'d [u8] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let value = datum.cast_mut_ptr::<pg_sys::varlena>();
-        slice::from_raw_parts(
-            pgrx::varlena::vardata_any(value).cast::<u8>(),
-            pgrx::varlena::varsize_any_exhdr(value),
-        )
     }
 }

@@ -3,11 +3,12 @@
 //! Values that are equal for the type's own `=` have the same bytes, for the types that
 //! come with the server. Where types of extensions and collations make equal what is
 //! written in several ways, it depends on what the bytes are for ([`Canonical`]).
-use super::document::{self, content_of};
+use super::document;
 use super::number;
 use super::row_encoder::RowEncoders;
 use super::sort_key::SortKey;
 use super::writer::{Writer, tag};
+use crate::pg::value::varlena::packed_content_of as packed;
 use crate::pg::{ffi, lookup_function};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int};
@@ -191,6 +192,9 @@ impl ValueEncoding {
             }
             if foreign && has_equal_image(typid, collation) {
                 return Some(Self::as_stored(typid));
+            }
+            if foreign && has_canonical_output(typid) {
+                return None;
             }
             if let Some(key) = SortKey::of(typid, collation) {
                 return Some(Self::Sorted(key));
@@ -401,7 +405,14 @@ impl ValueEncoding {
                     let folded = ffi::unguarded::FunctionCall1Coll(*lower, collation, value);
                     writer.text(packed(folded));
                 }
-                Self::Sorted(key) => key.write(value, writer),
+                #[cfg(feature = "pg15")]
+                Self::Sorted(never) => match *never {},
+                #[cfg(not(feature = "pg15"))]
+                Self::Sorted(key) => {
+                    let text = key.significant(packed(value));
+                    let key = key.collation().sort_key_unguarded(text);
+                    writer.bytes(tag::SORT_KEY, key);
+                }
                 Self::Hashed(hash, collation) => {
                     writer.tag(tag::HASHED);
                     for seed in 0..HASHES {
@@ -432,6 +443,24 @@ impl Canonical {
             Self::Portable => self,
             Self::ByEquality(_) => Self::ByEquality(collation),
         }
+    }
+}
+
+/// Whether the output of a type of an extension is the same for equal values, and another for
+/// others, though a later version of the extension gives the type a hash: ltree has one from
+/// version 1.3 on, which comes with PostgreSQL 17. Such a type goes by its text everywhere, or
+/// its digests would be others after an upgrade. Of the types that come with the server and its
+/// contrib modules no other has got an extended hash since PostgreSQL 15.
+///
+/// # Safety
+/// An existing type.
+unsafe fn has_canonical_output(typid: pg_sys::Oid) -> bool {
+    let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
+    // SAFETY: look-ups for an existing type; a name in the catalog is a C string.
+    unsafe {
+        pg_sys::getTypeOutputInfo(typid, &raw mut function, &raw mut is_varlena);
+        let name = pg_sys::get_func_name(function);
+        !name.is_null() && CStr::from_ptr(name) == c"ltree_out"
     }
 }
 
@@ -576,19 +605,6 @@ fn integer_at(content: &[u8], at: usize) -> i32 {
     match content.get(at..at + 4) {
         Some(&[a, b, c, d]) => i32::from_ne_bytes([a, b, c, d]),
         _ => 0,
-    }
-}
-
-/// The content of a varlena, detoasted if need be.
-///
-/// # Safety
-/// `value` is a varlena, and outlives the result. Runs inside `ffi::guard`.
-#[inline]
-unsafe fn packed<'d>(value: pg_sys::Datum) -> &'d [u8] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let value = ffi::unguarded::pg_detoast_datum_packed(value.cast_mut_ptr());
-        content_of(pg_sys::Datum::from(value))
     }
 }
 

@@ -16,140 +16,85 @@ pub mod sort_key;
 pub mod writer;
 
 use crate::error::{Report, SqlState, with_error_capture};
-use crate::pg::call::arguments::Arguments;
+use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
-use crate::pg::hash::sha256::to_bytea;
 use crate::pg::value::text;
 use lthash::LtHash;
 use pgrx::prelude::*;
 
 /// Adds a row to the state. NULL, which is no row, changes nothing.
 #[pg_extern(sql = false)]
-fn idempotent_digest_add(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_digest_add(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's, an aggregate's, with a record for argument.
-        unsafe {
-            let arguments = Arguments::new(fcinfo);
-            let state = state_of(fcinfo, &arguments);
-            if let Some(row) = arguments.datum(1) {
-                (*state).add(&row_encoder::hash(fcinfo, row));
-            }
-            SqlResult::datum(pg_sys::Datum::from(state))
+        let sum = sum_of(call);
+        if let Some(hash) = row_encoder::hash(call, 1) {
+            sum.add(&hash);
         }
+        SqlResult::state(sum)
     })
 }
 
 /// Takes a row out of the state that leaves a moving window frame.
 #[pg_extern(sql = false)]
-fn idempotent_digest_remove(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_digest_remove(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: as `idempotent_digest_add`.
-        unsafe {
-            let arguments = Arguments::new(fcinfo);
-            let state = state_of(fcinfo, &arguments);
-            if let Some(row) = arguments.datum(1) {
-                (*state).remove(&row_encoder::hash(fcinfo, row));
-            }
-            SqlResult::datum(pg_sys::Datum::from(state))
+        let sum = sum_of(call);
+        if let Some(hash) = row_encoder::hash(call, 1) {
+            sum.remove(&hash);
         }
+        SqlResult::state(sum)
     })
 }
 
 /// Adds the second state to the first.
 #[pg_extern(sql = false)]
-fn idempotent_digest_combine(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_digest_combine(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's, an aggregate's, with two states for arguments.
-        unsafe {
-            let arguments = Arguments::new(fcinfo);
-            let state = state_of(fcinfo, &arguments);
-            if let Some(other) = arguments.datum(1) {
-                (*state).merge(&*other.cast_mut_ptr::<LtHash>());
-            }
-            SqlResult::datum(pg_sys::Datum::from(state))
+        let other = sum_at(call, 1).cloned();
+        let sum = sum_of(call);
+        if let Some(other) = other {
+            sum.merge(&other);
         }
+        SqlResult::state(sum)
     })
 }
 
-/// The state as a bytea, for another process.
+/// The state as a bytea, for another process. The function is strict.
 #[pg_extern(sql = false)]
-fn idempotent_digest_serialize(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    with_error_capture(|| {
-        // SAFETY: the running call's, with a state for argument; the function is strict.
-        let bytes = unsafe {
-            let state = Arguments::new(fcinfo).required(0, "state");
-            (*state.cast_mut_ptr::<LtHash>()).to_bytes()
-        };
-        SqlResult::datum(to_bytea(&bytes))
-    })
+fn idempotent_digest_serialize(call: SqlCall<'_>) -> SqlResult {
+    with_error_capture(|| SqlResult::content(&sum_of(call).to_bytes()))
 }
 
-/// The state of another process.
+/// The state of another process. The function is strict.
 #[pg_extern(sql = false)]
-fn idempotent_digest_deserialize(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_digest_deserialize(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's, with a bytea for argument; the function is strict.
-        let sum = unsafe {
-            let bytes = Arguments::new(fcinfo).required(0, "bytes");
-            let bytes = pg_sys::pg_detoast_datum_packed(bytes.cast_mut_ptr());
-            LtHash::of_bytes(document::content_of(pg_sys::Datum::from(bytes)))
-        };
-        let sum = sum.unwrap_or_else(|| {
+        let sum = LtHash::of_bytes(&call.content()).unwrap_or_else(|| {
             Report::new(SqlState::InvalidParameterValue, "invalid state of a digest").raise()
         });
-        // SAFETY: the current context is the one that states are wanted in.
-        SqlResult::datum(pg_sys::Datum::from(unsafe {
-            keep(&sum, pg_sys::CurrentMemoryContext)
-        }))
+        SqlResult::new_state(sum)
     })
 }
 
-/// The digest. It may be asked for more than once, and rows may be added afterwards.
+/// The digest. It may be asked for more than once, and rows may be added afterwards. The state is
+/// NULL if there was no row.
 #[pg_extern(sql = false)]
-fn idempotent_digest_text(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_digest_text(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's, with a state for argument, or NULL if there was no
-        // row.
-        let digest = unsafe {
-            let state = Arguments::new(fcinfo).datum(0);
-            state.map_or_else(
-                || LtHash::NONE.to_text(),
-                |state| (*state.cast_mut_ptr::<LtHash>()).to_text(),
-            )
-        };
+        let digest = sum_at(call, 0).map_or_else(|| LtHash::NONE.to_text(), |sum| sum.to_text());
         SqlResult::datum(text::to_text(&digest))
     })
 }
 
 /// The state that is the first argument, or a new one, in the aggregate's memory.
-///
-/// # Safety
-/// `fcinfo` is that of the running call, and the arguments are its own.
-unsafe fn state_of(fcinfo: pg_sys::FunctionCallInfo, arguments: &Arguments) -> *mut LtHash {
-    if let Some(state) = arguments.datum(0) {
-        return state.cast_mut_ptr();
-    }
-    let mut memory = std::ptr::null_mut();
-    // SAFETY: the running call's; core gives the aggregate's memory if it is one's.
-    unsafe {
-        if pg_sys::AggCheckCallContext(fcinfo, &raw mut memory) == 0 {
-            Report::new(
-                SqlState::FeatureNotSupported,
-                "support function of an aggregate called outside an aggregate",
-            )
-            .raise()
-        }
-        keep(&LtHash::NONE, memory)
-    }
+fn sum_of(call: SqlCall<'_>) -> &mut LtHash {
+    sum_at(call, 0).unwrap_or_else(|| call.new_state(LtHash::NONE))
 }
 
-/// # Safety
-/// A valid context.
-unsafe fn keep(sum: &LtHash, memory: pg_sys::MemoryContext) -> *mut LtHash {
-    // SAFETY: as much memory as is written.
-    unsafe {
-        let kept = pg_sys::MemoryContextAlloc(memory, size_of::<LtHash>()).cast::<LtHash>();
-        kept.write(sum.clone());
-        kept
-    }
+/// The state that an argument is.
+fn sum_at(call: SqlCall<'_>, i: usize) -> Option<&mut LtHash> {
+    // SAFETY: the argument is declared as `internal`, which only the executor can hand over: it is
+    // what a function here has returned for this aggregate. Each function here reads the second
+    // state, if there is one, before it takes the first in hand.
+    unsafe { call.state(i) }
 }

@@ -7,6 +7,7 @@
 use super::encoding::{Canonical, Missing, ValueEncoding};
 use super::lthash::Hash;
 use super::writer::{Writer, tag};
+use crate::pg::call::entry::SqlCall;
 use crate::pg::ffi;
 use crate::pg::transaction::local_settings::LocalSettings;
 use pgrx::{pg_guard, pg_sys};
@@ -114,25 +115,27 @@ struct CallState {
     callback: pg_sys::MemoryContextCallback,
 }
 
-/// The hash of a row, given to the running function as a record.
+/// The hash of a row, given to the running function as argument `i`; None if that is NULL. All
+/// calls of an expression name the same argument.
 ///
 /// # Errors
 /// What core raises for values that it cannot read or show.
 ///
-/// # Safety
-/// `fcinfo` is that of the running call, and `row` a non-null record.
-pub unsafe fn hash(fcinfo: pg_sys::FunctionCallInfo, row: pg_sys::Datum) -> Hash {
+/// # Panics
+/// If the argument is not declared as a record.
+pub fn hash(call: SqlCall<'_>, i: usize) -> Option<Hash> {
+    let row = call.arguments().datum(i)?;
     // SAFETY: ours, and used by one call at a time: an output function that runs this
-    // very expression again would have to be called by it.
-    let CallState { rows, writer, .. } = unsafe { &mut *CallState::of_call(fcinfo) };
-    rows.hash(writer, |rows, writer| {
-        // SAFETY: runs inside `ffi::guard`, and the row is one.
-        unsafe {
+    // very expression again would have to be called by it. The closure owns nothing and does not
+    // panic; the row is one, as the declaration says, which was looked at for the first row.
+    unsafe {
+        let CallState { rows, writer, .. } = &mut *CallState::of_call(call, i);
+        Some(rows.hash(writer, |rows, writer| {
             let row = ffi::unguarded::pg_detoast_datum(row.cast_mut_ptr());
             let (encoder, row) = rows.encoder_of(row.cast())?;
             rows.write(encoder, row, writer)
-        }
-    })
+        }))
+    }
 }
 
 impl RowEncoders {
@@ -149,9 +152,12 @@ impl RowEncoders {
     }
 
     /// The hash of what `write` writes. It is called again, from the start, when something
-    /// was missing. It runs inside `ffi::guard`: it owns nothing, and does not panic.
+    /// was missing.
+    ///
+    /// # Safety
+    /// `write` runs inside `ffi::guard`: it owns nothing, and does not panic.
     #[inline]
-    pub fn hash(
+    pub unsafe fn hash(
         &mut self,
         writer: &mut Writer,
         write: impl Fn(&Self, &mut Writer) -> Result<(), Missing>,
@@ -239,14 +245,14 @@ impl RowEncoders {
 }
 
 impl CallState {
-    /// # Safety
-    /// `fcinfo` is that of the running call.
-    unsafe fn of_call(fcinfo: pg_sys::FunctionCallInfo) -> *mut Self {
-        // SAFETY: `fn_extra` is the function's own; what is put there lives as long as
+    /// That of the running expression, for rows in argument `i`.
+    fn of_call(call: SqlCall<'_>, i: usize) -> *mut Self {
+        // SAFETY: the running call's. `fn_extra` is the function's own; what is put there lives as long as
         // `fn_mcxt`, whose callback takes the box away.
         unsafe {
-            let info = (*fcinfo).flinfo;
+            let info = (*call.raw()).flinfo;
             if (*info).fn_extra.is_null() {
+                assert_eq!(call.argument_type(i), Some(pg_sys::RECORDOID));
                 let this = Box::into_raw(Box::new(Self {
                     rows: RowEncoders::new((*info).fn_mcxt, Canonical::Portable),
                     writer: Writer::new(),

@@ -99,7 +99,10 @@ pub struct Writer {
 
 impl Writer {
     /// For a row's bytes.
-    pub fn new() -> Self {
+    ///
+    /// # Safety
+    /// What writes to it runs inside `ffi::guard`: in frames that own nothing.
+    pub unsafe fn new() -> Self {
         Self {
             hasher: Sha256::new(),
             begun: false,
@@ -111,10 +114,14 @@ impl Writer {
 
     /// For what stays in this database, or goes where its encoding goes: text is written as
     /// it is, also where it has no equivalent in UTF-8.
-    pub fn in_server_encoding() -> Self {
+    ///
+    /// # Safety
+    /// As [`Writer::new`].
+    pub unsafe fn in_server_encoding() -> Self {
         Self {
             foreign: false,
-            ..Self::new()
+            // SAFETY: the caller's promise.
+            ..unsafe { Self::new() }
         }
     }
 
@@ -145,19 +152,19 @@ impl Writer {
             self.flush();
             if bytes.len() > BUFFER {
                 for part in bytes.chunks(AT_ONCE) {
-                    // SAFETY: a row is written inside `ffi::guard`.
+                    // SAFETY: inside `ffi::guard`, by the promise to `new`.
                     unsafe { ffi::check_for_interrupts_unguarded() };
                     self.hasher.update(part);
                 }
                 return;
             }
         }
-        // SAFETY: there is room, and the buffer is nobody else's.
-        unsafe {
-            let free = self.buffer.as_mut_ptr().add(self.used);
-            free.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        let end = self.used + bytes.len();
+        // There is room: `used` is never more than the buffer has.
+        if let Some(free) = self.buffer.get_mut(self.used..end) {
+            free.copy_from_slice(bytes);
+            self.used = end;
         }
-        self.used += bytes.len();
     }
 
     #[cold]
@@ -230,12 +237,12 @@ impl Writer {
     }
 
     /// Text in the server's encoding: it is written in UTF-8.
-    ///
-    /// # Safety
-    /// Runs inside `ffi::guard`.
     #[inline]
-    pub unsafe fn text(&mut self, text: &[u8]) {
-        // SAFETY: the caller's promise.
+    pub fn text(&mut self, text: &[u8]) {
+        if !self.foreign || text.is_ascii() {
+            return self.bytes(tag::TEXT, text);
+        }
+        // SAFETY: it is written before anything frees it.
         let text = unsafe { self.in_utf8(text) };
         self.bytes(tag::TEXT, text);
     }
@@ -243,13 +250,13 @@ impl Writer {
     /// Text of the server in UTF-8. Text without encoding stays as it is.
     ///
     /// # Safety
-    /// Runs inside `ffi::guard`; what it gives lives in the current context.
+    /// What it gives lives in the current context, which outlives `'t`.
     pub unsafe fn in_utf8<'t>(&self, text: &'t [u8]) -> &'t [u8] {
         if !self.foreign || text.is_ascii() {
             return text;
         }
-        // SAFETY: as many bytes as it is told; the result is the same pointer or a
-        // palloc'd C string.
+        // SAFETY: inside `ffi::guard`, by the promise to `new`. As many bytes as it is told; the
+        // result is the same pointer or a palloc'd C string.
         unsafe {
             let utf8 = pg_sys::pg_enc::PG_UTF8 as c_int;
             let (begin, length) = (text.as_ptr().cast(), text.len() as c_int);

@@ -209,8 +209,5 @@ fn sequence_of(table: &str, column: &str) -> Option<String> {
     if found == 0 {
         return None;
     }
-    // SAFETY: a text, copied before the connection goes.
-    connection
-        .first(1)
-        .map(|name| unsafe { text::from_datum(name) })
+    connection.first_text(1)
 }

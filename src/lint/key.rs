@@ -2,8 +2,9 @@
 //! event arrives.
 use super::body::ValueSource;
 use super::subject::{LintedTable, ServerFilled};
-use super::table::{is_plain_table, table_name};
+use super::table::is_plain_table;
 use super::{Finding, Rule, Severity};
+use crate::pg::catalog::name::relation_name;
 use crate::pg::ffi;
 use crate::pg::value::text;
 use crate::target::{PartitionKeyColumns, Target, UniqueIndex, partition_key_columns};
@@ -67,7 +68,7 @@ fn index_of_a_partition(subject: &LintedTable) -> Option<(Rc<Target>, usize)> {
         .into_iter()
         // Others have no indexes of their own, or cannot be opened as a target.
         .filter(|oid| is_plain_table(*oid))
-        .filter_map(|oid| Some((table_name(oid)?, oid)))
+        .filter_map(|oid| Some((relation_name(oid)?, oid)))
         .collect();
     partitions.sort_by(|(a, _), (b, _)| a.cmp(b));
     partitions.into_iter().find_map(|(_, oid)| {

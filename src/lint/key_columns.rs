@@ -235,8 +235,7 @@ fn stale(collation: pg_sys::Oid) -> Option<(String, String)> {
     {
         return None;
     }
-    // SAFETY: a text, copied before the connection goes.
-    let name = unsafe { text::from_datum(connection.first(1)?) };
+    let name = connection.first_text(1)?;
     Some(if of_database {
         let refresh = format!("ALTER DATABASE {name} REFRESH COLLATION VERSION");
         ("of the database".to_owned(), refresh)

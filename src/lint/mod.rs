@@ -16,8 +16,8 @@ mod table;
 mod tokens;
 
 use crate::error::with_error_capture;
-use crate::pg::call::arguments::Arguments;
-use crate::pg::call::result::{ResultSet, SqlResult};
+use crate::pg::call::entry::SqlCall;
+use crate::pg::call::result::SqlResult;
 use crate::pg::value::text;
 use pgrx::prelude::*;
 use subject::LintedTable;
@@ -30,13 +30,11 @@ use subject::LintedTable;
 /// # Errors
 /// 22004; 42P01, 42809 for what is no table, 0A000 for another session's temporary one.
 #[pg_extern(sql = false)]
-fn idempotent_lint(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_lint(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
-        let oid = arguments.oid(0, "target");
+        let oid = call.arguments().oid(0, "target");
         // Before the table is waited for, meanwhile this function may be dropped.
-        let mut set = ResultSet::start(fcinfo);
+        let mut set = call.result_set();
         let findings = find(&LintedTable::open(oid));
         for finding in &findings {
             set.row(&[

@@ -2,7 +2,8 @@
 use super::body::{Assignment, TriggerBody, ValueSource};
 use crate::error::Report;
 use crate::guard::{GuardConfig, NullKey, resolve_guard};
-use crate::pg::ffi;
+use crate::pg::catalog::name::language_oid;
+use crate::pg::catalog::relation::partition_root;
 use crate::pg::value::text;
 use crate::target::{
     Column, ColumnDefault, DefaultKind, FunctionSource, OpenRelation, PartitionKeyColumns, Target,
@@ -227,8 +228,7 @@ impl ResolvedGuard {
         relation: &OpenRelation,
         trigger: &TriggerInfo,
     ) -> Option<Result<Self, Box<Report>>> {
-        // SAFETY: an existing table.
-        let root = unsafe { ffi::partition_root(target.oid) };
+        let root = partition_root(target.oid);
         let (root, root_relation) = Target::open_briefly(root)?;
         let original = root
             .guards
@@ -274,9 +274,8 @@ impl RowTrigger {
 
 /// The enabled row triggers of an open table that are no guards.
 fn row_triggers(relation: &OpenRelation) -> Vec<RowTrigger> {
-    // SAFETY: an open relation.
-    let triggers = unsafe { Triggers::of(relation.raw()) };
-    let fires = |trigger: &&pg_sys::Trigger| {
+    let triggers = Triggers::of_relation(relation);
+    let fires = |(_, trigger): &(usize, &pg_sys::Trigger)| {
         let enabled = trigger.tgenabled as u8;
         trigger.tgtype as u32 & pg_sys::TRIGGER_TYPE_ROW != 0
             && enabled != pg_sys::TRIGGER_DISABLED
@@ -284,11 +283,11 @@ fn row_triggers(relation: &OpenRelation) -> Vec<RowTrigger> {
     };
     triggers
         .iter()
+        .enumerate()
         .filter(fires)
-        .filter(|trigger| !is_guard_function(trigger.tgfoid))
-        .map(|trigger| {
-            // SAFETY: a trigger, of the copy.
-            let copy = unsafe { TriggerInfo::of(trigger) };
+        .filter(|(_, trigger)| !is_guard_function(trigger.tgfoid))
+        .map(|(i, trigger)| {
+            let copy = triggers.info(i);
             RowTrigger {
                 body: body_of(trigger.tgfoid, &copy.arguments),
                 trigger: copy,
@@ -307,9 +306,7 @@ fn body_of(function: pg_sys::Oid, arguments: &[String]) -> TriggerBody {
     let Some(function) = FunctionSource::find(function) else {
         return unclear;
     };
-    // SAFETY: a look-up by name.
-    let plpgsql = unsafe { pg_sys::get_language_oid(c"plpgsql".as_ptr(), true) };
-    if function.language == plpgsql {
+    if language_oid(c"plpgsql") == Some(function.language) {
         return TriggerBody::read(&text::from_server_bytes(function.source.to_bytes()));
     }
     if !function.is_compiled() {

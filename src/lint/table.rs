@@ -1,7 +1,8 @@
 //! Rules about the table as a whole.
 use super::subject::LintedTable;
 use super::{Finding, Rule, Severity, column_words};
-use crate::pg::call::arguments::texts_of_datum;
+use crate::pg::catalog::name::{relation_name, schema_of_relation};
+use crate::pg::catalog::relation::{self, is_unlogged_table};
 use crate::pg::ffi;
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::text;
@@ -41,10 +42,8 @@ fn rules(table: pg_sys::Oid) -> Vec<String> {
             AND r.ev_type OPERATOR(pg_catalog.=) ANY (ARRAY['2', '3']::pg_catalog.\"char\"[])",
         &[(pg_sys::OIDOID, Some(pg_sys::Datum::from(table)))],
     );
-    // SAFETY: an array of texts, or NULL; copied before the connection goes.
     connection
-        .first(1)
-        .map(|names| unsafe { texts_of_datum(names) })
+        .first_texts(1)
         .unwrap_or_default()
         .into_iter()
         .flatten()
@@ -60,8 +59,8 @@ pub fn storage(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let mut unlogged: Vec<(String, pg_sys::Oid)> = all
         .iter()
         .filter(|oid| target.partitioned || **oid == target.oid)
-        .filter(|oid| is_unlogged(**oid))
-        .filter_map(|oid| Some((table_name(*oid)?, *oid)))
+        .filter(|oid| is_unlogged_table(**oid))
+        .filter_map(|oid| Some((relation_name(*oid)?, *oid)))
         .collect();
     unlogged.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (name, oid) in unlogged {
@@ -88,7 +87,7 @@ pub fn storage(subject: &LintedTable, findings: &mut Vec<Finding>) {
         let mut children: Vec<String> = all
             .iter()
             .filter(|oid| **oid != target.oid)
-            .filter_map(|oid| table_name(*oid))
+            .filter_map(|oid| relation_name(*oid))
             .collect();
         children.sort();
         let names: Vec<&str> = children.iter().map(String::as_str).collect();
@@ -107,35 +106,12 @@ pub fn storage(subject: &LintedTable, findings: &mut Vec<Finding>) {
     }
 }
 
-fn is_unlogged(table: pg_sys::Oid) -> bool {
-    // SAFETY: a look-up in a catalog.
-    is_plain_table(table)
-        && unsafe { pg_sys::get_rel_persistence(table) as u8 } == pg_sys::RELPERSISTENCE_UNLOGGED
-}
-
 /// Whether there is a plain table with this oid.
 pub fn is_plain_table(oid: pg_sys::Oid) -> bool {
-    // SAFETY: a look-up in a catalog.
-    unsafe { pg_sys::get_rel_relkind(oid) as u8 == pg_sys::RELKIND_RELATION }
+    relation::kind(oid) == pg_sys::RELKIND_RELATION
 }
 
-/// The name of a table; None if it is gone.
-pub fn table_name(table: pg_sys::Oid) -> Option<String> {
-    // SAFETY: a look-up in a catalog; null if the table is gone.
-    unsafe {
-        let name = pg_sys::get_rel_name(table);
-        (!name.is_null()).then(|| text::from_server(name))
-    }
-}
-
-/// The quoted name of a table's schema.
+/// The quoted name of a table's schema; empty if the table is gone.
 fn schema_of(table: pg_sys::Oid) -> String {
-    // SAFETY: look-ups in catalogs; null if the table is gone.
-    unsafe {
-        let name = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(table));
-        if name.is_null() {
-            return String::new();
-        }
-        text::quote_identifier(&text::from_server(name))
-    }
+    schema_of_relation(table).map_or_else(String::new, |name| text::quote_identifier(&name))
 }

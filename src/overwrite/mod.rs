@@ -26,6 +26,7 @@ use crate::error::{Report, with_error_capture};
 use crate::payload::generated::GeneratedColumns;
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
+use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, uses_transaction_snapshot};
 use crate::target::{Target, check_overwrite_privileges};
@@ -45,11 +46,9 @@ use slice::Slice;
 /// computes, too), 42501, 42809, 40001, 0A000 for a table with rules, 27000 for
 /// a trigger that keeps rows; and what SELECT, DELETE and INSERT raise, unchanged.
 #[pg_extern(sql = false)]
-fn idempotent_overwrite(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_overwrite(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
-        let done = overwrite(&arguments);
+        let done = overwrite(&call.arguments());
         SqlResult::row(
             RowType::Overwritten,
             &[

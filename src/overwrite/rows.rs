@@ -12,8 +12,9 @@ use crate::error::{Report, SqlState};
 use crate::payload::generated::GeneratedColumns;
 use crate::payload::row::RowLayout;
 use crate::payload::source::{RowSink, Source};
-use crate::pg::ffi;
+use crate::pg::backend::unforeseeable_number;
 use crate::pg::rows::{Slot, TupleStore};
+use crate::pg::value::varlena::packed_content_of;
 use crate::settings;
 use crate::target::StoredRow;
 use pgrx::pg_sys;
@@ -31,13 +32,6 @@ pub struct Hashing {
 impl Hashing {
     /// For the rows of a source, and those that are stored for it.
     pub fn of(source: &Source<'_>, generated: Option<&GeneratedColumns<'_>>) -> Self {
-        let mut seed = 0u64;
-        // SAFETY: writes as many bytes as it is told, or none; reads the clock.
-        unsafe {
-            if !pg_sys::pg_strong_random((&raw mut seed).cast(), size_of::<u64>()) {
-                seed = pg_sys::GetCurrentTimestamp() as u64;
-            }
-        }
         let all = &source.target().columns;
         let by_defaults = generated.map_or(&[][..], GeneratedColumns::by_defaults);
         let hashed = source.columns().iter().copied();
@@ -47,7 +41,7 @@ impl Hashing {
             (c, by_value, length)
         });
         Self {
-            seed,
+            seed: unforeseeable_number(),
             columns: columns.collect(),
         }
     }
@@ -153,13 +147,7 @@ unsafe fn add(image: &mut Vec<u8>, value: Option<pg_sys::Datum>, by_value: bool,
     // SAFETY: the caller's promise; a negative length says what kind of pointer it is.
     unsafe {
         let bytes = match length {
-            -1 => {
-                let value = ffi::unguarded::pg_detoast_datum_packed(value.cast_mut_ptr());
-                std::slice::from_raw_parts(
-                    pgrx::varlena::vardata_any(value).cast::<u8>(),
-                    pgrx::varlena::varsize_any_exhdr(value),
-                )
-            }
+            -1 => packed_content_of(value),
             -2 => CStr::from_ptr(value.cast_mut_ptr()).to_bytes(),
             length => std::slice::from_raw_parts(value.cast_mut_ptr::<u8>(), length as usize),
         };

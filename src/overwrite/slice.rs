@@ -2,14 +2,14 @@
 use crate::error::{Report, SqlState};
 use crate::payload::json::JsonPayloads;
 use crate::payload::source::Source;
-use crate::pg::ffi;
+use crate::pg::catalog::relation::partition_root;
+use crate::pg::catalog::types;
 use crate::pg::hash::siphash::SipHash;
 use crate::pg::memory::Memory;
 use crate::pg::rows::Slot;
 use crate::pg::statement::spi::Parameter;
 use crate::pg::transaction::locks;
 use crate::pg::value::jsonb::{Container, Kind};
-use crate::pg::value::text;
 use crate::remember::RowFingerprint;
 use crate::secret;
 use crate::target::{Column, Target, equal};
@@ -33,8 +33,7 @@ fn refuse_rounded(target: &Target, slice: Container<'_>, named: &[usize]) {
     for (c, value) in named.iter().zip(slice.values()) {
         let column = &target.columns[*c];
         if let Some(number) = column.rounded(value) {
-            // SAFETY: the type of an existing column.
-            let typ = unsafe { text::from_server(pg_sys::format_type_be(column.base_type())) };
+            let typ = types::name(column.base_type());
             Report::new(
                 SqlState::InvalidTextRepresentation,
                 format!(
@@ -139,8 +138,7 @@ impl<'t> Slice<'t> {
     /// # Errors
     /// 55P03 after `lock_timeout`.
     pub fn lock(&self) {
-        // SAFETY: an existing table.
-        let root = unsafe { ffi::partition_root(self.target.oid) };
+        let root = partition_root(self.target.oid);
         let hash = |subject| secret::hash(subject).word(u64::from(root.to_u32()));
         let whole = hash(locks::LockSubject::Slices);
         // A slice of a partition is not the same as one of its parent.
@@ -169,16 +167,11 @@ impl<'t> Slice<'t> {
 /// What lets the column's collation decide where the parameter, a domain, has another one
 /// of its own.
 fn collate_against_domain(column: &Column) -> String {
-    // SAFETY: an existing type, and an existing collation, whose name is quoted and, where
-    // it has to be, qualified.
-    unsafe {
-        let own = pg_sys::get_typcollation(column.typid);
-        if own == column.collation || own == pg_sys::DEFAULT_COLLATION_OID {
-            return String::new();
-        }
-        let name = text::from_server(pg_sys::generate_collation_name(column.collation));
-        format!(" COLLATE {name}")
+    let own = types::collation(column.typid);
+    if own == column.collation || own == pg_sys::DEFAULT_COLLATION_OID {
+        return String::new();
     }
+    format!(" COLLATE {}", types::collation_name(column.collation))
 }
 
 /// Two families have one number with a chance of 1 in 2^24; then they are told apart by

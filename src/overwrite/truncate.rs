@@ -10,10 +10,14 @@ use super::rows::{Hashing, RowSetHash};
 use super::slice::Slice;
 use crate::compare::Order;
 use crate::payload::source::Source;
-use crate::pg::ffi;
+use crate::pg::backend::{others_hold_snapshots, transaction_is_read_only};
+use crate::pg::catalog::name::qualified_name;
+use crate::pg::catalog::operator::btree_strategy;
+use crate::pg::catalog::partition::{ColumnComparison, PartitionCondition};
+use crate::pg::catalog::relation::has_pending_triggers;
 use crate::pg::statement::spi::Connection;
+use crate::pg::transaction::held::{try_lock_relation, unlock_relation};
 use crate::pg::transaction::snapshot::LatestSnapshot;
-use crate::pg::value::text;
 use crate::target::{Column, OpenRelation, may_select, may_truncate, row_security_is_active};
 use pgrx::pg_sys;
 
@@ -30,6 +34,7 @@ pub fn truncate_partition(
     if !target.partitioned
         || row_security_is_active(target)
         || !may_select(target)
+        // Then nothing may be locked so, and the DELETE says that it may not write.
         || transaction_is_read_only()
     {
         return false;
@@ -42,46 +47,36 @@ pub fn truncate_partition(
         || observes_deletes(&OpenRelation::open(leaf))
         || is_in_use_here(leaf)
         || subscriber_may_miss_truncate()
-        || snapshots_in_use()
+        || others_hold_snapshots()
     {
         return false;
     }
     // From here on nobody else uses it; whoever does so now is not waited for.
-    let exclusive = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
-    // SAFETY: an existing table.
-    if !unsafe { pg_sys::ConditionalLockRelationOid(leaf, exclusive) } {
+    if !try_lock_relation(leaf, pg_sys::AccessExclusiveLock) {
         return false;
     }
     // Asked once more: somebody may have come before the lock.
-    let safe = !snapshots_in_use() && {
+    let safe = !others_hold_snapshots() && {
         let _latest = LatestSnapshot::push();
         RowSetHash::of(hashing, stored_rows) == stored
     };
     if safe {
-        let name = qualified(leaf);
+        let name = qualified_name(leaf).unwrap_or_else(|| target.renamed_meanwhile().raise());
         Connection::open().execute(&format!("TRUNCATE ONLY {name}"), &[]);
-        if qualified(leaf) != name {
+        if qualified_name(leaf) != Some(name) {
             target.renamed_meanwhile().raise()
         }
     } else {
-        // SAFETY: taken above. Others may read the partition while its rows are deleted.
-        unsafe { pg_sys::UnlockRelationOid(leaf, exclusive) };
+        // Others may read the partition while its rows are deleted.
+        unlock_relation(leaf, pg_sys::AccessExclusiveLock);
     }
     safe
-}
-
-/// Then nothing may be locked so, and the DELETE says that it may not write.
-fn transaction_is_read_only() -> bool {
-    // SAFETY: reads a backend-local variable.
-    unsafe { pg_sys::XactReadOnly }
 }
 
 /// Whether a cursor or another statement of this session is reading the partition, for which
 /// our own lock is no obstacle (as core's `CheckTableNotInUse`).
 fn is_in_use_here(leaf: pg_sys::Oid) -> bool {
-    let partition = OpenRelation::open(leaf);
-    // SAFETY: an open relation.
-    unsafe { (*partition.raw()).rd_refcnt > 1 }
+    OpenRelation::open(leaf).reference_count() > 1
 }
 
 /// The partition that a row of the slice is in.
@@ -95,8 +90,7 @@ fn partition_of_rows(slice: &Slice<'_>) -> Option<pg_sys::Oid> {
     if connection.query(&sql, &parameters) == 0 {
         return None;
     }
-    let leaf = connection.first(1)?;
-    Some(pg_sys::Oid::from(leaf.value() as u32))
+    connection.first_oid(1)
 }
 
 /// Whether the constraint of a partition, with those of its ancestors, says what the slice
@@ -107,8 +101,7 @@ fn partition_of_rows(slice: &Slice<'_>) -> Option<pg_sys::Oid> {
 /// doing so. To plan that DELETE the server makes the same constraint in the same way.
 fn is_exactly(slice: &Slice<'_>, leaf: pg_sys::Oid) -> bool {
     let partition = OpenRelation::open(leaf);
-    // SAFETY: an open relation.
-    if unsafe { (*(*partition.raw()).rd_rel).relkind as u8 } != pg_sys::RELKIND_RELATION {
+    if partition.kind() != pg_sys::RELKIND_RELATION {
         return false;
     }
     let numbers = slice.target.attnums_in(leaf);
@@ -119,17 +112,12 @@ fn is_exactly(slice: &Slice<'_>, leaf: pg_sys::Oid) -> bool {
         from: Vec::new(),
         to: Vec::new(),
     };
-    // SAFETY: the constraint of an open relation: a list of expressions, or null.
-    unsafe {
-        let list = ffi::guard(|| ffi::unguarded::RelationGetPartitionQual(partition.raw()));
-        if list.is_null() {
-            return false;
-        }
-        (0..(*list).length as usize)
-            .map(|i| (*(*list).elements.add(i)).ptr_value.cast::<pg_sys::Node>())
-            .all(|node| bound_match.take(node))
-            && bound_match.all()
-    }
+    let conditions = partition.partition_conditions();
+    !conditions.is_empty()
+        && conditions
+            .iter()
+            .all(|condition| bound_match.take(condition))
+        && bound_match.all()
 }
 
 /// What a partition's constraint says of the slice's columns.
@@ -148,100 +136,53 @@ struct BoundMatch<'a> {
 impl BoundMatch<'_> {
     /// Takes a condition that all rows meet; false if it is not one of those known here, or
     /// one that not all rows of the slice meet.
-    ///
-    /// # Safety
-    /// An expression.
-    unsafe fn take(&mut self, node: *mut pg_sys::Node) -> bool {
-        // SAFETY: nodes are what their tags say.
-        unsafe {
-            match (*node).type_ {
-                pg_sys::NodeTag::T_NullTest => {
-                    let test = &*node.cast::<pg_sys::NullTest>();
-                    let Some(c) = self.column(test.arg.cast()) else {
-                        return false;
-                    };
-                    let value = self.slice.values.get(c);
-                    if test.nulltesttype == pg_sys::NullTestType::IS_NOT_NULL {
-                        return value.is_some();
-                    }
-                    self.columns.push(c);
-                    value.is_none()
-                }
-                pg_sys::NodeTag::T_OpExpr => self.take_operator(&*node.cast()),
-                _ => false,
+    fn take(&mut self, condition: &PartitionCondition) -> bool {
+        match condition {
+            PartitionCondition::IsNotNull(number) => self
+                .column(*number)
+                .is_some_and(|c| self.slice.values.get(c).is_some()),
+            PartitionCondition::IsNull(number) => {
+                let Some(c) = self.column(*number) else {
+                    return false;
+                };
+                self.columns.push(c);
+                self.slice.values.get(c).is_none()
             }
+            PartitionCondition::Compared(comparison) => self.take_comparison(comparison),
+            PartitionCondition::Other => false,
         }
     }
 
-    /// # Safety
-    /// An expression.
-    unsafe fn take_operator(&mut self, expression: &pg_sys::OpExpr) -> bool {
-        // SAFETY: as above; an operator has arguments, and a name.
-        unsafe {
-            let arguments = expression.args;
-            if (*arguments).length != 2 {
-                return false;
-            }
-            let argument = |i: usize| {
-                (*(*arguments).elements.add(i))
-                    .ptr_value
-                    .cast::<pg_sys::Node>()
-            };
-            let constant = argument(1);
-            let Some(c) = self.column(argument(0)) else {
-                return false;
-            };
-            if (*constant).type_ != pg_sys::NodeTag::T_Const {
-                return false;
-            }
-            let constant = &*constant.cast::<pg_sys::Const>();
-            let column = &self.slice.target.columns[c];
-            let Some(value) = self.slice.values.get(c) else {
-                return false;
-            };
-            let types = [column.typid, column.base_type()];
-            if constant.constisnull || !types.contains(&constant.consttype) {
-                return false;
-            }
-            // A partition key may have another collation than its column, or another
-            // operator class, and with that another idea of what is equal.
-            if expression.inputcollid != column.collation {
-                return false;
-            }
-            let bound = constant.constvalue;
-            let list = match strategy(column, expression.opno) {
-                pg_sys::BTEqualStrategyNumber if same(column, value, bound) => &mut self.columns,
-                pg_sys::BTGreaterEqualStrategyNumber if same(column, value, bound) => {
-                    &mut self.from
-                }
-                pg_sys::BTLessStrategyNumber if follows(column, value, bound) => &mut self.to,
-                _ => return false,
-            };
-            list.push(c);
-            true
+    fn take_comparison(&mut self, comparison: &ColumnComparison) -> bool {
+        let Some(c) = self.column(comparison.column) else {
+            return false;
+        };
+        let column = &self.slice.target.columns[c];
+        let Some(value) = self.slice.values.get(c) else {
+            return false;
+        };
+        // A partition key may have another collation than its column, or another
+        // operator class, and with that another idea of what is equal.
+        if ![column.typid, column.base_type()].contains(&comparison.typid)
+            || comparison.collation != column.collation
+        {
+            return false;
         }
+        let bound = comparison.value;
+        let list = match btree_strategy(column.base_type(), comparison.operator) {
+            pg_sys::BTEqualStrategyNumber if same(column, value, bound) => &mut self.columns,
+            pg_sys::BTGreaterEqualStrategyNumber if same(column, value, bound) => &mut self.from,
+            pg_sys::BTLessStrategyNumber if follows(column, value, bound) => &mut self.to,
+            _ => return false,
+        };
+        list.push(c);
+        true
     }
 
-    /// The target's column that an expression is.
-    ///
-    /// # Safety
-    /// An expression.
-    unsafe fn column(&self, node: *mut pg_sys::Node) -> Option<usize> {
-        // SAFETY: as above.
-        unsafe {
-            let node = match (*node).type_ {
-                pg_sys::NodeTag::T_RelabelType => (*node.cast::<pg_sys::RelabelType>())
-                    .arg
-                    .cast::<pg_sys::Node>(),
-                _ => node,
-            };
-            if (*node).type_ != pg_sys::NodeTag::T_Var {
-                return None;
-            }
-            let number = (*node.cast::<pg_sys::Var>()).varattno;
-            let c = self.numbers.iter().position(|n| *n == number)?;
-            self.slice.columns.contains(&c).then_some(c)
-        }
+    /// The slice's column that has this number in the partition.
+    fn column(&self, number: pg_sys::AttrNumber) -> Option<usize> {
+        let c = self.numbers.iter().position(|n| *n == number)?;
+        self.slice.columns.contains(&c).then_some(c)
     }
 
     /// Whether all of the slice's columns have its value.
@@ -250,19 +191,6 @@ impl BoundMatch<'_> {
             .columns
             .iter()
             .all(|c| self.columns.contains(c) || (self.from.contains(c) && self.to.contains(c)))
-    }
-}
-
-/// What an operator is in the default order of a column's type; 0 if it is nothing there.
-fn strategy(column: &Column, operator: pg_sys::Oid) -> u32 {
-    // SAFETY: look-ups for an existing type and an existing operator.
-    unsafe {
-        let class = pg_sys::GetDefaultOpClass(column.base_type(), pg_sys::BTREE_AM_OID);
-        if class == pg_sys::InvalidOid {
-            return 0;
-        }
-        let family = pg_sys::get_opclass_family(class);
-        pg_sys::get_op_opfamily_strategy(operator, family) as u32
     }
 }
 
@@ -290,21 +218,7 @@ fn follows(column: &Column, value: pg_sys::Datum, next: pg_sys::Datum) -> bool {
 /// Whether a trigger, or a foreign key that refers to the table, wants to know of deleted
 /// rows, or of a TRUNCATE.
 fn observes_deletes(relation: &OpenRelation) -> bool {
-    // SAFETY: an open relation; its triggers live with it.
-    unsafe {
-        let pending = pg_sys::AfterTriggerPendingOnRel(relation.oid());
-        let triggers = (*relation.raw()).trigdesc.as_ref();
-        pending
-            || triggers.is_some_and(|triggers| {
-                triggers.trig_delete_before_row
-                    || triggers.trig_delete_after_row
-                    || triggers.trig_delete_before_statement
-                    || triggers.trig_delete_after_statement
-                    || triggers.trig_delete_old_table
-                    || triggers.trig_truncate_before_statement
-                    || triggers.trig_truncate_after_statement
-            })
-    }
+    has_pending_triggers(relation.oid()) || relation.trigger_events().delete_or_truncate
 }
 
 /// Whether a subscriber somewhere might be told of deletes and not of a TRUNCATE: its
@@ -320,37 +234,4 @@ fn subscriber_may_miss_truncate() -> bool {
                AND plugin OPERATOR(pg_catalog.<>) 'pgoutput'";
     let _latest = LatestSnapshot::push();
     Connection::open().query(sql, &[]) > 0
-}
-
-/// Whether another transaction of this database has a snapshot in use.
-fn snapshots_in_use() -> bool {
-    /// Those look at no rows of the user's by it.
-    const PASSED_OVER: u32 =
-        pg_sys::PROC_IS_AUTOVACUUM | pg_sys::PROC_IN_VACUUM | pg_sys::PROC_IN_SAFE_IC;
-    let mut count = 0;
-    // SAFETY: core's own look at the other backends, as CREATE INDEX CONCURRENTLY does; the
-    // array is left to the memory of the call.
-    unsafe {
-        pg_sys::GetCurrentVirtualXIDs(
-            pg_sys::InvalidTransactionId,
-            true,
-            false,
-            PASSED_OVER as i32,
-            &raw mut count,
-        );
-    }
-    count > 0
-}
-
-fn qualified(table: pg_sys::Oid) -> String {
-    // SAFETY: an existing table, locked.
-    unsafe {
-        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(table));
-        let name = pg_sys::get_rel_name(table);
-        format!(
-            "{}.{}",
-            text::quote_identifier(&text::from_server(schema)),
-            text::quote_identifier(&text::from_server(name))
-        )
-    }
 }

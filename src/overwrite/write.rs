@@ -5,11 +5,11 @@ use super::slice::Slice;
 use crate::error::{Report, SqlState};
 use crate::payload::shape::refuse_identity;
 use crate::payload::source::Source;
+use crate::pg::backend::transaction_is_read_only;
 use crate::pg::rows::{EphemeralRelation, TupleStore};
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::target::{OpenRelation, Target, row_security_is_active};
-use pgrx::pg_sys;
 use std::ffi::CStr;
 
 /// The name under which INSERT sees the rows.
@@ -22,13 +22,8 @@ const ROWS: &CStr = c"pg_idempotent_rows";
 /// A REINDEX of one of them waits for a lock on its index, and has the table locked against
 /// writing meanwhile. If the index were locked here first, each would wait for the other.
 pub fn lock_tables(slice: &Slice<'_>, relation: &OpenRelation) {
-    // SAFETY: an open relation; reads a backend-local variable. In a READ ONLY transaction
-    // nothing is deleted.
-    let (alone, read_only) = unsafe {
-        let class = &*(*relation.raw()).rd_rel;
-        (!class.relhassubclass, pg_sys::XactReadOnly)
-    };
-    if alone || read_only {
+    // In a READ ONLY transaction nothing is deleted.
+    if !relation.may_have_children() || transaction_is_read_only() {
         return;
     }
     let (sql, parameters) = delete_statement(slice);
@@ -83,9 +78,7 @@ pub fn delete(
 
 /// Whether a trigger might keep rows from being deleted. Partitions may have their own.
 fn triggers_may_suppress_deletes(target: &Target, relation: &OpenRelation) -> bool {
-    // SAFETY: an open relation; its triggers live with it.
-    let triggers = unsafe { (*relation.raw()).trigdesc.as_ref() };
-    target.partitioned || triggers.is_some_and(|triggers| triggers.trig_delete_before_row)
+    target.partitioned || relation.trigger_events().before_delete_row
 }
 
 fn refuse_undeleted(target: &Target, kept: u64, by_policy: bool) -> ! {
@@ -149,14 +142,7 @@ pub fn insert(target: &Target, source: &Source<'_>, rows: &TupleStore) -> i64 {
 /// # Errors
 /// 0A000
 pub fn refuse_delete_rules(target: &Target, relation: &OpenRelation) {
-    // SAFETY: an open relation; its rules live with it.
-    let rewritten = unsafe {
-        (*relation.raw()).rd_rules.as_ref().is_some_and(|rules| {
-            (0..rules.numLocks as usize)
-                .any(|i| (**rules.rules.add(i)).event == pg_sys::CmdType::CMD_DELETE)
-        })
-    };
-    if rewritten {
+    if relation.has_delete_rule() {
         Report::new(
             SqlState::FeatureNotSupported,
             format!("cannot overwrite rows of table \"{}\"", target.name),

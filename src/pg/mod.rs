@@ -8,7 +8,9 @@
 //! (sub)transaction's abort, which is certain, releases everything itself. The
 //! destructors look at [`unwinding`]. What an abort has overtaken is given up
 //! with [`abandon`].
+pub mod backend;
 pub mod call;
+pub mod catalog;
 pub mod ffi;
 pub mod hash;
 pub mod list;

@@ -13,15 +13,19 @@ pub fn write(
     kept: &[usize],
     row: impl Fn(usize) -> Option<pg_sys::Datum>,
 ) -> pg_sys::Datum {
-    // SAFETY: the names live with the target, the values as long as the row;
-    // the guard holds nothing, and positions are those of the columns.
+    // Before the guard: what is a caller's may own something, or panic.
+    let fields: Vec<_> = kept
+        .iter()
+        .map(|c| (&target.columns[*c], row(*c)))
+        .collect();
+    // SAFETY: the names live with the target, the values as long as the row; the closure owns
+    // nothing, and does not panic.
     unsafe {
         ffi::guard(|| {
             let mut object = ObjectBuilder::new();
-            for c in kept {
-                let column = target.columns.get_unchecked(*c);
+            for (column, value) in &fields {
                 object.key(&column.c_name);
-                column.put_lossless(&mut object, row(*c));
+                column.put_lossless(&mut object, *value);
             }
             object.finish()
         })

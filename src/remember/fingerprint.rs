@@ -26,9 +26,9 @@ use crate::digest::row_encoder::RowEncoders;
 use crate::digest::sort_key;
 use crate::digest::writer::{Writer, tag};
 use crate::error::{Report, SqlState};
-use crate::pg::ffi;
 use crate::pg::hash::sha256::to_bytea;
 use crate::pg::memory::Memory;
+use crate::pg::value::varlena::{bytes_of_datum, same_image};
 use crate::target::{Equality, Target};
 use pgrx::pg_sys;
 use std::cell::Cell;
@@ -50,8 +50,15 @@ pub struct RowFingerprint {
     version: u8,
     /// What the row at hand is written with; none while it is in use, by a row whose
     /// values run a function that comes here again.
-    tools: Cell<Option<Box<(RowEncoders, Writer)>>>,
+    tools: Cell<Option<Box<Tools>>>,
     memory: Memory,
+}
+
+struct Tools {
+    rows: RowEncoders,
+    writer: Writer,
+    /// The values of the row at hand, in the order of the columns.
+    values: Vec<Option<pg_sys::Datum>>,
 }
 
 enum EncodedColumn {
@@ -80,8 +87,7 @@ impl RowFingerprint {
         let mut columns: Vec<(usize, EncodedColumn)> =
             kept.iter().map(|c| (*c, part(*c))).collect();
         columns.sort_by(|(a, _), (b, _)| target.columns[*a].c_name.cmp(&target.columns[*b].c_name));
-        // SAFETY: types and collations of existing columns.
-        let sorted = |c: &usize| unsafe {
+        let sorted = |c: &usize| {
             let column = &target.columns[*c];
             matches!(column.equality, Equality::Function(_))
                 && sort_key::is_in(column.typid, column.collation)
@@ -107,22 +113,33 @@ impl RowFingerprint {
         self.of_hash(&self.hash(target, row))
     }
 
-    /// The SHA-256 of a row, the same for equal rows. `row` owns nothing, and does not
-    /// panic for the position of a column.
+    /// The SHA-256 of a row, the same for equal rows.
     pub fn hash(&self, target: &Target, row: impl Fn(usize) -> Option<pg_sys::Datum>) -> [u8; 32] {
         let mut tools = self.tools.take().unwrap_or_else(|| {
             let same = Canonical::ByEquality(pg_sys::InvalidOid);
-            let writer = Writer::in_server_encoding();
-            Box::new((RowEncoders::new(self.memory.context(), same), writer))
+            // SAFETY: only `hash` writes to it, in the closure that runs inside `ffi::guard`.
+            let writer = unsafe { Writer::in_server_encoding() };
+            Box::new(Tools {
+                rows: RowEncoders::new(self.memory.context(), same),
+                writer,
+                values: Vec::with_capacity(self.columns.len()),
+            })
         });
-        let (rows, writer) = &mut *tools;
-        let hash = rows.hash(writer, |rows, writer| {
-            for (c, part) in &self.columns {
-                let Some(value) = row(*c) else { continue };
-                // SAFETY: a position of the target, with a non-null value of the column;
-                // runs inside `ffi::guard`.
+        let Tools {
+            rows,
+            writer,
+            values,
+        } = &mut *tools;
+        // Before the guard: what is a caller's may own something, or panic.
+        values.clear();
+        values.extend(self.columns.iter().map(|(c, _)| row(*c)));
+        let write = |rows: &RowEncoders, writer: &mut Writer| {
+            for ((c, part), value) in self.columns.iter().zip(&*values) {
+                let (Some(value), Some(column)) = (*value, target.columns.get(*c)) else {
+                    continue;
+                };
+                // SAFETY: a non-null value of the column; runs inside `ffi::guard`.
                 unsafe {
-                    let column = target.columns.get_unchecked(*c);
                     writer.text(column.c_name.to_bytes());
                     match part {
                         EncodedColumn::Value(form) => form.write(value, rows, writer)?,
@@ -139,7 +156,9 @@ impl RowFingerprint {
                 }
             }
             Ok(())
-        });
+        };
+        // SAFETY: the closure owns nothing, and does not panic.
+        let hash = unsafe { rows.hash(writer, write) };
         self.tools.set(Some(tools));
         hash
     }
@@ -157,8 +176,7 @@ impl RowFingerprint {
     /// # Errors
     /// 55000 if they are not, and one of them is of another version: then nobody knows.
     pub fn same(&self, target: &Target, column: usize, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
-        // SAFETY: both are bytea; the guard holds nothing.
-        let same = unsafe { ffi::guard(|| ffi::unguarded::datum_image_eq(a, b, false, -1)) };
+        let same = is_same_value(a, b);
         let both_current = self.is_current(a) && self.is_current(b);
         if !same && !both_current {
             let column = &target.columns[column];
@@ -180,11 +198,15 @@ impl RowFingerprint {
 
     /// Whether it is a digest of this version.
     pub fn is_current(&self, digest: pg_sys::Datum) -> bool {
-        // SAFETY: a bytea; the copy, if one was needed, lives as long as the current context.
-        unsafe {
-            let digest = pg_sys::pg_detoast_datum_packed(digest.cast_mut_ptr());
-            pgrx::varlena::varsize_any_exhdr(digest) == BYTES
-                && *pgrx::varlena::vardata_any(digest).cast::<u8>() == self.version
-        }
+        // SAFETY: a value of the column, which is a bytea.
+        let digest = unsafe { bytes_of_datum(digest) };
+        digest.len() == BYTES && digest.first() == Some(&self.version)
     }
+}
+
+/// Whether two values of the column that remembers, a jsonb or a bytea, are stored with the same
+/// content.
+pub fn is_same_value(a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
+    // SAFETY: both are values of that column, and varlenas.
+    unsafe { same_image(a, b) }
 }

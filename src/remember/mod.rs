@@ -16,7 +16,6 @@ pub use fingerprint::RowFingerprint;
 
 use crate::compare::differing;
 use crate::error::{Report, SqlState};
-use crate::pg::ffi;
 use crate::pg::hash::sha256::sha256;
 use crate::pg::rows::Slot;
 use crate::pg::transaction::local_settings::LocalSettings;
@@ -324,10 +323,7 @@ impl Remember {
             // Nor does a digest of another version tell anything.
             (Some(old), _) if self.is_unreadable(old) => false,
             (Some(_), None) => true,
-            // SAFETY: both are varlenas; the guard holds nothing.
-            (Some(old), Some(new)) => unsafe {
-                !ffi::guard(|| ffi::unguarded::datum_image_eq(old, new, false, -1))
-            },
+            (Some(old), Some(new)) => !fingerprint::is_same_value(old, new),
         }
     }
 }

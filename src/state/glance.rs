@@ -4,14 +4,14 @@
 //! a query that finds nothing would cost a session's first call more than its work. What there is,
 //! the query shows ([`super::definition`]). The table is locked, so the cache is up to date.
 use super::definition::TablePart;
-use crate::pg::ffi;
-use crate::pg::value::text;
+use crate::pg::catalog::index::IndexShape;
+use crate::pg::catalog::name::extension_oid;
+use crate::pg::catalog::{operator, relation, types};
 use crate::target::OpenRelation;
 use pgrx::pg_sys;
 
-/// `Anum_pg_index_indclass`, the classes of an index's columns, and `pg_catalog`.
-const CLASSES: pg_sys::AttrNumber = pg_sys::Anum_pg_index_indclass as pg_sys::AttrNumber;
-const PG_CATALOG: u32 = pg_sys::PG_CATALOG_NAMESPACE;
+/// The schema of the server's own objects.
+const PG_CATALOG: pg_sys::Oid = pg_sys::Oid::from_u32(pg_sys::PG_CATALOG_NAMESPACE);
 
 /// Which kinds of things a table has, at least. All true is never wrong.
 #[derive(Default)]
@@ -39,127 +39,65 @@ pub struct Glance {
 
 impl Glance {
     /// That of an open table.
-    pub fn at(relation: &OpenRelation) -> Self {
-        // SAFETY: an open relation; its parts are read, not kept, before anything is looked up.
-        let mut glance = unsafe {
-            let rel = &*relation.raw();
-            let class = &*rel.rd_rel;
-            Self {
-                defaults: (*rel.rd_att)
-                    .constr
-                    .as_ref()
-                    .is_some_and(|made| made.num_defval > 0),
-                triggers: !rel.trigdesc.is_null(),
-                rules: !rel.rd_rules.is_null(),
-                children: class.relhassubclass,
-                otherwise: class.relrowsecurity
-                    || class.relkind as u8 != pg_sys::RELKIND_RELATION
-                    || class.relam != pg_sys::HEAP_TABLE_AM_OID
-                    || class.relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP
-                    || class.reloftype != pg_sys::InvalidOid,
-                ..Self::default()
-            }
+    pub fn at(table: &OpenRelation) -> Self {
+        let mut glance = Self {
+            defaults: table.has_defaults(),
+            triggers: table.has_triggers(),
+            rules: table.has_rules(),
+            statistics: table.has_extended_statistics(),
+            parents: relation::has_parent(table.oid()),
+            children: table.may_have_children(),
+            otherwise: table.has_row_security()
+                || !table.is_heap_table()
+                || table.is_temporary()
+                || table.is_typed(),
+            ..Self::default()
         };
-        // SAFETY: look-ups for an open relation; the guard holds nothing.
-        unsafe {
-            glance.statistics = !pg_sys::RelationGetStatExtList(relation.raw()).is_null();
-            glance.parents = ffi::guard(|| ffi::unguarded::has_superclass(relation.oid()));
-            let indexes = pg_sys::RelationGetIndexList(relation.raw());
-            let extension = pg_sys::get_extension_oid(c"pg_idempotent".as_ptr(), true);
-            for index in ffi::oids(indexes) {
-                glance.look_at_index(index, extension);
-            }
+        let extension = extension_oid(c"pg_idempotent");
+        for index in table.index_oids() {
+            glance.look_at_index(index, extension);
         }
         glance
     }
 
-    /// # Safety
-    /// An index of a table that is locked.
-    unsafe fn look_at_index(&mut self, index: pg_sys::Oid, extension: pg_sys::Oid) {
-        // SAFETY: the caller's promise; what is read of the row is copied before it is released.
-        unsafe {
-            let id = pg_sys::SysCacheIdentifier::INDEXRELID as i32;
-            let row = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(index));
-            if row.is_null() {
-                // The query will tell.
-                (self.own_indexes, self.foreign_classes) = (true, true);
-                return;
-            }
-            let form = &*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_index>();
-            let has =
-                |number: u32| !pg_sys::heap_attisnull(row, number as i32, std::ptr::null_mut());
-            let more = form.indisunique
-                || form.indisexclusion
-                || has(pg_sys::Anum_pg_index_indexprs)
-                || has(pg_sys::Anum_pg_index_indpred);
-            let mut null = false;
-            let classes = pg_sys::SysCacheGetAttr(id, row, CLASSES, &raw mut null);
-            let classes = classes.cast_mut_ptr::<pg_sys::oidvector>();
-            let classes = (*classes)
-                .values
-                .as_slice((*classes).dim1 as usize)
-                .to_vec();
-            pg_sys::ReleaseSysCache(row);
-            self.own_indexes |= more && pg_sys::get_index_constraint(index) == pg_sys::InvalidOid;
-            self.foreign_classes |= classes.iter().any(|class| !is_known(*class, extension));
-        }
+    fn look_at_index(&mut self, index: pg_sys::Oid, extension: Option<pg_sys::Oid>) {
+        let Some(shape) = IndexShape::find(index) else {
+            // The query will tell.
+            (self.own_indexes, self.foreign_classes) = (true, true);
+            return;
+        };
+        self.own_indexes |= shape.more_than_plain && !shape.of_constraint;
+        self.foreign_classes |= !shape
+            .classes
+            .iter()
+            .all(|class| is_known(*class, extension));
     }
 }
 
-/// Whether an operator class is the server's or the extension's.
-///
-/// # Safety
-/// None is asked for: a class that is gone is not known.
-unsafe fn is_known(class: pg_sys::Oid, extension: pg_sys::Oid) -> bool {
-    // SAFETY: look-ups; the row is read before it is released.
-    unsafe {
-        let id = pg_sys::SysCacheIdentifier::CLAOID as i32;
-        let row = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(class));
-        if row.is_null() {
-            return false;
-        }
-        let form = &*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_opclass>();
-        let schema = form.opcnamespace;
-        pg_sys::ReleaseSysCache(row);
-        let classes = pg_sys::OperatorClassRelationId;
-        schema == pg_sys::Oid::from(PG_CATALOG)
-            || extension != pg_sys::InvalidOid
-                && pg_sys::getExtensionOfObject(classes, class) == extension
-    }
+/// Whether an operator class is the server's or the extension's; one that is gone is not.
+fn is_known(class: pg_sys::Oid, extension: Option<pg_sys::Oid>) -> bool {
+    operator::class_schema(class).is_some_and(|schema| {
+        schema == PG_CATALOG || extension.is_some() && operator::class_extension(class) == extension
+    })
 }
 
 /// What there is to say of the columns. Types are shown under the settings of the moment.
-pub fn columns(relation: &OpenRelation) -> Vec<TablePart> {
+pub fn columns(table: &OpenRelation) -> Vec<TablePart> {
     let mut parts = Vec::new();
-    // SAFETY: an open relation; attributes are read from a copy of its descriptor, since
-    // look-ups come between them.
-    unsafe {
-        let desc = pg_sys::CreateTupleDescCopyConstr(relation.desc());
-        for i in 0..(*desc).natts {
-            let attribute = ffi::attribute(desc, i);
-            if attribute.attisdropped {
-                continue;
-            }
-            let name = text::from_name(&attribute.attname);
-            let typ = pg_sys::format_type_with_typemod(attribute.atttypid, attribute.atttypmod);
-            let mut how = text::from_server(typ);
-            let collation = attribute.attcollation;
-            if collation != pg_sys::get_typcollation(attribute.atttypid) {
-                let name = pg_sys::generate_collation_name(collation);
-                how = format!("{how} COLLATE {}", text::from_server(name));
-            }
-            parts.push(TablePart::new("column", &name, &how));
-            if attribute.attnotnull {
-                parts.push(TablePart::new("not null", &name, ""));
-            }
-            if attribute.attidentity != 0 {
-                let identity = char::from(attribute.attidentity as u8);
-                parts.push(TablePart::new(
-                    "identity",
-                    &name,
-                    identity.encode_utf8(&mut [0; 4]),
-                ));
-            }
+    for attribute in table.attributes() {
+        let name = &attribute.name;
+        let mut how = types::name_with_modifier(attribute.typid, attribute.typmod);
+        if attribute.collation != types::collation(attribute.typid) {
+            let collation = types::collation_name(attribute.collation);
+            how = format!("{how} COLLATE {collation}");
+        }
+        parts.push(TablePart::new("column", name, &how));
+        if attribute.not_null {
+            parts.push(TablePart::new("not null", name, ""));
+        }
+        if let Some(identity) = attribute.identity {
+            let identity = identity.encode_utf8(&mut [0; 4]).to_owned();
+            parts.push(TablePart::new("identity", name, &identity));
         }
     }
     parts

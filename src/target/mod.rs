@@ -38,6 +38,7 @@ mod key_lookup;
 mod merge_scan;
 mod partition;
 mod privileges;
+mod relation_facts;
 mod remedy;
 mod scan;
 mod triggers;

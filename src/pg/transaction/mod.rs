@@ -1,6 +1,8 @@
 //! Transactions, snapshots, locks and settings.
+pub mod held;
 pub mod local_settings;
 pub mod locks;
 pub mod snapshot;
 pub mod subtransaction;
 pub mod transactions;
+pub mod user;

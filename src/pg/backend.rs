@@ -1,0 +1,88 @@
+//! The state of the backend: who works in it, where, and what the transaction may do.
+//!
+//! All of it is in variables of the process, or is drawn by it. Nothing here can fail but as its
+//! own doc says.
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// The current user: the one whose rights count.
+pub fn current_user() -> pg_sys::Oid {
+    // SAFETY: core reads a variable of the process.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// The database that the backend is connected to.
+pub fn current_database() -> pg_sys::Oid {
+    // SAFETY: an oid, which this single-threaded process sets once when it connects.
+    unsafe { pg_sys::MyDatabaseId }
+}
+
+/// The number of the cluster, which its standbys share.
+pub fn system_identifier() -> u64 {
+    // SAFETY: core reads the control file's copy in shared memory, which the postmaster has made
+    // before any backend starts.
+    unsafe { pg_sys::GetSystemIdentifier() }
+}
+
+/// Whether the transaction is READ ONLY. On a standby every one is.
+pub fn transaction_is_read_only() -> bool {
+    // SAFETY: a bool of this single-threaded process.
+    unsafe { pg_sys::XactReadOnly }
+}
+
+/// Microseconds since 2000-01-01, by the clock of the machine.
+pub fn clock() -> pg_sys::TimestampTz {
+    // SAFETY: core reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// A number that nobody can foresee; the clock's, should the machine have no randomness to give.
+pub fn unforeseeable_number() -> u64 {
+    let mut bytes = [0_u8; size_of::<u64>()];
+    // SAFETY: core writes no more bytes than it is told, and there are as many.
+    let drawn = unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) };
+    if drawn {
+        u64::from_ne_bytes(bytes)
+    } else {
+        clock() as u64
+    }
+}
+
+/// Refuses to go deeper where the stack is nearly used up.
+///
+/// # Errors
+/// 54001
+pub fn check_stack_depth() {
+    // SAFETY: core compares the address of a variable with the base of the stack; its ERROR
+    // becomes a panic here.
+    unsafe { pg_sys::check_stack_depth() };
+}
+
+/// Reserves a prefix of configuration parameters. A parameter with this prefix that nobody has
+/// defined by now is removed with a WARNING, and is an error from now on.
+pub fn reserve_settings(prefix: &CStr) {
+    // SAFETY: a C string, which core copies.
+    unsafe { pg_sys::MarkGUCPrefixReserved(prefix.as_ptr()) };
+}
+
+/// Whether another transaction of this database has a snapshot in use. Autovacuum, VACUUM and
+/// the safe kinds of CREATE INDEX CONCURRENTLY are passed over: they look at no rows of users by
+/// it.
+pub fn others_hold_snapshots() -> bool {
+    const PASSED_OVER: u32 =
+        pg_sys::PROC_IS_AUTOVACUUM | pg_sys::PROC_IN_VACUUM | pg_sys::PROC_IN_SAFE_IC;
+    let mut count = 0;
+    // SAFETY: the look of core's own CREATE INDEX CONCURRENTLY at the other backends, under a
+    // lock that core takes and releases. The array is left to the current memory; only the count
+    // is used.
+    unsafe {
+        pg_sys::GetCurrentVirtualXIDs(
+            pg_sys::InvalidTransactionId,
+            true,
+            false,
+            PASSED_OVER as i32,
+            &raw mut count,
+        );
+    }
+    count > 0
+}

@@ -1,0 +1,64 @@
+//! The entry of an SQL function of ours: the running call, as pgrx hands it over.
+use super::arguments::Arguments;
+use super::result::ResultSet;
+use pgrx::callconv::{Arg, ArgAbi};
+use pgrx::pg_sys;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
+use std::marker::PhantomData;
+
+/// The call that is running. Only pgrx's wrapper of a function makes one, from what the server
+/// handed to it, and it does not outlive the function.
+#[derive(Clone, Copy)]
+pub struct SqlCall<'fcx> {
+    fcinfo: pg_sys::FunctionCallInfo,
+    lifetime: PhantomData<&'fcx ()>,
+}
+
+impl SqlCall<'_> {
+    /// Its arguments.
+    pub fn arguments(&self) -> Arguments {
+        // SAFETY: the running call's.
+        unsafe { Arguments::new(self.fcinfo) }
+    }
+
+    /// Starts the set of rows that it returns.
+    ///
+    /// # Errors
+    /// As [`ResultSet::start`].
+    pub fn result_set(&self) -> ResultSet {
+        ResultSet::start(self.fcinfo)
+    }
+
+    /// For core's functions.
+    pub fn raw(&self) -> pg_sys::FunctionCallInfo {
+        self.fcinfo
+    }
+}
+
+// SAFETY: takes the pointer that the server gave, which is valid for `'fcx`, the time of the call;
+// no argument of the SQL function is used up.
+unsafe impl<'fcx> ArgAbi<'fcx> for SqlCall<'fcx> {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        Self {
+            // SAFETY: as pgrx does it for the pointer itself.
+            fcinfo: unsafe { pg_sys::FunctionCallInfo::unbox_arg_unchecked(arg) },
+            lifetime: PhantomData,
+        }
+    }
+
+    fn is_virtual_arg() -> bool {
+        true
+    }
+}
+
+// SAFETY: only says what the (unused) generated declaration would read.
+unsafe impl SqlTranslatable for SqlCall<'_> {
+    const TYPE_IDENT: &'static str = "internal";
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> =
+        Ok(SqlMappingRef::literal("internal"));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::literal("internal")));
+}
