@@ -315,7 +315,8 @@ impl Value<'_> {
             (Self::Number(a), Value::Number(b)) => unsafe {
                 let equal = ffi::functions::numeric_eq;
                 let none = pg_sys::InvalidOid;
-                ffi::guard(|| ffi::unguarded::DirectFunctionCall2Coll(equal, none, a, b)).value()
+                ffi::guard(|| ffi::unguarded::DirectFunctionCall2Coll(Some(equal), none, a, b))
+                    .value()
                     != 0
             },
             _ => false,
@@ -388,7 +389,7 @@ impl Value<'_> {
                     ffi::unguarded::pnstrdup(string.as_ptr().cast(), string.len())
                 }
                 Self::Number(number) => ffi::unguarded::DirectFunctionCall1Coll(
-                    ffi::functions::numeric_out,
+                    Some(ffi::functions::numeric_out),
                     pg_sys::InvalidOid,
                     number,
                 )
