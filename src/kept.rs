@@ -32,6 +32,7 @@ use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::SqlResult;
 use crate::pg::hash::sha256::to_bytea;
 use crate::pg::statement::spi::Parameter;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString, c_char};
@@ -46,13 +47,23 @@ pub fn role(oid: pg_sys::Oid) -> pg_sys::Datum {
 }
 
 /// A role, as a parameter of a statement on tables of state.
-pub fn role_parameter(oid: pg_sys::Oid) -> Parameter {
-    (role_type(), Some(present(oid)))
+pub fn role_parameter(oid: pg_sys::Oid) -> Parameter<'static> {
+    optional_role_parameter(Some(oid))
+}
+
+/// A role, or NULL, as a parameter.
+pub fn optional_role_parameter(oid: Option<pg_sys::Oid>) -> Parameter<'static> {
+    let typid = role_type();
+    // SAFETY: the type is laid out as a bytea of such bytes.
+    oid.map_or(SqlValue::null(typid), |oid| unsafe {
+        SqlValue::of_bytes(typid, bytes_of(oid))
+    })
 }
 
 /// A table, as a parameter.
-pub fn table_parameter(oid: pg_sys::Oid) -> Parameter {
-    (type_named(c"kept_table"), Some(present(oid)))
+pub fn table_parameter(oid: pg_sys::Oid) -> Parameter<'static> {
+    // SAFETY: the type is laid out as a bytea of such bytes.
+    unsafe { SqlValue::of_bytes(type_named(c"kept_table"), bytes_of(oid)) }
 }
 
 /// The type of a role; invalid without the extension.
@@ -77,8 +88,12 @@ fn type_named(name: &CStr) -> pg_sys::Oid {
 }
 
 fn present(oid: pg_sys::Oid) -> pg_sys::Datum {
+    to_bytea(&bytes_of(oid))
+}
+
+fn bytes_of(oid: pg_sys::Oid) -> [u8; 5] {
     let [a, b, c, d] = oid.to_u32().to_be_bytes();
-    to_bytea(&[PRESENT, a, b, c, d])
+    [PRESENT, a, b, c, d]
 }
 
 /// A value.
@@ -91,8 +106,12 @@ enum KeptValue<'v> {
 
 impl<'v> KeptValue<'v> {
     /// The only argument of a strict function.
-    fn of(arguments: &'v Arguments) -> Self {
-        match arguments.whole_text(0, "value").1 {
+    ///
+    /// # Safety
+    /// It is a value of one of the two types.
+    unsafe fn of(arguments: &Arguments<'v>) -> Self {
+        // SAFETY: the caller's promise; both are laid out as bytea.
+        match unsafe { arguments.bytes_unchecked(0, "value") } {
             [PRESENT, a, b, c, d] => {
                 Self::Present(pg_sys::Oid::from(u32::from_be_bytes([*a, *b, *c, *d])))
             }
@@ -155,12 +174,15 @@ unsafe fn message<'t>(fcinfo: pg_sys::FunctionCallInfo) -> &'t CStr {
 fn value_of(text: &CStr, find: fn(&[CString]) -> Option<pg_sys::Oid>) -> SqlResult {
     let bytes = text.to_bytes();
     if bytes.first() == Some(&b'(') {
-        return SqlResult::datum(to_bytea(bytes));
+        // SAFETY: the type is laid out as bytea.
+        return unsafe { SqlResult::datum(to_bytea(bytes)) };
     }
-    SqlResult::datum(match names_of(text).and_then(|names| find(&names)) {
+    let value = match names_of(text).and_then(|names| find(&names)) {
         Some(oid) => present(oid),
         None => to_bytea(&[b"(", bytes, b")"].concat()),
-    })
+    };
+    // SAFETY: a value of the type that the function returns, laid out as bytea.
+    unsafe { SqlResult::datum(value) }
 }
 
 /// The role of this name, if the current user has its privileges.
@@ -243,20 +265,19 @@ fn kept_table_send(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 }
 
 fn to_cstring(text: &CStr) -> SqlResult {
-    // SAFETY: a C string, copied into the caller's memory.
-    SqlResult::datum(pg_sys::Datum::from(unsafe {
-        pg_sys::pstrdup(text.as_ptr())
-    }))
+    // SAFETY: a cstring, which the output functions return, copied into the caller's memory.
+    unsafe { SqlResult::datum(pg_sys::Datum::from(pg_sys::pstrdup(text.as_ptr()))) }
 }
 
 fn to_message(text: &CStr) -> SqlResult {
     let mut buffer = pg_sys::StringInfoData::default();
-    // SAFETY: core's way to make a message of a text, in the caller's memory.
-    SqlResult::datum(pg_sys::Datum::from(unsafe {
+    // SAFETY: core's way to make a message of a text, in the caller's memory; a bytea, which
+    // the send functions return.
+    unsafe {
         pg_sys::pq_begintypsend(&raw mut buffer);
         pg_sys::pq_sendtext(&raw mut buffer, text.as_ptr(), text.count_bytes() as i32);
-        pg_sys::pq_endtypsend(&raw mut buffer)
-    }))
+        SqlResult::datum(pg_sys::Datum::from(pg_sys::pq_endtypsend(&raw mut buffer)))
+    }
 }
 
 /// The text of a value: the name that `name` gives, or what was dropped, and where: in this
@@ -268,7 +289,8 @@ fn text_of(
 ) -> CString {
     // SAFETY: the running call's; a strict function of a value.
     let arguments = unsafe { Arguments::new(fcinfo) };
-    match KeptValue::of(&arguments) {
+    // SAFETY: the argument of the types' output and send functions.
+    match unsafe { KeptValue::of(&arguments) } {
         KeptValue::Unresolved(text) => CString::new(text).unwrap_or_default(),
         KeptValue::Present(oid) => name(oid).unwrap_or_else(|| {
             // SAFETY: reads what does not change.
@@ -309,16 +331,17 @@ fn kept_oid(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     with_error_capture(|| {
         // SAFETY: the running call's; a strict function of a value.
         let arguments = unsafe { Arguments::new(fcinfo) };
-        SqlResult::datum(pg_sys::Datum::from(match KeptValue::of(&arguments) {
+        // SAFETY: both functions take one of the types.
+        SqlResult::oid(match unsafe { KeptValue::of(&arguments) } {
             KeptValue::Present(oid) => oid,
             KeptValue::Unresolved(_) => pg_sys::InvalidOid,
-        }))
+        })
     })
 }
 
 /// `own_role()`: the current user.
 #[pg_extern(sql = false)]
 fn own_role(_fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    // SAFETY: reads a backend-local variable.
-    with_error_capture(|| SqlResult::datum(role(unsafe { pg_sys::GetUserId() })))
+    // SAFETY: reads a backend-local variable; a value of the type that is returned.
+    with_error_capture(|| unsafe { SqlResult::datum(role(pg_sys::GetUserId())) })
 }

@@ -19,7 +19,6 @@ use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::SqlResult;
 use crate::pg::hash::sha256::to_bytea;
-use crate::pg::value::text;
 use lthash::LtHash;
 use pgrx::prelude::*;
 
@@ -80,7 +79,8 @@ fn idempotent_digest_serialize(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
             let state = Arguments::new(fcinfo).required(0, "state");
             (*state.cast_mut_ptr::<LtHash>()).to_bytes()
         };
-        SqlResult::datum(to_bytea(&bytes))
+        // SAFETY: a bytea, as the function returns.
+        unsafe { SqlResult::datum(to_bytea(&bytes)) }
     })
 }
 
@@ -97,10 +97,12 @@ fn idempotent_digest_deserialize(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult 
         let sum = sum.unwrap_or_else(|| {
             Report::new(SqlState::InvalidParameterValue, "invalid state of a digest").raise()
         });
-        // SAFETY: the current context is the one that states are wanted in.
-        SqlResult::datum(pg_sys::Datum::from(unsafe {
-            keep(&sum, pg_sys::CurrentMemoryContext)
-        }))
+        // SAFETY: the current context is the one that states are wanted in; a state, as the
+        // function returns.
+        unsafe {
+            let state = keep(&sum, pg_sys::CurrentMemoryContext);
+            SqlResult::datum(pg_sys::Datum::from(state))
+        }
     })
 }
 
@@ -117,7 +119,7 @@ fn idempotent_digest_text(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
                 |state| (*state.cast_mut_ptr::<LtHash>()).to_text(),
             )
         };
-        SqlResult::datum(text::to_text(&digest))
+        SqlResult::text(&digest)
     })
 }
 

@@ -18,7 +18,7 @@ mod tokens;
 use crate::error::with_error_capture;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{ResultSet, SqlResult};
-use crate::pg::value::text;
+use crate::pg::value::sql_value::SqlValue;
 use pgrx::prelude::*;
 use subject::LintedTable;
 
@@ -36,15 +36,16 @@ fn idempotent_lint(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
         let arguments = unsafe { Arguments::new(fcinfo) };
         let oid = arguments.oid(0, "target");
         // Before the table is waited for, meanwhile this function may be dropped.
-        let mut set = ResultSet::start(fcinfo);
+        // SAFETY: the running call's, as above.
+        let mut set = unsafe { ResultSet::start(fcinfo) };
         let findings = find(&LintedTable::open(oid));
         for finding in &findings {
             set.row(&[
-                Some(pg_sys::Datum::from(oid)),
-                Some(text::to_text(finding.rule.name())),
-                Some(text::to_text(finding.severity.name())),
-                Some(text::to_text(&finding.message)),
-                Some(text::to_text(&finding.hint)),
+                SqlValue::regclass(oid),
+                SqlValue::text(finding.rule.name()),
+                SqlValue::text(finding.severity.name()),
+                SqlValue::text(&finding.message),
+                SqlValue::text(&finding.hint),
             ]);
         }
         SqlResult::null()

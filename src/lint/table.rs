@@ -1,9 +1,9 @@
 //! Rules about the table as a whole.
 use super::subject::LintedTable;
 use super::{Finding, Rule, Severity, column_words};
-use crate::pg::call::arguments::texts_of_datum;
 use crate::pg::ffi;
 use crate::pg::statement::spi::Connection;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 
@@ -39,12 +39,10 @@ fn rules(table: pg_sys::Oid) -> Vec<String> {
            FROM pg_catalog.pg_rewrite AS r
           WHERE r.ev_class OPERATOR(pg_catalog.=) $1
             AND r.ev_type OPERATOR(pg_catalog.=) ANY (ARRAY['2', '3']::pg_catalog.\"char\"[])",
-        &[(pg_sys::OIDOID, Some(pg_sys::Datum::from(table)))],
+        &[SqlValue::oid(table)],
     );
-    // SAFETY: an array of texts, or NULL; copied before the connection goes.
     connection
-        .first(1)
-        .map(|names| unsafe { texts_of_datum(names) })
+        .first_texts(1)
         .unwrap_or_default()
         .into_iter()
         .flatten()

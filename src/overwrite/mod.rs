@@ -28,6 +28,7 @@ use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, uses_transaction_snapshot};
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, check_overwrite_privileges};
 use pgrx::prelude::*;
 use rows::{Hashing, RowSetHash, collect};
@@ -53,9 +54,9 @@ fn idempotent_overwrite(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
         SqlResult::row(
             RowType::Overwritten,
             &[
-                Some(pg_sys::Datum::from(done.deleted)),
-                Some(pg_sys::Datum::from(done.inserted)),
-                Some(pg_sys::Datum::from(done.unchanged)),
+                SqlValue::bigint(done.deleted),
+                SqlValue::bigint(done.inserted),
+                SqlValue::boolean(done.unchanged),
             ],
         )
     })

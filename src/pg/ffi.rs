@@ -7,17 +7,21 @@
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use std::ffi::c_int;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Runs a piece of an inner loop under one guard: an ERROR inside becomes a
-/// panic outside.
+/// panic outside. So does a panic: it is caught inside, since the guard would abort the
+/// process, and goes on behind it.
 ///
 /// # Safety
 /// An ERROR jumps straight out of `work`, so nothing in it, or in what it calls,
-/// may own anything that needs dropping; and it must not panic.
+/// may own anything that needs dropping.
 #[inline(always)]
 pub unsafe fn guard<R>(work: impl FnOnce() -> R) -> R {
-    // SAFETY: the caller's promise.
-    unsafe { pg_guard_ffi_boundary(work) }
+    // SAFETY: the caller's promise. What is caught owns its cause only after all has been
+    // unwound, when no ERROR can jump any more.
+    let result = unsafe { pg_guard_ffi_boundary(|| catch_unwind(AssertUnwindSafe(work))) };
+    result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 mod unbound;
@@ -46,7 +50,8 @@ pub unsafe fn slot_getsomeattrs_unguarded(slot: *mut pg_sys::TupleTableSlot, col
 /// Runs inside [`guard`].
 #[inline(always)]
 pub unsafe fn check_for_interrupts_unguarded() {
-    // SAFETY: reads a flag of the backend's; as the function's.
+    // SAFETY: reads a flag of the backend's; by the caller's promise there is a guard around,
+    // which the ERROR of an interrupt jumps to.
     unsafe {
         if pg_sys::InterruptPending != 0 {
             unguarded::ProcessInterrupts();
@@ -101,7 +106,8 @@ pub struct PartitionKeyData {
 /// # Safety
 /// `rel` is an open partitioned table.
 pub unsafe fn partition_key(rel: pg_sys::Relation) -> *mut PartitionKeyData {
-    // SAFETY: as above.
+    // SAFETY: an open partitioned table by the caller's promise; nothing is owned in the
+    // guard.
     unsafe { guard(|| unguarded::RelationGetPartitionKey(rel)) }
 }
 
@@ -111,7 +117,8 @@ pub unsafe fn partition_key(rel: pg_sys::Relation) -> *mut PartitionKeyData {
 /// # Safety
 /// `relation` exists, and is a partition.
 pub unsafe fn partition_ancestors(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
-    // SAFETY: as above; a fresh list.
+    // SAFETY: a partition by the caller's promise; what comes back is a list of oids that is
+    // made for us, and nothing is owned in the guard.
     unsafe { oids(guard(|| unguarded::get_partition_ancestors(relation))) }
 }
 
@@ -122,7 +129,9 @@ pub unsafe fn partition_ancestors(relation: pg_sys::Oid) -> Vec<pg_sys::Oid> {
 /// `table` exists.
 pub unsafe fn partition_root(table: pg_sys::Oid) -> pg_sys::Oid {
     let mut root = table;
-    // SAFETY: as above; a partition has a parent.
+    // SAFETY: look-ups of a relation that exists by the caller's promise. A parent is asked
+    // for only where there is one, and exists as its partition does; nothing is owned in the
+    // guard.
     unsafe {
         while pg_sys::get_rel_relispartition(root) {
             root = guard(|| unguarded::get_partition_parent(root, true));
@@ -143,7 +152,8 @@ pub fn lock_partitions(root: pg_sys::Oid, mode: pg_sys::LOCKMODE) {
 
 fn inheritors(root: pg_sys::Oid, mode: pg_sys::LOCKMODE) -> Vec<pg_sys::Oid> {
     let none = std::ptr::null_mut();
-    // SAFETY: a look-up in a catalog; a fresh list.
+    // SAFETY: a look-up in a catalog by any oid, which gives a list of oids that is made for
+    // us; a lock mode that is none is an ERROR. Nothing is owned in the guard.
     unsafe { oids(guard(|| unguarded::find_all_inheritors(root, mode, none))) }
 }
 
@@ -171,6 +181,7 @@ pub unsafe fn oids(list: *mut pg_sys::List) -> Vec<pg_sys::Oid> {
 /// # Safety
 /// `partition` is an open relation.
 pub unsafe fn index_get_partition(partition: pg_sys::Relation, index: pg_sys::Oid) -> pg_sys::Oid {
-    // SAFETY: as above.
+    // SAFETY: an open relation by the caller's promise, whose indexes are looked at; any oid
+    // may be asked for. Nothing is owned in the guard.
     unsafe { guard(|| unguarded::index_get_partition(partition, index)) }
 }

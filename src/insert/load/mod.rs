@@ -208,7 +208,7 @@ fn read(call: &LoadCall, load: &StartedLoad, store: &mut TupleStore) -> SourceIn
     let tell = |rows| load.progress.reading(rows);
     // SAFETY: what is told is told from inside the guard.
     let total = unsafe { source.read_with_progress(arbiter, generated, input.sort(), &tell) };
-    input.into_store(&target, store);
+    input.into_store(store);
     load.record.read(total);
     let names = arbiter.columns().map(|c| target.columns[c].name.clone());
     let (key, signature) = (names.collect(), IndexSignature::of(arbiter));

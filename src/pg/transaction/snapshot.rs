@@ -118,7 +118,8 @@ impl DirtySnapshot {
 
     /// Who is writing the row that a scan has found.
     pub fn writers(&self) -> Writers {
-        // SAFETY: ours, until it is dropped.
+        // SAFETY: a box that `new` made and `drop` frees; a scan writes to it only while it
+        // runs, which is not now.
         let seen = unsafe { &*self.0 };
         Writers {
             inserter: seen.xmin,

@@ -437,7 +437,8 @@ impl ObjectBuilder {
         let mut this = Self {
             state: ptr::null_mut(),
         };
-        // SAFETY: opens the object.
+        // SAFETY: a builder without a state takes the token that opens an object, which has
+        // no value; there is a guard around by the caller's promise.
         unsafe {
             this.push(
                 pg_sys::JsonbIteratorToken::WJB_BEGIN_OBJECT,
