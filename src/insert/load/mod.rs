@@ -27,7 +27,7 @@ use super::outcome_collector::{OutcomeCollector, ResultDetail};
 use super::round::WriteContext;
 use super::{check_rights, plan_source};
 use crate::error::{
-    Caught, Report, SqlState, catch_report, discard_swallowed_errors, message_of,
+    Caught, Report, SqlState, discard_swallowed_errors, message_of,
     with_error_capture_across_commits,
 };
 use crate::outcome::OnConflict;
@@ -358,7 +358,7 @@ fn check_unchanged<'t>(target: &'t Target, known: &SourceInfo) -> &'t UniqueInde
             .zip(then)
             .all(|(now, then)| now.name == then.name && column(now) == column(then));
     let arbiter = same_columns
-        .then(|| catch_report(|| target.arbiter_for_key(&known.key)).ok())
+        .then(|| target.find_arbiter_for_key(&known.key).ok())
         .flatten()
         .filter(|arbiter| IndexSignature::of(arbiter) == known.signature);
     arbiter.unwrap_or_else(|| {
