@@ -91,7 +91,8 @@ pub fn discard_swallowed_errors() {
     // SAFETY: null, or that of a capture that is in force, which alone refers to it now.
     if let Some(capture) = unsafe { capture.as_mut() } {
         capture.copies.clear();
-        // SAFETY: the copies were all that was in it.
+        // SAFETY: made by `across_commits`, and not handed over while that runs; all that was in
+        // it were the copies, which nobody refers to any more.
         unsafe { pg_sys::MemoryContextReset(capture.memory) };
     }
 }

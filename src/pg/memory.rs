@@ -55,7 +55,8 @@ impl Memory {
     /// Runs `work`, from inside a scope, with the context that this is a child
     /// of.
     pub fn outside<R>(&self, work: impl FnOnce() -> R) -> R {
-        // SAFETY: a valid context has a valid parent.
+        // SAFETY: the context is ours and valid, so its parent is: deleting a parent deletes
+        // its children, and `under` was given one.
         let _switched = ContextSwitch::to(unsafe { (*self.context).parent });
         work()
     }
@@ -98,7 +99,8 @@ struct ContextSwitch {
 
 impl ContextSwitch {
     fn to(context: pg_sys::MemoryContext) -> Self {
-        // SAFETY: both are valid contexts.
+        // SAFETY: writes a backend-local variable; the context is valid by the promise to
+        // `scope_of`, or because a Memory is borrowed that owns it.
         unsafe {
             let previous = pg_sys::CurrentMemoryContext;
             pg_sys::CurrentMemoryContext = context;
@@ -109,7 +111,8 @@ impl ContextSwitch {
 
 impl Drop for ContextSwitch {
     fn drop(&mut self) {
-        // SAFETY: the previous context outlives the scope.
+        // SAFETY: writes a backend-local variable. What was current before belongs to code
+        // further out, which is still running and cannot have freed it meanwhile.
         unsafe { pg_sys::CurrentMemoryContext = self.previous };
     }
 }

@@ -305,7 +305,8 @@ impl TupleStore {
 
     /// Reads from the first row again.
     pub fn rewind(&mut self) {
-        // SAFETY: stores are made with the right to rewind.
+        // SAFETY: the store lives until we are dropped; stores are begun without flags of their
+        // own, which lets them be read again.
         unsafe { pg_sys::tuplestore_rescan(self.0) };
     }
 
@@ -474,7 +475,7 @@ impl TupleSort {
 
     /// Adds the slot's row.
     pub fn put(&mut self, slot: &Slot) {
-        // SAFETY: the guard holds nothing.
+        // SAFETY: inside the guard nothing is owned.
         unsafe { ffi::guard(|| self.put_unguarded(slot)) };
     }
 
@@ -601,7 +602,8 @@ impl EphemeralRelation {
 impl Drop for EphemeralRelation {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: registered by us under this name.
+            // SAFETY: `register` has registered it under this name, which is a constant; a
+            // connection that is gone by now has forgotten it, and then nothing is found.
             unsafe { pg_sys::SPI_unregister_relation(self.enr.md.name) };
         }
     }

@@ -49,7 +49,8 @@ impl SessionLock {
             locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
             ..tag(subject, number)
         };
-        // SAFETY: a valid tag; it belongs to the session.
+        // SAFETY: a valid tag and mode; the lock belongs to the session, and is given back when
+        // this is dropped, or by an abort.
         unsafe { pg_sys::LockAcquire(&raw const tag, MODE, true, false) };
         Self(tag)
     }
