@@ -38,6 +38,7 @@ use crate::pg::catalog::name::{
 use crate::pg::catalog::privilege::{has_privileges_of, may_select_and_update};
 use crate::pg::hash::sha256::to_bytea;
 use crate::pg::statement::spi::Parameter;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
@@ -51,13 +52,23 @@ pub fn role(oid: pg_sys::Oid) -> pg_sys::Datum {
 }
 
 /// A role, as a parameter of a statement on tables of state.
-pub fn role_parameter(oid: pg_sys::Oid) -> Parameter {
-    (role_type(), Some(present(oid)))
+pub fn role_parameter(oid: pg_sys::Oid) -> Parameter<'static> {
+    optional_role_parameter(Some(oid))
+}
+
+/// A role, or NULL, as a parameter.
+pub fn optional_role_parameter(oid: Option<pg_sys::Oid>) -> Parameter<'static> {
+    let typid = role_type();
+    // SAFETY: the type is laid out as a bytea of such bytes.
+    oid.map_or(SqlValue::null(typid), |oid| unsafe {
+        SqlValue::of_bytes(typid, bytes_of(oid))
+    })
 }
 
 /// A table, as a parameter.
-pub fn table_parameter(oid: pg_sys::Oid) -> Parameter {
-    (type_named(c"kept_table"), Some(present(oid)))
+pub fn table_parameter(oid: pg_sys::Oid) -> Parameter<'static> {
+    // SAFETY: the type is laid out as a bytea of such bytes.
+    unsafe { SqlValue::of_bytes(type_named(c"kept_table"), bytes_of(oid)) }
 }
 
 /// The type of a role; invalid without the extension.
@@ -212,10 +223,10 @@ fn this_database() -> String {
 #[pg_extern(sql = false)]
 fn kept_oid(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        SqlResult::datum(pg_sys::Datum::from(match KeptValue::of(call) {
+        SqlResult::oid(match KeptValue::of(call) {
             KeptValue::Present(oid) => oid,
             KeptValue::Unresolved(_) => pg_sys::InvalidOid,
-        }))
+        })
     })
 }
 

@@ -61,6 +61,20 @@ mod user_context;
 #[cfg(any(test, feature = "pg_test"))]
 mod unit_tests;
 
+/// The safe vocabulary, for `tests/soundness`, which shows what code without `unsafe` can and
+/// cannot do with it. No build of the extension has it.
+#[cfg(feature = "soundness")]
+#[allow(missing_docs)]
+pub mod soundness {
+    pub use crate::error::PayloadPosition;
+    pub use crate::pg::call::arguments::Arguments;
+    pub use crate::pg::call::result::{ResultSet, RowType, SqlResult};
+    pub use crate::pg::rows::{EphemeralRelation, Slot, TupleSort, TupleStore};
+    pub use crate::pg::statement::spi::Connection;
+    pub use crate::pg::value::jsonb::Container;
+    pub use crate::pg::value::sql_value::SqlValue;
+}
+
 ::pgrx::pg_module_magic!(name, version);
 extension_sql_file!("../sql/state.sql", name = "state", bootstrap);
 extension_sql_file!("../sql/kept.sql", name = "kept", requires = ["state"]);

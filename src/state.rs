@@ -25,6 +25,7 @@ use crate::pg::transaction::held::lock_relation;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::transaction::locks;
 use crate::pg::transaction::snapshot::LatestSnapshot;
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{OpenRelation, Target, function_changes, watch, watched_changes};
 use crate::user_context::UserContext;
 use pgrx::pg_sys;
@@ -170,7 +171,7 @@ impl StateTable {
         let _plain = LocalSettings::set(&[(c"quote_all_identifiers", c"off")]);
         let _now = LatestSnapshot::push();
         let connection = Connection::open();
-        let table = (pg_sys::OIDOID, Some(pg_sys::Datum::from(relation.oid())));
+        let table = SqlValue::oid(relation.oid());
         connection.query(&definition::query(&Glance::at(relation)), &[table]);
         let mut parts = glance::columns(relation);
         if let Some(lines) = connection.first_text(1) {

@@ -56,7 +56,7 @@ unsafe fn equal_as_jsonb(column: &Column, a: pg_sys::Datum, b: pg_sys::Datum) ->
     unsafe {
         let (a, b) = (column.to_jsonb(a), column.to_jsonb(b));
         let equal = ffi::functions::jsonb_eq;
-        ffi::unguarded::DirectFunctionCall2Coll(equal, pg_sys::InvalidOid, a, b).value() != 0
+        ffi::unguarded::DirectFunctionCall2Coll(Some(equal), pg_sys::InvalidOid, a, b).value() != 0
     }
 }
 

@@ -65,7 +65,7 @@ impl Order {
                     }
                     let (a, b) = (column.to_jsonb(a), column.to_jsonb(b));
                     let compare = ffi::functions::jsonb_cmp;
-                    ffi::unguarded::DirectFunctionCall2Coll(compare, pg_sys::InvalidOid, a, b)
+                    ffi::unguarded::DirectFunctionCall2Coll(Some(compare), pg_sys::InvalidOid, a, b)
                         .to_ordering()
                 }),
                 Self::Image => ffi::guard(|| image(column, a, b)),

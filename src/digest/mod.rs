@@ -18,7 +18,6 @@ pub mod writer;
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
-use crate::pg::value::text;
 use lthash::LtHash;
 use pgrx::prelude::*;
 
@@ -82,7 +81,7 @@ fn idempotent_digest_deserialize(call: SqlCall<'_>) -> SqlResult {
 fn idempotent_digest_text(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
         let digest = sum_at(call, 0).map_or_else(|| LtHash::NONE.to_text(), |sum| sum.to_text());
-        SqlResult::datum(text::to_text(&digest))
+        SqlResult::text(&digest)
     })
 }
 

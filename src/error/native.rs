@@ -91,7 +91,8 @@ pub fn discard_swallowed_errors() {
     // SAFETY: null, or that of a capture that is in force, which alone refers to it now.
     if let Some(capture) = unsafe { capture.as_mut() } {
         capture.copies.clear();
-        // SAFETY: the copies were all that was in it.
+        // SAFETY: made by `across_commits`, and not handed over while that runs; all that was in
+        // it were the copies, which nobody refers to any more.
         unsafe { pg_sys::MemoryContextReset(capture.memory) };
     }
 }
@@ -102,22 +103,27 @@ fn run<R>(mut capture: Capture, body: impl FnOnce() -> R) -> R {
         ACROSS_COMMITS.set(&raw mut capture);
     }
     let mut frame = pg_sys::ErrorContextCallback {
-        // SAFETY: plain reads and writes of a backend-local pointer; the
-        // backend is single-threaded, and `frame` is taken off below before it
-        // goes out of scope, on both ways out.
+        // SAFETY: a read of a backend-local pointer; the backend is single-threaded.
         previous: unsafe { pg_sys::error_context_stack },
         callback: Some(Capture::callback),
         arg: (&raw mut capture).cast::<c_void>(),
     };
-    unsafe { pg_sys::error_context_stack = &raw mut frame };
-    let around = workers::set_active(Some(ActiveCapture {
+    let active = ActiveCapture {
         callback: Capture::callback,
         argument: frame.arg,
-    }));
+    };
+    // SAFETY: frame and capture live in this function, and are taken off again below, on both
+    // ways out of `body`. The callback takes a capture.
+    let around = unsafe {
+        pg_sys::error_context_stack = &raw mut frame;
+        workers::set_active(Some(active))
+    };
     let result = catch_unwind(AssertUnwindSafe(body));
-    workers::set_active(around);
-    // SAFETY: see above.
-    unsafe { pg_sys::error_context_stack = frame.previous };
+    // SAFETY: what was there before is of a function that is still running further out.
+    unsafe {
+        workers::set_active(around);
+        pg_sys::error_context_stack = frame.previous;
+    }
     ACROSS_COMMITS.set(outer);
 
     let payload = match result {
@@ -308,7 +314,8 @@ unsafe fn same_text(text: *const c_char, other: Option<&str>) -> bool {
 impl Drop for Capture {
     fn drop(&mut self) {
         if !self.memory.is_null() {
-            // SAFETY: ours, with all copies.
+            // SAFETY: made by `across_commits`, and not handed over; no copy in it is used any
+            // more.
             unsafe { ffi::MemoryContextDelete(self.memory) };
             return;
         }
@@ -398,7 +405,8 @@ pub fn warn(report: Report) {
     let previous = unsafe { pg_sys::error_context_stack };
     arm_finish(PendingError::Ours(PreparedReport::new(report)));
     placeholder_report(PgSqlErrorCode::ERRCODE_WARNING).report(pgrx::PgLogLevel::WARNING);
-    // SAFETY: as above.
+    // SAFETY: a write of a backend-local pointer, of what it was before: its frames are
+    // further out, and live.
     unsafe { pg_sys::error_context_stack = previous };
 }
 
@@ -470,7 +478,8 @@ fn finish_ours(report: &PreparedReport) {
 unsafe fn finish_native(data: &pg_sys::ErrorData) {
     let set = |field: u8, value: *mut c_char| {
         if !value.is_null() {
-            // SAFETY: as the function's.
+            // SAFETY: errfinish is running, by the function's own promise; a C string of the
+            // error data, which is copied.
             unsafe { ffi::err_generic_string(c_int::from(field), value) };
         }
     };

@@ -3,13 +3,14 @@ use super::ffi;
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_void};
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::ptr;
 
 /// While it lives, an error gets a CONTEXT line such as
 /// `payload 700, column "amount"`, as COPY names its line. The message of the
 /// error stays core's own.
-pub struct PayloadPosition {
+pub struct PayloadPosition<'n> {
     frame: pg_sys::ErrorContextCallback,
     /// 1-based; 0 means that the call has one payload only.
     ordinal: Cell<i64>,
@@ -17,9 +18,11 @@ pub struct PayloadPosition {
     column: Cell<*const c_char>,
     /// The column that remembers, if what it remembers is being read; else null.
     remembered: Cell<*const c_char>,
+    /// The names are borrowed as long as it lives.
+    names: PhantomData<Cell<&'n CStr>>,
 }
 
-impl PayloadPosition {
+impl<'n> PayloadPosition<'n> {
     /// Puts the position on the error context stack until it is dropped.
     pub fn watch() -> Pin<Box<Self>> {
         let mut position = Box::pin(Self {
@@ -32,6 +35,7 @@ impl PayloadPosition {
             ordinal: Cell::new(0),
             column: Cell::new(ptr::null()),
             remembered: Cell::new(ptr::null()),
+            names: PhantomData,
         });
         // SAFETY: the box is pinned, so its address holds until Drop takes the
         // frame off the stack again.
@@ -49,15 +53,13 @@ impl PayloadPosition {
         self.column.set(ptr::null());
     }
 
-    /// The column whose value is being read. The name must outlive the
-    /// position.
-    pub fn column(&self, name: &CStr) {
+    /// The column whose value is being read.
+    pub fn column(&self, name: &'n CStr) {
         self.column.set(name.as_ptr());
     }
 
-    /// What is being read is not the payload, but what this column remembers. The
-    /// name must outlive the position.
-    pub fn remembered(&self, name: &CStr) {
+    /// What is being read is not the payload, but what this column remembers.
+    pub fn remembered(&self, name: &'n CStr) {
         self.remembered.set(name.as_ptr());
     }
 
@@ -98,7 +100,7 @@ impl PayloadPosition {
     }
 }
 
-impl Drop for PayloadPosition {
+impl Drop for PayloadPosition<'_> {
     fn drop(&mut self) {
         // SAFETY: frames come off in the reverse order of their going on. After
         // an error pgrx has already put the stack back to where it was when the
@@ -152,7 +154,8 @@ impl<'s> StatementPosition<'s> {
 
 impl Drop for StatementPosition<'_> {
     fn drop(&mut self) {
-        // SAFETY: as for a payload's position.
+        // SAFETY: a write of a backend-local pointer: the frames behind ours are further out,
+        // and live, since frames come off in the reverse order of their going on.
         unsafe { pg_sys::error_context_stack = self.frame.previous };
     }
 }

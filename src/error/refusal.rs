@@ -37,7 +37,8 @@ pub unsafe fn refuse_unguarded(
 /// # Safety
 /// As [`refuse_unguarded`].
 pub unsafe fn refuse_json_unguarded(type_name: &CStr, json: &CStr) -> ! {
-    // SAFETY: what ereport() does; as the function above.
+    // SAFETY: what ereport() does. An ERROR is always started, and does not return from
+    // errfinish; the texts are C strings, which are copied.
     unsafe {
         ffi::errstart(pg_sys::PGERROR as i32, ptr::null());
         ffi::errcode(SqlState::InvalidTextRepresentation.packed());

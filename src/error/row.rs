@@ -114,7 +114,8 @@ impl RowPosition {
 impl Drop for RowPosition {
     fn drop(&mut self) {
         CURRENT.set(self.outer);
-        // SAFETY: as for a payload's position.
+        // SAFETY: a write of a backend-local pointer: the frames behind ours are further out,
+        // and live, since frames come off in the reverse order of their going on.
         unsafe { pg_sys::error_context_stack = self.frame.previous };
     }
 }

@@ -29,7 +29,10 @@ thread_local! {
 }
 
 /// Notes the innermost capture, and gives the one around it, to be noted again afterwards.
-pub fn set_active(running: Option<ActiveCapture>) -> Option<ActiveCapture> {
+///
+/// # Safety
+/// The callback takes the argument, which lives until another capture, or none, is noted.
+pub unsafe fn set_active(running: Option<ActiveCapture>) -> Option<ActiveCapture> {
     ACTIVE.replace(running)
 }
 

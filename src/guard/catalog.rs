@@ -1,5 +1,6 @@
 //! What `pg_trigger` says of a guard, without its table being opened.
 use crate::pg::statement::spi::Connection;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::target::is_guard_function;
 use pgrx::pg_sys;
@@ -14,11 +15,10 @@ pub fn is_dropped(table: pg_sys::Oid) -> bool {
 /// guard.
 pub fn arguments(table: pg_sys::Oid, trigger: pg_sys::Oid) -> Option<Vec<String>> {
     let connection = Connection::open();
-    let oid = |oid| (pg_sys::OIDOID, Some(pg_sys::Datum::from(oid)));
     let found = connection.query(
         "SELECT tgfoid, tgargs FROM pg_catalog.pg_trigger
           WHERE tgrelid OPERATOR(pg_catalog.=) $1 AND oid OPERATOR(pg_catalog.=) $2",
-        &[oid(table), oid(trigger)],
+        &[SqlValue::oid(table), SqlValue::oid(trigger)],
     );
     if found == 0 {
         return None;
@@ -27,11 +27,7 @@ pub fn arguments(table: pg_sys::Oid, trigger: pg_sys::Oid) -> Option<Vec<String>
     if !is_guard_function(function) {
         return None;
     }
-    // SAFETY: a bytea, which has the layout of a text, copied before the connection goes.
-    let arguments = unsafe {
-        let whole = pg_sys::pg_detoast_datum_packed(connection.first(2)?.cast_mut_ptr());
-        text::bytes_of(pg_sys::Datum::from(whole))
-    };
+    let arguments = connection.first_bytes(2)?;
     // Each ends with a NUL.
     let each = arguments.split_inclusive(|byte| *byte == 0);
     Some(

@@ -7,9 +7,10 @@ use super::partitions::{check_enabled_on_partitions, check_inherited_from_root};
 use super::trigger_check;
 use crate::error::{Report, SqlState, catch_report, warn};
 use crate::outcome::OnConflict;
-use crate::pg::call::arguments::{Arguments, text_array};
+use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::statement::spi::Connection;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::target::{
     OpenRelation, Target, TriggerInfo, Triggers, check_ownership, has_any_privilege,
@@ -111,7 +112,7 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
     connection.execute(
         "SELECT guards FROM idempotent.guards AS guards
           WHERE guards.target OPERATOR(pg_catalog.=) $1",
-        &[(pg_sys::OIDOID, Some(pg_sys::Datum::from(oid)))],
+        &[SqlValue::oid(oid)],
     );
     let row = connection.first(1).expect("the guard is there");
     // SAFETY: a composite, copied to the memory of the call.
@@ -176,13 +177,11 @@ pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
         return row_with_problem("the table no longer exists");
     }
     match catalog::arguments(oid, trigger) {
-        None => SqlResult::row(RowType::GuardOptions, &[None; 9]),
+        None => SqlResult::row_of_nulls(RowType::GuardOptions),
         Some(arguments) => {
             let options = catch_report(|| GuardOptions::of_trigger(&arguments));
             let unknown = || ResolvedOptions {
-                problem: Some(text::to_text(
-                    "not checked: you have no privilege on the table",
-                )),
+                problem: Some("not checked: you have no privilege on the table".to_owned()),
                 ..ResolvedOptions::default()
             };
             options_row(options, |_| unknown())
@@ -192,7 +191,7 @@ pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
 
 fn describe_on(target: &Target, relation: &OpenRelation, trigger: pg_sys::Oid) -> SqlResult {
     let Some(trigger) = target.guards.iter().find(|guard| guard.oid == trigger) else {
-        return SqlResult::row(RowType::GuardOptions, &[None; 9]);
+        return SqlResult::row_of_nulls(RowType::GuardOptions);
     };
     let options = catch_report(|| GuardOptions::of_trigger(&trigger.arguments));
     options_row(options, |options| {
@@ -207,13 +206,13 @@ fn describe_on(target: &Target, relation: &OpenRelation, trigger: pg_sys::Oid) -
         };
         let names = |columns: &mut dyn Iterator<Item = usize>| {
             let names: Vec<String> = columns.map(|c| target.columns[c].name.clone()).collect();
-            Some(text_array(&names))
+            Some(names)
         };
         let arbiter = config.arbiter(target);
         let works = works_well(target, relation, trigger);
         ResolvedOptions {
             key: names(&mut arbiter.columns()),
-            arbiter: Some(text::to_name(&arbiter.name)),
+            arbiter: Some(arbiter.name.clone()),
             compared: names(&mut config.compared.iter().copied()),
             problem: works.err().and_then(|report| problem(&report)),
         }
@@ -223,10 +222,10 @@ fn describe_on(target: &Target, relation: &OpenRelation, trigger: pg_sys::Oid) -
 /// What a guard's options come to on its table, as far as that is known.
 #[derive(Default)]
 struct ResolvedOptions {
-    key: Option<pg_sys::Datum>,
-    arbiter: Option<pg_sys::Datum>,
-    compared: Option<pg_sys::Datum>,
-    problem: Option<pg_sys::Datum>,
+    key: Option<Vec<String>>,
+    arbiter: Option<String>,
+    compared: Option<Vec<String>>,
+    problem: Option<String>,
 }
 
 /// The row of some options; what they come to is asked for if they are some.
@@ -238,30 +237,42 @@ fn options_row(
         Ok(options) => options,
         Err(report) => return row_with_problem(&report.to_text()),
     };
-    let given = |names: &Option<Vec<String>>| names.as_deref().map(text_array);
+    fn texts(names: Option<&Vec<String>>) -> SqlValue<'_> {
+        names.map_or(SqlValue::null(pg_sys::TEXTARRAYOID), |names| {
+            SqlValue::texts(names)
+        })
+    }
+    fn name(name: Option<&String>) -> SqlValue<'_> {
+        name.map_or(SqlValue::null(pg_sys::NAMEOID), |name| SqlValue::name(name))
+    }
     let fit = fit(&options);
     let on_conflict = match options.on_conflict() {
         OnConflict::Quarantine => "quarantine",
         _ => "error",
     };
     let values = [
-        fit.key.or_else(|| given(&options.key)),
-        fit.arbiter,
-        fit.compared,
-        given(&options.compare),
-        given(&options.ignore),
-        Some(text::to_text(on_conflict)),
-        options.remember.as_deref().map(text::to_name),
-        Some(text::to_text(options.null_key().name())),
-        fit.problem,
+        texts(fit.key.as_ref().or(options.key.as_ref())),
+        name(fit.arbiter.as_ref()),
+        texts(fit.compared.as_ref()),
+        texts(options.compare.as_ref()),
+        texts(options.ignore.as_ref()),
+        SqlValue::text(on_conflict),
+        name(options.remember.as_ref()),
+        SqlValue::text(options.null_key().name()),
+        SqlValue::optional_text(fit.problem.as_deref()),
     ];
     SqlResult::row(RowType::GuardOptions, &values)
 }
 
 /// A row with nothing but a problem.
 fn row_with_problem(problem: &str) -> SqlResult {
-    let mut values = [None; 9];
-    values[8] = Some(text::to_text(problem));
+    let (texts, name) = (
+        SqlValue::null(pg_sys::TEXTARRAYOID),
+        SqlValue::null(pg_sys::NAMEOID),
+    );
+    let text = SqlValue::null(pg_sys::TEXTOID);
+    let problem = SqlValue::text(problem);
+    let values = [texts, name, texts, texts, texts, text, name, text, problem];
     SqlResult::row(RowType::GuardOptions, &values)
 }
 
@@ -349,8 +360,8 @@ fn nullable_key_warning(
     )
 }
 
-fn problem(report: &Report) -> Option<pg_sys::Datum> {
-    Some(text::to_text(&report.to_text()))
+fn problem(report: &Report) -> Option<String> {
+    Some(report.to_text())
 }
 
 /// # Errors

@@ -136,7 +136,9 @@ fn idempotent_guard(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
         let arguments = unsafe { Arguments::new(fcinfo) };
         // SAFETY: a live call.
         let function = unsafe { (*(*fcinfo).flinfo).fn_oid };
-        SqlResult::datum(install::guard(&arguments, function))
+        // SAFETY: the row of the view whose type the function is declared to return, in the
+        // memory of the call.
+        unsafe { SqlResult::datum(install::guard(&arguments, function)) }
     })
 }
 
@@ -180,8 +182,9 @@ fn idempotent_guard_trigger(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     with_error_capture(|| {
         // SAFETY: a live call; its context is a TriggerData if a trigger calls.
         let data = unsafe { called_as_trigger(fcinfo) };
-        // SAFETY: as above.
-        SqlResult::datum(pg_sys::Datum::from(unsafe { fire(fcinfo, data) }))
+        // SAFETY: the call and the data of its trigger are live; a trigger hands a tuple of
+        // its table over, or none.
+        unsafe { SqlResult::datum(pg_sys::Datum::from(fire(fcinfo, data))) }
     })
 }
 

@@ -49,7 +49,9 @@ impl InputSorter {
             collation: pg_sys::InvalidOid,
         });
         Self {
-            rows: RowSource::Sorted(TupleSort::new(context.target.row_desc(), &order)),
+            // SAFETY: the target's descriptor, which lives as long as the target; the order is of its
+            // columns, with their own operators.
+            rows: RowSource::Sorted(unsafe { TupleSort::new(context.target.row_desc(), &order) }),
         }
     }
 
@@ -87,10 +89,10 @@ impl InputSorter {
     }
 
     /// All rows are in; they go into the store, in order.
-    pub fn into_store(mut self, target: &Target, store: &mut TupleStore) {
+    pub fn into_store(mut self, store: &mut TupleStore) {
         let sort = self.sort();
         sort.sort();
-        sort.drain(store, target.row_desc());
+        sort.drain(store);
     }
 }
 
@@ -121,7 +123,9 @@ impl SortedRows {
     /// first one, which was read too early, is kept in the current memory with this
     /// descriptor.
     pub fn end_batch(&mut self, desc: pg_sys::TupleDesc) -> (u64, bool) {
-        self.pushed_back = self.pushed_back.take().map(|row| row.to_stored_with(desc));
+        let pushed_back = self.pushed_back.take();
+        // SAFETY: the descriptor of the next batch, which is that of this one once more.
+        self.pushed_back = pushed_back.map(|row| unsafe { row.to_stored_with(desc) });
         (self.read, self.pushed_back.is_some())
     }
 
@@ -143,11 +147,15 @@ impl SortedRows {
             self.read += 1;
             return Some(row);
         }
-        let mut slot = free.unwrap_or_else(|| Slot::for_stored(target.row_desc()));
+        // SAFETY: the target's descriptor, which lives as long as the target; the row is given back while
+        // that is used.
+        let make = || unsafe { Slot::for_stored(target.row_desc()) };
+        let mut slot = free.unwrap_or_else(make);
         let some = match &mut self.from {
             RowSource::One(_) => false,
             RowSource::Sorted(sort) => sort.next(&mut slot),
-            RowSource::Stored(store) => store.next(&mut slot),
+            // SAFETY: both are working rows of the target.
+            RowSource::Stored(store) => unsafe { store.next(&mut slot) },
         };
         self.read += u64::from(some);
         some.then_some(slot)

@@ -64,13 +64,13 @@ pub use round::{MAX_ROUNDS, WriteContext};
 pub use statement::{InsertStatements, Returning, insert};
 
 use crate::error::with_error_capture;
-use crate::outcome::Outcome;
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::json::JsonPayloads;
 use crate::payload::shape::{Shape, check_key_named};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{ResultSet, RowType, SqlResult};
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, UniqueIndex, check_any_privilege, check_insert_privileges};
 use options::InsertOptions;
 use pgrx::prelude::*;
@@ -92,9 +92,10 @@ fn idempotent_insert(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
         let arguments = unsafe { Arguments::new(fcinfo) };
         let collector = insert_json(&arguments, ResultDetail::Rows, false);
         let row = &collector.rows()[0];
+        let [stored, differences] = row.documents();
         SqlResult::row(
             RowType::Outcome,
-            &[Some(row.outcome.into_datum()), row.stored, row.differences],
+            &[SqlValue::text(row.outcome.name()), stored, differences],
         )
     })
 }
@@ -125,17 +126,17 @@ fn idempotent_insert_many(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_insert_each(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     with_error_capture(|| {
-        let mut set = ResultSet::start(fcinfo);
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
+        // SAFETY: the running call's, whose memory outlives what is made of its arguments.
+        let (mut set, arguments) = unsafe { (ResultSet::start(fcinfo), Arguments::new(fcinfo)) };
         let collector = insert_json(&arguments, ResultDetail::Rows, true);
         for (i, row) in collector.rows().iter().enumerate() {
             pgrx::check_for_interrupts!();
+            let [stored, differences] = row.documents();
             set.row(&[
-                Some(pg_sys::Datum::from(i as i64 + 1)),
-                Some(row.outcome.into_datum()),
-                row.stored,
-                row.differences,
+                SqlValue::bigint(i as i64 + 1),
+                SqlValue::text(row.outcome.name()),
+                stored,
+                differences,
             ]);
         }
         SqlResult::null()
@@ -160,12 +161,6 @@ fn idempotent_insert_from(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     })
 }
 
-impl Outcome {
-    fn into_datum(self) -> pg_sys::Datum {
-        self.name().into_datum().expect("a text is not null")
-    }
-}
-
 fn counts(collector: &OutcomeCollector) -> SqlResult {
     let counts = [
         collector.received,
@@ -173,10 +168,7 @@ fn counts(collector: &OutcomeCollector) -> SqlResult {
         collector.duplicates,
         collector.conflicts,
     ];
-    SqlResult::row(
-        RowType::Counts,
-        &counts.map(|count| Some(pg_sys::Datum::from(count))),
-    )
+    SqlResult::row(RowType::Counts, &counts.map(SqlValue::bigint))
 }
 
 fn insert_json(

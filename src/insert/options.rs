@@ -1,5 +1,5 @@
 //! The options that all insert functions share, and those that others share with them.
-use crate::error::{SqlState, catch_report};
+use crate::error::{Report, SqlState};
 use crate::guard;
 use crate::outcome::OnConflict;
 use crate::payload::shape::Comparison;
@@ -114,15 +114,25 @@ impl MatchRule {
         target: &'t Target,
         named: impl Fn(usize) -> bool,
     ) -> &'t UniqueIndex {
+        self.find_arbiter(target, named)
+            .unwrap_or_else(|report| report.raise())
+    }
+
+    /// As [`MatchRule::arbiter`], with the error for the caller to decide about.
+    fn find_arbiter<'t>(
+        &self,
+        target: &'t Target,
+        named: impl Fn(usize) -> bool,
+    ) -> Result<&'t UniqueIndex, Box<Report>> {
         match &self.key {
-            Some(key) => target.arbiter_for_key(key),
+            Some(key) => target.find_arbiter_for_key(key),
             None => {
                 let counts = |c: usize| named(c) || target.columns[c].has_repeatable_default();
                 let guards = self.guard.as_ref().map(|guard| guard.arbiter(target));
                 if let Some(arbiter) = guards
                     && arbiter.columns().all(counts)
                 {
-                    return arbiter;
+                    return Ok(arbiter);
                 }
                 let usable = || {
                     target
@@ -132,9 +142,9 @@ impl MatchRule {
                 };
                 let by_primary = usable().any(|i| i.primary && i.columns().all(counts));
                 if !by_primary && usable().any(|i| i.columns().all(&named)) {
-                    target.default_arbiter(named)
+                    target.find_default_arbiter(named)
                 } else {
-                    target.default_arbiter(counts)
+                    target.find_default_arbiter(counts)
                 }
             }
         }
@@ -151,7 +161,7 @@ impl MatchRule {
         target: &'t Target,
         source: &Source<'_>,
     ) -> &'t UniqueIndex {
-        match catch_report(|| self.arbiter(target, |column| source.names(column))) {
+        match self.find_arbiter(target, |column| source.names(column)) {
             Ok(arbiter) => arbiter,
             Err(report)
                 if report.sqlstate() == SqlState::InvalidColumnReference && self.key.is_none() =>

@@ -5,6 +5,7 @@ use crate::error::Report;
 use crate::outcome::{OnConflict, Outcome, conflict_report};
 use crate::pg::ffi;
 use crate::pg::value::jsonb::ObjectBuilder;
+use crate::pg::value::sql_value::SqlValue;
 use crate::quarantine::ConflictRecorder;
 use crate::target::{StoredRow, Target, VisibleColumns};
 use pgrx::pg_sys;
@@ -30,6 +31,15 @@ pub struct PayloadResult {
     pub stored: Option<pg_sys::Datum>,
     /// For a conflict.
     pub differences: Option<pg_sys::Datum>,
+}
+
+impl PayloadResult {
+    /// The stored row and the differences, as values of a result.
+    pub fn documents(&self) -> [SqlValue<'_>; 2] {
+        // SAFETY: the collector makes both, as jsonb in the memory of the call.
+        [self.stored, self.differences]
+            .map(|jsonb| unsafe { SqlValue::of_datum(pg_sys::JSONBOID, jsonb) })
+    }
 }
 
 /// One conflict that the DETAIL may show.

@@ -254,10 +254,17 @@ impl WriteContext<'_> {
             .take(if whole { self.target.columns.len() } else { 0 })
             .collect();
         let mut rest: Option<TupleStore> = None;
-        let mut row = Slot::for_stored(self.target.row_desc());
-        let mut was_inserted = Slot::for_stored(desc);
-        let mut more = returned.next(&mut was_inserted);
-        while rows.next(&mut row) {
+        // SAFETY: the target's descriptor, and that of what was returned, both of which outlive
+        // this function.
+        let (mut row, mut was_inserted) = unsafe {
+            (
+                Slot::for_stored(self.target.row_desc()),
+                Slot::for_stored(desc),
+            )
+        };
+        // SAFETY: made above for what was returned; and for working rows of the target.
+        let mut more = unsafe { returned.next(&mut was_inserted) };
+        while unsafe { rows.next(&mut row) } {
             pgrx::check_for_interrupts!();
             self.scratch.scope(|| {
                 let mut keep = |row: &Slot| {
@@ -280,7 +287,8 @@ impl WriteContext<'_> {
                 } else {
                     collector.add_inserted(1);
                 }
-                more = returned.next(&mut was_inserted);
+                // SAFETY: as for the first of them, the slot was made for what was returned.
+                more = unsafe { returned.next(&mut was_inserted) };
             });
             self.scratch.reset();
         }

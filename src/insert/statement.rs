@@ -149,11 +149,13 @@ fn insert_runs(
     run: &dyn Fn(&SpiPlan) -> u64,
 ) -> u64 {
     let layout = RowLayout::of(context.target);
-    let mut row = Slot::for_stored(context.target.row_desc());
+    // SAFETY: the target's descriptor, which lives as long as the target, which is borrowed.
+    let mut row = unsafe { Slot::for_stored(context.target.row_desc()) };
     let mut part = TupleStore::new();
     let mut part_shape = None;
     let mut inserted = 0;
-    while rows.next(&mut row) {
+    // SAFETY: both are working rows of the target.
+    while unsafe { rows.next(&mut row) } {
         pgrx::check_for_interrupts!();
         if layout.mark(&row) != Mark::Pending {
             continue;
@@ -195,7 +197,8 @@ fn insert_run(
     form: InsertForm,
     run: &dyn Fn(&SpiPlan) -> u64,
 ) -> u64 {
-    let _named = EphemeralRelation::register(ROWS, rows, context.target.row_desc());
+    // SAFETY: the store has working rows of the target, and both are borrowed.
+    let _named = unsafe { EphemeralRelation::register(ROWS, rows, context.target.row_desc()) };
     let plan = plan(
         connection,
         context.target,

@@ -3,6 +3,7 @@ use super::subject::LintedTable;
 use super::{Finding, Rule, Severity};
 use crate::guard::partition_enabled_differently;
 use crate::pg::statement::spi::Connection;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::settings;
 use pgrx::pg_sys;
@@ -197,14 +198,13 @@ pub fn small_sequence(subject: &LintedTable, findings: &mut Vec<Finding>) {
 /// identity and changes its type with the column.
 fn sequence_of(table: &str, column: &str) -> Option<String> {
     let connection = Connection::open();
-    let text = |value: &str| (pg_sys::TEXTOID, Some(text::to_text(value)));
     let found = connection.query(
         "SELECT pg_catalog.pg_get_serial_sequence($1, $2)
           WHERE EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
                          WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass
                            AND a.attname OPERATOR(pg_catalog.=) $2::pg_catalog.name
                            AND a.attidentity OPERATOR(pg_catalog.=) '')",
-        &[text(table), text(column)],
+        &[SqlValue::text(table), SqlValue::text(column)],
     );
     if found == 0 {
         return None;

@@ -4,6 +4,7 @@ use super::subject::LintedTable;
 use super::{Finding, LOADED, Rule, Severity, column_words, has_word, is_time};
 use crate::guard::{NullKey, call_passing_null_keys};
 use crate::pg::statement::spi::Connection;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 
@@ -222,7 +223,7 @@ fn stale(collation: pg_sys::Oid) -> Option<(String, String)> {
             AND c.collversion
                 OPERATOR(pg_catalog.<>) pg_catalog.pg_collation_actual_version(c.oid)"
     };
-    let oid = (pg_sys::OIDOID, Some(pg_sys::Datum::from(collation)));
+    let oid = SqlValue::oid(collation);
     let connection = Connection::open();
     if connection.query(
         sql,

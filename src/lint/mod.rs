@@ -18,7 +18,7 @@ mod tokens;
 use crate::error::with_error_capture;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
-use crate::pg::value::text;
+use crate::pg::value::sql_value::SqlValue;
 use pgrx::prelude::*;
 use subject::LintedTable;
 
@@ -38,11 +38,11 @@ fn idempotent_lint(call: SqlCall<'_>) -> SqlResult {
         let findings = find(&LintedTable::open(oid));
         for finding in &findings {
             set.row(&[
-                Some(pg_sys::Datum::from(oid)),
-                Some(text::to_text(finding.rule.name())),
-                Some(text::to_text(finding.severity.name())),
-                Some(text::to_text(&finding.message)),
-                Some(text::to_text(&finding.hint)),
+                SqlValue::regclass(oid),
+                SqlValue::text(finding.rule.name()),
+                SqlValue::text(finding.severity.name()),
+                SqlValue::text(&finding.message),
+                SqlValue::text(&finding.hint),
             ]);
         }
         SqlResult::null()

@@ -5,6 +5,7 @@ use crate::pg::catalog::name::{relation_name, schema_of_relation};
 use crate::pg::catalog::relation::{self, is_unlogged_table};
 use crate::pg::ffi;
 use crate::pg::statement::spi::Connection;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 
@@ -40,7 +41,7 @@ fn rules(table: pg_sys::Oid) -> Vec<String> {
            FROM pg_catalog.pg_rewrite AS r
           WHERE r.ev_class OPERATOR(pg_catalog.=) $1
             AND r.ev_type OPERATOR(pg_catalog.=) ANY (ARRAY['2', '3']::pg_catalog.\"char\"[])",
-        &[(pg_sys::OIDOID, Some(pg_sys::Datum::from(table)))],
+        &[SqlValue::oid(table)],
     );
     connection
         .first_texts(1)

@@ -47,6 +47,7 @@ use crate::payload::shape::check_key_named;
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{RowType, SqlResult};
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, check_merge_privileges};
 use latest::LatestOrder;
 use never_updated::NeverUpdated;
@@ -78,10 +79,7 @@ fn idempotent_merge(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
             counts.stale,
             counts.superseded,
         ];
-        SqlResult::row(
-            RowType::Merged,
-            &counts.map(|count| Some(pg_sys::Datum::from(count))),
-        )
+        SqlResult::row(RowType::Merged, &counts.map(SqlValue::bigint))
     })
 }
 

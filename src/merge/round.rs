@@ -111,8 +111,11 @@ pub fn merge_rows(
             (new, Some(mut changed)) => {
                 let mut input = InputSorter::new(context, false);
                 if let Some(mut new) = new {
-                    let mut row = Slot::for_stored(context.target.row_desc());
-                    while new.next(&mut row) {
+                    // SAFETY: the target's descriptor, which lives as long as the target, which is
+                    // borrowed.
+                    let mut row = unsafe { Slot::for_stored(context.target.row_desc()) };
+                    // SAFETY: both are working rows of the target.
+                    while unsafe { new.next(&mut row) } {
                         pgrx::check_for_interrupts!();
                         input.put(&row);
                     }

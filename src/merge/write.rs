@@ -52,7 +52,8 @@ impl ChangedRows {
             rows: TupleStore::new(),
             desc,
             columns,
-            slot: Slot::for_values(desc),
+            // SAFETY: made above, in the memory of the call, as the slot is.
+            slot: unsafe { Slot::for_values(desc) },
         }
     }
 
@@ -62,7 +63,8 @@ impl ChangedRows {
         let version = stored.xmin().into_inner();
         self.slot.clear();
         for c in 0..self.columns {
-            self.slot.set(c, row.get(c));
+            // SAFETY: a column of the target's, which both rows begin with.
+            unsafe { self.slot.set(c, row.get(c)) };
         }
         let own = [
             pg_sys::Datum::from(RowLayout::of(target).ordinal(row)),
@@ -71,7 +73,9 @@ impl ChangedRows {
             pg_sys::Datum::from(table),
         ];
         for (i, value) in own.into_iter().enumerate() {
-            self.slot.set(self.columns + i, Some(value));
+            // SAFETY: a bigint, a tid, an xid and an oid, as the descriptor has them; the tid
+            // lives until the row is copied below.
+            unsafe { self.slot.set(self.columns + i, Some(value)) };
         }
         self.slot.store();
         self.rows.put(&self.slot);
@@ -85,13 +89,20 @@ impl ChangedRows {
     /// Gives every row as a working row of the target.
     pub fn each(&mut self, target: &Target, mut take: impl FnMut(&Slot)) {
         self.rows.rewind();
-        let mut row = Slot::for_stored(self.desc);
-        let mut working = Slot::for_values(target.row_desc());
-        while self.rows.next(&mut row) {
+        // SAFETY: our descriptor, and the target's, both of which outlive this function.
+        let (mut row, mut working) = unsafe {
+            (
+                Slot::for_stored(self.desc),
+                Slot::for_values(target.row_desc()),
+            )
+        };
+        // SAFETY: the rows were put in with our descriptor.
+        while unsafe { self.rows.next(&mut row) } {
             pgrx::check_for_interrupts!();
             working.clear();
             for c in 0..self.columns {
-                working.set(c, row.get(c));
+                // SAFETY: a column of the target's, which both rows begin with.
+                unsafe { working.set(c, row.get(c)) };
             }
             let ordinal = row.get(self.columns).map_or(0, |d| d.value() as i64);
             RowLayout::of(target).set(&mut working, ordinal, 0, Mark::Pending);
@@ -117,7 +128,8 @@ pub fn update(
     snapshot: &FreshSnapshot,
 ) -> u64 {
     let connection = Connection::open();
-    let _named = EphemeralRelation::register(ROWS, &changed.rows, changed.desc);
+    // SAFETY: the store has rows of this descriptor, and both are borrowed.
+    let _named = unsafe { EphemeralRelation::register(ROWS, &changed.rows, changed.desc) };
     let plan = {
         let _settings = LocalSettings::set(&IN_ORDER);
         let plan = SpiPlan::prepare(&connection, &update_sql(context, updated));

@@ -29,6 +29,7 @@ use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, uses_transaction_snapshot};
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, check_overwrite_privileges};
 use pgrx::prelude::*;
 use rows::{Hashing, RowSetHash, collect};
@@ -52,9 +53,9 @@ fn idempotent_overwrite(call: SqlCall<'_>) -> SqlResult {
         SqlResult::row(
             RowType::Overwritten,
             &[
-                Some(pg_sys::Datum::from(done.deleted)),
-                Some(pg_sys::Datum::from(done.inserted)),
-                Some(pg_sys::Datum::from(done.unchanged)),
+                SqlValue::bigint(done.deleted),
+                SqlValue::bigint(done.inserted),
+                SqlValue::boolean(done.unchanged),
             ],
         )
     })

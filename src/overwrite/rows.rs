@@ -199,6 +199,8 @@ impl RowSink for SliceFilter<'_, '_> {
                     return false;
                 }
                 if !generated.by_defaults().is_empty() {
+                    // The row outlives this call, which is the use of the slot; what was computed
+                    // for a column is of its type, until the next row.
                     self.computed.set_all_of(row);
                     for c in generated.by_defaults() {
                         self.computed.set(*c, generated.computed(*c));
@@ -228,7 +230,8 @@ impl Slice<'_> {
             outside: TupleStore::new(),
             generated,
             mismatch: None,
-            computed: Slot::for_values(self.target.row_desc()),
+            // SAFETY: the target's descriptor, which lives as long as the target, which is borrowed.
+            computed: unsafe { Slot::for_values(self.target.row_desc()) },
             inside: sink,
         };
         let last = rows.stream(&mut inside);
@@ -241,8 +244,10 @@ impl Slice<'_> {
         if let (Some(generated), Some(column)) = (generated.as_ref(), mismatch) {
             generated.differs(column, Some(last)).raise()
         }
-        let mut row = Slot::for_stored(self.target.row_desc());
-        if outside.next(&mut row) {
+        // SAFETY: the target's descriptor, which lives as long as the target, which is borrowed.
+        let mut row = unsafe { Slot::for_stored(self.target.row_desc()) };
+        // SAFETY: both are working rows of the target.
+        if unsafe { outside.next(&mut row) } {
             self.refuse(&row)
         }
     }

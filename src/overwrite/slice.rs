@@ -106,7 +106,7 @@ impl<'t> Slice<'t> {
     }
 
     /// SQL that a row of the slice meets, and its parameters.
-    pub fn condition(&self) -> (String, Vec<Parameter>) {
+    pub fn condition(&self) -> (String, Vec<Parameter<'_>>) {
         let mut parameters = Vec::new();
         let conditions = self.columns.iter().map(|c| {
             let column = &self.target.columns[*c];
@@ -114,7 +114,8 @@ impl<'t> Slice<'t> {
             match self.values.get(*c) {
                 None => format!("{name} IS NULL"),
                 value => {
-                    parameters.push((column.typid, value));
+                    // SAFETY: the slot's value for this column, which lives as long as it.
+                    parameters.push(unsafe { Parameter::of_datum(column.typid, value) });
                     let collate = collate_against_domain(column);
                     let parameter = format!("${}", parameters.len());
                     equal(column.equality_operator(), &name, &collate, &parameter)

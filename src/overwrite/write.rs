@@ -27,7 +27,7 @@ pub fn lock_tables(slice: &Slice<'_>, relation: &OpenRelation) {
         return;
     }
     let (sql, parameters) = delete_statement(slice);
-    let types: Vec<_> = parameters.iter().map(|(typid, _)| *typid).collect();
+    let types: Vec<_> = parameters.iter().map(Parameter::typid).collect();
     let connection = Connection::open();
     let plan = SpiPlan::prepare_with(&connection, &sql, &types);
     plan.lock_tables(&connection, &parameters);
@@ -36,7 +36,7 @@ pub fn lock_tables(slice: &Slice<'_>, relation: &OpenRelation) {
     }
 }
 
-fn delete_statement(slice: &Slice<'_>) -> (String, Vec<Parameter>) {
+fn delete_statement<'s>(slice: &'s Slice<'_>) -> (String, Vec<Parameter<'s>>) {
     let (condition, parameters) = slice.condition();
     let sql = format!("DELETE FROM {} WHERE {condition}", slice.target.qualified());
     (sql, parameters)
@@ -57,7 +57,7 @@ pub fn delete(
 ) -> i64 {
     let target = slice.target;
     let (sql, parameters) = delete_statement(slice);
-    let types: Vec<_> = parameters.iter().map(|(typid, _)| *typid).collect();
+    let types: Vec<_> = parameters.iter().map(Parameter::typid).collect();
     let connection = Connection::open();
     let plan = SpiPlan::prepare_with(&connection, &sql, &types);
     let deleted = connection.execute_plan(&plan, &parameters);
@@ -128,7 +128,8 @@ pub fn insert(target: &Target, source: &Source<'_>, rows: &TupleStore) -> i64 {
         ROWS.to_str().expect("ASCII"),
     );
     let connection = Connection::open();
-    let _named = EphemeralRelation::register(ROWS, rows, target.row_desc());
+    // SAFETY: the store has working rows of the target, and both are borrowed.
+    let _named = unsafe { EphemeralRelation::register(ROWS, rows, target.row_desc()) };
     let plan = SpiPlan::prepare(&connection, &sql);
     let count = connection.insert(&plan, None);
     if !plan.concerns(target.oid) {

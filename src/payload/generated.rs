@@ -59,7 +59,8 @@ impl<'t> GeneratedColumns<'t> {
         };
         let mut this = Self {
             target,
-            row: Slot::for_values(relation.desc()),
+            // SAFETY: the relation's descriptor, which is open as long as this is used.
+            row: unsafe { Slot::for_values(relation.desc()) },
             shapes: Vec::with_capacity(shapes.len()),
             defaults: vec![None; target.columns.len()],
             by_defaults: Vec::new(),

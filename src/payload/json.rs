@@ -186,7 +186,8 @@ impl<'t> JsonPayloads<'t> {
         values: &Memory,
         take: &mut dyn FnMut(&Slot),
     ) {
-        let mut row = Slot::for_values(self.target.row_desc());
+        // SAFETY: the target's descriptor, which lives as long as the target, which is borrowed.
+        let mut row = unsafe { Slot::for_values(self.target.row_desc()) };
         let slot = &mut row;
         let nested = self.nested_columns();
         let layout = RowLayout::of(self.target);
@@ -238,7 +239,7 @@ impl<'t> JsonPayloads<'t> {
         named: &[usize],
         nested: Option<&NestedColumns>,
         slot: &mut Slot,
-        position: &PayloadPosition,
+        position: &PayloadPosition<'t>,
     ) {
         // SAFETY: inside, nothing is owned and nothing panics: iterators over
         // the document and over borrowed slices, and plain writes to the slot.
@@ -255,7 +256,10 @@ impl<'t> JsonPayloads<'t> {
         }
         if let Some(nested) = nested {
             let fields = named.iter().copied().zip(document.values());
-            nested.read(self.target, fields, position, |c, value| slot.set(c, value));
+            // SAFETY: read as a value of the column, in the memory of the row.
+            nested.read(self.target, fields, position, |c, value| unsafe {
+                slot.set(c, value)
+            });
         }
     }
 

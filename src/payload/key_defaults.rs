@@ -45,7 +45,8 @@ impl KeyDefaults {
     pub fn complete(&self, named: &[usize], row: &mut Slot) {
         for (c, value) in &self.0 {
             if !named.contains(c) {
-                row.set(*c, *value);
+                // SAFETY: the value of the column's default, which lives as long as this.
+                unsafe { row.set(*c, *value) };
             }
         }
     }

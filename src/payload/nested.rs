@@ -40,11 +40,11 @@ impl NestedColumns {
     ///
     /// # Errors
     /// As [`Reader::read`], with the column in CONTEXT.
-    pub fn read<'d>(
+    pub fn read<'t, 'd>(
         &self,
-        target: &Target,
+        target: &'t Target,
         fields: impl Iterator<Item = (usize, Value<'d>)>,
-        position: &PayloadPosition,
+        position: &PayloadPosition<'t>,
         mut set: impl FnMut(usize, Option<pg_sys::Datum>),
     ) {
         // SAFETY: the guard holds nothing; the names live as long as the target.

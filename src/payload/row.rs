@@ -50,16 +50,22 @@ impl RowLayout {
             Mark::Inserted => Some(0),
             Mark::SameKeyAs(ordinal) => Some(ordinal),
         };
-        slot.set(self.columns, Some(pg_sys::Datum::from(ordinal)));
-        slot.set(self.columns + 1, Some(pg_sys::Datum::from(shape as i32)));
-        slot.set(self.mark_column(), mark.map(pg_sys::Datum::from));
+        // SAFETY: a bigint, an int and a bigint, as a working row has behind the target's
+        // columns; all are by value.
+        unsafe {
+            slot.set(self.columns, Some(pg_sys::Datum::from(ordinal)));
+            slot.set(self.columns + 1, Some(pg_sys::Datum::from(shape as i32)));
+            slot.set(self.mark_column(), mark.map(pg_sys::Datum::from));
+        }
     }
 
     /// A copy of the row with another mark.
     pub fn marked(self, row: &Slot, mark: Mark) -> Slot {
         let mut copy = row.to_empty();
         for c in 0..self.columns {
-            copy.set(c, row.get(c));
+            // SAFETY: the value that a row of the same descriptor has there, which outlives the
+            // copy.
+            unsafe { copy.set(c, row.get(c)) };
         }
         self.set(&mut copy, self.ordinal(row), self.shape(row), mark);
         copy.store();

@@ -38,7 +38,7 @@ pub struct Source<'t> {
     /// Which rows are read: SQL behind the name of the table, or nothing.
     condition: String,
     /// The parameters of that.
-    parameters: Vec<Parameter>,
+    parameters: Vec<Parameter<'t>>,
     /// Whether the rows of tables that inherit from it are left out.
     only: bool,
     /// Whether it is read under the active snapshot. Else each reading takes its own, as
@@ -162,7 +162,7 @@ impl<'t> Source<'t> {
         &self,
         relation: &OpenRelation,
         condition: String,
-        parameters: Vec<Parameter>,
+        parameters: Vec<Parameter<'t>>,
     ) -> Self {
         let mut columns = self.columns.clone();
         columns.extend(self.key_defaults.columns());
@@ -355,13 +355,14 @@ impl<'t> Source<'t> {
             },
             source: self,
             coercions,
-            slot: Slot::for_values(self.target.row_desc()),
+            // SAFETY: the target's descriptor, which lives as long as the target, which is borrowed.
+            slot: unsafe { Slot::for_values(self.target.row_desc()) },
             sink,
             ordinal: 0,
             position: PayloadPosition::watch(),
         };
         let connection = Connection::open();
-        let types: Vec<pg_sys::Oid> = self.parameters.iter().map(|(typid, _)| *typid).collect();
+        let types: Vec<pg_sys::Oid> = self.parameters.iter().map(Parameter::typid).collect();
         let plan = SpiPlan::prepare_with(&connection, &self.select(), &types);
         // SAFETY: the receiver outlives the execution and stays where it is.
         unsafe {
@@ -458,7 +459,7 @@ struct SourceReceiver<'a, 't> {
     slot: Slot,
     sink: &'a mut dyn RowSink,
     ordinal: i64,
-    position: Pin<Box<PayloadPosition>>,
+    position: Pin<Box<PayloadPosition<'a>>>,
 }
 
 unsafe extern "C-unwind" fn startup(

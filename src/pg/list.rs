@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 pub unsafe fn members<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
     // SAFETY: the caller's promise.
     let length = unsafe { list.as_ref() }.map_or(0, |list| list.length as usize);
-    // SAFETY: as above.
+    // SAFETY: within the length that the list had, and by the caller's promise still has.
     (0..length).map(move |i| unsafe { (*(*list).elements.add(i)).ptr_value.cast() })
 }
 

@@ -13,13 +13,14 @@ pub struct Memory {
 impl Memory {
     /// A child of the current context.
     pub fn in_current(name: &'static CStr) -> Self {
-        // SAFETY: the current context is always valid.
+        // SAFETY: reads a backend-local variable, which always has a valid context.
         Self::under(unsafe { pg_sys::CurrentMemoryContext }, name, false)
     }
 
     /// A context that lives until it is dropped, across transactions.
     pub fn in_cache(name: &'static CStr) -> Self {
-        // SAFETY: exists from the start of the backend.
+        // SAFETY: reads a backend-local variable, whose context exists as long as the
+        // backend.
         Self::under(unsafe { pg_sys::CacheMemoryContext }, name, true)
     }
 
@@ -54,15 +55,17 @@ impl Memory {
     /// Runs `work`, from inside a scope, with the context that this is a child
     /// of.
     pub fn outside<R>(&self, work: impl FnOnce() -> R) -> R {
-        // SAFETY: a valid context has a valid parent.
+        // SAFETY: the context is ours and valid, so its parent is: deleting a parent deletes
+        // its children, and `under` was given one.
         let _switched = ContextSwitch::to(unsafe { (*self.context).parent });
         work()
     }
 
     /// Frees all that was allocated in it.
     pub fn reset(&self) {
-        // SAFETY: ours, and nobody keeps pointers into it across a reset. A
-        // call is spared where there is nothing to free.
+        // SAFETY: the context was made by `under`, and lives until we are dropped; what
+        // points into it is a raw pointer or datum, and those who follow one answer for it.
+        // A call is spared where there is nothing to free.
         unsafe {
             if !(*self.context).isReset || !(*self.context).firstchild.is_null() {
                 pg_sys::MemoryContextReset(self.context);
@@ -74,11 +77,20 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         if self.outlives_calls || !unwinding() {
-            // SAFETY: ours; the memory of a call that failed goes with its
-            // parent.
+            // SAFETY: made by `under`, and deleted once: after an error a context that goes
+            // with its parent is left to that.
             unsafe { pg_sys::MemoryContextDelete(self.context) };
         }
     }
+}
+
+/// Runs `work` with a context as the current one.
+///
+/// # Safety
+/// The context is valid, and stays so until `work` has ended.
+pub unsafe fn scope_of<R>(context: pg_sys::MemoryContext, work: impl FnOnce() -> R) -> R {
+    let _switched = ContextSwitch::to(context);
+    work()
 }
 
 struct ContextSwitch {
@@ -87,7 +99,8 @@ struct ContextSwitch {
 
 impl ContextSwitch {
     fn to(context: pg_sys::MemoryContext) -> Self {
-        // SAFETY: both are valid contexts.
+        // SAFETY: writes a backend-local variable; the context is valid by the promise to
+        // `scope_of`, or because a Memory is borrowed that owns it.
         unsafe {
             let previous = pg_sys::CurrentMemoryContext;
             pg_sys::CurrentMemoryContext = context;
@@ -98,7 +111,8 @@ impl ContextSwitch {
 
 impl Drop for ContextSwitch {
     fn drop(&mut self) {
-        // SAFETY: the previous context outlives the scope.
+        // SAFETY: writes a backend-local variable. What was current before belongs to code
+        // further out, which is still running and cannot have freed it meanwhile.
         unsafe { pg_sys::CurrentMemoryContext = self.previous };
     }
 }

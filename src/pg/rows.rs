@@ -9,14 +9,21 @@ pub struct Slot(*mut pg_sys::TupleTableSlot);
 
 impl Slot {
     /// A slot for values that are set column by column.
-    pub fn for_values(desc: pg_sys::TupleDesc) -> Self {
-        // SAFETY: a descriptor that outlives the slot.
+    ///
+    /// # Safety
+    /// The descriptor is valid. It and the current context outlive the slot, and slots made
+    /// from it.
+    pub unsafe fn for_values(desc: pg_sys::TupleDesc) -> Self {
+        // SAFETY: the caller's promise.
         Self(unsafe { pg_sys::MakeSingleTupleTableSlot(desc, &raw const pg_sys::TTSOpsVirtual) })
     }
 
     /// A slot for rows that come out of a store or a sort.
-    pub fn for_stored(desc: pg_sys::TupleDesc) -> Self {
-        // SAFETY: as above.
+    ///
+    /// # Safety
+    /// As [`Slot::for_values`].
+    pub unsafe fn for_stored(desc: pg_sys::TupleDesc) -> Self {
+        // SAFETY: the caller's promise.
         Self(unsafe {
             pg_sys::MakeSingleTupleTableSlot(desc, &raw const pg_sys::TTSOpsMinimalTuple)
         })
@@ -24,28 +31,85 @@ impl Slot {
 
     /// A cleared slot for values of the same descriptor.
     pub fn to_empty(&self) -> Self {
-        // SAFETY: a live slot.
-        let mut empty = Self::for_values(unsafe { (*self.0).tts_tupleDescriptor });
+        // SAFETY: the descriptor outlives slots made from ours, by the promise that ours was
+        // made under.
+        let mut empty = unsafe { Self::for_values(self.desc()) };
         empty.clear();
         empty
     }
 
     /// A copy of the row that owns its memory, with an equal descriptor that outlives
     /// this one's.
-    pub fn to_stored_with(&self, desc: pg_sys::TupleDesc) -> Self {
-        let copy = Self::for_stored(desc);
-        // SAFETY: the slot holds a row; the descriptors are equal.
-        unsafe { pg_sys::ExecCopySlot(copy.raw(), self.0) };
-        copy
+    ///
+    /// # Safety
+    /// As [`Slot::for_values`], and the descriptors are equal.
+    pub unsafe fn to_stored_with(&self, desc: pg_sys::TupleDesc) -> Self {
+        self.check_row();
+        // SAFETY: the caller's promise; the slot holds a row, as was checked.
+        unsafe {
+            let copy = Self::for_stored(desc);
+            pg_sys::ExecCopySlot(copy.raw(), self.0);
+            copy
+        }
     }
 
     /// A copy of the row that owns its memory.
     pub fn to_stored(&self) -> Self {
-        // SAFETY: the slot holds a row; the copy has the same descriptor.
+        // SAFETY: our own descriptor, which outlives slots made from ours, by the promise that
+        // ours was made under.
+        unsafe { self.to_stored_with(self.desc()) }
+    }
+
+    /// The descriptor that it was made with.
+    fn desc(&self) -> pg_sys::TupleDesc {
+        // SAFETY: the slot lives until we are dropped.
+        unsafe { (*self.0).tts_tupleDescriptor }
+    }
+
+    /// How many columns it has.
+    fn columns(&self) -> usize {
+        // SAFETY: the descriptor outlives the slot by the promise that it was made under.
+        unsafe { (*self.desc()).natts as usize }
+    }
+
+    /// # Panics
+    /// If it holds no row.
+    fn check_row(&self) {
+        // SAFETY: the slot lives until we are dropped.
+        let flags = unsafe { (*self.0).tts_flags };
+        assert!(
+            u32::from(flags) & pg_sys::TTS_FLAG_EMPTY == 0,
+            "a slot without a row is read"
+        );
+    }
+
+    /// # Panics
+    /// If it is none for values.
+    fn check_for_values(&self) {
+        // SAFETY: the slot lives until we are dropped; the address of a constant of the
+        // server's.
+        let for_values = unsafe { ptr::eq((*self.0).tts_ops, &raw const pg_sys::TTSOpsVirtual) };
+        assert!(for_values, "a slot for rows is set column by column");
+    }
+
+    /// # Panics
+    /// If it has not as many columns of the same types as a descriptor.
+    ///
+    /// # Safety
+    /// The descriptor is valid.
+    unsafe fn check_desc(&self, desc: pg_sys::TupleDesc) {
+        // SAFETY: the caller's promise, and that which the slot was made under.
         unsafe {
-            let copy = Self::for_stored((*self.0).tts_tupleDescriptor);
-            pg_sys::ExecCopySlot(copy.raw(), self.0);
-            copy
+            let own = self.desc();
+            let same = ptr::eq(own, desc)
+                || (*own).natts == (*desc).natts
+                    && (0..(*own).natts).all(|i| {
+                        ffi::attribute(own, i).atttypid == ffi::attribute(desc, i).atttypid
+                    });
+            assert!(
+                same,
+                "a slot has other columns than the rows that it is for"
+            );
         }
     }
 
@@ -57,19 +121,27 @@ impl Slot {
     /// Sets every column of a slot for values to NULL, ready to be filled
     /// through [`Slot::set`]; then [`Slot::store`].
     pub fn clear(&mut self) {
-        // SAFETY: the arrays have `natts` members (made by MakeTupleTableSlot).
+        self.check_for_values();
+        let natts = self.columns();
+        // SAFETY: the arrays have `natts` members (made by MakeTupleTableSlot), and belong to
+        // the slot, which owns no tuple.
         unsafe {
-            let natts = (*(*self.0).tts_tupleDescriptor).natts as usize;
             ptr::write_bytes((*self.0).tts_values, 0, natts);
             std::slice::from_raw_parts_mut((*self.0).tts_isnull, natts).fill(true);
         }
     }
 
     /// Sets column `i` (from 0) of a cleared slot.
-    pub fn set(&mut self, i: usize, value: Option<pg_sys::Datum>) {
-        // SAFETY: `i` is a column of the descriptor.
+    ///
+    /// # Panics
+    /// If there is no such column.
+    ///
+    /// # Safety
+    /// The value is one of the column's type, and outlives the row in the slot.
+    pub unsafe fn set(&mut self, i: usize, value: Option<pg_sys::Datum>) {
+        assert!(i < self.columns(), "a slot has no such column");
+        // SAFETY: the arrays have a member for every column, as which this is checked.
         unsafe {
-            debug_assert!((i as c_int) < (*(*self.0).tts_tupleDescriptor).natts);
             *(*self.0).tts_values.add(i) = value.unwrap_or(pg_sys::Datum::null());
             *(*self.0).tts_isnull.add(i) = value.is_none();
         }
@@ -77,10 +149,24 @@ impl Slot {
 
     /// Sets every column of a slot for values as another of the same descriptor has it,
     /// without a copy of what the values point to; then [`Slot::store`].
-    pub fn set_all_of(&mut self, row: &Slot) {
-        // SAFETY: the arrays of both have `natts` members.
+    ///
+    /// # Panics
+    /// If that has no row with all columns read, or the columns are others.
+    ///
+    /// # Safety
+    /// The row in the other slot outlives the one in this.
+    pub unsafe fn set_all_of(&mut self, row: &Slot) {
+        self.check_for_values();
+        row.check_row();
+        let natts = self.columns();
+        // SAFETY: the arrays of both have `natts` members, and the values are of the same
+        // types, as is checked.
         unsafe {
-            let natts = (*(*self.0).tts_tupleDescriptor).natts as usize;
+            row.check_desc(self.desc());
+            assert!(
+                (*row.0).tts_nvalid as usize >= natts,
+                "a row is not read whole"
+            );
             ptr::copy_nonoverlapping((*row.0).tts_values, (*self.0).tts_values, natts);
             ptr::copy_nonoverlapping((*row.0).tts_isnull, (*self.0).tts_isnull, natts);
         }
@@ -90,7 +176,9 @@ impl Slot {
     /// ExecStoreVirtualTuple does; a slot for values never owns a tuple that
     /// would have to be freed first.
     pub fn store(&mut self) {
-        // SAFETY: a live slot.
+        self.check_for_values();
+        // SAFETY: the slot lives until we are dropped, and is one for values, whose row is its
+        // arrays. They are initialized: empty since the slot was made, or what was set.
         unsafe {
             (*self.0).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
             (*self.0).tts_nvalid = (*(*self.0).tts_tupleDescriptor).natts as pg_sys::AttrNumber;
@@ -100,7 +188,8 @@ impl Slot {
     /// Makes all columns readable through [`Slot::get`]. What comes out of a
     /// store or a sort is already.
     pub fn deform(&self) {
-        // SAFETY: the slot holds a row.
+        self.check_row();
+        // SAFETY: the slot holds a row, as was checked.
         unsafe { pg_sys::slot_getallattrs(self.0) };
     }
 
@@ -135,10 +224,15 @@ impl Slot {
     }
 
     /// Column `i` (from 0) of a row that was stored or deformed.
+    ///
+    /// # Panics
+    /// If there is no such column, or it was not read.
+    #[inline]
     pub fn get(&self, i: usize) -> Option<pg_sys::Datum> {
-        // SAFETY: `i` is a column, and its value was set.
+        // SAFETY: the slot lives until we are dropped; the columns before `tts_nvalid` have
+        // their values in the arrays, and this is checked to be one.
         unsafe {
-            debug_assert!(i < (*self.0).tts_nvalid as usize);
+            assert!(i < (*self.0).tts_nvalid as usize, "a column is not read");
             if *(*self.0).tts_isnull.add(i) {
                 None
             } else {
@@ -151,7 +245,8 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: ours.
+            // SAFETY: made by MakeSingleTupleTableSlot, in memory that outlives it by the
+            // promise to the constructors, and dropped once.
             unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.0) };
         }
     }
@@ -177,7 +272,8 @@ impl TupleStore {
 
     /// Appends the slot's row.
     pub fn put(&mut self, slot: &Slot) {
-        // SAFETY: the slot holds a row.
+        slot.check_row();
+        // SAFETY: the slot holds a row, as was checked, of which the store makes a copy.
         unsafe { pg_sys::tuplestore_puttupleslot(self.0, slot.raw()) };
     }
 
@@ -186,15 +282,20 @@ impl TupleStore {
     /// # Safety
     /// Runs inside `ffi::guard`.
     pub unsafe fn put_unguarded(&mut self, slot: &Slot) {
-        // SAFETY: the slot holds a row.
+        slot.check_row();
+        // SAFETY: the slot holds a row, as was checked; there is a guard around by the
+        // caller's promise.
         unsafe { ffi::unguarded::tuplestore_puttupleslot(self.0, slot.raw()) };
     }
 
     /// The next row, from the first; false at the end. The row is the slot's
     /// own copy.
-    pub fn next(&mut self, slot: &mut Slot) -> bool {
-        // SAFETY: the slot has the descriptor of the rows; the guard holds
-        // nothing.
+    ///
+    /// # Safety
+    /// The slot has the columns of the rows, which the store does not know.
+    pub unsafe fn next(&mut self, slot: &mut Slot) -> bool {
+        // SAFETY: the caller's promise; a slot for values is refused by the server. The guard
+        // holds nothing.
         unsafe {
             ffi::guard(|| {
                 slot.fill(|slot| ffi::unguarded::tuplestore_gettupleslot(self.0, true, true, slot))
@@ -204,13 +305,14 @@ impl TupleStore {
 
     /// Reads from the first row again.
     pub fn rewind(&mut self) {
-        // SAFETY: stores are made with the right to rewind.
+        // SAFETY: the store lives until we are dropped; stores are begun without flags of their
+        // own, which lets them be read again.
         unsafe { pg_sys::tuplestore_rescan(self.0) };
     }
 
     /// How many rows it holds.
     pub fn len(&self) -> u64 {
-        // SAFETY: a live store.
+        // SAFETY: the store lives until we are dropped.
         unsafe { pg_sys::tuplestore_tuple_count(self.0) as u64 }
     }
 
@@ -229,7 +331,7 @@ impl Default for TupleStore {
 impl Drop for TupleStore {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: ours.
+            // SAFETY: made by tuplestore_begin_heap, and ended once.
             unsafe { pg_sys::tuplestore_end(self.0) };
         }
     }
@@ -275,9 +377,10 @@ impl ReceivedRows {
         if self.desc.is_null() {
             return None;
         }
-        // SAFETY: a copy of ours, which a row type is registered for.
-        let desc = unsafe { pg_sys::BlessTupleDesc(self.desc) };
-        Some((&mut self.store, Slot::for_stored(desc)))
+        // SAFETY: a copy that `start` made in the memory that the receiver was made in, which
+        // outlives it and its rows; a row type is registered for it.
+        let slot = unsafe { Slot::for_stored(pg_sys::BlessTupleDesc(self.desc)) };
+        Some((&mut self.store, slot))
     }
 
     /// Called by the server before the first row; an ERROR jumps straight out of it.
@@ -302,7 +405,8 @@ impl ReceivedRows {
         row: *mut pg_sys::TupleTableSlot,
         dest: *mut pg_sys::DestReceiver,
     ) -> bool {
-        // SAFETY: as above; the store copies the row.
+        // SAFETY: the receiver that the server was given, which is the first field of this; a
+        // row of the statement, which the store copies. Nothing is owned here.
         unsafe {
             let this = &mut *dest.cast::<Self>();
             ffi::unguarded::tuplestore_puttupleslot(this.store.0, row);
@@ -325,11 +429,21 @@ pub struct SortColumn {
 }
 
 /// Rows that come out sorted; spills to disk beyond `work_mem`.
-pub struct TupleSort(*mut pg_sys::Tuplesortstate);
+pub struct TupleSort {
+    sort: *mut pg_sys::Tuplesortstate,
+    /// That of the rows.
+    desc: pg_sys::TupleDesc,
+    /// Whether all are in.
+    sorted: bool,
+}
 
 impl TupleSort {
     /// An empty sort of rows with this descriptor, NULLs last.
-    pub fn new(desc: pg_sys::TupleDesc, columns: &[SortColumn]) -> Self {
+    ///
+    /// # Safety
+    /// As [`Slot::for_values`]; the columns are some of the descriptor's, with operators of
+    /// their types.
+    pub unsafe fn new(desc: pg_sys::TupleDesc, columns: &[SortColumn]) -> Self {
         let mut numbers: Vec<pg_sys::AttrNumber> = columns
             .iter()
             .map(|c| c.column as pg_sys::AttrNumber + 1)
@@ -337,9 +451,9 @@ impl TupleSort {
         let mut operators: Vec<pg_sys::Oid> = columns.iter().map(|c| c.operator).collect();
         let mut collations: Vec<pg_sys::Oid> = columns.iter().map(|c| c.collation).collect();
         let mut nulls_first = vec![false; columns.len()];
-        // SAFETY: the arrays have as many members as there are sort columns;
-        // core copies them.
-        Self(unsafe {
+        // SAFETY: the caller's promise; the arrays have as many members as there are sort
+        // columns, and core copies them.
+        let sort = unsafe {
             pg_sys::tuplesort_begin_heap(
                 desc,
                 columns.len() as c_int,
@@ -351,12 +465,17 @@ impl TupleSort {
                 ptr::null_mut(),
                 pg_sys::TUPLESORT_NONE as c_int,
             )
-        })
+        };
+        Self {
+            sort,
+            desc,
+            sorted: false,
+        }
     }
 
     /// Adds the slot's row.
     pub fn put(&mut self, slot: &Slot) {
-        // SAFETY: the guard holds nothing.
+        // SAFETY: inside the guard nothing is owned.
         unsafe { ffi::guard(|| self.put_unguarded(slot)) };
     }
 
@@ -365,25 +484,35 @@ impl TupleSort {
     /// # Safety
     /// Runs inside `ffi::guard`.
     pub unsafe fn put_unguarded(&mut self, slot: &Slot) {
-        // SAFETY: the slot holds a row of the sort's descriptor.
-        unsafe { ffi::unguarded::tuplesort_puttupleslot(self.0, slot.raw()) };
+        slot.check_row();
+        assert!(!self.sorted, "a row is added to a sort that is done");
+        // SAFETY: the slot holds a row with the sort's columns, as is checked; the descriptor
+        // outlives the sort by the promise to `new`. There is a guard around by the caller's.
+        unsafe {
+            slot.check_desc(self.desc);
+            ffi::unguarded::tuplesort_puttupleslot(self.sort, slot.raw());
+        }
     }
 
     /// All rows are in; from here on they are read.
     pub fn sort(&mut self) {
-        // SAFETY: called once, before the first `next`.
-        unsafe { pg_sys::tuplesort_performsort(self.0) };
+        assert!(!self.sorted, "a sort is done twice");
+        self.sorted = true;
+        // SAFETY: a sort that was not yet done, as was checked.
+        unsafe { pg_sys::tuplesort_performsort(self.sort) };
     }
 
     /// The next row in order; false at the end. The row is the slot's own copy.
     pub fn next(&mut self, slot: &mut Slot) -> bool {
-        // SAFETY: the slot has the descriptor of the rows; the guard holds
-        // nothing.
+        assert!(self.sorted, "a sort is read before it is done");
+        // SAFETY: the slot has the columns of the rows and the sort is done, as is checked; the
+        // guard holds nothing.
         unsafe {
+            slot.check_desc(self.desc);
             ffi::guard(|| {
                 slot.fill(|slot| {
                     ffi::unguarded::tuplesort_gettupleslot(
-                        self.0,
+                        self.sort,
                         true,
                         true,
                         slot,
@@ -397,9 +526,11 @@ impl TupleSort {
 
 impl TupleSort {
     /// Puts the rows that are left into a store, in order.
-    pub fn drain(&mut self, store: &mut TupleStore, desc: pg_sys::TupleDesc) {
+    pub fn drain(&mut self, store: &mut TupleStore) {
         const AT_ONCE: usize = 1024;
-        let slot = Slot::for_stored(desc);
+        assert!(self.sorted, "a sort is read before it is done");
+        // SAFETY: the descriptor outlives the sort, and so this slot, by the promise to `new`.
+        let slot = unsafe { Slot::for_stored(self.desc) };
         let mut more = true;
         while more {
             pgrx::check_for_interrupts!();
@@ -409,7 +540,7 @@ impl TupleSort {
                 ffi::guard(|| {
                     (0..AT_ONCE).all(|_| {
                         let some = ffi::unguarded::tuplesort_gettupleslot(
-                            self.0,
+                            self.sort,
                             true,
                             false,
                             slot.raw(),
@@ -429,8 +560,8 @@ impl TupleSort {
 impl Drop for TupleSort {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: ours.
-            unsafe { pg_sys::tuplesort_end(self.0) };
+            // SAFETY: made by tuplesort_begin_heap, and ended once.
+            unsafe { pg_sys::tuplesort_end(self.sort) };
         }
     }
 }
@@ -442,8 +573,14 @@ pub struct EphemeralRelation {
 
 impl EphemeralRelation {
     /// Registers the store with the current SPI connection until dropped.
-    /// Descriptor and store must outlive that.
-    pub fn register(name: &'static CStr, store: &TupleStore, desc: pg_sys::TupleDesc) -> Self {
+    ///
+    /// # Safety
+    /// The rows of the store have this descriptor, and both outlive what is returned.
+    pub unsafe fn register(
+        name: &'static CStr,
+        store: &TupleStore,
+        desc: pg_sys::TupleDesc,
+    ) -> Self {
         let mut enr = Box::new(pg_sys::EphemeralNamedRelationData {
             md: pg_sys::EphemeralNamedRelationMetadataData {
                 name: name.as_ptr().cast_mut(),
@@ -454,7 +591,7 @@ impl EphemeralRelation {
             },
             reldata: store.raw().cast(),
         });
-        // SAFETY: the box does not move its content, and is unregistered
+        // SAFETY: the caller's promise; the box does not move its content, and is unregistered
         // before it is freed (after an error the connection is gone).
         let code = unsafe { pg_sys::SPI_register_relation(&raw mut *enr) };
         assert_eq!(code, pg_sys::SPI_OK_REL_REGISTER as c_int);
@@ -465,7 +602,8 @@ impl EphemeralRelation {
 impl Drop for EphemeralRelation {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: registered by us under this name.
+            // SAFETY: `register` has registered it under this name, which is a constant; a
+            // connection that is gone by now has forgotten it, and then nothing is found.
             unsafe { pg_sys::SPI_unregister_relation(self.enr.md.name) };
         }
     }

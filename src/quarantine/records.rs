@@ -10,6 +10,7 @@ use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
 use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::value::jsonb::ObjectBuilder;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::remember::RowFingerprint;
 use crate::state::StateTable;
@@ -136,10 +137,13 @@ impl ConflictRecorder {
             }),
             self.digest(target, arbiter, stored, differences, named),
         ];
-        let mut slot = Slot::for_values(self.desc);
+        // SAFETY: our descriptor, in the memory of the call.
+        let mut slot = unsafe { Slot::for_values(self.desc) };
         slot.clear();
         for (i, value) in values.into_iter().enumerate() {
-            slot.set(i, Some(value));
+            // SAFETY: the descriptor has these five columns, of these types, and the values are
+            // copied into the store below.
+            unsafe { slot.set(i, Some(value)) };
         }
         slot.store();
         // SAFETY: the call's memory; switched back at once.
@@ -195,12 +199,12 @@ impl ConflictRecorder {
             // SAFETY: the current user exists.
             let caller =
                 unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false)) };
-            let caller = text::to_name(&caller);
             let _owner = UserContext::owner_of(StateTable::Conflicts);
             let connection = Connection::open();
-            let _named = EphemeralRelation::register(ROWS, &self.store, self.desc);
+            // SAFETY: the store has rows of this descriptor, and both outlive the connection.
+            let _named = unsafe { EphemeralRelation::register(ROWS, &self.store, self.desc) };
             let target = kept::table_parameter(target.oid);
-            let parameters = [target, (pg_sys::NAMEOID, Some(caller))];
+            let parameters = [target, SqlValue::name(&caller)];
             NUMBERS.insert_with_new_id(&connection, || {
                 connection.execute(RECORD, &parameters) == self.count
                     || connection.execute(MISSING, &[target]) == 0

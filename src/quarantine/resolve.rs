@@ -12,6 +12,7 @@ use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::jsonb::Container;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::state::StateTable;
 use crate::target::{
@@ -166,45 +167,32 @@ fn names(object: Container<'_>) -> impl Iterator<Item = String> {
     object.names().map(text::from_server_bytes)
 }
 
-fn bigint(value: i64) -> (pg_sys::Oid, Option<pg_sys::Datum>) {
-    (pg_sys::INT8OID, Some(pg_sys::Datum::from(value)))
-}
-
 fn read(connection: &Connection, id: i64) -> Option<ConflictRecord<'_>> {
     let _owner = UserContext::owner_of(StateTable::Conflicts);
     let found = connection.execute(
         "SELECT target::pg_catalog.oid, key, payload, stored, differences, resolution
            FROM idempotent.conflict_records
           WHERE id OPERATOR(pg_catalog.=) $1",
-        &[bigint(id)],
+        &[SqlValue::bigint(id)],
     );
-    // SAFETY: the columns have these types, and only the last can be NULL.
-    let document = |column| unsafe {
-        Container::of_datum(connection.first(column).expect("declared NOT NULL"))
-    };
+    let document = |column| connection.first_jsonb(column).expect("declared NOT NULL");
     (found == 1).then(|| ConflictRecord {
         target: pg_sys::Oid::from(connection.first(1).expect("NOT NULL").value() as u32),
         key: document(2),
         payload: document(3),
         stored: document(4),
         differences: document(5),
-        // SAFETY: a text.
-        resolution: connection.first(6).map(|datum| unsafe {
-            text::from_server(pg_sys::text_to_cstring(datum.cast_mut_ptr()))
-        }),
+        resolution: connection.first_text(6),
     })
 }
 
 fn close(connection: &Connection, id: i64, resolution: Resolution) -> bool {
     let _owner = UserContext::owner_of(StateTable::Conflicts);
-    let value = text::to_server(resolution.name());
-    // SAFETY: a C string; the text is made in the connection's memory.
-    let value = unsafe { pg_sys::Datum::from(pg_sys::cstring_to_text(value.as_ptr())) };
     connection.execute(
         "UPDATE idempotent.conflict_records
             SET resolution = $2, resolved_at = pg_catalog.clock_timestamp()
           WHERE id OPERATOR(pg_catalog.=) $1 AND resolution IS NULL",
-        &[bigint(id), (pg_sys::TEXTOID, Some(value))],
+        &[SqlValue::bigint(id), SqlValue::text(resolution.name())],
     ) > 0
 }
 
@@ -334,7 +322,8 @@ impl Conflict<'_> {
             .join(", ");
         let mut rows = TupleStore::new();
         rows.put(payload);
-        let _named = EphemeralRelation::register(ROWS, &rows, target.row_desc());
+        // SAFETY: the store has a working row of the target, and both outlive the statement.
+        let _named = unsafe { EphemeralRelation::register(ROWS, &rows, target.row_desc()) };
         let updated = connection.execute(
             &format!(
                 "UPDATE {} AS stored SET {set} FROM pg_idempotent_rows AS payload
@@ -394,15 +383,11 @@ impl Conflict<'_> {
     }
 }
 
-fn place(
-    table: pg_sys::Oid,
-    tuple: &pg_sys::ItemPointerData,
-) -> [(pg_sys::Oid, Option<pg_sys::Datum>); 2] {
+fn place(table: pg_sys::Oid, tuple: &pg_sys::ItemPointerData) -> [SqlValue<'_>; 2] {
     let tuple = pg_sys::Datum::from(std::ptr::from_ref(tuple));
-    [
-        (pg_sys::OIDOID, Some(pg_sys::Datum::from(table))),
-        (pg_sys::TIDOID, Some(tuple)),
-    ]
+    // SAFETY: a tid is what was pointed to, which is borrowed as long.
+    let tuple = unsafe { SqlValue::of_datum(pg_sys::TIDOID, Some(tuple)) };
+    [SqlValue::oid(table), tuple]
 }
 
 fn working_row(payload: &JsonPayloads<'_>, arbiter: &UniqueIndex) -> Slot {

@@ -7,30 +7,30 @@ use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::rows::{Slot, TupleSort};
 use crate::pg::value::jsonb::ObjectBuilder;
-use crate::pg::value::text::to_text;
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 
 /// One walk.
-pub struct SortedMerge<'a> {
+pub struct SortedMerge<'a, 'c> {
     target: &'a Target,
     arbiter: &'a UniqueIndex,
     shape: &'a Shape,
     /// Where the columns are in rows of the sorts.
     numbers: Vec<pg_sys::AttrNumber>,
-    set: &'a mut ResultSet,
+    set: &'a mut ResultSet<'c>,
     /// Reset for every row.
     scratch: Memory,
 }
 
-impl<'a> SortedMerge<'a> {
+impl<'a, 'c> SortedMerge<'a, 'c> {
     /// For rows of this shape; deviations go to `set`.
     pub fn new(
         target: &'a Target,
         arbiter: &'a UniqueIndex,
         shape: &'a Shape,
-        set: &'a mut ResultSet,
+        set: &'a mut ResultSet<'c>,
     ) -> Self {
         Self {
             target,
@@ -159,12 +159,14 @@ impl<'a> SortedMerge<'a> {
                 }
                 _ => None,
             };
+            // SAFETY: jsonb documents in the memory of this deviation.
+            let document = |jsonb| unsafe { SqlValue::of_datum(pg_sys::JSONBOID, jsonb) };
             set.row(&[
-                Some(to_text(status)),
-                stored.or(expected).map(|row| object(target, row, &key)),
-                stored.map(|row| object(target, row, named)),
-                expected.map(|row| object(target, row, named)),
-                differences,
+                SqlValue::text(status),
+                document(stored.or(expected).map(|row| object(target, row, &key))),
+                document(stored.map(|row| object(target, row, named))),
+                document(expected.map(|row| object(target, row, named))),
+                document(differences),
             ]);
         });
     }
@@ -195,7 +197,9 @@ struct MergeSide {
 impl MergeSide {
     fn new(target: &Target) -> Self {
         Self {
-            slot: Slot::for_stored(target.row_desc()),
+            // SAFETY: the target's descriptor, which lives as long as the target; a side is read while
+            // that is borrowed.
+            slot: unsafe { Slot::for_stored(target.row_desc()) },
             some: false,
         }
     }

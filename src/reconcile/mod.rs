@@ -34,15 +34,14 @@ const INT8_LESS_THAN: u32 = 412;
 #[pg_extern(sql = false)]
 fn idempotent_reconcile(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     with_error_capture(|| {
-        let mut set = ResultSet::start(fcinfo);
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
+        // SAFETY: the running call's, whose memory outlives what is made of its arguments.
+        let (mut set, arguments) = unsafe { (ResultSet::start(fcinfo), Arguments::new(fcinfo)) };
         reconcile(&arguments, &mut set);
         SqlResult::null()
     })
 }
 
-fn reconcile(arguments: &Arguments, set: &mut ResultSet) {
+fn reconcile(arguments: &Arguments, set: &mut ResultSet<'_>) {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     let mut source = Source::open(&target, arguments.oid(1, "source")).under_active_snapshot();
     let mut matching = MatchRule::new(&KeyOptions::read(arguments, [2, 3, 4]), &target);
@@ -74,7 +73,9 @@ fn sorted(target: &Target, arbiter: &UniqueIndex, source: &Source<'_>) -> TupleS
         operator: pg_sys::Oid::from(INT8_LESS_THAN),
         collation: pg_sys::InvalidOid,
     });
-    let mut rows = SortSink(TupleSort::new(target.row_desc(), &order));
+    // SAFETY: the target's descriptor, which lives as long as the target; the order is of its columns,
+    // with their own operators.
+    let mut rows = SortSink(unsafe { TupleSort::new(target.row_desc(), &order) });
     source.stream(&mut rows);
     rows.0.sort();
     rows.0

@@ -47,10 +47,13 @@ pub fn read(
     otherwise: &dyn Fn(usize) -> Option<pg_sys::Datum>,
     may_show: &dyn Fn(usize) -> bool,
 ) -> Slot {
-    let mut row = Slot::for_values(target.row_desc());
+    // SAFETY: the target's descriptor, which lives as long as the target; the row is used while that is
+    // borrowed, and its values are those of the columns of a row that is stored.
+    let mut row = unsafe { Slot::for_values(target.row_desc()) };
     row.clear();
     for c in 0..target.columns.len() {
-        row.set(c, otherwise(c));
+        // SAFETY: as the comment above argues.
+        unsafe { row.set(c, otherwise(c)) };
     }
     // SAFETY: the column is a jsonb; the current context is that of the row.
     let document = unsafe { Container::of_datum(document) };
@@ -72,10 +75,10 @@ pub fn read(
 }
 
 /// Coerces the fields of a document into a row.
-fn put_fields(
-    target: &Target,
+fn put_fields<'t>(
+    target: &'t Target,
     fields: &[(usize, Value<'_>)],
-    position: &PayloadPosition,
+    position: &PayloadPosition<'t>,
     row: &mut Slot,
 ) {
     let mut in_json = Vec::new();
@@ -85,14 +88,18 @@ fn put_fields(
         position.column(&kept.c_name);
         // SAFETY: the guard holds nothing.
         match unsafe { ffi::guard(|| kept.read_lossless(value)) } {
-            Some(value) => row.set(c, value),
+            // SAFETY: read as a value of the column, in the memory of the row.
+            Some(value) => unsafe { row.set(c, value) },
             None => in_json.push((c, value)),
         }
     }
     let named: Vec<usize> = in_json.iter().map(|(c, _)| *c).collect();
     if let Some(nested) = NestedColumns::of_shape(target, &named) {
         let fields = in_json.into_iter();
-        nested.read(target, fields, position, |c, value| row.set(c, value));
+        // SAFETY: read as a value of the column, in the memory of the row.
+        nested.read(target, fields, position, |c, value| unsafe {
+            row.set(c, value)
+        });
     }
 }
 

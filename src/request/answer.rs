@@ -1,6 +1,6 @@
 //! What `idempotent_request_begin` gives back.
 use crate::pg::call::result::{RowType, SqlResult};
-use crate::pg::value::text;
+use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 
 /// `status, attempt, recovery_point, response`
@@ -12,11 +12,15 @@ pub fn attempt_row(
 ) -> SqlResult {
     SqlResult::row(
         RowType::Attempt,
-        &[
-            Some(text::to_text(status)),
-            Some(pg_sys::Datum::from(attempt)),
-            recovery_point,
-            response,
-        ],
+        // SAFETY: columns of a record of a request, of these types, or NULL, in the memory of
+        // the call.
+        &unsafe {
+            [
+                SqlValue::text(status),
+                SqlValue::bigint(attempt),
+                SqlValue::of_datum(pg_sys::TEXTOID, recovery_point),
+                SqlValue::of_datum(pg_sys::JSONBOID, response),
+            ]
+        },
     )
 }

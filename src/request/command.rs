@@ -51,7 +51,9 @@ pub fn run(command: &str, arguments: Container<'_>) -> pg_sys::Datum {
     let connection = Connection::open();
     let types = parameters_of(command);
     let values = coerce(&types, arguments);
-    let parameters: Vec<Parameter> = types.iter().copied().zip(values).collect();
+    // SAFETY: read as values of these types, in the memory of the connection.
+    let parameter = |(typid, value)| unsafe { Parameter::of_datum(typid, value) };
+    let parameters: Vec<_> = types.iter().copied().zip(values).map(parameter).collect();
     let plan = plan(&connection, command, types);
     let mut received = ReceivedRows::new();
     // SAFETY: the receiver is in a box of its own; the parameters are the plan's.
@@ -198,7 +200,8 @@ fn response(received: &mut ReceivedRows, memory: pg_sys::MemoryContext) -> pg_sy
         // SAFETY: the function lives in `scratch`.
         let to_jsonb =
             unsafe { to_jsonb_of(scratch.context(), pg_sys::RECORDOID, -1, pg_sys::InvalidOid) };
-        while rows.next(&mut row) {
+        // SAFETY: the slot was given for these rows.
+        while unsafe { rows.next(&mut row) } {
             pgrx::check_for_interrupts!();
             // SAFETY: the slot holds a row of a registered type; the function gives an
             // object, which is fresh.

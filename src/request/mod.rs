@@ -51,6 +51,7 @@ use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::jsonb::{ObjectBuilder, Value};
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use decision::RequestDecision;
 use lock::{KeyLock, RequestKey};
@@ -122,7 +123,13 @@ fn idempotent_execute(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
         };
         SqlResult::row(
             RowType::Answer,
-            &[response, Some(pg_sys::Datum::from(replayed))],
+            // SAFETY: a jsonb, in the memory of the call.
+            &unsafe {
+                [
+                    SqlValue::of_datum(pg_sys::JSONBOID, response),
+                    SqlValue::boolean(replayed),
+                ]
+            },
         )
     })
 }

@@ -2,6 +2,7 @@
 use super::record::RequestTable;
 use crate::kept;
 use crate::pg::statement::spi::Connection;
+use crate::pg::value::sql_value::SqlValue;
 use crate::state::StateTable;
 use crate::user_context::UserContext;
 use pgrx::pg_sys;
@@ -41,9 +42,9 @@ pub fn purge(most: i32) -> i64 {
     let removed = Connection::open().execute(
         PURGE,
         &[
-            (kept::role_type(), role.map(kept::role)),
-            (pg_sys::INT8OID, Some(pg_sys::Datum::from(i64::from(most)))),
-            (pg_sys::TIMESTAMPTZOID, Some(pg_sys::Datum::from(now))),
+            kept::optional_role_parameter(role),
+            SqlValue::bigint(i64::from(most)),
+            SqlValue::timestamptz(now),
         ],
     );
     removed as i64

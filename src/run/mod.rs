@@ -26,7 +26,7 @@ mod record;
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{RowType, SqlResult};
-use crate::pg::value::text;
+use crate::pg::value::sql_value::SqlValue;
 use decision::{Reason, RunDecision};
 use partition::Partition;
 use pgrx::prelude::*;
@@ -76,9 +76,9 @@ fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
         SqlResult::row(
             RowType::Run,
             &[
-                Some(pg_sys::Datum::from(run)),
-                Some(text::to_text(word)),
-                Some(text::to_text(reason.name())),
+                SqlValue::bigint(run),
+                SqlValue::text(word),
+                SqlValue::text(reason.name()),
             ],
         )
     })

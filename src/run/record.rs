@@ -6,7 +6,7 @@ use crate::id_sequence::IdSequence;
 use crate::kept;
 use crate::pg::statement::spi::{Connection, Parameter};
 use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, uses_transaction_snapshot};
-use crate::pg::value::text;
+use crate::pg::value::sql_value::SqlValue;
 use crate::state::StateTable;
 use crate::user_context::UserContext;
 use pgrx::pg_sys;
@@ -148,36 +148,37 @@ impl Run {
     pub fn find(id: i64) -> Option<Self> {
         // SAFETY: reads a backend-local variable.
         let role = unsafe { pg_sys::GetUserId() };
-        look(BY_NUMBER, &[bigint(Some(id)), kept::role_parameter(role)])
+        look(
+            BY_NUMBER,
+            &[SqlValue::bigint(id), kept::role_parameter(role)],
+        )
     }
 
     /// The number of the next run of the partition.
     pub fn successor(&self) -> Option<i64> {
         let [role, dataset, partition] = of_partition(&self.partition);
         let next = self.attempt.checked_add(1)?;
-        look(BY_ATTEMPT, &[role, dataset, partition, int(next)]).map(|run| run.id)
+        look(BY_ATTEMPT, &[role, dataset, partition, SqlValue::int(next)]).map(|run| run.id)
     }
 
     /// The row that the last statement of the connection returned.
     fn of_row(connection: &Connection) -> Self {
         let required = |column| connection.first(column).expect("declared NOT NULL");
-        // SAFETY: the columns are texts, and none is NULL.
-        let text = |datum: pg_sys::Datum| unsafe {
-            text::from_server(pg_sys::text_to_cstring(datum.cast_mut_ptr()))
-        };
+        let text = |column| connection.first_text(column);
+        let required_text = |column| text(column).expect("declared NOT NULL");
         Self {
             id: required(1).value() as i64,
             partition: Partition {
                 role: pg_sys::Oid::from(required(2).value() as u32),
-                dataset: text(required(3)),
-                partition: text(required(4)),
+                dataset: required_text(3),
+                partition: required_text(4),
             },
             attempt: required(5).value() as i32,
-            status: RunStatus::parse(&text(required(6))),
-            input_version: connection.first(7).map(text),
-            output_version: connection.first(8).map(text),
+            status: RunStatus::parse(&required_text(6)),
+            input_version: text(7),
+            output_version: text(8),
             row_count: connection.first(9).map(|count| count.value() as i64),
-            error: connection.first(10).map(text),
+            error: text(10),
             lease_until: connection.first(11).map(|until| until.value() as i64),
             writer: required(12).value() as u32,
         }
@@ -189,7 +190,7 @@ impl Run {
 ///
 /// # Errors
 /// 40001 if those are not the same.
-fn look(condition: &str, parameters: &[Parameter]) -> Option<Run> {
+fn look(condition: &str, parameters: &[Parameter<'_>]) -> Option<Run> {
     let sql = format!("SELECT {COLUMNS} FROM idempotent.pipeline_run_records AS run {condition}");
     let look = || {
         let _owner = UserContext::owner_of(StateTable::PipelineRuns);
@@ -241,17 +242,18 @@ pub fn begin(
     if let Some(latest) = latest
         && latest.status == RunStatus::Running
     {
-        connection.execute(TAKE_OVER, &[bigint(Some(latest.id))]);
+        connection.execute(TAKE_OVER, &[SqlValue::bigint(latest.id)]);
     }
     let [role, dataset, part] = of_partition(partition);
     let parameters = [
         role,
         dataset,
         part,
-        int(next_attempt(latest)),
-        words(Some(reason.name())),
-        words(input_version),
-        (pg_sys::INTERVALOID, Some(lease)),
+        SqlValue::int(next_attempt(latest)),
+        SqlValue::optional_text(Some(reason.name())),
+        SqlValue::optional_text(input_version),
+        // SAFETY: an interval, an argument of the call.
+        unsafe { SqlValue::of_datum(pg_sys::INTERVALOID, Some(lease)) },
     ];
     NUMBERS.insert_with_new_id(&connection, || connection.execute(BEGIN, &parameters) > 0);
     connection.first(1).expect("an identity").value() as i64
@@ -259,42 +261,41 @@ pub fn begin(
 
 /// Renews the lease of a run.
 pub fn renew(id: i64) {
-    write(RENEW, &[bigint(Some(id))]);
+    write(RENEW, &[SqlValue::bigint(id)]);
 }
 
 /// Ends a run that made its partition.
 pub fn publish(id: i64, row_count: Option<i64>, output_version: Option<&str>) {
-    let parameters = [bigint(Some(id)), bigint(row_count), words(output_version)];
+    let parameters = [
+        SqlValue::bigint(id),
+        bigint(row_count),
+        SqlValue::optional_text(output_version),
+    ];
     write(PUBLISH, &parameters);
 }
 
 /// Ends a run that did not.
 pub fn fail(id: i64, error: &str) {
-    write(FAIL, &[bigint(Some(id)), words(Some(error))]);
+    write(
+        FAIL,
+        &[SqlValue::bigint(id), SqlValue::optional_text(Some(error))],
+    );
 }
 
 /// Writes a row, whose partition is locked.
-fn write(sql: &str, parameters: &[Parameter]) {
+fn write(sql: &str, parameters: &[Parameter<'_>]) {
     let _owner = UserContext::owner_of(StateTable::PipelineRuns);
     Connection::open().execute(sql, parameters);
 }
 
-fn of_partition(partition: &Partition) -> [Parameter; 3] {
+fn of_partition(partition: &Partition) -> [Parameter<'_>; 3] {
     [
         kept::role_parameter(partition.role),
-        words(Some(&partition.dataset)),
-        words(Some(&partition.partition)),
+        SqlValue::optional_text(Some(&partition.dataset)),
+        SqlValue::optional_text(Some(&partition.partition)),
     ]
 }
 
-fn int(value: i32) -> Parameter {
-    (pg_sys::INT4OID, Some(pg_sys::Datum::from(value)))
-}
-
-fn bigint(value: Option<i64>) -> Parameter {
-    (pg_sys::INT8OID, value.map(pg_sys::Datum::from))
-}
-
-fn words(value: Option<&str>) -> Parameter {
-    (pg_sys::TEXTOID, value.map(text::to_text))
+fn bigint(value: Option<i64>) -> Parameter<'static> {
+    value.map_or(SqlValue::null(pg_sys::INT8OID), SqlValue::bigint)
 }

@@ -167,7 +167,7 @@ unsafe extern "C-unwind" fn walk(node: *mut pg_sys::Node, context: *mut c_void) 
             }
             _ => {}
         }
-        ffi::unguarded::check_functions_in_node(node, note_function, context);
+        ffi::unguarded::check_functions_in_node(node, Some(note_function), context);
         ffi::unguarded::expression_tree_walker(node, walk, context)
     }
 }

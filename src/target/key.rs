@@ -439,11 +439,21 @@ impl Target {
     /// 42703 for a name that is no column; 42P10 if no usable unique index has
     /// these columns, with the reason.
     pub fn arbiter_for_key(&self, key: &[String]) -> &UniqueIndex {
-        let columns: Vec<usize> = key.iter().map(|name| self.column_by_name(name)).collect();
+        self.find_arbiter_for_key(key)
+            .unwrap_or_else(|report| report.raise())
+    }
+
+    /// As [`Target::arbiter_for_key`], with the error for the caller to decide about.
+    pub fn find_arbiter_for_key(&self, key: &[String]) -> Result<&UniqueIndex, Box<Report>> {
+        let column = |name: &String| {
+            self.column_by_bytes(text::to_server(name).to_bytes())
+                .ok_or_else(|| Box::new(self.no_such_column(name)))
+        };
+        let columns = key.iter().map(column).collect::<Result<Vec<usize>, _>>()?;
         let mut refused = None;
         for index in self.indexes.iter().filter(|index| index.is_about(&columns)) {
             match index.unusable_reason {
-                None => return index,
+                None => return Ok(index),
                 Some(reason) => refused = refused.or(Some((index, reason))),
             }
         }
@@ -456,14 +466,14 @@ impl Target {
             ),
         )
         .table(&self.schema, &self.name);
-        match refused {
+        let report = match refused {
             Some((index, reason)) => report
                 .detail(format!("Index \"{}\" {reason}.", index.name))
                 .constraint(index.name.clone()),
             None => report.detail(self.list_indexes()),
-        }
-        .hint(self.index_hint(&columns, refused.map(|(index, _)| index)))
-        .raise()
+        };
+        let hint = self.index_hint(&columns, refused.map(|(index, _)| index));
+        Err(Box::new(report.hint(hint)))
     }
 
     /// The arbiter when the caller names no key: the primary key if every
@@ -472,7 +482,10 @@ impl Target {
     ///
     /// # Errors
     /// 42P10 if there is none, or more than one.
-    pub fn default_arbiter(&self, named: impl Fn(usize) -> bool) -> &UniqueIndex {
+    pub fn find_default_arbiter(
+        &self,
+        named: impl Fn(usize) -> bool,
+    ) -> Result<&UniqueIndex, Box<Report>> {
         let mut candidates: Vec<&UniqueIndex> = Vec::new();
         for index in self
             .indexes
@@ -483,7 +496,7 @@ impl Target {
                 continue;
             }
             if index.primary {
-                return index;
+                return Ok(index);
             }
             // Two indexes on the same columns decide the same.
             let columns: Vec<usize> = index.columns().collect();
@@ -495,9 +508,9 @@ impl Target {
             }
         }
         let detail = match candidates.as_slice() {
-            [index] => return index,
+            [index] => return Ok(index),
             [] => {
-                Report::new(
+                let report = Report::new(
                     SqlState::InvalidColumnReference,
                     format!(
                         "table \"{}\" has no usable unique index whose columns every payload \
@@ -510,8 +523,8 @@ impl Target {
                     "Name the key columns in every payload, or create a unique index on the \
                      columns that identify the business event.",
                 )
-                .table(&self.schema, &self.name)
-                .raise();
+                .table(&self.schema, &self.name);
+                return Err(Box::new(report));
             }
             many => {
                 let mut detail = String::from("Candidates: ");
@@ -523,7 +536,7 @@ impl Target {
                 detail
             }
         };
-        Report::new(
+        let report = Report::new(
             SqlState::InvalidColumnReference,
             format!(
                 "the key is ambiguous: several unique indexes of table \"{}\" qualify",
@@ -532,8 +545,8 @@ impl Target {
         )
         .detail(detail)
         .hint("Name the key columns with the argument key.")
-        .table(&self.schema, &self.name)
-        .raise()
+        .table(&self.schema, &self.name);
+        Err(Box::new(report))
     }
 
     /// `"name" (columns)`, for error texts.

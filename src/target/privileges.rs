@@ -3,6 +3,7 @@ use super::access::{Access, hooks_see_reads};
 use super::{Target, UniqueIndex};
 use crate::error::{Report, SqlState};
 use crate::pg::statement::query_as::row_exists_as;
+use crate::pg::statement::spi::Parameter;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 
@@ -270,9 +271,10 @@ pub fn policies_show(
     if role.has_on(target, pg_sys::ACL_SELECT) {
         conditions.push("tableoid OPERATOR(pg_catalog.=) $1".to_owned());
         conditions.push("ctid OPERATOR(pg_catalog.=) $2".to_owned());
-        parameters.push((pg_sys::OIDOID, Some(pg_sys::Datum::from(table))));
         let tuple = pg_sys::Datum::from(&raw mut tuple);
-        parameters.push((pg_sys::TIDOID, Some(tuple)));
+        // SAFETY: a tid is what is pointed to, which lives in this function.
+        let tuple = unsafe { Parameter::of_datum(pg_sys::TIDOID, Some(tuple)) };
+        parameters.extend([Parameter::oid(table), tuple]);
     } else {
         for part in &arbiter.keys {
             let column = &target.columns[part.column];
@@ -280,7 +282,9 @@ pub fn policies_show(
             match key(part.column) {
                 None => conditions.push(format!("{name} IS NULL")),
                 value => {
-                    parameters.push((column.typid, value));
+                    // SAFETY: the key's value for this column, as the caller has it from a
+                    // working row, which outlives the call.
+                    parameters.push(unsafe { Parameter::of_datum(column.typid, value) });
                     conditions.push(part.equals(&name, &format!("${}", parameters.len())));
                 }
             }

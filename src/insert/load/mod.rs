@@ -27,7 +27,7 @@ use super::outcome_collector::{OutcomeCollector, ResultDetail};
 use super::round::WriteContext;
 use super::{check_rights, plan_source};
 use crate::error::{
-    Caught, Report, SqlState, catch_report, discard_swallowed_errors, message_of,
+    Caught, Report, SqlState, discard_swallowed_errors, message_of,
     with_error_capture_across_commits,
 };
 use crate::outcome::OnConflict;
@@ -208,7 +208,7 @@ fn read(call: &LoadCall, load: &StartedLoad, store: &mut TupleStore) -> SourceIn
     let tell = |rows| load.progress.reading(rows);
     // SAFETY: what is told is told from inside the guard.
     let total = unsafe { source.read_with_progress(arbiter, generated, input.sort(), &tell) };
-    input.into_store(&target, store);
+    input.into_store(store);
     load.record.read(total);
     let names = arbiter.columns().map(|c| target.columns[c].name.clone());
     let (key, signature) = (names.collect(), IndexSignature::of(arbiter));
@@ -358,7 +358,7 @@ fn check_unchanged<'t>(target: &'t Target, known: &SourceInfo) -> &'t UniqueInde
             .zip(then)
             .all(|(now, then)| now.name == then.name && column(now) == column(then));
     let arbiter = same_columns
-        .then(|| catch_report(|| target.arbiter_for_key(&known.key)).ok())
+        .then(|| target.find_arbiter_for_key(&known.key).ok())
         .flatten()
         .filter(|arbiter| IndexSignature::of(arbiter) == known.signature);
     arbiter.unwrap_or_else(|| {

@@ -4,7 +4,7 @@ use crate::insert::outcome_collector::OutcomeCollector;
 use crate::kept;
 use crate::outcome::OnConflict;
 use crate::pg::statement::spi::{Connection, Parameter};
-use crate::pg::value::text;
+use crate::pg::value::sql_value::SqlValue;
 use crate::state::StateTable;
 use crate::user_context::UserContext;
 use pgrx::pg_sys;
@@ -81,17 +81,15 @@ impl LoadRecord {
     pub fn begin(target: &str, source: &str, on_conflict: OnConflict, batch_size: u64) -> Self {
         // SAFETY: reads backend-local variables.
         let (role, pid) = unsafe { (pg_sys::GetUserId(), pg_sys::MyProcPid) };
-        let words = |text: &str| (pg_sys::TEXTOID, Some(text::to_text(text)));
-        let int = |number: i32| (pg_sys::INT4OID, Some(pg_sys::Datum::from(number)));
         let _owner = UserContext::owner_of(StateTable::Loads);
         let connection = Connection::open();
         let parameters = [
             kept::role_parameter(role),
-            words(target),
-            words(source),
-            words(on_conflict.name()),
-            int(batch_size as i32),
-            int(pid),
+            SqlValue::text(target),
+            SqlValue::text(source),
+            SqlValue::text(on_conflict.name()),
+            SqlValue::int(batch_size as i32),
+            SqlValue::int(pid),
         ];
         NUMBERS.insert_with_new_id(&connection, || connection.execute(BEGIN, &parameters) > 0);
         Self(connection.first(1).expect("an identity").value() as i64)
@@ -103,7 +101,7 @@ impl LoadRecord {
 
     /// The source is read, and has so many rows.
     pub fn read(&self, rows: i64) {
-        self.write(READ, &[bigint(rows)]);
+        self.write(READ, &[SqlValue::bigint(rows)]);
     }
 
     /// A batch is done; the last one, maybe.
@@ -111,29 +109,25 @@ impl LoadRecord {
         self.write(
             ADVANCE,
             &[
-                bigint(counts.rows),
-                bigint(counts.inserted),
-                bigint(counts.duplicates),
-                bigint(counts.conflicts),
-                bigint(counts.batches),
-                (pg_sys::BOOLOID, Some(pg_sys::Datum::from(last))),
+                SqlValue::bigint(counts.rows),
+                SqlValue::bigint(counts.inserted),
+                SqlValue::bigint(counts.duplicates),
+                SqlValue::bigint(counts.conflicts),
+                SqlValue::bigint(counts.batches),
+                SqlValue::boolean(last),
             ],
         );
     }
 
     /// The load has failed.
     pub fn fail(&self, error: &str) {
-        self.write(FAIL, &[(pg_sys::TEXTOID, Some(text::to_text(error)))]);
+        self.write(FAIL, &[SqlValue::text(error)]);
     }
 
-    fn write(&self, sql: &str, values: &[Parameter]) {
-        let mut parameters = vec![bigint(self.0)];
+    fn write(&self, sql: &str, values: &[Parameter<'_>]) {
+        let mut parameters = vec![SqlValue::bigint(self.0)];
         parameters.extend_from_slice(values);
         let _owner = UserContext::owner_of(StateTable::Loads);
         Connection::open().execute(sql, &parameters);
     }
-}
-
-fn bigint(value: i64) -> Parameter {
-    (pg_sys::INT8OID, Some(pg_sys::Datum::from(value)))
 }

@@ -38,16 +38,19 @@ impl<'fcx> SqlCall<'fcx> {
 }
 
 impl SqlResult {
-    /// A state that is there already.
+    /// A state that was made by [`SqlCall::new_state`].
     pub fn state<T>(state: &mut T) -> Self {
-        Self::datum(pg_sys::Datum::from(&raw mut *state))
+        // SAFETY: a pointer is what a function that returns `internal` gives; the server only
+        // hands it back to the aggregate's own functions, see [`SqlCall::state`].
+        unsafe { Self::datum(pg_sys::Datum::from(&raw mut *state)) }
     }
 
     /// A new state, in the current memory, as a deserialization function gives it.
     pub fn new_state<T>(state: T) -> Self {
         // SAFETY: the current context is always valid.
         let state = unsafe { kept(pg_sys::CurrentMemoryContext, state) };
-        Self::datum(pg_sys::Datum::from(state.as_ptr()))
+        // SAFETY: as in [`SqlResult::state`].
+        unsafe { Self::datum(pg_sys::Datum::from(state.as_ptr())) }
     }
 }
 

@@ -1,27 +1,51 @@
 //! The arguments of an SQL call.
 use crate::error::{Report, SqlState};
+use crate::pg::memory::scope_of;
 use crate::pg::value::jsonb::Container;
 use crate::pg::value::text;
 use pgrx::pg_sys;
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::ffi::c_int;
+use std::marker::PhantomData;
 use std::ptr;
 
 /// The arguments of the running function, by position from 0. The names are
 /// those of the SQL signature, for error texts.
-pub struct Arguments(pg_sys::FunctionCallInfo);
+///
+/// What is read as a pointer is read as the type that the function is declared with in
+/// `pg_proc`: a declaration that says another is a bug, which ends the call as XX000.
+pub struct Arguments<'c> {
+    call: pg_sys::FunctionCallInfo,
+    /// What is detoasted goes here, wherever the current context is by then.
+    memory: pg_sys::MemoryContext,
+    /// The types that the function is declared with, once they were asked for.
+    declared: OnceCell<Vec<pg_sys::Oid>>,
+    lifetime: PhantomData<&'c pg_sys::FunctionCallInfoBaseData>,
+}
 
-impl Arguments {
+impl<'c> Arguments<'c> {
     /// # Safety
-    /// `fcinfo` is that of the running call.
+    /// `fcinfo` is that of the running call, made by the server for an SQL function; the
+    /// call, its arguments and the current context outlive `'c`.
     pub unsafe fn new(fcinfo: pg_sys::FunctionCallInfo) -> Self {
-        Self(fcinfo)
+        Self {
+            call: fcinfo,
+            // SAFETY: reads a backend-local variable.
+            memory: unsafe { pg_sys::CurrentMemoryContext },
+            declared: OnceCell::new(),
+            lifetime: PhantomData,
+        }
     }
 
     /// The argument's datum, or None if it is NULL.
+    ///
+    /// # Panics
+    /// If the call has no such argument.
     pub fn datum(&self, i: usize) -> Option<pg_sys::Datum> {
-        // SAFETY: a live call, and `i` is within its SQL signature.
-        unsafe { pgrx::fcinfo::pg_getarg_datum(self.0, i) }
+        // SAFETY: a live call by the promise to `new`; the number is compared with that of
+        // its arguments.
+        unsafe { pgrx::fcinfo::pg_getarg_datum(self.call, i) }
     }
 
     /// The argument's datum; NULL is error 22004.
@@ -33,6 +57,34 @@ impl Arguments {
             )
             .raise()
         })
+    }
+
+    /// The datum of an argument that is declared with this type, and so points to a value
+    /// of it; None if it is NULL.
+    fn datum_of(&self, i: usize, typid: pg_sys::Oid) -> Option<pg_sys::Datum> {
+        let declared = self.declared.get_or_init(|| {
+            // SAFETY: a live call by the promise to `new`, of a function that the server
+            // has looked up.
+            declared_types(unsafe { (*(*self.call).flinfo).fn_oid })
+        });
+        assert_eq!(
+            declared.get(i),
+            Some(&typid),
+            "argument {i} is declared with another type than it is read as"
+        );
+        self.datum(i)
+    }
+
+    /// Likewise; NULL is error 22004.
+    fn required_of(&self, i: usize, typid: pg_sys::Oid, name: &str) -> pg_sys::Datum {
+        let value = self.required(i, name);
+        self.datum_of(i, typid).unwrap_or(value)
+    }
+
+    /// Runs `work` with the memory of the call as the current context.
+    fn in_memory<R>(&self, work: impl FnOnce() -> R) -> R {
+        // SAFETY: the context outlives this by the promise to `new`.
+        unsafe { scope_of(self.memory, work) }
     }
 
     /// A regclass or oid.
@@ -54,41 +106,52 @@ impl Arguments {
         value
     }
 
-    /// A jsonb document.
-    pub fn jsonb<'c>(&self, i: usize, name: &str) -> Container<'c> {
-        // SAFETY: the SQL signature says jsonb.
-        unsafe { Container::of_datum(self.required(i, name)) }
+    /// A jsonb document, which lives as long as the call's memory.
+    pub fn jsonb(&self, i: usize, name: &str) -> Container<'c> {
+        let value = self.required_of(i, pg_sys::JSONBOID, name);
+        // SAFETY: a value of type jsonb, as the function's declaration says; it and what is
+        // fetched for it, in the memory of the call, outlive `'c`.
+        self.in_memory(|| unsafe { Container::of_datum(value) })
     }
 
     /// A text, or None if it is NULL.
     pub fn optional_text(&self, i: usize) -> Option<String> {
-        // SAFETY: the SQL signature says text.
-        self.datum(i)
+        self.datum_of(i, pg_sys::TEXTOID)
+            // SAFETY: a text, as the function's declaration says, and not NULL.
             .map(|datum| unsafe { text::from_datum(datum) })
     }
 
     /// A text.
     pub fn text(&self, i: usize, name: &str) -> String {
-        // SAFETY: the SQL signature says text.
-        unsafe { text::from_datum(self.required(i, name)) }
+        // SAFETY: a text, as the function's declaration says, and not NULL.
+        unsafe { text::from_datum(self.required_of(i, pg_sys::TEXTOID, name)) }
     }
 
     /// A text as it came, whole, and its bytes in the server's encoding.
-    pub fn whole_text(&self, i: usize, name: &str) -> (pg_sys::Datum, &[u8]) {
-        let value = self.required(i, name);
-        // SAFETY: the SQL signature says text; the call's memory outlives the call.
-        unsafe {
+    pub fn whole_text(&self, i: usize, name: &str) -> (pg_sys::Datum, &'c [u8]) {
+        let value = self.required_of(i, pg_sys::TEXTOID, name);
+        // SAFETY: a text, as the function's declaration says.
+        unsafe { self.whole_varlena(value) }
+    }
+
+    /// # Safety
+    /// An argument of the call that is laid out as a text.
+    unsafe fn whole_varlena(&self, value: pg_sys::Datum) -> (pg_sys::Datum, &'c [u8]) {
+        // SAFETY: the caller's promise; the argument, and what is fetched for it in the
+        // memory of the call, outlive `'c`.
+        self.in_memory(|| unsafe {
             let whole = pg_sys::pg_detoast_datum_packed(value.cast_mut_ptr());
             let whole = pg_sys::Datum::from(whole);
             (whole, text::bytes_of(whole))
-        }
+        })
     }
 
     /// An interval; one that is not positive is error 22023.
     pub fn positive_interval(&self, i: usize, name: &str) -> pg_sys::Datum {
-        let value = self.required(i, name);
+        let value = self.required_of(i, pg_sys::INTERVALOID, name);
         let zero = pg_sys::Interval::default();
-        // SAFETY: core's comparison of two intervals.
+        // SAFETY: core's comparison of two intervals, one as the function's declaration
+        // says, one that lives here.
         let order = unsafe {
             pg_sys::DirectFunctionCall2Coll(
                 Some(crate::pg::ffi::functions::interval_cmp),
@@ -106,9 +169,27 @@ impl Arguments {
     /// A list of column names, or None if the argument is NULL. A list that is
     /// empty (22023), holds a NULL (22004) or a name twice (42701) is an error.
     pub fn columns(&self, i: usize, name: &str) -> Option<Vec<String>> {
-        // SAFETY: the SQL signature says text[].
-        let elements = unsafe { texts_of_datum(self.datum(i)?) };
+        // SAFETY: a text[], as the function's declaration says, and not NULL.
+        let elements = unsafe { texts_of_datum(self.datum_of(i, pg_sys::TEXTARRAYOID)?) };
         Some(column_names(elements, name))
+    }
+}
+
+/// The types of the arguments that a function is declared with; none if it does not exist.
+fn declared_types(function: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    // SAFETY: a look-up in the catalog; the row is read before it is released, and has as
+    // many types as it says.
+    unsafe {
+        let id = pg_sys::SysCacheIdentifier::PROCOID as c_int;
+        let row = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(function));
+        if row.is_null() {
+            return Vec::new();
+        }
+        let form = &*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_proc>();
+        let count = form.pronargs as usize;
+        let types = form.proargtypes.values.as_slice(count).to_vec();
+        pg_sys::ReleaseSysCache(row);
+        types
     }
 }
 

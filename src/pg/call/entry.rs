@@ -16,9 +16,9 @@ pub struct SqlCall<'fcx> {
     lifetime: PhantomData<&'fcx ()>,
 }
 
-impl SqlCall<'_> {
+impl<'fcx> SqlCall<'fcx> {
     /// Its arguments.
-    pub fn arguments(&self) -> Arguments {
+    pub fn arguments(&self) -> Arguments<'fcx> {
         // SAFETY: the running call's.
         unsafe { Arguments::new(self.fcinfo) }
     }
@@ -27,8 +27,9 @@ impl SqlCall<'_> {
     ///
     /// # Errors
     /// As [`ResultSet::start`].
-    pub fn result_set(&self) -> ResultSet {
-        ResultSet::start(self.fcinfo)
+    pub fn result_set(&self) -> ResultSet<'fcx> {
+        // SAFETY: the running call's, which lasts as long as the set does.
+        unsafe { ResultSet::start(self.fcinfo) }
     }
 
     /// For core's functions.

@@ -1,4 +1,6 @@
 //! Results of SQL functions: one composite row, or a set of them.
+use crate::pg::ffi;
+use crate::pg::value::sql_value::SqlValue;
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
 use pgrx::pg_sys;
@@ -7,6 +9,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 };
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::marker::PhantomData;
 use std::ptr;
 
 /// The row types of our functions, as their declarations under `sql/` have them.
@@ -126,28 +129,58 @@ impl SqlResult {
         Self(None)
     }
 
+    /// A text.
+    pub fn text(value: &str) -> Self {
+        Self(SqlValue::text(value).to_datum())
+    }
+
+    /// An oid.
+    pub fn oid(value: pg_sys::Oid) -> Self {
+        Self(SqlValue::oid(value).to_datum())
+    }
+
     /// A datum that is there already.
-    pub fn datum(datum: pg_sys::Datum) -> Self {
+    ///
+    /// # Safety
+    /// It is a value of the type that the function is declared to return, and what it
+    /// points to outlives the call.
+    pub unsafe fn datum(datum: pg_sys::Datum) -> Self {
         Self(Some(datum))
     }
 
     /// One row.
-    pub fn row(row_type: RowType, values: &[Option<pg_sys::Datum>]) -> Self {
-        assert_eq!(values.len(), row_type.columns().len());
+    ///
+    /// # Panics
+    /// If the values are not as many as the row has columns, or of other types.
+    pub fn row(row_type: RowType, values: &[SqlValue<'_>]) -> Self {
+        let wanted = row_type.columns().iter().map(|(_, typid)| *typid);
+        assert!(
+            wanted.eq(values.iter().map(SqlValue::typid)),
+            "the values of a result are not those of its row type"
+        );
         let (mut datums, mut nulls) = split(values);
-        // SAFETY: as many values as the descriptor has columns.
+        // SAFETY: as many values as the descriptor has columns, each of its column's type.
         unsafe {
             let tuple =
                 pg_sys::heap_form_tuple(row_type.desc(), datums.as_mut_ptr(), nulls.as_mut_ptr());
             Self(Some(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)))
         }
     }
+
+    /// A row of NULLs.
+    pub fn row_of_nulls(row_type: RowType) -> Self {
+        let nulls = row_type.columns().iter();
+        let nulls: Vec<_> = nulls.map(|(_, typid)| SqlValue::null(*typid)).collect();
+        Self::row(row_type, &nulls)
+    }
 }
 
+// SAFETY: hands over the datum of the function's declared type, or NULL, for this call.
 unsafe impl BoxRet for SqlResult {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
         match self.0 {
-            // SAFETY: made for this call by `SqlResult::row`.
+            // SAFETY: made here, or by the promise to `SqlResult::datum`, a value of the
+            // function's type that outlives the call.
             Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
             None => fcinfo.return_null(),
         }
@@ -163,42 +196,61 @@ unsafe impl SqlTranslatable for SqlResult {
         Ok(ReturnsRef::One(SqlMappingRef::literal("record")));
 }
 
-fn split(values: &[Option<pg_sys::Datum>]) -> (Vec<pg_sys::Datum>, Vec<bool>) {
-    (
-        values
-            .iter()
-            .map(|v| v.unwrap_or(pg_sys::Datum::null()))
-            .collect(),
-        values.iter().map(Option::is_none).collect(),
-    )
+fn split(values: &[SqlValue<'_>]) -> (Vec<pg_sys::Datum>, Vec<bool>) {
+    let values = values.iter().map(|value| value.to_datum());
+    values
+        .map(|value| (value.unwrap_or(pg_sys::Datum::null()), value.is_none()))
+        .unzip()
 }
 
 /// The rows of a function that returns a set, handed over at the end.
-pub struct ResultSet {
+pub struct ResultSet<'c> {
     store: *mut pg_sys::Tuplestorestate,
     desc: pg_sys::TupleDesc,
+    /// The types of its columns.
+    types: Vec<pg_sys::Oid>,
+    lifetime: PhantomData<&'c pg_sys::FunctionCallInfoBaseData>,
 }
 
-impl ResultSet {
+impl ResultSet<'_> {
     /// Starts the set of the running call. A caller that cannot take a set is
     /// error 0A000, as with core's functions.
-    pub fn start(fcinfo: pg_sys::FunctionCallInfo) -> Self {
-        // SAFETY: core's own helper checks the call and makes descriptor and
-        // store in the per-query context.
+    ///
+    /// # Safety
+    /// `fcinfo` is that of the running call, which outlives the set's lifetime.
+    pub unsafe fn start(fcinfo: pg_sys::FunctionCallInfo) -> Self {
+        // SAFETY: the caller's promise; core's own helper checks the call and makes
+        // descriptor and store in the per-query context.
         unsafe {
             pg_sys::InitMaterializedSRF(fcinfo, 0);
             let info = (*fcinfo).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+            let desc = (*info).setDesc;
             Self {
                 store: (*info).setResult,
-                desc: (*info).setDesc,
+                desc,
+                types: (0..(*desc).natts)
+                    .map(|i| ffi::attribute(desc, i).atttypid)
+                    .collect(),
+                lifetime: PhantomData,
             }
         }
     }
 
     /// Adds a row.
-    pub fn row(&mut self, values: &[Option<pg_sys::Datum>]) {
+    ///
+    /// # Panics
+    /// If the values are not as many as the set has columns, or of other types.
+    pub fn row(&mut self, values: &[SqlValue<'_>]) {
+        assert!(
+            self.types
+                .iter()
+                .copied()
+                .eq(values.iter().map(SqlValue::typid)),
+            "the values of a result are not those of its set"
+        );
         let (mut datums, mut nulls) = split(values);
-        // SAFETY: as many values as the descriptor has columns.
+        // SAFETY: as many values as the descriptor has columns, each of its column's type;
+        // descriptor and store outlive the set by the promise to `start`.
         unsafe {
             pg_sys::tuplestore_putvalues(
                 self.store,

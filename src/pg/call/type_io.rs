@@ -96,25 +96,26 @@ impl SqlCall<'_> {
 impl SqlResult {
     /// Of a function that gives a type of variable length: its content.
     pub fn content(bytes: &[u8]) -> Self {
-        Self::datum(to_bytea(bytes))
+        // SAFETY: a value of variable length, which every such type is laid out as.
+        unsafe { Self::datum(to_bytea(bytes)) }
     }
 
     /// Of an output function: text in the server's encoding.
     pub fn output_text(text: &CStr) -> Self {
-        // SAFETY: core copies a C string into the caller's memory.
-        Self::datum(pg_sys::Datum::from(unsafe {
-            pg_sys::pstrdup(text.as_ptr())
-        }))
+        // SAFETY: core copies a C string into the caller's memory; a cstring is what an output
+        // function returns.
+        unsafe { Self::datum(pg_sys::Datum::from(pg_sys::pstrdup(text.as_ptr()))) }
     }
 
     /// Of a send function: text in the server's encoding.
     pub fn sent_text(text: &CStr) -> Self {
         let mut buffer = pg_sys::StringInfoData::default();
-        // SAFETY: core's way to make a message of a text with its length, in the caller's memory.
-        Self::datum(pg_sys::Datum::from(unsafe {
+        // SAFETY: core's way to make a message of a text with its length, in the caller's memory;
+        // a bytea is what a send function returns.
+        unsafe {
             pg_sys::pq_begintypsend(&raw mut buffer);
             pg_sys::pq_sendtext(&raw mut buffer, text.as_ptr(), text.count_bytes() as c_int);
-            pg_sys::pq_endtypsend(&raw mut buffer)
-        }))
+            Self::datum(pg_sys::Datum::from(pg_sys::pq_endtypsend(&raw mut buffer)))
+        }
     }
 }

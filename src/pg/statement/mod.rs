@@ -1,6 +1,5 @@
 //! Statements: SPI, and what runs in the executor.
 pub mod executor;
 pub mod expression;
-pub mod first_row;
 pub mod query_as;
 pub mod spi;

@@ -12,15 +12,15 @@ use std::ptr;
 /// those of the view's owner. `current_user` stays who it is.
 ///
 /// Names in it must be qualified.
-pub fn row_exists_as(role: pg_sys::Oid, sql: &str, parameters: &[Parameter]) -> bool {
+pub fn row_exists_as(role: pg_sys::Oid, sql: &str, parameters: &[Parameter<'_>]) -> bool {
     let sql = text::to_server(sql);
-    let types: Vec<pg_sys::Oid> = parameters.iter().map(|(typid, _)| *typid).collect();
+    let types: Vec<pg_sys::Oid> = parameters.iter().map(Parameter::typid).collect();
     let memory = Memory::in_current(c"pg_idempotent query");
-    // SAFETY: one statement, which is taken through the server's own stages in memory of
-    // its own; the executor is shut down before that goes, or by the abort after an error.
+    // SAFETY: one statement, as is checked, which is taken through the server's own stages in
+    // memory of its own, with parameters of the types that it is analyzed with; the executor is shut down before that goes, or by the abort after an error.
     memory.scope(|| unsafe {
         let none = ptr::null_mut();
-        let parsed = first(pg_sys::pg_parse_query(sql.as_ptr())).cast::<pg_sys::RawStmt>();
+        let parsed = only(pg_sys::pg_parse_query(sql.as_ptr())).cast::<pg_sys::RawStmt>();
         let query = pg_sys::parse_analyze_fixedparams(
             parsed,
             sql.as_ptr(),
@@ -29,7 +29,7 @@ pub fn row_exists_as(role: pg_sys::Oid, sql: &str, parameters: &[Parameter]) -> 
             none,
         );
         set_check_as_user(query, role);
-        let query = first(pg_sys::pg_rewrite_query(query)).cast::<pg_sys::Query>();
+        let query = only(pg_sys::pg_rewrite_query(query)).cast::<pg_sys::Query>();
         let parameters = parameter_list(parameters);
         let plan = pg_sys::pg_plan_query(query, sql.as_ptr(), 0, parameters);
         let description = pg_sys::CreateQueryDesc(
@@ -73,8 +73,12 @@ unsafe fn set_check_as_user(query: *mut pg_sys::Query, role: pg_sys::Oid) {
 }
 
 /// # Safety
-/// The list has a member.
-unsafe fn first(list: *mut pg_sys::List) -> *mut std::ffi::c_void {
+/// Null, or a list of pointers.
+unsafe fn only(list: *mut pg_sys::List) -> *mut std::ffi::c_void {
     // SAFETY: the caller's promise.
-    unsafe { (*(*list).elements).ptr_value }
+    let mut members = unsafe { members::<std::ffi::c_void>(list) };
+    match (members.next(), members.next()) {
+        (Some(statement), None) => statement,
+        _ => panic!("the query is not one statement"),
+    }
 }

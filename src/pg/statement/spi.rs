@@ -1,53 +1,65 @@
 //! SQL run inside a function of ours.
+use crate::pg::call::arguments::texts_of_datum;
+use crate::pg::memory::scope_of;
 use crate::pg::rows::TupleStore;
 use crate::pg::transaction::snapshot::FreshSnapshot;
+use crate::pg::value::jsonb::Container;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::pg::{ffi, unwinding};
 use pgrx::pg_sys;
+use std::cell::Cell;
 use std::ffi::{c_char, c_int};
 use std::ptr;
 
 /// A parameter: its type, and its value or NULL.
-pub type Parameter = (pg_sys::Oid, Option<pg_sys::Datum>);
+pub type Parameter<'v> = SqlValue<'v>;
+
+thread_local! {
+    /// How many connections are open.
+    static LEVEL: Cell<u32> = const { Cell::new(0) };
+}
 
 /// An SPI connection. Its memory context is current while it lives, and goes
 /// with it.
-pub struct Connection(());
+pub struct Connection {
+    /// Its number, from 1: the server closes the one that was opened last.
+    level: u32,
+    /// Its memory, which results are in.
+    memory: pg_sys::MemoryContext,
+}
 
 impl Connection {
     /// Connects; connections nest.
     pub fn open() -> Self {
-        // SAFETY: closed below, or by the abort after an error.
-        let code = unsafe { pg_sys::SPI_connect() };
+        // SAFETY: closed when this is dropped, or by the abort after an error; SPI makes its
+        // own memory the current context.
+        let (code, memory) = unsafe { (pg_sys::SPI_connect(), pg_sys::CurrentMemoryContext) };
         assert_eq!(code, pg_sys::SPI_OK_CONNECT as c_int);
-        Self(())
+        let level = LEVEL.get() + 1;
+        LEVEL.set(level);
+        Self { level, memory }
     }
 
     /// Runs one statement that may write, and gives the number of rows it
     /// processed. Names in it must be qualified: it is run under the caller's
     /// `search_path`.
-    pub fn execute(&self, sql: &str, parameters: &[Parameter]) -> u64 {
+    pub fn execute(&self, sql: &str, parameters: &[Parameter<'_>]) -> u64 {
         self.run(sql, parameters, false)
     }
 
     /// Runs one statement that only reads, under the active snapshot, and gives the number of rows
     /// that it returned.
-    pub fn query(&self, sql: &str, parameters: &[Parameter]) -> u64 {
+    pub fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> u64 {
         self.run(sql, parameters, true)
     }
 
-    fn run(&self, sql: &str, parameters: &[Parameter], read_only: bool) -> u64 {
+    fn run(&self, sql: &str, parameters: &[Parameter<'_>], read_only: bool) -> u64 {
         let sql = text::to_server(sql);
-        let mut types: Vec<pg_sys::Oid> = parameters.iter().map(|(typid, _)| *typid).collect();
-        let mut values: Vec<pg_sys::Datum> = parameters
-            .iter()
-            .map(|(_, value)| value.unwrap_or(pg_sys::Datum::null()))
-            .collect();
-        let nulls: Vec<c_char> = parameters
-            .iter()
-            .map(|(_, value)| if value.is_none() { b'n' } else { b' ' } as c_char)
-            .collect();
-        // SAFETY: three arrays with a member for every parameter.
+        let mut types: Vec<pg_sys::Oid> = parameters.iter().map(Parameter::typid).collect();
+        let (mut values, nulls) = split(parameters);
+        // SAFETY: three arrays with a member for every parameter, whose values are of their
+        // types; the server checks that the statement takes them.
         let code = unsafe {
             pg_sys::SPI_execute_with_args(
                 sql.as_ptr(),
@@ -60,43 +72,101 @@ impl Connection {
             )
         };
         assert!(code > 0, "SPI code {code}");
-        // SAFETY: set by the call.
+        // SAFETY: reads a backend-local variable, which the call has set.
         unsafe { pg_sys::SPI_processed }
     }
 
-    /// Runs a kept plan.
-    fn try_plan(&self, plan: &SpiPlan, parameters: &[Option<pg_sys::Datum>]) -> c_int {
-        let mut values: Vec<pg_sys::Datum> = parameters
-            .iter()
-            .map(|value| value.unwrap_or(pg_sys::Datum::null()))
-            .collect();
-        let nulls: Vec<c_char> = parameters
-            .iter()
-            .map(|value| if value.is_none() { b'n' } else { b' ' } as c_char)
-            .collect();
-        // SAFETY: a kept plan with as many parameters.
-        unsafe { pg_sys::SPI_execute_plan(plan.0, values.as_mut_ptr(), nulls.as_ptr(), false, 0) }
-    }
-
     /// Runs a kept plan that writes, and gives the number of rows it processed.
-    pub fn execute_plan(&self, plan: &SpiPlan, parameters: &[Parameter]) -> u64 {
-        let values: Vec<_> = parameters.iter().map(|(_, value)| *value).collect();
-        let code = self.try_plan(plan, &values);
+    ///
+    /// # Panics
+    /// If the plan was prepared with parameters of other types.
+    pub fn execute_plan(&self, plan: &SpiPlan, parameters: &[Parameter<'_>]) -> u64 {
+        plan.check_parameters(parameters);
+        let (mut values, nulls) = split(parameters);
+        // SAFETY: a kept plan, which takes as many parameters of these types.
+        let code = unsafe {
+            pg_sys::SPI_execute_plan(plan.plan, values.as_mut_ptr(), nulls.as_ptr(), false, 0)
+        };
         assert!(code > 0, "SPI code {code}");
-        // SAFETY: set by the call.
+        // SAFETY: reads a backend-local variable, which the call has set.
         unsafe { pg_sys::SPI_processed }
     }
 
     /// Column `column` (from 1) of the first row that the last statement
     /// returned.
+    ///
+    /// # Panics
+    /// If the last statement was not this connection's, or returned no row or no such column.
     pub fn first(&self, column: c_int) -> Option<pg_sys::Datum> {
-        let mut null = false;
-        // SAFETY: the last statement returned a row, as its callers know.
-        let value = unsafe {
-            let table = &*pg_sys::SPI_tuptable;
-            pg_sys::SPI_getbinval(*table.vals, table.tupdesc, column, &raw mut null)
-        };
-        (!null).then_some(value)
+        self.first_with_type(column).0
+    }
+
+    /// Likewise, with its type.
+    fn first_with_type(&self, column: c_int) -> (Option<pg_sys::Datum>, pg_sys::Oid) {
+        // SAFETY: the table is null, or that of the last statement of the connection that
+        // was opened last and is open: SPI puts back what was there before. It is in a child
+        // of its connection's memory, by which it is seen to be ours; and it has the row and
+        // the column that are read.
+        unsafe {
+            let table = pg_sys::SPI_tuptable.as_ref();
+            let table = table.filter(|table| (*table.tuptabcxt).parent == self.memory);
+            let table = table.filter(|table| table.numvals > 0);
+            let table = table.expect("the last statement returned no row");
+            assert!(
+                (1..=(*table.tupdesc).natts).contains(&column),
+                "the last statement returned no such column"
+            );
+            let mut null = false;
+            let value = pg_sys::SPI_getbinval(*table.vals, table.tupdesc, column, &raw mut null);
+            let typid = pg_sys::SPI_gettypeid(table.tupdesc, column);
+            ((!null).then_some(value), typid)
+        }
+    }
+
+    /// As [`Connection::first`], of a column of this type.
+    fn first_of(&self, column: c_int, wanted: pg_sys::Oid) -> Option<pg_sys::Datum> {
+        let (value, typid) = self.first_with_type(column);
+        assert_eq!(typid, wanted, "column {column} is of another type");
+        value
+    }
+
+    /// A text, as [`Connection::first`].
+    pub fn first_text(&self, column: c_int) -> Option<String> {
+        let value = self.first_of(column, pg_sys::TEXTOID)?;
+        // SAFETY: a text, in the connection's memory.
+        Some(unsafe { text::from_datum(value) })
+    }
+
+    /// A text[], likewise.
+    pub fn first_texts(&self, column: c_int) -> Option<Vec<Option<String>>> {
+        let value = self.first_of(column, pg_sys::TEXTARRAYOID)?;
+        // SAFETY: a text[], in the connection's memory.
+        Some(unsafe { texts_of_datum(value) })
+    }
+
+    /// An oid, likewise.
+    pub fn first_oid(&self, column: c_int) -> Option<pg_sys::Oid> {
+        let value = self.first_of(column, pg_sys::OIDOID)?;
+        Some(pg_sys::Oid::from(value.value() as u32))
+    }
+
+    /// A jsonb, likewise; it lives as long as the connection.
+    pub fn first_jsonb(&self, column: c_int) -> Option<Container<'_>> {
+        let value = self.first_of(column, pg_sys::JSONBOID)?;
+        // SAFETY: a jsonb, in the connection's memory, as is what is fetched for it. That
+        // lives as long as the connection, since none that is open is closed by the end of
+        // another one, and results are freed only by those who have got them.
+        Some(unsafe { scope_of(self.memory, || Container::of_datum(value)) })
+    }
+
+    /// A bytea, likewise, copied.
+    pub fn first_bytes(&self, column: c_int) -> Option<Vec<u8>> {
+        let value = self.first_of(column, pg_sys::BYTEAOID)?;
+        // SAFETY: a bytea, which is laid out as a text, in the connection's memory.
+        unsafe {
+            let whole = pg_sys::pg_detoast_datum_packed(value.cast_mut_ptr());
+            Some(text::bytes_of(pg_sys::Datum::from(whole)).to_vec())
+        }
     }
 
     /// Runs a kept plan that selects, and gives every row to the receiver. With `read_only`
@@ -108,7 +178,7 @@ impl Connection {
     pub unsafe fn stream(
         &self,
         plan: &SpiPlan,
-        parameters: &[Parameter],
+        parameters: &[Parameter<'_>],
         read_only: bool,
         receiver: *mut pg_sys::DestReceiver,
     ) {
@@ -125,7 +195,7 @@ impl Connection {
     pub unsafe fn try_stream(
         &self,
         plan: &SpiPlan,
-        parameters: &[Parameter],
+        parameters: &[Parameter<'_>],
         read_only: bool,
         receiver: *mut pg_sys::DestReceiver,
     ) -> c_int {
@@ -136,13 +206,14 @@ impl Connection {
             ..Default::default()
         };
         // SAFETY: the caller's promise.
-        unsafe { pg_sys::SPI_execute_plan_extended(plan.0, &raw const options) }
+        unsafe { pg_sys::SPI_execute_plan_extended(plan.plan, &raw const options) }
     }
 
     /// Runs a kept plan without parameters that inserts, and gives the number
     /// of rows that went in. What it returns goes into `returned`.
     pub fn insert(&self, plan: &SpiPlan, returned: Option<&TupleStore>) -> u64 {
-        // SAFETY: a kept plan; receiver and store outlive the execution.
+        plan.check_parameters(&[]);
+        // SAFETY: a kept plan without parameters; receiver and store outlive the execution.
         unsafe {
             let mut options = pg_sys::SPIExecuteOptions::default();
             if let Some(store) = returned {
@@ -159,15 +230,26 @@ impl Connection {
                     );
                 });
             }
-            let code = pg_sys::SPI_execute_plan_extended(plan.0, &raw const options);
+            let code = pg_sys::SPI_execute_plan_extended(plan.plan, &raw const options);
             assert!(code > 0, "SPI code {code}");
             pg_sys::SPI_processed
         }
     }
 }
 
+/// The values of parameters, made in the current context, and which of them are NULL.
+fn split(parameters: &[Parameter<'_>]) -> (Vec<pg_sys::Datum>, Vec<c_char>) {
+    let values = parameters.iter().map(|parameter| parameter.to_datum());
+    values
+        .map(|value| match value {
+            Some(value) => (value, b' ' as c_char),
+            None => (pg_sys::Datum::null(), b'n' as c_char),
+        })
+        .unzip()
+}
+
 /// Core's form of parameters, in the current memory; null if there are none.
-pub fn parameter_list(parameters: &[Parameter]) -> pg_sys::ParamListInfo {
+pub fn parameter_list(parameters: &[Parameter<'_>]) -> pg_sys::ParamListInfo {
     if parameters.is_empty() {
         return ptr::null_mut();
     }
@@ -175,12 +257,13 @@ pub fn parameter_list(parameters: &[Parameter]) -> pg_sys::ParamListInfo {
     unsafe {
         let list = pg_sys::makeParamList(parameters.len() as c_int);
         let members = (*list).params.as_mut_ptr();
-        for (i, (typid, value)) in parameters.iter().enumerate() {
+        for (i, parameter) in parameters.iter().enumerate() {
+            let value = parameter.to_datum();
             *members.add(i) = pg_sys::ParamExternData {
                 value: value.unwrap_or(pg_sys::Datum::null()),
                 isnull: value.is_none(),
                 pflags: pg_sys::PARAM_FLAG_CONST as u16,
-                ptype: *typid,
+                ptype: parameter.typid(),
             };
         }
         list
@@ -192,10 +275,11 @@ impl Connection {
     /// that is taken now, and gives the number of rows that it wrote. What our own
     /// transaction did so far is visible.
     pub fn write_under(&self, plan: &SpiPlan, _snapshot: &FreshSnapshot) -> u64 {
-        // SAFETY: a kept plan; a snapshot is active, of which a copy is made.
+        plan.check_parameters(&[]);
+        // SAFETY: a kept plan without parameters; a snapshot is active, of which a copy is made.
         unsafe {
             let code = pg_sys::SPI_execute_snapshot(
-                plan.0,
+                plan.plan,
                 ptr::null_mut(),
                 ptr::null(),
                 pg_sys::GetActiveSnapshot(),
@@ -225,12 +309,13 @@ impl<'c> AfterTriggerScope<'c> {
 
     /// As [`Connection::insert`], with the AFTER triggers left waiting.
     pub fn insert(&self, plan: &SpiPlan, returned: Option<&TupleStore>) -> u64 {
-        // SAFETY: a kept plan without parameters; the rows that it returned
+        plan.check_parameters(&[]);
+        // SAFETY: a kept plan without parameters, as was checked; the rows that it returned
         // live until they are freed here.
         unsafe {
             let none = ptr::null_mut();
             let code = pg_sys::SPI_execute_snapshot(
-                plan.0,
+                plan.plan,
                 ptr::null_mut(),
                 ptr::null(),
                 none,
@@ -270,23 +355,45 @@ impl<'c> AfterTriggerScope<'c> {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        let newest = LEVEL.replace(self.level - 1) == self.level;
         if !unwinding() {
-            // SAFETY: opened by us.
+            assert!(
+                newest,
+                "connections are closed in another order than they were opened"
+            );
+            // SAFETY: opened by us, and of those that are open the newest, which is the one
+            // that the server closes.
             unsafe { pg_sys::SPI_finish() };
         }
     }
 }
 
 /// A prepared statement that outlives its connection.
-pub struct SpiPlan(pg_sys::SPIPlanPtr);
+pub struct SpiPlan {
+    plan: pg_sys::SPIPlanPtr,
+    /// The types of its parameters.
+    types: Vec<pg_sys::Oid>,
+}
 
 impl SpiPlan {
+    /// # Panics
+    /// If the plan was prepared with parameters of other types.
+    fn check_parameters(&self, parameters: &[Parameter<'_>]) {
+        assert!(
+            self.types
+                .iter()
+                .copied()
+                .eq(parameters.iter().map(Parameter::typid)),
+            "a plan is executed with other parameters than it was prepared with"
+        );
+    }
+
     /// Whether the plan, as it was last executed, works on this table. Statements
     /// name tables, and a schema may be renamed between two look-ups of a name.
     pub fn concerns(&self, table: pg_sys::Oid) -> bool {
         // SAFETY: a kept plan has its sources, and each its list of tables.
         unsafe {
-            let sources = pg_sys::SPI_plan_get_plan_sources(self.0);
+            let sources = pg_sys::SPI_plan_get_plan_sources(self.plan);
             !sources.is_null()
                 && (0..(*sources).length as usize).any(|i| {
                     let source = (*(*sources).elements.add(i)).ptr_value;
@@ -303,7 +410,7 @@ impl SpiPlan {
         // SAFETY: a kept plan inside a connection, where the stores are registered that
         // it reads; the reference is given back to the owner that it was taken for.
         unsafe {
-            let plan = pg_sys::SPI_plan_get_cached_plan(self.0);
+            let plan = pg_sys::SPI_plan_get_cached_plan(self.plan);
             if !plan.is_null() {
                 pg_sys::ReleaseCachedPlan(plan, pg_sys::CurrentResourceOwner);
             }
@@ -313,12 +420,13 @@ impl SpiPlan {
     /// Plans a statement for these parameters and lets go of the plan. What stays are the
     /// locks that the server takes to plan it: those of the execution, on each table that the
     /// parameters leave in the plan, and on a table before its indexes.
-    pub fn lock_tables(&self, _connection: &Connection, parameters: &[Parameter]) {
-        // SAFETY: a kept plan of one statement, inside a connection; the parameters are those
-        // that it was prepared with. The reference is given back to the owner that it was
+    pub fn lock_tables(&self, _connection: &Connection, parameters: &[Parameter<'_>]) {
+        self.check_parameters(parameters);
+        // SAFETY: a kept plan of one statement, inside a connection, with the parameters that
+        // it was prepared with. The reference is given back to the owner that it was
         // taken for.
         unsafe {
-            let sources = pg_sys::SPI_plan_get_plan_sources(self.0);
+            let sources = pg_sys::SPI_plan_get_plan_sources(self.plan);
             let source = (*(*sources).elements).ptr_value;
             let owner = pg_sys::CurrentResourceOwner;
             let parameters = parameter_list(parameters);
@@ -337,14 +445,15 @@ impl SpiPlan {
         let sql = text::to_server(sql);
         let mut types = types.to_vec();
         // SAFETY: inside a connection; as many types as it is told.
-        unsafe {
+        let plan = unsafe {
             let count = types.len() as c_int;
             let plan = pg_sys::SPI_prepare(sql.as_ptr(), count, types.as_mut_ptr());
             let code = pg_sys::SPI_result;
             assert!(!plan.is_null(), "SPI code {code}");
             pg_sys::SPI_keepplan(plan);
-            Self(plan)
-        }
+            plan
+        };
+        Self { plan, types }
     }
 }
 
@@ -352,6 +461,6 @@ impl Drop for SpiPlan {
     fn drop(&mut self) {
         // SAFETY: kept, and freed once. No abort would free it, so this is done
         // while unwinding, too; it needs no resource owner.
-        unsafe { pg_sys::SPI_freeplan(self.0) };
+        unsafe { pg_sys::SPI_freeplan(self.plan) };
     }
 }

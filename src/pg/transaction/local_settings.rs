@@ -79,7 +79,8 @@ impl Drop for LocalSettings {
                 self.level + 1,
                 "levels of settings are closed in another order than they were opened"
             );
-            // SAFETY: the level that we opened.
+            // SAFETY: the level that `set_all` opened, which is open until it is closed here:
+            // an abort, which closes all, comes with a panic that unwinds.
             unsafe { pg_sys::AtEOXact_GUC(true, self.level) };
         }
     }

@@ -49,7 +49,8 @@ impl SessionLock {
             locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
             ..tag(subject, number)
         };
-        // SAFETY: a valid tag; it belongs to the session.
+        // SAFETY: a valid tag and mode; the lock belongs to the session, and is given back when
+        // this is dropped, or by an abort.
         unsafe { pg_sys::LockAcquire(&raw const tag, MODE, true, false) };
         Self(tag)
     }
@@ -58,7 +59,8 @@ impl SessionLock {
 impl Drop for SessionLock {
     fn drop(&mut self) {
         if !crate::pg::unwinding() && is_held(&self.0) {
-            // SAFETY: held by the session.
+            // SAFETY: the session holds it, as was just looked up; a transaction's abort would
+            // have given it back.
             unsafe { pg_sys::LockRelease(&raw const self.0, MODE, true) };
         }
     }
@@ -89,7 +91,8 @@ pub unsafe fn acquire_unguarded(tag: &pg_sys::LOCKTAG) {
 /// # Safety
 /// Runs inside `ffi::guard`.
 pub unsafe fn try_acquire_unguarded(tag: &pg_sys::LOCKTAG) -> bool {
-    // SAFETY: as above.
+    // SAFETY: a valid tag and mode; the lock belongs to the current resource owner, whose
+    // abort releases it.
     let result = unsafe { ffi::unguarded::LockAcquire(tag, MODE, false, true) };
     result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }

@@ -20,7 +20,9 @@ impl FreshSnapshot {
 
     /// For core's functions.
     pub fn raw(&self) -> pg_sys::Snapshot {
-        // SAFETY: pushed by us, and nothing is above it.
+        // SAFETY: there is an active snapshot while one that `push` has pushed is not popped.
+        // It is ours where those who push another meanwhile drop it before: a variable of a
+        // block further in.
         unsafe { pg_sys::GetActiveSnapshot() }
     }
 }
@@ -28,7 +30,8 @@ impl FreshSnapshot {
 impl Drop for FreshSnapshot {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: pushed by us, and nothing is above it.
+            // SAFETY: `push` has pushed a snapshot for this pop, so there is one; which one it is
+            // that goes first changes no memory that anybody holds.
             unsafe { pg_sys::PopActiveSnapshot() };
         }
     }
@@ -58,7 +61,9 @@ impl LatestSnapshot {
 
     /// For core's functions.
     pub fn raw(&self) -> pg_sys::Snapshot {
-        // SAFETY: pushed by us, and nothing is above it.
+        // SAFETY: there is an active snapshot while one that `push` has pushed is not popped.
+        // It is ours where those who push another meanwhile drop it before: a variable of a
+        // block further in.
         unsafe { pg_sys::GetActiveSnapshot() }
     }
 }
@@ -66,7 +71,8 @@ impl LatestSnapshot {
 impl Drop for LatestSnapshot {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: pushed by us, and nothing is above it.
+            // SAFETY: `push` has pushed a snapshot for this pop, so there is one; which one it is
+            // that goes first changes no memory that anybody holds.
             unsafe { pg_sys::PopActiveSnapshot() };
         }
     }
@@ -118,7 +124,8 @@ impl DirtySnapshot {
 
     /// Who is writing the row that a scan has found.
     pub fn writers(&self) -> Writers {
-        // SAFETY: ours, until it is dropped.
+        // SAFETY: a box that `new` made and `drop` frees; a scan writes to it only while it
+        // runs, which is not now.
         let seen = unsafe { &*self.0 };
         Writers {
             inserter: seen.xmin,

@@ -57,7 +57,8 @@ impl NonAtomicProcedure {
 impl Drop for NonAtomicProcedure {
     fn drop(&mut self) {
         if !crate::pg::unwinding() {
-            // SAFETY: opened by us.
+            // SAFETY: `open` has connected, and every connection that was opened since is a
+            // variable of the work that has ended: what is closed is ours.
             unsafe { pg_sys::SPI_finish() };
         }
     }

@@ -9,7 +9,7 @@
 use crate::pg::ffi;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -128,14 +128,21 @@ impl<'d> Container<'d> {
 
     /// Whether it equals another, as `=` of jsonb has it.
     pub fn equals(self, other: Container<'_>) -> bool {
-        // SAFETY: both are valid; core's comparison.
+        // SAFETY: a container is valid as long as its lifetime, which both have; core's
+        // comparison of two, that only reads.
         unsafe { pg_sys::compareJsonbContainers(self.0, other.0) == 0 }
     }
 
-    /// Its canonical text, in the current context.
-    pub fn to_text(self) -> &'d CStr {
-        // SAFETY: a valid container; the text lives as long as the document.
-        unsafe { CStr::from_ptr(pg_sys::JsonbToCString(ptr::null_mut(), self.0, 0)) }
+    /// Its canonical text, in the server's encoding.
+    pub fn to_text(self) -> CString {
+        // SAFETY: a container is valid as long as its lifetime; the server makes a C string in
+        // the current context, which is copied before it is freed.
+        unsafe {
+            let text = pg_sys::JsonbToCString(ptr::null_mut(), self.0, 0);
+            let copy = CStr::from_ptr(text).to_owned();
+            pg_sys::pfree(text.cast());
+            copy
+        }
     }
 
     /// The names of the fields in which two objects differ, in their order; None if
@@ -173,7 +180,7 @@ impl<'d> Container<'d> {
     }
 
     fn header(self) -> u32 {
-        // SAFETY: a valid container.
+        // SAFETY: a container is valid as long as its lifetime, and begins with its header.
         unsafe { (*self.0).header }
     }
 
@@ -207,7 +214,8 @@ impl<'d> Container<'d> {
         } else {
             self.len()
         };
-        // SAFETY: the data follow the entries.
+        // SAFETY: a container is valid as long as its lifetime. Its header counts its entries,
+        // which follow it, as the data follow them.
         unsafe {
             let first = (*self.0).children.as_ptr();
             let data = first.add(entries).cast();
@@ -223,7 +231,8 @@ impl<'d> Container<'d> {
     /// The members of an array, in order.
     pub fn members(self) -> impl Iterator<Item = Value<'d>> {
         let mut cursor = self.cursor();
-        // SAFETY: as many entries as the header counts.
+        // SAFETY: `next` is called once for each of the entries that the header counts, which
+        // a valid container has.
         (0..self.len()).map(move |_| unsafe { cursor.next() })
     }
 
@@ -255,7 +264,8 @@ impl<'d> Container<'d> {
                 unsafe { cursor.next() };
             }
         }
-        // SAFETY: and as many values.
+        // SAFETY: an object has as many values behind its keys, and `next` is called once for
+        // each.
         (0..count).map(move |_| unsafe { cursor.next() })
     }
 
@@ -315,7 +325,8 @@ impl Value<'_> {
             (Self::Number(a), Value::Number(b)) => unsafe {
                 let equal = ffi::functions::numeric_eq;
                 let none = pg_sys::InvalidOid;
-                ffi::guard(|| ffi::unguarded::DirectFunctionCall2Coll(equal, none, a, b)).value()
+                ffi::guard(|| ffi::unguarded::DirectFunctionCall2Coll(Some(equal), none, a, b))
+                    .value()
                     != 0
             },
             _ => false,
@@ -388,7 +399,7 @@ impl Value<'_> {
                     ffi::unguarded::pnstrdup(string.as_ptr().cast(), string.len())
                 }
                 Self::Number(number) => ffi::unguarded::DirectFunctionCall1Coll(
-                    ffi::functions::numeric_out,
+                    Some(ffi::functions::numeric_out),
                     pg_sys::InvalidOid,
                     number,
                 )
@@ -436,7 +447,8 @@ impl ObjectBuilder {
         let mut this = Self {
             state: ptr::null_mut(),
         };
-        // SAFETY: opens the object.
+        // SAFETY: a builder without a state takes the token that opens an object, which has
+        // no value; there is a guard around by the caller's promise.
         unsafe {
             this.push(
                 pg_sys::JsonbIteratorToken::WJB_BEGIN_OBJECT,

@@ -6,5 +6,6 @@ pub mod hstore;
 pub mod json_text;
 pub mod jsonb;
 pub mod reading;
+pub mod sql_value;
 pub mod text;
 pub mod varlena;

@@ -112,7 +112,8 @@ impl Array {
         let (mut level, mut array) = (0, array);
         loop {
             if level == MAX_DIMENSIONS {
-                // SAFETY: as the function's.
+                // SAFETY: by the caller's promise there is a guard around, which the ERROR jumps to; the
+                // texts live until it is raised, and are copied.
                 unsafe { refuse_dimensions() }
             }
             lengths[level] = array.len() as c_int;
@@ -181,7 +182,8 @@ impl Array {
         hint.push(self.name.as_bytes());
         hint.push(b"\".");
         let state = SqlState::InvalidTextRepresentation;
-        // SAFETY: as the function's.
+        // SAFETY: by the caller's promise there is a guard around, which the ERROR jumps to; the
+        // texts live until it is raised, and are copied.
         unsafe { refuse_unguarded(state, c"expected JSON array", None, Some(hint.as_c_str())) }
     }
 }
@@ -197,7 +199,8 @@ unsafe fn refuse_dimensions() -> ! {
         "number of array dimensions exceeds the maximum allowed ({MAX_DIMENSIONS})"
     );
     let state = SqlState::ProgramLimitExceeded;
-    // SAFETY: as the function's.
+    // SAFETY: by the caller's promise there is a guard around, which the ERROR jumps to; the
+    // texts live until it is raised, and are copied.
     unsafe { refuse_unguarded(state, message.as_c_str(), None, None) }
 }
 

@@ -102,6 +102,7 @@ impl Composite {
 /// # Safety
 /// Runs inside `ffi::guard`, out of which it jumps.
 unsafe fn refuse(message: &CStr) -> ! {
-    // SAFETY: as the function's.
+    // SAFETY: by the caller's promise there is a guard around, which the ERROR jumps to; the
+    // texts live until it is raised, and are copied.
     unsafe { refuse_unguarded(SqlState::InvalidParameterValue, message, None, None) }
 }

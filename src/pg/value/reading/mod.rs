@@ -123,7 +123,7 @@ impl Domain {
     /// # Safety
     /// A value of the type that the domain is over. Runs inside `ffi::guard`.
     unsafe fn check_unguarded(&self, value: pg_sys::Datum) {
-        // SAFETY: as the function's; what core keeps is for this domain, in memory that lives
+        // SAFETY: a value of the domain's base type by the caller's promise; what core keeps is for this domain, in memory that lives
         // as long.
         unsafe {
             let extra = self.extra.as_ptr();

@@ -84,7 +84,7 @@ impl Scalar {
                 }
                 (pg_sys::NUMERICOID, Value::Number(number)) => {
                     return Some(ffi::unguarded::DirectFunctionCall2Coll(
-                        ffi::functions::numeric,
+                        Some(ffi::functions::numeric),
                         pg_sys::InvalidOid,
                         number,
                         pg_sys::Datum::from(self.typmod),

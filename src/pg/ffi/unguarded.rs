@@ -1,0 +1,242 @@
+//! Functions that pgrx binds behind its guard, declared again without it. Each is checked
+//! against pgrx's binding, for the version of the server that is built for: one whose
+//! signature differs does not compile. Those that pgrx does not bind are in [`super::unbound`].
+pub use super::unbound::*;
+use pgrx::pg_sys::{self, Datum, Oid};
+use std::ffi::{c_char, c_int, c_void};
+
+/// Declares functions, and checks each against the binding of the same name in `pg_sys`.
+macro_rules! checked {
+    ($(
+        $(#[$attribute:meta])*
+        fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?;
+    )*) => {
+        unsafe extern "C-unwind" {
+            $(
+                $(#[$attribute])*
+                pub fn $name($($argument: $type),*) $(-> $result)?;
+            )*
+        }
+        $(
+            $(#[$attribute])*
+            const _: unsafe fn($($type),*) $(-> $result)? = pg_sys::$name;
+        )*
+    };
+}
+
+checked! {
+    fn check_functions_in_node(
+        node: *mut pg_sys::Node,
+        checker: pg_sys::check_function_callback,
+        context: *mut c_void,
+    ) -> bool;
+    fn ProcessInterrupts();
+    fn palloc(size: usize) -> *mut c_void;
+    fn palloc0(size: usize) -> *mut c_void;
+    fn lappend(list: *mut pg_sys::List, datum: *mut c_void) -> *mut pg_sys::List;
+    fn bms_add_member(set: *mut pg_sys::Bitmapset, member: c_int)
+    -> *mut pg_sys::Bitmapset;
+    fn pnstrdup(text: *const c_char, length: usize) -> *mut c_char;
+    fn cstring_to_text_with_len(text: *const c_char, length: c_int)
+    -> *mut pg_sys::varlena;
+    fn pushJsonbValue(
+        state: *mut *mut pg_sys::JsonbParseState,
+        token: pg_sys::JsonbIteratorToken::Type,
+        value: *mut pg_sys::JsonbValue,
+    ) -> *mut pg_sys::JsonbValue;
+    fn detoast_external_attr(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
+    fn pg_detoast_datum(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
+    fn check_stack_depth();
+    fn heap_deform_tuple(
+        tuple: pg_sys::HeapTuple,
+        desc: pg_sys::TupleDesc,
+        values: *mut Datum,
+        nulls: *mut bool,
+    );
+    fn deconstruct_array(
+        array: *mut pg_sys::ArrayType,
+        element: Oid,
+        length: c_int,
+        by_value: bool,
+        align: c_char,
+        values: *mut *mut Datum,
+        nulls: *mut *mut bool,
+        count: *mut c_int,
+    );
+    fn range_deserialize(
+        entry: *mut pg_sys::TypeCacheEntry,
+        range: *const pg_sys::RangeType,
+        lower: *mut pg_sys::RangeBound,
+        upper: *mut pg_sys::RangeBound,
+        empty: *mut bool,
+    );
+    fn pg_server_to_any(text: *const c_char, length: c_int, encoding: c_int)
+    -> *mut c_char;
+    fn pg_detoast_datum_packed(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
+    fn int64_to_numeric(value: i64) -> pg_sys::Numeric;
+    fn OutputFunctionCall(function: *mut pg_sys::FmgrInfo, value: Datum) -> *mut c_char;
+    fn JsonbValueToJsonb(value: *mut pg_sys::JsonbValue) -> *mut pg_sys::Jsonb;
+    fn JsonbToCString(
+        out: pg_sys::StringInfo,
+        container: *mut pg_sys::JsonbContainer,
+        length: c_int,
+    ) -> *mut c_char;
+    fn InputFunctionCall(
+        function: *mut pg_sys::FmgrInfo,
+        text: *mut c_char,
+        parameter: Oid,
+        typmod: i32,
+    ) -> Datum;
+    fn DirectFunctionCall1Coll(function: pg_sys::PGFunction, collation: Oid, a: Datum) -> Datum;
+    fn DirectFunctionCall2Coll(
+        function: pg_sys::PGFunction,
+        collation: Oid,
+        a: Datum,
+        b: Datum,
+    ) -> Datum;
+    fn FunctionCall1Coll(
+        function: *mut pg_sys::FmgrInfo,
+        collation: Oid,
+        a: Datum,
+    ) -> Datum;
+    fn initArrayResult(
+        element: Oid,
+        memory: pg_sys::MemoryContext,
+        own_memory: bool,
+    ) -> *mut pg_sys::ArrayBuildState;
+    fn accumArrayResult(
+        state: *mut pg_sys::ArrayBuildState,
+        value: Datum,
+        null: bool,
+        element: Oid,
+        memory: pg_sys::MemoryContext,
+    ) -> *mut pg_sys::ArrayBuildState;
+    fn makeMdArrayResult(
+        state: *mut pg_sys::ArrayBuildState,
+        dimensions: c_int,
+        lengths: *mut c_int,
+        bounds: *mut c_int,
+        memory: pg_sys::MemoryContext,
+        release: bool,
+    ) -> Datum;
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    fn heap_form_tuple(
+    desc: pg_sys::TupleDesc,
+    values: *mut Datum,
+    nulls: *mut bool,
+    ) -> pg_sys::HeapTuple;
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    fn heap_form_tuple(
+    desc: pg_sys::TupleDesc,
+    values: *const Datum,
+    nulls: *const bool,
+    ) -> pg_sys::HeapTuple;
+    fn HeapTupleHeaderGetDatum(tuple: pg_sys::HeapTupleHeader) -> Datum;
+    fn domain_check(
+        value: Datum,
+        null: bool,
+        domain: Oid,
+        extra: *mut *mut c_void,
+        memory: pg_sys::MemoryContext,
+    );
+    fn GetUserId() -> Oid;
+    #[cfg(feature = "pg15")]
+    fn pg_proc_aclcheck(
+        function: Oid,
+        role: Oid,
+        mode: pg_sys::AclMode,
+    ) -> pg_sys::AclResult::Type;
+    #[cfg(not(feature = "pg15"))]
+    fn object_aclcheck(
+        class: Oid,
+        object: Oid,
+        role: Oid,
+        mode: pg_sys::AclMode,
+    ) -> pg_sys::AclResult::Type;
+    fn aclcheck_error(
+        result: pg_sys::AclResult::Type,
+        kind: pg_sys::ObjectType::Type,
+        name: *const c_char,
+    );
+    fn get_func_name(function: Oid) -> *mut c_char;
+    fn FunctionCall2Coll(
+        function: *mut pg_sys::FmgrInfo,
+        collation: Oid,
+        a: Datum,
+        b: Datum,
+    ) -> Datum;
+    fn index_rescan(
+        scan: pg_sys::IndexScanDesc,
+        keys: *mut pg_sys::ScanKeyData,
+        nkeys: c_int,
+        orderbys: *mut pg_sys::ScanKeyData,
+        norderbys: c_int,
+    );
+    fn index_getnext_tid(
+        scan: pg_sys::IndexScanDesc,
+        direction: pg_sys::ScanDirection::Type,
+    ) -> pg_sys::ItemPointer;
+    fn index_fetch_heap(
+        scan: pg_sys::IndexScanDesc,
+        slot: *mut pg_sys::TupleTableSlot,
+    ) -> bool;
+    fn LockAcquire(
+        tag: *const pg_sys::LOCKTAG,
+        mode: pg_sys::LOCKMODE,
+        session: bool,
+        dont_wait: bool,
+    ) -> pg_sys::LockAcquireResult::Type;
+    fn LockRelease(
+        tag: *const pg_sys::LOCKTAG,
+        mode: pg_sys::LOCKMODE,
+        session: bool,
+    ) -> bool;
+    fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, attnum: c_int);
+    fn tuplesort_puttupleslot(
+        sort: *mut pg_sys::Tuplesortstate,
+        slot: *mut pg_sys::TupleTableSlot,
+    );
+    fn MemoryContextReset(context: pg_sys::MemoryContext);
+    fn tuplesort_gettupleslot(
+        sort: *mut pg_sys::Tuplesortstate,
+        forward: bool,
+        copy: bool,
+        slot: *mut pg_sys::TupleTableSlot,
+        abbreviated: *mut Datum,
+    ) -> bool;
+    fn CreateTupleDescCopy(desc: pg_sys::TupleDesc) -> pg_sys::TupleDesc;
+    fn tuplestore_puttupleslot(
+        store: *mut pg_sys::Tuplestorestate,
+        slot: *mut pg_sys::TupleTableSlot,
+    );
+    fn tuplestore_gettupleslot(
+        store: *mut pg_sys::Tuplestorestate,
+        forward: bool,
+        copy: bool,
+        slot: *mut pg_sys::TupleTableSlot,
+    ) -> bool;
+}
+
+/// SQL functions by their C names, to be called through `DirectFunctionCall…`.
+pub mod functions {
+    use pgrx::pg_sys::{self, Datum, FunctionCallInfo};
+
+    checked! {
+        /// `=` of jsonb.
+        fn jsonb_eq(fcinfo: FunctionCallInfo) -> Datum;
+        /// Three-way comparison of jsonb.
+        fn jsonb_cmp(fcinfo: FunctionCallInfo) -> Datum;
+        /// `=` of numeric.
+        fn numeric_eq(fcinfo: FunctionCallInfo) -> Datum;
+        /// Output of numeric.
+        fn numeric_out(fcinfo: FunctionCallInfo) -> Datum;
+        /// Applies a type modifier to a numeric.
+        fn numeric(fcinfo: FunctionCallInfo) -> Datum;
+        /// Sum of a timestamptz and an interval.
+        fn timestamptz_pl_interval(fcinfo: FunctionCallInfo) -> Datum;
+        /// Three-way comparison of intervals.
+        fn interval_cmp(fcinfo: FunctionCallInfo) -> Datum;
+        /// Input of name.
+        fn namein(fcinfo: FunctionCallInfo) -> Datum;
+    }
+}

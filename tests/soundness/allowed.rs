@@ -1,0 +1,48 @@
+//! What code without `unsafe` can do with the server's memory, rows and values. It compiles.
+#![forbid(unsafe_code)]
+use pg_idempotent::soundness::*;
+use pgrx::pg_sys::Oid;
+use std::ffi::CStr;
+
+/// Reads arguments, and keeps a document as long as the call.
+pub fn read<'c>(arguments: &Arguments<'c>) -> (Container<'c>, String, i64) {
+    let document = arguments.jsonb(0, "document");
+    (
+        document,
+        arguments.text(1, "word"),
+        arguments.bigint(2, "number"),
+    )
+}
+
+/// Runs a statement, and reads what it returned.
+pub fn query(word: &str, table: Oid) -> Option<String> {
+    let connection = Connection::open();
+    let parameters = [SqlValue::text(word), SqlValue::oid(table)];
+    let found = connection.query("SELECT $1 OPERATOR(pg_catalog.||) $2::text", &parameters);
+    let document = connection.first_jsonb(2).map(Container::len);
+    (found > 0 && document.is_some()).then(|| connection.first_text(1))?
+}
+
+/// Gives rows back.
+pub fn answer(set: &mut ResultSet<'_>) -> SqlResult {
+    set.row(&[SqlValue::bigint(1), SqlValue::text("one")]);
+    SqlResult::row(
+        RowType::Answer,
+        &[SqlValue::text("refused when run"), SqlValue::boolean(true)],
+    )
+}
+
+/// Keeps a row, and reads it.
+pub fn keep(row: &Slot, rows: &mut TupleStore) -> Slot {
+    rows.put(row);
+    let copy = row.to_stored();
+    copy.deform();
+    copy
+}
+
+/// Tells errors which column is at hand.
+pub fn watch<'n>(position: &PayloadPosition<'n>, name: &'n CStr) {
+    position.column(name);
+}
+
+fn main() {}

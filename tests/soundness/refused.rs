@@ -1,0 +1,78 @@
+//! What code without `unsafe` cannot do: each marked line is refused by the compiler for the
+//! reason in its mark, an error's code or `lifetime`, and no other line is.
+#![forbid(unsafe_code)]
+use pg_idempotent::soundness::*;
+use pgrx::pg_sys::{self, Datum};
+use std::ffi::CString;
+use std::ptr::null_mut;
+
+pub fn document_outlives_its_call<'c>(arguments: &Arguments<'c>) -> Container<'static> {
+    arguments.jsonb(0, "document") //~ lifetime
+}
+
+pub fn text_outlives_its_call<'c>(arguments: &Arguments<'c>) -> &'static [u8] {
+    arguments.whole_text(0, "word").1 //~ lifetime
+}
+
+pub fn any_pointer_is_a_call() {
+    Arguments::new(null_mut()).oid(0, "target"); //~ E0133
+}
+
+pub fn any_argument_is_laid_out_as_a_text(arguments: &Arguments<'_>) -> usize {
+    arguments.bytes_unchecked(0, "word").len() //~ E0133
+}
+
+pub fn document_outlives_its_connection() -> Option<Container<'static>> {
+    let connection = Connection::open();
+    connection.first_jsonb(1) //~ E0515
+}
+
+pub fn any_datum_is_a_parameter(connection: &Connection) {
+    let text = SqlValue::of_datum(pg_sys::TEXTOID, Some(Datum::from(1))); //~ E0133
+    connection.query("SELECT $1", &[text]);
+}
+
+pub fn a_parameter_outlives_its_text() -> SqlValue<'static> {
+    let word = String::from("word");
+    SqlValue::text(&word) //~ E0515
+}
+
+pub fn any_datum_is_a_result() -> SqlResult {
+    SqlResult::datum(Datum::from(1)) //~ E0133
+}
+
+pub fn any_pointer_takes_a_set() {
+    ResultSet::start(null_mut()).row(&[]); //~ E0133
+}
+
+pub fn any_pointer_is_a_descriptor() -> Slot {
+    Slot::for_values(null_mut()) //~ E0133
+}
+
+pub fn any_datum_is_a_column(slot: &mut Slot) {
+    slot.set(0, Some(Datum::from(1))); //~ E0133
+}
+
+pub fn a_row_outlives_what_it_points_to(slot: &mut Slot, row: &Slot) {
+    slot.set_all_of(row); //~ E0133
+}
+
+pub fn rows_are_of_any_shape(rows: &mut TupleStore, slot: &mut Slot) -> bool {
+    rows.next(slot) //~ E0133
+}
+
+pub fn any_pointer_is_sorted_by() {
+    TupleSort::new(null_mut(), &[]); //~ E0133
+}
+
+pub fn a_table_of_rows_outlives_them(rows: &TupleStore) {
+    EphemeralRelation::register(c"rows", rows, null_mut()); //~ E0133
+}
+
+pub fn an_error_names_what_is_gone() {
+    let position = PayloadPosition::watch();
+    let name = CString::default();
+    position.column(&name); //~ E0597
+}
+
+fn main() {}
