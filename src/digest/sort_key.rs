@@ -6,6 +6,7 @@
 //!
 //! PostgreSQL 15 makes sort keys inside of its hash functions only, and gives nobody the key.
 use pgrx::pg_sys;
+use std::collections::HashSet;
 
 #[cfg(not(feature = "pg15"))]
 pub use since_16::SortKey;
@@ -18,6 +19,22 @@ pub use in_15::SortKey;
 /// # Safety
 /// An existing type, and a collation or `InvalidOid`.
 pub unsafe fn is_in(typid: pg_sys::Oid, collation: pg_sys::Oid) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { is_within(typid, collation, &mut HashSet::new()) }
+}
+
+/// The same. A type that was `seen` under the collation is not asked again, in however many places it is.
+///
+/// # Safety
+/// As [`is_in`].
+unsafe fn is_within(
+    typid: pg_sys::Oid,
+    collation: pg_sys::Oid,
+    seen: &mut HashSet<(pg_sys::Oid, pg_sys::Oid)>,
+) -> bool {
+    if !seen.insert((typid, collation)) {
+        return false;
+    }
     // SAFETY: the caller's promise; look-ups for existing types. Attributes are read while
     // their descriptor is pinned.
     unsafe {
@@ -26,21 +43,22 @@ pub unsafe fn is_in(typid: pg_sys::Oid, collation: pg_sys::Oid) -> bool {
         if SortKey::of(base, collation).is_some() {
             return true;
         }
-        let range = |range| {
+        let member_of = |range| {
             let entry = pg_sys::lookup_type_cache(range, pg_sys::TYPECACHE_RANGE_INFO as i32);
-            is_in((*(*entry).rngelemtype).type_id, (*entry).rng_collation)
+            ((*(*entry).rngelemtype).type_id, (*entry).rng_collation)
         };
-        match pg_sys::get_typtype(base) as u8 {
-            pg_sys::TYPTYPE_RANGE => range(base),
-            pg_sys::TYPTYPE_MULTIRANGE => range(pg_sys::get_multirange_range(base)),
-            pg_sys::TYPTYPE_COMPOSITE => attributes(base)
-                .into_iter()
-                .any(|(typid, collation)| is_in(typid, collation)),
-            _ => {
-                let element = pg_sys::get_element_type(base);
-                element != pg_sys::InvalidOid && is_in(element, collation)
-            }
-        }
+        let members = match pg_sys::get_typtype(base) as u8 {
+            pg_sys::TYPTYPE_RANGE => vec![member_of(base)],
+            pg_sys::TYPTYPE_MULTIRANGE => vec![member_of(pg_sys::get_multirange_range(base))],
+            pg_sys::TYPTYPE_COMPOSITE => attributes(base),
+            _ => match pg_sys::get_element_type(base) {
+                pg_sys::InvalidOid => Vec::new(),
+                element => vec![(element, collation)],
+            },
+        };
+        members
+            .into_iter()
+            .any(|(typid, collation)| is_within(typid, collation, seen))
     }
 }
 
