@@ -102,6 +102,13 @@ END
 $revoke$;
 GRANT SELECT ON idempotent.guards TO PUBLIC;
 
+-- The views call these functions with the rights of their reader. ALTER DEFAULT PRIVILEGES may have revoked EXECUTE.
+GRANT EXECUTE ON FUNCTION idempotent.own_role(), idempotent.load_is_running(bigint),
+    idempotent.guard_options(regclass, oid), idempotent.kept_regrole(idempotent.kept_role),
+    idempotent.kept_role_eq(idempotent.kept_role, idempotent.kept_role),
+    idempotent.kept_regclass(idempotent.kept_table), idempotent.kept_oid(idempotent.kept_table)
+    TO PUBLIC;
+
 -- Conflicts are shown to roles that may name the table, too (USAGE on its schema).
 CREATE OR REPLACE VIEW idempotent.conflicts WITH (security_barrier = true) AS
 SELECT record.id,

@@ -35,6 +35,13 @@ GRANT USAGE ON SCHEMA idempotent TO PUBLIC;
 GRANT SELECT ON idempotent.conflicts, idempotent.guards, idempotent.loads, idempotent.requests, idempotent.pipeline_runs
     TO PUBLIC;
 
+-- They call these functions with the rights of their reader. ALTER DEFAULT PRIVILEGES may have revoked EXECUTE.
+GRANT EXECUTE ON FUNCTION idempotent.own_role(), idempotent.load_is_running(bigint),
+    idempotent.guard_options(regclass, oid), idempotent.kept_regrole(idempotent.kept_role),
+    idempotent.kept_role_eq(idempotent.kept_role, idempotent.kept_role),
+    idempotent.kept_regclass(idempotent.kept_table), idempotent.kept_oid(idempotent.kept_table)
+    TO PUBLIC;
+
 -- The owner of the database dumps and restores it. src/kept.rs says what an INSERT cannot do.
 GRANT SELECT, INSERT
     ON idempotent.request_records, idempotent.pipeline_run_records, idempotent.load_records, idempotent.conflict_records

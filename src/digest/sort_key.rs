@@ -9,6 +9,7 @@ use crate::pg::backend::check_stack_depth;
 use crate::pg::catalog::row_type::attribute_types;
 use crate::pg::catalog::types;
 use pgrx::pg_sys;
+use std::collections::HashSet;
 
 #[cfg(not(feature = "pg15"))]
 pub use since_16::SortKey;
@@ -19,22 +20,36 @@ pub use in_15::SortKey;
 /// Whether the digest of a type under a collation, or `InvalidOid`, contains sort keys, in whatever
 /// depth.
 pub fn is_in(typid: pg_sys::Oid, collation: pg_sys::Oid) -> bool {
+    is_within(typid, collation, &mut HashSet::new())
+}
+
+/// The same. A type that was `seen` under the collation is not asked again, in however many places
+/// it is.
+fn is_within(
+    typid: pg_sys::Oid,
+    collation: pg_sys::Oid,
+    seen: &mut HashSet<(pg_sys::Oid, pg_sys::Oid)>,
+) -> bool {
     check_stack_depth();
+    if !seen.insert((typid, collation)) {
+        return false;
+    }
     let base = types::base(typid);
     if SortKey::of(base, collation).is_some() {
         return true;
     }
-    let range = |range| {
-        types::range_bounds(range).is_some_and(|(bound, collation)| is_in(bound, collation))
-    };
-    match types::kind(base) {
-        pg_sys::TYPTYPE_RANGE => range(base),
-        pg_sys::TYPTYPE_MULTIRANGE => types::range_of_multirange(base).is_some_and(range),
-        pg_sys::TYPTYPE_COMPOSITE => attribute_types(base)
+    let members = match types::kind(base) {
+        pg_sys::TYPTYPE_RANGE => Vec::from_iter(types::range_bounds(base)),
+        pg_sys::TYPTYPE_MULTIRANGE => types::range_of_multirange(base)
+            .and_then(types::range_bounds)
             .into_iter()
-            .any(|(typid, collation)| is_in(typid, collation)),
-        _ => types::element(base).is_some_and(|element| is_in(element, collation)),
-    }
+            .collect(),
+        pg_sys::TYPTYPE_COMPOSITE => attribute_types(base),
+        _ => Vec::from_iter(types::element(base).map(|element| (element, collation))),
+    };
+    members
+        .into_iter()
+        .any(|(typid, collation)| is_within(typid, collation, seen))
 }
 
 #[cfg(not(feature = "pg15"))]

@@ -8,6 +8,7 @@ use crate::pg::value::jsonb::{Container, Kind, ObjectBuilder, Value, to_jsonb_of
 use crate::pg::value::reading::{ResultDetail, Scalar, has_cast_to_json};
 use crate::pg::value::text;
 use pgrx::pg_sys;
+use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 
 /// How two values of a column are compared.
@@ -495,15 +496,24 @@ unsafe fn default_of(
 
 /// Whether that holds of a type, or of the members of an array or composite, at any depth.
 fn has_cast_to_json_within(base: pg_sys::Oid) -> bool {
+    has_cast_to_json_in(base, &mut HashSet::new())
+}
+
+/// The same, of a type that is not in `seen`. Each type is asked once, in however many places it is.
+fn has_cast_to_json_in(base: pg_sys::Oid, seen: &mut HashSet<pg_sys::Oid>) -> bool {
+    if !seen.insert(base) {
+        return false;
+    }
     if has_cast_to_json(base) {
         return true;
     }
     // SAFETY: look-ups for an existing type, whose members exist while it does. The descriptor
     // is counted, and stays while it is read. No type is a member of itself.
     unsafe {
+        pg_sys::check_stack_depth();
         let element = pg_sys::get_element_type(base);
         if element != pg_sys::InvalidOid {
-            return has_cast_to_json_within(pg_sys::getBaseType(element));
+            return has_cast_to_json_in(pg_sys::getBaseType(element), seen);
         }
         if pg_sys::get_typtype(base) as u8 != pg_sys::TYPTYPE_COMPOSITE {
             return false;
@@ -519,6 +529,6 @@ fn has_cast_to_json_within(base: pg_sys::Oid) -> bool {
         }
         members
             .into_iter()
-            .any(|member| has_cast_to_json_within(pg_sys::getBaseType(member)))
+            .any(|member| has_cast_to_json_in(pg_sys::getBaseType(member), seen))
     }
 }

@@ -4,14 +4,17 @@ DROP EXTENSION pg_idempotent;
 CREATE ROLE hostile_app;
 CREATE SCHEMA hostile AUTHORIZATION hostile_app;
 
--- 1. Default privileges that were set before the extension came: everything to the app. It gets no more than anybody.
+-- 1. Default privileges that were set before the extension came: everything to the app, and EXECUTE revoked from
+--    PUBLIC. The app gets no more than any other role, and every role reads the views.
 ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO hostile_app;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO hostile_app;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO hostile_app;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM PUBLIC;
 CREATE EXTENSION pg_idempotent;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM hostile_app;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM hostile_app;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON SCHEMAS FROM hostile_app;
+ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO PUBLIC;
 SELECT class.relname, entry.grantee::regrole, string_agg(entry.privilege_type, ', ' ORDER BY entry.privilege_type) AS rights
   FROM pg_class AS class CROSS JOIN LATERAL aclexplode(class.relacl) AS entry
  WHERE class.relnamespace = 'idempotent'::regnamespace AND class.relkind IN ('r', 'v', 'S') AND entry.grantee <> class.relowner
@@ -19,8 +22,14 @@ SELECT class.relname, entry.grantee::regrole, string_agg(entry.privilege_type, '
 SELECT entry.grantee::regrole, entry.privilege_type
   FROM pg_namespace AS schema CROSS JOIN LATERAL aclexplode(schema.nspacl) AS entry
  WHERE schema.nspname = 'idempotent' AND entry.grantee <> schema.nspowner;
+GRANT EXECUTE ON ALL ROUTINES IN SCHEMA public TO PUBLIC;
 
 SET ROLE hostile_app;
+SELECT count(*) FROM idempotent.requests;
+SELECT count(*) FROM idempotent.pipeline_runs;
+SELECT count(*) FROM idempotent.loads;
+SELECT count(*) FROM idempotent.conflicts;
+SELECT count(*) FROM idempotent.guards;
 CREATE FUNCTION hostile.take() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE NOTICE 'hostile code runs as %', CASE WHEN (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN 'superuser' ELSE current_user END;

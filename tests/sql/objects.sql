@@ -30,7 +30,7 @@ SELECT p.oid::regproc AS function, CASE WHEN p.prosecdef THEN 'definer' ELSE 'in
        p.proisstrict AS strict, p.proretset AS set, p.proconfig AS config, p.proacl AS rights
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_idempotent')
-ORDER BY p.oid::regproc::text COLLATE "C";
+ORDER BY p.oid::regproc::text COLLATE "C", p.oid::regprocedure::text COLLATE "C";
 -- Definer functions set their search_path; none is SQL-callable by everyone without reason.
 SELECT p.oid::regprocedure AS definer_without_search_path
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'

@@ -146,6 +146,37 @@ SELECT idempotent_insert('minded', '{"id": 2, "h": {"p": {"x": 0}, "here": 1}}')
 SELECT idempotent_insert('minded', '{"id": 2, "h": {"p": {"x": 1}}}');
 SELECT idempotent_insert('minded', '{"id": 2, "h": 5}');
 SELECT response FROM idempotent_execute('minded', 'SELECT $1::types.positive AS p', '[{"x": 0}]');
+-- Two fields of a type with two fields of a type, and so on: 16 million places for a value, 25 types.
+CREATE PROCEDURE nest(name text, levels int, fields text[]) LANGUAGE plpgsql AS $$
+DECLARE
+    field text;
+BEGIN
+    EXECUTE format('CREATE TYPE %I AS (n int)', name || 0);
+    FOR level IN 1 .. levels LOOP
+        EXECUTE format('CREATE TYPE %I AS ()', name || level);
+    END LOOP;
+    EXECUTE format('CREATE TABLE %I (id int PRIMARY KEY, v %I)', name, name || levels);
+    FOR level IN REVERSE levels .. 1 LOOP
+        FOREACH field IN ARRAY fields LOOP
+            EXECUTE format('ALTER TYPE %I ADD ATTRIBUTE %I %I', name || level, field, name || level - 1);
+        END LOOP;
+    END LOOP;
+END $$;
+CALL nest('wide', 24, '{l,r}');
+CREATE TABLE less_wide (id int PRIMARY KEY, v wide2);
+SELECT outcome, stored FROM idempotent_insert('less_wide', '{"id": 1, "v": {"l": {"r": {"n": 1}}, "r": {"r": {"n": 2.0}}}}');
+SET statement_timeout = '20s';
+SELECT outcome FROM idempotent_insert('wide', '{"id": 1, "v": {"l": {"r": {}}}}');
+SELECT outcome FROM idempotent_insert('wide', '{"id": 1, "v": {"l": {"r": {}}}}');
+ALTER TABLE wide ADD COLUMN first bytea;
+SELECT remember FROM idempotent_guard('wide', remember => 'first');
+RESET statement_timeout;
+-- Five hundred types within each other are more than a small stack holds.
+CALL nest('deep', 500, '{x}');
+SET max_stack_depth = '100kB';
+SELECT outcome FROM idempotent_insert('deep', '{"id": 1, "v": {"x": {"x": {}}}}');
+RESET max_stack_depth;
+SELECT outcome FROM idempotent_insert('deep', '{"id": 1, "v": {"x": {"x": {}}}}');
 
 RESET search_path;
 SET client_min_messages = warning;

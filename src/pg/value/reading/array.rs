@@ -3,7 +3,7 @@
 //! Arrays within an array are further dimensions. Where a member may itself be shown as a JSON
 //! array (a json, a domain over an array, what has a cast to json), two readings are possible:
 //! there the number of dimensions is the one that was declared.
-use super::{Reader, ResultDetail, Scalar, has_cast_to_json};
+use super::{MemberReaders, Reader, ResultDetail, Scalar, has_cast_to_json};
 use crate::error::{Line, SqlState, refuse_unguarded};
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
@@ -12,6 +12,7 @@ use crate::pg::value::jsonb::{Container, Kind, Value};
 use pgrx::pg_sys;
 use std::ffi::{CString, c_int};
 use std::fmt::Write;
+use std::rc::Rc;
 
 const MAX_DIMENSIONS: usize = pg_sys::MAXDIM as usize;
 
@@ -19,7 +20,7 @@ const MAX_DIMENSIONS: usize = pg_sys::MAXDIM as usize;
 pub struct Array {
     name: CString,
     typid: pg_sys::Oid,
-    element: Reader,
+    element: Rc<Reader>,
     /// How many levels of JSON arrays are dimensions, at most.
     levels: usize,
     /// Whether it is an int2vector or oidvector: one dimension, from 0, without NULL.
@@ -37,7 +38,12 @@ struct Filling {
 
 impl Array {
     /// For an array type (no domain) with elements of this type.
-    pub fn of(wanted: ResultDetail<'_>, element: pg_sys::Oid, memory: &Memory) -> Self {
+    pub fn of(
+        wanted: ResultDetail<'_>,
+        element: pg_sys::Oid,
+        memory: &Memory,
+        members: &mut MemberReaders,
+    ) -> Self {
         let vector = [pg_sys::INT2VECTOROID, pg_sys::OIDVECTOROID].contains(&wanted.typid);
         let levels = if vector {
             1
@@ -54,7 +60,7 @@ impl Array {
         Self {
             name: wanted.name.to_owned(),
             typid: element,
-            element: Reader::of(member, memory),
+            element: members.of(member, memory),
             levels,
             vector,
         }

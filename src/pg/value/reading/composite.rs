@@ -1,11 +1,12 @@
 //! Composites, from JSON objects.
-use super::{Reader, ResultDetail};
+use super::{MemberReaders, Reader, ResultDetail};
 use crate::error::{SqlState, refuse_unguarded};
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::value::jsonb::{Kind, Value};
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
+use std::rc::Rc;
 
 /// Reads composites of a type.
 pub struct Composite {
@@ -18,7 +19,7 @@ struct Field {
     name: CString,
     /// From 0.
     place: usize,
-    reader: Reader,
+    reader: Rc<Reader>,
 }
 
 /// jsonb's order of names.
@@ -28,7 +29,7 @@ fn order(name: &[u8]) -> (usize, &[u8]) {
 
 impl Composite {
     /// For a composite type, with its descriptor in `memory`.
-    pub fn of(typid: pg_sys::Oid, memory: &Memory) -> Self {
+    pub fn of(typid: pg_sys::Oid, memory: &Memory, members: &mut MemberReaders) -> Self {
         // SAFETY: an existing composite type; the copy lives as long as `memory`.
         let (desc, count) = memory.scope(|| unsafe {
             let desc = pg_sys::lookup_rowtype_tupdesc_copy(typid, -1);
@@ -50,7 +51,7 @@ impl Composite {
                 Field {
                     name: name.to_owned(),
                     place: i as usize,
-                    reader: Reader::of(wanted, memory),
+                    reader: members.of(wanted, memory),
                 }
             })
             .collect();

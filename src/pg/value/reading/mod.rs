@@ -18,8 +18,10 @@ use array::Array;
 use composite::Composite;
 use pgrx::pg_sys;
 use std::cell::Cell;
-use std::ffi::{CStr, c_void};
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_void};
 use std::ptr;
+use std::rc::Rc;
 
 /// Reads values of a type.
 pub struct Reader {
@@ -55,9 +57,39 @@ pub struct ResultDetail<'n> {
     pub dimensions: i64,
 }
 
+/// The readers of members that were made for one type so far: each of them once, however many
+/// composites have such a field. Where two fields are of a type with two fields of a type, and
+/// so on, one reader for each place would be more than the memory holds.
+#[derive(Default)]
+struct MemberReaders(HashMap<(CString, pg_sys::Oid, i32, i64), Rc<Reader>>);
+
+impl MemberReaders {
+    fn of(&mut self, wanted: ResultDetail<'_>, memory: &Memory) -> Rc<Reader> {
+        let name = wanted.name.to_owned();
+        let key = (name, wanted.typid, wanted.typmod, wanted.dimensions);
+        if let Some(made) = self.0.get(&key) {
+            return Rc::clone(made);
+        }
+        let made = Rc::new(Reader::with(wanted, memory, self));
+        self.0.insert(key, Rc::clone(&made));
+        made
+    }
+}
+
 impl Reader {
     /// For values of this type, with functions and descriptors in `memory`.
+    ///
+    /// # Errors
+    /// 54001 for a type that is nested too deeply; 57014.
     pub fn of(wanted: ResultDetail<'_>, memory: &Memory) -> Self {
+        Self::with(wanted, memory, &mut MemberReaders::default())
+    }
+
+    fn with(wanted: ResultDetail<'_>, memory: &Memory, members: &mut MemberReaders) -> Self {
+        // A type is nested as deeply as its owner likes, and has as many members.
+        pgrx::check_for_interrupts!();
+        // SAFETY: raises what core raises.
+        unsafe { pg_sys::check_stack_depth() };
         let scalar = Scalar::of(wanted.typid, wanted.typmod, memory);
         let mut typmod = wanted.typmod;
         // SAFETY: look-ups for an existing type.
@@ -74,9 +106,9 @@ impl Reader {
             ..wanted
         };
         let members = if element != pg_sys::InvalidOid {
-            Members::Array(Box::new(Array::of(wanted_base, element, memory)))
+            Members::Array(Box::new(Array::of(wanted_base, element, memory, members)))
         } else if composite {
-            Members::Composite(Composite::of(base, memory))
+            Members::Composite(Composite::of(base, memory, members))
         } else {
             Members::None
         };
