@@ -288,9 +288,8 @@ def test_a_subscriber_that_takes_over_gives_no_number_twice_and_every_role_its_o
     with here.connect() as conn:
         source = f"host={publisher.root} user=postgres dbname={there.name}"
         conn.execute(f"CREATE SUBSCRIPTION s_{binary} CONNECTION '{source}' PUBLICATION p WITH (binary = {binary})")
-    with there.connect() as upstream, here.connect() as conn:
-        # What is copied at first is text on older servers: what follows is to come from the stream.
-        catch_up(upstream, conn)
+    # What is copied at first is text on older servers: what follows is to come from the stream.
+    catch_up(there, here)
     begin = "SELECT * FROM idempotent_request_begin('pay', '{}', lease => '1 microsecond')"
     with there.connect() as upstream, here.connect() as conn:
         with there.connect(user="alice") as alice:
