@@ -56,20 +56,40 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
     /// `{"amount": {"stored": 10.00, "payload": 12.00}, …}`, with `arriving` as the name of
     /// the second value. A stored value that the caller may not read is left out.
     pub fn to_jsonb(&self, arriving: Arriving) -> pg_sys::Datum {
+        struct Difference<'a> {
+            column: &'a Column,
+            /// None if it may not be shown.
+            stored: Option<Option<pg_sys::Datum>>,
+            payload: Option<pg_sys::Datum>,
+        }
+        // The caller's function may own things and may panic: it runs outside of the guard.
+        let differences: Vec<Difference<'_>> = self
+            .columns
+            .iter()
+            .map(|c| Difference {
+                column: self.column(*c),
+                stored: self.readable.shows(*c).then(|| self.stored.get(*c)),
+                payload: (self.payload)(*c),
+            })
+            .collect();
         // SAFETY: the names live with the target, the values until the look
-        // goes on; the guard holds nothing.
+        // goes on; inside, nothing is owned and nothing panics.
         unsafe {
             ffi::guard(|| {
                 let mut object = ObjectBuilder::new();
-                for c in self.columns {
-                    let column = self.target.columns.get_unchecked(*c);
+                for Difference {
+                    column,
+                    stored,
+                    payload,
+                } in &differences
+                {
                     let mut difference = ObjectBuilder::new();
-                    if self.readable.shows(*c) {
+                    if let Some(stored) = stored {
                         difference.key(c"stored");
-                        column.put_into(&mut difference, self.stored.get_unguarded(*c));
+                        column.put_into(&mut difference, *stored);
                     }
                     difference.key(arriving.name());
-                    column.put_into(&mut difference, (self.payload)(*c));
+                    column.put_into(&mut difference, *payload);
                     object.key(&column.c_name);
                     object.document(difference.finish());
                 }

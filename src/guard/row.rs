@@ -172,7 +172,8 @@ impl Guard {
         };
         let index = OpenRelation::open(index);
         let dirty = DirtySnapshot::new();
-        let mut scan = Scan::by_equality_under(&table, &index, arbiter, dirty.raw());
+        // SAFETY: the snapshot is the guard's own, which drops it behind the scan.
+        let mut scan = unsafe { Scan::by_equality_under(&table, &index, arbiter, dirty.raw()) };
         let by_policy = row_security_is_active_for(&target, role);
         let simple = mode == GuardMode::Judge
             && !by_policy
@@ -352,7 +353,7 @@ impl Guard {
             }
             loop {
                 let row_memory = pg_sys::MemoryContextSwitchTo(self.scan_memory);
-                let found = self.scan.find_unguarded(arbiter, value);
+                let found = self.scan.find_unguarded(value);
                 pg_sys::MemoryContextSwitchTo(row_memory);
                 if found {
                     break;
@@ -427,8 +428,7 @@ impl Guard {
         let memory = Memory::in_current(c"pg_idempotent second look");
         memory.scope(|| {
             let mut scan = Scan::by_equality(&self.table, &self.index, arbiter);
-            // SAFETY: positions of key columns.
-            scan.find(arbiter, |c| unsafe { row.get_unguarded(c) })
+            scan.find(|c| row.get(c))
         })
     }
 

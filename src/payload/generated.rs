@@ -152,11 +152,11 @@ impl<'t> GeneratedColumns<'t> {
             self.row.clear();
             for (c, column) in self.target.columns.iter().enumerate() {
                 let value = if *shape.named.get_unchecked(c) {
-                    row.get(c)
+                    row.get_unguarded(c)
                 } else {
                     *self.defaults.get_unchecked(c)
                 };
-                self.row.set(column.attnum as usize - 1, value);
+                self.row.set_unguarded(column.attnum as usize - 1, value);
             }
             self.row.store();
             let context = &mut *self.context;
@@ -167,7 +167,7 @@ impl<'t> GeneratedColumns<'t> {
                 let value = evaluate(&mut **state, context, &mut null);
                 let value = (!null).then_some(value);
                 let column = self.target.columns.get_unchecked(*c);
-                if !equal(column, value, row.get(*c)) {
+                if !equal(column, value, row.get_unguarded(*c)) {
                     return Some(*c);
                 }
                 *self.computed.get_unchecked_mut(*c) = value;

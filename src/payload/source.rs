@@ -58,12 +58,16 @@ struct FilledColumn {
 }
 
 /// Takes working rows as they are read.
-pub trait RowSink {
-    /// Takes a row, whose values go when it returns; false ends the reading.
+///
+/// # Safety
+/// [`RowSink::take`] runs inside `ffi::guard`: an ERROR jumps straight out of it, so nothing in
+/// an implementation owns anything, and nothing panics.
+pub unsafe trait RowSink {
+    /// Takes a row, whose values go when it returns; false ends the reading. The current memory
+    /// is reset for every row.
     ///
     /// # Safety
-    /// Runs inside `ffi::guard`: an ERROR jumps straight out of it, so nothing in it
-    /// owns anything, and nothing panics. The current memory is reset for every row.
+    /// The row is a working row of the source's target. Runs inside `ffi::guard`.
     unsafe fn take(&mut self, row: &Slot) -> bool;
 }
 
@@ -299,7 +303,7 @@ impl<'t> Source<'t> {
         generated: Option<GeneratedColumns<'_>>,
         sort: &mut TupleSort,
     ) -> i64 {
-        // SAFETY: does nothing.
+        // SAFETY: a function that does nothing neither owns anything nor panics.
         unsafe { self.read_with_progress(arbiter, generated, sort, &|_| {}) }
     }
 
@@ -392,13 +396,13 @@ impl<'t> Source<'t> {
     }
 
     fn name(&self) -> String {
-        // SAFETY: an open relation.
+        // SAFETY: the source is open as long as this is, and an open relation has a form.
         unsafe { text::from_name(&(*(*self.relation.raw()).rd_rel).relname) }
     }
 
     /// The quoted, schema-qualified name.
     pub fn qualified(&self) -> String {
-        // SAFETY: an open relation.
+        // SAFETY: likewise; its schema exists while it does.
         let schema = unsafe {
             let schema = (*(*self.relation.raw()).rd_rel).relnamespace;
             text::from_server(pg_sys::get_namespace_name(schema))
@@ -426,18 +430,21 @@ struct KeyedSort<'a, 'g> {
     mismatch: Option<usize>,
 }
 
-impl RowSink for KeyedSort<'_, '_> {
+// SAFETY: it owns nothing while it calls the server, and does not panic: columns of the key are
+// columns of a working row, and the progress is told by a function with the same promise.
+unsafe impl RowSink for KeyedSort<'_, '_> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         if !self.arbiter.nulls_equal {
             self.null_key = self.arbiter.columns().find(|c| row.get(*c).is_none());
         }
         if let (None, Some(generated)) = (self.null_key, &mut self.generated) {
-            // SAFETY: as the function's; rows of a source have one shape.
+            // SAFETY: the caller's promise: a working row, inside the guard. Rows of a source have
+            // one shape, the first.
             self.mismatch = unsafe { generated.mismatch(row, 0) };
         }
         let taken = self.null_key.is_none() && self.mismatch.is_none();
         if taken {
-            // SAFETY: as the function's.
+            // SAFETY: the sort is one of working rows, and this runs inside the guard.
             unsafe { self.sort.put_unguarded(row) };
         }
         self.rows += 1;
@@ -491,7 +498,8 @@ impl SourceReceiver<'_, '_> {
         self.slot.clear();
         // SAFETY: the row's values are read before it goes; coerced values live
         // in the per-row memory until the next row. There are as many states as
-        // columns of the SELECT.
+        // columns of the SELECT. The source's columns are positions in the target's, for whose
+        // working rows the slot is.
         unsafe {
             let context = &mut *self.coercions.context;
             context.ecxt_scantuple = row;
@@ -516,7 +524,7 @@ impl SourceReceiver<'_, '_> {
                     value = pg_sys::Datum::from(inline);
                     pg_sys::MemoryContextSwitchTo(caller);
                 }
-                self.slot.set(*c, (!null).then_some(value));
+                self.slot.set_unguarded(*c, (!null).then_some(value));
             }
         }
         self.source
@@ -524,7 +532,8 @@ impl SourceReceiver<'_, '_> {
             .complete(&self.source.columns, &mut self.slot);
         RowLayout::of(self.source.target).set(&mut self.slot, self.ordinal, 0, Mark::Pending);
         self.slot.store();
-        // SAFETY: in the memory that is reset for every row; as the function's.
+        // SAFETY: the current memory is the one that is reset for every row, and is switched back;
+        // the slot has been stored as a working row of the target, and this runs inside the guard.
         unsafe {
             let per_row = (*self.coercions.context).ecxt_per_tuple_memory;
             let caller = pg_sys::MemoryContextSwitchTo(per_row);

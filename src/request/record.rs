@@ -253,10 +253,15 @@ impl RequestTable {
         self.target.expects_new.set(new);
     }
 
-    /// A scan of the primary key under a snapshot, which it does not outlive.
-    fn scan(&self, snapshot: pg_sys::Snapshot) -> Scan {
+    /// A scan of the primary key under a snapshot.
+    ///
+    /// # Safety
+    /// The snapshot is valid, and outlives the scan.
+    unsafe fn scan(&self, snapshot: pg_sys::Snapshot) -> Scan {
         let arbiter = self.arbiter();
-        let mut scan = Scan::by_equality_under(&self.relation, &self.index, arbiter, snapshot);
+        // SAFETY: the caller's promise.
+        let mut scan =
+            unsafe { Scan::by_equality_under(&self.relation, &self.index, arbiter, snapshot) };
         scan.skip_deforming();
         scan
     }
@@ -317,8 +322,9 @@ impl RequestRecord {
     /// The row under a key, as the transaction may see it.
     pub fn find(table: &RequestTable, key: &RequestKey) -> Option<Self> {
         let snapshot = FreshSnapshot::push();
-        let mut scan = table.scan(snapshot.raw());
-        let found = scan.find(table.arbiter(), |c| table.key_value(key, c));
+        // SAFETY: the snapshot is popped after the scan has ended, which is declared behind it.
+        let mut scan = unsafe { table.scan(snapshot.raw()) };
+        let found = scan.find(|c| table.key_value(key, c));
         // SAFETY: the scan has found it.
         found.then(|| table.record(unsafe { table.row(scan.slot()) }))
     }
@@ -433,12 +439,12 @@ impl ConcurrentWriter {
 
 /// Looks for transactions that are writing the row under a key.
 pub fn probe(table: &RequestTable, key: &RequestKey) -> DirtyProbe {
-    let arbiter = table.arbiter();
     let dirty = DirtySnapshot::new();
-    let mut scan = table.scan(dirty.raw());
+    // SAFETY: the snapshot is dropped after the scan, which is declared behind it.
+    let mut scan = unsafe { table.scan(dirty.raw()) };
     let mut busy = None;
     let mut exists = false;
-    let mut found = scan.find(arbiter, |c| table.key_value(key, c));
+    let mut found = scan.find(|c| table.key_value(key, c));
     while found {
         let Writers {
             inserter, deleter, ..
@@ -470,8 +476,9 @@ pub fn probe(table: &RequestTable, key: &RequestKey) -> DirtyProbe {
         // replaced (see the guard's protocol); an MVCC snapshot misses none.
         None if !exists && scan.saw_entry() => {
             let snapshot = LatestSnapshot::push();
-            let mut scan = table.scan(snapshot.raw());
-            DirtyProbe::Idle(scan.find(arbiter, |c| table.key_value(key, c)))
+            // SAFETY: the snapshot is popped after the scan has ended, likewise.
+            let mut scan = unsafe { table.scan(snapshot.raw()) };
+            DirtyProbe::Idle(scan.find(|c| table.key_value(key, c)))
         }
         None => DirtyProbe::Idle(exists),
     }

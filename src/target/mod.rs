@@ -40,6 +40,7 @@ mod partition;
 mod privileges;
 mod remedy;
 mod scan;
+mod stored_row;
 mod triggers;
 
 pub use cache::{
@@ -48,7 +49,7 @@ pub use cache::{
 pub use column::{Column, Equality};
 pub use default::{ColumnDefault, DefaultKind, evaluate_default};
 pub use key::{KeyColumn, UniqueIndex, equal};
-pub use key_lookup::{KeyLookup, StoredRow};
+pub use key_lookup::KeyLookup;
 pub use partition::{
     PartitionKeyColumns, PartitionRouter, ancestor_partition_columns, leaf_index,
     partition_key_columns,
@@ -60,6 +61,7 @@ pub use privileges::{
     policies_show, row_security_is_active, row_security_is_active_for,
 };
 pub use scan::Scan;
+pub use stored_row::StoredRow;
 pub use triggers::{FunctionSource, TriggerInfo, Triggers, is_guard_function};
 
 use crate::error::{Report, SqlState};
