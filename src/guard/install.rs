@@ -12,7 +12,7 @@ use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::text;
 use crate::target::{
-    OpenRelation, Target, TriggerInfo, Triggers, check_ownership, has_any_privilege,
+    OpenRelation, Target, TriggerInfo, check_ownership, has_any_privilege, triggers_of,
 };
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -400,14 +400,9 @@ fn enable_keyword(enabled: u8) -> Option<&'static str> {
 
 /// The names of the triggers, in the order in which they fire, each with when.
 fn triggers(relation: &OpenRelation) -> Vec<(String, u32)> {
-    // SAFETY: an open relation.
-    unsafe { Triggers::of(relation.raw()) }
-        .iter()
-        .map(|trigger| {
-            // SAFETY: a C string.
-            let name = unsafe { text::from_server(trigger.tgname) };
-            (name, trigger.tgtype as u32)
-        })
+    triggers_of(relation)
+        .into_iter()
+        .map(|trigger| (trigger.name, trigger.kind as u32))
         .collect()
 }
 

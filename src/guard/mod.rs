@@ -115,7 +115,7 @@ use crate::pg::call::result::SqlResult;
 use crate::settings;
 use crate::target::TriggerInfo;
 use pgrx::prelude::*;
-use row::{Guard, TriggerResult};
+use row::{Guard, IncomingRow, TriggerResult};
 use statement::StatementState;
 use std::ptr;
 
@@ -198,8 +198,10 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> 
     if !settings::guard() {
         return unchanged;
     }
-    // SAFETY: the function's own data lives as long as the statement, and holds
-    // nothing but what is put there.
+    // SAFETY: the function's own data lives as long as the statement, and holds nothing but
+    // what is put there: a guard of the statement, which is at work for one row at a time. The
+    // statement that is asked for is the one whose BEFORE ROW trigger this is. Slots and tuples
+    // are the executor's, and hold the trigger's rows until it returns.
     unsafe {
         let kept = &raw mut (*(*fcinfo).flinfo).fn_extra;
         if (*kept).is_null() {
@@ -210,17 +212,19 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> 
                 trigger_check::check_definition(&trigger, relation.relispartition);
             }
             let statement = StatementState::current();
-            let role = insert_role::insert_role((*statement).executor_state(), (*fcinfo).flinfo);
-            let open = || Guard::open(statement, data.tg_relation, trigger, role);
-            *kept = (*statement).add_guard(open).cast();
+            let role = insert_role::insert_role(statement.executor_state(), (*fcinfo).flinfo);
+            let oid = (*data.tg_relation).rd_id;
+            let open = || Guard::open(statement, oid, trigger, role);
+            *kept = statement.add_guard(open).as_ptr().cast();
         }
         let guard = &mut *(*kept).cast::<Guard>();
+        let row = IncomingRow::in_slot(data.tg_trigslot, data.tg_trigtuple);
         let passage = if !insert {
-            guard.judge_update(data.tg_trigslot, data.tg_newslot)
+            guard.judge_update(row, IncomingRow::in_slot(data.tg_newslot, data.tg_newtuple))
         } else if guard.is_moved_here() {
             TriggerResult::Unchanged
         } else {
-            guard.judge(data.tg_trigslot, data.tg_trigtuple)
+            guard.judge(row)
         };
         match passage {
             TriggerResult::Unchanged => unchanged,

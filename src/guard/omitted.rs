@@ -109,9 +109,8 @@ impl StatementDefaults {
 fn values_of(target: &Target, table: &OpenRelation, column: usize) -> Vec<NullableDatum> {
     let mut tables = vec![table.reopen()];
     if table.oid() != target.oid {
-        // SAFETY: a partition.
-        let above = unsafe { ffi::partition_ancestors(table.oid()) };
-        tables.extend(above.into_iter().map(OpenRelation::open));
+        let above = table.partition_ancestors().into_iter();
+        tables.extend(above.map(OpenRelation::open));
     }
     let column = &target.columns[column];
     let mut seen: Vec<*mut pg_sys::Node> = Vec::new();

@@ -16,9 +16,11 @@ use crate::pg::rows::{Slot, TupleSort};
 use crate::pg::statement::expression::evaluate;
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::value::text;
-use crate::target::{Column, ColumnDefault, DefaultKind, OpenRelation, Target, UniqueIndex};
+use crate::target::{
+    Column, ColumnDefault, DefaultKind, OpenRelation, Target, UniqueIndex, attribute_name,
+};
 use pgrx::pg_sys;
-use std::ffi::{CStr, c_int};
+use std::ffi::c_int;
 use std::pin::Pin;
 
 /// So often the number of rows is told.
@@ -79,68 +81,42 @@ impl<'t> Source<'t> {
     /// source that cannot be selected from.
     pub fn open(target: &'t Target, oid: pg_sys::Oid) -> Self {
         let relation = OpenRelation::open(oid);
-        // SAFETY: an open relation and its descriptor.
-        let (kind, name, attributes) = unsafe {
-            let form = &*(*relation.raw()).rd_rel;
-            let attributes = (0..(*relation.desc()).natts)
-                .map(|i| ffi::attribute(relation.desc(), i))
-                .filter(|attribute| !attribute.attisdropped)
-                .map(|attribute| {
-                    let name = CStr::from_ptr(attribute.attname.data.as_ptr());
-                    (name.to_owned(), attribute.attnum, attribute.attgenerated)
-                })
-                .collect::<Vec<_>>();
-            (
-                form.relkind as u8,
-                text::from_name(&form.relname),
-                attributes,
-            )
-        };
-        let selectable = [
-            pg_sys::RELKIND_RELATION,
-            pg_sys::RELKIND_PARTITIONED_TABLE,
-            pg_sys::RELKIND_VIEW,
-            pg_sys::RELKIND_MATVIEW,
-            pg_sys::RELKIND_FOREIGN_TABLE,
-        ];
-        if !selectable.contains(&kind) {
-            Report::new(
-                SqlState::WrongObjectType,
-                format!("cannot read rows from \"{name}\""),
-            )
-            .detail("The source must be a table or a view.")
-            .raise()
-        }
-        let columns: Vec<usize> = attributes
-            .iter()
-            .map(|(attribute, ..)| {
+        refuse_unreadable_kind(&relation);
+        let attributes: Vec<&pg_sys::FormData_pg_attribute> = relation.attributes().collect();
+        let position = |attribute: &&pg_sys::FormData_pg_attribute| {
+            let name = attribute_name(attribute);
+            target.column_by_bytes(name.to_bytes()).unwrap_or_else(|| {
                 target
-                    .column_by_bytes(attribute.to_bytes())
-                    .unwrap_or_else(|| {
-                        target
-                            .no_such_column(&text::from_server_bytes(attribute.to_bytes()))
-                            .detail(format!("Source \"{name}\" has a column of that name."))
-                            .raise()
-                    })
+                    .no_such_column(&text::from_server_bytes(name.to_bytes()))
+                    .detail(format!(
+                        "Source \"{}\" has a column of that name.",
+                        relation.name()
+                    ))
+                    .raise()
             })
-            .collect();
+        };
+        let columns: Vec<usize> = attributes.iter().map(position).collect();
         let filled = columns
             .iter()
             .zip(&attributes)
-            .filter(|(_, (.., generated))| *generated == 0)
-            .filter_map(|(column, (_, number, _))| {
-                let default = ColumnDefault::of_number(&relation, *number)?;
+            .filter(|(_, attribute)| attribute.attgenerated == 0)
+            .filter_map(|(column, attribute)| {
+                let default = ColumnDefault::of_number(&relation, attribute.attnum)?;
                 let another = default.is_volatile || default.kind == DefaultKind::Clock;
                 let column = *column;
                 another.then_some(FilledColumn { column, default })
             })
+            .collect();
+        let numbers = attributes
+            .iter()
+            .map(|attribute| attribute.attnum)
             .collect();
         Self {
             target,
             relation,
             columns,
             filled,
-            numbers: attributes.iter().map(|(_, number, _)| *number).collect(),
+            numbers,
             condition: String::new(),
             parameters: Vec::new(),
             only: false,
@@ -396,22 +372,38 @@ impl<'t> Source<'t> {
     }
 
     fn name(&self) -> String {
-        // SAFETY: the source is open as long as this is, and an open relation has a form.
-        unsafe { text::from_name(&(*(*self.relation.raw()).rd_rel).relname) }
+        self.relation.name()
     }
 
     /// The quoted, schema-qualified name.
     pub fn qualified(&self) -> String {
-        // SAFETY: likewise; its schema exists while it does.
-        let schema = unsafe {
-            let schema = (*(*self.relation.raw()).rd_rel).relnamespace;
-            text::from_server(pg_sys::get_namespace_name(schema))
-        };
         format!(
             "{}.{}",
-            text::quote_identifier(&schema),
+            text::quote_identifier(&self.relation.schema()),
             text::quote_identifier(&self.name())
         )
+    }
+}
+
+/// Refuses a relation that cannot be selected from.
+///
+/// # Errors
+/// 42809
+fn refuse_unreadable_kind(relation: &OpenRelation) {
+    let readable = [
+        pg_sys::RELKIND_RELATION,
+        pg_sys::RELKIND_PARTITIONED_TABLE,
+        pg_sys::RELKIND_VIEW,
+        pg_sys::RELKIND_MATVIEW,
+        pg_sys::RELKIND_FOREIGN_TABLE,
+    ];
+    if !readable.contains(&relation.kind()) {
+        Report::new(
+            SqlState::WrongObjectType,
+            format!("cannot read rows from \"{}\"", relation.name()),
+        )
+        .detail("The source must be a table or a view.")
+        .raise()
     }
 }
 

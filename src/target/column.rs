@@ -1,6 +1,6 @@
 //! One column of a target, with the functions of its type.
-use super::OpenRelation;
 use super::default::{DefaultKind, default_kind_of};
+use super::{OpenRelation, attribute_name};
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::value::json_text;
@@ -75,13 +75,8 @@ pub struct Column {
 impl Column {
     /// The columns of an open relation, without dropped ones.
     pub fn of_relation(relation: &OpenRelation, memory: &Memory) -> Vec<Self> {
-        let desc = relation.desc();
-        // SAFETY: an open relation's descriptor.
-        let natts = unsafe { (*desc).natts };
-        (0..natts)
-            // SAFETY: within the descriptor; its entries live while it is open.
-            .map(|i| unsafe { ffi::attribute(desc, i) })
-            .filter(|attribute| !attribute.attisdropped)
+        relation
+            .attributes()
             .map(|attribute| Self::of_attribute(relation, attribute, memory))
             .collect()
     }
@@ -98,12 +93,12 @@ impl Column {
             let base = pg_sys::getBaseType(attribute.atttypid);
             let nested = pg_sys::get_typtype(base) as u8 == pg_sys::TYPTYPE_COMPOSITE
                 || pg_sys::get_element_type(base) != pg_sys::InvalidOid;
-            let name = CStr::from_ptr(attribute.attname.data.as_ptr());
+            let name = attribute_name(attribute);
             let (has_default, has_volatile_default, stable_default) =
                 default_of(relation, attribute);
             Self {
                 name: text::from_server(name.as_ptr()),
-                c_name: name.to_owned(),
+                c_name: name,
                 attnum: attribute.attnum,
                 typid: attribute.atttypid,
                 base,
