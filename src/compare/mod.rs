@@ -52,7 +52,8 @@ unsafe fn same_image(column: &Column, a: pg_sys::Datum, b: pg_sys::Datum) -> boo
 /// # Safety
 /// As [`equal`], and neither is NULL; the column is a json.
 unsafe fn equal_as_jsonb(column: &Column, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
-    // SAFETY: core's to_jsonb and jsonb_eq.
+    // SAFETY: both values are of the column's type, by the caller's promise, and `to_jsonb` gives
+    // what `jsonb_eq` takes: documents in the current memory.
     unsafe {
         let (a, b) = (column.to_jsonb(a), column.to_jsonb(b));
         let equal = ffi::functions::jsonb_eq;

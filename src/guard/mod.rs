@@ -132,9 +132,9 @@ use std::ptr;
 #[pg_extern(sql = false)]
 fn idempotent_guard(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's.
+        // SAFETY: the server's own call, which lives until this function returns.
         let arguments = unsafe { Arguments::new(fcinfo) };
-        // SAFETY: a live call.
+        // SAFETY: the server calls a function by its own data, which lives as long as the call.
         let function = unsafe { (*(*fcinfo).flinfo).fn_oid };
         SqlResult::datum(install::guard(&arguments, function))
     })
@@ -149,7 +149,7 @@ fn idempotent_guard(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_unguard(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     with_error_capture(|| {
-        // SAFETY: the running call's.
+        // SAFETY: the server's own call, which lives until this function returns.
         let arguments = unsafe { Arguments::new(fcinfo) };
         install::unguard(arguments.oid(0, "target"))
     })
@@ -164,7 +164,7 @@ fn idempotent_unguard(fcinfo: pg_sys::FunctionCallInfo) -> bool {
 #[pg_extern(sql = false)]
 fn guard_options(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's.
+        // SAFETY: the server's own call, which lives until this function returns.
         let arguments = unsafe { Arguments::new(fcinfo) };
         install::describe(arguments.oid(0, "target"), arguments.oid(1, "trigger"))
     })
@@ -178,9 +178,9 @@ fn guard_options(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_guard_trigger(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: a live call; its context is a TriggerData if a trigger calls.
+        // SAFETY: the call lives until this function returns; its context is a TriggerData if a trigger calls.
         let data = unsafe { called_as_trigger(fcinfo) };
-        // SAFETY: as above.
+        // SAFETY: the call is live until it returns, and so is what a trigger is told.
         SqlResult::datum(pg_sys::Datum::from(unsafe { fire(fcinfo, data) }))
     })
 }

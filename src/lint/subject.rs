@@ -6,8 +6,8 @@ use crate::pg::ffi;
 use crate::pg::value::text;
 use crate::target::{
     Column, ColumnDefault, DefaultKind, FunctionSource, OpenRelation, PartitionKeyColumns, Target,
-    TriggerInfo, UniqueIndex, ancestor_partition_columns, check_any_privilege, is_guard_function,
-    leaf_index, no_relation, partition_key_columns, triggers_of,
+    TriggerInfo, Triggers, UniqueIndex, ancestor_partition_columns, check_any_privilege,
+    is_guard_function, leaf_index, no_relation, partition_key_columns,
 };
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -274,18 +274,25 @@ impl RowTrigger {
 
 /// The enabled row triggers of an open table that are no guards.
 fn row_triggers(relation: &OpenRelation) -> Vec<RowTrigger> {
-    let fires = |trigger: &TriggerInfo| {
-        trigger.kind as u32 & pg_sys::TRIGGER_TYPE_ROW != 0
-            && trigger.enabled != pg_sys::TRIGGER_DISABLED
-            && trigger.enabled != pg_sys::TRIGGER_FIRES_ON_REPLICA
+    // SAFETY: an open relation.
+    let triggers = unsafe { Triggers::of(relation.raw()) };
+    let fires = |trigger: &&pg_sys::Trigger| {
+        let enabled = trigger.tgenabled as u8;
+        trigger.tgtype as u32 & pg_sys::TRIGGER_TYPE_ROW != 0
+            && enabled != pg_sys::TRIGGER_DISABLED
+            && enabled != pg_sys::TRIGGER_FIRES_ON_REPLICA
     };
-    triggers_of(relation)
-        .into_iter()
+    triggers
+        .iter()
         .filter(fires)
-        .filter(|trigger| !is_guard_function(trigger.function))
-        .map(|trigger| RowTrigger {
-            body: body_of(trigger.function, &trigger.arguments),
-            trigger,
+        .filter(|trigger| !is_guard_function(trigger.tgfoid))
+        .map(|trigger| {
+            // SAFETY: a trigger, of the copy.
+            let copy = unsafe { TriggerInfo::of(trigger) };
+            RowTrigger {
+                body: body_of(trigger.tgfoid, &copy.arguments),
+                trigger: copy,
+            }
         })
         .collect()
 }

@@ -76,7 +76,8 @@ impl<'t> GeneratedColumns<'t> {
             shape.named.iter().for_each(|c| named[*c] = true);
             this.shapes.push(ComputedColumns { named, columns });
         }
-        // SAFETY: ours. An expression may ask which table it is in.
+        // SAFETY: the slot lives as long as the row that was made above. An expression may ask
+        // which table it is in.
         unsafe { (*this.row.raw()).tts_tableOid = relation.oid() };
         Some(this)
     }
@@ -191,7 +192,8 @@ impl<'t> GeneratedColumns<'t> {
 impl Drop for GeneratedColumns<'_> {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: ours.
+            // SAFETY: made with this, and freed with it alone, once; the context and the
+            // expressions in it are not used any more.
             unsafe { pg_sys::FreeExecutorState(self.estate) };
         }
     }

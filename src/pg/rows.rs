@@ -65,22 +65,9 @@ impl Slot {
         }
     }
 
-    /// Sets column `i` (from 0) of a cleared slot. A column that the slot does not have is a
-    /// panic, so inside `ffi::guard` there is [`Slot::set_unguarded`].
+    /// Sets column `i` (from 0) of a cleared slot.
     pub fn set(&mut self, i: usize, value: Option<pg_sys::Datum>) {
-        // SAFETY: a slot has a descriptor as long as it lives.
-        let columns = unsafe { (*(*self.0).tts_tupleDescriptor).natts };
-        assert!(i < columns as usize, "the slot has no column {i}");
-        // SAFETY: checked.
-        unsafe { self.set_unguarded(i, value) };
-    }
-
-    /// Sets column `i` (from 0) of a cleared slot, without a check that could panic.
-    ///
-    /// # Safety
-    /// The slot's descriptor has such a column.
-    pub unsafe fn set_unguarded(&mut self, i: usize, value: Option<pg_sys::Datum>) {
-        // SAFETY: the caller's promise; the arrays have a member for every column.
+        // SAFETY: `i` is a column of the descriptor.
         unsafe {
             debug_assert!((i as c_int) < (*(*self.0).tts_tupleDescriptor).natts);
             *(*self.0).tts_values.add(i) = value.unwrap_or(pg_sys::Datum::null());
@@ -90,14 +77,10 @@ impl Slot {
 
     /// Sets every column of a slot for values as another of the same descriptor has it,
     /// without a copy of what the values point to; then [`Slot::store`].
-    ///
-    /// # Safety
-    /// Both descriptors have the same columns.
-    pub unsafe fn set_all_of(&mut self, row: &Slot) {
-        // SAFETY: so the arrays of both have `natts` members.
+    pub fn set_all_of(&mut self, row: &Slot) {
+        // SAFETY: the arrays of both have `natts` members.
         unsafe {
             let natts = (*(*self.0).tts_tupleDescriptor).natts as usize;
-            debug_assert_eq!(natts as c_int, (*(*row.0).tts_tupleDescriptor).natts);
             ptr::copy_nonoverlapping((*row.0).tts_values, (*self.0).tts_values, natts);
             ptr::copy_nonoverlapping((*row.0).tts_isnull, (*self.0).tts_isnull, natts);
         }
@@ -151,24 +134,9 @@ impl Slot {
         }
     }
 
-    /// Column `i` (from 0) of a row that was stored or deformed. A column that the row does not
-    /// have is a panic, so inside `ffi::guard` there is [`Slot::get_unguarded`].
+    /// Column `i` (from 0) of a row that was stored or deformed.
     pub fn get(&self, i: usize) -> Option<pg_sys::Datum> {
-        // SAFETY: a slot counts the columns whose values it has.
-        let columns = unsafe { (*self.0).tts_nvalid };
-        assert!(i < columns as usize, "the row has no column {i}");
-        // SAFETY: checked.
-        unsafe { self.get_unguarded(i) }
-    }
-
-    /// Column `i` (from 0) of a row that was stored or deformed, without a check that could
-    /// panic.
-    ///
-    /// # Safety
-    /// The row has such a column.
-    #[inline]
-    pub unsafe fn get_unguarded(&self, i: usize) -> Option<pg_sys::Datum> {
-        // SAFETY: the caller's promise; the arrays have a member for every column.
+        // SAFETY: `i` is a column, and its value was set.
         unsafe {
             debug_assert!(i < (*self.0).tts_nvalid as usize);
             if *(*self.0).tts_isnull.add(i) {

@@ -127,7 +127,7 @@ impl Access {
     /// later.
     pub fn check_without_hooks(&self) {
         let _silence = HookSuspension::begin();
-        // SAFETY: the current memory.
+        // SAFETY: reads a variable of the backend's, which is always set.
         self.range_table_in(unsafe { pg_sys::CurrentMemoryContext })
             .check();
     }
@@ -254,7 +254,7 @@ impl HookSuspension {
 
 impl Drop for HookSuspension {
     fn drop(&mut self) {
-        // SAFETY: as above.
+        // SAFETY: a backend-local variable, which gets back the hook that it had.
         unsafe { pg_sys::ExecutorCheckPerms_hook = self.0 };
     }
 }

@@ -76,7 +76,7 @@ impl Column {
     /// The columns of an open relation, without dropped ones.
     pub fn of_relation(relation: &OpenRelation, memory: &Memory) -> Vec<Self> {
         relation
-            .attributes()
+            .attribute_rows()
             .map(|attribute| Self::of_attribute(relation, attribute, memory))
             .collect()
     }
@@ -298,7 +298,7 @@ impl Column {
         if self.base != pg_sys::JSONOID {
             return None;
         }
-        // SAFETY: a json is a varlena.
+        // SAFETY: a value of the column, by the caller's promise: a json, which is a varlena.
         let text = unsafe { bytes_of(value) };
         json_text::is_refused(text).then_some(text)
     }

@@ -68,7 +68,7 @@ pub use privileges::{
 pub use relation::{OpenRelation, attribute_name, no_relation};
 pub use scan::Scan;
 pub use stored_row::StoredRow;
-pub use triggers::{FunctionSource, TriggerInfo, is_guard_function, triggers_of};
+pub use triggers::{FunctionSource, TriggerInfo, Triggers, is_guard_function, triggers_of};
 
 use crate::pg::ffi;
 use crate::pg::memory::Memory;

@@ -132,7 +132,7 @@ impl OpenRelation {
     }
 
     /// The relation's columns in order, without dropped ones.
-    pub fn attributes(&self) -> impl Iterator<Item = &pg_sys::FormData_pg_attribute> {
+    pub fn attribute_rows(&self) -> impl Iterator<Item = &pg_sys::FormData_pg_attribute> {
         // SAFETY: an open, locked relation keeps its descriptor, which has as many attributes as
         // it says; they are borrowed no longer than this.
         let attributes = unsafe {

@@ -63,14 +63,17 @@ impl TriggerInfo {
 /// The triggers of an open relation, in the order in which they fire: a copy, for the
 /// relation's own are gone as soon as it is rebuilt, and any look-up may cause that (the
 /// conversion of a name to another encoding among them).
-struct Triggers(*mut pg_sys::TriggerDesc);
+pub struct Triggers(*mut pg_sys::TriggerDesc);
 
 impl Triggers {
     /// Those of a relation, copied to the current memory.
-    fn of(relation: &OpenRelation) -> Self {
-        // SAFETY: an open relation keeps its triggers at least until the next look-up; no
-        // triggers are copied as none.
-        Self(unsafe { pg_sys::CopyTriggerDesc((*relation.raw()).trigdesc) })
+    ///
+    /// # Safety
+    /// The relation is open.
+    pub unsafe fn of(relation: pg_sys::Relation) -> Self {
+        // SAFETY: the caller's promise: an open relation keeps its triggers at least until the
+        // next look-up; no triggers are copied as none.
+        Self(unsafe { pg_sys::CopyTriggerDesc((*relation).trigdesc) })
     }
 
     /// Whether there are AFTER INSERT row triggers.
@@ -106,7 +109,8 @@ impl Drop for Triggers {
 
 /// The triggers of a relation, in the order in which they fire.
 pub fn triggers_of(relation: &OpenRelation) -> Vec<TriggerInfo> {
-    let triggers = Triggers::of(relation);
+    // SAFETY: the relation is open as long as it is borrowed.
+    let triggers = unsafe { Triggers::of(relation.raw()) };
     // SAFETY: each is one of the copied triggers, which stay until all were read.
     let copies = triggers.iter().map(|one| unsafe { TriggerInfo::of(one) });
     copies.collect()
@@ -130,7 +134,8 @@ impl InsertTriggers {
             before_rows: false,
             after_rows: false,
         };
-        let triggers = Triggers::of(relation);
+        // SAFETY: the relation is open as long as it is borrowed.
+        let triggers = unsafe { Triggers::of(relation.raw()) };
         found.after_rows = triggers.after_insert_row();
         let before = (pg_sys::TRIGGER_TYPE_ROW
             | pg_sys::TRIGGER_TYPE_BEFORE
