@@ -53,9 +53,10 @@ impl StatementState {
     ///
     /// # Safety
     /// Called in a BEFORE ROW trigger: then the current memory is that of a row,
-    /// below the executor state's (`ExecBRInsertTriggers`).
+    /// below the executor state's (`ExecBRInsertTriggers`). What it gives is not used after the
+    /// trigger has returned, but by the statement's guards.
     pub unsafe fn current<'s>() -> &'s Self {
-        // SAFETY: the caller's promise.
+        // SAFETY: the current memory is that of a row, by the caller's promise, and has a parent.
         let executor_memory = unsafe { (*pg_sys::CurrentMemoryContext).parent };
         let known = STATEMENTS.with(|statement| {
             let statement = statement.borrow();
@@ -108,7 +109,7 @@ impl StatementState {
     /// Whether the rows that the statement puts into one of these tables come from MERGE.
     pub fn merges_into(&self, tables: impl Fn(pg_sys::Oid) -> bool) -> bool {
         self.executor_state()
-            // SAFETY: that of the running statement.
+            // SAFETY: the state was found in the memory of the statement that runs.
             .is_some_and(|state| unsafe { executor::only_merges_into(state, tables) })
     }
 

@@ -226,7 +226,7 @@ unsafe extern "C-unwind" fn transaction_ended(_arg: *mut c_void) {
 /// called by the fast-path protocol, the worker of a subscription) no statement is running
 /// that a hook could see them as part of, and pgaudit relies on one.
 fn permission_hook_is_active() -> bool {
-    // SAFETY: reads backend-local variables.
+    // SAFETY: reads variables that only the backend's own thread writes.
     unsafe {
         let hook = pg_sys::ExecutorCheckPerms_hook;
         hook.is_some() && !pg_sys::ActivePortal.is_null()

@@ -175,7 +175,8 @@ impl Column {
     /// # Safety
     /// `value` is a non-null value of the column's type.
     pub unsafe fn show<'a>(&self, value: pg_sys::Datum) -> &'a CStr {
-        // SAFETY: the type's own output function.
+        // SAFETY: a value of the type, by the caller's promise, and the output function of that
+        // type, which gives a C string in the current memory.
         unsafe { CStr::from_ptr(pg_sys::OutputFunctionCall(self.scalar.output(), value)) }
     }
 
@@ -366,6 +367,14 @@ impl Column {
     pub fn equality_operator(&self) -> pg_sys::Oid {
         // SAFETY: entries of the type cache are never freed.
         unsafe { (*pg_sys::lookup_type_cache(self.typid, pg_sys::TYPECACHE_EQ_OPR as i32)).eq_opr }
+    }
+
+    /// Whether a unique index can be on it: its type has an order.
+    pub fn can_be_indexed(&self) -> bool {
+        // SAFETY: a look-up in the catalogs for the type of an existing column; `InvalidOid` if
+        // it has no default operator class.
+        let class = unsafe { pg_sys::GetDefaultOpClass(self.base, pg_sys::BTREE_AM_OID) };
+        class != pg_sys::InvalidOid
     }
 
     /// Whether its type is a domain that refuses NULL.

@@ -124,9 +124,7 @@ impl<'t> KeyLookup<'t> {
             FoundBy::IndexProbe => &leaf.index_probe,
             FoundBy::MergeScan => leaf.merge_scan.scan()?,
         };
-        // SAFETY: the scan is at the row, which it has deformed whole, until the next look; and
-        // that takes this look-up for itself, so no row is borrowed from it any more.
-        Some(unsafe { StoredRow::in_slot(scan.slot(), &leaf.numbers) })
+        scan.row(&leaf.numbers)
     }
 }
 

@@ -9,7 +9,7 @@
 //! Both ways read the same index under the same snapshot, so they find the same
 //! rows.
 use super::scan::Scan;
-use super::{OpenRelation, StoredRow, UniqueIndex};
+use super::{OpenRelation, UniqueIndex};
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 
@@ -125,8 +125,7 @@ fn compare(
     numbers: &[pg_sys::AttrNumber],
     key: &impl Fn(usize) -> Option<pg_sys::Datum>,
 ) -> Ordering {
-    // SAFETY: the scan is at a row, which it has deformed whole, and stays there meanwhile.
-    let row = unsafe { StoredRow::in_slot(scan.slot(), numbers) };
+    let row = scan.row(numbers).expect("the scan is at a row");
     for part in &arbiter.keys {
         let (Some(stored), Some(wanted)) = (row.get(part.column), key(part.column)) else {
             return Ordering::Greater;

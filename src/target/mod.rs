@@ -54,6 +54,7 @@ pub use column::{Column, Equality};
 pub use default::{ColumnDefault, DefaultKind, evaluate_default};
 pub use key::{KeyColumn, UniqueIndex, equal};
 pub use key_lookup::KeyLookup;
+#[cfg(any(test, feature = "pg_test"))]
 pub use names::closest;
 pub use partition::{
     PartitionKeyColumns, PartitionRouter, ancestor_partition_columns, leaf_index,

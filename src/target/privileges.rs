@@ -13,7 +13,7 @@ pub struct Role(pg_sys::Oid);
 impl Role {
     /// The current user.
     pub fn caller() -> Self {
-        // SAFETY: reads a backend-local variable.
+        // SAFETY: reads a variable of the backend's, which is set for as long as it works.
         Self(unsafe { pg_sys::GetUserId() })
     }
 

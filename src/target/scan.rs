@@ -1,6 +1,7 @@
 //! One scan of a unique index with the rows it points to.
-use super::{KeyColumn, OpenRelation, UniqueIndex};
+use super::{KeyColumn, OpenRelation, StoredRow, UniqueIndex};
 use crate::pg::memory::Memory;
+use crate::pg::transaction::snapshot::{DirtySnapshot, Writers};
 use crate::pg::{ffi, unwinding};
 use pgrx::pg_sys;
 use std::ffi::c_int;
@@ -8,8 +9,8 @@ use std::ptr;
 
 /// An index scan of a table, and the row that it is at.
 ///
-/// It keeps what it reads open: the table (the index is kept by the server's own scan), and,
-/// unless the caller brought one, the snapshot that was active when it began.
+/// It keeps what it reads: the table open (the index is kept by the server's own scan), and the
+/// snapshot.
 pub struct Scan {
     scan: pg_sys::IndexScanDesc,
     slot: *mut pg_sys::TupleTableSlot,
@@ -25,10 +26,18 @@ pub struct Scan {
     /// Whether the last look for a key met an entry in the index, be its row
     /// visible or not.
     saw_entry: bool,
-    /// Ours to give back; None if the caller keeps the snapshot.
-    snapshot: Option<pg_sys::Snapshot>,
+    /// Whether the slot holds the row that was found last.
+    at_row: bool,
+    snapshot: ScanSnapshot,
     /// Closed last.
     _table: OpenRelation,
+}
+
+/// What a scan reads under.
+enum ScanSnapshot {
+    /// The one that was active when the scan began; it is given back.
+    Registered(pg_sys::Snapshot),
+    Dirty(DirtySnapshot),
 }
 
 /// Where a scan is.
@@ -45,22 +54,26 @@ enum ScanState {
 impl Scan {
     /// A scan that finds one key at a time, under the active snapshot.
     pub fn by_equality(table: &OpenRelation, index: &OpenRelation, arbiter: &UniqueIndex) -> Self {
-        let snapshot = registered_snapshot();
-        // SAFETY: the snapshot is registered until the scan has ended.
-        let mut scan = unsafe { Self::by_equality_under(table, index, arbiter, snapshot) };
-        scan.snapshot = Some(snapshot);
-        scan
+        let snapshot = ScanSnapshot::registered();
+        Self::by_equality_under(table, index, arbiter, snapshot)
     }
 
-    /// A scan that finds one key at a time, under a snapshot of the caller's.
-    ///
-    /// # Safety
-    /// The snapshot is valid, and outlives the scan.
-    pub unsafe fn by_equality_under(
+    /// A scan that finds one key at a time, and sees rows of transactions in progress, too; whose
+    /// they are is [`Scan::writers`].
+    pub fn by_equality_dirty(
         table: &OpenRelation,
         index: &OpenRelation,
         arbiter: &UniqueIndex,
-        snapshot: pg_sys::Snapshot,
+    ) -> Self {
+        let snapshot = ScanSnapshot::Dirty(DirtySnapshot::new());
+        Self::by_equality_under(table, index, arbiter, snapshot)
+    }
+
+    fn by_equality_under(
+        table: &OpenRelation,
+        index: &OpenRelation,
+        arbiter: &UniqueIndex,
+        snapshot: ScanSnapshot,
     ) -> Self {
         let keys = arbiter.keys.iter().enumerate().map(|(i, key)| {
             let mut scan_key = pg_sys::ScanKeyData::default();
@@ -82,7 +95,7 @@ impl Scan {
             scan_key
         });
         let count = arbiter.keys.len() as c_int;
-        // SAFETY: the caller's promise; there are as many scan keys as are counted.
+        // SAFETY: there are as many scan keys as are counted.
         unsafe { Self::begin(table, index, arbiter, keys.collect(), count, snapshot) }
     }
 
@@ -110,25 +123,23 @@ impl Scan {
                 members.map(|(i, key)| scan_key(i, key.collation, strategy, key.order_function));
             std::iter::once(header).chain(members).collect()
         };
-        let snapshot = registered_snapshot();
-        // SAFETY: the snapshot is registered until the scan has ended. There is one scan key:
-        // the members of a row comparison are counted with their header.
+        let snapshot = ScanSnapshot::registered();
+        // SAFETY: there is one scan key: the members of a row comparison are counted with their
+        // header.
         let mut scan = unsafe { Self::begin(table, index, arbiter, keys, 1, snapshot) };
-        scan.snapshot = Some(snapshot);
         scan.start = Some(Memory::in_current(c"pg_idempotent walk"));
         scan
     }
 
     /// # Safety
-    /// The snapshot is valid and outlives the scan. The keys are the arbiter's, with a header
-    /// before several that count as one.
+    /// The keys are the arbiter's, with a header before several that count as one.
     unsafe fn begin(
         table: &OpenRelation,
         index: &OpenRelation,
         arbiter: &UniqueIndex,
         keys: Vec<pg_sys::ScanKeyData>,
         count: c_int,
-        snapshot: pg_sys::Snapshot,
+        snapshot: ScanSnapshot,
     ) -> Self {
         // SAFETY: an open relation; one that is no index has no form of an index.
         let form = unsafe { (*index.raw()).rd_index.as_ref() };
@@ -139,20 +150,20 @@ impl Scan {
             fits,
             "the index is one of the table, with the arbiter's keys"
         );
-        // SAFETY: both are open, and belong together as was checked; the caller's promise for
-        // the snapshot.
+        // SAFETY: both are open, and belong together as was checked; the snapshot is kept with
+        // the scan.
         unsafe {
             #[cfg(feature = "pg18")]
             let scan = pg_sys::index_beginscan(
                 table.raw(),
                 index.raw(),
-                snapshot,
+                snapshot.raw(),
                 ptr::null_mut(),
                 count,
                 0,
             );
             #[cfg(not(feature = "pg18"))]
-            let scan = pg_sys::index_beginscan(table.raw(), index.raw(), snapshot, count, 0);
+            let scan = pg_sys::index_beginscan(table.raw(), index.raw(), snapshot.raw(), count, 0);
             let slot = pg_sys::table_slot_create(table.raw(), ptr::null_mut());
             Self {
                 scan,
@@ -163,7 +174,8 @@ impl Scan {
                 columns: (*(*slot).tts_tupleDescriptor).natts,
                 state: ScanState::New,
                 saw_entry: false,
-                snapshot: None,
+                snapshot,
+                at_row: false,
                 _table: table.reopen(),
             }
         }
@@ -256,6 +268,7 @@ impl Scan {
             ffi::unguarded::index_rescan(self.scan, ptr::null_mut(), count, ptr::null_mut(), 0);
         }
         self.state = ScanState::Paused;
+        self.at_row = false;
     }
 
     /// Starts at this key, which has no NULL, or the first one behind it. False
@@ -351,7 +364,28 @@ impl Scan {
             if found {
                 ffi::slot_getsomeattrs_unguarded(self.slot, self.columns);
             }
+            self.at_row = found;
             found
+        }
+    }
+
+    /// The row at hand; `numbers` says where the target's columns are. None if there is none.
+    pub fn row<'s>(&'s self, numbers: &'s [pg_sys::AttrNumber]) -> Option<StoredRow<'s>> {
+        // SAFETY: the slot holds the row until the scan goes on, which takes it for itself.
+        self.at_row
+            .then(|| unsafe { StoredRow::in_slot(self.slot, numbers) })
+    }
+
+    /// Who is writing the row at hand; nobody if the scan does not see rows of transactions in
+    /// progress.
+    pub fn writers(&self) -> Writers {
+        match &self.snapshot {
+            ScanSnapshot::Dirty(dirty) => dirty.writers(),
+            ScanSnapshot::Registered(_) => Writers {
+                inserter: pg_sys::InvalidTransactionId,
+                deleter: pg_sys::InvalidTransactionId,
+                token: 0,
+            },
         }
     }
 
@@ -370,7 +404,7 @@ impl Drop for Scan {
             unsafe {
                 pg_sys::ExecDropSingleTupleTableSlot(self.slot);
                 pg_sys::index_endscan(self.scan);
-                if let Some(snapshot) = self.snapshot {
+                if let ScanSnapshot::Registered(snapshot) = self.snapshot {
                     pg_sys::UnregisterSnapshot(snapshot);
                 }
             }
@@ -378,13 +412,22 @@ impl Drop for Scan {
     }
 }
 
-/// The active snapshot, kept until it is given back.
-fn registered_snapshot() -> pg_sys::Snapshot {
-    // SAFETY: registered only if one is active; a registered snapshot lives until it is given
-    // back, whatever becomes of the active one.
-    unsafe {
-        assert!(pg_sys::ActiveSnapshotSet(), "a snapshot is active");
-        pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot())
+impl ScanSnapshot {
+    /// The active snapshot, kept until it is given back.
+    fn registered() -> Self {
+        // SAFETY: registered only if one is active; a registered snapshot lives until it is given
+        // back, whatever becomes of the active one.
+        unsafe {
+            assert!(pg_sys::ActiveSnapshotSet(), "a snapshot is active");
+            Self::Registered(pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot()))
+        }
+    }
+
+    fn raw(&self) -> pg_sys::Snapshot {
+        match self {
+            Self::Registered(snapshot) => *snapshot,
+            Self::Dirty(dirty) => dirty.raw(),
+        }
     }
 }
 

@@ -41,7 +41,7 @@ impl<'l> StoredRow<'l> {
             (1..=deformed).contains(&number),
             "the row has no column {number}"
         );
-        // SAFETY: checked, both.
+        // SAFETY: there is such a column of the target, and its number is one of a deformed column.
         unsafe { self.get_unguarded(column) }
     }
 

@@ -24,8 +24,6 @@ pub struct TriggerInfo {
     pub name: String,
     /// The arguments of its function.
     pub arguments: Vec<String>,
-    /// Its function.
-    pub function: pg_sys::Oid,
     /// When it fires (`pg_trigger.tgtype`).
     pub kind: i16,
     /// `O`rigin, `A`lways, `R`eplica or `D`isabled (`pg_trigger.tgenabled`).
@@ -51,7 +49,6 @@ impl TriggerInfo {
             // SAFETY: its name is a C string, likewise.
             name: unsafe { text::from_server(trigger.tgname) },
             arguments: arguments.collect(),
-            function: trigger.tgfoid,
             kind: trigger.tgtype,
             enabled: trigger.tgenabled as u8,
             unconditional: trigger.tgnattr == 0 && trigger.tgqual.is_null(),

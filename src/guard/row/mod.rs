@@ -15,7 +15,6 @@ use super::omitted::StatementDefaults;
 use super::options::NullKey;
 use super::partitions::check_enabled_on_partitions;
 use super::statement::StatementState;
-use crate::pg::transaction::snapshot::DirtySnapshot;
 use crate::target::{
     OpenRelation, Role, Scan, StoredRow, Target, TriggerInfo, UniqueIndex, changes,
     hidden_by_policy,
@@ -59,8 +58,6 @@ pub struct Guard {
     /// Where the scan keeps what it allocates as it goes: memory of the
     /// statement, not of the row at hand.
     scan_memory: pg_sys::MemoryContext,
-    /// What the scan reads under: rows of transactions in progress, too.
-    dirty: DirtySnapshot,
     /// Whom to wait for.
     wait: XactWait,
     /// Closed after the scan, in this order.

@@ -7,8 +7,7 @@ use super::super::statement::StatementState;
 use super::super::trigger_check;
 use super::probe::XactWait;
 use super::{Guard, GuardMode};
-use crate::pg::ffi;
-use crate::pg::transaction::snapshot::{DirtySnapshot, uses_transaction_snapshot};
+use crate::pg::transaction::snapshot::uses_transaction_snapshot;
 use crate::target::{
     OpenRelation, Role, Scan, TriggerInfo, leaf_index, row_security_is_active_for,
 };
@@ -45,11 +44,9 @@ impl Guard {
         let numbers = target.attnums_in(oid);
         let key_columns = last_number(&numbers, arbiter.columns());
         let compared = last_number(&numbers, config.compared.iter().copied());
-        let mode = GuardMode::of(statement, &table, arbiter.oid, index);
         let index = OpenRelation::open(index);
-        let dirty = DirtySnapshot::new();
-        // SAFETY: the snapshot is the guard's own, which drops it behind the scan.
-        let mut scan = unsafe { Scan::by_equality_under(&table, &index, arbiter, dirty.raw()) };
+        let mode = GuardMode::of(statement, &table, arbiter.oid, &index);
+        let mut scan = Scan::by_equality_dirty(&table, &index, arbiter);
         scan.skip_deforming();
         let by_policy = row_security_is_active_for(&target, role);
         let simple = mode == GuardMode::Judge
@@ -74,7 +71,6 @@ impl Guard {
             scan,
             // SAFETY: reads a variable of the backend; the caller has set it.
             scan_memory: unsafe { pg_sys::CurrentMemoryContext },
-            dirty,
             wait: XactWait::none(),
             index,
             table,
@@ -89,7 +85,7 @@ impl GuardMode {
         statement: &StatementState,
         table: &OpenRelation,
         arbiter: pg_sys::Oid,
-        index: pg_sys::Oid,
+        index: &OpenRelation,
     ) -> Self {
         let Some(ours) = own_insert_arbiter() else {
             return if statement.merges_into(|t| is_self_or_ancestor(t, table)) {
@@ -98,11 +94,8 @@ impl GuardMode {
                 Self::Judge
             };
         };
-        let decided_by_ours = ours == arbiter
-            || ours == index
-            // SAFETY: the index exists while its table is open; one that is no partition has
-            // no ancestors.
-            || unsafe { ffi::partition_ancestors(index) }.contains(&ours);
+        let decided_by_ours =
+            ours == arbiter || ours == index.oid() || index.partition_ancestors().contains(&ours);
         if decided_by_ours {
             Self::SkipStored
         } else {

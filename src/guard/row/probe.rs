@@ -153,7 +153,7 @@ impl Guard {
             inserter,
             deleter,
             token,
-        } = self.dirty.writers();
+        } = self.scan.writers();
         let none = pg_sys::InvalidTransactionId;
         if inserter == none && deleter == none {
             return false;

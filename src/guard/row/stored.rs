@@ -29,12 +29,10 @@ impl Guard {
 
     /// The row that the scan is at.
     pub(super) fn stored(&self) -> StoredRow<'_> {
-        // SAFETY: a probe has found a row, which the scan keeps until it is paused; that takes
-        // the guard for itself.
-        unsafe {
-            pg_sys::slot_getallattrs(self.scan.slot());
-            StoredRow::in_slot(self.scan.slot(), &self.numbers)
-        }
+        let row = self.scan.row(&self.numbers).expect("a probe has found it");
+        // SAFETY: the scan's slot holds that row.
+        unsafe { pg_sys::slot_getallattrs(self.scan.slot()) };
+        row
     }
 
     /// Whether the role may see the stored row, by the table's policies.

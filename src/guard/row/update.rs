@@ -67,6 +67,6 @@ impl Guard {
 
 /// Whether rows come from a publisher.
 fn is_replica() -> bool {
-    // SAFETY: reads a setting.
+    // SAFETY: reads a variable of the backend's, which only its own thread writes.
     unsafe { pg_sys::SessionReplicationRole == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32 }
 }

@@ -55,12 +55,6 @@ impl LatestSnapshot {
         }
         Self(())
     }
-
-    /// For core's functions.
-    pub fn raw(&self) -> pg_sys::Snapshot {
-        // SAFETY: pushed by us, and nothing is above it.
-        unsafe { pg_sys::GetActiveSnapshot() }
-    }
 }
 
 impl Drop for LatestSnapshot {
