@@ -56,20 +56,40 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
     /// `{"amount": {"stored": 10.00, "payload": 12.00}, …}`, with `arriving` as the name of
     /// the second value. A stored value that the caller may not read is left out.
     pub fn to_jsonb(&self, arriving: Arriving) -> pg_sys::Datum {
+        struct Difference<'a> {
+            column: &'a Column,
+            /// None if it may not be shown.
+            stored: Option<Option<pg_sys::Datum>>,
+            payload: Option<pg_sys::Datum>,
+        }
+        // The caller's function may own things and may panic: it runs outside of the guard.
+        let differences: Vec<Difference<'_>> = self
+            .columns
+            .iter()
+            .map(|c| Difference {
+                column: self.column(*c),
+                stored: self.readable.shows(*c).then(|| self.stored.get(*c)),
+                payload: (self.payload)(*c),
+            })
+            .collect();
         // SAFETY: the names live with the target, the values until the look
-        // goes on; the guard holds nothing.
+        // goes on; inside, nothing is owned and nothing panics.
         unsafe {
             ffi::guard(|| {
                 let mut object = ObjectBuilder::new();
-                for c in self.columns {
-                    let column = self.target.columns.get_unchecked(*c);
+                for Difference {
+                    column,
+                    stored,
+                    payload,
+                } in &differences
+                {
                     let mut difference = ObjectBuilder::new();
-                    if self.readable.shows(*c) {
+                    if let Some(stored) = stored {
                         difference.key(c"stored");
-                        column.put_into(&mut difference, self.stored.get_unguarded(*c));
+                        column.put_into(&mut difference, *stored);
                     }
                     difference.key(arriving.name());
-                    column.put_into(&mut difference, (self.payload)(*c));
+                    column.put_into(&mut difference, *payload);
                     object.key(&column.c_name);
                     object.document(difference.finish());
                 }
@@ -99,12 +119,12 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
                 "Key ({key_names}) {how}{by} with other values{of}{differing} than the payload has."
             );
         }
-        let key_values = self
+        let key_values: Vec<String> = self
             .arbiter
             .columns()
             .map(|c| show_value(self.column(c), (self.payload)(c)))
-            .collect::<Vec<_>>()
-            .join(", ");
+            .collect();
+        let key_values = key_values.join(", ");
         let mut sentence = format!("Key ({key_names})=({key_values}) {how}{by} with ");
         if self.columns.is_empty() {
             sentence.push_str("other values than the payload has.");
@@ -115,18 +135,7 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
             .iter()
             .copied()
             .partition(|c| self.readable.shows(*c));
-        let list = |columns: &[usize], value: &dyn Fn(usize) -> Option<pg_sys::Datum>| {
-            columns
-                .iter()
-                .map(|c| {
-                    let column = self.column(*c);
-                    let name = text::quote_identifier(&column.name);
-                    format!("{name}={}", show_value(column, value(*c)))
-                })
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        sentence.push_str(&list(&shown, &|c| self.stored.get(c)));
+        sentence.push_str(&self.list(&shown, |c| self.stored.get(c)));
         if !hidden.is_empty() {
             if !shown.is_empty() {
                 sentence.push_str(" and ");
@@ -141,10 +150,24 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
             .filter(|c| self.sent.shows(*c))
             .collect();
         if !sent.is_empty() {
-            let _ = write!(sentence, "; the payload has {}", list(&sent, &self.payload));
+            let _ = write!(
+                sentence,
+                "; the payload has {}",
+                self.list(&sent, &self.payload)
+            );
         }
         sentence.push('.');
         sentence
+    }
+
+    /// `name=value, …`
+    fn list(&self, columns: &[usize], value: impl Fn(usize) -> Option<pg_sys::Datum>) -> String {
+        let shown = columns.iter().map(|c| {
+            let column = self.column(*c);
+            let name = text::quote_identifier(&column.name);
+            format!("{name}={}", show_value(column, value(*c)))
+        });
+        shown.collect::<Vec<_>>().join(", ")
     }
 
     /// The columns whose stored values may be shown, by position.
@@ -163,7 +186,7 @@ pub fn show_value(column: &Column, value: Option<pg_sys::Datum>) -> String {
     let Some(value) = value else {
         return "null".to_owned();
     };
-    // SAFETY: a value of the column's type.
+    // SAFETY: a non-null value of the column's type, which its callers took from a row.
     let shown: &CStr = unsafe { column.show(value) };
     let bytes = shown.to_bytes();
     if bytes.len() <= SHOWN_BYTES {

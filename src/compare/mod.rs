@@ -52,7 +52,8 @@ unsafe fn same_image(column: &Column, a: pg_sys::Datum, b: pg_sys::Datum) -> boo
 /// # Safety
 /// As [`equal`], and neither is NULL; the column is a json.
 unsafe fn equal_as_jsonb(column: &Column, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
-    // SAFETY: core's to_jsonb and jsonb_eq.
+    // SAFETY: both values are of the column's type, by the caller's promise, and `to_jsonb` gives
+    // what `jsonb_eq` takes: documents in the current memory.
     unsafe {
         let (a, b) = (column.to_jsonb(a), column.to_jsonb(b));
         let equal = ffi::functions::jsonb_eq;
@@ -119,6 +120,9 @@ pub unsafe fn first_difference(
     })
 }
 
+/// So many columns are compared under one guard.
+const AT_ONCE: usize = 16;
+
 /// The compared columns (by position) in which the payload differs from the
 /// stored row.
 pub fn differing(
@@ -127,25 +131,30 @@ pub fn differing(
     stored: &StoredRow<'_>,
     payload: impl Fn(usize) -> Option<pg_sys::Datum>,
 ) -> Vec<usize> {
-    // SAFETY: nothing is owned inside, and positions are within the rows: the
-    // shape was made for this target.
-    let first = unsafe { ffi::guard(|| first_difference(columns, compared, stored, &payload)) };
-    // Almost always there is none. The rest of a conflict may take its time.
-    let Some(first) = first else {
-        return Vec::new();
-    };
-    compared[first..]
-        .iter()
-        .copied()
-        // SAFETY: as above.
-        .filter(|c| unsafe {
+    let mut differing = Vec::new();
+    for compared in compared.chunks(AT_ONCE) {
+        // The caller's function may own things and may panic: it runs outside of the guard.
+        let values: [_; AT_ONCE] = std::array::from_fn(|i| {
+            let c = *compared.get(i)?;
+            Some((&columns[c], stored.get(c), payload(c)))
+        });
+        // SAFETY: values of these columns; inside, nothing is owned and nothing panics.
+        let found = unsafe {
             ffi::guard(|| {
-                !equal(
-                    columns.get_unchecked(*c),
-                    stored.get_unguarded(*c),
-                    payload(*c),
-                )
+                values.iter().flatten().fold(0u32, |found, (column, a, b)| {
+                    found << 1 | u32::from(!equal(column, *a, *b))
+                })
             })
-        })
-        .collect()
+        };
+        // Almost always there is none.
+        if found != 0 {
+            let differs = |i: usize| found >> (compared.len() - 1 - i) & 1 != 0;
+            differing.extend(
+                (0..compared.len())
+                    .filter(|i| differs(*i))
+                    .map(|i| compared[i]),
+            );
+        }
+    }
+    differing
 }

@@ -113,7 +113,8 @@ unsafe fn image(column: &Column, a: pg_sys::Datum, b: pg_sys::Datum) -> Ordering
 /// # Safety
 /// A varlena. Runs inside `ffi::guard`.
 unsafe fn varlena<'v>(value: pg_sys::Datum) -> &'v [u8] {
-    // SAFETY: the header says how long it is.
+    // SAFETY: a varlena, by the caller's promise; once it is detoasted, as many bytes as its header
+    // says follow that.
     unsafe {
         let value = ffi::unguarded::pg_detoast_datum_packed(value.cast_mut_ptr());
         std::slice::from_raw_parts(

@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 
 /// Whether there is no such table any more.
 pub fn is_dropped(table: pg_sys::Oid) -> bool {
-    // SAFETY: a look-up; null if there is none.
+    // SAFETY: a look-up in a catalog, whose result is asked only whether it is null.
     unsafe { pg_sys::get_rel_name(table).is_null() }
 }
 

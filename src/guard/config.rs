@@ -240,51 +240,50 @@ fn default_arbiter(target: &Target) -> &UniqueIndex {
             candidates.push(index);
         }
     }
-    let list = |indexes: &[&UniqueIndex]| {
-        let described: Vec<String> = indexes.iter().map(|i| target.describe(i)).collect();
-        described.join(", ")
-    };
-    let report = |message: String| {
-        Report::new(SqlState::InvalidColumnReference, message).table(&target.schema, &target.name)
-    };
     match candidates.as_slice() {
         [index] => index,
         [] => {
-            let made: Vec<&UniqueIndex> = usable
-                .iter()
-                .copied()
-                .filter(|index| made_anew(index))
-                .collect();
-            let detail = if made.is_empty() {
-                target.list_indexes()
-            } else {
-                format!(
-                    "{} {}.",
-                    list(&made),
-                    if made.len() == 1 {
-                        "is a server-generated key"
-                    } else {
-                        "are server-generated keys"
-                    }
-                )
-            };
-            report(format!(
-                "table \"{}\" has no unique index that identifies a repeated payload",
-                target.name
-            ))
-            .detail(detail)
-            .hint(
-                "Create a unique index on the columns that identify the business event, or name \
-                 the key columns with the argument key if clients provide them.",
-            )
-            .raise()
+            let made = usable.into_iter().filter(|index| made_anew(index));
+            no_arbiter(target, &made.collect::<Vec<_>>()).raise()
         }
-        many => report(format!(
-            "the key is ambiguous: several unique indexes of table \"{}\" qualify",
-            target.name
-        ))
-        .detail(format!("Candidates: {}.", list(many)))
+        many => Report::new(
+            SqlState::InvalidColumnReference,
+            format!(
+                "the key is ambiguous: several unique indexes of table \"{}\" qualify",
+                target.name
+            ),
+        )
+        .table(&target.schema, &target.name)
+        .detail(format!("Candidates: {}.", list(target, many)))
         .hint("Name the key columns with the argument key.")
         .raise(),
     }
+}
+
+/// 42P10: no index is the arbiter of a guard that names no key. Those that were `made` for
+/// server-generated keys are named.
+fn no_arbiter(target: &Target, made: &[&UniqueIndex]) -> Report {
+    let detail = match made {
+        [] => target.list_indexes(),
+        [one] => format!("{} is a server-generated key.", target.describe(one)),
+        many => format!("{} are server-generated keys.", list(target, many)),
+    };
+    Report::new(
+        SqlState::InvalidColumnReference,
+        format!(
+            "table \"{}\" has no unique index that identifies a repeated payload",
+            target.name
+        ),
+    )
+    .table(&target.schema, &target.name)
+    .detail(detail)
+    .hint(
+        "Create a unique index on the columns that identify the business event, or name \
+         the key columns with the argument key if clients provide them.",
+    )
+}
+
+fn list(target: &Target, indexes: &[&UniqueIndex]) -> String {
+    let described: Vec<String> = indexes.iter().map(|i| target.describe(i)).collect();
+    described.join(", ")
 }

@@ -13,7 +13,7 @@ use crate::pg::statement::spi::Connection;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::target::{
-    OpenRelation, Target, TriggerInfo, Triggers, check_ownership, has_any_privilege,
+    OpenRelation, Target, TriggerInfo, check_ownership, has_any_privilege, triggers_of,
 };
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -32,17 +32,8 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
     let config = GuardConfig::resolve(&target, &options);
     let previous = previous_guard(&target);
     let triggers = triggers(&relation);
-    if previous.is_none() && triggers.iter().any(|(name, _)| name == TRIGGER) {
-        Report::new(
-            SqlState::DuplicateObject,
-            format!(
-                "table \"{}\" has a trigger \"{TRIGGER}\" that is not a guard",
-                target.name
-            ),
-        )
-        .hint("Rename it so that its name sorts before the guard's.")
-        .table(&target.schema, &target.name)
-        .raise()
+    if previous.is_none() {
+        check_name_is_free(&target, &triggers);
     }
     // The key is kept as it is now: an index that is made later, or a default
     // that changes, must not change which rows are the same event.
@@ -58,27 +49,9 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
     drop(relation);
     let incomplete = nullable_key_warning(&target, &config, &options);
 
-    let events = if config.remember.is_some() || target.partitioned {
-        "INSERT OR UPDATE"
-    } else {
-        "INSERT"
-    };
-    let quoted: Vec<String> = options
-        .to_trigger()
-        .iter()
-        .map(|argument| text::quote_literal(argument))
-        .collect();
     let connection = Connection::open();
-    connection.execute(
-        &format!(
-            "CREATE OR REPLACE TRIGGER {TRIGGER} BEFORE {events} ON {} FOR EACH ROW \
-             EXECUTE FUNCTION {}.idempotent_guard_trigger({})",
-            target.qualified(),
-            schema_of(function),
-            quoted.join(", "),
-        ),
-        &[],
-    );
+    let create = create_trigger(&target, &config, &options, function);
+    connection.execute(&create, &[]);
     // To be replaced makes a trigger fire as a new one would.
     if let Some(mode) = previous.and_then(|trigger| enable_keyword(trigger.enabled)) {
         connection.execute(
@@ -91,20 +64,7 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
     }
     clock_key::warn_about(&target, &clocks);
     if let Some(name) = later {
-        warn(
-            Report::new(
-                SqlState::Warning,
-                format!(
-                    "trigger \"{name}\" fires after the guard of table \"{}\"",
-                    target.name
-                ),
-            )
-            .detail("The guard does not see the changes that this trigger makes to a row.")
-            .hint(format!(
-                "Rename it so that its name sorts before \"{TRIGGER}\"."
-            ))
-            .table(&target.schema, &target.name),
-        );
+        warn(later_trigger_warning(&target, &name));
     }
     if let Some(incomplete) = incomplete {
         warn(incomplete);
@@ -115,8 +75,71 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
         &[SqlValue::oid(oid)],
     );
     let row = connection.first(1).expect("the guard is there");
-    // SAFETY: a composite, copied to the memory of the call.
+    // SAFETY: the row is a composite: passed by reference, a varlena. It is copied while the
+    // connection that holds it is open, to the memory of the call.
     unsafe { pg_sys::SPI_datumTransfer(row, false, -1) }
+}
+
+/// Refuses a table on which a trigger that is no guard has the guard's name.
+///
+/// # Errors
+/// 42710
+fn check_name_is_free(target: &Target, triggers: &[(String, u32)]) {
+    if !triggers.iter().any(|(name, _)| name == TRIGGER) {
+        return;
+    }
+    Report::new(
+        SqlState::DuplicateObject,
+        format!(
+            "table \"{}\" has a trigger \"{TRIGGER}\" that is not a guard",
+            target.name
+        ),
+    )
+    .hint("Rename it so that its name sorts before the guard's.")
+    .table(&target.schema, &target.name)
+    .raise()
+}
+
+/// The CREATE TRIGGER of a guard; `function` is in the schema of the trigger function.
+fn create_trigger(
+    target: &Target,
+    config: &GuardConfig,
+    options: &GuardOptions,
+    function: pg_sys::Oid,
+) -> String {
+    let events = if config.remember.is_some() || target.partitioned {
+        "INSERT OR UPDATE"
+    } else {
+        "INSERT"
+    };
+    let quoted: Vec<String> = options
+        .to_trigger()
+        .iter()
+        .map(|argument| text::quote_literal(argument))
+        .collect();
+    format!(
+        "CREATE OR REPLACE TRIGGER {TRIGGER} BEFORE {events} ON {} FOR EACH ROW \
+         EXECUTE FUNCTION {}.idempotent_guard_trigger({})",
+        target.qualified(),
+        schema_of(function),
+        quoted.join(", "),
+    )
+}
+
+/// The WARNING about a trigger that fires after the guard.
+fn later_trigger_warning(target: &Target, name: &str) -> Report {
+    Report::new(
+        SqlState::Warning,
+        format!(
+            "trigger \"{name}\" fires after the guard of table \"{}\"",
+            target.name
+        ),
+    )
+    .detail("The guard does not see the changes that this trigger makes to a row.")
+    .hint(format!(
+        "Rename it so that its name sorts before \"{TRIGGER}\"."
+    ))
+    .table(&target.schema, &target.name)
 }
 
 /// See [`super::idempotent_unguard`].
@@ -411,14 +434,9 @@ fn enable_keyword(enabled: u8) -> Option<&'static str> {
 
 /// The names of the triggers, in the order in which they fire, each with when.
 fn triggers(relation: &OpenRelation) -> Vec<(String, u32)> {
-    // SAFETY: an open relation.
-    unsafe { Triggers::of(relation.raw()) }
-        .iter()
-        .map(|trigger| {
-            // SAFETY: a C string.
-            let name = unsafe { text::from_server(trigger.tgname) };
-            (name, trigger.tgtype as u32)
-        })
+    triggers_of(relation)
+        .into_iter()
+        .map(|trigger| (trigger.name, trigger.kind as u32))
         .collect()
 }
 
@@ -438,7 +456,8 @@ fn later_insert_trigger(triggers: &[(String, u32)]) -> Option<String> {
 /// # Errors
 /// 42883
 fn schema_of(function: pg_sys::Oid) -> String {
-    // SAFETY: look-ups in catalogs; null if the function is gone, or its schema.
+    // SAFETY: look-ups in catalogs; null if the function is gone, or its schema, which is asked
+    // before the name is read.
     unsafe {
         let schema = pg_sys::get_namespace_name(pg_sys::get_func_namespace(function));
         if schema.is_null() {

@@ -115,7 +115,7 @@ use crate::pg::call::result::SqlResult;
 use crate::settings;
 use crate::target::TriggerInfo;
 use pgrx::prelude::*;
-use row::{Guard, TriggerResult};
+use row::{Guard, IncomingRow, TriggerResult};
 use statement::StatementState;
 use std::ptr;
 
@@ -132,9 +132,9 @@ use std::ptr;
 #[pg_extern(sql = false)]
 fn idempotent_guard(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's.
+        // SAFETY: the server's own call, which lives until this function returns.
         let arguments = unsafe { Arguments::new(fcinfo) };
-        // SAFETY: a live call.
+        // SAFETY: the server calls a function by its own data, which lives as long as the call.
         let function = unsafe { (*(*fcinfo).flinfo).fn_oid };
         // SAFETY: the row of the view whose type the function is declared to return, in the
         // memory of the call.
@@ -151,7 +151,7 @@ fn idempotent_guard(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_unguard(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     with_error_capture(|| {
-        // SAFETY: the running call's.
+        // SAFETY: the server's own call, which lives until this function returns.
         let arguments = unsafe { Arguments::new(fcinfo) };
         install::unguard(arguments.oid(0, "target"))
     })
@@ -166,7 +166,7 @@ fn idempotent_unguard(fcinfo: pg_sys::FunctionCallInfo) -> bool {
 #[pg_extern(sql = false)]
 fn guard_options(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's.
+        // SAFETY: the server's own call, which lives until this function returns.
         let arguments = unsafe { Arguments::new(fcinfo) };
         install::describe(arguments.oid(0, "target"), arguments.oid(1, "trigger"))
     })
@@ -180,7 +180,7 @@ fn guard_options(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_guard_trigger(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: a live call; its context is a TriggerData if a trigger calls.
+        // SAFETY: the call lives until this function returns; its context is a TriggerData if a trigger calls.
         let data = unsafe { called_as_trigger(fcinfo) };
         // SAFETY: the call and the data of its trigger are live; a trigger hands a tuple of
         // its table over, or none.
@@ -201,8 +201,10 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> 
     if !settings::guard() {
         return unchanged;
     }
-    // SAFETY: the function's own data lives as long as the statement, and holds
-    // nothing but what is put there.
+    // SAFETY: the function's own data lives as long as the statement, and holds nothing but
+    // what is put there: a guard of the statement, which is at work for one row at a time. The
+    // statement that is asked for is the one whose BEFORE ROW trigger this is. Slots and tuples
+    // are the executor's, and hold the trigger's rows until it returns.
     unsafe {
         let kept = &raw mut (*(*fcinfo).flinfo).fn_extra;
         if (*kept).is_null() {
@@ -213,17 +215,19 @@ unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> 
                 trigger_check::check_definition(&trigger, relation.relispartition);
             }
             let statement = StatementState::current();
-            let role = insert_role::insert_role((*statement).executor_state(), (*fcinfo).flinfo);
-            let open = || Guard::open(statement, data.tg_relation, trigger, role);
-            *kept = (*statement).add_guard(open).cast();
+            let role = insert_role::insert_role(statement.executor_state(), (*fcinfo).flinfo);
+            let oid = (*data.tg_relation).rd_id;
+            let open = || Guard::open(statement, oid, trigger, role);
+            *kept = statement.add_guard(open).as_ptr().cast();
         }
         let guard = &mut *(*kept).cast::<Guard>();
+        let row = IncomingRow::in_slot(data.tg_trigslot, data.tg_trigtuple);
         let passage = if !insert {
-            guard.judge_update(data.tg_trigslot, data.tg_newslot)
+            guard.judge_update(row, IncomingRow::in_slot(data.tg_newslot, data.tg_newtuple))
         } else if guard.is_moved_here() {
             TriggerResult::Unchanged
         } else {
-            guard.judge(data.tg_trigslot, data.tg_trigtuple)
+            guard.judge(row)
         };
         match passage {
             TriggerResult::Unchanged => unchanged,

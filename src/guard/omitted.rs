@@ -109,9 +109,8 @@ impl StatementDefaults {
 fn values_of(target: &Target, table: &OpenRelation, column: usize) -> Vec<NullableDatum> {
     let mut tables = vec![table.reopen()];
     if table.oid() != target.oid {
-        // SAFETY: a partition.
-        let above = unsafe { ffi::partition_ancestors(table.oid()) };
-        tables.extend(above.into_iter().map(OpenRelation::open));
+        let above = table.partition_ancestors().into_iter();
+        tables.extend(above.map(OpenRelation::open));
     }
     let column = &target.columns[column];
     let mut seen: Vec<*mut pg_sys::Node> = Vec::new();
@@ -127,7 +126,8 @@ fn values_of(target: &Target, table: &OpenRelation, column: usize) -> Vec<Nullab
             }
             (number, default)
         };
-        // SAFETY: expressions, or null.
+        // SAFETY: core compares trees node by node; both are whole ones that it made itself, or
+        // null.
         if seen
             .iter()
             .any(|other| unsafe { pg_sys::equal(other.cast(), default.cast()) })
@@ -135,7 +135,7 @@ fn values_of(target: &Target, table: &OpenRelation, column: usize) -> Vec<Nullab
             continue;
         }
         seen.push(default);
-        // SAFETY: an expression, or null.
+        // SAFETY: a whole tree that core made itself, or null.
         let value = match unsafe { time(default) } {
             Some(time) => Some(Some(time)),
             None => value_of(table, column, number),

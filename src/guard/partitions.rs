@@ -4,7 +4,7 @@ use super::options::GuardOptions;
 use crate::error::{Report, SqlState, catch_report};
 use crate::pg::ffi;
 use crate::pg::value::text;
-use crate::target::{OpenRelation, Target, TriggerInfo, Triggers};
+use crate::target::{OpenRelation, Target, TriggerInfo, triggers_of};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -14,8 +14,7 @@ pub fn resolve_definition(table: &OpenRelation, trigger: TriggerInfo) -> (Rc<Tar
     if !table.is_partition() {
         return (Target::open(table.oid()).0, trigger);
     }
-    // SAFETY: an existing table.
-    let root = unsafe { ffi::partition_root(table.oid()) };
+    let root = table.partition_root();
     let (target, _relation) = Target::open(root);
     let original = target
         .guards
@@ -36,8 +35,7 @@ pub fn resolve_definition(table: &OpenRelation, trigger: TriggerInfo) -> (Rc<Tar
 /// 55000
 pub fn check_inherited_from_root(table: &OpenRelation, trigger: &TriggerInfo) {
     if table.is_partition() && !trigger.is_clone {
-        // SAFETY: an existing table.
-        let root = unsafe { ffi::partition_root(table.oid()) };
+        let root = table.partition_root();
         // Nothing is open when it is raised: the report may be caught.
         let report =
             Target::open_briefly(root).map(|(root, _)| not_from_root(&root, table, trigger));
@@ -50,7 +48,7 @@ pub fn check_inherited_from_root(table: &OpenRelation, trigger: &TriggerInfo) {
 /// 55000: a guard on a partition alone could not tell a row that an UPDATE moves
 /// there from a payload.
 fn not_from_root(root: &Target, table: &OpenRelation, trigger: &TriggerInfo) -> Report {
-    let partition = table_name(table);
+    let partition = table.name();
     Report::new(
         SqlState::ObjectNotInPrerequisiteState,
         format!(
@@ -99,62 +97,38 @@ fn replacement_hint(root: &Target, table: &OpenRelation, trigger: &TriggerInfo) 
 /// partitioned table above it.
 fn trigger_table(table: &OpenRelation, trigger: &TriggerInfo) -> String {
     let qualified = |table: &OpenRelation| {
-        // SAFETY: the schema of an open relation.
-        let schema = unsafe {
-            let schema = (*(*table.raw()).rd_rel).relnamespace;
-            text::from_server(pg_sys::get_namespace_name(schema))
-        };
-        let name = text::quote_identifier(&table_name(table));
-        format!("{}.{name}", text::quote_identifier(&schema))
+        let (schema, name) = (table.schema(), table.name());
+        format!(
+            "{}.{}",
+            text::quote_identifier(&schema),
+            text::quote_identifier(&name)
+        )
     };
     if !trigger.is_clone {
         return qualified(table);
     }
-    // SAFETY: an existing partition.
-    let above = unsafe { ffi::partition_ancestors(table.oid()) };
-    let above = above.into_iter().filter_map(OpenRelation::try_open_briefly);
+    let above = table.partition_ancestors().into_iter();
+    let above = above.filter_map(OpenRelation::try_open_briefly);
     let mut made = above.filter(|table| {
-        // SAFETY: an open relation, of which triggers are copied before the next look-up.
-        let triggers = unsafe { Triggers::of(table.raw()) };
-        let mut triggers = triggers.iter().map(|trigger| {
-            // SAFETY: as above.
-            unsafe { TriggerInfo::of(trigger) }
-        });
+        let mut triggers = triggers_of(table).into_iter();
         triggers.any(|other| other.name == trigger.name && !other.is_clone)
     });
     let made = made.next();
     qualified(made.as_ref().unwrap_or(table))
 }
 
-fn table_name(table: &OpenRelation) -> String {
-    // SAFETY: an open relation has a name.
-    unsafe { text::from_name(&(*(*table.raw()).rd_rel).relname) }
-}
-
 /// The name of a leaf partition on which a guard is not enabled as on the one at hand.
 pub fn partition_enabled_differently(root: pg_sys::Oid, guard: &TriggerInfo) -> Option<String> {
-    // SAFETY: partitions may go meanwhile, then there is no entry; one that is open
-    // has a form and, if any, triggers.
-    unsafe {
-        for table in ffi::partitions(root) {
-            pgrx::check_for_interrupts!();
-            let relation = pg_sys::RelationIdGetRelation(table);
-            if relation.is_null() {
-                continue;
-            }
-            let leaf = (*(*relation).rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION;
-            let same_enabling = Triggers::of(relation)
-                .iter()
-                .map(|trigger| TriggerInfo::of(trigger))
-                .any(|other| other.name == guard.name && other.enabled == guard.enabled);
-            let name = text::from_name(&(*(*relation).rd_rel).relname);
-            pg_sys::RelationClose(relation);
-            if leaf && !same_enabling {
-                return Some(name);
-            }
-        }
-    }
-    None
+    ffi::partitions(root).into_iter().find_map(|table| {
+        pgrx::check_for_interrupts!();
+        // One that is gone meanwhile has no guard that could be enabled differently.
+        let relation = OpenRelation::try_open_unlocked(table)?;
+        let same_enabling = triggers_of(&relation)
+            .iter()
+            .any(|other| other.name == guard.name && other.enabled == guard.enabled);
+        let leaf = relation.kind() == pg_sys::RELKIND_RELATION;
+        (leaf && !same_enabling).then(|| relation.name())
+    })
 }
 
 /// Demands that a guard of a partitioned table is enabled alike on every partition.
@@ -182,17 +156,11 @@ pub fn check_enabled_on_partitions(target: &Target, guard: &TriggerInfo) {
 }
 
 /// Whether a BEFORE UPDATE row trigger fires after the one with this name.
-///
-/// # Safety
-/// The relation is open, and a trigger of it is firing.
-pub unsafe fn has_later_update_trigger(relation: pg_sys::Relation, name: &str) -> bool {
+pub fn has_later_update_trigger(table: &OpenRelation, name: &str) -> bool {
     let wanted =
         pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_UPDATE;
-    // SAFETY: the caller's promise.
-    unsafe {
-        Triggers::of(relation)
-            .iter()
-            .filter(|trigger| trigger.tgtype as u32 & wanted == wanted)
-            .any(|trigger| text::from_server(trigger.tgname).as_str() > name)
-    }
+    triggers_of(table)
+        .iter()
+        .filter(|trigger| trigger.kind as u32 & wanted == wanted)
+        .any(|trigger| trigger.name.as_str() > name)
 }

@@ -19,7 +19,7 @@ use crate::pg::{abandon, ffi};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 /// A running statement with guarded tables.
 pub struct StatementState {
@@ -32,8 +32,8 @@ pub struct StatementState {
     subtransaction: Cell<pg_sys::SubTransactionId>,
     /// Whether an abort has released its resources.
     aborted: Cell<bool>,
-    #[expect(clippy::vec_box, reason = "the executor keeps their addresses")]
-    guards: RefCell<Vec<Box<Guard>>>,
+    /// Boxes that the statement owns, as pointers: the executor keeps their addresses.
+    guards: RefCell<Vec<NonNull<Guard>>>,
     /// The key lock of the last row that was let through.
     held_lock: Cell<Option<pg_sys::LOCKTAG>>,
     /// The partition that the row which an UPDATE has at hand may leave.
@@ -53,9 +53,10 @@ impl StatementState {
     ///
     /// # Safety
     /// Called in a BEFORE ROW trigger: then the current memory is that of a row,
-    /// below the executor state's (`ExecBRInsertTriggers`).
-    pub unsafe fn current() -> *const Self {
-        // SAFETY: the caller's promise.
+    /// below the executor state's (`ExecBRInsertTriggers`). What it gives is not used after the
+    /// trigger has returned, but by the statement's guards.
+    pub unsafe fn current<'s>() -> &'s Self {
+        // SAFETY: the current memory is that of a row, by the caller's promise, and has a parent.
         let executor_memory = unsafe { (*pg_sys::CurrentMemoryContext).parent };
         let known = STATEMENTS.with(|statement| {
             let statement = statement.borrow();
@@ -65,12 +66,15 @@ impl StatementState {
                 .find(|r| unsafe {
                     (***r).executor_memory == executor_memory && !(***r).aborted.get()
                 })
-                .map(|r| r.cast_const())
+                .copied()
         });
-        known.unwrap_or_else(|| Self::begin(executor_memory))
+        let current = known.unwrap_or_else(|| Self::begin(executor_memory));
+        // SAFETY: made by `begin`, and not taken away while the executor state is there, in
+        // whose memory its callback is registered.
+        unsafe { &*current }
     }
 
-    fn begin(executor_memory: pg_sys::MemoryContext) -> *const Self {
+    fn begin(executor_memory: pg_sys::MemoryContext) -> *mut Self {
         // SAFETY: a child of the executor state's memory, deleted with it. The
         // callback's struct is in a box that the callback itself takes away.
         unsafe {
@@ -105,7 +109,7 @@ impl StatementState {
     /// Whether the rows that the statement puts into one of these tables come from MERGE.
     pub fn merges_into(&self, tables: impl Fn(pg_sys::Oid) -> bool) -> bool {
         self.executor_state()
-            // SAFETY: that of the running statement.
+            // SAFETY: the state was found in the memory of the statement that runs.
             .is_some_and(|state| unsafe { executor::only_merges_into(state, tables) })
     }
 
@@ -116,7 +120,7 @@ impl StatementState {
     }
 
     /// Keeps a guard until the statement ends, made in the statement's memory.
-    pub fn add_guard(&self, make: impl FnOnce() -> Guard) -> *mut Guard {
+    pub fn add_guard(&self, make: impl FnOnce() -> Guard) -> NonNull<Guard> {
         // SAFETY: the statement's memory; switched back at once, or by the
         // error's handler.
         let guard = unsafe {
@@ -125,9 +129,9 @@ impl StatementState {
             pg_sys::MemoryContextSwitchTo(caller);
             guard
         };
-        let mut guards = self.guards.borrow_mut();
-        guards.push(Box::new(guard));
-        &raw mut **guards.last_mut().expect("just pushed")
+        let guard = NonNull::from(Box::leak(Box::new(guard)));
+        self.guards.borrow_mut().push(guard);
+        guard
     }
 
     /// Takes the lock on a key; the one on the row before, which is in by now, is
@@ -170,17 +174,28 @@ impl StatementState {
     }
 }
 
+impl Drop for StatementState {
+    fn drop(&mut self) {
+        for guard in self.guards.take() {
+            // SAFETY: leaked by `add_guard` and freed here alone. Its address, which the executor
+            // keeps, is not used any more: no trigger fires when the statement's memory goes.
+            drop(unsafe { Box::from_raw(guard.as_ptr()) });
+        }
+    }
+}
+
 /// The statement's memory goes: it has ended, or an abort is under way.
 #[pg_guard]
 unsafe extern "C-unwind" fn on_context_reset(arg: *mut c_void) {
     let ended = arg.cast::<StatementState>();
     STATEMENTS.with(|statement| statement.borrow_mut().retain(|r| *r != ended));
-    // SAFETY: made by `begin`, whose callback is called once.
+    // SAFETY: `begin` gave the box away to this callback, which the server calls once.
     let ended = unsafe { Box::from_raw(ended) };
     // SAFETY: reads the backend's transaction state.
     let alive = unsafe { pg_sys::IsTransactionState() } && !ended.aborted.get();
     if alive {
-        // SAFETY: the guard holds nothing.
+        // SAFETY: the statement ends in its own resource owner, under which the lock was taken;
+        // inside the guard nothing is owned.
         unsafe { ffi::guard(|| ended.unlock_unguarded()) };
         drop(ended);
     } else {

@@ -113,7 +113,8 @@ impl<'h> HashSink<'h> {
     }
 }
 
-impl RowSink for HashSink<'_> {
+// SAFETY: its buffer is borrowed from the caller; nothing is owned here, and nothing panics.
+unsafe impl RowSink for HashSink<'_> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         self.image.clear();
         for (c, by_value, length) in &self.hashing.columns {
@@ -159,7 +160,8 @@ unsafe fn add(image: &mut Vec<u8>, value: Option<pg_sys::Datum>, by_value: bool,
 /// Keeps rows.
 struct StoreSink(TupleStore);
 
-impl RowSink for StoreSink {
+// SAFETY: a call of the server, with nothing owned around it.
+unsafe impl RowSink for StoreSink {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         // SAFETY: as the function's.
         unsafe { self.0.put_unguarded(row) };
@@ -180,7 +182,9 @@ struct SliceFilter<'a, 'g> {
     inside: &'a mut dyn RowSink,
 }
 
-impl RowSink for SliceFilter<'_, '_> {
+// SAFETY: calls of the server, of which none leaves something that is owned here; columns of a
+// slice, and generated ones, are columns of a working row, so nothing panics.
+unsafe impl RowSink for SliceFilter<'_, '_> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         let Slice {
             target, columns, ..

@@ -87,14 +87,15 @@ impl Coercions {
 impl Drop for Coercions {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: ours.
+            // SAFETY: made with this, and freed with it alone, once; the context and the
+            // expressions in it are not used any more.
             unsafe { pg_sys::FreeExecutorState(self.estate) };
         }
     }
 }
 
 fn refuse_type(target: &Target, column: &Column, from: pg_sys::Oid) -> ! {
-    // SAFETY: types of existing columns.
+    // SAFETY: types exist while columns have them; their names are C strings.
     let (to, from) = unsafe {
         (
             text::from_server(pg_sys::format_type_be(column.typid)),

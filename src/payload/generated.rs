@@ -77,7 +77,8 @@ impl<'t> GeneratedColumns<'t> {
             shape.named.iter().for_each(|c| named[*c] = true);
             this.shapes.push(ComputedColumns { named, columns });
         }
-        // SAFETY: ours. An expression may ask which table it is in.
+        // SAFETY: the slot lives as long as the row that was made above. An expression may ask
+        // which table it is in.
         unsafe { (*this.row.raw()).tts_tableOid = relation.oid() };
         Some(this)
     }
@@ -153,11 +154,11 @@ impl<'t> GeneratedColumns<'t> {
             self.row.clear();
             for (c, column) in self.target.columns.iter().enumerate() {
                 let value = if *shape.named.get_unchecked(c) {
-                    row.get(c)
+                    row.get_unguarded(c)
                 } else {
                     *self.defaults.get_unchecked(c)
                 };
-                self.row.set(column.attnum as usize - 1, value);
+                self.row.set_unguarded(column.attnum as usize - 1, value);
             }
             self.row.store();
             let context = &mut *self.context;
@@ -168,7 +169,7 @@ impl<'t> GeneratedColumns<'t> {
                 let value = evaluate(&mut **state, context, &mut null);
                 let value = (!null).then_some(value);
                 let column = self.target.columns.get_unchecked(*c);
-                if !equal(column, value, row.get(*c)) {
+                if !equal(column, value, row.get_unguarded(*c)) {
                     return Some(*c);
                 }
                 *self.computed.get_unchecked_mut(*c) = value;
@@ -192,7 +193,8 @@ impl<'t> GeneratedColumns<'t> {
 impl Drop for GeneratedColumns<'_> {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: ours.
+            // SAFETY: made with this, and freed with it alone, once; the context and the
+            // expressions in it are not used any more.
             unsafe { pg_sys::FreeExecutorState(self.estate) };
         }
     }

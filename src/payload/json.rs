@@ -242,14 +242,15 @@ impl<'t> JsonPayloads<'t> {
         position: &PayloadPosition<'t>,
     ) {
         // SAFETY: inside, nothing is owned and nothing panics: iterators over
-        // the document and over borrowed slices, and plain writes to the slot.
+        // the document and over borrowed slices, and plain writes to the slot. The named
+        // columns are positions in the target's, and the slot is for its working rows.
         unsafe {
             ffi::guard(|| {
                 for (c, value) in named.iter().zip(document.values()) {
                     let column = self.target.columns.get_unchecked(*c);
                     if !column.nested {
                         position.column(&column.c_name);
-                        slot.set(*c, column.read(value));
+                        slot.set_unguarded(*c, column.read(value));
                     }
                 }
             });

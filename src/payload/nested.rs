@@ -47,16 +47,14 @@ impl NestedColumns {
         position: &PayloadPosition<'t>,
         mut set: impl FnMut(usize, Option<pg_sys::Datum>),
     ) {
-        // SAFETY: the guard holds nothing; the names live as long as the target.
-        unsafe {
-            ffi::guard(|| {
-                for (reader, (c, value)) in self.readers.iter().zip(fields) {
-                    if let Some(reader) = reader {
-                        position.column(&target.columns.get_unchecked(c).c_name);
-                        set(c, reader.read(value));
-                    }
-                }
-            });
+        for (reader, (c, value)) in self.readers.iter().zip(fields) {
+            if let Some(reader) = reader {
+                position.column(&target.columns[c].c_name);
+                // SAFETY: the guard holds nothing, and the reader owns nothing that it is left
+                // with by an error; the value is borrowed for as long as its document.
+                let read = unsafe { ffi::guard(|| reader.read(value)) };
+                set(c, read);
+            }
         }
     }
 }

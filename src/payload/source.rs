@@ -16,9 +16,11 @@ use crate::pg::rows::{Slot, TupleSort};
 use crate::pg::statement::expression::evaluate;
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::value::text;
-use crate::target::{Column, ColumnDefault, DefaultKind, OpenRelation, Target, UniqueIndex};
+use crate::target::{
+    Column, ColumnDefault, DefaultKind, OpenRelation, Target, UniqueIndex, attribute_name,
+};
 use pgrx::pg_sys;
-use std::ffi::{CStr, c_int};
+use std::ffi::c_int;
 use std::pin::Pin;
 
 /// So often the number of rows is told.
@@ -58,12 +60,16 @@ struct FilledColumn {
 }
 
 /// Takes working rows as they are read.
-pub trait RowSink {
-    /// Takes a row, whose values go when it returns; false ends the reading.
+///
+/// # Safety
+/// [`RowSink::take`] runs inside `ffi::guard`: an ERROR jumps straight out of it, so nothing in
+/// an implementation owns anything, and nothing panics.
+pub unsafe trait RowSink {
+    /// Takes a row, whose values go when it returns; false ends the reading. The current memory
+    /// is reset for every row.
     ///
     /// # Safety
-    /// Runs inside `ffi::guard`: an ERROR jumps straight out of it, so nothing in it
-    /// owns anything, and nothing panics. The current memory is reset for every row.
+    /// The row is a working row of the source's target. Runs inside `ffi::guard`.
     unsafe fn take(&mut self, row: &Slot) -> bool;
 }
 
@@ -75,68 +81,42 @@ impl<'t> Source<'t> {
     /// source that cannot be selected from.
     pub fn open(target: &'t Target, oid: pg_sys::Oid) -> Self {
         let relation = OpenRelation::open(oid);
-        // SAFETY: an open relation and its descriptor.
-        let (kind, name, attributes) = unsafe {
-            let form = &*(*relation.raw()).rd_rel;
-            let attributes = (0..(*relation.desc()).natts)
-                .map(|i| ffi::attribute(relation.desc(), i))
-                .filter(|attribute| !attribute.attisdropped)
-                .map(|attribute| {
-                    let name = CStr::from_ptr(attribute.attname.data.as_ptr());
-                    (name.to_owned(), attribute.attnum, attribute.attgenerated)
-                })
-                .collect::<Vec<_>>();
-            (
-                form.relkind as u8,
-                text::from_name(&form.relname),
-                attributes,
-            )
-        };
-        let selectable = [
-            pg_sys::RELKIND_RELATION,
-            pg_sys::RELKIND_PARTITIONED_TABLE,
-            pg_sys::RELKIND_VIEW,
-            pg_sys::RELKIND_MATVIEW,
-            pg_sys::RELKIND_FOREIGN_TABLE,
-        ];
-        if !selectable.contains(&kind) {
-            Report::new(
-                SqlState::WrongObjectType,
-                format!("cannot read rows from \"{name}\""),
-            )
-            .detail("The source must be a table or a view.")
-            .raise()
-        }
-        let columns: Vec<usize> = attributes
-            .iter()
-            .map(|(attribute, ..)| {
+        refuse_unreadable_kind(&relation);
+        let attributes: Vec<&pg_sys::FormData_pg_attribute> = relation.attribute_rows().collect();
+        let position = |attribute: &&pg_sys::FormData_pg_attribute| {
+            let name = attribute_name(attribute);
+            target.column_by_bytes(name.to_bytes()).unwrap_or_else(|| {
                 target
-                    .column_by_bytes(attribute.to_bytes())
-                    .unwrap_or_else(|| {
-                        target
-                            .no_such_column(&text::from_server_bytes(attribute.to_bytes()))
-                            .detail(format!("Source \"{name}\" has a column of that name."))
-                            .raise()
-                    })
+                    .no_such_column(&text::from_server_bytes(name.to_bytes()))
+                    .detail(format!(
+                        "Source \"{}\" has a column of that name.",
+                        relation.name()
+                    ))
+                    .raise()
             })
-            .collect();
+        };
+        let columns: Vec<usize> = attributes.iter().map(position).collect();
         let filled = columns
             .iter()
             .zip(&attributes)
-            .filter(|(_, (.., generated))| *generated == 0)
-            .filter_map(|(column, (_, number, _))| {
-                let default = ColumnDefault::of_number(&relation, *number)?;
+            .filter(|(_, attribute)| attribute.attgenerated == 0)
+            .filter_map(|(column, attribute)| {
+                let default = ColumnDefault::of_number(&relation, attribute.attnum)?;
                 let another = default.is_volatile || default.kind == DefaultKind::Clock;
                 let column = *column;
                 another.then_some(FilledColumn { column, default })
             })
+            .collect();
+        let numbers = attributes
+            .iter()
+            .map(|attribute| attribute.attnum)
             .collect();
         Self {
             target,
             relation,
             columns,
             filled,
-            numbers: attributes.iter().map(|(_, number, _)| *number).collect(),
+            numbers,
             condition: String::new(),
             parameters: Vec::new(),
             only: false,
@@ -299,7 +279,7 @@ impl<'t> Source<'t> {
         generated: Option<GeneratedColumns<'_>>,
         sort: &mut TupleSort,
     ) -> i64 {
-        // SAFETY: does nothing.
+        // SAFETY: a function that does nothing neither owns anything nor panics.
         unsafe { self.read_with_progress(arbiter, generated, sort, &|_| {}) }
     }
 
@@ -393,22 +373,38 @@ impl<'t> Source<'t> {
     }
 
     fn name(&self) -> String {
-        // SAFETY: an open relation.
-        unsafe { text::from_name(&(*(*self.relation.raw()).rd_rel).relname) }
+        self.relation.name()
     }
 
     /// The quoted, schema-qualified name.
     pub fn qualified(&self) -> String {
-        // SAFETY: an open relation.
-        let schema = unsafe {
-            let schema = (*(*self.relation.raw()).rd_rel).relnamespace;
-            text::from_server(pg_sys::get_namespace_name(schema))
-        };
         format!(
             "{}.{}",
-            text::quote_identifier(&schema),
+            text::quote_identifier(&self.relation.schema()),
             text::quote_identifier(&self.name())
         )
+    }
+}
+
+/// Refuses a relation that cannot be selected from.
+///
+/// # Errors
+/// 42809
+fn refuse_unreadable_kind(relation: &OpenRelation) {
+    let readable = [
+        pg_sys::RELKIND_RELATION,
+        pg_sys::RELKIND_PARTITIONED_TABLE,
+        pg_sys::RELKIND_VIEW,
+        pg_sys::RELKIND_MATVIEW,
+        pg_sys::RELKIND_FOREIGN_TABLE,
+    ];
+    if !readable.contains(&relation.kind()) {
+        Report::new(
+            SqlState::WrongObjectType,
+            format!("cannot read rows from \"{}\"", relation.name()),
+        )
+        .detail("The source must be a table or a view.")
+        .raise()
     }
 }
 
@@ -427,18 +423,21 @@ struct KeyedSort<'a, 'g> {
     mismatch: Option<usize>,
 }
 
-impl RowSink for KeyedSort<'_, '_> {
+// SAFETY: it owns nothing while it calls the server, and does not panic: columns of the key are
+// columns of a working row, and the progress is told by a function with the same promise.
+unsafe impl RowSink for KeyedSort<'_, '_> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         if !self.arbiter.nulls_equal {
             self.null_key = self.arbiter.columns().find(|c| row.get(*c).is_none());
         }
         if let (None, Some(generated)) = (self.null_key, &mut self.generated) {
-            // SAFETY: as the function's; rows of a source have one shape.
+            // SAFETY: the caller's promise: a working row, inside the guard. Rows of a source have
+            // one shape, the first.
             self.mismatch = unsafe { generated.mismatch(row, 0) };
         }
         let taken = self.null_key.is_none() && self.mismatch.is_none();
         if taken {
-            // SAFETY: as the function's.
+            // SAFETY: the sort is one of working rows, and this runs inside the guard.
             unsafe { self.sort.put_unguarded(row) };
         }
         self.rows += 1;
@@ -492,7 +491,8 @@ impl SourceReceiver<'_, '_> {
         self.slot.clear();
         // SAFETY: the row's values are read before it goes; coerced values live
         // in the per-row memory until the next row. There are as many states as
-        // columns of the SELECT.
+        // columns of the SELECT. The source's columns are positions in the target's, for whose
+        // working rows the slot is.
         unsafe {
             let context = &mut *self.coercions.context;
             context.ecxt_scantuple = row;
@@ -517,7 +517,7 @@ impl SourceReceiver<'_, '_> {
                     value = pg_sys::Datum::from(inline);
                     pg_sys::MemoryContextSwitchTo(caller);
                 }
-                self.slot.set(*c, (!null).then_some(value));
+                self.slot.set_unguarded(*c, (!null).then_some(value));
             }
         }
         self.source
@@ -525,7 +525,8 @@ impl SourceReceiver<'_, '_> {
             .complete(&self.source.columns, &mut self.slot);
         RowLayout::of(self.source.target).set(&mut self.slot, self.ordinal, 0, Mark::Pending);
         self.slot.store();
-        // SAFETY: in the memory that is reset for every row; as the function's.
+        // SAFETY: the current memory is the one that is reset for every row, and is switched back;
+        // the slot has been stored as a working row of the target, and this runs inside the guard.
         unsafe {
             let per_row = (*self.coercions.context).ecxt_per_tuple_memory;
             let caller = pg_sys::MemoryContextSwitchTo(per_row);

@@ -16,6 +16,7 @@ pub mod hash;
 pub mod list;
 pub mod memory;
 pub mod rows;
+mod slot_columns;
 pub mod statement;
 pub mod transaction;
 pub mod value;

@@ -84,7 +84,8 @@ fn sorted(target: &Target, arbiter: &UniqueIndex, source: &Source<'_>) -> TupleS
 /// Takes every row, also one with a NULL in its key.
 struct SortSink(TupleSort);
 
-impl RowSink for SortSink {
+// SAFETY: a call of the server, with nothing owned around it.
+unsafe impl RowSink for SortSink {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         // SAFETY: as the function's.
         unsafe { self.0.put_unguarded(row) };

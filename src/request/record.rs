@@ -10,7 +10,7 @@ use crate::id_sequence;
 use crate::pg::ffi;
 use crate::pg::hash::sha256::{sha256, to_bytea};
 use crate::pg::transaction::locks;
-use crate::pg::transaction::snapshot::{DirtySnapshot, FreshSnapshot, LatestSnapshot, Writers};
+use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, Writers};
 use crate::pg::value::jsonb::{Container, FieldDifferences};
 use crate::pg::value::text;
 use crate::state;
@@ -253,10 +253,9 @@ impl RequestTable {
         self.target.expects_new.set(new);
     }
 
-    /// A scan of the primary key under a snapshot, which it does not outlive.
-    fn scan(&self, snapshot: pg_sys::Snapshot) -> Scan {
-        let arbiter = self.arbiter();
-        let mut scan = Scan::by_equality_under(&self.relation, &self.index, arbiter, snapshot);
+    /// A scan of the primary key under the active snapshot.
+    fn scan(&self) -> Scan {
+        let mut scan = Scan::by_equality(&self.relation, &self.index, self.arbiter());
         scan.skip_deforming();
         scan
     }
@@ -316,9 +315,9 @@ impl RequestTable {
 impl RequestRecord {
     /// The row under a key, as the transaction may see it.
     pub fn find(table: &RequestTable, key: &RequestKey) -> Option<Self> {
-        let snapshot = FreshSnapshot::push();
-        let mut scan = table.scan(snapshot.raw());
-        let found = scan.find(table.arbiter(), |c| table.key_value(key, c));
+        let _snapshot = FreshSnapshot::push();
+        let mut scan = table.scan();
+        let found = scan.find(|c| table.key_value(key, c));
         // SAFETY: the scan has found it.
         found.then(|| table.record(unsafe { table.row(scan.slot()) }))
     }
@@ -433,16 +432,15 @@ impl ConcurrentWriter {
 
 /// Looks for transactions that are writing the row under a key.
 pub fn probe(table: &RequestTable, key: &RequestKey) -> DirtyProbe {
-    let arbiter = table.arbiter();
-    let dirty = DirtySnapshot::new();
-    let mut scan = table.scan(dirty.raw());
+    let mut scan = Scan::by_equality_dirty(&table.relation, &table.index, table.arbiter());
+    scan.skip_deforming();
     let mut busy = None;
     let mut exists = false;
-    let mut found = scan.find(arbiter, |c| table.key_value(key, c));
+    let mut found = scan.find(|c| table.key_value(key, c));
     while found {
         let Writers {
             inserter, deleter, ..
-        } = dirty.writers();
+        } = scan.writers();
         // SAFETY: the scan has found it.
         let row = unsafe { table.row(scan.slot()) };
         let mut note = |transaction, row: RequestRow, written: bool| {
@@ -469,9 +467,9 @@ pub fn probe(table: &RequestTable, key: &RequestKey) -> DirtyProbe {
         // A dirty probe that met dead rows only may have missed one that was being
         // replaced (see the guard's protocol); an MVCC snapshot misses none.
         None if !exists && scan.saw_entry() => {
-            let snapshot = LatestSnapshot::push();
-            let mut scan = table.scan(snapshot.raw());
-            DirtyProbe::Idle(scan.find(arbiter, |c| table.key_value(key, c)))
+            let _snapshot = LatestSnapshot::push();
+            let mut scan = table.scan();
+            DirtyProbe::Idle(scan.find(|c| table.key_value(key, c)))
         }
         None => DirtyProbe::Idle(exists),
     }

@@ -127,7 +127,7 @@ impl Access {
     /// later.
     pub fn check_without_hooks(&self) {
         let _silence = HookSuspension::begin();
-        // SAFETY: the current memory.
+        // SAFETY: reads a variable of the backend's, which is always set.
         self.range_table_in(unsafe { pg_sys::CurrentMemoryContext })
             .check();
     }
@@ -226,7 +226,7 @@ unsafe extern "C-unwind" fn transaction_ended(_arg: *mut c_void) {
 /// called by the fast-path protocol, the worker of a subscription) no statement is running
 /// that a hook could see them as part of, and pgaudit relies on one.
 fn permission_hook_is_active() -> bool {
-    // SAFETY: reads backend-local variables.
+    // SAFETY: reads variables that only the backend's own thread writes.
     unsafe {
         let hook = pg_sys::ExecutorCheckPerms_hook;
         hook.is_some() && !pg_sys::ActivePortal.is_null()
@@ -254,7 +254,7 @@ impl HookSuspension {
 
 impl Drop for HookSuspension {
     fn drop(&mut self) {
-        // SAFETY: as above.
+        // SAFETY: a backend-local variable, which gets back the hook that it had.
         unsafe { pg_sys::ExecutorCheckPerms_hook = self.0 };
     }
 }

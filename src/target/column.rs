@@ -1,6 +1,6 @@
 //! One column of a target, with the functions of its type.
-use super::OpenRelation;
 use super::default::{DefaultKind, default_kind_of};
+use super::{OpenRelation, attribute_name};
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::value::json_text;
@@ -76,13 +76,8 @@ pub struct Column {
 impl Column {
     /// The columns of an open relation, without dropped ones.
     pub fn of_relation(relation: &OpenRelation, memory: &Memory) -> Vec<Self> {
-        let desc = relation.desc();
-        // SAFETY: an open relation's descriptor.
-        let natts = unsafe { (*desc).natts };
-        (0..natts)
-            // SAFETY: within the descriptor; its entries live while it is open.
-            .map(|i| unsafe { ffi::attribute(desc, i) })
-            .filter(|attribute| !attribute.attisdropped)
+        relation
+            .attribute_rows()
             .map(|attribute| Self::of_attribute(relation, attribute, memory))
             .collect()
     }
@@ -99,12 +94,12 @@ impl Column {
             let base = pg_sys::getBaseType(attribute.atttypid);
             let nested = pg_sys::get_typtype(base) as u8 == pg_sys::TYPTYPE_COMPOSITE
                 || pg_sys::get_element_type(base) != pg_sys::InvalidOid;
-            let name = CStr::from_ptr(attribute.attname.data.as_ptr());
+            let name = attribute_name(attribute);
             let (has_default, has_volatile_default, stable_default) =
                 default_of(relation, attribute);
             Self {
                 name: text::from_server(name.as_ptr()),
-                c_name: name.to_owned(),
+                c_name: name,
                 attnum: attribute.attnum,
                 typid: attribute.atttypid,
                 base,
@@ -181,7 +176,8 @@ impl Column {
     /// # Safety
     /// `value` is a non-null value of the column's type.
     pub unsafe fn show<'a>(&self, value: pg_sys::Datum) -> &'a CStr {
-        // SAFETY: the type's own output function.
+        // SAFETY: a value of the type, by the caller's promise, and the output function of that
+        // type, which gives a C string in the current memory.
         unsafe { CStr::from_ptr(pg_sys::OutputFunctionCall(self.scalar.output(), value)) }
     }
 
@@ -304,7 +300,7 @@ impl Column {
         if self.base != pg_sys::JSONOID {
             return None;
         }
-        // SAFETY: a json is a varlena.
+        // SAFETY: a value of the column, by the caller's promise: a json, which is a varlena.
         let text = unsafe { bytes_of(value) };
         json_text::is_refused(text).then_some(text)
     }
@@ -372,6 +368,14 @@ impl Column {
     pub fn equality_operator(&self) -> pg_sys::Oid {
         // SAFETY: entries of the type cache are never freed.
         unsafe { (*pg_sys::lookup_type_cache(self.typid, pg_sys::TYPECACHE_EQ_OPR as i32)).eq_opr }
+    }
+
+    /// Whether a unique index can be on it: its type has an order.
+    pub fn can_be_indexed(&self) -> bool {
+        // SAFETY: a look-up in the catalogs for the type of an existing column; `InvalidOid` if
+        // it has no default operator class.
+        let class = unsafe { pg_sys::GetDefaultOpClass(self.base, pg_sys::BTREE_AM_OID) };
+        class != pg_sys::InvalidOid
     }
 
     /// Whether its type is a domain that refuses NULL.

@@ -41,7 +41,7 @@ pub fn numbers_in_expressions(index: &OpenRelation) -> Vec<pg_sys::AttrNumber> {
 /// and nothing else.
 pub fn number_where_null(index: &OpenRelation) -> Option<pg_sys::AttrNumber> {
     let condition = tree(index, pg_sys::Anum_pg_index_indpred)?;
-    // SAFETY: nodes are what their tags say.
+    // SAFETY: a whole tree; each node is of the type that its tag says, which is asked first.
     unsafe {
         if (*condition).type_ != pg_sys::NodeTag::T_NullTest {
             return None;

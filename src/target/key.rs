@@ -9,7 +9,6 @@ use crate::pg::rows::SortColumn;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
-use std::fmt::Write;
 
 /// The support function of a btree that compares (`BTORDER_PROC` of `nbtree.h`).
 const BTORDER_PROC: i16 = 1;
@@ -107,7 +106,8 @@ impl KeyColumn {
             (None, None) => Ordering::Equal,
             (None, Some(_)) => Ordering::Greater,
             (Some(_), None) => Ordering::Less,
-            // SAFETY: as above.
+            // SAFETY: non-null values of the column, its index's comparison; the guard holds
+            // nothing.
             (Some(a), Some(b)) => unsafe {
                 let order = ffi::guard(|| {
                     ffi::unguarded::FunctionCall2Coll(self.order, self.collation, a, b)
@@ -173,7 +173,7 @@ pub fn equal(operator: pg_sys::Oid, left: &str, collate: &str, right: &str) -> S
         (schema, name, types)
     };
     let cast = |typid| {
-        // SAFETY: existing types.
+        // SAFETY: the types that an operator takes exist while it does; the name is a C string.
         unsafe {
             let pseudo = pg_sys::get_typtype(typid) as u8 == pg_sys::TYPTYPE_PSEUDO;
             if schema == pg_sys::PG_CATALOG_NAMESPACE.into() || pseudo {
@@ -184,7 +184,7 @@ pub fn equal(operator: pg_sys::Oid, left: &str, collate: &str, right: &str) -> S
         }
     };
     let [cast_left, cast_right] = types.map(cast);
-    // SAFETY: the schema of an existing operator.
+    // SAFETY: a schema exists while it has operators, and its name is a C string.
     let schema = unsafe { text::from_server(pg_sys::get_namespace_name(schema)) };
     let schema = text::quote_identifier(&schema);
     format!("{left}{cast_left}{collate} OPERATOR({schema}.{name}) {right}{cast_right}")
@@ -351,7 +351,7 @@ impl UniqueIndex {
     /// `ON CONSTRAINT name`, or the columns with collation and operator class,
     /// which tell it from an index on the same columns.
     fn inference(&self, columns: &[Column]) -> String {
-        // SAFETY: look-ups for an existing index.
+        // SAFETY: a look-up in a catalog, which gives `InvalidOid` for what there is not.
         let constraint = unsafe { pg_sys::get_index_constraint(self.oid) };
         if constraint != pg_sys::InvalidOid {
             return format!("ON CONSTRAINT {}", text::quote_identifier(&self.name));
@@ -413,12 +413,13 @@ impl UniqueIndex {
 
 /// The operator class of an index's column (from 0).
 fn operator_class(index: pg_sys::Oid, i: usize) -> pg_sys::Oid {
-    // SAFETY: core's own accessor, for an existing column of an existing index.
+    // SAFETY: core's own accessor, for a column of an index that the caller has open.
     unsafe { pg_sys::get_index_column_opclass(index, i as i32 + 1) }
 }
 
 fn key_desc(keys: &[KeyColumn], columns: &[Column]) -> pg_sys::TupleDesc {
-    // SAFETY: attribute numbers within the template.
+    // SAFETY: attribute numbers run from 1 to the number the template was made for, and the
+    // types are those of the table's columns.
     unsafe {
         let desc = pg_sys::CreateTemplateTupleDesc(keys.len() as i32);
         for (i, key) in keys.iter().enumerate() {
@@ -507,46 +508,40 @@ impl Target {
                 candidates.push(index);
             }
         }
-        let detail = match candidates.as_slice() {
-            [index] => return Ok(index),
-            [] => {
-                let report = Report::new(
+        match candidates.as_slice() {
+            [index] => Ok(index),
+            [] => Err(Box::new(
+                Report::new(
                     SqlState::InvalidColumnReference,
                     format!(
-                        "table \"{}\" has no usable unique index whose columns every payload \
-                         names",
+                        "table \"{}\" has no usable unique index whose columns every payload names",
                         self.name
                     ),
                 )
                 .detail(self.list_indexes())
                 .hint(
                     "Name the key columns in every payload, or create a unique index on the \
-                     columns that identify the business event.",
+                 columns that identify the business event.",
                 )
-                .table(&self.schema, &self.name);
-                return Err(Box::new(report));
-            }
-            many => {
-                let mut detail = String::from("Candidates: ");
-                for (i, index) in many.iter().enumerate() {
-                    let separator = if i == 0 { "" } else { ", " };
-                    let _ = write!(detail, "{separator}{}", self.describe(index));
-                }
-                detail.push('.');
-                detail
-            }
-        };
-        let report = Report::new(
+                .table(&self.schema, &self.name),
+            )),
+            many => Err(Box::new(self.ambiguous_key(many))),
+        }
+    }
+
+    /// 42P10: several indexes could decide.
+    fn ambiguous_key(&self, candidates: &[&UniqueIndex]) -> Report {
+        let described: Vec<String> = candidates.iter().map(|i| self.describe(i)).collect();
+        Report::new(
             SqlState::InvalidColumnReference,
             format!(
                 "the key is ambiguous: several unique indexes of table \"{}\" qualify",
                 self.name
             ),
         )
-        .detail(detail)
+        .detail(format!("Candidates: {}.", described.join(", ")))
         .hint("Name the key columns with the argument key.")
-        .table(&self.schema, &self.name);
-        Err(Box::new(report))
+        .table(&self.schema, &self.name)
     }
 
     /// `"name" (columns)`, for error texts.

@@ -15,13 +15,10 @@
 use super::merge_scan::MergeScan;
 use super::partition::PartitionRouter;
 use super::scan::Scan;
-use super::{OpenRelation, Target, UniqueIndex};
+use super::{OpenRelation, StoredRow, Target, UniqueIndex};
 use crate::pg::memory::Memory;
-use crate::pg::rows::Slot;
 use pgrx::pg_sys;
 use std::collections::HashMap;
-use std::ops::Range;
-use std::ptr;
 
 /// Looks up keys of one arbiter under one snapshot, in the arbiter's order.
 pub struct KeyLookup<'t> {
@@ -127,10 +124,7 @@ impl<'t> KeyLookup<'t> {
             FoundBy::IndexProbe => &leaf.index_probe,
             FoundBy::MergeScan => leaf.merge_scan.scan()?,
         };
-        Some(StoredRow {
-            slot: scan.slot(),
-            numbers: &leaf.numbers,
-        })
+        scan.row(&leaf.numbers)
     }
 }
 
@@ -163,100 +157,7 @@ impl LeafPartition {
             .find(&self.table, &self.index, arbiter, &self.numbers, &key)
         {
             Some(found) => found.then_some(FoundBy::MergeScan),
-            None => self
-                .index_probe
-                .find(arbiter, key)
-                .then_some(FoundBy::IndexProbe),
-        }
-    }
-}
-
-/// A row of the table: one that a look-up found, where it lies in its buffer, or
-/// one that an INSERT returned.
-pub struct StoredRow<'l> {
-    slot: *mut pg_sys::TupleTableSlot,
-    numbers: &'l [pg_sys::AttrNumber],
-}
-
-impl<'l> StoredRow<'l> {
-    /// A row that an INSERT returned; `numbers` says where the columns are.
-    pub fn returned(row: &'l Slot, numbers: &'l [pg_sys::AttrNumber]) -> Self {
-        Self {
-            slot: row.raw(),
-            numbers,
-        }
-    }
-
-    /// The row in a slot of the server's.
-    ///
-    /// # Safety
-    /// The slot holds a row while this lives, deformed as far as it is read.
-    pub unsafe fn in_slot(
-        slot: *mut pg_sys::TupleTableSlot,
-        numbers: &'l [pg_sys::AttrNumber],
-    ) -> Self {
-        Self { slot, numbers }
-    }
-
-    /// The value of a column of the target, by its position.
-    pub fn get(&self, column: usize) -> Option<pg_sys::Datum> {
-        assert!(column < self.numbers.len());
-        // SAFETY: checked.
-        unsafe { self.get_unguarded(column) }
-    }
-
-    /// The value of a column of the target, without a check that could panic.
-    ///
-    /// # Safety
-    /// `column` is a position in the target's columns.
-    pub unsafe fn get_unguarded(&self, column: usize) -> Option<pg_sys::Datum> {
-        // SAFETY: the scan deformed the row.
-        unsafe {
-            let i = *self.numbers.get_unchecked(column) as usize - 1;
-            let slot = &*self.slot;
-            (!*slot.tts_isnull.add(i)).then(|| *slot.tts_values.add(i))
-        }
-    }
-
-    /// The table that holds the row, and its tuple id.
-    pub fn table_and_tid(&self) -> (pg_sys::Oid, pg_sys::ItemPointerData) {
-        // SAFETY: the slot holds the row.
-        unsafe { ((*self.slot).tts_tableOid, (*self.slot).tts_tid) }
-    }
-
-    /// The transaction that wrote this version of the row.
-    pub fn xmin(&self) -> pg_sys::TransactionId {
-        let mut null = false;
-        let number = pg_sys::MinTransactionIdAttributeNumber;
-        // SAFETY: the slot holds a row of a table, as the heap has it.
-        let xmin = unsafe { pg_sys::slot_getsysattr(self.slot, number, &raw mut null) };
-        pg_sys::TransactionId::from(xmin.value() as u32)
-    }
-
-    /// Whether one of these commands of this transaction wrote this version of the
-    /// row.
-    pub fn is_written_by(&self, commands: &Range<pg_sys::CommandId>) -> bool {
-        // SAFETY: the real command is asked for only if the row is ours; what the row
-        // itself holds may be a combo command id.
-        unsafe {
-            pg_sys::TransactionIdIsCurrentTransactionId(self.xmin())
-                && commands.contains(&pg_sys::HeapTupleHeaderGetCmin(self.header()))
-        }
-    }
-
-    /// Whether one of these commands of this transaction inserted this row, and
-    /// nobody changed it since.
-    pub fn is_inserted_by(&self, commands: &Range<pg_sys::CommandId>) -> bool {
-        // SAFETY: the header is the row's.
-        let flags = unsafe { u32::from((*self.header()).t_infomask) };
-        flags & pg_sys::HEAP_UPDATED == 0 && self.is_written_by(commands)
-    }
-
-    fn header(&self) -> pg_sys::HeapTupleHeader {
-        // SAFETY: the slot holds a row of a table, as the heap has it.
-        unsafe {
-            let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, ptr::null_mut());
-            (*tuple).t_data
+            None => self.index_probe.find(key).then_some(FoundBy::IndexProbe),
         }
     }
 }

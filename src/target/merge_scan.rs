@@ -10,8 +10,6 @@
 //! rows.
 use super::scan::Scan;
 use super::{OpenRelation, UniqueIndex};
-use crate::pg::ffi;
-use crate::pg::memory::Memory;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 
@@ -27,8 +25,7 @@ const WORTH_IT: u32 = 16;
 /// A merge scan of one index, on and off.
 pub struct MergeScan {
     possible: bool,
-    /// With the key that it started at.
-    scan: Option<(Scan, Memory)>,
+    scan: Option<Scan>,
     at: ScanPosition,
     /// Probes until the next start.
     wait: u32,
@@ -75,20 +72,17 @@ impl MergeScan {
                 self.wait = self.wait.saturating_sub(1);
                 return None;
             }
-            let (scan, copies) = self.scan.get_or_insert_with(|| {
-                let copies = Memory::in_current(c"pg_idempotent walk");
-                (Scan::from_key(table, index, arbiter), copies)
-            });
-            copies.reset();
-            let some = scan.start_at(copies, arbiter, key);
-            self.at = if some {
+            let scan = self
+                .scan
+                .get_or_insert_with(|| Scan::from_key(table, index, arbiter));
+            self.at = if scan.start_at(key) {
                 ScanPosition::Row
             } else {
                 ScanPosition::End
             };
             self.served = 0;
         }
-        let (scan, _) = self.scan.as_mut()?;
+        let scan = self.scan.as_mut()?;
         for _ in 0..=MAX_STEPS {
             if self.at == ScanPosition::End {
                 return Some(false);
@@ -119,37 +113,24 @@ impl MergeScan {
 
     /// The scan whose slot holds the row that was found.
     pub fn scan(&self) -> Option<&Scan> {
-        self.scan.as_ref().map(|(scan, _)| scan)
+        self.scan.as_ref()
     }
 }
 
-/// The order of the row at hand and the key.
+/// The order of the row at hand and the key, whose columns have no NULL: NULLs come last in the
+/// index, and the scan leaves them out.
 fn compare(
     scan: &Scan,
     arbiter: &UniqueIndex,
     numbers: &[pg_sys::AttrNumber],
     key: &impl Fn(usize) -> Option<pg_sys::Datum>,
 ) -> Ordering {
+    let row = scan.row(numbers).expect("the scan is at a row");
     for part in &arbiter.keys {
-        // SAFETY: the slot holds a deformed row of the table; a key column of a merged index has no
-        // NULL that could be met before the end, since NULLs come last and the scan leaves them
-        // out.
-        let order = unsafe {
-            let i = numbers[part.column] as usize - 1;
-            let slot = &*scan.slot();
-            let Some(wanted) = key(part.column) else {
-                return Ordering::Greater;
-            };
-            if *slot.tts_isnull.add(i) {
-                return Ordering::Greater;
-            }
-            let stored = *slot.tts_values.add(i);
-            ffi::guard(|| {
-                ffi::unguarded::FunctionCall2Coll(part.order, part.collation, stored, wanted)
-            })
-            .value() as i32
+        let (Some(stored), Some(wanted)) = (row.get(part.column), key(part.column)) else {
+            return Ordering::Greater;
         };
-        match order.cmp(&0) {
+        match part.compare(Some(stored), Some(wanted)) {
             Ordering::Equal => {}
             other => return other,
         }

@@ -32,15 +32,20 @@ mod access;
 mod cache;
 mod column;
 mod default;
+mod effects;
 mod index;
 mod key;
 mod key_lookup;
 mod merge_scan;
+mod names;
 mod partition;
 mod privileges;
+mod relation;
 mod relation_facts;
 mod remedy;
+mod rows;
 mod scan;
+mod stored_row;
 mod triggers;
 
 pub use cache::{
@@ -49,7 +54,9 @@ pub use cache::{
 pub use column::{Column, Equality};
 pub use default::{ColumnDefault, DefaultKind, evaluate_default};
 pub use key::{KeyColumn, UniqueIndex, equal};
-pub use key_lookup::{KeyLookup, StoredRow};
+pub use key_lookup::KeyLookup;
+#[cfg(any(test, feature = "pg_test"))]
+pub use names::closest;
 pub use partition::{
     PartitionKeyColumns, PartitionRouter, ancestor_partition_columns, leaf_index,
     partition_key_columns,
@@ -60,18 +67,17 @@ pub use privileges::{
     hidden_by_policy, kept_by_policy, may_read, may_select, may_truncate, note_values_shown,
     policies_show, row_security_is_active, row_security_is_active_for,
 };
+pub use relation::{OpenRelation, attribute_name, no_relation};
 pub use scan::Scan;
-pub use triggers::{FunctionSource, TriggerInfo, Triggers, is_guard_function};
+pub use stored_row::StoredRow;
+pub use triggers::{FunctionSource, TriggerInfo, Triggers, is_guard_function, triggers_of};
 
-use crate::error::{Report, SqlState};
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::transaction::locks;
-use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::ffi::{CString, c_int};
 use std::rc::Rc;
 
 /// Everything about one target that does not depend on the call.
@@ -153,7 +159,7 @@ impl Target {
     /// these indexes is opened, see [`Target::open_to_write`].
     pub fn lock_to_write(&self) {
         let mode = locks::working_lock_mode();
-        // SAFETY: an existing table.
+        // SAFETY: a lock on the number of a table, which need not exist any more.
         unsafe { pg_sys::LockRelationOid(self.oid, mode) };
         if self.partitioned {
             ffi::lock_partitions(self.oid, mode);
@@ -175,19 +181,8 @@ impl Target {
     }
 
     fn gather(relation: &OpenRelation) -> Self {
-        let rel = relation.raw();
-        // SAFETY: an open relation; its parts are valid while it is.
-        let (schema_oid, schema, name, kind) = unsafe {
-            let form = &*(*rel).rd_rel;
-            let schema = pg_sys::get_namespace_name(form.relnamespace);
-            (
-                form.relnamespace,
-                text::from_server(schema),
-                text::from_name(&form.relname),
-                form.relkind as u8,
-            )
-        };
-        refuse_unusable_kind(relation, kind, &schema, &name);
+        let (schema, name, kind) = (relation.schema(), relation.name(), relation.kind());
+        effects::refuse_unusable_kind(relation);
         let triggers::InsertTriggers {
             guards,
             before_rows,
@@ -201,10 +196,10 @@ impl Target {
             .enumerate()
             .map(|(i, c)| (c.c_name.to_bytes().to_vec(), i))
             .collect();
-        let row_desc = memory.scope(|| row_desc(&columns, &ROW_EXTRAS));
+        let row_desc = memory.scope(|| rows::row_desc(&columns, &rows::ROW_EXTRAS));
         Self {
             oid: relation.oid(),
-            schema_oid,
+            schema_oid: relation.schema_oid(),
             schema,
             name,
             partitioned: kind == pg_sys::RELKIND_PARTITIONED_TABLE,
@@ -212,9 +207,9 @@ impl Target {
                 || before_rows
                 || after_rows,
             after_insert_triggers: after_rows,
-            has_write_rules: has_write_rules(relation),
-            skip_has_no_effect: !before_rows && skip_has_no_effect(relation),
-            can_chunk: !has_statement_triggers(relation) && !after_rows,
+            has_write_rules: effects::has_write_rules(relation),
+            skip_has_no_effect: !before_rows && effects::skip_has_no_effect(relation),
+            can_chunk: !effects::has_statement_triggers(relation) && !after_rows,
             expects_new: Cell::new(false),
             columns,
             indexes,
@@ -224,394 +219,6 @@ impl Target {
             guard_configs: RefCell::default(),
             statements: RefCell::default(),
             _memory: memory,
-        }
-    }
-
-    /// The position in [`Target::columns`] of the column with this name, given
-    /// in the server's encoding.
-    pub fn column_by_bytes(&self, name: &[u8]) -> Option<usize> {
-        self.by_name.get(name).copied()
-    }
-
-    /// The position of the column with this name; a name that is no column is error 42703.
-    pub fn column_by_name(&self, name: &str) -> usize {
-        self.column_by_bytes(text::to_server(name).to_bytes())
-            .unwrap_or_else(|| self.no_such_column(name).raise())
-    }
-
-    /// 42703, with a hint when a column's name is close.
-    pub fn no_such_column(&self, name: &str) -> Report {
-        let report = Report::new(
-            SqlState::UndefinedColumn,
-            format!(
-                "column \"{}\" of relation \"{}\" does not exist",
-                text::abbreviated(name),
-                self.name
-            ),
-        )
-        .table(&self.schema, &self.name);
-        match closest(name, self.columns.iter().map(|c| c.name.as_str())) {
-            Some(close) => report.hint(format!(
-                "Perhaps you meant to reference the column \"{}.{close}\".",
-                self.name
-            )),
-            None => report,
-        }
-    }
-
-    /// 22023 for a column that an option must not name, and why.
-    pub fn cannot_be_in(&self, column: usize, what: &str, option: &str) -> Report {
-        let name = &self.columns[column].name;
-        Report::new(
-            SqlState::InvalidParameterValue,
-            format!("column \"{name}\" {what} and cannot be in \"{option}\""),
-        )
-        .table(&self.schema, &self.name)
-        .column(name.clone())
-    }
-
-    /// Refuses a table whose rules rewrite what would be run.
-    ///
-    /// # Errors
-    /// 0A000
-    pub fn refuse_rules(&self) {
-        if self.has_write_rules {
-            Report::new(
-                SqlState::FeatureNotSupported,
-                format!("cannot insert or verify rows in table \"{}\"", self.name),
-            )
-            .detail("The table has a rule on INSERT or UPDATE.")
-            .hint("Replace the rule with a trigger.")
-            .table(&self.schema, &self.name)
-            .raise()
-        }
-    }
-
-    /// 55000: the name that a statement used is that of another table now.
-    pub fn renamed_meanwhile(&self) -> Report {
-        Report::new(
-            SqlState::ObjectNotInPrerequisiteState,
-            format!(
-                "table \"{}\" or its schema was renamed while the call ran",
-                self.name
-            ),
-        )
-        .hint("Call it again.")
-        .table(&self.schema, &self.name)
-    }
-
-    /// The quoted, schema-qualified name.
-    pub fn qualified(&self) -> String {
-        format!(
-            "{}.{}",
-            text::quote_identifier(&self.schema),
-            text::quote_identifier(&self.name)
-        )
-    }
-
-    /// That of the partitioned table that it is a partition of, for what is done to columns
-    /// of all partitions at once; else its own.
-    pub fn qualified_root(&self) -> String {
-        // SAFETY: an existing table; null for one that is gone.
-        unsafe {
-            let root = ffi::partition_root(self.oid);
-            let (schema, name) = (pg_sys::get_rel_namespace(root), pg_sys::get_rel_name(root));
-            let schema = pg_sys::get_namespace_name(schema);
-            if root == self.oid || name.is_null() || schema.is_null() {
-                return self.qualified();
-            }
-            format!(
-                "{}.{}",
-                text::quote_identifier(&text::from_server(schema)),
-                text::quote_identifier(&text::from_server(name))
-            )
-        }
-    }
-
-    /// The names of columns, by position, quoted and separated by commas.
-    pub fn column_list(&self, columns: impl IntoIterator<Item = usize>) -> String {
-        let names = columns
-            .into_iter()
-            .map(|c| text::quote_identifier(&self.columns[c].name));
-        names.collect::<Vec<_>>().join(", ")
-    }
-
-    /// Where its columns are in this table, itself or a partition: attribute
-    /// numbers by position.
-    pub fn attnums_in(&self, table: pg_sys::Oid) -> Vec<pg_sys::AttrNumber> {
-        let number = |column: &Column| {
-            if table == self.oid {
-                column.attnum
-            } else {
-                // SAFETY: an existing table; partitions have all columns of
-                // their parent, by name.
-                unsafe { pg_sys::get_attnum(table, column.c_name.as_ptr()) }
-            }
-        };
-        self.columns.iter().map(number).collect()
-    }
-
-    /// Where its columns are in a row that has them all in their order.
-    pub fn attnums_in_order(&self) -> Vec<pg_sys::AttrNumber> {
-        (1..=self.columns.len() as pg_sys::AttrNumber).collect()
-    }
-
-    /// The descriptor of a working row: every column of [`Target::columns`] in
-    /// order, then `ordinal bigint`, `shape int` and `mark bigint` (see
-    /// `payload::row`).
-    pub fn row_desc(&self) -> pg_sys::TupleDesc {
-        self.row_desc
-    }
-
-    /// The descriptor of a row of all columns with others of these types behind them,
-    /// named as those of a working row, in the current memory.
-    pub fn row_desc_with(&self, others: &[pg_sys::Oid]) -> pg_sys::TupleDesc {
-        row_desc(&self.columns, others)
-    }
-}
-
-fn has_write_rules(relation: &OpenRelation) -> bool {
-    // SAFETY: an open relation; its rules live with it.
-    unsafe {
-        (*relation.raw()).rd_rules.as_ref().is_some_and(|rules| {
-            (0..rules.numLocks as usize).any(|i| {
-                let event = (**rules.rules.add(i)).event;
-                event == pg_sys::CmdType::CMD_INSERT || event == pg_sys::CmdType::CMD_UPDATE
-            })
-        })
-    }
-}
-
-/// Whether triggers fire once for an INSERT statement.
-fn has_statement_triggers(relation: &OpenRelation) -> bool {
-    // SAFETY: an open relation; its triggers live with it.
-    unsafe { (*relation.raw()).trigdesc.as_ref() }.is_some_and(|triggers| {
-        triggers.trig_insert_before_statement
-            || triggers.trig_insert_after_statement
-            || triggers.trig_insert_new_table
-    })
-}
-
-fn skip_has_no_effect(relation: &OpenRelation) -> bool {
-    // SAFETY: an open relation; its descriptor's constraints live with it.
-    unsafe {
-        let rel = &*relation.raw();
-        let form = &*rel.rd_rel;
-        if form.relkind as u8 != pg_sys::RELKIND_RELATION || form.relrowsecurity {
-            return false;
-        }
-        if has_statement_triggers(relation) {
-            return false;
-        }
-        let Some(constraints) = (*rel.rd_att).constr.as_ref() else {
-            return true;
-        };
-        constraints.num_check == 0 && !constraints.has_generated_stored
-    }
-}
-
-/// What a working row has behind the target's own columns: ordinal, shape, mark.
-const ROW_EXTRAS: [pg_sys::Oid; 3] = [pg_sys::INT8OID, pg_sys::INT4OID, pg_sys::INT8OID];
-
-/// Columns are named by position, `a0`, `a1`, …, so that SQL over working rows
-/// needs no quoting and meets no name of the user's.
-fn row_desc(columns: &[Column], extras: &[pg_sys::Oid]) -> pg_sys::TupleDesc {
-    let count = columns.len();
-    // SAFETY: attribute numbers run from 1 to the number the template was made
-    // for; the descriptor is not reference-counted.
-    unsafe {
-        let desc = pg_sys::CreateTemplateTupleDesc((count + extras.len()) as c_int);
-        let entry = |i: usize, typid: pg_sys::Oid, typmod: i32| {
-            let name = CString::new(format!("a{i}")).expect("no NUL");
-            let number = (i + 1) as pg_sys::AttrNumber;
-            pg_sys::TupleDescInitEntry(desc, number, name.as_ptr(), typid, typmod, 0);
-        };
-        for (i, column) in columns.iter().enumerate() {
-            entry(i, column.typid, column.typmod);
-            pg_sys::TupleDescInitEntryCollation(
-                desc,
-                (i + 1) as pg_sys::AttrNumber,
-                column.collation,
-            );
-        }
-        for (i, typid) in extras.iter().enumerate() {
-            entry(count + i, *typid, -1);
-        }
-        desc
-    }
-}
-
-fn refuse_unusable_kind(relation: &OpenRelation, kind: u8, schema: &str, name: &str) {
-    let what = match kind {
-        pg_sys::RELKIND_RELATION | pg_sys::RELKIND_PARTITIONED_TABLE => {
-            if relation.is_other_temp() {
-                Report::new(
-                    SqlState::FeatureNotSupported,
-                    "cannot access temporary tables of other sessions",
-                )
-                .raise()
-            }
-            return;
-        }
-        pg_sys::RELKIND_VIEW => "a view",
-        pg_sys::RELKIND_MATVIEW => "a materialized view",
-        pg_sys::RELKIND_FOREIGN_TABLE => "a foreign table",
-        pg_sys::RELKIND_SEQUENCE => "a sequence",
-        pg_sys::RELKIND_INDEX | pg_sys::RELKIND_PARTITIONED_INDEX => "an index",
-        pg_sys::RELKIND_COMPOSITE_TYPE => "a composite type",
-        _ => "a relation of another kind",
-    };
-    Report::new(
-        SqlState::WrongObjectType,
-        format!("cannot insert or verify rows in \"{name}\""),
-    )
-    .detail(format!(
-        "\"{name}\" is {what}; only a table has the unique index that decides."
-    ))
-    .table(schema, name)
-    .raise()
-}
-
-/// The name that is closest to `name`, if one is close: the same but for case,
-/// or at most three edits away and no more than half of its letters, as core
-/// has it for columns in queries.
-pub fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Core's distance reads characters of the server's encoding.
-    let comparable = |name: &str| text::server_is_utf8() || name.is_ascii();
-    if name.len() > pg_sys::NAMEDATALEN as usize * 2 || !comparable(name) {
-        return None;
-    }
-    let candidates = candidates.filter(|candidate| comparable(candidate));
-    let name = name.to_lowercase();
-    let limit = (name.chars().count() / 2).min(3) as c_int;
-    let distance = |candidate: &str| {
-        let candidate = candidate.to_lowercase();
-        // SAFETY: pointers with their lengths; «trusted» lifts the limit of
-        // 255 bytes, which names of columns keep to anyway.
-        unsafe {
-            pg_sys::varstr_levenshtein_less_equal(
-                name.as_ptr().cast(),
-                name.len() as c_int,
-                candidate.as_ptr().cast(),
-                candidate.len() as c_int,
-                1,
-                1,
-                1,
-                limit,
-                true,
-            )
-        }
-    };
-    candidates
-        .map(|candidate| (distance(candidate), candidate))
-        .filter(|(d, _)| *d <= limit)
-        .min_by_key(|(d, _)| *d)
-        .map(|(_, candidate)| candidate)
-}
-
-/// 42P01: there is no relation with this oid (any more).
-pub fn no_relation(oid: pg_sys::Oid) -> Report {
-    Report::new(
-        SqlState::UndefinedTable,
-        format!("relation with OID {} does not exist", oid.to_u32()),
-    )
-}
-
-/// A relation that is open.
-pub struct OpenRelation {
-    relation: pg_sys::Relation,
-    /// What is unlocked when it is closed; `NoLock` keeps the lock until the
-    /// transaction ends.
-    unlock: pg_sys::LOCKMODE,
-}
-
-const KEEP: pg_sys::LOCKMODE = pg_sys::NoLock as pg_sys::LOCKMODE;
-const SHARE: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-
-impl OpenRelation {
-    /// Opens and locks it; the lock stays until the transaction ends.
-    ///
-    /// # Errors
-    /// 42P01 if there is none with this oid (any more).
-    pub fn open(oid: pg_sys::Oid) -> Self {
-        Self::try_open(oid).unwrap_or_else(|| no_relation(oid).raise())
-    }
-
-    /// Opens and locks the relation with this oid; None if there is none.
-    pub fn try_open(oid: pg_sys::Oid) -> Option<Self> {
-        Self::locked(oid, KEEP)
-    }
-
-    /// Opens the relation with a lock that is released when it is closed, as functions of the
-    /// server that look at a table's definition do it.
-    pub fn try_open_briefly(oid: pg_sys::Oid) -> Option<Self> {
-        Self::locked(oid, SHARE)
-    }
-
-    /// An index of a table that is locked, for a look. The lock on the index goes when it is
-    /// closed; the table's own keeps it. Kept longer, it would be in the way of a REINDEX that
-    /// an INSERT behind the look waits for on the table: a deadlock, where an INSERT alone
-    /// has none.
-    ///
-    /// # Errors
-    /// 42P01 if there is none with this oid (any more).
-    pub fn open_index(oid: pg_sys::Oid) -> Self {
-        Self::try_open_briefly(oid).unwrap_or_else(|| no_relation(oid).raise())
-    }
-
-    fn locked(oid: pg_sys::Oid, unlock: pg_sys::LOCKMODE) -> Option<Self> {
-        // SAFETY: locks before it looks; null if there is no such relation.
-        let relation = unsafe { pg_sys::try_relation_open(oid, SHARE) };
-        (!relation.is_null()).then(|| Self { relation, unlock })
-    }
-
-    /// The same relation, open once more; the lock is the first one's.
-    pub fn reopen(&self) -> Self {
-        // SAFETY: open, and locked.
-        unsafe { pg_sys::RelationIncrementReferenceCount(self.relation) };
-        Self {
-            relation: self.relation,
-            unlock: KEEP,
-        }
-    }
-
-    /// For core's functions.
-    pub fn raw(&self) -> pg_sys::Relation {
-        self.relation
-    }
-
-    /// The relation's oid.
-    pub fn oid(&self) -> pg_sys::Oid {
-        // SAFETY: open.
-        unsafe { (*self.relation).rd_id }
-    }
-
-    /// The relation's row descriptor.
-    pub fn desc(&self) -> pg_sys::TupleDesc {
-        // SAFETY: open.
-        unsafe { (*self.relation).rd_att }
-    }
-
-    /// Whether it is a partition.
-    pub fn is_partition(&self) -> bool {
-        // SAFETY: open.
-        unsafe { (*(*self.relation).rd_rel).relispartition }
-    }
-
-    fn is_other_temp(&self) -> bool {
-        // SAFETY: open.
-        unsafe {
-            (*(*self.relation).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP
-                && !(*self.relation).rd_islocaltemp
-        }
-    }
-}
-
-impl Drop for OpenRelation {
-    fn drop(&mut self) {
-        if !crate::pg::unwinding() {
-            // SAFETY: opened by us. After an error the abort closes and unlocks it.
-            unsafe { pg_sys::relation_close(self.relation, self.unlock) };
         }
     }
 }

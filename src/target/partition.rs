@@ -59,30 +59,33 @@ impl<'t> PartitionRouter<'t> {
             let (child, is_leaf) = level.child(&key)?;
             let parent_index = level.index;
             if is_leaf {
-                let index = *self.leaf_indexes.entry(child).or_insert_with(|| {
-                    // SAFETY: open while it is asked.
-                    unsafe {
-                        ffi::index_get_partition(OpenRelation::open(child).raw(), parent_index)
-                    }
-                });
+                let index = *self
+                    .leaf_indexes
+                    .entry(child)
+                    .or_insert_with(|| index_in(child, parent_index));
                 debug_assert_ne!(index, pg_sys::InvalidOid);
                 return Some((child, index));
             }
             let target = self.target;
             level = self.levels.entry(child).or_insert_with(|| {
-                // SAFETY: as above.
-                let index = unsafe {
-                    ffi::index_get_partition(OpenRelation::open(child).raw(), parent_index)
-                };
+                let index = index_in(child, parent_index);
                 PartitionedLevel::open(target, child, index)
             });
         }
     }
 }
 
+/// The index of a partition that belongs to its parent's index.
+fn index_in(partition: pg_sys::Oid, parent_index: pg_sys::Oid) -> pg_sys::Oid {
+    let partition = OpenRelation::open(partition);
+    // SAFETY: the partition is open while it is asked.
+    unsafe { ffi::index_get_partition(partition.raw(), parent_index) }
+}
+
 impl PartitionedLevel {
     fn open(target: &Target, table: pg_sys::Oid, index: pg_sys::Oid) -> Self {
         let relation = OpenRelation::open(table);
+        assert_eq!(relation.kind(), pg_sys::RELKIND_PARTITIONED_TABLE);
         // SAFETY: an open partitioned table; key and descriptor live in its
         // relcache entry while it is open. A snapshot is active, by which
         // partitions that are being detached are left out, as INSERT does.
@@ -118,13 +121,37 @@ impl PartitionedLevel {
             .map(|v| v.unwrap_or(pg_sys::Datum::null()))
             .collect();
         let nulls: Vec<bool> = parts.iter().map(Option::is_none).collect();
-        // SAFETY: the structures belong to the open relation; the arrays have
-        // a member for every column of the partition key.
+        // SAFETY: the structures belong to the open relation, which keeps them while it is; without
+        // partitions there are no bounds. There are as many oids as partitions, and bounds index
+        // these.
         unsafe {
             let desc = &*self.partition_desc;
             if desc.nparts == 0 {
                 return None;
             }
+            let mut partition = self.index_of(&mut values, &nulls);
+            if partition < 0 {
+                partition = (*desc.boundinfo).default_index;
+            }
+            (partition >= 0).then(|| {
+                (
+                    *desc.oids.add(partition as usize),
+                    *desc.is_leaf.add(partition as usize),
+                )
+            })
+        }
+    }
+
+    /// The index of the partition whose bounds contain a key; -1 if there is none.
+    ///
+    /// # Safety
+    /// The table has partitions. There is a value for every column of the partition key.
+    unsafe fn index_of(&self, values: &mut [pg_sys::Datum], nulls: &[bool]) -> i32 {
+        // SAFETY: the caller's promise; core's searches read as many values as the key has
+        // columns, by the support functions of the same key, and give an offset within the
+        // bounds, or the one before the first.
+        unsafe {
+            let desc = &*self.partition_desc;
             let bounds = &*desc.boundinfo;
             let partition_key = &*self.partition_key;
             let at = |offset: i32| *bounds.indexes.add(offset as usize);
@@ -167,15 +194,7 @@ impl PartitionedLevel {
                     partition = at(offset + 1);
                 }
             }
-            if partition < 0 {
-                partition = bounds.default_index;
-            }
-            (partition >= 0).then(|| {
-                (
-                    *desc.oids.add(partition as usize),
-                    *desc.is_leaf.add(partition as usize),
-                )
-            })
+            partition
         }
     }
 }

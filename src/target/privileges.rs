@@ -14,7 +14,7 @@ pub struct Role(pg_sys::Oid);
 impl Role {
     /// The current user.
     pub fn caller() -> Self {
-        // SAFETY: reads a backend-local variable.
+        // SAFETY: reads a variable of the backend's, which is set for as long as it works.
         Self(unsafe { pg_sys::GetUserId() })
     }
 
@@ -37,7 +37,7 @@ impl Role {
 
     fn has_on_column(self, target: &Target, column: usize, mode: u32) -> bool {
         let number = target.columns[column].attnum;
-        // SAFETY: as above.
+        // SAFETY: an existing column of an existing table, on which the caller holds a lock.
         unsafe {
             pg_sys::pg_attribute_aclcheck(target.oid, number, self.0, pg_sys::AclMode::from(mode))
                 == pg_sys::AclResult::ACLCHECK_OK
@@ -51,7 +51,8 @@ fn check_schema_usage(target: &Target) {
     if result != pg_sys::AclResult::ACLCHECK_OK {
         let name = text::to_server(&target.schema);
         let kind = pg_sys::ObjectType::OBJECT_SCHEMA;
-        // SAFETY: raises what core raises.
+        // SAFETY: a C string that is read while the error is made; the error is raised in core's
+        // way, out of a call that is guarded.
         unsafe { pg_sys::aclcheck_error(result, kind, name.as_ptr()) };
     }
 }
@@ -59,7 +60,7 @@ fn check_schema_usage(target: &Target) {
 /// What core says of USAGE on a schema.
 fn schema_usage(schema: pg_sys::Oid) -> pg_sys::AclResult::Type {
     let mode = pg_sys::AclMode::from(pg_sys::ACL_USAGE);
-    // SAFETY: an existing schema.
+    // SAFETY: a look-up in a catalog; a schema that is gone is an error of core's.
     unsafe {
         #[cfg(feature = "pg15")]
         return pg_sys::pg_namespace_aclcheck(schema, pg_sys::GetUserId(), mode);
@@ -138,7 +139,7 @@ fn check_access(target: &Target, access: Access) {
         access.check_without_hooks();
     }
     // With row_security off, a policy in force is an error, as in any query.
-    // SAFETY: an existing table.
+    // SAFETY: look-ups in catalogs, for a table that the caller has locked.
     unsafe { pg_sys::check_enable_rls(target.oid, pg_sys::InvalidOid, false) };
 }
 
@@ -218,7 +219,7 @@ pub fn may_read(table: pg_sys::Oid) -> bool {
 }
 
 fn has_privilege(table: pg_sys::Oid, mode: u32) -> bool {
-    // SAFETY: an existing table.
+    // SAFETY: look-ups in catalogs; a table that is gone is an error of core's.
     let (result, schema) = unsafe {
         (
             pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), pg_sys::AclMode::from(mode)),

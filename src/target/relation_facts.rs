@@ -31,16 +31,6 @@ impl OpenRelation {
         self.class().relowner
     }
 
-    /// The oid of its schema.
-    pub fn schema_oid(&self) -> pg_sys::Oid {
-        self.class().relnamespace
-    }
-
-    /// Its kind (`pg_class.relkind`).
-    pub fn kind(&self) -> u8 {
-        self.class().relkind as u8
-    }
-
     /// Whether tables inherit from it, or did so once.
     pub fn may_have_children(&self) -> bool {
         self.class().relhassubclass

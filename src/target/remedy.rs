@@ -110,7 +110,7 @@ impl Target {
                 column.name
             ));
         }
-        if let Some(column) = find(&|column| !can_be_indexed(column)) {
+        if let Some(column) = find(&|column| !column.can_be_indexed()) {
             return Err(format!(
                 "Name other key columns: the type of \"{}\" has no order, so no unique index \
                  can be on it.",
@@ -132,11 +132,4 @@ impl Target {
         }
         Ok(PossibleIndex { columns, added })
     }
-}
-
-/// Whether a unique index can be on a column: its type has an order.
-fn can_be_indexed(column: &Column) -> bool {
-    // SAFETY: a look-up for an existing type.
-    let class = unsafe { pg_sys::GetDefaultOpClass(column.base_type(), pg_sys::BTREE_AM_OID) };
-    class != pg_sys::InvalidOid
 }

@@ -1,40 +1,79 @@
 //! One scan of a unique index with the rows it points to.
-use super::{OpenRelation, UniqueIndex};
+use super::{KeyColumn, OpenRelation, StoredRow, UniqueIndex};
 use crate::pg::memory::Memory;
+use crate::pg::transaction::snapshot::{DirtySnapshot, Writers};
 use crate::pg::{ffi, unwinding};
 use pgrx::pg_sys;
 use std::ffi::c_int;
 use std::ptr;
 
-/// An index scan under the snapshot that was active when it began. Relations
-/// and snapshot outlive it.
+/// An index scan of a table, and the row that it is at.
+///
+/// It keeps what it reads: the table open (the index is kept by the server's own scan), and the
+/// snapshot.
 pub struct Scan {
     scan: pg_sys::IndexScanDesc,
     slot: *mut pg_sys::TupleTableSlot,
     keys: Vec<pg_sys::ScanKeyData>,
+    /// The arbiter's key columns, which the scan keys are made of.
+    parts: Vec<KeyColumn>,
+    /// Where an ordered scan has the copy of the key that it started at; None for a scan that
+    /// finds one key at a time.
+    start: Option<Memory>,
     /// How many columns of a row are deformed.
     columns: c_int,
-    /// Whether the scan is at its start, without a row or a page in hand.
-    paused: bool,
+    state: ScanState,
     /// Whether the last look for a key met an entry in the index, be its row
     /// visible or not.
     saw_entry: bool,
+    /// Whether the slot holds the row that was found last.
+    at_row: bool,
+    snapshot: ScanSnapshot,
+    /// Closed last.
+    _table: OpenRelation,
+}
+
+/// What a scan reads under.
+enum ScanSnapshot {
+    /// The one that was active when the scan began; it is given back.
+    Registered(pg_sys::Snapshot),
+    Dirty(DirtySnapshot),
+}
+
+/// Where a scan is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ScanState {
+    /// It was given no keys yet.
+    New,
+    /// It has keys, and is before, at or behind a row.
+    Running,
+    /// It is at its start, without a row or a page in hand.
+    Paused,
 }
 
 impl Scan {
     /// A scan that finds one key at a time, under the active snapshot.
     pub fn by_equality(table: &OpenRelation, index: &OpenRelation, arbiter: &UniqueIndex) -> Self {
-        // SAFETY: a snapshot is active, as in every call.
-        let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
+        let snapshot = ScanSnapshot::registered();
         Self::by_equality_under(table, index, arbiter, snapshot)
     }
 
-    /// A scan that finds one key at a time, under a snapshot of the caller's, which outlives it.
-    pub fn by_equality_under(
+    /// A scan that finds one key at a time, and sees rows of transactions in progress, too; whose
+    /// they are is [`Scan::writers`].
+    pub fn by_equality_dirty(
         table: &OpenRelation,
         index: &OpenRelation,
         arbiter: &UniqueIndex,
-        snapshot: pg_sys::Snapshot,
+    ) -> Self {
+        let snapshot = ScanSnapshot::Dirty(DirtySnapshot::new());
+        Self::by_equality_under(table, index, arbiter, snapshot)
+    }
+
+    fn by_equality_under(
+        table: &OpenRelation,
+        index: &OpenRelation,
+        arbiter: &UniqueIndex,
+        snapshot: ScanSnapshot,
     ) -> Self {
         let keys = arbiter.keys.iter().enumerate().map(|(i, key)| {
             let mut scan_key = pg_sys::ScanKeyData::default();
@@ -56,7 +95,8 @@ impl Scan {
             scan_key
         });
         let count = arbiter.keys.len() as c_int;
-        Self::begin(table, index, keys.collect(), count, snapshot)
+        // SAFETY: there are as many scan keys as are counted.
+        unsafe { Self::begin(table, index, arbiter, keys.collect(), count, snapshot) }
     }
 
     /// A scan that starts at a key and goes on in the index's order. A key of
@@ -64,56 +104,79 @@ impl Scan {
     /// [`Scan::start_at`] points at them.
     pub fn from_key(table: &OpenRelation, index: &OpenRelation, arbiter: &UniqueIndex) -> Self {
         let strategy = pg_sys::BTGreaterEqualStrategyNumber;
-        // SAFETY: as above.
-        let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
-        if let [key] = arbiter.keys.as_slice() {
-            let key = scan_key(0, key.collation, strategy, key.greater_equal_function);
-            return Self::begin(table, index, vec![key], 1, snapshot);
-        }
-        let mut keys = vec![pg_sys::ScanKeyData {
-            sk_flags: pg_sys::SK_ROW_HEADER as c_int,
-            sk_attno: 1,
-            sk_strategy: strategy as pg_sys::StrategyNumber,
-            ..Default::default()
-        }];
-        keys.extend(
-            arbiter
-                .keys
-                .iter()
-                .enumerate()
-                .map(|(i, key)| scan_key(i, key.collation, strategy, key.order_function)),
-        );
-        Self::begin(table, index, keys, 1, snapshot)
+        let keys = if let [key] = arbiter.keys.as_slice() {
+            vec![scan_key(
+                0,
+                key.collation,
+                strategy,
+                key.greater_equal_function,
+            )]
+        } else {
+            let header = pg_sys::ScanKeyData {
+                sk_flags: pg_sys::SK_ROW_HEADER as c_int,
+                sk_attno: 1,
+                sk_strategy: strategy as pg_sys::StrategyNumber,
+                ..Default::default()
+            };
+            let members = arbiter.keys.iter().enumerate();
+            let members =
+                members.map(|(i, key)| scan_key(i, key.collation, strategy, key.order_function));
+            std::iter::once(header).chain(members).collect()
+        };
+        let snapshot = ScanSnapshot::registered();
+        // SAFETY: there is one scan key: the members of a row comparison are counted with their
+        // header.
+        let mut scan = unsafe { Self::begin(table, index, arbiter, keys, 1, snapshot) };
+        scan.start = Some(Memory::in_current(c"pg_idempotent walk"));
+        scan
     }
 
-    fn begin(
+    /// # Safety
+    /// The keys are the arbiter's, with a header before several that count as one.
+    unsafe fn begin(
         table: &OpenRelation,
         index: &OpenRelation,
+        arbiter: &UniqueIndex,
         keys: Vec<pg_sys::ScanKeyData>,
         count: c_int,
-        snapshot: pg_sys::Snapshot,
+        snapshot: ScanSnapshot,
     ) -> Self {
-        // SAFETY: table and index are open and belong together.
+        // SAFETY: an open relation; one that is no index has no form of an index.
+        let form = unsafe { (*index.raw()).rd_index.as_ref() };
+        let fits = form.is_some_and(|form| {
+            form.indrelid == table.oid() && form.indnkeyatts as usize == arbiter.keys.len()
+        });
+        assert!(
+            fits,
+            "the index is one of the table, with the arbiter's keys"
+        );
+        // SAFETY: both are open, and belong together as was checked; the snapshot is kept with
+        // the scan.
         unsafe {
             #[cfg(feature = "pg18")]
             let scan = pg_sys::index_beginscan(
                 table.raw(),
                 index.raw(),
-                snapshot,
+                snapshot.raw(),
                 ptr::null_mut(),
                 count,
                 0,
             );
             #[cfg(not(feature = "pg18"))]
-            let scan = pg_sys::index_beginscan(table.raw(), index.raw(), snapshot, count, 0);
+            let scan = pg_sys::index_beginscan(table.raw(), index.raw(), snapshot.raw(), count, 0);
             let slot = pg_sys::table_slot_create(table.raw(), ptr::null_mut());
             Self {
                 scan,
                 slot,
                 keys,
+                parts: arbiter.keys.clone(),
+                start: None,
                 columns: (*(*slot).tts_tupleDescriptor).natts,
-                paused: false,
+                state: ScanState::New,
                 saw_entry: false,
+                snapshot,
+                at_row: false,
+                _table: table.reopen(),
             }
         }
     }
@@ -123,26 +186,31 @@ impl Scan {
         self.columns = 0;
     }
 
-    /// Finds the row under a key. NULLs are looked for as such.
-    pub fn find(
-        &mut self,
-        arbiter: &UniqueIndex,
-        key: impl Fn(usize) -> Option<pg_sys::Datum>,
-    ) -> bool {
-        // SAFETY: the guard holds nothing.
-        unsafe { ffi::guard(|| self.find_unguarded(arbiter, key)) }
+    /// Finds the row under a key, whose values `key` gives by position. NULLs are looked for as
+    /// such.
+    pub fn find(&mut self, key: impl Fn(usize) -> Option<pg_sys::Datum>) -> bool {
+        assert!(self.start.is_none(), "an ordered scan has a start");
+        self.set_key(key);
+        // SAFETY: the key is set, and the guard holds nothing.
+        unsafe { ffi::guard(|| self.find_key_unguarded()) }
     }
 
     /// Finds the row under a key, as [`Scan::find`] does.
     ///
     /// # Safety
-    /// Runs inside `ffi::guard`.
-    pub unsafe fn find_unguarded(
-        &mut self,
-        arbiter: &UniqueIndex,
-        key: impl Fn(usize) -> Option<pg_sys::Datum>,
-    ) -> bool {
-        for (scan_key, part) in self.keys.iter_mut().zip(&arbiter.keys) {
+    /// The scan is one by equality, and `key` gives values of its columns. Runs inside
+    /// `ffi::guard`, which `key` keeps to.
+    #[inline]
+    pub unsafe fn find_unguarded(&mut self, key: impl Fn(usize) -> Option<pg_sys::Datum>) -> bool {
+        self.set_key(key);
+        // SAFETY: the key is set; the caller's promise.
+        unsafe { self.find_key_unguarded() }
+    }
+
+    /// Sets the scan keys for one key.
+    #[inline]
+    fn set_key(&mut self, key: impl Fn(usize) -> Option<pg_sys::Datum>) {
+        for (scan_key, part) in self.keys.iter_mut().zip(&self.parts) {
             match key(part.column) {
                 Some(value) => {
                     scan_key.sk_flags = 0;
@@ -154,14 +222,22 @@ impl Scan {
                 }
             }
         }
+    }
+
+    /// Finds the row under the key that is set.
+    ///
+    /// # Safety
+    /// The key is set. Runs inside `ffi::guard`.
+    #[inline]
+    unsafe fn find_key_unguarded(&mut self) -> bool {
         let count = self.keys.len() as c_int;
         // SAFETY: the scan is open and has this many keys, which it reads when it
         // is asked for its first row.
         unsafe {
-            if self.paused {
+            if self.state == ScanState::Paused {
                 let keys = (*self.scan).keyData;
                 keys.copy_from_nonoverlapping(self.keys.as_ptr(), self.keys.len());
-                self.paused = false;
+                self.state = ScanState::Running;
             } else {
                 self.rescan(count);
             }
@@ -180,7 +256,7 @@ impl Scan {
     /// scan that rests must not be in VACUUM's way.
     ///
     /// # Safety
-    /// Runs inside `ffi::guard`.
+    /// A key was looked for. Runs inside `ffi::guard`.
     pub unsafe fn pause_unguarded(&mut self) {
         // SAFETY: the scan is open; given none, it keeps the keys that it has, if it is
         // told how many those are.
@@ -191,30 +267,30 @@ impl Scan {
             let count = (*self.scan).numberOfKeys;
             ffi::unguarded::index_rescan(self.scan, ptr::null_mut(), count, ptr::null_mut(), 0);
         }
-        self.paused = true;
+        self.state = ScanState::Paused;
+        self.at_row = false;
     }
 
     /// Starts at this key, which has no NULL, or the first one behind it. False
-    /// if there is none. The scan goes on to compare with the key, whose copy is
-    /// made in `copies`.
-    pub fn start_at(
-        &mut self,
-        copies: &Memory,
-        arbiter: &UniqueIndex,
-        key: impl Fn(usize) -> Option<pg_sys::Datum>,
-    ) -> bool {
-        let first = usize::from(arbiter.keys.len() > 1);
+    /// if there is none. The scan goes on to compare with a copy of the key, which it keeps
+    /// until it starts again.
+    ///
+    /// It is for scans made by [`Scan::from_key`].
+    pub fn start_at(&mut self, key: impl Fn(usize) -> Option<pg_sys::Datum>) -> bool {
+        let copies = self.start.as_ref().expect("an ordered scan");
+        copies.reset();
+        let first = usize::from(self.parts.len() > 1);
         let last = self.keys.len() - 1;
         for (i, (scan_key, part)) in self
             .keys
             .iter_mut()
             .skip(first)
-            .zip(&arbiter.keys)
+            .zip(&self.parts)
             .enumerate()
         {
             let value = key(part.column).expect("the key has no NULL");
             let (by_value, length) = part.storage;
-            // SAFETY: a non-null value of this storage.
+            // SAFETY: a non-null value of this storage; the guard holds nothing.
             scan_key.sk_argument = copies.scope(|| unsafe {
                 ffi::guard(|| ffi::unguarded::datumCopy(value, by_value, length.into()))
             });
@@ -231,8 +307,8 @@ impl Scan {
         if first == 1 {
             self.keys[0].sk_argument = pg_sys::Datum::from(&raw const self.keys[1]);
         }
-        // SAFETY: as above; the header points at members in the same vector,
-        // which does not grow any more.
+        // SAFETY: the scan was begun with one key, which may be a header; that points at
+        // members in the same vector, which does not grow any more. The guard holds nothing.
         unsafe {
             ffi::guard(|| {
                 self.rescan(1);
@@ -241,9 +317,12 @@ impl Scan {
         }
     }
 
-    /// Goes on to the next row; false at the end.
+    /// Goes on to the next row; false at the end, or if it was not started.
     pub fn next(&mut self) -> bool {
-        // SAFETY: as above.
+        if self.state != ScanState::Running {
+            return false;
+        }
+        // SAFETY: the scan has its keys; the guard holds nothing.
         unsafe { ffi::guard(|| self.next_unguarded()) }
     }
 
@@ -260,12 +339,13 @@ impl Scan {
                 0,
             );
         }
+        self.state = ScanState::Running;
     }
 
     /// The next row, deformed whole, so that columns are read without calls.
     ///
     /// # Safety
-    /// Runs inside `ffi::guard`.
+    /// The scan has its keys. Runs inside `ffi::guard`.
     unsafe fn next_unguarded(&mut self) -> bool {
         // SAFETY: the scan is open, and the slot fits the table.
         unsafe {
@@ -284,7 +364,28 @@ impl Scan {
             if found {
                 ffi::slot_getsomeattrs_unguarded(self.slot, self.columns);
             }
+            self.at_row = found;
             found
+        }
+    }
+
+    /// The row at hand; `numbers` says where the target's columns are. None if there is none.
+    pub fn row<'s>(&'s self, numbers: &'s [pg_sys::AttrNumber]) -> Option<StoredRow<'s>> {
+        // SAFETY: the slot holds the row until the scan goes on, which takes it for itself.
+        self.at_row
+            .then(|| unsafe { StoredRow::in_slot(self.slot, numbers) })
+    }
+
+    /// Who is writing the row at hand; nobody if the scan does not see rows of transactions in
+    /// progress.
+    pub fn writers(&self) -> Writers {
+        match &self.snapshot {
+            ScanSnapshot::Dirty(dirty) => dirty.writers(),
+            ScanSnapshot::Registered(_) => Writers {
+                inserter: pg_sys::InvalidTransactionId,
+                deleter: pg_sys::InvalidTransactionId,
+                token: 0,
+            },
         }
     }
 
@@ -297,11 +398,35 @@ impl Scan {
 impl Drop for Scan {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: opened by us, closed in the reverse order.
+            // SAFETY: `begin` opened scan and slot, and nothing else closes them: they are
+            // closed once, in the reverse order, and then the snapshot that was registered for
+            // them is given back. After an error the abort releases all three.
             unsafe {
                 pg_sys::ExecDropSingleTupleTableSlot(self.slot);
                 pg_sys::index_endscan(self.scan);
+                if let ScanSnapshot::Registered(snapshot) = self.snapshot {
+                    pg_sys::UnregisterSnapshot(snapshot);
+                }
             }
+        }
+    }
+}
+
+impl ScanSnapshot {
+    /// The active snapshot, kept until it is given back.
+    fn registered() -> Self {
+        // SAFETY: registered only if one is active; a registered snapshot lives until it is given
+        // back, whatever becomes of the active one.
+        unsafe {
+            assert!(pg_sys::ActiveSnapshotSet(), "a snapshot is active");
+            Self::Registered(pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot()))
+        }
+    }
+
+    fn raw(&self) -> pg_sys::Snapshot {
+        match self {
+            Self::Registered(snapshot) => *snapshot,
+            Self::Dirty(dirty) => dirty.raw(),
         }
     }
 }

@@ -16,7 +16,7 @@ const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);
 /// The language of functions of the server itself (`pg_language.dat`).
 const INTERNAL_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(12);
 
-/// A guard: a trigger that calls our trigger function.
+/// A trigger of a table.
 #[derive(Clone, Debug)]
 pub struct TriggerInfo {
     /// The trigger's oid.
@@ -35,15 +35,18 @@ pub struct TriggerInfo {
 }
 
 impl TriggerInfo {
+    /// A copy.
+    ///
     /// # Safety
     /// `trigger` is one of [`Triggers`], or one that is firing.
     pub unsafe fn of(trigger: &pg_sys::Trigger) -> Self {
-        // SAFETY: the caller's promise; as many arguments as it says.
+        // SAFETY: the server's own trigger, by the caller's promise, has as many arguments as it
+        // says, which are C strings.
         let arguments = (0..usize::try_from(trigger.tgnargs).unwrap_or(0))
             .map(|i| unsafe { text::from_server(*trigger.tgargs.add(i)) });
         Self {
             oid: trigger.tgoid,
-            // SAFETY: a C string.
+            // SAFETY: its name is a C string, likewise.
             name: unsafe { text::from_server(trigger.tgname) },
             arguments: arguments.collect(),
             kind: trigger.tgtype,
@@ -65,13 +68,14 @@ impl Triggers {
     /// # Safety
     /// The relation is open.
     pub unsafe fn of(relation: pg_sys::Relation) -> Self {
-        // SAFETY: the caller's promise; no triggers are copied as none.
+        // SAFETY: the caller's promise: an open relation keeps its triggers at least until the
+        // next look-up; no triggers are copied as none.
         Self(unsafe { pg_sys::CopyTriggerDesc((*relation).trigdesc) })
     }
 
     /// Whether there are AFTER INSERT row triggers.
     fn after_insert_row(&self) -> bool {
-        // SAFETY: our copy.
+        // SAFETY: null, or the copy that `of` made and that nobody else frees.
         unsafe { self.0.as_ref() }.is_some_and(|all| all.trig_insert_after_row)
     }
 }
@@ -80,7 +84,7 @@ impl Deref for Triggers {
     type Target = [pg_sys::Trigger];
 
     fn deref(&self) -> &Self::Target {
-        // SAFETY: our copy, which has as many as it says.
+        // SAFETY: null, or the copy that `of` made, whose array has as many as it says.
         unsafe {
             match self.0.as_ref() {
                 Some(all) => std::slice::from_raw_parts(all.triggers, all.numtriggers as usize),
@@ -93,10 +97,20 @@ impl Deref for Triggers {
 impl Drop for Triggers {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: our copy. After an error it goes with the memory that it is in.
+            // SAFETY: null, or the copy that `of` made, freed once. After an error it goes with
+            // the memory that it is in.
             unsafe { pg_sys::FreeTriggerDesc(self.0) };
         }
     }
+}
+
+/// The triggers of a relation, in the order in which they fire.
+pub fn triggers_of(relation: &OpenRelation) -> Vec<TriggerInfo> {
+    // SAFETY: the relation is open as long as it is borrowed.
+    let triggers = unsafe { Triggers::of(relation.raw()) };
+    // SAFETY: each is one of the copied triggers, which stay until all were read.
+    let copies = triggers.iter().map(|one| unsafe { TriggerInfo::of(one) });
+    copies.collect()
 }
 
 /// What fires when rows go in.
@@ -117,7 +131,7 @@ impl InsertTriggers {
             before_rows: false,
             after_rows: false,
         };
-        // SAFETY: an open relation.
+        // SAFETY: the relation is open as long as it is borrowed.
         let triggers = unsafe { Triggers::of(relation.raw()) };
         found.after_rows = triggers.after_insert_row();
         let before = (pg_sys::TRIGGER_TYPE_ROW
@@ -125,7 +139,7 @@ impl InsertTriggers {
             | pg_sys::TRIGGER_TYPE_INSERT) as i16;
         for trigger in triggers.iter() {
             if is_guard_function(trigger.tgfoid) {
-                // SAFETY: a trigger, of the copy.
+                // SAFETY: one of the copied triggers, which stay until the loop has ended.
                 found.guards.push(unsafe { TriggerInfo::of(trigger) });
             } else if trigger.tgtype & before == before {
                 found.before_rows = true;

@@ -58,14 +58,6 @@ impl LatestSnapshot {
         }
         Self(())
     }
-
-    /// For core's functions.
-    pub fn raw(&self) -> pg_sys::Snapshot {
-        // SAFETY: there is an active snapshot while one that `push` has pushed is not popped.
-        // It is ours where those who push another meanwhile drop it before: a variable of a
-        // block further in.
-        unsafe { pg_sys::GetActiveSnapshot() }
-    }
 }
 
 impl Drop for LatestSnapshot {

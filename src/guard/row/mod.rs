@@ -1,0 +1,192 @@
+//! One guard at work: the trigger's rows, one by one. The protocol is in the
+//! head of [`super`]; its steps are in [`probe`], and what is said of a stored row in [`stored`].
+mod incoming;
+mod open;
+mod probe;
+mod report;
+mod stored;
+mod update;
+
+pub use incoming::IncomingRow;
+
+use super::config::GuardConfig;
+use super::key_lock::KeyHashSeeds;
+use super::omitted::StatementDefaults;
+use super::options::NullKey;
+use super::partitions::check_enabled_on_partitions;
+use super::statement::StatementState;
+use crate::target::{
+    OpenRelation, Role, Scan, StoredRow, Target, TriggerInfo, UniqueIndex, changes,
+    hidden_by_policy,
+};
+use pgrx::pg_sys;
+use probe::{ProbeResult, XactWait};
+use std::ffi::c_int;
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+/// A guard of one table (or partition) in one statement.
+pub struct Guard {
+    statement: NonNull<StatementState>,
+    /// The guarded table: for a partition, the root that the guard came from.
+    target: Rc<Target>,
+    /// The trigger on the table at hand.
+    trigger: TriggerInfo,
+    config: Rc<GuardConfig>,
+    /// What the hashes of its keys begin with.
+    seeds: KeyHashSeeds,
+    /// Where the target's columns are in the table at hand.
+    numbers: Vec<pg_sys::AttrNumber>,
+    /// How many columns of a row its key reaches into,
+    key_columns: c_int,
+    /// and what is compared.
+    columns: c_int,
+    /// Whether the rows are those of a function of ours.
+    mode: GuardMode,
+    /// Whether nothing but the compared columns decides.
+    simple: bool,
+    /// With whose rights the rows go in.
+    role: Role,
+    /// Whether policies may hide stored rows from that role.
+    by_policy: bool,
+    /// Whether a BEFORE UPDATE trigger fires after the guard, and may do what it
+    /// likes with the row.
+    has_later_update_trigger: bool,
+    /// What the defaults of columns give that are compared only where the row supplies them.
+    defaults: StatementDefaults,
+    scan: Scan,
+    /// Where the scan keeps what it allocates as it goes: memory of the
+    /// statement, not of the row at hand.
+    scan_memory: pg_sys::MemoryContext,
+    /// Whom to wait for.
+    wait: XactWait,
+    /// Closed after the scan, in this order.
+    index: OpenRelation,
+    table: OpenRelation,
+}
+
+/// What the guard does with the rows of a statement.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum GuardMode {
+    /// The rows are a client's: they are judged.
+    Judge,
+    /// They are a function's, which verifies those that are skipped.
+    SkipStored,
+    /// They are a function's that is decided by another key: the guard's is one more
+    /// unique index to it, whose violation is the server's to report. Or they are those of
+    /// a MERGE, which has looked for itself what is stored: a row that came meanwhile is
+    /// 23505, as without a guard, and the MERGE that is tried again updates it.
+    PassThrough,
+}
+
+/// What the executor gets back for a row.
+pub enum TriggerResult {
+    /// It goes in as it is.
+    Unchanged,
+    /// It goes in with this value in this attribute.
+    Modified(pg_sys::AttrNumber, pg_sys::Datum),
+    /// It does not go in.
+    Skipped,
+}
+
+impl Guard {
+    /// Judges a row that is about to be inserted.
+    ///
+    /// # Errors
+    /// 23I01, 23502 for a NULL in the key, 40001; and what ends a wait.
+    pub fn judge(&mut self, row: IncomingRow<'_>) -> TriggerResult {
+        let mut hidden = None;
+        loop {
+            match self.probe(row) {
+                ProbeResult::New => return self.admit(row),
+                ProbeResult::Duplicate => {
+                    self.check_enabled_on_partitions();
+                    return TriggerResult::Skipped;
+                }
+                ProbeResult::InProgress => self.wait(),
+                ProbeResult::Stored if self.mode == GuardMode::PassThrough => {
+                    self.pause();
+                    return TriggerResult::Unchanged;
+                }
+                ProbeResult::Stored => {
+                    let place = self.stored().table_and_tid();
+                    if self.settle(row, place) {
+                        return TriggerResult::Skipped;
+                    }
+                    // It may have been updated before we looked, and be elsewhere now.
+                    let place = (
+                        place.1.ip_blkid.bi_hi,
+                        place.1.ip_blkid.bi_lo,
+                        place.1.ip_posid,
+                    );
+                    if hidden == Some(place) {
+                        hidden_by_policy(&self.target).raise()
+                    }
+                    hidden = Some(place);
+                }
+                ProbeResult::NullKey(_) if self.config.null_key == NullKey::Pass => {
+                    return TriggerResult::Unchanged;
+                }
+                ProbeResult::NullKey(column) => self.refuse_null_key(column),
+                ProbeResult::MaybeNew => unreachable!("a probe looks into it"),
+            }
+        }
+    }
+
+    /// The row goes in; it takes along what is to be remembered, unless it brings
+    /// that itself.
+    fn admit(&self, row: IncomingRow<'_>) -> TriggerResult {
+        let Some(remember) = &self.config.remember else {
+            return TriggerResult::Unchanged;
+        };
+        let payload = row.deformed(&self.numbers);
+        if payload.get(remember.column).is_some() {
+            return TriggerResult::Unchanged;
+        }
+        let value = remember.original_payload(
+            &self.target,
+            // SAFETY: the function asks for positions in the target's columns, whose numbers
+            // in the table at hand the row was deformed by.
+            |c| unsafe { payload.get_unguarded(c) },
+            |c| self.is_omitted(c, &payload),
+        );
+        TriggerResult::Modified(self.numbers[remember.column], value)
+    }
+
+    /// Whether a column that may be omitted was.
+    fn is_omitted(&self, column: usize, payload: &StoredRow<'_>) -> bool {
+        let value = payload.get(column);
+        self.defaults
+            .is_omitted(&self.target, &self.table, column, value)
+    }
+
+    /// A row of a partition is about to be skipped. If the guard does not fire on
+    /// every partition, it may be one that an UPDATE moves here from where nothing
+    /// was noted; skipping it would lose it.
+    ///
+    /// # Errors
+    /// 55000
+    fn check_enabled_on_partitions(&self) {
+        let now = changes();
+        if !self.target.partitioned
+            || self.mode != GuardMode::Judge
+            || self.config.partitions_checked_at.get() == Some(now)
+        {
+            return;
+        }
+        check_enabled_on_partitions(&self.target, &self.trigger);
+        self.config.partitions_checked_at.set(Some(now));
+    }
+
+    /// The statement that the guard belongs to.
+    fn statement(&self) -> &StatementState {
+        // SAFETY: the statement owns its guards (see `Guard::open`), and drops them before it
+        // goes itself.
+        unsafe { self.statement.as_ref() }
+    }
+
+    /// The index that decides.
+    fn arbiter(&self) -> &UniqueIndex {
+        self.config.arbiter(&self.target)
+    }
+}

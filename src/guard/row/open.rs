@@ -1,0 +1,115 @@
+//! What a guard has to know and to open before its first row.
+use super::super::config::GuardConfig;
+use super::super::omitted::StatementDefaults;
+use super::super::own_insert::own_insert_arbiter;
+use super::super::partitions::{has_later_update_trigger, resolve_definition};
+use super::super::statement::StatementState;
+use super::super::trigger_check;
+use super::probe::XactWait;
+use super::{Guard, GuardMode};
+use crate::pg::transaction::snapshot::uses_transaction_snapshot;
+use crate::target::{
+    OpenRelation, Role, Scan, TriggerInfo, leaf_index, row_security_is_active_for,
+};
+use pgrx::pg_sys;
+use std::ffi::c_int;
+use std::ptr::NonNull;
+
+impl Guard {
+    /// Opens what the guard of a table needs in the running statement.
+    ///
+    /// # Errors
+    /// As [`GuardConfig::of`]; 55000 for a partition that has a guard of its own.
+    ///
+    /// # Safety
+    /// The guard is the statement's from then on, which keeps it where it is and drops it. The
+    /// current memory is the statement's.
+    pub unsafe fn open(
+        statement: &StatementState,
+        oid: pg_sys::Oid,
+        trigger: TriggerInfo,
+        role: Role,
+    ) -> Self {
+        let table = OpenRelation::open(oid);
+        let has_later_update_trigger = has_later_update_trigger(&table, &trigger.name);
+        let (target, original) = resolve_definition(&table, trigger.clone());
+        trigger_check::check_single_guard(&target);
+        let config = GuardConfig::of(&target, &original);
+        let arbiter = config.arbiter(&target);
+        let index = if target.oid == oid {
+            arbiter.oid
+        } else {
+            leaf_index(&table, arbiter.oid).unwrap_or(pg_sys::InvalidOid)
+        };
+        let numbers = target.attnums_in(oid);
+        let key_columns = last_number(&numbers, arbiter.columns());
+        let compared = last_number(&numbers, config.compared.iter().copied());
+        let index = OpenRelation::open(index);
+        let mode = GuardMode::of(statement, &table, arbiter.oid, &index);
+        let mut scan = Scan::by_equality_dirty(&table, &index, arbiter);
+        scan.skip_deforming();
+        let by_policy = row_security_is_active_for(&target, role);
+        let simple = mode == GuardMode::Judge
+            && !by_policy
+            && config.remember.is_none()
+            && !uses_transaction_snapshot();
+        Self {
+            statement: NonNull::from(statement),
+            key_columns,
+            columns: key_columns.max(compared),
+            target,
+            trigger,
+            seeds: config.key_hasher.seeds(),
+            defaults: StatementDefaults::new(&config.compared_if_supplied),
+            config,
+            numbers,
+            mode,
+            simple,
+            role,
+            by_policy,
+            has_later_update_trigger,
+            scan,
+            // SAFETY: reads a variable of the backend; the caller has set it.
+            scan_memory: unsafe { pg_sys::CurrentMemoryContext },
+            wait: XactWait::none(),
+            index,
+            table,
+        }
+    }
+}
+
+impl GuardMode {
+    /// What is to be done with the rows of the running statement that come to a table whose
+    /// guard is decided by `arbiter`, of which `index` is the part that is this table's.
+    fn of(
+        statement: &StatementState,
+        table: &OpenRelation,
+        arbiter: pg_sys::Oid,
+        index: &OpenRelation,
+    ) -> Self {
+        let Some(ours) = own_insert_arbiter() else {
+            return if statement.merges_into(|t| is_self_or_ancestor(t, table)) {
+                Self::PassThrough
+            } else {
+                Self::Judge
+            };
+        };
+        let decided_by_ours =
+            ours == arbiter || ours == index.oid() || index.partition_ancestors().contains(&ours);
+        if decided_by_ours {
+            Self::SkipStored
+        } else {
+            Self::PassThrough
+        }
+    }
+}
+
+/// The highest of these columns' numbers.
+fn last_number(numbers: &[pg_sys::AttrNumber], columns: impl Iterator<Item = usize>) -> c_int {
+    columns.map(|c| c_int::from(numbers[c])).max().unwrap_or(0)
+}
+
+/// Whether a table is this one, or a partitioned table that it is in.
+fn is_self_or_ancestor(table: pg_sys::Oid, of: &OpenRelation) -> bool {
+    table == of.oid() || of.partition_ancestors().contains(&table)
+}

@@ -1,0 +1,75 @@
+//! What a guard tells of a row that it does not let in.
+use super::super::options::call_passing_null_keys;
+use super::Guard;
+use crate::compare::Differences;
+use crate::outcome::{OnConflict, conflict_report};
+use crate::payload::shape::key_violation;
+use crate::quarantine::ConflictRecorder;
+use crate::target::{StoredRow, VisibleColumns, note_values_shown};
+use pgrx::pg_sys;
+
+impl Guard {
+    /// 23502, and how such rows are let in.
+    pub(super) fn refuse_null_key(&self, column: usize) -> ! {
+        let target = &self.target;
+        let arbiter = self.config.arbiter(target);
+        let table = target.qualified();
+        key_violation(target, arbiter, column, None, "null in")
+            .hint(format!(
+                "If there are rows with a null in the key, let them pass without verification: \
+                 {} If there are none: ALTER TABLE {table} ALTER COLUMN {} SET NOT NULL;",
+                call_passing_null_keys(&table, &self.trigger.arguments),
+                target.column_list([column]),
+            ))
+            .raise()
+    }
+
+    /// What the caller may see of the stored row, and of the payload.
+    pub(super) fn visible(&self) -> (VisibleColumns, VisibleColumns) {
+        (
+            VisibleColumns::by_caller_and(&self.target, self.role),
+            VisibleColumns::insertable_by_caller(&self.target),
+        )
+    }
+
+    /// The payload differs from the stored row, or from the original payload if that is
+    /// given.
+    pub(super) fn conflict(
+        &self,
+        stored: &StoredRow<'_>,
+        first: Option<&StoredRow<'_>>,
+        payload: impl Fn(usize) -> Option<pg_sys::Datum>,
+        columns: &[usize],
+        (readable, sent): (VisibleColumns, VisibleColumns),
+    ) {
+        let (target, config) = (&*self.target, &*self.config);
+        let arbiter = config.arbiter(target);
+        let differences = Differences {
+            target,
+            arbiter,
+            stored: first.unwrap_or(stored),
+            payload,
+            columns,
+            against_original: first.is_some(),
+            readable: &readable,
+            sent: &sent,
+        };
+        if config.on_conflict == OnConflict::Quarantine {
+            let remembers = config.remember.as_ref().map(|remember| remember.column);
+            let named: Vec<usize> = (0..target.columns.len())
+                .filter(|c| target.columns[*c].generated == 0 && remembers != Some(*c))
+                .collect();
+            // SAFETY: the row's memory, which outlives the call.
+            let mut records = ConflictRecorder::new(unsafe { pg_sys::CurrentMemoryContext });
+            records.add(target, arbiter, stored, &differences, &named);
+            records.write(target);
+            return;
+        }
+        let only = match columns {
+            [column] => Some(*column),
+            _ => None,
+        };
+        note_values_shown(target, differences.shown_columns());
+        conflict_report(target, arbiter, 1, differences.to_sentence(None), only).raise()
+    }
+}

@@ -1,0 +1,72 @@
+//! Rows that an UPDATE changes, and moves from partition to partition.
+use super::{Guard, IncomingRow, TriggerResult};
+use crate::error::{Report, SqlState};
+use crate::target::{KeyColumn, OpenRelation, PartitionRouter, StoredRow};
+use pgrx::pg_sys;
+
+impl Guard {
+    /// Whether the row is one that an UPDATE moves here from another partition:
+    /// it is no payload, and is not judged.
+    pub fn is_moved_here(&self) -> bool {
+        self.statement().is_moving_to(self.table.oid())
+    }
+
+    /// Judges an UPDATE: what is remembered cannot be changed.
+    ///
+    /// # Errors
+    /// 428C9
+    pub fn judge_update(&self, old: IncomingRow<'_>, new: IncomingRow<'_>) -> TriggerResult {
+        let (old, new) = (old.deformed(&self.numbers), new.deformed(&self.numbers));
+        let moving_from =
+            (self.target.partitioned && self.may_leave(&old, &new)).then(|| self.table.oid());
+        self.statement().note_update(moving_from);
+        let Some(remember) = &self.config.remember else {
+            return TriggerResult::Unchanged;
+        };
+        if remember.is_changed(&old, &new) {
+            if let (Some(value), None, true) = (
+                old.get(remember.column),
+                new.get(remember.column),
+                is_replica(),
+            ) {
+                // The publisher remembers nothing, we do.
+                return TriggerResult::Modified(self.numbers[remember.column], value);
+            }
+            let name = &self.target.columns[remember.column].name;
+            Report::new(
+                SqlState::GeneratedAlways,
+                format!("column \"{name}\" cannot be updated"),
+            )
+            .detail(
+                "It remembers what first arrived, and the guard verifies retries against \
+                 that.",
+            )
+            .table(&self.target.schema, &self.target.name)
+            .column(name.clone())
+            .raise()
+        }
+        TriggerResult::Unchanged
+    }
+
+    /// Whether an updated row may belong to another partition than this one. The
+    /// key contains the whole partition key.
+    fn may_leave(&self, old: &StoredRow<'_>, new: &StoredRow<'_>) -> bool {
+        if self.has_later_update_trigger {
+            return true;
+        }
+        let arbiter = self.arbiter();
+        let same = |key: &KeyColumn| key.agrees(old.get(key.column), new.get(key.column));
+        if arbiter.keys.iter().all(same) {
+            return false;
+        }
+        let root = OpenRelation::open(self.target.oid);
+        let leaf = PartitionRouter::new(&self.target, &root, arbiter).leaf(|c| new.get(c));
+        leaf.is_none_or(|(leaf, _)| leaf != self.table.oid())
+    }
+}
+
+/// Whether rows come from a publisher.
+fn is_replica() -> bool {
+    // SAFETY: reads a variable of the backend's, which only its own thread writes.
+    unsafe { pg_sys::SessionReplicationRole == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32 }
+}

@@ -1,0 +1,102 @@
+//! What happens when rows go into a table, by its kind, rules, triggers and constraints.
+use super::{OpenRelation, Target};
+use crate::error::{Report, SqlState};
+use pgrx::pg_sys;
+
+impl Target {
+    /// Refuses a table whose rules rewrite what would be run.
+    ///
+    /// # Errors
+    /// 0A000
+    pub fn refuse_rules(&self) {
+        if self.has_write_rules {
+            Report::new(
+                SqlState::FeatureNotSupported,
+                format!("cannot insert or verify rows in table \"{}\"", self.name),
+            )
+            .detail("The table has a rule on INSERT or UPDATE.")
+            .hint("Replace the rule with a trigger.")
+            .table(&self.schema, &self.name)
+            .raise()
+        }
+    }
+}
+
+/// Whether rules rewrite an INSERT or an UPDATE.
+pub(super) fn has_write_rules(relation: &OpenRelation) -> bool {
+    // SAFETY: an open relation; its rules live with it.
+    unsafe {
+        (*relation.raw()).rd_rules.as_ref().is_some_and(|rules| {
+            (0..rules.numLocks as usize).any(|i| {
+                let event = (**rules.rules.add(i)).event;
+                event == pg_sys::CmdType::CMD_INSERT || event == pg_sys::CmdType::CMD_UPDATE
+            })
+        })
+    }
+}
+
+/// Whether triggers fire once for an INSERT statement.
+pub(super) fn has_statement_triggers(relation: &OpenRelation) -> bool {
+    // SAFETY: an open relation; its triggers live with it.
+    unsafe { (*relation.raw()).trigdesc.as_ref() }.is_some_and(|triggers| {
+        triggers.trig_insert_before_statement
+            || triggers.trig_insert_after_statement
+            || triggers.trig_insert_new_table
+    })
+}
+
+/// Whether nothing could happen, or fail, before INSERT … ON CONFLICT DO NOTHING skips a stored row,
+/// BEFORE triggers aside.
+pub(super) fn skip_has_no_effect(relation: &OpenRelation) -> bool {
+    // SAFETY: an open relation; its descriptor's constraints live with it.
+    unsafe {
+        let rel = &*relation.raw();
+        let form = &*rel.rd_rel;
+        if form.relkind as u8 != pg_sys::RELKIND_RELATION || form.relrowsecurity {
+            return false;
+        }
+        if has_statement_triggers(relation) {
+            return false;
+        }
+        let Some(constraints) = (*rel.rd_att).constr.as_ref() else {
+            return true;
+        };
+        constraints.num_check == 0 && !constraints.has_generated_stored
+    }
+}
+
+/// Refuses a relation in which no rows can be verified.
+///
+/// # Errors
+/// 42809; 0A000 for another session's temporary table.
+pub(super) fn refuse_unusable_kind(relation: &OpenRelation) {
+    let what = match relation.kind() {
+        pg_sys::RELKIND_RELATION | pg_sys::RELKIND_PARTITIONED_TABLE => {
+            if relation.is_other_temp() {
+                Report::new(
+                    SqlState::FeatureNotSupported,
+                    "cannot access temporary tables of other sessions",
+                )
+                .raise()
+            }
+            return;
+        }
+        pg_sys::RELKIND_VIEW => "a view",
+        pg_sys::RELKIND_MATVIEW => "a materialized view",
+        pg_sys::RELKIND_FOREIGN_TABLE => "a foreign table",
+        pg_sys::RELKIND_SEQUENCE => "a sequence",
+        pg_sys::RELKIND_INDEX | pg_sys::RELKIND_PARTITIONED_INDEX => "an index",
+        pg_sys::RELKIND_COMPOSITE_TYPE => "a composite type",
+        _ => "a relation of another kind",
+    };
+    let name = relation.name();
+    Report::new(
+        SqlState::WrongObjectType,
+        format!("cannot insert or verify rows in \"{name}\""),
+    )
+    .detail(format!(
+        "\"{name}\" is {what}; only a table has the unique index that decides."
+    ))
+    .table(&relation.schema(), &name)
+    .raise()
+}

@@ -1,0 +1,104 @@
+//! A stored row, read where it lies.
+use crate::pg::rows::Slot;
+use pgrx::pg_sys;
+use std::ops::Range;
+use std::ptr;
+
+/// A row of the table: one that a look-up found, where it lies in its buffer, or
+/// one that an INSERT returned.
+pub struct StoredRow<'l> {
+    slot: *mut pg_sys::TupleTableSlot,
+    numbers: &'l [pg_sys::AttrNumber],
+}
+
+impl<'l> StoredRow<'l> {
+    /// A row that an INSERT returned; `numbers` says where the columns are.
+    pub fn returned(row: &'l Slot, numbers: &'l [pg_sys::AttrNumber]) -> Self {
+        Self {
+            slot: row.raw(),
+            numbers,
+        }
+    }
+
+    /// The row in a slot of the server's.
+    ///
+    /// # Safety
+    /// The slot holds a row while this lives, deformed as far as it is read.
+    pub unsafe fn in_slot(
+        slot: *mut pg_sys::TupleTableSlot,
+        numbers: &'l [pg_sys::AttrNumber],
+    ) -> Self {
+        Self { slot, numbers }
+    }
+
+    /// The value of a column of the target, by its position. A column that the row does not have
+    /// is a panic, so inside `ffi::guard` there is [`StoredRow::get_unguarded`].
+    pub fn get(&self, column: usize) -> Option<pg_sys::Datum> {
+        let number = self.numbers[column];
+        // SAFETY: the slot holds a row as long as this lives, and counts its deformed columns.
+        let deformed = unsafe { (*self.slot).tts_nvalid };
+        assert!(
+            (1..=deformed).contains(&number),
+            "the row has no column {number}"
+        );
+        // SAFETY: there is such a column of the target, and its number is one of a deformed column.
+        unsafe { self.get_unguarded(column) }
+    }
+
+    /// The value of a column of the target, without a check that could panic.
+    ///
+    /// # Safety
+    /// `column` is a position in the target's columns, for each of which the row has a number of
+    /// a column that is deformed.
+    pub unsafe fn get_unguarded(&self, column: usize) -> Option<pg_sys::Datum> {
+        // SAFETY: the caller's promise; a slot's arrays have a member for every column, with the
+        // value in it once that is deformed.
+        unsafe {
+            let i = *self.numbers.get_unchecked(column) as usize - 1;
+            let slot = &*self.slot;
+            (!*slot.tts_isnull.add(i)).then(|| *slot.tts_values.add(i))
+        }
+    }
+
+    /// The table that holds the row, and its tuple id.
+    pub fn table_and_tid(&self) -> (pg_sys::Oid, pg_sys::ItemPointerData) {
+        // SAFETY: the slot is alive, and holds the row as long as this lives: both are set then.
+        unsafe { ((*self.slot).tts_tableOid, (*self.slot).tts_tid) }
+    }
+
+    /// The transaction that wrote this version of the row.
+    pub fn xmin(&self) -> pg_sys::TransactionId {
+        let mut null = false;
+        let number = pg_sys::MinTransactionIdAttributeNumber;
+        // SAFETY: the slot holds a row of a table, as the heap has it.
+        let xmin = unsafe { pg_sys::slot_getsysattr(self.slot, number, &raw mut null) };
+        pg_sys::TransactionId::from(xmin.value() as u32)
+    }
+
+    /// Whether one of these commands of this transaction wrote this version of the
+    /// row.
+    pub fn is_written_by(&self, commands: &Range<pg_sys::CommandId>) -> bool {
+        // SAFETY: the real command is asked for only if the row is ours; what the row
+        // itself holds may be a combo command id.
+        unsafe {
+            pg_sys::TransactionIdIsCurrentTransactionId(self.xmin())
+                && commands.contains(&pg_sys::HeapTupleHeaderGetCmin(self.header()))
+        }
+    }
+
+    /// Whether one of these commands of this transaction inserted this row, and
+    /// nobody changed it since.
+    pub fn is_inserted_by(&self, commands: &Range<pg_sys::CommandId>) -> bool {
+        // SAFETY: the header is in the slot's own tuple, which stays while the row is there.
+        let flags = unsafe { u32::from((*self.header()).t_infomask) };
+        flags & pg_sys::HEAP_UPDATED == 0 && self.is_written_by(commands)
+    }
+
+    fn header(&self) -> pg_sys::HeapTupleHeader {
+        // SAFETY: the slot holds a row of a table, as the heap has it.
+        unsafe {
+            let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, ptr::null_mut());
+            (*tuple).t_data
+        }
+    }
+}
