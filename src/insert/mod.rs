@@ -61,7 +61,7 @@ pub use input::{InputSorter, SortedRows};
 pub use options::{KeyOptions, MatchRule};
 pub use outcome_collector::{OutcomeCollector, ResultDetail};
 pub use round::{MAX_ROUNDS, WriteContext};
-pub use statement::{InsertStatements, Returning, insert};
+pub use statement::{Returning, insert};
 
 use crate::error::with_error_capture;
 use crate::outcome::Outcome;

@@ -1,7 +1,7 @@
 //! The rounds of one call: look, insert, look again. See the module's head for
 //! the protocol.
 use super::input::SortedRows;
-use super::new_key_estimator::NewKeyEstimator;
+use super::new_key_estimator::{NewKeyEstimator, note_whether_new};
 use super::outcome_collector::OutcomeCollector;
 use super::statement::{self, Returning};
 use crate::compare::{Differences, differing};
@@ -166,9 +166,7 @@ impl WriteContext<'_> {
             let (count, returned) =
                 statement::insert(self, &mut store, returning, !remaining.assumed_new);
             let all_went_in = count == remaining.to_insert;
-            self.target
-                .expects_new
-                .set(remaining.all_new && all_went_in);
+            note_whether_new(self.target, remaining.all_new && all_went_in);
             store.rewind();
             let mut last_insert = InsertResult::None;
             match returned {
@@ -366,7 +364,7 @@ impl WriteContext<'_> {
         remaining.expects_skips = estimator.expects_skips();
         remaining.all_new = estimator.all_new();
         if round.number == 1 && !remaining.all_new {
-            self.target.expects_new.set(false);
+            note_whether_new(self.target, false);
         }
         remaining
     }

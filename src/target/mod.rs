@@ -43,7 +43,8 @@ mod scan;
 mod triggers;
 
 pub use cache::{
-    changes, function_changes, register_invalidation_callbacks, watch, watched_changes,
+    PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks, watch,
+    watched_changes,
 };
 pub use column::{Column, Equality};
 pub use default::{ColumnDefault, DefaultKind, evaluate_default};
@@ -67,14 +68,17 @@ use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::transaction::locks;
 use crate::pg::value::text;
+use cache::PerTable;
 use pgrx::pg_sys;
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{CString, c_int};
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 /// Everything about one target that does not depend on the call.
 pub struct Target {
+    /// Which gathering of the table this is, for what is kept of it (see [`PerTarget`]).
+    pub id: TargetId,
     /// The table's oid.
     pub oid: pg_sys::Oid,
     /// The oid of its schema.
@@ -102,8 +106,6 @@ pub struct Target {
     /// Whether rows may be inserted by several statements: no trigger counts them, and
     /// no constraint is checked at a statement's end.
     pub can_chunk: bool,
-    /// Whether the keys of the last call were all new, see `insert::round`.
-    pub expects_new: Cell<bool>,
     /// Its columns in order, without dropped ones.
     pub columns: Vec<Column>,
     /// Its unique indexes, usable as arbiter or not.
@@ -112,10 +114,6 @@ pub struct Target {
     row_desc: pg_sys::TupleDesc,
     /// The guards on it, those cloned from a partitioned table included.
     pub guards: Vec<TriggerInfo>,
-    /// What the guards' options come to, see `guard::config`.
-    pub guard_configs: RefCell<crate::guard::GuardConfigs>,
-    /// Prepared statements on this table, see `insert::statement`.
-    pub statements: RefCell<crate::insert::InsertStatements>,
     /// What columns, indexes and the descriptor point into.
     _memory: Memory,
 }
@@ -168,8 +166,22 @@ impl Target {
         OpenRelation::try_open_briefly(oid).map(Self::of)
     }
 
+    /// The target from the cache or gathered. The relation is locked, so that invalidations that
+    /// concern it have arrived.
     fn of(relation: OpenRelation) -> (Rc<Self>, OpenRelation) {
-        let target = cache::lookup(relation.oid(), || Self::gather(&relation));
+        thread_local! {
+            static TARGETS: ManuallyDrop<PerTable<Rc<Target>>> = PerTable::new();
+        }
+        let oid = relation.oid();
+        if let Some(target) = TARGETS.with(|targets| targets.get(oid)) {
+            return (target, relation);
+        }
+        let before = changes();
+        let target = Rc::new(Self::gather(&relation));
+        // What was gathered while something changed is used, but not kept.
+        if changes() == before {
+            TARGETS.with(|targets| targets.insert(oid, Rc::clone(&target)));
+        }
         (target, relation)
     }
 
@@ -202,6 +214,7 @@ impl Target {
             .collect();
         let row_desc = memory.scope(|| row_desc(&columns, &ROW_EXTRAS));
         Self {
+            id: TargetId::next(relation.oid()),
             oid: relation.oid(),
             schema_oid,
             schema,
@@ -214,14 +227,11 @@ impl Target {
             has_write_rules: has_write_rules(relation),
             skip_has_no_effect: !before_rows && skip_has_no_effect(relation),
             can_chunk: !has_statement_triggers(relation) && !after_rows,
-            expects_new: Cell::new(false),
             columns,
             indexes,
             by_name,
             row_desc,
             guards,
-            guard_configs: RefCell::default(),
-            statements: RefCell::default(),
             _memory: memory,
         }
     }
