@@ -41,17 +41,18 @@ mod round;
 mod write;
 
 use crate::error::with_error_capture;
-use crate::insert::{InputSorter, KeyOptions, MatchRule, WriteContext};
+use crate::options::{KeyOptions, MatchRule};
 use crate::payload::generated::GeneratedColumns;
 use crate::payload::shape::check_key_named;
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::target::{Target, check_merge_privileges};
+use crate::write::{InputSorter, WriteContext};
 use latest::LatestOrder;
 use never_updated::NeverUpdated;
 use pgrx::prelude::*;
-use round::merge_rows;
+use round::{MergeCounts, merge_rows};
 
 /// `idempotent_merge(target, source, key, latest_by, compare, ignore, insert_only)`: inserts
 /// or updates the rows of a table or view, by key. A stored row that is later is kept, one
@@ -83,19 +84,6 @@ fn idempotent_merge(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
             &counts.map(|count| Some(pg_sys::Datum::from(count))),
         )
     })
-}
-
-/// What became of the source's rows.
-#[derive(Default)]
-struct MergeCounts {
-    received: i64,
-    inserted: i64,
-    updated: i64,
-    unchanged: i64,
-    /// What is stored is later.
-    stale: i64,
-    /// Another row of the source is later.
-    superseded: i64,
 }
 
 fn merge(arguments: &Arguments) -> MergeCounts {

@@ -10,7 +10,7 @@
 //! ON CONFLICT costs half as much again as the INSERT alone. So many rows that are known
 //! to be new are inserted without it, in a subtransaction: if somebody was faster with
 //! one of them, that is rolled back, and all are sent again with ON CONFLICT.
-use super::round::WriteContext;
+use super::context::WriteContext;
 use crate::error::{RowPosition, is_server_error};
 use crate::guard::OwnInsert;
 use crate::payload::row::{Mark, RowLayout};

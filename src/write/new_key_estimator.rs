@@ -1,5 +1,5 @@
 //! Whether to look keys up before the INSERT.
-use super::round::WriteContext;
+use super::context::WriteContext;
 use crate::payload::shape::Shape;
 use crate::pg::rows::Slot;
 use crate::target::{PerTarget, Target};
