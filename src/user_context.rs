@@ -1,12 +1,11 @@
-//! Work on the extension's own tables, as their owner.
+//! Work with the rights of another role: on the extension's own tables as their owner (see
+//! [`StateTable`](crate::state::StateTable)), or on catalogs.
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::unwinding;
-use crate::state::StateTable;
 use pgrx::pg_sys;
 use std::ffi::c_int;
 
-/// While it lives, the current user is the owner of the extension's tables. An error's
-/// abort restores the user as well.
+/// While it lives, the current user is another role. An error's abort restores the user as well.
 ///
 /// The caller's `search_path` is off meanwhile, and so is everything that
 /// SECURITY_RESTRICTED_OPERATION forbids: no name that the caller made (a
@@ -18,19 +17,7 @@ pub struct UserContext {
 }
 
 impl UserContext {
-    /// Switches to the owner of a table of state, which is locked until the transaction ends
-    /// and was found to be as the extension made it. Only SQL of our own, over this table,
-    /// may run before it is dropped.
-    ///
-    /// # Errors
-    /// As [`StateTable::open`].
-    pub fn owner_of(state: StateTable) -> Self {
-        let (_, relation) = state.open();
-        // SAFETY: an open relation has an owner.
-        Self::switch_to(unsafe { (*(*relation.raw()).rd_rel).relowner })
-    }
-
-    /// Switches to a role, to look at catalogs.
+    /// Switches to a role. Only SQL of our own may run before it is dropped.
     pub fn switch_to(owner: pg_sys::Oid) -> Self {
         // SAFETY: the user id is restored below, or by the abort.
         unsafe {

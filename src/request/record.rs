@@ -4,7 +4,7 @@
 //! its catalogs: that needs no rights on the table, which nobody has, and a third of the
 //! time of a statement. Only a caller's own rows are ever read or written here.
 use super::heap;
-use super::lock::RequestKey;
+use super::key::RequestKey;
 use crate::error::{Report, SqlState};
 use crate::id_sequence;
 use crate::pg::ffi;
