@@ -8,6 +8,7 @@
 //! | room | subject |
 //! | --- | --- |
 //! | `settings` | configuration parameters |
+//! | `text` | text between the server's encoding and UTF-8, names and literals |
 //! | `error` | our SQLSTATEs and report texts; native errors passed through whole |
 //! | `pg` | the server's memory, rows, jsonb and text behind small safe interfaces |
 //! | `target` | what is known of a table: columns, key, arbiter, partitions, rights |
@@ -62,6 +63,7 @@ mod secret;
 mod settings;
 mod state;
 mod target;
+mod text;
 mod user_context;
 mod write;
 

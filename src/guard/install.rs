@@ -10,6 +10,7 @@ use crate::outcome::OnConflict;
 use crate::pg::call::arguments::{Arguments, text_array};
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::statement::spi::Connection;
+use crate::pg::value::name::to_name;
 use crate::pg::value::text;
 use crate::target::{
     OpenRelation, Target, TriggerInfo, Triggers, check_ownership, has_any_privilege,
@@ -213,7 +214,7 @@ fn describe_on(target: &Target, relation: &OpenRelation, trigger: pg_sys::Oid) -
         let works = works_well(target, relation, trigger);
         ResolvedOptions {
             key: names(&mut arbiter.columns()),
-            arbiter: Some(text::to_name(&arbiter.name)),
+            arbiter: Some(to_name(&arbiter.name)),
             compared: names(&mut config.compared.iter().copied()),
             problem: works.err().and_then(|report| problem(&report)),
         }
@@ -251,7 +252,7 @@ fn options_row(
         given(&options.compare),
         given(&options.ignore),
         Some(text::to_text(on_conflict)),
-        options.remember.as_deref().map(text::to_name),
+        options.remember.as_deref().map(to_name),
         Some(text::to_text(options.null_key().name())),
         fit.problem,
     ];

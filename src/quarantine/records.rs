@@ -10,6 +10,7 @@ use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
 use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::value::jsonb::ObjectBuilder;
+use crate::pg::value::name::to_name;
 use crate::pg::value::text;
 use crate::remember::RowFingerprint;
 use crate::state::StateTable;
@@ -195,7 +196,7 @@ impl ConflictRecorder {
             // SAFETY: the current user exists.
             let caller =
                 unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false)) };
-            let caller = text::to_name(&caller);
+            let caller = to_name(&caller);
             let _owner = UserContext::owner_of(StateTable::Conflicts);
             let connection = Connection::open();
             let _named = EphemeralRelation::register(ROWS, &self.store, self.desc);

@@ -1,6 +1,6 @@
 //! One column of a target, with the functions of its type.
 use super::OpenRelation;
-use super::default::{DefaultKind, default_kind_of};
+use super::default_kind::{DefaultKind, default_kind_of};
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::value::json_text;

@@ -29,9 +29,11 @@
 //! would have evaluate them in the same way in a plain INSERT, SELECT or UPDATE. Each
 //! such place says so.
 mod access;
+mod arbiter;
 mod cache;
 mod column;
 mod default;
+mod default_kind;
 mod index;
 mod key;
 mod key_lookup;
@@ -47,7 +49,8 @@ pub use cache::{
     watched_changes,
 };
 pub use column::{Column, Equality};
-pub use default::{ColumnDefault, DefaultKind, evaluate_default};
+pub use default::{ColumnDefault, evaluate_default};
+pub use default_kind::DefaultKind;
 pub use key::{KeyColumn, UniqueIndex, equal};
 pub use key_lookup::{KeyLookup, StoredRow};
 pub use partition::{
