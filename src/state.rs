@@ -155,6 +155,7 @@ impl StateTable {
     }
 }
 
+// Here, because a role is switched to in rooms that know nothing of tables of state.
 impl UserContext {
     /// Switches to the owner of a table of state, which is locked until the transaction ends
     /// and was found to be as the extension made it. Only SQL of our own, over this table,

@@ -67,10 +67,11 @@ impl MissRate {
     }
 }
 
+/// The configurations of a target's guards, by trigger.
+type Configs = HashMap<pg_sys::Oid, Rc<GuardConfig>>;
+
 thread_local! {
-    /// The configurations of targets' guards, by trigger.
-    static CONFIGS: ManuallyDrop<PerTarget<RefCell<HashMap<pg_sys::Oid, Rc<GuardConfig>>>>> =
-        PerTarget::new();
+    static CONFIGS: ManuallyDrop<PerTarget<RefCell<Configs>>> = PerTarget::new();
 }
 
 impl GuardConfig {

@@ -9,7 +9,7 @@
 //!    COMMITTED) or the transaction's. What is stored and equal is `unchanged`, what is
 //!    stored and later is `stale`: neither is written, locked or logged.
 //! 2. **Insert** what was not found, in key order: `INSERT … ON CONFLICT (key) DO
-//!    NOTHING`, as `insert` does. If not all of it went in, all that is left is looked at
+//!    NOTHING`, as `write` does. If not all of it went in, all that is left is looked at
 //!    again (1).
 //! 3. **Update** what is stored and earlier, in key order, under the snapshot of the look.
 //!    The row is addressed by place and by the transaction that wrote it, so what is

@@ -18,7 +18,7 @@ const BTEQUALIMAGE_PROC: i16 = 4;
 /// One key column of a usable unique index.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyColumn {
-    /// Position in [`Target::columns`].
+    /// Position in [`Target::columns`](super::Target::columns).
     pub column: usize,
     /// Its storage: whether passed by value, and its length.
     pub storage: (bool, i16),
