@@ -7,10 +7,10 @@
 //!
 //! | room | subject |
 //! | --- | --- |
-//! | `settings` | configuration parameters |
 //! | `text` | text between the server's encoding and UTF-8, names and literals |
 //! | `error` | our SQLSTATEs and report texts; native errors passed through whole |
 //! | `pg` | the server's memory, rows, jsonb and text behind small safe interfaces |
+//! | `settings` | configuration parameters |
 //! | `target` | what is known of a table: columns, key, arbiter, partitions, rights |
 //! | `compare` | equality of two column values, and what differs |
 //! | `digest` | the aggregate `idempotent_digest`: a checksum of a set of rows |
