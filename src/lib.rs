@@ -2,33 +2,38 @@
 //!
 //! A payload that arrives again is a duplicate and changes nothing; one that
 //! differs from the row stored under its key is a conflict, named column by
-//! column. This file is the map; the rooms hold the logic:
+//! column. This file is the map; the rooms hold the logic. The rooms are layers,
+//! the lowest first: a room names only rooms that this table lists before it.
 //!
 //! | room | subject |
 //! | --- | --- |
-//! | `settings` | configuration parameters |
+//! | `text` | text between the server's encoding and UTF-8, names and literals |
 //! | `error` | our SQLSTATEs and report texts; native errors passed through whole |
 //! | `pg` | the server's memory, rows, jsonb and text behind small safe interfaces |
+//! | `settings` | configuration parameters |
 //! | `target` | what is known of a table: columns, key, arbiter, partitions, rights |
-//! | `payload` | JSON or source row to typed columns |
 //! | `compare` | equality of two column values, and what differs |
-//! | `outcome` | inserted, duplicate or conflict, and what becomes of a conflict |
-//! | `insert` | `idempotent_insert`, `_many`, `_each`, `_from`, `idempotent_load` |
-//! | `merge` | upsert in which the latest row wins |
-//! | `overwrite` | one slice of a table replaced atomically |
-//! | `remember` | the original payload, kept in a column of the row |
-//! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
-//! | `request` | an operation runs once, and its retries get the first answer |
-//! | `run` | a job that was done for its input is not done again |
-//! | `reconcile` | what a table holds against what it should hold |
 //! | `digest` | the aggregate `idempotent_digest`: a checksum of a set of rows |
-//! | `lint` | what of a table makes retries unsafe |
+//! | `payload` | JSON or source row to typed columns |
+//! | `remember` | the original payload, kept in a column of the row |
+//! | `outcome` | inserted, duplicate or conflict, and what becomes of a conflict |
+//! | `user_context` | work with the rights of another role |
+//! | `state` | the extension's own tables, and whether they are as it made them |
 //! | `kept` | roles and tables in the rows of state, which dumps carry by name |
 //! | `id_sequence` | numbers of the rows of state |
-//! | `state` | the extension's own tables, and whether they are as it made them |
-//! | `user_context` | work on these tables, as their owner |
 //! | `secret` | what the tags of locks are keyed with |
 //! | `quarantine` | the stored conflicts and how they end |
+//! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
+//! | `options` | which key decides and what is compared, as a call asks for it |
+//! | `write` | the rounds of the set path: look, insert, verify |
+//! | `insert` | `idempotent_insert`, `_many`, `_each`, `_from` |
+//! | `load` | `idempotent_load`: a source in batches, each of which is committed |
+//! | `merge` | upsert in which the latest row wins |
+//! | `overwrite` | one slice of a table replaced atomically |
+//! | `reconcile` | what a table holds against what it should hold |
+//! | `request` | an operation runs once, and its retries get the first answer |
+//! | `run` | a job that was done for its input is not done again |
+//! | `lint` | what of a table makes retries unsafe |
 //!
 //! Data flows one way: arguments, target, payload, look or statement, outcome,
 //! report.
@@ -42,7 +47,9 @@ mod id_sequence;
 mod insert;
 mod kept;
 mod lint;
+mod load;
 mod merge;
+mod options;
 mod outcome;
 mod overwrite;
 mod payload;
@@ -56,7 +63,9 @@ mod secret;
 mod settings;
 mod state;
 mod target;
+mod text;
 mod user_context;
+mod write;
 
 #[cfg(any(test, feature = "pg_test"))]
 mod unit_tests;

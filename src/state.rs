@@ -30,56 +30,21 @@ use crate::target::{OpenRelation, Target, function_changes, watch, watched_chang
 use crate::user_context::UserContext;
 use pgrx::pg_sys;
 use std::cell::RefCell;
-use std::ffi::CStr;
 use std::rc::{Rc, Weak};
 
 mod definition;
 mod expected;
 mod glance;
+mod part;
+mod table;
 
-use definition::TablePart;
+pub use table::StateTable;
+
 use glance::Glance;
-
-/// A table of state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StateTable {
-    /// `idempotent.request_records`
-    Requests,
-    /// `idempotent.pipeline_run_records`
-    PipelineRuns,
-    /// `idempotent.load_records`
-    Loads,
-    /// `idempotent.conflict_records`
-    Conflicts,
-}
-
-const COUNT: usize = StateTable::Conflicts as usize + 1;
+use part::TablePart;
+use table::COUNT;
 
 impl StateTable {
-    fn name(self) -> &'static CStr {
-        match self {
-            Self::Requests => c"request_records",
-            Self::PipelineRuns => c"pipeline_run_records",
-            Self::Loads => c"load_records",
-            Self::Conflicts => c"conflict_records",
-        }
-    }
-
-    /// The sequence that its numbers come from.
-    fn sequence(self) -> &'static CStr {
-        match self {
-            Self::Requests => c"request_attempts",
-            Self::PipelineRuns => c"pipeline_run_records_run_id_seq",
-            Self::Loads => c"load_records_load_id_seq",
-            Self::Conflicts => c"conflict_records_id_seq",
-        }
-    }
-
-    /// The name of the table, without its schema, for messages.
-    pub fn display_name(self) -> &'static str {
-        self.name().to_str().expect("ASCII")
-    }
-
     /// The table, locked until the transaction ends and found in order.
     ///
     /// # Errors
@@ -179,5 +144,20 @@ impl StateTable {
         }
         parts.sort_unstable();
         parts
+    }
+}
+
+// Here, because a role is switched to in rooms that know nothing of tables of state.
+impl UserContext {
+    /// Switches to the owner of a table of state, which is locked until the transaction ends
+    /// and was found to be as the extension made it. Only SQL of our own, over this table,
+    /// may run before it is dropped.
+    ///
+    /// # Errors
+    /// As [`StateTable::open`].
+    pub fn owner_of(state: StateTable) -> Self {
+        let (_, relation) = state.open();
+        // SAFETY: an open relation has an owner.
+        Self::switch_to(unsafe { (*(*relation.raw()).rd_rel).relowner })
     }
 }

@@ -14,7 +14,7 @@
 use super::ffi;
 use super::report::Report;
 use super::workers::{self, ActiveCapture};
-use crate::pg::value::text;
+use crate::text;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportWithLevel};

@@ -2,6 +2,7 @@
 //! a long call has come.
 use super::ffi;
 use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use std::ffi::CStr;
 use std::fmt;
 use std::ptr;
@@ -70,8 +71,8 @@ pub unsafe fn notice_unguarded(line: &Line) {
     }
 }
 
-/// Sends a NOTICE, as [`notice_unguarded`] does, from outside of `ffi::guard`.
+/// Sends a NOTICE, as [`notice_unguarded`] does, from outside of `pg::ffi::guard`.
 pub fn notice(line: &Line) {
     // SAFETY: the guard holds nothing that needs dropping.
-    unsafe { crate::pg::ffi::guard(|| notice_unguarded(line)) };
+    unsafe { pg_guard_ffi_boundary(|| notice_unguarded(line)) };
 }

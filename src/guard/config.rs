@@ -5,10 +5,11 @@ use crate::error::{Report, SqlState, catch_report};
 use crate::outcome::OnConflict;
 use crate::payload::shape::{Comparison, Shape};
 use crate::remember::Remember;
-use crate::target::{Target, TriggerInfo, UniqueIndex};
+use crate::target::{PerTarget, Target, TriggerInfo, UniqueIndex};
 use pgrx::pg_sys;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 /// A guard's options, resolved for its table.
@@ -67,8 +68,11 @@ impl MissRate {
 }
 
 /// The configurations of a target's guards, by trigger.
-#[derive(Default)]
-pub struct GuardConfigs(HashMap<pg_sys::Oid, Rc<GuardConfig>>);
+type Configs = HashMap<pg_sys::Oid, Rc<GuardConfig>>;
+
+thread_local! {
+    static CONFIGS: ManuallyDrop<PerTarget<RefCell<Configs>>> = PerTarget::new();
+}
 
 impl GuardConfig {
     /// The configuration of a guard of this target.
@@ -77,7 +81,8 @@ impl GuardConfig {
     /// 22023 for options that are none; 42703 for columns that are gone, 42P10 for
     /// a key that does not qualify any more.
     pub fn of(target: &Target, trigger: &TriggerInfo) -> Rc<Self> {
-        if let Some(config) = target.guard_configs.borrow().0.get(&trigger.oid) {
+        let configs = CONFIGS.with(|configs| configs.of(target.id));
+        if let Some(config) = configs.borrow().get(&trigger.oid) {
             return Rc::clone(config);
         }
         let config = match catch_report(|| {
@@ -89,8 +94,7 @@ impl GuardConfig {
                 .raise(),
             Err(report) => report.raise(),
         };
-        let mut plans = target.guard_configs.borrow_mut();
-        plans.0.insert(trigger.oid, Rc::clone(&config));
+        configs.borrow_mut().insert(trigger.oid, Rc::clone(&config));
         config
     }
 

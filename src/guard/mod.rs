@@ -102,7 +102,7 @@ mod row;
 mod statement;
 mod trigger_check;
 
-pub use config::{GuardConfig, GuardConfigs};
+pub use config::GuardConfig;
 pub use install::resolve_guard;
 pub use options::{NullKey, call_ignoring, call_passing_null_keys};
 pub use own_insert::OwnInsert;

@@ -1,69 +1,8 @@
-//! `idempotent_insert`, `_many`, `_each`, `_from`, and `idempotent_load`: the set path.
-//!
-//! # The protocol
-//! A call turns its payloads into working rows, sorts them by the arbiter's
-//! order, and then goes round until every payload has its outcome:
-//!
-//! 1. **Look.** Each key is looked up in the arbiter under a fresh snapshot
-//!    (READ COMMITTED) or the transaction's (REPEATABLE READ, SERIALIZABLE). A
-//!    stored row that is found is compared in place: duplicate or conflict.
-//!    Nothing has been written so far; a pure retry ends here.
-//! 2. **Insert.** What was not found goes into one
-//!    `INSERT … SELECT … ON CONFLICT (key) DO NOTHING`, in key order.
-//! 3. If all of it went in, those payloads are `inserted`. If not, someone was
-//!    faster. Which went in, INSERT has returned where anything but itself
-//!    could have touched the rows (triggers); elsewhere the rows tell, by
-//!    transaction and command. Those are `inserted`; the others are looked up
-//!    again (1) and verified against the winner's row, and one that is in
-//!    nobody's way any more is sent again (2).
-//!
-//! Where a row that ON CONFLICT skips has no effect whatsoever, and most keys
-//! are new, rows are sent without a look and verified after (3): see [`new_key_estimator`].
-//!
-//! A payload whose key an earlier payload of the same call has is verified in
-//! the next round, against the row that the earlier one left.
-//!
-//! # Why no interleaving goes wrong
-//! - *Another transaction inserts the key after our look, and commits before
-//!   our INSERT.* ON CONFLICT finds the row and skips ours. The next look, under
-//!   a fresh snapshot, sees it. Under REPEATABLE READ and up the INSERT itself
-//!   raises 40001, since the snapshot cannot see the row; we never get to judge
-//!   a row that is not there for us.
-//! - *It is still in progress at our INSERT.* ON CONFLICT waits for its end. If
-//!   it commits: as above. If it rolls back (all of it or to a savepoint), ours
-//!   goes in. If it is prepared, ours waits for COMMIT PREPARED or ROLLBACK
-//!   PREPARED. `lock_timeout` and cancellation end the wait, as any.
-//! - *The row that made ON CONFLICT skip ours is deleted before the next look.*
-//!   The look finds nothing, and the row is sent again.
-//! - *The row that the look found is deleted or updated afterwards.* The outcome
-//!   holds for the snapshot, as the result of any SELECT does: the call counts
-//!   as having come first.
-//! - *Two calls with overlapping keys.* Both insert in the arbiter's order, so
-//!   neither can hold what the other waits for while waiting for what the other
-//!   holds. Rows of several shapes are sent as runs of one shape in that same
-//!   order, never shape by shape. (Deletions by others can break that: a row
-//!   that is sent again in a later round may sort before one that went in.
-//!   40P01 is then possible, and a retry the answer.)
-//! - *SERIALIZABLE.* The look leaves its predicate locks for found and missing
-//!   keys alike, so a decision that rests on them is checked at commit.
-//!
-//! 23505 from the arbiter cannot arise, because the arbiter is named in ON
-//! CONFLICT; from any other unique index it is the error it should be.
-mod input;
-mod load;
-mod new_key_estimator;
-mod options;
-mod outcome_collector;
-mod round;
-mod statement;
-
-pub use input::{InputSorter, SortedRows};
-pub use options::{KeyOptions, MatchRule};
-pub use outcome_collector::{OutcomeCollector, ResultDetail};
-pub use round::{MAX_ROUNDS, WriteContext};
-pub use statement::{InsertStatements, Returning, insert};
-
+//! `idempotent_insert`, `_many`, `_each` and `_from`: payloads are inserted, or verified against
+//! the rows stored under their keys. How, and why no interleaving goes wrong, is at the head of
+//! [`write`](crate::write).
 use crate::error::with_error_capture;
+use crate::options::{InsertOptions, check_rights, plan_source};
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::json::JsonPayloads;
 use crate::payload::shape::{Shape, check_key_named};
@@ -71,8 +10,8 @@ use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{ResultSet, RowType, SqlResult};
 use crate::pg::value::sql_value::SqlValue;
-use crate::target::{Target, UniqueIndex, check_any_privilege, check_insert_privileges};
-use options::InsertOptions;
+use crate::target::{Target, check_any_privilege};
+use crate::write::{InputSorter, OutcomeCollector, ResultDetail, WriteContext};
 use pgrx::prelude::*;
 
 /// `idempotent_insert(target, payload, key, compare, ignore, on_conflict)`:
@@ -276,23 +215,4 @@ fn insert_from(arguments: &Arguments) -> OutcomeCollector {
     );
     collector.finish(&context);
     collector
-}
-
-/// What decides on the rows of a source, and their shape; the caller may do it.
-fn plan_source<'t>(
-    target: &'t Target,
-    source: &Source<'_>,
-    match_rule: &MatchRule,
-) -> (&'t UniqueIndex, [Shape; 1]) {
-    let mut shapes = [source.shape()];
-    let arbiter = match_rule.arbiter_for_source(target, source);
-    match_rule.comparison.apply(target, arbiter, &mut shapes);
-    check_key_named(target, arbiter, &shapes, false);
-    exclude_from_comparison(target, &match_rule.comparison, &mut shapes);
-    check_rights(target, arbiter, shapes[0].named.iter().copied());
-    (arbiter, shapes)
-}
-
-fn check_rights(target: &Target, arbiter: &UniqueIndex, named: impl Iterator<Item = usize>) {
-    check_insert_privileges(target, named, arbiter.columns());
 }

@@ -9,7 +9,7 @@
 //!    COMMITTED) or the transaction's. What is stored and equal is `unchanged`, what is
 //!    stored and later is `stale`: neither is written, locked or logged.
 //! 2. **Insert** what was not found, in key order: `INSERT … ON CONFLICT (key) DO
-//!    NOTHING`, as `insert` does. If not all of it went in, all that is left is looked at
+//!    NOTHING`, as `write` does. If not all of it went in, all that is left is looked at
 //!    again (1).
 //! 3. **Update** what is stored and earlier, in key order, under the snapshot of the look.
 //!    The row is addressed by place and by the transaction that wrote it, so what is
@@ -41,7 +41,7 @@ mod round;
 mod write;
 
 use crate::error::with_error_capture;
-use crate::insert::{InputSorter, KeyOptions, MatchRule, WriteContext};
+use crate::options::{KeyOptions, MatchRule};
 use crate::payload::generated::GeneratedColumns;
 use crate::payload::shape::check_key_named;
 use crate::payload::source::Source;
@@ -49,10 +49,11 @@ use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, check_merge_privileges};
+use crate::write::{InputSorter, WriteContext};
 use latest::LatestOrder;
 use never_updated::NeverUpdated;
 use pgrx::prelude::*;
-use round::merge_rows;
+use round::{MergeCounts, merge_rows};
 
 /// `idempotent_merge(target, source, key, latest_by, compare, ignore, insert_only)`: inserts
 /// or updates the rows of a table or view, by key. A stored row that is later is kept, one
@@ -81,19 +82,6 @@ fn idempotent_merge(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
         ];
         SqlResult::row(RowType::Merged, &counts.map(SqlValue::bigint))
     })
-}
-
-/// What became of the source's rows.
-#[derive(Default)]
-struct MergeCounts {
-    received: i64,
-    inserted: i64,
-    updated: i64,
-    unchanged: i64,
-    /// What is stored is later.
-    stale: i64,
-    /// Another row of the source is later.
-    superseded: i64,
 }
 
 fn merge(arguments: &Arguments) -> MergeCounts {

@@ -1,20 +1,32 @@
 //! The rounds of one merge: look, insert, update, look again. See the module's head for
 //! the protocol.
-use super::MergeCounts;
 use super::latest::{LatestOrder, MergeVerdict};
 use super::write::{ChangedRows, update};
 use crate::error::Report;
-use crate::insert::{
-    InputSorter, MAX_ROUNDS, OutcomeCollector, ResultDetail, Returning, SortedRows, WriteContext,
-    insert,
-};
 use crate::outcome::OnConflict;
 use crate::payload::row::same_key;
 use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
 use crate::target::{KeyLookup, StoredRow, kept_by_policy, row_security_is_active};
+use crate::write::{
+    InputSorter, MAX_ROUNDS, OutcomeCollector, ResultDetail, Returning, SortedRows, WriteContext,
+    insert,
+};
 use pgrx::pg_sys;
 use std::ops::Range;
+
+/// What became of the source's rows.
+#[derive(Default)]
+pub struct MergeCounts {
+    pub received: i64,
+    pub inserted: i64,
+    pub updated: i64,
+    pub unchanged: i64,
+    /// What is stored is later.
+    pub stale: i64,
+    /// Another row of the source is later.
+    pub superseded: i64,
+}
 
 /// The source's rows in key order, of those under one key only the latest.
 struct LatestRows<'a> {

@@ -1,13 +1,13 @@
 //! The statement that updates: rows are addressed by place and version. It runs as the
 //! caller, and so does what the table's owner wrote, as with an UPDATE of theirs.
 use crate::error::RowPosition;
-use crate::insert::WriteContext;
 use crate::payload::row::{Mark, RowLayout};
 use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
 use crate::pg::statement::spi::{Connection, SpiPlan};
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::target::{StoredRow, Target};
+use crate::write::WriteContext;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 

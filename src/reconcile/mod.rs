@@ -7,7 +7,7 @@
 mod merge_join;
 
 use crate::error::with_error_capture;
-use crate::insert::{KeyOptions, MatchRule};
+use crate::options::{KeyOptions, MatchRule};
 use crate::payload::row::RowLayout;
 use crate::payload::shape::check_key_named;
 use crate::payload::source::{RowSink, Source};

@@ -4,7 +4,7 @@
 //! its catalogs: that needs no rights on the table, which nobody has, and a third of the
 //! time of a statement. Only a caller's own rows are ever read or written here.
 use super::heap;
-use super::lock::RequestKey;
+use super::key::RequestKey;
 use crate::error::{Report, SqlState};
 use crate::id_sequence;
 use crate::pg::ffi;
@@ -14,9 +14,10 @@ use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, Writers};
 use crate::pg::value::jsonb::{Container, FieldDifferences};
 use crate::pg::value::text;
 use crate::state;
-use crate::target::{OpenRelation, Scan, Target, UniqueIndex};
+use crate::target::{OpenRelation, PerTarget, Scan, Target, UniqueIndex};
 use pgrx::pg_sys;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 /// So many fields are named in which requests differ.
@@ -141,6 +142,11 @@ const NAMES: [&[u8]; COLUMNS] = [
     b"purge_after",
 ];
 
+thread_local! {
+    /// Whether the last key that was begun was new.
+    static LAST_WAS_NEW: ManuallyDrop<PerTarget<Cell<bool>>> = PerTarget::new();
+}
+
 /// The table and its primary key, open.
 pub struct RequestTable {
     target: Rc<Target>,
@@ -245,12 +251,14 @@ impl RequestTable {
 
     /// Whether the last key that was begun was new: then the next one probably is.
     pub fn expects_new(&self) -> bool {
-        self.target.expects_new.get()
+        LAST_WAS_NEW.with(|tables| tables.of(self.target.id)).get()
     }
 
     /// Whether that was so.
     pub fn record_whether_new(&self, new: bool) {
-        self.target.expects_new.set(new);
+        LAST_WAS_NEW
+            .with(|tables| tables.of(self.target.id))
+            .set(new);
     }
 
     /// A scan of the primary key under the active snapshot.

@@ -3,7 +3,7 @@
 //! Every change is one of a row that was looked at before, and fails if anybody has
 //! written that since. So what was decided by a row holds when the next one is written.
 use super::heap;
-use super::lock::RequestKey;
+use super::key::RequestKey;
 use super::record::{
     AttemptTids, COLUMNS, Request, RequestColumn, RequestRecord, RequestStatus, RequestTable,
 };

@@ -21,15 +21,17 @@
 //!   not so any more.
 mod decision;
 mod partition;
+mod reason;
 mod record;
 
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::sql_value::SqlValue;
-use decision::{Reason, RunDecision};
+use decision::RunDecision;
 use partition::Partition;
 use pgrx::prelude::*;
+use reason::Reason;
 use record::{Run, RunStatus};
 
 /// `idempotent_run_begin(dataset, partition, input_version, force, lease)`: begins a run
@@ -57,7 +59,7 @@ fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
             decision = decide();
         }
         let (run, word, reason) = match decision {
-            RunDecision::InProgress(run) => partition.held_by(&run).raise(),
+            RunDecision::InProgress(run) => run.in_progress().raise(),
             RunDecision::Skip(run) => (run.id, "skip", Reason::AlreadyPublished),
             RunDecision::Run { reason, latest } => {
                 if let Some(lock) = lock.take() {

@@ -2,11 +2,9 @@
 //!
 //! Who writes a run of a partition holds its lock until the transaction ends: that a run
 //! is being begun or ended is nothing that a row could tell before the commit.
-use super::record::Run;
 use crate::error::{Report, SqlState, map_lock_timeout};
 use crate::pg::call::arguments::Arguments;
 use crate::pg::transaction::locks;
-use crate::pg::value::text;
 use crate::pg::{ffi, unwinding};
 use crate::secret;
 use pgrx::pg_sys;
@@ -102,7 +100,7 @@ impl Partition {
     }
 
     /// 55I01
-    fn in_progress(&self) -> Report {
+    pub(super) fn in_progress(&self) -> Report {
         let what = if self.partition.is_empty() {
             format!("dataset \"{}\"", self.dataset)
         } else {
@@ -116,19 +114,6 @@ impl Partition {
             .hint("Begin the run again later.")
             .table("idempotent", "pipeline_run_records")
             .constraint("pipeline_run_records_running")
-    }
-
-    /// 55I01 for a run that holds the partition by a lease.
-    pub fn held_by(&self, run: &Run) -> Report {
-        let Some(until) = run.lease_until else {
-            return self.in_progress();
-        };
-        // SAFETY: a timestamp, shown by core.
-        let until = unsafe { text::from_server(pg_sys::timestamptz_to_str(until)) };
-        self.in_progress().detail(format!(
-            "Run {} holds it until {until}, unless it sends a heartbeat.",
-            run.id
-        ))
     }
 }
 

@@ -1,12 +1,13 @@
 //! The rows of `idempotent.pipeline_run_records`.
-use super::decision::Reason;
 use super::partition::Partition;
+use super::reason::Reason;
 use crate::error::{Report, SqlState};
 use crate::id_sequence::IdSequence;
 use crate::kept;
 use crate::pg::statement::spi::{Connection, Parameter};
 use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, uses_transaction_snapshot};
 use crate::pg::value::sql_value::SqlValue;
+use crate::pg::value::text;
 use crate::state::StateTable;
 use crate::user_context::UserContext;
 use pgrx::pg_sys;
@@ -159,6 +160,20 @@ impl Run {
         let [role, dataset, partition] = of_partition(&self.partition);
         let next = self.attempt.checked_add(1)?;
         look(BY_ATTEMPT, &[role, dataset, partition, SqlValue::int(next)]).map(|run| run.id)
+    }
+
+    /// 55I01 for a run that holds its partition by a lease.
+    pub fn in_progress(&self) -> Report {
+        let report = self.partition.in_progress();
+        let Some(until) = self.lease_until else {
+            return report;
+        };
+        // SAFETY: a timestamp, shown by core.
+        let until = unsafe { text::from_server(pg_sys::timestamptz_to_str(until)) };
+        report.detail(format!(
+            "Run {} holds it until {until}, unless it sends a heartbeat.",
+            self.id
+        ))
     }
 
     /// The row that the last statement of the connection returned.

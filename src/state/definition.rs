@@ -1,48 +1,11 @@
 //! What the tables of state are made of, and what is said of a table that is made otherwise.
 //!
 //! The expected parts are those that `sql/*.sql` makes, as the server shows them.
-use super::StateTable;
 use super::expected::{ExpectedPart, expected_parts};
 use super::glance::Glance;
+use super::part::TablePart;
+use super::table::StateTable;
 use crate::pg::value::text::quote_identifier;
-
-/// One thing that is said of a table: of which kind, of what, and how it is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TablePart {
-    kind: String,
-    name: String,
-    how: String,
-}
-
-impl TablePart {
-    /// One.
-    pub fn new(kind: &str, name: &str, how: &str) -> Self {
-        let line = |text: &str| text.replace(['\n', '\r', '\t'], " ");
-        Self {
-            kind: kind.to_owned(),
-            name: line(name),
-            how: line(how),
-        }
-    }
-
-    /// A line of what [`query`] gives.
-    pub fn parse(line: &str) -> Option<Self> {
-        let mut fields = line.splitn(3, '\t').map(str::to_owned);
-        Some(Self {
-            kind: fields.next()?,
-            name: fields.next()?,
-            how: fields.next()?,
-        })
-    }
-
-    fn is(&self, expected: &ExpectedPart) -> bool {
-        (self.kind.as_str(), self.name.as_str(), self.how.as_str()) == *expected
-    }
-
-    fn is_of(&self, expected: &ExpectedPart) -> bool {
-        (self.kind.as_str(), self.name.as_str()) == (expected.0, expected.1)
-    }
-}
 
 /// The query for what a table has beside its columns. $1 the table. A text with a line for each
 /// part; tabs and line breaks in names are blanks there. Nothing of it evaluates an expression:

@@ -1,6 +1,6 @@
 //! The parts of the tables of state, as `sql/*.sql` makes them and the server shows them: kind,
 //! name, and how it is. A change there comes with its change here.
-use super::StateTable;
+use super::table::StateTable;
 
 /// Kind, name, how it is.
 pub type ExpectedPart = (&'static str, &'static str, &'static str);

@@ -3,7 +3,7 @@
 //! Columns are read here. Of other things it is only seen whether there are any: to plan and to run
 //! a query that finds nothing would cost a session's first call more than its work. What there is,
 //! the query shows ([`super::definition`]). The table is locked, so the cache is up to date.
-use super::definition::TablePart;
+use super::part::TablePart;
 use crate::pg::catalog::index::IndexShape;
 use crate::pg::catalog::name::extension_oid;
 use crate::pg::catalog::{operator, relation, types};

@@ -1,19 +1,25 @@
-//! One [`Target`] a table and backend, until the table changes.
-use super::Target;
+//! What is kept of tables in a backend, each entry until its table changes.
+//!
+//! The targets themselves are one such cache, in this room. What the other rooms make of a
+//! target (plans, configurations) they keep in caches of their own, which know the target that an
+//! entry was made for: when a table has changed, its target is gathered anew, and the entry is
+//! made anew with it. `ri_query_cache` of the server's `ri_triggers.c` does the same.
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::rc::Rc;
 
-/// Beyond this many tables the cache starts anew, so that a backend which
+/// Beyond this many tables a cache starts anew, so that a backend which
 /// visits ever new tables keeps flat memory.
-const MAX_TARGETS: usize = 256;
+const MAX_TABLES: usize = 256;
 
 thread_local! {
-    /// Without a destructor: when the process ends, there is nothing to free into.
-    static TARGETS: ManuallyDrop<RefCell<HashMap<pg_sys::Oid, Rc<Target>>>> =
-        ManuallyDrop::default();
+    /// All caches that are in use. Without a destructor: when the process ends, there is
+    /// nothing to free into.
+    static CACHES: ManuallyDrop<RefCell<Vec<Rc<dyn Forget>>>> = ManuallyDrop::default();
+    /// How many targets were gathered.
+    static GATHERED: Cell<u64> = const { Cell::new(0) };
     /// Counts invalidations that may concern us; a target gathered while the
     /// count moved is used but not kept.
     static CHANGES: Cell<u64> = const { Cell::new(0) };
@@ -63,14 +69,10 @@ unsafe extern "C-unwind" fn invalidate(_arg: pg_sys::Datum, oid: pg_sys::Oid) {
     if watched || oid == pg_sys::InvalidOid {
         WATCHED_CHANGES.set(WATCHED_CHANGES.get() + 1);
     }
-    TARGETS.with(|targets| {
-        // Never borrowed while core runs, see `lookup`.
-        if let Ok(mut targets) = targets.try_borrow_mut() {
-            if oid == pg_sys::InvalidOid {
-                targets.clear();
-            } else {
-                targets.remove(&oid);
-            }
+    CACHES.with(|caches| {
+        // Borrowed to add one only, while no code of the server's runs.
+        if let Ok(caches) = caches.try_borrow() {
+            caches.iter().for_each(|cache| cache.forget(oid));
         }
     });
 }
@@ -88,24 +90,104 @@ unsafe extern "C-unwind" fn note_function(_arg: pg_sys::Datum, _cache: i32, _has
     FUNCTION_CHANGES.set(FUNCTION_CHANGES.get() + 1);
 }
 
-/// The target, from the cache or gathered. The caller holds a lock on the
-/// table, so that invalidations that concern it have arrived.
-pub fn lookup(oid: pg_sys::Oid, gather: impl FnOnce() -> Target) -> Rc<Target> {
-    if let Some(target) = TARGETS.with(|targets| targets.borrow().get(&oid).cloned()) {
-        return target;
+/// Which gathering of which table a target is: a table that has changed has another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetId {
+    table: pg_sys::Oid,
+    number: u64,
+}
+
+impl TargetId {
+    /// That of a target that is being gathered.
+    pub fn next(table: pg_sys::Oid) -> Self {
+        let number = GATHERED.get() + 1;
+        GATHERED.set(number);
+        Self { table, number }
     }
-    let before = CHANGES.get();
-    let target = Rc::new(gather());
-    if CHANGES.get() == before {
-        TARGETS.with(|targets| {
-            let mut targets = targets.borrow_mut();
-            if targets.len() >= MAX_TARGETS {
-                targets.clear();
-            }
-            targets.insert(oid, Rc::clone(&target));
+}
+
+/// What hears of changed tables.
+trait Forget {
+    /// Drops the entry of the table, or all for InvalidOid.
+    fn forget(&self, table: pg_sys::Oid);
+}
+
+type Entries<T> = RefCell<HashMap<pg_sys::Oid, T>>;
+
+impl<T> Forget for Entries<T> {
+    fn forget(&self, table: pg_sys::Oid) {
+        // An entry that is in use may stay: it is found out when it is asked for.
+        let Ok(mut entries) = self.try_borrow_mut() else {
+            return;
+        };
+        let gone = if table == pg_sys::InvalidOid {
+            mem::take(&mut *entries)
+        } else {
+            entries.remove_entry(&table).into_iter().collect()
+        };
+        drop(entries);
+        drop(gone);
+    }
+}
+
+/// A value a table, dropped when the table changes. For a `thread_local!`: it is never
+/// deregistered.
+pub struct PerTable<T>(Rc<Entries<T>>);
+
+impl<T: Clone + 'static> PerTable<T> {
+    /// Empty, without a destructor: when the process ends, there is nothing to free into.
+    pub fn new() -> ManuallyDrop<Self> {
+        let entries: Rc<Entries<T>> = Rc::default();
+        CACHES.with(|caches| {
+            caches
+                .borrow_mut()
+                .push(Rc::clone(&entries) as Rc<dyn Forget>)
         });
+        ManuallyDrop::new(Self(entries))
     }
-    target
+
+    /// The table's value.
+    pub fn get(&self, table: pg_sys::Oid) -> Option<T> {
+        self.0.borrow().get(&table).cloned()
+    }
+
+    /// Keeps a value for the table.
+    pub fn insert(&self, table: pg_sys::Oid, value: T) {
+        let mut entries = self.0.borrow_mut();
+        let full = entries.len() >= MAX_TABLES && !entries.contains_key(&table);
+        let gone = if full {
+            mem::take(&mut *entries)
+        } else {
+            HashMap::new()
+        };
+        let replaced = entries.insert(table, value);
+        // Both may free what the server keeps, so not while the entries are borrowed.
+        drop(entries);
+        drop((gone, replaced));
+    }
+}
+
+/// What a room keeps of targets: a value for each, which is made with the target and dropped when
+/// the table changes. Look it up once a statement, not once a row.
+pub struct PerTarget<T>(PerTable<(TargetId, Rc<T>)>);
+
+impl<T: Default + 'static> PerTarget<T> {
+    /// Empty, for a `thread_local!`.
+    pub fn new() -> ManuallyDrop<Self> {
+        ManuallyDrop::new(Self(ManuallyDrop::into_inner(PerTable::new())))
+    }
+
+    /// The target's value; a new one if the target was gathered since the last call.
+    pub fn of(&self, target: TargetId) -> Rc<T> {
+        if let Some((of, value)) = self.0.get(target.table)
+            && of == target
+        {
+            return value;
+        }
+        let value = Rc::<T>::default();
+        self.0.insert(target.table, (target, Rc::clone(&value)));
+        value
+    }
 }
 
 /// Counts changes of tables: as long as it stays the same, no table has changed.

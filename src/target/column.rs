@@ -1,5 +1,5 @@
 //! One column of a target, with the functions of its type.
-use super::default::{DefaultKind, default_kind_of};
+use super::default_kind::{DefaultKind, default_kind_of};
 use super::{OpenRelation, attribute_name};
 use crate::pg::ffi;
 use crate::pg::memory::Memory;

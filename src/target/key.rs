@@ -1,7 +1,6 @@
-//! From the columns that the caller names to the unique index that decides.
+//! The unique indexes of a target, and the columns of their keys.
 use super::index::{has_expressions, is_partial, number_where_null, numbers_in_expressions};
-use super::{Column, OpenRelation, Target};
-use crate::error::{Report, SqlState};
+use super::{Column, OpenRelation};
 use crate::pg::ffi;
 use crate::pg::lookup_function;
 use crate::pg::memory::Memory;
@@ -19,7 +18,7 @@ const BTEQUALIMAGE_PROC: i16 = 4;
 /// One key column of a usable unique index.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyColumn {
-    /// Position in [`Target::columns`].
+    /// Position in [`Target::columns`](super::Target::columns).
     pub column: usize,
     /// Its storage: whether passed by value, and its length.
     pub storage: (bool, i16),
@@ -390,7 +389,7 @@ impl UniqueIndex {
     }
 
     /// Whether these columns and no others are in the key, be it within an expression.
-    fn is_about(&self, columns: &[usize]) -> bool {
+    pub(super) fn is_about(&self, columns: &[usize]) -> bool {
         let within = self.expressions.iter().flatten().copied();
         let mut own: Vec<usize> = self.columns().chain(within).collect();
         own.sort_unstable();
@@ -429,143 +428,5 @@ fn key_desc(keys: &[KeyColumn], columns: &[Column]) -> pg_sys::TupleDesc {
             pg_sys::TupleDescInitEntry(desc, number, name, column.typid, column.typmod, 0);
         }
         desc
-    }
-}
-
-impl Target {
-    /// The arbiter for an explicit key: the usable unique index on exactly
-    /// these columns, in any order.
-    ///
-    /// # Errors
-    /// 42703 for a name that is no column; 42P10 if no usable unique index has
-    /// these columns, with the reason.
-    pub fn arbiter_for_key(&self, key: &[String]) -> &UniqueIndex {
-        self.find_arbiter_for_key(key)
-            .unwrap_or_else(|report| report.raise())
-    }
-
-    /// As [`Target::arbiter_for_key`], with the error for the caller to decide about.
-    pub fn find_arbiter_for_key(&self, key: &[String]) -> Result<&UniqueIndex, Box<Report>> {
-        let column = |name: &String| {
-            self.column_by_bytes(text::to_server(name).to_bytes())
-                .ok_or_else(|| Box::new(self.no_such_column(name)))
-        };
-        let columns = key.iter().map(column).collect::<Result<Vec<usize>, _>>()?;
-        let mut refused = None;
-        for index in self.indexes.iter().filter(|index| index.is_about(&columns)) {
-            match index.unusable_reason {
-                None => return Ok(index),
-                Some(reason) => refused = refused.or(Some((index, reason))),
-            }
-        }
-        let names = self.column_list(columns.iter().copied());
-        let report = Report::new(
-            SqlState::InvalidColumnReference,
-            format!(
-                "table \"{}\" has no usable unique index on ({names})",
-                self.name
-            ),
-        )
-        .table(&self.schema, &self.name);
-        let report = match refused {
-            Some((index, reason)) => report
-                .detail(format!("Index \"{}\" {reason}.", index.name))
-                .constraint(index.name.clone()),
-            None => report.detail(self.list_indexes()),
-        };
-        let hint = self.index_hint(&columns, refused.map(|(index, _)| index));
-        Err(Box::new(report.hint(hint)))
-    }
-
-    /// The arbiter when the caller names no key: the primary key if every
-    /// payload names all its columns (`named` says so for a column), else the
-    /// one usable unique index whose columns they all name.
-    ///
-    /// # Errors
-    /// 42P10 if there is none, or more than one.
-    pub fn find_default_arbiter(
-        &self,
-        named: impl Fn(usize) -> bool,
-    ) -> Result<&UniqueIndex, Box<Report>> {
-        let mut candidates: Vec<&UniqueIndex> = Vec::new();
-        for index in self
-            .indexes
-            .iter()
-            .filter(|index| index.unusable_reason.is_none())
-        {
-            if !index.columns().all(&named) {
-                continue;
-            }
-            if index.primary {
-                return Ok(index);
-            }
-            // Two indexes on the same columns decide the same.
-            let columns: Vec<usize> = index.columns().collect();
-            if !candidates
-                .iter()
-                .any(|candidate| candidate.same_columns(&columns))
-            {
-                candidates.push(index);
-            }
-        }
-        match candidates.as_slice() {
-            [index] => Ok(index),
-            [] => Err(Box::new(
-                Report::new(
-                    SqlState::InvalidColumnReference,
-                    format!(
-                        "table \"{}\" has no usable unique index whose columns every payload names",
-                        self.name
-                    ),
-                )
-                .detail(self.list_indexes())
-                .hint(
-                    "Name the key columns in every payload, or create a unique index on the \
-                 columns that identify the business event.",
-                )
-                .table(&self.schema, &self.name),
-            )),
-            many => Err(Box::new(self.ambiguous_key(many))),
-        }
-    }
-
-    /// 42P10: several indexes could decide.
-    fn ambiguous_key(&self, candidates: &[&UniqueIndex]) -> Report {
-        let described: Vec<String> = candidates.iter().map(|i| self.describe(i)).collect();
-        Report::new(
-            SqlState::InvalidColumnReference,
-            format!(
-                "the key is ambiguous: several unique indexes of table \"{}\" qualify",
-                self.name
-            ),
-        )
-        .detail(format!("Candidates: {}.", described.join(", ")))
-        .hint("Name the key columns with the argument key.")
-        .table(&self.schema, &self.name)
-    }
-
-    /// `"name" (columns)`, for error texts.
-    pub fn describe(&self, index: &UniqueIndex) -> String {
-        let columns = self.column_list(index.columns());
-        format!("\"{}\" ({columns})", index.name)
-    }
-
-    /// A sentence that lists the unique indexes, and why some do not qualify.
-    pub fn list_indexes(&self) -> String {
-        if self.indexes.is_empty() {
-            return "The table has no unique index.".to_owned();
-        }
-        let mut list = String::from("Unique indexes: ");
-        for (i, index) in self.indexes.iter().enumerate() {
-            if i > 0 {
-                list.push_str("; ");
-            }
-            list.push_str(&match index.unusable_reason {
-                None => self.describe(index),
-                Some(reason) => format!("\"{}\", which {reason}", index.name),
-            });
-        }
-        list.push('.');
-        list
     }
 }

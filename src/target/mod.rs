@@ -29,9 +29,11 @@
 //! would have evaluate them in the same way in a plain INSERT, SELECT or UPDATE. Each
 //! such place says so.
 mod access;
+mod arbiter;
 mod cache;
 mod column;
 mod default;
+mod default_kind;
 mod effects;
 mod index;
 mod key;
@@ -49,10 +51,12 @@ mod stored_row;
 mod triggers;
 
 pub use cache::{
-    changes, function_changes, register_invalidation_callbacks, watch, watched_changes,
+    PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks, watch,
+    watched_changes,
 };
 pub use column::{Column, Equality};
-pub use default::{ColumnDefault, DefaultKind, evaluate_default};
+pub use default::{ColumnDefault, evaluate_default};
+pub use default_kind::DefaultKind;
 pub use key::{KeyColumn, UniqueIndex, equal};
 pub use key_lookup::KeyLookup;
 #[cfg(any(test, feature = "pg_test"))]
@@ -75,13 +79,16 @@ pub use triggers::{FunctionSource, TriggerInfo, Triggers, is_guard_function, tri
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::transaction::locks;
+use cache::PerTable;
 use pgrx::pg_sys;
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 /// Everything about one target that does not depend on the call.
 pub struct Target {
+    /// Which gathering of the table this is, for what is kept of it (see [`PerTarget`]).
+    pub id: TargetId,
     /// The table's oid.
     pub oid: pg_sys::Oid,
     /// The oid of its schema.
@@ -109,8 +116,6 @@ pub struct Target {
     /// Whether rows may be inserted by several statements: no trigger counts them, and
     /// no constraint is checked at a statement's end.
     pub can_chunk: bool,
-    /// Whether the keys of the last call were all new, see `insert::round`.
-    pub expects_new: Cell<bool>,
     /// Its columns in order, without dropped ones.
     pub columns: Vec<Column>,
     /// Its unique indexes, usable as arbiter or not.
@@ -119,10 +124,6 @@ pub struct Target {
     row_desc: pg_sys::TupleDesc,
     /// The guards on it, those cloned from a partitioned table included.
     pub guards: Vec<TriggerInfo>,
-    /// What the guards' options come to, see `guard::config`.
-    pub guard_configs: RefCell<crate::guard::GuardConfigs>,
-    /// Prepared statements on this table, see `insert::statement`.
-    pub statements: RefCell<crate::insert::InsertStatements>,
     /// What columns, indexes and the descriptor point into.
     _memory: Memory,
 }
@@ -175,8 +176,22 @@ impl Target {
         OpenRelation::try_open_briefly(oid).map(Self::of)
     }
 
+    /// The target from the cache or gathered. The relation is locked, so that invalidations that
+    /// concern it have arrived.
     fn of(relation: OpenRelation) -> (Rc<Self>, OpenRelation) {
-        let target = cache::lookup(relation.oid(), || Self::gather(&relation));
+        thread_local! {
+            static TARGETS: ManuallyDrop<PerTable<Rc<Target>>> = PerTable::new();
+        }
+        let oid = relation.oid();
+        if let Some(target) = TARGETS.with(|targets| targets.get(oid)) {
+            return (target, relation);
+        }
+        let before = changes();
+        let target = Rc::new(Self::gather(&relation));
+        // What was gathered while something changed is used, but not kept.
+        if changes() == before {
+            TARGETS.with(|targets| targets.insert(oid, Rc::clone(&target)));
+        }
         (target, relation)
     }
 
@@ -198,6 +213,7 @@ impl Target {
             .collect();
         let row_desc = memory.scope(|| rows::row_desc(&columns, &rows::ROW_EXTRAS));
         Self {
+            id: TargetId::next(relation.oid()),
             oid: relation.oid(),
             schema_oid: relation.schema_oid(),
             schema,
@@ -210,14 +226,11 @@ impl Target {
             has_write_rules: effects::has_write_rules(relation),
             skip_has_no_effect: !before_rows && effects::skip_has_no_effect(relation),
             can_chunk: !effects::has_statement_triggers(relation) && !after_rows,
-            expects_new: Cell::new(false),
             columns,
             indexes,
             by_name,
             row_desc,
             guards,
-            guard_configs: RefCell::default(),
-            statements: RefCell::default(),
             _memory: memory,
         }
     }

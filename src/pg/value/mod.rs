@@ -5,7 +5,9 @@ pub mod collation;
 pub mod hstore;
 pub mod json_text;
 pub mod jsonb;
+pub mod name;
 pub mod reading;
 pub mod sql_value;
-pub mod text;
 pub mod varlena;
+// Where the rooms above look for it.
+pub(crate) use crate::text;

@@ -118,7 +118,7 @@ impl<'v> SqlValue<'v> {
             Content::Null => None,
             Content::Datum(datum) => Some(datum),
             Content::Text(value) => Some(text::to_text(value)),
-            Content::Name(value) => Some(text::to_name(value)),
+            Content::Name(value) => Some(crate::pg::value::name::to_name(value)),
             Content::Texts(values) => Some(text_array(values)),
             Content::Bytes(bytes) => Some(to_bytea(&bytes)),
         }

@@ -1,29 +1,20 @@
 //! The rounds of one call: look, insert, look again. See the module's head for
 //! the protocol.
+use super::context::{MAX_ROUNDS, WriteContext};
 use super::input::SortedRows;
-use super::new_key_estimator::NewKeyEstimator;
+use super::new_key_estimator::{NewKeyEstimator, note_whether_new};
 use super::outcome_collector::OutcomeCollector;
 use super::statement::{self, Returning};
 use crate::compare::{Differences, differing};
-use crate::error::{Report, SqlState};
-use crate::guard;
 use crate::payload::row::{Mark, RowLayout, has_key, same_key};
 use crate::payload::shape::Shape;
-use crate::pg::memory::Memory;
 use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
 use crate::remember::{Presence, Remember};
-use crate::target::{
-    KeyLookup, OpenRelation, Role, StoredRow, Target, UniqueIndex, VisibleColumns,
-    hidden_by_policy, policies_show, row_security_is_active,
-};
+use crate::target::{KeyLookup, StoredRow, VisibleColumns};
 use pgrx::pg_sys;
 use std::ops::Range;
 use std::rc::Rc;
-
-/// A row that is neither found nor inserted in this many rounds is being
-/// suppressed, not raced: a race would have to be lost that often in a row.
-pub const MAX_ROUNDS: u32 = 16;
 
 /// So many rows are inserted by the first statement: more would leave the processor's
 /// caches, and spill to disk, before they are read again. Each later one may have twice
@@ -31,63 +22,10 @@ pub const MAX_ROUNDS: u32 = 16;
 /// transaction is to have few.
 const CHUNK_ROWS: u64 = 10_000;
 
-/// So many rows are worth a subtransaction, see [`statement::insert`].
-const PLAIN_INSERT_MIN_ROWS: u64 = 1000;
-
 /// Of so many rows, which are sorted, enough lie beside each other for a look to cost
 /// little. With fewer, where most keys are new, ON CONFLICT without a look costs less than
 /// a look and a plain INSERT.
 const LOOKUP_MIN_ROWS: u64 = 5000;
-
-/// What a call works on.
-pub struct WriteContext<'a> {
-    pub target: &'a Target,
-    /// The table, open.
-    pub relation: &'a OpenRelation,
-    /// The index that decides.
-    pub arbiter: &'a UniqueIndex,
-    /// The shapes of the payloads.
-    pub shapes: &'a [Shape],
-    /// Whether ordinals mean something to the caller.
-    pub batch: bool,
-    /// The guard of the target, if it is decided by the same index.
-    guard: Option<Rc<guard::GuardConfig>>,
-    /// Whether policies may hide stored rows from the caller.
-    by_policy: bool,
-    /// Reset for every row.
-    pub scratch: Memory,
-}
-
-impl<'a> WriteContext<'a> {
-    /// A context in the memory of the call.
-    pub fn new(
-        target: &'a Target,
-        relation: &'a OpenRelation,
-        arbiter: &'a UniqueIndex,
-        shapes: &'a [Shape],
-        batch: bool,
-        guard: Option<Rc<guard::GuardConfig>>,
-    ) -> Self {
-        let guard = guard.filter(|guard| guard.arbiter(target).oid == arbiter.oid);
-        let scratch = Memory::in_current(c"pg_idempotent row");
-        let by_policy = row_security_is_active(target);
-        if by_policy {
-            // What is stored is asked for by a SELECT, see `policies_show`, and the INSERT
-            // may come after it.
-            target.lock_to_write();
-        }
-        Self {
-            target,
-            relation,
-            arbiter,
-            shapes,
-            batch,
-            guard,
-            by_policy,
-            scratch,
-        }
-    }
-}
 
 /// What is known of the plain rows: those that were handed to INSERT in the
 /// round before.
@@ -166,9 +104,7 @@ impl WriteContext<'_> {
             let (count, returned) =
                 statement::insert(self, &mut store, returning, !remaining.assumed_new);
             let all_went_in = count == remaining.to_insert;
-            self.target
-                .expects_new
-                .set(remaining.all_new && all_went_in);
+            note_whether_new(self.target, remaining.all_new && all_went_in);
             store.rewind();
             let mut last_insert = InsertResult::None;
             match returned {
@@ -202,16 +138,6 @@ impl WriteContext<'_> {
             };
             remaining = self.look_up(&mut SortedRows::from_store(store), &round, collector);
         }
-    }
-
-    /// Whether so many rows that are not stored are inserted without ON CONFLICT: that
-    /// pays, and being undone and done again has no effect but once, since nothing (a
-    /// trigger, a policy) looks at it.
-    pub fn can_insert_plainly(&self, rows: u64) -> bool {
-        rows >= PLAIN_INSERT_MIN_ROWS
-            && !self.target.triggers_touch_rows
-            && self.target.can_chunk
-            && !self.by_policy
     }
 
     /// What INSERT is asked to return: its rows, where they are wanted and no
@@ -374,7 +300,7 @@ impl WriteContext<'_> {
         remaining.expects_skips = estimator.expects_skips();
         remaining.all_new = estimator.all_new();
         if round.number == 1 && !remaining.all_new {
-            self.target.expects_new.set(false);
+            note_whether_new(self.target, false);
         }
         remaining
     }
@@ -451,25 +377,6 @@ impl WriteContext<'_> {
     fn known_columns(&self, shape: &Shape) -> Vec<usize> {
         let left_out = self.arbiter.columns().filter(|c| !shape.named.contains(c));
         shape.named.iter().copied().chain(left_out).collect()
-    }
-
-    /// Where policies are in force, nothing is said of a row that they hide.
-    ///
-    /// # Errors
-    /// 42501
-    pub fn check_visible(&self, row: &Slot, stored: &StoredRow<'_>) {
-        let shown = || {
-            policies_show(
-                self.target,
-                Role::caller(),
-                self.arbiter,
-                stored.table_and_tid(),
-                |c| row.get(c),
-            )
-        };
-        if self.by_policy && !shown() {
-            hidden_by_policy(self.target).raise()
-        }
     }
 
     /// Judges a row whose key is stored where a guard remembers the original payload.
@@ -553,16 +460,5 @@ impl WriteContext<'_> {
         };
         self.not_stored_as_given(&format!("{payload} was neither inserted nor found"))
             .raise()
-    }
-
-    pub fn not_stored_as_given(&self, what: &str) -> Report {
-        Report::new(
-            SqlState::TriggeredDataChangeViolation,
-            format!("{what} in table \"{}\"", self.target.name),
-        )
-        .detail("A BEFORE INSERT trigger suppressed the row or changed its key.")
-        .hint("Insert into the table that the trigger writes to, or disable the trigger.")
-        .table(&self.target.schema, &self.target.name)
-        .constraint(self.arbiter.name.clone())
     }
 }

@@ -1,8 +1,11 @@
 //! Whether to look keys up before the INSERT.
-use super::round::WriteContext;
+use super::context::WriteContext;
 use crate::payload::shape::Shape;
 use crate::pg::rows::Slot;
+use crate::target::{PerTarget, Target};
 use pgrx::pg_sys;
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
 
 /// So many keys are looked up before it is estimated how many of the others are new.
 const SAMPLE_SIZE: u32 = 64;
@@ -11,6 +14,20 @@ const SAMPLE_SIZE: u32 = 64;
 /// what did not go in is cheaper than looking first: a row that is skipped
 /// costs less than a new one that is looked up twice.
 const NEW_IN_FIVE: u32 = 3;
+
+thread_local! {
+    /// Whether the keys of the last call on a target were all new.
+    static WERE_NEW: ManuallyDrop<PerTarget<Cell<bool>>> = PerTarget::new();
+}
+
+fn last_keys_were_new(target: &Target) -> bool {
+    WERE_NEW.with(|targets| targets.of(target.id)).get()
+}
+
+/// Notes whether all keys of a call on the target were new, for the next call.
+pub fn note_whether_new(target: &Target, new: bool) {
+    WERE_NEW.with(|targets| targets.of(target.id)).set(new);
+}
 
 /// Estimates whether keys are new, to save looking them up twice: INSERT … ON CONFLICT looks them
 /// up, too. A wrong estimate costs time, never correctness: the row is skipped there and verified
@@ -59,7 +76,7 @@ impl<'a> NewKeyEstimator<'a> {
         } else {
             Vec::new()
         };
-        let expects_new = possible && context.target.expects_new.get();
+        let expects_new = possible && last_keys_were_new(context.target);
         Self {
             context,
             shapes,

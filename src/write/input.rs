@@ -1,5 +1,5 @@
 //! The rows of a call, in the arbiter's order.
-use super::round::WriteContext;
+use super::context::WriteContext;
 use crate::payload::row::RowLayout;
 use crate::pg::rows::{Slot, SortColumn, TupleSort, TupleStore};
 use crate::target::Target;

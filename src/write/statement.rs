@@ -10,7 +10,7 @@
 //! ON CONFLICT costs half as much again as the INSERT alone. So many rows that are known
 //! to be new are inserted without it, in a subtransaction: if somebody was faster with
 //! one of them, that is rolled back, and all are sent again with ON CONFLICT.
-use super::round::WriteContext;
+use super::context::WriteContext;
 use crate::error::{RowPosition, is_server_error};
 use crate::guard::OwnInsert;
 use crate::payload::row::{Mark, RowLayout};
@@ -18,11 +18,12 @@ use crate::payload::shape::{Shape, refuse_identity};
 use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
 use crate::pg::statement::spi::{AfterTriggerScope, Connection, SpiPlan};
 use crate::pg::transaction::subtransaction::in_subtransaction;
-use crate::target::{Target, UniqueIndex};
+use crate::target::{PerTarget, Target, UniqueIndex};
 use pgrx::{PgSqlErrorCode, pg_sys};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::CStr;
+use std::mem::ManuallyDrop;
 use std::panic::resume_unwind;
 use std::rc::Rc;
 
@@ -34,9 +35,12 @@ const ROWS: &CStr = c"pg_idempotent_rows";
 /// new sets of columns keep flat memory.
 const MAX_STATEMENTS: usize = 64;
 
-/// The prepared statements of one target.
-#[derive(Default)]
-pub struct InsertStatements(HashMap<(pg_sys::Oid, Vec<usize>, InsertForm), Rc<SpiPlan>>);
+/// The prepared statements of one target, by arbiter, named columns and form.
+type Statements = HashMap<(pg_sys::Oid, Vec<usize>, InsertForm), Rc<SpiPlan>>;
+
+thread_local! {
+    static STATEMENTS: ManuallyDrop<PerTarget<RefCell<Statements>>> = PerTarget::new();
+}
 
 /// What the statement is to say of the rows that went in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -227,7 +231,8 @@ fn plan(
     form: InsertForm,
 ) -> Rc<SpiPlan> {
     let key = (arbiter.oid, named.to_vec(), form);
-    if let Some(plan) = target.statements.borrow().0.get(&key) {
+    let statements = STATEMENTS.with(|statements| statements.of(target.id));
+    if let Some(plan) = statements.borrow().get(&key) {
         return Rc::clone(plan);
     }
     refuse_identity(target, named);
@@ -235,7 +240,7 @@ fn plan(
         connection,
         &insert_sql(target, arbiter, named, form),
     ));
-    let statements = &mut target.statements.borrow_mut().0;
+    let mut statements = statements.borrow_mut();
     if statements.len() >= MAX_STATEMENTS {
         statements.clear();
     }

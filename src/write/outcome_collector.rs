@@ -1,5 +1,5 @@
 //! The outcomes of one call, and what is made of them in the end.
-use super::round::WriteContext;
+use super::context::WriteContext;
 use crate::compare::{Arriving, Differences};
 use crate::error::Report;
 use crate::outcome::{OnConflict, Outcome, conflict_report};

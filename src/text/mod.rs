@@ -303,16 +303,3 @@ pub fn to_text(text: &str) -> pg_sys::Datum {
     // SAFETY: a C string, which core copies.
     unsafe { pg_sys::Datum::from(pg_sys::cstring_to_text(text.as_ptr())) }
 }
-
-/// A name datum, in the current context.
-pub fn to_name(name: &str) -> pg_sys::Datum {
-    let name = to_server(name);
-    // SAFETY: core's input function for names, which copies.
-    unsafe {
-        pg_sys::DirectFunctionCall1Coll(
-            Some(crate::pg::ffi::functions::namein),
-            pg_sys::InvalidOid,
-            pg_sys::Datum::from(name.as_ptr()),
-        )
-    }
-}

@@ -1,12 +1,12 @@
 //! The row of a load in `idempotent.load_records`.
 use crate::id_sequence::IdSequence;
-use crate::insert::outcome_collector::OutcomeCollector;
 use crate::kept;
 use crate::outcome::OnConflict;
 use crate::pg::statement::spi::{Connection, Parameter};
 use crate::pg::value::sql_value::SqlValue;
 use crate::state::StateTable;
 use crate::user_context::UserContext;
+use crate::write::OutcomeCollector;
 use pgrx::pg_sys;
 
 /// $1 role, $2 target, $3 source, $4 on_conflict, $5 batch size, $6 pid

@@ -1,11 +1,13 @@
-//! The options that all insert functions share, and those that others share with them.
+//! The options that the functions over sets of rows share: which key decides, what is compared,
+//! and what is done about a conflict; and what these come to for a source.
 use crate::error::{Report, SqlState};
 use crate::guard;
 use crate::outcome::OnConflict;
-use crate::payload::shape::Comparison;
+use crate::payload::generated::exclude_from_comparison;
+use crate::payload::shape::{Comparison, Shape, check_key_named};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
-use crate::target::{Target, UniqueIndex};
+use crate::target::{Target, UniqueIndex, check_insert_privileges};
 use std::rc::Rc;
 
 /// Arguments 3 to 6 of every insert function: key, compare, ignore,
@@ -171,4 +173,27 @@ impl MatchRule {
             Err(report) => report.raise(),
         }
     }
+}
+
+/// What decides on the rows of a source, and their shape; the caller may do it.
+pub fn plan_source<'t>(
+    target: &'t Target,
+    source: &Source<'_>,
+    match_rule: &MatchRule,
+) -> (&'t UniqueIndex, [Shape; 1]) {
+    let mut shapes = [source.shape()];
+    let arbiter = match_rule.arbiter_for_source(target, source);
+    match_rule.comparison.apply(target, arbiter, &mut shapes);
+    check_key_named(target, arbiter, &shapes, false);
+    exclude_from_comparison(target, &match_rule.comparison, &mut shapes);
+    check_rights(target, arbiter, shapes[0].named.iter().copied());
+    (arbiter, shapes)
+}
+
+/// Whether the caller may insert rows that name these columns, and read the key.
+///
+/// # Errors
+/// 42501
+pub fn check_rights(target: &Target, arbiter: &UniqueIndex, named: impl Iterator<Item = usize>) {
+    check_insert_privileges(target, named, arbiter.columns());
 }

@@ -21,15 +21,11 @@
 mod progress;
 mod record;
 
-use super::input::{InputSorter, SortedRows};
-use super::options::{KeyOptions, MatchRule};
-use super::outcome_collector::{OutcomeCollector, ResultDetail};
-use super::round::WriteContext;
-use super::{check_rights, plan_source};
 use crate::error::{
     Caught, Report, SqlState, discard_swallowed_errors, message_of,
     with_error_capture_across_commits,
 };
+use crate::options::{KeyOptions, MatchRule, check_rights, plan_source};
 use crate::outcome::OnConflict;
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::shape::Shape;
@@ -40,6 +36,7 @@ use crate::pg::rows::TupleStore;
 use crate::pg::transaction::locks::{LockSubject, SessionLock};
 use crate::pg::transaction::transactions::{NonAtomicProcedure, is_nonatomic_call};
 use crate::target::{Column, OpenRelation, Target, UniqueIndex};
+use crate::write::{InputSorter, OutcomeCollector, ResultDetail, SortedRows, WriteContext};
 use pgrx::prelude::*;
 use progress::Progress;
 use record::{LoadCounts, LoadRecord};

@@ -1,0 +1,109 @@
+//! What a call works on, and what holds throughout.
+use crate::error::{Report, SqlState};
+use crate::guard::GuardConfig;
+use crate::payload::shape::Shape;
+use crate::pg::memory::Memory;
+use crate::pg::rows::Slot;
+use crate::target::{
+    OpenRelation, Role, StoredRow, Target, UniqueIndex, hidden_by_policy, policies_show,
+    row_security_is_active,
+};
+use std::rc::Rc;
+
+/// A row that is neither found nor inserted in this many rounds is being
+/// suppressed, not raced: a race would have to be lost that often in a row.
+pub const MAX_ROUNDS: u32 = 16;
+
+/// So many rows are worth a subtransaction, see [`insert`](super::insert).
+const PLAIN_INSERT_MIN_ROWS: u64 = 1000;
+
+/// What a call works on.
+pub struct WriteContext<'a> {
+    pub target: &'a Target,
+    /// The table, open.
+    pub relation: &'a OpenRelation,
+    /// The index that decides.
+    pub arbiter: &'a UniqueIndex,
+    /// The shapes of the payloads.
+    pub shapes: &'a [Shape],
+    /// Whether ordinals mean something to the caller.
+    pub batch: bool,
+    /// The guard of the target, if it is decided by the same index.
+    pub(super) guard: Option<Rc<GuardConfig>>,
+    /// Whether policies may hide stored rows from the caller.
+    by_policy: bool,
+    /// Reset for every row.
+    pub scratch: Memory,
+}
+
+impl<'a> WriteContext<'a> {
+    /// A context in the memory of the call.
+    pub fn new(
+        target: &'a Target,
+        relation: &'a OpenRelation,
+        arbiter: &'a UniqueIndex,
+        shapes: &'a [Shape],
+        batch: bool,
+        guard: Option<Rc<GuardConfig>>,
+    ) -> Self {
+        let guard = guard.filter(|guard| guard.arbiter(target).oid == arbiter.oid);
+        let scratch = Memory::in_current(c"pg_idempotent row");
+        let by_policy = row_security_is_active(target);
+        if by_policy {
+            // What is stored is asked for by a SELECT, see `policies_show`, and the INSERT
+            // may come after it.
+            target.lock_to_write();
+        }
+        Self {
+            target,
+            relation,
+            arbiter,
+            shapes,
+            batch,
+            guard,
+            by_policy,
+            scratch,
+        }
+    }
+
+    /// Whether so many rows that are not stored are inserted without ON CONFLICT: that
+    /// pays, and being undone and done again has no effect but once, since nothing (a
+    /// trigger, a policy) looks at it.
+    pub fn can_insert_plainly(&self, rows: u64) -> bool {
+        rows >= PLAIN_INSERT_MIN_ROWS
+            && !self.target.triggers_touch_rows
+            && self.target.can_chunk
+            && !self.by_policy
+    }
+
+    /// Where policies are in force, nothing is said of a row that they hide.
+    ///
+    /// # Errors
+    /// 42501
+    pub fn check_visible(&self, row: &Slot, stored: &StoredRow<'_>) {
+        let shown = || {
+            policies_show(
+                self.target,
+                Role::caller(),
+                self.arbiter,
+                stored.table_and_tid(),
+                |c| row.get(c),
+            )
+        };
+        if self.by_policy && !shown() {
+            hidden_by_policy(self.target).raise()
+        }
+    }
+
+    /// 27000 for what a trigger has kept from being stored, or has stored under another key.
+    pub fn not_stored_as_given(&self, what: &str) -> Report {
+        Report::new(
+            SqlState::TriggeredDataChangeViolation,
+            format!("{what} in table \"{}\"", self.target.name),
+        )
+        .detail("A BEFORE INSERT trigger suppressed the row or changed its key.")
+        .hint("Insert into the table that the trigger writes to, or disable the trigger.")
+        .table(&self.target.schema, &self.target.name)
+        .constraint(self.arbiter.name.clone())
+    }
+}
