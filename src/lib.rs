@@ -7,6 +7,7 @@
 //! | room | subject |
 //! | --- | --- |
 //! | `settings` | configuration parameters |
+//! | `enum_text` | the closed sets of values, and their texts |
 //! | `error` | our SQLSTATEs and report texts; native errors passed through whole |
 //! | `pg` | the server's memory, rows, jsonb and text behind small safe interfaces |
 //! | `target` | what is known of a table: columns, key, arbiter, partitions, rights |
@@ -36,6 +37,7 @@ use pgrx::prelude::*;
 
 mod compare;
 mod digest;
+mod enum_text;
 mod error;
 mod guard;
 mod id_sequence;

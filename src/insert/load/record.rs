@@ -1,4 +1,5 @@
 //! The row of a load in `idempotent.load_records`.
+use crate::enum_text;
 use crate::id_sequence::IdSequence;
 use crate::insert::outcome_collector::OutcomeCollector;
 use crate::kept;
@@ -89,7 +90,7 @@ impl LoadRecord {
             kept::role_parameter(role),
             words(target),
             words(source),
-            words(on_conflict.name()),
+            words(enum_text::name(on_conflict)),
             int(batch_size as i32),
             int(pid),
         ];
