@@ -1,6 +1,7 @@
 //! Whether a partition is to be made, by its latest run.
 use super::record::{Run, RunStatus};
-use pgrx::pg_sys;
+use crate::pg::session;
+use serde::Serialize;
 
 /// What is to be done.
 pub enum RunDecision {
@@ -18,7 +19,8 @@ pub enum RunDecision {
 }
 
 /// Why a partition is made, or is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// It has no run yet.
     FirstRun,
@@ -34,18 +36,14 @@ pub enum Reason {
     AlreadyPublished,
 }
 
-impl Reason {
-    /// The word in the table and in results.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FirstRun => "first_run",
-            Self::LeaseExpired => "lease_expired",
-            Self::PreviousFailed => "previous_failed",
-            Self::InputChanged => "input_changed",
-            Self::Forced => "forced",
-            Self::AlreadyPublished => "already_published",
-        }
-    }
+/// What the caller is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// To make the partition.
+    Run,
+    /// To leave it as it is.
+    Skip,
 }
 
 impl RunDecision {
@@ -58,8 +56,7 @@ impl RunDecision {
                 latest: None,
             };
         };
-        // SAFETY: reads the clock.
-        let now = unsafe { pg_sys::GetCurrentTimestamp() };
+        let now = session::now();
         let same_input = run.input_version.as_deref() == input_version;
         let reason = match run.status {
             RunStatus::Running if run.lease_until.is_none_or(|until| until > now) => {

@@ -23,11 +23,12 @@ mod decision;
 mod partition;
 mod record;
 
+use crate::enum_text;
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::text;
-use decision::{Reason, RunDecision};
+use decision::{Decision, Reason, RunDecision};
 use partition::Partition;
 use pgrx::prelude::*;
 use record::{Run, RunStatus};
@@ -41,10 +42,8 @@ use record::{Run, RunStatus};
 /// 55I01 while a run holds the partition, or another transaction works on it; 22004 and
 /// 22023 for arguments that do not fit, 40001, 25006.
 #[pg_extern(sql = false)]
-fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_run_begin(arguments: Arguments) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
         let partition = Partition::of_arguments(&arguments, 0, 1);
         let input_version = arguments.optional_text(2);
         let force = arguments.required(3, "force").value() != 0;
@@ -56,9 +55,9 @@ fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
             lock = Some(partition.lock_to_begin());
             decision = decide();
         }
-        let (run, word, reason) = match decision {
+        let (run, told, reason) = match decision {
             RunDecision::InProgress(run) => partition.held_by(&run).raise(),
-            RunDecision::Skip(run) => (run.id, "skip", Reason::AlreadyPublished),
+            RunDecision::Skip(run) => (run.id, Decision::Skip, Reason::AlreadyPublished),
             RunDecision::Run { reason, latest } => {
                 if let Some(lock) = lock.take() {
                     lock.keep();
@@ -70,15 +69,15 @@ fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
                     input_version.as_deref(),
                     lease,
                 );
-                (run, "run", reason)
+                (run, Decision::Run, reason)
             }
         };
         SqlResult::row(
             RowType::Run,
             &[
                 Some(pg_sys::Datum::from(run)),
-                Some(text::to_text(word)),
-                Some(text::to_text(reason.name())),
+                Some(text::to_text(enum_text::name(told))),
+                Some(text::to_text(enum_text::name(reason))),
             ],
         )
     })
@@ -90,10 +89,8 @@ fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// 42704 if the caller has no such run, 55000 if it is not running, 55I01 if another
 /// transaction works on its partition for `lock_timeout`, 22004, 40001, 25006.
 #[pg_extern(sql = false)]
-fn idempotent_run_heartbeat(fcinfo: pg_sys::FunctionCallInfo) {
+fn idempotent_run_heartbeat(arguments: Arguments) {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
         let run = lock_run(arguments.bigint(0, "run_id"));
         if run.status != RunStatus::Running {
             not_running(&run)
@@ -108,10 +105,8 @@ fn idempotent_run_heartbeat(fcinfo: pg_sys::FunctionCallInfo) {
 /// # Errors
 /// As [`idempotent_run_heartbeat`]; 22023 for a negative count.
 #[pg_extern(sql = false)]
-fn idempotent_run_publish(fcinfo: pg_sys::FunctionCallInfo) {
+fn idempotent_run_publish(arguments: Arguments) {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
         let id = arguments.bigint(0, "run_id");
         let row_count = arguments.datum(1).map(|count| count.value() as i64);
         let output_version = arguments.optional_text(2);
@@ -138,10 +133,8 @@ fn idempotent_run_publish(fcinfo: pg_sys::FunctionCallInfo) {
 /// # Errors
 /// As [`idempotent_run_heartbeat`].
 #[pg_extern(sql = false)]
-fn idempotent_run_fail(fcinfo: pg_sys::FunctionCallInfo) {
+fn idempotent_run_fail(arguments: Arguments) {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
         let id = arguments.bigint(0, "run_id");
         let error = arguments.text(1, "error");
         let run = lock_run(id);
@@ -156,7 +149,7 @@ fn idempotent_run_fail(fcinfo: pg_sys::FunctionCallInfo) {
 /// A run of the caller's, with the lock on its partition.
 fn lock_run(id: i64) -> Run {
     let found = || Run::find(id).unwrap_or_else(|| no_such_run(id));
-    found().partition.lock_to_write().keep();
+    found().partition().lock_to_write().keep();
     found()
 }
 

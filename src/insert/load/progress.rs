@@ -1,9 +1,9 @@
 //! NOTICEs on how far a load has come, at a human pace.
 use super::record::LoadCounts;
 use crate::error::{Line, notice, notice_unguarded};
+use crate::pg::session::now;
 use crate::pg::value::text;
 use crate::target::Target;
-use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::CString;
 use std::fmt::Write;
@@ -23,12 +23,6 @@ pub struct Progress {
     loading_since: Cell<i64>,
     /// When there will be news.
     due: Cell<i64>,
-}
-
-/// Microseconds.
-fn now() -> i64 {
-    // SAFETY: reads the clock.
-    unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
 impl Progress {
