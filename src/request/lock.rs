@@ -7,9 +7,10 @@ use super::record::{self, DirtyProbe, Request, RequestTable};
 use crate::error::{Report, SqlState, map_lock_timeout};
 use crate::kept;
 use crate::pg::call::arguments::Arguments;
+use crate::pg::session;
+use crate::pg::transaction::hash_lock::HashLock;
 use crate::pg::transaction::locks;
 use crate::pg::value::text;
-use crate::pg::{ffi, unwinding};
 use crate::secret;
 use pgrx::pg_sys;
 
@@ -24,6 +25,8 @@ pub struct RequestKey {
     pub scope: pg_sys::Datum,
     /// The key, a text.
     pub key: pg_sys::Datum,
+    /// The key, for error texts.
+    name: Vec<u8>,
     tag: pg_sys::LOCKTAG,
 }
 
@@ -53,30 +56,32 @@ impl RequestKey {
             .detail(format!("This one has {count}."))
             .raise()
         }
-        // SAFETY: reads a backend-local variable.
-        let role = unsafe { pg_sys::GetUserId() };
+        let role = session::current_role();
         let tag = tag(role, scope_bytes, key_bytes);
         Self {
             role: kept::role(role),
             scope,
             key,
+            name: key_bytes.to_vec(),
             tag,
         }
     }
 
     /// The key, for error texts.
     pub fn display_text(&self) -> String {
-        // SAFETY: a text, and whole.
-        text::from_server_bytes(unsafe { text::bytes_of(self.key) })
+        text::from_server_bytes(&self.name)
     }
 
     /// Takes the lock on the key if there is nothing under it, be it visible or not, and
     /// nobody else is at it. For a key that is probably new: the row need not be looked
     /// up before.
-    pub fn lock_if_new(&self, table: &RequestTable) -> Option<KeyLock<'_>> {
-        let held = KeyLock::try_acquire(&self.tag)?;
+    pub fn lock_if_new(&self, table: &RequestTable) -> Option<KeyLock> {
+        let lock = HashLock::try_acquire(self.tag)?;
         match record::probe(table, self) {
-            DirtyProbe::Idle(false) => Some(held),
+            DirtyProbe::Idle(false) => Some(KeyLock {
+                _lock: lock,
+                exists: false,
+            }),
             _ => None,
         }
     }
@@ -86,25 +91,26 @@ impl RequestKey {
     /// # Errors
     /// If a transaction is working on it: 23I02 if its request is another, else 55I01,
     /// at once or after `lock_timeout`.
-    pub fn lock(&self, table: &RequestTable, request: &Request) -> KeyLock<'_> {
+    pub fn lock(&self, table: &RequestTable, request: &Request) -> KeyLock {
         loop {
-            let acquire = || KeyLock::acquire(&self.tag);
-            let mut held = map_lock_timeout(acquire, || self.in_progress());
+            let acquire = || HashLock::acquire(self.tag);
+            let lock = map_lock_timeout(acquire, || self.in_progress());
             let busy = match record::probe(table, self) {
                 DirtyProbe::Idle(exists) => {
-                    held.exists = exists;
-                    return held;
+                    return KeyLock {
+                        _lock: lock,
+                        exists,
+                    };
                 }
                 DirtyProbe::InProgress(busy) => busy,
             };
             // Never wait for a transaction with the lock in hand.
-            drop(held);
+            drop(lock);
             match &busy.written {
                 Some(known) if !known.is_free() && !known.is_same_request(request) => {
                     known.reused(self, request).raise()
                 }
-                // SAFETY: reads a setting.
-                Some(_) if unsafe { pg_sys::LockTimeout } == 0 => self.in_progress().raise(),
+                Some(_) if session::lock_timeout() == 0 => self.in_progress().raise(),
                 // A purge is removing it, which does not take long.
                 _ => {}
             }
@@ -129,8 +135,7 @@ impl RequestKey {
         let Some(until) = lease_until else {
             return self.in_progress();
         };
-        // SAFETY: a timestamp, shown by core.
-        let until = unsafe { text::from_server(pg_sys::timestamptz_to_str(until)) };
+        let until = session::timestamp_text(until);
         self.in_progress().detail(format!(
             "An attempt holds it until {until}, unless its lease is renewed."
         ))
@@ -138,34 +143,10 @@ impl RequestKey {
 }
 
 /// The lock, until it is dropped.
-pub struct KeyLock<'k> {
-    tag: &'k pg_sys::LOCKTAG,
+pub struct KeyLock {
+    _lock: HashLock,
     /// Whether there is a committed row under the key.
     pub exists: bool,
-}
-
-impl<'k> KeyLock<'k> {
-    fn acquire(tag: &'k pg_sys::LOCKTAG) -> Self {
-        // SAFETY: the guard holds nothing.
-        unsafe { ffi::guard(|| locks::acquire_unguarded(tag)) };
-        Self { tag, exists: false }
-    }
-
-    fn try_acquire(tag: &'k pg_sys::LOCKTAG) -> Option<Self> {
-        // SAFETY: the guard holds nothing.
-        let taken = unsafe { ffi::guard(|| locks::try_acquire_unguarded(tag)) };
-        taken.then(|| Self { tag, exists: false })
-    }
-}
-
-impl Drop for KeyLock<'_> {
-    fn drop(&mut self) {
-        if !unwinding() {
-            // SAFETY: taken by this call, under its resource owner; the guard holds
-            // nothing.
-            unsafe { ffi::guard(|| locks::release_unguarded(self.tag)) };
-        }
-    }
 }
 
 /// How many characters a text has; of a short one its bytes, which are no fewer.
