@@ -7,9 +7,9 @@
 //! | room | subject |
 //! | --- | --- |
 //! | `settings` | configuration parameters |
-//! | `enum_text` | the closed sets of values, and their texts |
 //! | `error` | our SQLSTATEs and report texts; native errors passed through whole |
 //! | `pg` | the server's memory, rows, jsonb and text behind small safe interfaces |
+//! | `enum_text` | the closed sets of values, and their texts |
 //! | `target` | what is known of a table: columns, key, arbiter, partitions, rights |
 //! | `payload` | JSON or source row to typed columns |
 //! | `compare` | equality of two column values, and what differs |

@@ -120,13 +120,14 @@ impl GuardOptions {
             .filter_map(|(name, names)| Some(format!("{name}={}", list(names.as_ref()?))))
             .collect();
         if self.on_conflict() == OnConflict::Quarantine {
-            arguments.push("on_conflict=quarantine".to_owned());
+            let quarantine = enum_text::name(OnConflict::Quarantine);
+            arguments.push(format!("on_conflict={quarantine}"));
         }
         if let Some(column) = &self.remember {
             arguments.push(format!("remember={}", text::quote_identifier(column)));
         }
         if self.null_key() == NullKey::Pass {
-            arguments.push("null_key=pass".to_owned());
+            arguments.push(format!("null_key={}", NullKey::Pass.name()));
         }
         arguments
     }
@@ -155,13 +156,14 @@ impl GuardOptions {
             }
         }
         if self.on_conflict() == OnConflict::Quarantine {
-            call.push_str(", on_conflict => 'quarantine'");
+            let quarantine = enum_text::name(OnConflict::Quarantine);
+            call.push_str(&format!(", on_conflict => '{quarantine}'"));
         }
         if let Some(column) = &self.remember {
             call.push_str(&format!(", remember => {}", text::quote_literal(column)));
         }
         if self.null_key() == NullKey::Pass {
-            call.push_str(", null_key => 'pass'");
+            call.push_str(&format!(", null_key => '{}'", NullKey::Pass.name()));
         }
         call.push_str(");");
         call

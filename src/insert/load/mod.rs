@@ -198,7 +198,8 @@ fn read(call: &LoadCall, load: &StartedLoad, store: &mut TupleStore) -> SourceIn
     let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, None);
     let mut input = InputSorter::new(&context, false);
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
-    let tell = |rows| load.progress.reading(rows);
+    // SAFETY: the source tells from inside `ffi::guard`.
+    let tell = |rows| unsafe { load.progress.reading(rows) };
     // SAFETY: what is told is told from inside the guard.
     let total = unsafe { source.read_with_progress(arbiter, generated, input.sort(), &tell) };
     input.into_store(&target, store);

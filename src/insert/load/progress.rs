@@ -43,9 +43,11 @@ impl Progress {
         &self.name
     }
 
-    /// So many rows of the source are read. Called from inside `ffi::guard`: it owns
-    /// nothing, and does not panic.
-    pub fn reading(&self, rows: i64) {
+    /// So many rows of the source are read. It owns nothing, and does not panic.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    pub unsafe fn reading(&self, rows: i64) {
         let Some(now) = self.is_due() else { return };
         let mut line = self.line("reading rows for");
         let speed = per_second(rows, now - self.started);
