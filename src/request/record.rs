@@ -321,7 +321,7 @@ pub enum DirtyProbe {
     /// snapshot to see or not.
     Idle(bool),
     /// One is.
-    InProgress(ConcurrentWriter),
+    InProgress(Box<ConcurrentWriter>),
 }
 
 /// A transaction that writes the row, or removes it.
@@ -373,7 +373,7 @@ pub fn probe(table: &RequestTable, key: &RequestKey) -> DirtyProbe {
         found = scan.next();
     }
     match busy {
-        Some(busy) => DirtyProbe::InProgress(busy),
+        Some(busy) => DirtyProbe::InProgress(Box::new(busy)),
         // A dirty probe that met dead rows only may have missed one that was being
         // replaced (see the guard's protocol); an MVCC snapshot misses none.
         None if !exists && scan.saw_entry() => {
