@@ -15,11 +15,13 @@ mod subject;
 mod table;
 mod tokens;
 
+use crate::enum_text;
 use crate::error::with_error_capture;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{ResultSet, SqlResult};
 use crate::pg::value::text;
 use pgrx::prelude::*;
+use serde::Serialize;
 use subject::LintedTable;
 
 /// `idempotent_lint(target)`: what of a table makes retries unsafe.
@@ -41,8 +43,8 @@ fn idempotent_lint(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
         for finding in &findings {
             set.row(&[
                 Some(pg_sys::Datum::from(oid)),
-                Some(text::to_text(finding.rule.name())),
-                Some(text::to_text(finding.severity.name())),
+                Some(text::to_text(enum_text::name(finding.rule))),
+                Some(text::to_text(enum_text::name(finding.severity))),
                 Some(text::to_text(&finding.message)),
                 Some(text::to_text(&finding.hint)),
             ]);
@@ -88,7 +90,8 @@ fn find(subject: &LintedTable) -> Vec<Finding> {
 }
 
 /// How bad it is, the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 enum Severity {
     /// Retries go in twice or fail, today.
     Error,
@@ -98,18 +101,9 @@ enum Severity {
     Info,
 }
 
-impl Severity {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-            Self::Info => "info",
-        }
-    }
-}
-
 /// What is told, in the order in which it is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 enum Rule {
     NoBusinessKey,
     PartitionIndex,
@@ -128,36 +122,10 @@ enum Rule {
     ClockColumn,
     ChangedOnUpdate,
     BeforeTrigger,
+    #[serde(rename = "rewrite_rule")]
     Rewrites,
     Unlogged,
     Inheritance,
-}
-
-impl Rule {
-    fn name(self) -> &'static str {
-        match self {
-            Self::NoBusinessKey => "no_business_key",
-            Self::PartitionIndex => "partition_index",
-            Self::UnusableIndex => "unusable_index",
-            Self::MachineMadeKey => "machine_made_key",
-            Self::ClockKey => "clock_key",
-            Self::NullableKey => "nullable_key",
-            Self::LocalTimeKey => "local_time_key",
-            Self::FloatKey => "float_key",
-            Self::StaleCollation => "stale_collation",
-            Self::AmbiguousKey => "ambiguous_key",
-            Self::GuardProblem => "guard_problem",
-            Self::GuardDisabled => "guard_disabled",
-            Self::TriggerAfterGuard => "trigger_after_guard",
-            Self::SmallSequence => "small_sequence",
-            Self::ClockColumn => "clock_column",
-            Self::ChangedOnUpdate => "changed_on_update",
-            Self::BeforeTrigger => "before_trigger",
-            Self::Rewrites => "rewrite_rule",
-            Self::Unlogged => "unlogged",
-            Self::Inheritance => "inheritance",
-        }
-    }
 }
 
 /// One row of the answer.

@@ -9,11 +9,13 @@
 //! destructors look at [`unwinding`]. What an abort has overtaken is given up
 //! with [`abandon`].
 pub mod call;
+pub mod catalog;
 pub mod ffi;
 pub mod hash;
 pub mod list;
 pub mod memory;
 pub mod rows;
+pub mod session;
 pub mod statement;
 pub mod transaction;
 pub mod value;

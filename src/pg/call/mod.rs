@@ -1,3 +1,4 @@
 //! A function's call: its arguments, and its results.
 pub mod arguments;
+pub mod arguments_abi;
 pub mod result;

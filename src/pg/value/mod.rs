@@ -1,6 +1,8 @@
 //! Values: text, jsonb and what core makes of them.
 pub mod cast;
+pub mod document;
 pub mod hstore;
+pub mod interval;
 pub mod json_text;
 pub mod jsonb;
 pub mod name;
