@@ -11,6 +11,7 @@
 pub mod call;
 pub mod ffi;
 pub mod hash;
+pub mod interrupt;
 pub mod list;
 pub mod memory;
 pub mod rows;
