@@ -1,14 +1,13 @@
-//! Units that need no second session. Everything that the contract promises is
-//! tested from outside, under `tests/`.
+//! Units that need a server but no second session. Those that need no server are under
+//! `tests/pure`. Everything that the contract promises is tested from outside, under `tests/`.
 use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
     use crate::error::{SqlState, catch_report, with_error_capture};
-    use crate::pg::hash::siphash::SipHash;
+    use crate::pg::call::signature;
     use crate::pg::statement::spi::Connection;
     use crate::pg::value::document::Document;
-    use crate::target::closest;
     use pgrx::prelude::*;
     use serde::Deserialize;
     use serde::de::IntoDeserializer;
@@ -90,25 +89,45 @@ mod tests {
         assert_eq!(SqlState::FeatureNotSupported.packed(), feature);
     }
 
-    #[pg_test]
-    fn a_hint_names_only_a_column_that_is_close() {
-        let columns = ["order_id", "amount", "status"];
-        assert_eq!(closest("amuont", columns.into_iter()), Some("amount"));
-        assert_eq!(closest("customer", columns.into_iter()), None);
-        assert_eq!(closest("", columns.into_iter()), None);
-    }
+    /// Every function of the extension in C, in the form of [`signature::lines`].
+    const DECLARED: &str = "
+        SELECT format('%s(%s) returns %s, %s%s parallel %s: %s', p.proname, pg_get_function_arguments(p.oid),
+                      coalesce(pg_get_function_result(p.oid), 'nothing'),
+                      CASE p.provolatile WHEN 'v' THEN 'volatile' WHEN 's' THEN 'stable' ELSE 'immutable' END,
+                      CASE WHEN p.proisstrict THEN ' strict' END,
+                      CASE p.proparallel WHEN 's' THEN 'safe' WHEN 'r' THEN 'restricted' ELSE 'unsafe' END,
+                      obj_description(p.oid, 'pg_proc'))
+          FROM pg_proc AS p
+          JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+          JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+         WHERE e.extname = 'pg_idempotent'
+           AND p.prolang = (SELECT l.oid FROM pg_language AS l WHERE l.lanname = 'c')
+           AND p.pronamespace <> 'tests'::regnamespace";
 
-    /// The vectors that the algorithm's authors publish.
     #[pg_test]
-    fn siphash_is_that_of_its_authors() {
-        let bytes: Vec<u8> = (0..16).collect();
-        let hash = SipHash::new([0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908]);
-        assert_eq!(hash.finish(), 0x726f_db47_dd0e_0e31);
-        assert_eq!(hash.fixed(&bytes[..8]).finish(), 0x93f5_f579_9a93_2462);
-        assert_eq!(hash.fixed(&bytes).finish(), 0x3f2a_cc7f_57c2_9bdb);
-        assert_ne!(
-            hash.bytes(b"ab").bytes(b"c").finish(),
-            hash.bytes(b"a").bytes(b"bc").finish()
+    fn signatures_are_those_that_are_declared() {
+        let mut declared: Vec<String> = Spi::connect(|client| {
+            let rows = client
+                .select(DECLARED, None, &[])
+                .expect("the query is valid");
+            rows.map(|row| row.get(1).expect("a text").expect("not null"))
+                .collect()
+        });
+        let mut written = signature::lines();
+        declared.sort();
+        written.sort();
+        let without = |all: &[String], others: &[String]| -> Vec<String> {
+            all.iter()
+                .filter(|line| !others.contains(line))
+                .cloned()
+                .collect()
+        };
+        let only_declared = without(&declared, &written);
+        let only_written = without(&written, &declared);
+        assert!(
+            only_declared.is_empty() && only_written.is_empty(),
+            "only in pg_proc: {only_declared:#?}, only in the table: {only_written:#?}"
         );
+        assert_eq!(declared.len(), written.len());
     }
 }

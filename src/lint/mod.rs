@@ -13,7 +13,9 @@ mod key_columns;
 mod local_time;
 mod subject;
 mod table;
+mod time_part;
 mod tokens;
+mod words;
 
 use crate::enum_text;
 use crate::error::with_error_capture;
@@ -23,6 +25,7 @@ use crate::pg::value::text;
 use pgrx::prelude::*;
 use serde::Serialize;
 use subject::LintedTable;
+use words::has_word;
 
 /// `idempotent_lint(target)`: what of a table makes retries unsafe.
 ///
@@ -146,33 +149,6 @@ fn column_words(kind: &str, names: &[&str]) -> String {
         [most @ .., last] => format!("{kind}s {} and {last}", most.join(", ")),
         [] => kind.to_owned(),
     }
-}
-
-/// The words of a column's name: `timeHour`, `time_hour` and `time-hour` are two.
-fn words(name: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut before_lower = false;
-    for c in name.chars() {
-        if !c.is_alphanumeric() || (c.is_uppercase() && before_lower) {
-            words.push(String::new());
-        }
-        before_lower = c.is_lowercase();
-        if c.is_alphanumeric() {
-            words
-                .last_mut()
-                .expect("never empty")
-                .extend(c.to_lowercase());
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
-/// Whether a column's name has one of these words.
-fn has_word(name: &str, wanted: &[&str]) -> bool {
-    words(name)
-        .iter()
-        .any(|word| wanted.contains(&word.as_str()))
 }
 
 /// Words of columns that say when a row was loaded, not when something happened.

@@ -12,6 +12,7 @@ pub mod call;
 pub mod catalog;
 pub mod ffi;
 pub mod hash;
+pub mod interrupt;
 pub mod list;
 pub mod memory;
 pub mod rows;

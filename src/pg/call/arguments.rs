@@ -18,14 +18,28 @@ impl Arguments {
         Self(fcinfo)
     }
 
+    /// In a build with debug assertions, fails if the function's signature has no argument
+    /// here, or one of another name or type. No types are any type.
+    fn expect(&self, i: usize, name: Option<&str>, types: &[&str]) {
+        // SAFETY: the call is the running one, which `new` was promised.
+        #[cfg(debug_assertions)]
+        unsafe {
+            super::signature::check(self.0, i, name, types);
+        }
+        #[cfg(not(debug_assertions))]
+        let _ = (i, name, types);
+    }
+
     /// The argument's datum, or None if it is NULL.
     pub fn datum(&self, i: usize) -> Option<pg_sys::Datum> {
+        self.expect(i, None, &[]);
         // SAFETY: a live call, and `i` is within its SQL signature.
         unsafe { pgrx::fcinfo::pg_getarg_datum(self.0, i) }
     }
 
     /// The argument's datum; NULL is error 22004.
     pub fn required(&self, i: usize, name: &str) -> pg_sys::Datum {
+        self.expect(i, Some(name), &[]);
         self.datum(i).unwrap_or_else(|| {
             Report::new(
                 SqlState::NullValueNotAllowed,
@@ -37,16 +51,19 @@ impl Arguments {
 
     /// A regclass or oid.
     pub fn oid(&self, i: usize, name: &str) -> pg_sys::Oid {
+        self.expect(i, Some(name), &["regclass", "oid"]);
         pg_sys::Oid::from(self.required(i, name).value() as u32)
     }
 
     /// A bigint.
     pub fn bigint(&self, i: usize, name: &str) -> i64 {
+        self.expect(i, Some(name), &["bigint"]);
         self.required(i, name).value() as i64
     }
 
     /// An int; one that is not positive is error 22023.
     pub fn positive_int(&self, i: usize, name: &str) -> i32 {
+        self.expect(i, Some(name), &["integer"]);
         let value = self.required(i, name).value() as i32;
         if value < 1 {
             not_positive(name).raise()
@@ -56,12 +73,14 @@ impl Arguments {
 
     /// A jsonb document.
     pub fn jsonb<'c>(&self, i: usize, name: &str) -> Container<'c> {
+        self.expect(i, Some(name), &["jsonb"]);
         // SAFETY: the SQL signature says jsonb.
         unsafe { Container::of_datum(self.required(i, name)) }
     }
 
     /// A text, or None if it is NULL.
     pub fn optional_text(&self, i: usize) -> Option<String> {
+        self.expect(i, None, &["text"]);
         // SAFETY: the SQL signature says text.
         self.datum(i)
             .map(|datum| unsafe { text::from_datum(datum) })
@@ -69,6 +88,7 @@ impl Arguments {
 
     /// A text.
     pub fn text(&self, i: usize, name: &str) -> String {
+        self.expect(i, Some(name), &["text"]);
         // SAFETY: the SQL signature says text.
         unsafe { text::from_datum(self.required(i, name)) }
     }
@@ -86,6 +106,7 @@ impl Arguments {
 
     /// An interval; one that is not positive is error 22023.
     pub fn positive_interval(&self, i: usize, name: &str) -> pg_sys::Datum {
+        self.expect(i, Some(name), &["interval"]);
         let value = self.required(i, name);
         let zero = pg_sys::Interval::default();
         // SAFETY: core's comparison of two intervals.
@@ -106,6 +127,7 @@ impl Arguments {
     /// A list of column names, or None if the argument is NULL. A list that is
     /// empty (22023), holds a NULL (22004) or a name twice (42701) is an error.
     pub fn columns(&self, i: usize, name: &str) -> Option<Vec<String>> {
+        self.expect(i, Some(name), &["text[]"]);
         // SAFETY: the SQL signature says text[].
         let elements = unsafe { texts_of_datum(self.datum(i)?) };
         Some(column_names(elements, name))

@@ -2,3 +2,9 @@
 pub mod arguments;
 pub mod arguments_abi;
 pub mod result;
+#[cfg(any(debug_assertions, test, feature = "pg_test"))]
+#[cfg_attr(
+    not(any(test, feature = "pg_test")),
+    allow(dead_code, reason = "only the unit test reads all of a signature")
+)]
+pub mod signature;
