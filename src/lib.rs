@@ -11,6 +11,7 @@
 //! | `error` | our SQLSTATEs and report texts; native errors passed through whole |
 //! | `pg` | the server's memory, rows, jsonb and text behind small safe interfaces |
 //! | `settings` | configuration parameters |
+//! | `enum_text` | the closed sets of values, and their texts |
 //! | `target` | what is known of a table: columns, key, arbiter, partitions, rights |
 //! | `compare` | equality of two column values, and what differs |
 //! | `digest` | the aggregate `idempotent_digest`: a checksum of a set of rows |
@@ -41,6 +42,7 @@ use pgrx::prelude::*;
 
 mod compare;
 mod digest;
+mod enum_text;
 mod error;
 mod guard;
 mod id_sequence;

@@ -1,10 +1,12 @@
 //! What becomes of a payload, and of a conflict.
+use crate::enum_text;
 use crate::error::{Report, SqlState};
-use crate::pg::value::text;
 use crate::target::{Target, UniqueIndex};
+use serde::{Deserialize, Serialize};
 
 /// What a payload turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It is the stored row now.
     Inserted,
@@ -17,16 +19,13 @@ pub enum Outcome {
 impl Outcome {
     /// The word in results.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Inserted => "inserted",
-            Self::Duplicate => "duplicate",
-            Self::Conflict => "conflict",
-        }
+        enum_text::name(self)
     }
 }
 
 /// What is done about a conflict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnConflict {
     /// The call fails with 23I01.
     Error,
@@ -38,31 +37,9 @@ pub enum OnConflict {
 }
 
 impl OnConflict {
-    /// The option's value.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Report => "report",
-            Self::Quarantine => "quarantine",
-        }
-    }
-
     /// The option's value; any other is error 22023.
     pub fn parse(value: &str) -> Self {
-        match value {
-            "error" => Self::Error,
-            "report" => Self::Report,
-            "quarantine" => Self::Quarantine,
-            _ => Report::new(
-                SqlState::InvalidParameterValue,
-                format!(
-                    "unrecognized value for argument \"on_conflict\": \"{}\"",
-                    text::abbreviated(value)
-                ),
-            )
-            .hint("Available values: error, report, quarantine.")
-            .raise(),
-        }
+        enum_text::argument("on_conflict", value)
     }
 }
 

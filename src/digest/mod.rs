@@ -7,6 +7,7 @@
 //!
 //! The aggregate is declared under `sql/`; these are its support functions, whose state
 //! is of type `internal`, so that nobody but the executor can call them.
+mod decimal;
 mod document;
 pub mod encoding;
 mod lthash;

@@ -3,10 +3,12 @@
 //! The trigger's arguments are the only place where they live: each is
 //! `name=value`, and lists of columns are lists of SQL identifiers, as in
 //! `'key=order_id, line'`.
+use crate::enum_text;
 use crate::error::{Report, SqlState};
 use crate::outcome::OnConflict;
 use crate::pg::call::arguments::{Arguments, column_names};
 use crate::pg::value::text;
+use serde::{Deserialize, Serialize};
 
 /// The options of one guard.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +28,8 @@ pub struct GuardOptions {
 }
 
 /// What becomes of a row with a NULL in its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NullKey {
     /// It is refused with 23502.
     Error,
@@ -37,23 +40,11 @@ pub enum NullKey {
 impl NullKey {
     /// As it is passed and shown.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Pass => "pass",
-        }
+        enum_text::name(self)
     }
 
     fn parse(value: &str) -> Self {
-        match value {
-            "error" => Self::Error,
-            "pass" => Self::Pass,
-            _ => Report::new(
-                SqlState::InvalidParameterValue,
-                format!("unrecognized value for argument \"null_key\": \"{value}\""),
-            )
-            .hint("Available values: error, pass.")
-            .raise(),
-        }
+        enum_text::argument("null_key", value)
     }
 }
 
@@ -129,13 +120,14 @@ impl GuardOptions {
             .filter_map(|(name, names)| Some(format!("{name}={}", list(names.as_ref()?))))
             .collect();
         if self.on_conflict() == OnConflict::Quarantine {
-            arguments.push("on_conflict=quarantine".to_owned());
+            let quarantine = enum_text::name(OnConflict::Quarantine);
+            arguments.push(format!("on_conflict={quarantine}"));
         }
         if let Some(column) = &self.remember {
             arguments.push(format!("remember={}", text::quote_identifier(column)));
         }
         if self.null_key() == NullKey::Pass {
-            arguments.push("null_key=pass".to_owned());
+            arguments.push(format!("null_key={}", NullKey::Pass.name()));
         }
         arguments
     }
@@ -164,13 +156,14 @@ impl GuardOptions {
             }
         }
         if self.on_conflict() == OnConflict::Quarantine {
-            call.push_str(", on_conflict => 'quarantine'");
+            let quarantine = enum_text::name(OnConflict::Quarantine);
+            call.push_str(&format!(", on_conflict => '{quarantine}'"));
         }
         if let Some(column) = &self.remember {
             call.push_str(&format!(", remember => {}", text::quote_literal(column)));
         }
         if self.null_key() == NullKey::Pass {
-            call.push_str(", null_key => 'pass'");
+            call.push_str(&format!(", null_key => '{}'", NullKey::Pass.name()));
         }
         call.push_str(");");
         call
@@ -207,24 +200,19 @@ pub fn call_ignoring(table: &str, arguments: &[String], column: &str) -> Option<
 }
 
 fn parse_on_conflict(value: &str) -> OnConflict {
-    match value {
-        "error" => OnConflict::Error,
-        "quarantine" => OnConflict::Quarantine,
-        "report" => Report::new(
+    let available = [OnConflict::Error, OnConflict::Quarantine].map(enum_text::name);
+    match enum_text::parse(value) {
+        Some(OnConflict::Report) => Report::new(
             SqlState::InvalidParameterValue,
             "a guard cannot report conflicts: a plain INSERT has nowhere to return them",
         )
         .hint("Available values: error, quarantine.")
         .raise(),
-        _ => Report::new(
-            SqlState::InvalidParameterValue,
-            format!(
-                "unrecognized value for argument \"on_conflict\": \"{}\"",
-                text::abbreviated(value)
-            ),
-        )
-        .hint("Available values: error, quarantine.")
-        .raise(),
+        Some(possible) => possible,
+        None => {
+            let what = "value for argument \"on_conflict\"";
+            enum_text::unrecognized(what, "values", value, &available).raise()
+        }
     }
 }
 

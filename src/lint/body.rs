@@ -3,6 +3,7 @@
 //! Its source is read token by token, as far as assignments, and the IFs around them,
 //! need it. What it cannot follow it does not guess: [`TriggerBody::unclear`] says so.
 use super::tokens::{Token, tokens};
+use crate::pg::interrupt;
 use std::collections::HashSet;
 
 /// Set of events in which a statement is reached.
@@ -59,6 +60,7 @@ pub enum ValueSource {
 /// `NEW.column := …`
 #[derive(Debug, PartialEq, Eq)]
 pub struct Assignment {
+    /// The column of `NEW`.
     pub column: String,
     /// Whether its value is made anew.
     pub value_source: ValueSource,
@@ -113,7 +115,7 @@ impl TriggerBody {
             body: Self::default(),
         };
         while reader.at < reader.tokens.len() {
-            pgrx::check_for_interrupts!();
+            interrupt::check();
             reader.statement();
         }
         reader.body
@@ -296,7 +298,7 @@ impl Reader {
     }
 
     fn add(&mut self, column: &str, value: &[Token], within: bool, rewritten: bool) {
-        pgrx::check_for_interrupts!();
+        interrupt::check();
         let frames = &self.frames;
         let asked = frames.iter().any(|frame| frame.columns.contains(column));
         let events = frames.iter().fold(ANY, |all, frame| all & frame.events);

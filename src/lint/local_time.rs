@@ -1,5 +1,6 @@
 //! The rule about keys of local time.
 use super::subject::LintedTable;
+use super::time_part::{ColumnKind, TimePart, local_parts};
 use super::{Finding, LOADED, Rule, Severity, column_words, has_word};
 use crate::pg::value::text;
 use crate::target::Target;
@@ -16,23 +17,16 @@ pub fn local_time_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     for index in subject.keys() {
         let columns: Vec<usize> = index.columns().collect();
-        let parts: Vec<TimePart> = columns.iter().map(|c| TimePart::of(target, *c)).collect();
-        let has = |part: TimePart| parts.contains(&part);
-        let local = if has(TimePart::Resolved) {
-            continue;
-        } else if has(TimePart::Timestamp) {
-            vec![TimePart::Timestamp]
-        } else if has(TimePart::Day) && has(TimePart::Hour) {
-            vec![
-                TimePart::Day,
-                TimePart::Hour,
-                TimePart::Calendar,
-                TimePart::Finer,
-            ]
-        } else {
-            continue;
+        let part_of = |c: usize| {
+            let column = &target.columns[c];
+            TimePart::of(kind_of(column.base_type()), &column.name)
         };
-        let of_time = |c: &usize| local.contains(&TimePart::of(target, *c));
+        let parts: Vec<TimePart> = columns.iter().map(|c| part_of(*c)).collect();
+        let local = local_parts(&parts);
+        if local.is_empty() {
+            continue;
+        }
+        let of_time = |c: &usize| local.contains(&part_of(*c));
         let named: Vec<&str> = columns
             .iter()
             .filter(|c| of_time(c))
@@ -54,58 +48,19 @@ pub fn local_time_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
     }
 }
 
-/// What a key column says of the time.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum TimePart {
-    /// A timestamp (or a range of them) without time zone.
-    Timestamp,
-    /// A day of the calendar, or of a month.
-    Day,
-    /// Year, month, week: part of a date.
-    Calendar,
-    /// An hour, or a time of day.
-    Hour,
-    /// Minutes and seconds.
-    Finer,
-    /// Something that tells two equal local times apart.
-    Resolved,
-    /// Nothing.
-    Other,
-}
-
-impl TimePart {
-    fn of(target: &Target, column: usize) -> Self {
-        let column = &target.columns[column];
-        let base = column.base_type();
-        let integer = [
-            pg_sys::INT2OID,
-            pg_sys::INT4OID,
-            pg_sys::INT8OID,
-            pg_sys::NUMERICOID,
-        ]
-        .contains(&base);
-        let text = [pg_sys::TEXTOID, pg_sys::VARCHAROID, pg_sys::BPCHAROID].contains(&base);
-        let named = |wanted: &[&str]| has_word(&column.name, wanted);
-        match base {
-            _ if named(&["utc", "gmt", "zulu", "offset", "utcoffset", "dst", "fold"]) => {
-                Self::Resolved
-            }
-            pg_sys::TIMESTAMPTZOID | pg_sys::TIMETZOID | pg_sys::TSTZRANGEOID | pg_sys::UUIDOID => {
-                Self::Resolved
-            }
-            pg_sys::TIMESTAMPOID | pg_sys::TSRANGEOID => Self::Timestamp,
-            pg_sys::DATEOID => Self::Day,
-            pg_sys::TIMEOID => Self::Hour,
-            _ if (integer || text) && named(&["date", "yyyymmdd"]) => Self::Day,
-            _ if !integer => Self::Other,
-            // A day of the week is none of the calendar: such an hour is on a timetable.
-            _ if named(&["week", "weekday", "dow"]) => Self::Calendar,
-            _ if named(&["hour", "hr", "hh", "hhmm"]) => Self::Hour,
-            _ if named(&["day", "dd", "yday", "doy"]) => Self::Day,
-            _ if named(&["year", "month", "quarter", "yyyy"]) => Self::Calendar,
-            _ if named(&["minute", "second"]) => Self::Finer,
-            _ => Self::Other,
+fn kind_of(base: pg_sys::Oid) -> ColumnKind {
+    match base {
+        pg_sys::TIMESTAMPTZOID | pg_sys::TIMETZOID | pg_sys::TSTZRANGEOID | pg_sys::UUIDOID => {
+            ColumnKind::Resolved
         }
+        pg_sys::TIMESTAMPOID | pg_sys::TSRANGEOID => ColumnKind::Timestamp,
+        pg_sys::DATEOID => ColumnKind::Date,
+        pg_sys::TIMEOID => ColumnKind::Time,
+        pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID | pg_sys::NUMERICOID => {
+            ColumnKind::Number
+        }
+        pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => ColumnKind::Text,
+        _ => ColumnKind::Other,
     }
 }
 

@@ -13,14 +13,19 @@ mod key_columns;
 mod local_time;
 mod subject;
 mod table;
+mod time_part;
 mod tokens;
+mod words;
 
+use crate::enum_text;
 use crate::error::with_error_capture;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
 use crate::pg::value::sql_value::SqlValue;
 use pgrx::prelude::*;
+use serde::Serialize;
 use subject::LintedTable;
+use words::has_word;
 
 /// `idempotent_lint(target)`: what of a table makes retries unsafe.
 ///
@@ -39,8 +44,8 @@ fn idempotent_lint(call: SqlCall<'_>) -> SqlResult {
         for finding in &findings {
             set.row(&[
                 SqlValue::regclass(oid),
-                SqlValue::text(finding.rule.name()),
-                SqlValue::text(finding.severity.name()),
+                SqlValue::text(enum_text::name(finding.rule)),
+                SqlValue::text(enum_text::name(finding.severity)),
                 SqlValue::text(&finding.message),
                 SqlValue::text(&finding.hint),
             ]);
@@ -86,7 +91,8 @@ fn find(subject: &LintedTable) -> Vec<Finding> {
 }
 
 /// How bad it is, the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 enum Severity {
     /// Retries go in twice or fail, today.
     Error,
@@ -96,18 +102,9 @@ enum Severity {
     Info,
 }
 
-impl Severity {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-            Self::Info => "info",
-        }
-    }
-}
-
 /// What is told, in the order in which it is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 enum Rule {
     NoBusinessKey,
     PartitionIndex,
@@ -126,36 +123,10 @@ enum Rule {
     ClockColumn,
     ChangedOnUpdate,
     BeforeTrigger,
+    #[serde(rename = "rewrite_rule")]
     Rewrites,
     Unlogged,
     Inheritance,
-}
-
-impl Rule {
-    fn name(self) -> &'static str {
-        match self {
-            Self::NoBusinessKey => "no_business_key",
-            Self::PartitionIndex => "partition_index",
-            Self::UnusableIndex => "unusable_index",
-            Self::MachineMadeKey => "machine_made_key",
-            Self::ClockKey => "clock_key",
-            Self::NullableKey => "nullable_key",
-            Self::LocalTimeKey => "local_time_key",
-            Self::FloatKey => "float_key",
-            Self::StaleCollation => "stale_collation",
-            Self::AmbiguousKey => "ambiguous_key",
-            Self::GuardProblem => "guard_problem",
-            Self::GuardDisabled => "guard_disabled",
-            Self::TriggerAfterGuard => "trigger_after_guard",
-            Self::SmallSequence => "small_sequence",
-            Self::ClockColumn => "clock_column",
-            Self::ChangedOnUpdate => "changed_on_update",
-            Self::BeforeTrigger => "before_trigger",
-            Self::Rewrites => "rewrite_rule",
-            Self::Unlogged => "unlogged",
-            Self::Inheritance => "inheritance",
-        }
-    }
 }
 
 /// One row of the answer.
@@ -176,33 +147,6 @@ fn column_words(kind: &str, names: &[&str]) -> String {
         [most @ .., last] => format!("{kind}s {} and {last}", most.join(", ")),
         [] => kind.to_owned(),
     }
-}
-
-/// The words of a column's name: `timeHour`, `time_hour` and `time-hour` are two.
-fn words(name: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut before_lower = false;
-    for c in name.chars() {
-        if !c.is_alphanumeric() || (c.is_uppercase() && before_lower) {
-            words.push(String::new());
-        }
-        before_lower = c.is_lowercase();
-        if c.is_alphanumeric() {
-            words
-                .last_mut()
-                .expect("never empty")
-                .extend(c.to_lowercase());
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
-/// Whether a column's name has one of these words.
-fn has_word(name: &str, wanted: &[&str]) -> bool {
-    words(name)
-        .iter()
-        .any(|word| wanted.contains(&word.as_str()))
 }
 
 /// Words of columns that say when a row was loaded, not when something happened.

@@ -1,4 +1,5 @@
 //! The tokens of a PL/pgSQL source.
+use crate::pg::interrupt;
 
 /// A token; names are folded as the server folds them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub fn tokens(source: &str) -> Vec<Token> {
     };
     let in_name = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
     while let Some(&c) = chars.get(i) {
-        pgrx::check_for_interrupts!();
+        interrupt::check();
         if c.is_whitespace() {
             i += 1;
         } else if is(i, "--") {
@@ -48,7 +49,7 @@ pub fn tokens(source: &str) -> Vec<Token> {
         } else if is(i, "/*") {
             let mut depth = 0_usize;
             while i < chars.len() {
-                pgrx::check_for_interrupts!();
+                interrupt::check();
                 if is(i, "/*") {
                     depth += 1;
                     i += 2;
@@ -128,7 +129,7 @@ fn quoted(chars: &[char], first: usize, quote: char, escapes: bool) -> (String, 
     let mut text = String::new();
     let mut i = first + 1;
     while let Some(&c) = chars.get(i) {
-        pgrx::check_for_interrupts!();
+        interrupt::check();
         if escapes && c == '\\' {
             text.extend(chars.get(i + 1));
             i += 2;

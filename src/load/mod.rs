@@ -31,10 +31,13 @@ use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::shape::Shape;
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
+use crate::pg::call::arguments_abi::MayCommit;
+use crate::pg::catalog;
 use crate::pg::memory::Memory;
 use crate::pg::rows::TupleStore;
+use crate::pg::session;
 use crate::pg::transaction::locks::{LockSubject, SessionLock};
-use crate::pg::transaction::transactions::{NonAtomicProcedure, is_nonatomic_call};
+use crate::pg::transaction::transactions::NonAtomicProcedure;
 use crate::target::{Column, OpenRelation, Target, UniqueIndex};
 use crate::write::{InputSorter, OutcomeCollector, ResultDetail, SortedRows, WriteContext};
 use pgrx::prelude::*;
@@ -52,12 +55,9 @@ use std::rc::Rc;
 /// 25001 where the call cannot commit, 22004 and 22023 for a batch of none, 55000 if the
 /// target was changed while it was loaded.
 #[pg_extern(sql = false)]
-fn idempotent_load(fcinfo: pg_sys::FunctionCallInfo) {
+fn idempotent_load(arguments: Arguments, may_commit: MayCommit) {
     with_error_capture_across_commits(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
-        // SAFETY: likewise.
-        if unsafe { !is_nonatomic_call(fcinfo) } {
+        if !may_commit.0 {
             refuse_transaction()
         }
         let call = LoadCall::new(&arguments);
@@ -108,7 +108,7 @@ fn load(procedure: &NonAtomicProcedure, call: &LoadCall) {
     let load = procedure.step(|| {
         let load = begin(call);
         // The commit may empty a temporary table.
-        let early = is_temporary(call.source).then(|| read(call, &load, &mut store));
+        let early = catalog::is_temporary(call.source).then(|| read(call, &load, &mut store));
         (load, early)
     });
     let (load, early) = match load {
@@ -135,13 +135,6 @@ fn load(procedure: &NonAtomicProcedure, call: &LoadCall) {
     }
 }
 
-/// Whether the table or view is a temporary one.
-fn is_temporary(source: pg_sys::Oid) -> bool {
-    // SAFETY: a look-up in a catalog.
-    let persistence = unsafe { pg_sys::get_rel_persistence(source) };
-    persistence as u8 == pg_sys::RELPERSISTENCE_TEMP
-}
-
 /// A load that has its row.
 struct StartedLoad {
     /// The role that loads.
@@ -166,7 +159,7 @@ fn begin(call: &LoadCall) -> StartedLoad {
         call.batch_size,
     );
     StartedLoad {
-        role: current_role(),
+        role: session::current_role(),
         _running: SessionLock::acquire(LockSubject::Load, record.number()),
         progress: Progress::start(&target),
         record,
@@ -202,7 +195,8 @@ fn read(call: &LoadCall, load: &StartedLoad, store: &mut TupleStore) -> SourceIn
     let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, None);
     let mut input = InputSorter::new(&context, false);
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
-    let tell = |rows| load.progress.reading(rows);
+    // SAFETY: the source tells from inside `ffi::guard`.
+    let tell = |rows| unsafe { load.progress.reading(rows) };
     // SAFETY: what is told is told from inside the guard.
     let total = unsafe { source.read_with_progress(arbiter, generated, input.sort(), &tell) };
     input.into_store(store);
@@ -280,18 +274,13 @@ fn batch(
     collector
 }
 
-fn current_role() -> pg_sys::Oid {
-    // SAFETY: reads a backend-local variable.
-    unsafe { pg_sys::GetUserId() }
-}
-
 /// Opens the target, which may have gone since the last commit.
 ///
 /// # Errors
 /// 55000, also if a commit has made the caller another role again, with whose rights the
 /// source must not be read.
 fn open(target: pg_sys::Oid, load: &StartedLoad) -> (Rc<Target>, OpenRelation) {
-    if current_role() != load.role {
+    if session::current_role() != load.role {
         Report::new(
             SqlState::ObjectNotInPrerequisiteState,
             "idempotent_load cannot continue as a role other than its caller",

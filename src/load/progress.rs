@@ -1,9 +1,9 @@
 //! NOTICEs on how far a load has come, at a human pace.
 use super::record::LoadCounts;
 use crate::error::{Line, notice, notice_unguarded};
+use crate::pg::session::now;
 use crate::pg::value::text;
 use crate::target::Target;
-use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::CString;
 use std::fmt::Write;
@@ -25,12 +25,6 @@ pub struct Progress {
     due: Cell<i64>,
 }
 
-/// Microseconds.
-fn now() -> i64 {
-    // SAFETY: reads the clock.
-    unsafe { pg_sys::GetCurrentTimestamp() }
-}
-
 impl Progress {
     /// Of a load that begins now.
     pub fn start(target: &Target) -> Self {
@@ -49,9 +43,11 @@ impl Progress {
         &self.name
     }
 
-    /// So many rows of the source are read. Called from inside `ffi::guard`: it owns
-    /// nothing, and does not panic.
-    pub fn reading(&self, rows: i64) {
+    /// So many rows of the source are read. It owns nothing, and does not panic.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    pub unsafe fn reading(&self, rows: i64) {
         let Some(now) = self.is_due() else { return };
         let mut line = self.line("reading rows for");
         let speed = per_second(rows, now - self.started);

@@ -1,13 +1,16 @@
 //! The row of a load in `idempotent.load_records`.
+use crate::enum_text;
 use crate::id_sequence::IdSequence;
 use crate::kept;
 use crate::outcome::OnConflict;
+use crate::pg::session;
 use crate::pg::statement::spi::{Connection, Parameter};
 use crate::pg::value::sql_value::SqlValue;
 use crate::state::StateTable;
 use crate::user_context::UserContext;
 use crate::write::OutcomeCollector;
-use pgrx::pg_sys;
+use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 
 /// $1 role, $2 target, $3 source, $4 on_conflict, $5 batch size, $6 pid
 const BEGIN: &str = "
@@ -28,21 +31,21 @@ const READ: &str = "
        SET rows_total = $2, updated_at = pg_catalog.clock_timestamp()
      WHERE record.load_id OPERATOR(pg_catalog.=) $1";
 
-/// $1 number, $2 rows, $3 inserted, $4 duplicates, $5 conflicts, $6 batches, $7 whether
+/// $1 number, $2 rows, $3 inserted, $4 duplicates, $5 conflicts, $6 batches, $7 the status if
 /// these are all
 const ADVANCE: &str = "
     UPDATE idempotent.load_records AS record
        SET rows_done = $2, inserted = $3, duplicates = $4, conflicts = $5, batches = $6,
-           status = CASE WHEN $7 THEN 'finished' ELSE record.status END,
-           completed_at = CASE WHEN $7 THEN moment END,
+           status = COALESCE($7, record.status),
+           completed_at = CASE WHEN $7 IS NOT NULL THEN moment END,
            updated_at = moment
       FROM pg_catalog.clock_timestamp() AS moment
      WHERE record.load_id OPERATOR(pg_catalog.=) $1";
 
-/// $1 number, $2 error
+/// $1 number, $2 status, $3 error
 const FAIL: &str = "
     UPDATE idempotent.load_records AS record
-       SET status = 'failed', error = $2, completed_at = moment, updated_at = moment
+       SET status = $2, error = $3, completed_at = moment, updated_at = moment
       FROM pg_catalog.clock_timestamp() AS moment
      WHERE record.load_id OPERATOR(pg_catalog.=) $1";
 
@@ -73,26 +76,47 @@ impl LoadCounts {
     }
 }
 
+/// How a load has ended. While it runs, its row has the column's default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum LoadStatus {
+    /// Every row has its outcome.
+    Finished,
+    /// An error has ended it.
+    Failed,
+}
+
+/// What the statement that begins a load returns.
+#[derive(Deserialize)]
+struct BegunLoad {
+    load_id: i64,
+}
+
 /// The row, by its number.
 pub struct LoadRecord(i64);
 
 impl LoadRecord {
     /// Makes the row of a load that begins.
     pub fn begin(target: &str, source: &str, on_conflict: OnConflict, batch_size: u64) -> Self {
-        // SAFETY: reads backend-local variables.
-        let (role, pid) = unsafe { (pg_sys::GetUserId(), pg_sys::MyProcPid) };
+        // The caller, not the owner of the table.
+        let role = kept::role_parameter(session::current_role());
         let _owner = UserContext::owner_of(StateTable::Loads);
         let connection = Connection::open();
         let parameters = [
-            kept::role_parameter(role),
+            role,
             SqlValue::text(target),
             SqlValue::text(source),
-            SqlValue::text(on_conflict.name()),
+            SqlValue::text(enum_text::name(on_conflict)),
             SqlValue::int(batch_size as i32),
-            SqlValue::int(pid),
+            SqlValue::int(session::process_id()),
         ];
-        NUMBERS.insert_with_new_id(&connection, || connection.execute(BEGIN, &parameters) > 0);
-        Self(connection.first(1).expect("an identity").value() as i64)
+        let begun = Cell::new(None);
+        NUMBERS.insert_with_new_id(&connection, || {
+            let row: Option<BegunLoad> = connection.execute_returning(BEGIN, &parameters);
+            begun.set(row.map(|row| row.load_id));
+            begun.get().is_some()
+        });
+        Self(begun.get().expect("the row was inserted"))
     }
 
     pub fn number(&self) -> u64 {
@@ -114,14 +138,15 @@ impl LoadRecord {
                 SqlValue::bigint(counts.duplicates),
                 SqlValue::bigint(counts.conflicts),
                 SqlValue::bigint(counts.batches),
-                SqlValue::boolean(last),
+                SqlValue::optional_text(last.then(|| enum_text::name(LoadStatus::Finished))),
             ],
         );
     }
 
     /// The load has failed.
     pub fn fail(&self, error: &str) {
-        self.write(FAIL, &[SqlValue::text(error)]);
+        let status = SqlValue::text(enum_text::name(LoadStatus::Failed));
+        self.write(FAIL, &[status, SqlValue::text(error)]);
     }
 
     fn write(&self, sql: &str, values: &[Parameter<'_>]) {

@@ -25,10 +25,8 @@ use pgrx::prelude::*;
 /// the caller may not see, 42501 without UPDATE on the columns, 55000 if it was
 /// ended in the other way, or if the stored row has changed since.
 #[pg_extern(sql = false)]
-fn idempotent_resolve(fcinfo: pg_sys::FunctionCallInfo) -> bool {
+fn idempotent_resolve(arguments: Arguments) -> bool {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
         resolve::resolve(arguments.bigint(0, "id"), &arguments.text(1, "resolution"))
     })
 }

@@ -7,11 +7,11 @@ use crate::pg::ffi;
 use crate::pg::hash::sha256::{sha256, to_bytea};
 use crate::pg::memory::Memory;
 use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
+use crate::pg::session;
 use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::value::jsonb::ObjectBuilder;
 use crate::pg::value::sql_value::SqlValue;
-use crate::pg::value::text;
 use crate::remember::RowFingerprint;
 use crate::state::StateTable;
 use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
@@ -196,9 +196,7 @@ impl ConflictRecorder {
     pub fn write(self, target: &Target) {
         let scratch = Memory::in_current(c"pg_idempotent records");
         scratch.scope(|| {
-            // SAFETY: the current user exists.
-            let caller =
-                unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false)) };
+            let caller = session::current_role_name();
             let _owner = UserContext::owner_of(StateTable::Conflicts);
             let connection = Connection::open();
             // SAFETY: the store has rows of this descriptor, and both outlive the connection.

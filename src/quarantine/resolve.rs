@@ -4,13 +4,17 @@
 //! payload is an UPDATE of the caller's: input functions and CHECKs of domains, triggers,
 //! policies and the rest run as the caller, as in an UPDATE that they write.
 use crate::compare::differing;
+use crate::enum_text;
 use crate::error::{Report, SqlState, redact_errors};
 use crate::payload::json::JsonPayloads;
+use crate::pg::catalog;
 use crate::pg::memory::Memory;
 use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
+use crate::pg::session;
 use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::transaction::snapshot::FreshSnapshot;
+use crate::pg::value::document::Document;
 use crate::pg::value::jsonb::Container;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
@@ -21,59 +25,38 @@ use crate::target::{
 };
 use crate::user_context::UserContext;
 use pgrx::pg_sys;
+use serde::{Deserialize, Serialize};
 use std::ffi::CStr;
 
 const ROWS: &CStr = c"pg_idempotent_rows";
 
 /// How a conflict ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Resolution {
     KeepStored,
     ApplyPayload,
 }
 
-impl Resolution {
-    fn parse(value: &str) -> Self {
-        match value {
-            "keep_stored" => Self::KeepStored,
-            "apply_payload" => Self::ApplyPayload,
-            _ => Report::new(
-                SqlState::InvalidParameterValue,
-                format!("unrecognized resolution: \"{}\"", text::abbreviated(value)),
-            )
-            .hint("Available resolutions: keep_stored, apply_payload.")
-            .raise(),
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::KeepStored => "keep_stored",
-            Self::ApplyPayload => "apply_payload",
-        }
-    }
-}
-
-/// A record, as far as resolving needs it. The documents live in the
-/// connection's memory.
-struct ConflictRecord<'c> {
+/// A record, as far as resolving needs it.
+#[derive(Deserialize)]
+struct ConflictRecord {
     target: pg_sys::Oid,
-    key: Container<'c>,
-    payload: Container<'c>,
-    stored: Container<'c>,
-    differences: Container<'c>,
-    resolution: Option<String>,
+    key: Document,
+    payload: Document,
+    stored: Document,
+    differences: Document,
+    resolution: Option<Resolution>,
 }
 
 /// See [`super::idempotent_resolve`].
 pub fn resolve(id: i64, resolution: &str) -> bool {
-    let resolution = Resolution::parse(resolution);
+    let resolution = enum_text::parse_argument("resolution", "resolutions", resolution);
     let connection = Connection::open();
     let record = read(&connection, id).unwrap_or_else(|| no_such_conflict(id));
-    if is_dropped(record.target) {
+    if !catalog::relation_exists(record.target) {
         // Its readers are gone with the table; only a superuser sees it.
-        // SAFETY: asks about the current user.
-        if resolution == Resolution::KeepStored && unsafe { pg_sys::superuser() } {
+        if resolution == Resolution::KeepStored && session::is_superuser() {
             return end(&connection, id, resolution, &record);
         }
         no_such_conflict(id)
@@ -96,7 +79,7 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
     };
     conflict.check_row_visible();
     // To keep what is stored, a column may be gone.
-    let columns = names(record.differences).filter_map(|name| match resolution {
+    let columns = names(record.differences.container()).filter_map(|name| match resolution {
         Resolution::KeepStored => target.column_by_bytes(text::to_server(&name).to_bytes()),
         Resolution::ApplyPayload => Some(target.column_by_name(&name)),
     });
@@ -123,36 +106,23 @@ fn hidden(id: i64) -> Report {
 
 /// Marks the record, whose row lock makes two calls take turns. False if it was
 /// ended in the same way before.
-fn end(
-    connection: &Connection,
-    id: i64,
-    resolution: Resolution,
-    record: &ConflictRecord<'_>,
-) -> bool {
+fn end(connection: &Connection, id: i64, resolution: Resolution, record: &ConflictRecord) -> bool {
     if record.resolution.is_none() && close(connection, id, resolution) {
         return true;
     }
     // Ended before, or by another session just now.
-    let earlier = match &record.resolution {
-        Some(earlier) => earlier.clone(),
-        None => read(connection, id)
-            .and_then(|record| record.resolution)
-            .unwrap_or_default(),
-    };
-    if earlier == resolution.name() {
+    let read_again = || read(connection, id).and_then(|record| record.resolution);
+    let earlier = record.resolution.or_else(read_again);
+    if earlier == Some(resolution) {
         return false;
     }
+    let earlier = earlier.map_or("", enum_text::name);
     Report::new(
         SqlState::ObjectNotInPrerequisiteState,
         format!("conflict {id} is already resolved"),
     )
     .detail(format!("It was resolved with \"{earlier}\"."))
     .raise()
-}
-
-fn is_dropped(table: pg_sys::Oid) -> bool {
-    // SAFETY: a look-up; null if there is no such table.
-    unsafe { pg_sys::get_rel_name(table).is_null() }
 }
 
 fn no_such_conflict(id: i64) -> ! {
@@ -167,32 +137,24 @@ fn names(object: Container<'_>) -> impl Iterator<Item = String> {
     object.names().map(text::from_server_bytes)
 }
 
-fn read(connection: &Connection, id: i64) -> Option<ConflictRecord<'_>> {
+fn read(connection: &Connection, id: i64) -> Option<ConflictRecord> {
     let _owner = UserContext::owner_of(StateTable::Conflicts);
-    let found = connection.execute(
+    connection.execute_returning(
         "SELECT target::pg_catalog.oid, key, payload, stored, differences, resolution
            FROM idempotent.conflict_records
           WHERE id OPERATOR(pg_catalog.=) $1",
         &[SqlValue::bigint(id)],
-    );
-    let document = |column| connection.first_jsonb(column).expect("declared NOT NULL");
-    (found == 1).then(|| ConflictRecord {
-        target: pg_sys::Oid::from(connection.first(1).expect("NOT NULL").value() as u32),
-        key: document(2),
-        payload: document(3),
-        stored: document(4),
-        differences: document(5),
-        resolution: connection.first_text(6),
-    })
+    )
 }
 
 fn close(connection: &Connection, id: i64, resolution: Resolution) -> bool {
     let _owner = UserContext::owner_of(StateTable::Conflicts);
+    let value = enum_text::name(resolution);
     connection.execute(
         "UPDATE idempotent.conflict_records
             SET resolution = $2, resolved_at = pg_catalog.clock_timestamp()
           WHERE id OPERATOR(pg_catalog.=) $1 AND resolution IS NULL",
-        &[SqlValue::bigint(id), SqlValue::text(resolution.name())],
+        &[SqlValue::bigint(id), SqlValue::text(value)],
     ) > 0
 }
 
@@ -204,7 +166,7 @@ struct Conflict<'a> {
     by_policy: bool,
     target: &'a Target,
     relation: &'a OpenRelation,
-    record: &'a ConflictRecord<'a>,
+    record: &'a ConflictRecord,
 }
 
 impl Conflict<'_> {
@@ -220,7 +182,7 @@ impl Conflict<'_> {
         let (arbiter, row) = self.with_redacted_errors(|| {
             let arbiter = self.arbiter();
             let _fixed = LocalSettings::fixed_output();
-            let key = JsonPayloads::one(self.target, self.record.key);
+            let key = JsonPayloads::one(self.target, self.record.key.container());
             (arbiter, working_row(&key, arbiter))
         });
         match self.find(arbiter, &row, &[]) {
@@ -255,7 +217,7 @@ impl Conflict<'_> {
     }
 
     fn arbiter(&self) -> &UniqueIndex {
-        let key: Vec<String> = names(self.record.key).collect();
+        let key: Vec<String> = names(self.record.key.container()).collect();
         self.target.arbiter_for_key(&key)
     }
 
@@ -269,8 +231,10 @@ impl Conflict<'_> {
         let (target, record) = (self.target, self.record);
         let arbiter = self.arbiter();
         let fixed = LocalSettings::fixed_output();
-        let stored = self.with_redacted_errors(|| JsonPayloads::one(target, record.stored));
-        let payload = self.with_redacted_errors(|| JsonPayloads::one(target, record.payload));
+        let stored =
+            self.with_redacted_errors(|| JsonPayloads::one(target, record.stored.container()));
+        let payload =
+            self.with_redacted_errors(|| JsonPayloads::one(target, record.payload.container()));
         let stored_row = self.with_redacted_errors(|| working_row(&stored, arbiter));
         let payload_row = self.with_redacted_errors(|| working_row(&payload, arbiter));
         // The user's triggers run under the session's own settings.
@@ -300,7 +264,7 @@ impl Conflict<'_> {
         };
 
         // If there are none, only a digest told that the payload was another.
-        if record.differences.len() > 0 {
+        if record.differences.container().len() > 0 {
             self.update(connection, &payload_row, (table, tuple));
         }
     }
@@ -313,7 +277,7 @@ impl Conflict<'_> {
         (table, tuple): (pg_sys::Oid, pg_sys::ItemPointerData),
     ) {
         let target = self.target;
-        let set = names(self.record.differences)
+        let set = names(self.record.differences.container())
             .map(|name| {
                 let column = target.column_by_name(&name);
                 format!("{} = payload.a{column}", text::quote_identifier(&name))

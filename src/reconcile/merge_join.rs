@@ -1,5 +1,6 @@
 //! Walks the rows of both sides, in the key's order, and tells where they deviate.
 use crate::compare::{Arriving, Differences, differing};
+use crate::enum_text;
 use crate::payload::row::same_key;
 use crate::payload::shape::Shape;
 use crate::pg::call::result::ResultSet;
@@ -10,7 +11,20 @@ use crate::pg::value::jsonb::ObjectBuilder;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
 use pgrx::pg_sys;
+use serde::Serialize;
 use std::cmp::Ordering;
+
+/// How a row deviates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Deviation {
+    /// It is in the source only.
+    Missing,
+    /// It is in the target only.
+    Unexpected,
+    /// It is in both, with other values.
+    Different,
+}
 
 /// One walk.
 pub struct SortedMerge<'a, 'c> {
@@ -59,7 +73,7 @@ impl<'a, 'c> SortedMerge<'a, 'c> {
             match self.order(&left, &right) {
                 Ordering::Less => {
                     if !met {
-                        self.report_deviation("unexpected", Some(&left.slot), None, None);
+                        self.report_deviation(Deviation::Unexpected, Some(&left.slot), None, None);
                     }
                     met = false;
                     left.next(&mut stored);
@@ -69,7 +83,7 @@ impl<'a, 'c> SortedMerge<'a, 'c> {
                         .as_ref()
                         .filter(|first| self.same_key(first, &right.slot));
                     if first.is_none_or(|first| !self.differing(first, &right.slot).is_empty()) {
-                        self.report_deviation("missing", None, Some(&right.slot), None);
+                        self.report_deviation(Deviation::Missing, None, Some(&right.slot), None);
                     }
                     if first.is_none() {
                         let first = right.slot.to_stored();
@@ -83,7 +97,8 @@ impl<'a, 'c> SortedMerge<'a, 'c> {
                     let columns = self.differing(&left.slot, &right.slot);
                     if !columns.is_empty() {
                         let (stored, expected) = (Some(&left.slot), Some(&right.slot));
-                        self.report_deviation("different", stored, expected, Some(&columns));
+                        let status = Deviation::Different;
+                        self.report_deviation(status, stored, expected, Some(&columns));
                     }
                     right.next(&mut expected);
                 }
@@ -133,7 +148,7 @@ impl<'a, 'c> SortedMerge<'a, 'c> {
     /// Adds a row to the result.
     fn report_deviation(
         &mut self,
-        status: &str,
+        status: Deviation,
         stored: Option<&Slot>,
         expected: Option<&Slot>,
         columns: Option<&[usize]>,
@@ -162,7 +177,7 @@ impl<'a, 'c> SortedMerge<'a, 'c> {
             // SAFETY: jsonb documents in the memory of this deviation.
             let document = |jsonb| unsafe { SqlValue::of_datum(pg_sys::JSONBOID, jsonb) };
             set.row(&[
-                SqlValue::text(status),
+                SqlValue::text(enum_text::name(status)),
                 document(stored.or(expected).map(|row| object(target, row, &key))),
                 document(stored.map(|row| object(target, row, named))),
                 document(expected.map(|row| object(target, row, named))),

@@ -4,7 +4,10 @@ use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::rows::ReceivedRows;
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
-use crate::pg::value::jsonb::{ARRAY_HOLDS, ArrayBuilder, Container, Kind, to_jsonb_of};
+use crate::pg::value::document::JsonbDatum;
+use crate::pg::value::jsonb::{
+    ARRAY_HOLDS, ArrayBuilder, Container, Kind, ObjectBuilder, Value, to_jsonb_of,
+};
 use crate::pg::value::reading::{Reader, ResultDetail};
 use crate::pg::value::text;
 use pgrx::pg_sys;
@@ -31,13 +34,31 @@ thread_local! {
     static PLANS: ManuallyDrop<RefCell<HashMap<Prepared, Rc<SpiPlan>>>> = ManuallyDrop::default();
 }
 
+/// `{"command": …, "arguments": …}`: what a retry has to repeat.
+pub fn request(command: &str, arguments: JsonbDatum) -> JsonbDatum {
+    let command = text::to_server(command);
+    // SAFETY: names and values live until the object is finished; the arguments are a jsonb. The
+    // object is one, in the memory of the call.
+    unsafe {
+        let arguments = pg_sys::pg_detoast_datum(arguments.datum().cast_mut_ptr());
+        JsonbDatum::new(ffi::guard(|| {
+            let mut object = ObjectBuilder::new();
+            object.key(c"command");
+            object.value(Value::String(command.to_bytes()));
+            object.key(c"arguments");
+            object.document(pg_sys::Datum::from(arguments));
+            object.finish()
+        }))
+    }
+}
+
 /// Runs the command with these arguments, a JSON array, and gives its rows as a JSON
 /// array of objects.
 ///
 /// # Errors
 /// 22023 if the arguments are no array, or not as many as there are parameters; as
 /// [`parameters_of`] and [`response`]; and what the command raises.
-pub fn run(command: &str, arguments: Container<'_>) -> pg_sys::Datum {
+pub fn run(command: &str, arguments: Container<'_>) -> JsonbDatum {
     if arguments.kind() != Kind::Array {
         Report::new(
             SqlState::InvalidParameterValue,
@@ -192,7 +213,7 @@ fn coerce(types: &[pg_sys::Oid], arguments: Container<'_>) -> Vec<Option<pg_sys:
 ///
 /// # Errors
 /// 54000 if it is more than a jsonb holds.
-fn response(received: &mut ReceivedRows, memory: pg_sys::MemoryContext) -> pg_sys::Datum {
+fn response(received: &mut ReceivedRows, memory: pg_sys::MemoryContext) -> JsonbDatum {
     let mut array = ArrayBuilder::default();
     if let Some((rows, mut row)) = received.rows() {
         let scratch = Memory::in_current(c"pg_idempotent response");
@@ -215,12 +236,12 @@ fn response(received: &mut ReceivedRows, memory: pg_sys::MemoryContext) -> pg_sy
             each.reset();
         }
     }
-    // SAFETY: the caller's memory; switched back at once.
+    // SAFETY: the memory of the call, in which the array is made; switched back at once.
     unsafe {
         let caller = pg_sys::MemoryContextSwitchTo(memory);
         let array = array.finish();
         pg_sys::MemoryContextSwitchTo(caller);
-        array
+        JsonbDatum::new(array)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What becomes of a request, by what is known of its key.
 use super::record::{Request, RequestRecord, RequestStatus};
-use pgrx::pg_sys;
+use crate::pg::session;
 
 /// What is to be done.
 pub enum RequestDecision {
@@ -26,8 +26,7 @@ impl RequestDecision {
         if !known.is_same_request(request) {
             return Self::Mismatch(known);
         }
-        // SAFETY: reads the clock.
-        let now = unsafe { pg_sys::GetCurrentTimestamp() };
+        let now = session::now();
         match known.status {
             RequestStatus::Finished => Self::Replay(known),
             _ if known.is_held(now) => Self::InProgress(known),

@@ -2,9 +2,214 @@
 //!
 //! The table has neither triggers nor constraints other than NOT NULL, and plain indexes
 //! only (see [`state`](crate::state)).
+use super::table::{COLUMNS, NAMES, RequestColumn, RequestTable};
 use crate::pg::ffi;
+use crate::pg::statement::row::{ColumnValue, record};
+use crate::pg::transaction::snapshot::FreshSnapshot;
+use crate::pg::value::document::JsonbDatum;
+use crate::pg::value::interval::Interval;
+use crate::target::{OpenRelation, Scan};
 use pgrx::pg_sys;
+use serde::de::DeserializeOwned;
 use std::ptr;
+
+/// The values of a row, in the memory of the call, and its place.
+pub struct RequestRow {
+    /// Where it is in the table.
+    tid: pg_sys::ItemPointerData,
+    /// The values as the heap has them, by [`RequestColumn`], each of its column's type.
+    values: Vec<Option<pg_sys::Datum>>,
+    /// The types of the columns.
+    types: [pg_sys::Oid; COLUMNS],
+    /// The values of [`FETCHED`], fetched from where they are stored.
+    fetched: [Option<pg_sys::Datum>; FETCHED.len()],
+}
+
+/// The columns whose values may be compressed, or outside of the row, and are needed.
+const FETCHED: [RequestColumn; 3] = [
+    RequestColumn::Request,
+    RequestColumn::RecoveryPoint,
+    RequestColumn::Response,
+];
+
+impl RequestRow {
+    /// The row in a slot. What lies outside of it is fetched while a snapshot keeps it.
+    ///
+    /// # Safety
+    /// The slot holds a row of the table.
+    unsafe fn of_slot(table: &RequestTable, slot: *mut pg_sys::TupleTableSlot) -> Self {
+        // SAFETY: the caller's promise; as many values as columns. They point into the copy.
+        // The columns of `FETCHED` are texts and documents.
+        unsafe {
+            let desc = table.relation.desc();
+            let count = (*desc).natts as usize;
+            let (mut values, mut nulls) = (vec![pg_sys::Datum::null(); count], vec![true; count]);
+            let tuple = pg_sys::ExecCopySlotHeapTuple(slot);
+            pg_sys::heap_deform_tuple(tuple, desc, values.as_mut_ptr(), nulls.as_mut_ptr());
+            let at = |position: usize| table.target.columns[position].attnum as usize - 1;
+            let value = |at: usize| (!nulls[at]).then(|| values[at]);
+            let values: Vec<_> = table.positions.iter().map(|p| value(at(*p))).collect();
+            let fetch = |datum: pg_sys::Datum| {
+                pg_sys::Datum::from(pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr()))
+            };
+            Self {
+                tid: (*tuple).t_self,
+                types: table.positions.map(|p| table.target.columns[p].typid),
+                fetched: FETCHED.map(|column| values[column as usize].map(fetch)),
+                values,
+            }
+        }
+    }
+
+    /// The row that a scan of the table has found.
+    pub fn of_scan(table: &RequestTable, scan: &Scan) -> Self {
+        let slot = scan.slot();
+        // SAFETY: the slot is the scan's. If it is not empty, and says that its row is of this
+        // table, it holds one.
+        unsafe {
+            let empty = u32::from((*slot).tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0;
+            assert!(!empty && (*slot).tts_tableOid == table.target.oid);
+            Self::of_slot(table, slot)
+        }
+    }
+
+    /// Where it is in the table.
+    pub fn tid(&self) -> pg_sys::ItemPointerData {
+        self.tid
+    }
+
+    /// A value as the heap has it; None for NULL.
+    pub fn get(&self, column: RequestColumn) -> Option<pg_sys::Datum> {
+        self.values[column as usize]
+    }
+
+    /// A value by its column's number, likewise.
+    pub fn get_at(&self, column: usize) -> Option<pg_sys::Datum> {
+        self.values[column]
+    }
+
+    /// What the row says, read by the names of its columns.
+    ///
+    /// # Errors
+    /// 55000 for a row that is no `T`.
+    pub fn read<T: DeserializeOwned>(&self) -> T {
+        let value = |name: &str| {
+            let at = NAMES.iter().position(|own| *own == name.as_bytes())?;
+            // SAFETY: a value of the column's type, which lives as long as the row.
+            Some(unsafe { ColumnValue::new(self.types[at], self.values[at]) })
+        };
+        record(value).unwrap_or_else(|error| error.raise())
+    }
+
+    /// The interval in a column of that type.
+    pub fn interval(&self, column: RequestColumn) -> Option<Interval> {
+        let value = self.get(column)?;
+        assert_eq!(self.types[column as usize], pg_sys::INTERVALOID);
+        // SAFETY: an interval, in the memory of the call, as the row is.
+        Some(unsafe { Interval::new(value) })
+    }
+
+    /// The document in a column of that type that is [`FETCHED`].
+    pub fn jsonb(&self, column: RequestColumn) -> Option<JsonbDatum> {
+        let value = self.fetched(column)?;
+        assert_eq!(self.types[column as usize], pg_sys::JSONBOID);
+        // SAFETY: a jsonb, in the memory of the call, as the row is.
+        Some(unsafe { JsonbDatum::new(value) })
+    }
+
+    /// The value of a column that is [`FETCHED`], whole.
+    pub fn fetched(&self, column: RequestColumn) -> Option<pg_sys::Datum> {
+        let at = FETCHED
+            .iter()
+            .position(|fetched| *fetched as usize == column as usize);
+        self.fetched[at.expect("a column that is fetched")]
+    }
+
+    /// Its values with these changes, as the heap has them.
+    fn with(&self, changes: &[Change]) -> Vec<Option<pg_sys::Datum>> {
+        let mut values = self.values.clone();
+        for (column, value) in changes {
+            values[*column as usize] = *value;
+        }
+        values
+    }
+}
+
+/// A new value for a column.
+pub type Change = (RequestColumn, Option<pg_sys::Datum>);
+
+/// The owner of the table.
+pub fn owner(table: &RequestTable) -> pg_sys::Oid {
+    // SAFETY: an open relation has its row of pg_class.
+    unsafe { (*(*table.relation.raw()).rd_rel).relowner }
+}
+
+/// The values of a row as the heap has them: those of dropped columns are NULL.
+fn heap_values(
+    table: &RequestTable,
+    values: &[Option<pg_sys::Datum>],
+) -> (Vec<pg_sys::Datum>, Vec<bool>) {
+    // SAFETY: an open relation.
+    let count = unsafe { (*table.relation.desc()).natts } as usize;
+    let mut whole = (vec![pg_sys::Datum::null(); count], vec![true; count]);
+    for (position, value) in table.positions.iter().zip(values) {
+        let at = table.target.columns[*position].attnum as usize - 1;
+        whole.0[at] = value.unwrap_or(pg_sys::Datum::null());
+        whole.1[at] = value.is_none();
+    }
+    whole
+}
+
+/// Inserts a row of these values, one for each column in their order, and says where it is.
+///
+/// # Safety
+/// Each value is of its column's type.
+pub unsafe fn insert_row(
+    table: &RequestTable,
+    values: &[Option<pg_sys::Datum>; COLUMNS],
+) -> pg_sys::ItemPointerData {
+    let (mut values, mut nulls) = heap_values(table, values);
+    // SAFETY: open, locked and as the extension made it, so that it has these columns; the
+    // caller's promise of the values.
+    unsafe { insert(table.relation.raw(), &mut values, &mut nulls) }
+}
+
+/// Replaces a row, see [`update`].
+///
+/// # Safety
+/// Each value is of its column's type.
+pub unsafe fn update_row(
+    table: &RequestTable,
+    row: &RequestRow,
+    changes: &[Change],
+) -> Result<Option<pg_sys::ItemPointerData>, pg_sys::TM_Result::Type> {
+    let (mut values, mut nulls) = heap_values(table, &row.with(changes));
+    // SAFETY: as for a new row; this one was seen at its place.
+    unsafe { update(table.relation.raw(), row.tid, &mut values, &mut nulls) }
+}
+
+/// The row that the transaction may see at a place where one of the table's has been.
+pub fn row_at(table: &RequestTable, tid: pg_sys::ItemPointerData) -> Option<RequestRow> {
+    let snapshot = FreshSnapshot::push();
+    // SAFETY: the table is open, and a place that is not in it any more is not read; a row that
+    // is found is the table's.
+    unsafe {
+        fetch(table.relation.raw(), tid, snapshot.raw(), |slot| {
+            RequestRow::of_slot(table, slot)
+        })
+    }
+}
+
+/// Waits for the transaction that writes the row at a place.
+pub fn wait_for_writer(
+    relation: &OpenRelation,
+    transaction: pg_sys::TransactionId,
+    mut tid: pg_sys::ItemPointerData,
+) {
+    let why = pg_sys::XLTW_Oper::XLTW_InsertIndexUnique;
+    // SAFETY: an ordinary wait of the server, which uses relation and place in messages only.
+    unsafe { pg_sys::XactLockTableWait(transaction, relation.raw(), &raw mut tid, why) };
+}
 
 /// Which indexes have to point at a new row.
 enum Indexes {
@@ -20,7 +225,7 @@ enum Indexes {
 /// # Safety
 /// The relation is open, locked and of this kind, and has as many columns as there are
 /// values of their types.
-pub unsafe fn insert(
+unsafe fn insert(
     relation: pg_sys::Relation,
     values: &mut [pg_sys::Datum],
     nulls: &mut [bool],
@@ -44,7 +249,7 @@ pub unsafe fn insert(
 ///
 /// # Safety
 /// As [`insert`], and a row was seen at this place.
-pub unsafe fn update(
+unsafe fn update(
     relation: pg_sys::Relation,
     mut old: pg_sys::ItemPointerData,
     values: &mut [pg_sys::Datum],
@@ -114,7 +319,7 @@ unsafe fn prune_page(relation: pg_sys::Relation, tid: &pg_sys::ItemPointerData) 
 ///
 /// # Safety
 /// The relation is open and locked, and a row has been at this place.
-pub unsafe fn fetch<R>(
+unsafe fn fetch<R>(
     relation: pg_sys::Relation,
     mut tid: pg_sys::ItemPointerData,
     snapshot: pg_sys::Snapshot,

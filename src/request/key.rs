@@ -2,6 +2,7 @@
 use crate::error::{Report, SqlState};
 use crate::kept;
 use crate::pg::call::arguments::Arguments;
+use crate::pg::session;
 use crate::pg::transaction::locks;
 use crate::pg::value::text;
 use crate::secret;
@@ -18,6 +19,8 @@ pub struct RequestKey {
     pub scope: pg_sys::Datum,
     /// The key, a text.
     pub key: pg_sys::Datum,
+    /// The key, for error texts.
+    name: Vec<u8>,
     /// That of the lock on it.
     pub(super) tag: pg_sys::LOCKTAG,
 }
@@ -48,21 +51,20 @@ impl RequestKey {
             .detail(format!("This one has {count}."))
             .raise()
         }
-        // SAFETY: reads a backend-local variable.
-        let role = unsafe { pg_sys::GetUserId() };
+        let role = session::current_role();
         let tag = tag(role, scope_bytes, key_bytes);
         Self {
             role: kept::role(role),
             scope,
             key,
+            name: key_bytes.to_vec(),
             tag,
         }
     }
 
     /// The key, for error texts.
     pub fn display_text(&self) -> String {
-        // SAFETY: a text, and whole.
-        text::from_server_bytes(unsafe { text::bytes_of(self.key) })
+        text::from_server_bytes(&self.name)
     }
 
     /// 55I01
@@ -82,8 +84,7 @@ impl RequestKey {
         let Some(until) = lease_until else {
             return self.in_progress();
         };
-        // SAFETY: a timestamp, shown by core.
-        let until = unsafe { text::from_server(pg_sys::timestamptz_to_str(until)) };
+        let until = session::timestamp_text(until);
         self.in_progress().detail(format!(
             "An attempt holds it until {until}, unless its lease is renewed."
         ))

@@ -4,20 +4,23 @@
 //! a request is told by the row, which nobody else sees yet, and lasts as long as that
 //! transaction: so a transaction may work on any number of requests.
 use super::key::RequestKey;
-use super::record::{self, DirtyProbe, Request, RequestTable};
+use super::record::{self, DirtyProbe, Request};
+use super::table::RequestTable;
 use crate::error::map_lock_timeout;
-use crate::pg::transaction::locks;
-use crate::pg::{ffi, unwinding};
-use pgrx::pg_sys;
+use crate::pg::session;
+use crate::pg::transaction::hash_lock::HashLock;
 
 impl RequestKey {
     /// Takes the lock on the key if there is nothing under it, be it visible or not, and
     /// nobody else is at it. For a key that is probably new: the row need not be looked
     /// up before.
-    pub fn lock_if_new(&self, table: &RequestTable) -> Option<KeyLock<'_>> {
-        let held = KeyLock::try_acquire(&self.tag)?;
+    pub fn lock_if_new(&self, table: &RequestTable) -> Option<KeyLock> {
+        let lock = HashLock::try_acquire(self.tag)?;
         match record::probe(table, self) {
-            DirtyProbe::Idle(false) => Some(held),
+            DirtyProbe::Idle(false) => Some(KeyLock {
+                _lock: lock,
+                exists: false,
+            }),
             _ => None,
         }
     }
@@ -27,25 +30,26 @@ impl RequestKey {
     /// # Errors
     /// If a transaction is working on it: 23I02 if its request is another, else 55I01,
     /// at once or after `lock_timeout`.
-    pub fn lock(&self, table: &RequestTable, request: &Request) -> KeyLock<'_> {
+    pub fn lock(&self, table: &RequestTable, request: &Request) -> KeyLock {
         loop {
-            let acquire = || KeyLock::acquire(&self.tag);
-            let mut held = map_lock_timeout(acquire, || self.in_progress());
+            let acquire = || HashLock::acquire(self.tag);
+            let lock = map_lock_timeout(acquire, || self.in_progress());
             let busy = match record::probe(table, self) {
                 DirtyProbe::Idle(exists) => {
-                    held.exists = exists;
-                    return held;
+                    return KeyLock {
+                        _lock: lock,
+                        exists,
+                    };
                 }
                 DirtyProbe::InProgress(busy) => busy,
             };
             // Never wait for a transaction with the lock in hand.
-            drop(held);
+            drop(lock);
             match &busy.written {
                 Some(known) if !known.is_free() && !known.is_same_request(request) => {
                     known.reused(self, request).raise()
                 }
-                // SAFETY: reads a setting.
-                Some(_) if unsafe { pg_sys::LockTimeout } == 0 => self.in_progress().raise(),
+                Some(_) if session::lock_timeout() == 0 => self.in_progress().raise(),
                 // A purge is removing it, which does not take long.
                 _ => {}
             }
@@ -55,32 +59,8 @@ impl RequestKey {
 }
 
 /// The lock, until it is dropped.
-pub struct KeyLock<'k> {
-    tag: &'k pg_sys::LOCKTAG,
+pub struct KeyLock {
+    _lock: HashLock,
     /// Whether there is a committed row under the key.
     pub exists: bool,
-}
-
-impl<'k> KeyLock<'k> {
-    fn acquire(tag: &'k pg_sys::LOCKTAG) -> Self {
-        // SAFETY: the guard holds nothing.
-        unsafe { ffi::guard(|| locks::acquire_unguarded(tag)) };
-        Self { tag, exists: false }
-    }
-
-    fn try_acquire(tag: &'k pg_sys::LOCKTAG) -> Option<Self> {
-        // SAFETY: the guard holds nothing.
-        let taken = unsafe { ffi::guard(|| locks::try_acquire_unguarded(tag)) };
-        taken.then(|| Self { tag, exists: false })
-    }
-}
-
-impl Drop for KeyLock<'_> {
-    fn drop(&mut self) {
-        if !unwinding() {
-            // SAFETY: taken by this call, under its resource owner; the guard holds
-            // nothing.
-            unsafe { ffi::guard(|| locks::release_unguarded(self.tag)) };
-        }
-    }
 }

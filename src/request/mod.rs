@@ -46,19 +46,21 @@ mod key;
 mod lock;
 mod purge;
 mod record;
+mod table;
 mod write;
 
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{RowType, SqlResult};
-use crate::pg::value::jsonb::{ObjectBuilder, Value};
+use crate::pg::session;
 use crate::pg::value::sql_value::SqlValue;
-use crate::pg::value::text;
+use answer::BeginStatus;
 use decision::RequestDecision;
 use key::RequestKey;
 use lock::KeyLock;
 use pgrx::prelude::*;
-use record::{RequestRecord, RequestStatus, RequestTable};
+use record::{RequestRecord, RequestStatus};
+use table::RequestTable;
 use write::Claim;
 
 /// `idempotent_execute(key, command, arguments, scope, ttl)`: runs one parameterised
@@ -73,18 +75,14 @@ use write::Claim;
 /// one statement, 42P18 for a parameter whose type cannot be told, 0A000 for a command
 /// that cannot run in a function, 40001; and what the command raises.
 #[pg_extern(sql = false)]
-fn idempotent_execute(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_execute(arguments: Arguments) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
         let key = RequestKey::new(&arguments, 0, 3);
         let command = arguments.text(1, "command");
         let parameters = arguments.jsonb(2, "arguments");
-        let ttl = arguments.positive_interval(4, "ttl");
-        let request = record::Request(command_request(
-            &command,
-            arguments.required(2, "arguments"),
-        ));
+        let ttl = arguments.interval(4, "ttl");
+        let request = command::request(&command, arguments.jsonb_datum(2, "arguments"));
+        let request = record::Request(request);
         let table = RequestTable::open();
         let mut held = lock_if_probably_new(&table, &key);
         let (response, replayed) = loop {
@@ -118,7 +116,7 @@ fn idempotent_execute(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
             let table = RequestTable::open();
             match row_of(&table, &key, attempt) {
                 Some(known) if write::finish(&table, &known, response) => {
-                    break (Some(response), false);
+                    break (Some(response.datum()), false);
                 }
                 _ => request_removed(&key),
             }
@@ -146,14 +144,12 @@ fn idempotent_execute(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// 23I02 if the key came with another request, 55I01 while another attempt holds it,
 /// 22004, 22023, 40001.
 #[pg_extern(sql = false)]
-fn idempotent_request_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_request_begin(arguments: Arguments) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
         let key = RequestKey::new(&arguments, 0, 2);
-        let request = record::Request(arguments.required(1, "request"));
-        let ttl = arguments.positive_interval(3, "ttl");
-        let lease = arguments.positive_interval(4, "lease");
+        let request = record::Request(arguments.jsonb_datum(1, "request"));
+        let ttl = arguments.interval(3, "ttl");
+        let lease = arguments.interval(4, "lease");
         let claim = Claim {
             request: &request,
             ttl,
@@ -170,7 +166,7 @@ fn idempotent_request_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
                 }
                 RequestDecision::Replay(known) => {
                     return answer::attempt_row(
-                        "finished",
+                        BeginStatus::Finished,
                         known.attempt,
                         known.recovery_point,
                         known.response,
@@ -183,10 +179,10 @@ fn idempotent_request_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
                 RequestDecision::Mismatch(known) => known.reused(&key, &request).raise(),
                 RequestDecision::Start(known) => {
                     start(&table, &key, &claim, known.as_ref(), held.take())
-                        .map(|attempt| ("started", attempt, None))
+                        .map(|attempt| (BeginStatus::Started, attempt, None))
                 }
                 RequestDecision::Resume(known) => write::resume(&table, &claim, &known)
-                    .map(|attempt| ("resumed", attempt, known.recovery_point)),
+                    .map(|attempt| (BeginStatus::Resumed, attempt, known.recovery_point)),
             };
             if let Some((status, attempt, recovery_point)) = taken {
                 return answer::attempt_row(status, attempt, recovery_point, None);
@@ -202,10 +198,8 @@ fn idempotent_request_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// # Errors
 /// 55000 if the attempt does not hold the request (any more), 22004, 22023.
 #[pg_extern(sql = false)]
-fn idempotent_request_advance(fcinfo: pg_sys::FunctionCallInfo) {
+fn idempotent_request_advance(arguments: Arguments) {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
         let key = RequestKey::new(&arguments, 0, 3);
         let attempt = arguments.bigint(1, "attempt");
         let point = arguments.required(2, "recovery_point");
@@ -225,13 +219,11 @@ fn idempotent_request_advance(fcinfo: pg_sys::FunctionCallInfo) {
 /// # Errors
 /// As [`idempotent_request_advance`].
 #[pg_extern(sql = false)]
-fn idempotent_request_finish(fcinfo: pg_sys::FunctionCallInfo) {
+fn idempotent_request_finish(arguments: Arguments) {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
         let key = RequestKey::new(&arguments, 0, 3);
         let attempt = arguments.bigint(1, "attempt");
-        let response = arguments.required(2, "response");
+        let response = arguments.jsonb_datum(2, "response");
         let table = RequestTable::open();
         while let Some(known) = held_by(&table, &key, attempt) {
             if write::finish(&table, &known, response) {
@@ -254,10 +246,8 @@ fn idempotent_request_finish(fcinfo: pg_sys::FunctionCallInfo) {
 /// # Errors
 /// As [`idempotent_request_advance`].
 #[pg_extern(sql = false)]
-fn idempotent_request_abandon(fcinfo: pg_sys::FunctionCallInfo) {
+fn idempotent_request_abandon(arguments: Arguments) {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
         let key = RequestKey::new(&arguments, 0, 2);
         let attempt = arguments.bigint(1, "attempt");
         let table = RequestTable::open();
@@ -281,39 +271,15 @@ fn idempotent_request_abandon(fcinfo: pg_sys::FunctionCallInfo) {
 /// # Errors
 /// 22004, 22023 for a batch of none.
 #[pg_extern(sql = false)]
-fn idempotent_purge(fcinfo: pg_sys::FunctionCallInfo) -> i64 {
+fn idempotent_purge(arguments: Arguments) -> i64 {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
         let most = arguments.positive_int(0, "batch_size");
         purge::purge(most)
     })
 }
 
-/// `{"command": …, "arguments": …}`: what a retry has to repeat.
-fn command_request(command: &str, arguments: pg_sys::Datum) -> pg_sys::Datum {
-    let command = text::to_server(command);
-    // SAFETY: names and values live until the object is finished; the arguments are a
-    // jsonb.
-    unsafe {
-        let arguments = pg_sys::pg_detoast_datum(arguments.cast_mut_ptr());
-        crate::pg::ffi::guard(|| {
-            let mut object = ObjectBuilder::new();
-            object.key(c"command");
-            object.value(Value::String(command.to_bytes()));
-            object.key(c"arguments");
-            object.document(pg_sys::Datum::from(arguments));
-            object.finish()
-        })
-    }
-}
-
 /// The row under a key; the lock, if it is in hand, knows whether there is none.
-fn find(
-    table: &RequestTable,
-    key: &RequestKey,
-    held: Option<&KeyLock<'_>>,
-) -> Option<RequestRecord> {
+fn find(table: &RequestTable, key: &RequestKey, held: Option<&KeyLock>) -> Option<RequestRecord> {
     match held {
         Some(held) if !held.exists => None,
         _ => RequestRecord::find(table, key),
@@ -323,11 +289,8 @@ fn find(
 /// The lock, without having looked the row up, if there is probably none, and then is
 /// none. Not where the look has to be noted (SERIALIZABLE), and not where nothing may be
 /// written.
-fn lock_if_probably_new<'k>(table: &RequestTable, key: &'k RequestKey) -> Option<KeyLock<'k>> {
-    // SAFETY: reads backend-local variables.
-    let possible = unsafe {
-        !pg_sys::XactReadOnly && pg_sys::XactIsoLevel != pg_sys::XACT_SERIALIZABLE as i32
-    };
+fn lock_if_probably_new(table: &RequestTable, key: &RequestKey) -> Option<KeyLock> {
+    let possible = !session::is_read_only() && !session::is_serializable();
     if table.expects_new() && possible {
         key.lock_if_new(table)
     } else {
@@ -355,7 +318,7 @@ fn start(
     key: &RequestKey,
     claim: &Claim<'_>,
     known: Option<&RequestRecord>,
-    held: Option<KeyLock<'_>>,
+    held: Option<KeyLock>,
 ) -> Option<i64> {
     let exists = held.as_ref().is_some_and(|held| held.exists);
     if known.is_none() && exists {

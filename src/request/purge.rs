@@ -1,11 +1,12 @@
 //! Removing expired requests.
-use super::record::RequestTable;
+use super::heap;
+use super::table::RequestTable;
 use crate::kept;
+use crate::pg::session;
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::sql_value::SqlValue;
 use crate::state::StateTable;
 use crate::user_context::UserContext;
-use pgrx::pg_sys;
 
 /// $1 role, or NULL for all; $2 how many; $3 the time. The index on `purge_after` ends
 /// the search where requests are live: of these it passes those over whose work took so
@@ -31,13 +32,9 @@ const PURGE: &str = "
 /// the owner; at most so many.
 pub fn purge(most: i32) -> i64 {
     let table = RequestTable::open();
-    // SAFETY: reads the clock and the current user; an open relation has an owner.
-    let (now, role) = unsafe {
-        let user = pg_sys::GetUserId();
-        let owner = (*(*table.raw()).rd_rel).relowner;
-        let role = (!pg_sys::has_privs_of_role(user, owner)).then_some(user);
-        (pg_sys::GetCurrentTimestamp(), role)
-    };
+    let only_own = !session::has_privileges_of(heap::owner(&table));
+    let role = only_own.then(session::current_role);
+    let now = session::now();
     let _owner = UserContext::owner_of(StateTable::Requests);
     let removed = Connection::open().execute(
         PURGE,

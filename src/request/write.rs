@@ -2,30 +2,29 @@
 //!
 //! Every change is one of a row that was looked at before, and fails if anybody has
 //! written that since. So what was decided by a row holds when the next one is written.
-use super::heap;
+use super::heap::{self, Change};
 use super::key::RequestKey;
-use super::record::{
-    AttemptTids, COLUMNS, Request, RequestColumn, RequestRecord, RequestStatus, RequestTable,
-};
+use super::record::{AttemptTids, Request, RequestRecord, RequestStatus};
+use super::table::{COLUMNS, RequestColumn, RequestTable};
+use crate::enum_text;
 use crate::error::{Report, SqlState};
-use crate::pg::ffi;
+use crate::pg::session::{self, check_not_read_only};
 use crate::pg::transaction::snapshot::uses_transaction_snapshot;
+use crate::pg::value::document::JsonbDatum;
+use crate::pg::value::interval::Interval;
+use crate::pg::value::text;
 use pgrx::pg_sys;
-use std::ffi::CStr;
 
 /// What is written when an attempt takes a request.
 pub struct Claim<'r> {
     /// What is asked for.
     pub request: &'r Request,
-    /// How long the answer is kept, an interval.
-    pub ttl: pg_sys::Datum,
-    /// How long the attempt holds it without a sign of life, an interval; None if a
+    /// How long the answer is kept.
+    pub ttl: Interval,
+    /// How long the attempt holds it without a sign of life; None if a
     /// transaction does the work.
-    pub lease: Option<pg_sys::Datum>,
+    pub lease: Option<Interval>,
 }
-
-/// A new value for a column.
-type Change = (RequestColumn, Option<pg_sys::Datum>);
 
 /// A new attempt at a request whose key is free; `known` is the row that is there and of
 /// no more use. Gives its number; None if somebody wrote the row meanwhile.
@@ -36,8 +35,8 @@ pub fn start(
     known: Option<&RequestRecord>,
 ) -> Option<i64> {
     check_not_read_only(c"INSERT");
-    let now = now();
-    let attempt = table.next_attempt(known, now.value() as i64);
+    let now = session::now();
+    let attempt = table.next_attempt(known.map(|known| known.attempt), now);
     let expires_at = after(now, claim.ttl);
     let changes = [
         (RequestColumn::Role, Some(key.role)),
@@ -49,19 +48,19 @@ pub fn start(
             RequestColumn::Fingerprint,
             Some(claim.request.fingerprint()),
         ),
-        (RequestColumn::Request, Some(claim.request.0)),
+        (RequestColumn::Request, Some(claim.request.0.datum())),
         (RequestColumn::RecoveryPoint, None),
         (RequestColumn::Response, None),
-        (RequestColumn::Ttl, Some(claim.ttl)),
-        (RequestColumn::Lease, claim.lease),
+        (RequestColumn::Ttl, Some(claim.ttl.datum())),
+        (RequestColumn::Lease, claim.lease.map(Interval::datum)),
         (
             RequestColumn::LeaseUntil,
-            claim.lease.map(|lease| after(now, lease)),
+            claim.lease.and_then(|lease| after(now, lease)),
         ),
-        (RequestColumn::StartedAt, Some(now)),
+        (RequestColumn::StartedAt, Some(pg_sys::Datum::from(now))),
         (RequestColumn::CompletedAt, None),
-        (RequestColumn::ExpiresAt, Some(expires_at)),
-        (RequestColumn::PurgeAfter, Some(expires_at)),
+        (RequestColumn::ExpiresAt, expires_at),
+        (RequestColumn::PurgeAfter, expires_at),
     ];
     match known {
         Some(known) => update_row(table, known, attempt, &changes).then_some(attempt),
@@ -76,20 +75,20 @@ pub fn start(
 /// wrote the row meanwhile.
 pub fn resume(table: &RequestTable, claim: &Claim<'_>, known: &RequestRecord) -> Option<i64> {
     check_not_read_only(c"UPDATE");
-    let now = now();
-    let attempt = table.next_attempt(Some(known), now.value() as i64);
+    let now = session::now();
+    let attempt = table.next_attempt(Some(known.attempt), now);
     let expires_at = after(now, claim.ttl);
     let changes = [
         (RequestColumn::Attempt, Some(pg_sys::Datum::from(attempt))),
-        (RequestColumn::Ttl, Some(claim.ttl)),
-        (RequestColumn::Lease, claim.lease),
+        (RequestColumn::Ttl, Some(claim.ttl.datum())),
+        (RequestColumn::Lease, claim.lease.map(Interval::datum)),
         (
             RequestColumn::LeaseUntil,
-            claim.lease.map(|lease| after(now, lease)),
+            claim.lease.and_then(|lease| after(now, lease)),
         ),
-        (RequestColumn::StartedAt, Some(now)),
-        (RequestColumn::ExpiresAt, Some(expires_at)),
-        (RequestColumn::PurgeAfter, Some(expires_at)),
+        (RequestColumn::StartedAt, Some(pg_sys::Datum::from(now))),
+        (RequestColumn::ExpiresAt, expires_at),
+        (RequestColumn::PurgeAfter, expires_at),
     ];
     update_row(table, known, attempt, &changes).then_some(attempt)
 }
@@ -102,22 +101,22 @@ pub fn advance(table: &RequestTable, known: &RequestRecord, recovery_point: pg_s
         (RequestColumn::RecoveryPoint, Some(recovery_point)),
         (
             RequestColumn::LeaseUntil,
-            known.lease.map(|lease| after(now(), lease)),
+            known.lease.and_then(|lease| after(session::now(), lease)),
         ),
     ];
     update_row(table, known, known.attempt, &changes)
 }
 
-/// Stores the answer, a jsonb. False if somebody wrote the row meanwhile.
-pub fn finish(table: &RequestTable, known: &RequestRecord, response: pg_sys::Datum) -> bool {
+/// Stores the answer. False if somebody wrote the row meanwhile.
+pub fn finish(table: &RequestTable, known: &RequestRecord, response: JsonbDatum) -> bool {
     check_not_read_only(c"UPDATE");
-    let now = now();
+    let now = session::now();
     let changes = [
         (RequestColumn::Status, Some(status(RequestStatus::Finished))),
-        (RequestColumn::Response, Some(response)),
+        (RequestColumn::Response, Some(response.datum())),
         (RequestColumn::LeaseUntil, None),
-        (RequestColumn::CompletedAt, Some(now)),
-        (RequestColumn::ExpiresAt, Some(after(now, known.ttl))),
+        (RequestColumn::CompletedAt, Some(pg_sys::Datum::from(now))),
+        (RequestColumn::ExpiresAt, after(now, known.ttl)),
     ];
     update_row(table, known, known.attempt, &changes)
 }
@@ -135,42 +134,18 @@ pub fn abandon(table: &RequestTable, known: &RequestRecord) -> bool {
     update_row(table, known, known.attempt, &changes)
 }
 
-/// Refuses a READ ONLY transaction. In others the table is locked as INSERT and UPDATE do.
-///
-/// # Errors
-/// 25006, for the command of this name.
-fn check_not_read_only(command: &CStr) {
-    // SAFETY: a C string.
-    unsafe { pg_sys::PreventCommandIfReadOnly(command.as_ptr()) };
-}
-
-/// The word of a status, which is ASCII, as a text.
+/// The text of a status.
 fn status(status: RequestStatus) -> pg_sys::Datum {
-    let name = status.name();
-    // SAFETY: as many bytes as are copied.
-    unsafe {
-        let text = pg_sys::cstring_to_text_with_len(name.as_ptr().cast(), name.len() as i32);
-        pg_sys::Datum::from(text)
-    }
+    text::to_text(enum_text::name(status))
 }
 
-fn now() -> pg_sys::Datum {
-    // SAFETY: reads the clock.
-    pg_sys::Datum::from(unsafe { pg_sys::GetCurrentTimestamp() })
-}
-
-fn after(time: pg_sys::Datum, interval: pg_sys::Datum) -> pg_sys::Datum {
-    let add = ffi::functions::timestamptz_pl_interval;
-    // SAFETY: core's sum of a timestamptz and an interval.
-    unsafe { pg_sys::DirectFunctionCall2Coll(Some(add), pg_sys::InvalidOid, time, interval) }
+fn after(time: pg_sys::TimestampTz, interval: Interval) -> Option<pg_sys::Datum> {
+    Some(pg_sys::Datum::from(interval.after(time)))
 }
 
 fn insert(table: &RequestTable, attempt: i64, changes: &[Change; COLUMNS]) {
-    let values = changes.map(|(_, value)| value.unwrap_or(pg_sys::Datum::null()));
-    let nulls = changes.map(|(_, value)| value.is_none());
-    let (mut values, mut nulls) = table.heap_values(&values, &nulls);
-    // SAFETY: open, locked and as the extension made it, so that it has these columns.
-    let tid = unsafe { heap::insert(table.raw(), &mut values, &mut nulls) };
+    // SAFETY: `start` gives each column a value of its type (`sql/requests.sql`), in their order.
+    let tid = unsafe { heap::insert_row(table, &changes.map(|(_, value)| value)) };
     AttemptTids::note(attempt, tid);
 }
 
@@ -184,15 +159,8 @@ fn update_row(
     attempt: i64,
     changes: &[Change],
 ) -> bool {
-    let (mut values, mut nulls) = (known.row.values.clone(), known.row.nulls.clone());
-    for (column, value) in changes {
-        let at = *column as usize;
-        values[at] = value.unwrap_or(pg_sys::Datum::null());
-        nulls[at] = value.is_none();
-    }
-    let (mut values, mut nulls) = table.heap_values(&values, &nulls);
-    // SAFETY: as above; the place of a row that was seen.
-    let replaced = unsafe { heap::update(table.raw(), known.row.tid, &mut values, &mut nulls) };
+    // SAFETY: all callers are in this file, and give columns values of their types.
+    let replaced = unsafe { heap::update_row(table, &known.row, changes) };
     match replaced {
         Ok(tid) => {
             if let Some(tid) = tid {

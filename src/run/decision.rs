@@ -1,7 +1,8 @@
 //! Whether a partition is to be made, by its latest run.
 use super::reason::Reason;
 use super::record::{Run, RunStatus};
-use pgrx::pg_sys;
+use crate::pg::session;
+use serde::Serialize;
 
 /// What is to be done.
 pub enum RunDecision {
@@ -18,6 +19,16 @@ pub enum RunDecision {
     InProgress(Run),
 }
 
+/// What the caller is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// To make the partition.
+    Run,
+    /// To leave it as it is.
+    Skip,
+}
+
 impl RunDecision {
     /// Decides by the clock. Only the latest run counts: after a run for another input that
     /// failed, nobody knows what the partition holds.
@@ -28,8 +39,7 @@ impl RunDecision {
                 latest: None,
             };
         };
-        // SAFETY: reads the clock.
-        let now = unsafe { pg_sys::GetCurrentTimestamp() };
+        let now = session::now();
         let same_input = run.input_version.as_deref() == input_version;
         let reason = match run.status {
             RunStatus::Running if run.lease_until.is_none_or(|until| until > now) => {

@@ -24,11 +24,12 @@ mod partition;
 mod reason;
 mod record;
 
+use crate::enum_text;
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::sql_value::SqlValue;
-use decision::RunDecision;
+use decision::{Decision, RunDecision};
 use partition::Partition;
 use pgrx::prelude::*;
 use reason::Reason;
@@ -43,10 +44,8 @@ use record::{Run, RunStatus};
 /// 55I01 while a run holds the partition, or another transaction works on it; 22004 and
 /// 22023 for arguments that do not fit, 40001, 25006.
 #[pg_extern(sql = false)]
-fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_run_begin(arguments: Arguments) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
         let partition = Partition::of_arguments(&arguments, 0, 1);
         let input_version = arguments.optional_text(2);
         let force = arguments.required(3, "force").value() != 0;
@@ -58,9 +57,9 @@ fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
             lock = Some(partition.lock_to_begin());
             decision = decide();
         }
-        let (run, word, reason) = match decision {
+        let (run, told, reason) = match decision {
             RunDecision::InProgress(run) => run.in_progress().raise(),
-            RunDecision::Skip(run) => (run.id, "skip", Reason::AlreadyPublished),
+            RunDecision::Skip(run) => (run.id, Decision::Skip, Reason::AlreadyPublished),
             RunDecision::Run { reason, latest } => {
                 if let Some(lock) = lock.take() {
                     lock.keep();
@@ -72,15 +71,15 @@ fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
                     input_version.as_deref(),
                     lease,
                 );
-                (run, "run", reason)
+                (run, Decision::Run, reason)
             }
         };
         SqlResult::row(
             RowType::Run,
             &[
                 SqlValue::bigint(run),
-                SqlValue::text(word),
-                SqlValue::text(reason.name()),
+                SqlValue::text(enum_text::name(told)),
+                SqlValue::text(enum_text::name(reason)),
             ],
         )
     })
@@ -92,10 +91,8 @@ fn idempotent_run_begin(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// 42704 if the caller has no such run, 55000 if it is not running, 55I01 if another
 /// transaction works on its partition for `lock_timeout`, 22004, 40001, 25006.
 #[pg_extern(sql = false)]
-fn idempotent_run_heartbeat(fcinfo: pg_sys::FunctionCallInfo) {
+fn idempotent_run_heartbeat(arguments: Arguments) {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
         let run = lock_run(arguments.bigint(0, "run_id"));
         if run.status != RunStatus::Running {
             not_running(&run)
@@ -110,10 +107,8 @@ fn idempotent_run_heartbeat(fcinfo: pg_sys::FunctionCallInfo) {
 /// # Errors
 /// As [`idempotent_run_heartbeat`]; 22023 for a negative count.
 #[pg_extern(sql = false)]
-fn idempotent_run_publish(fcinfo: pg_sys::FunctionCallInfo) {
+fn idempotent_run_publish(arguments: Arguments) {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
         let id = arguments.bigint(0, "run_id");
         let row_count = arguments.datum(1).map(|count| count.value() as i64);
         let output_version = arguments.optional_text(2);
@@ -140,10 +135,8 @@ fn idempotent_run_publish(fcinfo: pg_sys::FunctionCallInfo) {
 /// # Errors
 /// As [`idempotent_run_heartbeat`].
 #[pg_extern(sql = false)]
-fn idempotent_run_fail(fcinfo: pg_sys::FunctionCallInfo) {
+fn idempotent_run_fail(arguments: Arguments) {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
         let id = arguments.bigint(0, "run_id");
         let error = arguments.text(1, "error");
         let run = lock_run(id);
@@ -158,7 +151,7 @@ fn idempotent_run_fail(fcinfo: pg_sys::FunctionCallInfo) {
 /// A run of the caller's, with the lock on its partition.
 fn lock_run(id: i64) -> Run {
     let found = || Run::find(id).unwrap_or_else(|| no_such_run(id));
-    found().partition.lock_to_write().keep();
+    found().partition().lock_to_write().keep();
     found()
 }
 

@@ -4,8 +4,9 @@
 //! is being begun or ended is nothing that a row could tell before the commit.
 use crate::error::{Report, SqlState, map_lock_timeout};
 use crate::pg::call::arguments::Arguments;
+use crate::pg::session;
+use crate::pg::transaction::hash_lock::HashLock;
 use crate::pg::transaction::locks;
-use crate::pg::{ffi, unwinding};
 use crate::secret;
 use pgrx::pg_sys;
 
@@ -48,10 +49,8 @@ impl Partition {
                 .raise()
             }
         }
-        // SAFETY: reads a backend-local variable.
-        let role = unsafe { pg_sys::GetUserId() };
         Self {
-            role,
+            role: session::current_role(),
             dataset,
             partition,
         }
@@ -61,17 +60,11 @@ impl Partition {
     ///
     /// # Errors
     /// 55I01 if another transaction has it, at once or after `lock_timeout`.
-    pub fn lock_to_begin(&self) -> PartitionLock {
-        let tag = self.tag();
-        // SAFETY: reads a setting.
-        if unsafe { pg_sys::LockTimeout } > 0 {
-            return self.wait_for_lock(tag);
+    pub fn lock_to_begin(&self) -> HashLock {
+        if session::lock_timeout() > 0 {
+            return self.lock_to_write();
         }
-        // SAFETY: the guard holds nothing.
-        if unsafe { !ffi::guard(|| locks::try_acquire_unguarded(&tag)) } {
-            self.in_progress().raise()
-        }
-        PartitionLock(tag)
+        HashLock::try_acquire(self.tag()).unwrap_or_else(|| self.in_progress().raise())
     }
 
     /// Takes the lock to write a run that has begun, and waits for it: a worker that
@@ -79,15 +72,8 @@ impl Partition {
     ///
     /// # Errors
     /// 55I01 after `lock_timeout`.
-    pub fn lock_to_write(&self) -> PartitionLock {
-        self.wait_for_lock(self.tag())
-    }
-
-    fn wait_for_lock(&self, tag: pg_sys::LOCKTAG) -> PartitionLock {
-        // SAFETY: the guard holds nothing.
-        let acquire = || unsafe { ffi::guard(|| locks::acquire_unguarded(&tag)) };
-        map_lock_timeout(acquire, || self.in_progress());
-        PartitionLock(tag)
+    pub fn lock_to_write(&self) -> HashLock {
+        map_lock_timeout(|| HashLock::acquire(self.tag()), || self.in_progress())
     }
 
     fn tag(&self) -> pg_sys::LOCKTAG {
@@ -114,25 +100,5 @@ impl Partition {
             .hint("Begin the run again later.")
             .table("idempotent", "pipeline_run_records")
             .constraint("pipeline_run_records_running")
-    }
-}
-
-/// The lock on a partition, which is given back when this is dropped.
-pub struct PartitionLock(pg_sys::LOCKTAG);
-
-impl PartitionLock {
-    /// Leaves it to the end of the transaction.
-    pub fn keep(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for PartitionLock {
-    fn drop(&mut self) {
-        if !unwinding() {
-            // SAFETY: taken by this call, under its resource owner; the guard holds
-            // nothing.
-            unsafe { ffi::guard(|| locks::release_unguarded(&self.0)) };
-        }
     }
 }

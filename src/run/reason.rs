@@ -1,6 +1,9 @@
 //! Why a run begins, or does not.
+use serde::Serialize;
+
 /// Why a partition is made, or is not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// It has no run yet.
     FirstRun,
@@ -14,18 +17,4 @@ pub enum Reason {
     Forced,
     /// Its latest run has published that input.
     AlreadyPublished,
-}
-
-impl Reason {
-    /// The word in the table and in results.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FirstRun => "first_run",
-            Self::LeaseExpired => "lease_expired",
-            Self::PreviousFailed => "previous_failed",
-            Self::InputChanged => "input_changed",
-            Self::Forced => "forced",
-            Self::AlreadyPublished => "already_published",
-        }
-    }
 }

@@ -1,19 +1,23 @@
 //! The rows of `idempotent.pipeline_run_records`.
 use super::partition::Partition;
 use super::reason::Reason;
+use crate::enum_text;
 use crate::error::{Report, SqlState};
 use crate::id_sequence::IdSequence;
 use crate::kept;
+use crate::pg::session;
 use crate::pg::statement::spi::{Connection, Parameter};
 use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, uses_transaction_snapshot};
 use crate::pg::value::sql_value::SqlValue;
-use crate::pg::value::text;
 use crate::state::StateTable;
 use crate::user_context::UserContext;
 use pgrx::pg_sys;
+use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 
 /// How far a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RunStatus {
     /// It holds the partition, until its lease runs out.
     Running,
@@ -22,28 +26,21 @@ pub enum RunStatus {
     /// It was not made.
     Failed,
     /// The lease ran out, and another run has taken over.
+    #[serde(other)]
     TakenOver,
 }
 
-impl RunStatus {
-    fn parse(status: &str) -> Self {
-        match status {
-            "running" => Self::Running,
-            "published" => Self::Published,
-            "failed" => Self::Failed,
-            _ => Self::TakenOver,
-        }
-    }
-}
-
-/// One run.
+/// One run: the columns of its row.
+#[derive(Deserialize)]
 pub struct Run {
-    /// Its `run_id`.
+    /// Its number.
+    #[serde(rename = "run_id")]
     pub id: i64,
-    /// What it makes.
-    pub partition: Partition,
+    role: pg_sys::Oid,
+    dataset: String,
+    partition: String,
     /// Its number among the runs of its partition.
-    pub attempt: i32,
+    attempt: i32,
     /// How far it is.
     pub status: RunStatus,
     /// What it reads.
@@ -57,7 +54,7 @@ pub struct Run {
     /// When another run may take over; None once it has ended.
     pub lease_until: Option<pg_sys::TimestampTz>,
     /// The transaction that wrote the row, which tells its versions apart.
-    writer: u32,
+    xmin: u32,
 }
 
 /// Cast to the types that they are read as, whatever the owner of the table may have done
@@ -88,18 +85,18 @@ const BY_NUMBER: &str = "
      WHERE run.run_id OPERATOR(pg_catalog.=) $1
        AND run.role OPERATOR(idempotent.=) $2";
 
-/// $1 number
+/// $1 number, $2 status
 const TAKE_OVER: &str = "
     UPDATE idempotent.pipeline_run_records AS run
-       SET status = 'taken_over', completed_at = pg_catalog.clock_timestamp()
+       SET status = $2, completed_at = pg_catalog.clock_timestamp()
      WHERE run.run_id OPERATOR(pg_catalog.=) $1";
 
-/// $1 role, $2 dataset, $3 partition, $4 attempt, $5 reason, $6 input version, $7 lease
+/// $1 role, $2 dataset, $3 partition, $4 attempt, $5 status, $6 reason, $7 input version, $8 lease
 const BEGIN: &str = "
     INSERT INTO idempotent.pipeline_run_records
            (role, dataset, partition, attempt, status, reason, input_version, lease, lease_until,
             started_at, heartbeat_at)
-    SELECT $1, $2, $3, $4, 'running', $5, $6, $7, moment OPERATOR(pg_catalog.+) $7, moment, moment
+    SELECT $1, $2, $3, $4, $5, $6, $7, $8, moment OPERATOR(pg_catalog.+) $8, moment, moment
       FROM pg_catalog.clock_timestamp() AS moment
     ON CONFLICT (run_id) DO NOTHING
     RETURNING run_id::pg_catalog.int8";
@@ -117,18 +114,18 @@ const RENEW: &str = "
       FROM pg_catalog.clock_timestamp() AS moment
      WHERE run.run_id OPERATOR(pg_catalog.=) $1";
 
-/// $1 number, $2 row count, $3 output version
+/// $1 number, $2 status, $3 row count, $4 output version
 const PUBLISH: &str = "
     UPDATE idempotent.pipeline_run_records AS run
-       SET status = 'published', row_count = $2, output_version = $3, lease_until = NULL,
+       SET status = $2, row_count = $3, output_version = $4, lease_until = NULL,
            heartbeat_at = moment, completed_at = moment
       FROM pg_catalog.clock_timestamp() AS moment
      WHERE run.run_id OPERATOR(pg_catalog.=) $1";
 
-/// $1 number, $2 error
+/// $1 number, $2 status, $3 error
 const FAIL: &str = "
     UPDATE idempotent.pipeline_run_records AS run
-       SET status = 'failed', error = $2, lease_until = NULL,
+       SET status = $2, error = $3, lease_until = NULL,
            heartbeat_at = moment, completed_at = moment
       FROM pg_catalog.clock_timestamp() AS moment
      WHERE run.run_id OPERATOR(pg_catalog.=) $1";
@@ -147,55 +144,37 @@ impl Run {
     /// # Errors
     /// As [`Run::latest`].
     pub fn find(id: i64) -> Option<Self> {
-        // SAFETY: reads a backend-local variable.
-        let role = unsafe { pg_sys::GetUserId() };
-        look(
-            BY_NUMBER,
-            &[SqlValue::bigint(id), kept::role_parameter(role)],
-        )
+        let role = kept::role_parameter(session::current_role());
+        look(BY_NUMBER, &[SqlValue::bigint(id), role])
     }
 
     /// The number of the next run of the partition.
     pub fn successor(&self) -> Option<i64> {
-        let [role, dataset, partition] = of_partition(&self.partition);
+        let partition = self.partition();
+        let [role, dataset, partition] = of_partition(&partition);
         let next = self.attempt.checked_add(1)?;
         look(BY_ATTEMPT, &[role, dataset, partition, SqlValue::int(next)]).map(|run| run.id)
     }
 
     /// 55I01 for a run that holds its partition by a lease.
     pub fn in_progress(&self) -> Report {
-        let report = self.partition.in_progress();
+        let report = self.partition().in_progress();
         let Some(until) = self.lease_until else {
             return report;
         };
-        // SAFETY: a timestamp, shown by core.
-        let until = unsafe { text::from_server(pg_sys::timestamptz_to_str(until)) };
+        let until = session::timestamp_text(until);
         report.detail(format!(
             "Run {} holds it until {until}, unless it sends a heartbeat.",
             self.id
         ))
     }
 
-    /// The row that the last statement of the connection returned.
-    fn of_row(connection: &Connection) -> Self {
-        let required = |column| connection.first(column).expect("declared NOT NULL");
-        let text = |column| connection.first_text(column);
-        let required_text = |column| text(column).expect("declared NOT NULL");
-        Self {
-            id: required(1).value() as i64,
-            partition: Partition {
-                role: pg_sys::Oid::from(required(2).value() as u32),
-                dataset: required_text(3),
-                partition: required_text(4),
-            },
-            attempt: required(5).value() as i32,
-            status: RunStatus::parse(&required_text(6)),
-            input_version: text(7),
-            output_version: text(8),
-            row_count: connection.first(9).map(|count| count.value() as i64),
-            error: text(10),
-            lease_until: connection.first(11).map(|until| until.value() as i64),
-            writer: required(12).value() as u32,
+    /// What it makes.
+    pub fn partition(&self) -> Partition {
+        Partition {
+            role: self.role,
+            dataset: self.dataset.clone(),
+            partition: self.partition.clone(),
         }
     }
 }
@@ -207,10 +186,9 @@ impl Run {
 /// 40001 if those are not the same.
 fn look(condition: &str, parameters: &[Parameter<'_>]) -> Option<Run> {
     let sql = format!("SELECT {COLUMNS} FROM idempotent.pipeline_run_records AS run {condition}");
-    let look = || {
+    let look = || -> Option<Run> {
         let _owner = UserContext::owner_of(StateTable::PipelineRuns);
-        let connection = Connection::open();
-        (connection.query(&sql, parameters) > 0).then(|| Run::of_row(&connection))
+        Connection::open().query_record(&sql, parameters)
     };
     let seen = {
         let _snapshot = FreshSnapshot::push();
@@ -218,7 +196,7 @@ fn look(condition: &str, parameters: &[Parameter<'_>]) -> Option<Run> {
     };
     if uses_transaction_snapshot() {
         let _snapshot = LatestSnapshot::push();
-        let version = |run: &Option<Run>| run.as_ref().map(|run| (run.id, run.writer));
+        let version = |run: &Option<Run>| run.as_ref().map(|run| (run.id, run.xmin));
         if version(&look()) != version(&seen) {
             Report::could_not_serialize("idempotent", "pipeline_run_records").raise()
         }
@@ -243,6 +221,12 @@ fn next_attempt(latest: Option<&Run>) -> i32 {
     })
 }
 
+/// What the statement that begins a run returns.
+#[derive(Deserialize)]
+struct BegunRun {
+    run_id: i64,
+}
+
 /// Begins a run after the latest one, which is taken over if it has not ended. The caller
 /// has the lock of the partition. Gives the number of the run.
 pub fn begin(
@@ -257,7 +241,10 @@ pub fn begin(
     if let Some(latest) = latest
         && latest.status == RunStatus::Running
     {
-        connection.execute(TAKE_OVER, &[SqlValue::bigint(latest.id)]);
+        connection.execute(
+            TAKE_OVER,
+            &[SqlValue::bigint(latest.id), status(RunStatus::TakenOver)],
+        );
     }
     let [role, dataset, part] = of_partition(partition);
     let parameters = [
@@ -265,13 +252,19 @@ pub fn begin(
         dataset,
         part,
         SqlValue::int(next_attempt(latest)),
-        SqlValue::optional_text(Some(reason.name())),
+        status(RunStatus::Running),
+        SqlValue::text(enum_text::name(reason)),
         SqlValue::optional_text(input_version),
         // SAFETY: an interval, an argument of the call.
         unsafe { SqlValue::of_datum(pg_sys::INTERVALOID, Some(lease)) },
     ];
-    NUMBERS.insert_with_new_id(&connection, || connection.execute(BEGIN, &parameters) > 0);
-    connection.first(1).expect("an identity").value() as i64
+    let begun = Cell::new(None);
+    NUMBERS.insert_with_new_id(&connection, || {
+        let row: Option<BegunRun> = connection.execute_returning(BEGIN, &parameters);
+        begun.set(row.map(|row| row.run_id));
+        begun.get().is_some()
+    });
+    begun.get().expect("the row was inserted")
 }
 
 /// Renews the lease of a run.
@@ -283,6 +276,7 @@ pub fn renew(id: i64) {
 pub fn publish(id: i64, row_count: Option<i64>, output_version: Option<&str>) {
     let parameters = [
         SqlValue::bigint(id),
+        status(RunStatus::Published),
         bigint(row_count),
         SqlValue::optional_text(output_version),
     ];
@@ -291,10 +285,8 @@ pub fn publish(id: i64, row_count: Option<i64>, output_version: Option<&str>) {
 
 /// Ends a run that did not.
 pub fn fail(id: i64, error: &str) {
-    write(
-        FAIL,
-        &[SqlValue::bigint(id), SqlValue::optional_text(Some(error))],
-    );
+    let status = status(RunStatus::Failed);
+    write(FAIL, &[SqlValue::bigint(id), status, SqlValue::text(error)]);
 }
 
 /// Writes a row, whose partition is locked.
@@ -309,6 +301,10 @@ fn of_partition(partition: &Partition) -> [Parameter<'_>; 3] {
         SqlValue::optional_text(Some(&partition.dataset)),
         SqlValue::optional_text(Some(&partition.partition)),
     ]
+}
+
+fn status(status: RunStatus) -> Parameter<'static> {
+    SqlValue::text(enum_text::name(status))
 }
 
 fn bigint(value: Option<i64>) -> Parameter<'static> {

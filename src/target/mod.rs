@@ -31,6 +31,7 @@
 mod access;
 mod arbiter;
 mod cache;
+mod closest;
 mod column;
 mod default;
 mod default_kind;
@@ -59,8 +60,6 @@ pub use default::{ColumnDefault, evaluate_default};
 pub use default_kind::DefaultKind;
 pub use key::{KeyColumn, UniqueIndex, equal};
 pub use key_lookup::KeyLookup;
-#[cfg(any(test, feature = "pg_test"))]
-pub use names::closest;
 pub use partition::{
     PartitionKeyColumns, PartitionRouter, ancestor_partition_columns, leaf_index,
     partition_key_columns,

@@ -1,10 +1,10 @@
 //! Names: of the target, of its columns, and what is said of one that does not exist.
 use super::Target;
+use super::closest::closest;
 use crate::error::{Report, SqlState};
 use crate::pg::ffi;
 use crate::pg::value::text;
 use pgrx::pg_sys;
-use std::ffi::c_int;
 
 impl Target {
     /// The position in [`Target::columns`] of the column with this name, given
@@ -30,7 +30,7 @@ impl Target {
             ),
         )
         .table(&self.schema, &self.name);
-        match closest(name, self.columns.iter().map(|c| c.name.as_str())) {
+        match closest_name(name, self.columns.iter().map(|c| c.name.as_str())) {
             Some(close) => report.hint(format!(
                 "Perhaps you meant to reference the column \"{}.{close}\".",
                 self.name
@@ -101,39 +101,12 @@ impl Target {
     }
 }
 
-/// The name that is closest to `name`, if one is close: the same but for case,
-/// or at most three edits away and no more than half of its letters, as core
-/// has it for columns in queries.
-pub fn closest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Core's distance reads characters of the server's encoding.
+/// The name that is closest to `name`, if one is close.
+fn closest_name<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // As core's, which compares characters of the server's encoding.
     let comparable = |name: &str| text::server_is_utf8() || name.is_ascii();
     if name.len() > pg_sys::NAMEDATALEN as usize * 2 || !comparable(name) {
         return None;
     }
-    let candidates = candidates.filter(|candidate| comparable(candidate));
-    let name = name.to_lowercase();
-    let limit = (name.chars().count() / 2).min(3) as c_int;
-    let distance = |candidate: &str| {
-        let candidate = candidate.to_lowercase();
-        // SAFETY: pointers with their lengths; «trusted» lifts the limit of
-        // 255 bytes, which names of columns keep to anyway.
-        unsafe {
-            pg_sys::varstr_levenshtein_less_equal(
-                name.as_ptr().cast(),
-                name.len() as c_int,
-                candidate.as_ptr().cast(),
-                candidate.len() as c_int,
-                1,
-                1,
-                1,
-                limit,
-                true,
-            )
-        }
-    };
-    candidates
-        .map(|candidate| (distance(candidate), candidate))
-        .filter(|(d, _)| *d <= limit)
-        .min_by_key(|(d, _)| *d)
-        .map(|(_, candidate)| candidate)
+    closest(name, candidates.filter(|candidate| comparable(candidate)))
 }

@@ -11,6 +11,10 @@
 //!   bytes are treated like that.
 //!
 //! Converting back gives byte for byte what was there, in an error's text, too.
+mod array_literal;
+mod byte_chars;
+
+use self::array_literal::array_literal;
 use pgrx::pg_sys;
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -34,45 +38,6 @@ pub fn server_needs_conversion() -> bool {
 }
 
 const UTF8: c_int = pg_sys::pg_enc::PG_UTF8 as c_int;
-
-/// The character that stands for byte 0 would be this one; used from 0x80 on.
-const BYTE: u32 = 0x10_FF00;
-
-/// The byte that a character stands for, if it is one of ours.
-fn byte_of(character: char) -> Option<u8> {
-    let byte = u32::from(character).checked_sub(BYTE)?;
-    u8::try_from(byte).ok().filter(|byte| !byte.is_ascii())
-}
-
-/// Whether one of these characters may be in a text: their UTF-8 begins so.
-fn may_hold_bytes(text: &[u8]) -> bool {
-    text.contains(&0xF4)
-}
-
-/// UTF-8 as far as it is, and a character for each byte that is none.
-fn image(bytes: &[u8]) -> String {
-    if !may_hold_bytes(bytes)
-        && let Ok(text) = std::str::from_utf8(bytes)
-    {
-        return text.to_owned();
-    }
-    let mut image = String::with_capacity(2 * bytes.len());
-    let escape = |image: &mut String, bytes: &[u8]| {
-        let characters = bytes.iter().map(|byte| BYTE + u32::from(*byte));
-        image.extend(characters.filter_map(char::from_u32));
-    };
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if byte_of(character).is_some() {
-                escape(&mut image, character.encode_utf8(&mut [0; 4]).as_bytes());
-            } else {
-                image.push(character);
-            }
-        }
-        escape(&mut image, chunk.invalid());
-    }
-    image
-}
 
 /// The bytes in another encoding; None if the server knows no way, or not for all of them.
 fn converted(bytes: &[u8], from: c_int, to: c_int) -> Option<Vec<u8>> {
@@ -112,7 +77,9 @@ fn translated(bytes: &[u8]) -> Option<String> {
     // SAFETY: reads a backend-local variable.
     let server = unsafe { pg_sys::GetDatabaseEncoding() };
     let text = String::from_utf8(converted(bytes, server, UTF8)?).ok()?;
-    let exact = !text.chars().any(|character| byte_of(character).is_some())
+    let exact = !text
+        .chars()
+        .any(|character| byte_chars::byte_of(character).is_some())
         && converted(text.as_bytes(), UTF8, server)? == bytes;
     exact.then_some(text)
 }
@@ -120,18 +87,12 @@ fn translated(bytes: &[u8]) -> Option<String> {
 /// Bytes in the server's encoding as UTF-8.
 pub fn from_server_bytes(bytes: &[u8]) -> String {
     if !server_needs_conversion() {
-        return image(bytes);
+        return byte_chars::from_utf8_or_bytes(bytes);
     }
     if bytes.is_ascii() {
         return String::from_utf8_lossy(bytes).into_owned();
     }
-    translated(bytes).unwrap_or_else(|| {
-        let characters = bytes.iter().map(|byte| {
-            let byte = u32::from(*byte);
-            char::from_u32(if byte < 0x80 { byte } else { BYTE + byte })
-        });
-        characters.flatten().collect()
-    })
+    translated(bytes).unwrap_or_else(|| byte_chars::from_bytes(bytes))
 }
 
 /// A NUL-terminated string of the server as UTF-8.
@@ -169,22 +130,12 @@ pub fn to_server(text: &str) -> CString {
         true => Cow::Owned(text.replace('\0', "")),
         false => Cow::Borrowed(text),
     };
-    if !may_hold_bytes(text.as_bytes()) {
+    if !byte_chars::may_hold_bytes(text.as_bytes()) {
         return in_servers_encoding(&text);
     }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut plain = String::new();
-    for character in text.chars() {
-        match byte_of(character) {
-            None => plain.push(character),
-            Some(byte) => {
-                bytes.extend_from_slice(in_servers_encoding(&plain).to_bytes());
-                bytes.push(byte);
-                plain.clear();
-            }
-        }
-    }
-    bytes.extend_from_slice(in_servers_encoding(&plain).to_bytes());
+    let bytes = byte_chars::to_bytes(&text, |piece, bytes| {
+        bytes.extend_from_slice(in_servers_encoding(piece).to_bytes());
+    });
     CString::new(bytes).expect("NUL was removed")
 }
 
@@ -248,18 +199,7 @@ pub fn quote_literal(text: &str) -> String {
 
 /// The literal of an array of texts: `'{a,"b c"}'`.
 pub fn quote_array(texts: &[String]) -> String {
-    let member = |text: &String| {
-        let plain = !text.is_empty()
-            && !text.eq_ignore_ascii_case("null")
-            && text.chars().all(|c| c.is_alphanumeric() || c == '_');
-        if plain {
-            text.clone()
-        } else {
-            format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-        }
-    };
-    let members: Vec<String> = texts.iter().map(member).collect();
-    quote_literal(&format!("{{{}}}", members.join(",")))
+    quote_literal(&array_literal(texts))
 }
 
 /// The names in a list of SQL identifiers, by core's own rules; None if it is

@@ -38,11 +38,24 @@ impl<'c> Arguments<'c> {
         }
     }
 
+    /// In a build with debug assertions, fails if the function's signature has no argument
+    /// here, or one of another name or type. No types are any type.
+    fn expect(&self, i: usize, name: Option<&str>, types: &[&str]) {
+        // SAFETY: the call is the running one, which `new` was promised.
+        #[cfg(debug_assertions)]
+        unsafe {
+            super::signature::check(self.call, i, name, types);
+        }
+        #[cfg(not(debug_assertions))]
+        let _ = (i, name, types);
+    }
+
     /// The argument's datum, or None if it is NULL.
     ///
     /// # Panics
     /// If the call has no such argument.
     pub fn datum(&self, i: usize) -> Option<pg_sys::Datum> {
+        self.expect(i, None, &[]);
         // SAFETY: a live call by the promise to `new`; the number is compared with that of
         // its arguments.
         unsafe { pgrx::fcinfo::pg_getarg_datum(self.call, i) }
@@ -50,6 +63,7 @@ impl<'c> Arguments<'c> {
 
     /// The argument's datum; NULL is error 22004.
     pub fn required(&self, i: usize, name: &str) -> pg_sys::Datum {
+        self.expect(i, Some(name), &[]);
         self.datum(i).unwrap_or_else(|| {
             Report::new(
                 SqlState::NullValueNotAllowed,
@@ -89,16 +103,19 @@ impl<'c> Arguments<'c> {
 
     /// A regclass or oid.
     pub fn oid(&self, i: usize, name: &str) -> pg_sys::Oid {
+        self.expect(i, Some(name), &["regclass", "oid"]);
         pg_sys::Oid::from(self.required(i, name).value() as u32)
     }
 
     /// A bigint.
     pub fn bigint(&self, i: usize, name: &str) -> i64 {
+        self.expect(i, Some(name), &["bigint"]);
         self.required(i, name).value() as i64
     }
 
     /// An int; one that is not positive is error 22023.
     pub fn positive_int(&self, i: usize, name: &str) -> i32 {
+        self.expect(i, Some(name), &["integer"]);
         let value = self.required(i, name).value() as i32;
         if value < 1 {
             not_positive(name).raise()
@@ -108,6 +125,7 @@ impl<'c> Arguments<'c> {
 
     /// A jsonb document, which lives as long as the call's memory.
     pub fn jsonb(&self, i: usize, name: &str) -> Container<'c> {
+        self.expect(i, Some(name), &["jsonb"]);
         let value = self.required_of(i, pg_sys::JSONBOID, name);
         // SAFETY: a value of type jsonb, as the function's declaration says; it and what is
         // fetched for it, in the memory of the call, outlive `'c`.
@@ -116,6 +134,7 @@ impl<'c> Arguments<'c> {
 
     /// A text, or None if it is NULL.
     pub fn optional_text(&self, i: usize) -> Option<String> {
+        self.expect(i, None, &["text"]);
         self.datum_of(i, pg_sys::TEXTOID)
             // SAFETY: a text, as the function's declaration says, and not NULL.
             .map(|datum| unsafe { text::from_datum(datum) })
@@ -123,6 +142,7 @@ impl<'c> Arguments<'c> {
 
     /// A text.
     pub fn text(&self, i: usize, name: &str) -> String {
+        self.expect(i, Some(name), &["text"]);
         // SAFETY: a text, as the function's declaration says, and not NULL.
         unsafe { text::from_datum(self.required_of(i, pg_sys::TEXTOID, name)) }
     }
@@ -148,6 +168,7 @@ impl<'c> Arguments<'c> {
 
     /// An interval; one that is not positive is error 22023.
     pub fn positive_interval(&self, i: usize, name: &str) -> pg_sys::Datum {
+        self.expect(i, Some(name), &["interval"]);
         let value = self.required_of(i, pg_sys::INTERVALOID, name);
         let zero = pg_sys::Interval::default();
         // SAFETY: core's comparison of two intervals, one as the function's declaration
@@ -169,6 +190,7 @@ impl<'c> Arguments<'c> {
     /// A list of column names, or None if the argument is NULL. A list that is
     /// empty (22023), holds a NULL (22004) or a name twice (42701) is an error.
     pub fn columns(&self, i: usize, name: &str) -> Option<Vec<String>> {
+        self.expect(i, Some(name), &["text[]"]);
         // SAFETY: a text[], as the function's declaration says, and not NULL.
         let elements = unsafe { texts_of_datum(self.datum_of(i, pg_sys::TEXTARRAYOID)?) };
         Some(column_names(elements, name))

@@ -1,6 +1,13 @@
 //! A function's call: its arguments, and its results.
 pub mod aggregate;
 pub mod arguments;
+pub mod arguments_abi;
 pub mod entry;
 pub mod result;
+#[cfg(any(debug_assertions, test, feature = "pg_test"))]
+#[cfg_attr(
+    not(any(test, feature = "pg_test")),
+    allow(dead_code, reason = "only the unit test reads all of a signature")
+)]
+pub mod signature;
 pub mod type_io;

@@ -90,6 +90,24 @@ impl RowType {
         }
     }
 
+    /// Name and type of each column, as the declaration has them.
+    #[cfg(any(test, feature = "pg_test"))]
+    pub fn column_list(self) -> Vec<String> {
+        let type_name = |oid| match oid {
+            pg_sys::BOOLOID => "boolean",
+            pg_sys::INT8OID => "bigint",
+            pg_sys::JSONBOID => "jsonb",
+            pg_sys::NAMEOID => "name",
+            pg_sys::TEXTOID => "text",
+            pg_sys::TEXTARRAYOID => "text[]",
+            other => panic!("a column of type {}", other.to_u32()),
+        };
+        let column = |(name, oid): &(&CStr, pg_sys::Oid)| {
+            format!("{} {}", name.to_string_lossy(), type_name(*oid))
+        };
+        self.columns().iter().map(column).collect()
+    }
+
     /// Its descriptor, made once in a backend: core's look-up of a function's
     /// result type, done for each call, costs as much as finding the row.
     fn desc(self) -> pg_sys::TupleDesc {

@@ -4,6 +4,7 @@
 //! those of nothing, or an error of core's, as each function says. Names are given and taken in
 //! Rust's UTF-8, unless they are C strings.
 pub mod index;
+mod locked;
 pub mod name;
 pub mod operator;
 pub mod partition;
@@ -11,3 +12,5 @@ pub mod privilege;
 pub mod relation;
 pub mod row_type;
 pub mod types;
+
+pub use locked::{is_temporary, lock_relation, next_number, relation_beside, relation_exists};

@@ -2,4 +2,5 @@
 pub mod executor;
 pub mod expression;
 pub mod query_as;
+pub mod row;
 pub mod spi;

@@ -150,15 +150,6 @@ impl Connection {
         Some(pg_sys::Oid::from(value.value() as u32))
     }
 
-    /// A jsonb, likewise; it lives as long as the connection.
-    pub fn first_jsonb(&self, column: c_int) -> Option<Container<'_>> {
-        let value = self.first_of(column, pg_sys::JSONBOID)?;
-        // SAFETY: a jsonb, in the connection's memory, as is what is fetched for it. That
-        // lives as long as the connection, since none that is open is closed by the end of
-        // another one, and results are freed only by those who have got them.
-        Some(unsafe { scope_of(self.memory, || Container::of_datum(value)) })
-    }
-
     /// A bytea, likewise, copied.
     pub fn first_bytes(&self, column: c_int) -> Option<Vec<u8>> {
         let value = self.first_of(column, pg_sys::BYTEAOID)?;

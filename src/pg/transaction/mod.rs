@@ -1,4 +1,5 @@
 //! Transactions, snapshots, locks and settings.
+pub mod hash_lock;
 pub mod held;
 pub mod local_settings;
 pub mod locks;

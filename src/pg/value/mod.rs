@@ -2,7 +2,9 @@
 pub mod cast;
 #[cfg(not(feature = "pg15"))]
 pub mod collation;
+pub mod document;
 pub mod hstore;
+pub mod interval;
 pub mod json_text;
 pub mod jsonb;
 pub mod name;

@@ -1,0 +1,105 @@
+//! Whole jsonb documents: in the memory of the call, or with bytes of their own.
+use crate::pg::value::jsonb::Container;
+use pgrx::pg_sys;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use std::cell::Cell;
+use std::fmt;
+use std::ptr;
+use std::slice;
+
+/// A jsonb, in the memory of the call.
+#[derive(Clone, Copy)]
+pub struct JsonbDatum(pg_sys::Datum);
+
+impl JsonbDatum {
+    /// That in a datum.
+    ///
+    /// # Safety
+    /// The datum is a jsonb that is not null, and lives as long as this and its copies.
+    pub unsafe fn new(datum: pg_sys::Datum) -> Self {
+        Self(datum)
+    }
+
+    /// The datum.
+    pub fn datum(self) -> pg_sys::Datum {
+        self.0
+    }
+
+    /// The document, detoasted into the current context.
+    pub fn container(&self) -> Container<'_> {
+        // SAFETY: a jsonb, by the promise of `new`.
+        unsafe { Container::of_datum(self.0) }
+    }
+}
+
+/// A copy of a document, without what it was compressed or stored in.
+///
+/// A record has it from a column of type jsonb, and from nowhere else: other bytes, handed over
+/// by any other deserializer, are refused.
+pub struct Document(Box<[u64]>);
+
+thread_local! {
+    /// The bytes of a jsonb that are being handed over right now.
+    static CHECKED: Cell<*const [u8]> = const { Cell::new(ptr::slice_from_raw_parts(ptr::null(), 0)) };
+}
+
+/// Gives the bytes of a jsonb, its header included, to a visitor.
+///
+/// # Safety
+/// `datum` is a jsonb that is not null.
+///
+/// # Errors
+/// What the visitor says.
+pub unsafe fn hand_over<'de, V: Visitor<'de>, E: Error>(
+    datum: pg_sys::Datum,
+    visitor: V,
+) -> Result<V::Value, E> {
+    // SAFETY: the caller's promise; a whole value has as many bytes as its header says, and
+    // stays while the visitor looks at it.
+    let bytes = unsafe {
+        let whole = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
+        slice::from_raw_parts(whole.cast::<u8>(), pgrx::varlena::varsize_any(whole))
+    };
+    let outer = CHECKED.replace(bytes);
+    let result = visitor.visit_bytes(bytes);
+    CHECKED.set(outer);
+    result
+}
+
+impl Document {
+    /// The document itself.
+    pub fn container(&self) -> Container<'_> {
+        let datum = pg_sys::Datum::from(self.0.as_ptr());
+        // SAFETY: the bytes are those of a whole jsonb, aligned as the server aligns them, so that
+        // it is read where it is, and they live as long as the borrow.
+        unsafe { Container::of_datum(datum) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Copied;
+
+        impl Visitor<'_> for Copied {
+            type Value = Document;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a jsonb of the server")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Document, E> {
+                if !ptr::eq(CHECKED.get(), ptr::from_ref(bytes)) {
+                    return Err(E::custom("bytes that are no jsonb of the server"));
+                }
+                let mut copy = vec![0_u64; bytes.len().div_ceil(size_of::<u64>())];
+                // SAFETY: at least as many bytes as are copied, and of another allocation.
+                unsafe {
+                    ptr::copy_nonoverlapping(bytes.as_ptr(), copy.as_mut_ptr().cast(), bytes.len());
+                }
+                Ok(Document(copy.into_boxed_slice()))
+            }
+        }
+
+        deserializer.deserialize_bytes(Copied)
+    }
+}

@@ -1,0 +1,162 @@
+//! The table `idempotent.request_records`: its columns, and it itself with its primary key, open.
+use super::key::RequestKey;
+use crate::id_sequence;
+use crate::pg::catalog;
+use crate::pg::transaction::locks;
+use crate::state;
+use crate::target::{OpenRelation, PerTarget, Scan, Target, UniqueIndex};
+use pgrx::pg_sys;
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
+use std::rc::Rc;
+
+/// The columns of the table, in their order (`sql/requests.sql`).
+#[derive(Clone, Copy)]
+pub enum RequestColumn {
+    Role,
+    Scope,
+    Key,
+    Status,
+    Attempt,
+    Fingerprint,
+    Request,
+    RecoveryPoint,
+    Response,
+    Ttl,
+    Lease,
+    LeaseUntil,
+    StartedAt,
+    CompletedAt,
+    ExpiresAt,
+    PurgeAfter,
+}
+
+/// How many columns it has.
+pub const COLUMNS: usize = RequestColumn::PurgeAfter as usize + 1;
+
+/// The names of the columns, in the same order.
+pub const NAMES: [&[u8]; COLUMNS] = [
+    b"role",
+    b"scope",
+    b"key",
+    b"status",
+    b"attempt",
+    b"fingerprint",
+    b"request",
+    b"recovery_point",
+    b"response",
+    b"ttl",
+    b"lease",
+    b"lease_until",
+    b"started_at",
+    b"completed_at",
+    b"expires_at",
+    b"purge_after",
+];
+
+thread_local! {
+    /// Whether the last key that was begun was new.
+    static LAST_WAS_NEW: ManuallyDrop<PerTarget<Cell<bool>>> = PerTarget::new();
+}
+
+/// The table and its primary key, open.
+pub struct RequestTable {
+    pub(super) target: Rc<Target>,
+    /// Where its columns are among those of the target.
+    pub(super) positions: [usize; COLUMNS],
+    /// Which of its indexes the primary key's is.
+    arbiter: usize,
+    /// Closed before the table.
+    index: OpenRelation,
+    pub(super) relation: OpenRelation,
+    attempts: pg_sys::Oid,
+}
+
+impl RequestTable {
+    /// Locked as the transaction may need it: see [`state`].
+    ///
+    /// # Errors
+    /// 42P01 without the extension; 55000 if the table is not as the extension made it.
+    pub fn open() -> Self {
+        let (target, relation) = state::StateTable::Requests.open();
+        let positions = NAMES.map(|name| target.column_by_bytes(name).expect("as made"));
+        let arbiter = target.indexes.iter().position(|index| index.primary);
+        let arbiter = arbiter.expect("as made");
+        let index = target.indexes[arbiter].oid;
+        catalog::lock_relation(index, locks::working_lock_mode());
+        let attempts = catalog::relation_beside(target.oid, c"request_attempts");
+        Self {
+            index: OpenRelation::open(index),
+            positions,
+            arbiter,
+            target,
+            relation,
+            attempts,
+        }
+    }
+
+    /// What a column is by its position in the target.
+    pub fn column_at(&self, position: usize) -> usize {
+        let at = self.positions.iter().position(|at| *at == position);
+        at.expect("the table has no other columns")
+    }
+
+    /// The index of the primary key.
+    pub fn arbiter(&self) -> &UniqueIndex {
+        &self.target.indexes[self.arbiter]
+    }
+
+    /// The value of a key column, by its position in the target.
+    pub fn key_value(&self, key: &RequestKey, position: usize) -> Option<pg_sys::Datum> {
+        let column = self.column_at(position);
+        let at = |wanted: RequestColumn| wanted as usize == column;
+        if at(RequestColumn::Role) {
+            Some(key.role)
+        } else if at(RequestColumn::Scope) {
+            Some(key.scope)
+        } else {
+            at(RequestColumn::Key).then_some(key.key)
+        }
+    }
+
+    /// A number that no attempt has had (see [`id_sequence`]), greater than that of the attempt
+    /// in the row that is there.
+    pub fn next_attempt(&self, held: Option<i64>, now: pg_sys::TimestampTz) -> i64 {
+        // The sequence is ours, whatever the caller may do with it.
+        let draw = || catalog::next_number(self.attempts);
+        let drawn = draw();
+        let before = held.unwrap_or(0);
+        if drawn > before && !id_sequence::is_behind_the_clock(drawn, now) {
+            return drawn;
+        }
+        id_sequence::advance_attempts_to_clock();
+        // A row that says more than the clock is no reason to go on there with all keys.
+        draw().max(before.saturating_add(1))
+    }
+
+    /// Whether the last key that was begun was new: then the next one probably is.
+    pub fn expects_new(&self) -> bool {
+        LAST_WAS_NEW.with(|tables| tables.of(self.target.id)).get()
+    }
+
+    /// Whether that was so.
+    pub fn record_whether_new(&self, new: bool) {
+        LAST_WAS_NEW
+            .with(|tables| tables.of(self.target.id))
+            .set(new);
+    }
+
+    /// A scan of the primary key under the active snapshot.
+    pub fn scan(&self) -> Scan {
+        let mut scan = Scan::by_equality(&self.relation, &self.index, self.arbiter());
+        scan.skip_deforming();
+        scan
+    }
+
+    /// A scan of the primary key that finds rows which are being written, too.
+    pub fn dirty_scan(&self) -> Scan {
+        let mut scan = Scan::by_equality_dirty(&self.relation, &self.index, self.arbiter());
+        scan.skip_deforming();
+        scan
+    }
+}
