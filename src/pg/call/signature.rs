@@ -506,7 +506,7 @@ unsafe fn of_call(call: pg_sys::FunctionCallInfo) -> Option<&'static Signature> 
     // SAFETY: `call` is valid while its function runs, as the caller promises, and so is what it points to. The
     // catalog gives a name as a C string that belongs to us, and NULL for a function that does not exist.
     unsafe {
-        let oid = (*(*call).flinfo.as_ref()?).fn_oid;
+        let oid = (*call).flinfo.as_ref()?.fn_oid;
         let (last, signature) = LAST.get();
         if last == oid {
             return signature;
