@@ -19,7 +19,7 @@ pub fn query(word: &str, table: Oid) -> Option<String> {
     let connection = Connection::open();
     let parameters = [SqlValue::text(word), SqlValue::oid(table)];
     let found = connection.query("SELECT $1 OPERATOR(pg_catalog.||) $2::text", &parameters);
-    let document = connection.first_jsonb(2).map(Container::len);
+    let document = connection.first_oid(2);
     (found > 0 && document.is_some()).then(|| connection.first_text(1))?
 }
 

@@ -18,15 +18,6 @@ pub fn any_pointer_is_a_call() {
     Arguments::new(null_mut()).oid(0, "target"); //~ E0133
 }
 
-pub fn any_argument_is_laid_out_as_a_text(arguments: &Arguments<'_>) -> usize {
-    arguments.bytes_unchecked(0, "word").len() //~ E0133
-}
-
-pub fn document_outlives_its_connection() -> Option<Container<'static>> {
-    let connection = Connection::open();
-    connection.first_jsonb(1) //~ E0515
-}
-
 pub fn any_datum_is_a_parameter(connection: &Connection) {
     let text = SqlValue::of_datum(pg_sys::TEXTOID, Some(Datum::from(1))); //~ E0133
     connection.query("SELECT $1", &[text]);

@@ -1,6 +1,6 @@
 //! Functions that pgrx binds behind its guard, declared again without it. Each is checked
 //! against pgrx's binding, for the version of the server that is built for: one whose
-//! signature differs does not compile. Those that pgrx does not bind are in [`super::unbound`].
+//! signature differs does not compile. Those that pgrx does not bind are in `unbound`.
 pub use super::unbound::*;
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::ffi::{c_char, c_int, c_void};

@@ -1,11 +1,9 @@
 //! SQL run inside a function of ours.
-use crate::pg::call::arguments::texts_of_datum;
-use crate::pg::memory::scope_of;
 use crate::pg::rows::TupleStore;
 use crate::pg::transaction::snapshot::FreshSnapshot;
-use crate::pg::value::jsonb::Container;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
+use crate::pg::value::text_array::texts_of_datum;
 use crate::pg::{ffi, unwinding};
 use pgrx::pg_sys;
 use std::cell::Cell;

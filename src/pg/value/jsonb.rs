@@ -184,6 +184,7 @@ impl<'d> Container<'d> {
         unsafe { (*self.0).header }
     }
 
+    /// Whether it is an object, an array or a scalar.
     pub fn kind(self) -> Kind {
         if self.header() & pg_sys::JB_FSCALAR != 0 {
             Kind::Scalar

@@ -10,6 +10,7 @@ pub mod jsonb;
 pub mod name;
 pub mod reading;
 pub mod sql_value;
+pub mod text_array;
 pub mod varlena;
 // Where the rooms above look for it.
 pub(crate) use crate::text;
