@@ -9,17 +9,17 @@ VALUES ('public.orders', '{"id": 1}', '{"id": 1, "amount": 2.00}', '{"id": 1, "a
         '{"amount": {"stored": 10.00, "payload": 2.00}}', '\x1ff87d5cc5e04fba3eb0c02fdca64296176b809e7219d55f4165ad158e9aefa8', 'postgres');
 
 INSERT INTO idempotent.load_records
-    (role, target, source, on_conflict, batch_size, state, rows_total, rows_done, inserted, duplicates, conflicts, batches, pid,
-     started_at, updated_at, finished_at)
+    (role, target, source, on_conflict, batch_size, status, rows_total, rows_done, inserted, duplicates, conflicts, batches, pid,
+     started_at, updated_at, completed_at)
 VALUES ('postgres', 'public.orders', 'public.orders', 'error', 10000, 'finished', 1, 1, 0, 1, 0, 1, 1,
         '2026-01-01 00:00Z', '2026-01-01 00:01Z', '2026-01-01 00:01Z');
 
-INSERT INTO idempotent.pipeline_runs
+INSERT INTO idempotent.pipeline_run_records
     (role, dataset, partition, attempt, status, reason, input_version, lease, started_at, heartbeat_at, completed_at)
-VALUES ('postgres', 'd', 'p', 1, 'published', 'first run', 'v1', '01:00:00', '2026-01-01 00:00Z', '2026-01-01 00:01Z', '2026-01-01 00:01Z');
+VALUES ('postgres', 'd', 'p', 1, 'published', 'first_run', 'v1', '01:00:00', '2026-01-01 00:00Z', '2026-01-01 00:01Z', '2026-01-01 00:01Z');
 
-INSERT INTO idempotent.requests
-    (role, scope, key, state, attempt, fingerprint, request, response, ttl, started_at, finished_at, expires_at, purge_after)
+INSERT INTO idempotent.request_records
+    (role, scope, key, status, attempt, fingerprint, request, response, ttl, started_at, completed_at, expires_at, purge_after)
 VALUES ('postgres', '', 'r-1', 'finished', 1795989668223741, '\x8685a13b5703ea8e49ac389952c7a1a2375ac97bd9bb85673faa412601c74868',
         '{"command": "SELECT 1 AS one", "arguments": []}', '[{"one": 1}]', '24:00:00',
         '2026-01-01 00:00Z', '2026-01-01 00:00Z', 'infinity', 'infinity');

@@ -18,7 +18,7 @@ from psycopg.errors import IntegrityError
 EXTENSIONS = Path(pg_config("sharedir")) / "extension"
 UPGRADE = ROOT / "sql/upgrade"
 EARLIER = {re.fullmatch(r"pg_idempotent--(.+)\.sql", path.name)[1]: path for path in UPGRADE.glob("pg_idempotent--*.sql")}
-TABLES = "conflict_records load_records lock_secret pipeline_runs requests".split()
+TABLES = "conflict_records load_records lock_secret pipeline_run_records request_records".split()
 # What the owner of an older database may have in it, and what an update must not pass on to new objects.
 STRANGER = "CREATE ROLE stranger; ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO stranger; ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO stranger"
 
@@ -122,24 +122,24 @@ CHANGES = {
     "rows": "ALTER FUNCTION idempotent_lint(regclass) ROWS 11",
     "rights on a function": "REVOKE EXECUTE ON FUNCTION idempotent_unguard(regclass) FROM PUBLIC",
     "a function that is no member": "ALTER EXTENSION pg_idempotent DROP FUNCTION idempotent_unguard(regclass)",
-    "rights on a table": "GRANT SELECT ON idempotent.requests TO PUBLIC",
-    "rights on a column": "GRANT SELECT (role) ON idempotent.requests TO PUBLIC",
+    "rights on a table": "GRANT SELECT ON idempotent.request_records TO PUBLIC",
+    "rights on a column": "GRANT SELECT (role) ON idempotent.request_records TO PUBLIC",
     "rights on a view": "REVOKE SELECT ON idempotent.guards FROM PUBLIC",
     "rights on the schema": "REVOKE USAGE ON SCHEMA idempotent FROM PUBLIC",
     "a comment on a function": "COMMENT ON FUNCTION idempotent.own_role() IS 'other'",
     "a comment on a column": "COMMENT ON COLUMN idempotent.guards.key IS NULL",
     "a comment on the extension": "COMMENT ON EXTENSION pg_idempotent IS 'other'",
-    "a column": "ALTER TABLE idempotent.requests ADD COLUMN extra int",
+    "a column": "ALTER TABLE idempotent.request_records ADD COLUMN extra int",
     "a column's default": "ALTER TABLE idempotent.conflict_records ALTER arrived_at SET DEFAULT now()",
     "a column's null": "ALTER TABLE idempotent.lock_secret ALTER secret DROP NOT NULL",
-    "a constraint": "ALTER TABLE idempotent.requests ADD CONSTRAINT more CHECK (true)",
-    "an index": "CREATE INDEX more ON idempotent.requests ((1))",
+    "a constraint": "ALTER TABLE idempotent.request_records ADD CONSTRAINT more CHECK (true)",
+    "an index": "CREATE INDEX more ON idempotent.request_records ((1))",
     "an index that is gone": "DROP INDEX idempotent.conflict_records_unresolved",
     "a policy": "CREATE POLICY more ON idempotent.lock_secret USING (true)",
     "row-level security": "ALTER TABLE idempotent.lock_secret DISABLE ROW LEVEL SECURITY",
-    "a trigger": """CREATE TRIGGER more BEFORE UPDATE ON idempotent.requests
+    "a trigger": """CREATE TRIGGER more BEFORE UPDATE ON idempotent.request_records
         FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()""",
-    "a rule": "CREATE RULE more AS ON DELETE TO idempotent.requests DO INSTEAD NOTHING",
+    "a rule": "CREATE RULE more AS ON DELETE TO idempotent.request_records DO INSTEAD NOTHING",
     "an option of a view": "ALTER VIEW idempotent.conflicts RESET (security_barrier)",
     "a view's query": """DO $$ BEGIN EXECUTE format('CREATE OR REPLACE VIEW idempotent.pipeline_runs WITH (%s) AS SELECT * FROM (%s) AS v',
         (SELECT array_to_string(reloptions, ', ') FROM pg_class WHERE oid = 'idempotent.pipeline_runs'::regclass),
