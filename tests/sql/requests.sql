@@ -25,7 +25,7 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS det = PG_EXCEPTION_DETAIL, hin = PG_EXCEPTION_HINT;
     RETURN sqlstate || ' ' || regexp_replace(sqlerrm, 'attempt \d+', 'attempt N')
-        || E'\n' || regexp_replace(regexp_replace(det, 'attempt \d+', 'attempt N'), 'until .*,', 'until T,') || E'\n' || hin;
+        || E'\n' || regexp_replace(regexp_replace(det, '(A|a)ttempt \d+', '\1ttempt N'), 'until .*,', 'until T,') || E'\n' || hin;
 END $$;
 
 -- From begin to replay.
