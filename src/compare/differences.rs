@@ -161,7 +161,7 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
         let key_names = self.target.column_list(self.arbiter.columns());
         if !settings::show_values() {
             let differing = self.target.column_list(self.columns.iter().copied());
-            return format!("Rows with the same key ({key_names}) differ in ({differing}).");
+            return format!("Rows with the same key ({key_names}) differ in {differing}.");
         }
         format!(
             "One row with key ({key_names})=({}) has {}; another has {}.",

@@ -109,7 +109,10 @@ impl Target {
                 let lacking: Vec<usize> = index.columns().filter(|c| !named(*c)).collect();
                 let lacking = match lacking.as_slice() {
                     [column] => format!("column \"{}\"", self.columns[*column].name),
-                    several => format!("all of {}", self.column_list(several.iter().copied())),
+                    several => format!(
+                        "each of the columns {}",
+                        self.column_list(several.iter().copied())
+                    ),
                 };
                 report.more_detail(&format!("Not every payload names {lacking}."))
             }
