@@ -119,12 +119,7 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
                 "Key ({key_names}) {how}{by} with other values{of}{differing} than the payload has."
             );
         }
-        let key_values: Vec<String> = self
-            .arbiter
-            .columns()
-            .map(|c| show_value(self.column(c), (self.payload)(c)))
-            .collect();
-        let key_values = key_values.join(", ");
+        let key_values = self.key_values();
         let mut sentence = format!("Key ({key_names})=({key_values}) {how}{by} with ");
         if self.columns.is_empty() {
             sentence.push_str("other values than the payload has.");
@@ -158,6 +153,28 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
         }
         sentence.push('.');
         sentence
+    }
+
+    /// A sentence about two rows of one source: `One row with key (order_id)=(7f3e) has
+    /// amount=10.00; another has amount=12.00.`
+    pub fn within_source(&self) -> String {
+        let key_names = self.target.column_list(self.arbiter.columns());
+        if !settings::show_values() {
+            let differing = self.target.column_list(self.columns.iter().copied());
+            return format!("Rows with the same key ({key_names}) differ in {differing}.");
+        }
+        format!(
+            "One row with key ({key_names})=({}) has {}; another has {}.",
+            self.key_values(),
+            self.list(self.columns, |c| self.stored.get(c)),
+            self.list(self.columns, &self.payload)
+        )
+    }
+
+    fn key_values(&self) -> String {
+        let values = self.arbiter.columns();
+        let values = values.map(|c| show_value(self.column(c), (self.payload)(c)));
+        values.collect::<Vec<_>>().join(", ")
     }
 
     /// `name=value, …`

@@ -44,7 +44,8 @@ pub unsafe fn refuse_json_unguarded(type_name: &CStr, json: &CStr) -> ! {
         ffi::errcode(SqlState::InvalidTextRepresentation.packed());
         let format = c"invalid input syntax for type %s: \"%s\"".as_ptr();
         ffi::errmsg_internal(format, type_name.as_ptr(), json.as_ptr());
-        let detail = c"It takes a JSON object of texts, or its own notation in a string.";
+        let detail = c"An hstore takes a JSON object whose values are strings, numbers, booleans \
+            or null, or its own notation in a string.";
         ffi::errdetail_internal(c"%s".as_ptr(), detail.as_ptr());
         ffi::errfinish(c"refusal.rs".as_ptr(), 0, c"refuse_json".as_ptr());
         std::hint::unreachable_unchecked()

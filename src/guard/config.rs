@@ -5,7 +5,7 @@ use crate::error::{Report, SqlState, catch_report};
 use crate::outcome::OnConflict;
 use crate::payload::shape::{Comparison, Shape};
 use crate::remember::Remember;
-use crate::target::{PerTarget, Target, TriggerInfo, UniqueIndex};
+use crate::target::{CREATE_INDEX, PerTarget, Target, TriggerInfo, UniqueIndex};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -194,7 +194,7 @@ fn compared(
             )
         }
         if remembers == Some(column) {
-            refuse(column, "compare", "remembers what first arrived")
+            refuse(column, "compare", "remembers the original payload")
         }
     }
     if let Some(column) = remembers.filter(|column| arbiter.has_column(*column)) {
@@ -281,10 +281,12 @@ fn no_arbiter(target: &Target, made: &[&UniqueIndex]) -> Report {
     )
     .table(&target.schema, &target.name)
     .detail(detail)
-    .hint(
-        "Create a unique index on the columns that identify the business event, or name \
-         the key columns with the argument key if clients provide them.",
-    )
+    .hint(if target.usable_indexes().is_empty() {
+        CREATE_INDEX
+    } else {
+        "Create a unique index on the columns that identify the business event, or name the key \
+         columns with the argument key if clients provide them."
+    })
 }
 
 fn list(target: &Target, indexes: &[&UniqueIndex]) -> String {

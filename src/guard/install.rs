@@ -372,7 +372,8 @@ fn nullable_key_warning(
          23502.",
     )
     .hint(format!(
-        "ALTER TABLE {table} {}; Or let such rows pass without verification: {}",
+        "If every row has a key: ALTER TABLE {table} {}; If not, let such rows pass without \
+         verification: {}",
         set.join(", "),
         passing.to_call(&table)
     ));

@@ -174,7 +174,7 @@ pub fn changed_on_update(subject: &LintedTable, findings: &mut Vec<Finding>) {
                 trigger.trigger.name
             ),
             hint: format!(
-                "Make the guard remember what first arrived, or leave the column out of the \
+                "Make the guard remember the original payload, or leave the column out of the \
                  comparison{}",
                 without(subject, name)
             ),

@@ -142,7 +142,7 @@ impl<'t> LatestOrder<'t> {
             stored: &first,
             payload: |c| b.get(c),
             columns: &columns,
-            against_original: true,
+            against_original: false,
             readable: &everything,
             sent: &everything,
         };
@@ -153,7 +153,7 @@ impl<'t> LatestOrder<'t> {
                 self.target.name
             ),
         )
-        .detail(differences.to_sentence(None))
+        .detail(differences.within_source())
         .hint("Name the columns that identify the latest row with the argument latest_by.")
         .table(&self.target.schema, &self.target.name)
         .constraint(self.arbiter.name.clone())

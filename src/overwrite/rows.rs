@@ -246,7 +246,7 @@ impl Slice<'_> {
             ..
         } = inside;
         if let (Some(generated), Some(column)) = (generated.as_ref(), mismatch) {
-            generated.differs(column, Some(last)).raise()
+            generated.source_differs(column, last).raise()
         }
         // SAFETY: the target's descriptor, which lives as long as the target, which is borrowed.
         let mut row = unsafe { Slot::for_stored(self.target.row_desc()) };

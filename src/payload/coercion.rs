@@ -109,7 +109,7 @@ fn refuse_type(target: &Target, column: &Column, from: pg_sys::Oid) -> ! {
             column.name
         ),
     )
-    .hint("You will need to rewrite or cast the expression.")
+    .hint("Cast the column in the source, or use a view that casts it.")
     .table(&target.schema, &target.name)
     .column(column.name.clone())
     .raise()

@@ -178,14 +178,22 @@ impl<'t> GeneratedColumns<'t> {
         }
     }
 
-    /// 428C9, for a column in which a payload differs.
+    /// 428C9, for a column in which a payload differs. Without an ordinal it is the only one.
     pub fn differs(&self, column: usize, ordinal: Option<i64>) -> Report {
-        let payload = match ordinal {
-            Some(ordinal) => format!("Payload {ordinal}"),
-            None => "The payload".to_owned(),
-        };
+        match ordinal {
+            Some(ordinal) => self.differs_in(column, &format!("Payload {ordinal}")),
+            None => self.differs_in(column, "The payload"),
+        }
+    }
+
+    /// 428C9, for a column in which a row of a source differs. Rows count from 1.
+    pub fn source_differs(&self, column: usize, row: i64) -> Report {
+        self.differs_in(column, &format!("Row {row} of the source"))
+    }
+
+    fn differs_in(&self, column: usize, row: &str) -> Report {
         refuse(&self.target.columns[column]).more_detail(&format!(
-            "{payload} has a value there that the server does not compute."
+            "{row} has a value there that differs from the one that the server computes."
         ))
     }
 }

@@ -309,7 +309,7 @@ impl<'t> Source<'t> {
         };
         let rows = self.stream(&mut sink);
         if let (Some(generated), Some(column)) = (&sink.generated, sink.mismatch) {
-            generated.differs(column, Some(rows)).raise()
+            generated.source_differs(column, rows).raise()
         }
         if let Some(column) = sink.null_key {
             key_violation(self.target, arbiter, column, Some(rows), "null in").raise()

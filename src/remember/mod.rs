@@ -104,7 +104,7 @@ impl Remember {
             Report::new(
                 SqlState::GeneratedAlways,
                 format!(
-                    "column \"{}\" is generated and cannot remember what first arrived",
+                    "column \"{}\" is generated and cannot remember the original payload",
                     column.name
                 ),
             )
@@ -116,7 +116,7 @@ impl Remember {
             Report::new(
                 SqlState::InvalidParameterValue,
                 format!(
-                    "column \"{}\" has a default and cannot remember what first arrived",
+                    "column \"{}\" has a default and cannot remember the original payload",
                     column.name
                 ),
             )
@@ -134,7 +134,7 @@ impl Remember {
             _ => Report::new(
                 SqlState::DatatypeMismatch,
                 format!(
-                    "column \"{}\" cannot remember what first arrived",
+                    "column \"{}\" cannot remember the original payload",
                     column.name
                 ),
             )

@@ -346,7 +346,12 @@ fn not_held(key: &RequestKey, attempt: i64, known: Option<RequestRecord>) -> ! {
     let detail = match known {
         None => "There is no such request.".to_owned(),
         Some(known) if known.attempt != attempt => {
-            format!("It was taken over by attempt {}.", known.attempt)
+            let did = match known.status {
+                RequestStatus::Started => "holds",
+                RequestStatus::Finished => "has finished",
+                RequestStatus::Abandoned => "has abandoned",
+            };
+            format!("Attempt {} {did} it.", known.attempt)
         }
         Some(known) => match known.status {
             RequestStatus::Finished => "It has already finished the request.".to_owned(),

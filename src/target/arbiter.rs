@@ -3,6 +3,10 @@ use super::{Target, UniqueIndex};
 use crate::error::{Report, SqlState};
 use crate::text;
 
+/// HINT where no unique index of a table can decide.
+pub const CREATE_INDEX: &str =
+    "Create a unique index on the columns that identify the business event.";
+
 impl Target {
     /// The arbiter for an explicit key: the usable unique index on exactly
     /// these columns, in any order.
@@ -81,23 +85,43 @@ impl Target {
         }
         match candidates.as_slice() {
             [index] => Ok(index),
-            [] => Err(Box::new(
-                Report::new(
-                    SqlState::InvalidColumnReference,
-                    format!(
-                        "table \"{}\" has no usable unique index whose columns every payload names",
-                        self.name
-                    ),
-                )
-                .detail(self.list_indexes())
-                .hint(
-                    "Name the key columns in every payload, or create a unique index on the \
-                 columns that identify the business event.",
-                )
-                .table(&self.schema, &self.name),
-            )),
+            [] => Err(Box::new(self.no_named_key(named))),
             many => Err(Box::new(self.ambiguous_key(many))),
         }
+    }
+
+    /// 42P10: no usable index has only columns that are `named`. If there is one usable index,
+    /// the columns of it that are not named are told.
+    fn no_named_key(&self, named: impl Fn(usize) -> bool) -> Report {
+        let report = Report::new(
+            SqlState::InvalidColumnReference,
+            format!(
+                "table \"{}\" has no usable unique index whose columns every payload names",
+                self.name
+            ),
+        )
+        .detail(self.list_indexes())
+        .table(&self.schema, &self.name);
+        let usable = self.usable_indexes();
+        let report = match usable.as_slice() {
+            [] => return report.hint(CREATE_INDEX),
+            [index] => {
+                let lacking: Vec<usize> = index.columns().filter(|c| !named(*c)).collect();
+                let lacking = match lacking.as_slice() {
+                    [column] => format!("column \"{}\"", self.columns[*column].name),
+                    several => format!(
+                        "each of the columns {}",
+                        self.column_list(several.iter().copied())
+                    ),
+                };
+                report.more_detail(&format!("Not every payload names {lacking}."))
+            }
+            _ => report,
+        };
+        report.hint(
+            "Name the key columns in every payload, or create a unique index on the columns \
+             that identify the business event.",
+        )
     }
 
     /// 42P10: several indexes could decide.
@@ -113,6 +137,12 @@ impl Target {
         .detail(format!("Candidates: {}.", described.join(", ")))
         .hint("Name the key columns with the argument key.")
         .table(&self.schema, &self.name)
+    }
+
+    /// The unique indexes that can decide.
+    pub fn usable_indexes(&self) -> Vec<&UniqueIndex> {
+        let indexes = self.indexes.iter();
+        indexes.filter(|i| i.unusable_reason.is_none()).collect()
     }
 
     /// `"name" (columns)`, for error texts.

@@ -51,6 +51,7 @@ mod scan;
 mod stored_row;
 mod triggers;
 
+pub use arbiter::CREATE_INDEX;
 pub use cache::{
     PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks, watch,
     watched_changes,

@@ -11,6 +11,8 @@ SELECT * FROM idempotent_insert('pk', '{"a": 1, "b": 1, "v": "x"}');
 SELECT * FROM idempotent_insert('pk', '{"b": 1, "v": "x", "a": 1}');
 SELECT * FROM idempotent_insert('pk', '{"a": 1, "v": "x"}');
 :state
+SELECT * FROM idempotent_insert('pk', '{"v": "x"}');
+:state
 
 -- Else the one usable unique index whose columns the payload names.
 CREATE TABLE one_unique (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, code text UNIQUE, v int);

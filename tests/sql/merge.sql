@@ -93,6 +93,11 @@ EXCEPTION WHEN SQLSTATE '21000' THEN
     GET STACKED DIAGNOSTICS t = TABLE_NAME, c = CONSTRAINT_NAME, n = SCHEMA_NAME;
     RAISE NOTICE '21000 in %.%, found by %', n, t, c;
 END $$;
+-- Without values.
+CREATE VIEW hidden AS SELECT * FROM (VALUES (30, 1, 'a'), (30, 2, 'b')) v (id, amount, note);
+SET pg_idempotent.show_values = off;
+SELECT * FROM idempotent_merge('orders', 'hidden');
+RESET pg_idempotent.show_values;
 -- Where only ignored columns differ, they agree; the greatest is the one that counts.
 CREATE VIEW ignored AS SELECT * FROM (VALUES (20, 1, 'a'), (20, 1, 'c'), (20, 1, 'b')) v (id, amount, note);
 SELECT * FROM idempotent_merge('orders', 'ignored', ignore => '{note}');

@@ -25,7 +25,7 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS det = PG_EXCEPTION_DETAIL, hin = PG_EXCEPTION_HINT;
     RETURN sqlstate || ' ' || regexp_replace(sqlerrm, 'attempt \d+', 'attempt N')
-        || E'\n' || regexp_replace(regexp_replace(det, 'attempt \d+', 'attempt N'), 'until .*,', 'until T,') || E'\n' || hin;
+        || E'\n' || regexp_replace(regexp_replace(det, '(A|a)ttempt \d+', '\1ttempt N'), 'until .*,', 'until T,') || E'\n' || hin;
 END $$;
 
 -- From begin to replay.
@@ -120,6 +120,8 @@ SELECT attempt AS first FROM idempotent_request_begin('given up', '{"a": 1}') \g
 SELECT idempotent_request_advance('given up', :first, 'x');
 SELECT idempotent_request_abandon('given up', :first);
 SELECT idempotent_request_abandon('given up', :first);
+-- An attempt that never was: the one that has abandoned the request is named.
+SELECT refused($$SELECT idempotent_request_abandon('given up', 1)$$);
 SELECT refused(format('SELECT idempotent_request_finish(%L, %s, %L)', 'given up', :first, '1'));
 SELECT refused(format('SELECT idempotent_request_advance(%L, %s, %L)', 'given up', :first, '1'));
 SELECT status, recovery_point, request, response, leased FROM mine WHERE key = 'given up';

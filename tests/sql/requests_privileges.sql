@@ -23,7 +23,7 @@ BEGIN
     RETURN 'not refused';
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS det = PG_EXCEPTION_DETAIL;
-    RETURN regexp_replace(concat_ws(E'\n', sqlstate || ' ' || sqlerrm, nullif(det, '')), 'attempt \d+', 'attempt N', 'g');
+    RETURN regexp_replace(concat_ws(E'\n', sqlstate || ' ' || sqlerrm, nullif(det, '')), '(A|a)ttempt \d+', '\1ttempt N', 'g');
 END $$;
 
 -- One key, three roles: three requests.

@@ -38,7 +38,7 @@ impl Guard {
                 format!("column \"{name}\" cannot be updated"),
             )
             .detail(
-                "It remembers what first arrived, and the guard verifies retries against \
+                "It remembers the original payload, and the guard verifies retries against \
                  that.",
             )
             .table(&self.target.schema, &self.target.name)
