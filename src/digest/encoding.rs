@@ -447,10 +447,11 @@ impl Canonical {
 }
 
 /// Whether the output of a type of an extension is the same for equal values, and another for
-/// others, though a later version of the extension gives the type a hash: ltree has one from
-/// version 1.3 on, which comes with PostgreSQL 17. Such a type goes by its text everywhere, or
-/// its digests would be others after an upgrade. Of the types that come with the server and its
-/// contrib modules no other has got an extended hash since PostgreSQL 15.
+/// others, though the type has a hash: hstore, which keeps its pairs sorted and shows each once;
+/// ltree, which has a hash from version 1.3 on, which comes with PostgreSQL 17. Such a type goes
+/// by its text everywhere: hashes can be met on purpose, and would come with an upgrade. Of the
+/// types that come with the server and its contrib modules no other has got an extended hash
+/// since PostgreSQL 15.
 ///
 /// # Safety
 /// An existing type.
@@ -460,7 +461,7 @@ unsafe fn has_canonical_output(typid: pg_sys::Oid) -> bool {
     unsafe {
         pg_sys::getTypeOutputInfo(typid, &raw mut function, &raw mut is_varlena);
         let name = pg_sys::get_func_name(function);
-        !name.is_null() && CStr::from_ptr(name) == c"ltree_out"
+        !name.is_null() && [c"hstore_out", c"ltree_out"].contains(&CStr::from_ptr(name))
     }
 }
 

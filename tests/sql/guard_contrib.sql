@@ -42,6 +42,7 @@ INSERT INTO digesting SELECT * FROM equal;
 INSERT INTO remembering SELECT id, c, l, h || 'b=>3', hs, t, d, cs FROM one;
 INSERT INTO remembering SELECT id, c || '!', l, h, hs, t, d, cs FROM one;
 INSERT INTO remembering SELECT id, c, l, h, hs, ROW('a=>3', 'Abc')::tagged, d, cs FROM one;
+INSERT INTO digesting SELECT id, c, l, h || 'b=>3', hs, t, d, cs FROM one;
 INSERT INTO digesting SELECT id, c || '!', l, h, hs, t, d, cs FROM one;
 INSERT INTO digesting SELECT id, c, l, h, hs, t, d, '{x,z}' FROM one;
 
