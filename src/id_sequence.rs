@@ -22,8 +22,8 @@
 //! Several sessions may find the sequence behind. One of them puts it ahead, under a lock; the
 //! others then see that it is.
 use crate::pg::statement::spi::Connection;
-use crate::pg::transaction::held::HeldLock;
-use crate::pg::transaction::locks::LockSubject;
+use crate::pg::transaction::hash_lock::HashLock;
+use crate::pg::transaction::locks::{self, LockSubject};
 use crate::state::StateTable;
 use crate::user_context::UserContext;
 use pgrx::pg_sys;
@@ -97,7 +97,7 @@ pub fn is_behind_the_clock(attempt: i64, now: pg_sys::TimestampTz) -> bool {
 /// Puts the sequence of attempts to the clock, if it is behind. What others draw between the
 /// look and that is not ahead of the clock by then.
 pub fn advance_attempts_to_clock() {
-    let _lock = HeldLock::acquire(LockSubject::Attempts, 0);
+    let _lock = HashLock::acquire(locks::tag(LockSubject::Attempts, 0));
     // Dropped before the lock: the work is done as the owner, and its settings are put back.
     let _owner = UserContext::owner_of(StateTable::Requests);
     Connection::open().execute(

@@ -33,8 +33,8 @@
 use crate::error::{Report, SqlState};
 use crate::pg::catalog::name::{relation_oid, schema_oid};
 use crate::pg::hash::siphash::SipHash;
-use crate::pg::transaction::held::lock_relation;
 use crate::pg::transaction::locks::LockSubject;
+use crate::pg::transaction::relation_lock::lock_relation;
 use crate::target::{OpenRelation, changes};
 use pgrx::pg_sys;
 use std::cell::Cell;

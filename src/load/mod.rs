@@ -30,12 +30,12 @@ use crate::outcome::OnConflict;
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::shape::Shape;
 use crate::payload::source::Source;
+use crate::pg::backend;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::arguments_abi::MayCommit;
 use crate::pg::catalog;
 use crate::pg::memory::Memory;
 use crate::pg::rows::TupleStore;
-use crate::pg::session;
 use crate::pg::transaction::locks::{LockSubject, SessionLock};
 use crate::pg::transaction::transactions::NonAtomicProcedure;
 use crate::target::{Column, OpenRelation, Target, UniqueIndex};
@@ -159,7 +159,7 @@ fn begin(call: &LoadCall) -> StartedLoad {
         call.batch_size,
     );
     StartedLoad {
-        role: session::current_role(),
+        role: backend::current_user(),
         _running: SessionLock::acquire(LockSubject::Load, record.number()),
         progress: Progress::start(&target),
         record,
@@ -280,7 +280,7 @@ fn batch(
 /// 55000, also if a commit has made the caller another role again, with whose rights the
 /// source must not be read.
 fn open(target: pg_sys::Oid, load: &StartedLoad) -> (Rc<Target>, OpenRelation) {
-    if session::current_role() != load.role {
+    if backend::current_user() != load.role {
         Report::new(
             SqlState::ObjectNotInPrerequisiteState,
             "idempotent_load cannot continue as a role other than its caller",

@@ -1,7 +1,7 @@
 //! NOTICEs on how far a load has come, at a human pace.
 use super::record::LoadCounts;
 use crate::error::{Line, notice, notice_unguarded};
-use crate::pg::session::now;
+use crate::pg::backend::clock;
 use crate::pg::value::text;
 use crate::target::Target;
 use std::cell::Cell;
@@ -28,7 +28,7 @@ pub struct Progress {
 impl Progress {
     /// Of a load that begins now.
     pub fn start(target: &Target) -> Self {
-        let started = now();
+        let started = clock();
         Self {
             name: target.name.clone(),
             server_name: text::to_server(&target.name),
@@ -58,7 +58,7 @@ impl Progress {
 
     /// Rows begin to go in.
     pub fn start_loading(&self) {
-        self.loading_since.set(now());
+        self.loading_since.set(clock());
     }
 
     /// Another batch is committed, of so many rows in all.
@@ -81,7 +81,7 @@ impl Progress {
     /// All is done.
     pub fn loaded(&self, counts: &LoadCounts) {
         let mut line = self.line("loaded");
-        let seconds = (now() - self.started) as f64 / SECOND as f64;
+        let seconds = (clock() - self.started) as f64 / SECOND as f64;
         let LoadCounts {
             rows,
             inserted,
@@ -99,7 +99,7 @@ impl Progress {
 
     /// The time, if there is to be news.
     fn is_due(&self) -> Option<i64> {
-        let now = now();
+        let now = clock();
         (now >= self.due.get()).then(|| {
             self.due.set(now + NOTICE_INTERVAL);
             now

@@ -3,7 +3,7 @@ use crate::enum_text;
 use crate::id_sequence::IdSequence;
 use crate::kept;
 use crate::outcome::OnConflict;
-use crate::pg::session;
+use crate::pg::backend;
 use crate::pg::statement::spi::{Connection, Parameter};
 use crate::pg::value::sql_value::SqlValue;
 use crate::state::StateTable;
@@ -99,7 +99,7 @@ impl LoadRecord {
     /// Makes the row of a load that begins.
     pub fn begin(target: &str, source: &str, on_conflict: OnConflict, batch_size: u64) -> Self {
         // The caller, not the owner of the table.
-        let role = kept::role_parameter(session::current_role());
+        let role = kept::role_parameter(backend::current_user());
         let _owner = UserContext::owner_of(StateTable::Loads);
         let connection = Connection::open();
         let parameters = [
@@ -108,7 +108,7 @@ impl LoadRecord {
             SqlValue::text(source),
             SqlValue::text(enum_text::name(on_conflict)),
             SqlValue::int(batch_size as i32),
-            SqlValue::int(session::process_id()),
+            SqlValue::int(backend::process_id()),
         ];
         let begun = Cell::new(None);
         NUMBERS.insert_with_new_id(&connection, || {

@@ -16,7 +16,7 @@ use crate::pg::catalog::operator::btree_strategy;
 use crate::pg::catalog::partition::{ColumnComparison, PartitionCondition};
 use crate::pg::catalog::relation::has_pending_triggers;
 use crate::pg::statement::spi::Connection;
-use crate::pg::transaction::held::{try_lock_relation, unlock_relation};
+use crate::pg::transaction::relation_lock::{try_lock_relation, unlock_relation};
 use crate::pg::transaction::snapshot::LatestSnapshot;
 use crate::target::{Column, OpenRelation, may_select, may_truncate, row_security_is_active};
 use pgrx::pg_sys;

@@ -2,6 +2,7 @@
 //!
 //! All of it is in variables of the process, or is drawn by it. Nothing here can fail but as its
 //! own doc says.
+use crate::text;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -9,6 +10,21 @@ use std::ffi::CStr;
 pub fn current_user() -> pg_sys::Oid {
     // SAFETY: core reads a variable of the process.
     unsafe { pg_sys::GetUserId() }
+}
+
+/// The name of the current user.
+///
+/// # Errors
+/// 42704 if another session has dropped it meanwhile.
+pub fn current_user_name() -> String {
+    // SAFETY: core gives a palloc'd C string, or raises an error.
+    unsafe { text::from_server(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false)) }
+}
+
+/// Whether the current user is a superuser.
+pub fn is_superuser() -> bool {
+    // SAFETY: a look-up in the catalogs, about the current user.
+    unsafe { pg_sys::superuser() }
 }
 
 /// The database that the backend is connected to.
@@ -30,10 +46,44 @@ pub fn transaction_is_read_only() -> bool {
     unsafe { pg_sys::XactReadOnly }
 }
 
+/// Refuses a READ ONLY transaction.
+///
+/// # Errors
+/// 25006, for the command of this name.
+pub fn check_not_read_only(command: &CStr) {
+    // SAFETY: a C string, which core only puts into its message.
+    unsafe { pg_sys::PreventCommandIfReadOnly(command.as_ptr()) };
+}
+
+/// Whether the transaction is SERIALIZABLE.
+pub fn is_serializable() -> bool {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 }
+}
+
+/// The setting `lock_timeout`, in milliseconds; 0 for none.
+pub fn lock_timeout() -> i32 {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::LockTimeout }
+}
+
 /// Microseconds since 2000-01-01, by the clock of the machine.
 pub fn clock() -> pg_sys::TimestampTz {
     // SAFETY: core reads the clock.
     unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// A time in the form that the server's own log has it in.
+pub fn timestamp_text(time: pg_sys::TimestampTz) -> String {
+    // SAFETY: core takes any number, and gives a C string in a buffer of its own, which is
+    // copied before it is used again.
+    unsafe { text::from_server(pg_sys::timestamptz_to_str(time)) }
+}
+
+/// The number of the server process.
+pub fn process_id() -> i32 {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::MyProcPid }
 }
 
 /// A number that nobody can foresee; the clock's, should the machine have no randomness to give.

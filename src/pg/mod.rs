@@ -17,7 +17,6 @@ pub mod interrupt;
 pub mod list;
 pub mod memory;
 pub mod rows;
-pub mod session;
 mod slot_columns;
 pub mod statement;
 pub mod transaction;

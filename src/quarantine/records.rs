@@ -3,11 +3,11 @@ use crate::compare::{Arriving, Differences};
 use crate::error::{Report, SqlState, redact_errors};
 use crate::id_sequence::IdSequence;
 use crate::kept;
+use crate::pg::backend;
 use crate::pg::ffi;
 use crate::pg::hash::sha256::{sha256, to_bytea};
 use crate::pg::memory::Memory;
 use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
-use crate::pg::session;
 use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::value::jsonb::ObjectBuilder;
@@ -196,7 +196,7 @@ impl ConflictRecorder {
     pub fn write(self, target: &Target) {
         let scratch = Memory::in_current(c"pg_idempotent records");
         scratch.scope(|| {
-            let caller = session::current_role_name();
+            let caller = backend::current_user_name();
             let _owner = UserContext::owner_of(StateTable::Conflicts);
             let connection = Connection::open();
             // SAFETY: the store has rows of this descriptor, and both outlive the connection.

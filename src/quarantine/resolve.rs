@@ -7,10 +7,10 @@ use crate::compare::differing;
 use crate::enum_text;
 use crate::error::{Report, SqlState, redact_errors};
 use crate::payload::json::JsonPayloads;
+use crate::pg::backend;
 use crate::pg::catalog;
 use crate::pg::memory::Memory;
 use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
-use crate::pg::session;
 use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::transaction::snapshot::FreshSnapshot;
@@ -56,7 +56,7 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
     let record = read(&connection, id).unwrap_or_else(|| no_such_conflict(id));
     if !catalog::relation_exists(record.target) {
         // Its readers are gone with the table; only a superuser sees it.
-        if resolution == Resolution::KeepStored && session::is_superuser() {
+        if resolution == Resolution::KeepStored && backend::is_superuser() {
             return end(&connection, id, resolution, &record);
         }
         no_such_conflict(id)

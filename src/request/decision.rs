@@ -1,6 +1,6 @@
 //! What becomes of a request, by what is known of its key.
 use super::record::{Request, RequestRecord, RequestStatus};
-use crate::pg::session;
+use crate::pg::backend;
 
 /// What is to be done.
 pub enum RequestDecision {
@@ -26,7 +26,7 @@ impl RequestDecision {
         if !known.is_same_request(request) {
             return Self::Mismatch(known);
         }
-        let now = session::now();
+        let now = backend::clock();
         match known.status {
             RequestStatus::Finished => Self::Replay(known),
             _ if known.is_held(now) => Self::InProgress(known),

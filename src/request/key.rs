@@ -1,8 +1,8 @@
 //! What a request is known by.
 use crate::error::{Report, SqlState};
 use crate::kept;
+use crate::pg::backend;
 use crate::pg::call::arguments::Arguments;
-use crate::pg::session;
 use crate::pg::transaction::locks;
 use crate::pg::value::text;
 use crate::secret;
@@ -51,7 +51,7 @@ impl RequestKey {
             .detail(format!("This one has {count}."))
             .raise()
         }
-        let role = session::current_role();
+        let role = backend::current_user();
         let tag = tag(role, scope_bytes, key_bytes);
         Self {
             role: kept::role(role),
@@ -84,7 +84,7 @@ impl RequestKey {
         let Some(until) = lease_until else {
             return self.in_progress();
         };
-        let until = session::timestamp_text(until);
+        let until = backend::timestamp_text(until);
         self.in_progress().detail(format!(
             "An attempt holds it until {until}, unless its lease is renewed."
         ))

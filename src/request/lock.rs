@@ -7,7 +7,7 @@ use super::key::RequestKey;
 use super::record::{self, DirtyProbe, Request};
 use super::table::RequestTable;
 use crate::error::map_lock_timeout;
-use crate::pg::session;
+use crate::pg::backend;
 use crate::pg::transaction::hash_lock::HashLock;
 
 impl RequestKey {
@@ -49,7 +49,7 @@ impl RequestKey {
                 Some(known) if !known.is_free() && !known.is_same_request(request) => {
                     known.reused(self, request).raise()
                 }
-                Some(_) if session::lock_timeout() == 0 => self.in_progress().raise(),
+                Some(_) if backend::lock_timeout() == 0 => self.in_progress().raise(),
                 // A purge is removing it, which does not take long.
                 _ => {}
             }

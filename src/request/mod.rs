@@ -50,9 +50,9 @@ mod table;
 mod write;
 
 use crate::error::{Report, SqlState, with_error_capture};
+use crate::pg::backend;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::result::{RowType, SqlResult};
-use crate::pg::session;
 use crate::pg::value::sql_value::SqlValue;
 use answer::BeginStatus;
 use decision::RequestDecision;
@@ -290,7 +290,7 @@ fn find(table: &RequestTable, key: &RequestKey, held: Option<&KeyLock>) -> Optio
 /// none. Not where the look has to be noted (SERIALIZABLE), and not where nothing may be
 /// written.
 fn lock_if_probably_new(table: &RequestTable, key: &RequestKey) -> Option<KeyLock> {
-    let possible = !session::is_read_only() && !session::is_serializable();
+    let possible = !backend::transaction_is_read_only() && !backend::is_serializable();
     if table.expects_new() && possible {
         key.lock_if_new(table)
     } else {

@@ -2,7 +2,8 @@
 use super::heap;
 use super::table::RequestTable;
 use crate::kept;
-use crate::pg::session;
+use crate::pg::backend;
+use crate::pg::catalog::privilege;
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::sql_value::SqlValue;
 use crate::state::StateTable;
@@ -32,9 +33,9 @@ const PURGE: &str = "
 /// the owner; at most so many.
 pub fn purge(most: i32) -> i64 {
     let table = RequestTable::open();
-    let only_own = !session::has_privileges_of(heap::owner(&table));
-    let role = only_own.then(session::current_role);
-    let now = session::now();
+    let only_own = !privilege::has_privileges_of(heap::owner(&table));
+    let role = only_own.then(backend::current_user);
+    let now = backend::clock();
     let _owner = UserContext::owner_of(StateTable::Requests);
     let removed = Connection::open().execute(
         PURGE,

@@ -7,8 +7,8 @@ use super::heap::{self, RequestRow};
 use super::key::RequestKey;
 use super::table::{RequestColumn, RequestTable};
 use crate::error::{Report, SqlState};
+use crate::pg::backend;
 use crate::pg::hash::sha256::{sha256, to_bytea};
-use crate::pg::session;
 use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, Writers};
 use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::interval::Interval;
@@ -124,7 +124,7 @@ impl RequestRecord {
     /// Whether the key is free: the request was given up, or has expired and is held by
     /// nobody.
     pub fn is_free(&self) -> bool {
-        let now = session::now();
+        let now = backend::clock();
         self.status == RequestStatus::Abandoned || (self.expires_at <= now && !self.is_held(now))
     }
 

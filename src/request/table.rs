@@ -3,6 +3,7 @@ use super::key::RequestKey;
 use crate::id_sequence;
 use crate::pg::catalog;
 use crate::pg::transaction::locks;
+use crate::pg::transaction::relation_lock::lock_relation;
 use crate::state;
 use crate::target::{OpenRelation, PerTarget, Scan, Target, UniqueIndex};
 use pgrx::pg_sys;
@@ -83,7 +84,7 @@ impl RequestTable {
         let arbiter = target.indexes.iter().position(|index| index.primary);
         let arbiter = arbiter.expect("as made");
         let index = target.indexes[arbiter].oid;
-        catalog::lock_relation(index, locks::working_lock_mode());
+        lock_relation(index, locks::working_lock_mode() as u32);
         let attempts = catalog::relation_beside(target.oid, c"request_attempts");
         Self {
             index: OpenRelation::open(index),

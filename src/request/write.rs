@@ -8,7 +8,7 @@ use super::record::{AttemptTids, Request, RequestRecord, RequestStatus};
 use super::table::{COLUMNS, RequestColumn, RequestTable};
 use crate::enum_text;
 use crate::error::{Report, SqlState};
-use crate::pg::session::{self, check_not_read_only};
+use crate::pg::backend::{self, check_not_read_only};
 use crate::pg::transaction::snapshot::uses_transaction_snapshot;
 use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::interval::Interval;
@@ -35,7 +35,7 @@ pub fn start(
     known: Option<&RequestRecord>,
 ) -> Option<i64> {
     check_not_read_only(c"INSERT");
-    let now = session::now();
+    let now = backend::clock();
     let attempt = table.next_attempt(known.map(|known| known.attempt), now);
     let expires_at = after(now, claim.ttl);
     let changes = [
@@ -75,7 +75,7 @@ pub fn start(
 /// wrote the row meanwhile.
 pub fn resume(table: &RequestTable, claim: &Claim<'_>, known: &RequestRecord) -> Option<i64> {
     check_not_read_only(c"UPDATE");
-    let now = session::now();
+    let now = backend::clock();
     let attempt = table.next_attempt(Some(known.attempt), now);
     let expires_at = after(now, claim.ttl);
     let changes = [
@@ -101,7 +101,7 @@ pub fn advance(table: &RequestTable, known: &RequestRecord, recovery_point: pg_s
         (RequestColumn::RecoveryPoint, Some(recovery_point)),
         (
             RequestColumn::LeaseUntil,
-            known.lease.and_then(|lease| after(session::now(), lease)),
+            known.lease.and_then(|lease| after(backend::clock(), lease)),
         ),
     ];
     update_row(table, known, known.attempt, &changes)
@@ -110,7 +110,7 @@ pub fn advance(table: &RequestTable, known: &RequestRecord, recovery_point: pg_s
 /// Stores the answer. False if somebody wrote the row meanwhile.
 pub fn finish(table: &RequestTable, known: &RequestRecord, response: JsonbDatum) -> bool {
     check_not_read_only(c"UPDATE");
-    let now = session::now();
+    let now = backend::clock();
     let changes = [
         (RequestColumn::Status, Some(status(RequestStatus::Finished))),
         (RequestColumn::Response, Some(response.datum())),

@@ -1,7 +1,7 @@
 //! Whether a partition is to be made, by its latest run.
 use super::reason::Reason;
 use super::record::{Run, RunStatus};
-use crate::pg::session;
+use crate::pg::backend;
 use serde::Serialize;
 
 /// What is to be done.
@@ -39,7 +39,7 @@ impl RunDecision {
                 latest: None,
             };
         };
-        let now = session::now();
+        let now = backend::clock();
         let same_input = run.input_version.as_deref() == input_version;
         let reason = match run.status {
             RunStatus::Running if run.lease_until.is_none_or(|until| until > now) => {

@@ -3,8 +3,8 @@
 //! Who writes a run of a partition holds its lock until the transaction ends: that a run
 //! is being begun or ended is nothing that a row could tell before the commit.
 use crate::error::{Report, SqlState, map_lock_timeout};
+use crate::pg::backend;
 use crate::pg::call::arguments::Arguments;
-use crate::pg::session;
 use crate::pg::transaction::hash_lock::HashLock;
 use crate::pg::transaction::locks;
 use crate::secret;
@@ -50,7 +50,7 @@ impl Partition {
             }
         }
         Self {
-            role: session::current_role(),
+            role: backend::current_user(),
             dataset,
             partition,
         }
@@ -61,7 +61,7 @@ impl Partition {
     /// # Errors
     /// 55I01 if another transaction has it, at once or after `lock_timeout`.
     pub fn lock_to_begin(&self) -> HashLock {
-        if session::lock_timeout() > 0 {
+        if backend::lock_timeout() > 0 {
             return self.lock_to_write();
         }
         HashLock::try_acquire(self.tag()).unwrap_or_else(|| self.in_progress().raise())

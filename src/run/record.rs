@@ -5,7 +5,7 @@ use crate::enum_text;
 use crate::error::{Report, SqlState};
 use crate::id_sequence::IdSequence;
 use crate::kept;
-use crate::pg::session;
+use crate::pg::backend;
 use crate::pg::statement::spi::{Connection, Parameter};
 use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, uses_transaction_snapshot};
 use crate::pg::value::sql_value::SqlValue;
@@ -144,7 +144,7 @@ impl Run {
     /// # Errors
     /// As [`Run::latest`].
     pub fn find(id: i64) -> Option<Self> {
-        let role = kept::role_parameter(session::current_role());
+        let role = kept::role_parameter(backend::current_user());
         look(BY_NUMBER, &[SqlValue::bigint(id), role])
     }
 
@@ -162,7 +162,7 @@ impl Run {
         let Some(until) = self.lease_until else {
             return report;
         };
-        let until = session::timestamp_text(until);
+        let until = backend::timestamp_text(until);
         report.detail(format!(
             "Run {} holds it until {until}, unless it sends a heartbeat.",
             self.id

@@ -3,8 +3,8 @@
 //! An oid may be any number: what is gone, or never was, has no name, and its properties are
 //! those of nothing, or an error of core's, as each function says. Names are given and taken in
 //! Rust's UTF-8, unless they are C strings.
+mod by_number;
 pub mod index;
-mod locked;
 pub mod name;
 pub mod operator;
 pub mod partition;
@@ -13,4 +13,4 @@ pub mod relation;
 pub mod row_type;
 pub mod types;
 
-pub use locked::{is_temporary, lock_relation, next_number, relation_beside, relation_exists};
+pub use by_number::{is_temporary, next_number, relation_beside, relation_exists};

@@ -1,4 +1,4 @@
-//! Relations by their numbers: look-ups, locks, and numbers of sequences.
+//! Relations by their numbers: look-ups, and numbers of sequences.
 use crate::pg::ffi;
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -26,12 +26,6 @@ pub fn relation_beside(relation: pg_sys::Oid, name: &CStr) -> pg_sys::Oid {
         let schema = pg_sys::get_rel_namespace(relation);
         pg_sys::get_relname_relid(name.as_ptr(), schema)
     }
-}
-
-/// Locks a relation until the transaction ends.
-pub fn lock_relation(relation: pg_sys::Oid, mode: pg_sys::LOCKMODE) {
-    // SAFETY: the lock manager takes any number; the mode is one of its own.
-    unsafe { pg_sys::LockRelationOid(relation, mode) };
 }
 
 /// The next number of a sequence, whatever rights the caller has on it.
