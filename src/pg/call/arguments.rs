@@ -1,4 +1,5 @@
 //! The arguments of an SQL call.
+use super::declaration::Declaration;
 use crate::error::{Report, SqlState};
 use crate::pg::memory::scope_of;
 use crate::pg::value::jsonb::Container;
@@ -7,7 +8,6 @@ use crate::pg::value::text_array::texts_of_datum;
 use pgrx::pg_sys;
 use std::cell::OnceCell;
 use std::collections::HashSet;
-use std::ffi::c_int;
 use std::marker::PhantomData;
 
 /// The arguments of the running function, by position from 0. The names are
@@ -20,7 +20,7 @@ pub struct Arguments<'c> {
     /// What is detoasted goes here, wherever the current context is by then.
     memory: pg_sys::MemoryContext,
     /// The types that the function is declared with, once they were asked for.
-    declared: OnceCell<Vec<pg_sys::Oid>>,
+    declared: OnceCell<Declaration>,
     lifetime: PhantomData<&'c pg_sys::FunctionCallInfoBaseData>,
 }
 
@@ -79,10 +79,10 @@ impl<'c> Arguments<'c> {
         let declared = self.declared.get_or_init(|| {
             // SAFETY: a live call by the promise to `new`, of a function that the server
             // has looked up.
-            declared_types(unsafe { (*(*self.call).flinfo).fn_oid })
+            Declaration::of(unsafe { (*(*self.call).flinfo).fn_oid })
         });
         assert_eq!(
-            declared.get(i),
+            declared.arguments.get(i),
             Some(&typid),
             "argument {i} is declared with another type than it is read as"
         );
@@ -194,24 +194,6 @@ impl<'c> Arguments<'c> {
         // SAFETY: a text[], as the function's declaration says, and not NULL.
         let elements = unsafe { texts_of_datum(self.datum_of(i, pg_sys::TEXTARRAYOID)?) };
         Some(column_names(elements, name))
-    }
-}
-
-/// The types of the arguments that a function is declared with; none if it does not exist.
-fn declared_types(function: pg_sys::Oid) -> Vec<pg_sys::Oid> {
-    // SAFETY: a look-up in the catalog; the row is read before it is released, and has as
-    // many types as it says.
-    unsafe {
-        let id = pg_sys::SysCacheIdentifier::PROCOID as c_int;
-        let row = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(function));
-        if row.is_null() {
-            return Vec::new();
-        }
-        let form = &*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_proc>();
-        let count = form.pronargs as usize;
-        let types = form.proargtypes.values.as_slice(count).to_vec();
-        pg_sys::ReleaseSysCache(row);
-        types
     }
 }
 

@@ -2,6 +2,7 @@
 pub mod aggregate;
 pub mod arguments;
 pub mod arguments_abi;
+pub mod declaration;
 pub mod entry;
 pub mod result;
 #[cfg(any(debug_assertions, test, feature = "pg_test"))]

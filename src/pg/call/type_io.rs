@@ -1,6 +1,7 @@
 //! The input and output functions of types of our own: their arguments and their results.
 //!
 //! What is read as a pointer is compared with the declaration of the running function first.
+use super::declaration::Declaration;
 use super::entry::SqlCall;
 use super::result::SqlResult;
 use crate::pg::hash::sha256::to_bytea;
@@ -18,21 +19,9 @@ impl SqlCall<'_> {
     /// What the function is declared with: the type of an argument, and that of the result; None
     /// without such an argument.
     fn declared(&self, i: usize) -> Option<(pg_sys::Oid, pg_sys::Oid)> {
-        // SAFETY: a look-up by number. The row is one of `pg_proc`, has as many types as it says,
-        // and is read before it is released.
-        unsafe {
-            let id = pg_sys::SysCacheIdentifier::PROCOID as c_int;
-            let row = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(self.function()));
-            if row.is_null() {
-                return None;
-            }
-            let form = &*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_proc>();
-            let count = usize::try_from(form.pronargs).unwrap_or(0);
-            let typid = form.proargtypes.values.as_slice(count).get(i).copied();
-            let result = form.prorettype;
-            pg_sys::ReleaseSysCache(row);
-            Some((typid?, result))
-        }
+        let declaration = Declaration::of(self.function());
+        let typid = declaration.arguments.get(i).copied()?;
+        Some((typid, declaration.result))
     }
 
     /// The type that an argument is declared with; None without such an argument.
