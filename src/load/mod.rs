@@ -32,7 +32,7 @@ use crate::payload::shape::Shape;
 use crate::payload::source::Source;
 use crate::pg::backend;
 use crate::pg::call::arguments::Arguments;
-use crate::pg::call::arguments_abi::MayCommit;
+use crate::pg::call::entry::SqlCall;
 use crate::pg::catalog;
 use crate::pg::memory::Memory;
 use crate::pg::rows::TupleStore;
@@ -55,9 +55,10 @@ use std::rc::Rc;
 /// 25001 where the call cannot commit, 22004 and 22023 for a batch of none, 55000 if the
 /// target was changed while it was loaded.
 #[pg_extern(sql = false)]
-fn idempotent_load(arguments: Arguments, may_commit: MayCommit) {
+fn idempotent_load(call: SqlCall<'_>) {
+    let (arguments, may_commit) = (call.arguments(), call.may_commit());
     with_error_capture_across_commits(|| {
-        if !may_commit.0 {
+        if !may_commit {
             refuse_transaction()
         }
         let call = LoadCall::new(&arguments);

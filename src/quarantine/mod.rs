@@ -10,7 +10,7 @@ mod resolve;
 pub use records::ConflictRecorder;
 
 use crate::error::with_error_capture;
-use crate::pg::call::arguments::Arguments;
+use crate::pg::call::entry::SqlCall;
 use pgrx::prelude::*;
 
 /// `idempotent_resolve(id bigint, resolution text) → boolean`: ends a conflict
@@ -25,7 +25,8 @@ use pgrx::prelude::*;
 /// the caller may not see, 42501 without UPDATE on the columns, 55000 if it was
 /// ended in the other way, or if the stored row has changed since.
 #[pg_extern(sql = false)]
-fn idempotent_resolve(arguments: Arguments) -> bool {
+fn idempotent_resolve(call: SqlCall<'_>) -> bool {
+    let arguments = call.arguments();
     with_error_capture(|| {
         resolve::resolve(arguments.bigint(0, "id"), &arguments.text(1, "resolution"))
     })

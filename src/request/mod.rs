@@ -51,7 +51,7 @@ mod write;
 
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::backend;
-use crate::pg::call::arguments::Arguments;
+use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::sql_value::SqlValue;
 use answer::BeginStatus;
@@ -75,7 +75,8 @@ use write::Claim;
 /// one statement, 42P18 for a parameter whose type cannot be told, 0A000 for a command
 /// that cannot run in a function, 40001; and what the command raises.
 #[pg_extern(sql = false)]
-fn idempotent_execute(arguments: Arguments) -> SqlResult {
+fn idempotent_execute(call: SqlCall<'_>) -> SqlResult {
+    let arguments = call.arguments();
     with_error_capture(|| {
         let key = RequestKey::new(&arguments, 0, 3);
         let command = arguments.text(1, "command");
@@ -144,7 +145,8 @@ fn idempotent_execute(arguments: Arguments) -> SqlResult {
 /// 23I02 if the key came with another request, 55I01 while another attempt holds it,
 /// 22004, 22023, 40001.
 #[pg_extern(sql = false)]
-fn idempotent_request_begin(arguments: Arguments) -> SqlResult {
+fn idempotent_request_begin(call: SqlCall<'_>) -> SqlResult {
+    let arguments = call.arguments();
     with_error_capture(|| {
         let key = RequestKey::new(&arguments, 0, 2);
         let request = record::Request(arguments.jsonb_datum(1, "request"));
@@ -198,7 +200,8 @@ fn idempotent_request_begin(arguments: Arguments) -> SqlResult {
 /// # Errors
 /// 55000 if the attempt does not hold the request (any more), 22004, 22023.
 #[pg_extern(sql = false)]
-fn idempotent_request_advance(arguments: Arguments) {
+fn idempotent_request_advance(call: SqlCall<'_>) {
+    let arguments = call.arguments();
     with_error_capture(|| {
         let key = RequestKey::new(&arguments, 0, 3);
         let attempt = arguments.bigint(1, "attempt");
@@ -219,7 +222,8 @@ fn idempotent_request_advance(arguments: Arguments) {
 /// # Errors
 /// As [`idempotent_request_advance`].
 #[pg_extern(sql = false)]
-fn idempotent_request_finish(arguments: Arguments) {
+fn idempotent_request_finish(call: SqlCall<'_>) {
+    let arguments = call.arguments();
     with_error_capture(|| {
         let key = RequestKey::new(&arguments, 0, 3);
         let attempt = arguments.bigint(1, "attempt");
@@ -246,7 +250,8 @@ fn idempotent_request_finish(arguments: Arguments) {
 /// # Errors
 /// As [`idempotent_request_advance`].
 #[pg_extern(sql = false)]
-fn idempotent_request_abandon(arguments: Arguments) {
+fn idempotent_request_abandon(call: SqlCall<'_>) {
+    let arguments = call.arguments();
     with_error_capture(|| {
         let key = RequestKey::new(&arguments, 0, 2);
         let attempt = arguments.bigint(1, "attempt");
@@ -271,7 +276,8 @@ fn idempotent_request_abandon(arguments: Arguments) {
 /// # Errors
 /// 22004, 22023 for a batch of none.
 #[pg_extern(sql = false)]
-fn idempotent_purge(arguments: Arguments) -> i64 {
+fn idempotent_purge(call: SqlCall<'_>) -> i64 {
+    let arguments = call.arguments();
     with_error_capture(|| {
         let most = arguments.positive_int(0, "batch_size");
         purge::purge(most)

@@ -26,7 +26,7 @@ mod record;
 
 use crate::enum_text;
 use crate::error::{Report, SqlState, with_error_capture};
-use crate::pg::call::arguments::Arguments;
+use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::sql_value::SqlValue;
 use decision::{Decision, RunDecision};
@@ -44,7 +44,8 @@ use record::{Run, RunStatus};
 /// 55I01 while a run holds the partition, or another transaction works on it; 22004 and
 /// 22023 for arguments that do not fit, 40001, 25006.
 #[pg_extern(sql = false)]
-fn idempotent_run_begin(arguments: Arguments) -> SqlResult {
+fn idempotent_run_begin(call: SqlCall<'_>) -> SqlResult {
+    let arguments = call.arguments();
     with_error_capture(|| {
         let partition = Partition::of_arguments(&arguments, 0, 1);
         let input_version = arguments.optional_text(2);
@@ -91,7 +92,8 @@ fn idempotent_run_begin(arguments: Arguments) -> SqlResult {
 /// 42704 if the caller has no such run, 55000 if it is not running, 55I01 if another
 /// transaction works on its partition for `lock_timeout`, 22004, 40001, 25006.
 #[pg_extern(sql = false)]
-fn idempotent_run_heartbeat(arguments: Arguments) {
+fn idempotent_run_heartbeat(call: SqlCall<'_>) {
+    let arguments = call.arguments();
     with_error_capture(|| {
         let run = lock_run(arguments.bigint(0, "run_id"));
         if run.status != RunStatus::Running {
@@ -107,7 +109,8 @@ fn idempotent_run_heartbeat(arguments: Arguments) {
 /// # Errors
 /// As [`idempotent_run_heartbeat`]; 22023 for a negative count.
 #[pg_extern(sql = false)]
-fn idempotent_run_publish(arguments: Arguments) {
+fn idempotent_run_publish(call: SqlCall<'_>) {
+    let arguments = call.arguments();
     with_error_capture(|| {
         let id = arguments.bigint(0, "run_id");
         let row_count = arguments.datum(1).map(|count| count.value() as i64);
@@ -135,7 +138,8 @@ fn idempotent_run_publish(arguments: Arguments) {
 /// # Errors
 /// As [`idempotent_run_heartbeat`].
 #[pg_extern(sql = false)]
-fn idempotent_run_fail(arguments: Arguments) {
+fn idempotent_run_fail(call: SqlCall<'_>) {
+    let arguments = call.arguments();
     with_error_capture(|| {
         let id = arguments.bigint(0, "run_id");
         let error = arguments.text(1, "error");

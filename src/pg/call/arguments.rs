@@ -2,6 +2,8 @@
 use super::declaration::Declaration;
 use crate::error::{Report, SqlState};
 use crate::pg::memory::scope_of;
+use crate::pg::value::document::JsonbDatum;
+use crate::pg::value::interval::Interval;
 use crate::pg::value::jsonb::Container;
 use crate::pg::value::text;
 use crate::pg::value::text_array::texts_of_datum;
@@ -164,6 +166,25 @@ impl<'c> Arguments<'c> {
             let whole = pg_sys::Datum::from(whole);
             (whole, text::bytes_of(whole))
         })
+    }
+
+    /// A jsonb, as it came.
+    ///
+    /// # Errors
+    /// 22004 for a NULL.
+    pub fn jsonb_datum(&self, i: usize, name: &str) -> JsonbDatum {
+        // SAFETY: a jsonb, as the function's declaration says; arguments live as long as the call.
+        unsafe { JsonbDatum::new(self.required_of(i, pg_sys::JSONBOID, name)) }
+    }
+
+    /// An interval that is positive.
+    ///
+    /// # Errors
+    /// 22004 for a NULL, 22023 for one that is not positive.
+    pub fn interval(&self, i: usize, name: &str) -> Interval {
+        // SAFETY: an interval, as the function's declaration says; arguments live as long as the
+        // call.
+        unsafe { Interval::new(self.positive_interval(i, name)) }
     }
 
     /// An interval; one that is not positive is error 22023.

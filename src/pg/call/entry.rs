@@ -1,6 +1,7 @@
 //! The entry of an SQL function of ours: the running call, as pgrx hands it over.
 use super::arguments::Arguments;
 use super::result::ResultSet;
+use crate::pg::transaction::transactions::is_nonatomic_call;
 use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::pg_sys;
 use pgrx::pgrx_sql_entity_graph::metadata::{
@@ -30,6 +31,12 @@ impl<'fcx> SqlCall<'fcx> {
     pub fn result_set(&self) -> ResultSet<'fcx> {
         // SAFETY: the running call's, which lasts as long as the set does.
         unsafe { ResultSet::start(self.fcinfo) }
+    }
+
+    /// Whether it may commit, see [`is_nonatomic_call`].
+    pub fn may_commit(&self) -> bool {
+        // SAFETY: the running call's.
+        unsafe { is_nonatomic_call(self.fcinfo) }
     }
 
     /// For core's functions.

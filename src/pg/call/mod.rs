@@ -1,7 +1,6 @@
 //! A function's call: its arguments, and its results.
 pub mod aggregate;
 pub mod arguments;
-pub mod arguments_abi;
 pub mod declaration;
 pub mod entry;
 pub mod result;
