@@ -35,7 +35,10 @@ pub fn parse_argument<T: DeserializeOwned>(what: &str, plural: &str, text: &str)
 /// # Errors
 /// As [`parse_argument`].
 pub fn argument<T: DeserializeOwned>(name: &str, text: &str) -> T {
-    parse_argument(&format!("value for argument \"{name}\""), "values", text)
+    T::deserialize(VariantOf(text)).unwrap_or_else(|Unknown(names)| {
+        let what = format!("value for argument \"{name}\"");
+        unrecognized(&what, "values", text, names).raise()
+    })
 }
 
 /// 22023 for a text that names none of these values.

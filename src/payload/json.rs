@@ -127,7 +127,8 @@ impl<'t> JsonPayloads<'t> {
                             .column_by_bytes(name)
                             .unwrap_or_else(|| self.unknown_field(name, ordinal))
                     };
-                    let named: Vec<usize> = document.names().map(column_of).collect();
+                    let mut named = Vec::with_capacity(document.len());
+                    named.extend(document.names().map(column_of));
                     self.shape(named, ordinal, &mut by_columns)
                 }
             };

@@ -10,6 +10,7 @@ use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
+use std::ptr;
 
 /// How two values of a column are compared.
 #[derive(Clone, Copy, Debug)]
@@ -205,6 +206,16 @@ impl Column {
                 pg_sys::BOOLOID => object.value(Value::Boolean(value.value() != 0)),
                 pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => {
                     object.value(Value::String(bytes_of(value)));
+                }
+                pg_sys::NUMERICOID => match finite_numeric(value) {
+                    Some(number) => object.value(Value::Number(number)),
+                    None => object.document(self.to_jsonb(value)),
+                },
+                pg_sys::DATEOID | pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID => {
+                    let (typid, none) = (self.typid, ptr::null());
+                    let text =
+                        ffi::unguarded::JsonEncodeDateTime(ptr::null_mut(), value, typid, none);
+                    object.value(Value::String(CStr::from_ptr(text).to_bytes()));
                 }
                 pg_sys::UUIDOID => {
                     let text = ffi::unguarded::OutputFunctionCall(self.scalar.output(), value);
@@ -495,6 +506,22 @@ unsafe fn default_of(
         }
         let mutable = pg_sys::contain_mutable_functions(default);
         (true, false, mutable.then(|| default_kind_of(default)))
+    }
+}
+
+/// A numeric as jsonb has it, or None for NaN and the infinities, which JSON has as strings.
+/// Core's `to_jsonb` comes to the same by way of the number's text.
+///
+/// # Safety
+/// `value` is a non-null numeric. Runs inside `ffi::guard`.
+unsafe fn finite_numeric(value: pg_sys::Datum) -> Option<pg_sys::Datum> {
+    // SAFETY: the caller's promise; a numeric is looked into whole, with a long header.
+    unsafe {
+        let whole = ffi::unguarded::pg_detoast_datum(value.cast_mut_ptr());
+        let number: pg_sys::Numeric = whole.cast();
+        let special =
+            ffi::unguarded::numeric_is_nan(number) || ffi::unguarded::numeric_is_inf(number);
+        (!special).then(|| pg_sys::Datum::from(whole))
     }
 }
 

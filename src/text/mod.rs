@@ -86,11 +86,12 @@ fn translated(bytes: &[u8]) -> Option<String> {
 
 /// Bytes in the server's encoding as UTF-8.
 pub fn from_server_bytes(bytes: &[u8]) -> String {
-    if !server_needs_conversion() {
-        return byte_chars::from_utf8_or_bytes(bytes);
-    }
+    // ASCII is the same in every encoding of a server.
     if bytes.is_ascii() {
         return String::from_utf8_lossy(bytes).into_owned();
+    }
+    if !server_needs_conversion() {
+        return byte_chars::from_utf8_or_bytes(bytes);
     }
     translated(bytes).unwrap_or_else(|| byte_chars::from_bytes(bytes))
 }
@@ -239,6 +240,12 @@ pub unsafe fn bytes_of<'t>(text: pg_sys::Datum) -> &'t [u8] {
 
 /// A text datum, in the current context.
 pub fn to_text(text: &str) -> pg_sys::Datum {
+    // ASCII is the same in every encoding of a server.
+    if text.is_ascii() && !text.contains('\0') {
+        let length = c_int::try_from(text.len()).expect("a text is shorter than a gigabyte");
+        // SAFETY: as many bytes as are counted, which core copies.
+        return unsafe { pg_sys::cstring_to_text_with_len(text.as_ptr().cast(), length).into() };
+    }
     let text = to_server(text);
     // SAFETY: a C string, which core copies.
     unsafe { pg_sys::Datum::from(pg_sys::cstring_to_text(text.as_ptr())) }

@@ -170,26 +170,34 @@ impl SqlResult {
     ///
     /// # Panics
     /// If the values are not as many as the row has columns, or of other types.
-    pub fn row(row_type: RowType, values: &[SqlValue<'_>]) -> Self {
+    pub fn row<const N: usize>(row_type: RowType, values: &[SqlValue<'_>; N]) -> Self {
         let wanted = row_type.columns().iter().map(|(_, typid)| *typid);
         assert!(
             wanted.eq(values.iter().map(SqlValue::typid)),
             "the values of a result are not those of its row type"
         );
         let (mut datums, mut nulls) = split(values);
-        // SAFETY: as many values as the descriptor has columns, each of its column's type.
+        // SAFETY: their number and types were checked.
+        unsafe { Self::form(row_type, &mut datums, &mut nulls) }
+    }
+
+    /// A row of NULLs.
+    pub fn row_of_nulls(row_type: RowType) -> Self {
+        let count = row_type.columns().len();
+        let mut datums = vec![pg_sys::Datum::null(); count];
+        // SAFETY: as many NULLs as there are columns.
+        unsafe { Self::form(row_type, &mut datums, &mut vec![true; count]) }
+    }
+
+    /// # Safety
+    /// There are as many datums and flags as columns, each datum of its column's type or NULL.
+    unsafe fn form(row_type: RowType, datums: &mut [pg_sys::Datum], nulls: &mut [bool]) -> Self {
+        // SAFETY: the caller's promise.
         unsafe {
             let tuple =
                 pg_sys::heap_form_tuple(row_type.desc(), datums.as_mut_ptr(), nulls.as_mut_ptr());
             Self(Some(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)))
         }
-    }
-
-    /// A row of NULLs.
-    pub fn row_of_nulls(row_type: RowType) -> Self {
-        let nulls = row_type.columns().iter();
-        let nulls: Vec<_> = nulls.map(|(_, typid)| SqlValue::null(*typid)).collect();
-        Self::row(row_type, &nulls)
     }
 }
 
@@ -214,11 +222,11 @@ unsafe impl SqlTranslatable for SqlResult {
         Ok(ReturnsRef::One(SqlMappingRef::literal("record")));
 }
 
-fn split(values: &[SqlValue<'_>]) -> (Vec<pg_sys::Datum>, Vec<bool>) {
-    let values = values.iter().map(|value| value.to_datum());
-    values
-        .map(|value| (value.unwrap_or(pg_sys::Datum::null()), value.is_none()))
-        .unzip()
+/// The datums of values, and which of them are NULL, as core's functions take them.
+fn split<const N: usize>(values: &[SqlValue<'_>; N]) -> ([pg_sys::Datum; N], [bool; N]) {
+    let datums = values.map(SqlValue::to_datum);
+    let values = datums.map(|datum| datum.unwrap_or(pg_sys::Datum::null()));
+    (values, datums.map(|datum| datum.is_none()))
 }
 
 /// The rows of a function that returns a set, handed over at the end.
@@ -258,7 +266,7 @@ impl ResultSet<'_> {
     ///
     /// # Panics
     /// If the values are not as many as the set has columns, or of other types.
-    pub fn row(&mut self, values: &[SqlValue<'_>]) {
+    pub fn row<const N: usize>(&mut self, values: &[SqlValue<'_>; N]) {
         assert!(
             self.types
                 .iter()

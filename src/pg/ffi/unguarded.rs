@@ -74,6 +74,14 @@ checked! {
     -> *mut c_char;
     fn pg_detoast_datum_packed(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
     fn int64_to_numeric(value: i64) -> pg_sys::Numeric;
+    fn numeric_is_nan(number: pg_sys::Numeric) -> bool;
+    fn numeric_is_inf(number: pg_sys::Numeric) -> bool;
+    fn JsonEncodeDateTime(
+        buffer: *mut c_char,
+        value: Datum,
+        typid: Oid,
+        zone: *const c_int,
+    ) -> *mut c_char;
     fn OutputFunctionCall(function: *mut pg_sys::FmgrInfo, value: Datum) -> *mut c_char;
     fn JsonbValueToJsonb(value: *mut pg_sys::JsonbValue) -> *mut pg_sys::Jsonb;
     fn JsonbToCString(
