@@ -6,7 +6,7 @@ use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::interval::Interval;
 use crate::pg::value::jsonb::Container;
 use crate::pg::value::text;
-use crate::pg::value::text_array::texts_of_datum;
+use crate::pg::value::varlena::texts_of_datum;
 use pgrx::pg_sys;
 use std::cell::OnceCell;
 use std::collections::HashSet;

@@ -1,5 +1,7 @@
 //! A JSON object as the text of an hstore, which is shown as an object by `to_jsonb` and
 //! cannot be read from one: its input function has a notation of its own.
+use crate::pg::catalog::name::extension_name;
+use crate::pg::catalog::types;
 use crate::pg::ffi;
 use crate::pg::value::jsonb::{Container, Kind, Value};
 use pgrx::pg_sys;
@@ -7,15 +9,9 @@ use std::ffi::{CStr, c_char};
 
 /// Whether a type is the hstore of the extension of that name.
 pub fn is_hstore(typid: pg_sys::Oid) -> bool {
-    // SAFETY: look-ups in catalogs, for an existing type.
-    unsafe {
-        let extension = pg_sys::getExtensionOfObject(pg_sys::TypeRelationId, typid);
-        if extension == pg_sys::InvalidOid {
-            return false;
-        }
-        let name = pg_sys::get_extension_name(extension);
-        !name.is_null() && CStr::from_ptr(name) == c"hstore"
-    }
+    types::extension(typid)
+        .and_then(extension_name)
+        .is_some_and(|name| name.as_c_str() == c"hstore")
 }
 
 /// The text that hstore's input function reads, in the current context; null for what is no

@@ -1,5 +1,4 @@
 //! Values: text, jsonb and what core makes of them.
-pub mod cast;
 #[cfg(not(feature = "pg15"))]
 pub mod collation;
 pub mod document;
@@ -10,7 +9,6 @@ pub mod jsonb;
 pub mod name;
 pub mod reading;
 pub mod sql_value;
-pub mod text_array;
 pub mod varlena;
 // Where the rooms above look for it.
 pub(crate) use crate::text;

@@ -1,8 +1,7 @@
 //! A value with its type: what goes into a statement as a parameter, and into the row of a
 //! result.
-use crate::pg::hash::sha256::to_bytea;
 use crate::pg::value::text;
-use crate::pg::value::text_array::text_array;
+use crate::pg::value::varlena::{text_array, to_bytea};
 use pgrx::pg_sys;
 
 /// A value of a type of the server, or NULL. What is made of a Rust value has the layout of

@@ -5,6 +5,7 @@
 //! there the number of dimensions is the one that was declared.
 use super::{MemberReaders, Reader, ResultDetail, Scalar, has_cast_to_json};
 use crate::error::{Line, SqlState, refuse_unguarded};
+use crate::pg::catalog::types;
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::value::hstore::is_hstore;
@@ -220,34 +221,7 @@ fn as_array(value: Value<'_>) -> Option<Container<'_>> {
 /// Whether `to_jsonb` may show a value of the type as a JSON array, so that an array of them
 /// looks like one of more dimensions.
 fn may_be_shown_as_array(typid: pg_sys::Oid) -> bool {
-    // SAFETY: look-ups for an existing type.
-    let (base, is_array) = unsafe {
-        let base = pg_sys::getBaseType(typid);
-        (base, pg_sys::get_element_type(base) != pg_sys::InvalidOid)
-    };
+    let base = types::base(typid);
     let json = [pg_sys::JSONOID, pg_sys::JSONBOID].contains(&base);
-    json || is_array || has_cast_to_json(base) && !is_hstore(base)
-}
-
-/// How many dimensions a type is declared with: by the column, or by a domain.
-pub fn declared_dimensions(typid: pg_sys::Oid, by_column: i64) -> i64 {
-    let (mut typid, mut dimensions) = (typid, by_column);
-    loop {
-        // SAFETY: a syscache look-up; the row is read before it is released.
-        unsafe {
-            let id = pg_sys::SysCacheIdentifier::TYPEOID as i32;
-            let tuple = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(typid));
-            if tuple.is_null() {
-                return dimensions;
-            }
-            let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
-            let (declared, over) = ((*form).typndims, (*form).typbasetype);
-            pg_sys::ReleaseSysCache(tuple);
-            dimensions = dimensions.max(declared.into());
-            if over == pg_sys::InvalidOid {
-                return dimensions;
-            }
-            typid = over;
-        }
-    }
+    json || types::element(base).is_some() || has_cast_to_json(base) && !is_hstore(base)
 }

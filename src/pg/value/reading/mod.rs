@@ -12,6 +12,8 @@ mod scalar;
 pub use scalar::{Scalar, has_cast_to_json};
 
 use super::jsonb::Value;
+use crate::pg::backend::check_stack_depth;
+use crate::pg::catalog::types;
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use array::Array;
@@ -88,26 +90,18 @@ impl Reader {
     fn with(wanted: ResultDetail<'_>, memory: &Memory, members: &mut MemberReaders) -> Self {
         // A type is nested as deeply as its owner likes, and has as many members.
         pgrx::check_for_interrupts!();
-        // SAFETY: raises what core raises.
-        unsafe { pg_sys::check_stack_depth() };
+        check_stack_depth();
         let scalar = Scalar::of(wanted.typid, wanted.typmod, memory);
-        let mut typmod = wanted.typmod;
-        // SAFETY: look-ups for an existing type.
-        let (base, element, composite) = unsafe {
-            let base = pg_sys::getBaseTypeAndTypmod(wanted.typid, &raw mut typmod);
-            let element = pg_sys::get_element_type(base);
-            let composite = pg_sys::get_typtype(base) as u8 == pg_sys::TYPTYPE_COMPOSITE;
-            (base, element, composite)
-        };
+        let (base, typmod) = types::base_and_modifier(wanted.typid, wanted.typmod);
         let wanted_base = ResultDetail {
             typid: base,
             typmod,
-            dimensions: array::declared_dimensions(wanted.typid, wanted.dimensions),
+            dimensions: types::declared_dimensions(wanted.typid, wanted.dimensions),
             ..wanted
         };
-        let members = if element != pg_sys::InvalidOid {
+        let members = if let Some(element) = types::element(base) {
             Members::Array(Box::new(Array::of(wanted_base, element, memory, members)))
-        } else if composite {
+        } else if types::kind(base) == pg_sys::TYPTYPE_COMPOSITE {
             Members::Composite(Composite::of(base, memory, members))
         } else {
             Members::None

@@ -1,13 +1,15 @@
 //! Types that JSON does not fill member by member: numbers, texts, and all that has a notation
 //! of its own.
 use crate::error::refuse_json_unguarded;
+use crate::pg::catalog::types;
+use crate::pg::ffi::{self, plain};
+use crate::pg::function::{cast_unguarded, function_in};
 use crate::pg::memory::Memory;
-use crate::pg::value::cast::cast_unguarded;
 use crate::pg::value::hstore;
 use crate::pg::value::jsonb::{Container, Value};
-use crate::pg::{ffi, lookup_function};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char};
+use std::ptr;
 
 /// Reads values of a type, of an array or composite those that are written in its notation.
 pub struct Scalar {
@@ -32,16 +34,10 @@ pub struct Scalar {
 impl Scalar {
     /// For values of this type with this modifier; functions are set up in `memory`.
     pub fn of(typid: pg_sys::Oid, typmod: i32, memory: &Memory) -> Self {
-        let (mut function, mut input_param) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
-        // SAFETY: look-ups for an existing type; the functions live as long as `memory`.
-        let (base, input, output) = unsafe {
-            let base = pg_sys::getBaseType(typid);
-            pg_sys::getTypeInputInfo(typid, &raw mut function, &raw mut input_param);
-            let input = lookup_function(memory.context(), function);
-            let mut is_varlena = false;
-            pg_sys::getTypeOutputInfo(typid, &raw mut function, &raw mut is_varlena);
-            (base, input, lookup_function(memory.context(), function))
-        };
+        let base = types::base(typid);
+        let (input, input_param) = types::input_function(typid);
+        let input = function_in(memory, input);
+        let output = function_in(memory, types::output_function(typid));
         let cast_to_json = has_cast_to_json(base);
         Self {
             typid,
@@ -56,7 +52,7 @@ impl Scalar {
                 let context = pg_sys::CoercionContext::COERCION_EXPLICIT;
                 cast_from(pg_sys::JSONBOID, base, context, memory)
             } else {
-                std::ptr::null_mut()
+                ptr::null_mut()
             },
             hstore: cast_to_json && hstore::is_hstore(base),
         }
@@ -78,7 +74,7 @@ impl Scalar {
         // over the text would.
         unsafe {
             let text = match (self.typid, value) {
-                (_, Value::Null) => std::ptr::null_mut(),
+                (_, Value::Null) => ptr::null_mut(),
                 (pg_sys::NUMERICOID, Value::Number(number)) if self.typmod < 0 => {
                     return Some(number);
                 }
@@ -173,7 +169,7 @@ impl Scalar {
             if !self.from_jsonb.is_null() {
                 let text = |value| ffi::unguarded::OutputFunctionCall(self.output, value);
                 return cast_unguarded(self.from_jsonb, value.to_jsonb())
-                    .map_or(std::ptr::null_mut(), text);
+                    .map_or(ptr::null_mut(), text);
             }
             if !self.hstore {
                 return value.to_input_text();
@@ -215,7 +211,7 @@ unsafe fn canonical_uuid(text: &[u8]) -> Option<pg_sys::Datum> {
 fn cast_from_numeric(base: pg_sys::Oid, memory: &Memory) -> *mut pg_sys::FmgrInfo {
     let by_text = [pg_sys::NUMERICOID, pg_sys::FLOAT4OID, pg_sys::FLOAT8OID].contains(&base);
     if by_text || base.to_u32() >= pg_sys::FirstNormalObjectId {
-        return std::ptr::null_mut();
+        return ptr::null_mut();
     }
     let context = pg_sys::CoercionContext::COERCION_ASSIGNMENT;
     cast_from(pg_sys::NUMERICOID, base, context, memory)
@@ -228,17 +224,9 @@ fn cast_from(
     context: pg_sys::CoercionContext::Type,
     memory: &Memory,
 ) -> *mut pg_sys::FmgrInfo {
-    let mut function = pg_sys::InvalidOid;
-    // SAFETY: look-ups for existing types and an existing function.
-    unsafe {
-        let path = pg_sys::find_coercion_pathway(base, from, context, &raw mut function);
-        let one_argument = || pg_sys::get_func_nargs(function) == 1;
-        if path == pg_sys::CoercionPathType::COERCION_PATH_FUNC && one_argument() {
-            lookup_function(memory.context(), function)
-        } else {
-            std::ptr::null_mut()
-        }
-    }
+    plain::cast_function(from, base, context)
+        .filter(|function| plain::get_func_nargs(*function) == 1)
+        .map_or(ptr::null_mut(), |function| function_in(memory, function))
 }
 
 /// Whether `to_jsonb` would use a cast of the type's own, which it does for
@@ -247,15 +235,6 @@ pub fn has_cast_to_json(base: pg_sys::Oid) -> bool {
     if base.to_u32() < pg_sys::FirstNormalObjectId {
         return false;
     }
-    let mut function = pg_sys::InvalidOid;
-    // SAFETY: a look-up for existing types.
-    let path = unsafe {
-        pg_sys::find_coercion_pathway(
-            pg_sys::JSONOID,
-            base,
-            pg_sys::CoercionContext::COERCION_EXPLICIT,
-            &raw mut function,
-        )
-    };
-    path == pg_sys::CoercionPathType::COERCION_PATH_FUNC
+    let context = pg_sys::CoercionContext::COERCION_EXPLICIT;
+    plain::cast_function(base, pg_sys::JSONOID, context).is_some()
 }
