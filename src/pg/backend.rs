@@ -5,7 +5,7 @@
 use crate::pg::ffi::plain;
 use crate::text;
 use pgrx::pg_sys;
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 
 /// The current user: the one whose rights count.
 pub fn current_user() -> pg_sys::Oid {
@@ -28,8 +28,7 @@ pub fn is_superuser() -> bool {
 
 /// The database that the backend is connected to.
 pub fn current_database() -> pg_sys::Oid {
-    // SAFETY: an oid, which this single-threaded process sets once when it connects.
-    unsafe { pg_sys::MyDatabaseId }
+    plain::MyDatabaseId()
 }
 
 /// The number of the cluster, which its standbys share.
@@ -39,8 +38,7 @@ pub fn system_identifier() -> u64 {
 
 /// Whether the transaction is READ ONLY. On a standby every one is.
 pub fn transaction_is_read_only() -> bool {
-    // SAFETY: a bool of this single-threaded process.
-    unsafe { pg_sys::XactReadOnly }
+    plain::XactReadOnly()
 }
 
 /// The transaction's id, which it gets now if it has none.
@@ -73,20 +71,17 @@ pub fn check_not_read_only(command: &CStr) {
 
 /// Whether the transaction is SERIALIZABLE.
 pub fn is_serializable() -> bool {
-    // SAFETY: reads a variable of this process.
-    unsafe { pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 }
+    plain::XactIsoLevel() == pg_sys::XACT_SERIALIZABLE as i32
 }
 
 /// Whether the session applies what a publisher sends (`session_replication_role`).
 pub fn is_replica() -> bool {
-    // SAFETY: reads a variable of this process.
-    unsafe { pg_sys::SessionReplicationRole == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32 }
+    plain::SessionReplicationRole() == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32
 }
 
 /// The setting `lock_timeout`, in milliseconds; 0 for none.
 pub fn lock_timeout() -> i32 {
-    // SAFETY: reads a variable of this process.
-    unsafe { pg_sys::LockTimeout }
+    plain::LockTimeout()
 }
 
 /// Microseconds since 2000-01-01, by the clock of the machine.
@@ -96,23 +91,18 @@ pub fn clock() -> pg_sys::TimestampTz {
 
 /// A time in the form that the server's own log has it in.
 pub fn timestamp_text(time: pg_sys::TimestampTz) -> String {
-    // SAFETY: core takes any number, and gives a C string in a buffer of its own, which is
-    // copied before it is used again.
-    unsafe { text::from_server(pg_sys::timestamptz_to_str(time)) }
+    text::from_server_bytes(plain::timestamptz_to_str(time).to_bytes())
 }
 
 /// The number of the server process.
 pub fn process_id() -> i32 {
-    // SAFETY: reads a variable of this process.
-    unsafe { pg_sys::MyProcPid }
+    plain::MyProcPid()
 }
 
 /// A number that nobody can foresee; the clock's, should the machine have no randomness to give.
 pub fn unforeseeable_number() -> u64 {
     let mut bytes = [0_u8; size_of::<u64>()];
-    // SAFETY: core writes no more bytes than it is told, and there are as many.
-    let drawn = unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) };
-    if drawn {
+    if plain::pg_strong_random(&mut bytes) {
         u64::from_ne_bytes(bytes)
     } else {
         clock() as u64
@@ -139,18 +129,6 @@ pub fn reserve_settings(prefix: &CStr) {
 pub fn others_hold_snapshots() -> bool {
     const PASSED_OVER: u32 =
         pg_sys::PROC_IS_AUTOVACUUM | pg_sys::PROC_IN_VACUUM | pg_sys::PROC_IN_SAFE_IC;
-    let mut count = 0;
-    // SAFETY: the look of core's own CREATE INDEX CONCURRENTLY at the other backends, under a
-    // lock that core takes and releases. The array is left to the current memory; only the count
-    // is used.
-    unsafe {
-        pg_sys::GetCurrentVirtualXIDs(
-            pg_sys::InvalidTransactionId,
-            true,
-            false,
-            PASSED_OVER as i32,
-            &raw mut count,
-        );
-    }
-    count > 0
+    // The look of core's own CREATE INDEX CONCURRENTLY at the other backends.
+    plain::count_of_virtual_xids(PASSED_OVER as c_int) > 0
 }

@@ -25,11 +25,10 @@ pub unsafe fn guard<R>(work: impl FnOnce() -> R) -> R {
 }
 
 pub mod plain;
-mod unbound;
 /// Declared without pgrx's guard; to be called inside [`guard`] only.
 pub mod unguarded;
 pub use plain::{lock_partitions, partition_ancestors, partition_root, partitions};
-pub use unguarded::functions;
+pub use unguarded::{PartitionKeyData, functions};
 
 /// Deforms a slot's row up to this many columns, as core's inline `slot_getsomeattrs`: a row
 /// without columns, or one that is deformed already, is left as it is.
@@ -76,28 +75,6 @@ pub unsafe fn attribute<'a>(
         #[cfg(not(feature = "pg18"))]
         return &*(*desc).attrs.as_ptr().add(i as usize);
     }
-}
-
-/// `PartitionKeyData` of `partcache.h`, which pgrx binds as an opaque type.
-#[repr(C)]
-pub struct PartitionKeyData {
-    /// `h`, `l` or `r`.
-    #[cfg(feature = "pg15")]
-    pub strategy: std::ffi::c_char,
-    /// `h`, `l` or `r`.
-    #[cfg(not(feature = "pg15"))]
-    pub strategy: std::ffi::c_uint,
-    /// How many columns the key has.
-    pub partnatts: i16,
-    /// Their numbers; 0 for an expression.
-    pub partattrs: *mut pg_sys::AttrNumber,
-    partexprs: *mut pg_sys::List,
-    partopfamily: *mut pg_sys::Oid,
-    partopcintype: *mut pg_sys::Oid,
-    /// Support functions, for the searches within bounds.
-    pub partsupfunc: *mut pg_sys::FmgrInfo,
-    /// Collations, likewise.
-    pub partcollation: *mut pg_sys::Oid,
 }
 
 /// The partition key of a partitioned table (`partcache.c`). When the relation cache first

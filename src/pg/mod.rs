@@ -8,6 +8,7 @@
 //! (sub)transaction's abort, which is certain, releases everything itself. The
 //! destructors look at [`unwinding`]. What an abort has overtaken is given up
 //! with [`abandon`].
+#[forbid(unsafe_code)]
 pub mod backend;
 pub mod call;
 pub mod catalog;

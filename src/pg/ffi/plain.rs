@@ -68,6 +68,24 @@ macro_rules! functions {
     };
 }
 
+/// Variables of `pg_sys`, of these types.
+macro_rules! variables {
+    ($(
+        $(#[$attribute:meta])*
+        $name:ident: $type:ty;
+    )*) => {
+        $(
+            $(#[$attribute])*
+            #[inline]
+            #[allow(non_snake_case)]
+            pub fn $name() -> $type {
+                // SAFETY: a plain value, which is read at once; no other thread writes it.
+                Plain::in_c(unsafe { pg_sys::$name })
+            }
+        )*
+    };
+}
+
 /// Functions of `pg_sys` that give a C string which is a whole allocation of the caller's, or
 /// null.
 macro_rules! names {
@@ -101,6 +119,22 @@ unsafe fn taken(name: *mut c_char) -> Option<CString> {
         pg_sys::pfree(name.cast());
         Some(copy)
     }
+}
+
+// Variables of the backend, which is a process with one thread.
+variables! {
+    /// The database, which is set once when the backend connects.
+    MyDatabaseId: Oid;
+    /// The number of the process.
+    MyProcPid: c_int;
+    /// Whether the transaction is READ ONLY. On a standby every one is.
+    XactReadOnly: bool;
+    /// The transaction's isolation level.
+    XactIsoLevel: c_int;
+    /// The setting `session_replication_role`.
+    SessionReplicationRole: c_int;
+    /// The setting `lock_timeout`.
+    LockTimeout: c_int;
 }
 
 // The backend, its transaction and its user: core reads variables of the process, or counts.
@@ -291,6 +325,37 @@ pub fn close_settings_level(level: c_int) {
     // SAFETY: core gives back what each setting keeps for this level and those above it; where
     // the level is closed already, there is nothing.
     unsafe { pg_sys::AtEOXact_GUC(true, level) };
+}
+
+/// Fills a buffer with bytes that nobody can foresee; false if the machine has none to give.
+pub fn pg_strong_random(bytes: &mut [u8]) -> bool {
+    // SAFETY: core writes no more bytes than it is told, and there are as many.
+    unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) }
+}
+
+/// A time in the form that the server's own log has it in.
+pub fn timestamptz_to_str(time: pg_sys::TimestampTz) -> CString {
+    // SAFETY: core takes any number, and gives a C string in a buffer of its own, which is
+    // copied before it is used again.
+    unsafe { CStr::from_ptr(pg_sys::timestamptz_to_str(time)).to_owned() }
+}
+
+/// How many other transactions of this database have a snapshot in use, those of backends with
+/// one of these flags (`PROC_…`) left out (`GetCurrentVirtualXIDs`).
+pub fn count_of_virtual_xids(left_out: c_int) -> c_int {
+    let mut count = 0;
+    // SAFETY: defined for every argument; core takes and releases the lock that it needs, and
+    // writes to the variable. The array is left to the current memory.
+    unsafe {
+        pg_sys::GetCurrentVirtualXIDs(
+            pg_sys::InvalidTransactionId,
+            true,
+            false,
+            left_out,
+            &raw mut count,
+        );
+    }
+    count
 }
 
 /// What a domain is over in the end, and its modifier; another type with this modifier. An

@@ -84,8 +84,7 @@ pub fn active_command() -> Option<pg_sys::CommandId> {
 
 /// Whether the transaction reads under one snapshot (`IsolationUsesXactSnapshot`).
 pub fn uses_transaction_snapshot() -> bool {
-    // SAFETY: reads a backend-local variable.
-    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+    plain::XactIsoLevel() >= pg_sys::XACT_REPEATABLE_READ as i32
 }
 
 /// A snapshot that shows rows of transactions in progress, and says whose they are.

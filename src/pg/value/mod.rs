@@ -1,12 +1,13 @@
 //! Values: text, jsonb and what core makes of them.
+pub mod by_reference;
 #[cfg(not(feature = "pg15"))]
 pub mod collation;
 pub mod document;
+#[forbid(unsafe_code)]
 pub mod hstore;
-pub mod interval;
+#[forbid(unsafe_code)]
 pub mod json_text;
 pub mod jsonb;
-pub mod name;
 pub mod reading;
 pub mod sql_value;
 pub mod varlena;

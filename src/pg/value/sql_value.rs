@@ -1,5 +1,6 @@
 //! A value with its type: what goes into a statement as a parameter, and into the row of a
 //! result.
+use crate::pg::value::by_reference::{Interval, to_name};
 use crate::pg::value::text;
 use crate::pg::value::varlena::{text_array, to_bytea};
 use pgrx::pg_sys;
@@ -20,6 +21,7 @@ enum Content<'v> {
     Text(&'v str),
     Name(&'v str),
     Texts(&'v [String]),
+    Interval(Interval),
     /// Of a type that is laid out as bytea.
     Bytes([u8; 5]),
 }
@@ -84,6 +86,17 @@ impl<'v> SqlValue<'v> {
         Self::new(pg_sys::TIMESTAMPTZOID, Content::Datum(value.into()))
     }
 
+    /// An interval.
+    pub const fn interval(value: Interval) -> Self {
+        Self::new(pg_sys::INTERVALOID, Content::Interval(value))
+    }
+
+    /// The place of a row version in its table.
+    pub fn tid(value: &'v pg_sys::ItemPointerData) -> Self {
+        let datum = pg_sys::Datum::from(std::ptr::from_ref(value));
+        Self::new(pg_sys::TIDOID, Content::Datum(datum))
+    }
+
     /// A datum of the server's.
     ///
     /// # Safety
@@ -117,8 +130,9 @@ impl<'v> SqlValue<'v> {
             Content::Null => None,
             Content::Datum(datum) => Some(datum),
             Content::Text(value) => Some(text::to_text(value)),
-            Content::Name(value) => Some(crate::pg::value::name::to_name(value)),
+            Content::Name(value) => Some(to_name(value)),
             Content::Texts(values) => Some(text_array(values)),
+            Content::Interval(interval) => Some(interval.datum()),
             Content::Bytes(bytes) => Some(to_bytea(&bytes)),
         }
     }
