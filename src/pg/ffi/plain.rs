@@ -4,7 +4,9 @@
 //! They are safe, because each of them is defined for every argument. What is looked up by an
 //! oid or a name need not be there: the answer is then the one for nothing (`InvalidOid`, 0,
 //! null), or an ERROR, which pgrx's guard makes a panic. A function that reads beyond an array
-//! for some number, or takes for granted that something is open, has no place here.
+//! for some number, or takes for granted that something is open, has no place here. That there
+//! is a transaction may be taken for granted: only callbacks of ours run outside of one, and they
+//! look nothing up.
 use super::{guard, unguarded};
 use crate::pg::list::{self, oids};
 use pgrx::pg_sys::{self, Oid};
@@ -143,7 +145,7 @@ functions! {
     fn superuser() -> bool;
     /// The current user.
     fn GetUserId() -> Oid;
-    /// Another user, whose rights are looked up by the oid.
+    /// Makes another role the current user; one that is not there has no rights.
     fn SetUserIdAndSecContext(user: Oid, context: c_int);
     /// The number of the cluster, of the control file's copy in shared memory, which the
     /// postmaster has made before any backend starts.
@@ -290,6 +292,8 @@ functions! {
     /// What an operator is in a family.
     fn get_op_opfamily_strategy(operator: Oid, family: Oid) -> c_int;
 }
+
+// Those that write to variables of ours, or whose results are put into another form.
 
 /// The current user, and the context of security in which it works.
 #[allow(non_snake_case)]
