@@ -184,8 +184,8 @@ impl ValueEncoding {
         };
         // SAFETY: look-ups for an existing type; functions are set up in `memory`.
         unsafe {
-            let collated = collation != pg_sys::InvalidOid && pg_sys::type_is_collatable(typid);
-            let coarse = collated && !pg_sys::get_collation_isdeterministic(collation);
+            let collated = collation != pg_sys::InvalidOid && types::is_collatable(typid);
+            let coarse = collated && !types::is_deterministic(collation);
             let foreign = typid.to_u32() >= pg_sys::FirstNormalObjectId
                 && types::kind(typid) == pg_sys::TYPTYPE_BASE
                 && types::element(typid).is_none();

@@ -70,6 +70,19 @@ pub fn input_function(typid: pg_sys::Oid) -> (pg_sys::Oid, pg_sys::Oid) {
     plain::input_function(typid)
 }
 
+/// Whether values of a type are compared under a collation.
+pub fn is_collatable(typid: pg_sys::Oid) -> bool {
+    plain::type_is_collatable(typid)
+}
+
+/// Whether only texts of the same bytes are equal under a collation.
+///
+/// # Errors
+/// XX000 if the collation is gone.
+pub fn is_deterministic(collation: pg_sys::Oid) -> bool {
+    plain::get_collation_isdeterministic(collation)
+}
+
 /// The name of a collation as SQL has it, quoted and, where it has to be, qualified.
 pub fn collation_name(collation: pg_sys::Oid) -> String {
     in_utf8(plain::generate_collation_name(collation))

@@ -268,6 +268,8 @@ functions! {
     fn getBaseType(typid: Oid) -> Oid;
     /// NUL if it is gone.
     fn get_typtype(typid: Oid) -> c_char;
+    /// Whether its values are compared under a collation.
+    fn type_is_collatable(typid: Oid) -> bool;
     /// Of an array's members.
     fn get_element_type(typid: Oid) -> Oid;
     /// Of a range's bounds.
@@ -279,7 +281,6 @@ functions! {
     /// A type's own.
     fn get_typcollation(typid: Oid) -> Oid;
     /// An ERROR if it is gone.
-    #[cfg(not(feature = "pg15"))]
     fn get_collation_isdeterministic(collation: Oid) -> bool;
     /// The class of a type that is the default of an access method.
     fn GetDefaultOpClass(typid: Oid, access_method: Oid) -> Oid;
