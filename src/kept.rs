@@ -36,10 +36,10 @@ use crate::pg::catalog::name::{
     type_oid, visible_relation_oid,
 };
 use crate::pg::catalog::privilege::{has_privileges_of, may_select_and_update};
-use crate::pg::hash::sha256::to_bytea;
 use crate::pg::statement::spi::Parameter;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
+use crate::pg::value::varlena::to_bytea;
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
 

@@ -42,16 +42,21 @@ use pgrx::prelude::*;
 
 mod compare;
 mod digest;
+#[forbid(unsafe_code)]
 mod enum_text;
 mod error;
 mod guard;
+#[forbid(unsafe_code)]
 mod id_sequence;
 mod insert;
 mod kept;
+#[forbid(unsafe_code)]
 mod lint;
 mod load;
 mod merge;
+#[forbid(unsafe_code)]
 mod options;
+#[forbid(unsafe_code)]
 mod outcome;
 mod overwrite;
 mod payload;
@@ -60,12 +65,17 @@ mod quarantine;
 mod reconcile;
 mod remember;
 mod request;
+#[forbid(unsafe_code)]
 mod run;
+#[forbid(unsafe_code)]
 mod secret;
+#[forbid(unsafe_code)]
 mod settings;
+#[forbid(unsafe_code)]
 mod state;
 mod target;
 mod text;
+#[forbid(unsafe_code)]
 mod user_context;
 mod write;
 
@@ -80,6 +90,7 @@ pub mod soundness {
     pub use crate::error::PayloadPosition;
     pub use crate::pg::call::arguments::Arguments;
     pub use crate::pg::call::result::{ResultSet, RowType, SqlResult};
+    pub use crate::pg::catalog::syscache;
     pub use crate::pg::rows::{EphemeralRelation, Slot, TupleSort, TupleStore};
     pub use crate::pg::statement::spi::Connection;
     pub use crate::pg::value::jsonb::Container;

@@ -8,6 +8,8 @@ use super::number;
 use super::row_encoder::RowEncoders;
 use super::sort_key::SortKey;
 use super::writer::{Writer, tag};
+use crate::pg::catalog::name::function_name;
+use crate::pg::catalog::{operator, types};
 use crate::pg::value::varlena::packed_content_of as packed;
 use crate::pg::{ffi, lookup_function};
 use pgrx::pg_sys;
@@ -99,7 +101,7 @@ impl ValueEncoding {
     pub fn of_type(typid: pg_sys::Oid, same: Canonical, memory: pg_sys::MemoryContext) -> Self {
         // SAFETY: look-ups for existing types; entries of the type cache stay.
         unsafe {
-            let base = pg_sys::getBaseType(typid);
+            let base = types::base(typid);
             if let Some(form) = Self::of_equality(base, same, memory) {
                 return form;
             }
@@ -112,20 +114,20 @@ impl ValueEncoding {
                 let same = same.under((*entry).rng_collation);
                 (entry, Box::new(Self::of_type(element, same, memory)))
             };
-            match pg_sys::get_typtype(base) as u8 {
+            match types::kind(base) {
                 pg_sys::TYPTYPE_COMPOSITE => return Self::Composite,
                 pg_sys::TYPTYPE_RANGE => {
                     let (entry, element) = range(base);
                     return Self::Range(entry, element);
                 }
                 pg_sys::TYPTYPE_MULTIRANGE => {
-                    let (entry, element) = range(pg_sys::get_multirange_range(base));
+                    let range_of = types::range_of_multirange(base);
+                    let (entry, element) = range(range_of.unwrap_or(pg_sys::InvalidOid));
                     return Self::Multirange(entry, element);
                 }
                 _ => {}
             }
-            let element = pg_sys::get_element_type(base);
-            if element != pg_sys::InvalidOid {
+            if let Some(element) = types::element(base) {
                 return Self::Array(Box::new(ArrayElement::of_type(element, same, memory)));
             }
             Self::by_output(base, memory)
@@ -182,11 +184,11 @@ impl ValueEncoding {
         };
         // SAFETY: look-ups for an existing type; functions are set up in `memory`.
         unsafe {
-            let collated = collation != pg_sys::InvalidOid && pg_sys::type_is_collatable(typid);
-            let coarse = collated && !pg_sys::get_collation_isdeterministic(collation);
+            let collated = collation != pg_sys::InvalidOid && types::is_collatable(typid);
+            let coarse = collated && !types::is_deterministic(collation);
             let foreign = typid.to_u32() >= pg_sys::FirstNormalObjectId
-                && pg_sys::get_typtype(typid) as u8 == pg_sys::TYPTYPE_BASE
-                && pg_sys::get_element_type(typid) == pg_sys::InvalidOid;
+                && types::kind(typid) == pg_sys::TYPTYPE_BASE
+                && types::element(typid).is_none();
             if !coarse && !foreign {
                 return None;
             }
@@ -204,8 +206,7 @@ impl ValueEncoding {
             if hash == pg_sys::InvalidOid {
                 return None;
             }
-            let name = pg_sys::get_func_name(hash);
-            if foreign && !name.is_null() && CStr::from_ptr(name) == c"citext_hash_extended" {
+            if foreign && function_name(hash).as_deref() == Some("citext_hash_extended") {
                 // Its equality is that of the lower case under the database's collation.
                 let lower = pg_sys::Oid::from(pg_sys::F_LOWER_TEXT);
                 return Some(Self::Citext(lookup_function(memory, lower)));
@@ -216,11 +217,9 @@ impl ValueEncoding {
 
     /// As the type stores it.
     fn as_stored(typid: pg_sys::Oid) -> Self {
-        let (mut length, mut by_value) = (0, false);
-        // SAFETY: a look-up for an existing type.
-        unsafe { pg_sys::get_typlenbyval(typid, &raw mut length, &raw mut by_value) };
-        match length {
-            _ if by_value => Self::Word,
+        let storage = types::storage(typid);
+        match storage.length {
+            _ if storage.by_value => Self::Word,
             -1 => Self::Bytes(tag::BYTES),
             -2 => Self::CString,
             length => Self::Fixed(tag::BYTES, length as usize),
@@ -234,25 +233,20 @@ impl ValueEncoding {
         if typid == pg_sys::XMLOID {
             return Self::Bytes(tag::BYTES);
         }
-        let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
-        // SAFETY: a look-up for an existing type.
-        unsafe {
-            pg_sys::getTypeOutputInfo(typid, &raw mut function, &raw mut is_varlena);
-            Self::Output(lookup_function(memory, function), true)
-        }
+        let function = types::output_function(typid);
+        // SAFETY: the function of an existing type, in memory of the caller's choice.
+        Self::Output(unsafe { lookup_function(memory, function) }, true)
     }
 
     fn by_output(typid: pg_sys::Oid, memory: pg_sys::MemoryContext) -> Self {
         // SAFETY: look-ups for an existing type.
         unsafe {
-            let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
-            pg_sys::getTypeOutputInfo(typid, &raw mut function, &raw mut is_varlena);
-            let output = lookup_function(memory, function);
+            let output = lookup_function(memory, types::output_function(typid));
             let text = lookup_function(memory, pg_sys::Oid::from(pg_sys::F_TEXTOUT));
             if (*output).fn_addr.map(|f| f as usize) == (*text).fn_addr.map(|f| f as usize) {
                 return Self::Text;
             }
-            let always_the_same = pg_sys::get_typtype(typid) as u8 == pg_sys::TYPTYPE_ENUM
+            let always_the_same = types::kind(typid) == pg_sys::TYPTYPE_ENUM
                 || matches!(
                     typid,
                     pg_sys::XMLOID
@@ -452,58 +446,29 @@ impl Canonical {
 /// by its text everywhere: hashes can be met on purpose, and would come with an upgrade. Of the
 /// types that come with the server and its contrib modules no other has got an extended hash
 /// since PostgreSQL 15.
-///
-/// # Safety
-/// An existing type.
-unsafe fn has_canonical_output(typid: pg_sys::Oid) -> bool {
-    let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
-    // SAFETY: look-ups for an existing type; a name in the catalog is a C string.
-    unsafe {
-        pg_sys::getTypeOutputInfo(typid, &raw mut function, &raw mut is_varlena);
-        let name = pg_sys::get_func_name(function);
-        !name.is_null() && [c"hstore_out", c"ltree_out"].contains(&CStr::from_ptr(name))
-    }
+fn has_canonical_output(typid: pg_sys::Oid) -> bool {
+    let name = function_name(types::output_function(typid));
+    name.is_some_and(|name| ["hstore_out", "ltree_out"].contains(&name.as_str()))
 }
 
 /// So many hashes of 64 bits, each under a seed of its own, stand for a value whose
 /// equality nothing else tells.
 const HASHES: i64 = 4;
 
-/// Whether equal values of a type are stored alike, as core knows it for the sake of
-/// deduplication in btrees (`BTEQUALIMAGE_PROC` of `nbtree.h`).
-///
-/// # Safety
-/// An existing type, and a collation or `InvalidOid`.
-unsafe fn has_equal_image(typid: pg_sys::Oid, collation: pg_sys::Oid) -> bool {
-    const EQUAL_IMAGE: i16 = 4;
-    // SAFETY: look-ups; the function takes the type that its class is for.
-    unsafe {
-        let class = pg_sys::GetDefaultOpClass(typid, pg_sys::BTREE_AM_OID);
-        if class == pg_sys::InvalidOid {
-            return false;
-        }
-        let family = pg_sys::get_opclass_family(class);
-        let input = pg_sys::get_opclass_input_type(class);
-        let function = pg_sys::get_opfamily_proc(family, input, input, EQUAL_IMAGE);
-        function != pg_sys::InvalidOid
-            && pg_sys::OidFunctionCall1Coll(function, collation, pg_sys::Datum::from(input)).value()
-                != 0
-    }
+/// Whether equal values of a type are stored alike; `collation` may be `InvalidOid`.
+fn has_equal_image(typid: pg_sys::Oid, collation: pg_sys::Oid) -> bool {
+    operator::btree_class(typid).is_some_and(|class| operator::has_equal_image(class, collation))
 }
 
 impl ArrayElement {
     fn of_type(typid: pg_sys::Oid, same: Canonical, memory: pg_sys::MemoryContext) -> Self {
-        let (mut length, mut by_value, mut align) = (0, false, 0);
-        // SAFETY: a look-up for an existing type.
-        unsafe {
-            pg_sys::get_typlenbyvalalign(typid, &raw mut length, &raw mut by_value, &raw mut align);
-        }
+        let storage = types::storage(typid);
         Self {
             form: ValueEncoding::of_type(typid, same, memory),
             typid,
-            length,
-            by_value,
-            align,
+            length: storage.length,
+            by_value: storage.by_value,
+            align: storage.align,
         }
     }
 

@@ -7,7 +7,7 @@
 use crate::compare::equal;
 use crate::error::is_of_sqlstate_class;
 use crate::pg::ffi;
-use crate::pg::transaction::subtransaction::in_subtransaction;
+use crate::pg::transaction::transactions::in_subtransaction;
 use crate::target::{Column, OpenRelation, Target, evaluate_default};
 use pgrx::pg_sys;
 use std::cell::OnceCell;

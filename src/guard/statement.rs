@@ -13,6 +13,7 @@
 //! a (sub)transaction is being aborted, and the transaction callbacks note which
 //! statements an abort has overtaken.
 use super::row::Guard;
+use crate::pg::backend;
 use crate::pg::statement::executor;
 use crate::pg::transaction::locks;
 use crate::pg::{abandon, ffi};
@@ -93,7 +94,7 @@ impl StatementState {
                     arg: ptr::null_mut(),
                     next: ptr::null_mut(),
                 },
-                subtransaction: Cell::new(pg_sys::GetCurrentSubTransactionId()),
+                subtransaction: Cell::new(backend::subtransaction()),
                 aborted: Cell::new(false),
                 guards: RefCell::default(),
                 held_lock: Cell::new(None),
@@ -191,8 +192,7 @@ unsafe extern "C-unwind" fn on_context_reset(arg: *mut c_void) {
     STATEMENTS.with(|statement| statement.borrow_mut().retain(|r| *r != ended));
     // SAFETY: `begin` gave the box away to this callback, which the server calls once.
     let ended = unsafe { Box::from_raw(ended) };
-    // SAFETY: reads the backend's transaction state.
-    let alive = unsafe { pg_sys::IsTransactionState() } && !ended.aborted.get();
+    let alive = backend::is_in_transaction() && !ended.aborted.get();
     if alive {
         // SAFETY: the statement ends in its own resource owner, under which the lock was taken;
         // inside the guard nothing is owned.

@@ -1,7 +1,7 @@
 //! From the columns of a source to those of the target, by core's own expressions: what an
 //! assignment in an INSERT does to a value.
 use crate::error::{Report, SqlState};
-use crate::pg::value::text;
+use crate::pg::catalog::types;
 use crate::pg::{ffi, unwinding};
 use crate::target::{Column, OpenRelation, Target};
 use pgrx::pg_sys;
@@ -95,13 +95,7 @@ impl Drop for Coercions {
 }
 
 fn refuse_type(target: &Target, column: &Column, from: pg_sys::Oid) -> ! {
-    // SAFETY: types exist while columns have them; their names are C strings.
-    let (to, from) = unsafe {
-        (
-            text::from_server(pg_sys::format_type_be(column.typid)),
-            text::from_server(pg_sys::format_type_be(from)),
-        )
-    };
+    let (to, from) = (types::name(column.typid), types::name(from));
     Report::new(
         SqlState::DatatypeMismatch,
         format!(

@@ -21,3 +21,22 @@ pub unsafe fn member<T>(list: *mut pg_sys::List, number: pg_sys::Index) -> Optio
     // SAFETY: the caller's promise.
     unsafe { members(list).nth(place) }
 }
+
+/// The members of a list of oids, which is freed.
+///
+/// # Safety
+/// The list is null, or one of oids, and ours.
+pub unsafe fn oids(list: *mut pg_sys::List) -> Vec<pg_sys::Oid> {
+    if list.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the caller's promise: it has as many members as its length says, and nobody else
+    // frees it.
+    unsafe {
+        let oids = (0..(*list).length as usize)
+            .map(|i| (*(*list).elements.add(i)).oid_value)
+            .collect();
+        pg_sys::list_free(list);
+        oids
+    }
+}

@@ -8,11 +8,15 @@
 //! (sub)transaction's abort, which is certain, releases everything itself. The
 //! destructors look at [`unwinding`]. What an abort has overtaken is given up
 //! with [`abandon`].
+#[forbid(unsafe_code)]
 pub mod backend;
 pub mod call;
 pub mod catalog;
 pub mod ffi;
+pub mod function;
+#[forbid(unsafe_code)]
 pub mod hash;
+#[forbid(unsafe_code)]
 pub mod interrupt;
 pub mod list;
 pub mod memory;
@@ -22,7 +26,7 @@ pub mod statement;
 pub mod transaction;
 pub mod value;
 
-use pgrx::pg_sys;
+pub use function::lookup_function;
 use std::cell::Cell;
 
 thread_local! {
@@ -41,21 +45,4 @@ pub fn abandon<T>(value: T) {
     let outer = ABANDONING.replace(true);
     drop(value);
     ABANDONING.set(outer);
-}
-
-/// Looks a function up, in memory of the caller's choice.
-///
-/// # Safety
-/// `function` exists, and `memory` outlives the result's use.
-pub unsafe fn lookup_function(
-    memory: pg_sys::MemoryContext,
-    function: pg_sys::Oid,
-) -> *mut pg_sys::FmgrInfo {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let info = pg_sys::MemoryContextAllocZero(memory, size_of::<pg_sys::FmgrInfo>())
-            .cast::<pg_sys::FmgrInfo>();
-        pg_sys::fmgr_info_cxt(function, info, memory);
-        info
-    }
 }

@@ -348,10 +348,7 @@ impl Conflict<'_> {
 }
 
 fn place(table: pg_sys::Oid, tuple: &pg_sys::ItemPointerData) -> [SqlValue<'_>; 2] {
-    let tuple = pg_sys::Datum::from(std::ptr::from_ref(tuple));
-    // SAFETY: a tid is what was pointed to, which is borrowed as long.
-    let tuple = unsafe { SqlValue::of_datum(pg_sys::TIDOID, Some(tuple)) };
-    [SqlValue::oid(table), tuple]
+    [SqlValue::oid(table), SqlValue::tid(tuple)]
 }
 
 fn working_row(payload: &JsonPayloads<'_>, arbiter: &UniqueIndex) -> Slot {

@@ -1,13 +1,12 @@
 //! Running the command of `idempotent_execute`, as the caller, whose command it is.
 use crate::error::{Report, SqlState, StatementPosition};
 use crate::pg::ffi;
+use crate::pg::function::to_jsonb_of;
 use crate::pg::memory::Memory;
 use crate::pg::rows::ReceivedRows;
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::value::document::JsonbDatum;
-use crate::pg::value::jsonb::{
-    ARRAY_HOLDS, ArrayBuilder, Container, Kind, ObjectBuilder, Value, to_jsonb_of,
-};
+use crate::pg::value::jsonb::{ARRAY_HOLDS, ArrayBuilder, Container, Kind, ObjectBuilder, Value};
 use crate::pg::value::reading::{Reader, ResultDetail};
 use crate::pg::value::text;
 use pgrx::pg_sys;

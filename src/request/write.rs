@@ -10,8 +10,8 @@ use crate::enum_text;
 use crate::error::{Report, SqlState};
 use crate::pg::backend::{self, check_not_read_only};
 use crate::pg::transaction::snapshot::uses_transaction_snapshot;
+use crate::pg::value::by_reference::Interval;
 use crate::pg::value::document::JsonbDatum;
-use crate::pg::value::interval::Interval;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 

@@ -1,10 +1,14 @@
 //! One column of a target, with the functions of its type.
 use super::default_kind::{DefaultKind, default_kind_of};
 use super::{OpenRelation, attribute_name};
+use crate::pg::backend::check_stack_depth;
+use crate::pg::catalog::row_type::attribute_types;
+use crate::pg::catalog::{operator, syscache, types};
 use crate::pg::ffi;
+use crate::pg::function::to_jsonb_of;
 use crate::pg::memory::Memory;
 use crate::pg::value::json_text;
-use crate::pg::value::jsonb::{Container, Kind, ObjectBuilder, Value, to_jsonb_of};
+use crate::pg::value::jsonb::{Container, Kind, ObjectBuilder, Value};
 use crate::pg::value::reading::{ResultDetail, Scalar, has_cast_to_json};
 use crate::pg::value::text;
 use pgrx::pg_sys;
@@ -92,9 +96,9 @@ impl Column {
         // SAFETY: the type of an existing column; functions are set up in
         // memory that lives as long as the column.
         unsafe {
-            let base = pg_sys::getBaseType(attribute.atttypid);
-            let nested = pg_sys::get_typtype(base) as u8 == pg_sys::TYPTYPE_COMPOSITE
-                || pg_sys::get_element_type(base) != pg_sys::InvalidOid;
+            let base = types::base(attribute.atttypid);
+            let nested =
+                types::kind(base) == pg_sys::TYPTYPE_COMPOSITE || types::element(base).is_some();
             let name = attribute_name(attribute);
             let (has_default, has_volatile_default, stable_default) =
                 default_of(relation, attribute);
@@ -383,30 +387,21 @@ impl Column {
 
     /// Whether a unique index can be on it: its type has an order.
     pub fn can_be_indexed(&self) -> bool {
-        // SAFETY: a look-up in the catalogs for the type of an existing column; `InvalidOid` if
-        // it has no default operator class.
-        let class = unsafe { pg_sys::GetDefaultOpClass(self.base, pg_sys::BTREE_AM_OID) };
-        class != pg_sys::InvalidOid
+        operator::btree_class(self.base).is_some()
     }
 
     /// Whether its type is a domain that refuses NULL.
     pub fn domain_is_not_null(&self) -> bool {
         let mut typid = self.typid;
         while typid != self.base {
-            // SAFETY: a syscache look-up; the row is read before it is released.
-            unsafe {
-                let id = pg_sys::SysCacheIdentifier::TYPEOID as i32;
-                let tuple = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(typid));
-                if tuple.is_null() {
-                    return false;
-                }
-                let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
-                let (not_null, over) = ((*form).typnotnull, (*form).typbasetype);
-                pg_sys::ReleaseSysCache(tuple);
-                if not_null {
-                    return true;
-                }
-                typid = over;
+            let found = syscache::find(typid, |row| {
+                let form: &pg_sys::FormData_pg_type = row.form();
+                (form.typnotnull, form.typbasetype)
+            });
+            match found {
+                Some((false, over)) => typid = over,
+                Some((true, _)) => return true,
+                None => return false,
             }
         }
         false
@@ -538,28 +533,15 @@ fn has_cast_to_json_in(base: pg_sys::Oid, seen: &mut HashSet<pg_sys::Oid>) -> bo
     if has_cast_to_json(base) {
         return true;
     }
-    // SAFETY: look-ups for an existing type, whose members exist while it does. The descriptor
-    // is counted, and stays while it is read. No type is a member of itself.
-    unsafe {
-        pg_sys::check_stack_depth();
-        let element = pg_sys::get_element_type(base);
-        if element != pg_sys::InvalidOid {
-            return has_cast_to_json_in(pg_sys::getBaseType(element), seen);
-        }
-        if pg_sys::get_typtype(base) as u8 != pg_sys::TYPTYPE_COMPOSITE {
-            return false;
-        }
-        let desc = pg_sys::lookup_rowtype_tupdesc(base, -1);
-        let members: Vec<pg_sys::Oid> = (0..(*desc).natts)
-            .map(|i| ffi::attribute(desc, i))
-            .filter(|member| !member.attisdropped)
-            .map(|member| member.atttypid)
-            .collect();
-        if (*desc).tdrefcount >= 0 {
-            pg_sys::DecrTupleDescRefCount(desc);
-        }
-        members
-            .into_iter()
-            .any(|member| has_cast_to_json_in(pg_sys::getBaseType(member), seen))
+    check_stack_depth();
+    if let Some(element) = types::element(base) {
+        return has_cast_to_json_in(types::base(element), seen);
     }
+    if types::kind(base) != pg_sys::TYPTYPE_COMPOSITE {
+        return false;
+    }
+    // No type is a member of itself.
+    attribute_types(base)
+        .into_iter()
+        .any(|(member, _)| has_cast_to_json_in(types::base(member), seen))
 }

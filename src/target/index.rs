@@ -2,7 +2,11 @@
 //! for it fold constants, and with that run what its owner wrote, see the head of
 //! [`super`].
 use super::OpenRelation;
+use crate::pg::catalog::syscache;
 use pgrx::pg_sys;
+use std::ffi::CString;
+
+type IndexRow = syscache::Row<pg_sys::FormData_pg_index>;
 
 /// Whether an open index is partial.
 pub fn is_partial(index: &OpenRelation) -> bool {
@@ -16,7 +20,7 @@ pub fn has_expressions(index: &OpenRelation) -> bool {
 
 /// The numbers of the columns that the expressions of an open index refer to, in order.
 pub fn numbers_in_expressions(index: &OpenRelation) -> Vec<pg_sys::AttrNumber> {
-    let Some(expressions) = tree(index, pg_sys::Anum_pg_index_indexprs) else {
+    let Some(expressions) = tree(index, IndexRow::expressions) else {
         return Vec::new();
     };
     let mut numbers = Vec::new();
@@ -40,7 +44,7 @@ pub fn numbers_in_expressions(index: &OpenRelation) -> Vec<pg_sys::AttrNumber> {
 /// The number of the column of which the condition of an open index says that it is NULL,
 /// and nothing else.
 pub fn number_where_null(index: &OpenRelation) -> Option<pg_sys::AttrNumber> {
-    let condition = tree(index, pg_sys::Anum_pg_index_indpred)?;
+    let condition = tree(index, IndexRow::predicate)?;
     // SAFETY: a whole tree; each node is of the type that its tag says, which is asked first.
     unsafe {
         if (*condition).type_ != pg_sys::NodeTag::T_NullTest {
@@ -64,19 +68,11 @@ fn has(index: &OpenRelation, attribute: u32) -> bool {
 }
 
 /// An expression in the row of an open index, as it is written, in the current context.
-fn tree(index: &OpenRelation, attribute: u32) -> Option<*mut pg_sys::Node> {
-    // SAFETY: a syscache look-up; the text is copied before the row is released.
-    unsafe {
-        let id = pg_sys::SysCacheIdentifier::INDEXRELID as i32;
-        let row = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(index.oid()));
-        if row.is_null() {
-            return None;
-        }
-        let mut null = false;
-        let number = attribute as pg_sys::AttrNumber;
-        let text = pg_sys::SysCacheGetAttr(id, row, number, &raw mut null);
-        let text = (!null).then(|| pg_sys::text_to_cstring(text.cast_mut_ptr()));
-        pg_sys::ReleaseSysCache(row);
-        text.map(|text| pg_sys::stringToNode(text).cast())
-    }
+fn tree(
+    index: &OpenRelation,
+    column: fn(&IndexRow) -> Option<CString>,
+) -> Option<*mut pg_sys::Node> {
+    let text = syscache::find(index.oid(), column)??;
+    // SAFETY: the text of a node, which core reads to its NUL.
+    Some(unsafe { pg_sys::stringToNode(text.as_ptr()) }.cast())
 }

@@ -1,6 +1,9 @@
 //! The unique indexes of a target, and the columns of their keys.
 use super::index::{has_expressions, is_partial, number_where_null, numbers_in_expressions};
 use super::{Column, OpenRelation};
+use crate::pg::catalog::name::schema_name;
+use crate::pg::catalog::operator::{Operator, class_name, has_equal_image};
+use crate::pg::catalog::{index, types};
 use crate::pg::ffi;
 use crate::pg::lookup_function;
 use crate::pg::memory::Memory;
@@ -11,9 +14,6 @@ use std::cmp::Ordering;
 
 /// The support function of a btree that compares (`BTORDER_PROC` of `nbtree.h`).
 const BTORDER_PROC: i16 = 1;
-
-/// The one that says whether equal values have one image (likewise).
-const BTEQUALIMAGE_PROC: i16 = 4;
 
 /// One key column of a usable unique index.
 #[derive(Clone, Copy, Debug)]
@@ -118,20 +118,7 @@ impl KeyColumn {
 
     /// Whether values that are equal to the index have one image, by its operator class.
     pub fn has_equal_image(&self) -> bool {
-        // SAFETY: look-ups for an existing operator class, whose function is declared so.
-        unsafe {
-            let family = pg_sys::get_opclass_family(self.operator_class);
-            let input = pg_sys::get_opclass_input_type(self.operator_class);
-            let function = pg_sys::get_opfamily_proc(family, input, input, BTEQUALIMAGE_PROC);
-            function != pg_sys::InvalidOid
-                && pg_sys::OidFunctionCall1Coll(
-                    function,
-                    self.collation,
-                    pg_sys::Datum::from(input),
-                )
-                .value()
-                    != 0
-        }
+        has_equal_image(self.operator_class, self.collation)
     }
 
     /// SQL that says that two expressions are the same to the index.
@@ -149,10 +136,7 @@ fn collate(collation: pg_sys::Oid) -> String {
     if collation == pg_sys::InvalidOid {
         return String::new();
     }
-    // SAFETY: an existing collation; the name is quoted, and qualified where it has to
-    // be.
-    let name = unsafe { text::from_server(pg_sys::generate_collation_name(collation)) };
-    format!(" COLLATE {name}")
+    format!(" COLLATE {}", types::collation_name(collation))
 }
 
 /// SQL that compares two values of a column by this operator, under a collation if one is
@@ -161,30 +145,16 @@ fn collate(collation: pg_sys::Oid) -> String {
 /// Where the operator's schema may be anybody's, the values are cast to its types: for a
 /// domain over one of these there may be a nearer operator of the same name.
 pub fn equal(operator: pg_sys::Oid, left: &str, collate: &str, right: &str) -> String {
-    // SAFETY: an existing operator; its row is released after it was read.
-    let (schema, name, types) = unsafe {
-        let id = pg_sys::SysCacheIdentifier::OPEROID as i32;
-        let tuple = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(operator));
-        let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_operator>();
-        let (schema, name) = (form.oprnamespace, text::from_name(&form.oprname));
-        let types = [form.oprleft, form.oprright];
-        pg_sys::ReleaseSysCache(tuple);
-        (schema, name, types)
-    };
+    let found = Operator::find(operator).expect("an index keeps the operators of its columns");
     let cast = |typid| {
-        // SAFETY: the types that an operator takes exist while it does; the name is a C string.
-        unsafe {
-            let pseudo = pg_sys::get_typtype(typid) as u8 == pg_sys::TYPTYPE_PSEUDO;
-            if schema == pg_sys::PG_CATALOG_NAMESPACE.into() || pseudo {
-                return String::new();
-            }
-            let name = pg_sys::format_type_be_qualified(typid);
-            format!("::{}", text::from_server(name))
+        let pseudo = types::kind(typid) == pg_sys::TYPTYPE_PSEUDO;
+        if found.schema == pg_sys::PG_CATALOG_NAMESPACE.into() || pseudo {
+            return String::new();
         }
+        format!("::{}", types::qualified_name(typid))
     };
-    let [cast_left, cast_right] = types.map(cast);
-    // SAFETY: a schema exists while it has operators, and its name is a C string.
-    let schema = unsafe { text::from_server(pg_sys::get_namespace_name(schema)) };
+    let [cast_left, cast_right] = found.operands.map(cast);
+    let (schema, name) = (schema_name(found.schema).unwrap_or_default(), found.name);
     let schema = text::quote_identifier(&schema);
     format!("{left}{cast_left}{collate} OPERATOR({schema}.{name}) {right}{cast_right}")
 }
@@ -350,23 +320,13 @@ impl UniqueIndex {
     /// `ON CONSTRAINT name`, or the columns with collation and operator class,
     /// which tell it from an index on the same columns.
     fn inference(&self, columns: &[Column]) -> String {
-        // SAFETY: a look-up in a catalog, which gives `InvalidOid` for what there is not.
-        let constraint = unsafe { pg_sys::get_index_constraint(self.oid) };
-        if constraint != pg_sys::InvalidOid {
+        if index::has_constraint(self.oid) {
             return format!("ON CONSTRAINT {}", text::quote_identifier(&self.name));
         }
         let parts = self.keys.iter().map(|key| {
-            let mut part = text::quote_identifier(&columns[key.column].name);
-            // SAFETY: existing objects; the names are C strings, quoted, and
-            // qualified where they have to be.
-            unsafe {
-                if key.collation != pg_sys::InvalidOid {
-                    let name = pg_sys::generate_collation_name(key.collation);
-                    part = format!("{part} COLLATE {}", text::from_server(name));
-                }
-                let class = pg_sys::generate_opclass_name(key.operator_class);
-                format!("{part} {}", text::from_server(class))
-            }
+            let name = text::quote_identifier(&columns[key.column].name);
+            let (collate, class) = (collate(key.collation), class_name(key.operator_class));
+            format!("{name}{collate} {class}")
         });
         format!("({})", parts.collect::<Vec<_>>().join(", "))
     }

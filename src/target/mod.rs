@@ -79,6 +79,7 @@ pub use triggers::{FunctionSource, TriggerInfo, Triggers, is_guard_function, tri
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::transaction::locks;
+use crate::pg::transaction::relation_lock::lock_relation;
 use cache::PerTable;
 use pgrx::pg_sys;
 use std::collections::HashMap;
@@ -150,8 +151,7 @@ impl Target {
     /// # Errors
     /// As [`Target::open`].
     pub fn open_to_write(oid: pg_sys::Oid) -> (Rc<Self>, OpenRelation) {
-        // SAFETY: what is locked need not exist any more.
-        unsafe { pg_sys::LockRelationOid(oid, locks::working_lock_mode()) };
+        lock_relation(oid, locks::working_lock_mode() as u32);
         Self::open(oid)
     }
 
@@ -160,8 +160,7 @@ impl Target {
     /// these indexes is opened, see [`Target::open_to_write`].
     pub fn lock_to_write(&self) {
         let mode = locks::working_lock_mode();
-        // SAFETY: a lock on the number of a table, which need not exist any more.
-        unsafe { pg_sys::LockRelationOid(self.oid, mode) };
+        lock_relation(self.oid, mode as u32);
         if self.partitioned {
             ffi::lock_partitions(self.oid, mode);
         }

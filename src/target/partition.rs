@@ -9,12 +9,12 @@
 //! none here: with an expression in the key of a table, or of a partitioned table under
 //! it, no unique index covers the tree. Bounds are constants since they were made.
 use super::{OpenRelation, Target, UniqueIndex};
+use crate::pg::catalog::relation;
+use crate::pg::catalog::syscache::{self, PartitionedTable, Row};
 use crate::pg::ffi;
+use crate::pg::list::oids;
 use pgrx::pg_sys;
 use std::collections::HashMap;
-
-/// `Anum_pg_partitioned_table_partattrs` of `pg_partitioned_table.h`.
-const PARTATTRS: pg_sys::AttrNumber = 5;
 
 /// The partitioned tables between the root and its leaf partitions, opened as keys need them.
 pub struct PartitionRouter<'t> {
@@ -96,10 +96,9 @@ impl PartitionedLevel {
             let key = std::slice::from_raw_parts((*partition_key).partattrs, count)
                 .iter()
                 .map(|number| {
-                    let name = pg_sys::get_attname(table, *number, false);
-                    let name = std::ffi::CStr::from_ptr(name).to_bytes();
+                    let name = relation::column_name(table, *number).unwrap_or_default();
                     target
-                        .column_by_bytes(name)
+                        .column_by_bytes(name.to_bytes())
                         .expect("a partition's column is its parent's")
                 })
                 .collect();
@@ -217,8 +216,7 @@ pub fn partition_key_columns(target: &Target) -> PartitionKeyColumns {
     }
     let mut by = Vec::new();
     for table in ffi::partitions(target.oid) {
-        // SAFETY: a look-up; a table that is gone has none of these kinds.
-        match unsafe { pg_sys::get_rel_relkind(table) as u8 } {
+        match relation::kind(table) {
             pg_sys::RELKIND_FOREIGN_TABLE => {
                 return PartitionKeyColumns::Unindexable(
                     "Detach the partitions that are foreign tables, which no unique index covers.",
@@ -247,14 +245,7 @@ pub fn partition_key_columns(target: &Target) -> PartitionKeyColumns {
 /// The columns by which the partitioned tables that a target is a partition of, at whatever
 /// depth, are partitioned, by position. Empty for any other table.
 pub fn ancestor_partition_columns(target: &Target) -> Vec<usize> {
-    // SAFETY: an existing table, which is asked first.
-    let above = unsafe {
-        if !pg_sys::get_rel_relispartition(target.oid) {
-            return Vec::new();
-        }
-        ffi::partition_ancestors(target.oid)
-    };
-    let columns = above
+    let columns = ffi::partition_ancestors(target.oid)
         .into_iter()
         .flat_map(|table| columns_of_key(target, table));
     columns.flatten().collect()
@@ -266,21 +257,7 @@ pub fn ancestor_partition_columns(target: &Target) -> Vec<usize> {
 /// Read from `pg_partitioned_table`: the relation cache folds constants in expressions,
 /// and with that runs what the table's owner wrote, see the head of [`super`].
 fn columns_of_key(target: &Target, table: pg_sys::Oid) -> Vec<Option<usize>> {
-    // SAFETY: a syscache look-up; numbers are copied before the row is released.
-    let numbers: Vec<pg_sys::AttrNumber> = unsafe {
-        let id = pg_sys::SysCacheIdentifier::PARTRELID as i32;
-        let row = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(table));
-        if row.is_null() {
-            return Vec::new();
-        }
-        let mut null = false;
-        let numbers = pg_sys::SysCacheGetAttr(id, row, PARTATTRS, &raw mut null);
-        let numbers = numbers.cast_mut_ptr::<pg_sys::int2vector>();
-        let count = (*numbers).dim1 as usize;
-        let copy = (*numbers).values.as_slice(count).to_vec();
-        pg_sys::ReleaseSysCache(row);
-        copy
-    };
+    let numbers = syscache::find(table, Row::<PartitionedTable>::key_columns).unwrap_or_default();
     let places = target.attnums_in(table);
     numbers
         .iter()
@@ -290,20 +267,9 @@ fn columns_of_key(target: &Target, table: pg_sys::Oid) -> Vec<Option<usize>> {
 
 /// The index of a leaf partition that belongs to an index of a table above it.
 pub fn leaf_index(leaf: &OpenRelation, index: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    // SAFETY: the list is a copy that we free; indexes of an open, locked table
-    // exist.
-    unsafe {
-        let list = pg_sys::RelationGetIndexList(leaf.raw());
-        if list.is_null() {
-            return None;
-        }
-        let found = (0..(*list).length as usize)
-            .map(|i| (*(*list).elements.add(i)).oid_value)
-            .find(|candidate| {
-                pg_sys::get_rel_relispartition(*candidate)
-                    && ffi::partition_ancestors(*candidate).contains(&index)
-            });
-        pg_sys::list_free(list);
-        found
-    }
+    // SAFETY: open; core gives a copy of its list of oids.
+    let indexes = unsafe { oids(pg_sys::RelationGetIndexList(leaf.raw())) };
+    indexes
+        .into_iter()
+        .find(|candidate| ffi::partition_ancestors(*candidate).contains(&index))
 }

@@ -1,5 +1,6 @@
 //! Relations that are open.
 use crate::error::{Report, SqlState};
+use crate::pg::catalog::name::schema_name;
 use crate::pg::ffi;
 use crate::pg::value::text;
 use pgrx::pg_sys;
@@ -117,8 +118,8 @@ impl OpenRelation {
 
     /// The name of the relation's schema.
     pub fn schema(&self) -> String {
-        // SAFETY: a schema exists while it has relations, and its name is a C string.
-        unsafe { text::from_server(pg_sys::get_namespace_name(self.schema_oid())) }
+        // A schema exists while it has relations.
+        schema_name(self.schema_oid()).unwrap_or_default()
     }
 
     /// What it is (`pg_class.relkind`).
@@ -150,17 +151,12 @@ impl OpenRelation {
     /// The partitioned tables (or indexes) that it is in, the root last; empty if it is no
     /// partition.
     pub fn partition_ancestors(&self) -> Vec<pg_sys::Oid> {
-        if !self.is_partition() {
-            return Vec::new();
-        }
-        // SAFETY: the relation exists while it is open, and is a partition.
-        unsafe { ffi::partition_ancestors(self.oid()) }
+        ffi::partition_ancestors(self.oid())
     }
 
     /// The root of the partition tree that it is in, itself if it is no partition.
     pub fn partition_root(&self) -> pg_sys::Oid {
-        // SAFETY: the relation exists while it is open.
-        unsafe { ffi::partition_root(self.oid()) }
+        ffi::partition_root(self.oid())
     }
 
     /// Whether it is a temporary table of another session's.

@@ -6,6 +6,7 @@ use super::{OpenRelation, TriggerInfo, Triggers};
 use crate::pg::catalog::partition::{self, PartitionCondition};
 use crate::pg::catalog::row_type::{self, Attribute};
 use crate::pg::ffi;
+use crate::pg::list::oids;
 use pgrx::pg_sys;
 
 /// Which events on its rows a table's triggers look at, its partitions' not included.
@@ -123,7 +124,7 @@ impl OpenRelation {
     /// The oids of its indexes, valid or not.
     pub fn index_oids(&self) -> Vec<pg_sys::Oid> {
         // SAFETY: open; core gives a copy of its list of oids.
-        unsafe { ffi::oids(pg_sys::RelationGetIndexList(self.raw())) }
+        unsafe { oids(pg_sys::RelationGetIndexList(self.raw())) }
     }
 
     /// Its columns in order, without dropped ones.

@@ -1,4 +1,5 @@
 //! A stored row, read where it lies.
+use crate::pg::backend::is_own_transaction;
 use crate::pg::rows::Slot;
 use pgrx::pg_sys;
 use std::ops::Range;
@@ -81,7 +82,7 @@ impl<'l> StoredRow<'l> {
         // SAFETY: the real command is asked for only if the row is ours; what the row
         // itself holds may be a combo command id.
         unsafe {
-            pg_sys::TransactionIdIsCurrentTransactionId(self.xmin())
+            is_own_transaction(self.xmin())
                 && commands.contains(&pg_sys::HeapTupleHeaderGetCmin(self.header()))
         }
     }

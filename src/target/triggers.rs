@@ -1,5 +1,6 @@
 //! The triggers of a table that fire when rows go in, and which are guards.
 use super::OpenRelation;
+use crate::pg::catalog::syscache;
 use crate::pg::unwinding;
 use crate::pg::value::text;
 use pgrx::pg_sys;
@@ -165,30 +166,13 @@ pub struct FunctionSource {
 impl FunctionSource {
     /// That of a function; None if there is no such function.
     pub fn find(function: pg_sys::Oid) -> Option<Self> {
-        // SAFETY: a syscache look-up; the text is copied out of the tuple before
-        // that is released.
-        unsafe {
-            let id = pg_sys::SysCacheIdentifier::PROCOID as i32;
-            let tuple = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(function));
-            if tuple.is_null() {
-                return None;
+        syscache::find(function, |row| {
+            let form: &pg_sys::FormData_pg_proc = row.form();
+            Self {
+                language: form.prolang,
+                source: row.source().unwrap_or_default(),
             }
-            let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>();
-            let language = (*form).prolang;
-            let mut null = false;
-            let number = pg_sys::Anum_pg_proc_prosrc as i16;
-            let source = pg_sys::SysCacheGetAttr(id, tuple, number, &raw mut null);
-            let source = if null {
-                CString::default()
-            } else {
-                let source = pg_sys::text_to_cstring(source.cast_mut_ptr());
-                let copy = CStr::from_ptr(source).to_owned();
-                pg_sys::pfree(source.cast());
-                copy
-            };
-            pg_sys::ReleaseSysCache(tuple);
-            Some(Self { language, source })
-        }
+        })
     }
 
     /// Whether it is compiled: part of the server, or of an extension's library.

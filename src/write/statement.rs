@@ -15,9 +15,10 @@ use crate::error::{RowPosition, is_server_error};
 use crate::guard::OwnInsert;
 use crate::payload::row::{Mark, RowLayout};
 use crate::payload::shape::{Shape, refuse_identity};
+use crate::pg::backend;
 use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
 use crate::pg::statement::spi::{AfterTriggerScope, Connection, SpiPlan};
-use crate::pg::transaction::subtransaction::in_subtransaction;
+use crate::pg::transaction::transactions::in_subtransaction;
 use crate::target::{PerTarget, Target, UniqueIndex};
 use pgrx::{PgSqlErrorCode, pg_sys};
 use std::cell::{Cell, RefCell};
@@ -111,14 +112,11 @@ fn claim_subtransaction() -> bool {
     thread_local! {
         static HAD: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
     }
-    // SAFETY: reads a setting; a transaction that may write is about to, and gets its id
-    // now.
-    let transaction = unsafe {
-        if pg_sys::XactReadOnly {
-            return false;
-        }
-        pg_sys::GetTopTransactionId().into_inner()
-    };
+    if backend::transaction_is_read_only() {
+        return false;
+    }
+    // The transaction is about to write, and gets its id now.
+    let transaction = backend::transaction_id().into_inner();
     let (of, had) = HAD.get();
     let had = if of == transaction { had } else { 0 };
     HAD.set((transaction, had + 1));

@@ -1,7 +1,7 @@
 //! What code without `unsafe` can do with the server's memory, rows and values. It compiles.
 #![forbid(unsafe_code)]
 use pg_idempotent::soundness::*;
-use pgrx::pg_sys::Oid;
+use pgrx::pg_sys::{FormData_pg_type, Oid};
 use std::ffi::CStr;
 
 /// Reads arguments, and keeps a document as long as the call.
@@ -21,6 +21,14 @@ pub fn query(word: &str, table: Oid) -> Option<String> {
     let found = connection.query("SELECT $1 OPERATOR(pg_catalog.||) $2::text", &parameters);
     let document = connection.first_oid(2);
     (found > 0 && document.is_some()).then(|| connection.first_text(1))?
+}
+
+/// Copies what a row of a catalog says.
+pub fn look(typid: Oid) -> Option<i16> {
+    syscache::find(typid, |row| {
+        let form: &FormData_pg_type = row.form();
+        form.typlen
+    })
 }
 
 /// Gives rows back.

@@ -28,6 +28,15 @@ pub fn a_parameter_outlives_its_text() -> SqlValue<'static> {
     SqlValue::text(&word) //~ E0515
 }
 
+pub fn a_parameter_outlives_its_tuple_id() -> SqlValue<'static> {
+    let place = pg_sys::ItemPointerData::default();
+    SqlValue::tid(&place) //~ E0515
+}
+
+pub fn a_row_of_a_catalog_outlives_the_look() -> Option<&'static pg_sys::FormData_pg_type> {
+    syscache::find(pg_sys::TEXTOID, |row| row.form()) //~ lifetime
+}
+
 pub fn any_datum_is_a_result() -> SqlResult {
     SqlResult::datum(Datum::from(1)) //~ E0133
 }

@@ -2,6 +2,7 @@
 use super::{Guard, GuardMode, IncomingRow};
 use crate::compare::differing;
 use crate::error::Report;
+use crate::pg::backend::is_own_transaction;
 use crate::pg::ffi;
 use crate::pg::transaction::snapshot::{LatestSnapshot, uses_transaction_snapshot};
 use crate::remember::Presence;
@@ -149,6 +150,6 @@ unsafe fn inserted_by_current_transaction(slot: *mut pg_sys::TupleTableSlot) -> 
         let number = pg_sys::MinTransactionIdAttributeNumber;
         let inserter = pg_sys::slot_getsysattr(slot, number, &raw mut null);
         let inserter = pg_sys::TransactionId::from(inserter.value() as u32);
-        pg_sys::TransactionIdIsCurrentTransactionId(inserter)
+        is_own_transaction(inserter)
     }
 }

@@ -1,8 +1,8 @@
 //! Rows that an UPDATE changes, and moves from partition to partition.
 use super::{Guard, IncomingRow, TriggerResult};
 use crate::error::{Report, SqlState};
+use crate::pg::backend::is_replica;
 use crate::target::{KeyColumn, OpenRelation, PartitionRouter, StoredRow};
-use pgrx::pg_sys;
 
 impl Guard {
     /// Whether the row is one that an UPDATE moves here from another partition:
@@ -63,10 +63,4 @@ impl Guard {
         let leaf = PartitionRouter::new(&self.target, &root, arbiter).leaf(|c| new.get(c));
         leaf.is_none_or(|(leaf, _)| leaf != self.table.oid())
     }
-}
-
-/// Whether rows come from a publisher.
-fn is_replica() -> bool {
-    // SAFETY: reads a variable of the backend's, which only its own thread writes.
-    unsafe { pg_sys::SessionReplicationRole == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32 }
 }

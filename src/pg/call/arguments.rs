@@ -2,11 +2,11 @@
 use super::declaration::Declaration;
 use crate::error::{Report, SqlState};
 use crate::pg::memory::scope_of;
+use crate::pg::value::by_reference::Interval;
 use crate::pg::value::document::JsonbDatum;
-use crate::pg::value::interval::Interval;
 use crate::pg::value::jsonb::Container;
 use crate::pg::value::text;
-use crate::pg::value::text_array::texts_of_datum;
+use crate::pg::value::varlena::texts_of_datum;
 use pgrx::pg_sys;
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -182,30 +182,13 @@ impl<'c> Arguments<'c> {
     /// # Errors
     /// 22004 for a NULL, 22023 for one that is not positive.
     pub fn interval(&self, i: usize, name: &str) -> Interval {
-        // SAFETY: an interval, as the function's declaration says; arguments live as long as the
-        // call.
-        unsafe { Interval::new(self.positive_interval(i, name)) }
-    }
-
-    /// An interval; one that is not positive is error 22023.
-    pub fn positive_interval(&self, i: usize, name: &str) -> pg_sys::Datum {
         self.expect(i, Some(name), &["interval"]);
-        let value = self.required_of(i, pg_sys::INTERVALOID, name);
-        let zero = pg_sys::Interval::default();
-        // SAFETY: core's comparison of two intervals, one as the function's declaration
-        // says, one that lives here.
-        let order = unsafe {
-            pg_sys::DirectFunctionCall2Coll(
-                Some(crate::pg::ffi::functions::interval_cmp),
-                pg_sys::InvalidOid,
-                value,
-                pg_sys::Datum::from(&raw const zero),
-            )
-        };
-        if order.value() as i32 <= 0 {
+        // SAFETY: an interval, as the function's declaration says, and not NULL.
+        let interval = unsafe { Interval::new(self.required_of(i, pg_sys::INTERVALOID, name)) };
+        if !interval.is_positive() {
             not_positive(name).raise()
         }
-        value
+        interval
     }
 
     /// A list of column names, or None if the argument is NULL. A list that is

@@ -1,40 +1,70 @@
 //! Operators and their classes by oid.
+use crate::pg::catalog::syscache;
+use crate::pg::ffi::plain;
+use crate::pg::value::text;
 use pgrx::pg_sys;
+
+/// An operator, as its row has it.
+pub struct Operator {
+    pub schema: pg_sys::Oid,
+    pub name: String,
+    /// The types of its operands, the left one first; invalid where it has none.
+    pub operands: [pg_sys::Oid; 2],
+}
+
+impl Operator {
+    /// That of this oid; None if it is gone.
+    pub fn find(operator: pg_sys::Oid) -> Option<Self> {
+        syscache::find(operator, |row| {
+            let form: &pg_sys::FormData_pg_operator = row.form();
+            Self {
+                schema: form.oprnamespace,
+                name: row.name(),
+                operands: [form.oprleft, form.oprright],
+            }
+        })
+    }
+}
 
 /// What an operator is in the default order of a type (`BTEqualStrategyNumber` and its like); 0
 /// if it is nothing there, or the type has no order.
 pub fn btree_strategy(typid: pg_sys::Oid, operator: pg_sys::Oid) -> u32 {
-    // SAFETY: look-ups by number; the family is that of a class that was just found, and core
-    // raises an error should it have gone since.
-    unsafe {
-        let class = pg_sys::GetDefaultOpClass(typid, pg_sys::BTREE_AM_OID);
-        if class == pg_sys::InvalidOid {
-            return 0;
-        }
-        let family = pg_sys::get_opclass_family(class);
-        pg_sys::get_op_opfamily_strategy(operator, family) as u32
-    }
+    let Some(class) = btree_class(typid) else {
+        return 0;
+    };
+    let family = plain::get_opclass_family(class);
+    plain::get_op_opfamily_strategy(operator, family) as u32
+}
+
+/// Whether values that are equal to a class of a btree have one image, under a collation or
+/// `InvalidOid`, as core knows it for the sake of deduplication (`BTEQUALIMAGE_PROC` of
+/// `nbtree.h`). XX000 if the class is gone.
+pub fn has_equal_image(class: pg_sys::Oid, collation: pg_sys::Oid) -> bool {
+    plain::btree_class_has_equal_image(class, collation)
+}
+
+/// The class by which values of a type have an order; None if they have none.
+pub fn btree_class(typid: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    let class = plain::GetDefaultOpClass(typid, pg_sys::BTREE_AM_OID);
+    (class != pg_sys::InvalidOid).then_some(class)
+}
+
+/// The name of an operator class as SQL has it, quoted and, where it has to be, qualified; XX000
+/// if it is gone.
+pub fn class_name(class: pg_sys::Oid) -> String {
+    text::from_server_bytes(plain::generate_opclass_name(class).to_bytes())
 }
 
 /// The schema of an operator class; None if it is gone.
 pub fn class_schema(class: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    // SAFETY: a look-up by number. The row is one of `pg_opclass`, and is read before it is
-    // released.
-    unsafe {
-        let id = pg_sys::SysCacheIdentifier::CLAOID as i32;
-        let row = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(class));
-        if row.is_null() {
-            return None;
-        }
-        let schema = (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_opclass>()).opcnamespace;
-        pg_sys::ReleaseSysCache(row);
-        Some(schema)
-    }
+    syscache::find(class, |row| {
+        let form: &pg_sys::FormData_pg_opclass = row.form();
+        form.opcnamespace
+    })
 }
 
 /// The extension that an operator class came with; None if it came with none.
 pub fn class_extension(class: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    // SAFETY: a scan of a catalog by two numbers.
-    let extension = unsafe { pg_sys::getExtensionOfObject(pg_sys::OperatorClassRelationId, class) };
+    let extension = plain::getExtensionOfObject(pg_sys::OperatorClassRelationId, class);
     (extension != pg_sys::InvalidOid).then_some(extension)
 }

@@ -1,11 +1,11 @@
 //! What the current user may do, by the catalogs alone: neither policies nor hooks are asked.
 use crate::pg::backend::current_user;
+use crate::pg::ffi::plain;
 use pgrx::pg_sys;
 
 /// Whether the current user has the privileges of a role.
 pub fn has_privileges_of(role: pg_sys::Oid) -> bool {
-    // SAFETY: look-ups by number; a role that is gone has no members.
-    unsafe { pg_sys::has_privs_of_role(current_user(), role) }
+    plain::has_privs_of_role(current_user(), role)
 }
 
 /// Whether the current user may SELECT and UPDATE a whole relation, which exists. One that has
@@ -16,8 +16,7 @@ pub fn has_privileges_of(role: pg_sys::Oid) -> bool {
 pub fn may_select_and_update(relation: pg_sys::Oid) -> bool {
     let may = |right: u32| {
         let right = right as pg_sys::AclMode;
-        // SAFETY: look-ups by number.
-        let result = unsafe { pg_sys::pg_class_aclcheck(relation, current_user(), right) };
+        let result = plain::pg_class_aclcheck(relation, current_user(), right);
         result == pg_sys::AclResult::ACLCHECK_OK
     };
     may(pg_sys::ACL_SELECT) && may(pg_sys::ACL_UPDATE)

@@ -1,7 +1,10 @@
-//! Functions that pgrx binds behind its guard, declared again without it. Each is checked
-//! against pgrx's binding, for the version of the server that is built for: one whose
-//! signature differs does not compile. Those that pgrx does not bind are in `unbound`.
-pub use super::unbound::*;
+//! Functions of the server without pgrx's guard.
+//!
+//! Those that pgrx binds behind its guard are declared again without it. Each is checked against
+//! pgrx's binding, for the version of the server that is built for: one whose signature differs
+//! does not compile. The others follow, by the header that each comes from. Nothing checks their
+//! declarations but the eye: they are compared with the headers of all versions that are built
+//! for.
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::ffi::{c_char, c_int, c_void};
 
@@ -223,6 +226,117 @@ checked! {
         copy: bool,
         slot: *mut pg_sys::TupleTableSlot,
     ) -> bool;
+}
+
+// What pgrx does not bind.
+
+type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
+/// `pg_locale_t`
+#[cfg(not(feature = "pg15"))]
+pub type Locale = *mut c_void;
+
+// catalog/partition.h
+unsafe extern "C-unwind" {
+    pub fn index_get_partition(partition: pg_sys::Relation, index: Oid) -> Oid;
+    pub fn get_partition_ancestors(relation: Oid) -> *mut pg_sys::List;
+    pub fn get_partition_parent(relation: Oid, even_if_detached: bool) -> Oid;
+}
+
+// catalog/pg_inherits.h
+unsafe extern "C-unwind" {
+    pub fn has_superclass(relation: Oid) -> bool;
+    pub fn find_all_inheritors(
+        parent: Oid,
+        lock: pg_sys::LOCKMODE,
+        parents: *mut *mut pg_sys::List,
+    ) -> *mut pg_sys::List;
+}
+
+// commands/sequence.h
+unsafe extern "C-unwind" {
+    pub fn nextval_internal(sequence: Oid, check_permissions: bool) -> i64;
+}
+
+// executor/tstoreReceiver.h
+unsafe extern "C-unwind" {
+    pub fn SetTuplestoreDestReceiverParams(
+        receiver: *mut pg_sys::DestReceiver,
+        store: *mut pg_sys::Tuplestorestate,
+        memory: pg_sys::MemoryContext,
+        detoast: bool,
+        target: pg_sys::TupleDesc,
+        map_failure: *const c_char,
+    );
+}
+
+// nodes/nodeFuncs.h
+unsafe extern "C-unwind" {
+    #[cfg_attr(not(feature = "pg15"), link_name = "expression_tree_walker_impl")]
+    pub fn expression_tree_walker(
+        node: *mut pg_sys::Node,
+        walker: Walker,
+        context: *mut c_void,
+    ) -> bool;
+}
+
+// utils/datum.h
+unsafe extern "C-unwind" {
+    pub fn datum_image_eq(a: Datum, b: Datum, by_value: bool, length: c_int) -> bool;
+    pub fn datumCopy(value: Datum, by_value: bool, length: c_int) -> Datum;
+}
+
+// utils/multirangetypes.h
+unsafe extern "C-unwind" {
+    pub fn multirange_deserialize(
+        entry: *mut pg_sys::TypeCacheEntry,
+        multirange: *const pg_sys::varlena,
+        count: *mut i32,
+        ranges: *mut *mut *mut pg_sys::RangeType,
+    );
+}
+
+/// `PartitionKeyData` of `partcache.h`, which pgrx binds as an opaque type.
+#[repr(C)]
+pub struct PartitionKeyData {
+    /// `h`, `l` or `r`.
+    #[cfg(feature = "pg15")]
+    pub strategy: std::ffi::c_char,
+    /// `h`, `l` or `r`.
+    #[cfg(not(feature = "pg15"))]
+    pub strategy: std::ffi::c_uint,
+    /// How many columns the key has.
+    pub partnatts: i16,
+    /// Their numbers; 0 for an expression.
+    pub partattrs: *mut pg_sys::AttrNumber,
+    partexprs: *mut pg_sys::List,
+    partopfamily: *mut pg_sys::Oid,
+    partopcintype: *mut pg_sys::Oid,
+    /// Support functions, for the searches within bounds.
+    pub partsupfunc: *mut pg_sys::FmgrInfo,
+    /// Collations, likewise.
+    pub partcollation: *mut pg_sys::Oid,
+}
+
+// utils/partcache.h
+unsafe extern "C-unwind" {
+    pub fn RelationGetPartitionKey(rel: pg_sys::Relation) -> *mut PartitionKeyData;
+    /// Calls IMMUTABLE functions of partition keys, as [`super::partition_key`] does.
+    pub fn RelationGetPartitionQual(rel: pg_sys::Relation) -> *mut pg_sys::List;
+}
+
+// utils/pg_locale.h
+unsafe extern "C-unwind" {
+    #[cfg(not(feature = "pg15"))]
+    pub fn pg_newlocale_from_collation(collation: Oid) -> Locale;
+    /// Gives the length of the key, whatever `room` is.
+    #[cfg(not(feature = "pg15"))]
+    pub fn pg_strnxfrm(
+        to: *mut c_char,
+        room: usize,
+        text: *const c_char,
+        length: isize,
+        locale: Locale,
+    ) -> usize;
 }
 
 /// SQL functions by their C names, to be called through `DirectFunctionCall…`.

@@ -3,7 +3,7 @@ use crate::pg::rows::TupleStore;
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
-use crate::pg::value::text_array::texts_of_datum;
+use crate::pg::value::varlena::texts_of_datum;
 use crate::pg::{ffi, unwinding};
 use pgrx::pg_sys;
 use std::cell::Cell;

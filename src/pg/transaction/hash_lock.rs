@@ -1,6 +1,6 @@
 //! A lock on a hash, with an owner.
 use crate::pg::transaction::locks;
-use crate::pg::{ffi, unwinding};
+use crate::pg::unwinding;
 use pgrx::pg_sys;
 
 /// The lock under a tag of ours, which is given back when this is dropped. After an error
@@ -13,16 +13,13 @@ impl HashLock {
     /// # Errors
     /// 55P03 after `lock_timeout`, 40P01 in a deadlock.
     pub fn acquire(tag: pg_sys::LOCKTAG) -> Self {
-        // SAFETY: the guard holds nothing that needs dropping.
-        unsafe { ffi::guard(|| locks::acquire_unguarded(&tag)) };
+        locks::acquire(&tag);
         Self(tag)
     }
 
     /// Takes the lock; None if another session has it.
     pub fn try_acquire(tag: pg_sys::LOCKTAG) -> Option<Self> {
-        // SAFETY: the guard holds nothing that needs dropping.
-        let taken = unsafe { ffi::guard(|| locks::try_acquire_unguarded(&tag)) };
-        taken.then(|| Self(tag))
+        locks::try_acquire(&tag).then(|| Self(tag))
     }
 
     /// Leaves the lock to the end of the transaction.
@@ -34,9 +31,7 @@ impl HashLock {
 impl Drop for HashLock {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: taken when this was made, and given back once; the guard holds nothing
-            // that needs dropping.
-            unsafe { ffi::guard(|| locks::release_unguarded(&self.0)) };
+            locks::release(&self.0);
         }
     }
 }

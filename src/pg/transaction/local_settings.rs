@@ -1,6 +1,6 @@
 //! Settings that hold for a stretch of a call.
+use crate::pg::ffi::plain;
 use crate::pg::unwinding;
-use pgrx::pg_sys;
 use std::ffi::CStr;
 
 /// As `pg_dump` sets them to write values down: nothing is lost, the same value
@@ -37,24 +37,12 @@ impl LocalSettings {
 
     /// Sets those of several lists, as one level.
     fn set_all(lists: &[&[(&CStr, &CStr)]]) -> Self {
-        // SAFETY: constant C strings; undone below, or by the abort after an
-        // error.
-        unsafe {
-            let level = pg_sys::NewGUCNestLevel();
-            for (name, value) in lists.iter().copied().flatten() {
-                pg_sys::set_config_option(
-                    name.as_ptr(),
-                    value.as_ptr(),
-                    pg_sys::GucContext::PGC_USERSET,
-                    pg_sys::GucSource::PGC_S_SESSION,
-                    pg_sys::GucAction::GUC_ACTION_SAVE,
-                    true,
-                    0,
-                    false,
-                );
-            }
-            Self { level }
+        // Closed below, or by the abort after an error.
+        let level = plain::NewGUCNestLevel();
+        for (name, value) in lists.iter().copied().flatten() {
+            plain::set_option_in_level(name, value);
         }
+        Self { level }
     }
 
     /// Those under which values are written down and read again.
@@ -72,16 +60,14 @@ impl LocalSettings {
 impl Drop for LocalSettings {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: opens a level, which is closed with ours.
+            // Opens a level, which is closed with ours.
             #[cfg(debug_assertions)]
             assert_eq!(
-                unsafe { pg_sys::NewGUCNestLevel() },
+                plain::NewGUCNestLevel(),
                 self.level + 1,
                 "levels of settings are closed in another order than they were opened"
             );
-            // SAFETY: the level that `set_all` opened, which is open until it is closed here:
-            // an abort, which closes all, comes with a panic that unwinds.
-            unsafe { pg_sys::AtEOXact_GUC(true, self.level) };
+            plain::close_settings_level(self.level);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Locks of the server under tags of our own.
-use crate::pg::ffi;
+use crate::pg::{backend, ffi};
 use pgrx::pg_sys;
 
 /// What a lock is on. The number is field 4 of the tag: users' advisory locks have 1
@@ -28,8 +28,7 @@ const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
 /// `pg_locks`: the hash must tell nothing.
 pub fn tag(subject: LockSubject, hash: u64) -> pg_sys::LOCKTAG {
     pg_sys::LOCKTAG {
-        // SAFETY: reads a backend-local variable.
-        locktag_field1: unsafe { pg_sys::MyDatabaseId.to_u32() },
+        locktag_field1: backend::current_database().to_u32(),
         locktag_field2: (hash >> 32) as u32,
         locktag_field3: hash as u32,
         locktag_field4: subject as u16,
@@ -97,20 +96,43 @@ pub unsafe fn try_acquire_unguarded(tag: &pg_sys::LOCKTAG) -> bool {
     result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }
 
-/// Gives the lock back.
+/// Gives the lock back, which was taken under the current resource owner; one that is not held
+/// is a warning.
 ///
 /// # Safety
-/// It was taken under the current resource owner. Runs inside `ffi::guard`.
+/// Runs inside `ffi::guard`.
 pub unsafe fn release_unguarded(tag: &pg_sys::LOCKTAG) {
-    // SAFETY: the caller's promise.
+    // SAFETY: a valid tag and mode; there is a guard around by the caller's promise.
     unsafe { ffi::unguarded::LockRelease(tag, MODE, false) };
+}
+
+/// Waits for the lock, and takes it, until it is released or the transaction ends.
+///
+/// # Errors
+/// 55P03 after `lock_timeout`, 40P01 in a deadlock.
+pub fn acquire(tag: &pg_sys::LOCKTAG) {
+    // SAFETY: the guard holds nothing that needs dropping.
+    unsafe { ffi::guard(|| acquire_unguarded(tag)) };
+}
+
+/// Takes the lock if nobody has it; says whether.
+pub fn try_acquire(tag: &pg_sys::LOCKTAG) -> bool {
+    // SAFETY: the guard holds nothing that needs dropping.
+    unsafe { ffi::guard(|| try_acquire_unguarded(tag)) }
+}
+
+/// Gives the lock back; one that is not held is a warning.
+pub fn release(tag: &pg_sys::LOCKTAG) {
+    // SAFETY: core looks the lock up among those of the current resource owner; the guard holds
+    // nothing that needs dropping.
+    unsafe { ffi::guard(|| release_unguarded(tag)) };
 }
 
 /// Waits for a lock, and keeps it until the transaction ends.
 pub fn acquire_until_commit(subject: LockSubject, hash: u64, mode: u32) {
     let tag = tag(subject, hash);
-    // SAFETY: a valid tag and mode; the lock passes on to the transaction. The guard holds
-    // nothing.
+    // SAFETY: a valid tag; a mode that is none is an ERROR. The lock passes on to the
+    // transaction. The guard holds nothing.
     unsafe {
         ffi::guard(|| {
             ffi::unguarded::LockAcquire(&raw const tag, mode as pg_sys::LOCKMODE, false, false)
@@ -121,8 +143,7 @@ pub fn acquire_until_commit(subject: LockSubject, hash: u64, mode: u32) {
 /// The lock on a table that the work of a call may need: that of its statements that write,
 /// from the start.
 pub fn working_lock_mode() -> pg_sys::LOCKMODE {
-    // SAFETY: reads a backend-local variable. On a standby every transaction is READ ONLY.
-    let mode = if unsafe { pg_sys::XactReadOnly } {
+    let mode = if backend::transaction_is_read_only() {
         pg_sys::AccessShareLock
     } else {
         pg_sys::RowExclusiveLock

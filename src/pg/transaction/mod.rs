@@ -1,9 +1,12 @@
 //! Transactions, snapshots, locks and settings.
+#[forbid(unsafe_code)]
 pub mod hash_lock;
+#[forbid(unsafe_code)]
 pub mod local_settings;
 pub mod locks;
+#[forbid(unsafe_code)]
 pub mod relation_lock;
 pub mod snapshot;
-pub mod subtransaction;
 pub mod transactions;
+#[forbid(unsafe_code)]
 pub mod user;

@@ -1,4 +1,5 @@
 //! Locks on relations by oid.
+use crate::pg::ffi::plain;
 use pgrx::pg_sys;
 
 /// Waits for a lock on what has this oid, which need not be there any more, and keeps it until
@@ -7,18 +8,15 @@ use pgrx::pg_sys;
 /// # Errors
 /// 55P03 after `lock_timeout`.
 pub fn lock_relation(relation: pg_sys::Oid, mode: u32) {
-    // SAFETY: a lock is on a number; core raises an error for a mode that it does not know.
-    unsafe { pg_sys::LockRelationOid(relation, mode as pg_sys::LOCKMODE) };
+    plain::LockRelationOid(relation, mode as pg_sys::LOCKMODE);
 }
 
 /// Takes the lock if it can be had at once; says whether.
 pub fn try_lock_relation(relation: pg_sys::Oid, mode: u32) -> bool {
-    // SAFETY: as `lock_relation`.
-    unsafe { pg_sys::ConditionalLockRelationOid(relation, mode as pg_sys::LOCKMODE) }
+    plain::ConditionalLockRelationOid(relation, mode as pg_sys::LOCKMODE)
 }
 
 /// Gives a lock back that this transaction holds; one that it does not hold is a warning.
 pub fn unlock_relation(relation: pg_sys::Oid, mode: u32) {
-    // SAFETY: as `lock_relation`.
-    unsafe { pg_sys::UnlockRelationOid(relation, mode as pg_sys::LOCKMODE) };
+    plain::UnlockRelationOid(relation, mode as pg_sys::LOCKMODE);
 }

@@ -1,4 +1,5 @@
 //! The snapshots that keys are looked up under.
+use crate::pg::ffi::plain;
 use crate::pg::unwinding;
 use pgrx::pg_sys;
 
@@ -10,9 +11,9 @@ impl FreshSnapshot {
     /// COMMITTED, what others have committed. Under REPEATABLE READ and
     /// SERIALIZABLE it is the transaction's.
     pub fn push() -> Self {
+        plain::CommandCounterIncrement();
         // SAFETY: popped below, or by the abort after an error.
         unsafe {
-            pg_sys::CommandCounterIncrement();
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         }
         Self(())
@@ -48,11 +49,10 @@ impl LatestSnapshot {
     /// 25000 in a parallel operation, where the server takes no such snapshot, and says so in
     /// words of its own: somebody has wrapped a call in a function that they called safe.
     pub fn push() -> Self {
+        plain::PreventCommandIfParallelMode(c"a function that is PARALLEL UNSAFE");
         // SAFETY: popped below, or by the abort after an error; the copy is ours
         // to change.
         unsafe {
-            let what = c"a function that is PARALLEL UNSAFE";
-            pg_sys::PreventCommandIfParallelMode(what.as_ptr());
             pg_sys::PushCopiedSnapshot(pg_sys::GetLatestSnapshot());
             (*pg_sys::GetActiveSnapshot()).curcid = pg_sys::InvalidCommandId - 1;
         }
@@ -72,17 +72,19 @@ impl Drop for LatestSnapshot {
 
 /// The command id that the next statement will have.
 pub fn next_command() -> pg_sys::CommandId {
-    // SAFETY: counters of the backend; what was done so far becomes visible.
-    unsafe {
-        pg_sys::CommandCounterIncrement();
-        pg_sys::GetCurrentCommandId(false)
-    }
+    plain::CommandCounterIncrement();
+    plain::GetCurrentCommandId(false)
+}
+
+/// The command id that the active snapshot looks from; None if no snapshot is active.
+pub fn active_command() -> Option<pg_sys::CommandId> {
+    // SAFETY: there is an active snapshot, which is read at once.
+    plain::ActiveSnapshotSet().then(|| unsafe { (*pg_sys::GetActiveSnapshot()).curcid })
 }
 
 /// Whether the transaction reads under one snapshot (`IsolationUsesXactSnapshot`).
 pub fn uses_transaction_snapshot() -> bool {
-    // SAFETY: reads a backend-local variable.
-    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+    plain::XactIsoLevel() >= pg_sys::XACT_REPEATABLE_READ as i32
 }
 
 /// A snapshot that shows rows of transactions in progress, and says whose they are.

@@ -1,8 +1,35 @@
-//! Committing from inside a procedure, as PL/pgSQL's COMMIT does.
+//! Work that is a transaction of its own, or part of one: what may fail and is then undone, and
+//! what is committed from inside a procedure, as PL/pgSQL's COMMIT does.
 use crate::error::Caught;
-use crate::pg::transaction::subtransaction::in_subtransaction;
+use crate::pg::ffi::plain;
 use pgrx::pg_sys;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+/// Runs `work` in a subtransaction. If it fails, all that it did is rolled back, and the
+/// transaction is as it was before.
+///
+/// SPI connections that `work` needs it has to open itself.
+pub fn in_subtransaction<R>(work: impl FnOnce() -> R) -> Result<R, Caught> {
+    // SAFETY: what PL/pgSQL does for a block with EXCEPTION. Memory and resource owner are
+    // those of before, whichever way it ends.
+    unsafe {
+        let memory = pg_sys::CurrentMemoryContext;
+        let owner = pg_sys::CurrentResourceOwner;
+        pg_sys::BeginInternalSubTransaction(ptr::null());
+        pg_sys::CurrentMemoryContext = memory;
+        let result = catch_unwind(AssertUnwindSafe(work));
+        pg_sys::CurrentMemoryContext = memory;
+        if result.is_ok() {
+            pg_sys::ReleaseCurrentSubTransaction();
+        } else {
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+        }
+        pg_sys::CurrentMemoryContext = memory;
+        pg_sys::CurrentResourceOwner = owner;
+        result
+    }
+}
 
 /// Whether the running call may commit: it is a CALL, and neither it nor what calls it is
 /// part of a transaction block, a function or a savepoint.
@@ -16,7 +43,7 @@ pub unsafe fn is_nonatomic_call(fcinfo: pg_sys::FunctionCallInfo) -> bool {
         !context.is_null()
             && (*context).type_ == pg_sys::NodeTag::T_CallContext
             && !(*context.cast::<pg_sys::CallContext>()).atomic
-            && !pg_sys::IsSubTransaction()
+            && !plain::IsSubTransaction()
     }
 }
 

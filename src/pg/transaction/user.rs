@@ -1,4 +1,5 @@
 //! Work as another user.
+use crate::pg::ffi::plain;
 use crate::pg::unwinding;
 use pgrx::pg_sys;
 use std::ffi::c_int;
@@ -14,19 +15,11 @@ pub struct SwitchedUser {
 impl SwitchedUser {
     /// Switches to a role. Which privileges that gives is the caller's concern.
     pub fn to(role: pg_sys::Oid) -> Self {
-        let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-        // SAFETY: core reads and writes two variables of the process. A role that is not there
-        // has no rights, and no look-up reads more than its number.
-        unsafe {
-            pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut context);
-            pg_sys::SetUserIdAndSecContext(
-                role,
-                context
-                    | (pg_sys::SECURITY_LOCAL_USERID_CHANGE
-                        | pg_sys::SECURITY_RESTRICTED_OPERATION
-                        | pg_sys::SECURITY_NOFORCE_RLS) as c_int,
-            );
-        }
+        let (user, context) = plain::GetUserIdAndSecContext();
+        let restricted = pg_sys::SECURITY_LOCAL_USERID_CHANGE
+            | pg_sys::SECURITY_RESTRICTED_OPERATION
+            | pg_sys::SECURITY_NOFORCE_RLS;
+        plain::SetUserIdAndSecContext(role, context | restricted as c_int);
         Self { user, context }
     }
 }
@@ -34,8 +27,7 @@ impl SwitchedUser {
 impl Drop for SwitchedUser {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: two variables get the values that they had.
-            unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
+            plain::SetUserIdAndSecContext(self.user, self.context);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Collations that make different texts equal, and the sort keys that stand for their texts.
 //!
 //! PostgreSQL 15 makes sort keys inside of its hash functions only, and gives nobody the key.
+use crate::pg::catalog::types;
 use crate::pg::ffi::{self, unguarded::Locale};
 use pgrx::pg_sys;
 use std::{ptr, slice};
@@ -17,16 +18,14 @@ impl LooseCollation {
     /// # Errors
     /// XX000, in core's words, if the collation is gone.
     pub fn find(collation: pg_sys::Oid) -> Option<Self> {
-        if collation == pg_sys::InvalidOid {
+        if collation == pg_sys::InvalidOid || types::is_deterministic(collation) {
             return None;
         }
-        // SAFETY: look-ups by number, with core's error for a collation that is gone; the guard
+        // SAFETY: a look-up by number, with core's error for a collation that is gone; the guard
         // holds nothing but the number.
-        unsafe {
-            (!pg_sys::get_collation_isdeterministic(collation)).then(|| Self {
-                locale: ffi::guard(|| ffi::unguarded::pg_newlocale_from_collation(collation)),
-            })
-        }
+        let locale =
+            unsafe { ffi::guard(|| ffi::unguarded::pg_newlocale_from_collation(collation)) };
+        Some(Self { locale })
     }
 
     /// The sort key of a text in the server's encoding, in the current memory. Equal texts have

@@ -588,34 +588,3 @@ impl ArrayBuilder {
 
 /// So many bytes are in an array, its header included.
 pub const ARRAY_HOLDS: usize = pg_sys::JENTRY_OFFLENMASK as usize;
-
-/// `to_jsonb(anyelement)` for values of a type, which it learns from the call's
-/// expression; a constant of the type serves.
-///
-/// # Safety
-/// `memory` outlives the result's use.
-pub unsafe fn to_jsonb_of(
-    memory: pg_sys::MemoryContext,
-    typid: pg_sys::Oid,
-    typmod: i32,
-    collation: pg_sys::Oid,
-) -> *mut pg_sys::FmgrInfo {
-    let oid = pg_sys::Oid::from(pg_sys::F_TO_JSONB);
-    // SAFETY: the caller's promise.
-    unsafe {
-        let function = crate::pg::lookup_function(memory, oid);
-        let caller = pg_sys::MemoryContextSwitchTo(memory);
-        let argument = pg_sys::makeNullConst(typid, typmod, collation);
-        (*function).fn_expr = pg_sys::makeFuncExpr(
-            oid,
-            pg_sys::JSONBOID,
-            pg_sys::lappend(std::ptr::null_mut(), argument.cast()),
-            pg_sys::InvalidOid,
-            pg_sys::InvalidOid,
-            pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
-        )
-        .cast();
-        pg_sys::MemoryContextSwitchTo(caller);
-        function
-    }
-}

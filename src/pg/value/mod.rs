@@ -1,16 +1,15 @@
 //! Values: text, jsonb and what core makes of them.
-pub mod cast;
+pub mod by_reference;
 #[cfg(not(feature = "pg15"))]
 pub mod collation;
 pub mod document;
+#[forbid(unsafe_code)]
 pub mod hstore;
-pub mod interval;
+#[forbid(unsafe_code)]
 pub mod json_text;
 pub mod jsonb;
-pub mod name;
 pub mod reading;
 pub mod sql_value;
-pub mod text_array;
 pub mod varlena;
 // Where the rooms above look for it.
 pub(crate) use crate::text;

@@ -1,8 +1,8 @@
 //! A value with its type: what goes into a statement as a parameter, and into the row of a
 //! result.
-use crate::pg::hash::sha256::to_bytea;
+use crate::pg::value::by_reference::{Interval, to_name};
 use crate::pg::value::text;
-use crate::pg::value::text_array::text_array;
+use crate::pg::value::varlena::{text_array, to_bytea};
 use pgrx::pg_sys;
 
 /// A value of a type of the server, or NULL. What is made of a Rust value has the layout of
@@ -21,6 +21,7 @@ enum Content<'v> {
     Text(&'v str),
     Name(&'v str),
     Texts(&'v [String]),
+    Interval(Interval),
     /// Of a type that is laid out as bytea.
     Bytes([u8; 5]),
 }
@@ -85,6 +86,17 @@ impl<'v> SqlValue<'v> {
         Self::new(pg_sys::TIMESTAMPTZOID, Content::Datum(value.into()))
     }
 
+    /// An interval.
+    pub const fn interval(value: Interval) -> Self {
+        Self::new(pg_sys::INTERVALOID, Content::Interval(value))
+    }
+
+    /// The place of a row version in its table.
+    pub fn tid(value: &'v pg_sys::ItemPointerData) -> Self {
+        let datum = pg_sys::Datum::from(std::ptr::from_ref(value));
+        Self::new(pg_sys::TIDOID, Content::Datum(datum))
+    }
+
     /// A datum of the server's.
     ///
     /// # Safety
@@ -118,8 +130,9 @@ impl<'v> SqlValue<'v> {
             Content::Null => None,
             Content::Datum(datum) => Some(datum),
             Content::Text(value) => Some(text::to_text(value)),
-            Content::Name(value) => Some(crate::pg::value::name::to_name(value)),
+            Content::Name(value) => Some(to_name(value)),
             Content::Texts(values) => Some(text_array(values)),
+            Content::Interval(interval) => Some(interval.datum()),
             Content::Bytes(bytes) => Some(to_bytea(&bytes)),
         }
     }

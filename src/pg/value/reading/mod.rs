@@ -5,14 +5,18 @@
 //! `jsonb_populate_record` does; every member is read as a column of its type is. Core's own
 //! function reads the text of a number, where a literal would be a number, and has no way back
 //! for types that `to_jsonb` shows by a cast, nor for arrays of what is shown as an array.
+#[forbid(unsafe_code)]
 mod array;
+#[forbid(unsafe_code)]
 mod composite;
+#[forbid(unsafe_code)]
 mod scalar;
+mod values;
 
 pub use scalar::{Scalar, has_cast_to_json};
 
-use super::jsonb::Value;
-use crate::pg::ffi;
+use crate::pg::backend::check_stack_depth;
+use crate::pg::catalog::types;
 use crate::pg::memory::Memory;
 use array::Array;
 use composite::Composite;
@@ -88,26 +92,18 @@ impl Reader {
     fn with(wanted: ResultDetail<'_>, memory: &Memory, members: &mut MemberReaders) -> Self {
         // A type is nested as deeply as its owner likes, and has as many members.
         pgrx::check_for_interrupts!();
-        // SAFETY: raises what core raises.
-        unsafe { pg_sys::check_stack_depth() };
+        check_stack_depth();
         let scalar = Scalar::of(wanted.typid, wanted.typmod, memory);
-        let mut typmod = wanted.typmod;
-        // SAFETY: look-ups for an existing type.
-        let (base, element, composite) = unsafe {
-            let base = pg_sys::getBaseTypeAndTypmod(wanted.typid, &raw mut typmod);
-            let element = pg_sys::get_element_type(base);
-            let composite = pg_sys::get_typtype(base) as u8 == pg_sys::TYPTYPE_COMPOSITE;
-            (base, element, composite)
-        };
+        let (base, typmod) = types::base_and_modifier(wanted.typid, wanted.typmod);
         let wanted_base = ResultDetail {
             typid: base,
             typmod,
-            dimensions: array::declared_dimensions(wanted.typid, wanted.dimensions),
+            dimensions: types::declared_dimensions(wanted.typid, wanted.dimensions),
             ..wanted
         };
-        let members = if element != pg_sys::InvalidOid {
+        let members = if let Some(element) = types::element(base) {
             Members::Array(Box::new(Array::of(wanted_base, element, memory, members)))
-        } else if composite {
+        } else if types::kind(base) == pg_sys::TYPTYPE_COMPOSITE {
             Members::Composite(Composite::of(base, memory, members))
         } else {
             Members::None
@@ -122,44 +118,6 @@ impl Reader {
             scalar,
             members,
             domain,
-        }
-    }
-
-    /// The value, in the current context; None for NULL, which is what JSON null is.
-    ///
-    /// # Errors
-    /// What the types' input functions and casts, and CHECKs of domains raise; 22P02 and 22023
-    /// for what is no array or object, in core's words.
-    ///
-    /// # Safety
-    /// Runs inside `ffi::guard`, and `value` outlives the result.
-    pub unsafe fn read(&self, value: Value<'_>) -> Option<pg_sys::Datum> {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let value = match (&self.members, value) {
-                (Members::None, _) | (_, Value::Null | Value::String(_)) => {
-                    return self.scalar.read(value);
-                }
-                (Members::Array(array), value) => array.read(&self.scalar, value),
-                (Members::Composite(composite), value) => composite.read(value),
-            };
-            if let Some(domain) = &self.domain {
-                domain.check_unguarded(value);
-            }
-            Some(value)
-        }
-    }
-}
-
-impl Domain {
-    /// # Safety
-    /// A value of the type that the domain is over. Runs inside `ffi::guard`.
-    unsafe fn check_unguarded(&self, value: pg_sys::Datum) {
-        // SAFETY: a value of the domain's base type by the caller's promise; what core keeps is for this domain, in memory that lives
-        // as long.
-        unsafe {
-            let extra = self.extra.as_ptr();
-            ffi::unguarded::domain_check(value, false, self.typid, extra, self.memory);
         }
     }
 }
