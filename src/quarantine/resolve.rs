@@ -205,7 +205,9 @@ impl Conflict<'_> {
             return;
         }
         let _snapshot = FreshSnapshot::push();
-        if !policies_show(self.target, Role::caller(), arbiter, place, |c| row.get(c)) {
+        if !policies_show(self.target, Role::caller(), arbiter, place, |c| {
+            row.value(c)
+        }) {
             hidden(self.id).raise()
         }
     }

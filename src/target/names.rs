@@ -2,7 +2,8 @@
 use super::Target;
 use super::closest::closest;
 use crate::error::{Report, SqlState};
-use crate::pg::ffi;
+use crate::pg::catalog::name::qualified_name;
+use crate::pg::catalog::relation::partition_root;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 
@@ -75,21 +76,12 @@ impl Target {
     /// That of the partitioned table that it is a partition of, for what is done to columns
     /// of all partitions at once; else its own.
     pub fn qualified_root(&self) -> String {
-        // SAFETY: look-ups in catalogs, which give null for what is gone, and copies that the
-        // current memory keeps; a table that is no partition is its own root.
-        unsafe {
-            let root = ffi::partition_root(self.oid);
-            let (schema, name) = (pg_sys::get_rel_namespace(root), pg_sys::get_rel_name(root));
-            let schema = pg_sys::get_namespace_name(schema);
-            if root == self.oid || name.is_null() || schema.is_null() {
-                return self.qualified();
-            }
-            format!(
-                "{}.{}",
-                text::quote_identifier(&text::from_server(schema)),
-                text::quote_identifier(&text::from_server(name))
-            )
+        let root = partition_root(self.oid);
+        if root == self.oid {
+            return self.qualified();
         }
+        // One that is gone meanwhile has no name.
+        qualified_name(root).unwrap_or_else(|| self.qualified())
     }
 
     /// The names of columns, by position, quoted and separated by commas.

@@ -41,9 +41,15 @@ impl IndexShape {
             pg_sys::ReleaseSysCache(row);
             Some(Self {
                 more_than_plain,
-                of_constraint: pg_sys::get_index_constraint(index) != pg_sys::InvalidOid,
+                of_constraint: has_constraint(index),
                 classes,
             })
         }
     }
+}
+
+/// Whether an index is a constraint's.
+pub fn has_constraint(index: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up in a catalog by number, which gives `InvalidOid` for what there is not.
+    unsafe { pg_sys::get_index_constraint(index) != pg_sys::InvalidOid }
 }

@@ -4,6 +4,7 @@
 //! those of nothing, or an error of core's, as each function says. Names are given and taken in
 //! Rust's UTF-8, unless they are C strings.
 mod by_number;
+pub mod function;
 pub mod index;
 pub mod name;
 pub mod operator;

@@ -86,6 +86,12 @@ pub fn relation_name(relation: pg_sys::Oid) -> Option<String> {
     unsafe { taken(pg_sys::get_rel_name(relation)) }.map(in_utf8)
 }
 
+/// The name of a schema; None if it is gone.
+pub fn schema_name(schema: pg_sys::Oid) -> Option<String> {
+    // SAFETY: the look-up makes a copy for us, or gives null.
+    unsafe { taken(pg_sys::get_namespace_name(schema)) }.map(in_utf8)
+}
+
 /// The name of a relation's schema; None if one of the two is gone.
 pub fn schema_of_relation(relation: pg_sys::Oid) -> Option<String> {
     // SAFETY: the look-ups make a copy for us, or give null: there is no schema `InvalidOid`.

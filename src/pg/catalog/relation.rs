@@ -1,11 +1,27 @@
 //! Relations by oid. What is asked of an open one is with the relation itself.
 use crate::pg::ffi;
 use pgrx::pg_sys;
+use std::ffi::{CStr, CString};
 
 /// The kind of a relation (`pg_class.relkind`); 0 if it is gone.
 pub fn kind(relation: pg_sys::Oid) -> u8 {
     // SAFETY: a look-up by number; what is gone has the kind NUL.
     unsafe { pg_sys::get_rel_relkind(relation) as u8 }
+}
+
+/// The oid of a relation's schema; `InvalidOid` if the relation is gone.
+pub fn schema(relation: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: a look-up by number.
+    unsafe { pg_sys::get_rel_namespace(relation) }
+}
+
+/// The name of a relation's column, in the server's encoding; None if there is none.
+pub fn column_name(relation: pg_sys::Oid, number: pg_sys::AttrNumber) -> Option<CString> {
+    // SAFETY: the look-up makes a copy in the current memory, or gives null.
+    unsafe {
+        let name = pg_sys::get_attname(relation, number, true);
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_owned())
+    }
 }
 
 /// Whether a plain table, which is there, is unlogged.

@@ -67,3 +67,9 @@ pub fn name_with_modifier(typid: pg_sys::Oid, typmod: i32) -> String {
     // SAFETY: core gives a C string of palloc's, whatever the numbers.
     unsafe { text::from_server(pg_sys::format_type_with_typemod(typid, typmod)) }
 }
+
+/// The name of a type with its schema, whatever the `search_path`; `???` if it is gone.
+pub fn qualified_name(typid: pg_sys::Oid) -> String {
+    // SAFETY: core gives a C string of palloc's, whatever the number.
+    unsafe { text::from_server(pg_sys::format_type_be_qualified(typid)) }
+}

@@ -85,6 +85,12 @@ impl<'v> SqlValue<'v> {
         Self::new(pg_sys::TIMESTAMPTZOID, Content::Datum(value.into()))
     }
 
+    /// A tid.
+    pub fn tid(value: &'v pg_sys::ItemPointerData) -> Self {
+        let pointer = pg_sys::Datum::from(std::ptr::from_ref(value));
+        Self::new(pg_sys::TIDOID, Content::Datum(pointer))
+    }
+
     /// A datum of the server's.
     ///
     /// # Safety
