@@ -2,6 +2,7 @@
 use super::key::equal;
 use crate::pg::catalog::types;
 use crate::pg::relation::index::KeyOperators;
+use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 
@@ -19,15 +20,13 @@ pub struct KeyColumn {
 impl KeyColumn {
     /// Whether two values of the column are the same to the index. NULL is the
     /// same as NULL.
-    pub fn agrees(&self, a: Option<pg_sys::Datum>, b: Option<pg_sys::Datum>) -> bool {
-        // SAFETY: values of the column, which callers have from its rows and keys.
-        unsafe { self.operators.agrees(a, b) }
+    pub fn agrees(&self, a: SqlValue<'_>, b: SqlValue<'_>) -> bool {
+        self.operators.agrees(a, b)
     }
 
     /// The index's order of two values of the column, NULL last.
-    pub fn compare(&self, a: Option<pg_sys::Datum>, b: Option<pg_sys::Datum>) -> Ordering {
-        // SAFETY: values of the column, which callers have from its rows and keys.
-        unsafe { self.operators.compare(a, b) }
+    pub fn compare(&self, a: SqlValue<'_>, b: SqlValue<'_>) -> Ordering {
+        self.operators.compare(a, b)
     }
 
     /// SQL that says that two expressions are the same to the index.

@@ -43,6 +43,7 @@ mod default_kind;
 #[forbid(unsafe_code)]
 mod effects;
 mod key;
+#[forbid(unsafe_code)]
 mod key_column;
 #[forbid(unsafe_code)]
 mod key_lookup;
@@ -50,6 +51,7 @@ mod key_lookup;
 mod merge_scan;
 #[forbid(unsafe_code)]
 mod names;
+#[forbid(unsafe_code)]
 mod partition;
 #[forbid(unsafe_code)]
 mod policies;

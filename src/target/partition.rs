@@ -12,6 +12,7 @@ use crate::pg::ffi;
 use crate::pg::relation::partition::{
     PartitionedTable, RoutedPartition, is_partition, partition_ancestors, partition_key,
 };
+use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use std::collections::HashMap;
 
@@ -46,9 +47,9 @@ impl<'t> PartitionRouter<'t> {
 
     /// The leaf partition that this key belongs to, and its index; None if
     /// there is no partition for it.
-    pub fn leaf(
+    pub fn leaf<'v>(
         &mut self,
-        key: impl Fn(usize) -> Option<pg_sys::Datum>,
+        key: impl Fn(usize) -> SqlValue<'v>,
     ) -> Option<(pg_sys::Oid, pg_sys::Oid)> {
         let mut level = &self.root;
         loop {
@@ -87,16 +88,9 @@ impl PartitionedLevel {
     }
 
     /// The partition for this key.
-    fn child(&self, key: impl Fn(usize) -> Option<pg_sys::Datum>) -> Option<RoutedPartition> {
-        let (mut values, nulls): (Vec<pg_sys::Datum>, Vec<bool>) = self
-            .key
-            .iter()
-            .map(|column| key(*column))
-            .map(|value| (value.unwrap_or(pg_sys::Datum::null()), value.is_none()))
-            .unzip();
-        // SAFETY: values of the target's columns, which callers have from its rows and keys; a
-        // partition's columns have the types of its parent's, and these are those of its key.
-        unsafe { self.table.partition_of(&mut values, &nulls) }
+    fn child<'v>(&self, key: impl Fn(usize) -> SqlValue<'v>) -> Option<RoutedPartition> {
+        let values = self.key.iter().map(|column| key(*column));
+        self.table.partition_of(values)
     }
 }
 

@@ -37,7 +37,7 @@ pub fn policies_show<'v>(
             let column = &target.columns[part.column];
             let name = text::quote_identifier(&column.name);
             let value = key(part.column);
-            if value.to_datum().is_none() {
+            if value.is_null() {
                 conditions.push(format!("{name} IS NULL"));
             } else {
                 parameters.push(value);

@@ -4,6 +4,7 @@
 //! its owner wrote. Here they are looked at as they are written: nothing is evaluated.
 use super::OpenRelation;
 use crate::pg::memory::Memory;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::{ffi, lookup_function};
 use pgrx::pg_sys;
 use std::cmp::Ordering;
@@ -20,6 +21,8 @@ const BTEQUALIMAGE_PROC: i16 = 4;
 pub struct IndexDefinition {
     /// Its oid,
     pub oid: pg_sys::Oid,
+    /// that of its table,
+    pub table: pg_sys::Oid,
     /// and its name, which is the constraint's too where there is one.
     pub name: String,
     /// Whether it is a btree.
@@ -76,6 +79,7 @@ impl IndexDefinition {
         let form = unsafe { index.entry().rd_index.as_ref() }?;
         let definition = Self {
             oid: index.oid(),
+            table: form.indrelid,
             name: String::new(),
             btree: index.form().relam == pg_sys::BTREE_AM_OID,
             unique: form.indisunique,
@@ -174,6 +178,8 @@ fn tree(index: pg_sys::Oid, attribute: u32) -> Option<*mut pg_sys::Node> {
 /// The operators and functions of a key column of a btree.
 #[derive(Clone)]
 pub struct KeyOperators {
+    /// The type of the column.
+    typid: pg_sys::Oid,
     /// The index's equality operator for it.
     pub equality_operator: pg_sys::Oid,
     /// The function of that operator, ready to be called,
@@ -206,6 +212,7 @@ impl KeyOperators {
     /// If there is no such column.
     pub fn of_column(index: &IndexDefinition, i: usize, memory: &Rc<Memory>) -> Self {
         let IndexColumn {
+            number,
             family,
             input,
             collation,
@@ -223,6 +230,7 @@ impl KeyOperators {
             let equality_function = pg_sys::get_opcode(equality_operator);
             let order_function = pg_sys::get_opfamily_proc(family, input, input, BTORDER_PROC);
             Self {
+                typid: pg_sys::get_atttype(index.table, number),
                 equality_operator,
                 equality: lookup_function(memory.context(), equality_function),
                 equality_function,
@@ -242,45 +250,49 @@ impl KeyOperators {
         self.equality
     }
 
+    /// Two values of the column, which are both something.
+    ///
+    /// # Panics
+    /// If one is of another type.
+    fn checked(&self, a: SqlValue<'_>, b: SqlValue<'_>) -> Option<(pg_sys::Datum, pg_sys::Datum)> {
+        assert!(
+            a.typid() == self.typid && b.typid() == self.typid,
+            "a value of another type is compared with a key"
+        );
+        a.to_datum().zip(b.to_datum())
+    }
+
     /// Whether two values of the column are the same to the index. NULL is the
     /// same as NULL.
     ///
-    /// # Safety
-    /// They are values of the column's type.
-    pub unsafe fn agrees(&self, a: Option<pg_sys::Datum>, b: Option<pg_sys::Datum>) -> bool {
-        match (a, b) {
-            (None, None) => true,
-            // SAFETY: the caller's promise, and the index's equality for them; the guard holds
-            // nothing.
-            (Some(a), Some(b)) => unsafe {
-                ffi::guard(|| {
-                    ffi::unguarded::FunctionCall2Coll(self.equality, self.collation, a, b)
-                })
-                .value()
-                    != 0
-            },
-            _ => false,
-        }
+    /// # Panics
+    /// If they are of another type.
+    pub fn agrees(&self, a: SqlValue<'_>, b: SqlValue<'_>) -> bool {
+        let Some((a, b)) = self.checked(a, b) else {
+            return a.is_null() && b.is_null();
+        };
+        // SAFETY: non-null values of the column's type, and the index's equality for them; the
+        // guard holds nothing.
+        let equal = unsafe {
+            ffi::guard(|| ffi::unguarded::FunctionCall2Coll(self.equality, self.collation, a, b))
+        };
+        equal.value() != 0
     }
 
     /// The index's order of two values of the column, NULL last.
     ///
-    /// # Safety
-    /// They are values of the column's type.
-    pub unsafe fn compare(&self, a: Option<pg_sys::Datum>, b: Option<pg_sys::Datum>) -> Ordering {
-        match (a, b) {
-            (None, None) => Ordering::Equal,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(_), None) => Ordering::Less,
-            // SAFETY: the caller's promise, and the index's comparison for them; the guard holds
-            // nothing.
-            (Some(a), Some(b)) => unsafe {
-                let order = ffi::guard(|| {
-                    ffi::unguarded::FunctionCall2Coll(self.order, self.collation, a, b)
-                });
-                (order.value() as i32).cmp(&0)
-            },
-        }
+    /// # Panics
+    /// If they are of another type.
+    pub fn compare(&self, a: SqlValue<'_>, b: SqlValue<'_>) -> Ordering {
+        let Some((a, b)) = self.checked(a, b) else {
+            return a.is_null().cmp(&b.is_null());
+        };
+        // SAFETY: non-null values of the column's type, and the index's comparison for them; the
+        // guard holds nothing.
+        let order = unsafe {
+            ffi::guard(|| ffi::unguarded::FunctionCall2Coll(self.order, self.collation, a, b))
+        };
+        (order.value() as i32).cmp(&0)
     }
 
     /// Whether values that are equal to the index have one image, by its operator class.

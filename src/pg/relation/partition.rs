@@ -6,6 +6,7 @@ use super::OpenRelation;
 use crate::pg::catalog::partition::{self, PartitionCondition};
 use crate::pg::catalog::relation;
 use crate::pg::ffi;
+use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use std::ffi::CString;
 use std::slice;
@@ -131,6 +132,11 @@ impl PartitionedTable {
         unsafe { &*self.key }
     }
 
+    /// How many columns it has.
+    fn key_length(&self) -> usize {
+        usize::try_from(self.key().partnatts).unwrap_or(0)
+    }
+
     fn partitions(&self) -> &pg_sys::PartitionDescData {
         // SAFETY: likewise.
         unsafe { &*self.partitions }
@@ -138,42 +144,40 @@ impl PartitionedTable {
 
     /// The names of the columns of its key, in the server's encoding; None for an expression.
     pub fn key_column_names(&self) -> Vec<Option<CString>> {
-        let key = self.key();
-        let count = usize::try_from(key.partnatts).unwrap_or(0);
         // SAFETY: a key has a number for each of its columns.
-        let numbers = unsafe { slice::from_raw_parts(key.partattrs, count) };
+        let numbers = unsafe { slice::from_raw_parts(self.key().partattrs, self.key_length()) };
         let name =
             |number: &pg_sys::AttrNumber| relation::column_name(self.relation.oid(), *number);
         numbers.iter().map(name).collect()
     }
 
-    /// The partition whose bounds contain a key; None if there is none. `nulls` says which of the
-    /// values are NULL.
+    /// The partition whose bounds contain a key, whose values come in the order of its columns;
+    /// None if there is none.
     ///
     /// # Panics
-    /// If there are not as many as the key has columns.
-    ///
-    /// # Safety
-    /// The values are of the types of the key's columns, in its order.
-    pub unsafe fn partition_of(
+    /// If there are not as many values as the key has columns, of the same types.
+    pub fn partition_of<'v>(
         &self,
-        values: &mut [pg_sys::Datum],
-        nulls: &[bool],
+        key: impl Iterator<Item = SqlValue<'v>>,
     ) -> Option<RoutedPartition> {
-        let count = usize::try_from(self.key().partnatts).unwrap_or(0);
-        assert!(
-            values.len() == count && nulls.len() == count,
-            "a partition's key has another number of columns"
-        );
+        // SAFETY: a key has a type for each of its columns.
+        let types = unsafe { slice::from_raw_parts(self.key().parttypid, self.key_length()) };
+        let (mut values, mut nulls) = (Vec::with_capacity(types.len()), Vec::new());
+        for value in key {
+            assert_eq!(types.get(values.len()), Some(&value.typid()));
+            nulls.push(value.is_null());
+            values.push(value.to_datum().unwrap_or(pg_sys::Datum::null()));
+        }
+        assert_eq!(types.len(), values.len());
         let partitions = self.partitions();
         if partitions.nparts == 0 {
             return None;
         }
         // SAFETY: there are partitions, so there are bounds, and as many values as columns in the
-        // key; the caller's promise. An index of the bounds is one of the partitions, of which
-        // there are as many as oids.
+        // key, of their types, as was checked. An index of the bounds is one of the partitions, of
+        // which there are as many as oids.
         unsafe {
-            let mut partition = self.index_of(values, nulls);
+            let mut partition = self.index_of(&mut values, &nulls);
             if partition < 0 {
                 partition = (*partitions.boundinfo).default_index;
             }
