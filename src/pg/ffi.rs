@@ -77,7 +77,7 @@ pub unsafe fn attribute<'a>(
             let rows = short
                 .add((*desc).natts as usize)
                 .cast::<pg_sys::FormData_pg_attribute>();
-            return &*rows.add(i as usize);
+            &*rows.add(i as usize)
         }
         #[cfg(not(feature = "pg18"))]
         return &*(*desc).attrs.as_ptr().add(i as usize);

@@ -9,7 +9,6 @@ use crate::pg::relation::index::{IndexDefinition, KeyOperators};
 use crate::pg::rows::SortColumn;
 use crate::pg::value::text;
 use pgrx::pg_sys;
-use std::rc::Rc;
 
 /// SQL that compares two values of a column by this operator, under a collation if one is
 /// named: no operator of the caller's may answer instead.
@@ -71,7 +70,7 @@ impl UniqueIndex {
     pub fn of_relation(
         relation: &OpenRelation,
         table_columns: &[Column],
-        memory: &Rc<Memory>,
+        memory: &Memory,
     ) -> Vec<Self> {
         // The lock on an index goes when it is read: none is held by whoever finds the
         // target in the cache, either. The table's own keeps its indexes.
@@ -117,8 +116,8 @@ impl UniqueIndex {
         }
     }
 
-    fn of_index(index: &IndexDefinition, columns: &[Column], memory: &Rc<Memory>) -> Self {
-        let overlaps = index.exclusion || !index.btree;
+    fn of_index(index: &IndexDefinition, columns: &[Column], memory: &Memory) -> Self {
+        let overlaps = index.exclusion || !index.is_btree();
         let place = |number| columns.iter().position(|c| c.attnum == number);
         let unusable_reason = if overlaps {
             Some("excludes rows that overlap, not only equal keys")
@@ -133,16 +132,21 @@ impl UniqueIndex {
         } else {
             None
         };
-        let mut keys = Vec::with_capacity(index.columns.len());
-        for (i, part) in index.columns.iter().enumerate().filter(|_| !overlaps) {
-            if let Some(column) = place(part.number) {
-                keys.push(KeyColumn {
-                    column,
-                    storage: columns[column].storage(),
-                    operators: KeyOperators::of_column(index, i, memory),
-                });
-            }
-        }
+        let parts = if overlaps {
+            Vec::new()
+        } else {
+            KeyOperators::of_btree(index)
+        };
+        let key = |(number, operators)| {
+            let column = place(number)?;
+            let storage = columns[column].storage();
+            Some(KeyColumn {
+                column,
+                storage,
+                operators,
+            })
+        };
+        let keys: Vec<KeyColumn> = parts.into_iter().filter_map(key).collect();
         let expressions = index.on_expressions.then(|| {
             let numbers = index.numbers_in_expressions().into_iter();
             numbers.filter_map(place).collect()
@@ -154,7 +158,7 @@ impl UniqueIndex {
             primary: index.primary,
             nulls_equal: index.nulls_equal,
             key_desc: memory.scope(|| key_desc(&keys, columns)),
-            ascending: index.columns.iter().all(|part| part.options == 0),
+            ascending: index.is_ascending(),
             keys,
             expressions,
             partial: index.partial,

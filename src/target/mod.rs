@@ -142,7 +142,7 @@ pub struct Target {
     /// The guards on it, those cloned from a partitioned table included.
     pub guards: Vec<TriggerInfo>,
     /// What columns, indexes and the descriptor point into.
-    _memory: Rc<Memory>,
+    _memory: Memory,
 }
 
 impl Target {
@@ -218,7 +218,7 @@ impl Target {
             before_rows,
             after_rows,
         } = triggers::InsertTriggers::of_relation(relation);
-        let memory = Rc::new(Memory::in_cache(c"pg_idempotent target"));
+        let memory = Memory::in_cache(c"pg_idempotent target");
         let columns = Column::of_relation(relation, &memory);
         let indexes = UniqueIndex::of_relation(relation, &columns, &memory);
         let by_name = columns

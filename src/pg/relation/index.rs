@@ -22,11 +22,11 @@ pub struct IndexDefinition {
     /// Its oid,
     pub oid: pg_sys::Oid,
     /// that of its table,
-    pub table: pg_sys::Oid,
+    table: pg_sys::Oid,
     /// and its name, which is the constraint's too where there is one.
     pub name: String,
     /// Whether it is a btree.
-    pub btree: bool,
+    btree: bool,
     /// Whether it lets a key in once.
     pub unique: bool,
     /// Whether it is an exclusion constraint's.
@@ -42,7 +42,7 @@ pub struct IndexDefinition {
     /// and whether the server uses it; one that is being built it passes over.
     pub usable: bool,
     /// Its key columns, without those that it includes.
-    pub columns: Vec<IndexColumn>,
+    columns: Vec<IndexColumn>,
     /// Whether it is partial,
     pub partial: bool,
     /// and whether it is on expressions.
@@ -51,17 +51,17 @@ pub struct IndexDefinition {
 
 /// A key column of an index.
 #[derive(Clone, Copy)]
-pub struct IndexColumn {
+struct IndexColumn {
     /// The number of the table's column; 0 for an expression.
-    pub number: pg_sys::AttrNumber,
+    number: pg_sys::AttrNumber,
     /// The family of its operators,
-    pub family: pg_sys::Oid,
+    family: pg_sys::Oid,
     /// and the type that these are for.
-    pub input: pg_sys::Oid,
+    input: pg_sys::Oid,
     /// `InvalidOid` for a type without collation.
-    pub collation: pg_sys::Oid,
+    collation: pg_sys::Oid,
     /// `INDOPTION_DESC` and `INDOPTION_NULLS_FIRST`.
-    pub options: i16,
+    options: i16,
 }
 
 impl IndexDefinition {
@@ -96,6 +96,16 @@ impl IndexDefinition {
         // To convert a name to UTF-8 may take a look-up.
         let name = index.name();
         Some(Self { name, ..definition })
+    }
+
+    /// Whether it is a btree.
+    pub fn is_btree(&self) -> bool {
+        self.btree
+    }
+
+    /// Whether its order is ascending, NULLs last, in every column.
+    pub fn is_ascending(&self) -> bool {
+        self.columns.iter().all(|column| column.options == 0)
     }
 
     /// The numbers of the columns that its expressions refer to, in order.
@@ -198,19 +208,29 @@ pub struct KeyOperators {
     pub collation: pg_sys::Oid,
     /// The index's operator class for it.
     pub operator_class: pg_sys::Oid,
-    /// What the functions are in.
+    /// What the functions are in, those of the index's other columns among them.
     _memory: Rc<Memory>,
 }
 
 impl KeyOperators {
-    /// Those of a key column (from 0) of a btree, with functions looked up into this memory.
+    /// Those of the key columns of a btree that are no expressions, with the columns' numbers.
     ///
     /// # Errors
-    /// XX000, in core's words, if its operator class has gone.
+    /// XX000, in core's words, if an operator class has gone.
     ///
     /// # Panics
-    /// If there is no such column.
-    pub fn of_column(index: &IndexDefinition, i: usize, memory: &Rc<Memory>) -> Self {
+    /// If the index is no btree.
+    pub fn of_btree(index: &IndexDefinition) -> Vec<(pg_sys::AttrNumber, Self)> {
+        assert!(index.btree, "the operators of a btree are looked up");
+        let memory = Rc::new(Memory::in_cache(c"pg_idempotent index"));
+        let columns = index.columns.iter().enumerate();
+        columns
+            .filter(|(_, column)| column.number != 0)
+            .map(|(i, column)| (column.number, Self::of_column(index, i, &memory)))
+            .collect()
+    }
+
+    fn of_column(index: &IndexDefinition, i: usize, memory: &Rc<Memory>) -> Self {
         let IndexColumn {
             number,
             family,
@@ -225,7 +245,7 @@ impl KeyOperators {
         let equality_operator = member(pg_sys::BTEqualStrategyNumber);
         let greater_equal = member(pg_sys::BTGreaterEqualStrategyNumber);
         // SAFETY: look-ups by numbers; core raises an error for a function that there is not. The
-        // memory goes when the last of those who keep it does, this among them.
+        // memory is that of the index's operators alone, and goes with the last of them.
         unsafe {
             let equality_function = pg_sys::get_opcode(equality_operator);
             let order_function = pg_sys::get_opfamily_proc(family, input, input, BTORDER_PROC);
