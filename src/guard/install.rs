@@ -13,9 +13,7 @@ use crate::pg::catalog::name::schema_of_function;
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
-use crate::target::{
-    OpenRelation, Target, TriggerInfo, check_ownership, has_any_privilege, triggers_of,
-};
+use crate::target::{OpenRelation, Target, TriggerInfo, check_ownership, has_any_privilege};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -436,7 +434,8 @@ fn enable_keyword(enabled: u8) -> Option<&'static str> {
 
 /// The names of the triggers, in the order in which they fire, each with when.
 fn triggers(relation: &OpenRelation) -> Vec<(String, u32)> {
-    triggers_of(relation)
+    relation
+        .triggers()
         .into_iter()
         .map(|trigger| (trigger.name, trigger.kind as u32))
         .collect()

@@ -54,7 +54,7 @@ impl KeyHashInput {
         let column = &target.columns[key.column];
         // Where names or padded characters are equal, what follows their end may differ.
         let padded = [pg_sys::BPCHAROID, pg_sys::NAMEOID].contains(&column.base_type());
-        if !padded && key.has_equal_image() {
+        if !padded && key.operators.has_equal_image() {
             return match key.storage {
                 (true, length) => Self::Bits(u64::MAX >> (64 - 8 * i32::from(length))),
                 (false, -1) => Self::Bytes,
@@ -66,7 +66,8 @@ impl KeyHashInput {
         // SAFETY: entries of the type cache are never freed.
         unsafe {
             let entry = pg_sys::lookup_type_cache(column.typid, wanted as i32);
-            let same_equality = pg_sys::get_opcode((*entry).eq_opr) == key.equality_function;
+            let same_equality =
+                pg_sys::get_opcode((*entry).eq_opr) == key.operators.equality_function;
             let function = &raw mut (*entry).hash_extended_proc_finfo;
             if same_equality && (*function).fn_oid != pg_sys::InvalidOid {
                 Self::Hash(function)
@@ -150,7 +151,7 @@ impl KeyHasher {
                 None => nulls |= 1 << i,
                 // SAFETY: the caller's promise.
                 Some(value) => unsafe {
-                    hash = part.put(hash, value, key_column.collation, seeds.types);
+                    hash = part.put(hash, value, key_column.operators.collation, seeds.types);
                 },
             }
         }

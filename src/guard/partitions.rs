@@ -4,7 +4,7 @@ use super::options::GuardOptions;
 use crate::error::{Report, SqlState, catch_report};
 use crate::pg::ffi;
 use crate::pg::value::text;
-use crate::target::{OpenRelation, Target, TriggerInfo, triggers_of};
+use crate::target::{OpenRelation, Target, TriggerInfo};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -110,7 +110,7 @@ fn trigger_table(table: &OpenRelation, trigger: &TriggerInfo) -> String {
     let above = table.partition_ancestors().into_iter();
     let above = above.filter_map(OpenRelation::try_open_briefly);
     let mut made = above.filter(|table| {
-        let mut triggers = triggers_of(table).into_iter();
+        let mut triggers = table.triggers().into_iter();
         triggers.any(|other| other.name == trigger.name && !other.is_clone)
     });
     let made = made.next();
@@ -123,7 +123,8 @@ pub fn partition_enabled_differently(root: pg_sys::Oid, guard: &TriggerInfo) -> 
         pgrx::check_for_interrupts!();
         // One that is gone meanwhile has no guard that could be enabled differently.
         let relation = OpenRelation::try_open_unlocked(table)?;
-        let same_enabling = triggers_of(&relation)
+        let same_enabling = relation
+            .triggers()
             .iter()
             .any(|other| other.name == guard.name && other.enabled == guard.enabled);
         let leaf = relation.kind() == pg_sys::RELKIND_RELATION;
@@ -159,7 +160,8 @@ pub fn check_enabled_on_partitions(target: &Target, guard: &TriggerInfo) {
 pub fn has_later_update_trigger(table: &OpenRelation, name: &str) -> bool {
     let wanted =
         pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_UPDATE;
-    triggers_of(table)
+    table
+        .triggers()
         .iter()
         .filter(|trigger| trigger.kind as u32 & wanted == wanted)
         .any(|trigger| trigger.name.as_str() > name)

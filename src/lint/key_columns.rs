@@ -179,7 +179,10 @@ pub fn float_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
 pub fn stale_collation(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     for index in subject.keys() {
-        let Some((collation, refresh)) = index.keys.iter().find_map(|key| stale(key.collation))
+        let Some((collation, refresh)) = index
+            .keys
+            .iter()
+            .find_map(|key| stale(key.operators.collation))
         else {
             continue;
         };

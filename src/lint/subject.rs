@@ -2,13 +2,14 @@
 use super::body::{Assignment, TriggerBody, ValueSource};
 use crate::error::Report;
 use crate::guard::{GuardConfig, NullKey, resolve_guard};
+use crate::pg::catalog::function::FunctionSource;
 use crate::pg::catalog::name::language_oid;
 use crate::pg::catalog::relation::partition_root;
 use crate::pg::value::text;
 use crate::target::{
-    Column, ColumnDefault, DefaultKind, FunctionSource, OpenRelation, PartitionKeyColumns, Target,
-    TriggerInfo, Triggers, UniqueIndex, ancestor_partition_columns, check_any_privilege,
-    is_guard_function, leaf_index, no_relation, partition_key_columns,
+    Column, ColumnDefault, DefaultKind, OpenRelation, PartitionKeyColumns, Target, TriggerInfo,
+    UniqueIndex, ancestor_partition_columns, check_any_privilege, is_guard_function, no_relation,
+    partition_key_columns,
 };
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -238,7 +239,7 @@ impl ResolvedGuard {
             Ok(config) => config,
             Err(report) => return Some(Err(report)),
         };
-        let index = leaf_index(relation, config.arbiter(&root).oid)?;
+        let index = relation.index_of_ancestors(config.arbiter(&root).oid)?;
         let here = |columns: &[usize]| {
             let columns = columns.iter();
             columns
@@ -274,24 +275,18 @@ impl RowTrigger {
 
 /// The enabled row triggers of an open table that are no guards.
 fn row_triggers(relation: &OpenRelation) -> Vec<RowTrigger> {
-    let triggers = Triggers::of_relation(relation);
-    let fires = |(_, trigger): &(usize, &pg_sys::Trigger)| {
-        let enabled = trigger.tgenabled as u8;
-        trigger.tgtype as u32 & pg_sys::TRIGGER_TYPE_ROW != 0
-            && enabled != pg_sys::TRIGGER_DISABLED
-            && enabled != pg_sys::TRIGGER_FIRES_ON_REPLICA
+    let fires = |trigger: &TriggerInfo| {
+        trigger.kind as u32 & pg_sys::TRIGGER_TYPE_ROW != 0
+            && trigger.enabled != pg_sys::TRIGGER_DISABLED
+            && trigger.enabled != pg_sys::TRIGGER_FIRES_ON_REPLICA
     };
+    let triggers = relation.triggers().into_iter();
     triggers
-        .iter()
-        .enumerate()
         .filter(fires)
-        .filter(|(_, trigger)| !is_guard_function(trigger.tgfoid))
-        .map(|(i, trigger)| {
-            let copy = triggers.info(i);
-            RowTrigger {
-                body: body_of(trigger.tgfoid, &copy.arguments),
-                trigger: copy,
-            }
+        .filter(|trigger| !is_guard_function(trigger.function))
+        .map(|trigger| RowTrigger {
+            body: body_of(trigger.function, &trigger.arguments),
+            trigger,
         })
         .collect()
 }

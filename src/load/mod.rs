@@ -318,7 +318,8 @@ impl IndexSignature {
         Self {
             nulls_equal: arbiter.nulls_equal,
             keys: keys
-                .map(|key| (key.column, key.operator_class, key.collation))
+                .map(|key| (key.column, &key.operators))
+                .map(|(column, by)| (column, by.operator_class, by.collation))
                 .collect(),
         }
     }

@@ -200,7 +200,7 @@ fn look_up(
     while let Some(row) = next(free.take()) {
         pgrx::check_for_interrupts!();
         context.scratch.scope(|| {
-            lookup.find(|c| row.get(c));
+            lookup.find(|c| row.value(c));
             let Some(stored) = lookup.stored() else {
                 let new = || context.scratch.outside(TupleStore::new);
                 return pending.new.get_or_insert_with(new).put(&row);

@@ -97,7 +97,7 @@ pub fn same_key(arbiter: &UniqueIndex, a: &Slot, b: &Slot) -> bool {
     arbiter
         .keys
         .iter()
-        .all(|key| key.agrees(a.get(key.column), b.get(key.column)))
+        .all(|key| key.agrees(a.value(key.column), b.value(key.column)))
 }
 
 /// Whether a working row has this key, a row of [`UniqueIndex::key_desc`].
@@ -105,5 +105,5 @@ pub fn has_key(arbiter: &UniqueIndex, row: &Slot, key: &Slot) -> bool {
     let parts = arbiter.keys.iter().enumerate();
     parts
         .into_iter()
-        .all(|(i, part)| part.agrees(row.get(part.column), key.get(i)))
+        .all(|(i, part)| part.agrees(row.value(part.column), key.value(i)))
 }

@@ -82,8 +82,8 @@ impl<'t> Source<'t> {
     pub fn open(target: &'t Target, oid: pg_sys::Oid) -> Self {
         let relation = OpenRelation::open(oid);
         refuse_unreadable_kind(&relation);
-        let attributes: Vec<&pg_sys::FormData_pg_attribute> = relation.attribute_rows().collect();
-        let position = |attribute: &&pg_sys::FormData_pg_attribute| {
+        let attributes = relation.attribute_rows();
+        let position = |attribute: &pg_sys::FormData_pg_attribute| {
             let name = attribute_name(attribute);
             target.column_by_bytes(name.to_bytes()).unwrap_or_else(|| {
                 target

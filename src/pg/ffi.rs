@@ -70,8 +70,16 @@ pub unsafe fn attribute<'a>(
 ) -> &'a pg_sys::FormData_pg_attribute {
     // SAFETY: the caller's promise.
     unsafe {
+        // As core's inline `TupleDescAttr`: the rows of `pg_attribute` come after a short form of
+        // each.
         #[cfg(feature = "pg18")]
-        return &*pg_sys::TupleDescAttr(desc, i);
+        {
+            let short = (*desc).compact_attrs.as_ptr();
+            let rows = short
+                .add((*desc).natts as usize)
+                .cast::<pg_sys::FormData_pg_attribute>();
+            &*rows.add(i as usize)
+        }
         #[cfg(not(feature = "pg18"))]
         return &*(*desc).attrs.as_ptr().add(i as usize);
     }

@@ -20,6 +20,7 @@ pub mod hash;
 pub mod interrupt;
 pub mod list;
 pub mod memory;
+pub mod relation;
 pub mod rows;
 mod slot_columns;
 pub mod statement;

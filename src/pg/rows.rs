@@ -1,4 +1,5 @@
 //! Rows in core's own containers: slots, tuplestores, tuplesorts.
+use super::value::sql_value::SqlValue;
 use super::{ffi, unwinding};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_int};
@@ -238,6 +239,17 @@ impl Slot {
             } else {
                 Some(*(*self.0).tts_values.add(i))
             }
+        }
+    }
+
+    /// Column `i`, as [`Slot::get`] gives it, with its type.
+    pub fn value(&self, i: usize) -> SqlValue<'_> {
+        let value = self.get(i);
+        // SAFETY: the value of a column of the slot's descriptor, as `get` has checked, which
+        // stays while the row is borrowed.
+        unsafe {
+            let typid = ffi::attribute(self.desc(), i as c_int).atttypid;
+            SqlValue::of_datum(typid, value)
         }
     }
 }

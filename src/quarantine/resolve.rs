@@ -205,7 +205,9 @@ impl Conflict<'_> {
             return;
         }
         let _snapshot = FreshSnapshot::push();
-        if !policies_show(self.target, Role::caller(), arbiter, place, |c| row.get(c)) {
+        if !policies_show(self.target, Role::caller(), arbiter, place, |c| {
+            row.value(c)
+        }) {
             hidden(self.id).raise()
         }
     }
@@ -338,7 +340,7 @@ impl Conflict<'_> {
     ) -> Option<(pg_sys::Oid, pg_sys::ItemPointerData, bool)> {
         let _snapshot = FreshSnapshot::push();
         let mut look = KeyLookup::new(self.target, self.relation, arbiter);
-        look.find(|c| expected.get(c));
+        look.find(|c| expected.value(c));
         let stored = look.stored()?;
         let columns = &self.target.columns;
         let same = differing(columns, compared, &stored, |c| expected.get(c)).is_empty();

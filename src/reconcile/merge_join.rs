@@ -117,7 +117,7 @@ impl<'a, 'c> SortedMerge<'a, 'c> {
         let keys = &self.arbiter.keys;
         let orders = keys
             .iter()
-            .map(|key| key.compare(left.slot.get(key.column), right.slot.get(key.column)));
+            .map(|key| key.compare(left.slot.value(key.column), right.slot.value(key.column)));
         let order = self
             .scratch
             .scope(|| orders.into_iter().find(|order| order.is_ne()))

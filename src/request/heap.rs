@@ -2,12 +2,14 @@
 //!
 //! The table has neither triggers nor constraints other than NOT NULL, and plain indexes
 //! only (see [`state`](crate::state)).
+use super::key::RequestKey;
 use super::table::{COLUMNS, NAMES, RequestColumn, RequestTable};
 use crate::pg::ffi;
 use crate::pg::statement::row::{ColumnValue, record};
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::by_reference::Interval;
 use crate::pg::value::document::JsonbDatum;
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{OpenRelation, Scan};
 use pgrx::pg_sys;
 use serde::de::DeserializeOwned;
@@ -83,9 +85,16 @@ impl RequestRow {
         self.values[column as usize]
     }
 
-    /// A value by its column's number, likewise.
-    pub fn get_at(&self, column: usize) -> Option<pg_sys::Datum> {
-        self.values[column]
+    /// Whether it is the row under a key.
+    pub fn has_key(&self, table: &RequestTable, key: &RequestKey) -> bool {
+        table.arbiter().keys.iter().all(|part| {
+            let column = table.column_at(part.column);
+            // SAFETY: values of the column's type, the one as the heap has it, the other as the
+            // key was made for the table. Both live as long as the call.
+            let [stored, wanted] = [self.values[column], table.key_value(key, part.column)]
+                .map(|value| unsafe { SqlValue::of_datum(self.types[column], value) });
+            part.agrees(stored, wanted)
+        })
     }
 
     /// What the row says, read by the names of its columns.

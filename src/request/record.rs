@@ -115,11 +115,7 @@ impl RequestRecord {
         let row = heap::row_at(table, tid)?;
         // Another row may be there by now. This one is the key's if it says so: no two
         // under a key are visible at once.
-        let same = table.arbiter().keys.iter().all(|part| {
-            let column = table.column_at(part.column);
-            part.agrees(row.get_at(column), table.key_value(key, part.column))
-        });
-        same.then(|| Self::of(row))
+        row.has_key(table, key).then(|| Self::of(row))
     }
 
     /// Whether the key is free: the request was given up, or has expired and is held by

@@ -4,7 +4,8 @@
 //! target (plans, configurations) they keep in caches of their own, which know the target that an
 //! entry was made for: when a table has changed, its target is gathered anew, and the entry is
 //! made anew with it. `ri_query_cache` of the server's `ri_triggers.c` does the same.
-use pgrx::{pg_guard, pg_sys};
+use crate::pg::relation::invalidation::ChangeListener;
+use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::mem::{self, ManuallyDrop};
@@ -31,34 +32,19 @@ thread_local! {
     static WATCHED_CHANGES: Cell<u64> = const { Cell::new(0) };
 }
 
+static LISTENER: ChangeListener = ChangeListener {
+    relation: invalidate,
+    beside_relations: || invalidate(pg_sys::InvalidOid),
+    function: || FUNCTION_CHANGES.set(FUNCTION_CHANGES.get() + 1),
+};
+
 /// Asks the server to be told of changed tables. Called once, at load.
 pub fn register_invalidation_callbacks() {
-    // SAFETY: registered for the life of the backend, as is the callback.
-    unsafe {
-        pg_sys::CacheRegisterRelcacheCallback(Some(invalidate), pg_sys::Datum::null());
-        // A schema that is renamed changes nothing in its tables' entries, nor does a cast of
-        // a column's type that is made or dropped.
-        for cache in [
-            pg_sys::SysCacheIdentifier::NAMESPACEOID,
-            pg_sys::SysCacheIdentifier::CASTSOURCETARGET,
-        ] {
-            pg_sys::CacheRegisterSyscacheCallback(
-                cache as i32,
-                Some(invalidate_all),
-                pg_sys::Datum::null(),
-            );
-        }
-        pg_sys::CacheRegisterSyscacheCallback(
-            pg_sys::SysCacheIdentifier::PROCOID as i32,
-            Some(note_function),
-            pg_sys::Datum::null(),
-        );
-    }
+    LISTENER.register();
 }
 
 /// The table changed; InvalidOid stands for all tables.
-#[pg_guard]
-unsafe extern "C-unwind" fn invalidate(_arg: pg_sys::Datum, oid: pg_sys::Oid) {
+fn invalidate(oid: pg_sys::Oid) {
     CHANGES.set(CHANGES.get() + 1);
     // Borrowed for longer by nobody while core runs; if it were, the change counts.
     let watched = WATCHED.with(|watched| {
@@ -75,19 +61,6 @@ unsafe extern "C-unwind" fn invalidate(_arg: pg_sys::Datum, oid: pg_sys::Oid) {
             caches.iter().for_each(|cache| cache.forget(oid));
         }
     });
-}
-
-/// A schema or a cast changed.
-#[pg_guard]
-unsafe extern "C-unwind" fn invalidate_all(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
-    // SAFETY: as if all tables had changed.
-    unsafe { invalidate(pg_sys::Datum::null(), pg_sys::InvalidOid) };
-}
-
-/// A function changed.
-#[pg_guard]
-unsafe extern "C-unwind" fn note_function(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
-    FUNCTION_CHANGES.set(FUNCTION_CHANGES.get() + 1);
 }
 
 /// Which gathering of which table a target is: a table that has changed has another one.

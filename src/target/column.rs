@@ -83,6 +83,7 @@ impl Column {
     pub fn of_relation(relation: &OpenRelation, memory: &Memory) -> Vec<Self> {
         relation
             .attribute_rows()
+            .iter()
             .map(|attribute| Self::of_attribute(relation, attribute, memory))
             .collect()
     }

@@ -1,143 +1,14 @@
 //! The unique indexes of a target, and the columns of their keys.
-use super::index::{has_expressions, is_partial, number_where_null, numbers_in_expressions};
-use super::{Column, OpenRelation};
+use super::key_column::collate;
+use super::{Column, KeyColumn, OpenRelation};
 use crate::pg::catalog::name::schema_name;
-use crate::pg::catalog::operator::{Operator, class_name, has_equal_image};
+use crate::pg::catalog::operator::{Operator, class_name};
 use crate::pg::catalog::{index, types};
-use crate::pg::ffi;
-use crate::pg::lookup_function;
 use crate::pg::memory::Memory;
+use crate::pg::relation::index::{IndexDefinition, KeyOperators};
 use crate::pg::rows::SortColumn;
 use crate::pg::value::text;
 use pgrx::pg_sys;
-use std::cmp::Ordering;
-
-/// The support function of a btree that compares (`BTORDER_PROC` of `nbtree.h`).
-const BTORDER_PROC: i16 = 1;
-
-/// One key column of a usable unique index.
-#[derive(Clone, Copy, Debug)]
-pub struct KeyColumn {
-    /// Position in [`Target::columns`](super::Target::columns).
-    pub column: usize,
-    /// Its storage: whether passed by value, and its length.
-    pub storage: (bool, i16),
-    /// The index's equality operator for it.
-    pub equality_operator: pg_sys::Oid,
-    /// The function of that operator, ready to be called,
-    pub equality: *mut pg_sys::FmgrInfo,
-    /// and its oid.
-    pub equality_function: pg_sys::RegProcedure,
-    /// The index's three-way comparison for it.
-    pub order: *mut pg_sys::FmgrInfo,
-    /// The function of that comparison.
-    pub order_function: pg_sys::RegProcedure,
-    /// The function of the index's «greater or equal» for it.
-    pub greater_equal_function: pg_sys::RegProcedure,
-    /// The index's «less than» for it.
-    pub less_than: pg_sys::Oid,
-    /// The index's collation for it.
-    pub collation: pg_sys::Oid,
-    /// The index's operator class for it.
-    pub operator_class: pg_sys::Oid,
-}
-
-impl KeyColumn {
-    /// Column `i` (from 0) of an index.
-    ///
-    /// # Safety
-    /// `index` is an open btree with such a key column, which is this column of the table.
-    unsafe fn of_index(
-        index: &OpenRelation,
-        i: usize,
-        column: usize,
-        storage: (bool, i16),
-        memory: &Memory,
-    ) -> Self {
-        let rel = index.raw();
-        // SAFETY: an open index has these arrays, with a member for every key column.
-        unsafe {
-            let family = *(*rel).rd_opfamily.add(i);
-            let input = *(*rel).rd_opcintype.add(i);
-            let member =
-                |strategy: u32| pg_sys::get_opfamily_member(family, input, input, strategy as i16);
-            let greater_equal = member(pg_sys::BTGreaterEqualStrategyNumber);
-            let equality_operator = member(pg_sys::BTEqualStrategyNumber);
-            let equality_function = pg_sys::get_opcode(equality_operator);
-            let order_function = pg_sys::get_opfamily_proc(family, input, input, BTORDER_PROC);
-            Self {
-                storage,
-                order: lookup_function(memory.context(), order_function),
-                order_function,
-                column,
-                equality_operator,
-                equality: lookup_function(memory.context(), equality_function),
-                equality_function,
-                greater_equal_function: pg_sys::get_opcode(greater_equal),
-                less_than: member(pg_sys::BTLessStrategyNumber),
-                collation: *(*rel).rd_indcollation.add(i),
-                operator_class: operator_class(index.oid(), i),
-            }
-        }
-    }
-
-    /// Whether two values of the column are the same to the index. NULL is the
-    /// same as NULL.
-    pub fn agrees(&self, a: Option<pg_sys::Datum>, b: Option<pg_sys::Datum>) -> bool {
-        match (a, b) {
-            (None, None) => true,
-            // SAFETY: non-null values of the column, its index's equality; the
-            // guard holds nothing.
-            (Some(a), Some(b)) => unsafe {
-                ffi::guard(|| {
-                    ffi::unguarded::FunctionCall2Coll(self.equality, self.collation, a, b)
-                })
-                .value()
-                    != 0
-            },
-            _ => false,
-        }
-    }
-
-    /// The index's order of two values of the column, NULL last.
-    pub fn compare(&self, a: Option<pg_sys::Datum>, b: Option<pg_sys::Datum>) -> Ordering {
-        match (a, b) {
-            (None, None) => Ordering::Equal,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(_), None) => Ordering::Less,
-            // SAFETY: non-null values of the column, its index's comparison; the guard holds
-            // nothing.
-            (Some(a), Some(b)) => unsafe {
-                let order = ffi::guard(|| {
-                    ffi::unguarded::FunctionCall2Coll(self.order, self.collation, a, b)
-                });
-                (order.value() as i32).cmp(&0)
-            },
-        }
-    }
-
-    /// Whether values that are equal to the index have one image, by its operator class.
-    pub fn has_equal_image(&self) -> bool {
-        has_equal_image(self.operator_class, self.collation)
-    }
-
-    /// SQL that says that two expressions are the same to the index.
-    pub fn equals(&self, left: &str, right: &str) -> String {
-        equal(
-            self.equality_operator,
-            left,
-            &collate(self.collation),
-            right,
-        )
-    }
-}
-
-fn collate(collation: pg_sys::Oid) -> String {
-    if collation == pg_sys::InvalidOid {
-        return String::new();
-    }
-    format!(" COLLATE {}", types::collation_name(collation))
-}
 
 /// SQL that compares two values of a column by this operator, under a collation if one is
 /// named: no operator of the caller's may answer instead.
@@ -201,28 +72,16 @@ impl UniqueIndex {
         table_columns: &[Column],
         memory: &Memory,
     ) -> Vec<Self> {
-        let mut indexes = Vec::new();
         // The lock on an index goes when it is read: none is held by whoever finds the
         // target in the cache, either. The table's own keeps its indexes.
-        // SAFETY: the list is a copy that we free; every index on it is locked
-        // before it is read.
-        unsafe {
-            let list = pg_sys::RelationGetIndexList(relation.raw());
-            if !list.is_null() {
-                for i in 0..(*list).length {
-                    let oid = (*(*list).elements.add(i as usize)).oid_value;
-                    // One that is gone meanwhile (DROP INDEX CONCURRENTLY) decides nothing.
-                    let Some(index) = OpenRelation::try_open_briefly(oid) else {
-                        continue;
-                    };
-                    let form = &*(*index.raw()).rd_index;
-                    if form.indisunique && form.indislive {
-                        indexes.push(Self::of_index(&index, form, table_columns, memory));
-                    }
-                }
-                pg_sys::list_free(list);
-            }
-        }
+        let read = |oid| {
+            // One that is gone meanwhile (DROP INDEX CONCURRENTLY) decides nothing.
+            let index = OpenRelation::try_open_briefly(oid)?;
+            let definition = IndexDefinition::of(&index)?;
+            (definition.unique && definition.live)
+                .then(|| Self::of_index(&definition, table_columns, memory))
+        };
+        let mut indexes: Vec<Self> = relation.index_oids().into_iter().filter_map(read).collect();
         for i in 0..indexes.len() {
             let columns: Vec<usize> = indexes[i].columns().collect();
             let twin = indexes
@@ -257,63 +116,56 @@ impl UniqueIndex {
         }
     }
 
-    /// # Safety
-    /// `index` is an open index and `form` its catalog row.
-    unsafe fn of_index(
-        index: &OpenRelation,
-        form: &pg_sys::FormData_pg_index,
-        columns: &[Column],
-        memory: &Memory,
-    ) -> Self {
-        let rel = index.raw();
-        // SAFETY: an open index has these arrays, with a member for every key
-        // column.
-        unsafe {
-            let numbers =
-                std::slice::from_raw_parts(form.indkey.values.as_ptr(), form.indnkeyatts as usize);
-            let overlaps = form.indisexclusion || (*(*rel).rd_rel).relam != pg_sys::BTREE_AM_OID;
-            let place = |number| columns.iter().position(|c| c.attnum == number);
-            let partial = is_partial(index);
-            let expressions = has_expressions(index).then(|| {
-                let numbers = numbers_in_expressions(index).into_iter();
-                numbers.filter_map(place).collect()
-            });
-            let unusable_reason = if overlaps {
-                Some("excludes rows that overlap, not only equal keys")
-            } else if !form.indisvalid || !form.indisready {
-                Some("is not valid; rebuild it with REINDEX")
-            } else if !form.indimmediate {
-                Some("is deferrable, so the server does not check it while a row is inserted")
-            } else if partial {
-                Some("is partial, so it does not cover every row")
-            } else if expressions.is_some() {
-                Some("is on expressions, not on the columns themselves")
-            } else {
-                None
-            };
-            let mut keys = Vec::with_capacity(numbers.len());
-            for (i, number) in numbers.iter().enumerate().filter(|_| !overlaps) {
-                if let Some(column) = place(*number) {
-                    let storage = columns[column].storage();
-                    keys.push(KeyColumn::of_index(index, i, column, storage, memory));
-                }
-            }
-            Self {
-                oid: index.oid(),
-                name: text::from_name(&(*(*rel).rd_rel).relname),
-                inference_clause: None,
-                primary: form.indisprimary,
-                nulls_equal: form.indnullsnotdistinct,
-                key_desc: memory.scope(|| key_desc(&keys, columns)),
-                ascending: (0..numbers.len()).all(|i| *(*rel).rd_indoption.add(i) == 0),
-                keys,
-                expressions,
-                partial,
-                null_predicate_column: number_where_null(index).and_then(place),
-                valid: form.indisvalid && form.indisready,
-                deferrable: !form.indimmediate,
-                unusable_reason,
-            }
+    fn of_index(index: &IndexDefinition, columns: &[Column], memory: &Memory) -> Self {
+        let overlaps = index.exclusion || !index.is_btree();
+        let place = |number| columns.iter().position(|c| c.attnum == number);
+        let unusable_reason = if overlaps {
+            Some("excludes rows that overlap, not only equal keys")
+        } else if !index.usable {
+            Some("is not valid; rebuild it with REINDEX")
+        } else if !index.immediate {
+            Some("is deferrable, so the server does not check it while a row is inserted")
+        } else if index.partial {
+            Some("is partial, so it does not cover every row")
+        } else if index.on_expressions {
+            Some("is on expressions, not on the columns themselves")
+        } else {
+            None
+        };
+        let parts = if overlaps {
+            Vec::new()
+        } else {
+            KeyOperators::of_btree(index)
+        };
+        let key = |(number, operators)| {
+            let column = place(number)?;
+            let storage = columns[column].storage();
+            Some(KeyColumn {
+                column,
+                storage,
+                operators,
+            })
+        };
+        let keys: Vec<KeyColumn> = parts.into_iter().filter_map(key).collect();
+        let expressions = index.on_expressions.then(|| {
+            let numbers = index.numbers_in_expressions().into_iter();
+            numbers.filter_map(place).collect()
+        });
+        Self {
+            oid: index.oid,
+            name: index.name.clone(),
+            inference_clause: None,
+            primary: index.primary,
+            nulls_equal: index.nulls_equal,
+            key_desc: memory.scope(|| key_desc(&keys, columns)),
+            ascending: index.is_ascending(),
+            keys,
+            expressions,
+            partial: index.partial,
+            null_predicate_column: index.number_where_null().and_then(place),
+            valid: index.usable,
+            deferrable: !index.immediate,
+            unusable_reason,
         }
     }
 
@@ -325,8 +177,8 @@ impl UniqueIndex {
         }
         let parts = self.keys.iter().map(|key| {
             let name = text::quote_identifier(&columns[key.column].name);
-            let (collate, class) = (collate(key.collation), class_name(key.operator_class));
-            format!("{name}{collate} {class}")
+            let class = class_name(key.operators.operator_class);
+            format!("{name}{} {class}", collate(key.operators.collation))
         });
         format!("({})", parts.collect::<Vec<_>>().join(", "))
     }
@@ -363,17 +215,11 @@ impl UniqueIndex {
             .iter()
             .map(|key| SortColumn {
                 column: key.column,
-                operator: key.less_than,
-                collation: key.collation,
+                operator: key.operators.less_than,
+                collation: key.operators.collation,
             })
             .collect()
     }
-}
-
-/// The operator class of an index's column (from 0).
-fn operator_class(index: pg_sys::Oid, i: usize) -> pg_sys::Oid {
-    // SAFETY: core's own accessor, for a column of an index that the caller has open.
-    unsafe { pg_sys::get_index_column_opclass(index, i as i32 + 1) }
 }
 
 fn key_desc(keys: &[KeyColumn], columns: &[Column]) -> pg_sys::TupleDesc {

@@ -17,6 +17,7 @@ use super::partition::PartitionRouter;
 use super::scan::Scan;
 use super::{OpenRelation, StoredRow, Target, UniqueIndex};
 use crate::pg::memory::Memory;
+use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use std::collections::HashMap;
 
@@ -75,7 +76,10 @@ impl<'t> KeyLookup<'t> {
     /// Looks for the row under this key; `key` gives the value of a column by
     /// its position. Keys must come in the arbiter's order. What was found is
     /// [`KeyLookup::stored`].
-    pub fn find(&mut self, key: impl Fn(usize) -> Option<pg_sys::Datum>) {
+    ///
+    /// # Panics
+    /// If a value is of another type than its column.
+    pub fn find<'v>(&mut self, key: impl Fn(usize) -> SqlValue<'v>) {
         let Self {
             target,
             relation,
@@ -86,6 +90,11 @@ impl<'t> KeyLookup<'t> {
             found,
             memory,
         } = self;
+        let key = |column: usize| {
+            let value = key(column);
+            assert_eq!(value.typid(), target.columns[column].typid);
+            value
+        };
         *found = memory.scope(|| {
             let leaf = match router {
                 None if leaves.is_empty() => {
@@ -99,7 +108,7 @@ impl<'t> KeyLookup<'t> {
                 }
                 None => 0,
                 Some(router) => {
-                    let (table, table_index) = router.leaf(&key)?;
+                    let (table, table_index) = router.leaf(key)?;
                     *leaf_of.entry(table).or_insert_with(|| {
                         let table = OpenRelation::open(table);
                         leaves.push(LeafPartition::open(target, index, table, table_index));
@@ -147,17 +156,20 @@ impl LeafPartition {
         }
     }
 
-    fn find(
+    fn find<'v>(
         &mut self,
         arbiter: &UniqueIndex,
-        key: impl Fn(usize) -> Option<pg_sys::Datum>,
+        key: impl Fn(usize) -> SqlValue<'v>,
     ) -> Option<FoundBy> {
         match self
             .merge_scan
             .find(&self.table, &self.index, arbiter, &self.numbers, &key)
         {
             Some(found) => found.then_some(FoundBy::MergeScan),
-            None => self.index_probe.find(key).then_some(FoundBy::IndexProbe),
+            None => {
+                let found = self.index_probe.find(|c| key(c).to_datum());
+                found.then_some(FoundBy::IndexProbe)
+            }
         }
     }
 }

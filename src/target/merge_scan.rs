@@ -10,6 +10,7 @@
 //! rows.
 use super::scan::Scan;
 use super::{OpenRelation, UniqueIndex};
+use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 
@@ -59,13 +60,13 @@ impl MergeScan {
     }
 
     /// Whether there is a row under the key; None if the scan cannot tell, and a probe must.
-    pub fn find(
+    pub fn find<'v>(
         &mut self,
         table: &OpenRelation,
         index: &OpenRelation,
         arbiter: &UniqueIndex,
         numbers: &[pg_sys::AttrNumber],
-        key: &impl Fn(usize) -> Option<pg_sys::Datum>,
+        key: &impl Fn(usize) -> SqlValue<'v>,
     ) -> Option<bool> {
         if self.at == ScanPosition::Idle {
             if !self.possible || self.wait > 0 {
@@ -75,7 +76,7 @@ impl MergeScan {
             let scan = self
                 .scan
                 .get_or_insert_with(|| Scan::from_key(table, index, arbiter));
-            self.at = if scan.start_at(key) {
+            self.at = if scan.start_at(|c| key(c).to_datum()) {
                 ScanPosition::Row
             } else {
                 ScanPosition::End
@@ -119,18 +120,19 @@ impl MergeScan {
 
 /// The order of the row at hand and the key, whose columns have no NULL: NULLs come last in the
 /// index, and the scan leaves them out.
-fn compare(
+fn compare<'v>(
     scan: &Scan,
     arbiter: &UniqueIndex,
     numbers: &[pg_sys::AttrNumber],
-    key: &impl Fn(usize) -> Option<pg_sys::Datum>,
+    key: &impl Fn(usize) -> SqlValue<'v>,
 ) -> Ordering {
     let row = scan.row(numbers).expect("the scan is at a row");
     for part in &arbiter.keys {
-        let (Some(stored), Some(wanted)) = (row.get(part.column), key(part.column)) else {
+        let (stored, wanted) = (row.value(part.column), key(part.column));
+        if stored.is_null() || wanted.is_null() {
             return Ordering::Greater;
-        };
-        match part.compare(Some(stored), Some(wanted)) {
+        }
+        match part.compare(stored, wanted) {
             Ordering::Equal => {}
             other => return other,
         }

@@ -14,7 +14,8 @@
 //!   `BuildIndexInfo`) and `RelationGetPartitionKey` (and with this in
 //!   `RelationGetPartitionDesc` and `RelationGetPartitionQual`). What is to be known of
 //!   indexes and partition keys is in the rows of `pg_index` and
-//!   `pg_partitioned_table`, see [`index`] and [`partition_key_columns`].
+//!   `pg_partitioned_table`, see [`IndexDefinition`](crate::pg::relation::index::IndexDefinition) and
+//!   [`partition_key_columns`].
 //! - Defaults are looked at as they are written (`build_column_default`,
 //!   `contain_mutable_functions`, `contain_volatile_functions`, `deparse_expression`): none
 //!   of these simplifies an expression, or inlines a function. So are trees that
@@ -28,27 +29,40 @@
 //! table: as the caller, who may do what the statement does, and whom the server
 //! would have evaluate them in the same way in a plain INSERT, SELECT or UPDATE. Each
 //! such place says so.
+#[forbid(unsafe_code)]
 mod access;
+#[forbid(unsafe_code)]
 mod arbiter;
+#[forbid(unsafe_code)]
 mod cache;
+#[forbid(unsafe_code)]
 mod closest;
 mod column;
 mod default;
 mod default_kind;
+#[forbid(unsafe_code)]
 mod effects;
-mod index;
 mod key;
+#[forbid(unsafe_code)]
+mod key_column;
+#[forbid(unsafe_code)]
 mod key_lookup;
+#[forbid(unsafe_code)]
 mod merge_scan;
+#[forbid(unsafe_code)]
 mod names;
+#[forbid(unsafe_code)]
 mod partition;
+#[forbid(unsafe_code)]
+mod policies;
+#[forbid(unsafe_code)]
 mod privileges;
-mod relation;
-mod relation_facts;
+#[forbid(unsafe_code)]
 mod remedy;
 mod rows;
 mod scan;
 mod stored_row;
+#[forbid(unsafe_code)]
 mod triggers;
 
 pub use arbiter::CREATE_INDEX;
@@ -59,27 +73,29 @@ pub use cache::{
 pub use column::{Column, Equality};
 pub use default::{ColumnDefault, evaluate_default};
 pub use default_kind::DefaultKind;
-pub use key::{KeyColumn, UniqueIndex, equal};
+pub use key::{UniqueIndex, equal};
+pub use key_column::KeyColumn;
 pub use key_lookup::KeyLookup;
 pub use partition::{
-    PartitionKeyColumns, PartitionRouter, ancestor_partition_columns, leaf_index,
-    partition_key_columns,
+    PartitionKeyColumns, PartitionRouter, ancestor_partition_columns, partition_key_columns,
 };
+pub use policies::{hidden_by_policy, kept_by_policy, policies_show};
 pub use privileges::{
     Role, VisibleColumns, check_any_privilege, check_insert_privileges, check_merge_privileges,
     check_overwrite_privileges, check_ownership, check_resolve_privileges, has_any_privilege,
-    hidden_by_policy, kept_by_policy, may_read, may_select, may_truncate, note_values_shown,
-    policies_show, row_security_is_active, row_security_is_active_for,
+    may_read, may_select, may_truncate, note_values_shown, row_security_is_active,
+    row_security_is_active_for,
 };
-pub use relation::{OpenRelation, attribute_name, no_relation};
 pub use scan::Scan;
 pub use stored_row::StoredRow;
-pub use triggers::{FunctionSource, TriggerInfo, Triggers, is_guard_function, triggers_of};
+pub use triggers::is_guard_function;
+
+// Where the rooms above look for them.
+pub use crate::pg::relation::{OpenRelation, TriggerInfo, attribute_name, no_relation};
 
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
-use crate::pg::transaction::locks;
-use crate::pg::transaction::relation_lock::lock_relation;
+use crate::pg::transaction::{locks, relation_lock};
 use cache::PerTable;
 use pgrx::pg_sys;
 use std::collections::HashMap;
@@ -151,7 +167,7 @@ impl Target {
     /// # Errors
     /// As [`Target::open`].
     pub fn open_to_write(oid: pg_sys::Oid) -> (Rc<Self>, OpenRelation) {
-        lock_relation(oid, locks::working_lock_mode() as u32);
+        relation_lock::lock_relation(oid, locks::working_lock_mode() as u32);
         Self::open(oid)
     }
 
@@ -160,7 +176,7 @@ impl Target {
     /// these indexes is opened, see [`Target::open_to_write`].
     pub fn lock_to_write(&self) {
         let mode = locks::working_lock_mode();
-        lock_relation(self.oid, mode as u32);
+        relation_lock::lock_relation(self.oid, mode as u32);
         if self.partitioned {
             ffi::lock_partitions(self.oid, mode);
         }
@@ -224,7 +240,7 @@ impl Target {
             after_insert_triggers: after_rows,
             has_write_rules: effects::has_write_rules(relation),
             skip_has_no_effect: !before_rows && effects::skip_has_no_effect(relation),
-            can_chunk: !effects::has_statement_triggers(relation) && !after_rows,
+            can_chunk: !relation.has_insert_statement_triggers() && !after_rows,
             columns,
             indexes,
             by_name,

@@ -3,7 +3,7 @@ use super::Target;
 use super::closest::closest;
 use crate::error::{Report, SqlState};
 use crate::pg::catalog::name::qualified_name;
-use crate::pg::ffi;
+use crate::pg::catalog::relation::partition_root;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 
@@ -76,10 +76,11 @@ impl Target {
     /// That of the partitioned table that it is a partition of, for what is done to columns
     /// of all partitions at once; else its own.
     pub fn qualified_root(&self) -> String {
-        let root = ffi::partition_root(self.oid);
+        let root = partition_root(self.oid);
         if root == self.oid {
             return self.qualified();
         }
+        // One that is gone meanwhile has no name.
         qualified_name(root).unwrap_or_else(|| self.qualified())
     }
 

@@ -1,10 +1,10 @@
 //! What the caller may do with a target, and which of its values they may see.
-use super::access::{Access, hooks_see_reads};
-use super::{Target, UniqueIndex};
-use crate::error::{Report, SqlState};
-use crate::pg::statement::query_as::row_exists_as;
-use crate::pg::statement::spi::Parameter;
-use crate::pg::value::text;
+use super::Target;
+use super::access::Access;
+use crate::pg::backend::current_user;
+use crate::pg::catalog::relation;
+use crate::pg::relation::permission_check::hooks_see_checks;
+use crate::pg::relation::privileges;
 use pgrx::pg_sys;
 
 /// A role, by whose rights something is judged.
@@ -14,8 +14,7 @@ pub struct Role(pg_sys::Oid);
 impl Role {
     /// The current user.
     pub fn caller() -> Self {
-        // SAFETY: reads a variable of the backend's, which is set for as long as it works.
-        Self(unsafe { pg_sys::GetUserId() })
+        Self(current_user())
     }
 
     /// The role with this oid; the current user if there is none.
@@ -27,51 +26,25 @@ impl Role {
         }
     }
 
-    fn has_on(self, target: &Target, mode: u32) -> bool {
-        // SAFETY: an existing table; the caller holds a lock on it.
-        unsafe {
-            pg_sys::pg_class_aclcheck(target.oid, self.0, pg_sys::AclMode::from(mode))
-                == pg_sys::AclResult::ACLCHECK_OK
-        }
+    /// Its oid.
+    pub fn oid(self) -> pg_sys::Oid {
+        self.0
     }
 
-    fn has_on_column(self, target: &Target, column: usize, mode: u32) -> bool {
+    /// Whether it has this right on the whole table (row-level security aside).
+    pub(super) fn has_on(self, target: &Target, right: u32) -> bool {
+        privileges::has_on_table(self.0, target.oid, right)
+    }
+
+    fn has_on_column(self, target: &Target, column: usize, right: u32) -> bool {
         let number = target.columns[column].attnum;
-        // SAFETY: an existing column of an existing table, on which the caller holds a lock.
-        unsafe {
-            pg_sys::pg_attribute_aclcheck(target.oid, number, self.0, pg_sys::AclMode::from(mode))
-                == pg_sys::AclResult::ACLCHECK_OK
-        }
+        privileges::has_on_column(self.0, target.oid, number, right)
     }
 }
 
 /// USAGE on the schema, which a name would have needed.
 fn check_schema_usage(target: &Target) {
-    let result = schema_usage(target.schema_oid);
-    if result != pg_sys::AclResult::ACLCHECK_OK {
-        let name = text::to_server(&target.schema);
-        let kind = pg_sys::ObjectType::OBJECT_SCHEMA;
-        // SAFETY: a C string that is read while the error is made; the error is raised in core's
-        // way, out of a call that is guarded.
-        unsafe { pg_sys::aclcheck_error(result, kind, name.as_ptr()) };
-    }
-}
-
-/// What core says of USAGE on a schema.
-fn schema_usage(schema: pg_sys::Oid) -> pg_sys::AclResult::Type {
-    let mode = pg_sys::AclMode::from(pg_sys::ACL_USAGE);
-    // SAFETY: a look-up in a catalog; a schema that is gone is an error of core's.
-    unsafe {
-        #[cfg(feature = "pg15")]
-        return pg_sys::pg_namespace_aclcheck(schema, pg_sys::GetUserId(), mode);
-        #[cfg(not(feature = "pg15"))]
-        return pg_sys::object_aclcheck(
-            pg_sys::NamespaceRelationId,
-            schema,
-            pg_sys::GetUserId(),
-            mode,
-        );
-    }
+    privileges::check_schema_usage(target.schema_oid, &target.schema);
 }
 
 /// The rights that `INSERT … ON CONFLICT (key)` demands: INSERT on the named
@@ -131,7 +104,7 @@ pub fn check_overwrite_privileges(target: &Target, columns: impl IntoIterator<It
 
 fn check_access(target: &Target, access: Access) {
     check_schema_usage(target);
-    if hooks_see_reads() {
+    if hooks_see_checks() {
         // What of the stored rows may be shown counts as read.
         let shown = VisibleColumns::by_rights(target, Role::caller()).columns_of(target);
         access.select(target, shown).check();
@@ -139,26 +112,13 @@ fn check_access(target: &Target, access: Access) {
         access.check_without_hooks();
     }
     // With row_security off, a policy in force is an error, as in any query.
-    // SAFETY: look-ups in catalogs, for a table that the caller has locked.
-    unsafe { pg_sys::check_enable_rls(target.oid, pg_sys::InvalidOid, false) };
+    privileges::check_row_security(target.oid);
 }
 
 /// Whether the caller has any right on a table, or on a column of it. Reads the catalogs,
 /// without a lock on the table; false if it is gone.
 pub fn has_any_privilege(table: pg_sys::Oid) -> bool {
-    let any = pg_sys::AclMaskHow::ACLMASK_ANY;
-    let on_table = pg_sys::AclMode::from(pg_sys::ACL_ALL_RIGHTS_RELATION);
-    let on_column = pg_sys::AclMode::from(pg_sys::ACL_ALL_RIGHTS_COLUMN);
-    let mut gone = false;
-    // SAFETY: look-ups; of columns only if there is such a table.
-    unsafe {
-        // One of the rights is enough for both.
-        pg_sys::pg_class_aclcheck_ext(table, pg_sys::GetUserId(), on_table, &raw mut gone)
-            == pg_sys::AclResult::ACLCHECK_OK
-            || (!gone
-                && pg_sys::pg_attribute_aclcheck_all(table, pg_sys::GetUserId(), on_column, any)
-                    == pg_sys::AclResult::ACLCHECK_OK)
-    }
+    privileges::has_any(table)
 }
 
 /// Any right on a table, or on a column of it, for whoever wants more said of it than the
@@ -167,14 +127,7 @@ pub fn has_any_privilege(table: pg_sys::Oid) -> bool {
 /// # Errors
 /// 42501
 pub fn check_any_privilege(table: pg_sys::Oid) {
-    // SAFETY: a look-up; null if there is no such table. Raises what core raises.
-    unsafe {
-        let name = pg_sys::get_rel_name(table);
-        if !name.is_null() && !has_any_privilege(table) {
-            let kind = pg_sys::get_relkind_objtype(pg_sys::get_rel_relkind(table));
-            pg_sys::aclcheck_error(pg_sys::AclResult::ACLCHECK_NO_PRIV, kind, name);
-        }
-    }
+    privileges::check_any(table);
 }
 
 /// Ownership of a table, as DROP TRIGGER asks for it. What is gone is passed.
@@ -182,28 +135,13 @@ pub fn check_any_privilege(table: pg_sys::Oid) {
 /// # Errors
 /// 42501
 pub fn check_ownership(table: pg_sys::Oid) {
-    // SAFETY: look-ups; null if there is no such table. Raises what core raises.
-    unsafe {
-        let name = pg_sys::get_rel_name(table);
-        if name.is_null() {
-            return;
-        }
-        #[cfg(feature = "pg15")]
-        let owner = pg_sys::pg_class_ownercheck(table, pg_sys::GetUserId());
-        #[cfg(not(feature = "pg15"))]
-        let owner =
-            pg_sys::object_ownercheck(pg_sys::RelationRelationId, table, pg_sys::GetUserId());
-        if !owner {
-            let kind = pg_sys::ObjectType::OBJECT_TRIGGER;
-            pg_sys::aclcheck_error(pg_sys::AclResult::ACLCHECK_NOT_OWNER, kind, name);
-        }
-    }
+    privileges::check_trigger_ownership(table);
 }
 
 /// Lets the server see that stored values of these columns, which the caller may read, are
 /// shown in an error.
 pub fn note_values_shown(target: &Target, columns: impl IntoIterator<Item = usize>) {
-    if hooks_see_reads() {
+    if hooks_see_checks() {
         Access::to(target).select(target, columns).check();
     }
 }
@@ -218,16 +156,9 @@ pub fn may_read(table: pg_sys::Oid) -> bool {
     has_privilege(table, pg_sys::ACL_SELECT)
 }
 
-fn has_privilege(table: pg_sys::Oid, mode: u32) -> bool {
-    // SAFETY: look-ups in catalogs; a table that is gone is an error of core's.
-    let (result, schema) = unsafe {
-        (
-            pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), pg_sys::AclMode::from(mode)),
-            pg_sys::get_rel_namespace(table),
-        )
-    };
-    result == pg_sys::AclResult::ACLCHECK_OK
-        && schema_usage(schema) == pg_sys::AclResult::ACLCHECK_OK
+fn has_privilege(table: pg_sys::Oid, right: u32) -> bool {
+    privileges::has_on_table(current_user(), table, right)
+        && privileges::may_use_schema(relation::schema(table))
 }
 
 /// Whether the caller may read the whole table (row-level security aside).
@@ -242,85 +173,7 @@ pub fn row_security_is_active(target: &Target) -> bool {
 
 /// Whether they restrict what is read with a role's rights.
 pub fn row_security_is_active_for(target: &Target, role: Role) -> bool {
-    // SAFETY: an existing table; no error for rows that a policy hides.
-    let rls = unsafe { pg_sys::check_enable_rls(target.oid, role.0, true) };
-    rls == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
-}
-
-/// Whether a role sees the row that is stored at this place under this key, by the
-/// table's policies and under the active snapshot: asks the table as the role would.
-/// So policies run as the caller, who is inserting into the table, and for whom an INSERT …
-/// ON CONFLICT evaluates them.
-///
-/// The place finds it at once, but takes SELECT on the whole table. The key may take a
-/// scan, since its operators may only be applied to rows that the policies show.
-///
-/// The SELECT keeps its locks on the indexes, of every partition. So a caller who may write
-/// afterwards has taken [`Target::lock_to_write`] before.
-///
-/// # Errors
-/// 42501 without SELECT on the key columns.
-pub fn policies_show(
-    target: &Target,
-    role: Role,
-    arbiter: &UniqueIndex,
-    (table, mut tuple): (pg_sys::Oid, pg_sys::ItemPointerData),
-    key: impl Fn(usize) -> Option<pg_sys::Datum>,
-) -> bool {
-    let mut parameters = Vec::new();
-    let mut conditions = Vec::new();
-    if role.has_on(target, pg_sys::ACL_SELECT) {
-        conditions.push("tableoid OPERATOR(pg_catalog.=) $1".to_owned());
-        conditions.push("ctid OPERATOR(pg_catalog.=) $2".to_owned());
-        let tuple = pg_sys::Datum::from(&raw mut tuple);
-        // SAFETY: a tid is what is pointed to, which lives in this function.
-        let tuple = unsafe { Parameter::of_datum(pg_sys::TIDOID, Some(tuple)) };
-        parameters.extend([Parameter::oid(table), tuple]);
-    } else {
-        for part in &arbiter.keys {
-            let column = &target.columns[part.column];
-            let name = text::quote_identifier(&column.name);
-            match key(part.column) {
-                None => conditions.push(format!("{name} IS NULL")),
-                value => {
-                    // SAFETY: the key's value for this column, as the caller has it from a
-                    // working row, which outlives the call.
-                    parameters.push(unsafe { Parameter::of_datum(column.typid, value) });
-                    conditions.push(part.equals(&name, &format!("${}", parameters.len())));
-                }
-            }
-        }
-    }
-    let sql = format!(
-        "SELECT FROM {} WHERE {}",
-        target.qualified(),
-        conditions.join(" AND ")
-    );
-    row_exists_as(role.0, &sql, &parameters)
-}
-
-/// 42501 in core's own words, for a row under whose key the caller must not see
-/// what is stored: no more is said of it than of one that a policy refuses.
-pub fn hidden_by_policy(target: &Target) -> Report {
-    Report::new(
-        SqlState::InsufficientPrivilege,
-        format!(
-            "new row violates row-level security policy for table \"{}\"",
-            target.name
-        ),
-    )
-}
-
-/// 42501 for a stored row that a policy does not let be updated.
-pub fn kept_by_policy(target: &Target) -> Report {
-    Report::new(
-        SqlState::InsufficientPrivilege,
-        format!(
-            "row-level security policy for table \"{}\" does not allow an update of a stored row",
-            target.name
-        ),
-    )
-    .table(&target.schema, &target.name)
+    privileges::row_security_restricts(target.oid, role.0)
 }
 
 /// Which stored values the caller may see.

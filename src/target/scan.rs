@@ -87,8 +87,8 @@ impl Scan {
                     i as pg_sys::AttrNumber + 1,
                     pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
                     pg_sys::InvalidOid,
-                    key.collation,
-                    key.equality,
+                    key.operators.collation,
+                    key.operators.equality(),
                     pg_sys::Datum::null(),
                 );
             }
@@ -107,9 +107,9 @@ impl Scan {
         let keys = if let [key] = arbiter.keys.as_slice() {
             vec![scan_key(
                 0,
-                key.collation,
+                key.operators.collation,
                 strategy,
-                key.greater_equal_function,
+                key.operators.greater_equal_function,
             )]
         } else {
             let header = pg_sys::ScanKeyData {
@@ -119,8 +119,10 @@ impl Scan {
                 ..Default::default()
             };
             let members = arbiter.keys.iter().enumerate();
-            let members =
-                members.map(|(i, key)| scan_key(i, key.collation, strategy, key.order_function));
+            let members = members.map(|(i, key)| {
+                let by = &key.operators;
+                scan_key(i, by.collation, strategy, by.order_function)
+            });
             std::iter::once(header).chain(members).collect()
         };
         let snapshot = ScanSnapshot::registered();

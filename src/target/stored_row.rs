@@ -1,6 +1,7 @@
 //! A stored row, read where it lies.
-use crate::pg::backend::is_own_transaction;
+use crate::pg::ffi;
 use crate::pg::rows::Slot;
+use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use std::ops::Range;
 use std::ptr;
@@ -61,6 +62,18 @@ impl<'l> StoredRow<'l> {
         }
     }
 
+    /// The value of a column of the target, by its position, with its type.
+    pub fn value(&self, column: usize) -> SqlValue<'l> {
+        let value = self.get(column);
+        let i = i32::from(self.numbers[column]) - 1;
+        // SAFETY: a column of the slot's row, as `get` has checked; the value lives as long as the
+        // row is there.
+        unsafe {
+            let typid = ffi::attribute((*self.slot).tts_tupleDescriptor, i).atttypid;
+            SqlValue::of_datum(typid, value)
+        }
+    }
+
     /// The table that holds the row, and its tuple id.
     pub fn table_and_tid(&self) -> (pg_sys::Oid, pg_sys::ItemPointerData) {
         // SAFETY: the slot is alive, and holds the row as long as this lives: both are set then.
@@ -82,7 +95,7 @@ impl<'l> StoredRow<'l> {
         // SAFETY: the real command is asked for only if the row is ours; what the row
         // itself holds may be a combo command id.
         unsafe {
-            is_own_transaction(self.xmin())
+            pg_sys::TransactionIdIsCurrentTransactionId(self.xmin())
                 && commands.contains(&pg_sys::HeapTupleHeaderGetCmin(self.header()))
         }
     }

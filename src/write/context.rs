@@ -87,7 +87,7 @@ impl<'a> WriteContext<'a> {
                 Role::caller(),
                 self.arbiter,
                 stored.table_and_tid(),
-                |c| row.get(c),
+                |c| row.value(c),
             )
         };
         if self.by_policy && !shown() {

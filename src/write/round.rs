@@ -274,7 +274,7 @@ impl WriteContext<'_> {
                         lookup.skip();
                         remaining.assumed_new = true;
                     } else {
-                        lookup.find(|c| row.get(c));
+                        lookup.find(|c| row.value(c));
                         estimator.record(lookup.stored().is_none());
                     }
                 }

@@ -8,9 +8,7 @@ use super::super::trigger_check;
 use super::probe::XactWait;
 use super::{Guard, GuardMode};
 use crate::pg::transaction::snapshot::uses_transaction_snapshot;
-use crate::target::{
-    OpenRelation, Role, Scan, TriggerInfo, leaf_index, row_security_is_active_for,
-};
+use crate::target::{OpenRelation, Role, Scan, TriggerInfo, row_security_is_active_for};
 use pgrx::pg_sys;
 use std::ffi::c_int;
 use std::ptr::NonNull;
@@ -39,7 +37,8 @@ impl Guard {
         let index = if target.oid == oid {
             arbiter.oid
         } else {
-            leaf_index(&table, arbiter.oid).unwrap_or(pg_sys::InvalidOid)
+            let index = table.index_of_ancestors(arbiter.oid);
+            index.unwrap_or(pg_sys::InvalidOid)
         };
         let numbers = target.attnums_in(oid);
         let key_columns = last_number(&numbers, arbiter.columns());

@@ -52,7 +52,9 @@ impl Guard {
         }
         let _snapshot = LatestSnapshot::push();
         let arbiter = self.config.arbiter(&self.target);
-        policies_show(&self.target, self.role, arbiter, place, |c| payload.get(c))
+        policies_show(&self.target, self.role, arbiter, place, |c| {
+            payload.value(c)
+        })
     }
 
     /// A row is stored under the payload's key: a duplicate is left at that, a

@@ -55,12 +55,12 @@ impl Guard {
             return true;
         }
         let arbiter = self.arbiter();
-        let same = |key: &KeyColumn| key.agrees(old.get(key.column), new.get(key.column));
+        let same = |key: &KeyColumn| key.agrees(old.value(key.column), new.value(key.column));
         if arbiter.keys.iter().all(same) {
             return false;
         }
         let root = OpenRelation::open(self.target.oid);
-        let leaf = PartitionRouter::new(&self.target, &root, arbiter).leaf(|c| new.get(c));
+        let leaf = PartitionRouter::new(&self.target, &root, arbiter).leaf(|c| new.value(c));
         leaf.is_none_or(|(leaf, _)| leaf != self.table.oid())
     }
 }

@@ -23,6 +23,11 @@ pub fn is_temporary(relation: pg_sys::Oid) -> bool {
     plain::get_rel_persistence(relation) as u8 == pg_sys::RELPERSISTENCE_TEMP
 }
 
+/// The oid of a relation's schema; `InvalidOid` if the relation is gone.
+pub fn schema(relation: pg_sys::Oid) -> pg_sys::Oid {
+    plain::get_rel_namespace(relation)
+}
+
 /// Whether a plain table, which is there, is unlogged.
 ///
 /// # Errors

@@ -315,6 +315,8 @@ pub struct PartitionKeyData {
     pub partsupfunc: *mut pg_sys::FmgrInfo,
     /// Collations, likewise.
     pub partcollation: *mut pg_sys::Oid,
+    /// The types of its columns.
+    pub parttypid: *mut pg_sys::Oid,
 }
 
 // utils/partcache.h

@@ -121,6 +121,11 @@ impl<'v> SqlValue<'v> {
         self.typid
     }
 
+    /// Whether it is NULL.
+    pub const fn is_null(&self) -> bool {
+        matches!(self.content, Content::Null)
+    }
+
     /// Its datum; one that is made here is in the current context.
     ///
     /// # Errors

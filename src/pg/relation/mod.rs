@@ -1,4 +1,17 @@
 //! Relations that are open.
+//!
+//! Any look-up may rebuild what the relation cache holds of a relation, and free what it held
+//! before. So what is asked of one is copied at once, and nobody gets a pointer to it but who asks
+//! for [`OpenRelation::raw`].
+mod facts;
+pub mod index;
+pub mod invalidation;
+pub mod partition;
+pub mod permission_check;
+pub mod privileges;
+
+pub use facts::TriggerInfo;
+
 use crate::error::{Report, SqlState};
 use crate::pg::catalog::name::schema_name;
 use crate::pg::ffi;
@@ -95,8 +108,9 @@ impl OpenRelation {
         unsafe { &*self.relation }
     }
 
+    /// Its row of `pg_class`, for as long as nothing is looked up.
     fn form(&self) -> &pg_sys::FormData_pg_class {
-        // SAFETY: an open relation has a form, which is rebuilt in its place, likewise.
+        // SAFETY: an open relation has its row, which is rebuilt in its place, likewise.
         unsafe { &*self.entry().rd_rel }
     }
 
@@ -107,8 +121,9 @@ impl OpenRelation {
 
     /// The relation's name.
     pub fn name(&self) -> String {
-        // SAFETY: a name ends with a NUL.
-        unsafe { text::from_name(&self.form().relname) }
+        let name = self.form().relname;
+        // SAFETY: a name ends with a NUL, and so does a copy of it.
+        unsafe { text::from_name(&name) }
     }
 
     /// The oid of the relation's schema.
@@ -118,8 +133,7 @@ impl OpenRelation {
 
     /// The name of the relation's schema.
     pub fn schema(&self) -> String {
-        // A schema exists while it has relations.
-        schema_name(self.schema_oid()).unwrap_or_default()
+        schema_name(self.schema_oid()).expect("a schema exists while it has relations")
     }
 
     /// What it is (`pg_class.relkind`).
@@ -127,20 +141,27 @@ impl OpenRelation {
         self.form().relkind as u8
     }
 
+    /// The role that owns it.
+    pub fn owner(&self) -> pg_sys::Oid {
+        self.form().relowner
+    }
+
     /// The relation's row descriptor.
     pub fn desc(&self) -> pg_sys::TupleDesc {
         self.entry().rd_att
     }
 
-    /// The relation's columns in order, without dropped ones.
-    pub fn attribute_rows(&self) -> impl Iterator<Item = &pg_sys::FormData_pg_attribute> {
-        // SAFETY: an open, locked relation keeps its descriptor, which has as many attributes as
-        // it says; they are borrowed no longer than this.
-        let attributes = unsafe {
+    /// The rows in `pg_attribute` of its columns in order, without dropped ones.
+    pub fn attribute_rows(&self) -> Vec<pg_sys::FormData_pg_attribute> {
+        // SAFETY: an open relation has a descriptor with as many attributes as it says. They are
+        // copied, before anything is looked up.
+        unsafe {
             let desc = self.desc();
-            (0..(*desc).natts).map(move |i| ffi::attribute(desc, i))
-        };
-        attributes.filter(|attribute| !attribute.attisdropped)
+            (0..(*desc).natts)
+                .map(|i| *ffi::attribute(desc, i))
+                .filter(|attribute| !attribute.attisdropped)
+                .collect()
+        }
     }
 
     /// Whether it is a partition.
@@ -148,21 +169,9 @@ impl OpenRelation {
         self.form().relispartition
     }
 
-    /// The partitioned tables (or indexes) that it is in, the root last; empty if it is no
-    /// partition.
-    pub fn partition_ancestors(&self) -> Vec<pg_sys::Oid> {
-        ffi::partition_ancestors(self.oid())
-    }
-
-    /// The root of the partition tree that it is in, itself if it is no partition.
-    pub fn partition_root(&self) -> pg_sys::Oid {
-        ffi::partition_root(self.oid())
-    }
-
     /// Whether it is a temporary table of another session's.
     pub fn is_other_temp(&self) -> bool {
-        self.form().relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP
-            && !self.entry().rd_islocaltemp
+        self.is_temporary() && !self.entry().rd_islocaltemp
     }
 }
 

@@ -1,0 +1,45 @@
+//! A column of the key of a unique index.
+use super::key::equal;
+use crate::pg::catalog::types;
+use crate::pg::relation::index::KeyOperators;
+use crate::pg::value::sql_value::SqlValue;
+use pgrx::pg_sys;
+use std::cmp::Ordering;
+
+/// One key column of a usable unique index.
+#[derive(Clone)]
+pub struct KeyColumn {
+    /// Position in [`Target::columns`](super::Target::columns).
+    pub column: usize,
+    /// Its storage: whether passed by value, and its length.
+    pub storage: (bool, i16),
+    /// What the index compares it by.
+    pub operators: KeyOperators,
+}
+
+impl KeyColumn {
+    /// Whether two values of the column are the same to the index. NULL is the
+    /// same as NULL.
+    pub fn agrees(&self, a: SqlValue<'_>, b: SqlValue<'_>) -> bool {
+        self.operators.agrees(a, b)
+    }
+
+    /// The index's order of two values of the column, NULL last.
+    pub fn compare(&self, a: SqlValue<'_>, b: SqlValue<'_>) -> Ordering {
+        self.operators.compare(a, b)
+    }
+
+    /// SQL that says that two expressions are the same to the index.
+    pub fn equals(&self, left: &str, right: &str) -> String {
+        let collate = collate(self.operators.collation);
+        equal(self.operators.equality_operator, left, &collate, right)
+    }
+}
+
+/// ` COLLATE …`, or nothing without a collation.
+pub(super) fn collate(collation: pg_sys::Oid) -> String {
+    if collation == pg_sys::InvalidOid {
+        return String::new();
+    }
+    format!(" COLLATE {}", types::collation_name(collation))
+}

@@ -1,0 +1,78 @@
+//! What policies of row-level security make of a stored row.
+use super::{Role, Target, UniqueIndex};
+use crate::error::{Report, SqlState};
+use crate::pg::statement::query_as::row_exists_as;
+use crate::pg::value::sql_value::SqlValue;
+use crate::pg::value::text;
+use pgrx::pg_sys;
+
+/// Whether a role sees the row that is stored at this place under this key, by the
+/// table's policies and under the active snapshot: asks the table as the role would.
+/// So policies run as the caller, who is inserting into the table, and for whom an INSERT …
+/// ON CONFLICT evaluates them.
+///
+/// The place finds it at once, but takes SELECT on the whole table. The key may take a
+/// scan, since its operators may only be applied to rows that the policies show.
+///
+/// The SELECT keeps its locks on the indexes, of every partition. So a caller who may write
+/// afterwards has taken [`Target::lock_to_write`] before.
+///
+/// # Errors
+/// 42501 without SELECT on the key columns.
+pub fn policies_show<'v>(
+    target: &Target,
+    role: Role,
+    arbiter: &UniqueIndex,
+    (table, tuple): (pg_sys::Oid, pg_sys::ItemPointerData),
+    key: impl Fn(usize) -> SqlValue<'v>,
+) -> bool {
+    let mut parameters = Vec::new();
+    let mut conditions = Vec::new();
+    if role.has_on(target, pg_sys::ACL_SELECT) {
+        conditions.push("tableoid OPERATOR(pg_catalog.=) $1".to_owned());
+        conditions.push("ctid OPERATOR(pg_catalog.=) $2".to_owned());
+        parameters.extend([SqlValue::oid(table), SqlValue::tid(&tuple)]);
+    } else {
+        for part in &arbiter.keys {
+            let column = &target.columns[part.column];
+            let name = text::quote_identifier(&column.name);
+            let value = key(part.column);
+            if value.is_null() {
+                conditions.push(format!("{name} IS NULL"));
+            } else {
+                parameters.push(value);
+                conditions.push(part.equals(&name, &format!("${}", parameters.len())));
+            }
+        }
+    }
+    let sql = format!(
+        "SELECT FROM {} WHERE {}",
+        target.qualified(),
+        conditions.join(" AND ")
+    );
+    row_exists_as(role.oid(), &sql, &parameters)
+}
+
+/// 42501 in core's own words, for a row under whose key the caller must not see
+/// what is stored: no more is said of it than of one that a policy refuses.
+pub fn hidden_by_policy(target: &Target) -> Report {
+    Report::new(
+        SqlState::InsufficientPrivilege,
+        format!(
+            "new row violates row-level security policy for table \"{}\"",
+            target.name
+        ),
+    )
+}
+
+/// 42501 for a stored row that a policy does not let be updated.
+pub fn kept_by_policy(target: &Target) -> Report {
+    Report::new(
+        SqlState::InsufficientPrivilege,
+        format!(
+            "row-level security policy for table \"{}\" does not allow an update of a stored row",
+            target.name
+        ),
+    )
+    .table(&target.schema, &target.name)
+}
