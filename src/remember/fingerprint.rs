@@ -28,8 +28,9 @@ use crate::digest::writer::{Writer, tag};
 use crate::error::{Report, SqlState};
 use crate::pg::hash::sha256::to_bytea;
 use crate::pg::memory::Memory;
+use crate::pg::value::comparison::Equality;
 use crate::pg::value::varlena::{bytes_of_datum, same_image};
-use crate::target::{Equality, Target};
+use crate::target::Target;
 use pgrx::pg_sys;
 use std::cell::Cell;
 
@@ -74,7 +75,7 @@ impl RowFingerprint {
         let part = |c: usize| {
             let column = &target.columns[c];
             let (base, context) = (column.base_type(), memory.context());
-            match column.equality {
+            match column.values.equality {
                 Equality::Json => EncodedColumn::Json,
                 Equality::Image => EncodedColumn::Value(ValueEncoding::exact(base, context)),
                 Equality::Function(_) => EncodedColumn::Value(ValueEncoding::of_type(
@@ -89,7 +90,7 @@ impl RowFingerprint {
         columns.sort_by(|(a, _), (b, _)| target.columns[*a].c_name.cmp(&target.columns[*b].c_name));
         let sorted = |c: &usize| {
             let column = &target.columns[*c];
-            matches!(column.equality, Equality::Function(_))
+            matches!(column.values.equality, Equality::Function(_))
                 && sort_key::is_in(column.typid, column.collation)
         };
         Self {
@@ -143,11 +144,11 @@ impl RowFingerprint {
                     writer.text(column.c_name.to_bytes());
                     match part {
                         EncodedColumn::Value(form) => form.write(value, rows, writer)?,
-                        EncodedColumn::Json => match column.refused_json(value) {
+                        EncodedColumn::Json => match column.values.refused_json(value) {
                             // No document has this tag.
                             Some(text) => writer.bytes(tag::BYTES, text),
                             None => ValueEncoding::Document.write(
-                                column.to_jsonb(value),
+                                column.values.to_jsonb(value),
                                 rows,
                                 writer,
                             )?,

@@ -24,45 +24,16 @@ impl Target {
 
 /// Whether rules rewrite an INSERT or an UPDATE.
 pub(super) fn has_write_rules(relation: &OpenRelation) -> bool {
-    // SAFETY: an open relation; its rules live with it.
-    unsafe {
-        (*relation.raw()).rd_rules.as_ref().is_some_and(|rules| {
-            (0..rules.numLocks as usize).any(|i| {
-                let event = (**rules.rules.add(i)).event;
-                event == pg_sys::CmdType::CMD_INSERT || event == pg_sys::CmdType::CMD_UPDATE
-            })
-        })
-    }
-}
-
-/// Whether triggers fire once for an INSERT statement.
-pub(super) fn has_statement_triggers(relation: &OpenRelation) -> bool {
-    // SAFETY: an open relation; its triggers live with it.
-    unsafe { (*relation.raw()).trigdesc.as_ref() }.is_some_and(|triggers| {
-        triggers.trig_insert_before_statement
-            || triggers.trig_insert_after_statement
-            || triggers.trig_insert_new_table
-    })
+    relation.has_rule_on(&[pg_sys::CmdType::CMD_INSERT, pg_sys::CmdType::CMD_UPDATE])
 }
 
 /// Whether nothing could happen, or fail, before INSERT … ON CONFLICT DO NOTHING skips a stored row,
 /// BEFORE triggers aside.
 pub(super) fn skip_has_no_effect(relation: &OpenRelation) -> bool {
-    // SAFETY: an open relation; its descriptor's constraints live with it.
-    unsafe {
-        let rel = &*relation.raw();
-        let form = &*rel.rd_rel;
-        if form.relkind as u8 != pg_sys::RELKIND_RELATION || form.relrowsecurity {
-            return false;
-        }
-        if has_statement_triggers(relation) {
-            return false;
-        }
-        let Some(constraints) = (*rel.rd_att).constr.as_ref() else {
-            return true;
-        };
-        constraints.num_check == 0 && !constraints.has_generated_stored
-    }
+    relation.kind() == pg_sys::RELKIND_RELATION
+        && !relation.has_row_security()
+        && !relation.has_insert_statement_triggers()
+        && !relation.has_checks_or_stored_columns()
 }
 
 /// Refuses a relation in which no rows can be verified.

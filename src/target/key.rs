@@ -324,7 +324,7 @@ impl UniqueIndex {
             let mut keys = Vec::with_capacity(numbers.len());
             for (i, number) in numbers.iter().enumerate().filter(|_| !overlaps) {
                 if let Some(column) = place(*number) {
-                    let storage = columns[column].storage();
+                    let storage = columns[column].values.storage;
                     keys.push(KeyColumn::of_index(index, i, column, storage, memory));
                 }
             }

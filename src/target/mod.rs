@@ -56,8 +56,8 @@ pub use cache::{
     PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks, watch,
     watched_changes,
 };
-pub use column::{Column, Equality};
-pub use default::{ColumnDefault, evaluate_default};
+pub use column::Column;
+pub use default::ColumnDefault;
 pub use default_kind::DefaultKind;
 pub use key::{KeyColumn, UniqueIndex, equal};
 pub use key_lookup::KeyLookup;
@@ -225,7 +225,7 @@ impl Target {
             after_insert_triggers: after_rows,
             has_write_rules: effects::has_write_rules(relation),
             skip_has_no_effect: !before_rows && effects::skip_has_no_effect(relation),
-            can_chunk: !effects::has_statement_triggers(relation) && !after_rows,
+            can_chunk: !relation.has_insert_statement_triggers() && !after_rows,
             columns,
             indexes,
             by_name,

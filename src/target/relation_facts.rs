@@ -72,6 +72,37 @@ impl OpenRelation {
         }
     }
 
+    /// Whether a rule rewrites one of these kinds of statements on it.
+    pub fn has_rule_on(&self, events: &[pg_sys::CmdType::Type]) -> bool {
+        // SAFETY: open; its rules are as many as it says.
+        unsafe {
+            (*self.raw()).rd_rules.as_ref().is_some_and(|rules| {
+                (0..rules.numLocks as usize).any(|i| events.contains(&(**rules.rules.add(i)).event))
+            })
+        }
+    }
+
+    /// Whether triggers fire once for an INSERT statement.
+    pub fn has_insert_statement_triggers(&self) -> bool {
+        // SAFETY: open.
+        let triggers = unsafe { (*self.raw()).trigdesc.as_ref() };
+        triggers.is_some_and(|triggers| {
+            triggers.trig_insert_before_statement
+                || triggers.trig_insert_after_statement
+                || triggers.trig_insert_new_table
+        })
+    }
+
+    /// Whether an INSERT checks or computes something of its rows: CHECKs, or stored generated
+    /// columns.
+    pub fn has_checks_or_stored_columns(&self) -> bool {
+        // SAFETY: open; a descriptor without constraints has a null pointer there.
+        let constraints = unsafe { (*self.desc()).constr.as_ref() };
+        constraints.is_some_and(|constraints| {
+            constraints.num_check != 0 || constraints.has_generated_stored
+        })
+    }
+
     /// Whether it has triggers, those of foreign keys included.
     pub fn has_triggers(&self) -> bool {
         // SAFETY: open.

@@ -169,6 +169,16 @@ pub fn abbreviated(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}{}", &text[..cut], ellipsis()))
 }
 
+/// As many bytes of a text in the server's encoding as are no more than `most`, cut before a
+/// character.
+pub fn cut(text: &[u8], most: usize) -> &[u8] {
+    let size = |length| c_int::try_from(length).unwrap_or(c_int::MAX);
+    // SAFETY: core reads no more bytes than it is told, and gives a number that is no higher.
+    let length =
+        unsafe { pg_sys::pg_mbcliplen(text.as_ptr().cast(), size(text.len()), size(most)) };
+    text.get(..length as usize).unwrap_or(text)
+}
+
 /// What stands for what was cut off.
 pub fn ellipsis() -> &'static str {
     if server_is_utf8() { "…" } else { "..." }

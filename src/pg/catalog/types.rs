@@ -67,3 +67,39 @@ pub fn name_with_modifier(typid: pg_sys::Oid, typmod: i32) -> String {
     // SAFETY: core gives a C string of palloc's, whatever the numbers.
     unsafe { text::from_server(pg_sys::format_type_with_typemod(typid, typmod)) }
 }
+
+/// The operator of a type's default equality, or `InvalidOid`.
+pub fn equality_operator(typid: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: core makes the entry, or raises an error; entries stay as long as the backend.
+    unsafe { (*pg_sys::lookup_type_cache(typid, pg_sys::TYPECACHE_EQ_OPR as i32)).eq_opr }
+}
+
+/// Whether a type has an order: a default operator class of btree.
+pub fn has_order(typid: pg_sys::Oid) -> bool {
+    // SAFETY: look-ups by number.
+    unsafe { pg_sys::GetDefaultOpClass(typid, pg_sys::BTREE_AM_OID) != pg_sys::InvalidOid }
+}
+
+/// Whether a type is a domain that refuses NULL, itself or by one that it is over.
+pub fn refuses_null(typid: pg_sys::Oid) -> bool {
+    let mut typid = typid;
+    while kind(typid) == pg_sys::TYPTYPE_DOMAIN {
+        // SAFETY: a look-up by number. The row is one of `pg_type`, and is read before it is
+        // released.
+        unsafe {
+            let id = pg_sys::SysCacheIdentifier::TYPEOID as i32;
+            let row = pg_sys::SearchSysCache1(id, pg_sys::Datum::from(typid));
+            if row.is_null() {
+                return false;
+            }
+            let form = pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_type>();
+            let (not_null, over) = ((*form).typnotnull, (*form).typbasetype);
+            pg_sys::ReleaseSysCache(row);
+            if not_null {
+                return true;
+            }
+            typid = over;
+        }
+    }
+    false
+}

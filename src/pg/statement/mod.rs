@@ -1,4 +1,5 @@
 //! Statements: SPI, and what runs in the executor.
+pub mod evaluator;
 pub mod executor;
 pub mod expression;
 pub mod query_as;

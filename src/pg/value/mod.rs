@@ -2,6 +2,7 @@
 pub mod cast;
 #[cfg(not(feature = "pg15"))]
 pub mod collation;
+pub mod comparison;
 pub mod document;
 pub mod hstore;
 pub mod interval;
@@ -11,6 +12,7 @@ pub mod name;
 pub mod reading;
 pub mod sql_value;
 pub mod text_array;
+pub mod value_type;
 pub mod varlena;
 // Where the rooms above look for it.
 pub(crate) use crate::text;
