@@ -2,6 +2,7 @@
 //!
 //! All of it is in variables of the process, or is drawn by it. Nothing here can fail but as its
 //! own doc says.
+use crate::pg::ffi;
 use crate::text;
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -102,10 +103,16 @@ pub fn unforeseeable_number() -> u64 {
 ///
 /// # Errors
 /// 54001
+#[inline]
 pub fn check_stack_depth() {
-    // SAFETY: core compares the address of a variable with the base of the stack; its ERROR
-    // becomes a panic here.
-    unsafe { pg_sys::check_stack_depth() };
+    // SAFETY: core compares the address of a variable with the base of the stack, and raises
+    // nothing, so that this needs no guard. The other function does raise: that ERROR becomes a
+    // panic here.
+    unsafe {
+        if ffi::unguarded::stack_is_too_deep() {
+            pg_sys::check_stack_depth();
+        }
+    }
 }
 
 /// Reserves a prefix of configuration parameters. A parameter with this prefix that nobody has

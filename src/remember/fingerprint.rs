@@ -75,15 +75,13 @@ impl RowFingerprint {
         let part = |c: usize| {
             let column = &target.columns[c];
             let (base, context) = (column.base_type(), memory.context());
-            match column.values.equality {
-                Equality::Json => EncodedColumn::Json,
-                Equality::Image => EncodedColumn::Value(ValueEncoding::exact(base, context)),
-                Equality::Function(_) => EncodedColumn::Value(ValueEncoding::of_type(
-                    base,
-                    Canonical::ByEquality(column.collation),
-                    context,
-                )),
-            }
+            let same = Canonical::ByEquality(column.collation);
+            // SAFETY: the memory lives as long as the fingerprint.
+            EncodedColumn::Value(match column.values.equality {
+                Equality::Json => return EncodedColumn::Json,
+                Equality::Image => unsafe { ValueEncoding::exact(base, context) },
+                Equality::Function(_) => unsafe { ValueEncoding::of_type(base, same, context) },
+            })
         };
         let mut columns: Vec<(usize, EncodedColumn)> =
             kept.iter().map(|c| (*c, part(*c))).collect();
@@ -118,11 +116,10 @@ impl RowFingerprint {
     pub fn hash(&self, target: &Target, row: impl Fn(usize) -> Option<pg_sys::Datum>) -> [u8; 32] {
         let mut tools = self.tools.take().unwrap_or_else(|| {
             let same = Canonical::ByEquality(pg_sys::InvalidOid);
-            // SAFETY: only `hash` writes to it, in the closure that runs inside `ffi::guard`.
-            let writer = unsafe { Writer::in_server_encoding() };
             Box::new(Tools {
-                rows: RowEncoders::new(self.memory.context(), same),
-                writer,
+                // SAFETY: the memory lives as long as the fingerprint, which has the tools.
+                rows: unsafe { RowEncoders::new(self.memory.context(), same) },
+                writer: Writer::in_server_encoding(),
                 values: Vec::with_capacity(self.columns.len()),
             })
         });

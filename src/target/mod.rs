@@ -32,9 +32,13 @@ mod access;
 mod arbiter;
 mod cache;
 mod closest;
+#[forbid(unsafe_code)]
 mod column;
+#[forbid(unsafe_code)]
 mod default;
+#[forbid(unsafe_code)]
 mod default_kind;
+#[forbid(unsafe_code)]
 mod effects;
 mod index;
 mod key;

@@ -7,7 +7,7 @@ use crate::pg::value::comparison::{
     Equality, Order, Storage, image_order, same_image, to_ordering,
 };
 use crate::pg::value::json_text;
-use crate::pg::value::jsonb::{Container, Kind, ObjectBuilder, Value, to_jsonb_of};
+use crate::pg::value::jsonb::{Container, Kind, Numeric, ObjectBuilder, Value, to_jsonb_of};
 use crate::pg::value::reading::{Scalar, has_cast_to_json};
 use crate::pg::value::varlena::packed_content_of;
 use crate::pg::{backend, ffi};
@@ -110,7 +110,7 @@ impl ValueType {
             };
             let integer = |value: i64| {
                 let number = ffi::unguarded::int64_to_numeric(value);
-                Value::Number(pg_sys::Datum::from(number))
+                Value::Number(Numeric::new(pg_sys::Datum::from(number)))
             };
             match self.typid {
                 pg_sys::INT2OID => object.value(integer((value.value() as i16).into())),
