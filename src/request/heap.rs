@@ -4,10 +4,11 @@
 //! only (see [`state`](crate::state)).
 use super::table::{COLUMNS, NAMES, RequestColumn, RequestTable};
 use crate::pg::ffi;
-use crate::pg::statement::row::{ColumnValue, record};
+use crate::pg::statement::row::record;
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::interval::Interval;
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{OpenRelation, Scan};
 use pgrx::pg_sys;
 use serde::de::DeserializeOwned;
@@ -96,7 +97,7 @@ impl RequestRow {
         let value = |name: &str| {
             let at = NAMES.iter().position(|own| *own == name.as_bytes())?;
             // SAFETY: a value of the column's type, which lives as long as the row.
-            Some(unsafe { ColumnValue::new(self.types[at], self.values[at]) })
+            Some(unsafe { SqlValue::of_datum(self.types[at], self.values[at]) })
         };
         record(value).unwrap_or_else(|error| error.raise())
     }

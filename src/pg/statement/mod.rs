@@ -3,5 +3,6 @@ pub mod evaluator;
 pub mod executor;
 pub mod expression;
 pub mod query_as;
+#[forbid(unsafe_code)]
 pub mod row;
 pub mod spi;
