@@ -1,6 +1,5 @@
 //! The differences of one conflict, for results and for people.
-use crate::pg::ffi;
-use crate::pg::value::jsonb::ObjectBuilder;
+use super::values::{Difference, object_of, shown};
 use crate::pg::value::text;
 use crate::settings;
 use crate::target::{Column, StoredRow, Target, UniqueIndex, VisibleColumns};
@@ -56,46 +55,16 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
     /// `{"amount": {"stored": 10.00, "payload": 12.00}, …}`, with `arriving` as the name of
     /// the second value. A stored value that the caller may not read is left out.
     pub fn to_jsonb(&self, arriving: Arriving) -> pg_sys::Datum {
-        struct Difference<'a> {
-            column: &'a Column,
-            /// None if it may not be shown.
-            stored: Option<Option<pg_sys::Datum>>,
-            payload: Option<pg_sys::Datum>,
-        }
-        // The caller's function may own things and may panic: it runs outside of the guard.
         let differences: Vec<Difference<'_>> = self
             .columns
             .iter()
             .map(|c| Difference {
                 column: self.column(*c),
                 stored: self.readable.shows(*c).then(|| self.stored.get(*c)),
-                payload: (self.payload)(*c),
+                arriving: (self.payload)(*c),
             })
             .collect();
-        // SAFETY: the names live with the target, the values until the look
-        // goes on; inside, nothing is owned and nothing panics.
-        unsafe {
-            ffi::guard(|| {
-                let mut object = ObjectBuilder::new();
-                for Difference {
-                    column,
-                    stored,
-                    payload,
-                } in &differences
-                {
-                    let mut difference = ObjectBuilder::new();
-                    if let Some(stored) = stored {
-                        difference.key(c"stored");
-                        column.put_into(&mut difference, *stored);
-                    }
-                    difference.key(arriving.name());
-                    column.put_into(&mut difference, *payload);
-                    object.key(&column.c_name);
-                    object.document(difference.finish());
-                }
-                object.finish()
-            })
-        }
+        object_of(&differences, arriving.name())
     }
 
     /// A sentence: `Key (order_id)=(7f3e) is stored with amount=10.00; the
@@ -203,18 +172,10 @@ pub fn show_value(column: &Column, value: Option<pg_sys::Datum>) -> String {
     let Some(value) = value else {
         return "null".to_owned();
     };
-    // SAFETY: a non-null value of the column's type, which its callers took from a row.
-    let shown: &CStr = unsafe { column.show(value) };
-    let bytes = shown.to_bytes();
+    let bytes = shown(column, value).to_bytes();
     if bytes.len() <= SHOWN_BYTES {
         return text::from_server_bytes(bytes);
     }
-    // SAFETY: a string of this length in the server's encoding.
-    let cut =
-        unsafe { pg_sys::pg_mbcliplen(shown.as_ptr(), bytes.len() as i32, SHOWN_BYTES as i32) };
-    format!(
-        "{}{}",
-        text::from_server_bytes(&bytes[..cut as usize]),
-        text::ellipsis()
-    )
+    let cut = text::cut(bytes, SHOWN_BYTES);
+    format!("{}{}", text::from_server_bytes(cut), text::ellipsis())
 }

@@ -98,8 +98,15 @@ pub struct ArrayElement {
 
 impl ValueEncoding {
     /// That of a type. What is looked up stays in `memory`.
-    pub fn of_type(typid: pg_sys::Oid, same: Canonical, memory: pg_sys::MemoryContext) -> Self {
-        // SAFETY: look-ups for existing types; entries of the type cache stay.
+    ///
+    /// # Safety
+    /// The memory outlives this.
+    pub unsafe fn of_type(
+        typid: pg_sys::Oid,
+        same: Canonical,
+        memory: pg_sys::MemoryContext,
+    ) -> Self {
+        // SAFETY: look-ups for existing types; entries of the type cache stay. The caller's promise.
         unsafe {
             let base = types::base(typid);
             if let Some(form) = Self::of_equality(base, same, memory) {
@@ -174,7 +181,10 @@ impl ValueEncoding {
 
     /// Where the bytes go with the type's equality, and this is not that of what is
     /// written.
-    fn of_equality(
+    ///
+    /// # Safety
+    /// The memory outlives this.
+    unsafe fn of_equality(
         typid: pg_sys::Oid,
         same: Canonical,
         memory: pg_sys::MemoryContext,
@@ -182,7 +192,7 @@ impl ValueEncoding {
         let Canonical::ByEquality(collation) = same else {
             return None;
         };
-        // SAFETY: look-ups for an existing type; functions are set up in `memory`.
+        // SAFETY: look-ups for an existing type, and the caller's promise.
         unsafe {
             let collated = collation != pg_sys::InvalidOid && types::is_collatable(typid);
             let coarse = collated && !types::is_deterministic(collation);
@@ -228,8 +238,11 @@ impl ValueEncoding {
 
     /// Of a type without an equality, whose values are compared as they are stored: the
     /// bytes of xml, and what the output function of any other type shows, which is the
-    /// same on every machine.
-    pub fn exact(typid: pg_sys::Oid, memory: pg_sys::MemoryContext) -> Self {
+    /// same on every machine. What is looked up stays in `memory`.
+    ///
+    /// # Safety
+    /// The memory outlives this.
+    pub unsafe fn exact(typid: pg_sys::Oid, memory: pg_sys::MemoryContext) -> Self {
         if typid == pg_sys::XMLOID {
             return Self::Bytes(tag::BYTES);
         }
@@ -238,8 +251,10 @@ impl ValueEncoding {
         Self::Output(unsafe { lookup_function(memory, function) }, true)
     }
 
-    fn by_output(typid: pg_sys::Oid, memory: pg_sys::MemoryContext) -> Self {
-        // SAFETY: look-ups for an existing type.
+    /// # Safety
+    /// The memory outlives this.
+    unsafe fn by_output(typid: pg_sys::Oid, memory: pg_sys::MemoryContext) -> Self {
+        // SAFETY: look-ups for an existing type, and the caller's promise.
         unsafe {
             let output = lookup_function(memory, types::output_function(typid));
             let text = lookup_function(memory, pg_sys::Oid::from(pg_sys::F_TEXTOUT));
@@ -282,7 +297,7 @@ impl ValueEncoding {
             let word = value.value();
             match self {
                 Self::Int4 => writer.integer(i64::from(word as i32)),
-                Self::Text => writer.text(packed(value)),
+                Self::Text => write_text(packed(value), writer),
                 Self::Float8 => writer.float(f64::from_bits(word as u64)),
                 Self::Numeric => number::write(packed(value), writer),
                 Self::Timestamptz => writer.fixed(tag::TIMESTAMPTZ, (word as i64).to_be_bytes()),
@@ -299,17 +314,17 @@ impl ValueEncoding {
                 Self::Time => writer.fixed(tag::TIME, (word as i64).to_be_bytes()),
                 Self::Timestamp => writer.fixed(tag::TIMESTAMP, (word as i64).to_be_bytes()),
                 Self::Money => writer.fixed(tag::MONEY, (word as i64).to_be_bytes()),
-                Self::Bpchar => writer.text(packed(value).trim_blanks()),
+                Self::Bpchar => write_text(packed(value).trim_blanks(), writer),
                 Self::Bytes(tag) => writer.bytes(*tag, packed(value)),
                 Self::Fixed(tag, length) => {
                     writer.bytes(*tag, slice::from_raw_parts(value.cast_mut_ptr(), *length));
                 }
                 Self::Name | Self::CString => {
-                    writer.text(CStr::from_ptr(value.cast_mut_ptr()).to_bytes());
+                    write_text(CStr::from_ptr(value.cast_mut_ptr()).to_bytes(), writer);
                 }
                 Self::Output(output, false) => {
                     let shown = ffi::unguarded::OutputFunctionCall(*output, value);
-                    writer.text(CStr::from_ptr(shown).to_bytes());
+                    write_text(CStr::from_ptr(shown).to_bytes(), writer);
                 }
                 _ => return self.write_rare(value, rows, writer),
             }
@@ -397,7 +412,7 @@ impl ValueEncoding {
                 Self::Citext(lower) => {
                     let collation = pg_sys::DEFAULT_COLLATION_OID;
                     let folded = ffi::unguarded::FunctionCall1Coll(*lower, collation, value);
-                    writer.text(packed(folded));
+                    write_text(packed(folded), writer);
                 }
                 #[cfg(feature = "pg15")]
                 Self::Sorted(never) => match *never {},
@@ -421,7 +436,7 @@ impl ValueEncoding {
                         return Err(Missing::Settings);
                     }
                     let shown = ffi::unguarded::OutputFunctionCall(*output, value);
-                    writer.text(CStr::from_ptr(shown).to_bytes());
+                    write_text(CStr::from_ptr(shown).to_bytes(), writer);
                 }
                 _ => {}
             }
@@ -461,10 +476,14 @@ fn has_equal_image(typid: pg_sys::Oid, collation: pg_sys::Oid) -> bool {
 }
 
 impl ArrayElement {
-    fn of_type(typid: pg_sys::Oid, same: Canonical, memory: pg_sys::MemoryContext) -> Self {
+    /// # Safety
+    /// The memory outlives this.
+    unsafe fn of_type(typid: pg_sys::Oid, same: Canonical, memory: pg_sys::MemoryContext) -> Self {
         let storage = types::storage(typid);
+        // SAFETY: the caller's promise.
+        let form = unsafe { ValueEncoding::of_type(typid, same, memory) };
         Self {
-            form: ValueEncoding::of_type(typid, same, memory),
+            form,
             typid,
             length: storage.length,
             by_value: storage.by_value,
@@ -553,6 +572,29 @@ unsafe fn write_range(
         }
     }
     Ok(())
+}
+
+/// Writes text in the server's encoding, as [`Writer::text`] does, without a guard of its own.
+///
+/// # Safety
+/// Runs inside `ffi::guard`.
+#[inline]
+unsafe fn write_text(text: &[u8], writer: &mut Writer) {
+    if !writer.is_foreign() || text.is_ascii() {
+        return writer.utf8(text);
+    }
+    // SAFETY: inside `ffi::guard`, by the caller's promise. As many bytes as core is told; the
+    // result is the same pointer or a palloc'd C string, which is written before anything frees it.
+    unsafe {
+        let utf8 = pg_sys::pg_enc::PG_UTF8 as c_int;
+        let (begin, length) = (text.as_ptr().cast(), text.len() as c_int);
+        let converted = ffi::unguarded::pg_server_to_any(begin, length, utf8);
+        writer.utf8(if ptr::eq(converted, begin) {
+            text
+        } else {
+            CStr::from_ptr(converted).to_bytes()
+        });
+    }
 }
 
 /// Floats of the machine, one after the other.

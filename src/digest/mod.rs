@@ -7,13 +7,19 @@
 //!
 //! The aggregate is declared under `sql/`; these are its support functions, whose state
 //! is of type `internal`, so that nobody but the executor can call them.
+#[forbid(unsafe_code)]
 mod decimal;
+#[forbid(unsafe_code)]
 mod document;
 pub mod encoding;
+#[forbid(unsafe_code)]
 mod lthash;
+#[forbid(unsafe_code)]
 mod number;
 pub mod row_encoder;
+#[forbid(unsafe_code)]
 pub mod sort_key;
+#[forbid(unsafe_code)]
 pub mod writer;
 
 use crate::error::{Report, SqlState, with_error_capture};

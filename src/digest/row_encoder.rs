@@ -35,7 +35,8 @@ impl RowEncoder {
     fn of_type(typid: pg_sys::Oid, typmod: i32, rows: &RowEncoders) -> Self {
         let memory = rows.memory;
         // SAFETY: look-ups, with core's own errors for what is no row type. Between the
-        // identifier and the copy no message of a change is read.
+        // identifier and the copy no message of a change is read. The memory outlives the rows, by
+        // the promise of `new`.
         unsafe {
             let caller = pg_sys::MemoryContextSwitchTo(memory);
             let (entry, identifier, desc) = if typid == pg_sys::RECORDOID {
@@ -139,8 +140,11 @@ pub fn hash(call: SqlCall<'_>, i: usize) -> Option<Hash> {
 }
 
 impl RowEncoders {
-    /// What is looked up stays in `memory`, which outlives this.
-    pub fn new(memory: pg_sys::MemoryContext, same: Canonical) -> Self {
+    /// What is looked up stays in `memory`.
+    ///
+    /// # Safety
+    /// The memory outlives this.
+    pub unsafe fn new(memory: pg_sys::MemoryContext, same: Canonical) -> Self {
         Self {
             encoders: Vec::new(),
             number: 0,

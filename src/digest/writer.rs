@@ -4,12 +4,11 @@
 //! different rows have the same bytes. Nothing depends on the machine, the server's
 //! release, the database's encoding or a setting.
 use super::lthash::Hash;
-use crate::pg::ffi;
 use crate::pg::hash::sha256::AT_ONCE;
+use crate::pg::interrupt;
 use crate::pg::value::text;
-use pgrx::pg_sys;
 use sha2::{Digest, Sha256};
-use std::ffi::{CStr, c_int};
+use std::borrow::Cow;
 
 /// What kind of value follows. These numbers never change: digests are kept.
 pub mod tag {
@@ -85,8 +84,8 @@ pub mod tag {
 /// Bytes that are collected before they are hashed. Almost every row fits.
 const BUFFER: usize = 4096;
 
-/// Takes the bytes of one row after the other. It allocates nothing and never panics,
-/// so it can be written to inside `ffi::guard`.
+/// Takes the bytes of one row after the other. It allocates nothing but for text that is to be
+/// converted. Interrupts apart, which panic, nothing in it fails.
 pub struct Writer {
     hasher: Sha256,
     /// Whether the hasher has some of the row's bytes.
@@ -99,10 +98,7 @@ pub struct Writer {
 
 impl Writer {
     /// For a row's bytes.
-    ///
-    /// # Safety
-    /// What writes to it runs inside `ffi::guard`: in frames that own nothing.
-    pub unsafe fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             hasher: Sha256::new(),
             begun: false,
@@ -114,14 +110,10 @@ impl Writer {
 
     /// For what stays in this database, or goes where its encoding goes: text is written as
     /// it is, also where it has no equivalent in UTF-8.
-    ///
-    /// # Safety
-    /// As [`Writer::new`].
-    pub unsafe fn in_server_encoding() -> Self {
+    pub fn in_server_encoding() -> Self {
         Self {
             foreign: false,
-            // SAFETY: the caller's promise.
-            ..unsafe { Self::new() }
+            ..Self::new()
         }
     }
 
@@ -152,8 +144,7 @@ impl Writer {
             self.flush();
             if bytes.len() > BUFFER {
                 for part in bytes.chunks(AT_ONCE) {
-                    // SAFETY: inside `ffi::guard`, by the promise to `new`.
-                    unsafe { ffi::check_for_interrupts_unguarded() };
+                    interrupt::check();
                     self.hasher.update(part);
                 }
                 return;
@@ -237,34 +228,37 @@ impl Writer {
     }
 
     /// Text in the server's encoding: it is written in UTF-8.
+    ///
+    /// # Errors
+    /// As [`text::to_utf8`].
     #[inline]
     pub fn text(&mut self, text: &[u8]) {
-        if !self.foreign || text.is_ascii() {
-            return self.bytes(tag::TEXT, text);
-        }
-        // SAFETY: it is written before anything frees it.
-        let text = unsafe { self.in_utf8(text) };
-        self.bytes(tag::TEXT, text);
+        let text = self.in_utf8(text);
+        self.utf8(&text);
     }
 
-    /// Text of the server in UTF-8. Text without encoding stays as it is.
+    /// Text of the server, in UTF-8 if it is to be converted.
     ///
-    /// # Safety
-    /// What it gives lives in the current context, which outlives `'t`.
-    pub unsafe fn in_utf8<'t>(&self, text: &'t [u8]) -> &'t [u8] {
-        if !self.foreign || text.is_ascii() {
-            return text;
+    /// # Errors
+    /// As [`text::to_utf8`].
+    #[inline]
+    pub fn in_utf8<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        if self.foreign {
+            text::to_utf8(text)
+        } else {
+            Cow::Borrowed(text)
         }
-        // SAFETY: inside `ffi::guard`, by the promise to `new`. As many bytes as it is told; the
-        // result is the same pointer or a palloc'd C string.
-        unsafe {
-            let utf8 = pg_sys::pg_enc::PG_UTF8 as c_int;
-            let (begin, length) = (text.as_ptr().cast(), text.len() as c_int);
-            let converted = ffi::unguarded::pg_server_to_any(begin, length, utf8);
-            if std::ptr::eq(converted, begin) {
-                return text;
-            }
-            CStr::from_ptr(converted).to_bytes()
-        }
+    }
+
+    /// Text that has been converted, or needs it not.
+    #[inline]
+    pub fn utf8(&mut self, text: &[u8]) {
+        self.bytes(tag::TEXT, text);
+    }
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self::new()
     }
 }

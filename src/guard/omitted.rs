@@ -4,11 +4,11 @@
 //! A trigger cannot see which columns a statement named. But a default that is stable, such
 //! as `now()` or `current_user`, is one value throughout the statement: a column that holds
 //! another was named, and is compared; one that holds it is taken to have been omitted.
-use crate::compare::equal;
 use crate::error::is_of_sqlstate_class;
 use crate::pg::ffi;
+use crate::pg::statement::expression::{Expression, Expressions};
 use crate::pg::transaction::transactions::in_subtransaction;
-use crate::target::{Column, OpenRelation, Target, evaluate_default};
+use crate::target::{Column, OpenRelation, Target};
 use pgrx::pg_sys;
 use std::cell::OnceCell;
 use std::panic::resume_unwind;
@@ -61,12 +61,13 @@ impl StatementDefaults {
             let value = payload(of.column);
             // SAFETY: the caller's promise; values of the column.
             unsafe {
-                let column = columns.get_unchecked(of.column);
-                equal(column, stored(of.column), value)
+                let column = &columns.get_unchecked(of.column).values;
+                let is_value = |known: &NullableDatum| column.equal(*known, value);
+                is_value(&stored(of.column))
                     || of
                         .values
                         .get()
-                        .is_some_and(|known| known.iter().any(|known| equal(column, *known, value)))
+                        .is_some_and(|known| known.iter().any(is_value))
             }
         })
     }
@@ -99,7 +100,7 @@ impl StatementDefaults {
         // SAFETY: values of the column; nothing is owned inside.
         known
             .iter()
-            .any(|known| unsafe { ffi::guard(|| equal(column, *known, value)) })
+            .any(|known| unsafe { ffi::guard(|| column.values.equal(*known, value)) })
     }
 }
 
@@ -113,76 +114,43 @@ fn values_of(target: &Target, table: &OpenRelation, column: usize) -> Vec<Nullab
         tables.extend(above.map(OpenRelation::open));
     }
     let column = &target.columns[column];
-    let mut seen: Vec<*mut pg_sys::Node> = Vec::new();
+    let expressions = Expressions::new();
+    let mut seen: Vec<Option<Expression<'_>>> = Vec::new();
     let mut values = Vec::new();
     for table in &tables {
-        // SAFETY: an open table that has the column, by name. What is volatile gives another
-        // value to each who asks.
-        let (number, default) = unsafe {
-            let number = pg_sys::get_attnum(table.oid(), column.c_name.as_ptr());
-            let default = pg_sys::build_column_default(table.raw(), number.into());
-            if pg_sys::contain_volatile_functions(default) {
-                continue;
-            }
-            (number, default)
+        let Some(number) = table.column_number(&column.c_name) else {
+            continue;
         };
-        // SAFETY: core compares trees node by node; both are whole ones that it made itself, or
-        // null.
-        if seen
-            .iter()
-            .any(|other| unsafe { pg_sys::equal(other.cast(), default.cast()) })
-        {
+        let default = table.column_expression(&expressions, number);
+        // What is volatile gives another value to each who asks.
+        if default.is_some_and(Expression::is_volatile) {
+            continue;
+        }
+        let is_default = |other: &Option<Expression<'_>>| match (other, default) {
+            (Some(other), Some(default)) => other.is(default),
+            (None, None) => true,
+            _ => false,
+        };
+        if seen.iter().any(is_default) {
             continue;
         }
         seen.push(default);
-        // SAFETY: a whole tree that core made itself, or null.
-        let value = match unsafe { time(default) } {
-            Some(time) => Some(Some(time)),
-            None => value_of(table, column, number),
+        // By far the most frequent default is the time and nothing else, which neither fails nor
+        // needs the executor.
+        let value = match default.and_then(Expression::time) {
+            Some(time) => Some(Some(time.into())),
+            None => value_of(table, number),
         };
         values.extend(value);
     }
     values
 }
 
-/// The value of a default that is the time and nothing else: by far the most frequent one,
-/// which neither fails nor needs the executor.
-///
-/// # Safety
-/// An expression, or null.
-unsafe fn time(default: *mut pg_sys::Node) -> Option<pg_sys::Datum> {
-    // SAFETY: the caller's promise; a node says what it is, and the functions take no
-    // arguments.
-    unsafe {
-        let function = match default.as_ref()?.type_ {
-            pg_sys::NodeTag::T_FuncExpr => (*default.cast::<pg_sys::FuncExpr>()).funcid.to_u32(),
-            pg_sys::NodeTag::T_SQLValueFunction
-                if (*default.cast::<pg_sys::SQLValueFunction>()).op
-                    == pg_sys::SQLValueFunctionOp::SVFOP_CURRENT_TIMESTAMP =>
-            {
-                pg_sys::F_NOW
-            }
-            _ => return None,
-        };
-        [
-            pg_sys::F_NOW,
-            pg_sys::F_TRANSACTION_TIMESTAMP,
-            pg_sys::F_STATEMENT_TIMESTAMP,
-        ]
-        .contains(&function)
-        .then(|| pg_sys::OidFunctionCall0Coll(function.into(), pg_sys::InvalidOid))
-    }
-}
-
 /// The value of one default; None if it has none for this caller, who then named the column:
 /// a setting is not set, say, or a function may not be called. The INSERT that named it does
 /// not evaluate it.
-fn value_of(
-    table: &OpenRelation,
-    column: &Column,
-    number: pg_sys::AttrNumber,
-) -> Option<NullableDatum> {
-    match in_subtransaction(|| evaluate_default(table, column, number)) {
+fn value_of(table: &OpenRelation, number: pg_sys::AttrNumber) -> Option<NullableDatum> {
+    match in_subtransaction(|| table.default_value(number)) {
         Ok(value) => Some(value),
         // Not the default's own fault: 40, 53, 57 and 58.
         Err(error)

@@ -37,7 +37,7 @@ impl Hashing {
         let hashed = source.columns().iter().copied();
         let hashed = hashed.filter(|c| all[*c].generated == 0 || by_defaults.contains(c));
         let columns = hashed.map(|c| {
-            let (by_value, length) = all[c].storage();
+            let (by_value, length) = all[c].values.storage;
             (c, by_value, length)
         });
         Self {

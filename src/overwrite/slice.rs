@@ -32,7 +32,7 @@ pub struct Slice<'t> {
 fn refuse_rounded(target: &Target, slice: Container<'_>, named: &[usize]) {
     for (c, value) in named.iter().zip(slice.values()) {
         let column = &target.columns[*c];
-        if let Some(number) = column.rounded(value) {
+        if let Some(number) = column.values.rounded(value) {
             let typ = types::name(column.base_type());
             Report::new(
                 SqlState::InvalidTextRepresentation,

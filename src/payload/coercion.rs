@@ -2,19 +2,18 @@
 //! assignment in an INSERT does to a value.
 use crate::error::{Report, SqlState};
 use crate::pg::catalog::types;
-use crate::pg::{ffi, unwinding};
+use crate::pg::statement::evaluator::{Evaluator, Prepared};
+use crate::pg::statement::expression::{Assignment, Expressions, Variable};
 use crate::target::{Column, OpenRelation, Target};
 use pgrx::pg_sys;
-use std::ffi::c_int;
-use std::ptr;
 
 /// How each selected column becomes one of the target.
 pub struct Coercions {
-    /// By column of the SELECT; null where the types agree.
-    pub states: Vec<*mut pg_sys::ExprState>,
-    /// What they are evaluated in; its per-row memory is reset by whoever reads the rows.
-    pub context: *mut pg_sys::ExprContext,
-    estate: *mut pg_sys::EState,
+    /// By column of the SELECT; None where the types agree.
+    pub expressions: Vec<Option<Prepared>>,
+    /// What they are evaluated in, over rows of the SELECT; its per-row memory is reset by whoever
+    /// reads these.
+    pub evaluator: Evaluator,
 }
 
 impl Coercions {
@@ -33,63 +32,25 @@ impl Coercions {
         numbers: &[pg_sys::AttrNumber],
         columns: &[usize],
     ) -> Self {
-        // SAFETY: nodes and states live in the executor state's memory, or in
-        // the caller's, which outlives it. The variables refer to the columns
-        // of the SELECT, by number.
-        unsafe {
-            let estate = pg_sys::CreateExecutorState();
-            let context = pg_sys::MakePerTupleExprContext(estate);
-            let desc = relation.desc();
-            let states = numbers
-                .iter()
-                .zip(columns)
-                .enumerate()
-                .map(|(i, (number, c))| {
-                    let attribute = ffi::attribute(desc, c_int::from(*number) - 1);
-                    let column = &target.columns[*c];
-                    let variable = pg_sys::makeVar(
-                        1,
-                        (i + 1) as pg_sys::AttrNumber,
-                        attribute.atttypid,
-                        attribute.atttypmod,
-                        attribute.attcollation,
-                        0,
-                    );
-                    let coerced = pg_sys::coerce_to_target_type(
-                        ptr::null_mut(),
-                        variable.cast(),
-                        attribute.atttypid,
-                        column.typid,
-                        column.typmod,
-                        pg_sys::CoercionContext::COERCION_ASSIGNMENT,
-                        pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
-                        -1,
-                    );
-                    if coerced.is_null() {
-                        refuse_type(target, column, attribute.atttypid)
-                    }
-                    if ptr::eq(coerced.cast::<pg_sys::Var>(), variable) {
-                        ptr::null_mut()
-                    } else {
-                        pg_sys::ExecPrepareExpr(coerced.cast(), estate)
-                    }
-                })
-                .collect();
-            Self {
-                states,
-                context,
-                estate,
+        let (evaluator, expressions) = (Evaluator::new(), Expressions::new());
+        let coerce = |(i, (number, c)): (usize, (&pg_sys::AttrNumber, &usize))| {
+            let (attribute, column) = (relation.attribute(*number), &target.columns[*c]);
+            let variable = Variable {
+                number: (i + 1) as pg_sys::AttrNumber,
+                typid: attribute.atttypid,
+                typmod: attribute.atttypmod,
+                collation: attribute.attcollation,
+            };
+            match expressions.assignment(&variable, column.typid, column.typmod) {
+                Assignment::Unchanged => None,
+                Assignment::Coerced(expression) => Some(evaluator.prepare(expression)),
+                Assignment::Refused => refuse_type(target, column, attribute.atttypid),
             }
-        }
-    }
-}
-
-impl Drop for Coercions {
-    fn drop(&mut self) {
-        if !unwinding() {
-            // SAFETY: made with this, and freed with it alone, once; the context and the
-            // expressions in it are not used any more.
-            unsafe { pg_sys::FreeExecutorState(self.estate) };
+        };
+        let expressions = numbers.iter().zip(columns).enumerate().map(coerce);
+        Self {
+            expressions: expressions.collect(),
+            evaluator,
         }
     }
 }

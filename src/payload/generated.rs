@@ -8,14 +8,12 @@
 //! The expressions are evaluated as the caller, who may insert into the table, and whose
 //! INSERT would evaluate them as well.
 use super::shape::{Comparison, Shape};
-use crate::compare::equal;
 use crate::error::{Report, SqlState};
 use crate::pg::rows::Slot;
-use crate::pg::statement::expression::evaluate;
-use crate::pg::{ffi, unwinding};
+use crate::pg::statement::evaluator::{Evaluator, Prepared};
+use crate::pg::statement::expression::Expressions;
 use crate::target::{Column, OpenRelation, Target};
 use pgrx::pg_sys;
-use std::ptr;
 
 /// What the server computes for the generated columns that some payloads name.
 pub struct GeneratedColumns<'t> {
@@ -30,8 +28,7 @@ pub struct GeneratedColumns<'t> {
     by_defaults: Vec<usize>,
     /// and by column, what was computed for the row at hand.
     computed: Vec<Option<pg_sys::Datum>>,
-    context: *mut pg_sys::ExprContext,
-    estate: *mut pg_sys::EState,
+    evaluator: Evaluator,
 }
 
 /// What is computed for the payloads of a shape.
@@ -39,7 +36,7 @@ struct ComputedColumns {
     /// By column, whether payloads name it.
     named: Vec<bool>,
     /// The generated ones of these, with their expressions.
-    columns: Vec<(usize, *mut pg_sys::ExprState)>,
+    columns: Vec<(usize, Prepared)>,
 }
 
 impl<'t> GeneratedColumns<'t> {
@@ -52,11 +49,6 @@ impl<'t> GeneratedColumns<'t> {
         let generated = |c: &&usize| target.columns[**c].generated != 0;
         let mut all = shapes.iter().flat_map(|shape| &shape.named);
         all.find(generated)?;
-        // SAFETY: both live until this is dropped, or the call's memory goes.
-        let (estate, context) = unsafe {
-            let estate = pg_sys::CreateExecutorState();
-            (estate, pg_sys::MakePerTupleExprContext(estate))
-        };
         let mut this = Self {
             target,
             // SAFETY: the relation's descriptor, which is open as long as this is used.
@@ -65,8 +57,7 @@ impl<'t> GeneratedColumns<'t> {
             defaults: vec![None; target.columns.len()],
             by_defaults: Vec::new(),
             computed: vec![None; target.columns.len()],
-            context,
-            estate,
+            evaluator: Evaluator::new(),
         };
         for shape in shapes {
             let columns = shape.named.iter().filter(generated);
@@ -85,29 +76,15 @@ impl<'t> GeneratedColumns<'t> {
 
     /// The expression of a column, and the defaults of those that it needs and payloads of
     /// the shape leave out.
-    fn prepare(
-        &mut self,
-        relation: &OpenRelation,
-        shape: &Shape,
-        c: usize,
-    ) -> *mut pg_sys::ExprState {
+    fn prepare(&mut self, relation: &OpenRelation, shape: &Shape, c: usize) -> Prepared {
         let columns = &self.target.columns;
-        let number = columns[c].attnum.into();
-        let mut used = ptr::null_mut();
-        // SAFETY: a generated column of the open relation, whose expression comes as a fresh
-        // tree, with variables of the one relation; numbers in the set are above those of
-        // system columns.
-        let (expression, uses) = unsafe {
-            let expression = pg_sys::build_column_default(relation.raw(), number);
-            pg_sys::pull_varattnos(expression, 1, &raw mut used);
-            let uses = |column: &Column| {
-                let member = i32::from(column.attnum) - pg_sys::FirstLowInvalidHeapAttributeNumber;
-                pg_sys::bms_is_member(member, used)
-            };
-            (expression, uses)
-        };
+        let expressions = Expressions::new();
+        let expression = relation
+            .column_expression(&expressions, columns[c].attnum)
+            .expect("a generated column has its expression");
+        let used = expression.columns();
         for (i, column) in columns.iter().enumerate() {
-            if !shape.named.contains(&i) && uses(column) {
+            if !shape.named.contains(&i) && used.contains(&column.attnum) {
                 match column.constant_default(relation) {
                     Some(default) => {
                         self.defaults[i] = default;
@@ -122,8 +99,7 @@ impl<'t> GeneratedColumns<'t> {
                 }
             }
         }
-        // SAFETY: a fresh expression; the state lives in the executor state's memory.
-        unsafe { pg_sys::ExecPrepareExpr(expression.cast(), self.estate) }
+        self.evaluator.prepare(expression)
     }
 
     /// The generated columns that are computed from a default, of a column that payloads leave
@@ -161,15 +137,11 @@ impl<'t> GeneratedColumns<'t> {
                 self.row.set_unguarded(column.attnum as usize - 1, value);
             }
             self.row.store();
-            let context = &mut *self.context;
-            context.ecxt_scantuple = self.row.raw();
-            ffi::unguarded::MemoryContextReset(context.ecxt_per_tuple_memory);
-            for (c, state) in &shape.columns {
-                let mut null = false;
-                let value = evaluate(&mut **state, context, &mut null);
-                let value = (!null).then_some(value);
+            self.evaluator.begin_row(self.row.raw());
+            for (c, expression) in &shape.columns {
+                let value = self.evaluator.evaluate_unguarded(*expression);
                 let column = self.target.columns.get_unchecked(*c);
-                if !equal(column, value, row.get_unguarded(*c)) {
+                if !column.values.equal(value, row.get_unguarded(*c)) {
                     return Some(*c);
                 }
                 *self.computed.get_unchecked_mut(*c) = value;
@@ -195,16 +167,6 @@ impl<'t> GeneratedColumns<'t> {
         refuse(&self.target.columns[column]).more_detail(&format!(
             "{row} has a value there that differs from the one that the server computes."
         ))
-    }
-}
-
-impl Drop for GeneratedColumns<'_> {
-    fn drop(&mut self) {
-        if !unwinding() {
-            // SAFETY: made with this, and freed with it alone, once; the context and the
-            // expressions in it are not used any more.
-            unsafe { pg_sys::FreeExecutorState(self.estate) };
-        }
     }
 }
 

@@ -251,7 +251,7 @@ impl<'t> JsonPayloads<'t> {
                     let column = self.target.columns.get_unchecked(*c);
                     if !column.nested {
                         position.column(&column.c_name);
-                        slot.set_unguarded(*c, column.read(value));
+                        slot.set_unguarded(*c, column.values.read(value));
                     }
                 }
             });

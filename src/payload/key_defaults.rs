@@ -6,7 +6,7 @@
 //! leaves the column out, as the payload does, and so needs no privilege on it.
 use super::shape::Shape;
 use crate::pg::rows::Slot;
-use crate::target::{OpenRelation, Target, UniqueIndex, evaluate_default};
+use crate::target::{OpenRelation, Target, UniqueIndex};
 use pgrx::pg_sys;
 
 /// The values of such columns, by position.
@@ -24,10 +24,7 @@ impl KeyDefaults {
         shapes: &[Shape],
     ) -> Self {
         let left_out = |c: &usize| shapes.iter().any(|shape| !shape.named.contains(c));
-        let evaluate = |c| {
-            let column = &target.columns[c];
-            (c, evaluate_default(relation, column, column.attnum))
-        };
+        let evaluate = |c: usize| (c, relation.default_value(target.columns[c].attnum));
         Self(arbiter.columns().filter(left_out).map(evaluate).collect())
     }
 

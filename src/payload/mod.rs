@@ -4,6 +4,7 @@
 //! ([`row`]): every column of the target, typed and with its type modifier, as
 //! INSERT would store it. Payloads that name the same columns share a
 //! [`shape::Shape`].
+#[forbid(unsafe_code)]
 mod coercion;
 pub mod generated;
 pub mod json;

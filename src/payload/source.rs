@@ -13,7 +13,6 @@ use super::shape::{Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
 use crate::pg::ffi;
 use crate::pg::rows::{Slot, TupleSort};
-use crate::pg::statement::expression::evaluate;
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::value::text;
 use crate::target::{
@@ -494,30 +493,29 @@ impl SourceReceiver<'_, '_> {
         // columns of the SELECT. The source's columns are positions in the target's, for whose
         // working rows the slot is.
         unsafe {
-            let context = &mut *self.coercions.context;
-            context.ecxt_scantuple = row;
-            ffi::unguarded::MemoryContextReset(context.ecxt_per_tuple_memory);
+            let evaluator = &self.coercions.evaluator;
+            evaluator.begin_row(row);
             let row = &mut *row;
             let natts = (*row.tts_tupleDescriptor).natts;
             ffi::slot_getsomeattrs_unguarded(row, natts);
-            let states = self.coercions.states.iter().zip(&self.source.columns);
-            for (i, (state, c)) in states.enumerate() {
-                let (mut value, mut null) = (*row.tts_values.add(i), *row.tts_isnull.add(i));
-                if let Some(state) = state.as_mut() {
+            let expressions = self.coercions.expressions.iter().zip(&self.source.columns);
+            for (i, (expression, c)) in expressions.enumerate() {
+                let mut value = (!*row.tts_isnull.add(i)).then_some(*row.tts_values.add(i));
+                if let Some(expression) = expression {
                     let column = self.source.target.columns.get_unchecked(*c);
                     self.position.column(&column.c_name);
-                    value = evaluate(state, context, &mut null);
+                    value = evaluator.evaluate_unguarded(*expression);
                 }
-                if self.source.detached
-                    && !null
-                    && is_external(&self.source.target.columns, *c, value)
+                if let Some(outside) = value
+                    && self.source.detached
+                    && is_external(&self.source.target.columns, *c, outside)
                 {
-                    let caller = pg_sys::MemoryContextSwitchTo(context.ecxt_per_tuple_memory);
-                    let inline = ffi::unguarded::detoast_external_attr(value.cast_mut_ptr());
-                    value = pg_sys::Datum::from(inline);
+                    let caller = pg_sys::MemoryContextSwitchTo(evaluator.row_memory());
+                    let inline = ffi::unguarded::detoast_external_attr(outside.cast_mut_ptr());
+                    value = Some(pg_sys::Datum::from(inline));
                     pg_sys::MemoryContextSwitchTo(caller);
                 }
-                self.slot.set_unguarded(*c, (!null).then_some(value));
+                self.slot.set_unguarded(*c, value);
             }
         }
         self.source
@@ -528,8 +526,7 @@ impl SourceReceiver<'_, '_> {
         // SAFETY: the current memory is the one that is reset for every row, and is switched back;
         // the slot has been stored as a working row of the target, and this runs inside the guard.
         unsafe {
-            let per_row = (*self.coercions.context).ecxt_per_tuple_memory;
-            let caller = pg_sys::MemoryContextSwitchTo(per_row);
+            let caller = pg_sys::MemoryContextSwitchTo(self.coercions.evaluator.row_memory());
             let more = self.sink.take(&self.slot);
             pg_sys::MemoryContextSwitchTo(caller);
             self.position.payload(0);
@@ -545,7 +542,7 @@ impl SourceReceiver<'_, '_> {
 unsafe fn is_external(columns: &[Column], c: usize, value: pg_sys::Datum) -> bool {
     // SAFETY: the caller's promise; a varlena begins with a header that tells.
     unsafe {
-        let (_, length) = columns.get_unchecked(c).storage();
+        let (_, length) = columns.get_unchecked(c).values.storage;
         length == -1 && pgrx::varlena::varatt_is_1b_e(value.cast_mut_ptr())
     }
 }

@@ -113,8 +113,11 @@ pub fn unforeseeable_number() -> u64 {
 ///
 /// # Errors
 /// 54001
+#[inline]
 pub fn check_stack_depth() {
-    plain::check_stack_depth();
+    if plain::stack_is_too_deep() {
+        plain::check_stack_depth();
+    }
 }
 
 /// Reserves a prefix of configuration parameters. A parameter with this prefix that nobody has

@@ -112,7 +112,9 @@ impl ConflictRecorder {
                     for c in columns {
                         let column = target.columns.get_unchecked(c);
                         object.key(&column.c_name);
-                        column.put_readable(&mut object, (differences.payload)(c));
+                        column
+                            .values
+                            .put_readable(&mut object, (differences.payload)(c));
                     }
                     object.finish()
                 })
@@ -249,10 +251,10 @@ fn stored_row(target: &Target, stored: &StoredRow<'_>) -> pg_sys::Datum {
                     object.key(&column.c_name);
                     match stored.get_unguarded(c) {
                         // Its text: no payload can be applied to it, but it is recorded.
-                        Some(json) if column.refused_json(json).is_some() => {
-                            column.put_into(&mut object, Some(json));
+                        Some(json) if column.values.refused_json(json).is_some() => {
+                            column.values.put_into(&mut object, Some(json));
                         }
-                        value => column.put_readable(&mut object, value),
+                        value => column.values.put_readable(&mut object, value),
                     }
                 }
             }

@@ -196,7 +196,7 @@ fn object(target: &Target, row: &Slot, columns: &[usize]) -> pg_sys::Datum {
             for c in columns {
                 let column = target.columns.get_unchecked(*c);
                 object.key(&column.c_name);
-                column.put_into(&mut object, row.get(*c));
+                column.values.put_into(&mut object, row.get(*c));
             }
             object.finish()
         })

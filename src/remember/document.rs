@@ -25,7 +25,7 @@ pub fn write(
             let mut object = ObjectBuilder::new();
             for (column, value) in &fields {
                 object.key(&column.c_name);
-                column.put_lossless(&mut object, *value);
+                column.values.put_lossless(&mut object, *value);
             }
             object.finish()
         })
@@ -87,7 +87,7 @@ fn put_fields<'t>(
         let kept = &target.columns[c];
         position.column(&kept.c_name);
         // SAFETY: the guard holds nothing.
-        match unsafe { ffi::guard(|| kept.read_lossless(value)) } {
+        match unsafe { ffi::guard(|| kept.values.read_lossless(value)) } {
             // SAFETY: read as a value of the column, in the memory of the row.
             Some(value) => unsafe { row.set(c, value) },
             None => in_json.push((c, value)),

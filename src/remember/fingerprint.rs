@@ -27,8 +27,9 @@ use crate::digest::sort_key;
 use crate::digest::writer::{Writer, tag};
 use crate::error::{Report, SqlState};
 use crate::pg::memory::Memory;
+use crate::pg::value::comparison::Equality;
 use crate::pg::value::varlena::{bytes_of_datum, same_image, to_bytea};
-use crate::target::{Equality, Target};
+use crate::target::Target;
 use pgrx::pg_sys;
 use std::cell::Cell;
 
@@ -73,22 +74,20 @@ impl RowFingerprint {
         let part = |c: usize| {
             let column = &target.columns[c];
             let (base, context) = (column.base_type(), memory.context());
-            match column.equality {
-                Equality::Json => EncodedColumn::Json,
-                Equality::Image => EncodedColumn::Value(ValueEncoding::exact(base, context)),
-                Equality::Function(_) => EncodedColumn::Value(ValueEncoding::of_type(
-                    base,
-                    Canonical::ByEquality(column.collation),
-                    context,
-                )),
-            }
+            let same = Canonical::ByEquality(column.collation);
+            // SAFETY: the memory lives as long as the fingerprint.
+            EncodedColumn::Value(match column.values.equality {
+                Equality::Json => return EncodedColumn::Json,
+                Equality::Image => unsafe { ValueEncoding::exact(base, context) },
+                Equality::Function(_) => unsafe { ValueEncoding::of_type(base, same, context) },
+            })
         };
         let mut columns: Vec<(usize, EncodedColumn)> =
             kept.iter().map(|c| (*c, part(*c))).collect();
         columns.sort_by(|(a, _), (b, _)| target.columns[*a].c_name.cmp(&target.columns[*b].c_name));
         let sorted = |c: &usize| {
             let column = &target.columns[*c];
-            matches!(column.equality, Equality::Function(_))
+            matches!(column.values.equality, Equality::Function(_))
                 && sort_key::is_in(column.typid, column.collation)
         };
         Self {
@@ -116,11 +115,10 @@ impl RowFingerprint {
     pub fn hash(&self, target: &Target, row: impl Fn(usize) -> Option<pg_sys::Datum>) -> [u8; 32] {
         let mut tools = self.tools.take().unwrap_or_else(|| {
             let same = Canonical::ByEquality(pg_sys::InvalidOid);
-            // SAFETY: only `hash` writes to it, in the closure that runs inside `ffi::guard`.
-            let writer = unsafe { Writer::in_server_encoding() };
             Box::new(Tools {
-                rows: RowEncoders::new(self.memory.context(), same),
-                writer,
+                // SAFETY: the memory lives as long as the fingerprint, which has the tools.
+                rows: unsafe { RowEncoders::new(self.memory.context(), same) },
+                writer: Writer::in_server_encoding(),
                 values: Vec::with_capacity(self.columns.len()),
             })
         });
@@ -142,11 +140,11 @@ impl RowFingerprint {
                     writer.text(column.c_name.to_bytes());
                     match part {
                         EncodedColumn::Value(form) => form.write(value, rows, writer)?,
-                        EncodedColumn::Json => match column.refused_json(value) {
+                        EncodedColumn::Json => match column.values.refused_json(value) {
                             // No document has this tag.
                             Some(text) => writer.bytes(tag::BYTES, text),
                             None => ValueEncoding::Document.write(
-                                column.to_jsonb(value),
+                                column.values.to_jsonb(value),
                                 rows,
                                 writer,
                             )?,

@@ -5,7 +5,7 @@
 use super::key::RequestKey;
 use super::table::{COLUMNS, NAMES, RequestColumn, RequestTable};
 use crate::pg::ffi;
-use crate::pg::statement::row::{ColumnValue, record};
+use crate::pg::statement::row::record;
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::by_reference::Interval;
 use crate::pg::value::document::JsonbDatum;
@@ -105,7 +105,7 @@ impl RequestRow {
         let value = |name: &str| {
             let at = NAMES.iter().position(|own| *own == name.as_bytes())?;
             // SAFETY: a value of the column's type, which lives as long as the row.
-            Some(unsafe { ColumnValue::new(self.types[at], self.values[at]) })
+            Some(unsafe { SqlValue::of_datum(self.types[at], self.values[at]) })
         };
         record(value).unwrap_or_else(|error| error.raise())
     }

@@ -1,10 +1,8 @@
 //! What fills a column that an INSERT does not name, and whether that is another
 //! value with every attempt.
-use super::default_kind::{DefaultKind, functions_in};
+use super::default_kind::DefaultKind;
 use super::{Column, OpenRelation};
-use crate::pg::ffi;
-use crate::pg::statement::expression::evaluate;
-use crate::pg::value::text;
+use crate::pg::statement::expression::Expressions;
 use pgrx::pg_sys;
 
 /// A default that is not immutable.
@@ -30,62 +28,16 @@ impl ColumnDefault {
     /// The default of the column with this number, which is not generated, of any relation; None if
     /// there is none, or it is immutable.
     pub fn of_number(relation: &OpenRelation, number: pg_sys::AttrNumber) -> Option<Self> {
-        // SAFETY: a column of the open relation, and its default, if it has one, as a fresh
-        // tree; nothing is owned inside the guard.
-        unsafe {
-            let default = pg_sys::build_column_default(relation.raw(), number.into());
-            if default.is_null() || !pg_sys::contain_mutable_functions(default) {
-                return None;
-            }
-            let met = functions_in(default);
-            let identity = (*default).type_ == pg_sys::NodeTag::T_NextValueExpr;
-            let show = || {
-                let shown = pg_sys::deparse_expression(default, std::ptr::null_mut(), false, false);
-                text::from_server(shown)
-            };
-            Some(Self {
-                kind: met.kind(),
-                is_volatile: met.sequence || met.volatile,
-                expression: (!identity).then(show),
-            })
-        }
-    }
-}
-
-/// The value that a column's default has now, in the current memory: what an INSERT of this
-/// moment that leaves the column out would get. `number` is that of the column in this
-/// relation.
-///
-/// It is evaluated as the executor evaluates it for the INSERT: with the rights of the
-/// current user, under the active snapshot. So it is asked for only on behalf of somebody who
-/// inserts into the table, or has its rows compared with others, and for whom the SELECT of
-/// them runs what the owner wrote into indexes and policies; never for one who looks at what
-/// the table is like.
-///
-/// # Errors
-/// Whatever the default raises.
-pub fn evaluate_default(
-    relation: &OpenRelation,
-    column: &Column,
-    number: pg_sys::AttrNumber,
-) -> Option<pg_sys::Datum> {
-    // SAFETY: a column of the open relation. The executor state is freed here, or with the
-    // current memory, whose child it is; the value is copied out of it before.
-    unsafe {
-        let default = pg_sys::build_column_default(relation.raw(), number.into());
-        if default.is_null() {
+        let expressions = Expressions::new();
+        let default = relation.column_expression(&expressions, number)?;
+        if !default.is_mutable() {
             return None;
         }
-        let estate = pg_sys::CreateExecutorState();
-        let context = pg_sys::MakePerTupleExprContext(estate);
-        let state = pg_sys::ExecPrepareExpr(default.cast(), estate);
-        let (by_value, length) = column.storage();
-        let value = ffi::guard(|| {
-            let mut null = false;
-            let value = evaluate(&mut *state, &mut *context, &mut null);
-            (!null).then(|| ffi::unguarded::datumCopy(value, by_value, length.into()))
-        });
-        pg_sys::FreeExecutorState(estate);
-        value
+        let called = default.called_functions();
+        Some(Self {
+            kind: DefaultKind::of(&called),
+            is_volatile: called.sequence || called.volatile,
+            expression: (!default.is_identity()).then(|| default.to_sql()),
+        })
     }
 }

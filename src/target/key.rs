@@ -139,7 +139,7 @@ impl UniqueIndex {
         };
         let key = |(number, operators)| {
             let column = place(number)?;
-            let storage = columns[column].storage();
+            let storage = columns[column].values.storage;
             Some(KeyColumn {
                 column,
                 storage,

@@ -37,8 +37,11 @@ mod arbiter;
 mod cache;
 #[forbid(unsafe_code)]
 mod closest;
+#[forbid(unsafe_code)]
 mod column;
+#[forbid(unsafe_code)]
 mod default;
+#[forbid(unsafe_code)]
 mod default_kind;
 #[forbid(unsafe_code)]
 mod effects;
@@ -70,8 +73,8 @@ pub use cache::{
     PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks, watch,
     watched_changes,
 };
-pub use column::{Column, Equality};
-pub use default::{ColumnDefault, evaluate_default};
+pub use column::Column;
+pub use default::ColumnDefault;
 pub use default_kind::DefaultKind;
 pub use key::{UniqueIndex, equal};
 pub use key_column::KeyColumn;

@@ -170,6 +170,38 @@ pub fn abbreviated(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}{}", &text[..cut], ellipsis()))
 }
 
+/// A text in the server's encoding in UTF-8. Text without encoding stays as it is.
+///
+/// # Errors
+/// 22021 and 22P05, in core's words, for what is no text there, or none in UTF-8.
+pub fn to_utf8(text: &[u8]) -> Cow<'_, [u8]> {
+    if !server_needs_conversion() || text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let length = c_int::try_from(text.len()).expect("a text of the server's has a length");
+    // SAFETY: as many bytes as core is told; the result is the same pointer or a palloc'd C string,
+    // which is copied and freed once.
+    unsafe {
+        let converted = pg_sys::pg_server_to_any(text.as_ptr().cast(), length, UTF8);
+        if std::ptr::eq(converted, text.as_ptr().cast()) {
+            return Cow::Borrowed(text);
+        }
+        let copy = CStr::from_ptr(converted).to_bytes().to_vec();
+        pg_sys::pfree(converted.cast());
+        Cow::Owned(copy)
+    }
+}
+
+/// As many bytes of a text in the server's encoding as are no more than `most`, cut before a
+/// character.
+pub fn cut(text: &[u8], most: usize) -> &[u8] {
+    let size = |length| c_int::try_from(length).unwrap_or(c_int::MAX);
+    // SAFETY: core reads no more bytes than it is told, and gives a number that is no higher.
+    let length =
+        unsafe { pg_sys::pg_mbcliplen(text.as_ptr().cast(), size(text.len()), size(most)) };
+    text.get(..length as usize).unwrap_or(text)
+}
+
 /// What stands for what was cut off.
 pub fn ellipsis() -> &'static str {
     if server_is_utf8() { "…" } else { "..." }

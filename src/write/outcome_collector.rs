@@ -284,7 +284,7 @@ fn row_to_jsonb(
             let mut object = ObjectBuilder::new();
             for (c, column) in columns {
                 object.key(&column.c_name);
-                column.put_into(&mut object, stored.get_unguarded(c));
+                column.values.put_into(&mut object, stored.get_unguarded(c));
             }
             object.finish()
         })

@@ -127,3 +127,30 @@ pub fn declared_dimensions(typid: pg_sys::Oid, by_column: i64) -> i64 {
         typid = over;
     }
 }
+
+/// The operator of a type's default equality, or `InvalidOid`.
+pub fn equality_operator(typid: pg_sys::Oid) -> pg_sys::Oid {
+    plain::equality_operator(typid)
+}
+
+/// Whether a type has an order: a default operator class of btree.
+pub fn has_order(typid: pg_sys::Oid) -> bool {
+    plain::GetDefaultOpClass(typid, pg_sys::BTREE_AM_OID) != pg_sys::InvalidOid
+}
+
+/// Whether a type is a domain that refuses NULL, itself or by one that it is over.
+pub fn refuses_null(typid: pg_sys::Oid) -> bool {
+    let mut typid = typid;
+    while kind(typid) == pg_sys::TYPTYPE_DOMAIN {
+        let found = syscache::find(typid, |row| {
+            let form: &pg_sys::FormData_pg_type = row.form();
+            (form.typnotnull, form.typbasetype)
+        });
+        match found {
+            Some((false, over)) => typid = over,
+            Some((true, _)) => return true,
+            None => return false,
+        }
+    }
+    false
+}

@@ -388,6 +388,21 @@ pub fn btree_class_has_equal_image(class: Oid, collation: Oid) -> bool {
     answer.value() != 0
 }
 
+/// The operator of a type's default equality, or `InvalidOid`.
+pub fn equality_operator(typid: Oid) -> Oid {
+    let wanted = pg_sys::TYPECACHE_EQ_OPR as c_int;
+    // SAFETY: core makes the entry, or raises an error; entries stay as long as the backend.
+    unsafe { (*pg_sys::lookup_type_cache(typid, wanted)).eq_opr }
+}
+
+/// Whether the stack is nearly used up.
+#[inline]
+pub fn stack_is_too_deep() -> bool {
+    // SAFETY: core compares the address of a variable with the base of the stack, and raises
+    // nothing, so that this needs no guard.
+    unsafe { unguarded::stack_is_too_deep() }
+}
+
 /// How a type is stored.
 #[derive(Clone, Copy)]
 pub struct Storage {

@@ -50,6 +50,7 @@ checked! {
     fn detoast_external_attr(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
     fn pg_detoast_datum(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
     fn check_stack_depth();
+    fn stack_is_too_deep() -> bool;
     fn heap_deform_tuple(
         tuple: pg_sys::HeapTuple,
         desc: pg_sys::TupleDesc,

@@ -15,9 +15,11 @@ pub use facts::TriggerInfo;
 use crate::error::{Report, SqlState};
 use crate::pg::catalog::name::schema_name;
 use crate::pg::ffi;
+use crate::pg::statement::evaluator;
+use crate::pg::statement::expression::{Expression, Expressions};
 use crate::pg::value::text;
 use pgrx::pg_sys;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 /// 42P01: there is no relation with this oid (any more).
 pub fn no_relation(oid: pg_sys::Oid) -> Report {
@@ -162,6 +164,68 @@ impl OpenRelation {
                 .filter(|attribute| !attribute.attisdropped)
                 .collect()
         }
+    }
+
+    /// The column with this number.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn attribute(&self, number: pg_sys::AttrNumber) -> &pg_sys::FormData_pg_attribute {
+        let number = i32::from(number);
+        // SAFETY: an open, locked relation keeps its descriptor, which has such a column, as is
+        // checked; it is borrowed no longer than this.
+        unsafe {
+            let desc = self.desc();
+            assert!(
+                (1..=(*desc).natts).contains(&number),
+                "there is no such column"
+            );
+            ffi::attribute(desc, number - 1)
+        }
+    }
+
+    /// The number of the column of this name.
+    pub fn column_number(&self, name: &CStr) -> Option<pg_sys::AttrNumber> {
+        self.attribute_rows()
+            .iter()
+            .find(|attribute| attribute_name(attribute).as_c_str() == name)
+            .map(|attribute| attribute.attnum)
+    }
+
+    /// What fills a column, as [`Expressions::of_column`] has it.
+    pub fn column_expression<'m>(
+        &self,
+        expressions: &'m Expressions,
+        number: pg_sys::AttrNumber,
+    ) -> Option<Expression<'m>> {
+        // SAFETY: the relation is open.
+        unsafe { expressions.of_column(self.relation, number) }
+    }
+
+    /// The default that a column has itself, as [`Expressions::own_default`] has it.
+    pub fn own_default<'m>(
+        &self,
+        expressions: &'m Expressions,
+        number: pg_sys::AttrNumber,
+    ) -> Option<Expression<'m>> {
+        // SAFETY: the relation is open.
+        unsafe { expressions.own_default(self.relation, number) }
+    }
+
+    /// The value that a column's default has now, in the current memory: what an INSERT of this
+    /// moment that leaves the column out would get. NULL without a default.
+    ///
+    /// It is evaluated as the executor evaluates it for the INSERT: with the rights of the
+    /// current user, under the active snapshot. So it is asked for only on behalf of somebody who
+    /// inserts into the table, or has its rows compared with others, and for whom the SELECT of
+    /// them runs what the owner wrote into indexes and policies; never for one who looks at what
+    /// the table is like.
+    ///
+    /// # Errors
+    /// Whatever the default raises.
+    pub fn default_value(&self, number: pg_sys::AttrNumber) -> Option<pg_sys::Datum> {
+        // SAFETY: the relation is open.
+        unsafe { evaluator::default_value(self.relation, number) }
     }
 
     /// Whether it is a partition.

@@ -1,22 +1,354 @@
-//! Expressions of the server, prepared by it and evaluated row by row.
-use pgrx::pg_sys;
+//! Expressions of the server, as trees: what they are, and what they call. None of this calls one of
+//! their functions, [`Expression::fold`] aside.
+use crate::pg::ffi;
+use crate::pg::memory::Memory;
+use crate::pg::value::text;
+use pgrx::{pg_guard, pg_sys};
+use std::ffi::{c_int, c_void};
+use std::marker::PhantomData;
+use std::ptr;
 
-/// The expression's value, in the context's per-row memory.
+/// The memory that expressions are in. It goes with its owner, who does not hand it out.
+pub struct Expressions(Memory);
+
+/// An expression of the server's.
+#[derive(Clone, Copy)]
+pub struct Expression<'m> {
+    /// A whole tree.
+    node: *mut pg_sys::Node,
+    memory: PhantomData<&'m Expressions>,
+}
+
+/// What an assignment makes of the values of a column.
+pub enum Assignment<'m> {
+    /// The same values.
+    Unchanged,
+    /// Those of this expression, over a row that has the column.
+    Coerced(Expression<'m>),
+    /// Nothing: no cast leads from one type to the other.
+    Refused,
+}
+
+/// A column of a row, as an expression refers to it.
+pub struct Variable {
+    /// Its number in the row, from 1.
+    pub number: pg_sys::AttrNumber,
+    pub typid: pg_sys::Oid,
+    /// Its type modifier, or -1.
+    pub typmod: i32,
+    /// Its collation, or `InvalidOid`.
+    pub collation: pg_sys::Oid,
+}
+
+impl Expressions {
+    /// Memory without expressions, below the current one.
+    pub fn new() -> Self {
+        Self(Memory::in_current(c"pg_idempotent expressions"))
+    }
+
+    fn expression(&self, make: impl FnOnce() -> *mut pg_sys::Node) -> Option<Expression<'_>> {
+        let node = self.0.scope(make);
+        (!node.is_null()).then_some(Expression {
+            node,
+            memory: PhantomData,
+        })
+    }
+
+    /// What fills a column of a relation: its default, or that of its identity or domain, or what
+    /// it is generated from. None if nothing does.
+    ///
+    /// # Safety
+    /// The relation is open.
+    ///
+    /// # Panics
+    /// If it has no column of this number.
+    pub unsafe fn of_column(
+        &self,
+        relation: pg_sys::Relation,
+        number: pg_sys::AttrNumber,
+    ) -> Option<Expression<'_>> {
+        // SAFETY: an open relation, by the caller's promise, and one of its columns, as is
+        // checked; what comes back is a fresh tree, or null.
+        self.expression(|| unsafe { column_default(relation, number) })
+    }
+
+    /// The default that a column of a relation has itself, as it was written; None if it has none.
+    ///
+    /// # Safety
+    /// The relation is open.
+    pub unsafe fn own_default(
+        &self,
+        relation: pg_sys::Relation,
+        number: pg_sys::AttrNumber,
+    ) -> Option<Expression<'_>> {
+        // SAFETY: the descriptor of an open relation keeps its defaults, as text, of which a fresh
+        // tree is made.
+        self.expression(|| unsafe {
+            let constraints = (*(*relation).rd_att).constr.as_ref();
+            let count = constraints.map_or(0, |constraints| constraints.num_defval);
+            let defaults = constraints.map_or(ptr::null_mut(), |constraints| constraints.defval);
+            (0..usize::from(count))
+                .map(|i| &*defaults.add(i))
+                .find(|default| default.adnum == number)
+                .map_or(ptr::null_mut(), |default| {
+                    pg_sys::stringToNode(default.adbin).cast()
+                })
+        })
+    }
+
+    /// What an assignment to a type with this modifier makes of the values of a column.
+    pub fn assignment(&self, from: &Variable, typid: pg_sys::Oid, typmod: i32) -> Assignment<'_> {
+        let mut variable = ptr::null_mut();
+        // SAFETY: nodes are made of plain numbers, of types that may be gone: that is an error of
+        // core's. No state of a parser is needed, for there are no parameters.
+        let coerced = self.expression(|| unsafe {
+            variable = pg_sys::makeVar(1, from.number, from.typid, from.typmod, from.collation, 0)
+                .cast::<pg_sys::Node>();
+            pg_sys::coerce_to_target_type(
+                ptr::null_mut(),
+                variable,
+                from.typid,
+                typid,
+                typmod,
+                pg_sys::CoercionContext::COERCION_ASSIGNMENT,
+                pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
+                -1,
+            )
+        });
+        match coerced {
+            None => Assignment::Refused,
+            Some(coerced) if ptr::eq(coerced.node, variable) => Assignment::Unchanged,
+            Some(coerced) => Assignment::Coerced(coerced),
+        }
+    }
+}
+
+impl Default for Expressions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// As [`Expressions::of_column`], in the current memory; null if nothing fills the column.
 ///
 /// # Safety
-/// Both belong to one executor state. Runs inside `ffi::guard`.
-pub unsafe fn evaluate(
-    state: &mut pg_sys::ExprState,
-    context: &mut pg_sys::ExprContext,
-    null: &mut bool,
-) -> pg_sys::Datum {
-    // SAFETY: what core's inline ExecEvalExprSwitchContext does; a prepared
-    // expression has its function.
+/// As there.
+pub(super) unsafe fn column_default(
+    relation: pg_sys::Relation,
+    number: pg_sys::AttrNumber,
+) -> *mut pg_sys::Node {
+    let number = c_int::from(number);
+    // SAFETY: the caller's promise; a column of the relation, as is checked.
     unsafe {
-        let caller = pg_sys::MemoryContextSwitchTo(context.ecxt_per_tuple_memory);
-        let function = state.evalfunc.unwrap_unchecked();
-        let value = function(state, context, null);
-        pg_sys::MemoryContextSwitchTo(caller);
-        value
+        let columns = (*(*relation).rd_att).natts;
+        assert!((1..=columns).contains(&number), "there is no such column");
+        pg_sys::build_column_default(relation, number)
     }
+}
+
+/// What is called in an expression that is not immutable.
+#[derive(Default)]
+pub struct CalledFunctions {
+    /// Something that gives the time.
+    pub clock: bool,
+    /// A sequence, or an identity's.
+    pub sequence: bool,
+    /// Anything else that is volatile.
+    pub volatile: bool,
+}
+
+impl<'m> Expression<'m> {
+    /// For core's functions.
+    pub fn raw(self) -> *mut pg_sys::Node {
+        self.node
+    }
+
+    fn tag(self) -> pg_sys::NodeTag {
+        // SAFETY: a node says what it is.
+        unsafe { (*self.node).type_ }
+    }
+
+    /// Whether it calls a volatile function.
+    pub fn is_volatile(self) -> bool {
+        // SAFETY: a whole tree.
+        unsafe { pg_sys::contain_volatile_functions(self.node) }
+    }
+
+    /// Whether it calls a function that is not immutable.
+    pub fn is_mutable(self) -> bool {
+        // SAFETY: a whole tree.
+        unsafe { pg_sys::contain_mutable_functions(self.node) }
+    }
+
+    /// Whether it is the next number of an identity.
+    pub fn is_identity(self) -> bool {
+        self.tag() == pg_sys::NodeTag::T_NextValueExpr
+    }
+
+    /// Whether it is another, node by node.
+    pub fn is(self, other: Expression<'_>) -> bool {
+        // SAFETY: two whole trees.
+        unsafe { pg_sys::equal(self.node.cast(), other.node.cast()) }
+    }
+
+    /// Whether it cannot fail, is not NULL, and has no effect, as its outermost node tells: a
+    /// constant, what SQL has a word for such as CURRENT_USER, or the time of the transaction.
+    pub fn is_plain(self) -> bool {
+        // SAFETY: a node is what it says.
+        unsafe {
+            match self.tag() {
+                pg_sys::NodeTag::T_Const => !(*self.node.cast::<pg_sys::Const>()).constisnull,
+                pg_sys::NodeTag::T_SQLValueFunction => true,
+                _ => self.outermost_function() == Some(pg_sys::F_NOW),
+            }
+        }
+    }
+
+    /// The time, if it is one of the functions that give that of the statement or the transaction,
+    /// and nothing else.
+    pub fn time(self) -> Option<pg_sys::TimestampTz> {
+        let function =
+            if self.sql_value() == Some(pg_sys::SQLValueFunctionOp::SVFOP_CURRENT_TIMESTAMP) {
+                pg_sys::F_NOW
+            } else {
+                self.outermost_function()?
+            };
+        let times = [
+            pg_sys::F_NOW,
+            pg_sys::F_TRANSACTION_TIMESTAMP,
+            pg_sys::F_STATEMENT_TIMESTAMP,
+        ];
+        // SAFETY: core's functions, which take no arguments and give a timestamptz, by value.
+        times.contains(&function).then(|| unsafe {
+            pg_sys::OidFunctionCall0Coll(function.into(), pg_sys::InvalidOid).value() as i64
+        })
+    }
+
+    /// The function that it is a call of, if it is one.
+    fn outermost_function(self) -> Option<u32> {
+        // SAFETY: a node is what it says.
+        (self.tag() == pg_sys::NodeTag::T_FuncExpr)
+            .then(|| unsafe { (*self.node.cast::<pg_sys::FuncExpr>()).funcid.to_u32() })
+    }
+
+    /// What SQL has a word for, if it is such a word.
+    fn sql_value(self) -> Option<pg_sys::SQLValueFunctionOp::Type> {
+        // SAFETY: a node is what it says.
+        (self.tag() == pg_sys::NodeTag::T_SQLValueFunction)
+            .then(|| unsafe { (*self.node.cast::<pg_sys::SQLValueFunction>()).op })
+    }
+
+    /// The same, with what is constant in it computed. Calls IMMUTABLE functions as the current
+    /// user.
+    fn fold(self) -> Self {
+        // SAFETY: a whole tree, which stays as it is. What comes back may be in the current memory
+        // or in that of the tree, so it is not given to anybody outside.
+        let node = unsafe { pg_sys::eval_const_expressions(ptr::null_mut(), self.node) };
+        Self { node, ..self }
+    }
+
+    /// Its value, in the current memory, if that is the same every time; None if only who
+    /// evaluates it knows. Calls IMMUTABLE functions as the current user.
+    pub fn constant(self) -> Option<Option<pg_sys::Datum>> {
+        let folded = self.fold();
+        if folded.tag() != pg_sys::NodeTag::T_Const {
+            return None;
+        }
+        // SAFETY: a constant, which says how its value is stored. The guard holds nothing.
+        let value = unsafe {
+            let constant = &*folded.node.cast::<pg_sys::Const>();
+            let (by_value, length) = (constant.constbyval, constant.constlen);
+            (!constant.constisnull).then(|| {
+                ffi::guard(|| ffi::unguarded::datumCopy(constant.constvalue, by_value, length))
+            })
+        };
+        Some(value)
+    }
+
+    /// As SQL has it, such as `now()`.
+    ///
+    /// # Errors
+    /// XX000, in core's words, if it refers to columns.
+    pub fn to_sql(self) -> String {
+        // SAFETY: a whole tree without variables, for which no names are needed; a variable is an
+        // error of core's. It gives a C string.
+        unsafe {
+            let shown = pg_sys::deparse_expression(self.node, ptr::null_mut(), false, false);
+            text::from_server(shown)
+        }
+    }
+
+    /// The columns of its table that it refers to, by their numbers.
+    pub fn columns(self) -> Vec<pg_sys::AttrNumber> {
+        let mut used = ptr::null_mut();
+        // SAFETY: a whole tree, with variables of the one table.
+        unsafe { pg_sys::pull_varattnos(self.node, 1, &raw mut used) };
+        // SAFETY: the set that was just made, or none; its numbers begin with the lowest of a
+        // system column.
+        let next = |member: c_int| unsafe { pg_sys::bms_next_member(used, member) };
+        let members = std::iter::successors(Some(next(-1)), |member| Some(next(*member)));
+        members
+            .take_while(|member| *member >= 0)
+            .map(|member| (member + pg_sys::FirstLowInvalidHeapAttributeNumber) as _)
+            .collect()
+    }
+
+    /// What is called in it.
+    pub fn called_functions(self) -> CalledFunctions {
+        let mut met = CalledFunctions::default();
+        let context = (&raw mut met).cast::<c_void>();
+        // SAFETY: a whole tree; nothing is owned inside the guard.
+        unsafe { ffi::guard(|| walk(self.node, context)) };
+        met
+    }
+}
+
+/// Notes what is in an expression. Never stops early.
+///
+/// # Safety
+/// `node` is an expression or null, `context` a [`CalledFunctions`]. Runs inside `ffi::guard`.
+unsafe extern "C-unwind" fn walk(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: the caller's promise; a node says what it is.
+    unsafe {
+        let met = &mut *context.cast::<CalledFunctions>();
+        match (*node).type_ {
+            pg_sys::NodeTag::T_NextValueExpr => met.sequence = true,
+            // The first of these are times, the others names.
+            pg_sys::NodeTag::T_SQLValueFunction
+                if (*node.cast::<pg_sys::SQLValueFunction>()).op
+                    < pg_sys::SQLValueFunctionOp::SVFOP_CURRENT_ROLE =>
+            {
+                met.clock = true;
+            }
+            _ => {}
+        }
+        ffi::unguarded::check_functions_in_node(node, Some(note_function), context);
+        ffi::unguarded::expression_tree_walker(node, walk, context)
+    }
+}
+
+/// # Safety
+/// As [`walk`].
+#[pg_guard]
+unsafe extern "C-unwind" fn note_function(function: pg_sys::Oid, context: *mut c_void) -> bool {
+    // SAFETY: the caller's promise; the function is part of an expression, so it exists.
+    unsafe {
+        let met = &mut *context.cast::<CalledFunctions>();
+        match function.to_u32() {
+            pg_sys::F_NOW
+            | pg_sys::F_TRANSACTION_TIMESTAMP
+            | pg_sys::F_STATEMENT_TIMESTAMP
+            | pg_sys::F_CLOCK_TIMESTAMP
+            | pg_sys::F_TIMEOFDAY => met.clock = true,
+            pg_sys::F_NEXTVAL => met.sequence = true,
+            _ => {
+                met.volatile |=
+                    pg_sys::func_volatile(function) as u8 == pg_sys::PROVOLATILE_VOLATILE
+            }
+        }
+    }
+    false
 }

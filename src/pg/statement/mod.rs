@@ -1,6 +1,8 @@
 //! Statements: SPI, and what runs in the executor.
+pub mod evaluator;
 pub mod executor;
 pub mod expression;
 pub mod query_as;
+#[forbid(unsafe_code)]
 pub mod row;
 pub mod spi;

@@ -6,37 +6,13 @@
 //! and documents are copied, so that a record outlives its statement.
 use crate::error::{Report, SqlState};
 use crate::pg::statement::spi::{Connection, Parameter};
-use crate::pg::value::document;
-use crate::pg::value::text;
+use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor, value,
 };
-use std::ffi::CStr;
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
-
-/// One column of a row.
-#[derive(Clone, Copy)]
-pub struct ColumnValue<'r> {
-    typid: pg_sys::Oid,
-    value: Option<pg_sys::Datum>,
-    row: PhantomData<&'r ()>,
-}
-
-impl ColumnValue<'_> {
-    /// A value of this type, or NULL.
-    ///
-    /// # Safety
-    /// The value is of the type, and lives for `'r`.
-    pub unsafe fn new(typid: pg_sys::Oid, value: Option<pg_sys::Datum>) -> Self {
-        Self {
-            typid,
-            value,
-            row: PhantomData,
-        }
-    }
-}
 
 impl Connection {
     /// Runs one statement as [`Connection::execute`] does, and gives the first row that it
@@ -49,7 +25,7 @@ impl Connection {
         sql: &str,
         parameters: &[Parameter],
     ) -> Option<T> {
-        (self.execute(sql, parameters) > 0).then(|| first_row().unwrap_or_else(|e| e.raise()))
+        (self.execute(sql, parameters) > 0).then(|| self.first_record())
     }
 
     /// Runs one statement as [`Connection::query`] does, and gives the first row that it
@@ -62,35 +38,17 @@ impl Connection {
         sql: &str,
         parameters: &[Parameter],
     ) -> Option<T> {
-        (self.query(sql, parameters) > 0).then(|| first_row().unwrap_or_else(|e| e.raise()))
+        (self.query(sql, parameters) > 0).then(|| self.first_record())
     }
-}
 
-/// The first row that the statement before has returned.
-fn first_row<T: DeserializeOwned>() -> Result<T, RowError> {
-    // SAFETY: the table is the one that SPI has made for the last statement, or null; it stays
-    // until the connection closes, and the row is read before this function ends. Each member of
-    // the descriptor has a name that ends with a NUL.
-    unsafe {
-        let table = pg_sys::SPI_tuptable
-            .as_ref()
-            .filter(|table| table.numvals > 0);
-        let table = table.ok_or_else(|| RowError("the statement returned no rows".to_owned()))?;
-        let columns = (1..=(*table.tupdesc).natts).map(|number| {
-            let attribute = crate::pg::ffi::attribute(table.tupdesc, number - 1);
-            let name = CStr::from_ptr(attribute.attname.data.as_ptr()).to_bytes();
-            let mut null = false;
-            let value = pg_sys::SPI_getbinval(*table.vals, table.tupdesc, number, &raw mut null);
-            (
-                name,
-                ColumnValue::new(attribute.atttypid, (!null).then_some(value)),
-            )
-        });
-        let columns: Vec<_> = columns.collect();
-        record(|wanted| {
+    /// The first row that the last statement returned.
+    fn first_record<T: DeserializeOwned>(&self) -> T {
+        let columns = self.first_row();
+        let found = |wanted: &str| {
             let mut columns = columns.iter();
             columns.find_map(|(name, value)| (*name == wanted.as_bytes()).then_some(*value))
-        })
+        };
+        record(found).unwrap_or_else(|error| error.raise())
     }
 }
 
@@ -99,7 +57,7 @@ fn first_row<T: DeserializeOwned>() -> Result<T, RowError> {
 /// # Errors
 /// One that tells which column is missing, or is no value of its field.
 pub fn record<'r, T: DeserializeOwned>(
-    column: impl Fn(&str) -> Option<ColumnValue<'r>>,
+    column: impl Fn(&str) -> Option<SqlValue<'r>>,
 ) -> Result<T, RowError> {
     T::deserialize(Row {
         column,
@@ -138,12 +96,12 @@ impl serde::de::Error for RowError {
 }
 
 /// A row, as a struct whose fields are its columns.
-struct Row<'r, F: Fn(&str) -> Option<ColumnValue<'r>>> {
+struct Row<'r, F: Fn(&str) -> Option<SqlValue<'r>>> {
     column: F,
     row: PhantomData<&'r ()>,
 }
 
-impl<'de, 'r, F: Fn(&str) -> Option<ColumnValue<'r>>> Deserializer<'de> for Row<'r, F> {
+impl<'de, 'r, F: Fn(&str) -> Option<SqlValue<'r>>> Deserializer<'de> for Row<'r, F> {
     type Error = RowError;
 
     fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, RowError> {
@@ -176,7 +134,7 @@ struct Fields<F> {
     name: &'static str,
 }
 
-impl<'de, 'r, F: Fn(&str) -> Option<ColumnValue<'r>>> MapAccess<'de> for Fields<F> {
+impl<'de, 'r, F: Fn(&str) -> Option<SqlValue<'r>>> MapAccess<'de> for Fields<F> {
     type Error = RowError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -200,43 +158,39 @@ impl<'de, 'r, F: Fn(&str) -> Option<ColumnValue<'r>>> MapAccess<'de> for Fields<
     }
 }
 
-impl ColumnValue<'_> {
-    fn required(self) -> Result<pg_sys::Datum, RowError> {
-        self.value.ok_or_else(|| RowError("is null".to_owned()))
-    }
-
-    /// The text in a column of that type.
-    fn text(self) -> Result<String, RowError> {
-        let datum = self.required()?;
-        match self.typid {
-            // SAFETY: a value of this type, by the promise of `new`.
-            pg_sys::TEXTOID => Ok(unsafe { text::from_datum(datum) }),
-            typid => Err(RowError(format!("type {typid} is no text"))),
-        }
-    }
+/// A value that is not NULL, or an error that says that it is.
+fn required<T>(value: Option<T>) -> Result<T, RowError> {
+    value.ok_or_else(|| RowError("is null".to_owned()))
 }
 
-impl<'de> Deserializer<'de> for ColumnValue<'_> {
+/// The text in a column of that type.
+fn text_of(value: SqlValue<'_>) -> Result<String, RowError> {
+    required((!value.is_null()).then_some(()))?;
+    let other_type = || RowError(format!("type {} is no text", value.typid()));
+    value.to_text().ok_or_else(other_type)
+}
+
+impl<'de> Deserializer<'de> for SqlValue<'_> {
     type Error = RowError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
-        let datum = self.required()?;
-        match self.typid {
-            pg_sys::BOOLOID => visitor.visit_bool(datum.value() != 0),
-            pg_sys::INT4OID => visitor.visit_i32(datum.value() as i32),
-            pg_sys::INT8OID | pg_sys::TIMESTAMPTZOID => visitor.visit_i64(datum.value() as i64),
-            pg_sys::OIDOID | pg_sys::XIDOID => visitor.visit_u32(datum.value() as u32),
-            pg_sys::TEXTOID => visitor.visit_string(self.text()?),
-            // SAFETY: a value of this type, by the promise of `new`.
-            pg_sys::JSONBOID => unsafe { document::hand_over(datum, visitor) },
+        let word = required(self.to_datum())?.value();
+        match self.typid() {
+            pg_sys::BOOLOID => visitor.visit_bool(word != 0),
+            pg_sys::INT4OID => visitor.visit_i32(word as i32),
+            pg_sys::INT8OID | pg_sys::TIMESTAMPTZOID => visitor.visit_i64(word as i64),
+            pg_sys::OIDOID | pg_sys::XIDOID => visitor.visit_u32(word as u32),
+            pg_sys::TEXTOID => visitor.visit_string(text_of(self)?),
+            pg_sys::JSONBOID => required(self.visit_jsonb(visitor))?,
             typid => Err(RowError(format!("type {typid} is none that is read here"))),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RowError> {
-        match self.value {
-            None => visitor.visit_none(),
-            Some(_) => visitor.visit_some(self),
+        if self.is_null() {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
         }
     }
 
@@ -254,7 +208,7 @@ impl<'de> Deserializer<'de> for ColumnValue<'_> {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, RowError> {
-        let name: value::StringDeserializer<RowError> = self.text()?.into_deserializer();
+        let name: value::StringDeserializer<RowError> = text_of(self)?.into_deserializer();
         visitor.visit_enum(name)
     }
 

@@ -7,7 +7,7 @@ use crate::pg::value::varlena::texts_of_datum;
 use crate::pg::{ffi, unwinding};
 use pgrx::pg_sys;
 use std::cell::Cell;
-use std::ffi::{c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 
 /// A parameter: its type, and its value or NULL.
@@ -101,15 +101,9 @@ impl Connection {
 
     /// Likewise, with its type.
     fn first_with_type(&self, column: c_int) -> (Option<pg_sys::Datum>, pg_sys::Oid) {
-        // SAFETY: the table is null, or that of the last statement of the connection that
-        // was opened last and is open: SPI puts back what was there before. It is in a child
-        // of its connection's memory, by which it is seen to be ours; and it has the row and
-        // the column that are read.
+        let table = self.returned();
+        // SAFETY: the table has the row and, as is checked, the column that are read.
         unsafe {
-            let table = pg_sys::SPI_tuptable.as_ref();
-            let table = table.filter(|table| (*table.tuptabcxt).parent == self.memory);
-            let table = table.filter(|table| table.numvals > 0);
-            let table = table.expect("the last statement returned no row");
             assert!(
                 (1..=(*table.tupdesc).natts).contains(&column),
                 "the last statement returned no such column"
@@ -119,6 +113,46 @@ impl Connection {
             let typid = pg_sys::SPI_gettypeid(table.tupdesc, column);
             ((!null).then_some(value), typid)
         }
+    }
+
+    /// The first row that the last statement returned: the names of its columns, in the server's
+    /// encoding, and their values.
+    ///
+    /// # Panics
+    /// As [`Connection::first`].
+    pub fn first_row(&self) -> Vec<(&[u8], SqlValue<'_>)> {
+        let table = self.returned();
+        // SAFETY: the table has the row that is read, and stays until the connection closes. Each
+        // member of its descriptor has a name that ends with a NUL, and the type of its values.
+        let column = |number| unsafe {
+            let attribute = ffi::attribute(table.tupdesc, number - 1);
+            let mut null = false;
+            let value = pg_sys::SPI_getbinval(*table.vals, table.tupdesc, number, &raw mut null);
+            let value = (!null).then_some(value);
+            (
+                CStr::from_ptr(attribute.attname.data.as_ptr()).to_bytes(),
+                SqlValue::of_datum(attribute.atttypid, value),
+            )
+        };
+        // SAFETY: the table has its descriptor.
+        let count = unsafe { (*table.tupdesc).natts };
+        (1..=count).map(column).collect()
+    }
+
+    /// What the last statement returned: at least one row.
+    ///
+    /// # Panics
+    /// If the last statement was not this connection's, or returned no row.
+    fn returned(&self) -> &pg_sys::SPITupleTable {
+        // SAFETY: the table is null, or that of the last statement of the connection that
+        // was opened last and is open: SPI puts back what was there before. It is in a child
+        // of its connection's memory, by which it is seen to be ours, and stays until that goes.
+        let table = unsafe {
+            let table = pg_sys::SPI_tuptable.as_ref();
+            table.filter(|table| (*table.tuptabcxt).parent == self.memory)
+        };
+        let table = table.filter(|table| table.numvals > 0);
+        table.expect("the last statement returned no row")
     }
 
     /// As [`Connection::first`], of a column of this type.

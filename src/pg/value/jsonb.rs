@@ -7,6 +7,7 @@
 //! with a count, an array of entries (an object's keys first, then its values),
 //! and the data, in which entries say where they end.
 use crate::pg::ffi;
+use crate::pg::value::varlena::content_of;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -37,12 +38,37 @@ pub enum Value<'d> {
     Null,
     /// A string, in the server's encoding.
     String(&'d [u8]),
-    /// A number: a numeric datum inside the document.
-    Number(pg_sys::Datum),
+    /// A number.
+    Number(Numeric<'d>),
     /// A boolean.
     Boolean(bool),
     /// An object or array, and its length in bytes.
     Container(Container<'d>, usize),
+}
+
+/// A numeric inside a document, or in the current memory: neither compressed nor out of line.
+#[derive(Clone, Copy)]
+pub struct Numeric<'d>(pg_sys::Datum, PhantomData<&'d ()>);
+
+impl<'d> Numeric<'d> {
+    /// That in a datum.
+    ///
+    /// # Safety
+    /// The datum is such a numeric, and lives for `'d`.
+    pub unsafe fn new(datum: pg_sys::Datum) -> Self {
+        Self(datum, PhantomData)
+    }
+
+    /// The datum.
+    pub fn datum(self) -> pg_sys::Datum {
+        self.0
+    }
+
+    /// The bytes behind its header.
+    pub fn content(self) -> &'d [u8] {
+        // SAFETY: a varlena that is whole, by the promise of `new`.
+        unsafe { content_of(self.0) }
+    }
 }
 
 /// Where the next entry's data begins, relative to the container's data.
@@ -80,7 +106,7 @@ impl<'d> Cursor<'d> {
                     Value::String(slice::from_raw_parts(self.data.add(begin), length))
                 }
                 pg_sys::JENTRY_ISNUMERIC => {
-                    Value::Number(pg_sys::Datum::from(self.data.add(aligned)))
+                    Value::Number(Numeric::new(pg_sys::Datum::from(self.data.add(aligned))))
                 }
                 pg_sys::JENTRY_ISBOOL_TRUE => Value::Boolean(true),
                 pg_sys::JENTRY_ISBOOL_FALSE => Value::Boolean(false),
@@ -326,6 +352,7 @@ impl Value<'_> {
             (Self::Number(a), Value::Number(b)) => unsafe {
                 let equal = ffi::functions::numeric_eq;
                 let none = pg_sys::InvalidOid;
+                let (a, b) = (a.datum(), b.datum());
                 ffi::guard(|| ffi::unguarded::DirectFunctionCall2Coll(Some(equal), none, a, b))
                     .value()
                     != 0
@@ -359,7 +386,7 @@ impl Value<'_> {
                 }
                 Self::Number(number) => {
                     value.type_ = pg_sys::jbvType::jbvNumeric;
-                    value.val.numeric = number.cast_mut_ptr();
+                    value.val.numeric = number.datum().cast_mut_ptr();
                 }
                 Self::Boolean(boolean) => {
                     value.type_ = pg_sys::jbvType::jbvBool;
@@ -402,7 +429,7 @@ impl Value<'_> {
                 Self::Number(number) => ffi::unguarded::DirectFunctionCall1Coll(
                     Some(ffi::functions::numeric_out),
                     pg_sys::InvalidOid,
-                    number,
+                    number.datum(),
                 )
                 .cast_mut_ptr(),
                 Self::Boolean(boolean) => {

@@ -2,6 +2,7 @@
 pub mod by_reference;
 #[cfg(not(feature = "pg15"))]
 pub mod collation;
+pub mod comparison;
 pub mod document;
 #[forbid(unsafe_code)]
 pub mod hstore;
@@ -10,6 +11,7 @@ pub mod json_text;
 pub mod jsonb;
 pub mod reading;
 pub mod sql_value;
+pub mod value_type;
 pub mod varlena;
 // Where the rooms above look for it.
 pub(crate) use crate::text;

@@ -1,9 +1,11 @@
 //! A value with its type: what goes into a statement as a parameter, and into the row of a
 //! result.
 use crate::pg::value::by_reference::{Interval, to_name};
+use crate::pg::value::document;
 use crate::pg::value::text;
 use crate::pg::value::varlena::{text_array, to_bytea};
 use pgrx::pg_sys;
+use serde::de::{Error, Visitor};
 
 /// A value of a type of the server, or NULL. What is made of a Rust value has the layout of
 /// its type by construction; the server's datums come in by [`SqlValue::of_datum`] only.
@@ -116,14 +118,14 @@ impl<'v> SqlValue<'v> {
         Self::new(typid, Content::Bytes(bytes))
     }
 
-    /// Its type.
-    pub const fn typid(&self) -> pg_sys::Oid {
-        self.typid
-    }
-
     /// Whether it is NULL.
     pub const fn is_null(&self) -> bool {
         matches!(self.content, Content::Null)
+    }
+
+    /// Its type.
+    pub const fn typid(&self) -> pg_sys::Oid {
+        self.typid
     }
 
     /// Its datum; one that is made here is in the current context.
@@ -140,5 +142,31 @@ impl<'v> SqlValue<'v> {
             Content::Interval(interval) => Some(interval.datum()),
             Content::Bytes(bytes) => Some(to_bytea(&bytes)),
         }
+    }
+}
+
+impl SqlValue<'_> {
+    /// The text that it is; None for NULL and values of other types.
+    pub fn to_text(self) -> Option<String> {
+        if self.typid != pg_sys::TEXTOID {
+            return None;
+        }
+        // SAFETY: a value of this type, by construction or the promise of `of_datum`.
+        self.to_datum()
+            .map(|datum| unsafe { text::from_datum(datum) })
+    }
+
+    /// Gives the document that it is to a visitor, see [`document::hand_over`]; None for NULL and
+    /// values of other types.
+    pub fn visit_jsonb<'de, V: Visitor<'de>, E: Error>(
+        self,
+        visitor: V,
+    ) -> Option<Result<V::Value, E>> {
+        if self.typid != pg_sys::JSONBOID {
+            return None;
+        }
+        // SAFETY: as in `to_text`.
+        self.to_datum()
+            .map(|datum| unsafe { document::hand_over(datum, visitor) })
     }
 }

@@ -8,7 +8,7 @@ use crate::error::{Line, SqlState, refuse_json_unguarded, refuse_unguarded};
 use crate::pg::ffi;
 use crate::pg::function::cast_unguarded;
 use crate::pg::value::hstore;
-use crate::pg::value::jsonb::{Container, Kind, Value};
+use crate::pg::value::jsonb::{Container, Kind, Numeric, Value};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int};
 use std::fmt::Write;
@@ -68,13 +68,13 @@ impl Scalar {
             let text = match (self.typid, value) {
                 (_, Value::Null) => ptr::null_mut(),
                 (pg_sys::NUMERICOID, Value::Number(number)) if self.typmod < 0 => {
-                    return Some(number);
+                    return Some(number.datum());
                 }
                 (pg_sys::NUMERICOID, Value::Number(number)) => {
                     return Some(ffi::unguarded::DirectFunctionCall2Coll(
                         Some(ffi::functions::numeric),
                         pg_sys::InvalidOid,
-                        number,
+                        number.datum(),
                         pg_sys::Datum::from(self.typmod),
                     ));
                 }
@@ -126,8 +126,8 @@ impl Scalar {
     /// integer, 1.5 is rounded to one, and money has a point whatever the locale.
     ///
     /// # Safety
-    /// Runs inside `ffi::guard`; a numeric.
-    unsafe fn number_text(&self, number: pg_sys::Datum) -> *mut c_char {
+    /// Runs inside `ffi::guard`.
+    unsafe fn number_text(&self, number: Numeric<'_>) -> *mut c_char {
         // SAFETY: the type's own functions, and core's for numeric.
         unsafe {
             let text = Value::Number(number).to_input_text();
@@ -137,6 +137,7 @@ impl Scalar {
             };
             if !self.from_numeric.is_null() {
                 let none = pg_sys::InvalidOid;
+                let number = number.datum();
                 let value = ffi::unguarded::FunctionCall1Coll(self.from_numeric, none, number);
                 return ffi::unguarded::OutputFunctionCall(self.output, value);
             }

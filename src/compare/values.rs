@@ -1,0 +1,173 @@
+//! What is asked of the values of columns: the part of the room that calls the server.
+use crate::pg::ffi;
+use crate::pg::value::comparison;
+use crate::pg::value::jsonb::ObjectBuilder;
+use crate::target::{Column, StoredRow};
+use pgrx::pg_sys;
+use std::cmp::Ordering;
+use std::ffi::CStr;
+
+/// Whether a stored row is the payload's tuple, byte by byte: then all columns
+/// are equal, and none needs to be looked at. A row that was written by another
+/// INSERT of the same values is, unless a value was compressed or moved out of
+/// line.
+///
+/// # Safety
+/// The slot holds a row of the table that the tuple is made for. Runs inside
+/// `ffi::guard`.
+pub unsafe fn same_tuple(stored: *mut pg_sys::TupleTableSlot, payload: pg_sys::HeapTuple) -> bool {
+    /// Where a tuple's null bitmap begins (`SizeofHeapTupleHeader`).
+    const BITMAP: usize = std::mem::offset_of!(pg_sys::HeapTupleHeaderData, t_bits);
+    // SAFETY: the caller's promise; a heap tuple has as many bytes as it says.
+    unsafe {
+        let Some(tuple_of) = (*(*stored).tts_ops).get_heap_tuple else {
+            return false;
+        };
+        let (stored, payload) = (&*tuple_of(stored), &*payload);
+        let (a, b) = (stored.t_data, payload.t_data);
+        let columns = |tuple: pg_sys::HeapTupleHeader| {
+            u32::from((*tuple).t_infomask2) & pg_sys::HEAP_NATTS_MASK
+        };
+        let nulls =
+            |tuple: pg_sys::HeapTupleHeader| u32::from((*tuple).t_infomask) & pg_sys::HEAP_HASNULL;
+        stored.t_len == payload.t_len
+            && (*a).t_hoff == (*b).t_hoff
+            && columns(a) == columns(b)
+            && nulls(a) == nulls(b)
+            && {
+                let bytes = |tuple: pg_sys::HeapTupleHeader| {
+                    let length = stored.t_len as usize - BITMAP;
+                    std::slice::from_raw_parts(tuple.cast::<u8>().add(BITMAP), length)
+                };
+                bytes(a) == bytes(b)
+            }
+    }
+}
+
+/// The first of the compared columns (by position) in which the payload differs
+/// from the stored row, as an index into `compared`.
+///
+/// # Safety
+/// Positions are those of `columns`. Runs inside `ffi::guard`, which `payload`
+/// keeps to.
+pub unsafe fn first_difference(
+    columns: &[Column],
+    compared: &[usize],
+    stored: &StoredRow<'_>,
+    payload: impl Fn(usize) -> Option<pg_sys::Datum>,
+) -> Option<usize> {
+    // SAFETY: the caller's promise.
+    compared.iter().position(|c| unsafe {
+        let values = &columns.get_unchecked(*c).values;
+        !values.equal(stored.get_unguarded(*c), payload(*c))
+    })
+}
+
+/// So many columns are compared under one guard.
+const AT_ONCE: usize = 16;
+
+/// The compared columns (by position) in which the payload differs from the
+/// stored row.
+pub fn differing(
+    columns: &[Column],
+    compared: &[usize],
+    stored: &StoredRow<'_>,
+    payload: impl Fn(usize) -> Option<pg_sys::Datum>,
+) -> Vec<usize> {
+    let mut differing = Vec::new();
+    for compared in compared.chunks(AT_ONCE) {
+        // The caller's function may own things and may panic: it runs outside of the guard.
+        let values: [_; AT_ONCE] = std::array::from_fn(|i| {
+            let c = *compared.get(i)?;
+            Some((&columns[c], stored.get(c), payload(c)))
+        });
+        // SAFETY: values of these columns; inside, nothing is owned and nothing panics.
+        let found = unsafe {
+            ffi::guard(|| {
+                values.iter().flatten().fold(0u32, |found, (column, a, b)| {
+                    found << 1 | u32::from(!column.values.equal(*a, *b))
+                })
+            })
+        };
+        // Almost always there is none.
+        if found != 0 {
+            let differs = |i: usize| found >> (compared.len() - 1 - i) & 1 != 0;
+            differing.extend(
+                (0..compared.len())
+                    .filter(|i| differs(*i))
+                    .map(|i| compared[i]),
+            );
+        }
+    }
+    differing
+}
+
+/// How values of a column are ordered: by the type's own order, or else by their bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Order(comparison::Order);
+
+impl Order {
+    /// The order of the values of a column.
+    pub fn of(column: &Column) -> Self {
+        Self(comparison::Order::of(column.typid, column.base_type()))
+    }
+
+    /// Compares two values of the column. NULL comes before every value.
+    pub fn compare(
+        self,
+        column: &Column,
+        a: Option<pg_sys::Datum>,
+        b: Option<pg_sys::Datum>,
+    ) -> Ordering {
+        match (a, b) {
+            (None, None) => Ordering::Equal,
+            (None, Some(_)) => Ordering::Less,
+            (Some(_), None) => Ordering::Greater,
+            // SAFETY: non-null values of the column; the guard holds nothing.
+            (Some(a), Some(b)) => unsafe { ffi::guard(|| column.values.compare(self.0, a, b)) },
+        }
+    }
+}
+
+/// Two values of a column, which differ.
+pub struct Difference<'a> {
+    pub column: &'a Column,
+    /// None if it may not be shown.
+    pub stored: Option<Option<pg_sys::Datum>>,
+    pub arriving: Option<pg_sys::Datum>,
+}
+
+/// `{"amount": {"stored": 10.00, "payload": 12.00}, …}`, with `arriving` as the name of the second
+/// value.
+pub fn object_of(differences: &[Difference<'_>], arriving: &CStr) -> pg_sys::Datum {
+    // SAFETY: the names live with the target, the values until the look goes
+    // on; inside, nothing is owned and nothing panics.
+    unsafe {
+        ffi::guard(|| {
+            let mut object = ObjectBuilder::new();
+            for Difference {
+                column,
+                stored,
+                arriving: value,
+            } in differences
+            {
+                let mut difference = ObjectBuilder::new();
+                if let Some(stored) = stored {
+                    difference.key(c"stored");
+                    column.values.put_into(&mut difference, *stored);
+                }
+                difference.key(arriving);
+                column.values.put_into(&mut difference, *value);
+                object.key(&column.c_name);
+                object.document(difference.finish());
+            }
+            object.finish()
+        })
+    }
+}
+
+/// A value as its type shows it, in the server's encoding and the current context.
+pub fn shown(column: &Column, value: pg_sys::Datum) -> &CStr {
+    // SAFETY: a non-null value of the column's type, which its callers took from a row.
+    unsafe { column.values.show(value) }
+}

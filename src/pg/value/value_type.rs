@@ -1,0 +1,358 @@
+//! The values of a type: how they are read from JSON and shown in it, with the functions of the
+//! type.
+use crate::pg::catalog::row_type::attribute_types;
+use crate::pg::catalog::types;
+use crate::pg::function::to_jsonb_of;
+use crate::pg::memory::Memory;
+use crate::pg::value::comparison::{
+    Equality, Order, Storage, image_order, same_image, to_ordering,
+};
+use crate::pg::value::json_text;
+use crate::pg::value::jsonb::{Container, Kind, Numeric, ObjectBuilder, Value};
+use crate::pg::value::reading::{Scalar, has_cast_to_json};
+use crate::pg::value::varlena::packed_content_of;
+use crate::pg::{backend, ffi};
+use pgrx::pg_sys;
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::ffi::CStr;
+use std::ptr;
+
+/// What is known of the values of a column.
+pub struct ValueType {
+    pub typid: pg_sys::Oid,
+    /// The type that a domain is over, else the type itself.
+    pub base: pg_sys::Oid,
+    /// The collation under which they are compared, or `InvalidOid`.
+    pub collation: pg_sys::Oid,
+    /// Whether the type (or a domain's base type) is an array or a composite, which JSON fills
+    /// member by member.
+    pub nested: bool,
+    /// How they are compared.
+    pub equality: Equality,
+    pub storage: Storage,
+    /// Whether the type is shown in JSON by a cast of its own, or that of a member, at any
+    /// depth.
+    cast_to_json_within: bool,
+    /// Reads them from JSON, those of an array or composite in its own notation.
+    scalar: Scalar,
+    to_jsonb: *mut pg_sys::FmgrInfo,
+}
+
+impl ValueType {
+    /// That of a column's values; functions are set up in `memory`.
+    pub fn of(attribute: &pg_sys::FormData_pg_attribute, memory: &Memory) -> Self {
+        let (typid, typmod) = (attribute.atttypid, attribute.atttypmod);
+        let base = types::base(typid);
+        Self {
+            typid,
+            base,
+            collation: attribute.attcollation,
+            nested: types::kind(base) == pg_sys::TYPTYPE_COMPOSITE
+                || types::element(base).is_some(),
+            equality: Equality::of(typid, base),
+            storage: (attribute.attbyval, attribute.attlen),
+            cast_to_json_within: has_cast_to_json_in(base, &mut HashSet::new()),
+            scalar: Scalar::of(typid, typmod, memory),
+            // SAFETY: the function lives as long as `memory`, as those of `scalar` do.
+            to_jsonb: unsafe {
+                to_jsonb_of(memory.context(), typid, typmod, attribute.attcollation)
+            },
+        }
+    }
+
+    /// The value that a JSON value has in a column of the type, in the current context; of an array
+    /// or composite, a string or null ([`Reader`](crate::pg::value::reading::Reader) reads all).
+    /// None is NULL.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`, and `value` outlives the result.
+    pub unsafe fn read(&self, value: Value<'_>) -> Option<pg_sys::Datum> {
+        // SAFETY: the caller's promise.
+        unsafe { self.scalar.read(value) }
+    }
+
+    /// The text of a JSON number that an integer type could only take rounded, in the
+    /// current context.
+    pub fn rounded<'v>(&self, value: Value<'v>) -> Option<&'v CStr> {
+        if ![pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID].contains(&self.base) {
+            return None;
+        }
+        let Value::Number(_) = value else { return None };
+        // SAFETY: a number of a document; the guard holds nothing.
+        let text = unsafe { CStr::from_ptr(ffi::guard(|| value.to_input_text())) };
+        let mut parts = text.to_bytes().split(|c| *c == b'.');
+        let fraction = parts.nth(1).unwrap_or_default();
+        fraction.iter().any(|c| *c != b'0').then_some(text)
+    }
+
+    /// The value as the type's output function shows it, in the server's
+    /// encoding and the current context.
+    ///
+    /// # Safety
+    /// `value` is a non-null value of the type.
+    pub unsafe fn show<'a>(&self, value: pg_sys::Datum) -> &'a CStr {
+        // SAFETY: a value of the type, by the caller's promise, and the output function of that
+        // type, which gives a C string in the current memory.
+        unsafe { CStr::from_ptr(pg_sys::OutputFunctionCall(self.scalar.output(), value)) }
+    }
+
+    /// Puts a value into an object as core's `to_jsonb` shows it; a json that it refuses, as
+    /// its text.
+    ///
+    /// # Safety
+    /// `value` is of the type, and lives until the object is finished.
+    /// Runs inside `ffi::guard`.
+    pub unsafe fn put_into(&self, object: &mut ObjectBuilder, value: Option<pg_sys::Datum>) {
+        // SAFETY: each arm has the type that it treats; the shortcuts give what
+        // to_jsonb would.
+        unsafe {
+            let Some(value) = value else {
+                return object.value(Value::Null);
+            };
+            let integer = |value: i64| {
+                let number = ffi::unguarded::int64_to_numeric(value);
+                Value::Number(Numeric::new(pg_sys::Datum::from(number)))
+            };
+            match self.typid {
+                pg_sys::INT2OID => object.value(integer((value.value() as i16).into())),
+                pg_sys::INT4OID => object.value(integer((value.value() as i32).into())),
+                pg_sys::INT8OID => object.value(integer(value.value() as i64)),
+                pg_sys::BOOLOID => object.value(Value::Boolean(value.value() != 0)),
+                pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => {
+                    object.value(Value::String(packed_content_of(value)));
+                }
+                pg_sys::NUMERICOID => match finite_numeric(value) {
+                    Some(number) => object.value(Value::Number(Numeric::new(number))),
+                    None => object.document(self.to_jsonb(value)),
+                },
+                pg_sys::DATEOID | pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID => {
+                    let (typid, none) = (self.typid, ptr::null());
+                    let text =
+                        ffi::unguarded::JsonEncodeDateTime(ptr::null_mut(), value, typid, none);
+                    object.value(Value::String(CStr::from_ptr(text).to_bytes()));
+                }
+                pg_sys::UUIDOID => {
+                    let text = ffi::unguarded::OutputFunctionCall(self.scalar.output(), value);
+                    object.value(Value::String(CStr::from_ptr(text).to_bytes()));
+                }
+                pg_sys::JSONBOID => {
+                    let document = ffi::unguarded::pg_detoast_datum(value.cast_mut_ptr());
+                    object.document(pg_sys::Datum::from(document));
+                }
+                _ => match self.refused_json(value) {
+                    Some(text) => object.value(Value::String(text)),
+                    None => object.document(self.to_jsonb(value)),
+                },
+            }
+        }
+    }
+
+    /// Puts a value into an object, in a form that [`ValueType::read`] reads: a type that is shown as
+    /// an object because it has a cast to json (hstore) is put as its text, and so is an array or
+    /// composite with members of such a type.
+    ///
+    /// # Safety
+    /// As [`ValueType::put_into`].
+    pub unsafe fn put_readable(&self, object: &mut ObjectBuilder, value: Option<pg_sys::Datum>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match value {
+                Some(value) if self.cast_to_json_within => {
+                    let text = ffi::unguarded::OutputFunctionCall(self.scalar.output(), value);
+                    object.value(Value::String(CStr::from_ptr(text).to_bytes()));
+                }
+                // Its text would be read as a JSON string.
+                Some(value) if self.base == pg_sys::JSONOID => {
+                    object.document(self.to_jsonb(value));
+                }
+                value => self.put_into(object, value),
+            }
+        }
+    }
+
+    /// Puts a value into an object, in a form from which [`ValueType::read_lossless`] has the very
+    /// same value: where JSON cannot tell it (bounds of an array, a JSON null from none), it is its
+    /// text.
+    ///
+    /// # Safety
+    /// As [`ValueType::put_into`].
+    pub unsafe fn put_lossless(&self, object: &mut ObjectBuilder, value: Option<pg_sys::Datum>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let Some(datum) = value else {
+                return object.value(Value::Null);
+            };
+            let as_text = if self.base == pg_sys::JSONBOID {
+                Container::of_datum_unguarded(datum).kind() == Kind::Scalar
+            } else {
+                self.nested || self.base == pg_sys::JSONOID
+            };
+            if as_text {
+                let text = ffi::unguarded::OutputFunctionCall(self.scalar.output(), datum);
+                object.value(Value::String(CStr::from_ptr(text).to_bytes()));
+            } else {
+                self.put_readable(object, value);
+            }
+        }
+    }
+
+    /// The value that [`ValueType::put_lossless`] wrote down; None for an array or
+    /// composite in JSON's notation, which somebody else wrote.
+    ///
+    /// # Safety
+    /// As [`ValueType::read`].
+    pub unsafe fn read_lossless(&self, value: Value<'_>) -> Option<Option<pg_sys::Datum>> {
+        let json = self.base == pg_sys::JSONBOID || self.base == pg_sys::JSONOID;
+        // SAFETY: the caller's promise; text goes through the type's own function.
+        unsafe {
+            match value {
+                Value::String(_) if self.nested || json => {
+                    let text = value.to_input_text();
+                    Some(Some(self.scalar.read_text(text)))
+                }
+                Value::Null => Some(None),
+                _ if self.nested => None,
+                value => Some(self.read(value)),
+            }
+        }
+    }
+
+    /// The text of a value, if it is a json that jsonb refuses: core's error would quote it.
+    ///
+    /// # Safety
+    /// As [`ValueType::to_jsonb`].
+    pub unsafe fn refused_json<'v>(&self, value: pg_sys::Datum) -> Option<&'v [u8]> {
+        if self.base != pg_sys::JSONOID {
+            return None;
+        }
+        // SAFETY: a value of the type, by the caller's promise: a json, which is a varlena.
+        let text = unsafe { packed_content_of(value) };
+        json_text::is_refused(text).then_some(text)
+    }
+
+    /// The value as jsonb, by core's `to_jsonb`, in the current context.
+    ///
+    /// # Safety
+    /// `value` is a non-null value of the type. Runs inside
+    /// `ffi::guard`.
+    pub unsafe fn to_jsonb(&self, value: pg_sys::Datum) -> pg_sys::Datum {
+        // SAFETY: set up with the column, for this type.
+        unsafe { ffi::unguarded::FunctionCall1Coll(self.to_jsonb, pg_sys::InvalidOid, value) }
+    }
+}
+
+impl ValueType {
+    /// Whether two values are equal. NULL equals NULL.
+    ///
+    /// # Safety
+    /// Both are of the type. Runs inside `ffi::guard`.
+    #[inline]
+    pub unsafe fn equal(&self, a: Option<pg_sys::Datum>, b: Option<pg_sys::Datum>) -> bool {
+        let (a, b) = match (a, b) {
+            (None, None) => return true,
+            (Some(a), Some(b)) => (a, b),
+            _ => return false,
+        };
+        // SAFETY: the caller's promise; what is called is the type's own.
+        unsafe {
+            match self.equality {
+                Equality::Function(function) => {
+                    function.call_unguarded(self.collation, a, b).value() != 0
+                }
+                Equality::Image => same_image(self.storage, a, b),
+                // Equal texts first: a stored json may hold what jsonb refuses. Then it differs from
+                // every other; an error would quote it, to whoever sent the payload.
+                Equality::Json => {
+                    let refused = |value| self.refused_json(value).is_some();
+                    same_image(self.storage, a, b)
+                        || (!refused(a)
+                            && !refused(b)
+                            && self.call_as_jsonb(ffi::functions::jsonb_eq, a, b).value() != 0)
+                }
+            }
+        }
+    }
+
+    /// Compares two values that are not NULL, in an order of the type.
+    ///
+    /// # Safety
+    /// Both are of the type, as the order is. Runs inside `ffi::guard`.
+    pub unsafe fn compare(&self, order: Order, a: pg_sys::Datum, b: pg_sys::Datum) -> Ordering {
+        // SAFETY: the caller's promise; what is called is the type's own.
+        unsafe {
+            match order {
+                Order::Function(function) => {
+                    to_ordering(function.call_unguarded(self.collation, a, b))
+                }
+                Order::Json => {
+                    let refused = |value| self.refused_json(value).is_some();
+                    match (refused(a), refused(b)) {
+                        (true, true) => image_order(self.storage, a, b),
+                        (false, false) => {
+                            to_ordering(self.call_as_jsonb(ffi::functions::jsonb_cmp, a, b))
+                        }
+                        (a, b) => a.cmp(&b),
+                    }
+                }
+                Order::Image => image_order(self.storage, a, b),
+            }
+        }
+    }
+
+    /// Calls a function of jsonb.
+    ///
+    /// # Safety
+    /// Two non-null values of the type, and a function of two documents. Runs inside `ffi::guard`.
+    unsafe fn call_as_jsonb(
+        &self,
+        function: unsafe extern "C-unwind" fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum,
+        a: pg_sys::Datum,
+        b: pg_sys::Datum,
+    ) -> pg_sys::Datum {
+        // SAFETY: the caller's promise; `to_jsonb` gives documents in the current memory.
+        unsafe {
+            let (a, b) = (self.to_jsonb(a), self.to_jsonb(b));
+            let none = pg_sys::InvalidOid;
+            ffi::unguarded::DirectFunctionCall2Coll(Some(function), none, a, b)
+        }
+    }
+}
+
+/// Whether the type is shown in JSON by a cast of its own, or that of a member, at any depth. A type
+/// that was `seen` is not asked again, in however many places it is.
+fn has_cast_to_json_in(base: pg_sys::Oid, seen: &mut HashSet<pg_sys::Oid>) -> bool {
+    if !seen.insert(base) {
+        return false;
+    }
+    if has_cast_to_json(base) {
+        return true;
+    }
+    backend::check_stack_depth();
+    let members = match types::element(base) {
+        Some(element) => vec![element],
+        None if types::kind(base) == pg_sys::TYPTYPE_COMPOSITE => {
+            let types = attribute_types(base).into_iter();
+            types.map(|(typid, _)| typid).collect()
+        }
+        None => Vec::new(),
+    };
+    let mut members = members.into_iter();
+    members.any(|member| has_cast_to_json_in(types::base(member), seen))
+}
+
+/// A numeric as jsonb has it, or None for NaN and the infinities, which JSON has as strings.
+/// Core's `to_jsonb` comes to the same by way of the number's text.
+///
+/// # Safety
+/// `value` is a non-null numeric. Runs inside `ffi::guard`.
+unsafe fn finite_numeric(value: pg_sys::Datum) -> Option<pg_sys::Datum> {
+    // SAFETY: the caller's promise; a numeric is looked into whole, with a long header.
+    unsafe {
+        let whole = ffi::unguarded::pg_detoast_datum(value.cast_mut_ptr());
+        let number: pg_sys::Numeric = whole.cast();
+        let special =
+            ffi::unguarded::numeric_is_nan(number) || ffi::unguarded::numeric_is_inf(number);
+        (!special).then(|| pg_sys::Datum::from(whole))
+    }
+}
