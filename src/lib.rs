@@ -47,6 +47,7 @@ mod error;
 mod guard;
 mod id_sequence;
 mod insert;
+#[forbid(unsafe_code)]
 mod kept;
 mod lint;
 mod load;
@@ -59,10 +60,12 @@ mod pg;
 mod quarantine;
 mod reconcile;
 mod remember;
+#[forbid(unsafe_code)]
 mod request;
 mod run;
 mod secret;
 mod settings;
+#[forbid(unsafe_code)]
 mod state;
 mod target;
 mod text;

@@ -157,7 +157,6 @@ impl UserContext {
     /// As [`StateTable::open`].
     pub fn owner_of(state: StateTable) -> Self {
         let (_, relation) = state.open();
-        // SAFETY: an open relation has an owner.
-        Self::switch_to(unsafe { (*(*relation.raw()).rd_rel).relowner })
+        Self::switch_to(relation.owner())
     }
 }

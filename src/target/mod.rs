@@ -43,7 +43,6 @@ mod merge_scan;
 mod names;
 mod partition;
 mod privileges;
-mod relation;
 mod relation_facts;
 mod remedy;
 mod rows;
@@ -51,6 +50,7 @@ mod scan;
 mod stored_row;
 mod triggers;
 
+pub use crate::pg::relation::{OpenRelation, attribute_name, no_relation};
 pub use arbiter::CREATE_INDEX;
 pub use cache::{
     PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks, watch,
@@ -71,7 +71,6 @@ pub use privileges::{
     hidden_by_policy, kept_by_policy, may_read, may_select, may_truncate, note_values_shown,
     policies_show, row_security_is_active, row_security_is_active_for,
 };
-pub use relation::{OpenRelation, attribute_name, no_relation};
 pub use scan::Scan;
 pub use stored_row::StoredRow;
 pub use triggers::{FunctionSource, TriggerInfo, Triggers, is_guard_function, triggers_of};

@@ -7,6 +7,7 @@
 use crate::error::{Report, SqlState};
 use crate::pg::statement::spi::{Connection, Parameter};
 use crate::pg::value::document;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 use serde::de::{
@@ -22,6 +23,16 @@ pub struct ColumnValue<'r> {
     typid: pg_sys::Oid,
     value: Option<pg_sys::Datum>,
     row: PhantomData<&'r ()>,
+}
+
+impl<'r> From<SqlValue<'r>> for ColumnValue<'r> {
+    fn from(value: SqlValue<'r>) -> Self {
+        Self {
+            typid: value.typid(),
+            value: value.to_datum(),
+            row: PhantomData,
+        }
+    }
 }
 
 impl ColumnValue<'_> {

@@ -2,22 +2,28 @@
 use crate::pg::ffi;
 use pgrx::pg_sys;
 
-/// An interval, in the memory of the call.
+/// An interval.
 #[derive(Clone, Copy)]
-pub struct Interval(pg_sys::Datum);
+pub struct Interval(pg_sys::Interval);
 
 impl Interval {
     /// That in a datum.
     ///
     /// # Safety
-    /// The datum is an interval, and lives as long as this and its copies.
+    /// The datum is an interval.
     pub unsafe fn new(datum: pg_sys::Datum) -> Self {
-        Self(datum)
+        // SAFETY: the caller's promise; an interval has one size, and is copied.
+        Self(unsafe { *datum.cast_mut_ptr() })
     }
 
-    /// The datum.
-    pub fn datum(self) -> pg_sys::Datum {
-        self.0
+    /// Its datum, in the current context.
+    pub fn to_datum(self) -> pg_sys::Datum {
+        // SAFETY: as much memory as is written, aligned as the server aligns all memory.
+        unsafe {
+            let copy = pg_sys::palloc(size_of::<pg_sys::Interval>()).cast::<pg_sys::Interval>();
+            *copy = self.0;
+            pg_sys::Datum::from(copy)
+        }
     }
 
     /// The time that is later by it.
@@ -27,8 +33,9 @@ impl Interval {
     pub fn after(self, time: pg_sys::TimestampTz) -> pg_sys::TimestampTz {
         let (add, none) = (ffi::functions::timestamptz_pl_interval, pg_sys::InvalidOid);
         let time = pg_sys::Datum::from(time);
-        // SAFETY: core's own sum of the two types, which `new` and the signature promise.
-        let sum = unsafe { pg_sys::DirectFunctionCall2Coll(Some(add), none, time, self.0) };
+        let interval = pg_sys::Datum::from(&raw const self.0);
+        // SAFETY: core's own sum of the two types, one of which is in this function.
+        let sum = unsafe { pg_sys::DirectFunctionCall2Coll(Some(add), none, time, interval) };
         sum.value() as i64
     }
 }

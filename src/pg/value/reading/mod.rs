@@ -11,7 +11,8 @@ mod scalar;
 
 pub use scalar::{Scalar, has_cast_to_json};
 
-use super::jsonb::Value;
+use super::jsonb::{Container, Value};
+use super::sql_value::SqlValue;
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use array::Array;
@@ -162,4 +163,36 @@ impl Domain {
             ffi::unguarded::domain_check(value, false, self.typid, extra, self.memory);
         }
     }
+}
+
+/// The members of a JSON array, each as a value of the type at its place, in `memory` or in the
+/// array.
+///
+/// # Errors
+/// As [`Reader::of`] and [`Reader::read`].
+///
+/// # Panics
+/// If there are not as many.
+pub fn read_members<'m>(
+    wanted: &[ResultDetail<'_>],
+    array: Container<'m>,
+    memory: &'m Memory,
+) -> Vec<SqlValue<'m>> {
+    assert_eq!(wanted.len(), array.len(), "as many members as types");
+    let readers: Vec<Reader> = wanted.iter().map(|one| Reader::of(*one, memory)).collect();
+    let mut values = vec![None; readers.len()];
+    let places = values.iter_mut().zip(&readers);
+    // SAFETY: the guard holds nothing, and the array outlives the values.
+    memory.scope(|| unsafe {
+        ffi::guard(|| {
+            for ((value, reader), member) in places.zip(array.members()) {
+                *value = reader.read(member);
+            }
+        });
+    });
+    let typed = |(wanted, value): (&ResultDetail<'_>, Option<pg_sys::Datum>)| {
+        // SAFETY: read as a value of this type, in memory that outlives it.
+        unsafe { SqlValue::of_datum(wanted.typid, value) }
+    };
+    wanted.iter().zip(values).map(typed).collect()
 }
