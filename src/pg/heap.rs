@@ -202,7 +202,7 @@ impl HeapTable {
                 let found = next(scan, &raw mut tid, snapshot.raw(), slot, again, dead);
                 (scan, found)
             });
-            let row = found.then(|| HeapRow::of_slot(slot));
+            let row = found.then(|| HeapRow::of_slot(slot, true));
             pg_sys::ExecDropSingleTupleTableSlot(slot);
             ffi::guard(|| end(scan));
             row
@@ -240,8 +240,8 @@ pub struct HeapRow {
     /// The table that it is of.
     table: pg_sys::Oid,
     tid: Tid,
-    /// `TransactionXmin` when it was seen.
-    horizon: pg_sys::TransactionId,
+    /// When it was seen; None for a row of which no snapshot says that it stays.
+    seen: Option<Moment>,
     /// The values as the heap has them, by number. They point into `tuple`.
     values: Vec<SqlValue<'static>>,
     /// What is stored outside of the row, by index, fetched while a snapshot kept it.
@@ -250,11 +250,11 @@ pub struct HeapRow {
 }
 
 impl HeapRow {
-    /// The row in a slot of a table.
+    /// The row in a slot of a table. It can be replaced if it is `kept`.
     ///
     /// # Safety
-    /// The slot holds a row of a table, which a snapshot in use shows or keeps.
-    pub unsafe fn of_slot(slot: *mut pg_sys::TupleTableSlot) -> Self {
+    /// The slot holds a row of a table; one that is kept is shown by an MVCC snapshot in use.
+    pub unsafe fn of_slot(slot: *mut pg_sys::TupleTableSlot, kept: bool) -> Self {
         // SAFETY: the caller's promise. A tuple has as many bytes as it says, and is aligned as
         // the copy is; the arrays have as many members as there are columns. What the values point
         // to lives as long as the row that has them.
@@ -287,7 +287,7 @@ impl HeapRow {
             Self {
                 table: (*slot).tts_tableOid,
                 tid: Tid((*slot).tts_tid),
-                horizon: pg_sys::TransactionXmin,
+                seen: kept.then(Moment::now),
                 fetched: if external {
                     fetch(desc, &values)
                 } else {
@@ -321,17 +321,45 @@ impl HeapRow {
     }
 
     /// # Panics
-    /// If the row is not one of this table, or the snapshots that it was seen under are gone: then
-    /// its place may be another one's. As long as the oldest of the transaction's snapshots is the
-    /// one of then, none of them gave way meanwhile.
+    /// If the row is not one of this table, or may be gone: then its place may be another one's.
     fn check_still_kept(&self, table: pg_sys::Oid) {
         assert_eq!(self.table, table, "a row is of another table");
-        // SAFETY: reads variables of this process.
-        let (active, horizon) = unsafe { (pg_sys::ActiveSnapshotSet(), pg_sys::TransactionXmin) };
-        assert!(
-            active && horizon != pg_sys::InvalidTransactionId && horizon == self.horizon,
-            "a row is written that no snapshot keeps"
-        );
+        let kept = self.seen.is_some_and(|seen| seen == Moment::now());
+        assert!(kept, "a row is written that no snapshot keeps");
+    }
+}
+
+/// As long as it is the same moment, nobody removes a row that was seen in it under an MVCC
+/// snapshot. Whoever deletes the row is no older than the oldest of our snapshots, and that is
+/// what others look at. Of our own rows an abort makes something to remove, which ends the
+/// subtransaction that we were in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Moment {
+    /// The oldest transaction that our snapshots may have to show, as others see it.
+    oldest: pg_sys::TransactionId,
+    transaction: pg_sys::LocalTransactionId,
+    subtransaction: pg_sys::SubTransactionId,
+}
+
+impl Moment {
+    /// # Panics
+    /// If there is no snapshot.
+    fn now() -> Self {
+        // SAFETY: reads the entry of this process, which only it writes, and counters of it.
+        let now = unsafe {
+            let process = &*pg_sys::MyProc;
+            Self {
+                oldest: process.xmin,
+                #[cfg(any(feature = "pg15", feature = "pg16"))]
+                transaction: process.lxid,
+                #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+                transaction: process.vxid.lxid,
+                subtransaction: pg_sys::GetCurrentSubTransactionId(),
+            }
+        };
+        let any = now.oldest != pg_sys::InvalidTransactionId;
+        assert!(any, "there is no snapshot");
+        now
     }
 }
 

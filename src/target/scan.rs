@@ -397,9 +397,12 @@ impl Scan {
 
     /// A copy of the row at hand. None if there is none.
     pub fn copy_row(&self) -> Option<HeapRow> {
-        // SAFETY: the slot holds a row of the table, as is checked, under the scan's snapshot; one
-        // that shows rows of transactions in progress keeps none, but what is pinned stays.
-        self.at_row.then(|| unsafe { HeapRow::of_slot(self.slot) })
+        // A snapshot that shows rows of transactions in progress keeps none.
+        let kept = matches!(self.snapshot, ScanSnapshot::Registered(_));
+        // SAFETY: the slot holds a row of the table, as is checked, which the scan's snapshot
+        // shows.
+        self.at_row
+            .then(|| unsafe { HeapRow::of_slot(self.slot, kept) })
     }
 }
 

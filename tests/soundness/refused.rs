@@ -61,7 +61,7 @@ pub fn a_table_of_rows_outlives_them(rows: &TupleStore) {
 }
 
 pub fn any_slot_holds_a_row() -> HeapRow {
-    HeapRow::of_slot(null_mut()) //~ E0133
+    HeapRow::of_slot(null_mut(), true) //~ E0133
 }
 
 pub fn a_value_outlives_its_row(table: &HeapTable, place: Tid) -> Option<SqlValue<'static>> {
