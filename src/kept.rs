@@ -27,7 +27,7 @@
 //! # What is stored
 //! The types are laid out as bytea, and compared as that: a byte and the oid, or the text in
 //! parentheses. A comparison looks nothing up.
-use crate::error::with_error_capture;
+use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::backend::{current_database, current_user, system_identifier};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
@@ -37,19 +37,13 @@ use crate::pg::catalog::name::{
 };
 use crate::pg::catalog::privilege::{has_privileges_of, may_select_and_update};
 use crate::pg::statement::spi::Parameter;
-use crate::pg::value::sql_value::SqlValue;
+use crate::pg::value::sql_value::{BytesType, SqlValue};
 use crate::pg::value::text;
-use crate::pg::value::varlena::to_bytea;
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
 
 /// The byte before an oid. A text in parentheses begins with another one.
 const PRESENT: u8 = 1;
-
-/// A role, as tables of state have it.
-pub fn role(oid: pg_sys::Oid) -> pg_sys::Datum {
-    present(oid)
-}
 
 /// A role, as a parameter of a statement on tables of state.
 pub fn role_parameter(oid: pg_sys::Oid) -> Parameter<'static> {
@@ -58,33 +52,47 @@ pub fn role_parameter(oid: pg_sys::Oid) -> Parameter<'static> {
 
 /// A role, or NULL, as a parameter.
 pub fn optional_role_parameter(oid: Option<pg_sys::Oid>) -> Parameter<'static> {
-    let typid = role_type();
-    // SAFETY: the type is laid out as a bytea of such bytes.
-    oid.map_or(SqlValue::null(typid), |oid| unsafe {
-        SqlValue::of_bytes(typid, bytes_of(oid))
-    })
+    let roles = type_named(c"kept_role", Some(kept_role_out_wrapper));
+    match oid {
+        Some(oid) => value(roles, oid),
+        None => SqlValue::null(roles.oid()),
+    }
 }
 
 /// A table, as a parameter.
 pub fn table_parameter(oid: pg_sys::Oid) -> Parameter<'static> {
-    // SAFETY: the type is laid out as a bytea of such bytes.
-    unsafe { SqlValue::of_bytes(type_named(c"kept_table"), bytes_of(oid)) }
+    value(type_named(c"kept_table", Some(kept_table_out_wrapper)), oid)
 }
 
-/// The type of a role; invalid without the extension.
-pub fn role_type() -> pg_sys::Oid {
-    type_named(c"kept_role")
+/// The type with this oid, if it is that of a role.
+pub fn as_role_type(typid: pg_sys::Oid) -> Option<BytesType> {
+    BytesType::of(typid, Some(kept_role_out_wrapper))
 }
 
-/// Invalid without the extension.
-fn type_named(name: &CStr) -> pg_sys::Oid {
-    let schema = schema_oid(c"idempotent");
-    let found = schema.and_then(|schema| type_oid(schema, name));
-    found.unwrap_or(pg_sys::InvalidOid)
+/// A value that is there, of one of the types.
+pub fn value(kept: BytesType, oid: pg_sys::Oid) -> SqlValue<'static> {
+    SqlValue::of_bytes(kept, bytes_of(oid))
 }
 
-fn present(oid: pg_sys::Oid) -> pg_sys::Datum {
-    to_bytea(&bytes_of(oid))
+fn find_type(name: &CStr) -> Option<pg_sys::Oid> {
+    type_oid(schema_oid(c"idempotent")?, name)
+}
+
+/// # Errors
+/// 55000 without the extension.
+fn type_named(name: &CStr, output: pg_sys::PGFunction) -> BytesType {
+    find_type(name)
+        .and_then(|typid| BytesType::of(typid, output))
+        .unwrap_or_else(|| {
+            Report::new(
+                SqlState::ObjectNotInPrerequisiteState,
+                format!(
+                    "type \"{}\" of schema \"idempotent\" is not as the extension made it",
+                    name.to_string_lossy()
+                ),
+            )
+            .raise()
+        })
 }
 
 fn bytes_of(oid: pg_sys::Oid) -> [u8; 5] {

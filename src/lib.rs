@@ -49,6 +49,7 @@ mod guard;
 #[forbid(unsafe_code)]
 mod id_sequence;
 mod insert;
+#[forbid(unsafe_code)]
 mod kept;
 #[forbid(unsafe_code)]
 mod lint;
@@ -64,6 +65,7 @@ mod pg;
 mod quarantine;
 mod reconcile;
 mod remember;
+#[forbid(unsafe_code)]
 mod request;
 #[forbid(unsafe_code)]
 mod run;
@@ -91,6 +93,7 @@ pub mod soundness {
     pub use crate::pg::call::arguments::Arguments;
     pub use crate::pg::call::result::{ResultSet, RowType, SqlResult};
     pub use crate::pg::catalog::syscache;
+    pub use crate::pg::heap::{HeapRow, HeapTable, Tid};
     pub use crate::pg::rows::{EphemeralRelation, Slot, TupleSort, TupleStore};
     pub use crate::pg::statement::spi::Connection;
     pub use crate::pg::value::jsonb::Container;

@@ -1,12 +1,17 @@
-//! Functions of `elog.c` that pgrx keeps to itself.
+//! Functions of `elog.c` that pgrx keeps to itself, and reports from inside an inner loop of the
+//! server that are made of them.
 //!
 //! They are called from an error context callback, that is from inside `errfinish`,
 //! where they may be used without an `errstart` of our own; or between the two, for a
-//! NOTICE. Two others are not of `elog.c`, and are here because they must not be guarded.
+//! report of ours. Some others are not of `elog.c`, and are here because they must not be guarded.
 //! Those that pgrx binds are checked against its bindings; those of `utils/elog.h` in the last
 //! block it does not bind.
+use super::line::Line;
+use super::report::SqlState;
 use pgrx::pg_sys;
-use std::ffi::{c_char, c_int};
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr;
 
 unsafe extern "C-unwind" {
     pub fn errmsg_internal(fmt: *const c_char, ...) -> c_int;
@@ -39,9 +44,18 @@ unsafe extern "C-unwind" {
     pub fn FreeErrorData(data: *mut pg_sys::ErrorData);
     /// Likewise.
     pub fn MemoryContextDelete(context: pg_sys::MemoryContext);
+    /// Likewise.
+    pub fn AllocSetContextCreateInternal(
+        parent: pg_sys::MemoryContext,
+        name: *const c_char,
+        min_context_size: usize,
+        initial_block_size: usize,
+        max_block_size: usize,
+    ) -> pg_sys::MemoryContext;
 }
 
-type Format = unsafe extern "C-unwind" fn(*const c_char, ...) -> c_int;
+/// What takes a format and its arguments.
+pub type Format = unsafe extern "C-unwind" fn(*const c_char, ...) -> c_int;
 const _: [Format; 3] = [
     pg_sys::errmsg_internal,
     pg_sys::errdetail_internal,
@@ -54,6 +68,13 @@ const _: unsafe fn(*const c_char) -> c_int = pg_sys::internalerrquery;
 const _: unsafe fn() -> *mut pg_sys::ErrorData = pg_sys::CopyErrorData;
 const _: unsafe fn(*mut pg_sys::ErrorData) = pg_sys::FreeErrorData;
 const _: unsafe fn(pg_sys::MemoryContext) = pg_sys::MemoryContextDelete;
+const _: unsafe fn(
+    pg_sys::MemoryContext,
+    *const c_char,
+    usize,
+    usize,
+    usize,
+) -> pg_sys::MemoryContext = pg_sys::AllocSetContextCreateInternal;
 #[cfg(not(feature = "pg18"))]
 const _: unsafe fn(*mut pg_sys::QueryDesc, pg_sys::ScanDirection::Type, u64, bool) =
     pg_sys::standard_ExecutorRun;
@@ -68,4 +89,80 @@ unsafe extern "C-unwind" {
     pub fn errcode(sqlerrcode: c_int) -> c_int;
     pub fn errhint(fmt: *const c_char, ...) -> c_int;
     pub fn errcontext_msg(fmt: *const c_char, ...) -> c_int;
+}
+
+const TEXT: *const c_char = c"%s".as_ptr();
+
+/// Where these reports come from, for whoever asks for the place in the source.
+const FILE: *const c_char = c"error/ffi.rs".as_ptr();
+
+/// Sends a NOTICE, without CONTEXT: it is not about the place where it is sent.
+///
+/// # Safety
+/// Runs inside `pg::ffi::guard`.
+pub unsafe fn notice_unguarded(line: &Line) {
+    // SAFETY: what ereport() does. The error context is put back, or by whoever catches an
+    // error.
+    unsafe {
+        let context = pg_sys::error_context_stack;
+        pg_sys::error_context_stack = ptr::null_mut();
+        if errstart(pg_sys::NOTICE as i32, ptr::null()) {
+            errmsg_internal(TEXT, line.as_c_str().as_ptr());
+            errfinish(FILE, 0, c"notice".as_ptr());
+        }
+        pg_sys::error_context_stack = context;
+    }
+}
+
+/// Sends a NOTICE, as [`notice_unguarded`] does, from outside of `pg::ffi::guard`.
+pub fn notice(line: &Line) {
+    // SAFETY: the guard holds nothing that needs dropping.
+    unsafe { pg_guard_ffi_boundary(|| notice_unguarded(line)) };
+}
+
+/// Raises an error of these words; the texts are copied.
+///
+/// # Safety
+/// Runs inside `pg::ffi::guard`, out of which it jumps.
+pub unsafe fn refuse_unguarded(
+    state: SqlState,
+    message: &CStr,
+    detail: Option<&CStr>,
+    hint: Option<&CStr>,
+) -> ! {
+    // SAFETY: what ereport() does. An ERROR is always started, and does not return from
+    // errfinish.
+    unsafe {
+        errstart(pg_sys::PGERROR as i32, ptr::null());
+        errcode(state.packed());
+        errmsg_internal(TEXT, message.as_ptr());
+        if let Some(detail) = detail {
+            errdetail_internal(TEXT, detail.as_ptr());
+        }
+        if let Some(hint) = hint {
+            errhint(TEXT, hint.as_ptr());
+        }
+        errfinish(FILE, 0, c"refuse".as_ptr());
+        std::hint::unreachable_unchecked()
+    }
+}
+
+/// 22P02, in core's words, for a JSON value that a type does not take.
+///
+/// # Safety
+/// As [`refuse_unguarded`].
+pub unsafe fn refuse_json_unguarded(type_name: &CStr, json: &CStr) -> ! {
+    // SAFETY: what ereport() does. An ERROR is always started, and does not return from
+    // errfinish; the texts are C strings, which are copied.
+    unsafe {
+        errstart(pg_sys::PGERROR as i32, ptr::null());
+        errcode(SqlState::InvalidTextRepresentation.packed());
+        let format = c"invalid input syntax for type %s: \"%s\"".as_ptr();
+        errmsg_internal(format, type_name.as_ptr(), json.as_ptr());
+        let detail = c"An hstore takes a JSON object whose values are strings, numbers, booleans \
+            or null, or its own notation in a string.";
+        errdetail_internal(TEXT, detail.as_ptr());
+        errfinish(FILE, 0, c"refuse_json".as_ptr());
+        std::hint::unreachable_unchecked()
+    }
 }

@@ -13,24 +13,37 @@
 //! every SQLSTATE that is not core's are lost, and with `RUST_BACKTRACE` set a
 //! backtrace is put into DETAIL. Error context callbacks are core's own hook
 //! into that moment, so we use two of them, see [`native`].
+//!
+//! # Where the server is met
+//! In four files: [`context_stack`] calls and is called, [`captured`] copies what core has of an
+//! error, [`executor`] looks at the run of a statement, and [`ffi`] declares core's functions.
+mod captured;
+#[forbid(unsafe_code)]
+mod caught;
+mod context_stack;
 mod executor;
 mod ffi;
+#[forbid(unsafe_code)]
+mod fields;
+#[forbid(unsafe_code)]
+mod line;
+#[forbid(unsafe_code)]
 mod native;
-mod notice;
+#[forbid(unsafe_code)]
 mod position;
-mod refusal;
+#[forbid(unsafe_code)]
 mod report;
+#[forbid(unsafe_code)]
 mod row;
-mod workers;
 
-pub use executor::install_executor_hook;
-pub use native::{
-    Caught, catch_report, discard_swallowed_errors, is_of_sqlstate_class, is_server_error,
-    map_lock_timeout, message_of, redact_errors, warn, with_error_capture,
-    with_error_capture_across_commits,
+pub use caught::{
+    Caught, catch_report, is_of_sqlstate_class, is_server_error, map_lock_timeout, message_of,
+    redact_errors,
 };
-pub use notice::{Line, notice, notice_unguarded};
+pub use executor::install_executor_hook;
+pub use ffi::{notice, notice_unguarded, refuse_json_unguarded, refuse_unguarded};
+pub use line::Line;
+pub use native::{warn, with_error_capture};
 pub use position::{PayloadPosition, StatementPosition};
-pub use refusal::{refuse_json_unguarded, refuse_unguarded};
 pub use report::{Report, SqlState};
 pub use row::RowPosition;

@@ -21,10 +21,7 @@
 mod progress;
 mod record;
 
-use crate::error::{
-    Caught, Report, SqlState, discard_swallowed_errors, message_of,
-    with_error_capture_across_commits,
-};
+use crate::error::{Caught, Report, SqlState, message_of, with_error_capture};
 use crate::options::{KeyOptions, MatchRule, check_rights, plan_source};
 use crate::outcome::OnConflict;
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
@@ -57,7 +54,7 @@ use std::rc::Rc;
 #[pg_extern(sql = false)]
 fn idempotent_load(call: SqlCall<'_>) {
     let (arguments, may_commit) = (call.arguments(), call.may_commit());
-    with_error_capture_across_commits(|| {
+    with_error_capture(|| {
         if !may_commit {
             refuse_transaction()
         }
@@ -239,7 +236,6 @@ fn run(
             (done, more)
         })?;
         memory.reset();
-        discard_swallowed_errors();
         counts = done;
         if !more {
             return Ok(counts);

@@ -20,7 +20,6 @@ use crate::target::{
 };
 use pgrx::pg_sys;
 use std::ffi::c_int;
-use std::pin::Pin;
 
 /// So often the number of rows is told.
 const PROGRESS_INTERVAL: i64 = 1024;
@@ -457,7 +456,7 @@ struct SourceReceiver<'a, 't> {
     slot: Slot,
     sink: &'a mut dyn RowSink,
     ordinal: i64,
-    position: Pin<Box<PayloadPosition<'a>>>,
+    position: PayloadPosition<'a>,
 }
 
 unsafe extern "C-unwind" fn startup(

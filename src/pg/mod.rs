@@ -16,6 +16,7 @@ pub mod ffi;
 pub mod function;
 #[forbid(unsafe_code)]
 pub mod hash;
+pub mod heap;
 #[forbid(unsafe_code)]
 pub mod interrupt;
 pub mod list;

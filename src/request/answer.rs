@@ -1,4 +1,4 @@
-//! What `idempotent_request_begin` gives back.
+//! What `idempotent_execute` and `idempotent_request_begin` give back.
 use crate::enum_text;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::sql_value::SqlValue;
@@ -17,24 +17,25 @@ pub enum BeginStatus {
     Finished,
 }
 
+/// `response, replayed`
+pub fn answer_row(response: SqlValue<'_>, replayed: bool) -> SqlResult {
+    SqlResult::row(RowType::Answer, &[response, SqlValue::boolean(replayed)])
+}
+
 /// `status, attempt, recovery_point, response`
 pub fn attempt_row(
     status: BeginStatus,
     attempt: i64,
-    recovery_point: Option<pg_sys::Datum>,
-    response: Option<pg_sys::Datum>,
+    recovery_point: Option<SqlValue<'_>>,
+    response: Option<SqlValue<'_>>,
 ) -> SqlResult {
     SqlResult::row(
         RowType::Attempt,
-        // SAFETY: columns of a record of a request, of these types, or NULL, in the memory of
-        // the call.
-        &unsafe {
-            [
-                SqlValue::text(enum_text::name(status)),
-                SqlValue::bigint(attempt),
-                SqlValue::of_datum(pg_sys::TEXTOID, recovery_point),
-                SqlValue::of_datum(pg_sys::JSONBOID, response),
-            ]
-        },
+        &[
+            SqlValue::text(enum_text::name(status)),
+            SqlValue::bigint(attempt),
+            recovery_point.unwrap_or(SqlValue::null(pg_sys::TEXTOID)),
+            response.unwrap_or(SqlValue::null(pg_sys::JSONBOID)),
+        ],
     )
 }

@@ -1,9 +1,9 @@
 //! What a request is known by.
 use crate::error::{Report, SqlState};
-use crate::kept;
 use crate::pg::backend;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::transaction::locks;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::secret;
 use pgrx::pg_sys;
@@ -12,25 +12,25 @@ use pgrx::pg_sys;
 const MAX_CHARACTERS: usize = 255;
 
 /// What a request is known by.
-pub struct RequestKey {
-    /// The role that sends it, as the table has it.
-    pub role: pg_sys::Datum,
+pub struct RequestKey<'c> {
+    /// The role that sends it.
+    pub role: pg_sys::Oid,
     /// The scope, a text.
-    pub scope: pg_sys::Datum,
+    pub scope: SqlValue<'c>,
     /// The key, a text.
-    pub key: pg_sys::Datum,
+    pub key: SqlValue<'c>,
     /// The key, for error texts.
     name: Vec<u8>,
     /// That of the lock on it.
     pub(super) tag: pg_sys::LOCKTAG,
 }
 
-impl RequestKey {
+impl<'c> RequestKey<'c> {
     /// That in the arguments with these positions, of the current user.
     ///
     /// # Errors
     /// 22004 for a NULL, 22023 for a key or scope that is too short or too long.
-    pub fn new(arguments: &Arguments, key: usize, scope: usize) -> Self {
+    pub fn new(arguments: &Arguments<'c>, key: usize, scope: usize) -> Self {
         let (key, key_bytes) = arguments.whole_text(key, "key");
         let (scope, scope_bytes) = arguments.whole_text(scope, "scope");
         let count = characters(key_bytes);
@@ -54,7 +54,7 @@ impl RequestKey {
         let role = backend::current_user();
         let tag = tag(role, scope_bytes, key_bytes);
         Self {
-            role: kept::role(role),
+            role,
             scope,
             key,
             name: key_bytes.to_vec(),

@@ -10,7 +10,7 @@ use crate::error::map_lock_timeout;
 use crate::pg::backend;
 use crate::pg::transaction::hash_lock::HashLock;
 
-impl RequestKey {
+impl RequestKey<'_> {
     /// Takes the lock on the key if there is nothing under it, be it visible or not, and
     /// nobody else is at it. For a key that is probably new: the row need not be looked
     /// up before.

@@ -41,18 +41,18 @@
 mod answer;
 mod command;
 mod decision;
-mod heap;
 mod key;
 mod lock;
 mod purge;
 mod record;
+mod row;
 mod table;
 mod write;
 
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::backend;
 use crate::pg::call::entry::SqlCall;
-use crate::pg::call::result::{RowType, SqlResult};
+use crate::pg::call::result::SqlResult;
 use crate::pg::value::sql_value::SqlValue;
 use answer::BeginStatus;
 use decision::RequestDecision;
@@ -86,14 +86,16 @@ fn idempotent_execute(call: SqlCall<'_>) -> SqlResult {
         let request = record::Request(request);
         let table = RequestTable::open();
         let mut held = lock_if_probably_new(&table, &key);
-        let (response, replayed) = loop {
+        loop {
             let found = find(&table, &key, held.as_ref());
             table.record_whether_new(found.is_none());
             let known = match RequestDecision::of(found, &request) {
                 RequestDecision::InProgress(known) => {
                     key.in_progress_until(known.lease_until).raise()
                 }
-                RequestDecision::Replay(known) => break (known.response, true),
+                RequestDecision::Replay(known) => {
+                    return answer::answer_row(known.response(), true);
+                }
                 // All else takes the lock; with it, look again: somebody may be writing.
                 _ if held.is_none() => {
                     held = Some(key.lock(&table, &request));
@@ -117,21 +119,11 @@ fn idempotent_execute(call: SqlCall<'_>) -> SqlResult {
             let table = RequestTable::open();
             match row_of(&table, &key, attempt) {
                 Some(known) if write::finish(&table, &known, response) => {
-                    break (Some(response.datum()), false);
+                    return answer::answer_row(SqlValue::jsonb(response), false);
                 }
                 _ => request_removed(&key),
             }
-        };
-        SqlResult::row(
-            RowType::Answer,
-            // SAFETY: a jsonb, in the memory of the call.
-            &unsafe {
-                [
-                    SqlValue::of_datum(pg_sys::JSONBOID, response),
-                    SqlValue::boolean(replayed),
-                ]
-            },
-        )
+        }
     })
 }
 
@@ -170,8 +162,8 @@ fn idempotent_request_begin(call: SqlCall<'_>) -> SqlResult {
                     return answer::attempt_row(
                         BeginStatus::Finished,
                         known.attempt,
-                        known.recovery_point,
-                        known.response,
+                        Some(known.recovery_point()),
+                        Some(known.response()),
                     );
                 }
                 _ if held.is_none() => {
@@ -184,10 +176,11 @@ fn idempotent_request_begin(call: SqlCall<'_>) -> SqlResult {
                         .map(|attempt| (BeginStatus::Started, attempt, None))
                 }
                 RequestDecision::Resume(known) => write::resume(&table, &claim, &known)
-                    .map(|attempt| (BeginStatus::Resumed, attempt, known.recovery_point)),
+                    .map(|attempt| (BeginStatus::Resumed, attempt, Some(known))),
             };
-            if let Some((status, attempt, recovery_point)) = taken {
-                return answer::attempt_row(status, attempt, recovery_point, None);
+            if let Some((status, attempt, before)) = taken {
+                let point = before.as_ref().map(RequestRecord::recovery_point);
+                return answer::attempt_row(status, attempt, point, None);
             }
             held = None;
         }
@@ -205,7 +198,7 @@ fn idempotent_request_advance(call: SqlCall<'_>) {
     with_error_capture(|| {
         let key = RequestKey::new(&arguments, 0, 3);
         let attempt = arguments.bigint(1, "attempt");
-        let point = arguments.required(2, "recovery_point");
+        let point = arguments.text_value(2, "recovery_point");
         let table = RequestTable::open();
         while let Some(known) = held_by(&table, &key, attempt) {
             if write::advance(&table, &known, point) {
@@ -238,7 +231,7 @@ fn idempotent_request_finish(call: SqlCall<'_>) {
             Some(known)
                 if known.status == RequestStatus::Finished
                     && known.attempt == attempt
-                    && known.has_response(response) => {}
+                    && known.has_response(&table, response) => {}
             known => not_held(&key, attempt, known),
         }
     });
@@ -285,7 +278,11 @@ fn idempotent_purge(call: SqlCall<'_>) -> i64 {
 }
 
 /// The row under a key; the lock, if it is in hand, knows whether there is none.
-fn find(table: &RequestTable, key: &RequestKey, held: Option<&KeyLock>) -> Option<RequestRecord> {
+fn find(
+    table: &RequestTable,
+    key: &RequestKey<'_>,
+    held: Option<&KeyLock>,
+) -> Option<RequestRecord> {
     match held {
         Some(held) if !held.exists => None,
         _ => RequestRecord::find(table, key),
@@ -295,7 +292,7 @@ fn find(table: &RequestTable, key: &RequestKey, held: Option<&KeyLock>) -> Optio
 /// The lock, without having looked the row up, if there is probably none, and then is
 /// none. Not where the look has to be noted (SERIALIZABLE), and not where nothing may be
 /// written.
-fn lock_if_probably_new(table: &RequestTable, key: &RequestKey) -> Option<KeyLock> {
+fn lock_if_probably_new(table: &RequestTable, key: &RequestKey<'_>) -> Option<KeyLock> {
     let possible = !backend::transaction_is_read_only() && !backend::is_serializable();
     if table.expects_new() && possible {
         key.lock_if_new(table)
@@ -305,12 +302,12 @@ fn lock_if_probably_new(table: &RequestTable, key: &RequestKey) -> Option<KeyLoc
 }
 
 /// The row under a key, which is probably that of this attempt of the session.
-fn row_of(table: &RequestTable, key: &RequestKey, attempt: i64) -> Option<RequestRecord> {
+fn row_of(table: &RequestTable, key: &RequestKey<'_>, attempt: i64) -> Option<RequestRecord> {
     RequestRecord::find_by_tid(table, key, attempt).or_else(|| RequestRecord::find(table, key))
 }
 
 /// The row of a request, if this attempt holds it.
-fn held_by(table: &RequestTable, key: &RequestKey, attempt: i64) -> Option<RequestRecord> {
+fn held_by(table: &RequestTable, key: &RequestKey<'_>, attempt: i64) -> Option<RequestRecord> {
     row_of(table, key, attempt)
         .filter(|known| known.status == RequestStatus::Started && known.attempt == attempt)
 }
@@ -321,7 +318,7 @@ fn held_by(table: &RequestTable, key: &RequestKey, attempt: i64) -> Option<Reque
 /// 40001 if there is a row under the key that the transaction's snapshot cannot see.
 fn start(
     table: &RequestTable,
-    key: &RequestKey,
+    key: &RequestKey<'_>,
     claim: &Claim<'_>,
     known: Option<&RequestRecord>,
     held: Option<KeyLock>,
@@ -336,7 +333,7 @@ fn start(
 }
 
 /// 55000: the request was removed while its command ran.
-fn request_removed(key: &RequestKey) -> ! {
+fn request_removed(key: &RequestKey<'_>) -> ! {
     Report::new(
         SqlState::ObjectNotInPrerequisiteState,
         format!(
@@ -348,7 +345,7 @@ fn request_removed(key: &RequestKey) -> ! {
 }
 
 /// 55000: the attempt does not hold the request.
-fn not_held(key: &RequestKey, attempt: i64, known: Option<RequestRecord>) -> ! {
+fn not_held(key: &RequestKey<'_>, attempt: i64, known: Option<RequestRecord>) -> ! {
     let detail = match known {
         None => "There is no such request.".to_owned(),
         Some(known) if known.attempt != attempt => {

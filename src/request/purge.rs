@@ -1,5 +1,4 @@
 //! Removing expired requests.
-use super::heap;
 use super::table::RequestTable;
 use crate::kept;
 use crate::pg::backend;
@@ -33,7 +32,7 @@ const PURGE: &str = "
 /// the owner; at most so many.
 pub fn purge(most: i32) -> i64 {
     let table = RequestTable::open();
-    let only_own = !privilege::has_privileges_of(heap::owner(&table));
+    let only_own = !privilege::has_privileges_of(table.relation().owner());
     let role = only_own.then(backend::current_user);
     let now = backend::clock();
     let _owner = UserContext::owner_of(StateTable::Requests);

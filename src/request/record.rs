@@ -3,17 +3,18 @@
 //! It is read from the index and written to the heap directly, as the server does with
 //! its catalogs: that needs no rights on the table, which nobody has, and a third of the
 //! time of a statement. Only a caller's own rows are ever read or written here.
-use super::heap::{self, RequestRow};
 use super::key::RequestKey;
+use super::row::RequestRow;
 use super::table::{RequestColumn, RequestTable};
 use crate::error::{Report, SqlState};
 use crate::pg::backend;
 use crate::pg::hash::sha256::sha256;
+use crate::pg::heap::{Tid, wait_for_writer};
 use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, Writers};
 use crate::pg::value::by_reference::Interval;
-use crate::pg::value::document::JsonbDatum;
+use crate::pg::value::document::{Document, JsonbDatum};
 use crate::pg::value::jsonb::FieldDifferences;
-use crate::pg::value::varlena::to_bytea;
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::OpenRelation;
 use pgrx::pg_sys;
 use serde::{Deserialize, Serialize};
@@ -39,32 +40,26 @@ pub enum RequestStatus {
 pub struct Request(pub JsonbDatum);
 
 impl Request {
-    /// Its SHA-256, a bytea.
-    pub fn fingerprint(&self) -> pg_sys::Datum {
+    /// Its SHA-256.
+    pub fn fingerprint(&self) -> [u8; 32] {
         // Its text is canonical: fields in core's own order, no white space of the client's.
         let text = self.0.container().to_text();
-        to_bytea(&sha256(text.to_bytes()))
+        sha256(text.to_bytes())
     }
 }
 
-/// What is known of a key. Values live in the memory of the call.
+/// What is known of a key.
 pub struct RequestRecord {
     /// How far it is.
     pub status: RequestStatus,
     /// Who holds it, or did.
     pub attempt: i64,
-    /// How far the work has come, a text.
-    pub recovery_point: Option<pg_sys::Datum>,
-    /// The answer, a jsonb.
-    pub response: Option<pg_sys::Datum>,
-    /// How long the answer is kept.
-    pub ttl: Interval,
-    /// How long an attempt holds it.
-    pub lease: Option<Interval>,
     /// None while it is worked on by a transaction of its own.
     pub lease_until: Option<pg_sys::TimestampTz>,
     /// When the key is free again.
     pub expires_at: pg_sys::TimestampTz,
+    /// What was asked for.
+    request: Document,
     /// The row itself.
     pub row: RequestRow,
 }
@@ -76,46 +71,69 @@ struct Progress {
     attempt: i64,
     lease_until: Option<pg_sys::TimestampTz>,
     expires_at: pg_sys::TimestampTz,
+    request: Document,
+}
+
+/// The answer.
+#[derive(Deserialize)]
+struct Answer {
+    response: Option<Document>,
 }
 
 impl RequestRecord {
-    fn of(row: RequestRow) -> Self {
-        let progress: Progress = row.read();
+    fn of(table: &RequestTable, row: RequestRow) -> Self {
+        let progress: Progress = table.heap.read(row.heap_row());
         Self {
             status: progress.status,
             attempt: progress.attempt,
-            recovery_point: row.fetched(RequestColumn::RecoveryPoint),
-            response: row.fetched(RequestColumn::Response),
-            ttl: row.interval(RequestColumn::Ttl).expect("NOT NULL"),
-            lease: row.interval(RequestColumn::Lease),
             lease_until: progress.lease_until,
             expires_at: progress.expires_at,
+            request: progress.request,
             row,
         }
     }
 
-    /// What was asked for.
-    fn request(&self) -> JsonbDatum {
-        let request = self.row.jsonb(RequestColumn::Request);
-        request.expect("the column is NOT NULL")
+    /// How far the work has come, a text.
+    pub fn recovery_point(&self) -> SqlValue<'_> {
+        self.row.get(RequestColumn::RecoveryPoint)
+    }
+
+    /// The answer, a jsonb.
+    pub fn response(&self) -> SqlValue<'_> {
+        self.row.get(RequestColumn::Response)
+    }
+
+    /// How long the answer is kept.
+    pub fn ttl(&self) -> Interval {
+        let ttl = self.row.get(RequestColumn::Ttl).to_interval();
+        ttl.expect("the column is NOT NULL")
+    }
+
+    /// How long an attempt holds it.
+    pub fn lease(&self) -> Option<Interval> {
+        self.row.get(RequestColumn::Lease).to_interval()
     }
 
     /// The row under a key, as the transaction may see it.
-    pub fn find(table: &RequestTable, key: &RequestKey) -> Option<Self> {
+    pub fn find(table: &RequestTable, key: &RequestKey<'_>) -> Option<Self> {
         let _snapshot = FreshSnapshot::push();
         let mut scan = table.scan();
-        let found = scan.find(|c| table.key_value(key, c));
-        found.then(|| RequestRecord::of(RequestRow::of_scan(table, &scan)))
+        let found = scan.find(|c| table.key_value(key, c).to_datum());
+        found.then(|| RequestRecord::of(table, RequestRow::of_scan(table, &scan)))
     }
 
     /// The row that this session has written for an attempt, if the transaction may see
     /// it: what is likely to be written next, found without the index.
-    pub fn find_by_tid(table: &RequestTable, key: &RequestKey, attempt: i64) -> Option<Self> {
+    pub fn find_by_tid(table: &RequestTable, key: &RequestKey<'_>, attempt: i64) -> Option<Self> {
         let tid = AttemptTids::of(attempt)?;
-        let row = heap::row_at(table, tid)?;
+        let row = RequestRow::at(table, tid)?;
         // Another row may be there by now. This one is the key's if it says so: no two
         // under a key are visible at once.
-        row.has_key(table, key).then(|| Self::of(row))
+        let same = table.arbiter().keys.iter().all(|part| {
+            let value = row.heap_row().value(table.number_at(part.column));
+            part.agrees(value, table.key_value(key, part.column))
+        });
+        same.then(|| Self::of(table, row))
     }
 
     /// Whether the key is free: the request was given up, or has expired and is held by
@@ -132,21 +150,23 @@ impl RequestRecord {
 
     /// Whether it is the same request.
     pub fn is_same_request(&self, request: &Request) -> bool {
-        let asked = self.request();
-        asked.container().equals(request.0.container())
+        self.request.container().equals(request.0.container())
     }
 
     /// Whether this is the answer that was given.
-    pub fn has_response(&self, response: JsonbDatum) -> bool {
-        let given = self.row.jsonb(RequestColumn::Response);
+    pub fn has_response(&self, table: &RequestTable, response: JsonbDatum) -> bool {
+        let given: Answer = table.heap.read(self.row.heap_row());
+        let given = given.response;
         given.is_some_and(|given| given.container().equals(response.container()))
     }
 
     /// 23I02, with the names of the fields that differ, without their values.
-    pub fn reused(&self, key: &RequestKey, request: &Request) -> Report {
-        let asked = self.request();
+    pub fn reused(&self, key: &RequestKey<'_>, request: &Request) -> Report {
         let theirs = request.0.container();
-        let fields = asked.container().differing_fields(theirs, MAX_FIELDS);
+        let fields = self
+            .request
+            .container()
+            .differing_fields(theirs, MAX_FIELDS);
         let detail = match fields {
             Some(FieldDifferences { names, count }) => {
                 let more = match count - names.len() {
@@ -184,7 +204,7 @@ pub enum DirtyProbe {
 pub struct ConcurrentWriter {
     transaction: pg_sys::TransactionId,
     relation: OpenRelation,
-    tuple: pg_sys::ItemPointerData,
+    tuple: Tid,
     /// What it has written; None if it only removes the row.
     pub written: Option<RequestRecord>,
 }
@@ -192,16 +212,16 @@ pub struct ConcurrentWriter {
 impl ConcurrentWriter {
     /// Waits until it ends.
     pub fn wait(self) {
-        heap::wait_for_writer(&self.relation, self.transaction, self.tuple);
+        wait_for_writer(&self.relation, self.transaction, self.tuple);
     }
 }
 
 /// Looks for transactions that are writing the row under a key.
-pub fn probe(table: &RequestTable, key: &RequestKey) -> DirtyProbe {
+pub fn probe(table: &RequestTable, key: &RequestKey<'_>) -> DirtyProbe {
     let mut scan = table.dirty_scan();
     let mut busy = None;
     let mut exists = false;
-    let mut found = scan.find(|c| table.key_value(key, c));
+    let mut found = scan.find(|c| table.key_value(key, c).to_datum());
     while found {
         let Writers {
             inserter, deleter, ..
@@ -210,9 +230,9 @@ pub fn probe(table: &RequestTable, key: &RequestKey) -> DirtyProbe {
         let mut note = |transaction, row: RequestRow, written: bool| {
             busy = Some(ConcurrentWriter {
                 transaction,
-                relation: table.relation.reopen(),
+                relation: table.relation().reopen(),
                 tuple: row.tid(),
-                written: written.then(|| RequestRecord::of(row)),
+                written: written.then(|| RequestRecord::of(table, row)),
             });
         };
         if inserter != pg_sys::InvalidTransactionId {
@@ -233,7 +253,7 @@ pub fn probe(table: &RequestTable, key: &RequestKey) -> DirtyProbe {
         None if !exists && scan.saw_entry() => {
             let _snapshot = LatestSnapshot::push();
             let mut scan = table.scan();
-            DirtyProbe::Idle(scan.find(|c| table.key_value(key, c)))
+            DirtyProbe::Idle(scan.find(|c| table.key_value(key, c).to_datum()))
         }
         None => DirtyProbe::Idle(exists),
     }
@@ -247,8 +267,8 @@ pub struct AttemptTids;
 const MAX_ATTEMPT_TIDS: usize = 64;
 
 thread_local! {
-    static ATTEMPT_TIDS: RefCell<[(i64, pg_sys::ItemPointerData); MAX_ATTEMPT_TIDS]> =
-        RefCell::new([(0, pg_sys::ItemPointerData::default()); MAX_ATTEMPT_TIDS]);
+    static ATTEMPT_TIDS: RefCell<[Option<(i64, Tid)>; MAX_ATTEMPT_TIDS]> =
+        const { RefCell::new([None; MAX_ATTEMPT_TIDS]) };
 }
 
 impl AttemptTids {
@@ -256,13 +276,13 @@ impl AttemptTids {
         attempt.rem_euclid(MAX_ATTEMPT_TIDS as i64) as usize
     }
 
-    fn of(attempt: i64) -> Option<pg_sys::ItemPointerData> {
-        let (of, tid) = ATTEMPT_TIDS.with(|places| places.borrow()[Self::slot(attempt)]);
-        (of == attempt && tid.ip_posid != 0).then_some(tid)
+    fn of(attempt: i64) -> Option<Tid> {
+        let noted = ATTEMPT_TIDS.with(|places| places.borrow()[Self::slot(attempt)]);
+        noted.filter(|(of, _)| *of == attempt).map(|(_, tid)| tid)
     }
 
     /// Indexes point there at the attempt's row.
-    pub fn note(attempt: i64, tid: pg_sys::ItemPointerData) {
-        ATTEMPT_TIDS.with(|places| places.borrow_mut()[Self::slot(attempt)] = (attempt, tid));
+    pub fn note(attempt: i64, tid: Tid) {
+        ATTEMPT_TIDS.with(|places| places.borrow_mut()[Self::slot(attempt)] = Some((attempt, tid)));
     }
 }

@@ -1,9 +1,12 @@
 //! The table `idempotent.request_records`: its columns, and it itself with its primary key, open.
 use super::key::RequestKey;
 use crate::id_sequence;
+use crate::kept;
 use crate::pg::catalog;
+use crate::pg::heap::HeapTable;
 use crate::pg::transaction::locks;
 use crate::pg::transaction::relation_lock::lock_relation;
+use crate::pg::value::sql_value::{BytesType, SqlValue};
 use crate::state;
 use crate::target::{OpenRelation, PerTarget, Scan, Target, UniqueIndex};
 use pgrx::pg_sys;
@@ -58,18 +61,33 @@ pub const NAMES: [&[u8]; COLUMNS] = [
 thread_local! {
     /// Whether the last key that was begun was new.
     static LAST_WAS_NEW: ManuallyDrop<PerTarget<Cell<bool>>> = PerTarget::new();
+    /// The type of the column `role`, which is looked at once.
+    static ROLE_TYPE: Cell<Option<BytesType>> = const { Cell::new(None) };
+}
+
+fn role_type(typid: pg_sys::Oid) -> BytesType {
+    if let Some(known) = ROLE_TYPE.get().filter(|known| known.oid() == typid) {
+        return known;
+    }
+    let found = kept::as_role_type(typid).expect("as made");
+    ROLE_TYPE.set(Some(found));
+    found
 }
 
 /// The table and its primary key, open.
 pub struct RequestTable {
-    pub(super) target: Rc<Target>,
+    target: Rc<Target>,
     /// Where its columns are among those of the target.
-    pub(super) positions: [usize; COLUMNS],
+    positions: [usize; COLUMNS],
+    /// The numbers of its columns.
+    pub(super) numbers: [pg_sys::AttrNumber; COLUMNS],
+    /// The type of the column `role`.
+    roles: BytesType,
     /// Which of its indexes the primary key's is.
     arbiter: usize,
     /// Closed before the table.
     index: OpenRelation,
-    pub(super) relation: OpenRelation,
+    pub(super) heap: HeapTable,
     attempts: pg_sys::Oid,
 }
 
@@ -86,20 +104,32 @@ impl RequestTable {
         let index = target.indexes[arbiter].oid;
         lock_relation(index, locks::working_lock_mode() as u32);
         let attempts = catalog::relation_beside(target.oid, c"request_attempts");
+        let role = &target.columns[positions[RequestColumn::Role as usize]];
         Self {
             index: OpenRelation::open(index),
+            numbers: positions.map(|position| target.columns[position].attnum),
+            roles: role_type(role.typid),
             positions,
             arbiter,
             target,
-            relation,
+            heap: HeapTable::of(relation),
             attempts,
         }
     }
 
-    /// What a column is by its position in the target.
-    pub fn column_at(&self, position: usize) -> usize {
-        let at = self.positions.iter().position(|at| *at == position);
-        at.expect("the table has no other columns")
+    /// The table itself.
+    pub fn relation(&self) -> &OpenRelation {
+        self.heap.relation()
+    }
+
+    /// The number of a column by its position in the target.
+    pub fn number_at(&self, position: usize) -> pg_sys::AttrNumber {
+        self.target.columns[position].attnum
+    }
+
+    /// The sender of a request, as the table has it.
+    pub fn role(&self, key: &RequestKey<'_>) -> SqlValue<'static> {
+        kept::value(self.roles, key.role)
     }
 
     /// The index of the primary key.
@@ -108,15 +138,16 @@ impl RequestTable {
     }
 
     /// The value of a key column, by its position in the target.
-    pub fn key_value(&self, key: &RequestKey, position: usize) -> Option<pg_sys::Datum> {
-        let column = self.column_at(position);
-        let at = |wanted: RequestColumn| wanted as usize == column;
+    pub fn key_value<'k>(&self, key: &RequestKey<'k>, position: usize) -> SqlValue<'k> {
+        let at = |wanted: RequestColumn| self.positions[wanted as usize] == position;
         if at(RequestColumn::Role) {
-            Some(key.role)
+            self.role(key)
         } else if at(RequestColumn::Scope) {
-            Some(key.scope)
+            key.scope
+        } else if at(RequestColumn::Key) {
+            key.key
         } else {
-            at(RequestColumn::Key).then_some(key.key)
+            SqlValue::null(pg_sys::InvalidOid)
         }
     }
 
@@ -149,14 +180,14 @@ impl RequestTable {
 
     /// A scan of the primary key under the active snapshot.
     pub fn scan(&self) -> Scan {
-        let mut scan = Scan::by_equality(&self.relation, &self.index, self.arbiter());
+        let mut scan = Scan::by_equality(self.relation(), &self.index, self.arbiter());
         scan.skip_deforming();
         scan
     }
 
     /// A scan of the primary key that finds rows which are being written, too.
     pub fn dirty_scan(&self) -> Scan {
-        let mut scan = Scan::by_equality_dirty(&self.relation, &self.index, self.arbiter());
+        let mut scan = Scan::by_equality_dirty(self.relation(), &self.index, self.arbiter());
         scan.skip_deforming();
         scan
     }

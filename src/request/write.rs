@@ -2,17 +2,18 @@
 //!
 //! Every change is one of a row that was looked at before, and fails if anybody has
 //! written that since. So what was decided by a row holds when the next one is written.
-use super::heap::{self, Change};
 use super::key::RequestKey;
 use super::record::{AttemptTids, Request, RequestRecord, RequestStatus};
+use super::row::{self, Change};
 use super::table::{COLUMNS, RequestColumn, RequestTable};
 use crate::enum_text;
 use crate::error::{Report, SqlState};
 use crate::pg::backend::{self, check_not_read_only};
+use crate::pg::heap::NotReplaced;
 use crate::pg::transaction::snapshot::uses_transaction_snapshot;
 use crate::pg::value::by_reference::Interval;
 use crate::pg::value::document::JsonbDatum;
-use crate::pg::value::text;
+use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 
 /// What is written when an attempt takes a request.
@@ -30,7 +31,7 @@ pub struct Claim<'r> {
 /// no more use. Gives its number; None if somebody wrote the row meanwhile.
 pub fn start(
     table: &RequestTable,
-    key: &RequestKey,
+    key: &RequestKey<'_>,
     claim: &Claim<'_>,
     known: Option<&RequestRecord>,
 ) -> Option<i64> {
@@ -38,27 +39,22 @@ pub fn start(
     let now = backend::clock();
     let attempt = table.next_attempt(known.map(|known| known.attempt), now);
     let expires_at = after(now, claim.ttl);
+    let fingerprint = claim.request.fingerprint();
     let changes = [
-        (RequestColumn::Role, Some(key.role)),
-        (RequestColumn::Scope, Some(key.scope)),
-        (RequestColumn::Key, Some(key.key)),
-        (RequestColumn::Status, Some(status(RequestStatus::Started))),
-        (RequestColumn::Attempt, Some(pg_sys::Datum::from(attempt))),
-        (
-            RequestColumn::Fingerprint,
-            Some(claim.request.fingerprint()),
-        ),
-        (RequestColumn::Request, Some(claim.request.0.datum())),
-        (RequestColumn::RecoveryPoint, None),
-        (RequestColumn::Response, None),
-        (RequestColumn::Ttl, Some(claim.ttl.datum())),
-        (RequestColumn::Lease, claim.lease.map(Interval::datum)),
-        (
-            RequestColumn::LeaseUntil,
-            claim.lease.and_then(|lease| after(now, lease)),
-        ),
-        (RequestColumn::StartedAt, Some(pg_sys::Datum::from(now))),
-        (RequestColumn::CompletedAt, None),
+        (RequestColumn::Role, table.role(key)),
+        (RequestColumn::Scope, key.scope),
+        (RequestColumn::Key, key.key),
+        (RequestColumn::Status, status(RequestStatus::Started)),
+        (RequestColumn::Attempt, SqlValue::bigint(attempt)),
+        (RequestColumn::Fingerprint, SqlValue::bytea(&fingerprint)),
+        (RequestColumn::Request, SqlValue::jsonb(claim.request.0)),
+        (RequestColumn::RecoveryPoint, NO_TEXT),
+        (RequestColumn::Response, SqlValue::null(pg_sys::JSONBOID)),
+        (RequestColumn::Ttl, SqlValue::interval(claim.ttl)),
+        (RequestColumn::Lease, claim.lease_value()),
+        (RequestColumn::LeaseUntil, lease_until(claim.lease, now)),
+        (RequestColumn::StartedAt, SqlValue::timestamptz(now)),
+        (RequestColumn::CompletedAt, NO_TIME),
         (RequestColumn::ExpiresAt, expires_at),
         (RequestColumn::PurgeAfter, expires_at),
     ];
@@ -79,14 +75,11 @@ pub fn resume(table: &RequestTable, claim: &Claim<'_>, known: &RequestRecord) ->
     let attempt = table.next_attempt(Some(known.attempt), now);
     let expires_at = after(now, claim.ttl);
     let changes = [
-        (RequestColumn::Attempt, Some(pg_sys::Datum::from(attempt))),
-        (RequestColumn::Ttl, Some(claim.ttl.datum())),
-        (RequestColumn::Lease, claim.lease.map(Interval::datum)),
-        (
-            RequestColumn::LeaseUntil,
-            claim.lease.and_then(|lease| after(now, lease)),
-        ),
-        (RequestColumn::StartedAt, Some(pg_sys::Datum::from(now))),
+        (RequestColumn::Attempt, SqlValue::bigint(attempt)),
+        (RequestColumn::Ttl, SqlValue::interval(claim.ttl)),
+        (RequestColumn::Lease, claim.lease_value()),
+        (RequestColumn::LeaseUntil, lease_until(claim.lease, now)),
+        (RequestColumn::StartedAt, SqlValue::timestamptz(now)),
         (RequestColumn::ExpiresAt, expires_at),
         (RequestColumn::PurgeAfter, expires_at),
     ];
@@ -95,14 +88,12 @@ pub fn resume(table: &RequestTable, claim: &Claim<'_>, known: &RequestRecord) ->
 
 /// Notes a recovery point, a text, and renews the lease. False if somebody wrote the row
 /// meanwhile.
-pub fn advance(table: &RequestTable, known: &RequestRecord, recovery_point: pg_sys::Datum) -> bool {
+pub fn advance(table: &RequestTable, known: &RequestRecord, recovery_point: SqlValue<'_>) -> bool {
     check_not_read_only(c"UPDATE");
+    let until = lease_until(known.lease(), backend::clock());
     let changes = [
-        (RequestColumn::RecoveryPoint, Some(recovery_point)),
-        (
-            RequestColumn::LeaseUntil,
-            known.lease.and_then(|lease| after(backend::clock(), lease)),
-        ),
+        (RequestColumn::RecoveryPoint, recovery_point),
+        (RequestColumn::LeaseUntil, until),
     ];
     update_row(table, known, known.attempt, &changes)
 }
@@ -112,11 +103,11 @@ pub fn finish(table: &RequestTable, known: &RequestRecord, response: JsonbDatum)
     check_not_read_only(c"UPDATE");
     let now = backend::clock();
     let changes = [
-        (RequestColumn::Status, Some(status(RequestStatus::Finished))),
-        (RequestColumn::Response, Some(response.datum())),
-        (RequestColumn::LeaseUntil, None),
-        (RequestColumn::CompletedAt, Some(pg_sys::Datum::from(now))),
-        (RequestColumn::ExpiresAt, after(now, known.ttl)),
+        (RequestColumn::Status, status(RequestStatus::Finished)),
+        (RequestColumn::Response, SqlValue::jsonb(response)),
+        (RequestColumn::LeaseUntil, NO_TIME),
+        (RequestColumn::CompletedAt, SqlValue::timestamptz(now)),
+        (RequestColumn::ExpiresAt, after(now, known.ttl())),
     ];
     update_row(table, known, known.attempt, &changes)
 }
@@ -125,28 +116,37 @@ pub fn finish(table: &RequestTable, known: &RequestRecord, response: JsonbDatum)
 pub fn abandon(table: &RequestTable, known: &RequestRecord) -> bool {
     check_not_read_only(c"UPDATE");
     let changes = [
-        (
-            RequestColumn::Status,
-            Some(status(RequestStatus::Abandoned)),
-        ),
-        (RequestColumn::LeaseUntil, None),
+        (RequestColumn::Status, status(RequestStatus::Abandoned)),
+        (RequestColumn::LeaseUntil, NO_TIME),
     ];
     update_row(table, known, known.attempt, &changes)
 }
 
+const NO_TIME: SqlValue<'_> = SqlValue::null(pg_sys::TIMESTAMPTZOID);
+const NO_TEXT: SqlValue<'_> = SqlValue::null(pg_sys::TEXTOID);
+
+impl Claim<'_> {
+    fn lease_value(&self) -> SqlValue<'static> {
+        let none = SqlValue::null(pg_sys::INTERVALOID);
+        self.lease.map_or(none, SqlValue::interval)
+    }
+}
+
 /// The text of a status.
-fn status(status: RequestStatus) -> pg_sys::Datum {
-    text::to_text(enum_text::name(status))
+fn status(status: RequestStatus) -> SqlValue<'static> {
+    SqlValue::text(enum_text::name(status))
 }
 
-fn after(time: pg_sys::TimestampTz, interval: Interval) -> Option<pg_sys::Datum> {
-    Some(pg_sys::Datum::from(interval.after(time)))
+fn after(time: pg_sys::TimestampTz, interval: Interval) -> SqlValue<'static> {
+    SqlValue::timestamptz(interval.after(time))
 }
 
-fn insert(table: &RequestTable, attempt: i64, changes: &[Change; COLUMNS]) {
-    // SAFETY: `start` gives each column a value of its type (`sql/requests.sql`), in their order.
-    let tid = unsafe { heap::insert_row(table, &changes.map(|(_, value)| value)) };
-    AttemptTids::note(attempt, tid);
+fn lease_until(lease: Option<Interval>, now: pg_sys::TimestampTz) -> SqlValue<'static> {
+    lease.map_or(NO_TIME, |lease| after(now, lease))
+}
+
+fn insert(table: &RequestTable, attempt: i64, values: &[Change<'_>; COLUMNS]) {
+    AttemptTids::note(attempt, row::insert(table, values));
 }
 
 /// Replaces a row that was looked at, if it is still the newest version.
@@ -157,24 +157,22 @@ fn update_row(
     table: &RequestTable,
     known: &RequestRecord,
     attempt: i64,
-    changes: &[Change],
+    changes: &[Change<'_>],
 ) -> bool {
-    // SAFETY: all callers are in this file, and give columns values of their types.
-    let replaced = unsafe { heap::update_row(table, &known.row, changes) };
-    match replaced {
+    match known.row.replace(table, changes) {
         Ok(tid) => {
             if let Some(tid) = tid {
                 AttemptTids::note(attempt, tid);
             }
             true
         }
-        Err(pg_sys::TM_Result::TM_SelfModified) => Report::new(
+        Err(NotReplaced::ByUs) => Report::new(
             SqlState::TriggeredDataChangeViolation,
             "the request was already modified by the command that this one is part of",
         )
         .table("idempotent", "request_records")
         .raise(),
-        Err(_) => {
+        Err(NotReplaced::ByOthers) => {
             check_snapshot_per_statement();
             pgrx::check_for_interrupts!();
             false

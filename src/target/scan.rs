@@ -1,5 +1,6 @@
 //! One scan of a unique index with the rows it points to.
 use super::{KeyColumn, OpenRelation, StoredRow, UniqueIndex};
+use crate::pg::heap::HeapRow;
 use crate::pg::memory::Memory;
 use crate::pg::transaction::snapshot::{DirtySnapshot, Writers};
 use crate::pg::{ffi, unwinding};
@@ -394,6 +395,16 @@ impl Scan {
     /// The slot with the row at hand.
     pub fn slot(&self) -> *mut pg_sys::TupleTableSlot {
         self.slot
+    }
+
+    /// A copy of the row at hand. None if there is none.
+    pub fn copy_row(&self) -> Option<HeapRow> {
+        // A snapshot that shows rows of transactions in progress keeps none.
+        let kept = matches!(self.snapshot, ScanSnapshot::Registered(_));
+        // SAFETY: the slot holds a row of the table, as is checked, which the scan's snapshot
+        // shows.
+        self.at_row
+            .then(|| unsafe { HeapRow::of_slot(self.slot, kept) })
     }
 }
 

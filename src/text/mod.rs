@@ -11,7 +11,9 @@
 //!   bytes are treated like that.
 //!
 //! Converting back gives byte for byte what was there, in an error's text, too.
+#[forbid(unsafe_code)]
 mod array_literal;
+#[forbid(unsafe_code)]
 mod byte_chars;
 
 use self::array_literal::array_literal;

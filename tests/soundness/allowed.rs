@@ -48,6 +48,12 @@ pub fn keep(row: &Slot, rows: &mut TupleStore) -> Slot {
     copy
 }
 
+/// Replaces a row, and finds it again where it is now.
+pub fn replace(table: &HeapTable, row: &HeapRow) -> Option<HeapRow> {
+    let changed = table.update(row, &[(1, SqlValue::text("checked when run"))]);
+    changed.ok().flatten().and_then(|place| table.row_at(place))
+}
+
 /// Tells errors which column is at hand.
 pub fn watch<'n>(position: &PayloadPosition<'n>, name: &'n CStr) {
     position.column(name);

@@ -69,6 +69,14 @@ pub fn a_table_of_rows_outlives_them(rows: &TupleStore) {
     EphemeralRelation::register(c"rows", rows, null_mut()); //~ E0133
 }
 
+pub fn any_slot_holds_a_row() -> HeapRow {
+    HeapRow::of_slot(null_mut(), true) //~ E0133
+}
+
+pub fn a_value_outlives_its_row(table: &HeapTable, place: Tid) -> Option<SqlValue<'static>> {
+    table.row_at(place).map(|row| row.value(1)) //~ E0515
+}
+
 pub fn an_error_names_what_is_gone() {
     let position = PayloadPosition::watch();
     let name = CString::default();

@@ -5,6 +5,7 @@ use crate::pg::memory::scope_of;
 use crate::pg::value::by_reference::Interval;
 use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::jsonb::Container;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::pg::value::varlena::texts_of_datum;
 use pgrx::pg_sys;
@@ -149,11 +150,24 @@ impl<'c> Arguments<'c> {
         unsafe { text::from_datum(self.required_of(i, pg_sys::TEXTOID, name)) }
     }
 
-    /// A text as it came, whole, and its bytes in the server's encoding.
-    pub fn whole_text(&self, i: usize, name: &str) -> (pg_sys::Datum, &'c [u8]) {
+    /// A text as it came.
+    ///
+    /// # Errors
+    /// 22004 for a NULL.
+    pub fn text_value(&self, i: usize, name: &str) -> SqlValue<'c> {
         let value = self.required_of(i, pg_sys::TEXTOID, name);
-        // SAFETY: a text, as the function's declaration says.
-        unsafe { self.whole_varlena(value) }
+        // SAFETY: a text, as the function's declaration says; arguments outlive `'c`.
+        unsafe { SqlValue::of_datum(pg_sys::TEXTOID, Some(value)) }
+    }
+
+    /// A text as it came, whole, and its bytes in the server's encoding.
+    pub fn whole_text(&self, i: usize, name: &str) -> (SqlValue<'c>, &'c [u8]) {
+        let value = self.required_of(i, pg_sys::TEXTOID, name);
+        // SAFETY: a text, as the function's declaration says; what is whole outlives `'c`.
+        unsafe {
+            let (whole, bytes) = self.whole_varlena(value);
+            (SqlValue::of_datum(pg_sys::TEXTOID, Some(whole)), bytes)
+        }
     }
 
     /// # Safety

@@ -1,7 +1,9 @@
 //! Statements: SPI, and what runs in the executor.
+pub mod analysis;
 pub mod evaluator;
 pub mod executor;
 pub mod expression;
+pub mod json_rows;
 pub mod query_as;
 #[forbid(unsafe_code)]
 pub mod row;

@@ -1,5 +1,5 @@
 //! SQL run inside a function of ours.
-use crate::pg::rows::TupleStore;
+use crate::pg::rows::{ReceivedRows, TupleStore};
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
@@ -210,12 +210,26 @@ impl Connection {
         assert!(code >= 0, "SPI code {code}");
     }
 
-    /// Runs a kept plan of any kind, and gives every row to the receiver; returns the code that SPI
-    /// has for what it did or could not do.
+    /// Runs a kept plan of any kind, and keeps every row; returns the code that SPI has for what
+    /// it did or could not do.
     ///
+    /// # Panics
+    /// If the plan was prepared with parameters of other types.
+    pub fn receive(
+        &self,
+        plan: &SpiPlan,
+        parameters: &[Parameter<'_>],
+        rows: &mut Box<ReceivedRows>,
+    ) -> c_int {
+        plan.check_parameters(parameters);
+        // SAFETY: the receiver is in a box of its own; the parameters are the plan's, as was
+        // checked.
+        unsafe { self.try_stream(plan, parameters, false, rows.raw()) }
+    }
+
     /// # Safety
     /// As [`Connection::stream`].
-    pub unsafe fn try_stream(
+    unsafe fn try_stream(
         &self,
         plan: &SpiPlan,
         parameters: &[Parameter<'_>],

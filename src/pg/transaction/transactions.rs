@@ -47,9 +47,8 @@ pub unsafe fn is_nonatomic_call(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     }
 }
 
-/// A procedure that commits as it goes, inside of
-/// [`with_error_capture_across_commits`](crate::error::with_error_capture_across_commits). Its
-/// memory context is current while it lives, outlives the commits, and goes with it.
+/// A procedure that commits as it goes. Its memory context is current while it lives, outlives the
+/// commits, and goes with it.
 ///
 /// Nothing of a transaction may be held over a commit: no relation, snapshot, SPI
 /// connection, changed setting or user.

@@ -1,8 +1,10 @@
 //! Whole jsonb documents: in the memory of the call, or with bytes of their own.
-use crate::pg::value::jsonb::Container;
+use crate::pg::ffi;
+use crate::pg::value::jsonb::{ArrayBuilder, Container, ObjectBuilder, Value};
 use pgrx::pg_sys;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use std::cell::Cell;
+use std::ffi::CStr;
 use std::fmt;
 use std::ptr;
 use std::slice;
@@ -20,6 +22,11 @@ impl JsonbDatum {
         Self(datum)
     }
 
+    /// An array, in the current context.
+    pub fn of_array(array: ArrayBuilder) -> Self {
+        Self(array.finish())
+    }
+
     /// The datum.
     pub fn datum(self) -> pg_sys::Datum {
         self.0
@@ -29,6 +36,41 @@ impl JsonbDatum {
     pub fn container(&self) -> Container<'_> {
         // SAFETY: a jsonb, by the promise of `new`.
         unsafe { Container::of_datum(self.0) }
+    }
+}
+
+/// The value of a field.
+pub enum Field<'f> {
+    /// A string, in the server's encoding.
+    String(&'f CStr),
+    /// A whole document.
+    Document(JsonbDatum),
+}
+
+/// An object with these fields, in the current context.
+pub fn object<const N: usize>(fields: [(&CStr, Field<'_>); N]) -> JsonbDatum {
+    let whole = |document: JsonbDatum| {
+        // SAFETY: a jsonb, by the promise of `new`.
+        unsafe { pg_sys::pg_detoast_datum(document.0.cast_mut_ptr()) }
+    };
+    let fields = fields.map(|(name, value)| match value {
+        Field::String(text) => (name, Ok(text)),
+        Field::Document(document) => (name, Err(pg_sys::Datum::from(whole(document)))),
+    });
+    // SAFETY: names and values live until the object is finished; the guard owns nothing. The
+    // object is a jsonb.
+    unsafe {
+        JsonbDatum::new(ffi::guard(|| {
+            let mut object = ObjectBuilder::new();
+            for (name, value) in &fields {
+                object.key(name);
+                match value {
+                    Ok(text) => object.value(Value::String(text.to_bytes())),
+                    Err(document) => object.document(*document),
+                }
+            }
+            object.finish()
+        }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A value with its type: what goes into a statement as a parameter, and into the row of a
 //! result.
 use crate::pg::value::by_reference::{Interval, to_name};
-use crate::pg::value::document;
+use crate::pg::value::document::{self, JsonbDatum};
 use crate::pg::value::text;
 use crate::pg::value::varlena::{text_array, to_bytea};
 use pgrx::pg_sys;
@@ -23,9 +23,10 @@ enum Content<'v> {
     Text(&'v str),
     Name(&'v str),
     Texts(&'v [String]),
-    Interval(Interval),
     /// Of a type that is laid out as bytea.
     Bytes([u8; 5]),
+    Bytea(&'v [u8]),
+    Interval(Interval),
 }
 
 impl<'v> SqlValue<'v> {
@@ -88,6 +89,16 @@ impl<'v> SqlValue<'v> {
         Self::new(pg_sys::TIMESTAMPTZOID, Content::Datum(value.into()))
     }
 
+    /// A bytea.
+    pub const fn bytea(value: &'v [u8]) -> Self {
+        Self::new(pg_sys::BYTEAOID, Content::Bytea(value))
+    }
+
+    /// A jsonb.
+    pub fn jsonb(value: JsonbDatum) -> Self {
+        Self::new(pg_sys::JSONBOID, Content::Datum(value.datum()))
+    }
+
     /// An interval.
     pub const fn interval(value: Interval) -> Self {
         Self::new(pg_sys::INTERVALOID, Content::Interval(value))
@@ -110,12 +121,9 @@ impl<'v> SqlValue<'v> {
         }
     }
 
-    /// These bytes as a value of a type that is laid out as bytea.
-    ///
-    /// # Safety
-    /// The type is laid out so, and takes these bytes.
-    pub const unsafe fn of_bytes(typid: pg_sys::Oid, bytes: [u8; 5]) -> Self {
-        Self::new(typid, Content::Bytes(bytes))
+    /// These bytes as a value of a type of ours.
+    pub const fn of_bytes(typed: BytesType, bytes: [u8; 5]) -> Self {
+        Self::new(typed.0, Content::Bytes(bytes))
     }
 
     /// Whether it is NULL.
@@ -141,6 +149,20 @@ impl<'v> SqlValue<'v> {
             Content::Texts(values) => Some(text_array(values)),
             Content::Interval(interval) => Some(interval.datum()),
             Content::Bytes(bytes) => Some(to_bytea(&bytes)),
+            Content::Bytea(bytes) => Some(to_bytea(bytes)),
+        }
+    }
+
+    /// The interval that it is.
+    ///
+    /// # Panics
+    /// If it is of another type.
+    pub fn to_interval(self) -> Option<Interval> {
+        assert_eq!(self.typid, pg_sys::INTERVALOID, "a value is no interval");
+        match self.content {
+            Content::Interval(interval) => Some(interval),
+            // SAFETY: a datum of this type, by the promise of `of_datum`.
+            _ => self.to_datum().map(|datum| unsafe { Interval::new(datum) }),
         }
     }
 }
@@ -168,5 +190,38 @@ impl SqlValue<'_> {
         // SAFETY: as in `to_text`.
         self.to_datum()
             .map(|datum| unsafe { document::hand_over(datum, visitor) })
+    }
+}
+
+/// A type of ours that is laid out as bytea, as all of them are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct BytesType(pg_sys::Oid);
+
+impl BytesType {
+    /// The type with this oid, if `output`, a function of this library, is what shows it: then it
+    /// was made for our library, which has no types of another layout.
+    pub fn of(typid: pg_sys::Oid, output: pg_sys::PGFunction) -> Option<Self> {
+        // SAFETY: look-ups by number, of a type that is seen to exist, and of its functions.
+        unsafe {
+            if pg_sys::get_typtype(typid) as u8 != pg_sys::TYPTYPE_BASE
+                || pg_sys::get_typlen(typid) != -1
+            {
+                return None;
+            }
+            let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
+            pg_sys::getTypeOutputInfo(typid, &raw mut function, &raw mut is_varlena);
+            let mut info = pg_sys::FmgrInfo::default();
+            pg_sys::fmgr_info(function, &raw mut info);
+            let address = |function: pg_sys::PGFunction| function.map(|function| function as usize);
+            // No function of the server's own.
+            let ours = function.to_u32() >= pg_sys::FirstNormalObjectId
+                && address(info.fn_addr) == address(output);
+            ours.then_some(Self(typid))
+        }
+    }
+
+    /// Its oid.
+    pub const fn oid(self) -> pg_sys::Oid {
+        self.0
     }
 }
