@@ -46,6 +46,7 @@ mod enum_text;
 mod error;
 mod guard;
 mod id_sequence;
+#[forbid(unsafe_code)]
 mod insert;
 mod kept;
 mod lint;

@@ -8,6 +8,7 @@ use super::number;
 use super::row_encoder::RowEncoders;
 use super::sort_key::SortKey;
 use super::writer::{Writer, tag};
+use crate::pg::catalog::name::function_name;
 use crate::pg::value::varlena::packed_content_of as packed;
 use crate::pg::{ffi, lookup_function};
 use pgrx::pg_sys;
@@ -457,12 +458,10 @@ impl Canonical {
 /// An existing type.
 unsafe fn has_canonical_output(typid: pg_sys::Oid) -> bool {
     let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
-    // SAFETY: look-ups for an existing type; a name in the catalog is a C string.
-    unsafe {
-        pg_sys::getTypeOutputInfo(typid, &raw mut function, &raw mut is_varlena);
-        let name = pg_sys::get_func_name(function);
-        !name.is_null() && [c"hstore_out", c"ltree_out"].contains(&CStr::from_ptr(name))
-    }
+    // SAFETY: a look-up for an existing type.
+    unsafe { pg_sys::getTypeOutputInfo(typid, &raw mut function, &raw mut is_varlena) };
+    function_name(function)
+        .is_some_and(|name| [c"hstore_out", c"ltree_out"].contains(&name.as_c_str()))
 }
 
 /// So many hashes of 64 bits, each under a seed of its own, stand for a value whose

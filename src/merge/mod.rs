@@ -46,6 +46,7 @@ use crate::payload::generated::GeneratedColumns;
 use crate::payload::shape::check_key_named;
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
+use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, check_merge_privileges};
@@ -67,11 +68,9 @@ use round::{MergeCounts, merge_rows};
 /// 42501, 42809; 21000 for rows under one key that differ where `latest_by` is not given;
 /// 27000 if a trigger suppresses a row; 40001; and what INSERT and UPDATE raise, unchanged.
 #[pg_extern(sql = false)]
-fn idempotent_merge(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_merge(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
-        let counts = merge(&arguments);
+        let counts = merge(&call.arguments());
         let counts = [
             counts.received,
             counts.inserted,

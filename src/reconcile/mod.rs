@@ -12,6 +12,7 @@ use crate::payload::row::RowLayout;
 use crate::payload::shape::check_key_named;
 use crate::payload::source::{RowSink, Source};
 use crate::pg::call::arguments::Arguments;
+use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{ResultSet, SqlResult};
 use crate::pg::rows::{Slot, SortColumn, TupleSort};
 use crate::target::{Target, UniqueIndex};
@@ -32,11 +33,10 @@ const INT8_LESS_THAN: u32 = 412;
 /// key column that the source does not have, 42804 for a type that does not fit, 42809,
 /// 42501; and what core raises while it selects and coerces.
 #[pg_extern(sql = false)]
-fn idempotent_reconcile(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_reconcile(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's, whose memory outlives what is made of its arguments.
-        let (mut set, arguments) = unsafe { (ResultSet::start(fcinfo), Arguments::new(fcinfo)) };
-        reconcile(&arguments, &mut set);
+        let mut set = call.result_set();
+        reconcile(&call.arguments(), &mut set);
         SqlResult::null()
     })
 }

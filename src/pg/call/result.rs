@@ -236,7 +236,7 @@ impl ResultSet<'_> {
     ///
     /// # Safety
     /// `fcinfo` is that of the running call, which outlives the set's lifetime.
-    pub unsafe fn start(fcinfo: pg_sys::FunctionCallInfo) -> Self {
+    pub(super) unsafe fn start(fcinfo: pg_sys::FunctionCallInfo) -> Self {
         // SAFETY: the caller's promise; core's own helper checks the call and makes
         // descriptor and store in the per-query context.
         unsafe {

@@ -10,12 +10,6 @@ use pgrx::pg_sys;
 use std::ffi::{CStr, CString, c_int};
 
 impl SqlCall<'_> {
-    /// The running function.
-    fn function(&self) -> pg_sys::Oid {
-        // SAFETY: the server has looked the function up for the call that is running.
-        unsafe { (*(*self.raw()).flinfo).fn_oid }
-    }
-
     /// What the function is declared with: the type of an argument, and that of the result; None
     /// without such an argument.
     fn declared(&self, i: usize) -> Option<(pg_sys::Oid, pg_sys::Oid)> {

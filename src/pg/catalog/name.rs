@@ -80,6 +80,12 @@ pub fn extension_oid(name: &CStr) -> Option<pg_sys::Oid> {
     found(unsafe { pg_sys::get_extension_oid(name.as_ptr(), true) })
 }
 
+/// The name of a function, in the server's encoding; None if there is none.
+pub fn function_name(function: pg_sys::Oid) -> Option<CString> {
+    // SAFETY: the look-up makes a copy for us, or gives null.
+    unsafe { taken(pg_sys::get_func_name(function)) }
+}
+
 /// The name of a relation; None if it is gone.
 pub fn relation_name(relation: pg_sys::Oid) -> Option<String> {
     // SAFETY: the look-up makes a copy for us, or gives null.
