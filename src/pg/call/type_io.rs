@@ -23,6 +23,14 @@ impl SqlCall<'_> {
         self.declared(i).map(|(typid, _)| typid)
     }
 
+    /// The first argument.
+    ///
+    /// # Panics
+    /// If it is NULL: the functions here are strict.
+    fn argument(&self) -> pg_sys::Datum {
+        self.arguments().datum(0).expect("an argument")
+    }
+
     /// The argument of a type's input function.
     ///
     /// # Panics
@@ -32,7 +40,7 @@ impl SqlCall<'_> {
             self.declared(0).map(|(typid, _)| typid),
             Some(pg_sys::CSTRINGOID)
         );
-        let text = self.arguments().required(0, "value");
+        let text = self.argument();
         // SAFETY: a cstring, as the declaration says, and not NULL.
         unsafe { CStr::from_ptr(text.cast_mut_ptr()).to_owned() }
     }
@@ -52,7 +60,7 @@ impl SqlCall<'_> {
         // SAFETY: a look-up by number, or core's error for a type that cannot be received.
         unsafe { pg_sys::getTypeBinaryInputInfo(result, &raw mut receive, &raw mut parameter) };
         assert_eq!(receive, self.function());
-        let buffer = self.arguments().required(0, "value");
+        let buffer = self.argument();
         // SAFETY: only the server can make an `internal`, and what it calls the receive function
         // of a type with is a message. Core checks the length, and gives a C string of palloc's.
         unsafe {
@@ -70,7 +78,7 @@ impl SqlCall<'_> {
         let (typid, _) = self.declared(0).expect("a declared argument");
         // SAFETY: a look-up by number.
         assert_eq!(unsafe { pg_sys::get_typlen(typid) }, -1);
-        let value = self.arguments().required(0, "value");
+        let value = self.argument();
         // SAFETY: a varlena, as the declaration says, and not NULL.
         unsafe { bytes_of_datum(value) }
     }
