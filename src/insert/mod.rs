@@ -5,7 +5,7 @@ use crate::error::with_error_capture;
 use crate::options::{InsertOptions, check_rights, plan_source};
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::json::JsonPayloads;
-use crate::payload::shape::{Shape, check_key_named};
+use crate::payload::shape::{KeyPlace, Shape, check_key_named};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
@@ -116,7 +116,7 @@ fn insert_json(
         JsonPayloads::one(&target, document)
     };
     if payloads.is_empty() {
-        // Nothing is named, so that any right will do; without one nobody holds its lock.
+        // No column is named, so any right will do. A caller without one must not lock the table.
         check_any_privilege(target.oid);
         options.match_rule.check(&target);
         return OutcomeCollector::new(result_detail, 0, options.on_conflict);
@@ -129,7 +129,9 @@ fn insert_json(
         .match_rule
         .comparison
         .apply(&target, arbiter, &mut payloads.shapes);
-    check_key_named(&target, arbiter, &payloads.shapes, batch);
+    check_key_named(&target, arbiter, &payloads.shapes, |shape| {
+        KeyPlace::Payload(batch.then_some(shape.first))
+    });
     exclude_from_comparison(
         &target,
         &options.match_rule.comparison,

@@ -12,7 +12,7 @@ use std::ptr;
 pub struct Coercions {
     /// By column of the SELECT; null where the types agree.
     pub states: Vec<*mut pg_sys::ExprState>,
-    /// What they are evaluated in; its per-row memory is reset by whoever reads the rows.
+    /// What they are evaluated in; the code that reads the rows resets its per-row memory.
     pub context: *mut pg_sys::ExprContext,
     estate: *mut pg_sys::EState,
 }

@@ -9,7 +9,7 @@ mod merge_join;
 use crate::error::with_error_capture;
 use crate::options::{KeyOptions, MatchRule};
 use crate::payload::row::RowLayout;
-use crate::payload::shape::check_key_named;
+use crate::payload::shape::{KeyPlace, check_key_named};
 use crate::payload::source::{RowSink, Source};
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
@@ -50,7 +50,7 @@ fn reconcile(arguments: &Arguments, set: &mut ResultSet<'_>) {
     let mut shapes = [source.shape()];
     let arbiter = matching.arbiter_for_source(&target, &source);
     matching.comparison.apply(&target, arbiter, &mut shapes);
-    check_key_named(&target, arbiter, &shapes, false);
+    check_key_named(&target, arbiter, &shapes, |_| KeyPlace::Source);
     source.complete_keys(&relation, arbiter);
 
     let mut stored = source
