@@ -1,6 +1,6 @@
 //! Equality and order of two column values, and what differs.
 //!
-//! This is the one judgement of the extension: whoever reports a duplicate or a
+//! This is the one judgement of the extension: all code that reports a duplicate or a
 //! conflict asks here.
 mod differences;
 mod order;
@@ -31,7 +31,7 @@ pub unsafe fn equal(column: &Column, a: Option<pg_sys::Datum>, b: Option<pg_sys:
             }
             Equality::Image => same_image(column, a, b),
             // Equal texts first: a stored json may hold what jsonb refuses. Then it differs from
-            // every other; an error would quote it, to whoever sent the payload.
+            // every other; an error would quote it to the sender of the payload.
             Equality::Json => {
                 let refused = |value| column.refused_json(value).is_some();
                 same_image(column, a, b)

@@ -298,7 +298,7 @@ unsafe fn update(
     }
 }
 
-/// Clears the page of this place of versions that nobody sees any more, if it is getting
+/// Clears the page of this place of versions that no snapshot sees any more, if it is getting
 /// full. Reading does that, too, but a request that is begun and finished is not read in
 /// between: without it, as much room again is taken by what is left over of each.
 ///

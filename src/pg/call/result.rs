@@ -157,7 +157,7 @@ impl SqlResult {
         Self(SqlValue::oid(value).to_datum())
     }
 
-    /// A datum that is there already.
+    /// A datum, as it is.
     ///
     /// # Safety
     /// It is a value of the type that the function is declared to return, and what it
