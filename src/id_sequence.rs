@@ -6,7 +6,7 @@
 //! - *A sequence that nothing was drawn from yet* begins behind the greatest number in the table.
 //!   So it is after a restore, and on a subscriber that takes over.
 //! - *A number that a row has already* is met by the INSERT, which then does nothing and waits
-//!   for whoever is inserting that row, as for any unique index. The sequence is put behind the
+//!   for the transaction that is inserting that row, as for any unique index. The sequence is put behind the
 //!   greatest number, and the next one is drawn. That may put it back by what other sessions
 //!   have drawn meanwhile; then a number is met again, and another one drawn, until one is
 //!   new. A row that the transaction cannot see is 40001.
@@ -14,10 +14,10 @@
 //! # Attempts
 //! A number that was an attempt's must not be another's at the same key, though the row may be
 //! gone. So the sequence goes with the clock: it counts on from call to call, and if a number is
-//! more than a minute behind, the next one is the microsecond that it is. Nobody draws a million
-//! numbers a second, so that no number is ahead of the clock. Whoever takes over, and has not drawn
-//! in the minute before, is ahead of all that was drawn elsewhere until then, as far as the clocks
-//! agree. Where a row is ahead all the same, the next attempt at its key is greater than that.
+//! more than a minute behind, the next one is the microsecond that it is. No server draws a
+//! million numbers a second, so no number is ahead of the clock. A server that takes over, and has
+//! not drawn in the minute before, is ahead of all that was drawn elsewhere until then, as far as
+//! the clocks agree. Where a row is ahead all the same, the next attempt at its key is greater than that.
 //!
 //! Several sessions may find the sequence behind. One of them puts it ahead, under a lock; the
 //! others then see that it is.
@@ -82,8 +82,8 @@ impl IdSequence {
 
 const SECOND: i64 = 1_000_000;
 
-/// Attempts go with the clock if they are no smaller than this, in 2001. Others are of a sequence
-/// that somebody has restarted, and is counting on.
+/// Attempts go with the clock if they are no smaller than this, in 2001. Smaller ones are of a
+/// sequence that its owner has restarted.
 const LEAST: i64 = 1_000_000_000 * SECOND;
 
 /// From 1970, when numbers begin, to 2000, when the server's timestamps do.

@@ -20,8 +20,8 @@
 //!
 //! # Who may hand out rows
 //! The owner of a database restores it without being a superuser, and so may INSERT into the
-//! tables of state. A text becomes a role only for whoever has the privileges of that role,
-//! and a table for who may SELECT and UPDATE it: rows that are said to be another's are
+//! tables of state. A text becomes a role only for a user who has the privileges of that role,
+//! and a table for one who may SELECT and UPDATE it: rows that are said to be another's are
 //! nobody's. There is no other way to make a value.
 //!
 //! # What is stored

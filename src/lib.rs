@@ -48,6 +48,7 @@ mod error;
 mod guard;
 #[forbid(unsafe_code)]
 mod id_sequence;
+#[forbid(unsafe_code)]
 mod insert;
 #[forbid(unsafe_code)]
 mod kept;

@@ -1,15 +1,15 @@
 //! The secret of a database, with which the tags of locks are keyed.
 //!
-//! Everybody reads the tags of all locks in `pg_locks`. Of ours they are SipHash of what
-//! the lock is on, under a secret in `idempotent.lock_secret`: nobody reads from a tag
-//! which key, request or partition somebody works on, and nobody finds a key of his own
+//! Every user can read the tags of all locks in `pg_locks`. Ours are a SipHash of what
+//! the lock is on, under a secret in `idempotent.lock_secret`. So a tag does not show which
+//! key, request or partition a session works on, and a user cannot find a key of their own
 //! whose lock is that of another table, slice or role. What is hashed begins with the
 //! subject and, where there is one, the table or role, so that not even the same values
 //! meet.
 //!
 //! # Why no two sessions use different secrets
-//! - The secret is made by CREATE EXTENSION, and nobody but the extension's owner has
-//!   rights on it. Until that commits, nobody else has the extension's functions.
+//! - The secret is made by CREATE EXTENSION, and only the extension's owner has
+//!   rights on it. Until that commits, no other session has the extension's functions.
 //! - It goes with its table only. Who uses it holds a lock on the table until the
 //!   transaction ends, which is as long as any lock that was tagged with it: DROP EXTENSION
 //!   waits for that, and who comes later waits for DROP EXTENSION, and then finds the next
@@ -28,8 +28,8 @@
 //! it with the data.
 //!
 //! A load's lock is not tagged so: its number is that of its row, by which the view
-//! `idempotent.loads` finds it, and tells nothing of what is loaded; nobody waits for it, and
-//! nobody takes it but the load.
+//! `idempotent.loads` finds it, and tells nothing of what is loaded; only the
+//! load takes it, and no session waits for it.
 use crate::error::{Report, SqlState};
 use crate::pg::catalog::name::{relation_oid, schema_oid};
 use crate::pg::hash::siphash::SipHash;

@@ -1,9 +1,9 @@
 //! The tables of state, and whether they are as the extension made them.
 //!
 //! The extension works on them with its owner's rights. So nothing may be on them that runs
-//! code of somebody else's, or lets somebody else decide: a trigger, a rule, a default, a
+//! code of another role, or lets another role decide: a trigger, a rule, a default, a
 //! constraint, a policy, an index on an expression, a child, an owner that is not the
-//! extension's. Whoever was granted TRIGGER on a table, or owned it for a while, can have put
+//! extension's. A role that was granted TRIGGER on a table, or owned it for a while, can have put
 //! something there, and ALTER DEFAULT PRIVILEGES can have granted it.
 //!
 //! The check comes after the lock that the work takes. All that it looks at takes a lock that
@@ -130,7 +130,7 @@ impl StateTable {
 
     /// What there is to say of the table.
     fn parts(self, relation: &OpenRelation) -> Vec<TablePart> {
-        // With the rights of whoever owns it, since catalogs may have been closed to others;
+        // With the rights of its owner, since catalogs may have been closed to others;
         // of what is theirs, nothing runs.
         let _owner = UserContext::switch_to(relation.owner());
         let _plain = LocalSettings::set(&[(c"quote_all_identifiers", c"off")]);

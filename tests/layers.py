@@ -24,7 +24,6 @@ RECURSIONS = {
     ("pg/value/reading", "pg/value/reading/*"): "arrays and rows are read member by member, and a member may be one",
     ("guard/statement", "guard/row", "guard/row/*"): "a statement owns its guards, and a guard locks keys for its statement",
     ("target", "target/*"): "a target is gathered by files that extend it, from a relation that is part of it",
-    ("lint", "lint/*"): "the head lists the rules, which make its findings",
 }
 
 TOKEN = re.compile(

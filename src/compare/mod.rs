@@ -1,6 +1,6 @@
 //! Equality and order of two column values, and what differs.
 //!
-//! This is the one judgement of the extension: whoever reports a duplicate or a
+//! This is the one judgement of the extension: all code that reports a duplicate or a
 //! conflict asks here.
 #[forbid(unsafe_code)]
 mod differences;

@@ -1,20 +1,16 @@
 //! `idempotent_digest(record)`: a checksum of a set of rows that depends on no order.
 //!
 //! Each row becomes canonical bytes ([`encoding`], [`writer`]), these a SHA-256, this a long
-//! vector, and the vectors are added ([`lthash`]). So one multiset of rows has one digest, in
+//! vector, and the vectors are added ([`pg_idempotent_lthash`]). So one multiset of rows has one digest, in
 //! whatever order and by however many processes it is read; and since a row can be taken out of a
 //! sum again, moving window frames cost no more than the rows that come and go.
 //!
 //! The aggregate is declared under `sql/`; these are its support functions, whose state
-//! is of type `internal`, so that nobody but the executor can call them.
-#[forbid(unsafe_code)]
+//! is of type `internal`, so that only the executor can call them.
 mod decimal;
 #[forbid(unsafe_code)]
 mod document;
 pub mod encoding;
-#[forbid(unsafe_code)]
-mod lthash;
-#[forbid(unsafe_code)]
 mod number;
 pub mod row_encoder;
 #[forbid(unsafe_code)]
@@ -25,7 +21,7 @@ pub mod writer;
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
-use lthash::LtHash;
+use pg_idempotent_lthash::LtHash;
 use pgrx::prelude::*;
 
 /// Adds a row to the state. NULL, which is no row, changes nothing.

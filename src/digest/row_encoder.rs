@@ -5,11 +5,11 @@
 //! happens under one guard. What is missing for it, such as the columns of a row inside
 //! the row, is looked up outside, and the row is written again from its start.
 use super::encoding::{Canonical, Missing, ValueEncoding};
-use super::lthash::Hash;
 use super::writer::{Writer, tag};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::ffi;
 use crate::pg::transaction::local_settings::LocalSettings;
+use pg_idempotent_lthash::Hash;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_void;
 use std::ptr;

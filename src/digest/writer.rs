@@ -3,10 +3,10 @@
 //! Every value begins with a [`tag`] and says itself where it ends, so that no two
 //! different rows have the same bytes. Nothing depends on the machine, the server's
 //! release, the database's encoding or a setting.
-use super::lthash::Hash;
 use crate::pg::hash::sha256::AT_ONCE;
 use crate::pg::interrupt;
 use crate::pg::value::text;
+use pg_idempotent_lthash::Hash;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 

@@ -7,7 +7,7 @@ use super::partitions::{check_enabled_on_partitions, check_inherited_from_root};
 use super::trigger_check;
 use crate::error::{Report, SqlState, catch_report, warn};
 use crate::outcome::OnConflict;
-use crate::pg::call::arguments::Arguments;
+use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::catalog::name::schema_of_function;
 use crate::pg::statement::spi::Connection;
@@ -21,11 +21,11 @@ use std::rc::Rc;
 /// this one is to see a row as the others left it.
 const TRIGGER: &str = "zz_idempotent_guard";
 
-/// See [`super::idempotent_guard`]; `function` is that of the running call, in
-/// whose schema the trigger function is.
-pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
+/// See [`super::idempotent_guard`].
+pub fn guard(call: SqlCall<'_>) -> SqlResult {
+    let arguments = call.arguments();
     let oid = arguments.oid(0, "target");
-    let mut options = GuardOptions::of_call(arguments);
+    let mut options = GuardOptions::of_call(&arguments);
     let (target, relation) = Target::open(oid);
     check_not_partition(&target, &relation);
     let config = GuardConfig::resolve(&target, &options);
@@ -49,7 +49,7 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
     let incomplete = nullable_key_warning(&target, &config, &options);
 
     let connection = Connection::open();
-    let create = create_trigger(&target, &config, &options, function);
+    let create = create_trigger(&target, &config, &options, call.function());
     connection.execute(&create, &[]);
     // To be replaced makes a trigger fire as a new one would.
     if let Some(mode) = previous.and_then(|trigger| enable_keyword(trigger.enabled)) {
@@ -73,10 +73,7 @@ pub fn guard(arguments: &Arguments, function: pg_sys::Oid) -> pg_sys::Datum {
           WHERE guards.target OPERATOR(pg_catalog.=) $1",
         &[SqlValue::oid(oid)],
     );
-    let row = connection.first(1).expect("the guard is there");
-    // SAFETY: the row is a composite: passed by reference, a varlena. It is copied while the
-    // connection that holds it is open, to the memory of the call.
-    unsafe { pg_sys::SPI_datumTransfer(row, false, -1) }
+    call.first_result(&connection, 1)
 }
 
 /// Refuses a table on which a trigger that is no guard has the guard's name.

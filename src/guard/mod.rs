@@ -110,7 +110,7 @@ pub use partitions::partition_enabled_differently;
 pub use statement::register_transaction_callbacks;
 
 use crate::error::{Report, SqlState, with_error_capture};
-use crate::pg::call::arguments::Arguments;
+use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
 use crate::settings;
 use crate::target::TriggerInfo;
@@ -130,16 +130,8 @@ use std::ptr;
 /// do not fit; 42710 if it has a guard under another name; and what CREATE TRIGGER
 /// raises, 42501 among it.
 #[pg_extern(sql = false)]
-fn idempotent_guard(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    with_error_capture(|| {
-        // SAFETY: the server's own call, which lives until this function returns.
-        let arguments = unsafe { Arguments::new(fcinfo) };
-        // SAFETY: the server calls a function by its own data, which lives as long as the call.
-        let function = unsafe { (*(*fcinfo).flinfo).fn_oid };
-        // SAFETY: the row of the view whose type the function is declared to return, in the
-        // memory of the call.
-        unsafe { SqlResult::datum(install::guard(&arguments, function)) }
-    })
+fn idempotent_guard(call: SqlCall<'_>) -> SqlResult {
+    with_error_capture(|| install::guard(call))
 }
 
 /// `idempotent_unguard(target) → boolean`: removes the guard; false if there was
@@ -149,12 +141,8 @@ fn idempotent_guard(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// 42809 for what is no table, and for a partition that is guarded with its partitioned
 /// table; 42P01, 42501; and what DROP TRIGGER raises.
 #[pg_extern(sql = false)]
-fn idempotent_unguard(fcinfo: pg_sys::FunctionCallInfo) -> bool {
-    with_error_capture(|| {
-        // SAFETY: the server's own call, which lives until this function returns.
-        let arguments = unsafe { Arguments::new(fcinfo) };
-        install::unguard(arguments.oid(0, "target"))
-    })
+fn idempotent_unguard(call: SqlCall<'_>) -> bool {
+    with_error_capture(|| install::unguard(call.arguments().oid(0, "target")))
 }
 
 /// `idempotent.guard_options(target regclass, trigger oid)`: what the options of a
@@ -164,10 +152,9 @@ fn idempotent_unguard(fcinfo: pg_sys::FunctionCallInfo) -> bool {
 /// Gives `key text[], arbiter name, compared text[], compare text[], ignore
 /// text[], on_conflict text, remember name, null_key text, problem text`.
 #[pg_extern(sql = false)]
-fn guard_options(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn guard_options(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the server's own call, which lives until this function returns.
-        let arguments = unsafe { Arguments::new(fcinfo) };
+        let arguments = call.arguments();
         install::describe(arguments.oid(0, "target"), arguments.oid(1, "trigger"))
     })
 }

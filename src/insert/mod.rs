@@ -5,10 +5,11 @@ use crate::error::with_error_capture;
 use crate::options::{InsertOptions, check_rights, plan_source};
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::json::JsonPayloads;
-use crate::payload::shape::{Shape, check_key_named};
+use crate::payload::shape::{KeyPlace, Shape, check_key_named};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
-use crate::pg::call::result::{ResultSet, RowType, SqlResult};
+use crate::pg::call::entry::SqlCall;
+use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, check_any_privilege};
 use crate::write::{InputSorter, OutcomeCollector, ResultDetail, WriteContext};
@@ -25,11 +26,9 @@ use pgrx::prelude::*;
 /// usable key, 23502 for a missing or NULL key column, 42703, 22023, 22004,
 /// 42501, 42809; and whatever the INSERT itself raises, unchanged.
 #[pg_extern(sql = false)]
-fn idempotent_insert(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_insert(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
-        let collector = insert_json(&arguments, ResultDetail::Rows, false);
+        let collector = insert_json(&call.arguments(), ResultDetail::Rows, false);
         let row = &collector.rows()[0];
         let [stored, differences] = row.documents();
         SqlResult::row(
@@ -48,12 +47,8 @@ fn idempotent_insert(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// As [`idempotent_insert`]; with `on_conflict => 'error'` one report for all
 /// conflicts of the call.
 #[pg_extern(sql = false)]
-fn idempotent_insert_many(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
-        counts(&insert_json(&arguments, ResultDetail::Counts, true))
-    })
+fn idempotent_insert_many(call: SqlCall<'_>) -> SqlResult {
+    with_error_capture(|| counts(&insert_json(&call.arguments(), ResultDetail::Counts, true)))
 }
 
 /// `idempotent_insert_each(target, payloads, …)`: the same, with a row for each
@@ -63,11 +58,10 @@ fn idempotent_insert_many(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// # Errors
 /// As [`idempotent_insert_many`].
 #[pg_extern(sql = false)]
-fn idempotent_insert_each(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_insert_each(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's, whose memory outlives what is made of its arguments.
-        let (mut set, arguments) = unsafe { (ResultSet::start(fcinfo), Arguments::new(fcinfo)) };
-        let collector = insert_json(&arguments, ResultDetail::Rows, true);
+        let mut set = call.result_set();
+        let collector = insert_json(&call.arguments(), ResultDetail::Rows, true);
         for (i, row) in collector.rows().iter().enumerate() {
             pgrx::check_for_interrupts!();
             let [stored, differences] = row.documents();
@@ -92,12 +86,8 @@ fn idempotent_insert_each(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
 /// As [`idempotent_insert_many`]; 42703 for a column of the source that is none
 /// of the target.
 #[pg_extern(sql = false)]
-fn idempotent_insert_from(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
-        counts(&insert_from(&arguments))
-    })
+fn idempotent_insert_from(call: SqlCall<'_>) -> SqlResult {
+    with_error_capture(|| counts(&insert_from(&call.arguments())))
 }
 
 fn counts(collector: &OutcomeCollector) -> SqlResult {
@@ -126,7 +116,7 @@ fn insert_json(
         JsonPayloads::one(&target, document)
     };
     if payloads.is_empty() {
-        // Nothing is named, so that any right will do; without one nobody holds its lock.
+        // No column is named, so any right will do. A caller without one must not lock the table.
         check_any_privilege(target.oid);
         options.match_rule.check(&target);
         return OutcomeCollector::new(result_detail, 0, options.on_conflict);
@@ -139,7 +129,9 @@ fn insert_json(
         .match_rule
         .comparison
         .apply(&target, arbiter, &mut payloads.shapes);
-    check_key_named(&target, arbiter, &payloads.shapes, batch);
+    check_key_named(&target, arbiter, &payloads.shapes, |shape| {
+        KeyPlace::Payload(batch.then_some(shape.first))
+    });
     exclude_from_comparison(
         &target,
         &options.match_rule.comparison,

@@ -1,7 +1,9 @@
 //! Rules about the values that are compared: whether a retry has the same ones.
 use super::body::ValueSource;
+use super::finding::{Finding, Rule, Severity, column_words};
+use super::loading::{LOADED, is_time};
 use super::subject::{LintedTable, ResolvedGuard, ServerFilled};
-use super::{Finding, LOADED, Rule, Severity, column_words, has_word, is_time};
+use super::words::has_word;
 use crate::guard::call_ignoring;
 use crate::pg::value::text;
 

@@ -1,6 +1,6 @@
 //! Rules about the guard: whether it does what its owner thinks it does.
+use super::finding::{Finding, Rule, Severity};
 use super::subject::LintedTable;
-use super::{Finding, Rule, Severity};
 use crate::guard::partition_enabled_differently;
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::sql_value::SqlValue;
@@ -67,9 +67,8 @@ fn enable(enabled: u8, trigger: &str) -> String {
     }
 }
 
-/// The guard is there and does not fire: it was disabled for a migration, say, and nobody
-/// enabled it again. Everybody believes in it, and retries fail or, under another key, go
-/// in twice.
+/// The guard is there and does not fire: it was disabled for a migration, say, and not
+/// enabled again. Its users rely on it, but retries fail or, under another key, go in twice.
 pub fn guard_disabled(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let Some(guard) = &subject.guard else {
         return;

@@ -1,9 +1,9 @@
 //! Rules about the key: whether there is one, and whether it is the same one whenever an
 //! event arrives.
 use super::body::ValueSource;
+use super::finding::{Finding, Rule, Severity};
 use super::subject::{LintedTable, ServerFilled};
 use super::table::is_plain_table;
-use super::{Finding, Rule, Severity};
 use crate::pg::catalog::name::relation_name;
 use crate::pg::ffi;
 use crate::pg::value::text;
@@ -11,8 +11,8 @@ use crate::target::{PartitionKeyColumns, Target, UniqueIndex, partition_key_colu
 use pgrx::pg_sys;
 use std::rc::Rc;
 
-/// There is no unique index at all. Whoever sends a row again gets it twice, and no
-/// function or guard can do anything about it: all of them decide by a unique index.
+/// There is no unique index at all. A row that is sent twice is stored twice, and no
+/// function or guard can prevent it: all of them decide by a unique index.
 pub fn no_business_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     if !target.indexes.is_empty() || index_of_a_partition(subject).is_some() {
@@ -85,7 +85,7 @@ fn index_of_a_partition(subject: &LintedTable) -> Option<(Rc<Target>, usize)> {
 /// There are unique indexes, and none of them decides: one is deferrable, partial, on
 /// expressions or on generated columns, or excludes overlaps. ON CONFLICT cannot be
 /// used with them, and functions and guards give 42P10. Beside a key that can
-/// decide they are nobody's fault; only one that is not valid costs without any use.
+/// decide they do no harm; only one that is not valid costs without any use.
 pub fn unusable_index(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     let has_key = !subject.keys().is_empty();
@@ -278,8 +278,8 @@ pub fn ambiguous_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
     });
 }
 
-/// Nobody but its owner knows which columns name the event, but for those by which the table
-/// is partitioned; some tables cannot have a unique index.
+/// Only the owner of the table knows which columns name the event. A partitioned table needs the
+/// columns by which it is partitioned, too. Some tables cannot have a unique index.
 fn create_on_event(target: &Target) -> String {
     let by = match partition_key_columns(target) {
         PartitionKeyColumns::Unindexable(why) => return why.to_owned(),

@@ -1,7 +1,9 @@
 //! Rules about the columns of a key: whether their values tell events apart, and retries
 //! not.
+use super::finding::{Finding, Rule, Severity, column_words};
+use super::loading::{LOADED, is_time};
 use super::subject::LintedTable;
-use super::{Finding, LOADED, Rule, Severity, column_words, has_word, is_time};
+use super::words::has_word;
 use crate::guard::{NullKey, call_passing_null_keys};
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::sql_value::SqlValue;
@@ -106,7 +108,7 @@ pub fn nullable_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
                 index.name
             ),
             hint: format!(
-                "ALTER TABLE {table} {}; Or, if nulls are equal to each other: CREATE UNIQUE INDEX ON \
+                "If there are none, forbid them: ALTER TABLE {table} {}; Or, if nulls are equal to each other: CREATE UNIQUE INDEX ON \
                  {table} ({}) NULLS NOT DISTINCT;{passing}",
                 nullable_to_not_null(&nullable),
                 target.column_list(index.columns()),

@@ -1,7 +1,9 @@
 //! The rule about keys of local time.
+use super::finding::{Finding, Rule, Severity, column_words};
+use super::loading::LOADED;
 use super::subject::LintedTable;
 use super::time_part::{ColumnKind, TimePart, local_parts};
-use super::{Finding, LOADED, Rule, Severity, column_words, has_word};
+use super::words::has_word;
 use crate::pg::value::text;
 use crate::target::Target;
 use pgrx::pg_sys;

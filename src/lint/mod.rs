@@ -7,9 +7,11 @@
 //! [`Target`]: crate::target::Target
 mod body;
 mod compared;
+mod finding;
 mod guarding;
 mod key;
 mod key_columns;
+mod loading;
 mod local_time;
 mod subject;
 mod table;
@@ -22,10 +24,9 @@ use crate::error::with_error_capture;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
 use crate::pg::value::sql_value::SqlValue;
+use finding::Finding;
 use pgrx::prelude::*;
-use serde::Serialize;
 use subject::LintedTable;
-use words::has_word;
 
 /// `idempotent_lint(target)`: what of a table makes retries unsafe.
 ///
@@ -88,78 +89,4 @@ fn find(subject: &LintedTable) -> Vec<Finding> {
             .then_with(|| a.object.cmp(&b.object))
     });
     findings
-}
-
-/// How bad it is, the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Severity {
-    /// Retries go in twice or fail, today.
-    Error,
-    /// There are cases in which they do.
-    Warning,
-    /// Something is to be decided, or could not be seen.
-    Info,
-}
-
-/// What is told, in the order in which it is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Rule {
-    NoBusinessKey,
-    PartitionIndex,
-    UnusableIndex,
-    MachineMadeKey,
-    ClockKey,
-    NullableKey,
-    LocalTimeKey,
-    FloatKey,
-    StaleCollation,
-    AmbiguousKey,
-    GuardProblem,
-    GuardDisabled,
-    TriggerAfterGuard,
-    SmallSequence,
-    ClockColumn,
-    ChangedOnUpdate,
-    BeforeTrigger,
-    #[serde(rename = "rewrite_rule")]
-    Rewrites,
-    Unlogged,
-    Inheritance,
-}
-
-/// One row of the answer.
-struct Finding {
-    severity: Severity,
-    rule: Rule,
-    /// The index, column or trigger that it is about, for the order.
-    object: String,
-    message: String,
-    hint: String,
-}
-
-/// `column "a"`, `columns "a" and "b"`, for messages.
-fn column_words(kind: &str, names: &[&str]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
-    match quoted.as_slice() {
-        [only] => format!("{kind} {only}"),
-        [most @ .., last] => format!("{kind}s {} and {last}", most.join(", ")),
-        [] => kind.to_owned(),
-    }
-}
-
-/// Words of columns that say when a row was loaded, not when something happened.
-const LOADED: [&str; 5] = ["loaded", "ingested", "imported", "inserted", "processed"];
-
-/// Whether the type is a point in time, or a part of one.
-fn is_time(base: pg_sys::Oid) -> bool {
-    [
-        pg_sys::TIMESTAMPTZOID,
-        pg_sys::TIMESTAMPOID,
-        pg_sys::DATEOID,
-        pg_sys::TIMEOID,
-        pg_sys::TIMETZOID,
-    ]
-    .contains(&base)
 }

@@ -75,8 +75,8 @@ pub struct ServerFilled {
 impl LintedTable {
     /// Opens a table, and gathers what the rules ask for.
     ///
-    /// Whoever has no right at all on a table cannot have it locked; and no lock is kept,
-    /// for all that is told is true of now only.
+    /// A caller without any right on the table must not lock it. No lock is kept, because
+    /// the findings describe the present only.
     ///
     /// # Errors
     /// 42501 without any right on the table; 42P01 if there is none, 42809 if it is none
@@ -116,7 +116,7 @@ impl LintedTable {
         index.unusable_reason.is_none() && self.generated_key(index).is_none()
     }
 
-    /// A key column that is computed from others, which nobody can name.
+    /// A key column that is computed from others: an INSERT cannot name it.
     pub fn generated_key(&self, index: &UniqueIndex) -> Option<&Column> {
         index
             .columns()

@@ -1,6 +1,6 @@
 //! Rules about the table as a whole.
+use super::finding::{Finding, Rule, Severity, column_words};
 use super::subject::LintedTable;
-use super::{Finding, Rule, Severity, column_words};
 use crate::pg::catalog::name::{relation_name, schema_of_relation};
 use crate::pg::catalog::relation::{self, is_unlogged_table};
 use crate::pg::ffi;

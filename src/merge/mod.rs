@@ -26,11 +26,11 @@
 //!   key order, before it updates anything, in key order. An insert may wait for another's
 //!   insert of a later or the same key, or for its update; an update waits only for
 //!   another's update of the same key, since it has judged a committed row, which no insert
-//!   holds. So whoever waits in the second phase waits for somebody in the second phase,
-//!   and both go by the key. A row that was changed since the look is still met in the
+//!   holds. So a merge that waits in the second phase waits for one in the second phase, and
+//!   both go by the key. A row that was changed since the look is still met in the
 //!   order of keys, since the update sees what the look saw, and the server locks its
 //!   latest version before it finds that it is another: the next round need not wait for
-//!   it. (If somebody deletes rows, a round may insert after updates: then 40P01 is
+//!   it. (If another session deletes rows, a round may insert after updates: then 40P01 is
 //!   possible, and a retry the answer. So are two merges in one transaction.)
 //! - *Any order of arrival gives the same table.* «Later» is a total order on whole rows:
 //!   by `latest_by`, then by the compared columns. What is stored in the end is the
@@ -43,9 +43,10 @@ mod write;
 use crate::error::with_error_capture;
 use crate::options::{KeyOptions, MatchRule};
 use crate::payload::generated::GeneratedColumns;
-use crate::payload::shape::check_key_named;
+use crate::payload::shape::{KeyPlace, check_key_named};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
+use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, check_merge_privileges};
@@ -67,11 +68,9 @@ use round::{MergeCounts, merge_rows};
 /// 42501, 42809; 21000 for rows under one key that differ where `latest_by` is not given;
 /// 27000 if a trigger suppresses a row; 40001; and what INSERT and UPDATE raise, unchanged.
 #[pg_extern(sql = false)]
-fn idempotent_merge(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_merge(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's.
-        let arguments = unsafe { Arguments::new(fcinfo) };
-        let counts = merge(&arguments);
+        let counts = merge(&call.arguments());
         let counts = [
             counts.received,
             counts.inserted,
@@ -100,7 +99,7 @@ fn merge(arguments: &Arguments) -> MergeCounts {
     never_updated.refuse_in(&target, match_rule.comparison.named(), "compare");
     match_rule.comparison.exclude(&never_updated.columns);
     match_rule.comparison.apply(&target, arbiter, &mut shapes);
-    check_key_named(&target, arbiter, &shapes, false);
+    check_key_named(&target, arbiter, &shapes, |_| KeyPlace::Source);
     let latest = LatestOrder::new(&target, arbiter, &shapes[0], latest_by.as_deref());
     never_updated.refuse_in(&target, latest.by(), "latest_by");
     let named = || shapes[0].named.iter().copied();

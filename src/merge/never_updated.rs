@@ -1,7 +1,7 @@
 //! The columns that a merge writes when a row goes in, and never again.
 //!
 //! What the server makes by itself names the row for others: a surrogate key that foreign
-//! keys refer to, the token that somebody was given. The same event, staged again, comes
+//! keys refer to, a token that a client was given. The same event, staged again, comes
 //! with another one.
 use crate::target::{ColumnDefault, OpenRelation, Target, UniqueIndex};
 

@@ -4,7 +4,7 @@ use crate::error::{Report, SqlState};
 use crate::guard;
 use crate::outcome::OnConflict;
 use crate::payload::generated::exclude_from_comparison;
-use crate::payload::shape::{Comparison, Shape, check_key_named};
+use crate::payload::shape::{Comparison, KeyPlace, Shape, check_key_named};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::target::{Target, UniqueIndex, check_insert_privileges};
@@ -184,7 +184,7 @@ pub fn plan_source<'t>(
     let mut shapes = [source.shape()];
     let arbiter = match_rule.arbiter_for_source(target, source);
     match_rule.comparison.apply(target, arbiter, &mut shapes);
-    check_key_named(target, arbiter, &shapes, false);
+    check_key_named(target, arbiter, &shapes, |_| KeyPlace::Source);
     exclude_from_comparison(target, &match_rule.comparison, &mut shapes);
     check_rights(target, arbiter, shapes[0].named.iter().copied());
     (arbiter, shapes)

@@ -1,7 +1,7 @@
 //! Rows as multisets: what a slice holds, and what arrives for it.
 //!
 //! Two multisets are compared by their number of rows and the sum of the rows' hashes: 128
-//! bits, under a seed that is drawn for every call, so that nobody can make rows collide.
+//! bits, under a seed that is drawn for every call, so that rows cannot be made to collide.
 //! What is hashed is the image of the values: rows that are equal only to their types (1.0
 //! and 1.00) are taken as different, and written anew. Generated columns follow from others,
 //! and are not hashed; a row that arrives must have in them what the server computes. Those
@@ -23,7 +23,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 /// How rows are hashed in a call.
 pub struct Hashing {
-    /// One that nobody knows beforehand.
+    /// Drawn for this call.
     seed: u64,
     /// What is hashed: position, whether passed by value, length.
     columns: Vec<(usize, bool, i16)>,
@@ -119,7 +119,7 @@ unsafe impl RowSink for HashSink<'_> {
         self.image.clear();
         for (c, by_value, length) in &self.hashing.columns {
             // SAFETY: a value of the column, whose storage this is; an ERROR while it is
-            // detoasted leaves the buffer as it is, and that belongs to somebody else.
+            // detoasted leaves the buffer as it is, and the buffer has another owner.
             unsafe { add(&mut self.image, row.get(*c), *by_value, *length) };
         }
         let hash = xxh3_128_with_seed(&self.image, self.hashing.seed);

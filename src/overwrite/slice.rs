@@ -126,7 +126,7 @@ impl<'t> Slice<'t> {
         (conditions, parameters)
     }
 
-    /// Waits for its turn: until the transaction ends, nobody else overwrites this slice, or
+    /// Waits for its turn: until the transaction ends, no other one overwrites this slice, or
     /// one that might overlap it.
     ///
     /// Slices that name the same columns are a family: two of them are equal or have

@@ -1,9 +1,9 @@
 //! A slice that is exactly a partition: emptied without a DELETE of each row.
 //!
 //! TRUNCATE gives the partition new storage, so the old rows cost nothing and leave nothing
-//! to be vacuumed. It is done only where nobody could tell it from the DELETE: the caller
-//! may do it, no trigger and no foreign key looks at deleted rows, nobody else uses the
-//! partition, and no snapshot is in use that the old rows might still be wanted for. A
+//! to be vacuumed. It is done only where its effect is that of the DELETE: the caller may
+//! do it, no trigger and no foreign key looks at deleted rows, no other session uses the
+//! partition, and no snapshot is in use that might still need the old rows. A
 //! snapshot that a REPEATABLE READ transaction takes between this check and our commit is
 //! the one exception, as with every TRUNCATE: it will find the partition empty.
 use super::rows::{Hashing, RowSetHash};
@@ -51,11 +51,11 @@ pub fn truncate_partition(
     {
         return false;
     }
-    // From here on nobody else uses it; whoever does so now is not waited for.
+    // From here on no other session uses it. If one does so now, it is not waited for.
     if !try_lock_relation(leaf, pg_sys::AccessExclusiveLock) {
         return false;
     }
-    // Asked once more: somebody may have come before the lock.
+    // Asked once more: another session may have come before the lock.
     let safe = !others_hold_snapshots() && {
         let _latest = LatestSnapshot::push();
         RowSetHash::of(hashing, stored_rows) == stored

@@ -11,8 +11,8 @@ use pgrx::pg_sys;
 pub struct Coercions {
     /// By column of the SELECT; None where the types agree.
     pub expressions: Vec<Option<Prepared>>,
-    /// What they are evaluated in, over rows of the SELECT; its per-row memory is reset by whoever
-    /// reads these.
+    /// What they are evaluated in, over rows of the SELECT; the code that reads the rows resets its
+    /// per-row memory.
     pub evaluator: Evaluator,
 }
 

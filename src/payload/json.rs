@@ -6,7 +6,7 @@ use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
 use super::nested::NestedColumns;
 use super::row::{Mark, RowLayout};
-use super::shape::{Shape, key_violation};
+use super::shape::{KeyPlace, Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
@@ -270,8 +270,8 @@ impl<'t> JsonPayloads<'t> {
             return;
         }
         if let Some(column) = arbiter.columns().find(|c| slot.get(*c).is_none()) {
-            let ordinal = self.batch.then_some(ordinal);
-            key_violation(self.target, arbiter, column, ordinal, "null in").raise()
+            let place = KeyPlace::Payload(self.batch.then_some(ordinal));
+            key_violation(self.target, arbiter, column, place, "null in").raise()
         }
     }
 }

@@ -131,12 +131,17 @@ impl Comparison {
     }
 }
 
-/// Every payload must name the key, but for columns whose default is the same in every
+/// Every payload, or the source, must name the key, but for columns whose default is the same in every
 /// attempt.
 ///
 /// # Errors
-/// 23502 that names the column and, in a batch, the payload.
-pub fn check_key_named(target: &Target, arbiter: &UniqueIndex, shapes: &[Shape], batch: bool) {
+/// 23502 that names the column and the place.
+pub fn check_key_named(
+    target: &Target,
+    arbiter: &UniqueIndex,
+    shapes: &[Shape],
+    place: impl Fn(&Shape) -> KeyPlace,
+) {
     let missing = shapes.iter().find_map(|shape| {
         arbiter
             .columns()
@@ -144,21 +149,14 @@ pub fn check_key_named(target: &Target, arbiter: &UniqueIndex, shapes: &[Shape],
             .map(|column| (shape, column))
     });
     if let Some((shape, column)) = missing {
-        key_violation(
-            target,
-            arbiter,
-            column,
-            batch.then_some(shape.first),
-            "missing from",
-        )
-        .raise()
+        key_violation(target, arbiter, column, place(shape), "missing from").raise()
     }
 }
 
 const OMIT_HINT: &str = "Leave it out; for a source table, use a view of its other columns";
 
 /// Refuses an INSERT that names an identity column which is GENERATED ALWAYS. The server
-/// does, with a hint for whoever writes the statement; here that is us.
+/// does, too, but its hint is for the author of the statement, which is this extension here.
 ///
 /// # Errors
 /// 428C9, in core's words.
@@ -185,24 +183,38 @@ fn cannot_be_named(name: &str, what: &str, hint: String) -> Report {
     .hint(hint)
 }
 
-/// 23502 for a key column that a payload lacks or has as NULL.
+/// What has an incomplete key.
+pub enum KeyPlace {
+    /// A payload; in a batch, by its number.
+    Payload(Option<i64>),
+    /// The source: it lacks the column.
+    Source,
+    /// A row of the source, by its number.
+    SourceRow(i64),
+}
+
+/// 23502 for a key column that a payload or a source lacks or has as NULL.
 pub fn key_violation(
     target: &Target,
     arbiter: &UniqueIndex,
     column: usize,
-    ordinal: Option<i64>,
+    place: KeyPlace,
     what: &str,
 ) -> Report {
     let name = &target.columns[column].name;
-    let payload = match ordinal {
-        Some(ordinal) => format!("payload {ordinal}"),
-        None => "the payload".to_owned(),
+    let (place, noun) = match place {
+        KeyPlace::Payload(Some(number)) => (format!("payload {number}"), "payload"),
+        KeyPlace::Payload(None) => ("the payload".to_owned(), "payload"),
+        KeyPlace::Source => ("the source".to_owned(), "row"),
+        KeyPlace::SourceRow(number) => (format!("row {number} of the source"), "row"),
     };
     Report::new(
         SqlState::NotNullViolation,
-        format!("key column \"{name}\" is {what} {payload}"),
+        format!("key column \"{name}\" is {what} {place}"),
     )
-    .detail("A payload cannot be identified without its complete key.")
+    .detail(format!(
+        "A {noun} cannot be identified without its complete key."
+    ))
     .table(&target.schema, &target.name)
     .column(name.clone())
     .constraint(arbiter.name.clone())

@@ -9,7 +9,7 @@ use super::coercion::Coercions;
 use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
 use super::row::{Mark, RowLayout};
-use super::shape::{Shape, key_violation};
+use super::shape::{KeyPlace, Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
 use crate::pg::ffi;
 use crate::pg::rows::{Slot, TupleSort};
@@ -32,8 +32,8 @@ pub struct Source<'t> {
     columns: Vec<usize>,
     /// The same, by their numbers in the source.
     numbers: Vec<pg_sys::AttrNumber>,
-    /// Those of them that the source fills by itself: whoever wrote the rows may not have
-    /// known them.
+    /// Those of them that the source fills by itself: the rows may have been written
+    /// without them.
     filled: Vec<FilledColumn>,
     /// Which rows are read: SQL behind the name of the table, or nothing.
     condition: String,
@@ -310,7 +310,8 @@ impl<'t> Source<'t> {
             generated.source_differs(column, rows).raise()
         }
         if let Some(column) = sink.null_key {
-            key_violation(self.target, arbiter, column, Some(rows), "null in").raise()
+            let place = KeyPlace::SourceRow(rows);
+            key_violation(self.target, arbiter, column, place, "null in").raise()
         }
         rows
     }

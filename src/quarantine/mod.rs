@@ -1,7 +1,7 @@
 //! Conflicts that were set aside, and how they end.
 //!
-//! The records lie in `idempotent.conflict_records`, to which nobody has rights;
-//! people read the view `idempotent.conflicts`. Whoever may write to a target
+//! The records lie in `idempotent.conflict_records`, to which no user has rights;
+//! users read the view `idempotent.conflicts`. Every role that may write to a target
 //! may cause a record, so the extension writes them itself, as the table's
 //! owner ([`crate::user_context`]), and never through anything that can be called from SQL.
 mod records;

@@ -1,6 +1,6 @@
 //! `idempotent_resolve`.
 //!
-//! To keep what is stored runs nothing of the table's owner, whoever resolves. To apply the
+//! To keep what is stored runs nothing of the table's owner. To apply the
 //! payload is an UPDATE of the caller's: input functions and CHECKs of domains, triggers,
 //! policies and the rest run as the caller, as in an UPDATE that they write.
 use crate::compare::differing;

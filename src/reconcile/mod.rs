@@ -9,9 +9,10 @@ mod merge_join;
 use crate::error::with_error_capture;
 use crate::options::{KeyOptions, MatchRule};
 use crate::payload::row::RowLayout;
-use crate::payload::shape::check_key_named;
+use crate::payload::shape::{KeyPlace, check_key_named};
 use crate::payload::source::{RowSink, Source};
 use crate::pg::call::arguments::Arguments;
+use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{ResultSet, SqlResult};
 use crate::pg::rows::{Slot, SortColumn, TupleSort};
 use crate::target::{Target, UniqueIndex};
@@ -32,11 +33,10 @@ const INT8_LESS_THAN: u32 = 412;
 /// key column that the source does not have, 42804 for a type that does not fit, 42809,
 /// 42501; and what core raises while it selects and coerces.
 #[pg_extern(sql = false)]
-fn idempotent_reconcile(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
+fn idempotent_reconcile(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        // SAFETY: the running call's, whose memory outlives what is made of its arguments.
-        let (mut set, arguments) = unsafe { (ResultSet::start(fcinfo), Arguments::new(fcinfo)) };
-        reconcile(&arguments, &mut set);
+        let mut set = call.result_set();
+        reconcile(&call.arguments(), &mut set);
         SqlResult::null()
     })
 }
@@ -50,7 +50,7 @@ fn reconcile(arguments: &Arguments, set: &mut ResultSet<'_>) {
     let mut shapes = [source.shape()];
     let arbiter = matching.arbiter_for_source(&target, &source);
     matching.comparison.apply(&target, arbiter, &mut shapes);
-    check_key_named(&target, arbiter, &shapes, false);
+    check_key_named(&target, arbiter, &shapes, |_| KeyPlace::Source);
     source.complete_keys(&relation, arbiter);
 
     let mut stored = source

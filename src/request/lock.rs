@@ -1,8 +1,8 @@
 //! The lock on a request's key.
 //!
-//! The lock is held while a call looks at the row and writes it. That somebody works on
-//! a request is told by the row, which nobody else sees yet, and lasts as long as that
-//! transaction: so a transaction may work on any number of requests.
+//! A call holds the lock while it looks at the row and writes it. The row, which other
+//! transactions do not see yet, says that a transaction works on the request. It says so until
+//! that transaction ends: so a transaction may work on any number of requests.
 use super::key::RequestKey;
 use super::record::{self, DirtyProbe, Request};
 use super::table::RequestTable;
@@ -12,8 +12,8 @@ use crate::pg::transaction::hash_lock::HashLock;
 
 impl RequestKey<'_> {
     /// Takes the lock on the key if there is nothing under it, be it visible or not, and
-    /// nobody else is at it. For a key that is probably new: the row need not be looked
-    /// up before.
+    /// no other session has the lock. For a key that is probably new: the row need not be
+    /// looked up before.
     pub fn lock_if_new(&self, table: &RequestTable) -> Option<KeyLock> {
         let lock = HashLock::try_acquire(self.tag)?;
         match record::probe(table, self) {
@@ -25,7 +25,7 @@ impl RequestKey<'_> {
         }
     }
 
-    /// Takes the lock on the key, with nobody else's work on it in progress.
+    /// Takes the lock on the key, with no other transaction's work on it in progress.
     ///
     /// # Errors
     /// If a transaction is working on it: 23I02 if its request is another, else 55I01,

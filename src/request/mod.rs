@@ -96,7 +96,7 @@ fn idempotent_execute(call: SqlCall<'_>) -> SqlResult {
                 RequestDecision::Replay(known) => {
                     return answer::answer_row(known.response(), true);
                 }
-                // All else takes the lock; with it, look again: somebody may be writing.
+                // All else takes the lock; with it, look again: another session may be writing.
                 _ if held.is_none() => {
                     held = Some(key.lock(&table, &request));
                     continue;
@@ -359,7 +359,7 @@ fn not_held(key: &RequestKey<'_>, attempt: i64, known: Option<RequestRecord>) ->
         Some(known) => match known.status {
             RequestStatus::Finished => "It has already finished the request.".to_owned(),
             RequestStatus::Abandoned => "It has abandoned the request.".to_owned(),
-            // Somebody wrote the row between two looks.
+            // Another session wrote the row between two looks.
             RequestStatus::Started => "The request has changed meanwhile.".to_owned(),
         },
     };

@@ -1,7 +1,7 @@
 //! The row of a request in `idempotent.request_records`.
 //!
 //! It is read from the index and written to the heap directly, as the server does with
-//! its catalogs: that needs no rights on the table, which nobody has, and a third of the
+//! its catalogs: that needs no rights on the table, which no user has, and a third of the
 //! time of a statement. Only a caller's own rows are ever read or written here.
 use super::key::RequestKey;
 use super::row::RequestRow;
@@ -136,8 +136,8 @@ impl RequestRecord {
         same.then(|| Self::of(table, row))
     }
 
-    /// Whether the key is free: the request was given up, or has expired and is held by
-    /// nobody.
+    /// Whether the key is free: the request was given up, or has expired and no
+    /// attempt holds it.
     pub fn is_free(&self) -> bool {
         let now = backend::clock();
         self.status == RequestStatus::Abandoned || (self.expires_at <= now && !self.is_held(now))

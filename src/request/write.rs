@@ -28,7 +28,7 @@ pub struct Claim<'r> {
 }
 
 /// A new attempt at a request whose key is free; `known` is the row that is there and of
-/// no more use. Gives its number; None if somebody wrote the row meanwhile.
+/// no more use. Gives its number; None if another session wrote the row meanwhile.
 pub fn start(
     table: &RequestTable,
     key: &RequestKey<'_>,
@@ -67,7 +67,7 @@ pub fn start(
     }
 }
 
-/// A new attempt at a request whose lease ran out. Gives its number; None if somebody
+/// A new attempt at a request whose lease ran out. Gives its number; None if another session
 /// wrote the row meanwhile.
 pub fn resume(table: &RequestTable, claim: &Claim<'_>, known: &RequestRecord) -> Option<i64> {
     check_not_read_only(c"UPDATE");
@@ -86,7 +86,7 @@ pub fn resume(table: &RequestTable, claim: &Claim<'_>, known: &RequestRecord) ->
     update_row(table, known, attempt, &changes).then_some(attempt)
 }
 
-/// Notes a recovery point, a text, and renews the lease. False if somebody wrote the row
+/// Notes a recovery point, a text, and renews the lease. False if another session wrote the row
 /// meanwhile.
 pub fn advance(table: &RequestTable, known: &RequestRecord, recovery_point: SqlValue<'_>) -> bool {
     check_not_read_only(c"UPDATE");
@@ -98,7 +98,7 @@ pub fn advance(table: &RequestTable, known: &RequestRecord, recovery_point: SqlV
     update_row(table, known, known.attempt, &changes)
 }
 
-/// Stores the answer. False if somebody wrote the row meanwhile.
+/// Stores the answer. False if another session wrote the row meanwhile.
 pub fn finish(table: &RequestTable, known: &RequestRecord, response: JsonbDatum) -> bool {
     check_not_read_only(c"UPDATE");
     let now = backend::clock();
@@ -112,7 +112,7 @@ pub fn finish(table: &RequestTable, known: &RequestRecord, response: JsonbDatum)
     update_row(table, known, known.attempt, &changes)
 }
 
-/// Gives the request up. False if somebody wrote the row meanwhile.
+/// Gives the request up. False if another session wrote the row meanwhile.
 pub fn abandon(table: &RequestTable, known: &RequestRecord) -> bool {
     check_not_read_only(c"UPDATE");
     let changes = [

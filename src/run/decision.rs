@@ -31,7 +31,7 @@ pub enum Decision {
 
 impl RunDecision {
     /// Decides by the clock. Only the latest run counts: after a run for another input that
-    /// failed, nobody knows what the partition holds.
+    /// failed, it is not known what the partition holds.
     pub fn of(latest: Option<Run>, input_version: Option<&str>, force: bool) -> Self {
         let Some(run) = latest else {
             return Self::Run {

@@ -63,7 +63,7 @@ pub(super) fn refuse_unusable_kind(relation: &OpenRelation) {
     let name = relation.name();
     Report::new(
         SqlState::WrongObjectType,
-        format!("cannot insert or verify rows in \"{name}\""),
+        format!("\"{name}\" is not a table"),
     )
     .detail(format!(
         "\"{name}\" is {what}; only a table has the unique index that decides."

@@ -8,7 +8,7 @@
 //! inserts into that table, and a plain INSERT of theirs would run the same.
 //!
 //! ON CONFLICT costs half as much again as the INSERT alone. So many rows that are known
-//! to be new are inserted without it, in a subtransaction: if somebody was faster with
+//! to be new are inserted without it, in a subtransaction: if another session was faster with
 //! one of them, that is rolled back, and all are sent again with ON CONFLICT.
 use super::context::WriteContext;
 use crate::error::{RowPosition, is_server_error};

@@ -3,7 +3,7 @@ use super::super::options::call_passing_null_keys;
 use super::Guard;
 use crate::compare::Differences;
 use crate::outcome::{OnConflict, conflict_report};
-use crate::payload::shape::key_violation;
+use crate::payload::shape::{KeyPlace, key_violation};
 use crate::quarantine::ConflictRecorder;
 use crate::target::{StoredRow, VisibleColumns, note_values_shown};
 use pgrx::pg_sys;
@@ -14,7 +14,7 @@ impl Guard {
         let target = &self.target;
         let arbiter = self.config.arbiter(target);
         let table = target.qualified();
-        key_violation(target, arbiter, column, None, "null in")
+        key_violation(target, arbiter, column, KeyPlace::Payload(None), "null in")
             .hint(format!(
                 "If there are rows with a null in the key, let them pass without verification: \
                  {} If there are none: ALTER TABLE {table} ALTER COLUMN {} SET NOT NULL;",

@@ -59,7 +59,7 @@ impl SqlResult {
 /// # Safety
 /// A valid context.
 unsafe fn kept<T>(memory: pg_sys::MemoryContext, value: T) -> NonNull<T> {
-    // Nobody drops it.
+    // The context frees it, and no destructor runs.
     const { assert!(!std::mem::needs_drop::<T>()) };
     const { assert!(align_of::<T>() <= pg_sys::MAXIMUM_ALIGNOF as usize) };
     // SAFETY: the caller's promise: as much memory as is written, aligned as for any type of the

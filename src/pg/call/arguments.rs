@@ -30,12 +30,14 @@ pub struct Arguments<'c> {
 impl<'c> Arguments<'c> {
     /// # Safety
     /// `fcinfo` is that of the running call, made by the server for an SQL function; the
-    /// call, its arguments and the current context outlive `'c`.
-    pub unsafe fn new(fcinfo: pg_sys::FunctionCallInfo) -> Self {
+    /// call, its arguments and the context outlive `'c`.
+    pub(super) unsafe fn new(
+        fcinfo: pg_sys::FunctionCallInfo,
+        memory: pg_sys::MemoryContext,
+    ) -> Self {
         Self {
             call: fcinfo,
-            // SAFETY: reads a backend-local variable.
-            memory: unsafe { pg_sys::CurrentMemoryContext },
+            memory,
             declared: OnceCell::new(),
             lifetime: PhantomData,
         }
@@ -44,11 +46,10 @@ impl<'c> Arguments<'c> {
     /// In a build with debug assertions, fails if the function's signature has no argument
     /// here, or one of another name or type. No types are any type.
     fn expect(&self, i: usize, name: Option<&str>, types: &[&str]) {
-        // SAFETY: the call is the running one, which `new` was promised.
+        // SAFETY: the call is the running one, which `new` was promised, of a function that the
+        // server has looked up.
         #[cfg(debug_assertions)]
-        unsafe {
-            super::signature::check(self.call, i, name, types);
-        }
+        super::signature::check(unsafe { (*(*self.call).flinfo).fn_oid }, i, name, types);
         #[cfg(not(debug_assertions))]
         let _ = (i, name, types);
     }

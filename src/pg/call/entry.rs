@@ -1,12 +1,17 @@
 //! The entry of an SQL function of ours: the running call, as pgrx hands it over.
 use super::arguments::Arguments;
-use super::result::ResultSet;
+use super::declaration::Declaration;
+use super::result::{ResultSet, SqlResult};
+use crate::pg::ffi;
+use crate::pg::memory::scope_of;
+use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::transactions::is_nonatomic_call;
 use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::pg_sys;
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
+use std::ffi::c_int;
 use std::marker::PhantomData;
 
 /// The call that is running. Only pgrx's wrapper of a function makes one, from what the server
@@ -14,14 +19,44 @@ use std::marker::PhantomData;
 #[derive(Clone, Copy)]
 pub struct SqlCall<'fcx> {
     fcinfo: pg_sys::FunctionCallInfo,
+    /// The context that was current when the function was entered.
+    memory: pg_sys::MemoryContext,
     lifetime: PhantomData<&'fcx ()>,
 }
 
 impl<'fcx> SqlCall<'fcx> {
     /// Its arguments.
     pub fn arguments(&self) -> Arguments<'fcx> {
-        // SAFETY: the running call's.
-        unsafe { Arguments::new(self.fcinfo) }
+        // SAFETY: the running call's; its caller's context outlives it.
+        unsafe { Arguments::new(self.fcinfo, self.memory) }
+    }
+
+    /// The running function.
+    pub fn function(&self) -> pg_sys::Oid {
+        // SAFETY: the server has looked the function up for the call that is running.
+        unsafe { (*(*self.fcinfo).flinfo).fn_oid }
+    }
+
+    /// The result that is a column (from 1) of the first row that the connection's last statement
+    /// returned.
+    ///
+    /// # Panics
+    /// If the column's type is not the one that the function is declared to return, and as
+    /// [`Connection::first`].
+    pub fn first_result(&self, connection: &Connection, column: c_int) -> SqlResult {
+        let declared = Declaration::of(self.function()).result;
+        let Some(value) = connection.first_of(column, declared) else {
+            return SqlResult::null();
+        };
+        // SAFETY: a value of the type that the function is declared to return, which is copied
+        // into the memory of the call while the connection holds it.
+        unsafe {
+            let (mut length, mut by_value) = (0, false);
+            pg_sys::get_typlenbyval(declared, &raw mut length, &raw mut by_value);
+            SqlResult::datum(scope_of(self.memory, || {
+                ffi::guard(|| ffi::unguarded::datumCopy(value, by_value, length.into()))
+            }))
+        }
     }
 
     /// Starts the set of rows that it returns.
@@ -52,6 +87,8 @@ unsafe impl<'fcx> ArgAbi<'fcx> for SqlCall<'fcx> {
         Self {
             // SAFETY: as pgrx does it for the pointer itself.
             fcinfo: unsafe { pg_sys::FunctionCallInfo::unbox_arg_unchecked(arg) },
+            // SAFETY: reads a backend-local variable.
+            memory: unsafe { pg_sys::CurrentMemoryContext },
             lifetime: PhantomData,
         }
     }

@@ -157,7 +157,7 @@ impl SqlResult {
         Self(SqlValue::oid(value).to_datum())
     }
 
-    /// A datum that is there already.
+    /// A datum, as it is.
     ///
     /// # Safety
     /// It is a value of the type that the function is declared to return, and what it
@@ -244,7 +244,7 @@ impl ResultSet<'_> {
     ///
     /// # Safety
     /// `fcinfo` is that of the running call, which outlives the set's lifetime.
-    pub unsafe fn start(fcinfo: pg_sys::FunctionCallInfo) -> Self {
+    pub(super) unsafe fn start(fcinfo: pg_sys::FunctionCallInfo) -> Self {
         // SAFETY: the caller's promise; core's own helper checks the call and makes
         // descriptor and store in the per-query context.
         unsafe {

@@ -9,9 +9,11 @@
 //! [`Arguments`]: super::arguments::Arguments
 use super::result::RowType;
 #[cfg(debug_assertions)]
+use crate::pg::catalog::name::function_name;
+#[cfg(debug_assertions)]
 use pgrx::pg_sys;
 #[cfg(debug_assertions)]
-use std::{cell::Cell, ffi::CStr};
+use std::cell::Cell;
 
 /// What a function returns.
 enum Returns {
@@ -465,20 +467,11 @@ const SIGNATURES: [Signature; 43] = [
 /// Checks what the running function asks of its arguments against its signature: that there
 /// is one at this place, by this name and of one of these types. No types are any type.
 ///
-/// # Safety
-/// `call` is that of the running function.
-///
 /// # Panics
 /// If the signature has something else there.
 #[cfg(debug_assertions)]
-pub unsafe fn check(
-    call: pg_sys::FunctionCallInfo,
-    place: usize,
-    name: Option<&str>,
-    types: &[&str],
-) {
-    // SAFETY: `call` is that of the running function, as the caller promises.
-    let Some(signature) = (unsafe { of_call(call) }) else {
+pub fn check(function: pg_sys::Oid, place: usize, name: Option<&str>, types: &[&str]) {
+    let Some(signature) = signature_of(function) else {
         return;
     };
     let argument = signature.arguments.get(place).unwrap_or_else(|| {
@@ -493,34 +486,21 @@ pub unsafe fn check(
     );
 }
 
-/// The signature of the running function; None for one that was renamed since.
-///
-/// # Safety
-/// `call` is that of the running function.
+/// The signature of a function; None for one that was renamed since.
 #[cfg(debug_assertions)]
-unsafe fn of_call(call: pg_sys::FunctionCallInfo) -> Option<&'static Signature> {
+fn signature_of(function: pg_sys::Oid) -> Option<&'static Signature> {
     thread_local! {
         static LAST: Cell<(pg_sys::Oid, Option<&'static Signature>)> =
             const { Cell::new((pg_sys::InvalidOid, None)) };
     }
-    // SAFETY: `call` is valid while its function runs, as the caller promises, and so is what it points to. The
-    // catalog gives a name as a C string that belongs to us, and NULL for a function that does not exist.
-    unsafe {
-        let oid = (*call).flinfo.as_ref()?.fn_oid;
-        let (last, signature) = LAST.get();
-        if last == oid {
-            return signature;
-        }
-        let name = pg_sys::get_func_name(oid);
-        if name.is_null() {
-            return None;
-        }
-        let bytes = CStr::from_ptr(name).to_bytes();
-        let found = SIGNATURES.iter().find(|s| s.name.as_bytes() == bytes);
-        pg_sys::pfree(name.cast());
-        LAST.set((oid, found));
-        found
+    let (last, signature) = LAST.get();
+    if last == function {
+        return signature;
     }
+    let name = function_name(function)?;
+    let found = SIGNATURES.iter().find(|signature| signature.name == name);
+    LAST.set((function, found));
+    found
 }
 
 /// Each signature in a line, as the unit test makes it of `pg_proc`.

@@ -9,12 +9,6 @@ use pgrx::pg_sys;
 use std::ffi::{CStr, CString, c_int};
 
 impl SqlCall<'_> {
-    /// The running function.
-    fn function(&self) -> pg_sys::Oid {
-        // SAFETY: the server has looked the function up for the call that is running.
-        unsafe { (*(*self.raw()).flinfo).fn_oid }
-    }
-
     /// What the function is declared with: the type of an argument, and that of the result; None
     /// without such an argument.
     fn declared(&self, i: usize) -> Option<(pg_sys::Oid, pg_sys::Oid)> {
@@ -28,6 +22,14 @@ impl SqlCall<'_> {
         self.declared(i).map(|(typid, _)| typid)
     }
 
+    /// The first argument.
+    ///
+    /// # Panics
+    /// If it is NULL: the functions here are strict.
+    fn argument(&self) -> pg_sys::Datum {
+        self.arguments().datum(0).expect("an argument")
+    }
+
     /// The argument of a type's input function.
     ///
     /// # Panics
@@ -37,7 +39,7 @@ impl SqlCall<'_> {
             self.declared(0).map(|(typid, _)| typid),
             Some(pg_sys::CSTRINGOID)
         );
-        let text = self.arguments().required(0, "value");
+        let text = self.argument();
         // SAFETY: a cstring, as the declaration says, and not NULL.
         unsafe { CStr::from_ptr(text.cast_mut_ptr()).to_owned() }
     }
@@ -57,7 +59,7 @@ impl SqlCall<'_> {
         // SAFETY: a look-up by number, or core's error for a type that cannot be received.
         unsafe { pg_sys::getTypeBinaryInputInfo(result, &raw mut receive, &raw mut parameter) };
         assert_eq!(receive, self.function());
-        let buffer = self.arguments().required(0, "value");
+        let buffer = self.argument();
         // SAFETY: only the server can make an `internal`, and what it calls the receive function
         // of a type with is a message. Core checks the length, and gives a C string of palloc's.
         unsafe {
@@ -75,7 +77,7 @@ impl SqlCall<'_> {
         let (typid, _) = self.declared(0).expect("a declared argument");
         // SAFETY: a look-up by number.
         assert_eq!(unsafe { pg_sys::get_typlen(typid) }, -1);
-        let value = self.arguments().required(0, "value");
+        let value = self.argument();
         // SAFETY: a varlena, as the declaration says, and not NULL.
         unsafe { bytes_of_datum(value) }
     }

@@ -4,8 +4,8 @@
 //! those of nothing, or an error of core's, as each function says. Names are given and taken in
 //! Rust's UTF-8, unless they are C strings.
 #[forbid(unsafe_code)]
-#[forbid(unsafe_code)]
 pub mod function;
+#[forbid(unsafe_code)]
 pub mod index;
 #[forbid(unsafe_code)]
 pub mod name;

@@ -156,7 +156,7 @@ impl Connection {
     }
 
     /// As [`Connection::first`], of a column of this type.
-    fn first_of(&self, column: c_int, wanted: pg_sys::Oid) -> Option<pg_sys::Datum> {
+    pub fn first_of(&self, column: c_int, wanted: pg_sys::Oid) -> Option<pg_sys::Datum> {
         let (value, typid) = self.first_with_type(column);
         assert_eq!(typid, wanted, "column {column} is of another type");
         value

@@ -1,8 +1,6 @@
 //! Of the room `digest`.
 #[path = "../../../../src/digest/decimal.rs"]
 pub mod decimal;
-#[path = "../../../../src/digest/lthash.rs"]
-pub mod lthash;
 
 #[cfg(test)]
 mod test_decimal;

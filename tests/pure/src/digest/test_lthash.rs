@@ -1,5 +1,5 @@
-use super::lthash::{BYTES, Hash, LtHash};
 use crate::random::Random;
+use pg_idempotent_lthash::{BYTES, Hash, LtHash};
 
 fn some_row(random: &mut Random) -> Hash {
     let mut row = [0; 32];
