@@ -128,7 +128,6 @@ extension_sql_file!("../sql/rights.sql", name = "rights", finalize);
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
     target::register_invalidation_callbacks();
-    guard::register_transaction_callbacks();
     error::install_executor_hook();
 }
 

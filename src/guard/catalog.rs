@@ -1,4 +1,5 @@
 //! What `pg_trigger` says of a guard, without its table being opened.
+use crate::pg::catalog::relation;
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
@@ -7,8 +8,7 @@ use pgrx::pg_sys;
 
 /// Whether there is no such table any more.
 pub fn is_dropped(table: pg_sys::Oid) -> bool {
-    // SAFETY: a look-up in a catalog, whose result is asked only whether it is null.
-    unsafe { pg_sys::get_rel_name(table).is_null() }
+    relation::kind(table) == 0
 }
 
 /// The arguments of a guard's trigger; None if the table has no such trigger, or it is no

@@ -9,6 +9,7 @@ use crate::error::{Report, SqlState, catch_report, warn};
 use crate::outcome::OnConflict;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
+use crate::pg::catalog::name::schema_of_function;
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
@@ -454,19 +455,14 @@ fn later_insert_trigger(triggers: &[(String, u32)]) -> Option<String> {
 /// # Errors
 /// 42883
 fn schema_of(function: pg_sys::Oid) -> String {
-    // SAFETY: look-ups in catalogs; null if the function is gone, or its schema, which is asked
-    // before the name is read.
-    unsafe {
-        let schema = pg_sys::get_namespace_name(pg_sys::get_func_namespace(function));
-        if schema.is_null() {
-            Report::new(
-                SqlState::UndefinedFunction,
-                "function idempotent_guard does not exist",
-            )
-            .detail("The function was dropped while it ran.")
-            .hint("Install the extension with CREATE EXTENSION pg_idempotent.")
-            .raise()
-        }
-        text::quote_identifier(&text::from_server(schema))
-    }
+    let schema = schema_of_function(function).unwrap_or_else(|| {
+        Report::new(
+            SqlState::UndefinedFunction,
+            "function idempotent_guard does not exist",
+        )
+        .detail("The function was dropped while it ran.")
+        .hint("Install the extension with CREATE EXTENSION pg_idempotent.")
+        .raise()
+    });
+    text::quote_identifier(&schema)
 }

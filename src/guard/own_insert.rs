@@ -3,6 +3,7 @@
 //! A function has looked its rows up and verifies what does not go in, so the
 //! guard of the table only takes part in the protocol between sessions: it takes
 //! the key lock and skips what is stored, and judges nothing.
+use crate::pg::transaction::snapshot::{active_command, next_command};
 use pgrx::pg_sys;
 use std::cell::Cell;
 
@@ -24,12 +25,8 @@ pub struct OwnInsert(Option<Statement>);
 impl OwnInsert {
     /// For an INSERT that starts next and is decided by this index.
     pub fn for_next_statement(arbiter: pg_sys::Oid) -> Self {
-        // SAFETY: the command that the statement will have: what was done so far
-        // gets a number of its own before it.
-        let command = unsafe {
-            pg_sys::CommandCounterIncrement();
-            pg_sys::GetCurrentCommandId(false)
-        };
+        // What was done so far gets a number of its own before it.
+        let command = next_command();
         Self(STATEMENT.replace(Some(Statement { arbiter, command })))
     }
 }
@@ -46,7 +43,5 @@ impl Drop for OwnInsert {
 /// trigger or a function runs inside of it has a later one.
 pub fn own_insert_arbiter() -> Option<pg_sys::Oid> {
     let statement = STATEMENT.get()?;
-    // SAFETY: a snapshot is active while a statement runs.
-    let command = unsafe { (*pg_sys::GetActiveSnapshot()).curcid };
-    (statement.command == command).then_some(statement.arbiter)
+    (active_command() == Some(statement.command)).then_some(statement.arbiter)
 }

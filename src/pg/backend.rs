@@ -61,6 +61,13 @@ pub fn is_serializable() -> bool {
     unsafe { pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 }
 }
 
+/// Whether the session applies what a publisher has sent, or says so itself
+/// (`session_replication_role`).
+pub fn is_replica() -> bool {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::SessionReplicationRole == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32 }
+}
+
 /// The setting `lock_timeout`, in milliseconds; 0 for none.
 pub fn lock_timeout() -> i32 {
     // SAFETY: reads a variable of this process.

@@ -72,7 +72,7 @@ pub use privileges::{
     policies_show, row_security_is_active, row_security_is_active_for,
 };
 pub use relation::{OpenRelation, attribute_name, no_relation};
-pub use scan::Scan;
+pub use scan::{Scan, Writer};
 pub use stored_row::StoredRow;
 pub use triggers::{FunctionSource, TriggerInfo, Triggers, is_guard_function, triggers_of};
 

@@ -1,5 +1,6 @@
 //! The triggers of a table that fire when rows go in, and which are guards.
 use super::OpenRelation;
+use crate::pg::call::trigger::FiredTrigger;
 use crate::pg::unwinding;
 use crate::pg::value::text;
 use pgrx::pg_sys;
@@ -35,6 +36,12 @@ pub struct TriggerInfo {
 }
 
 impl TriggerInfo {
+    /// A copy of the one that has fired.
+    pub fn fired(trigger: &FiredTrigger<'_>) -> Self {
+        // SAFETY: one that is firing.
+        unsafe { Self::of(trigger.definition()) }
+    }
+
     /// A copy.
     ///
     /// # Safety

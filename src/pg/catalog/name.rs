@@ -103,6 +103,17 @@ pub fn schema_of_relation(relation: pg_sys::Oid) -> Option<String> {
     .map(in_utf8)
 }
 
+/// The name of a function's schema; None if one of the two is gone.
+pub fn schema_of_function(function: pg_sys::Oid) -> Option<String> {
+    // SAFETY: the look-ups make a copy for us, or give null: there is no schema `InvalidOid`.
+    unsafe {
+        taken(pg_sys::get_namespace_name(pg_sys::get_func_namespace(
+            function,
+        )))
+    }
+    .map(in_utf8)
+}
+
 /// The quoted, schema-qualified name of a relation; None if it is gone.
 pub fn qualified_name(relation: pg_sys::Oid) -> Option<String> {
     let (schema, name) = (schema_of_relation(relation)?, relation_name(relation)?);

@@ -3,4 +3,5 @@ pub mod executor;
 pub mod expression;
 pub mod query_as;
 pub mod row;
+pub mod scoped_state;
 pub mod spi;

@@ -79,6 +79,12 @@ pub fn next_command() -> pg_sys::CommandId {
     }
 }
 
+/// The command id that the active snapshot looks from; None if no snapshot is active.
+pub fn active_command() -> Option<pg_sys::CommandId> {
+    // SAFETY: there is an active snapshot, which is read at once.
+    unsafe { pg_sys::ActiveSnapshotSet().then(|| (*pg_sys::GetActiveSnapshot()).curcid) }
+}
+
 /// Whether the transaction reads under one snapshot (`IsolationUsesXactSnapshot`).
 pub fn uses_transaction_snapshot() -> bool {
     // SAFETY: reads a backend-local variable.
