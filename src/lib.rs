@@ -81,6 +81,7 @@ pub mod soundness {
     pub use crate::error::PayloadPosition;
     pub use crate::pg::call::arguments::Arguments;
     pub use crate::pg::call::result::{ResultSet, RowType, SqlResult};
+    pub use crate::pg::call::trigger::{FiredTrigger, TriggerRow};
     pub use crate::pg::rows::{EphemeralRelation, Slot, TupleSort, TupleStore};
     pub use crate::pg::statement::spi::Connection;
     pub use crate::pg::value::jsonb::Container;

@@ -88,28 +88,21 @@
 //! - *Who takes no part*: sessions with `pg_idempotent.guard` off, or with triggers
 //!   disabled, and an UPDATE that changes a key. Against those a guarded INSERT may
 //!   meet 23505.
-#[forbid(unsafe_code)]
+#![deny(unsafe_code)]
 mod catalog;
-#[forbid(unsafe_code)]
 mod clock_key;
-#[forbid(unsafe_code)]
 mod config;
-#[forbid(unsafe_code)]
 mod insert_role;
-#[forbid(unsafe_code)]
 mod install;
+#[allow(unsafe_code, reason = "reads the bytes of values")]
 mod key_lock;
+#[allow(unsafe_code, reason = "walks and evaluates expressions")]
 mod omitted;
-#[forbid(unsafe_code)]
 mod options;
-#[forbid(unsafe_code)]
 mod own_insert;
-#[forbid(unsafe_code)]
 mod partitions;
 mod row;
-#[forbid(unsafe_code)]
 mod statement;
-#[forbid(unsafe_code)]
 mod trigger_check;
 
 pub use config::GuardConfig;
@@ -192,7 +185,7 @@ fn fire(trigger: FiredTrigger<'_>) -> SqlResult {
     let guard = trigger.kept().unwrap_or_else(|| open(&trigger));
     match guard.borrow_mut().judge_fired(trigger) {
         TriggerResult::Unchanged => trigger.unchanged(),
-        TriggerResult::Skipped => FiredTrigger::skipped(),
+        TriggerResult::Skipped => trigger.skipped(),
         TriggerResult::Modified(number, value) => trigger.with_column(number, value),
     }
 }
@@ -207,5 +200,5 @@ fn open<'c>(fired: &FiredTrigger<'c>) -> &'c RefCell<Guard> {
         trigger_check::check_definition(&trigger, on_partition);
     }
     let role = insert_role::insert_role(fired);
-    fired.keep(|| Guard::open(fired, trigger, role))
+    fired.keep(|statement| Guard::open(fired, statement, trigger, role))
 }

@@ -244,21 +244,35 @@ impl Scan {
     unsafe fn find_key_unguarded(&mut self) -> bool {
         let count = self.keys.len() as c_int;
         // SAFETY: the scan is open and has this many keys, which it reads when it
-        // is asked for its first row. An ERROR that passes by is one of the call, whose end
-        // resets the current memory.
+        // is asked for its first row.
+        unsafe {
+            self.in_its_memory(|scan| {
+                if scan.state == ScanState::Paused {
+                    let keys = (*scan.scan).keyData;
+                    keys.copy_from_nonoverlapping(scan.keys.as_ptr(), scan.keys.len());
+                    scan.state = ScanState::Running;
+                } else {
+                    scan.rescan(count);
+                }
+                scan.saw_entry = false;
+                scan.next_unguarded()
+            })
+        }
+    }
+
+    /// Runs `work` in the memory that the scan was begun in.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    #[inline(always)]
+    unsafe fn in_its_memory<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        // SAFETY: the memory is there as long as the scan. An ERROR that passes by is one of the
+        // call, whose end resets the current memory.
         unsafe {
             let caller = pg_sys::MemoryContextSwitchTo(self.memory);
-            if self.state == ScanState::Paused {
-                let keys = (*self.scan).keyData;
-                keys.copy_from_nonoverlapping(self.keys.as_ptr(), self.keys.len());
-                self.state = ScanState::Running;
-            } else {
-                self.rescan(count);
-            }
-            self.saw_entry = false;
-            let found = self.next_unguarded();
+            let result = work(self);
             pg_sys::MemoryContextSwitchTo(caller);
-            found
+            result
         }
     }
 
@@ -335,8 +349,10 @@ impl Scan {
         // members in the same vector, which does not grow any more. The guard holds nothing.
         unsafe {
             ffi::guard(|| {
-                self.rescan(1);
-                self.next_unguarded()
+                self.in_its_memory(|scan| {
+                    scan.rescan(1);
+                    scan.next_unguarded()
+                })
             })
         }
     }
@@ -347,7 +363,7 @@ impl Scan {
             return false;
         }
         // SAFETY: the scan has its keys; the guard holds nothing.
-        unsafe { ffi::guard(|| self.next_unguarded()) }
+        unsafe { ffi::guard(|| self.in_its_memory(|scan| scan.next_unguarded())) }
     }
 
     /// # Safety

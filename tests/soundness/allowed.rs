@@ -3,6 +3,7 @@
 use pg_idempotent::soundness::*;
 use pgrx::pg_sys::Oid;
 use std::ffi::CStr;
+use std::rc::Rc;
 
 /// Reads arguments, and keeps a document as long as the call.
 pub fn read<'c>(arguments: &Arguments<'c>) -> (Container<'c>, String, i64) {
@@ -21,6 +22,17 @@ pub fn query(word: &str, table: Oid) -> Option<String> {
     let found = connection.query("SELECT $1 OPERATOR(pg_catalog.||) $2::text", &parameters);
     let document = connection.first_oid(2);
     (found > 0 && document.is_some()).then(|| connection.first_text(1))?
+}
+
+/// Counts the rows of a statement for which a trigger fires, and replaces a column of each.
+pub fn fire(trigger: FiredTrigger<'_>) -> SqlResult {
+    let rows = trigger.kept::<i64>();
+    let rows = rows.unwrap_or_else(|| trigger.keep(|_: Rc<()>| 0));
+    *rows.borrow_mut() += 1;
+    match trigger.row() {
+        Some(_) => trigger.with_column(1, SqlValue::bigint(*rows.borrow())),
+        None => trigger.skipped(),
+    }
 }
 
 /// Gives rows back.

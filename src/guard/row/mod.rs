@@ -1,16 +1,12 @@
 //! One guard at work: the trigger's rows, one by one. The protocol is in the
 //! head of [`super`]; its steps are in [`probe`] and [`look`], and what is said of a stored row in
 //! [`stored`].
+#[allow(unsafe_code, reason = "the inner loop")]
 mod look;
-#[forbid(unsafe_code)]
 mod open;
-#[forbid(unsafe_code)]
 mod probe;
-#[forbid(unsafe_code)]
 mod report;
-#[forbid(unsafe_code)]
 mod stored;
-#[forbid(unsafe_code)]
 mod update;
 
 use super::config::GuardConfig;

@@ -3,6 +3,7 @@ use super::super::config::GuardConfig;
 use super::super::omitted::StatementDefaults;
 use super::super::own_insert::own_insert_arbiter;
 use super::super::partitions::{has_later_update_trigger, resolve_definition};
+use super::super::statement::StatementState;
 use super::super::trigger_check;
 use super::{Guard, GuardMode};
 use crate::pg::call::trigger::FiredTrigger;
@@ -12,6 +13,7 @@ use crate::target::{
 };
 use pgrx::pg_sys;
 use std::ffi::c_int;
+use std::rc::Rc;
 
 impl Guard {
     /// Opens what the guard of a table needs in the running statement, in the current memory,
@@ -20,7 +22,12 @@ impl Guard {
     ///
     /// # Errors
     /// As [`GuardConfig::of`]; 55000 for a partition that has a guard of its own.
-    pub fn open(fired: &FiredTrigger<'_>, trigger: TriggerInfo, role: Role) -> Self {
+    pub fn open(
+        fired: &FiredTrigger<'_>,
+        statement: Rc<StatementState>,
+        trigger: TriggerInfo,
+        role: Role,
+    ) -> Self {
         let oid = fired.table();
         let table = OpenRelation::open(oid);
         let has_later_update_trigger = has_later_update_trigger(&table, &trigger.name);
@@ -46,7 +53,7 @@ impl Guard {
             && config.remember.is_none()
             && !uses_transaction_snapshot();
         Self {
-            statement: fired.shared(),
+            statement,
             key_columns,
             columns: key_columns.max(compared),
             target,

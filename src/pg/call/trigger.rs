@@ -97,15 +97,16 @@ impl<'fcx> FiredTrigger<'fcx> {
     }
 
     /// Makes something in memory of the statement's, and keeps it for this trigger until the
-    /// statement ends.
-    pub fn keep<T: 'static>(&self, make: impl FnOnce() -> T) -> &'fcx RefCell<T> {
+    /// statement ends. `make` is given what all triggers of the statement share.
+    pub fn keep<T: 'static, S: Default + 'static>(
+        &self,
+        make: impl FnOnce(Rc<S>) -> T,
+    ) -> &'fcx RefCell<T> {
+        // SAFETY: the memory is there while the trigger is called.
+        let scope = unsafe { StatementScope::of(self.executor_memory()) };
+        let make = || make(scope.shared());
         // SAFETY: the data of the running call, of a trigger of this statement.
-        unsafe { self.scope().keep(self.function, make) }
-    }
-
-    /// The one value of a type that all triggers of the statement have.
-    pub fn shared<T: Default + 'static>(&self) -> Rc<T> {
-        self.scope().shared()
+        unsafe { scope.keep(self.function, make) }
     }
 
     /// The statement that fired it, if it can be known.
@@ -121,11 +122,6 @@ impl<'fcx> FiredTrigger<'fcx> {
         self.statement()?.checked_user(self.function)
     }
 
-    fn scope(&self) -> &'fcx StatementScope {
-        // SAFETY: the memory is there while the trigger is called.
-        unsafe { StatementScope::of(self.executor_memory()) }
-    }
-
     /// The memory of whoever called: the executor calls triggers in the memory of a row, right
     /// below the one of its state (`ExecBRInsertTriggers`).
     fn executor_memory(&self) -> pg_sys::MemoryContext {
@@ -137,12 +133,12 @@ impl<'fcx> FiredTrigger<'fcx> {
 
     /// The row goes on as it is.
     pub fn unchanged(&self) -> SqlResult {
-        Self::result(self.arrived())
+        self.result(self.arrived())
     }
 
     /// The row does not go on.
-    pub fn skipped() -> SqlResult {
-        Self::result(ptr::null_mut())
+    pub fn skipped(&self) -> SqlResult {
+        self.result(ptr::null_mut())
     }
 
     /// The row goes on with this value in the column with this number.
@@ -165,7 +161,7 @@ impl<'fcx> FiredTrigger<'fcx> {
             let value = value.to_datum();
             let mut null = value.is_none();
             let mut value = value.unwrap_or(pg_sys::Datum::null());
-            Self::result(pg_sys::heap_modify_tuple_by_cols(
+            self.result(pg_sys::heap_modify_tuple_by_cols(
                 arrived,
                 desc,
                 1,
@@ -185,9 +181,11 @@ impl<'fcx> FiredTrigger<'fcx> {
         }
     }
 
-    fn result(row: pg_sys::HeapTuple) -> SqlResult {
-        // SAFETY: what the trigger's caller takes: a tuple of its table, which it has handed over
-        // or which is in the current memory, or a null pointer.
+    /// What a function that is called by a trigger hands back, whatever it is declared to return:
+    /// a tuple, or a null pointer.
+    fn result(&self, row: pg_sys::HeapTuple) -> SqlResult {
+        // SAFETY: it is a trigger that calls. The tuple is one of its table, which it has handed
+        // over, or which is in the current memory.
         unsafe { SqlResult::datum(pg_sys::Datum::from(row)) }
     }
 }
