@@ -93,6 +93,7 @@ pub mod soundness {
     pub use crate::error::PayloadPosition;
     pub use crate::pg::call::arguments::Arguments;
     pub use crate::pg::call::result::{ResultSet, RowType, SqlResult};
+    pub use crate::pg::call::trigger::{FiredTrigger, TriggerRow};
     pub use crate::pg::catalog::syscache;
     pub use crate::pg::heap::{HeapRow, HeapTable, Tid};
     pub use crate::pg::rows::{EphemeralRelation, Slot, TupleSort, TupleStore};
@@ -142,7 +143,6 @@ extension_sql_file!("../sql/rights.sql", name = "rights", finalize);
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
     target::register_invalidation_callbacks();
-    guard::register_transaction_callbacks();
     error::install_executor_hook();
 }
 

@@ -22,7 +22,7 @@ SRC = ROOT / "src"
 RECURSIONS = {
     ("digest/encoding", "digest/row_encoder"): "a row consists of values, and a value may be a row",
     ("pg/value/reading", "pg/value/reading/*"): "arrays and rows are read member by member, and a member may be one",
-    ("guard/statement", "guard/row", "guard/row/*"): "a statement owns its guards, and a guard locks keys for its statement",
+    ("guard/row", "guard/row/*"): "a guard is extended by files, one for each step that it takes",
     ("target", "target/*"): "a target is gathered by files that extend it, from a relation that is part of it",
 }
 

@@ -88,12 +88,15 @@
 //! - *Who takes no part*: sessions with `pg_idempotent.guard` off, or with triggers
 //!   disabled, and an UPDATE that changes a key. Against those a guarded INSERT may
 //!   meet 23505.
+#![deny(unsafe_code)]
 mod catalog;
 mod clock_key;
 mod config;
 mod insert_role;
 mod install;
+#[allow(unsafe_code, reason = "reads the bytes of values")]
 mod key_lock;
+#[allow(unsafe_code, reason = "walks and evaluates expressions")]
 mod omitted;
 mod options;
 mod own_insert;
@@ -107,17 +110,16 @@ pub use install::resolve_guard;
 pub use options::{NullKey, call_ignoring, call_passing_null_keys};
 pub use own_insert::OwnInsert;
 pub use partitions::partition_enabled_differently;
-pub use statement::register_transaction_callbacks;
 
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
+use crate::pg::call::trigger::FiredTrigger;
 use crate::settings;
 use crate::target::TriggerInfo;
 use pgrx::prelude::*;
-use row::{Guard, IncomingRow, TriggerResult};
-use statement::StatementState;
-use std::ptr;
+use row::{Guard, TriggerResult};
+use std::cell::RefCell;
 
 /// `idempotent_guard(target, key, compare, ignore, on_conflict, remember, null_key)`:
 /// installs the guard's trigger on a table, or replaces its options.
@@ -163,91 +165,40 @@ fn guard_options(call: SqlCall<'_>) -> SqlResult {
 ///
 /// # Errors
 /// 39P01 if it is not called as BEFORE INSERT (or INSERT OR UPDATE) FOR EACH ROW;
-/// else as [`Guard::open`] and [`Guard::judge`].
+/// else as [`Guard::open`] and [`Guard::judge_fired`].
 #[pg_extern(sql = false)]
-fn idempotent_guard_trigger(fcinfo: pg_sys::FunctionCallInfo) -> SqlResult {
-    with_error_capture(|| {
-        // SAFETY: the call lives until this function returns; its context is a TriggerData if a trigger calls.
-        let data = unsafe { called_as_trigger(fcinfo) };
-        // SAFETY: the call and the data of its trigger are live; a trigger hands a tuple of
-        // its table over, or none.
-        unsafe { SqlResult::datum(pg_sys::Datum::from(fire(fcinfo, data))) }
+fn idempotent_guard_trigger(call: SqlCall<'_>) -> SqlResult {
+    with_error_capture(|| match FiredTrigger::of(call) {
+        Some(trigger) => fire(trigger),
+        None => Report::new(
+            SqlState::TriggerProtocolViolated,
+            "idempotent_guard_trigger can only be called as a trigger",
+        )
+        .raise(),
     })
 }
 
-/// # Safety
-/// The call and the trigger's data are live.
-unsafe fn fire(fcinfo: pg_sys::FunctionCallInfo, data: &pg_sys::TriggerData) -> pg_sys::HeapTuple {
-    let event = data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK;
-    let insert = event == pg_sys::TRIGGER_EVENT_INSERT;
-    let unchanged = if insert {
-        data.tg_trigtuple
-    } else {
-        data.tg_newtuple
-    };
+fn fire(trigger: FiredTrigger<'_>) -> SqlResult {
     if !settings::guard() {
-        return unchanged;
+        return trigger.unchanged();
     }
-    // SAFETY: the function's own data lives as long as the statement, and holds nothing but
-    // what is put there: a guard of the statement, which is at work for one row at a time. The
-    // statement that is asked for is the one whose BEFORE ROW trigger this is. Slots and tuples
-    // are the executor's, and hold the trigger's rows until it returns.
-    unsafe {
-        let kept = &raw mut (*(*fcinfo).flinfo).fn_extra;
-        if (*kept).is_null() {
-            let relation = &*(*data.tg_relation).rd_rel;
-            let trigger = TriggerInfo::of(&*data.tg_trigger);
-            // A partition's own guard is refused below, however it is made.
-            if trigger.is_clone || !relation.relispartition {
-                trigger_check::check_definition(&trigger, relation.relispartition);
-            }
-            let statement = StatementState::current();
-            let role = insert_role::insert_role(statement.executor_state(), (*fcinfo).flinfo);
-            let oid = (*data.tg_relation).rd_id;
-            let open = || Guard::open(statement, oid, trigger, role);
-            *kept = statement.add_guard(open).as_ptr().cast();
-        }
-        let guard = &mut *(*kept).cast::<Guard>();
-        let row = IncomingRow::in_slot(data.tg_trigslot, data.tg_trigtuple);
-        let passage = if !insert {
-            guard.judge_update(row, IncomingRow::in_slot(data.tg_newslot, data.tg_newtuple))
-        } else if guard.is_moved_here() {
-            TriggerResult::Unchanged
-        } else {
-            guard.judge(row)
-        };
-        match passage {
-            TriggerResult::Unchanged => unchanged,
-            TriggerResult::Skipped => ptr::null_mut(),
-            TriggerResult::Modified(number, mut value) => {
-                let mut number = std::ffi::c_int::from(number);
-                let mut null = false;
-                pg_sys::heap_modify_tuple_by_cols(
-                    unchanged,
-                    (*data.tg_relation).rd_att,
-                    1,
-                    &raw mut number,
-                    &raw mut value,
-                    &raw mut null,
-                )
-            }
-        }
+    let guard = trigger.kept().unwrap_or_else(|| open(&trigger));
+    match guard.borrow_mut().judge_fired(trigger) {
+        TriggerResult::Unchanged => trigger.unchanged(),
+        TriggerResult::Skipped => trigger.skipped(),
+        TriggerResult::Modified(number, value) => trigger.with_column(number, value),
     }
 }
 
-/// # Safety
-/// The call is live.
-unsafe fn called_as_trigger<'c>(fcinfo: pg_sys::FunctionCallInfo) -> &'c pg_sys::TriggerData {
-    // SAFETY: the caller's promise; a node says what it is.
-    unsafe {
-        let context = (*fcinfo).context;
-        if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
-            Report::new(
-                SqlState::TriggerProtocolViolated,
-                "idempotent_guard_trigger can only be called as a trigger",
-            )
-            .raise()
-        }
-        &*context.cast::<pg_sys::TriggerData>()
+/// Opens the guard for the first row of a statement, and keeps it until the statement ends: a scan
+/// that is opened for every row would cost more than the look itself.
+fn open<'c>(fired: &FiredTrigger<'c>) -> &'c RefCell<Guard> {
+    let trigger = TriggerInfo::fired(fired);
+    let on_partition = fired.is_on_partition();
+    // A partition's own guard is refused below, however it is made.
+    if trigger.is_clone || !on_partition {
+        trigger_check::check_definition(&trigger, on_partition);
     }
+    let role = insert_role::insert_role(fired);
+    fired.keep(|statement| Guard::open(fired, statement, trigger, role))
 }

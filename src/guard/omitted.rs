@@ -6,9 +6,10 @@
 //! another was named, and is compared; one that holds it is taken to have been omitted.
 use crate::error::is_of_sqlstate_class;
 use crate::pg::ffi;
+use crate::pg::memory::Memory;
 use crate::pg::statement::expression::{Expression, Expressions};
 use crate::pg::transaction::transactions::in_subtransaction;
-use crate::target::{Column, OpenRelation, Target};
+use crate::target::{Column, OpenRelation, StoredRow, Target};
 use pgrx::pg_sys;
 use std::cell::OnceCell;
 use std::panic::resume_unwind;
@@ -19,8 +20,8 @@ type NullableDatum = Option<pg_sys::Datum>;
 /// The defaults of the columns that are compared only where the row supplies them.
 pub struct StatementDefaults {
     columns: Vec<ColumnValues>,
-    /// Memory of the statement, for values.
-    memory: pg_sys::MemoryContext,
+    /// Where values are, once one was asked for: as long as this.
+    memory: OnceCell<Memory>,
 }
 
 struct ColumnValues {
@@ -32,7 +33,7 @@ struct ColumnValues {
 }
 
 impl StatementDefaults {
-    /// Nothing is evaluated yet; values will be in the current memory.
+    /// Nothing is evaluated yet.
     pub fn new(columns: &[usize]) -> Self {
         let of = |column: &usize| ColumnValues {
             column: *column,
@@ -40,8 +41,7 @@ impl StatementDefaults {
         };
         Self {
             columns: columns.iter().map(of).collect(),
-            // SAFETY: the current memory is always valid.
-            memory: unsafe { pg_sys::CurrentMemoryContext },
+            memory: OnceCell::new(),
         }
     }
 
@@ -72,7 +72,7 @@ impl StatementDefaults {
         })
     }
 
-    /// Whether a row that came to `table` with this value in a column omitted it.
+    /// Whether a row that came to `table` omitted a column.
     ///
     /// The default is evaluated when this is asked for the first time in a statement, with
     /// the rights of the one who inserts, as the INSERT itself would.
@@ -81,21 +81,17 @@ impl StatementDefaults {
         target: &Target,
         table: &OpenRelation,
         column: usize,
-        value: NullableDatum,
+        payload: &StoredRow<'_>,
     ) -> bool {
         let Some(of) = self.columns.iter().find(|of| of.column == column) else {
             return false;
         };
         let known = of.values.get_or_init(|| {
-            // SAFETY: the statement's memory; switched back at once, or by the error's
-            // handler.
-            unsafe {
-                let caller = pg_sys::MemoryContextSwitchTo(self.memory);
-                let values = values_of(target, table, column);
-                pg_sys::MemoryContextSwitchTo(caller);
-                values
-            }
+            let memory = || Memory::in_cache(c"pg_idempotent defaults");
+            let memory = self.memory.get_or_init(memory);
+            memory.scope(|| values_of(target, table, column))
         });
+        let value = payload.get(column);
         let column = &target.columns[column];
         // SAFETY: values of the column; nothing is owned inside.
         known

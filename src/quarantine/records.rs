@@ -61,6 +61,12 @@ pub struct ConflictRecorder {
 }
 
 impl ConflictRecorder {
+    /// None yet; they live in the current memory.
+    pub fn in_current() -> Self {
+        // SAFETY: the current memory is always valid.
+        Self::new(unsafe { pg_sys::CurrentMemoryContext })
+    }
+
     /// None yet; they live in `memory`.
     pub fn new(memory: pg_sys::MemoryContext) -> Self {
         // SAFETY: the memory of the running call; attribute numbers within the

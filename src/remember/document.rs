@@ -4,31 +4,33 @@ use crate::payload::nested::NestedColumns;
 use crate::pg::ffi;
 use crate::pg::rows::Slot;
 use crate::pg::value::jsonb::{Container, Kind, ObjectBuilder, Value};
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::Target;
 use pgrx::pg_sys;
 
 /// The kept columns of a row, as an object.
-pub fn write(
-    target: &Target,
+pub fn write<'t>(
+    target: &'t Target,
     kept: &[usize],
     row: impl Fn(usize) -> Option<pg_sys::Datum>,
-) -> pg_sys::Datum {
+) -> SqlValue<'t> {
     // Before the guard: what is a caller's may own something, or panic.
     let fields: Vec<_> = kept
         .iter()
         .map(|c| (&target.columns[*c], row(*c)))
         .collect();
     // SAFETY: the names live with the target, the values as long as the row; the closure owns
-    // nothing, and does not panic.
+    // nothing, and does not panic. What it makes is a jsonb, in the current context.
     unsafe {
-        ffi::guard(|| {
+        let document = ffi::guard(|| {
             let mut object = ObjectBuilder::new();
             for (column, value) in &fields {
                 object.key(&column.c_name);
                 column.values.put_lossless(&mut object, *value);
             }
             object.finish()
-        })
+        });
+        SqlValue::of_datum(pg_sys::JSONBOID, Some(document))
     }
 }
 

@@ -28,6 +28,7 @@ use crate::digest::writer::{Writer, tag};
 use crate::error::{Report, SqlState};
 use crate::pg::memory::Memory;
 use crate::pg::value::comparison::Equality;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::varlena::{bytes_of_datum, same_image, to_bytea};
 use crate::target::Target;
 use pgrx::pg_sys;
@@ -102,15 +103,6 @@ impl RowFingerprint {
         }
     }
 
-    /// The digest of a row, a bytea in the current context.
-    pub fn of(
-        &self,
-        target: &Target,
-        row: impl Fn(usize) -> Option<pg_sys::Datum>,
-    ) -> pg_sys::Datum {
-        self.of_hash(&self.hash(target, row))
-    }
-
     /// The SHA-256 of a row, the same for equal rows.
     pub fn hash(&self, target: &Target, row: impl Fn(usize) -> Option<pg_sys::Datum>) -> [u8; 32] {
         let mut tools = self.tools.take().unwrap_or_else(|| {
@@ -166,6 +158,12 @@ impl RowFingerprint {
         let (_, rest) = bytes.split_at_mut(1);
         rest.copy_from_slice(hash);
         to_bytea(&bytes)
+    }
+
+    /// Such a digest with its type, likewise.
+    pub fn value_of_hash(&self, hash: &[u8; 32]) -> SqlValue<'_> {
+        // SAFETY: a bytea, which was just made.
+        unsafe { SqlValue::of_datum(pg_sys::BYTEAOID, Some(self.of_hash(hash))) }
     }
 
     /// Whether two digests are the same.

@@ -19,6 +19,7 @@ use crate::error::{Report, SqlState};
 use crate::pg::hash::sha256::sha256;
 use crate::pg::rows::Slot;
 use crate::pg::transaction::local_settings::LocalSettings;
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{StoredRow, Target};
 use pgrx::pg_sys;
 
@@ -161,19 +162,19 @@ impl Remember {
     /// What the column is to hold for a row, in the current context. `is_omitted` is asked of
     /// the columns that count only if a payload has them: a document keeps what the row got
     /// for them all the same, a digest keeps that they were left out.
-    pub fn original_payload(
-        &self,
-        target: &Target,
+    pub fn original_payload<'t>(
+        &'t self,
+        target: &'t Target,
         row: impl Fn(usize) -> Option<pg_sys::Datum>,
         is_omitted: impl Fn(usize) -> bool,
-    ) -> pg_sys::Datum {
+    ) -> SqlValue<'t> {
         let _fixed = self.depends_on_settings.then(LocalSettings::fixed_output);
         match &self.form {
             RememberFormat::Document => document::write(target, &self.kept, row),
             RememberFormat::Fingerprint(digest) => {
                 let left_out = self.compared_if_supplied.iter().copied();
                 let left_out: Vec<usize> = left_out.filter(|c| is_omitted(*c)).collect();
-                digest_of(digest, target, row, &left_out)
+                digest.value_of_hash(&hash_of(digest, target, row, &left_out))
             }
         }
     }
@@ -216,7 +217,7 @@ impl Remember {
                 target,
                 self.column,
                 first,
-                digest_of(digest, target, row, &left_out),
+                digest.of_hash(&hash_of(digest, target, row, &left_out)),
             )
         })
     }
@@ -348,15 +349,15 @@ fn has_known_value(presence: Presence) -> bool {
 /// Of so many columns that count only if a payload has them, all combinations are tried.
 const MAX_EITHER: usize = 6;
 
-/// The digest of a row that left some columns out (in the order of their names).
-fn digest_of(
+/// The hash of a row that left some columns out (in the order of their names).
+fn hash_of(
     digest: &RowFingerprint,
     target: &Target,
     row: impl Fn(usize) -> Option<pg_sys::Datum>,
     left_out: &[usize],
-) -> pg_sys::Datum {
+) -> [u8; 32] {
     if left_out.is_empty() {
-        return digest.of(target, row);
+        return digest.hash(target, row);
     }
     let rest = digest.hash(target, |c| match left_out.contains(&c) {
         true => None,
@@ -366,7 +367,7 @@ fn digest_of(
     for c in left_out {
         bytes.extend_from_slice(target.columns[*c].c_name.to_bytes_with_nul());
     }
-    digest.of_hash(&sha256(&bytes))
+    sha256(&bytes)
 }
 
 /// Types whose JSON is the same value under all settings.

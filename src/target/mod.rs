@@ -89,7 +89,7 @@ pub use privileges::{
     may_read, may_select, may_truncate, note_values_shown, row_security_is_active,
     row_security_is_active_for,
 };
-pub use scan::Scan;
+pub use scan::{Scan, Writer};
 pub use stored_row::StoredRow;
 pub use triggers::is_guard_function;
 

@@ -15,6 +15,8 @@ use std::ptr;
 pub struct Scan {
     scan: pg_sys::IndexScanDesc,
     slot: *mut pg_sys::TupleTableSlot,
+    /// The memory that it was begun in: there it keeps what it allocates as it goes.
+    memory: pg_sys::MemoryContext,
     keys: Vec<pg_sys::ScanKeyData>,
     /// The arbiter's key columns, which the scan keys are made of.
     parts: Vec<KeyColumn>,
@@ -31,7 +33,16 @@ pub struct Scan {
     at_row: bool,
     snapshot: ScanSnapshot,
     /// Closed last.
-    _table: OpenRelation,
+    table: OpenRelation,
+}
+
+/// A transaction that writes a row, to be waited for.
+#[derive(Clone, Copy)]
+pub struct Writer {
+    transaction: pg_sys::TransactionId,
+    /// Not 0: only until it has made up its mind about a speculative insertion.
+    token: u32,
+    tuple: pg_sys::ItemPointerData,
 }
 
 /// What a scan reads under.
@@ -171,6 +182,7 @@ impl Scan {
             Self {
                 scan,
                 slot,
+                memory: pg_sys::CurrentMemoryContext,
                 keys,
                 parts: arbiter.keys.clone(),
                 start: None,
@@ -179,7 +191,7 @@ impl Scan {
                 saw_entry: false,
                 snapshot,
                 at_row: false,
-                _table: table.reopen(),
+                table: table.reopen(),
             }
         }
     }
@@ -237,15 +249,33 @@ impl Scan {
         // SAFETY: the scan is open and has this many keys, which it reads when it
         // is asked for its first row.
         unsafe {
-            if self.state == ScanState::Paused {
-                let keys = (*self.scan).keyData;
-                keys.copy_from_nonoverlapping(self.keys.as_ptr(), self.keys.len());
-                self.state = ScanState::Running;
-            } else {
-                self.rescan(count);
-            }
-            self.saw_entry = false;
-            self.next_unguarded()
+            self.in_its_memory(|scan| {
+                if scan.state == ScanState::Paused {
+                    let keys = (*scan.scan).keyData;
+                    keys.copy_from_nonoverlapping(scan.keys.as_ptr(), scan.keys.len());
+                    scan.state = ScanState::Running;
+                } else {
+                    scan.rescan(count);
+                }
+                scan.saw_entry = false;
+                scan.next_unguarded()
+            })
+        }
+    }
+
+    /// Runs `work` in the memory that the scan was begun in.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    #[inline(always)]
+    unsafe fn in_its_memory<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        // SAFETY: the memory is there as long as the scan. An ERROR that passes by is one of the
+        // call, whose end resets the current memory.
+        unsafe {
+            let caller = pg_sys::MemoryContextSwitchTo(self.memory);
+            let result = work(self);
+            pg_sys::MemoryContextSwitchTo(caller);
+            result
         }
     }
 
@@ -257,6 +287,14 @@ impl Scan {
 
     /// Lets go of the row at hand and of the pages that it was found through: a
     /// scan that rests must not be in VACUUM's way.
+    pub fn pause(&mut self) {
+        if self.state == ScanState::Running {
+            // SAFETY: a key was looked for; the guard holds nothing.
+            unsafe { ffi::guard(|| self.pause_unguarded()) };
+        }
+    }
+
+    /// Lets go, as [`Scan::pause`] does.
     ///
     /// # Safety
     /// A key was looked for. Runs inside `ffi::guard`.
@@ -314,8 +352,10 @@ impl Scan {
         // members in the same vector, which does not grow any more. The guard holds nothing.
         unsafe {
             ffi::guard(|| {
-                self.rescan(1);
-                self.next_unguarded()
+                self.in_its_memory(|scan| {
+                    scan.rescan(1);
+                    scan.next_unguarded()
+                })
             })
         }
     }
@@ -326,7 +366,7 @@ impl Scan {
             return false;
         }
         // SAFETY: the scan has its keys; the guard holds nothing.
-        unsafe { ffi::guard(|| self.next_unguarded()) }
+        unsafe { ffi::guard(|| self.in_its_memory(|scan| scan.next_unguarded())) }
     }
 
     /// # Safety
@@ -377,6 +417,102 @@ impl Scan {
         // SAFETY: the slot holds the row until the scan goes on, which takes it for itself.
         self.at_row
             .then(|| unsafe { StoredRow::in_slot(self.slot, numbers) })
+    }
+
+    /// The row at hand with all of its columns read, whatever was said of deforming.
+    pub fn whole_row<'s>(&'s self, numbers: &'s [pg_sys::AttrNumber]) -> Option<StoredRow<'s>> {
+        let row = self.row(numbers)?;
+        // SAFETY: the slot holds that row.
+        unsafe { pg_sys::slot_getallattrs(self.slot) };
+        Some(row)
+    }
+
+    /// Whether the active snapshot shows the row at hand.
+    ///
+    /// # Panics
+    /// If there is no row at hand, or no active snapshot.
+    pub fn is_row_visible(&self) -> bool {
+        let (table, slot) = (self.table.raw(), self.slot);
+        // SAFETY: the slot holds a row of the open table, and a snapshot is active, as is
+        // checked. The guard holds nothing.
+        unsafe {
+            let (method, snapshot) = self.row_method();
+            let sees = method.tuple_satisfies_snapshot;
+            ffi::guard(|| sees.is_some_and(|sees| sees(table, slot, snapshot)))
+        }
+    }
+
+    /// Tells the server that the transaction has read the row at hand under the active snapshot:
+    /// fetches it once more.
+    ///
+    /// # Panics
+    /// If there is no row at hand, or no active snapshot.
+    pub fn note_row_read(&self) {
+        let table = self.table.raw();
+        // SAFETY: as in `is_row_visible`; the copy has a slot of its own, which is dropped, or
+        // goes with the current memory after an error.
+        unsafe {
+            let (method, snapshot) = self.row_method();
+            let fetch = method.tuple_fetch_row_version;
+            let copy = pg_sys::table_slot_create(table, ptr::null_mut());
+            let mut tuple = (*self.slot).tts_tid;
+            ffi::guard(|| fetch.is_some_and(|fetch| fetch(table, &raw mut tuple, snapshot, copy)));
+            pg_sys::ExecDropSingleTupleTableSlot(copy);
+        }
+    }
+
+    /// How the table's rows are looked at, under the active snapshot; checks that there is a
+    /// row.
+    fn row_method(&self) -> (&pg_sys::TableAmRoutine, pg_sys::Snapshot) {
+        assert!(self.at_row, "a scan is at no row");
+        // SAFETY: an open table has a method, which is a constant of whoever implements it. An
+        // active snapshot is asked for only if there is one.
+        unsafe {
+            assert!(pg_sys::ActiveSnapshotSet(), "a snapshot is active");
+            let method = &*(*self.table.raw()).rd_tableam;
+            (method, pg_sys::GetActiveSnapshot())
+        }
+    }
+
+    /// The transaction in progress that writes the row at hand, if one does.
+    #[inline(always)]
+    pub fn writer(&self) -> Option<Writer> {
+        let Writers {
+            inserter,
+            deleter,
+            token,
+        } = self.writers();
+        let none = pg_sys::InvalidTransactionId;
+        if inserter == none && deleter == none {
+            return None;
+        }
+        Some(Writer {
+            transaction: if inserter == none { deleter } else { inserter },
+            token,
+            // SAFETY: the slot is alive as long as the scan, and says where its row is.
+            tuple: unsafe { (*self.slot).tts_tid },
+        })
+    }
+
+    /// Waits until a transaction that was found in the way has ended, or has made up its mind:
+    /// an ordinary wait of the server, with its own words in CONTEXT. The scan is not at the
+    /// row any more: nothing is pinned meanwhile.
+    pub fn wait_for(&mut self, mut writer: Writer) {
+        self.pause();
+        // SAFETY: the numbers are those of a transaction that was met; the server uses the table,
+        // which is open, and the place in messages only.
+        unsafe {
+            if writer.token == 0 {
+                pg_sys::XactLockTableWait(
+                    writer.transaction,
+                    self.table.raw(),
+                    &raw mut writer.tuple,
+                    pg_sys::XLTW_Oper::XLTW_InsertIndexUnique,
+                );
+            } else {
+                pg_sys::SpeculativeInsertionWait(writer.transaction, writer.token);
+            }
+        }
     }
 
     /// Who is writing the row at hand; nobody if the scan does not see rows of transactions in

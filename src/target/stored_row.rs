@@ -1,13 +1,16 @@
 //! A stored row, read where it lies.
+use crate::pg::backend::is_own_transaction;
+use crate::pg::call::trigger::TriggerRow;
 use crate::pg::ffi;
 use crate::pg::rows::Slot;
 use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
+use std::ffi::c_int;
 use std::ops::Range;
 use std::ptr;
 
-/// A row of the table: one that a look-up found, where it lies in its buffer, or
-/// one that an INSERT returned.
+/// A row of the table: one that a look-up found, where it lies in its buffer, one that an INSERT
+/// returned, or one that a trigger is called for.
 pub struct StoredRow<'l> {
     slot: *mut pg_sys::TupleTableSlot,
     numbers: &'l [pg_sys::AttrNumber],
@@ -18,6 +21,33 @@ impl<'l> StoredRow<'l> {
     pub fn returned(row: &'l Slot, numbers: &'l [pg_sys::AttrNumber]) -> Self {
         Self {
             slot: row.raw(),
+            numbers,
+        }
+    }
+
+    /// A row that a trigger is called for, likewise.
+    pub fn fired(row: TriggerRow<'l>, numbers: &'l [pg_sys::AttrNumber]) -> Self {
+        row.deform();
+        Self {
+            slot: row.slot(),
+            numbers,
+        }
+    }
+
+    /// Such a row with its first columns readable, up to the one with the number `columns`.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    #[inline]
+    pub unsafe fn fired_unguarded(
+        row: TriggerRow<'l>,
+        columns: c_int,
+        numbers: &'l [pg_sys::AttrNumber],
+    ) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { row.deform_unguarded(columns) };
+        Self {
+            slot: row.slot(),
             numbers,
         }
     }
@@ -47,6 +77,18 @@ impl<'l> StoredRow<'l> {
         unsafe { self.get_unguarded(column) }
     }
 
+    /// The value of a column of the target, by its position, with its type.
+    pub fn value(&self, column: usize) -> SqlValue<'l> {
+        let value = self.get(column);
+        let i = i32::from(self.numbers[column]) - 1;
+        // SAFETY: a column of the slot's row, as `get` has checked; the value lives as long as the
+        // row is there.
+        unsafe {
+            let typid = ffi::attribute((*self.slot).tts_tupleDescriptor, i).atttypid;
+            SqlValue::of_datum(typid, value)
+        }
+    }
+
     /// The value of a column of the target, without a check that could panic.
     ///
     /// # Safety
@@ -59,18 +101,6 @@ impl<'l> StoredRow<'l> {
             let i = *self.numbers.get_unchecked(column) as usize - 1;
             let slot = &*self.slot;
             (!*slot.tts_isnull.add(i)).then(|| *slot.tts_values.add(i))
-        }
-    }
-
-    /// The value of a column of the target, by its position, with its type.
-    pub fn value(&self, column: usize) -> SqlValue<'l> {
-        let value = self.get(column);
-        let i = i32::from(self.numbers[column]) - 1;
-        // SAFETY: a column of the slot's row, as `get` has checked; the value lives as long as the
-        // row is there.
-        unsafe {
-            let typid = ffi::attribute((*self.slot).tts_tupleDescriptor, i).atttypid;
-            SqlValue::of_datum(typid, value)
         }
     }
 
@@ -89,15 +119,18 @@ impl<'l> StoredRow<'l> {
         pg_sys::TransactionId::from(xmin.value() as u32)
     }
 
+    /// Whether this transaction wrote this version of the row.
+    pub fn is_ours(&self) -> bool {
+        is_own_transaction(self.xmin())
+    }
+
     /// Whether one of these commands of this transaction wrote this version of the
     /// row.
     pub fn is_written_by(&self, commands: &Range<pg_sys::CommandId>) -> bool {
         // SAFETY: the real command is asked for only if the row is ours; what the row
         // itself holds may be a combo command id.
-        unsafe {
-            pg_sys::TransactionIdIsCurrentTransactionId(self.xmin())
-                && commands.contains(&pg_sys::HeapTupleHeaderGetCmin(self.header()))
-        }
+        let command = || unsafe { pg_sys::HeapTupleHeaderGetCmin(self.header()) };
+        self.is_ours() && commands.contains(&command())
     }
 
     /// Whether one of these commands of this transaction inserted this row, and

@@ -3,6 +3,7 @@
 use pg_idempotent::soundness::*;
 use pgrx::pg_sys::{FormData_pg_type, Oid};
 use std::ffi::CStr;
+use std::rc::Rc;
 
 /// Reads arguments, and keeps a document as long as the call.
 pub fn read<'c>(arguments: &Arguments<'c>) -> (Container<'c>, String, i64) {
@@ -29,6 +30,17 @@ pub fn look(typid: Oid) -> Option<i16> {
         let form: &FormData_pg_type = row.form();
         form.typlen
     })
+}
+
+/// Counts the rows of a statement for which a trigger fires, and replaces a column of each.
+pub fn fire(trigger: FiredTrigger<'_>) -> SqlResult {
+    let rows = trigger.kept::<i64>();
+    let rows = rows.unwrap_or_else(|| trigger.keep(|_: Rc<()>| 0));
+    *rows.borrow_mut() += 1;
+    match trigger.row() {
+        Some(_) => trigger.with_column(1, SqlValue::bigint(*rows.borrow())),
+        None => trigger.skipped(),
+    }
 }
 
 /// Gives rows back.

@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 use pg_idempotent::soundness::*;
 use pgrx::pg_sys::{self, Datum};
+use std::cell::RefCell;
 use std::ffi::CString;
 use std::ptr::null_mut;
+use std::rc::Rc;
 
 pub fn document_outlives_its_call<'c>(arguments: &Arguments<'c>) -> Container<'static> {
     arguments.jsonb(0, "document") //~ lifetime
@@ -14,8 +16,16 @@ pub fn text_outlives_its_call<'c>(arguments: &Arguments<'c>) -> &'static [u8] {
     arguments.whole_text(0, "word").1 //~ lifetime
 }
 
+pub fn a_row_outlives_its_trigger<'c>(trigger: FiredTrigger<'c>) -> Option<TriggerRow<'static>> {
+    trigger.row() //~ lifetime
+}
+
+pub fn what_is_kept_outlives_the_call<'c>(trigger: &FiredTrigger<'c>) -> &'static RefCell<u32> {
+    trigger.keep(|_: Rc<()>| 0) //~ lifetime
+}
+
 pub fn any_pointer_is_a_call() {
-    Arguments::new(null_mut()).oid(0, "target"); //~ E0133
+    Arguments::new(null_mut(), null_mut()).oid(0, "target"); //~ E0624
 }
 
 pub fn any_datum_is_a_parameter(connection: &Connection) {
@@ -42,7 +52,7 @@ pub fn any_datum_is_a_result() -> SqlResult {
 }
 
 pub fn any_pointer_takes_a_set() {
-    ResultSet::start(null_mut()).row(&[]); //~ E0133
+    ResultSet::start(null_mut()).row(&[]); //~ E0624
 }
 
 pub fn any_pointer_is_a_descriptor() -> Slot {

@@ -1,13 +1,13 @@
 //! One guard at work: the trigger's rows, one by one. The protocol is in the
-//! head of [`super`]; its steps are in [`probe`], and what is said of a stored row in [`stored`].
-mod incoming;
+//! head of [`super`]; its steps are in [`probe`] and [`look`], and what is said of a stored row in
+//! [`stored`].
+#[allow(unsafe_code, reason = "the inner loop")]
+mod look;
 mod open;
 mod probe;
 mod report;
 mod stored;
 mod update;
-
-pub use incoming::IncomingRow;
 
 use super::config::GuardConfig;
 use super::key_lock::KeyHashSeeds;
@@ -15,19 +15,21 @@ use super::omitted::StatementDefaults;
 use super::options::NullKey;
 use super::partitions::check_enabled_on_partitions;
 use super::statement::StatementState;
+use crate::pg::call::trigger::{FiredTrigger, TriggerRow};
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{
     OpenRelation, Role, Scan, StoredRow, Target, TriggerInfo, UniqueIndex, changes,
     hidden_by_policy,
 };
 use pgrx::pg_sys;
-use probe::{ProbeResult, XactWait};
+use probe::ProbeResult;
 use std::ffi::c_int;
-use std::ptr::NonNull;
 use std::rc::Rc;
 
 /// A guard of one table (or partition) in one statement.
 pub struct Guard {
-    statement: NonNull<StatementState>,
+    /// What it shares with the other guards of the statement.
+    statement: Rc<StatementState>,
     /// The guarded table: for a partition, the root that the guard came from.
     target: Rc<Target>,
     /// The trigger on the table at hand.
@@ -54,12 +56,8 @@ pub struct Guard {
     has_later_update_trigger: bool,
     /// What the defaults of columns give that are compared only where the row supplies them.
     defaults: StatementDefaults,
+    /// In memory of the statement, not of the row at hand.
     scan: Scan,
-    /// Where the scan keeps what it allocates as it goes: memory of the
-    /// statement, not of the row at hand.
-    scan_memory: pg_sys::MemoryContext,
-    /// Whom to wait for.
-    wait: XactWait,
     /// Closed after the scan, in this order.
     index: OpenRelation,
     table: OpenRelation,
@@ -80,21 +78,46 @@ enum GuardMode {
 }
 
 /// What the executor gets back for a row.
-pub enum TriggerResult {
+pub enum TriggerResult<'g> {
     /// It goes in as it is.
     Unchanged,
     /// It goes in with this value in this attribute.
-    Modified(pg_sys::AttrNumber, pg_sys::Datum),
+    Modified(pg_sys::AttrNumber, SqlValue<'g>),
     /// It does not go in.
     Skipped,
 }
 
 impl Guard {
+    /// Says what becomes of the row that the guard's trigger has fired for.
+    ///
+    /// # Errors
+    /// As [`Guard::judge`] and [`Guard::judge_update`].
+    ///
+    /// # Panics
+    /// If it has fired on another table, or not for a row.
+    #[inline]
+    pub fn judge_fired<'g>(&'g mut self, trigger: FiredTrigger<'g>) -> TriggerResult<'g> {
+        assert_eq!(
+            trigger.table(),
+            self.table.oid(),
+            "a guard of another table"
+        );
+        let row = trigger.row().expect("it fires for rows");
+        if !trigger.is_insert() {
+            let new = trigger.new_row().expect("an UPDATE has a new row");
+            self.judge_update(row, new)
+        } else if self.is_moved_here() {
+            TriggerResult::Unchanged
+        } else {
+            self.judge(row)
+        }
+    }
+
     /// Judges a row that is about to be inserted.
     ///
     /// # Errors
     /// 23I01, 23502 for a NULL in the key, 40001; and what ends a wait.
-    pub fn judge(&mut self, row: IncomingRow<'_>) -> TriggerResult {
+    fn judge<'g>(&'g mut self, row: TriggerRow<'g>) -> TriggerResult<'g> {
         let mut hidden = None;
         loop {
             match self.probe(row) {
@@ -103,9 +126,9 @@ impl Guard {
                     self.check_enabled_on_partitions();
                     return TriggerResult::Skipped;
                 }
-                ProbeResult::InProgress => self.wait(),
+                ProbeResult::InProgress(writer) => self.scan.wait_for(writer),
                 ProbeResult::Stored if self.mode == GuardMode::PassThrough => {
-                    self.pause();
+                    self.scan.pause();
                     return TriggerResult::Unchanged;
                 }
                 ProbeResult::Stored => {
@@ -135,19 +158,17 @@ impl Guard {
 
     /// The row goes in; it takes along what is to be remembered, unless it brings
     /// that itself.
-    fn admit(&self, row: IncomingRow<'_>) -> TriggerResult {
+    fn admit<'g>(&'g self, row: TriggerRow<'g>) -> TriggerResult<'g> {
         let Some(remember) = &self.config.remember else {
             return TriggerResult::Unchanged;
         };
-        let payload = row.deformed(&self.numbers);
+        let payload = StoredRow::fired(row, &self.numbers);
         if payload.get(remember.column).is_some() {
             return TriggerResult::Unchanged;
         }
         let value = remember.original_payload(
             &self.target,
-            // SAFETY: the function asks for positions in the target's columns, whose numbers
-            // in the table at hand the row was deformed by.
-            |c| unsafe { payload.get_unguarded(c) },
+            |c| payload.get(c),
             |c| self.is_omitted(c, &payload),
         );
         TriggerResult::Modified(self.numbers[remember.column], value)
@@ -155,9 +176,8 @@ impl Guard {
 
     /// Whether a column that may be omitted was.
     fn is_omitted(&self, column: usize, payload: &StoredRow<'_>) -> bool {
-        let value = payload.get(column);
         self.defaults
-            .is_omitted(&self.target, &self.table, column, value)
+            .is_omitted(&self.target, &self.table, column, payload)
     }
 
     /// A row of a partition is about to be skipped. If the guard does not fire on
@@ -176,13 +196,6 @@ impl Guard {
         }
         check_enabled_on_partitions(&self.target, &self.trigger);
         self.config.partitions_checked_at.set(Some(now));
-    }
-
-    /// The statement that the guard belongs to.
-    fn statement(&self) -> &StatementState {
-        // SAFETY: the statement owns its guards (see `Guard::open`), and drops them before it
-        // goes itself.
-        unsafe { self.statement.as_ref() }
     }
 
     /// The index that decides.

@@ -5,29 +5,28 @@ use super::super::own_insert::own_insert_arbiter;
 use super::super::partitions::{has_later_update_trigger, resolve_definition};
 use super::super::statement::StatementState;
 use super::super::trigger_check;
-use super::probe::XactWait;
 use super::{Guard, GuardMode};
+use crate::pg::call::trigger::FiredTrigger;
 use crate::pg::transaction::snapshot::uses_transaction_snapshot;
 use crate::target::{OpenRelation, Role, Scan, TriggerInfo, row_security_is_active_for};
 use pgrx::pg_sys;
 use std::ffi::c_int;
-use std::ptr::NonNull;
+use std::rc::Rc;
 
 impl Guard {
-    /// Opens what the guard of a table needs in the running statement.
+    /// Opens what the guard of a table needs in the running statement, in the current memory,
+    /// which is the statement's. `trigger` is what has `fired`; rows go in with the rights of
+    /// `role`.
     ///
     /// # Errors
     /// As [`GuardConfig::of`]; 55000 for a partition that has a guard of its own.
-    ///
-    /// # Safety
-    /// The guard is the statement's from then on, which keeps it where it is and drops it. The
-    /// current memory is the statement's.
-    pub unsafe fn open(
-        statement: &StatementState,
-        oid: pg_sys::Oid,
+    pub fn open(
+        fired: &FiredTrigger<'_>,
+        statement: Rc<StatementState>,
         trigger: TriggerInfo,
         role: Role,
     ) -> Self {
+        let oid = fired.table();
         let table = OpenRelation::open(oid);
         let has_later_update_trigger = has_later_update_trigger(&table, &trigger.name);
         let (target, original) = resolve_definition(&table, trigger.clone());
@@ -44,7 +43,7 @@ impl Guard {
         let key_columns = last_number(&numbers, arbiter.columns());
         let compared = last_number(&numbers, config.compared.iter().copied());
         let index = OpenRelation::open(index);
-        let mode = GuardMode::of(statement, &table, arbiter.oid, &index);
+        let mode = GuardMode::of(fired, &table, arbiter.oid, &index);
         let mut scan = Scan::by_equality_dirty(&table, &index, arbiter);
         scan.skip_deforming();
         let by_policy = row_security_is_active_for(&target, role);
@@ -53,7 +52,7 @@ impl Guard {
             && config.remember.is_none()
             && !uses_transaction_snapshot();
         Self {
-            statement: NonNull::from(statement),
+            statement,
             key_columns,
             columns: key_columns.max(compared),
             target,
@@ -68,9 +67,6 @@ impl Guard {
             by_policy,
             has_later_update_trigger,
             scan,
-            // SAFETY: reads a variable of the backend; the caller has set it.
-            scan_memory: unsafe { pg_sys::CurrentMemoryContext },
-            wait: XactWait::none(),
             index,
             table,
         }
@@ -81,13 +77,16 @@ impl GuardMode {
     /// What is to be done with the rows of the running statement that come to a table whose
     /// guard is decided by `arbiter`, of which `index` is the part that is this table's.
     fn of(
-        statement: &StatementState,
+        fired: &FiredTrigger<'_>,
         table: &OpenRelation,
         arbiter: pg_sys::Oid,
         index: &OpenRelation,
     ) -> Self {
         let Some(ours) = own_insert_arbiter() else {
-            return if statement.merges_into(|t| is_self_or_ancestor(t, table)) {
+            let statement = fired.statement();
+            let is_merge = statement
+                .is_some_and(|running| running.only_merges_into(|t| is_self_or_ancestor(t, table)));
+            return if is_merge {
                 Self::PassThrough
             } else {
                 Self::Judge

@@ -1,36 +1,39 @@
 //! Rows that an UPDATE changes, and moves from partition to partition.
-use super::{Guard, IncomingRow, TriggerResult};
+use super::{Guard, TriggerResult};
 use crate::error::{Report, SqlState};
-use crate::pg::backend::is_replica;
+use crate::pg::backend;
+use crate::pg::call::trigger::TriggerRow;
 use crate::target::{KeyColumn, OpenRelation, PartitionRouter, StoredRow};
 
 impl Guard {
     /// Whether the row is one that an UPDATE moves here from another partition:
     /// it is no payload, and is not judged.
-    pub fn is_moved_here(&self) -> bool {
-        self.statement().is_moving_to(self.table.oid())
+    pub(super) fn is_moved_here(&self) -> bool {
+        self.statement.is_moving_to(self.table.oid())
     }
 
     /// Judges an UPDATE: what is remembered cannot be changed.
     ///
     /// # Errors
     /// 428C9
-    pub fn judge_update(&self, old: IncomingRow<'_>, new: IncomingRow<'_>) -> TriggerResult {
-        let (old, new) = (old.deformed(&self.numbers), new.deformed(&self.numbers));
+    pub(super) fn judge_update<'g>(
+        &'g self,
+        old: TriggerRow<'g>,
+        new: TriggerRow<'g>,
+    ) -> TriggerResult<'g> {
+        let [old, new] = [old, new].map(|row| StoredRow::fired(row, &self.numbers));
         let moving_from =
             (self.target.partitioned && self.may_leave(&old, &new)).then(|| self.table.oid());
-        self.statement().note_update(moving_from);
+        self.statement.note_update(moving_from);
         let Some(remember) = &self.config.remember else {
             return TriggerResult::Unchanged;
         };
         if remember.is_changed(&old, &new) {
-            if let (Some(value), None, true) = (
-                old.get(remember.column),
-                new.get(remember.column),
-                is_replica(),
-            ) {
+            let (was, is) = (old.get(remember.column), new.get(remember.column));
+            if was.is_some() && is.is_none() && backend::is_replica() {
                 // The publisher remembers nothing, we do.
-                return TriggerResult::Modified(self.numbers[remember.column], value);
+                let number = self.numbers[remember.column];
+                return TriggerResult::Modified(number, old.value(remember.column));
             }
             let name = &self.target.columns[remember.column].name;
             Report::new(

@@ -74,6 +74,11 @@ impl<'fcx> SqlCall<'fcx> {
         unsafe { is_nonatomic_call(self.fcinfo) }
     }
 
+    /// The context that was current when the function was entered.
+    pub(super) fn memory(&self) -> pg_sys::MemoryContext {
+        self.memory
+    }
+
     /// For core's functions.
     pub fn raw(&self) -> pg_sys::FunctionCallInfo {
         self.fcinfo

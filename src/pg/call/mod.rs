@@ -10,4 +10,5 @@ pub mod result;
     allow(dead_code, reason = "only the unit test reads all of a signature")
 )]
 pub mod signature;
+pub mod trigger;
 pub mod type_io;

@@ -1,6 +1,7 @@
 //! What the relation cache says of a relation while it is open: its triggers, rules, constraints,
 //! statistics and indexes.
 use super::OpenRelation;
+use crate::pg::call::trigger::FiredTrigger;
 use crate::pg::catalog::row_type::{self, Attribute};
 use crate::pg::ffi;
 use crate::pg::list::oids;
@@ -39,6 +40,12 @@ pub struct TriggerInfo {
 }
 
 impl TriggerInfo {
+    /// A copy of the one that has fired.
+    pub fn fired(trigger: &FiredTrigger<'_>) -> Self {
+        // SAFETY: one that is firing.
+        unsafe { Self::of(trigger.definition()) }
+    }
+
     /// A copy.
     ///
     /// # Safety

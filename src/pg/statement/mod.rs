@@ -7,4 +7,5 @@ pub mod json_rows;
 pub mod query_as;
 #[forbid(unsafe_code)]
 pub mod row;
+pub mod scoped_state;
 pub mod spi;

@@ -1,6 +1,7 @@
 //! Locks of the server under tags of our own.
-use crate::pg::{backend, ffi};
+use crate::pg::{backend, ffi, unwinding};
 use pgrx::pg_sys;
+use std::cell::Cell;
 
 /// What a lock is on. The number is field 4 of the tag: users' advisory locks have 1
 /// or 2 there, so that ours never meet them.
@@ -57,7 +58,7 @@ impl SessionLock {
 
 impl Drop for SessionLock {
     fn drop(&mut self) {
-        if !crate::pg::unwinding() && is_held(&self.0) {
+        if !unwinding() && is_held(&self.0) {
             // SAFETY: the session holds it, as was just looked up; a transaction's abort would
             // have given it back.
             unsafe { pg_sys::LockRelease(&raw const self.0, MODE, true) };
@@ -126,6 +127,60 @@ pub fn release(tag: &pg_sys::LOCKTAG) {
     // SAFETY: core looks the lock up among those of the current resource owner; the guard holds
     // nothing that needs dropping.
     unsafe { ffi::guard(|| release_unguarded(tag)) };
+}
+
+/// A place for one lock, which belongs to the resource owner that is current when it is taken. It
+/// is given back when this is dropped, under the same owner, and by that owner's abort.
+pub struct HeldLock {
+    subject: LockSubject,
+    tag: Cell<Option<pg_sys::LOCKTAG>>,
+}
+
+impl HeldLock {
+    /// Nothing is locked yet.
+    pub fn on(subject: LockSubject) -> Self {
+        Self {
+            subject,
+            tag: Cell::new(None),
+        }
+    }
+
+    /// Gives back the lock that is held, and waits for the one on this hash.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    #[inline]
+    pub unsafe fn exchange_unguarded(&self, hash: u64) {
+        let tag = tag(self.subject, hash);
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.release_unguarded();
+            acquire_unguarded(&tag);
+        }
+        self.tag.set(Some(tag));
+    }
+
+    /// Gives back the lock that is held, if one is.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    #[inline]
+    pub unsafe fn release_unguarded(&self) {
+        if let Some(tag) = self.tag.take() {
+            // SAFETY: taken by `exchange_unguarded`; under another resource owner it is one that
+            // the server warns of. The caller's promise.
+            unsafe { release_unguarded(&tag) };
+        }
+    }
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: inside the guard nothing is owned.
+            unsafe { ffi::guard(|| self.release_unguarded()) };
+        }
+    }
 }
 
 /// Waits for a lock, and keeps it until the transaction ends.

@@ -1,0 +1,125 @@
+//! The look at a row's key that is taken for every row: find it or lock it, and compare.
+//!
+//! This is the guard's inner loop. All of it runs inside one `ffi::guard`, so that a row costs one
+//! of these, and nothing here owns anything, or panics. What the steps are for is said in the head
+//! of [`guard`](crate::guard); what follows from a look is judged in [`super`] and
+//! [`stored`](super::stored).
+use super::Guard;
+use super::probe::ProbeResult;
+use crate::compare::{first_difference, same_tuple};
+use crate::pg::call::trigger::TriggerRow;
+use crate::pg::ffi;
+use crate::target::StoredRow;
+
+impl Guard {
+    /// Looks the row's key up, and locks it if it is free. The row is one of the guard's table.
+    #[inline]
+    pub(super) fn look(&mut self, row: TriggerRow<'_>) -> ProbeResult {
+        // SAFETY: nothing is owned inside, and nothing panics.
+        unsafe { ffi::guard(|| self.look_unguarded(row)) }
+    }
+
+    /// # Safety
+    /// Runs inside `ffi::guard`.
+    #[inline(always)]
+    unsafe fn look_unguarded(&mut self, row: TriggerRow<'_>) -> ProbeResult {
+        // SAFETY: the key's columns are among the table's, since the numbers are those of the
+        // target's columns in it; the caller's promise.
+        unsafe {
+            let numbers = self.numbers.as_slice();
+            let payload = StoredRow::fired_unguarded(row, self.key_columns, numbers);
+            let arbiter = self.config.arbiter(&self.target);
+            if !arbiter.nulls_equal {
+                for part in &arbiter.keys {
+                    if payload.get_unguarded(part.column).is_none() {
+                        return ProbeResult::NullKey(part.column);
+                    }
+                }
+            }
+            if let Some(free) = self.find_or_lock_unguarded(row) {
+                return free;
+            }
+            // Never wait, or judge, with a key lock in hand.
+            self.statement.key_lock.release_unguarded();
+            self.config.miss_rate.record_hit();
+            if let Some(writer) = self.scan.writer() {
+                self.scan.pause_unguarded();
+                return ProbeResult::InProgress(writer);
+            }
+            if !self.simple || !self.is_duplicate_unguarded(row) {
+                return ProbeResult::Stored;
+            }
+            self.scan.pause_unguarded();
+            ProbeResult::Duplicate
+        }
+    }
+
+    /// Finds the row under the key, of which the scan is at one then; or locks the key, and says
+    /// what it is if there is still none.
+    ///
+    /// # Safety
+    /// The key of the row is deformed. Runs inside `ffi::guard`.
+    #[inline(always)]
+    unsafe fn find_or_lock_unguarded(&mut self, row: TriggerRow<'_>) -> Option<ProbeResult> {
+        // SAFETY: the arbiter's columns are positions in the target's, and are deformed; the
+        // scan is one by equality, of the arbiter. The caller's promise.
+        unsafe {
+            let config = &*self.config;
+            let payload = StoredRow::fired_unguarded(row, 0, &self.numbers);
+            let value = |c| payload.get_unguarded(c);
+            let lock = || {
+                let arbiter = config.arbiter(&self.target);
+                let hash = config
+                    .key_hasher
+                    .hash_unguarded(&self.seeds, arbiter, value);
+                self.statement.key_lock.exchange_unguarded(hash);
+            };
+            // Where misses are likely: with the lock in hand one look serves.
+            let mut locked = false;
+            if config.miss_rate.predicts_miss() {
+                lock();
+                locked = true;
+            }
+            loop {
+                if self.scan.find_unguarded(value) {
+                    return None;
+                }
+                if locked {
+                    config.miss_rate.record_miss();
+                    return Some(if self.scan.saw_entry() {
+                        ProbeResult::MaybeNew
+                    } else {
+                        ProbeResult::New
+                    });
+                }
+                lock();
+                locked = true;
+            }
+        }
+    }
+
+    /// Whether the row that the scan is at has the row's values in all compared columns. A column
+    /// that the row may have omitted agrees if it is known what it would be then.
+    ///
+    /// # Safety
+    /// The scan has found a row. Runs inside `ffi::guard`.
+    #[inline(always)]
+    unsafe fn is_duplicate_unguarded(&self, row: TriggerRow<'_>) -> bool {
+        // SAFETY: both rows are of the table at hand, which has the compared columns; those
+        // are positions in the target's. The caller's promise.
+        unsafe {
+            let stored = self.scan.slot();
+            if same_tuple(stored, row.tuple()) {
+                return true;
+            }
+            let payload = StoredRow::fired_unguarded(row, self.columns, &self.numbers);
+            ffi::slot_getsomeattrs_unguarded(stored, self.columns);
+            let stored = StoredRow::in_slot(stored, &self.numbers);
+            let columns = &self.target.columns;
+            let value = |c| payload.get_unguarded(c);
+            let known = |c| stored.get_unguarded(c);
+            first_difference(columns, &self.config.always, &stored, value).is_none()
+                && self.defaults.agree_unguarded(columns, known, value)
+        }
+    }
+}
