@@ -49,6 +49,7 @@ mod id_sequence;
 mod insert;
 mod kept;
 mod lint;
+#[forbid(unsafe_code)]
 mod load;
 mod merge;
 mod options;
@@ -56,10 +57,12 @@ mod outcome;
 mod overwrite;
 mod payload;
 mod pg;
+#[forbid(unsafe_code)]
 mod quarantine;
 mod reconcile;
 mod remember;
 mod request;
+#[forbid(unsafe_code)]
 mod run;
 mod secret;
 mod settings;
@@ -67,6 +70,7 @@ mod state;
 mod target;
 mod text;
 mod user_context;
+#[forbid(unsafe_code)]
 mod write;
 
 #[cfg(any(test, feature = "pg_test"))]
@@ -80,7 +84,9 @@ pub mod soundness {
     pub use crate::error::PayloadPosition;
     pub use crate::pg::call::arguments::Arguments;
     pub use crate::pg::call::result::{ResultSet, RowType, SqlResult};
-    pub use crate::pg::rows::{EphemeralRelation, Slot, TupleSort, TupleStore};
+    pub use crate::pg::rows::{
+        NewRow, RowBuilder, RowColumn, RowDesc, Slot, SortColumn, TupleSort, TupleStore, TypeOrder,
+    };
     pub use crate::pg::statement::spi::Connection;
     pub use crate::pg::value::jsonb::Container;
     pub use crate::pg::value::sql_value::SqlValue;

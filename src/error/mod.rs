@@ -29,7 +29,7 @@ pub use native::{
     map_lock_timeout, message_of, redact_errors, warn, with_error_capture,
     with_error_capture_across_commits,
 };
-pub use notice::{Line, notice, notice_unguarded};
+pub use notice::{Line, notice};
 pub use position::{PayloadPosition, StatementPosition};
 pub use refusal::{refuse_json_unguarded, refuse_unguarded};
 pub use report::{Report, SqlState};

@@ -57,7 +57,7 @@ impl fmt::Write for Line {
 ///
 /// # Safety
 /// Runs inside `pg::ffi::guard`.
-pub unsafe fn notice_unguarded(line: &Line) {
+unsafe fn notice_unguarded(line: &Line) {
     // SAFETY: what ereport() does. The error context is put back, or by whoever catches an
     // error.
     unsafe {
@@ -71,7 +71,7 @@ pub unsafe fn notice_unguarded(line: &Line) {
     }
 }
 
-/// Sends a NOTICE, as [`notice_unguarded`] does, from outside of `pg::ffi::guard`.
+/// Sends a NOTICE, without CONTEXT: it is not about the place where it is sent.
 pub fn notice(line: &Line) {
     // SAFETY: the guard holds nothing that needs dropping.
     unsafe { pg_guard_ffi_boundary(|| notice_unguarded(line)) };

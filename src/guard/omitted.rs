@@ -183,7 +183,7 @@ fn value_of(
     number: pg_sys::AttrNumber,
 ) -> Option<NullableDatum> {
     match in_subtransaction(|| evaluate_default(table, column, number)) {
-        Ok(value) => Some(value),
+        Ok(value) => Some(value.to_datum()),
         // Not the default's own fault: 40, 53, 57 and 58.
         Err(error)
             if ["40", "53", "57", "58"]

@@ -67,6 +67,12 @@ pub fn lock_timeout() -> i32 {
     unsafe { pg_sys::LockTimeout }
 }
 
+/// The number of the transaction, the topmost one; it gets one if it has none.
+pub fn transaction_id() -> u32 {
+    // SAFETY: plain values; an ERROR where no number may be given.
+    unsafe { pg_sys::GetTopTransactionId().into_inner() }
+}
+
 /// Microseconds since 2000-01-01, by the clock of the machine.
 pub fn clock() -> pg_sys::TimestampTz {
     // SAFETY: core reads the clock.

@@ -10,7 +10,7 @@ use crate::payload::json::JsonPayloads;
 use crate::pg::backend;
 use crate::pg::catalog;
 use crate::pg::memory::Memory;
-use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
+use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::transaction::snapshot::FreshSnapshot;
@@ -284,19 +284,16 @@ impl Conflict<'_> {
             })
             .collect::<Vec<_>>()
             .join(", ");
-        let mut rows = TupleStore::new();
+        let mut rows = TupleStore::new(target.row_desc());
         rows.put(payload);
-        // SAFETY: the store has a working row of the target, and both outlive the statement.
-        let _named = unsafe { EphemeralRelation::register(ROWS, &rows, target.row_desc()) };
-        let updated = connection.execute(
-            &format!(
-                "UPDATE {} AS stored SET {set} FROM pg_idempotent_rows AS payload
-                  WHERE stored.tableoid OPERATOR(pg_catalog.=) $1
-                    AND stored.ctid OPERATOR(pg_catalog.=) $2",
-                target.qualified()
-            ),
-            &place(table, &tuple),
+        let update = format!(
+            "UPDATE {} AS stored SET {set} FROM pg_idempotent_rows AS payload
+              WHERE stored.tableoid OPERATOR(pg_catalog.=) $1
+                AND stored.ctid OPERATOR(pg_catalog.=) $2",
+            target.qualified()
         );
+        let place = place(table, &tuple);
+        let updated = rows.as_table(ROWS, || connection.execute(&update, &place));
         if updated == 0 {
             if self.by_policy {
                 kept_by_policy(target).raise()
@@ -348,10 +345,7 @@ impl Conflict<'_> {
 }
 
 fn place(table: pg_sys::Oid, tuple: &pg_sys::ItemPointerData) -> [SqlValue<'_>; 2] {
-    let tuple = pg_sys::Datum::from(std::ptr::from_ref(tuple));
-    // SAFETY: a tid is what was pointed to, which is borrowed as long.
-    let tuple = unsafe { SqlValue::of_datum(pg_sys::TIDOID, Some(tuple)) };
-    [SqlValue::oid(table), tuple]
+    [SqlValue::oid(table), SqlValue::tid(tuple)]
 }
 
 fn working_row(payload: &JsonPayloads<'_>, arbiter: &UniqueIndex) -> Slot {

@@ -55,7 +55,8 @@ pub struct OriginalComparison {
 }
 
 impl OriginalComparison {
-    fn of_columns(columns: Vec<usize>) -> Self {
+    /// That the columns differ, if there are any.
+    pub fn of_columns(columns: Vec<usize>) -> Self {
         Self {
             same: columns.is_empty(),
             columns,

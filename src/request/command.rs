@@ -2,7 +2,7 @@
 use crate::error::{Report, SqlState, StatementPosition};
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
-use crate::pg::rows::ReceivedRows;
+use crate::pg::rows::{ReceivedRows, Slot, TupleStore};
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::jsonb::{
@@ -82,7 +82,7 @@ pub fn run(command: &str, arguments: Container<'_>) -> JsonbDatum {
     if code < 0 {
         refused(code).raise()
     }
-    response(&mut received, memory)
+    response((*received).into_rows(), memory)
 }
 
 fn plan(connection: &Connection, command: &str, types: Vec<pg_sys::Oid>) -> Rc<SpiPlan> {
@@ -213,16 +213,16 @@ fn coerce(types: &[pg_sys::Oid], arguments: Container<'_>) -> Vec<Option<pg_sys:
 ///
 /// # Errors
 /// 54000 if it is more than a jsonb holds.
-fn response(received: &mut ReceivedRows, memory: pg_sys::MemoryContext) -> JsonbDatum {
+fn response(received: Option<TupleStore>, memory: pg_sys::MemoryContext) -> JsonbDatum {
     let mut array = ArrayBuilder::default();
-    if let Some((rows, mut row)) = received.rows() {
+    if let Some(mut rows) = received {
+        let mut row = Slot::for_stored(rows.desc());
         let scratch = Memory::in_current(c"pg_idempotent response");
         let each = Memory::in_current(c"pg_idempotent row");
         // SAFETY: the function lives in `scratch`.
         let to_jsonb =
             unsafe { to_jsonb_of(scratch.context(), pg_sys::RECORDOID, -1, pg_sys::InvalidOid) };
-        // SAFETY: the slot was given for these rows.
-        while unsafe { rows.next(&mut row) } {
+        while rows.next(&mut row) {
             pgrx::check_for_interrupts!();
             // SAFETY: the slot holds a row of a registered type; the function gives an
             // object, which is fresh.

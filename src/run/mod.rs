@@ -50,7 +50,7 @@ fn idempotent_run_begin(call: SqlCall<'_>) -> SqlResult {
         let partition = Partition::of_arguments(&arguments, 0, 1);
         let input_version = arguments.optional_text(2);
         let force = arguments.required(3, "force").value() != 0;
-        let lease = arguments.positive_interval(4, "lease");
+        let lease = arguments.interval(4, "lease");
         let decide = || RunDecision::of(Run::latest(&partition), input_version.as_deref(), force);
         let mut decision = decide();
         let mut lock = None;

@@ -8,6 +8,7 @@ use crate::kept;
 use crate::pg::backend;
 use crate::pg::statement::spi::{Connection, Parameter};
 use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, uses_transaction_snapshot};
+use crate::pg::value::interval::Interval;
 use crate::pg::value::sql_value::SqlValue;
 use crate::state::StateTable;
 use crate::user_context::UserContext;
@@ -234,7 +235,7 @@ pub fn begin(
     latest: Option<&Run>,
     reason: Reason,
     input_version: Option<&str>,
-    lease: pg_sys::Datum,
+    lease: Interval,
 ) -> i64 {
     let _owner = UserContext::owner_of(StateTable::PipelineRuns);
     let connection = Connection::open();
@@ -255,8 +256,7 @@ pub fn begin(
         status(RunStatus::Running),
         SqlValue::text(enum_text::name(reason)),
         SqlValue::optional_text(input_version),
-        // SAFETY: an interval, an argument of the call.
-        unsafe { SqlValue::of_datum(pg_sys::INTERVALOID, Some(lease)) },
+        SqlValue::interval(lease),
     ];
     let begun = Cell::new(None);
     NUMBERS.insert_with_new_id(&connection, || {

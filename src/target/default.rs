@@ -4,6 +4,7 @@ use super::default_kind::{DefaultKind, functions_in};
 use super::{Column, OpenRelation};
 use crate::pg::ffi;
 use crate::pg::statement::expression::evaluate;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 
@@ -68,13 +69,13 @@ pub fn evaluate_default(
     relation: &OpenRelation,
     column: &Column,
     number: pg_sys::AttrNumber,
-) -> Option<pg_sys::Datum> {
+) -> SqlValue<'static> {
     // SAFETY: a column of the open relation. The executor state is freed here, or with the
     // current memory, whose child it is; the value is copied out of it before.
     unsafe {
         let default = pg_sys::build_column_default(relation.raw(), number.into());
         if default.is_null() {
-            return None;
+            return SqlValue::null(column.typid);
         }
         let estate = pg_sys::CreateExecutorState();
         let context = pg_sys::MakePerTupleExprContext(estate);
@@ -86,6 +87,6 @@ pub fn evaluate_default(
             (!null).then(|| ffi::unguarded::datumCopy(value, by_value, length.into()))
         });
         pg_sys::FreeExecutorState(estate);
-        value
+        SqlValue::of_datum(column.typid, value)
     }
 }

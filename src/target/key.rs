@@ -4,7 +4,7 @@ use super::{Column, OpenRelation};
 use crate::pg::ffi;
 use crate::pg::lookup_function;
 use crate::pg::memory::Memory;
-use crate::pg::rows::SortColumn;
+use crate::pg::rows::{RowColumn, RowDesc, SortColumn, TypeOrder};
 use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
@@ -34,8 +34,8 @@ pub struct KeyColumn {
     pub order_function: pg_sys::RegProcedure,
     /// The function of the index's «greater or equal» for it.
     pub greater_equal_function: pg_sys::RegProcedure,
-    /// The index's «less than» for it.
-    pub less_than: pg_sys::Oid,
+    /// The index's order of it, as sorts take it.
+    pub sort_order: TypeOrder,
     /// The index's collation for it.
     pub collation: pg_sys::Oid,
     /// The index's operator class for it.
@@ -51,7 +51,7 @@ impl KeyColumn {
         index: &OpenRelation,
         i: usize,
         column: usize,
-        storage: (bool, i16),
+        table_column: &Column,
         memory: &Memory,
     ) -> Self {
         let rel = index.raw();
@@ -65,8 +65,10 @@ impl KeyColumn {
             let equality_operator = member(pg_sys::BTEqualStrategyNumber);
             let equality_function = pg_sys::get_opcode(equality_operator);
             let order_function = pg_sys::get_opfamily_proc(family, input, input, BTORDER_PROC);
+            let collation = *(*rel).rd_indcollation.add(i);
+            let less_than = member(pg_sys::BTLessStrategyNumber);
             Self {
-                storage,
+                storage: table_column.storage(),
                 order: lookup_function(memory.context(), order_function),
                 order_function,
                 column,
@@ -74,8 +76,8 @@ impl KeyColumn {
                 equality: lookup_function(memory.context(), equality_function),
                 equality_function,
                 greater_equal_function: pg_sys::get_opcode(greater_equal),
-                less_than: member(pg_sys::BTLessStrategyNumber),
-                collation: *(*rel).rd_indcollation.add(i),
+                sort_order: TypeOrder::new(table_column.typid, less_than, collation),
+                collation,
                 operator_class: operator_class(index.oid(), i),
             }
         }
@@ -215,7 +217,7 @@ pub struct UniqueIndex {
     /// The column of which its condition says that it is NULL, and nothing else.
     pub null_predicate_column: Option<usize>,
     /// The descriptor of a row of its key columns alone.
-    pub key_desc: pg_sys::TupleDesc,
+    pub key_desc: RowDesc,
     /// Whether the server uses it; one that is being built it passes over.
     pub valid: bool,
     /// Whether it is checked at the end of a statement or transaction.
@@ -324,8 +326,8 @@ impl UniqueIndex {
             let mut keys = Vec::with_capacity(numbers.len());
             for (i, number) in numbers.iter().enumerate().filter(|_| !overlaps) {
                 if let Some(column) = place(*number) {
-                    let storage = columns[column].storage();
-                    keys.push(KeyColumn::of_index(index, i, column, storage, memory));
+                    let table_column = &columns[column];
+                    keys.push(KeyColumn::of_index(index, i, column, table_column, memory));
                 }
             }
             Self {
@@ -334,7 +336,7 @@ impl UniqueIndex {
                 inference_clause: None,
                 primary: form.indisprimary,
                 nulls_equal: form.indnullsnotdistinct,
-                key_desc: memory.scope(|| key_desc(&keys, columns)),
+                key_desc: key_desc(&keys, columns),
                 ascending: (0..numbers.len()).all(|i| *(*rel).rd_indoption.add(i) == 0),
                 keys,
                 expressions,
@@ -403,8 +405,7 @@ impl UniqueIndex {
             .iter()
             .map(|key| SortColumn {
                 column: key.column,
-                operator: key.less_than,
-                collation: key.collation,
+                order: key.sort_order,
             })
             .collect()
     }
@@ -416,17 +417,13 @@ fn operator_class(index: pg_sys::Oid, i: usize) -> pg_sys::Oid {
     unsafe { pg_sys::get_index_column_opclass(index, i as i32 + 1) }
 }
 
-fn key_desc(keys: &[KeyColumn], columns: &[Column]) -> pg_sys::TupleDesc {
-    // SAFETY: attribute numbers run from 1 to the number the template was made for, and the
-    // types are those of the table's columns.
-    unsafe {
-        let desc = pg_sys::CreateTemplateTupleDesc(keys.len() as i32);
-        for (i, key) in keys.iter().enumerate() {
-            let column = &columns[key.column];
-            let number = (i + 1) as pg_sys::AttrNumber;
-            let name = column.c_name.as_ptr();
-            pg_sys::TupleDescInitEntry(desc, number, name, column.typid, column.typmod, 0);
+fn key_desc(keys: &[KeyColumn], columns: &[Column]) -> RowDesc {
+    let column = |key: &KeyColumn| {
+        let column = &columns[key.column];
+        RowColumn {
+            typmod: column.typmod,
+            ..RowColumn::of_type(&column.c_name, column.typid)
         }
-        desc
-    }
+    };
+    RowDesc::of(&keys.iter().map(column).collect::<Vec<_>>())
 }

@@ -41,6 +41,7 @@ mod key;
 mod key_lookup;
 mod merge_scan;
 mod names;
+mod object;
 mod partition;
 mod privileges;
 mod relation;
@@ -61,6 +62,7 @@ pub use default::{ColumnDefault, evaluate_default};
 pub use default_kind::DefaultKind;
 pub use key::{KeyColumn, UniqueIndex, equal};
 pub use key_lookup::KeyLookup;
+pub use object::JsonForm;
 pub use partition::{
     PartitionKeyColumns, PartitionRouter, ancestor_partition_columns, leaf_index,
     partition_key_columns,
@@ -78,6 +80,7 @@ pub use triggers::{FunctionSource, TriggerInfo, Triggers, is_guard_function, tri
 
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
+use crate::pg::rows::RowDesc;
 use crate::pg::transaction::locks;
 use cache::PerTable;
 use pgrx::pg_sys;
@@ -121,10 +124,11 @@ pub struct Target {
     /// Its unique indexes, usable as arbiter or not.
     pub indexes: Vec<UniqueIndex>,
     by_name: HashMap<Vec<u8>, usize>,
-    row_desc: pg_sys::TupleDesc,
+    row_desc: RowDesc,
+    columns_desc: RowDesc,
     /// The guards on it, those cloned from a partitioned table included.
     pub guards: Vec<TriggerInfo>,
-    /// What columns, indexes and the descriptor point into.
+    /// What columns and indexes point into.
     _memory: Memory,
 }
 
@@ -211,7 +215,6 @@ impl Target {
             .enumerate()
             .map(|(i, c)| (c.c_name.to_bytes().to_vec(), i))
             .collect();
-        let row_desc = memory.scope(|| rows::row_desc(&columns, &rows::ROW_EXTRAS));
         Self {
             id: TargetId::next(relation.oid()),
             oid: relation.oid(),
@@ -226,10 +229,11 @@ impl Target {
             has_write_rules: effects::has_write_rules(relation),
             skip_has_no_effect: !before_rows && effects::skip_has_no_effect(relation),
             can_chunk: !effects::has_statement_triggers(relation) && !after_rows,
+            row_desc: rows::row_desc(&columns, &rows::ROW_EXTRAS),
+            columns_desc: rows::row_desc(&columns, &[]),
             columns,
             indexes,
             by_name,
-            row_desc,
             guards,
             _memory: memory,
         }

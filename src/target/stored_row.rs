@@ -1,5 +1,7 @@
 //! A stored row, read where it lies.
+use crate::pg::ffi;
 use crate::pg::rows::Slot;
+use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use std::ops::Range;
 use std::ptr;
@@ -57,6 +59,18 @@ impl<'l> StoredRow<'l> {
             let i = *self.numbers.get_unchecked(column) as usize - 1;
             let slot = &*self.slot;
             (!*slot.tts_isnull.add(i)).then(|| *slot.tts_values.add(i))
+        }
+    }
+
+    /// The value of a column of the target, by its position, with its type.
+    pub fn value(&self, column: usize) -> SqlValue<'l> {
+        let value = self.get(column);
+        let i = i32::from(self.numbers[column]) - 1;
+        // SAFETY: a column of the slot's row, as `get` has checked; the value lives as long as the
+        // row is there.
+        unsafe {
+            let typid = ffi::attribute((*self.slot).tts_tupleDescriptor, i).atttypid;
+            SqlValue::of_datum(typid, value)
         }
     }
 

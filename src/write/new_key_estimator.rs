@@ -1,9 +1,9 @@
 //! Whether to look keys up before the INSERT.
 use super::context::WriteContext;
 use crate::payload::shape::Shape;
+use crate::pg::backend::transaction_is_read_only;
 use crate::pg::rows::Slot;
 use crate::target::{PerTarget, Target};
-use pgrx::pg_sys;
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 
@@ -68,8 +68,7 @@ impl<'a> NewKeyEstimator<'a> {
             })
         };
         // A pure retry in a READ ONLY transaction must not come to an INSERT.
-        // SAFETY: reads a backend-local variable.
-        let writable = unsafe { !pg_sys::XactReadOnly };
+        let writable = !transaction_is_read_only();
         let possible = estimates && writable && context.target.skip_has_no_effect;
         let shapes = if possible {
             context.shapes.iter().map(omission_has_no_effect).collect()

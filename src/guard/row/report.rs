@@ -59,8 +59,7 @@ impl Guard {
             let named: Vec<usize> = (0..target.columns.len())
                 .filter(|c| target.columns[*c].generated == 0 && remembers != Some(*c))
                 .collect();
-            // SAFETY: the row's memory, which outlives the call.
-            let mut records = ConflictRecorder::new(unsafe { pg_sys::CurrentMemoryContext });
+            let mut records = ConflictRecorder::new();
             records.add(target, arbiter, stored, &differences, &named);
             records.write(target);
             return;

@@ -1,5 +1,5 @@
 //! SQL run inside a function of ours.
-use crate::pg::rows::TupleStore;
+use crate::pg::rows::{RowDesc, TupleStore};
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
@@ -200,9 +200,13 @@ impl Connection {
 
     /// Runs a kept plan without parameters that inserts, and gives the number
     /// of rows that went in. What it returns goes into `returned`.
+    ///
+    /// # Errors
+    /// 42804 if it returns other columns than the store's.
     pub fn insert(&self, plan: &SpiPlan, returned: Option<&TupleStore>) -> u64 {
         plan.check_parameters(&[]);
-        // SAFETY: a kept plan without parameters; receiver and store outlive the execution.
+        // SAFETY: a kept plan without parameters; receiver and store outlive the execution. The
+        // server compares the columns that it returns with the store's.
         unsafe {
             let mut options = pg_sys::SPIExecuteOptions::default();
             if let Some(store) = returned {
@@ -214,8 +218,8 @@ impl Connection {
                         store.raw(),
                         memory,
                         false,
-                        ptr::null_mut(),
-                        ptr::null(),
+                        store.desc().raw(),
+                        c"a statement returns other columns than are kept of it".as_ptr(),
                     );
                 });
             }
@@ -297,10 +301,13 @@ impl<'c> AfterTriggerScope<'c> {
     }
 
     /// As [`Connection::insert`], with the AFTER triggers left waiting.
+    ///
+    /// # Panics
+    /// If it returns other columns than the store's.
     pub fn insert(&self, plan: &SpiPlan, returned: Option<&TupleStore>) -> u64 {
         plan.check_parameters(&[]);
         // SAFETY: a kept plan without parameters, as was checked; the rows that it returned
-        // live until they are freed here.
+        // live until they are freed here, and have the store's columns, as is checked.
         unsafe {
             let none = ptr::null_mut();
             let code = pg_sys::SPI_execute_snapshot(
@@ -317,6 +324,9 @@ impl<'c> AfterTriggerScope<'c> {
             let count = pg_sys::SPI_processed;
             if let Some(store) = returned {
                 let table = pg_sys::SPI_tuptable;
+                store
+                    .desc()
+                    .check_same(&RowDesc::of_server((*table).tupdesc));
                 for i in 0..count as usize {
                     pg_sys::tuplestore_puttuple(store.raw(), *(*table).vals.add(i));
                 }

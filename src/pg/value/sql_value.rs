@@ -1,6 +1,8 @@
 //! A value with its type: what goes into a statement as a parameter, and into the row of a
 //! result.
 use crate::pg::hash::sha256::to_bytea;
+use crate::pg::value::document::JsonbDatum;
+use crate::pg::value::interval::Interval;
 use crate::pg::value::text;
 use crate::pg::value::text_array::text_array;
 use pgrx::pg_sys;
@@ -23,6 +25,7 @@ enum Content<'v> {
     Texts(&'v [String]),
     /// Of a type that is laid out as bytea.
     Bytes([u8; 5]),
+    Bytea(&'v [u8]),
 }
 
 impl<'v> SqlValue<'v> {
@@ -85,6 +88,37 @@ impl<'v> SqlValue<'v> {
         Self::new(pg_sys::TIMESTAMPTZOID, Content::Datum(value.into()))
     }
 
+    /// An xid.
+    pub fn xid(value: pg_sys::TransactionId) -> Self {
+        Self::new(pg_sys::XIDOID, Content::Datum(value.into_inner().into()))
+    }
+
+    /// A tid.
+    pub fn tid(value: &'v pg_sys::ItemPointerData) -> Self {
+        let place = pg_sys::Datum::from(std::ptr::from_ref(value));
+        Self::new(pg_sys::TIDOID, Content::Datum(place))
+    }
+
+    /// A bytea.
+    pub const fn bytea(value: &'v [u8]) -> Self {
+        Self::new(pg_sys::BYTEAOID, Content::Bytea(value))
+    }
+
+    /// A jsonb.
+    pub fn jsonb(value: JsonbDatum) -> Self {
+        Self::new(pg_sys::JSONBOID, Content::Datum(value.datum()))
+    }
+
+    /// A jsonb, or NULL.
+    pub fn optional_jsonb(value: Option<JsonbDatum>) -> Self {
+        value.map_or(Self::null(pg_sys::JSONBOID), Self::jsonb)
+    }
+
+    /// An interval.
+    pub fn interval(value: Interval) -> Self {
+        Self::new(pg_sys::INTERVALOID, Content::Datum(value.datum()))
+    }
+
     /// A datum of the server's.
     ///
     /// # Safety
@@ -121,6 +155,7 @@ impl<'v> SqlValue<'v> {
             Content::Name(value) => Some(crate::pg::value::name::to_name(value)),
             Content::Texts(values) => Some(text_array(values)),
             Content::Bytes(bytes) => Some(to_bytea(&bytes)),
+            Content::Bytea(bytes) => Some(to_bytea(bytes)),
         }
     }
 }

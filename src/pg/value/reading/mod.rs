@@ -12,6 +12,7 @@ mod scalar;
 pub use scalar::{Scalar, has_cast_to_json};
 
 use super::jsonb::Value;
+use super::sql_value::SqlValue;
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use array::Array;
@@ -123,6 +124,16 @@ impl Reader {
             members,
             domain,
         }
+    }
+
+    /// The value, in the current context, with its type.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn read_value<'v>(&self, value: Value<'v>) -> SqlValue<'v> {
+        // SAFETY: the guard holds nothing, and the reader owns nothing that it is left with by an
+        // error; a value of its type, which what it was read from outlives.
+        unsafe { SqlValue::of_datum(self.scalar.typid(), ffi::guard(|| self.read(value))) }
     }
 
     /// The value, in the current context; None for NULL, which is what JSON null is.
