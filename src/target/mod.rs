@@ -47,6 +47,7 @@ mod privileges;
 mod relation;
 mod relation_facts;
 mod remedy;
+#[forbid(unsafe_code)]
 mod rows;
 mod scan;
 mod stored_row;

@@ -1,5 +1,6 @@
 //! Where a target's columns are: in rows of its own, of partitions, and in working rows.
 use super::{Column, Target};
+use crate::pg::catalog::relation::column_number;
 use crate::pg::rows::{RowColumn, RowDesc};
 use pgrx::pg_sys;
 use std::ffi::CString;
@@ -12,9 +13,8 @@ impl Target {
             if table == self.oid {
                 column.attnum
             } else {
-                // SAFETY: a look-up in a catalog by a C string, which gives 0 for what there is
-                // not. Partitions have all columns of their parent, by name.
-                unsafe { pg_sys::get_attnum(table, column.c_name.as_ptr()) }
+                // Partitions have all columns of their parent, by name.
+                column_number(table, &column.c_name)
             }
         };
         self.columns.iter().map(number).collect()

@@ -1,11 +1,18 @@
 //! Relations by oid. What is asked of an open one is with the relation itself.
 use crate::pg::ffi;
 use pgrx::pg_sys;
+use std::ffi::CStr;
 
 /// The kind of a relation (`pg_class.relkind`); 0 if it is gone.
 pub fn kind(relation: pg_sys::Oid) -> u8 {
     // SAFETY: a look-up by number; what is gone has the kind NUL.
     unsafe { pg_sys::get_rel_relkind(relation) as u8 }
+}
+
+/// The number of a table's column of this name, in the server's encoding; 0 if there is none.
+pub fn column_number(table: pg_sys::Oid, name: &CStr) -> pg_sys::AttrNumber {
+    // SAFETY: a look-up by number and by a C string.
+    unsafe { pg_sys::get_attnum(table, name.as_ptr()) }
 }
 
 /// Whether a plain table, which is there, is unlogged.

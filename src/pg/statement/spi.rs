@@ -322,13 +322,11 @@ impl<'c> AfterTriggerScope<'c> {
             );
             assert!(code > 0, "SPI code {code}");
             let count = pg_sys::SPI_processed;
-            if let Some(store) = returned {
-                let table = pg_sys::SPI_tuptable;
-                store
-                    .desc()
-                    .check_same(&RowDesc::of_server((*table).tupdesc));
+            if let (Some(store), Some(table)) = (returned, pg_sys::SPI_tuptable.as_mut()) {
+                let columns = RowDesc::of_server(table.tupdesc);
+                store.desc().check_same(&columns);
                 for i in 0..count as usize {
-                    pg_sys::tuplestore_puttuple(store.raw(), *(*table).vals.add(i));
+                    pg_sys::tuplestore_puttuple(store.raw(), *table.vals.add(i));
                 }
                 pg_sys::SPI_freetuptable(table);
             }
