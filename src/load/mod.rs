@@ -124,11 +124,11 @@ fn load(procedure: &NonAtomicProcedure, call: &LoadCall) {
         Some(known) => Ok(known),
         None => procedure.step(|| read(call, &load, &mut store)),
     };
-    let run = |known| {
+    let load_rows = |known| {
         let rows = SortedRows::from_store(store.expect("the source is read"));
         run(procedure, call, &load, &known, rows)
     };
-    match read.and_then(run) {
+    match read.and_then(load_rows) {
         Ok(counts) => load.progress.loaded(&counts),
         Err(error) => {
             // If this fails as well, the error of the load is the one to tell.
