@@ -54,6 +54,7 @@ mod insert;
 mod kept;
 #[forbid(unsafe_code)]
 mod lint;
+#[forbid(unsafe_code)]
 mod load;
 mod merge;
 #[forbid(unsafe_code)]
@@ -63,6 +64,7 @@ mod outcome;
 mod overwrite;
 mod payload;
 mod pg;
+#[forbid(unsafe_code)]
 mod quarantine;
 mod reconcile;
 mod remember;
@@ -80,6 +82,7 @@ mod target;
 mod text;
 #[forbid(unsafe_code)]
 mod user_context;
+#[forbid(unsafe_code)]
 mod write;
 
 #[cfg(any(test, feature = "pg_test"))]
@@ -96,7 +99,9 @@ pub mod soundness {
     pub use crate::pg::call::trigger::{FiredTrigger, TriggerRow};
     pub use crate::pg::catalog::syscache;
     pub use crate::pg::heap::{HeapRow, HeapTable, Tid};
-    pub use crate::pg::rows::{EphemeralRelation, Slot, TupleSort, TupleStore};
+    pub use crate::pg::rows::{
+        NewRow, RowBuilder, RowColumn, RowDesc, Slot, SortColumn, TupleSort, TupleStore, TypeOrder,
+    };
     pub use crate::pg::statement::spi::Connection;
     pub use crate::pg::value::jsonb::Container;
     pub use crate::pg::value::sql_value::SqlValue;

@@ -1,8 +1,10 @@
 //! The differences of one conflict, for results and for people.
 use super::values::{Difference, object_of, shown};
+use crate::pg::value::document::JsonbDatum;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::settings;
-use crate::target::{Column, StoredRow, Target, UniqueIndex, VisibleColumns};
+use crate::target::{Column, JsonForm, StoredRow, Target, UniqueIndex, VisibleColumns};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 use std::fmt::Write;
@@ -52,9 +54,18 @@ pub struct Differences<'a, P: Fn(usize) -> Option<pg_sys::Datum>> {
 }
 
 impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
+    /// These columns of the payload, in a form that can be read again.
+    pub fn payload_object(&self, columns: impl IntoIterator<Item = usize>) -> JsonbDatum {
+        self.target.object(columns, JsonForm::Readable, |c| {
+            let column = self.column(c);
+            // SAFETY: the payload's value of the column, which lives as long as the payload.
+            unsafe { SqlValue::of_datum(column.typid, (self.payload)(c)) }
+        })
+    }
+
     /// `{"amount": {"stored": 10.00, "payload": 12.00}, …}`, with `arriving` as the name of
     /// the second value. A stored value that the caller may not read is left out.
-    pub fn to_jsonb(&self, arriving: Arriving) -> pg_sys::Datum {
+    pub fn to_jsonb(&self, arriving: Arriving) -> JsonbDatum {
         let differences: Vec<Difference<'_>> = self
             .columns
             .iter()

@@ -1,6 +1,7 @@
 //! What is asked of the values of columns: the part of the room that calls the server.
 use crate::pg::ffi;
 use crate::pg::value::comparison;
+use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::jsonb::ObjectBuilder;
 use crate::target::{Column, StoredRow};
 use pgrx::pg_sys;
@@ -139,11 +140,11 @@ pub struct Difference<'a> {
 
 /// `{"amount": {"stored": 10.00, "payload": 12.00}, …}`, with `arriving` as the name of the second
 /// value.
-pub fn object_of(differences: &[Difference<'_>], arriving: &CStr) -> pg_sys::Datum {
+pub fn object_of(differences: &[Difference<'_>], arriving: &CStr) -> JsonbDatum {
     // SAFETY: the names live with the target, the values until the look goes
     // on; inside, nothing is owned and nothing panics.
     unsafe {
-        ffi::guard(|| {
+        JsonbDatum::new(ffi::guard(|| {
             let mut object = ObjectBuilder::new();
             for Difference {
                 column,
@@ -162,7 +163,7 @@ pub fn object_of(differences: &[Difference<'_>], arriving: &CStr) -> pg_sys::Dat
                 object.document(difference.finish());
             }
             object.finish()
-        })
+        }))
     }
 }
 

@@ -41,7 +41,7 @@ pub use caught::{
     redact_errors,
 };
 pub use executor::install_executor_hook;
-pub use ffi::{notice, notice_unguarded, refuse_json_unguarded, refuse_unguarded};
+pub use ffi::{notice, refuse_json_unguarded, refuse_unguarded};
 pub use line::Line;
 pub use native::{warn, with_error_capture};
 pub use position::{PayloadPosition, StatementPosition};

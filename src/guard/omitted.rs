@@ -147,7 +147,7 @@ fn values_of(target: &Target, table: &OpenRelation, column: usize) -> Vec<Nullab
 /// not evaluate it.
 fn value_of(table: &OpenRelation, number: pg_sys::AttrNumber) -> Option<NullableDatum> {
     match in_subtransaction(|| table.default_value(number)) {
-        Ok(value) => Some(value),
+        Ok(value) => Some(value.to_datum()),
         // Not the default's own fault: 40, 53, 57 and 58.
         Err(error)
             if ["40", "53", "57", "58"]

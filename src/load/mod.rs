@@ -102,7 +102,7 @@ fn refuse_transaction() -> ! {
 }
 
 fn load(procedure: &NonAtomicProcedure, call: &LoadCall) {
-    let mut store = TupleStore::across_commits();
+    let mut store = None;
     let load = procedure.step(|| {
         let load = begin(call);
         // The commit may empty a temporary table.
@@ -121,8 +121,11 @@ fn load(procedure: &NonAtomicProcedure, call: &LoadCall) {
         Some(known) => Ok(known),
         None => procedure.step(|| read(call, &load, &mut store)),
     };
-    let rows = SortedRows::from_store(store);
-    match read.and_then(|known| run(procedure, call, &load, &known, rows)) {
+    let load_rows = |known| {
+        let rows = SortedRows::from_store(store.expect("the source is read"));
+        run(procedure, call, &load, &known, rows)
+    };
+    match read.and_then(load_rows) {
         Ok(counts) => load.progress.loaded(&counts),
         Err(error) => {
             // If this fails as well, the error of the load is the one to tell.
@@ -180,8 +183,8 @@ struct SourceInfo {
     total: i64,
 }
 
-/// Reads the source into the store, in the arbiter's order.
-fn read(call: &LoadCall, load: &StartedLoad, store: &mut TupleStore) -> SourceInfo {
+/// Reads the source into a store, in the arbiter's order.
+fn read(call: &LoadCall, load: &StartedLoad, store: &mut Option<TupleStore>) -> SourceInfo {
     let (target, relation) = open(call.target, load);
     // The source may change once this is committed.
     let mut source = Source::open(&target, call.source).detached();
@@ -193,11 +196,9 @@ fn read(call: &LoadCall, load: &StartedLoad, store: &mut TupleStore) -> SourceIn
     let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, None);
     let mut input = InputSorter::new(&context, false);
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
-    // SAFETY: the source tells from inside `ffi::guard`.
-    let tell = |rows| unsafe { load.progress.reading(rows) };
-    // SAFETY: what is told is told from inside the guard.
-    let total = unsafe { source.read_with_progress(arbiter, generated, input.sort(), &tell) };
-    input.into_store(store);
+    let tell = |rows| load.progress.reading(rows);
+    let total = source.read_with_progress(arbiter, generated, input.sort(), &tell);
+    input.into_store(store.insert(TupleStore::across_commits(target.row_desc())));
     load.record.read(total);
     let names = arbiter.columns().map(|c| target.columns[c].name.clone());
     let (key, signature) = (names.collect(), IndexSignature::of(arbiter));
@@ -218,11 +219,9 @@ fn run(
     call: &LoadCall,
     load: &StartedLoad,
     known: &SourceInfo,
-    rows: SortedRows,
+    mut rows: SortedRows,
 ) -> Result<LoadCounts, Caught> {
     let memory = Memory::in_current(c"pg_idempotent batch");
-    // Dropped before the memory: a row that was read too early may be in it.
-    let mut rows = rows;
     let key_options = call.key_options.with_key(&known.key);
     let mut counts = LoadCounts::default();
     load.progress.start_loading();
@@ -230,7 +229,7 @@ fn run(
         let (done, more) = procedure.step(|| {
             rows.start_batch(call.batch_size);
             let collector = memory.scope(|| batch(call, &key_options, load, known, &mut rows));
-            let (read, more) = rows.end_batch(known.target.row_desc());
+            let (read, more) = rows.end_batch();
             let done = counts.and(read, &collector);
             load.record.advance(&done, !more);
             (done, more)

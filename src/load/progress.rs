@@ -1,6 +1,6 @@
 //! NOTICEs on how far a load has come, at a human pace.
 use super::record::LoadCounts;
-use crate::error::{Line, notice, notice_unguarded};
+use crate::error::{Line, notice};
 use crate::pg::backend::clock;
 use crate::pg::value::text;
 use crate::target::Target;
@@ -43,17 +43,13 @@ impl Progress {
         &self.name
     }
 
-    /// So many rows of the source are read. It owns nothing, and does not panic.
-    ///
-    /// # Safety
-    /// Runs inside `ffi::guard`.
-    pub unsafe fn reading(&self, rows: i64) {
+    /// So many rows of the source are read.
+    pub fn reading(&self, rows: i64) {
         let Some(now) = self.is_due() else { return };
         let mut line = self.line("reading rows for");
         let speed = per_second(rows, now - self.started);
         let _ = write!(line, "{rows} rows, {speed} rows/s");
-        // SAFETY: the caller's promise.
-        unsafe { notice_unguarded(&line) };
+        notice(&line);
     }
 
     /// Rows begin to go in.

@@ -35,9 +35,13 @@
 //! - *Any order of arrival gives the same table.* «Later» is a total order on whole rows:
 //!   by `latest_by`, then by the compared columns. What is stored in the end is the
 //!   greatest row that ever came, and the maximum of a set does not depend on order.
+#[forbid(unsafe_code)]
 mod latest;
+#[forbid(unsafe_code)]
 mod never_updated;
+#[forbid(unsafe_code)]
 mod round;
+#[forbid(unsafe_code)]
 mod write;
 
 use crate::error::with_error_capture;

@@ -74,7 +74,6 @@ pub fn merge_rows(
     rows: SortedRows,
     counts: &mut MergeCounts,
 ) {
-    let mut before = WrittenCommands::default();
     let mut reduced = LatestRows {
         context,
         latest,
@@ -86,60 +85,81 @@ pub fn merge_rows(
         context,
         latest,
         &mut |free| reduced.next(free),
-        &before,
+        &WrittenCommands::default(),
         counts,
     );
     counts.superseded = reduced.superseded;
     for _ in 0..MAX_ROUNDS {
-        let PendingChanges {
-            new,
-            changed,
-            snapshot,
-        } = pending;
-        let first_command = next_command();
-        let not_inserted = new.and_then(|new| insert_new(context, new, counts));
-        let after_inserts = next_command();
-        let not_updated = changed.and_then(|changed| {
-            if not_inserted.is_some() {
-                // Updates come after all inserts, see the head of the module.
-                return Some(changed);
-            }
-            let count = update(context, updated, &changed, &snapshot);
-            if count == changed.len() {
-                counts.updated += count as i64;
-                return None;
-            }
-            // Which of them were, the rows tell.
-            Some(changed)
-        });
-        drop(snapshot);
-        before = WrittenCommands {
-            inserted: first_command..after_inserts,
-            updated: after_inserts..next_command(),
-        };
-        let mut rows = match (not_inserted, not_updated) {
-            (None, None) => return,
-            (Some(new), None) => SortedRows::from_store(new),
-            (new, Some(mut changed)) => {
-                let mut input = InputSorter::new(context, false);
-                if let Some(mut new) = new {
-                    // SAFETY: the target's descriptor, which lives as long as the target, which is
-                    // borrowed.
-                    let mut row = unsafe { Slot::for_stored(context.target.row_desc()) };
-                    // SAFETY: both are working rows of the target.
-                    while unsafe { new.next(&mut row) } {
-                        pgrx::check_for_interrupts!();
-                        input.put(&row);
-                    }
-                }
-                changed.each(context.target, |row| input.put(row));
-                input.into_rows()
-            }
+        let (written, left) = write(context, updated, pending, counts);
+        let Some(mut rows) = left.in_key_order(context) else {
+            return;
         };
         let next = &mut |free| rows.next(context.target, free);
-        pending = look_up(context, latest, next, &before, counts);
+        pending = look_up(context, latest, next, &written, counts);
     }
     not_written(context, &pending).raise()
+}
+
+/// Rows of which it is not known that they were written.
+struct LeftRows {
+    new: Option<TupleStore>,
+    changed: Option<ChangedRows>,
+}
+
+impl LeftRows {
+    /// All of them; None if there are none.
+    fn in_key_order(self, context: &WriteContext<'_>) -> Option<SortedRows> {
+        let Self { new, changed } = self;
+        let Some(mut changed) = changed else {
+            return new.map(SortedRows::from_store);
+        };
+        let mut input = InputSorter::new(context, false);
+        if let Some(mut new) = new {
+            let mut row = Slot::for_stored(new.desc());
+            while new.next(&mut row) {
+                pgrx::check_for_interrupts!();
+                input.put(&row);
+            }
+        }
+        changed.each(context.target, |row| input.put(row));
+        Some(input.into_rows())
+    }
+}
+
+/// Inserts what is new, and updates what is changed once all of that went in: updates come after
+/// all inserts, see the head of the module. Gives the commands that did so, and what is left.
+fn write(
+    context: &WriteContext<'_>,
+    updated: &[usize],
+    pending: PendingChanges,
+    counts: &mut MergeCounts,
+) -> (WrittenCommands, LeftRows) {
+    let PendingChanges {
+        new,
+        changed,
+        snapshot,
+    } = pending;
+    let first_command = next_command();
+    let new = new.and_then(|new| insert_new(context, new, counts));
+    let after_inserts = next_command();
+    let changed = changed.filter(|changed| {
+        if new.is_some() {
+            return true;
+        }
+        let count = update(context, updated, changed, &snapshot);
+        // If not all of them were updated, the rows tell which.
+        let all = count == changed.len();
+        if all {
+            counts.updated += count as i64;
+        }
+        !all
+    });
+    drop(snapshot);
+    let written = WrittenCommands {
+        inserted: first_command..after_inserts,
+        updated: after_inserts..next_command(),
+    };
+    (written, LeftRows { new, changed })
 }
 
 /// For rows that are neither inserted nor updated nor in anybody's way.
@@ -202,7 +222,8 @@ fn look_up(
         context.scratch.scope(|| {
             lookup.find(|c| row.value(c));
             let Some(stored) = lookup.stored() else {
-                let new = || context.scratch.outside(TupleStore::new);
+                let desc = context.target.row_desc();
+                let new = || context.in_call_memory(|| TupleStore::new(desc));
                 return pending.new.get_or_insert_with(new).put(&row);
             };
             if before.count_if_written(&stored, counts) {
@@ -213,7 +234,7 @@ fn look_up(
                 MergeVerdict::Equal => counts.unchanged += 1,
                 MergeVerdict::Earlier => counts.stale += 1,
                 MergeVerdict::Later => {
-                    let new = || context.scratch.outside(|| ChangedRows::new(context.target));
+                    let new = || context.in_call_memory(|| ChangedRows::new(context.target));
                     pending
                         .changed
                         .get_or_insert_with(new)

@@ -2,10 +2,11 @@
 //! caller, and so does what the table's owner wrote, as with an UPDATE of theirs.
 use crate::error::RowPosition;
 use crate::payload::row::{Mark, RowLayout};
-use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
+use crate::pg::rows::{RowBuilder, Slot, TupleStore};
 use crate::pg::statement::spi::{Connection, SpiPlan};
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::transaction::snapshot::FreshSnapshot;
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{StoredRow, Target};
 use crate::write::WriteContext;
 use pgrx::pg_sys;
@@ -33,9 +34,8 @@ const IN_ORDER: [(&CStr, &CStr); 8] = [
 /// which table (`oid`).
 pub struct ChangedRows {
     rows: TupleStore,
-    desc: pg_sys::TupleDesc,
     columns: usize,
-    slot: Slot,
+    builder: RowBuilder,
 }
 
 impl ChangedRows {
@@ -49,36 +49,28 @@ impl ChangedRows {
             pg_sys::OIDOID,
         ]);
         Self {
-            rows: TupleStore::new(),
-            desc,
+            rows: TupleStore::new(&desc),
             columns,
-            // SAFETY: made above, in the memory of the call, as the slot is.
-            slot: unsafe { Slot::for_values(desc) },
+            builder: RowBuilder::new(&desc),
         }
     }
 
     /// Adds a working row of the target, and what it is to replace.
     pub fn put(&mut self, target: &Target, row: &Slot, stored: &StoredRow<'_>) {
-        let (table, mut place) = stored.table_and_tid();
-        let version = stored.xmin().into_inner();
-        self.slot.clear();
-        for c in 0..self.columns {
-            // SAFETY: a column of the target's, which both rows begin with.
-            unsafe { self.slot.set(c, row.get(c)) };
-        }
+        let (table, place) = stored.table_and_tid();
+        let ordinal = RowLayout::of(target).ordinal(row);
         let own = [
-            pg_sys::Datum::from(RowLayout::of(target).ordinal(row)),
-            pg_sys::Datum::from(&raw mut place),
-            pg_sys::Datum::from(version),
-            pg_sys::Datum::from(table),
+            SqlValue::bigint(ordinal),
+            SqlValue::tid(&place),
+            SqlValue::xid(stored.xmin()),
+            SqlValue::oid(table),
         ];
+        let mut changed = self.builder.start();
+        changed.copy_first(row, self.columns);
         for (i, value) in own.into_iter().enumerate() {
-            // SAFETY: a bigint, a tid, an xid and an oid, as the descriptor has them; the tid
-            // lives until the row is copied below.
-            unsafe { self.slot.set(self.columns + i, Some(value)) };
+            changed.set(self.columns + i, value);
         }
-        self.slot.store();
-        self.rows.put(&self.slot);
+        self.rows.put(changed.finish());
     }
 
     /// How many there are.
@@ -89,25 +81,15 @@ impl ChangedRows {
     /// Gives every row as a working row of the target.
     pub fn each(&mut self, target: &Target, mut take: impl FnMut(&Slot)) {
         self.rows.rewind();
-        // SAFETY: our descriptor, and the target's, both of which outlive this function.
-        let (mut row, mut working) = unsafe {
-            (
-                Slot::for_stored(self.desc),
-                Slot::for_values(target.row_desc()),
-            )
-        };
-        // SAFETY: the rows were put in with our descriptor.
-        while unsafe { self.rows.next(&mut row) } {
+        let mut row = Slot::for_stored(self.rows.desc());
+        let mut builder = RowBuilder::new(target.row_desc());
+        while self.rows.next(&mut row) {
             pgrx::check_for_interrupts!();
-            working.clear();
-            for c in 0..self.columns {
-                // SAFETY: a column of the target's, which both rows begin with.
-                unsafe { working.set(c, row.get(c)) };
-            }
+            let mut working = builder.start();
+            working.copy_first(&row, self.columns);
             let ordinal = row.get(self.columns).map_or(0, |d| d.value() as i64);
             RowLayout::of(target).set(&mut working, ordinal, 0, Mark::Pending);
-            working.store();
-            take(&working);
+            take(working.finish());
         }
     }
 }
@@ -128,21 +110,21 @@ pub fn update(
     snapshot: &FreshSnapshot,
 ) -> u64 {
     let connection = Connection::open();
-    // SAFETY: the store has rows of this descriptor, and both are borrowed.
-    let _named = unsafe { EphemeralRelation::register(ROWS, &changed.rows, changed.desc) };
-    let plan = {
-        let _settings = LocalSettings::set(&IN_ORDER);
-        let plan = SpiPlan::prepare(&connection, &update_sql(context, updated));
-        plan.plan_now(&connection);
-        plan
-    };
-    let position = RowPosition::watch(changed.rows.raw(), changed.columns);
-    let count = connection.write_under(&plan, snapshot);
-    drop(position);
-    if !plan.concerns(context.target.oid) {
-        context.target.renamed_meanwhile().raise()
-    }
-    count
+    changed.rows.as_table(ROWS, || {
+        let plan = {
+            let _settings = LocalSettings::set(&IN_ORDER);
+            let plan = SpiPlan::prepare(&connection, &update_sql(context, updated));
+            plan.plan_now(&connection);
+            plan
+        };
+        let position = RowPosition::watch(changed.rows.raw(), changed.columns);
+        let count = connection.write_under(&plan, snapshot);
+        drop(position);
+        if !plan.concerns(context.target.oid) {
+            context.target.renamed_meanwhile().raise()
+        }
+        count
+    })
 }
 
 /// `UPDATE ONLY shop.orders AS stored SET amount = row.a1 FROM pg_idempotent_changed AS row

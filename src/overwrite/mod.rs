@@ -18,8 +18,11 @@
 //! - *Plain writers* do not know the lock. A row that one inserts into the slice meanwhile
 //!   stays, as after any DELETE; it came after the overwrite.
 mod rows;
+#[forbid(unsafe_code)]
 mod slice;
+#[forbid(unsafe_code)]
 mod truncate;
+#[forbid(unsafe_code)]
 mod write;
 
 use crate::error::{Report, with_error_capture};

@@ -9,11 +9,12 @@
 use super::slice::Slice;
 use crate::compare::{differing, first_difference, show_value};
 use crate::error::{Report, SqlState};
+use crate::payload::fill::RowSink;
 use crate::payload::generated::GeneratedColumns;
 use crate::payload::row::RowLayout;
-use crate::payload::source::{RowSink, Source};
+use crate::payload::source::Source;
 use crate::pg::backend::unforeseeable_number;
-use crate::pg::rows::{Slot, TupleStore};
+use crate::pg::rows::{RowBuilder, Slot, TupleStore};
 use crate::pg::value::varlena::packed_content_of;
 use crate::settings;
 use crate::target::StoredRow;
@@ -90,9 +91,9 @@ pub fn collect(
     slice: &Slice<'_>,
     generated: &mut Option<GeneratedColumns<'_>>,
 ) -> TupleStore {
-    let mut kept = StoreSink(TupleStore::new());
+    let mut kept = TupleStore::new(slice.target.row_desc());
     slice.stream_inside(rows, generated, &mut kept);
-    kept.0
+    kept
 }
 
 /// Sums rows up.
@@ -157,18 +158,6 @@ unsafe fn add(image: &mut Vec<u8>, value: Option<pg_sys::Datum>, by_value: bool,
     }
 }
 
-/// Keeps rows.
-struct StoreSink(TupleStore);
-
-// SAFETY: a call of the server, with nothing owned around it.
-unsafe impl RowSink for StoreSink {
-    unsafe fn take(&mut self, row: &Slot) -> bool {
-        // SAFETY: as the function's.
-        unsafe { self.0.put_unguarded(row) };
-        true
-    }
-}
-
 /// Passes on the rows of a slice. The first one that is outside of it, or whose generated
 /// columns are not as the server computes them, ends the reading.
 struct SliceFilter<'a, 'g> {
@@ -178,7 +167,7 @@ struct SliceFilter<'a, 'g> {
     generated: &'a mut Option<GeneratedColumns<'g>>,
     mismatch: Option<usize>,
     /// A row in which the generated columns that are hashed have the server's notation.
-    computed: Slot,
+    computed: RowBuilder,
     inside: &'a mut dyn RowSink,
 }
 
@@ -205,12 +194,12 @@ unsafe impl RowSink for SliceFilter<'_, '_> {
                 if !generated.by_defaults().is_empty() {
                     // The row outlives this call, which is the use of the slot; what was computed
                     // for a column is of its type, until the next row.
-                    self.computed.set_all_of(row);
+                    let mut computed = self.computed.start();
+                    computed.copy_all(row);
                     for c in generated.by_defaults() {
-                        self.computed.set(*c, generated.computed(*c));
+                        computed.set_unguarded(*c, generated.computed(*c));
                     }
-                    self.computed.store();
-                    return self.inside.take(&self.computed);
+                    return self.inside.take(computed.finish());
                 }
             }
             self.inside.take(row)
@@ -231,11 +220,10 @@ impl Slice<'_> {
         let mut inside = SliceFilter {
             slice: self,
             values: StoredRow::returned(&self.values, &numbers),
-            outside: TupleStore::new(),
+            outside: TupleStore::new(self.target.row_desc()),
             generated,
             mismatch: None,
-            // SAFETY: the target's descriptor, which lives as long as the target, which is borrowed.
-            computed: unsafe { Slot::for_values(self.target.row_desc()) },
+            computed: RowBuilder::new(self.target.row_desc()),
             inside: sink,
         };
         let last = rows.stream(&mut inside);
@@ -248,10 +236,8 @@ impl Slice<'_> {
         if let (Some(generated), Some(column)) = (generated.as_ref(), mismatch) {
             generated.source_differs(column, last).raise()
         }
-        // SAFETY: the target's descriptor, which lives as long as the target, which is borrowed.
-        let mut row = unsafe { Slot::for_stored(self.target.row_desc()) };
-        // SAFETY: both are working rows of the target.
-        if unsafe { outside.next(&mut row) } {
+        let mut row = Slot::for_stored(self.target.row_desc());
+        if outside.next(&mut row) {
             self.refuse(&row)
         }
     }

@@ -113,9 +113,8 @@ impl<'t> Slice<'t> {
             let name = self.target.column_list([*c]);
             match self.values.get(*c) {
                 None => format!("{name} IS NULL"),
-                value => {
-                    // SAFETY: the slot's value for this column, which lives as long as it.
-                    parameters.push(unsafe { Parameter::of_datum(column.typid, value) });
+                Some(_) => {
+                    parameters.push(self.values.value(*c));
                     let collate = collate_against_domain(column);
                     let parameter = format!("${}", parameters.len());
                     equal(column.equality_operator(), &name, &collate, &parameter)

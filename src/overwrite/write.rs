@@ -6,7 +6,7 @@ use crate::error::{Report, SqlState};
 use crate::payload::shape::refuse_identity;
 use crate::payload::source::Source;
 use crate::pg::backend::transaction_is_read_only;
-use crate::pg::rows::{EphemeralRelation, TupleStore};
+use crate::pg::rows::TupleStore;
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::target::{OpenRelation, Target, row_security_is_active};
@@ -128,14 +128,14 @@ pub fn insert(target: &Target, source: &Source<'_>, rows: &TupleStore) -> i64 {
         ROWS.to_str().expect("ASCII"),
     );
     let connection = Connection::open();
-    // SAFETY: the store has working rows of the target, and both are borrowed.
-    let _named = unsafe { EphemeralRelation::register(ROWS, rows, target.row_desc()) };
-    let plan = SpiPlan::prepare(&connection, &sql);
-    let count = connection.insert(&plan, None);
-    if !plan.concerns(target.oid) {
-        target.renamed_meanwhile().raise()
-    }
-    count as i64
+    rows.as_table(ROWS, || {
+        let plan = SpiPlan::prepare(&connection, &sql);
+        let count = connection.insert(&plan, None);
+        if !plan.concerns(target.oid) {
+            target.renamed_meanwhile().raise()
+        }
+        count as i64
+    })
 }
 
 /// Refuses a table on which a rule says what DELETE does.

@@ -9,7 +9,8 @@
 //! INSERT would evaluate them as well.
 use super::shape::{Comparison, Shape};
 use crate::error::{Report, SqlState};
-use crate::pg::rows::Slot;
+use crate::pg::ffi;
+use crate::pg::rows::{RowBuilder, RowDesc, Slot};
 use crate::pg::statement::evaluator::{Evaluator, Prepared};
 use crate::pg::statement::expression::Expressions;
 use crate::target::{Column, OpenRelation, Target};
@@ -19,7 +20,7 @@ use pgrx::pg_sys;
 pub struct GeneratedColumns<'t> {
     target: &'t Target,
     /// A row of the table.
-    row: Slot,
+    row: RowBuilder,
     /// By shape.
     shapes: Vec<ComputedColumns>,
     /// By column, what an INSERT that does not name it gives it.
@@ -52,7 +53,7 @@ impl<'t> GeneratedColumns<'t> {
         let mut this = Self {
             target,
             // SAFETY: the relation's descriptor, which is open as long as this is used.
-            row: unsafe { Slot::for_values(relation.desc()) },
+            row: unsafe { RowBuilder::new(&RowDesc::of_server(relation.desc())) },
             shapes: Vec::with_capacity(shapes.len()),
             defaults: vec![None; target.columns.len()],
             by_defaults: Vec::new(),
@@ -116,6 +117,15 @@ impl<'t> GeneratedColumns<'t> {
 
     /// The first generated column in which a working row of a shape has another value than
     /// the server computes.
+    pub fn mismatch_in(&mut self, row: &Slot, shape: usize) -> Option<usize> {
+        row.check_whole();
+        row.desc().check_same(self.target.row_desc());
+        assert!(shape < self.shapes.len(), "a payload has an unknown shape");
+        // SAFETY: a working row of the target, as was checked; the guard holds nothing.
+        unsafe { ffi::guard(|| self.mismatch(row, shape)) }
+    }
+
+    /// Likewise, inside a guard.
     ///
     /// # Safety
     /// Runs inside `ffi::guard`; the row is one of the target's, and of this shape.
@@ -127,17 +137,16 @@ impl<'t> GeneratedColumns<'t> {
             if shape.columns.is_empty() {
                 return None;
             }
-            self.row.clear();
+            let mut own = self.row.start();
             for (c, column) in self.target.columns.iter().enumerate() {
                 let value = if *shape.named.get_unchecked(c) {
                     row.get_unguarded(c)
                 } else {
                     *self.defaults.get_unchecked(c)
                 };
-                self.row.set_unguarded(column.attnum as usize - 1, value);
+                own.set_unguarded(column.attnum as usize - 1, value);
             }
-            self.row.store();
-            self.evaluator.begin_row(self.row.raw());
+            self.evaluator.begin_row(own.finish().raw());
             for (c, expression) in &shape.columns {
                 let value = self.evaluator.evaluate_unguarded(*expression);
                 let column = self.target.columns.get_unchecked(*c);

@@ -2,15 +2,15 @@
 //!
 //! Read in two passes: the first finds out which columns each payload names,
 //! since the default key depends on all of them; the second coerces.
+use super::fill::fill_from_json;
 use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
 use super::nested::NestedColumns;
 use super::row::{Mark, RowLayout};
 use super::shape::{KeyPlace, Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
-use crate::pg::ffi;
 use crate::pg::memory::Memory;
-use crate::pg::rows::Slot;
+use crate::pg::rows::{RowBuilder, Slot};
 use crate::pg::value::jsonb::{Container, Kind, Value};
 use crate::pg::value::text;
 use crate::target::{OpenRelation, Target, UniqueIndex};
@@ -187,9 +187,7 @@ impl<'t> JsonPayloads<'t> {
         values: &Memory,
         take: &mut dyn FnMut(&Slot),
     ) {
-        // SAFETY: the target's descriptor, which lives as long as the target, which is borrowed.
-        let mut row = unsafe { Slot::for_values(self.target.row_desc()) };
-        let slot = &mut row;
+        let mut builder = RowBuilder::new(self.target.row_desc());
         let nested = self.nested_columns();
         let layout = RowLayout::of(self.target);
         let position = PayloadPosition::watch();
@@ -197,28 +195,31 @@ impl<'t> JsonPayloads<'t> {
             pgrx::check_for_interrupts!();
             let (ordinal, shape) = (i as i64 + 1, *shape as usize);
             position.payload(if self.batch { ordinal } else { 0 });
-            values.scope(|| {
-                slot.clear();
+            let row = values.scope(|| {
+                let mut row = builder.start();
                 let named = &self.shapes[shape].named;
                 let nested = nested.get(shape).and_then(Option::as_ref);
-                self.coerce(*document, named, nested, slot, &position);
-                self.key_defaults.complete(named, slot);
-                layout.set(slot, ordinal, shape, Mark::Pending);
-                slot.store();
+                fill_from_json(self.target, &mut row, named, *document, &position);
+                if let Some(nested) = nested {
+                    let fields = named.iter().copied().zip(document.values());
+                    nested.read(self.target, fields, &position, &mut row);
+                }
+                self.key_defaults.complete(named, &mut row);
+                layout.set(&mut row, ordinal, shape, Mark::Pending);
+                let row = row.finish();
                 if let Some(arbiter) = arbiter {
-                    self.check_key_values(arbiter, slot, ordinal);
+                    self.check_key_values(arbiter, row, ordinal);
                 }
                 if let Some(generated) = &mut generated {
                     position.no_column();
-                    // SAFETY: a row of this shape; the guard holds nothing.
-                    let differs = unsafe { ffi::guard(|| generated.mismatch(slot, shape)) };
-                    if let Some(column) = differs {
+                    if let Some(column) = generated.mismatch_in(row, shape) {
                         let ordinal = self.batch.then_some(ordinal);
                         generated.differs(column, ordinal).raise()
                     }
                 }
+                row
             });
-            take(slot);
+            take(row);
             values.reset();
         }
     }
@@ -232,37 +233,6 @@ impl<'t> JsonPayloads<'t> {
             .iter()
             .map(|shape| NestedColumns::of_shape(self.target, &shape.named))
             .collect()
-    }
-
-    fn coerce(
-        &self,
-        document: Container<'t>,
-        named: &[usize],
-        nested: Option<&NestedColumns>,
-        slot: &mut Slot,
-        position: &PayloadPosition<'t>,
-    ) {
-        // SAFETY: inside, nothing is owned and nothing panics: iterators over
-        // the document and over borrowed slices, and plain writes to the slot. The named
-        // columns are positions in the target's, and the slot is for its working rows.
-        unsafe {
-            ffi::guard(|| {
-                for (c, value) in named.iter().zip(document.values()) {
-                    let column = self.target.columns.get_unchecked(*c);
-                    if !column.nested {
-                        position.column(&column.c_name);
-                        slot.set_unguarded(*c, column.values.read(value));
-                    }
-                }
-            });
-        }
-        if let Some(nested) = nested {
-            let fields = named.iter().copied().zip(document.values());
-            // SAFETY: read as a value of the column, in the memory of the row.
-            nested.read(self.target, fields, position, |c, value| unsafe {
-                slot.set(c, value)
-            });
-        }
     }
 
     fn check_key_values(&self, arbiter: &UniqueIndex, slot: &Slot, ordinal: i64) {

@@ -5,12 +5,12 @@
 //! and so has the next attempt. To look the key up, the default is evaluated here. The INSERT
 //! leaves the column out, as the payload does, and so needs no privilege on it.
 use super::shape::Shape;
-use crate::pg::rows::Slot;
+use crate::pg::rows::NewRow;
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{OpenRelation, Target, UniqueIndex};
-use pgrx::pg_sys;
 
 /// The values of such columns, by position.
-pub struct KeyDefaults(Vec<(usize, Option<pg_sys::Datum>)>);
+pub struct KeyDefaults(Vec<(usize, SqlValue<'static>)>);
 
 impl KeyDefaults {
     /// For payloads that name all other key columns; the values are in the current memory.
@@ -39,11 +39,10 @@ impl KeyDefaults {
     }
 
     /// Puts them into a working row that names these columns.
-    pub fn complete(&self, named: &[usize], row: &mut Slot) {
+    pub fn complete(&self, named: &[usize], row: &mut NewRow<'_>) {
         for (c, value) in &self.0 {
             if !named.contains(c) {
-                // SAFETY: the value of the column's default, which lives as long as this.
-                unsafe { row.set(*c, *value) };
+                row.set(*c, *value);
             }
         }
     }

@@ -6,10 +6,17 @@
 //! [`shape::Shape`].
 #[forbid(unsafe_code)]
 mod coercion;
+pub mod fill;
 pub mod generated;
+#[forbid(unsafe_code)]
 pub mod json;
+#[forbid(unsafe_code)]
 pub mod key_defaults;
+#[forbid(unsafe_code)]
 pub mod nested;
+#[forbid(unsafe_code)]
 pub mod row;
+#[forbid(unsafe_code)]
 pub mod shape;
+#[forbid(unsafe_code)]
 pub mod source;

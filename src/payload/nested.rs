@@ -3,12 +3,11 @@
 //! What they consist of may change without the table's being told, so that their readers are
 //! made for every call.
 use crate::error::PayloadPosition;
-use crate::pg::ffi;
 use crate::pg::memory::Memory;
+use crate::pg::rows::NewRow;
 use crate::pg::value::jsonb::Value;
 use crate::pg::value::reading::Reader;
 use crate::target::Target;
-use pgrx::pg_sys;
 
 /// Fills the nested columns of one shape.
 pub struct NestedColumns {
@@ -36,7 +35,7 @@ impl NestedColumns {
     }
 
     /// Reads the nested ones of a payload's fields (position and value, in the order of the
-    /// named columns), and calls `set` with each such column and its value.
+    /// named columns) into a row.
     ///
     /// # Errors
     /// As [`Reader::read`], with the column in CONTEXT.
@@ -45,15 +44,12 @@ impl NestedColumns {
         target: &'t Target,
         fields: impl Iterator<Item = (usize, Value<'d>)>,
         position: &PayloadPosition<'t>,
-        mut set: impl FnMut(usize, Option<pg_sys::Datum>),
+        row: &mut NewRow<'d>,
     ) {
         for (reader, (c, value)) in self.readers.iter().zip(fields) {
             if let Some(reader) = reader {
                 position.column(&target.columns[c].c_name);
-                // SAFETY: the guard holds nothing, and the reader owns nothing that it is left
-                // with by an error; the value is borrowed for as long as its document.
-                let read = unsafe { ffi::guard(|| reader.read(value)) };
-                set(c, read);
+                row.set(c, reader.read_value(value));
             }
         }
     }

@@ -3,7 +3,8 @@
 //! A working row has every column of the target in the order of
 //! `Target::columns` (NULL where the payload does not name it), then three of
 //! its own: the payload's ordinal, its shape, and its [`Mark`].
-use crate::pg::rows::Slot;
+use crate::pg::rows::{NewRow, RowBuilder, Slot};
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, UniqueIndex};
 use pgrx::pg_sys;
 
@@ -44,32 +45,25 @@ impl RowLayout {
     }
 
     /// Sets the row's own columns.
-    pub fn set(self, slot: &mut Slot, ordinal: i64, shape: usize, mark: Mark) {
+    pub fn set(self, row: &mut NewRow<'_>, ordinal: i64, shape: usize, mark: Mark) {
         let mark = match mark {
             Mark::Pending => None,
             Mark::Inserted => Some(0),
             Mark::SameKeyAs(ordinal) => Some(ordinal),
         };
-        // SAFETY: a bigint, an int and a bigint, as a working row has behind the target's
-        // columns; all are by value.
-        unsafe {
-            slot.set(self.columns, Some(pg_sys::Datum::from(ordinal)));
-            slot.set(self.columns + 1, Some(pg_sys::Datum::from(shape as i32)));
-            slot.set(self.mark_column(), mark.map(pg_sys::Datum::from));
-        }
+        let mark = mark.map_or(SqlValue::null(pg_sys::INT8OID), SqlValue::bigint);
+        row.set(self.columns, SqlValue::bigint(ordinal));
+        row.set(self.columns + 1, SqlValue::int(shape as i32));
+        row.set(self.mark_column(), mark);
     }
 
-    /// A copy of the row with another mark.
-    pub fn marked(self, row: &Slot, mark: Mark) -> Slot {
-        let mut copy = row.to_empty();
-        for c in 0..self.columns {
-            // SAFETY: the value that a row of the same descriptor has there, which outlives the
-            // copy.
-            unsafe { copy.set(c, row.get(c)) };
-        }
-        self.set(&mut copy, self.ordinal(row), self.shape(row), mark);
-        copy.store();
-        copy
+    /// Calls `take` with the row under another mark.
+    pub fn with_mark(self, row: &Slot, mark: Mark, take: impl FnOnce(&Slot)) {
+        let mut builder = RowBuilder::new(row.desc());
+        let mut marked = builder.start();
+        marked.copy_all(row);
+        self.set(&mut marked, self.ordinal(row), self.shape(row), mark);
+        take(marked.finish());
     }
 
     /// The payload's ordinal, from 1.

@@ -6,23 +6,19 @@
 //! casts, type modifiers, domains), by core's own expressions. What becomes of the
 //! rows is up to a [`RowSink`].
 use super::coercion::Coercions;
+use super::fill::{KeyedSort, RowSink, SelectedColumns};
 use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
-use super::row::{Mark, RowLayout};
 use super::shape::{KeyPlace, Shape, key_violation};
-use crate::error::{PayloadPosition, Report, SqlState};
-use crate::pg::ffi;
-use crate::pg::rows::{Slot, TupleSort};
-use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
+use crate::error::{Report, SqlState};
+use crate::pg::rows::TupleSort;
+use crate::pg::statement::spi::Parameter;
 use crate::pg::value::text;
 use crate::target::{
-    Column, ColumnDefault, DefaultKind, OpenRelation, Target, UniqueIndex, attribute_name,
+    ColumnDefault, DefaultKind, OpenRelation, Target, UniqueIndex, attribute_name,
 };
 use pgrx::pg_sys;
-use std::ffi::c_int;
-
-/// So often the number of rows is told.
-const PROGRESS_INTERVAL: i64 = 1024;
+use std::panic::resume_unwind;
 
 /// A source whose columns were matched with the target's by name.
 pub struct Source<'t> {
@@ -55,20 +51,6 @@ struct FilledColumn {
     /// By position in the target.
     column: usize,
     default: ColumnDefault,
-}
-
-/// Takes working rows as they are read.
-///
-/// # Safety
-/// [`RowSink::take`] runs inside `ffi::guard`: an ERROR jumps straight out of it, so nothing in
-/// an implementation owns anything, and nothing panics.
-pub unsafe trait RowSink {
-    /// Takes a row, whose values go when it returns; false ends the reading. The current memory
-    /// is reset for every row.
-    ///
-    /// # Safety
-    /// The row is a working row of the source's target. Runs inside `ffi::guard`.
-    unsafe fn take(&mut self, row: &Slot) -> bool;
 }
 
 impl<'t> Source<'t> {
@@ -277,19 +259,15 @@ impl<'t> Source<'t> {
         generated: Option<GeneratedColumns<'_>>,
         sort: &mut TupleSort,
     ) -> i64 {
-        // SAFETY: a function that does nothing neither owns anything nor panics.
-        unsafe { self.read_with_progress(arbiter, generated, sort, &|_| {}) }
+        self.read_with_progress(arbiter, generated, sort, &|_| {})
     }
 
     /// Reads the source as [`Source::read`] does; `on_progress` is called now and then with the
     /// number of rows so far.
     ///
-    /// # Safety
-    /// `on_progress` runs inside `ffi::guard`.
-    ///
     /// # Errors
-    /// As [`Source::read`].
-    pub unsafe fn read_with_progress(
+    /// As [`Source::read`], and what `on_progress` raises.
+    pub fn read_with_progress(
         &self,
         arbiter: &UniqueIndex,
         generated: Option<GeneratedColumns<'_>>,
@@ -304,8 +282,12 @@ impl<'t> Source<'t> {
             rows: 0,
             null_key: None,
             mismatch: None,
+            failure: None,
         };
         let rows = self.stream(&mut sink);
+        if let Some(failure) = sink.failure {
+            resume_unwind(failure)
+        }
         if let (Some(generated), Some(column)) = (&sink.generated, sink.mismatch) {
             generated.source_differs(column, rows).raise()
         }
@@ -324,40 +306,23 @@ impl<'t> Source<'t> {
     /// ordinal in CONTEXT for the latter.
     pub fn stream(&self, sink: &mut dyn RowSink) -> i64 {
         let coercions = Coercions::new(self.target, &self.relation, &self.numbers, &self.columns);
-        let mut receiver = SourceReceiver {
-            dest: pg_sys::DestReceiver {
-                receiveSlot: Some(receive),
-                rStartup: Some(startup),
-                rShutdown: Some(shutdown),
-                rDestroy: Some(shutdown),
-                mydest: pg_sys::CommandDest::DestNone,
-            },
-            source: self,
+        let selected = SelectedColumns {
+            target: self.target,
+            columns: &self.columns,
             coercions,
-            // SAFETY: the target's descriptor, which lives as long as the target, which is borrowed.
-            slot: unsafe { Slot::for_values(self.target.row_desc()) },
-            sink,
-            ordinal: 0,
-            position: PayloadPosition::watch(),
+            detached: self.detached,
+            key_defaults: &self.key_defaults,
         };
-        let connection = Connection::open();
-        let types: Vec<pg_sys::Oid> = self.parameters.iter().map(Parameter::typid).collect();
-        let plan = SpiPlan::prepare_with(&connection, &self.select(), &types);
-        // SAFETY: the receiver outlives the execution and stays where it is.
-        unsafe {
-            let receiver = (&raw mut receiver).cast();
-            connection.stream(
-                &plan,
-                &self.parameters,
-                self.under_active_snapshot,
-                receiver,
-            );
-        }
+        let (rows, plan) = selected.stream(
+            &self.select(),
+            &self.parameters,
+            self.under_active_snapshot,
+            sink,
+        );
         if !plan.concerns(self.relation.oid()) {
             self.target.renamed_meanwhile().raise()
         }
-        drop(connection);
-        receiver.ordinal
+        rows
     }
 
     fn select(&self) -> String {
@@ -404,145 +369,5 @@ fn refuse_unreadable_kind(relation: &OpenRelation) {
         )
         .detail("The source must be a table or a view.")
         .raise()
-    }
-}
-
-/// A sort that refuses rows with a NULL in the key, or with a generated column that is not
-/// what the server computes.
-struct KeyedSort<'a, 'g> {
-    arbiter: &'a UniqueIndex,
-    generated: Option<GeneratedColumns<'g>>,
-    sort: &'a mut TupleSort,
-    /// Is told how many rows there were so far, now and then.
-    on_progress: &'a dyn Fn(i64),
-    rows: i64,
-    /// The key column that was NULL, which ended the reading.
-    null_key: Option<usize>,
-    /// The generated column with another value than the server computes, which ended the reading.
-    mismatch: Option<usize>,
-}
-
-// SAFETY: it owns nothing while it calls the server, and does not panic: columns of the key are
-// columns of a working row, and the progress is told by a function with the same promise.
-unsafe impl RowSink for KeyedSort<'_, '_> {
-    unsafe fn take(&mut self, row: &Slot) -> bool {
-        if !self.arbiter.nulls_equal {
-            self.null_key = self.arbiter.columns().find(|c| row.get(*c).is_none());
-        }
-        if let (None, Some(generated)) = (self.null_key, &mut self.generated) {
-            // SAFETY: the caller's promise: a working row, inside the guard. Rows of a source have
-            // one shape, the first.
-            self.mismatch = unsafe { generated.mismatch(row, 0) };
-        }
-        let taken = self.null_key.is_none() && self.mismatch.is_none();
-        if taken {
-            // SAFETY: the sort is one of working rows, and this runs inside the guard.
-            unsafe { self.sort.put_unguarded(row) };
-        }
-        self.rows += 1;
-        if self.rows % PROGRESS_INTERVAL == 0 {
-            (self.on_progress)(self.rows);
-        }
-        taken
-    }
-}
-
-/// Takes the rows of the SELECT as the executor makes them.
-#[repr(C)]
-struct SourceReceiver<'a, 't> {
-    /// First, so that a pointer to it is a pointer to this.
-    dest: pg_sys::DestReceiver,
-    source: &'a Source<'t>,
-    coercions: Coercions,
-    slot: Slot,
-    sink: &'a mut dyn RowSink,
-    ordinal: i64,
-    position: PayloadPosition<'a>,
-}
-
-unsafe extern "C-unwind" fn startup(
-    _dest: *mut pg_sys::DestReceiver,
-    _operation: c_int,
-    _desc: pg_sys::TupleDesc,
-) {
-}
-
-unsafe extern "C-unwind" fn shutdown(_dest: *mut pg_sys::DestReceiver) {}
-
-/// Called by the executor with each row; false ends the reading.
-///
-/// It runs inside the guard of [`Source::read`]'s call into SPI, so an ERROR
-/// jumps straight out of it: nothing here owns anything, and nothing panics.
-unsafe extern "C-unwind" fn receive(
-    row: *mut pg_sys::TupleTableSlot,
-    dest: *mut pg_sys::DestReceiver,
-) -> bool {
-    // SAFETY: the executor hands back the receiver that it was given.
-    unsafe { (*dest.cast::<SourceReceiver<'_, '_>>()).take_row(row) }
-}
-
-impl SourceReceiver<'_, '_> {
-    /// # Safety
-    /// `row` holds a row of the SELECT. Runs inside `ffi::guard`.
-    unsafe fn take_row(&mut self, row: *mut pg_sys::TupleTableSlot) -> bool {
-        self.ordinal += 1;
-        self.position.payload(self.ordinal);
-        self.slot.clear();
-        // SAFETY: the row's values are read before it goes; coerced values live
-        // in the per-row memory until the next row. There are as many states as
-        // columns of the SELECT. The source's columns are positions in the target's, for whose
-        // working rows the slot is.
-        unsafe {
-            let evaluator = &self.coercions.evaluator;
-            evaluator.begin_row(row);
-            let row = &mut *row;
-            let natts = (*row.tts_tupleDescriptor).natts;
-            ffi::slot_getsomeattrs_unguarded(row, natts);
-            let expressions = self.coercions.expressions.iter().zip(&self.source.columns);
-            for (i, (expression, c)) in expressions.enumerate() {
-                let mut value = (!*row.tts_isnull.add(i)).then_some(*row.tts_values.add(i));
-                if let Some(expression) = expression {
-                    let column = self.source.target.columns.get_unchecked(*c);
-                    self.position.column(&column.c_name);
-                    value = evaluator.evaluate_unguarded(*expression);
-                }
-                if let Some(outside) = value
-                    && self.source.detached
-                    && is_external(&self.source.target.columns, *c, outside)
-                {
-                    let caller = pg_sys::MemoryContextSwitchTo(evaluator.row_memory());
-                    let inline = ffi::unguarded::detoast_external_attr(outside.cast_mut_ptr());
-                    value = Some(pg_sys::Datum::from(inline));
-                    pg_sys::MemoryContextSwitchTo(caller);
-                }
-                self.slot.set_unguarded(*c, value);
-            }
-        }
-        self.source
-            .key_defaults
-            .complete(&self.source.columns, &mut self.slot);
-        RowLayout::of(self.source.target).set(&mut self.slot, self.ordinal, 0, Mark::Pending);
-        self.slot.store();
-        // SAFETY: the current memory is the one that is reset for every row, and is switched back;
-        // the slot has been stored as a working row of the target, and this runs inside the guard.
-        unsafe {
-            let caller = pg_sys::MemoryContextSwitchTo(self.coercions.evaluator.row_memory());
-            let more = self.sink.take(&self.slot);
-            pg_sys::MemoryContextSwitchTo(caller);
-            self.position.payload(0);
-            more
-        }
-    }
-}
-
-/// Whether a value is kept out of line.
-///
-/// # Safety
-/// A non-null value of the column at this position.
-unsafe fn is_external(columns: &[Column], c: usize, value: pg_sys::Datum) -> bool {
-    // SAFETY: the caller's promise; a varlena begins with a header that tells.
-    unsafe {
-        let (_, length) = columns.get_unchecked(c).values.storage;
-        length == -1 && pgrx::varlena::varatt_is_1b_e(value.cast_mut_ptr())
     }
 }

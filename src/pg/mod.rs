@@ -23,7 +23,7 @@ pub mod list;
 pub mod memory;
 pub mod relation;
 pub mod rows;
-mod slot_columns;
+mod slot;
 pub mod statement;
 pub mod transaction;
 pub mod value;

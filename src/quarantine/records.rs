@@ -4,18 +4,16 @@ use crate::error::{Report, SqlState, redact_errors};
 use crate::id_sequence::IdSequence;
 use crate::kept;
 use crate::pg::backend;
-use crate::pg::ffi;
 use crate::pg::hash::sha256::sha256;
 use crate::pg::memory::Memory;
-use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
+use crate::pg::rows::{RowBuilder, RowColumn, RowDesc, TupleStore};
 use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
-use crate::pg::value::jsonb::ObjectBuilder;
+use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::sql_value::SqlValue;
-use crate::pg::value::varlena::to_bytea;
 use crate::remember::RowFingerprint;
 use crate::state::StateTable;
-use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
+use crate::target::{JsonForm, StoredRow, Target, UniqueIndex, VisibleColumns};
 use crate::user_context::UserContext;
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -54,46 +52,24 @@ const NUMBERS: IdSequence = IdSequence {
 pub struct ConflictRecorder {
     store: TupleStore,
     count: u64,
-    desc: pg_sys::TupleDesc,
     /// How values are digested, once there is a conflict.
     digest: Option<RowFingerprint>,
-    memory: pg_sys::MemoryContext,
 }
 
 impl ConflictRecorder {
     /// None yet; they live in the current memory.
-    pub fn in_current() -> Self {
-        // SAFETY: the current memory is always valid.
-        Self::new(unsafe { pg_sys::CurrentMemoryContext })
-    }
-
-    /// None yet; they live in `memory`.
-    pub fn new(memory: pg_sys::MemoryContext) -> Self {
-        // SAFETY: the memory of the running call; attribute numbers within the
-        // template.
-        unsafe {
-            let caller = pg_sys::MemoryContextSwitchTo(memory);
-            let columns = [
-                (c"key", pg_sys::JSONBOID),
-                (c"payload", pg_sys::JSONBOID),
-                (c"stored", pg_sys::JSONBOID),
-                (c"differences", pg_sys::JSONBOID),
-                (c"digest", pg_sys::BYTEAOID),
-            ];
-            let desc = pg_sys::CreateTemplateTupleDesc(columns.len() as i32);
-            for (i, (name, typid)) in columns.into_iter().enumerate() {
-                let number = (i + 1) as pg_sys::AttrNumber;
-                pg_sys::TupleDescInitEntry(desc, number, name.as_ptr(), typid, -1, 0);
-            }
-            let store = TupleStore::new();
-            pg_sys::MemoryContextSwitchTo(caller);
-            Self {
-                store,
-                count: 0,
-                desc,
-                digest: None,
-                memory,
-            }
+    pub fn new() -> Self {
+        let desc = RowDesc::of(&[
+            RowColumn::of_type(c"key", pg_sys::JSONBOID),
+            RowColumn::of_type(c"payload", pg_sys::JSONBOID),
+            RowColumn::of_type(c"stored", pg_sys::JSONBOID),
+            RowColumn::of_type(c"differences", pg_sys::JSONBOID),
+            RowColumn::of_type(c"digest", pg_sys::BYTEAOID),
+        ]);
+        Self {
+            store: TupleStore::new(&desc),
+            count: 0,
+            digest: None,
         }
     }
 
@@ -109,23 +85,6 @@ impl ConflictRecorder {
         named: &[usize],
     ) {
         let _fixed = LocalSettings::fixed_output();
-        let payload = |columns: &mut dyn Iterator<Item = usize>| {
-            // SAFETY: the names live with the target, the values as long as
-            // the payload; the guard holds nothing.
-            unsafe {
-                ffi::guard(|| {
-                    let mut object = ObjectBuilder::new();
-                    for c in columns {
-                        let column = target.columns.get_unchecked(c);
-                        object.key(&column.c_name);
-                        column
-                            .values
-                            .put_readable(&mut object, (differences.payload)(c));
-                    }
-                    object.finish()
-                })
-            }
-        };
         let everything = VisibleColumns::everything();
         let complete = Differences {
             target,
@@ -137,30 +96,21 @@ impl ConflictRecorder {
             readable: &everything,
             sent: &everything,
         };
-        let values = [
-            payload(&mut arbiter.columns()),
-            payload(&mut named.iter().copied()),
-            with_redacted_errors(target, differences.readable, || stored_row(target, stored)),
-            with_redacted_errors(target, differences.readable, || {
-                complete.to_jsonb(Arriving::Payload)
-            }),
-            self.digest(target, arbiter, stored, differences, named),
+        let readable = differences.readable;
+        let documents = [
+            differences.payload_object(arbiter.columns()),
+            differences.payload_object(named.iter().copied()),
+            with_redacted_errors(target, readable, || stored_row(target, stored)),
+            with_redacted_errors(target, readable, || complete.to_jsonb(Arriving::Payload)),
         ];
-        // SAFETY: our descriptor, in the memory of the call.
-        let mut slot = unsafe { Slot::for_values(self.desc) };
-        slot.clear();
-        for (i, value) in values.into_iter().enumerate() {
-            // SAFETY: the descriptor has these five columns, of these types, and the values are
-            // copied into the store below.
-            unsafe { slot.set(i, Some(value)) };
+        let digest = self.digest(target, arbiter, stored, differences, named);
+        let mut builder = RowBuilder::new(self.store.desc());
+        let mut row = builder.start();
+        for (i, document) in documents.into_iter().enumerate() {
+            row.set(i, SqlValue::jsonb(document));
         }
-        slot.store();
-        // SAFETY: the call's memory; switched back at once.
-        unsafe {
-            let caller = pg_sys::MemoryContextSwitchTo(self.memory);
-            self.store.put(&slot);
-            pg_sys::MemoryContextSwitchTo(caller);
-        }
+        row.set(documents.len(), SqlValue::bytea(&digest));
+        self.store.put(row.finish());
         self.count += 1;
     }
 
@@ -175,7 +125,7 @@ impl ConflictRecorder {
         stored: &StoredRow<'_>,
         differences: &Differences<'_, P>,
         named: &[usize],
-    ) -> pg_sys::Datum {
+    ) -> [u8; 32] {
         let all = || RowFingerprint::new(target, &(0..target.columns.len()).collect::<Vec<_>>());
         let digest = self.digest.get_or_insert_with(all);
         let payload = |c| (differences.payload)(c);
@@ -197,7 +147,7 @@ impl ConflictRecorder {
             image(&|c| within(c, differs, &payload)),
             image(&|c| within(c, differences.columns, &|c| differences.stored.get(c))),
         ];
-        to_bytea(&sha256(parts.as_flattened()))
+        sha256(parts.as_flattened())
     }
 
     /// Writes them, in the caller's transaction. All values are jsonb by now: nothing of
@@ -208,13 +158,13 @@ impl ConflictRecorder {
             let caller = backend::current_user_name();
             let _owner = UserContext::owner_of(StateTable::Conflicts);
             let connection = Connection::open();
-            // SAFETY: the store has rows of this descriptor, and both outlive the connection.
-            let _named = unsafe { EphemeralRelation::register(ROWS, &self.store, self.desc) };
             let target = kept::table_parameter(target.oid);
             let parameters = [target, SqlValue::name(&caller)];
-            NUMBERS.insert_with_new_id(&connection, || {
-                connection.execute(RECORD, &parameters) == self.count
-                    || connection.execute(MISSING, &[target]) == 0
+            self.store.as_table(ROWS, || {
+                NUMBERS.insert_with_new_id(&connection, || {
+                    connection.execute(RECORD, &parameters) == self.count
+                        || connection.execute(MISSING, &[target]) == 0
+                });
             });
         });
     }
@@ -246,25 +196,9 @@ fn with_redacted_errors<R>(
 }
 
 /// The whole stored row, in a form that can be read again.
-fn stored_row(target: &Target, stored: &StoredRow<'_>) -> pg_sys::Datum {
-    // SAFETY: the names live with the target, the values until the look goes
-    // on; the guard holds nothing, and positions are those of the columns.
-    unsafe {
-        ffi::guard(|| {
-            let mut object = ObjectBuilder::new();
-            for (c, column) in target.columns.iter().enumerate() {
-                if !column.virtual_generated() {
-                    object.key(&column.c_name);
-                    match stored.get_unguarded(c) {
-                        // Its text: no payload can be applied to it, but it is recorded.
-                        Some(json) if column.values.refused_json(json).is_some() => {
-                            column.values.put_into(&mut object, Some(json));
-                        }
-                        value => column.values.put_readable(&mut object, value),
-                    }
-                }
-            }
-            object.finish()
-        })
-    }
+fn stored_row(target: &Target, stored: &StoredRow<'_>) -> JsonbDatum {
+    let columns = target.columns.iter().enumerate();
+    let columns = columns.filter(|(_, column)| !column.virtual_generated());
+    let columns = columns.map(|(c, _)| c);
+    target.object(columns, JsonForm::Recorded, |c| stored.value(c))
 }

@@ -10,7 +10,7 @@ use crate::payload::json::JsonPayloads;
 use crate::pg::backend;
 use crate::pg::catalog;
 use crate::pg::memory::Memory;
-use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
+use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::transaction::snapshot::FreshSnapshot;
@@ -286,19 +286,16 @@ impl Conflict<'_> {
             })
             .collect::<Vec<_>>()
             .join(", ");
-        let mut rows = TupleStore::new();
+        let mut rows = TupleStore::new(target.row_desc());
         rows.put(payload);
-        // SAFETY: the store has a working row of the target, and both outlive the statement.
-        let _named = unsafe { EphemeralRelation::register(ROWS, &rows, target.row_desc()) };
-        let updated = connection.execute(
-            &format!(
-                "UPDATE {} AS stored SET {set} FROM pg_idempotent_rows AS payload
-                  WHERE stored.tableoid OPERATOR(pg_catalog.=) $1
-                    AND stored.ctid OPERATOR(pg_catalog.=) $2",
-                target.qualified()
-            ),
-            &place(table, &tuple),
+        let update = format!(
+            "UPDATE {} AS stored SET {set} FROM pg_idempotent_rows AS payload
+              WHERE stored.tableoid OPERATOR(pg_catalog.=) $1
+                AND stored.ctid OPERATOR(pg_catalog.=) $2",
+            target.qualified()
         );
+        let place = place(table, &tuple);
+        let updated = rows.as_table(ROWS, || connection.execute(&update, &place));
         if updated == 0 {
             if self.by_policy {
                 kept_by_policy(target).raise()

@@ -4,12 +4,11 @@ use crate::enum_text;
 use crate::payload::row::same_key;
 use crate::payload::shape::Shape;
 use crate::pg::call::result::ResultSet;
-use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::rows::{Slot, TupleSort};
-use crate::pg::value::jsonb::ObjectBuilder;
+use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::sql_value::SqlValue;
-use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
+use crate::target::{JsonForm, StoredRow, Target, UniqueIndex, VisibleColumns};
 use pgrx::pg_sys;
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -174,33 +173,21 @@ impl<'a, 'c> SortedMerge<'a, 'c> {
                 }
                 _ => None,
             };
-            // SAFETY: jsonb documents in the memory of this deviation.
-            let document = |jsonb| unsafe { SqlValue::of_datum(pg_sys::JSONBOID, jsonb) };
+            let object = |row: Option<&Slot>, columns| row.map(|row| object(target, row, columns));
             set.row(&[
                 SqlValue::text(enum_text::name(status)),
-                document(stored.or(expected).map(|row| object(target, row, &key))),
-                document(stored.map(|row| object(target, row, named))),
-                document(expected.map(|row| object(target, row, named))),
-                document(differences),
+                SqlValue::optional_jsonb(object(stored.or(expected), &key)),
+                SqlValue::optional_jsonb(object(stored, named)),
+                SqlValue::optional_jsonb(object(expected, named)),
+                SqlValue::optional_jsonb(differences),
             ]);
         });
     }
 }
 
 /// Columns of a row as a JSON object, in the current context.
-fn object(target: &Target, row: &Slot, columns: &[usize]) -> pg_sys::Datum {
-    // SAFETY: the guard holds nothing; the row's values outlive the object.
-    unsafe {
-        ffi::guard(|| {
-            let mut object = ObjectBuilder::new();
-            for c in columns {
-                let column = target.columns.get_unchecked(*c);
-                object.key(&column.c_name);
-                column.values.put_into(&mut object, row.get(*c));
-            }
-            object.finish()
-        })
-    }
+fn object(target: &Target, row: &Slot, columns: &[usize]) -> JsonbDatum {
+    target.object(columns.iter().copied(), JsonForm::Shown, |c| row.value(c))
 }
 
 /// The row at hand of one side.
@@ -212,9 +199,7 @@ struct MergeSide {
 impl MergeSide {
     fn new(target: &Target) -> Self {
         Self {
-            // SAFETY: the target's descriptor, which lives as long as the target; a side is read while
-            // that is borrowed.
-            slot: unsafe { Slot::for_stored(target.row_desc()) },
+            slot: Slot::for_stored(target.row_desc()),
             some: false,
         }
     }

@@ -4,23 +4,21 @@
 //! only in the columns that the source has: so policies and column privileges hold, and
 //! what they hide is not there. Both are read under the snapshot of the calling statement,
 //! sorted in the key's order, and walked side by side. Nothing is written or locked.
+#[forbid(unsafe_code)]
 mod merge_join;
 
 use crate::error::with_error_capture;
 use crate::options::{KeyOptions, MatchRule};
 use crate::payload::row::RowLayout;
 use crate::payload::shape::{KeyPlace, check_key_named};
-use crate::payload::source::{RowSink, Source};
+use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{ResultSet, SqlResult};
-use crate::pg::rows::{Slot, SortColumn, TupleSort};
+use crate::pg::rows::{SortColumn, TupleSort, TypeOrder};
 use crate::target::{Target, UniqueIndex};
 use merge_join::SortedMerge;
 use pgrx::prelude::*;
-
-/// «Less than» of bigint (`pg_operator.dat`).
-const INT8_LESS_THAN: u32 = 412;
 
 /// `idempotent_reconcile(target, source, key, compare, ignore)`: gives a row for each
 /// deviation, in the order of the key.
@@ -70,25 +68,11 @@ fn sorted(target: &Target, arbiter: &UniqueIndex, source: &Source<'_>) -> TupleS
     let mut order = arbiter.sort_columns();
     order.push(SortColumn {
         column: RowLayout::of(target).ordinal_column(),
-        operator: pg_sys::Oid::from(INT8_LESS_THAN),
-        collation: pg_sys::InvalidOid,
+        order: TypeOrder::of_bigint(),
     });
-    // SAFETY: the target's descriptor, which lives as long as the target; the order is of its columns,
-    // with their own operators.
-    let mut rows = SortSink(unsafe { TupleSort::new(target.row_desc(), &order) });
+    // Every row, also one with a NULL in its key.
+    let mut rows = TupleSort::new(target.row_desc(), &order);
     source.stream(&mut rows);
-    rows.0.sort();
-    rows.0
-}
-
-/// Takes every row, also one with a NULL in its key.
-struct SortSink(TupleSort);
-
-// SAFETY: a call of the server, with nothing owned around it.
-unsafe impl RowSink for SortSink {
-    unsafe fn take(&mut self, row: &Slot) -> bool {
-        // SAFETY: as the function's.
-        unsafe { self.0.put_unguarded(row) };
-        true
-    }
+    rows.sort();
+    rows
 }

@@ -2,10 +2,10 @@
 use crate::error::{PayloadPosition, Report, SqlState, redact_errors};
 use crate::payload::nested::NestedColumns;
 use crate::pg::ffi;
-use crate::pg::rows::Slot;
-use crate::pg::value::jsonb::{Container, Kind, ObjectBuilder, Value};
+use crate::pg::rows::{NewRow, RowBuilder, Slot};
+use crate::pg::value::jsonb::{Container, Kind, Value};
 use crate::pg::value::sql_value::SqlValue;
-use crate::target::Target;
+use crate::target::{JsonForm, Target};
 use pgrx::pg_sys;
 
 /// The kept columns of a row, as an object.
@@ -14,24 +14,11 @@ pub fn write<'t>(
     kept: &[usize],
     row: impl Fn(usize) -> Option<pg_sys::Datum>,
 ) -> SqlValue<'t> {
-    // Before the guard: what is a caller's may own something, or panic.
-    let fields: Vec<_> = kept
-        .iter()
-        .map(|c| (&target.columns[*c], row(*c)))
-        .collect();
-    // SAFETY: the names live with the target, the values as long as the row; the closure owns
-    // nothing, and does not panic. What it makes is a jsonb, in the current context.
-    unsafe {
-        let document = ffi::guard(|| {
-            let mut object = ObjectBuilder::new();
-            for (column, value) in &fields {
-                object.key(&column.c_name);
-                column.values.put_lossless(&mut object, *value);
-            }
-            object.finish()
-        });
-        SqlValue::of_datum(pg_sys::JSONBOID, Some(document))
-    }
+    let value = |c: usize| {
+        // SAFETY: the row's value of the column, which lives as long as the row.
+        unsafe { SqlValue::of_datum(target.columns[c].typid, row(c)) }
+    };
+    SqlValue::jsonb(target.object(kept.iter().copied(), JsonForm::Lossless, value))
 }
 
 /// The row that a document tells, with all columns of the target in their order.
@@ -49,13 +36,11 @@ pub fn read(
     otherwise: &dyn Fn(usize) -> Option<pg_sys::Datum>,
     may_show: &dyn Fn(usize) -> bool,
 ) -> Slot {
-    // SAFETY: the target's descriptor, which lives as long as the target; the row is used while that is
-    // borrowed, and its values are those of the columns of a row that is stored.
-    let mut row = unsafe { Slot::for_values(target.row_desc()) };
-    row.clear();
+    let mut builder = RowBuilder::new(target.row_desc());
+    let mut row = builder.start();
     for c in 0..target.columns.len() {
-        // SAFETY: as the comment above argues.
-        unsafe { row.set(c, otherwise(c)) };
+        // SAFETY: one of the target's columns, with its value in a row that is stored.
+        unsafe { row.set_unguarded(c, otherwise(c)) };
     }
     // SAFETY: the column is a jsonb; the current context is that of the row.
     let document = unsafe { Container::of_datum(document) };
@@ -72,16 +57,18 @@ pub fn read(
         let put = || put_fields(target, &fields, &position, &mut row);
         redact_errors(put, || (!all_shown()).then(|| does_not_fit(target, column)));
     }
-    row.store();
-    row
+    row.finish();
+    // SAFETY: finished just now; the values are in the current memory, or those of a row that
+    // outlives what is compared with it.
+    unsafe { builder.into_row() }
 }
 
 /// Coerces the fields of a document into a row.
-fn put_fields<'t>(
+fn put_fields<'t, 'd>(
     target: &'t Target,
-    fields: &[(usize, Value<'_>)],
+    fields: &[(usize, Value<'d>)],
     position: &PayloadPosition<'t>,
-    row: &mut Slot,
+    row: &mut NewRow<'d>,
 ) {
     let mut in_json = Vec::new();
     for field in fields {
@@ -91,17 +78,14 @@ fn put_fields<'t>(
         // SAFETY: the guard holds nothing.
         match unsafe { ffi::guard(|| kept.values.read_lossless(value)) } {
             // SAFETY: read as a value of the column, in the memory of the row.
-            Some(value) => unsafe { row.set(c, value) },
+            Some(value) => unsafe { row.set_unguarded(c, value) },
             None => in_json.push((c, value)),
         }
     }
     let named: Vec<usize> = in_json.iter().map(|(c, _)| *c).collect();
     if let Some(nested) = NestedColumns::of_shape(target, &named) {
         let fields = in_json.into_iter();
-        // SAFETY: read as a value of the column, in the memory of the row.
-        nested.read(target, fields, position, |c, value| unsafe {
-            row.set(c, value)
-        });
+        nested.read(target, fields, position, row);
     }
 }
 

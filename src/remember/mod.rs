@@ -20,7 +20,7 @@ use crate::pg::hash::sha256::sha256;
 use crate::pg::rows::Slot;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::value::sql_value::SqlValue;
-use crate::target::{StoredRow, Target};
+use crate::target::{Column, StoredRow, Target};
 use pgrx::pg_sys;
 
 /// The `remember` option of a guard, resolved for a target.
@@ -56,7 +56,8 @@ pub struct OriginalComparison {
 }
 
 impl OriginalComparison {
-    fn of_columns(columns: Vec<usize>) -> Self {
+    /// That the columns differ, if there are any.
+    pub fn of_columns(columns: Vec<usize>) -> Self {
         Self {
             same: columns.is_empty(),
             columns,
@@ -101,49 +102,27 @@ impl Remember {
             .sort_by(|a, b| target.columns[*a].c_name.cmp(&target.columns[*b].c_name));
         let position = target.column_by_name(column);
         let column = &target.columns[position];
+        let refuse = |state, why: &str| cannot_remember(target, column, state, why);
         if column.generated != 0 {
-            Report::new(
-                SqlState::GeneratedAlways,
-                format!(
-                    "column \"{}\" is generated and cannot remember the original payload",
-                    column.name
-                ),
-            )
-            .table(&target.schema, &target.name)
-            .column(column.name.clone())
-            .raise()
+            refuse(SqlState::GeneratedAlways, "is generated and ").raise()
         }
         if column.has_default {
-            Report::new(
-                SqlState::InvalidParameterValue,
-                format!(
-                    "column \"{}\" has a default and cannot remember the original payload",
-                    column.name
-                ),
-            )
-            .detail("A payload with a value in the column counts as one that has arrived before.")
-            .hint("Drop the default.")
-            .table(&target.schema, &target.name)
-            .column(column.name.clone())
-            .raise()
+            refuse(SqlState::InvalidParameterValue, "has a default and ")
+                .detail(
+                    "A payload with a value in the column counts as one that has arrived before.",
+                )
+                .hint("Drop the default.")
+                .raise()
         }
         let form = match column.typid {
             pg_sys::JSONBOID => RememberFormat::Document,
             pg_sys::BYTEAOID => {
                 RememberFormat::Fingerprint(fingerprint::RowFingerprint::new(target, kept))
             }
-            _ => Report::new(
-                SqlState::DatatypeMismatch,
-                format!(
-                    "column \"{}\" cannot remember the original payload",
-                    column.name
-                ),
-            )
-            .detail("Its type is neither jsonb nor bytea.")
-            .hint("A jsonb keeps the compared columns, a bytea their SHA-256.")
-            .table(&target.schema, &target.name)
-            .column(column.name.clone())
-            .raise(),
+            _ => refuse(SqlState::DatatypeMismatch, "")
+                .detail("Its type is neither jsonb nor bytea.")
+                .hint("A jsonb keeps the compared columns, a bytea their SHA-256.")
+                .raise(),
         };
         let depends_on_settings = match &form {
             RememberFormat::Document => kept.iter().any(|c| !is_plain(target.columns[*c].typid)),
@@ -327,6 +306,17 @@ impl Remember {
             (Some(old), Some(new)) => !fingerprint::is_same_value(old, new),
         }
     }
+}
+
+/// That a column cannot remember; `why` is what it is or has, with «and» behind it.
+fn cannot_remember(target: &Target, column: &Column, state: SqlState, why: &str) -> Report {
+    let name = &column.name;
+    Report::new(
+        state,
+        format!("column \"{name}\" {why}cannot remember the original payload"),
+    )
+    .table(&target.schema, &target.name)
+    .column(name.clone())
 }
 
 /// Whether a payload has a column, and if not, what it would be.

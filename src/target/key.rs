@@ -4,10 +4,10 @@ use super::{Column, KeyColumn, OpenRelation};
 use crate::pg::catalog::name::schema_name;
 use crate::pg::catalog::operator::{Operator, class_name};
 use crate::pg::catalog::{index, types};
-use crate::pg::memory::Memory;
 use crate::pg::relation::index::{IndexDefinition, KeyOperators};
-use crate::pg::rows::SortColumn;
+use crate::pg::rows::{RowColumn, RowDesc, SortColumn, TypeOrder};
 use crate::pg::value::text;
+use crate::pg::value::value_type::ValueType;
 use pgrx::pg_sys;
 
 /// SQL that compares two values of a column by this operator, under a collation if one is
@@ -56,7 +56,7 @@ pub struct UniqueIndex {
     /// The column of which its condition says that it is NULL, and nothing else.
     pub null_predicate_column: Option<usize>,
     /// The descriptor of a row of its key columns alone.
-    pub key_desc: pg_sys::TupleDesc,
+    pub key_desc: RowDesc,
     /// Whether the server uses it; one that is being built it passes over.
     pub valid: bool,
     /// Whether it is checked at the end of a statement or transaction.
@@ -67,11 +67,7 @@ pub struct UniqueIndex {
 
 impl UniqueIndex {
     /// The unique indexes of an open table.
-    pub fn of_relation(
-        relation: &OpenRelation,
-        table_columns: &[Column],
-        memory: &Memory,
-    ) -> Vec<Self> {
+    pub fn of_relation(relation: &OpenRelation, table_columns: &[Column]) -> Vec<Self> {
         // The lock on an index goes when it is read: none is held by whoever finds the
         // target in the cache, either. The table's own keeps its indexes.
         let read = |oid| {
@@ -79,7 +75,7 @@ impl UniqueIndex {
             let index = OpenRelation::try_open_briefly(oid)?;
             let definition = IndexDefinition::of(&index)?;
             (definition.unique && definition.live)
-                .then(|| Self::of_index(&definition, table_columns, memory))
+                .then(|| Self::of_index(&definition, table_columns))
         };
         let mut indexes: Vec<Self> = relation.index_oids().into_iter().filter_map(read).collect();
         for i in 0..indexes.len() {
@@ -116,7 +112,7 @@ impl UniqueIndex {
         }
     }
 
-    fn of_index(index: &IndexDefinition, columns: &[Column], memory: &Memory) -> Self {
+    fn of_index(index: &IndexDefinition, columns: &[Column]) -> Self {
         let overlaps = index.exclusion || !index.is_btree();
         let place = |number| columns.iter().position(|c| c.attnum == number);
         let unusable_reason = if overlaps {
@@ -137,12 +133,14 @@ impl UniqueIndex {
         } else {
             KeyOperators::of_btree(index)
         };
-        let key = |(number, operators)| {
+        let key = |(number, operators): (_, KeyOperators)| {
             let column = place(number)?;
-            let storage = columns[column].values.storage;
+            let ValueType { typid, storage, .. } = columns[column].values;
+            let (less_than, collation) = (operators.less_than, operators.collation);
             Some(KeyColumn {
                 column,
                 storage,
+                sort_order: TypeOrder::new(typid, less_than, collation),
                 operators,
             })
         };
@@ -157,7 +155,7 @@ impl UniqueIndex {
             inference_clause: None,
             primary: index.primary,
             nulls_equal: index.nulls_equal,
-            key_desc: memory.scope(|| key_desc(&keys, columns)),
+            key_desc: key_desc(&keys, columns),
             ascending: index.is_ascending(),
             keys,
             expressions,
@@ -215,24 +213,19 @@ impl UniqueIndex {
             .iter()
             .map(|key| SortColumn {
                 column: key.column,
-                operator: key.operators.less_than,
-                collation: key.operators.collation,
+                order: key.sort_order,
             })
             .collect()
     }
 }
 
-fn key_desc(keys: &[KeyColumn], columns: &[Column]) -> pg_sys::TupleDesc {
-    // SAFETY: attribute numbers run from 1 to the number the template was made for, and the
-    // types are those of the table's columns.
-    unsafe {
-        let desc = pg_sys::CreateTemplateTupleDesc(keys.len() as i32);
-        for (i, key) in keys.iter().enumerate() {
-            let column = &columns[key.column];
-            let number = (i + 1) as pg_sys::AttrNumber;
-            let name = column.c_name.as_ptr();
-            pg_sys::TupleDescInitEntry(desc, number, name, column.typid, column.typmod, 0);
+fn key_desc(keys: &[KeyColumn], columns: &[Column]) -> RowDesc {
+    let column = |key: &KeyColumn| {
+        let column = &columns[key.column];
+        RowColumn {
+            typmod: column.typmod,
+            ..RowColumn::of_type(&column.c_name, column.typid)
         }
-        desc
-    }
+    };
+    RowDesc::of(&keys.iter().map(column).collect::<Vec<_>>())
 }

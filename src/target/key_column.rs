@@ -2,6 +2,7 @@
 use super::key::equal;
 use crate::pg::catalog::types;
 use crate::pg::relation::index::KeyOperators;
+use crate::pg::rows::TypeOrder;
 use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
@@ -13,6 +14,8 @@ pub struct KeyColumn {
     pub column: usize,
     /// Its storage: whether passed by value, and its length.
     pub storage: (bool, i16),
+    /// The index's order of it.
+    pub sort_order: TypeOrder,
     /// What the index compares it by.
     pub operators: KeyOperators,
 }

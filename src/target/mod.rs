@@ -54,6 +54,7 @@ mod key_lookup;
 mod merge_scan;
 #[forbid(unsafe_code)]
 mod names;
+mod object;
 #[forbid(unsafe_code)]
 mod partition;
 #[forbid(unsafe_code)]
@@ -62,6 +63,7 @@ mod policies;
 mod privileges;
 #[forbid(unsafe_code)]
 mod remedy;
+#[forbid(unsafe_code)]
 mod rows;
 mod scan;
 mod stored_row;
@@ -79,6 +81,7 @@ pub use default_kind::DefaultKind;
 pub use key::{UniqueIndex, equal};
 pub use key_column::KeyColumn;
 pub use key_lookup::KeyLookup;
+pub use object::JsonForm;
 pub use partition::{
     PartitionKeyColumns, PartitionRouter, ancestor_partition_columns, partition_key_columns,
 };
@@ -98,6 +101,7 @@ pub use crate::pg::relation::{OpenRelation, TriggerInfo, attribute_name, no_rela
 
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
+use crate::pg::rows::RowDesc;
 use crate::pg::transaction::{locks, relation_lock};
 use cache::PerTable;
 use pgrx::pg_sys;
@@ -141,10 +145,11 @@ pub struct Target {
     /// Its unique indexes, usable as arbiter or not.
     pub indexes: Vec<UniqueIndex>,
     by_name: HashMap<Vec<u8>, usize>,
-    row_desc: pg_sys::TupleDesc,
+    row_desc: RowDesc,
+    columns_desc: RowDesc,
     /// The guards on it, those cloned from a partitioned table included.
     pub guards: Vec<TriggerInfo>,
-    /// What columns, indexes and the descriptor point into.
+    /// What columns and indexes point into.
     _memory: Memory,
 }
 
@@ -223,13 +228,12 @@ impl Target {
         } = triggers::InsertTriggers::of_relation(relation);
         let memory = Memory::in_cache(c"pg_idempotent target");
         let columns = Column::of_relation(relation, &memory);
-        let indexes = UniqueIndex::of_relation(relation, &columns, &memory);
+        let indexes = UniqueIndex::of_relation(relation, &columns);
         let by_name = columns
             .iter()
             .enumerate()
             .map(|(i, c)| (c.c_name.to_bytes().to_vec(), i))
             .collect();
-        let row_desc = memory.scope(|| rows::row_desc(&columns, &rows::ROW_EXTRAS));
         Self {
             id: TargetId::next(relation.oid()),
             oid: relation.oid(),
@@ -244,10 +248,11 @@ impl Target {
             has_write_rules: effects::has_write_rules(relation),
             skip_has_no_effect: !before_rows && effects::skip_has_no_effect(relation),
             can_chunk: !relation.has_insert_statement_triggers() && !after_rows,
+            row_desc: rows::row_desc(&columns, &rows::ROW_EXTRAS),
+            columns_desc: rows::row_desc(&columns, &[]),
             columns,
             indexes,
             by_name,
-            row_desc,
             guards,
             _memory: memory,
         }

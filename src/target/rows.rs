@@ -1,8 +1,9 @@
 //! Where a target's columns are: in rows of its own, of partitions, and in working rows.
 use super::{Column, Target};
-use crate::pg::catalog::relation;
+use crate::pg::catalog::relation::column_number;
+use crate::pg::rows::{RowColumn, RowDesc};
 use pgrx::pg_sys;
-use std::ffi::{CString, c_int};
+use std::ffi::CString;
 
 impl Target {
     /// Where its columns are in this table, itself or a partition: attribute
@@ -13,7 +14,7 @@ impl Target {
                 column.attnum
             } else {
                 // Partitions have all columns of their parent, by name.
-                relation::column_number(table, &column.c_name)
+                column_number(table, &column.c_name)
             }
         };
         self.columns.iter().map(number).collect()
@@ -27,13 +28,18 @@ impl Target {
     /// The descriptor of a working row: every column of [`Target::columns`] in
     /// order, then `ordinal bigint`, `shape int` and `mark bigint` (see
     /// `payload::row`).
-    pub fn row_desc(&self) -> pg_sys::TupleDesc {
-        self.row_desc
+    pub fn row_desc(&self) -> &RowDesc {
+        &self.row_desc
+    }
+
+    /// The descriptor of a row of [`Target::columns`] alone.
+    pub fn columns_desc(&self) -> &RowDesc {
+        &self.columns_desc
     }
 
     /// The descriptor of a row of all columns with others of these types behind them,
-    /// named as those of a working row, in the current memory.
-    pub fn row_desc_with(&self, others: &[pg_sys::Oid]) -> pg_sys::TupleDesc {
+    /// named as those of a working row.
+    pub fn row_desc_with(&self, others: &[pg_sys::Oid]) -> RowDesc {
         row_desc(&self.columns, others)
     }
 }
@@ -43,28 +49,18 @@ pub(super) const ROW_EXTRAS: [pg_sys::Oid; 3] = [pg_sys::INT8OID, pg_sys::INT4OI
 
 /// Columns are named by position, `a0`, `a1`, …, so that SQL over working rows
 /// needs no quoting and meets no name of the user's.
-pub(super) fn row_desc(columns: &[Column], extras: &[pg_sys::Oid]) -> pg_sys::TupleDesc {
-    let count = columns.len();
-    // SAFETY: attribute numbers run from 1 to the number the template was made
-    // for, and types exist while their columns do; the descriptor is not reference-counted.
-    unsafe {
-        let desc = pg_sys::CreateTemplateTupleDesc((count + extras.len()) as c_int);
-        let entry = |i: usize, typid: pg_sys::Oid, typmod: i32| {
-            let name = CString::new(format!("a{i}")).expect("no NUL");
-            let number = (i + 1) as pg_sys::AttrNumber;
-            pg_sys::TupleDescInitEntry(desc, number, name.as_ptr(), typid, typmod, 0);
-        };
-        for (i, column) in columns.iter().enumerate() {
-            entry(i, column.typid, column.typmod);
-            pg_sys::TupleDescInitEntryCollation(
-                desc,
-                (i + 1) as pg_sys::AttrNumber,
-                column.collation,
-            );
-        }
-        for (i, typid) in extras.iter().enumerate() {
-            entry(count + i, *typid, -1);
-        }
-        desc
-    }
+pub(super) fn row_desc(columns: &[Column], extras: &[pg_sys::Oid]) -> RowDesc {
+    let names: Vec<CString> = (0..columns.len() + extras.len())
+        .map(|i| CString::new(format!("a{i}")).expect("no NUL"))
+        .collect();
+    let (own, extra) = names.split_at(columns.len());
+    let own = own.iter().zip(columns).map(|(name, column)| RowColumn {
+        name,
+        typid: column.typid,
+        typmod: column.typmod,
+        collation: Some(column.collation),
+    });
+    let extra = extra.iter().zip(extras);
+    let extra = extra.map(|(name, typid)| RowColumn::of_type(name, *typid));
+    RowDesc::of(&own.chain(extra).collect::<Vec<_>>())
 }

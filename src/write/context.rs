@@ -66,6 +66,11 @@ impl<'a> WriteContext<'a> {
         }
     }
 
+    /// Runs `make`, from inside the scope of a row, in memory that lives as long as the call.
+    pub fn in_call_memory<R>(&self, make: impl FnOnce() -> R) -> R {
+        self.scratch.outside(make)
+    }
+
     /// Whether so many rows that are not stored are inserted without ON CONFLICT: that
     /// pays, and being undone and done again has no effect but once, since nothing (a
     /// trigger, a policy) looks at it.

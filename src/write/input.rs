@@ -1,12 +1,8 @@
 //! The rows of a call, in the arbiter's order.
 use super::context::WriteContext;
 use crate::payload::row::RowLayout;
-use crate::pg::rows::{Slot, SortColumn, TupleSort, TupleStore};
+use crate::pg::rows::{Slot, SortColumn, TupleSort, TupleStore, TypeOrder};
 use crate::target::Target;
-use pgrx::pg_sys;
-
-/// «Less than» of bigint (`pg_operator.dat`).
-const INT8_LESS_THAN: u32 = 412;
 
 /// Collects working rows, to be read in the arbiter's order.
 pub struct InputSorter {
@@ -45,13 +41,10 @@ impl InputSorter {
         let mut order = context.arbiter.sort_columns();
         order.push(SortColumn {
             column: RowLayout::of(context.target).ordinal_column(),
-            operator: pg_sys::Oid::from(INT8_LESS_THAN),
-            collation: pg_sys::InvalidOid,
+            order: TypeOrder::of_bigint(),
         });
         Self {
-            // SAFETY: the target's descriptor, which lives as long as the target; the order is of its
-            // columns, with their own operators.
-            rows: RowSource::Sorted(unsafe { TupleSort::new(context.target.row_desc(), &order) }),
+            rows: RowSource::Sorted(TupleSort::new(context.target.row_desc(), &order)),
         }
     }
 
@@ -119,13 +112,8 @@ impl SortedRows {
         self.read > self.most
     }
 
-    /// How many rows of the batch were read; and whether there are more, of which the
-    /// first one, which was read too early, is kept in the current memory with this
-    /// descriptor.
-    pub fn end_batch(&mut self, desc: pg_sys::TupleDesc) -> (u64, bool) {
-        let pushed_back = self.pushed_back.take();
-        // SAFETY: the descriptor of the next batch, which is that of this one once more.
-        self.pushed_back = pushed_back.map(|row| unsafe { row.to_stored_with(desc) });
+    /// How many rows of the batch were read; and whether there are more.
+    pub fn end_batch(&self) -> (u64, bool) {
         (self.read, self.pushed_back.is_some())
     }
 
@@ -147,15 +135,11 @@ impl SortedRows {
             self.read += 1;
             return Some(row);
         }
-        // SAFETY: the target's descriptor, which lives as long as the target; the row is given back while
-        // that is used.
-        let make = || unsafe { Slot::for_stored(target.row_desc()) };
-        let mut slot = free.unwrap_or_else(make);
+        let mut slot = free.unwrap_or_else(|| Slot::for_stored(target.row_desc()));
         let some = match &mut self.from {
             RowSource::One(_) => false,
             RowSource::Sorted(sort) => sort.next(&mut slot),
-            // SAFETY: both are working rows of the target.
-            RowSource::Stored(store) => unsafe { store.next(&mut slot) },
+            RowSource::Stored(store) => store.next(&mut slot),
         };
         self.read += u64::from(some);
         some.then_some(slot)

@@ -52,6 +52,7 @@
 //! CONFLICT; from any other unique index it is the error it should be.
 mod context;
 mod input;
+mod judge;
 mod new_key_estimator;
 mod outcome_collector;
 mod round;

@@ -3,11 +3,10 @@ use super::context::WriteContext;
 use crate::compare::{Arriving, Differences};
 use crate::error::Report;
 use crate::outcome::{OnConflict, Outcome, conflict_report};
-use crate::pg::ffi;
-use crate::pg::value::jsonb::ObjectBuilder;
+use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::sql_value::SqlValue;
 use crate::quarantine::ConflictRecorder;
-use crate::target::{StoredRow, Target, VisibleColumns};
+use crate::target::{JsonForm, StoredRow, Target, VisibleColumns};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -28,17 +27,15 @@ pub enum ResultDetail {
 pub struct PayloadResult {
     pub outcome: Outcome,
     /// The row now in the table, as far as the caller may read it.
-    pub stored: Option<pg_sys::Datum>,
+    pub stored: Option<JsonbDatum>,
     /// For a conflict.
-    pub differences: Option<pg_sys::Datum>,
+    pub differences: Option<JsonbDatum>,
 }
 
 impl PayloadResult {
     /// The stored row and the differences, as values of a result.
     pub fn documents(&self) -> [SqlValue<'_>; 2] {
-        // SAFETY: the collector makes both, as jsonb in the memory of the call.
-        [self.stored, self.differences]
-            .map(|jsonb| unsafe { SqlValue::of_datum(pg_sys::JSONBOID, jsonb) })
+        [self.stored, self.differences].map(SqlValue::optional_jsonb)
     }
 }
 
@@ -67,8 +64,6 @@ pub struct OutcomeCollector {
     only_column: Option<usize>,
     readable: Option<Rc<VisibleColumns>>,
     records: Option<ConflictRecorder>,
-    /// Where results live: the memory of the call.
-    memory: pg_sys::MemoryContext,
 }
 
 impl OutcomeCollector {
@@ -92,8 +87,6 @@ impl OutcomeCollector {
             only_column: None,
             readable: None,
             records: None,
-            // SAFETY: the context of the running call.
-            memory: unsafe { pg_sys::CurrentMemoryContext },
         }
     }
 
@@ -154,15 +147,13 @@ impl OutcomeCollector {
         match self.on_conflict {
             OnConflict::Error => self.show(ordinal, differences, by),
             OnConflict::Report => {}
-            OnConflict::Quarantine => {
-                let memory = self.memory;
-                self.records
-                    .get_or_insert_with(|| ConflictRecorder::new(memory))
-                    .add(context.target, context.arbiter, stored, differences, named);
-            }
+            OnConflict::Quarantine => self
+                .records
+                .get_or_insert_with(|| context.in_call_memory(ConflictRecorder::new))
+                .add(context.target, context.arbiter, stored, differences, named),
         }
         if self.wants_rows() && self.on_conflict != OnConflict::Error {
-            let json = self.in_call_memory(|| differences.to_jsonb(Arriving::Payload));
+            let json = context.in_call_memory(|| differences.to_jsonb(Arriving::Payload));
             self.store_result(
                 context,
                 ordinal,
@@ -179,31 +170,20 @@ impl OutcomeCollector {
         ordinal: i64,
         outcome: Outcome,
         stored: Option<&StoredRow<'_>>,
-        differences: Option<pg_sys::Datum>,
+        differences: Option<JsonbDatum>,
     ) {
         if !self.wants_rows() {
             return;
         }
         let readable = self.readable(context);
-        let stored = stored
-            .filter(|_| !readable.shows_nothing())
-            .map(|stored| self.in_call_memory(|| row_to_jsonb(context.target, stored, &readable)));
+        let stored = stored.filter(|_| !readable.shows_nothing()).map(|stored| {
+            context.in_call_memory(|| row_to_jsonb(context.target, stored, &readable))
+        });
         self.results[ordinal as usize - 1] = Some(PayloadResult {
             outcome,
             stored,
             differences,
         });
-    }
-
-    /// Runs `make` in memory that lives as long as the call.
-    fn in_call_memory<R>(&self, make: impl FnOnce() -> R) -> R {
-        // SAFETY: the call's memory; switched back at once, or by the error.
-        unsafe {
-            let caller = pg_sys::MemoryContextSwitchTo(self.memory);
-            let made = make();
-            pg_sys::MemoryContextSwitchTo(caller);
-            made
-        }
     }
 
     fn show<P: Fn(usize) -> Option<pg_sys::Datum>>(
@@ -267,26 +247,10 @@ impl OutcomeCollector {
 
 /// The stored row as jsonb, without what may not be read, and without virtual
 /// columns, which are not stored.
-fn row_to_jsonb(
-    target: &Target,
-    stored: &StoredRow<'_>,
-    readable: &VisibleColumns,
-) -> pg_sys::Datum {
-    let columns = target
-        .columns
-        .iter()
-        .enumerate()
-        .filter(|(c, column)| readable.shows(*c) && !column.virtual_generated());
-    // SAFETY: the names live with the target, the values until the look goes
-    // on; the guard holds nothing, and positions are those of the columns.
-    unsafe {
-        ffi::guard(|| {
-            let mut object = ObjectBuilder::new();
-            for (c, column) in columns {
-                object.key(&column.c_name);
-                column.values.put_into(&mut object, stored.get_unguarded(c));
-            }
-            object.finish()
-        })
-    }
+fn row_to_jsonb(target: &Target, stored: &StoredRow<'_>, readable: &VisibleColumns) -> JsonbDatum {
+    let columns = target.columns.iter().enumerate();
+    let shown = columns
+        .filter(|(c, column)| readable.shows(*c) && !column.virtual_generated())
+        .map(|(c, _)| c);
+    target.object(shown, JsonForm::Shown, |c| stored.value(c))
 }

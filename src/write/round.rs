@@ -5,16 +5,12 @@ use super::input::SortedRows;
 use super::new_key_estimator::{NewKeyEstimator, note_whether_new};
 use super::outcome_collector::OutcomeCollector;
 use super::statement::{self, Returning};
-use crate::compare::{Differences, differing};
 use crate::payload::row::{Mark, RowLayout, has_key, same_key};
-use crate::payload::shape::Shape;
 use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
-use crate::remember::{Presence, Remember};
-use crate::target::{KeyLookup, StoredRow, VisibleColumns};
+use crate::target::{KeyLookup, StoredRow};
 use pgrx::pg_sys;
 use std::ops::Range;
-use std::rc::Rc;
 
 /// So many rows are inserted by the first statement: more would leave the processor's
 /// caches, and spill to disk, before they are read again. Each later one may have twice
@@ -30,7 +26,7 @@ const LOOKUP_MIN_ROWS: u64 = 5000;
 /// What is known of the plain rows: those that were handed to INSERT in the
 /// round before.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum InsertResult {
+pub(super) enum InsertResult {
     /// None of them went in (or there was no round before).
     None,
     /// All of them went in.
@@ -40,16 +36,16 @@ enum InsertResult {
 }
 
 /// One round.
-struct Round {
+pub(super) struct Round {
     /// From 1.
     number: u32,
     /// How many rows may be inserted in it.
     chunk_rows: u64,
     /// Whether keys may be assumed to be new, see [`super::new_key_estimator`].
     estimates: bool,
-    last_insert: InsertResult,
+    pub(super) last_insert: InsertResult,
     /// The commands of the INSERT of the round before.
-    commands: Range<pg_sys::CommandId>,
+    pub(super) commands: Range<pg_sys::CommandId>,
 }
 
 /// What the look-ups left to do, in the arbiter's order.
@@ -171,31 +167,18 @@ impl WriteContext<'_> {
     ) -> Option<TupleStore> {
         let layout = RowLayout::of(self.target);
         let whole = returning == Returning::Rows;
-        let desc = if whole {
-            self.target.row_desc()
-        } else {
-            self.arbiter.key_desc
-        };
         let numbers: Vec<pg_sys::AttrNumber> = (1..)
             .take(if whole { self.target.columns.len() } else { 0 })
             .collect();
         let mut rest: Option<TupleStore> = None;
-        // SAFETY: the target's descriptor, and that of what was returned, both of which outlive
-        // this function.
-        let (mut row, mut was_inserted) = unsafe {
-            (
-                Slot::for_stored(self.target.row_desc()),
-                Slot::for_stored(desc),
-            )
-        };
-        // SAFETY: made above for what was returned; and for working rows of the target.
-        let mut more = unsafe { returned.next(&mut was_inserted) };
-        while unsafe { rows.next(&mut row) } {
+        let mut row = Slot::for_stored(rows.desc());
+        let mut was_inserted = Slot::for_stored(returned.desc());
+        let mut more = returned.next(&mut was_inserted);
+        while rows.next(&mut row) {
             pgrx::check_for_interrupts!();
             self.scratch.scope(|| {
                 let mut keep = |row: &Slot| {
-                    rest.get_or_insert_with(|| self.scratch.outside(TupleStore::new))
-                        .put(row);
+                    rest.get_or_insert_with(|| self.new_store()).put(row);
                 };
                 let same = || match returning {
                     Returning::Rows => same_key(self.arbiter, &row, &was_inserted),
@@ -209,12 +192,11 @@ impl WriteContext<'_> {
                     let stored = StoredRow::returned(&was_inserted, &numbers);
                     collector.inserted(self, layout.ordinal(&row), Some(&stored));
                 } else if collector.wants_rows() {
-                    keep(&layout.marked(&row, Mark::Inserted));
+                    layout.with_mark(&row, Mark::Inserted, keep);
                 } else {
                     collector.add_inserted(1);
                 }
-                // SAFETY: as for the first of them, the slot was made for what was returned.
-                more = unsafe { returned.next(&mut was_inserted) };
+                more = returned.next(&mut was_inserted);
             });
             self.scratch.reset();
         }
@@ -233,219 +215,45 @@ impl WriteContext<'_> {
         collector: &mut OutcomeCollector,
     ) -> Remaining {
         let _snapshot = FreshSnapshot::push();
-        let layout = RowLayout::of(self.target);
-        let mut lookup = KeyLookup::new(self.target, self.relation, self.arbiter);
-        let mut remaining = Remaining::default();
-        let mut estimator = NewKeyEstimator::new(self, round.estimates);
+        let mut look = Look::new(self, round, collector);
         // The row before, whose key the one at hand may have.
         let mut previous: Option<Slot> = None;
         let mut free: Option<Slot> = None;
-        // The ordinal of the first row with the key at hand.
-        let mut first: Option<i64> = None;
         while let Some(row) = rows.next(self.target, free.take()) {
             pgrx::check_for_interrupts!();
-            let mark = layout.mark(&row);
-            let was_inserted = match mark {
-                Mark::Inserted => true,
-                Mark::Pending => round.last_insert == InsertResult::All,
-                Mark::SameKeyAs(_) => false,
-            };
-            if was_inserted && !collector.wants_rows() {
+            if look.is_done_with(&row) {
                 free = Some(row);
                 continue;
             }
             let repeated = previous
                 .as_ref()
                 .is_some_and(|previous| same_key(self.arbiter, previous, &row));
-            if rows.is_beyond_batch() && !repeated {
+            if !repeated && (rows.is_beyond_batch() || look.chunk_is_full()) {
+                look.remaining.more = !rows.is_beyond_batch();
                 rows.push_back(row);
                 break;
             }
-            let full = remaining.to_insert >= round.chunk_rows;
-            if full && !repeated && self.target.can_chunk {
-                rows.push_back(row);
-                remaining.more = true;
-                break;
-            }
-            self.scratch.scope(|| {
-                if !repeated {
-                    first = Some(layout.ordinal(&row));
-                    if estimator.predicts_new(&row, layout.shape(&row)) {
-                        lookup.skip();
-                        remaining.assumed_new = true;
-                    } else {
-                        lookup.find(|c| row.value(c));
-                        estimator.record(lookup.stored().is_none());
-                    }
-                }
-                match lookup.stored() {
-                    stored if was_inserted => {
-                        collector.inserted(self, layout.ordinal(&row), stored.as_ref());
-                    }
-                    Some(stored) => self.judge(&row, &stored, round, collector),
-                    None if repeated => {
-                        let first = first.expect("the row before has the same key");
-                        self.retain(&mut remaining, &row, Mark::SameKeyAs(first));
-                    }
-                    None => {
-                        self.refuse_suppressed(&row, round);
-                        self.retain(&mut remaining, &row, Mark::Pending);
-                        remaining.to_insert += 1;
-                    }
-                }
-            });
+            self.scratch.scope(|| look.take(&row, repeated));
             self.scratch.reset();
             free = previous.replace(row);
         }
-        remaining.expects_skips = estimator.expects_skips();
-        remaining.all_new = estimator.all_new();
-        if round.number == 1 && !remaining.all_new {
-            note_whether_new(self.target, false);
-        }
-        remaining
+        look.finish()
+    }
+
+    /// An empty store for working rows, in memory that lives as long as the call.
+    fn new_store(&self) -> TupleStore {
+        self.in_call_memory(|| TupleStore::new(self.target.row_desc()))
     }
 
     /// Keeps the row for INSERT and the next round.
     fn retain(&self, remaining: &mut Remaining, row: &Slot, mark: Mark) {
-        let rows = remaining
-            .rows
-            .get_or_insert_with(|| self.scratch.outside(TupleStore::new));
+        let rows = remaining.rows.get_or_insert_with(|| self.new_store());
         let layout = RowLayout::of(self.target);
         if layout.mark(row) == mark {
             rows.put(row);
         } else {
-            rows.put(&layout.marked(row, mark));
+            layout.with_mark(row, mark, |row| rows.put(row));
         }
-    }
-
-    /// Judges a row whose key is stored: the collector gets its outcome.
-    fn judge(
-        &self,
-        row: &Slot,
-        stored: &StoredRow<'_>,
-        round: &Round,
-        collector: &mut OutcomeCollector,
-    ) {
-        let layout = RowLayout::of(self.target);
-        let ordinal = layout.ordinal(row);
-        let ours = || stored.is_inserted_by(&round.commands);
-        let mark = layout.mark(row);
-        if mark == Mark::Pending && round.last_insert == InsertResult::Some && ours() {
-            return collector.inserted(self, ordinal, Some(stored));
-        }
-        self.check_visible(row, stored);
-        let shape = &self.shapes[layout.shape(row)];
-        if let Some(remember) = self
-            .guard
-            .as_ref()
-            .and_then(|guard| guard.remember.as_ref())
-        {
-            return self.judge_against_original(remember, row, stored, collector);
-        }
-        let columns = differing(&self.target.columns, &shape.compared, stored, |c| {
-            row.get(c)
-        });
-        if columns.is_empty() {
-            return collector.duplicate(self, ordinal, stored);
-        }
-        let by = match mark {
-            Mark::SameKeyAs(first) if ours() => Some(first),
-            _ => None,
-        };
-        let readable = collector.readable(self);
-        let differences = Differences {
-            target: self.target,
-            arbiter: self.arbiter,
-            stored,
-            payload: |c| row.get(c),
-            columns: &columns,
-            against_original: false,
-            readable: &readable,
-            sent: &VisibleColumns::everything(),
-        };
-        collector.conflict(
-            self,
-            ordinal,
-            stored,
-            &differences,
-            &self.known_columns(shape),
-            by,
-        );
-    }
-
-    /// What is known of a payload of this shape: what it names, and its key.
-    fn known_columns(&self, shape: &Shape) -> Vec<usize> {
-        let left_out = self.arbiter.columns().filter(|c| !shape.named.contains(c));
-        shape.named.iter().copied().chain(left_out).collect()
-    }
-
-    /// Judges a row whose key is stored where a guard remembers the original payload.
-    fn judge_against_original(
-        &self,
-        remember: &Remember,
-        row: &Slot,
-        stored: &StoredRow<'_>,
-        collector: &mut OutcomeCollector,
-    ) {
-        let layout = RowLayout::of(self.target);
-        let ordinal = layout.ordinal(row);
-        let shape = &self.shapes[layout.shape(row)];
-        let guard_omits = |c: usize| {
-            let guard = self.guard.as_ref();
-            guard.is_some_and(|guard| guard.compared_if_supplied.contains(&c))
-        };
-        let presence = |c: usize| {
-            if shape.named.contains(&c) {
-                return Presence::Present;
-            }
-            if guard_omits(c) {
-                return Presence::Omitted;
-            }
-            match self.target.columns[c].constant_default(self.relation) {
-                Some(value) => Presence::Default(value),
-                None => Presence::Unknown,
-            }
-        };
-        let readable = collector.readable(self);
-        let readable = readable.of_remembered(self.target, remember.column);
-        let verdict = remember.compare(
-            self.target,
-            &shape.compared,
-            stored,
-            |c| row.get(c),
-            presence,
-            &|c| readable.shows(c),
-        );
-        if verdict.same {
-            return collector.duplicate(self, ordinal, stored);
-        }
-        let numbers = self.target.attnums_in_order();
-        let first = verdict
-            .first()
-            .map(|first| StoredRow::returned(first, &numbers));
-        let readable = if first.is_some() {
-            Rc::new(readable)
-        } else {
-            collector.readable(self)
-        };
-        let differences = Differences {
-            target: self.target,
-            arbiter: self.arbiter,
-            stored: first.as_ref().unwrap_or(stored),
-            payload: |c| verdict.payload(c, row.get(c)),
-            columns: &verdict.columns,
-            against_original: first.is_some(),
-            readable: &readable,
-            sent: &VisibleColumns::everything(),
-        };
-        collector.conflict(
-            self,
-            ordinal,
-            stored,
-            &differences,
-            &self.known_columns(shape),
-            None,
-        );
     }
 
     fn refuse_suppressed(&self, row: &Slot, round: &Round) {
@@ -460,5 +268,102 @@ impl WriteContext<'_> {
         };
         self.not_stored_as_given(&format!("{payload} was neither inserted nor found"))
             .raise()
+    }
+}
+
+/// One look at the keys of rows, which come in their order.
+struct Look<'a> {
+    context: &'a WriteContext<'a>,
+    round: &'a Round,
+    collector: &'a mut OutcomeCollector,
+    lookup: KeyLookup<'a>,
+    estimator: NewKeyEstimator<'a>,
+    /// The ordinal of the first row with the key at hand.
+    first: Option<i64>,
+    remaining: Remaining,
+}
+
+impl<'a> Look<'a> {
+    fn new(
+        context: &'a WriteContext<'a>,
+        round: &'a Round,
+        collector: &'a mut OutcomeCollector,
+    ) -> Self {
+        Self {
+            context,
+            round,
+            collector,
+            lookup: KeyLookup::new(context.target, context.relation, context.arbiter),
+            estimator: NewKeyEstimator::new(context, round.estimates),
+            first: None,
+            remaining: Remaining::default(),
+        }
+    }
+
+    /// Whether the row went in, and nobody wants to see what is stored.
+    fn is_done_with(&self, row: &Slot) -> bool {
+        !self.collector.wants_rows() && self.was_inserted(row)
+    }
+
+    fn was_inserted(&self, row: &Slot) -> bool {
+        match RowLayout::of(self.context.target).mark(row) {
+            Mark::Inserted => true,
+            Mark::Pending => self.round.last_insert == InsertResult::All,
+            Mark::SameKeyAs(_) => false,
+        }
+    }
+
+    /// Whether the chunk has all the rows that one statement is to insert.
+    fn chunk_is_full(&self) -> bool {
+        self.remaining.to_insert >= self.round.chunk_rows && self.context.target.can_chunk
+    }
+
+    /// Looks the key of a row up, unless it is that of the row before, and says what becomes of
+    /// the row.
+    fn take(&mut self, row: &Slot, repeated: bool) {
+        let (context, round) = (self.context, self.round);
+        let ordinal = RowLayout::of(context.target).ordinal(row);
+        if !repeated {
+            self.first = Some(ordinal);
+            self.find(row);
+        }
+        let was_inserted = self.was_inserted(row);
+        match self.lookup.stored() {
+            stored if was_inserted => {
+                self.collector.inserted(context, ordinal, stored.as_ref());
+            }
+            Some(stored) => context.judge(row, &stored, round, self.collector),
+            None if repeated => {
+                let first = self.first.expect("the row before has the same key");
+                context.retain(&mut self.remaining, row, Mark::SameKeyAs(first));
+            }
+            None => {
+                context.refuse_suppressed(row, round);
+                context.retain(&mut self.remaining, row, Mark::Pending);
+                self.remaining.to_insert += 1;
+            }
+        }
+    }
+
+    /// Looks a key up, or assumes that it is new.
+    fn find(&mut self, row: &Slot) {
+        let shape = RowLayout::of(self.context.target).shape(row);
+        if self.estimator.predicts_new(row, shape) {
+            self.lookup.skip();
+            self.remaining.assumed_new = true;
+        } else {
+            self.lookup.find(|c| row.value(c));
+            self.estimator.record(self.lookup.stored().is_none());
+        }
+    }
+
+    /// What is left to do.
+    fn finish(mut self) -> Remaining {
+        self.remaining.expects_skips = self.estimator.expects_skips();
+        self.remaining.all_new = self.estimator.all_new();
+        if self.round.number == 1 && !self.remaining.all_new {
+            note_whether_new(self.context.target, false);
+        }
+        self.remaining
     }
 }

@@ -16,7 +16,7 @@ use crate::guard::OwnInsert;
 use crate::payload::row::{Mark, RowLayout};
 use crate::payload::shape::{Shape, refuse_identity};
 use crate::pg::backend;
-use crate::pg::rows::{EphemeralRelation, Slot, TupleStore};
+use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::statement::spi::{AfterTriggerScope, Connection, SpiPlan};
 use crate::pg::transaction::transactions::in_subtransaction;
 use crate::target::{PerTarget, Target, UniqueIndex};
@@ -86,7 +86,11 @@ pub fn insert(
     {
         return (count, None);
     }
-    let returned = (returning != Returning::Count).then(TupleStore::new);
+    let returned = match returning {
+        Returning::Count => None,
+        Returning::Keys => Some(TupleStore::new(&context.arbiter.key_desc)),
+        Returning::Rows => Some(TupleStore::new(context.target.columns_desc())),
+    };
     let form = InsertForm::OnConflict(returning);
     let connection = Connection::open();
     let count = match context.shapes {
@@ -115,7 +119,7 @@ fn claim_subtransaction() -> bool {
     if backend::transaction_is_read_only() {
         return false;
     }
-    // The transaction is about to write, and gets its id now.
+    // A transaction that may write is about to, and gets its id now.
     let transaction = backend::transaction_id().into_inner();
     let (of, had) = HAD.get();
     let had = if of == transaction { had } else { 0 };
@@ -151,13 +155,11 @@ fn insert_runs(
     run: &dyn Fn(&SpiPlan) -> u64,
 ) -> u64 {
     let layout = RowLayout::of(context.target);
-    // SAFETY: the target's descriptor, which lives as long as the target, which is borrowed.
-    let mut row = unsafe { Slot::for_stored(context.target.row_desc()) };
-    let mut part = TupleStore::new();
+    let mut row = Slot::for_stored(rows.desc());
+    let mut part = TupleStore::new(rows.desc());
     let mut part_shape = None;
     let mut inserted = 0;
-    // SAFETY: both are working rows of the target.
-    while unsafe { rows.next(&mut row) } {
+    while rows.next(&mut row) {
         pgrx::check_for_interrupts!();
         if layout.mark(&row) != Mark::Pending {
             continue;
@@ -174,7 +176,7 @@ fn insert_runs(
                 form,
                 run,
             );
-            part = TupleStore::new();
+            part = TupleStore::new(rows.desc());
         }
         part.put(&row);
     }
@@ -199,26 +201,23 @@ fn insert_run(
     form: InsertForm,
     run: &dyn Fn(&SpiPlan) -> u64,
 ) -> u64 {
-    // SAFETY: the store has working rows of the target, and both are borrowed.
-    let _named = unsafe { EphemeralRelation::register(ROWS, rows, context.target.row_desc()) };
-    let plan = plan(
-        connection,
-        context.target,
-        context.arbiter,
-        &shape.named,
-        form,
-    );
-    let _own_insert = OwnInsert::for_next_statement(context.arbiter.oid);
-    let ordinal = RowLayout::of(context.target).ordinal_column();
-    let position = context
-        .batch
-        .then(|| RowPosition::watch(rows.raw(), ordinal));
-    let count = run(&plan);
-    drop(position);
-    if !plan.concerns(context.target.oid) {
-        context.target.renamed_meanwhile().raise()
-    }
-    count
+    let WriteContext {
+        target, arbiter, ..
+    } = context;
+    rows.as_table(ROWS, || {
+        let plan = plan(connection, target, arbiter, &shape.named, form);
+        let _own_insert = OwnInsert::for_next_statement(arbiter.oid);
+        let ordinal = RowLayout::of(target).ordinal_column();
+        let position = context
+            .batch
+            .then(|| RowPosition::watch(rows.raw(), ordinal));
+        let count = run(&plan);
+        drop(position);
+        if !plan.concerns(target.oid) {
+            target.renamed_meanwhile().raise()
+        }
+        count
+    })
 }
 
 fn plan(

@@ -52,12 +52,29 @@ pub fn answer(set: &mut ResultSet<'_>) -> SqlResult {
     )
 }
 
-/// Keeps a row, and reads it.
-pub fn keep(row: &Slot, rows: &mut TupleStore) -> Slot {
+/// Makes rows of values of its own and of another row, keeps them, and reads them.
+pub fn keep(row: &Slot, word: &str) -> Option<Slot> {
+    let mut rows = TupleStore::new(row.desc());
     rows.put(row);
-    let copy = row.to_stored();
-    copy.deform();
-    copy
+    let mut builder = RowBuilder::new(row.desc());
+    let mut new = builder.start();
+    new.copy_all(row);
+    new.set(0, SqlValue::text(word));
+    rows.put(new.finish());
+    let mut copy = Slot::for_stored(rows.desc());
+    rows.next(&mut copy).then(|| copy.to_stored())
+}
+
+/// Sorts rows, which SQL reads as a table then.
+pub fn sort(connection: &Connection, row: &Slot) -> u64 {
+    let desc = RowDesc::of(&[RowColumn::of_type(c"number", row.desc().types()[0])]);
+    let order = TypeOrder::of_bigint();
+    let mut sort = TupleSort::new(&desc, &[SortColumn { column: 0, order }]);
+    sort.put(row);
+    sort.sort();
+    let mut rows = TupleStore::new(&desc);
+    sort.drain(&mut rows);
+    rows.as_table(c"rows", || connection.query("SELECT number FROM rows", &[]))
 }
 
 /// Replaces a row, and finds it again where it is now.

@@ -55,28 +55,39 @@ pub fn any_pointer_takes_a_set() {
     ResultSet::start(null_mut()).row(&[]); //~ E0624
 }
 
-pub fn any_pointer_is_a_descriptor() -> Slot {
-    Slot::for_values(null_mut()) //~ E0133
+pub fn any_pointer_is_a_descriptor() -> RowDesc {
+    RowDesc::of_server(null_mut()) //~ E0133
 }
 
-pub fn any_datum_is_a_column(slot: &mut Slot) {
-    slot.set(0, Some(Datum::from(1))); //~ E0133
+pub fn any_datum_is_a_column(row: &mut NewRow<'_>) {
+    row.set_unguarded(0, Some(Datum::from(1))); //~ E0133
 }
 
-pub fn a_row_outlives_what_it_points_to(slot: &mut Slot, row: &Slot) {
-    slot.set_all_of(row); //~ E0133
+pub fn a_row_outlives_what_it_points_to(builder: &mut RowBuilder, row: Slot) -> &Slot {
+    let mut copy = builder.start();
+    copy.copy_all(&row);
+    copy.finish() //~ E0515
 }
 
-pub fn rows_are_of_any_shape(rows: &mut TupleStore, slot: &mut Slot) -> bool {
-    rows.next(slot) //~ E0133
+pub fn a_row_outlives_the_text_in_it(builder: &mut RowBuilder) -> &Slot {
+    let word = String::from("word");
+    let mut row = builder.start();
+    row.set(0, SqlValue::text(&word));
+    row.finish() //~ E0515
 }
 
-pub fn any_pointer_is_sorted_by() {
-    TupleSort::new(null_mut(), &[]); //~ E0133
+pub fn a_row_stays_when_the_next_one_is_made(builder: &mut RowBuilder, rows: &mut TupleStore) {
+    let row = builder.start().finish();
+    builder.start(); //~ E0499
+    rows.put(row);
 }
 
-pub fn a_table_of_rows_outlives_them(rows: &TupleStore) {
-    EphemeralRelation::register(c"rows", rows, null_mut()); //~ E0133
+pub fn a_row_is_kept_without_its_values(builder: RowBuilder) -> Slot {
+    builder.into_row() //~ E0133
+}
+
+pub fn a_table_outlives_its_rows(rows: TupleStore) {
+    rows.as_table(c"rows", || drop(rows)); //~ E0505
 }
 
 pub fn any_slot_holds_a_row() -> HeapRow {

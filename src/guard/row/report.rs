@@ -59,7 +59,7 @@ impl Guard {
             let named: Vec<usize> = (0..target.columns.len())
                 .filter(|c| target.columns[*c].generated == 0 && remembers != Some(*c))
                 .collect();
-            let mut records = ConflictRecorder::in_current();
+            let mut records = ConflictRecorder::new();
             records.add(target, arbiter, stored, &differences, &named);
             records.write(target);
             return;

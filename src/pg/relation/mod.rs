@@ -17,6 +17,7 @@ use crate::pg::catalog::name::schema_name;
 use crate::pg::ffi;
 use crate::pg::statement::evaluator;
 use crate::pg::statement::expression::{Expression, Expressions};
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
@@ -223,7 +224,7 @@ impl OpenRelation {
     ///
     /// # Errors
     /// Whatever the default raises.
-    pub fn default_value(&self, number: pg_sys::AttrNumber) -> Option<pg_sys::Datum> {
+    pub fn default_value(&self, number: pg_sys::AttrNumber) -> SqlValue<'static> {
         // SAFETY: the relation is open.
         unsafe { evaluator::default_value(self.relation, number) }
     }

@@ -1,5 +1,6 @@
 //! Expressions that are evaluated, row by row or once.
 use crate::pg::statement::expression::{Expression, column_default};
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::{ffi, unwinding};
 use pgrx::pg_sys;
 
@@ -91,8 +92,7 @@ impl Drop for Evaluator {
     }
 }
 
-/// The value that a column's default has now, in the current memory; None if it is NULL, or there
-/// is no default.
+/// The value that a column's default has now, in the current memory; NULL if there is no default.
 ///
 /// # Safety
 /// The relation is open.
@@ -105,7 +105,7 @@ impl Drop for Evaluator {
 pub unsafe fn default_value(
     relation: pg_sys::Relation,
     number: pg_sys::AttrNumber,
-) -> Option<pg_sys::Datum> {
+) -> SqlValue<'static> {
     let evaluator = Evaluator::new();
     // SAFETY: the caller's promise. The tree is made in the executor state's memory, with which it
     // goes, and so needs no copy. It is of the column's type, and refers to no column, as is
@@ -114,19 +114,20 @@ pub unsafe fn default_value(
         let caller = pg_sys::MemoryContextSwitchTo((*evaluator.estate).es_query_cxt);
         let default = column_default(relation, number);
         pg_sys::MemoryContextSwitchTo(caller);
-        if default.is_null() {
-            return None;
-        }
         let attribute = ffi::attribute((*relation).rd_att, i32::from(number) - 1);
+        if default.is_null() {
+            return SqlValue::null(attribute.atttypid);
+        }
         assert_eq!(
             attribute.attgenerated, 0,
             "a generated column has no default"
         );
         let (by_value, length) = (attribute.attbyval, attribute.attlen.into());
         let prepared = Prepared(pg_sys::ExecPrepareExpr(default.cast(), evaluator.estate));
-        ffi::guard(|| {
+        let value = ffi::guard(|| {
             let value = evaluator.evaluate_unguarded(prepared)?;
             Some(ffi::unguarded::datumCopy(value, by_value, length))
-        })
+        });
+        SqlValue::of_datum(attribute.atttypid, value)
     }
 }

@@ -2,7 +2,7 @@
 use super::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::function::to_jsonb_of;
 use crate::pg::memory::Memory;
-use crate::pg::rows::ReceivedRows;
+use crate::pg::rows::{ReceivedRows, Slot};
 use crate::pg::value::jsonb::ArrayBuilder;
 use pgrx::pg_sys;
 use std::ffi::c_int;
@@ -32,16 +32,16 @@ impl Connection {
             return Err(NoArray::NotRun(code));
         }
         let mut array = ArrayBuilder::default();
-        let Some((rows, mut row)) = received.rows() else {
+        let Some(mut rows) = (*received).into_rows() else {
             return Ok(array);
         };
+        let mut row = Slot::for_stored(rows.desc());
         let scratch = Memory::in_current(c"pg_idempotent response");
         let each = Memory::in_current(c"pg_idempotent row");
         // SAFETY: the function lives in `scratch`.
         let to_jsonb =
             unsafe { to_jsonb_of(scratch.context(), pg_sys::RECORDOID, -1, pg_sys::InvalidOid) };
-        // SAFETY: the slot was given for these rows.
-        while unsafe { rows.next(&mut row) } {
+        while rows.next(&mut row) {
             pgrx::check_for_interrupts!();
             // SAFETY: the slot holds a row of a registered type; the function gives an
             // object, which is fresh.

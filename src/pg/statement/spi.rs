@@ -1,5 +1,5 @@
 //! SQL run inside a function of ours.
-use crate::pg::rows::{ReceivedRows, TupleStore};
+use crate::pg::rows::{ReceivedRows, RowDesc, TupleStore};
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
@@ -248,9 +248,13 @@ impl Connection {
 
     /// Runs a kept plan without parameters that inserts, and gives the number
     /// of rows that went in. What it returns goes into `returned`.
+    ///
+    /// # Errors
+    /// 42804 if it returns other columns than the store's.
     pub fn insert(&self, plan: &SpiPlan, returned: Option<&TupleStore>) -> u64 {
         plan.check_parameters(&[]);
-        // SAFETY: a kept plan without parameters; receiver and store outlive the execution.
+        // SAFETY: a kept plan without parameters; receiver and store outlive the execution. The
+        // server compares the columns that it returns with the store's.
         unsafe {
             let mut options = pg_sys::SPIExecuteOptions::default();
             if let Some(store) = returned {
@@ -262,8 +266,8 @@ impl Connection {
                         store.raw(),
                         memory,
                         false,
-                        ptr::null_mut(),
-                        ptr::null(),
+                        store.desc().raw(),
+                        c"a statement returns other columns than are kept of it".as_ptr(),
                     );
                 });
             }
@@ -345,10 +349,13 @@ impl<'c> AfterTriggerScope<'c> {
     }
 
     /// As [`Connection::insert`], with the AFTER triggers left waiting.
+    ///
+    /// # Panics
+    /// If it returns other columns than the store's.
     pub fn insert(&self, plan: &SpiPlan, returned: Option<&TupleStore>) -> u64 {
         plan.check_parameters(&[]);
         // SAFETY: a kept plan without parameters, as was checked; the rows that it returned
-        // live until they are freed here.
+        // live until they are freed here, and have the store's columns, as is checked.
         unsafe {
             let none = ptr::null_mut();
             let code = pg_sys::SPI_execute_snapshot(
@@ -363,10 +370,11 @@ impl<'c> AfterTriggerScope<'c> {
             );
             assert!(code > 0, "SPI code {code}");
             let count = pg_sys::SPI_processed;
-            if let Some(store) = returned {
-                let table = pg_sys::SPI_tuptable;
+            if let (Some(store), Some(table)) = (returned, pg_sys::SPI_tuptable.as_mut()) {
+                let columns = RowDesc::of_server(table.tupdesc);
+                store.desc().check_same(&columns);
                 for i in 0..count as usize {
-                    pg_sys::tuplestore_puttuple(store.raw(), *(*table).vals.add(i));
+                    pg_sys::tuplestore_puttuple(store.raw(), *table.vals.add(i));
                 }
                 pg_sys::SPI_freetuptable(table);
             }

@@ -89,6 +89,17 @@ impl<'v> SqlValue<'v> {
         Self::new(pg_sys::TIMESTAMPTZOID, Content::Datum(value.into()))
     }
 
+    /// An xid.
+    pub fn xid(value: pg_sys::TransactionId) -> Self {
+        Self::new(pg_sys::XIDOID, Content::Datum(value.into_inner().into()))
+    }
+
+    /// The place of a row version in its table.
+    pub fn tid(value: &'v pg_sys::ItemPointerData) -> Self {
+        let place = pg_sys::Datum::from(std::ptr::from_ref(value));
+        Self::new(pg_sys::TIDOID, Content::Datum(place))
+    }
+
     /// A bytea.
     pub const fn bytea(value: &'v [u8]) -> Self {
         Self::new(pg_sys::BYTEAOID, Content::Bytea(value))
@@ -99,15 +110,14 @@ impl<'v> SqlValue<'v> {
         Self::new(pg_sys::JSONBOID, Content::Datum(value.datum()))
     }
 
+    /// A jsonb, or NULL.
+    pub fn optional_jsonb(value: Option<JsonbDatum>) -> Self {
+        value.map_or(Self::null(pg_sys::JSONBOID), Self::jsonb)
+    }
+
     /// An interval.
     pub const fn interval(value: Interval) -> Self {
         Self::new(pg_sys::INTERVALOID, Content::Interval(value))
-    }
-
-    /// The place of a row version in its table.
-    pub fn tid(value: &'v pg_sys::ItemPointerData) -> Self {
-        let datum = pg_sys::Datum::from(std::ptr::from_ref(value));
-        Self::new(pg_sys::TIDOID, Content::Datum(datum))
     }
 
     /// A datum of the server's.

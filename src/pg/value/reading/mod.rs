@@ -19,7 +19,7 @@ use crate::pg::backend::check_stack_depth;
 use crate::pg::catalog::types;
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
-use crate::pg::value::jsonb::Container;
+use crate::pg::value::jsonb::{Container, Value};
 use crate::pg::value::sql_value::SqlValue;
 use array::Array;
 use composite::Composite;
@@ -122,6 +122,16 @@ impl Reader {
             members,
             domain,
         }
+    }
+
+    /// The value, in the current context, with its type.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn read_value<'v>(&self, value: Value<'v>) -> SqlValue<'v> {
+        // SAFETY: the guard holds nothing, and the reader owns nothing that it is left with by an
+        // error; a value of its type, which what it was read from outlives.
+        unsafe { SqlValue::of_datum(self.scalar.typid(), ffi::guard(|| self.read(value))) }
     }
 }
 

@@ -29,6 +29,11 @@ pub struct Scalar {
 }
 
 impl Scalar {
+    /// The type of what is read.
+    pub fn typid(&self) -> pg_sys::Oid {
+        self.typid
+    }
+
     /// For values of this type with this modifier; functions are set up in `memory`.
     pub fn of(typid: pg_sys::Oid, typmod: i32, memory: &Memory) -> Self {
         let base = types::base(typid);

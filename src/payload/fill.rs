@@ -1,0 +1,314 @@
+//! Fills working rows: the inner loops over the fields of a JSON object, and over the rows of a
+//! SELECT.
+//!
+//! They run inside one guard, out of which an ERROR jumps straight: so nothing here owns anything
+//! while it calls the server, and nothing panics.
+use super::coercion::Coercions;
+use super::generated::GeneratedColumns;
+use super::key_defaults::KeyDefaults;
+use super::row::{Mark, RowLayout};
+use crate::error::PayloadPosition;
+use crate::pg::ffi;
+use crate::pg::rows::{NewRow, RowBuilder, Slot, TupleSort, TupleStore};
+use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
+use crate::pg::value::jsonb::Container;
+use crate::target::{Column, Target, UniqueIndex};
+use pgrx::pg_sys;
+use std::any::Any;
+use std::ffi::c_int;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// So often the number of rows is told.
+const PROGRESS_INTERVAL: i64 = 1024;
+
+/// Reads the fields of a document, which name these columns, but for nested columns.
+///
+/// # Errors
+/// What the input functions raise, with the column in CONTEXT.
+pub fn fill_from_json<'t, 'd>(
+    target: &'t Target,
+    row: &mut NewRow<'d>,
+    named: &[usize],
+    document: Container<'d>,
+    position: &PayloadPosition<'t>,
+) {
+    row.desc().check_same(target.row_desc());
+    let columns = target.columns.as_slice();
+    // SAFETY: inside, nothing is owned and nothing panics: iterators over the document and over
+    // borrowed slices, and plain writes to a working row of the target, which has the columns in
+    // their order. What is read is of the column's type, and the document outlives the row.
+    unsafe {
+        ffi::guard(|| {
+            for (c, value) in named.iter().zip(document.values()) {
+                let Some(column) = columns.get(*c) else {
+                    continue;
+                };
+                if !column.nested {
+                    position.column(&column.c_name);
+                    row.set_unguarded(*c, column.values.read(value));
+                }
+            }
+        });
+    }
+}
+
+/// Takes working rows as they are read.
+///
+/// # Safety
+/// [`RowSink::take`] runs inside `ffi::guard`: an ERROR jumps straight out of it, so nothing in
+/// an implementation owns anything, and nothing panics.
+pub unsafe trait RowSink {
+    /// Takes a row, whose values go when it returns; false ends the reading. The current memory
+    /// is reset for every row.
+    ///
+    /// # Safety
+    /// The row is a working row of the source's target. Runs inside `ffi::guard`.
+    unsafe fn take(&mut self, row: &Slot) -> bool;
+}
+
+// SAFETY: a call of the server, with nothing owned around it. What is checked of the row holds of
+// every working row.
+unsafe impl RowSink for TupleSort {
+    unsafe fn take(&mut self, row: &Slot) -> bool {
+        // SAFETY: as the function's.
+        unsafe { self.put_unguarded(row) };
+        true
+    }
+}
+
+// SAFETY: likewise.
+unsafe impl RowSink for TupleStore {
+    unsafe fn take(&mut self, row: &Slot) -> bool {
+        // SAFETY: as the function's.
+        unsafe { self.put_unguarded(row) };
+        true
+    }
+}
+
+/// A sort that refuses rows with a NULL in the key, or with a generated column that is not
+/// what the server computes.
+pub struct KeyedSort<'a, 'g> {
+    pub arbiter: &'a UniqueIndex,
+    pub generated: Option<GeneratedColumns<'g>>,
+    pub sort: &'a mut TupleSort,
+    /// Is told how many rows there were so far, now and then.
+    pub on_progress: &'a dyn Fn(i64),
+    pub rows: i64,
+    /// The key column that was NULL, which ended the reading.
+    pub null_key: Option<usize>,
+    /// The generated column with another value than the server computes, which ended the reading.
+    pub mismatch: Option<usize>,
+    /// With what telling the progress failed, which ended the reading.
+    pub failure: Option<Box<dyn Any + Send>>,
+}
+
+impl KeyedSort<'_, '_> {
+    /// Tells how many rows there were; false if that fails. What is told runs under guards of
+    /// its own, and its panic does not leave it.
+    fn tell(&mut self) -> bool {
+        let told = catch_unwind(AssertUnwindSafe(|| (self.on_progress)(self.rows)));
+        self.failure = told.err();
+        self.failure.is_none()
+    }
+}
+
+// SAFETY: it owns nothing while it calls the server without a guard, and does not panic: columns
+// of the key are columns of a working row.
+unsafe impl RowSink for KeyedSort<'_, '_> {
+    unsafe fn take(&mut self, row: &Slot) -> bool {
+        if !self.arbiter.nulls_equal {
+            self.null_key = self.arbiter.columns().find(|c| row.get(*c).is_none());
+        }
+        if let (None, Some(generated)) = (self.null_key, &mut self.generated) {
+            // SAFETY: the caller's promise: a working row, inside the guard. Rows of a source have
+            // one shape, the first.
+            self.mismatch = unsafe { generated.mismatch(row, 0) };
+        }
+        let taken = self.null_key.is_none() && self.mismatch.is_none();
+        if taken {
+            // SAFETY: the sort is one of working rows, and this runs inside the guard.
+            unsafe { self.sort.put_unguarded(row) };
+        }
+        self.rows += 1;
+        taken && (self.rows % PROGRESS_INTERVAL != 0 || self.tell())
+    }
+}
+
+/// The columns of a SELECT, and what becomes of them.
+pub struct SelectedColumns<'a> {
+    pub target: &'a Target,
+    /// By column of the SELECT, the position in the target.
+    pub columns: &'a [usize],
+    pub coercions: Coercions,
+    /// Whether values out of line are fetched.
+    pub detached: bool,
+    pub key_defaults: &'a KeyDefaults,
+}
+
+impl SelectedColumns<'_> {
+    /// Runs the SELECT, and hands every row to the sink as a working row. Gives the number of
+    /// rows, and the plan.
+    ///
+    /// # Errors
+    /// What core raises while it selects and coerces, with the row's ordinal in CONTEXT for the
+    /// latter.
+    pub fn stream(
+        self,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+        read_only: bool,
+        sink: &mut dyn RowSink,
+    ) -> (i64, SpiPlan) {
+        let mut receiver = SourceReceiver {
+            dest: pg_sys::DestReceiver {
+                receiveSlot: Some(receive),
+                rStartup: Some(startup),
+                rShutdown: Some(shutdown),
+                rDestroy: Some(shutdown),
+                mydest: pg_sys::CommandDest::DestNone,
+            },
+            row: RowBuilder::new(self.target.row_desc()),
+            selected: self,
+            fits: false,
+            sink,
+            ordinal: 0,
+            position: PayloadPosition::watch(),
+        };
+        let connection = Connection::open();
+        let types: Vec<pg_sys::Oid> = parameters.iter().map(Parameter::typid).collect();
+        let plan = SpiPlan::prepare_with(&connection, sql, &types);
+        // SAFETY: the receiver outlives the execution and stays where it is; the plan was
+        // prepared with these parameters.
+        unsafe {
+            let receiver = (&raw mut receiver).cast();
+            connection.stream(&plan, parameters, read_only, receiver);
+        }
+        (receiver.ordinal, plan)
+    }
+
+    /// Whether rows of this descriptor have the columns that are selected. Of the others, whose
+    /// values are coerced, core's expressions know the types.
+    ///
+    /// # Safety
+    /// The descriptor is valid.
+    unsafe fn fit(&self, desc: pg_sys::TupleDesc) -> bool {
+        let expressions = &self.coercions.expressions;
+        let places = (0..).zip(expressions).zip(self.columns);
+        // SAFETY: the caller's promise; as many columns as the descriptor has.
+        unsafe {
+            (*desc).natts as usize == expressions.len()
+                && expressions.len() == self.columns.len()
+                && places.into_iter().all(|((i, expression), c)| {
+                    let column = self.target.columns.get(*c);
+                    column.is_some_and(|column| {
+                        expression.is_some() || ffi::attribute(desc, i).atttypid == column.typid
+                    })
+                })
+        }
+    }
+}
+
+/// Takes the rows of the SELECT as the executor makes them.
+#[repr(C)]
+struct SourceReceiver<'a> {
+    /// First, so that a pointer to it is a pointer to this.
+    dest: pg_sys::DestReceiver,
+    selected: SelectedColumns<'a>,
+    /// Whether the rows are those that were to be selected: a table may have been renamed.
+    fits: bool,
+    row: RowBuilder,
+    sink: &'a mut dyn RowSink,
+    ordinal: i64,
+    position: PayloadPosition<'a>,
+}
+
+unsafe extern "C-unwind" fn startup(
+    dest: *mut pg_sys::DestReceiver,
+    _operation: c_int,
+    desc: pg_sys::TupleDesc,
+) {
+    // SAFETY: the executor hands back the receiver that it was given, with the descriptor of the
+    // rows.
+    unsafe {
+        let receiver = &mut *dest.cast::<SourceReceiver<'_>>();
+        receiver.fits = receiver.selected.fit(desc);
+    }
+}
+
+unsafe extern "C-unwind" fn shutdown(_dest: *mut pg_sys::DestReceiver) {}
+
+/// Called by the executor with each row; false ends the reading.
+///
+/// It runs inside the guard of the call into SPI, so an ERROR jumps straight out of it: nothing
+/// here owns anything, and nothing panics.
+unsafe extern "C-unwind" fn receive(
+    row: *mut pg_sys::TupleTableSlot,
+    dest: *mut pg_sys::DestReceiver,
+) -> bool {
+    // SAFETY: the executor hands back the receiver that it was given.
+    unsafe {
+        let receiver = &mut *dest.cast::<SourceReceiver<'_>>();
+        receiver.fits && receiver.take_row(row)
+    }
+}
+
+impl SourceReceiver<'_> {
+    /// # Safety
+    /// `row` holds a row of the SELECT, which fits. Runs inside `ffi::guard`.
+    unsafe fn take_row(&mut self, row: *mut pg_sys::TupleTableSlot) -> bool {
+        self.ordinal += 1;
+        self.position.payload(self.ordinal);
+        let selected = &self.selected;
+        let mut working = self.row.start();
+        // SAFETY: the row's values are read before it goes; coerced values live
+        // in the per-row memory until the next row. There are as many places as
+        // columns of the SELECT. The source's columns are positions in the target's, for whose
+        // working rows the slot is. The current memory is switched back.
+        unsafe {
+            let evaluator = &selected.coercions.evaluator;
+            let per_row = evaluator.row_memory();
+            evaluator.begin_row(row);
+            let row = &mut *row;
+            let natts = (*row.tts_tupleDescriptor).natts;
+            ffi::slot_getsomeattrs_unguarded(row, natts);
+            let expressions = selected.coercions.expressions.iter().zip(selected.columns);
+            for (i, (expression, c)) in expressions.enumerate() {
+                let mut value = (!*row.tts_isnull.add(i)).then_some(*row.tts_values.add(i));
+                let column = selected.target.columns.get_unchecked(*c);
+                if let Some(expression) = expression {
+                    self.position.column(&column.c_name);
+                    value = evaluator.evaluate_unguarded(*expression);
+                }
+                if let Some(outside) = value
+                    && selected.detached
+                    && is_external(column, outside)
+                {
+                    let caller = pg_sys::MemoryContextSwitchTo(per_row);
+                    let inline = ffi::unguarded::detoast_external_attr(outside.cast_mut_ptr());
+                    value = Some(pg_sys::Datum::from(inline));
+                    pg_sys::MemoryContextSwitchTo(caller);
+                }
+                working.set_unguarded(*c, value);
+            }
+            selected
+                .key_defaults
+                .complete(selected.columns, &mut working);
+            RowLayout::of(selected.target).set(&mut working, self.ordinal, 0, Mark::Pending);
+            let caller = pg_sys::MemoryContextSwitchTo(per_row);
+            let more = self.sink.take(working.finish());
+            pg_sys::MemoryContextSwitchTo(caller);
+            self.position.payload(0);
+            more
+        }
+    }
+}
+
+/// Whether a value is kept out of line.
+///
+/// # Safety
+/// A non-null value of the column.
+unsafe fn is_external(column: &Column, value: pg_sys::Datum) -> bool {
+    let (_, length) = column.values.storage;
+    // SAFETY: the caller's promise; a varlena begins with a header that tells.
+    length == -1 && unsafe { pgrx::varlena::varatt_is_1b_e(value.cast_mut_ptr()) }
+}
