@@ -67,6 +67,19 @@ pub fn lock_timeout() -> i32 {
     unsafe { pg_sys::LockTimeout }
 }
 
+/// Sleeps for so many microseconds. A cancel ends it.
+pub fn sleep(microseconds: i64) {
+    let seconds = microseconds as f64 / 1_000_000.0;
+    // SAFETY: core's own function, which takes a float8, by value.
+    unsafe {
+        pg_sys::DirectFunctionCall1Coll(
+            Some(crate::pg::ffi::functions::pg_sleep),
+            pg_sys::InvalidOid,
+            pg_sys::Datum::from(seconds.to_bits()),
+        );
+    }
+}
+
 /// Microseconds since 2000-01-01, by the clock of the machine.
 pub fn clock() -> pg_sys::TimestampTz {
     // SAFETY: core reads the clock.

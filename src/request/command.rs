@@ -13,7 +13,7 @@ use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::mem::ManuallyDrop;
 use std::ptr;
 use std::rc::Rc;
@@ -34,17 +34,18 @@ thread_local! {
     static PLANS: ManuallyDrop<RefCell<HashMap<Prepared, Rc<SpiPlan>>>> = ManuallyDrop::default();
 }
 
-/// `{"command": …, "arguments": …}`: what a retry has to repeat.
-pub fn request(command: &str, arguments: JsonbDatum) -> JsonbDatum {
-    let command = text::to_server(command);
+/// `{"command": …, "arguments": …}`, or with `operation` in the command's place: what a retry has
+/// to repeat.
+pub fn request((name, text): (&CStr, &String), arguments: JsonbDatum) -> JsonbDatum {
+    let text = text::to_server(text);
     // SAFETY: names and values live until the object is finished; the arguments are a jsonb. The
     // object is one, in the memory of the call.
     unsafe {
         let arguments = pg_sys::pg_detoast_datum(arguments.datum().cast_mut_ptr());
         JsonbDatum::new(ffi::guard(|| {
             let mut object = ObjectBuilder::new();
-            object.key(c"command");
-            object.value(Value::String(command.to_bytes()));
+            object.key(name);
+            object.value(Value::String(text.to_bytes()));
             object.key(c"arguments");
             object.document(pg_sys::Datum::from(arguments));
             object.finish()

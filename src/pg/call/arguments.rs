@@ -191,21 +191,44 @@ impl<'c> Arguments<'c> {
     pub fn positive_interval(&self, i: usize, name: &str) -> pg_sys::Datum {
         self.expect(i, Some(name), &["interval"]);
         let value = self.required_of(i, pg_sys::INTERVALOID, name);
-        let zero = pg_sys::Interval::default();
-        // SAFETY: core's comparison of two intervals, one as the function's declaration
-        // says, one that lives here.
-        let order = unsafe {
-            pg_sys::DirectFunctionCall2Coll(
-                Some(crate::pg::ffi::functions::interval_cmp),
-                pg_sys::InvalidOid,
-                value,
-                pg_sys::Datum::from(&raw const zero),
-            )
-        };
-        if order.value() as i32 <= 0 {
+        if compared_with_zero(value) <= 0 {
             not_positive(name).raise()
         }
         value
+    }
+
+    /// An interval, or None if it is NULL.
+    ///
+    /// # Errors
+    /// 22023 for one that is negative.
+    pub fn optional_interval(&self, i: usize, name: &str) -> Option<Interval> {
+        self.expect(i, Some(name), &["interval"]);
+        let value = self.datum_of(i, pg_sys::INTERVALOID)?;
+        if compared_with_zero(value) < 0 {
+            Report::new(
+                SqlState::InvalidParameterValue,
+                format!("argument \"{name}\" must not be negative"),
+            )
+            .raise()
+        }
+        // SAFETY: an interval, as the function's declaration says; arguments live as long as the
+        // call.
+        Some(unsafe { Interval::new(value) })
+    }
+
+    /// A text[], or None if it is NULL.
+    ///
+    /// # Errors
+    /// 22004 for one that holds a NULL.
+    pub fn optional_texts(&self, i: usize, name: &str) -> Option<Vec<String>> {
+        self.expect(i, Some(name), &["text[]"]);
+        // SAFETY: a text[], as the function's declaration says, and not NULL.
+        let elements = unsafe { texts_of_datum(self.datum_of(i, pg_sys::TEXTARRAYOID)?) };
+        let texts = elements.into_iter().map(|element| {
+            pgrx::check_for_interrupts!();
+            element.unwrap_or_else(|| contains_null(name).raise())
+        });
+        Some(texts.collect())
     }
 
     /// A list of column names, or None if the argument is NULL. A list that is
@@ -218,10 +241,33 @@ impl<'c> Arguments<'c> {
     }
 }
 
+/// The order of an interval and one of no time: less than, equal to or greater than 0.
+fn compared_with_zero(interval: pg_sys::Datum) -> i32 {
+    let zero = pg_sys::Interval::default();
+    // SAFETY: core's comparison of two intervals, one as the function's declaration says, one
+    // that lives here.
+    let order = unsafe {
+        pg_sys::DirectFunctionCall2Coll(
+            Some(crate::pg::ffi::functions::interval_cmp),
+            pg_sys::InvalidOid,
+            interval,
+            pg_sys::Datum::from(&raw const zero),
+        )
+    };
+    order.value() as i32
+}
+
 fn not_positive(name: &str) -> Report {
     Report::new(
         SqlState::InvalidParameterValue,
         format!("argument \"{name}\" must be positive"),
+    )
+}
+
+fn contains_null(name: &str) -> Report {
+    Report::new(
+        SqlState::NullValueNotAllowed,
+        format!("argument \"{name}\" must not contain nulls"),
     )
 }
 
@@ -232,11 +278,7 @@ pub fn column_names(elements: Vec<Option<String>>, name: &str) -> Vec<String> {
     for element in &elements {
         pgrx::check_for_interrupts!();
         let Some(element) = element else {
-            Report::new(
-                SqlState::NullValueNotAllowed,
-                format!("argument \"{name}\" must not contain nulls"),
-            )
-            .raise()
+            contains_null(name).raise()
         };
         if !met.insert(element) {
             let element = text::abbreviated(element);
