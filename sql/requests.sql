@@ -84,12 +84,14 @@ CREATE FUNCTION idempotent_execute(
     arguments jsonb    DEFAULT '[]',
     scope     text     DEFAULT '',
     ttl       interval DEFAULT '24 hours',
+    wait      interval DEFAULT NULL,
+    operation text     DEFAULT NULL,
     OUT response jsonb,
     OUT replayed boolean
 ) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_execute_wrapper';
-COMMENT ON FUNCTION idempotent_execute(text, text, jsonb, text, interval) IS
+COMMENT ON FUNCTION idempotent_execute(text, text, jsonb, text, interval, interval, text) IS
     'runs a statement once for a request key; a retry gets the first answer';
 
 CREATE FUNCTION idempotent_request_begin(
@@ -98,6 +100,8 @@ CREATE FUNCTION idempotent_request_begin(
     scope   text     DEFAULT '',
     ttl     interval DEFAULT '24 hours',
     lease   interval DEFAULT '1 minute',
+    wait    interval DEFAULT NULL,
+    ignore  text[]   DEFAULT NULL,
     OUT status         text,
     OUT attempt        bigint,
     OUT recovery_point text,
@@ -105,7 +109,7 @@ CREATE FUNCTION idempotent_request_begin(
 ) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_request_begin_wrapper';
-COMMENT ON FUNCTION idempotent_request_begin(text, jsonb, text, interval, interval) IS
+COMMENT ON FUNCTION idempotent_request_begin(text, jsonb, text, interval, interval, interval, text[]) IS
     'starts a request, resumes one whose lease ran out, or gives its answer';
 
 CREATE FUNCTION idempotent_request_advance(

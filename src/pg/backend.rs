@@ -84,6 +84,11 @@ pub fn lock_timeout() -> i32 {
     plain::LockTimeout()
 }
 
+/// Sleeps for so many microseconds. A cancel ends it.
+pub fn sleep(microseconds: i64) {
+    plain::sleep(microseconds as f64 / 1_000_000.0);
+}
+
 /// Microseconds since 2000-01-01, by the clock of the machine.
 pub fn clock() -> pg_sys::TimestampTz {
     plain::GetCurrentTimestamp()

@@ -11,7 +11,7 @@ use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
@@ -31,11 +31,12 @@ thread_local! {
     static PLANS: ManuallyDrop<RefCell<HashMap<Prepared, Rc<SpiPlan>>>> = ManuallyDrop::default();
 }
 
-/// `{"command": …, "arguments": …}`: what a retry has to repeat.
-pub fn request(command: &str, arguments: JsonbDatum) -> JsonbDatum {
-    let command = text::to_server(command);
+/// `{"command": …, "arguments": …}`, or with `operation` in the command's place: what a retry has
+/// to repeat.
+pub fn request((name, text): (&CStr, &str), arguments: JsonbDatum) -> JsonbDatum {
+    let text = text::to_server(text);
     document::object([
-        (c"command", Field::String(&command)),
+        (name, Field::String(&text)),
         (c"arguments", Field::Document(arguments)),
     ])
 }

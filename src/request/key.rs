@@ -84,10 +84,14 @@ impl<'c> RequestKey<'c> {
         let Some(until) = lease_until else {
             return self.in_progress();
         };
+        let seconds = ((until - backend::clock()).max(1) + 999_999) / 1_000_000;
+        let unit = if seconds == 1 { "second" } else { "seconds" };
         let until = backend::timestamp_text(until);
-        self.in_progress().detail(format!(
-            "An attempt holds it until {until}, unless its lease is renewed."
-        ))
+        self.in_progress()
+            .detail(format!(
+                "An attempt holds it until {until}, unless its lease is renewed."
+            ))
+            .hint(format!("Send the request again after {seconds} {unit}."))
     }
 }
 

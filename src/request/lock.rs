@@ -6,8 +6,8 @@
 use super::key::RequestKey;
 use super::record::{self, DirtyProbe, Request};
 use super::table::RequestTable;
+use super::wait::WaitLimit;
 use crate::error::map_lock_timeout;
-use crate::pg::backend;
 use crate::pg::transaction::hash_lock::HashLock;
 
 impl RequestKey<'_> {
@@ -29,10 +29,10 @@ impl RequestKey<'_> {
     ///
     /// # Errors
     /// If a transaction is working on it: 23I02 if its request is another, else 55I01,
-    /// at once or after `lock_timeout`.
-    pub fn lock(&self, table: &RequestTable, request: &Request) -> KeyLock {
+    /// at once or when the limit is reached.
+    pub fn lock(&self, table: &RequestTable, request: &Request, limit: &WaitLimit) -> KeyLock {
         loop {
-            let acquire = || HashLock::acquire(self.tag);
+            let acquire = || limit.limit_lock_wait(|| HashLock::acquire(self.tag));
             let lock = map_lock_timeout(acquire, || self.in_progress());
             let busy = match record::probe(table, self) {
                 DirtyProbe::Idle(exists) => {
@@ -49,11 +49,12 @@ impl RequestKey<'_> {
                 Some(known) if !known.is_free() && !known.is_same_request(request) => {
                     known.reused(self, request).raise()
                 }
-                Some(_) if backend::lock_timeout() == 0 => self.in_progress().raise(),
+                Some(_) if !limit.waits_for_transactions() => self.in_progress().raise(),
                 // A purge is removing it, which does not take long.
                 _ => {}
             }
-            map_lock_timeout(|| busy.wait(), || self.in_progress());
+            let wait = || limit.limit_lock_wait(|| busy.wait());
+            map_lock_timeout(wait, || self.in_progress());
         }
     }
 }

@@ -47,6 +47,7 @@ mod purge;
 mod record;
 mod row;
 mod table;
+mod wait;
 mod write;
 
 use crate::error::{Report, SqlState, with_error_capture};
@@ -61,11 +62,13 @@ use lock::KeyLock;
 use pgrx::prelude::*;
 use record::{RequestRecord, RequestStatus};
 use table::RequestTable;
+use wait::WaitLimit;
 use write::Claim;
 
-/// `idempotent_execute(key, command, arguments, scope, ttl)`: runs one parameterised
-/// statement in the caller's transaction and with the caller's rights, once. Its rows,
-/// as a JSON array, are the response; a retry gets that again.
+/// `idempotent_execute(key, command, arguments, scope, ttl, wait, operation)`: runs one
+/// parameterised statement in the caller's transaction and with the caller's rights, once.
+/// Its rows, as a JSON array, are the response; a retry gets that again. `operation`, if it is
+/// given, stands for the text of the command when a retry is told from another request.
 ///
 /// Gives `response jsonb, replayed boolean`.
 ///
@@ -82,7 +85,13 @@ fn idempotent_execute(call: SqlCall<'_>) -> SqlResult {
         let command = arguments.text(1, "command");
         let parameters = arguments.jsonb(2, "arguments");
         let ttl = arguments.interval(4, "ttl");
-        let request = command::request(&command, arguments.jsonb_datum(2, "arguments"));
+        let operation = arguments.optional_text(6);
+        let mut wait = WaitLimit::of(&arguments, 5);
+        let request = match &operation {
+            Some(operation) => (c"operation", operation.as_str()),
+            None => (c"command", command.as_str()),
+        };
+        let request = command::request(request, arguments.jsonb_datum(2, "arguments"));
         let request = record::Request(request);
         let table = RequestTable::open();
         let mut held = lock_if_probably_new(&table, &key);
@@ -91,14 +100,16 @@ fn idempotent_execute(call: SqlCall<'_>) -> SqlResult {
             table.record_whether_new(found.is_none());
             let known = match RequestDecision::of(found, &request) {
                 RequestDecision::InProgress(known) => {
-                    key.in_progress_until(known.lease_until).raise()
+                    held = None;
+                    wait_for_lease(&key, &known, &mut wait);
+                    continue;
                 }
                 RequestDecision::Replay(known) => {
                     return answer::answer_row(known.response(), true);
                 }
                 // All else takes the lock; with it, look again: another session may be writing.
                 _ if held.is_none() => {
-                    held = Some(key.lock(&table, &request));
+                    held = Some(key.lock(&table, &request, &wait));
                     continue;
                 }
                 RequestDecision::Mismatch(known) => known.reused(&key, &request).raise(),
@@ -127,8 +138,9 @@ fn idempotent_execute(call: SqlCall<'_>) -> SqlResult {
     })
 }
 
-/// `idempotent_request_begin(key, request, scope, ttl, lease)`: starts a request,
-/// resumes one whose lease ran out, or gives the answer of one that is finished.
+/// `idempotent_request_begin(key, request, scope, ttl, lease, wait, ignore)`: starts a request,
+/// resumes one whose lease ran out, or gives the answer of one that is finished. Top-level
+/// fields in `ignore` are no part of the request.
 ///
 /// Gives `status text` (`started`, `resumed`, `finished`), `attempt bigint,
 /// recovery_point text, response jsonb`.
@@ -141,7 +153,13 @@ fn idempotent_request_begin(call: SqlCall<'_>) -> SqlResult {
     let arguments = call.arguments();
     with_error_capture(|| {
         let key = RequestKey::new(&arguments, 0, 2);
-        let request = record::Request(arguments.jsonb_datum(1, "request"));
+        let mut wait = WaitLimit::of(&arguments, 5);
+        let request = arguments.jsonb_datum(1, "request");
+        let request = match arguments.optional_texts(6, "ignore") {
+            Some(ignored) => request.without_fields(&ignored),
+            None => request,
+        };
+        let request = record::Request(request);
         let ttl = arguments.interval(3, "ttl");
         let lease = arguments.interval(4, "lease");
         let claim = Claim {
@@ -156,7 +174,9 @@ fn idempotent_request_begin(call: SqlCall<'_>) -> SqlResult {
             table.record_whether_new(found.is_none());
             let taken = match RequestDecision::of(found, &request) {
                 RequestDecision::InProgress(known) => {
-                    key.in_progress_until(known.lease_until).raise()
+                    held = None;
+                    wait_for_lease(&key, &known, &mut wait);
+                    continue;
                 }
                 RequestDecision::Replay(known) => {
                     return answer::attempt_row(
@@ -167,7 +187,7 @@ fn idempotent_request_begin(call: SqlCall<'_>) -> SqlResult {
                     );
                 }
                 _ if held.is_none() => {
-                    held = Some(key.lock(&table, &request));
+                    held = Some(key.lock(&table, &request, &wait));
                     continue;
                 }
                 RequestDecision::Mismatch(known) => known.reused(&key, &request).raise(),
@@ -286,6 +306,16 @@ fn find(
     match held {
         Some(held) if !held.exists => None,
         _ => RequestRecord::find(table, key),
+    }
+}
+
+/// Waits for a moment for the attempt that holds a request.
+///
+/// # Errors
+/// 55I01 if the time is over.
+fn wait_for_lease(key: &RequestKey, known: &RequestRecord, wait: &mut WaitLimit) {
+    if !wait.pause_for_lease(known.lease_until) {
+        key.in_progress_until(known.lease_until).raise()
     }
 }
 

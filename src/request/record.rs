@@ -13,8 +13,9 @@ use crate::pg::heap::{Tid, wait_for_writer};
 use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, Writers};
 use crate::pg::value::by_reference::Interval;
 use crate::pg::value::document::{Document, JsonbDatum};
-use crate::pg::value::jsonb::FieldDifferences;
+use crate::pg::value::jsonb::{Container, FieldDifferences, Kind, Value};
 use crate::pg::value::sql_value::SqlValue;
+use crate::pg::value::text;
 use crate::target::OpenRelation;
 use pgrx::pg_sys;
 use serde::{Deserialize, Serialize};
@@ -162,18 +163,19 @@ impl RequestRecord {
 
     /// 23I02, with the names of the fields that differ, without their values.
     pub fn reused(&self, key: &RequestKey<'_>, request: &Request) -> Report {
-        let theirs = request.0.container();
-        let fields = self
-            .request
-            .container()
-            .differing_fields(theirs, MAX_FIELDS);
-        let detail = match fields {
+        let (ours, theirs) = (self.request.container(), request.0.container());
+        let detail = match ours.differing_fields(theirs, MAX_FIELDS) {
             Some(FieldDifferences { names, count }) => {
                 let more = match count - names.len() {
                     0 => String::new(),
                     more => format!(" and {more} more"),
                 };
-                format!("The requests differ in {}{more}.", names.join(", "))
+                let names = names.into_iter().map(|name| match name.as_str() {
+                    "arguments" => name + &differing_parameters(ours, theirs),
+                    _ => name,
+                });
+                let names = names.collect::<Vec<_>>().join(", ");
+                format!("The requests differ in {names}{more}.")
             }
             None => "The requests differ as a whole.".to_owned(),
         };
@@ -189,6 +191,40 @@ impl RequestRecord {
         .table("idempotent", "request_records")
         .constraint("request_records_pkey")
     }
+}
+
+/// The parameters of a command, in parentheses, that differ in two requests of
+/// `idempotent_execute`; nothing if these are no such requests, or their number differs.
+fn differing_parameters(ours: Container<'_>, theirs: Container<'_>) -> String {
+    let (Some(ours), Some(theirs)) = (arguments_of(ours), arguments_of(theirs)) else {
+        return String::new();
+    };
+    if ours.len() != theirs.len() {
+        return String::new();
+    }
+    let mut differing = Vec::new();
+    for (i, (our, their)) in ours.members().zip(theirs.members()).enumerate() {
+        pgrx::check_for_interrupts!();
+        if !our.equals(their) && differing.len() <= MAX_FIELDS {
+            differing.push(format!("${}", i + 1));
+        }
+    }
+    if differing.len() > MAX_FIELDS {
+        differing[MAX_FIELDS] = text::ellipsis().to_owned();
+    }
+    format!(" ({})", differing.join(", "))
+}
+
+/// The array in the field `arguments`, beside which there is a command or operation alone.
+fn arguments_of(request: Container<'_>) -> Option<Container<'_>> {
+    let fields = request.names().zip(request.values());
+    let mut arrays = fields.filter_map(|(name, value)| match value {
+        Value::Container(array, _) if name == b"arguments" => Some(array),
+        _ => None,
+    });
+    arrays
+        .next()
+        .filter(|array| request.len() == 2 && array.kind() == Kind::Array)
 }
 
 /// What a look at all versions of the row shows, committed or not.

@@ -17,7 +17,7 @@ BEGIN
         WHEN SQLSTATE 'OK000' THEN said := 'did not fail: ' || said;
         WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS det = PG_EXCEPTION_DETAIL, hin = PG_EXCEPTION_HINT;
-            said := concat_ws(E'\n', sqlstate || ' ' || sqlerrm, nullif(regexp_replace(det, 'until .*,', 'until T,'), ''), nullif(hin, ''));
+            said := concat_ws(E'\n', sqlstate || ' ' || sqlerrm, nullif(regexp_replace(det, 'until .*,', 'until T,'), ''), nullif(regexp_replace(hin, '\d+ seconds', 'N seconds'), ''));
     END;
     RETURN said || CASE WHEN (SELECT count(*) FROM idempotent.request_records) <> before THEN E'\nand left a row' ELSE '' END;
 END $$;

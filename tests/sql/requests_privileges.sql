@@ -209,12 +209,12 @@ SELECT * FROM idempotent_execute('late trigger', 'INSERT INTO bobs VALUES ($1) R
 RESET ROLE;
 
 -- EXECUTE can be taken away.
-REVOKE EXECUTE ON FUNCTION idempotent_execute(text, text, jsonb, text, interval) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION idempotent_execute(text, text, jsonb, text, interval, interval, text) FROM PUBLIC;
 SET ROLE regress_pgi_bob;
 SELECT * FROM idempotent_execute('x', 'SELECT 1');
 :state
 RESET ROLE;
-GRANT EXECUTE ON FUNCTION idempotent_execute(text, text, jsonb, text, interval) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION idempotent_execute(text, text, jsonb, text, interval, interval, text) TO PUBLIC;
 
 -- A member of the owner's role sees and purges all; pg_read_all_data sees all.
 SELECT count(*) AS everything, count(DISTINCT role) > 1 AS of_several FROM idempotent.request_records \gset

@@ -200,10 +200,43 @@ impl<'c> Arguments<'c> {
         self.expect(i, Some(name), &["interval"]);
         // SAFETY: an interval, as the function's declaration says, and not NULL.
         let interval = unsafe { Interval::new(self.required_of(i, pg_sys::INTERVALOID, name)) };
-        if !interval.is_positive() {
+        if !interval.compare_with_zero().is_gt() {
             not_positive(name).raise()
         }
         interval
+    }
+
+    /// An interval, or None if it is NULL.
+    ///
+    /// # Errors
+    /// 22023 for one that is negative.
+    pub fn optional_interval(&self, i: usize, name: &str) -> Option<Interval> {
+        self.expect(i, Some(name), &["interval"]);
+        // SAFETY: an interval, as the function's declaration says, and not NULL.
+        let interval = unsafe { Interval::new(self.datum_of(i, pg_sys::INTERVALOID)?) };
+        if interval.compare_with_zero().is_lt() {
+            Report::new(
+                SqlState::InvalidParameterValue,
+                format!("argument \"{name}\" must not be negative"),
+            )
+            .raise()
+        }
+        Some(interval)
+    }
+
+    /// A text[], or None if it is NULL.
+    ///
+    /// # Errors
+    /// 22004 for one that holds a NULL.
+    pub fn optional_texts(&self, i: usize, name: &str) -> Option<Vec<String>> {
+        self.expect(i, Some(name), &["text[]"]);
+        // SAFETY: a text[], as the function's declaration says, and not NULL.
+        let elements = unsafe { texts_of_datum(self.datum_of(i, pg_sys::TEXTARRAYOID)?) };
+        let texts = elements.into_iter().map(|element| {
+            pgrx::check_for_interrupts!();
+            element.unwrap_or_else(|| contains_null(name).raise())
+        });
+        Some(texts.collect())
     }
 
     /// A list of column names, or None if the argument is NULL. A list that is
@@ -223,6 +256,13 @@ fn not_positive(name: &str) -> Report {
     )
 }
 
+fn contains_null(name: &str) -> Report {
+    Report::new(
+        SqlState::NullValueNotAllowed,
+        format!("argument \"{name}\" must not contain nulls"),
+    )
+}
+
 /// Checks a list of column names, see [`Arguments::columns`].
 pub fn column_names(elements: Vec<Option<String>>, name: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
@@ -230,11 +270,7 @@ pub fn column_names(elements: Vec<Option<String>>, name: &str) -> Vec<String> {
     for element in &elements {
         pgrx::check_for_interrupts!();
         let Some(element) = element else {
-            Report::new(
-                SqlState::NullValueNotAllowed,
-                format!("argument \"{name}\" must not contain nulls"),
-            )
-            .raise()
+            contains_null(name).raise()
         };
         if !met.insert(element) {
             let element = text::abbreviated(element);

@@ -395,6 +395,13 @@ pub fn equality_operator(typid: Oid) -> Oid {
     unsafe { (*pg_sys::lookup_type_cache(typid, wanted)).eq_opr }
 }
 
+/// Sleeps for so many seconds, by core's `pg_sleep`. A cancel ends it.
+pub fn sleep(seconds: f64) {
+    let (sleep, none) = (unguarded::functions::pg_sleep, pg_sys::InvalidOid);
+    // SAFETY: core's own function takes a float8, by value.
+    unsafe { pg_sys::DirectFunctionCall1Coll(Some(sleep), none, seconds.to_bits().into()) };
+}
+
 /// Whether the stack is nearly used up.
 #[inline]
 pub fn stack_is_too_deep() -> bool {

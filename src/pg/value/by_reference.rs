@@ -2,6 +2,7 @@
 use crate::pg::ffi;
 use crate::text::to_server;
 use pgrx::pg_sys::{self, Datum};
+use std::cmp::Ordering;
 
 /// A name, in the current context.
 pub fn to_name(name: &str) -> Datum {
@@ -37,14 +38,14 @@ impl Interval {
         }
     }
 
-    /// Whether it is longer than none, as `>` of intervals has it.
-    pub fn is_positive(self) -> bool {
+    /// Its order beside no time at all, as intervals have it.
+    pub fn compare_with_zero(self) -> Ordering {
         let zero = pg_sys::Interval::default();
         let (cmp, none) = (ffi::functions::interval_cmp, pg_sys::InvalidOid);
         let [a, b] = [&self.0, &zero].map(|interval| Datum::from(std::ptr::from_ref(interval)));
         // SAFETY: core's comparison of two intervals, which live here.
         let order = unsafe { pg_sys::DirectFunctionCall2Coll(Some(cmp), none, a, b) };
-        order.value() as i32 > 0
+        (order.value() as i32).cmp(&0)
     }
 
     /// The time that is later by it.

@@ -1,6 +1,7 @@
 //! Whole jsonb documents: in the memory of the call, or with bytes of their own.
 use crate::pg::ffi;
-use crate::pg::value::jsonb::{ArrayBuilder, Container, ObjectBuilder, Value};
+use crate::pg::value::jsonb::{ArrayBuilder, Container, Kind, ObjectBuilder, Value};
+use crate::pg::value::varlena::text_array;
 use pgrx::pg_sys;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use std::cell::Cell;
@@ -30,6 +31,26 @@ impl JsonbDatum {
     /// The datum.
     pub fn datum(self) -> pg_sys::Datum {
         self.0
+    }
+
+    /// The document without these top-level fields, by core's own operator; what is no object has
+    /// none.
+    pub fn without_fields(self, names: &[String]) -> Self {
+        if self.container().kind() != Kind::Object {
+            return self;
+        }
+        let (delete, none) = (ffi::functions::jsonb_delete_array, pg_sys::InvalidOid);
+        let names = text_array(names);
+        // SAFETY: a jsonb, by the promise of `new`, and a text[]. The result is a jsonb, in the
+        // memory of the call.
+        unsafe {
+            Self::new(pg_sys::DirectFunctionCall2Coll(
+                Some(delete),
+                none,
+                self.0,
+                names,
+            ))
+        }
     }
 
     /// The document, detoasted into the current context.

@@ -342,7 +342,7 @@ fn display_field(name: &[u8]) -> String {
 
 impl Value<'_> {
     /// Whether it equals another, as `=` of jsonb has it.
-    fn equals(self, other: Value<'_>) -> bool {
+    pub fn equals(self, other: Value<'_>) -> bool {
         match (self, other) {
             (Self::Null, Value::Null) => true,
             (Self::String(a), Value::String(b)) => a == b,
