@@ -17,7 +17,7 @@ pub mod interrupt;
 pub mod list;
 pub mod memory;
 pub mod rows;
-mod slot_columns;
+pub mod slot_columns;
 pub mod statement;
 pub mod transaction;
 pub mod value;

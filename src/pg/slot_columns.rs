@@ -2,6 +2,22 @@
 use super::rows::Slot;
 use pgrx::pg_sys;
 
+/// The values of all columns of a slot of the server's.
+///
+/// # Safety
+/// The slot holds a row.
+pub unsafe fn all_of(slot: *mut pg_sys::TupleTableSlot) -> Vec<Option<pg_sys::Datum>> {
+    // SAFETY: the caller's promise; a slot's arrays have a member for every column, with the value
+    // in it once that is deformed.
+    unsafe {
+        pg_sys::slot_getallattrs(slot);
+        let count = (*(*slot).tts_tupleDescriptor).natts as usize;
+        (0..count)
+            .map(|i| (!*(*slot).tts_isnull.add(i)).then(|| *(*slot).tts_values.add(i)))
+            .collect()
+    }
+}
+
 impl Slot {
     /// Sets column `i` (from 0) of a cleared slot, as [`Slot::set`] does, without a check that
     /// could panic.

@@ -7,7 +7,7 @@ use crate::pg::ffi;
 use crate::pg::value::jsonb::ObjectBuilder;
 use crate::pg::value::sql_value::SqlValue;
 use crate::quarantine::ConflictRecorder;
-use crate::target::{StoredRow, Target, VisibleColumns};
+use crate::target::{Column, StoredRow, Target, VisibleColumns};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -21,6 +21,8 @@ pub enum ResultDetail {
     Counts,
     /// The outcome of each payload, with rows.
     Rows,
+    /// The outcome of the one payload, and the values of its stored row.
+    Values,
 }
 
 /// The result for one payload.
@@ -61,6 +63,7 @@ pub struct OutcomeCollector {
     /// How many differ from what is stored.
     pub conflicts: i64,
     results: Vec<Option<PayloadResult>>,
+    stored_values: Option<Vec<Option<pg_sys::Datum>>>,
     /// The conflicts with the lowest ordinals, in their order.
     shown: Vec<ShownConflict>,
     /// The one column that differs in all conflicts so far.
@@ -75,10 +78,9 @@ impl OutcomeCollector {
     /// Empty, for a known number of payloads (0 where it is not known yet, and
     /// only counts are wanted).
     pub fn new(result_detail: ResultDetail, payloads: usize, on_conflict: OnConflict) -> Self {
-        let rows = if result_detail == ResultDetail::Rows {
-            payloads
-        } else {
-            0
+        let rows = match result_detail {
+            ResultDetail::Counts => 0,
+            ResultDetail::Rows | ResultDetail::Values => payloads,
         };
         Self {
             result_detail,
@@ -88,6 +90,7 @@ impl OutcomeCollector {
             duplicates: 0,
             conflicts: 0,
             results: vec![None; rows],
+            stored_values: None,
             shown: Vec::new(),
             only_column: None,
             readable: None,
@@ -99,7 +102,13 @@ impl OutcomeCollector {
 
     /// Whether every inserted row is to be read once more.
     pub fn wants_rows(&self) -> bool {
-        self.result_detail == ResultDetail::Rows
+        self.result_detail != ResultDetail::Counts
+    }
+
+    /// The row now in the table, by column of the target, whoever may read it; None if there is
+    /// none, or it was not asked for.
+    pub fn stored_values(&self) -> Option<&[Option<pg_sys::Datum>]> {
+        self.stored_values.as_deref()
     }
 
     /// The result of every payload, by ordinal.
@@ -182,6 +191,16 @@ impl OutcomeCollector {
         differences: Option<pg_sys::Datum>,
     ) {
         if !self.wants_rows() {
+            return;
+        }
+        if self.result_detail == ResultDetail::Values {
+            let copy = |stored| self.in_call_memory(|| copies(context.target, stored));
+            self.stored_values = stored.map(copy);
+            self.results[ordinal as usize - 1] = Some(PayloadResult {
+                outcome,
+                stored: None,
+                differences,
+            });
             return;
         }
         let readable = self.readable(context);
@@ -289,4 +308,17 @@ fn row_to_jsonb(
             object.finish()
         })
     }
+}
+
+/// Copies of a stored row's values in the current memory, by column. Virtual columns are not stored.
+fn copies(target: &Target, stored: &StoredRow<'_>) -> Vec<Option<pg_sys::Datum>> {
+    let copy = |(c, column): (usize, &Column)| {
+        let value = (!column.virtual_generated())
+            .then(|| stored.get(c))
+            .flatten()?;
+        let (by_value, length) = column.storage();
+        // SAFETY: a non-null value of this storage; the guard holds nothing.
+        Some(unsafe { ffi::guard(|| ffi::unguarded::datumCopy(value, by_value, length.into())) })
+    };
+    target.columns.iter().enumerate().map(copy).collect()
 }

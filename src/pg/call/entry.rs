@@ -1,7 +1,9 @@
 //! The entry of an SQL function of ours: the running call, as pgrx hands it over.
 use super::arguments::Arguments;
 use super::result::ResultSet;
+use crate::error::{Report, SqlState};
 use crate::pg::transaction::transactions::is_nonatomic_call;
+use crate::pg::value::text;
 use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::pg_sys;
 use pgrx::pgrx_sql_entity_graph::metadata::{
@@ -37,6 +39,27 @@ impl<'fcx> SqlCall<'fcx> {
     pub fn may_commit(&self) -> bool {
         // SAFETY: the running call's.
         unsafe { is_nonatomic_call(self.fcinfo) }
+    }
+
+    /// The quoted name of the schema of the running function, which may have been dropped meanwhile:
+    /// the server locks no function that runs.
+    ///
+    /// # Errors
+    /// 42883
+    pub fn function_schema(&self) -> String {
+        // SAFETY: the running call's; look-ups in catalogs; null if the function is gone, or its
+        // schema, which is asked before the name is read.
+        unsafe {
+            let function = (*(*self.fcinfo).flinfo).fn_oid;
+            let schema = pg_sys::get_namespace_name(pg_sys::get_func_namespace(function));
+            if schema.is_null() {
+                Report::new(SqlState::UndefinedFunction, "the function does not exist")
+                    .detail("The function was dropped while it ran.")
+                    .hint("Install the extension with CREATE EXTENSION pg_idempotent.")
+                    .raise()
+            }
+            text::quote_identifier(&text::from_server(schema))
+        }
     }
 
     /// For core's functions.

@@ -166,6 +166,27 @@ impl SqlResult {
         Self(Some(datum))
     }
 
+    /// No row: what a trigger hands back for one that does not go in. The server takes a NULL for
+    /// an error.
+    pub fn no_tuple() -> Self {
+        Self(Some(pg_sys::Datum::null()))
+    }
+
+    /// The row of a trigger.
+    ///
+    /// # Safety
+    /// The descriptor is that of the trigger's relation, with as many columns as there are values,
+    /// each of its column's type.
+    pub unsafe fn tuple(desc: pg_sys::TupleDesc, values: &[Option<pg_sys::Datum>]) -> Self {
+        let none = pg_sys::Datum::null();
+        let mut datums: Vec<_> = values.iter().map(|value| value.unwrap_or(none)).collect();
+        let mut nulls: Vec<_> = values.iter().map(Option::is_none).collect();
+        // SAFETY: the caller's promise.
+        let tuple =
+            unsafe { pg_sys::heap_form_tuple(desc, datums.as_mut_ptr(), nulls.as_mut_ptr()) };
+        Self(Some(pg_sys::Datum::from(tuple)))
+    }
+
     /// One row.
     ///
     /// # Panics

@@ -12,5 +12,6 @@ pub mod privilege;
 pub mod relation;
 pub mod row_type;
 pub mod types;
+pub mod view;
 
 pub use by_number::{is_temporary, next_number, relation_beside, relation_exists};
