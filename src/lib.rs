@@ -28,6 +28,7 @@
 //! | `options` | which key decides and what is compared, as a call asks for it |
 //! | `write` | the rounds of the set path: look, insert, verify |
 //! | `insert` | `idempotent_insert`, `_many`, `_each`, `_from` |
+//! | `view` | `idempotent_view`: an INSERT that inserts or verifies, and returns the stored row |
 //! | `load` | `idempotent_load`: a source in batches, each of which is committed |
 //! | `merge` | upsert in which the latest row wins |
 //! | `overwrite` | one slice of a table replaced atomically |
@@ -83,6 +84,8 @@ mod text;
 #[forbid(unsafe_code)]
 mod user_context;
 #[forbid(unsafe_code)]
+mod view;
+#[forbid(unsafe_code)]
 mod write;
 
 #[cfg(any(test, feature = "pg_test"))]
@@ -121,6 +124,7 @@ extension_sql_file!(
     name = "guard",
     requires = ["state", "quarantine"]
 );
+extension_sql_file!("../sql/view.sql", name = "view", requires = ["guard"]);
 extension_sql_file!("../sql/merge.sql", name = "merge", requires = ["state"]);
 extension_sql_file!(
     "../sql/overwrite.sql",

@@ -48,6 +48,8 @@ pub enum SqlState {
     GeneratedAlways,
     /// `42601`
     SyntaxError,
+    /// `42602`
+    InvalidName,
     /// `42883`
     UndefinedFunction,
     /// `42P01`
@@ -92,6 +94,7 @@ impl SqlState {
             Self::WrongObjectType => b"42809",
             Self::GeneratedAlways => b"428C9",
             Self::SyntaxError => b"42601",
+            Self::InvalidName => b"42602",
             Self::IndeterminateDatatype => b"42P18",
             Self::UndefinedFunction => b"42883",
             Self::UndefinedTable => b"42P01",

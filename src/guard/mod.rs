@@ -107,7 +107,7 @@ mod trigger_check;
 
 pub use config::GuardConfig;
 pub use install::resolve_guard;
-pub use options::{NullKey, call_ignoring, call_passing_null_keys};
+pub use options::{GuardOptions, NullKey, call_ignoring, call_passing_null_keys};
 pub use own_insert::OwnInsert;
 pub use partitions::partition_enabled_differently;
 

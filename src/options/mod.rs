@@ -38,6 +38,19 @@ pub struct KeyOptions {
 }
 
 impl KeyOptions {
+    /// These options.
+    pub fn new(
+        key: Option<Vec<String>>,
+        compare: Option<Vec<String>>,
+        ignore: Option<Vec<String>>,
+    ) -> Self {
+        Self {
+            key,
+            compare,
+            ignore,
+        }
+    }
+
     /// The arguments at these positions: key, compare, ignore.
     pub fn read(arguments: &Arguments, positions: [usize; 3]) -> Self {
         let [key, compare, ignore] = positions;

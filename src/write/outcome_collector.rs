@@ -3,6 +3,7 @@ use super::context::WriteContext;
 use crate::compare::{Arriving, Differences};
 use crate::error::Report;
 use crate::outcome::{OnConflict, Outcome, conflict_report};
+use crate::pg::rows::{RowBuilder, Slot};
 use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::sql_value::SqlValue;
 use crate::quarantine::ConflictRecorder;
@@ -20,6 +21,8 @@ pub enum ResultDetail {
     Counts,
     /// The outcome of each payload, with rows.
     Rows,
+    /// The outcome of the one payload, and its stored row.
+    StoredRow,
 }
 
 /// The result for one payload.
@@ -58,6 +61,8 @@ pub struct OutcomeCollector {
     /// How many differ from what is stored.
     pub conflicts: i64,
     results: Vec<Option<PayloadResult>>,
+    /// The stored row of the one payload, if it is wanted.
+    stored_row: Option<Slot>,
     /// The conflicts with the lowest ordinals, in their order.
     shown: Vec<ShownConflict>,
     /// The one column that differs in all conflicts so far.
@@ -70,10 +75,9 @@ impl OutcomeCollector {
     /// Empty, for a known number of payloads (0 where it is not known yet, and
     /// only counts are wanted).
     pub fn new(result_detail: ResultDetail, payloads: usize, on_conflict: OnConflict) -> Self {
-        let rows = if result_detail == ResultDetail::Rows {
-            payloads
-        } else {
-            0
+        let rows = match result_detail {
+            ResultDetail::Counts => 0,
+            ResultDetail::Rows | ResultDetail::StoredRow => payloads,
         };
         Self {
             result_detail,
@@ -83,6 +87,7 @@ impl OutcomeCollector {
             duplicates: 0,
             conflicts: 0,
             results: vec![None; rows],
+            stored_row: None,
             shown: Vec::new(),
             only_column: None,
             readable: None,
@@ -92,7 +97,13 @@ impl OutcomeCollector {
 
     /// Whether every inserted row is to be read once more.
     pub fn wants_rows(&self) -> bool {
-        self.result_detail == ResultDetail::Rows
+        self.result_detail != ResultDetail::Counts
+    }
+
+    /// The row now in the table, by column of the target, whoever may read it; None if there is
+    /// none, or it was not asked for.
+    pub fn stored_row(&self) -> Option<&Slot> {
+        self.stored_row.as_ref()
     }
 
     /// The result of every payload, by ordinal.
@@ -175,6 +186,15 @@ impl OutcomeCollector {
         if !self.wants_rows() {
             return;
         }
+        if self.result_detail == ResultDetail::StoredRow {
+            self.stored_row = stored.map(|stored| copy(context.target, stored));
+            self.results[ordinal as usize - 1] = Some(PayloadResult {
+                outcome,
+                stored: None,
+                differences,
+            });
+            return;
+        }
         let readable = self.readable(context);
         let stored = stored.filter(|_| !readable.shows_nothing()).map(|stored| {
             context.in_call_memory(|| row_to_jsonb(context.target, stored, &readable))
@@ -253,4 +273,16 @@ fn row_to_jsonb(target: &Target, stored: &StoredRow<'_>, readable: &VisibleColum
         .filter(|(c, column)| readable.shows(*c) && !column.virtual_generated())
         .map(|(c, _)| c);
     target.object(shown, JsonForm::Shown, |c| stored.value(c))
+}
+
+/// A copy of a stored row, by column of the target. Virtual columns are not stored.
+fn copy(target: &Target, stored: &StoredRow<'_>) -> Slot {
+    let mut builder = RowBuilder::new(target.columns_desc());
+    let mut row = builder.start();
+    for (c, column) in target.columns.iter().enumerate() {
+        if !column.virtual_generated() {
+            row.set(c, stored.value(c));
+        }
+    }
+    row.finish().to_stored()
 }

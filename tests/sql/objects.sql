@@ -21,7 +21,9 @@ FROM pg_attribute a JOIN pg_class r ON r.oid = a.attrelid
 WHERE r.relnamespace = 'idempotent'::regnamespace AND r.relkind = 'v' AND a.attnum > 0 AND col_description(a.attrelid, a.attnum) IS NULL
 ORDER BY 1, 2;
 
--- Functions: signature, result, and properties.
+-- Functions: signature, result, and properties; unaligned, so that a longer line changes no other.
+\pset format unaligned
+\pset footer off
 SELECT p.oid::regprocedure AS function, pg_get_function_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_idempotent')
@@ -31,6 +33,8 @@ SELECT p.oid::regproc AS function, CASE WHEN p.prosecdef THEN 'definer' ELSE 'in
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_idempotent')
 ORDER BY p.oid::regproc::text COLLATE "C", p.oid::regprocedure::text COLLATE "C";
+\pset format aligned
+\pset footer on
 -- Definer functions set their search_path; none is SQL-callable by everyone without reason.
 SELECT p.oid::regprocedure AS definer_without_search_path
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'

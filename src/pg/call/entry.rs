@@ -2,10 +2,13 @@
 use super::arguments::Arguments;
 use super::declaration::Declaration;
 use super::result::{ResultSet, SqlResult};
+use crate::error::{Report, SqlState};
+use crate::pg::catalog::name::schema_of_function;
 use crate::pg::ffi;
 use crate::pg::memory::scope_of;
 use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::transactions::is_nonatomic_call;
+use crate::pg::value::text;
 use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::pg_sys;
 use pgrx::pgrx_sql_entity_graph::metadata::{
@@ -77,6 +80,21 @@ impl<'fcx> SqlCall<'fcx> {
     /// The context that was current when the function was entered.
     pub(super) fn memory(&self) -> pg_sys::MemoryContext {
         self.memory
+    }
+
+    /// The quoted name of the schema of the running function, which may have been dropped meanwhile:
+    /// the server locks no function that runs.
+    ///
+    /// # Errors
+    /// 42883
+    pub fn function_schema(&self) -> String {
+        let Some(schema) = schema_of_function(self.function()) else {
+            Report::new(SqlState::UndefinedFunction, "the function does not exist")
+                .detail("The function was dropped while it ran.")
+                .hint("Install the extension with CREATE EXTENSION pg_idempotent.")
+                .raise()
+        };
+        text::quote_identifier(&schema)
     }
 
     /// For core's functions.

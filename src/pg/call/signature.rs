@@ -53,7 +53,7 @@ struct Signature {
 }
 
 /// By name.
-const SIGNATURES: [Signature; 43] = [
+const SIGNATURES: [Signature; 45] = [
     Signature {
         name: "digest_add",
         arguments: &["state internal", "line record"],
@@ -374,6 +374,27 @@ const SIGNATURES: [Signature; 43] = [
         returns: Returns::Value("boolean"),
         class: Class::Writes,
         comment: "removes the guard of a table; false if there was none",
+    },
+    Signature {
+        name: "idempotent_view",
+        arguments: &[
+            "target regclass",
+            "name text",
+            "key text[] DEFAULT NULL::text[]",
+            "compare text[] DEFAULT NULL::text[]",
+            "ignore text[] DEFAULT NULL::text[]",
+            "on_conflict text DEFAULT 'error'::text",
+        ],
+        returns: Returns::Value("regclass"),
+        class: Class::Writes,
+        comment: "creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options",
+    },
+    Signature {
+        name: "idempotent_view_trigger",
+        arguments: &[],
+        returns: Returns::Value("trigger"),
+        class: Class::Writes,
+        comment: "trigger function of the views that idempotent_view creates",
     },
     Signature {
         name: "kept_oid",

@@ -1,6 +1,7 @@
 //! A call of a function of ours as a row trigger: what fired, its rows, and what it gives back.
 use super::entry::SqlCall;
 use super::result::SqlResult;
+use crate::pg::catalog::view::SimpleView;
 use crate::pg::ffi;
 use crate::pg::statement::executor::RunningStatement;
 use crate::pg::statement::scoped_state::{StatementScope, kept_for};
@@ -53,6 +54,23 @@ impl<'fcx> FiredTrigger<'fcx> {
     #[inline]
     pub fn is_insert(&self) -> bool {
         self.data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_INSERT
+    }
+
+    /// Whether it fired in place of the INSERT of a row into a view.
+    pub fn is_instead_of_insert(&self) -> bool {
+        const KIND: u32 = pg_sys::TRIGGER_EVENT_OPMASK
+            | pg_sys::TRIGGER_EVENT_ROW
+            | pg_sys::TRIGGER_EVENT_TIMINGMASK;
+        let wanted = pg_sys::TRIGGER_EVENT_INSERT
+            | pg_sys::TRIGGER_EVENT_ROW
+            | pg_sys::TRIGGER_EVENT_INSTEAD;
+        self.data.tg_event & KIND == wanted
+    }
+
+    /// What the view that it is on shows; None if it is on something else, see [`SimpleView::of`].
+    pub fn view(&self) -> Option<SimpleView> {
+        // SAFETY: the server has the trigger's relation open while the function runs.
+        unsafe { SimpleView::of(self.data.tg_relation) }
     }
 
     /// The table that it is on.
@@ -172,6 +190,29 @@ impl<'fcx> FiredTrigger<'fcx> {
         }
     }
 
+    /// A row of these values goes on.
+    ///
+    /// # Panics
+    /// If they are not as many as the trigger's relation has columns, or of other types.
+    pub fn with_row(&self, values: &[SqlValue<'_>]) -> SqlResult {
+        let datums = values.iter().map(|value| value.to_datum());
+        let (mut datums, mut nulls): (Vec<_>, Vec<_>) = datums
+            .map(|datum| (datum.unwrap_or(pg_sys::Datum::null()), datum.is_none()))
+            .unzip();
+        // SAFETY: the trigger's relation is open and has a descriptor, with as many columns as
+        // there are values, each of its column's type, as is checked.
+        unsafe {
+            let desc = (*self.data.tg_relation).rd_att;
+            let types = (0..(*desc).natts).map(|i| ffi::attribute(desc, i).atttypid);
+            assert!(
+                types.eq(values.iter().map(SqlValue::typid)),
+                "the relation has other columns"
+            );
+            let (values, nulls) = (datums.as_mut_ptr(), nulls.as_mut_ptr());
+            self.result(pg_sys::heap_form_tuple(desc, values, nulls))
+        }
+    }
+
     /// The row that goes on if the trigger leaves it alone; null if there is none.
     fn arrived(&self) -> pg_sys::HeapTuple {
         if self.is_insert() {
@@ -190,7 +231,7 @@ impl<'fcx> FiredTrigger<'fcx> {
     }
 }
 
-impl TriggerRow<'_> {
+impl<'fcx> TriggerRow<'fcx> {
     #[inline]
     fn new(slot: *mut pg_sys::TupleTableSlot, tuple: pg_sys::HeapTuple) -> Option<Self> {
         (!slot.is_null() && !tuple.is_null()).then_some(Self {
@@ -216,6 +257,23 @@ impl TriggerRow<'_> {
     pub fn deform(self) {
         // SAFETY: the slot holds a row as long as this lives.
         unsafe { pg_sys::slot_getallattrs(self.slot) };
+    }
+
+    /// The values of all of its columns.
+    pub fn values(self) -> Vec<SqlValue<'fcx>> {
+        self.deform();
+        // SAFETY: the slot holds a row as long as this lives, with all columns read: its arrays have
+        // a member for each column of its descriptor, and a value of the column's type in it.
+        unsafe {
+            let slot = &*self.slot;
+            let value = |i: c_int| {
+                let value =
+                    (!*slot.tts_isnull.add(i as usize)).then(|| *slot.tts_values.add(i as usize));
+                let typid = ffi::attribute(slot.tts_tupleDescriptor, i).atttypid;
+                SqlValue::of_datum(typid, value)
+            };
+            (0..(*slot.tts_tupleDescriptor).natts).map(value).collect()
+        }
     }
 
     /// Makes its first columns readable, up to the one with this number.
