@@ -187,6 +187,7 @@ impl Slot {
 
     /// # Panics
     /// If it holds no row.
+    #[inline]
     pub fn check_row(&self) {
         // SAFETY: the slot lives until we are dropped.
         let flags = unsafe { (*self.slot).tts_flags };
@@ -270,6 +271,7 @@ impl Slot {
     }
 
     /// Column `i`, as [`Slot::get`] gives it, with its type.
+    #[inline]
     pub fn value(&self, i: usize) -> SqlValue<'_> {
         self.check_row();
         // SAFETY: the value of a column of this type, which stays while the row is borrowed.

@@ -23,11 +23,13 @@ pub struct KeyColumn {
 impl KeyColumn {
     /// Whether two values of the column are the same to the index. NULL is the
     /// same as NULL.
+    #[inline]
     pub fn agrees(&self, a: SqlValue<'_>, b: SqlValue<'_>) -> bool {
         self.operators.agrees(a, b)
     }
 
     /// The index's order of two values of the column, NULL last.
+    #[inline]
     pub fn compare(&self, a: SqlValue<'_>, b: SqlValue<'_>) -> Ordering {
         self.operators.compare(a, b)
     }

@@ -65,6 +65,7 @@ impl<'l> StoredRow<'l> {
 
     /// The value of a column of the target, by its position. A column that the row does not have
     /// is a panic, so inside `ffi::guard` there is [`StoredRow::get_unguarded`].
+    #[inline]
     pub fn get(&self, column: usize) -> Option<pg_sys::Datum> {
         let number = self.numbers[column];
         // SAFETY: the slot holds a row as long as this lives, and counts its deformed columns.
@@ -78,6 +79,7 @@ impl<'l> StoredRow<'l> {
     }
 
     /// The value of a column of the target, by its position, with its type.
+    #[inline]
     pub fn value(&self, column: usize) -> SqlValue<'l> {
         let value = self.get(column);
         let i = i32::from(self.numbers[column]) - 1;

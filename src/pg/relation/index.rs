@@ -267,6 +267,7 @@ impl KeyOperators {
     ///
     /// # Panics
     /// If one is of another type.
+    #[inline]
     fn checked(&self, a: SqlValue<'_>, b: SqlValue<'_>) -> Option<(pg_sys::Datum, pg_sys::Datum)> {
         assert!(
             a.typid() == self.typid && b.typid() == self.typid,
@@ -280,6 +281,7 @@ impl KeyOperators {
     ///
     /// # Panics
     /// If they are of another type.
+    #[inline]
     pub fn agrees(&self, a: SqlValue<'_>, b: SqlValue<'_>) -> bool {
         let Some((a, b)) = self.checked(a, b) else {
             return a.is_null() && b.is_null();
@@ -296,6 +298,7 @@ impl KeyOperators {
     ///
     /// # Panics
     /// If they are of another type.
+    #[inline]
     pub fn compare(&self, a: SqlValue<'_>, b: SqlValue<'_>) -> Ordering {
         let Some((a, b)) = self.checked(a, b) else {
             return a.is_null().cmp(&b.is_null());

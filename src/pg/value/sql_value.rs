@@ -29,6 +29,23 @@ enum Content<'v> {
     Interval(Interval),
 }
 
+impl Content<'_> {
+    /// The datum of a Rust value, in the current context.
+    #[inline(never)]
+    fn make(self) -> pg_sys::Datum {
+        match self {
+            Self::Null => pg_sys::Datum::null(),
+            Self::Datum(datum) => datum,
+            Self::Text(value) => text::to_text(value),
+            Self::Name(value) => to_name(value),
+            Self::Texts(values) => text_array(values),
+            Self::Interval(interval) => interval.datum(),
+            Self::Bytes(bytes) => to_bytea(&bytes),
+            Self::Bytea(bytes) => to_bytea(bytes),
+        }
+    }
+}
+
 impl<'v> SqlValue<'v> {
     const fn new(typid: pg_sys::Oid, content: Content<'v>) -> Self {
         Self { typid, content }
@@ -124,6 +141,7 @@ impl<'v> SqlValue<'v> {
     ///
     /// # Safety
     /// It is a value of this type, and what it points to outlives `'v`.
+    #[inline]
     pub const unsafe fn of_datum(typid: pg_sys::Oid, value: Option<pg_sys::Datum>) -> Self {
         match value {
             Some(datum) => Self::new(typid, Content::Datum(datum)),
@@ -137,11 +155,13 @@ impl<'v> SqlValue<'v> {
     }
 
     /// Whether it is NULL.
+    #[inline]
     pub const fn is_null(&self) -> bool {
         matches!(self.content, Content::Null)
     }
 
     /// Its type.
+    #[inline]
     pub const fn typid(&self) -> pg_sys::Oid {
         self.typid
     }
@@ -150,16 +170,12 @@ impl<'v> SqlValue<'v> {
     ///
     /// # Errors
     /// 22P05 for a text that the server's encoding has no character for.
+    #[inline]
     pub fn to_datum(self) -> Option<pg_sys::Datum> {
         match self.content {
             Content::Null => None,
             Content::Datum(datum) => Some(datum),
-            Content::Text(value) => Some(text::to_text(value)),
-            Content::Name(value) => Some(to_name(value)),
-            Content::Texts(values) => Some(text_array(values)),
-            Content::Interval(interval) => Some(interval.datum()),
-            Content::Bytes(bytes) => Some(to_bytea(&bytes)),
-            Content::Bytea(bytes) => Some(to_bytea(bytes)),
+            made => Some(made.make()),
         }
     }
 
