@@ -72,12 +72,6 @@ impl OpenRelation {
         }
     }
 
-    /// Whether it has triggers, those of foreign keys included.
-    pub fn has_triggers(&self) -> bool {
-        // SAFETY: open.
-        unsafe { !(*self.raw()).trigdesc.is_null() }
-    }
-
     /// What its triggers look at.
     pub fn trigger_events(&self) -> TriggerEvents {
         // SAFETY: open; without triggers there is a null pointer.

@@ -51,7 +51,7 @@ struct Signature {
 }
 
 /// By name.
-const SIGNATURES: [Signature; 43] = [
+const SIGNATURES: [Signature; 44] = [
     Signature {
         name: "digest_add",
         arguments: &["state internal", "line record"],
@@ -452,6 +452,13 @@ const SIGNATURES: [Signature; 43] = [
         returns: Returns::Value("bytea"),
         class: Class::ReadsStrict,
         comment: "binary output of kept_table: its text",
+    },
+    Signature {
+        name: "kept_trigger",
+        arguments: &[],
+        returns: Returns::Value("trigger"),
+        class: Class::Writes,
+        comment: "trigger function of the tables of state: what the inserter may not hand out is nobody's",
     },
     Signature {
         name: "own_role",
