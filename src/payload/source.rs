@@ -16,9 +16,7 @@ use crate::pg::rows::{Slot, TupleSort};
 use crate::pg::statement::expression::evaluate;
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::value::text;
-use crate::target::{
-    Column, ColumnDefault, DefaultKind, OpenRelation, Target, UniqueIndex, attribute_name,
-};
+use crate::target::{Column, ColumnDefault, OpenRelation, Target, UniqueIndex, attribute_name};
 use pgrx::pg_sys;
 use std::ffi::c_int;
 use std::pin::Pin;
@@ -102,9 +100,11 @@ impl<'t> Source<'t> {
             .filter(|(_, attribute)| attribute.attgenerated == 0)
             .filter_map(|(column, attribute)| {
                 let default = ColumnDefault::of_number(&relation, attribute.attnum)?;
-                let another = default.is_volatile || default.kind == DefaultKind::Clock;
                 let column = *column;
-                another.then_some(FilledColumn { column, default })
+                default
+                    .kind
+                    .differs_in_retry()
+                    .then_some(FilledColumn { column, default })
             })
             .collect();
         let numbers = attributes

@@ -1,4 +1,5 @@
 //! The kinds of expressions that are not immutable, by the functions that they call.
+use super::clock_text::reads_the_clock;
 use crate::pg::ffi;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_void;
@@ -8,6 +9,9 @@ use std::ffi::c_void;
 pub enum DefaultKind {
     /// The time.
     Clock,
+    /// What the transaction or the connection is: its number, its process. The next attempt has
+    /// another one.
+    Transaction,
     /// A sequence, or an identity.
     Sequence,
     /// Anything else that is volatile: a random value, a function of the user's.
@@ -17,10 +21,18 @@ pub enum DefaultKind {
     Session,
 }
 
+impl DefaultKind {
+    /// Whether a retry gets another value.
+    pub fn differs_in_retry(self) -> bool {
+        self != Self::Session
+    }
+}
+
 /// What was met in an expression.
 #[derive(Default)]
 pub struct CalledFunctions {
     pub clock: bool,
+    pub transaction: bool,
     pub sequence: bool,
     pub volatile: bool,
 }
@@ -34,6 +46,8 @@ impl CalledFunctions {
             DefaultKind::Sequence
         } else if self.volatile {
             DefaultKind::Volatile
+        } else if self.transaction {
+            DefaultKind::Transaction
         } else {
             DefaultKind::Session
         }
@@ -60,7 +74,7 @@ unsafe extern "C-unwind" fn walk(node: *mut pg_sys::Node, context: *mut c_void) 
             {
                 met.clock = true;
             }
-            _ => {}
+            _ => met.clock |= reads_the_clock(node),
         }
         ffi::unguarded::check_functions_in_node(node, Some(note_function), context);
         ffi::unguarded::expression_tree_walker(node, walk, context)
@@ -79,7 +93,20 @@ unsafe extern "C-unwind" fn note_function(function: pg_sys::Oid, context: *mut c
             | pg_sys::F_TRANSACTION_TIMESTAMP
             | pg_sys::F_STATEMENT_TIMESTAMP
             | pg_sys::F_CLOCK_TIMESTAMP
-            | pg_sys::F_TIMEOFDAY => met.clock = true,
+            | pg_sys::F_TIMEOFDAY
+            // The age as of today.
+            | pg_sys::F_AGE_TIMESTAMP
+            | pg_sys::F_AGE_TIMESTAMPTZ => met.clock = true,
+            pg_sys::F_TXID_CURRENT
+            | pg_sys::F_TXID_CURRENT_IF_ASSIGNED
+            | pg_sys::F_TXID_CURRENT_SNAPSHOT
+            | pg_sys::F_PG_CURRENT_XACT_ID
+            | pg_sys::F_PG_CURRENT_XACT_ID_IF_ASSIGNED
+            | pg_sys::F_PG_CURRENT_SNAPSHOT
+            | pg_sys::F_AGE_XID
+            | pg_sys::F_PG_BACKEND_PID
+            | pg_sys::F_PG_MY_TEMP_SCHEMA
+            | pg_sys::F_INET_CLIENT_PORT => met.transaction = true,
             pg_sys::F_NEXTVAL => met.sequence = true,
             _ => {
                 met.volatile |=

@@ -31,6 +31,7 @@
 mod access;
 mod arbiter;
 mod cache;
+mod clock_text;
 mod closest;
 mod column;
 mod default;
