@@ -106,7 +106,7 @@ pub use config::GuardConfig;
 pub use install::resolve_guard;
 pub use options::{NullKey, call_ignoring, call_passing_null_keys};
 pub use own_insert::OwnInsert;
-pub use partitions::partition_enabled_differently;
+pub use partitions::{own_guard_of_partition, partition_enabled_differently};
 pub use statement::register_transaction_callbacks;
 
 use crate::error::{Report, SqlState, with_error_capture};
