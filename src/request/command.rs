@@ -1,6 +1,7 @@
 //! Running the command of `idempotent_execute`, as the caller, whose command it is.
 use crate::error::{Report, SqlState, StatementPosition};
 use crate::pg::ffi;
+use crate::pg::interrupt;
 use crate::pg::memory::Memory;
 use crate::pg::rows::ReceivedRows;
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
@@ -37,9 +38,10 @@ thread_local! {
 /// `{"command": …, "arguments": …}`: what a retry has to repeat.
 pub fn request(command: &str, arguments: JsonbDatum) -> JsonbDatum {
     let command = text::to_server(command);
+    interrupt::check();
     // SAFETY: names and values live until the object is finished; the arguments are a jsonb. The
     // object is one, in the memory of the call.
-    unsafe {
+    let request = unsafe {
         let arguments = pg_sys::pg_detoast_datum(arguments.datum().cast_mut_ptr());
         JsonbDatum::new(ffi::guard(|| {
             let mut object = ObjectBuilder::new();
@@ -49,7 +51,9 @@ pub fn request(command: &str, arguments: JsonbDatum) -> JsonbDatum {
             object.document(pg_sys::Datum::from(arguments));
             object.finish()
         }))
-    }
+    };
+    interrupt::check();
+    request
 }
 
 /// Runs the command with these arguments, a JSON array, and gives its rows as a JSON
@@ -70,12 +74,17 @@ pub fn run(command: &str, arguments: Container<'_>) -> JsonbDatum {
     // SAFETY: the memory of the call, which outlives the connection's.
     let memory = unsafe { pg_sys::CurrentMemoryContext };
     let connection = Connection::open();
+    // A command of megabytes takes core's parser a while, which looks for no interrupt: it is asked
+    // between the steps.
+    interrupt::check();
     let types = parameters_of(command);
+    interrupt::check();
     let values = coerce(&types, arguments);
     // SAFETY: read as values of these types, in the memory of the connection.
     let parameter = |(typid, value)| unsafe { Parameter::of_datum(typid, value) };
     let parameters: Vec<_> = types.iter().copied().zip(values).map(parameter).collect();
     let plan = plan(&connection, command, types);
+    interrupt::check();
     let mut received = ReceivedRows::new();
     // SAFETY: the receiver is in a box of its own; the parameters are the plan's.
     let code = unsafe { connection.try_stream(&plan, &parameters, false, received.raw()) };

@@ -9,6 +9,7 @@ use super::table::{RequestColumn, RequestTable};
 use crate::error::{Report, SqlState};
 use crate::pg::backend;
 use crate::pg::hash::sha256::{sha256, to_bytea};
+use crate::pg::interrupt;
 use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, Writers};
 use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::interval::Interval;
@@ -42,7 +43,10 @@ impl Request {
     pub fn fingerprint(&self) -> pg_sys::Datum {
         // Its text is canonical: fields in core's own order, no white space of the client's.
         let text = self.0.container().to_text();
-        to_bytea(&sha256(text.to_bytes()))
+        interrupt::check();
+        let hash = sha256(text.to_bytes());
+        interrupt::check();
+        to_bytea(&hash)
     }
 }
 
