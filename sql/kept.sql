@@ -113,6 +113,12 @@ COMMENT ON FUNCTION idempotent.kept_regclass(idempotent.kept_table) IS
 CREATE CAST (idempotent.kept_table AS regclass)
     WITH FUNCTION idempotent.kept_regclass(idempotent.kept_table);
 
+CREATE FUNCTION idempotent.kept_trigger() RETURNS trigger
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'kept_trigger_wrapper';
+COMMENT ON FUNCTION idempotent.kept_trigger() IS
+    'trigger function of the tables of state: what the inserter may not hand out is nobody''s';
+
 CREATE FUNCTION idempotent.own_role() RETURNS idempotent.kept_role
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'own_role_wrapper';

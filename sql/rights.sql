@@ -46,3 +46,18 @@ GRANT EXECUTE ON FUNCTION idempotent.own_role(), idempotent.load_is_running(bigi
 GRANT SELECT, INSERT
     ON idempotent.request_records, idempotent.pipeline_run_records, idempotent.load_records, idempotent.conflict_records
     TO pg_database_owner;
+
+-- A value that is copied is judged as a text is (src/kept/inserter.rs), whatever session_replication_role says.
+DO $trigger$
+DECLARE
+    state regclass;
+BEGIN
+    FOREACH state IN ARRAY ARRAY['idempotent.request_records', 'idempotent.pipeline_run_records', 'idempotent.load_records',
+                                 'idempotent.conflict_records']::regclass[] LOOP
+        EXECUTE pg_catalog.format(
+            'CREATE TRIGGER kept BEFORE INSERT ON %1$s FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger();
+             ALTER TABLE %1$s ENABLE ALWAYS TRIGGER kept;
+             COMMENT ON TRIGGER kept ON %1$s IS %2$L', state, 'what the inserter may not hand out is nobody''s');
+    END LOOP;
+END
+$trigger$;

@@ -20,9 +20,13 @@
 //!
 //! # Who may hand out rows
 //! The owner of a database restores it without being a superuser, and so may INSERT into the
-//! tables of state. A text becomes a role only for a user who has the privileges of that role,
-//! and a table for one who may SELECT and UPDATE it: rows that are said to be another's are
-//! nobody's. There is no other way to make a value.
+//! tables of state. A text becomes a role only for whoever has the privileges of that role,
+//! and a table for who may SELECT and UPDATE it, with no policy in force: what is said to be
+//! another's is nobody's.
+//!
+//! A value need not come from a text. The owner may SELECT, too, and a value can be copied from
+//! another row. So a trigger on each table applies the same rule to the rows that go in: see
+//! [`inserter`].
 //!
 //! # What is stored
 //! The types are laid out as bytea, and compared as that: a byte and the oid, or the text in
@@ -41,6 +45,8 @@ use crate::pg::value::sql_value::{BytesType, SqlValue};
 use crate::pg::value::text;
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
+
+mod inserter;
 
 /// The byte before an oid. A text in parentheses begins with another one.
 const PRESENT: u8 = 1;
@@ -111,7 +117,11 @@ enum KeptValue {
 impl KeptValue {
     /// The only argument of a strict function.
     fn of(call: SqlCall<'_>) -> Self {
-        let content = call.content();
+        Self::of_content(call.content())
+    }
+
+    /// What is stored.
+    fn of_content(content: Vec<u8>) -> Self {
         match *content.as_slice() {
             [PRESENT, a, b, c, d] => {
                 Self::Present(pg_sys::Oid::from(u32::from_be_bytes([a, b, c, d])))
@@ -153,8 +163,16 @@ fn value_of(text: &CStr, find: fn(&[CString]) -> Option<pg_sys::Oid>) -> SqlResu
     }
     match names_of(text).and_then(|names| find(&names)) {
         Some(oid) => SqlResult::content(&bytes_of(oid)),
-        None => SqlResult::content(&[b"(", bytes, b")"].concat()),
+        None => SqlResult::content(&nobodys(bytes)),
     }
+}
+
+/// A text that is to be nobody's.
+fn nobodys(text: &[u8]) -> Vec<u8> {
+    if text.first() == Some(&b'(') {
+        return text.to_vec();
+    }
+    [b"(", text, b")"].concat()
 }
 
 /// The role of this name, if the current user has its privileges.
@@ -185,37 +203,41 @@ fn names_of(text: &CStr) -> Option<Vec<CString>> {
 /// `kept_role_out(kept_role)`: the role's name as of now.
 #[pg_extern(sql = false)]
 fn kept_role_out(call: SqlCall<'_>) -> SqlResult {
-    with_error_capture(|| SqlResult::output_text(&text_of(call, "", quoted_role_name)))
+    with_error_capture(|| SqlResult::output_text(&role_text(&KeptValue::of(call))))
 }
 
 /// `kept_table_out(kept_table)`: the table's name as of now, with its schema.
 #[pg_extern(sql = false)]
 fn kept_table_out(call: SqlCall<'_>) -> SqlResult {
-    with_error_capture(|| {
-        SqlResult::output_text(&text_of(call, &this_database(), quoted_relation_name))
-    })
+    with_error_capture(|| SqlResult::output_text(&table_text(&KeptValue::of(call))))
 }
 
 /// `kept_role_send(kept_role)`: likewise, for the binary protocol.
 #[pg_extern(sql = false)]
 fn kept_role_send(call: SqlCall<'_>) -> SqlResult {
-    with_error_capture(|| SqlResult::sent_text(&text_of(call, "", quoted_role_name)))
+    with_error_capture(|| SqlResult::sent_text(&role_text(&KeptValue::of(call))))
 }
 
 /// `kept_table_send(kept_table)`: likewise.
 #[pg_extern(sql = false)]
 fn kept_table_send(call: SqlCall<'_>) -> SqlResult {
-    with_error_capture(|| {
-        SqlResult::sent_text(&text_of(call, &this_database(), quoted_relation_name))
-    })
+    with_error_capture(|| SqlResult::sent_text(&table_text(&KeptValue::of(call))))
+}
+
+fn role_text(role: &KeptValue) -> CString {
+    text_of(role, "", quoted_role_name)
+}
+
+fn table_text(table: &KeptValue) -> CString {
+    text_of(table, &this_database(), quoted_relation_name)
 }
 
 /// The text of a value: the name that `name` gives, or what was dropped, and where: in this
 /// cluster, and in this part of it.
-fn text_of(call: SqlCall<'_>, part: &str, name: fn(pg_sys::Oid) -> Option<CString>) -> CString {
-    match KeptValue::of(call) {
-        KeptValue::Unresolved(text) => CString::new(text).unwrap_or_default(),
-        KeptValue::Present(oid) => name(oid).unwrap_or_else(|| {
+fn text_of(value: &KeptValue, part: &str, name: fn(pg_sys::Oid) -> Option<CString>) -> CString {
+    match value {
+        KeptValue::Unresolved(text) => CString::new(text.as_slice()).unwrap_or_default(),
+        KeptValue::Present(oid) => name(*oid).unwrap_or_else(|| {
             let (oid, cluster) = (oid.to_u32(), system_identifier());
             text::to_server(&format!("(dropped {oid} of {cluster}{part})"))
         }),

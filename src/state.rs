@@ -139,6 +139,7 @@ impl StateTable {
         let table = SqlValue::oid(relation.oid());
         connection.query(&definition::query(&Glance::at(relation)), &[table]);
         let mut parts = glance::columns(relation);
+        parts.extend(glance::triggers(relation));
         if let Some(lines) = connection.first_text(1) {
             parts.extend(lines.lines().filter_map(TablePart::parse));
         }

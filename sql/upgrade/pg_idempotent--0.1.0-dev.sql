@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:90
+-- src/lib.rs:114
 -- bootstrap
 -- The schema of everything that is not a function.
 --
@@ -35,29 +35,7 @@ ALTER TABLE idempotent.lock_secret ENABLE ROW LEVEL SECURITY;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:104
--- requires:
---   state
-
--- One slice replaced atomically. See docs/overwrite.md.
-
-CREATE FUNCTION idempotent_overwrite(
-    target    regclass,
-    source    regclass,
-    slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
-    'replaces one slice of a table, the rows that have these values, by the rows of a table or view; an equal slice is not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:103
+-- src/lib.rs:128
 -- requires:
 --   state
 
@@ -86,7 +64,22 @@ COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[],
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:92
+-- src/lib.rs:147
+-- requires:
+--   state
+
+-- What makes retries on a table unsafe. See docs/lint.md.
+
+CREATE FUNCTION idempotent_lint(target regclass)
+RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
+COMMENT ON FUNCTION idempotent_lint(regclass) IS
+    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:116
 -- requires:
 --   state
 
@@ -165,7 +158,55 @@ COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], t
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:121
+-- src/lib.rs:141
+-- requires:
+--   state
+
+-- Compares what a table holds with what it should hold. See docs/reconcile.md.
+
+CREATE FUNCTION idempotent_reconcile(
+    target  regclass,
+    source  regclass,
+    key     text[] DEFAULT NULL,
+    compare text[] DEFAULT NULL,
+    ignore  text[] DEFAULT NULL,
+    OUT status      text,
+    OUT key         jsonb,
+    OUT stored      jsonb,
+    OUT expected    jsonb,
+    OUT differences jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
+
+COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[]) IS
+    'returns the rows, by key, in which a table deviates from another table or view';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:129
+-- requires:
+--   state
+
+-- One slice replaced atomically. See docs/overwrite.md.
+
+CREATE FUNCTION idempotent_overwrite(
+    target    regclass,
+    source    regclass,
+    slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
+
+COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
+    'replaces one slice of a table, the rows that have these values, by the rows of a table or view; an equal slice is not rewritten';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:146
 -- requires:
 --   state
 
@@ -225,48 +266,7 @@ COMMENT ON AGGREGATE idempotent_digest(record) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:116
--- requires:
---   state
-
--- Compares what a table holds with what it should hold. See docs/reconcile.md.
-
-CREATE FUNCTION idempotent_reconcile(
-    target  regclass,
-    source  regclass,
-    key     text[] DEFAULT NULL,
-    compare text[] DEFAULT NULL,
-    ignore  text[] DEFAULT NULL,
-    OUT status      text,
-    OUT key         jsonb,
-    OUT stored      jsonb,
-    OUT expected    jsonb,
-    OUT differences jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
-
-COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[]) IS
-    'returns the rows, by key, in which a table deviates from another table or view';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:122
--- requires:
---   state
-
--- What makes retries on a table unsafe. See docs/lint.md.
-
-CREATE FUNCTION idempotent_lint(target regclass)
-RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
-AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
-COMMENT ON FUNCTION idempotent_lint(regclass) IS
-    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:91
+-- src/lib.rs:115
 -- requires:
 --   state
 
@@ -385,6 +385,12 @@ COMMENT ON FUNCTION idempotent.kept_regclass(idempotent.kept_table) IS
 CREATE CAST (idempotent.kept_table AS regclass)
     WITH FUNCTION idempotent.kept_regclass(idempotent.kept_table);
 
+CREATE FUNCTION idempotent.kept_trigger() RETURNS trigger
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'kept_trigger_wrapper';
+COMMENT ON FUNCTION idempotent.kept_trigger() IS
+    'trigger function of the tables of state: what the inserter may not hand out is nobody''s';
+
 CREATE FUNCTION idempotent.own_role() RETURNS idempotent.kept_role
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'own_role_wrapper';
@@ -396,153 +402,92 @@ COMMENT ON EXTENSION pg_idempotent IS NULL;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:109
+-- src/lib.rs:117
 -- requires:
 --   kept
+--   insert
 
--- Requests: an operation runs once, and its retries get the first answer. See
--- docs/requests.md.
+-- Quarantined conflicts.
 
--- A number that no two attempts share, so that the holder of a lease that was taken
--- over is known, whatever became of the row meanwhile, and whatever database the row is
--- restored or replicated to. It is not in dumps, but goes with the clock (src/id_sequence.rs).
-CREATE SEQUENCE idempotent.request_attempts;
-COMMENT ON SEQUENCE idempotent.request_attempts IS 'the attempts at requests';
-SELECT pg_catalog.setval('idempotent.request_attempts',
-    (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint);
+-- The extension's functions write it as its owner, and people read the view below.
+CREATE TABLE idempotent.conflict_records (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    target      idempotent.kept_table NOT NULL,
+    key         jsonb       NOT NULL,
+    payload     jsonb       NOT NULL,
+    stored      jsonb       NOT NULL,
+    differences jsonb       NOT NULL,
+    digest      bytea       NOT NULL,
+    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    arrived_by  name        NOT NULL,
+    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
+    resolved_at timestamptz,
+    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
+);
+COMMENT ON TABLE idempotent.conflict_records IS
+    'what idempotent.conflicts shows; written by the extension only';
 
--- Written by the extension's functions only, as its owner. What is written is checked by
--- them: a CHECK would be compiled anew for every row, which costs a sixth of a call. People
--- read the view idempotent.requests: a policy on the table would fail dumps.
-CREATE TABLE idempotent.request_records (
-    role           idempotent.kept_role NOT NULL,
-    scope          text        NOT NULL,
-    key            text        NOT NULL,
-    status         text        NOT NULL,
-    attempt        bigint      NOT NULL,
-    fingerprint    bytea       NOT NULL,
-    request        jsonb       NOT NULL,
-    recovery_point text,
-    response       jsonb,
-    ttl            interval    NOT NULL,
-    lease          interval,
-    lease_until    timestamptz,
-    started_at     timestamptz NOT NULL,
-    completed_at   timestamptz,
-    expires_at     timestamptz NOT NULL,
-    purge_after    timestamptz NOT NULL,
-    CONSTRAINT request_records_pkey PRIMARY KEY (key, scope, role)
-) WITH (fillfactor = 75);
-COMMENT ON TABLE idempotent.request_records IS 'what idempotent.requests shows; written by the extension only';
-COMMENT ON COLUMN idempotent.request_records.role IS 'the role that sent the request';
-COMMENT ON COLUMN idempotent.request_records.scope IS 'the key is unique within role and scope';
-COMMENT ON COLUMN idempotent.request_records.key IS 'the key that the client gave the request';
-COMMENT ON COLUMN idempotent.request_records.status IS 'started, finished or abandoned';
-COMMENT ON COLUMN idempotent.request_records.attempt IS 'the attempt that holds the request, or finished it';
-COMMENT ON COLUMN idempotent.request_records.fingerprint IS 'SHA-256 of the request';
-COMMENT ON COLUMN idempotent.request_records.request IS 'the request itself';
-COMMENT ON COLUMN idempotent.request_records.recovery_point IS 'how far the work has got';
-COMMENT ON COLUMN idempotent.request_records.response IS 'the answer, once it is finished';
-COMMENT ON COLUMN idempotent.request_records.ttl IS 'how long the answer is kept';
-COMMENT ON COLUMN idempotent.request_records.lease IS 'how long an attempt holds the request without renewing its lease';
-COMMENT ON COLUMN idempotent.request_records.lease_until IS 'when another attempt may resume the request';
-COMMENT ON COLUMN idempotent.request_records.started_at IS 'when the attempt began';
-COMMENT ON COLUMN idempotent.request_records.completed_at IS 'when the request was finished';
-COMMENT ON COLUMN idempotent.request_records.expires_at IS 'when the key becomes free again';
-COMMENT ON COLUMN idempotent.request_records.purge_after IS 'a purge skips the row until then; never later than expires_at';
+COMMENT ON COLUMN idempotent.conflict_records.digest IS
+    'SHA-256 that identifies a repeated conflict';
 
-CREATE INDEX request_records_purge_after ON idempotent.request_records (purge_after);
-COMMENT ON INDEX idempotent.request_records_purge_after IS 'for idempotent_purge';
+CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
+    (target, digest)
+    WHERE resolution IS NULL;
+COMMENT ON INDEX idempotent.conflict_records_unresolved IS
+    'an unresolved conflict is recorded once, however often it arrives';
 
-SELECT pg_catalog.pg_extension_config_dump('idempotent.request_records', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
 
-CREATE VIEW idempotent.requests WITH (security_barrier = true) AS
-SELECT request.scope, request.key, request.status, request.attempt, request.fingerprint,
-       request.request, request.recovery_point, request.response, request.ttl, request.lease,
-       request.lease_until, request.started_at, request.completed_at, request.expires_at,
-       request.purge_after
-  FROM idempotent.request_records AS request
- WHERE request.role OPERATOR(idempotent.=) idempotent.own_role();
-COMMENT ON VIEW idempotent.requests IS 'your own request keys with their answers';
-COMMENT ON COLUMN idempotent.requests.scope IS 'the key is unique within role and scope';
-COMMENT ON COLUMN idempotent.requests.key IS 'the key that the client gave the request';
-COMMENT ON COLUMN idempotent.requests.status IS 'started, finished or abandoned';
-COMMENT ON COLUMN idempotent.requests.attempt IS 'the attempt that holds the request, or finished it';
-COMMENT ON COLUMN idempotent.requests.fingerprint IS 'SHA-256 of the request';
-COMMENT ON COLUMN idempotent.requests.request IS 'the request itself';
-COMMENT ON COLUMN idempotent.requests.recovery_point IS 'how far the work has got';
-COMMENT ON COLUMN idempotent.requests.response IS 'the answer, once it is finished';
-COMMENT ON COLUMN idempotent.requests.ttl IS 'how long the answer is kept';
-COMMENT ON COLUMN idempotent.requests.lease IS 'how long an attempt holds the request without renewing its lease';
-COMMENT ON COLUMN idempotent.requests.lease_until IS 'when another attempt may resume the request';
-COMMENT ON COLUMN idempotent.requests.started_at IS 'when the attempt began';
-COMMENT ON COLUMN idempotent.requests.completed_at IS 'when the request was finished';
-COMMENT ON COLUMN idempotent.requests.expires_at IS 'when the key becomes free again';
-COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge skips the row until then; never later than expires_at';
+-- A role that may name the target (USAGE on its schema) and SELECT from it sees its
+-- conflicts; without values if row-level security is in force for it. Only superusers see
+-- a record whose table no longer exists.
+CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
+SELECT record.id,
+       record.target::regclass AS target,
+       CASE WHEN may.see_values THEN record.key END AS key,
+       CASE WHEN may.see_values THEN record.payload END AS payload,
+       CASE WHEN may.see_values THEN record.stored END AS stored,
+       CASE WHEN may.see_values THEN record.differences END AS differences,
+       record.arrived_at,
+       record.arrived_by,
+       record.resolution,
+       record.resolved_at
+  FROM idempotent.conflict_records AS record
+ CROSS JOIN LATERAL (
+       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
+              COALESCE(
+                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                     FROM pg_catalog.pg_class AS c
+                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
+                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
+                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
+              ) AS see_record) AS may
+ WHERE may.see_record;
+COMMENT ON VIEW idempotent.conflicts IS
+    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
+COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
+COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
+COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
+COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
+COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
+COMMENT ON COLUMN idempotent.conflicts.differences IS
+    'the columns that differ, each with its stored and its payload value';
+COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
+COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
+COMMENT ON COLUMN idempotent.conflicts.resolution IS
+    'keep_stored or apply_payload; NULL while it is open';
+COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
 
-CREATE FUNCTION idempotent_execute(
-    key       text,
-    command   text,
-    arguments jsonb    DEFAULT '[]',
-    scope     text     DEFAULT '',
-    ttl       interval DEFAULT '24 hours',
-    OUT response jsonb,
-    OUT replayed boolean
-) RETURNS record
+CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_execute_wrapper';
-COMMENT ON FUNCTION idempotent_execute(text, text, jsonb, text, interval) IS
-    'runs a statement once for a request key; a retry gets the first answer';
-
-CREATE FUNCTION idempotent_request_begin(
-    key     text,
-    request jsonb,
-    scope   text     DEFAULT '',
-    ttl     interval DEFAULT '24 hours',
-    lease   interval DEFAULT '1 minute',
-    OUT status         text,
-    OUT attempt        bigint,
-    OUT recovery_point text,
-    OUT response       jsonb
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_begin_wrapper';
-COMMENT ON FUNCTION idempotent_request_begin(text, jsonb, text, interval, interval) IS
-    'starts a request, resumes one whose lease ran out, or gives its answer';
-
-CREATE FUNCTION idempotent_request_advance(
-    key text, attempt bigint, recovery_point text, scope text DEFAULT ''
-) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_advance_wrapper';
-COMMENT ON FUNCTION idempotent_request_advance(text, bigint, text, text) IS
-    'records how far the work on a request has got, and renews the lease';
-
-CREATE FUNCTION idempotent_request_finish(
-    key text, attempt bigint, response jsonb, scope text DEFAULT ''
-) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_finish_wrapper';
-COMMENT ON FUNCTION idempotent_request_finish(text, bigint, jsonb, text) IS
-    'stores the answer of a request, which its retries get';
-
-CREATE FUNCTION idempotent_request_abandon(
-    key text, attempt bigint, scope text DEFAULT ''
-) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_abandon_wrapper';
-COMMENT ON FUNCTION idempotent_request_abandon(text, bigint, text) IS
-    'abandons a request without an answer: its key is free again';
-
-CREATE FUNCTION idempotent_purge(batch_size int DEFAULT 1000) RETURNS bigint
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_purge_wrapper';
-COMMENT ON FUNCTION idempotent_purge(int) IS
-    'removes at most batch_size expired requests; returns how many';
+AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
+COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
+    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:115
+-- src/lib.rs:140
 -- requires:
 --   kept
 
@@ -658,7 +603,7 @@ COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:114
+-- src/lib.rs:139
 -- requires:
 --   kept
 
@@ -768,92 +713,157 @@ COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[],
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:93
+-- src/lib.rs:134
 -- requires:
 --   kept
---   insert
 
--- Quarantined conflicts.
+-- Requests: an operation runs once, and its retries get the first answer. See
+-- docs/requests.md.
 
--- The extension's functions write it as its owner, and people read the view below.
-CREATE TABLE idempotent.conflict_records (
-    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    target      idempotent.kept_table NOT NULL,
-    key         jsonb       NOT NULL,
-    payload     jsonb       NOT NULL,
-    stored      jsonb       NOT NULL,
-    differences jsonb       NOT NULL,
-    digest      bytea       NOT NULL,
-    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    arrived_by  name        NOT NULL,
-    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
-    resolved_at timestamptz,
-    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
-);
-COMMENT ON TABLE idempotent.conflict_records IS
-    'what idempotent.conflicts shows; written by the extension only';
+-- A number that no two attempts share, so that the holder of a lease that was taken
+-- over is known, whatever became of the row meanwhile, and whatever database the row is
+-- restored or replicated to. It is not in dumps, but goes with the clock (src/id_sequence.rs).
+CREATE SEQUENCE idempotent.request_attempts;
+COMMENT ON SEQUENCE idempotent.request_attempts IS 'the attempts at requests';
+SELECT pg_catalog.setval('idempotent.request_attempts',
+    (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint);
 
-COMMENT ON COLUMN idempotent.conflict_records.digest IS
-    'SHA-256 that identifies a repeated conflict';
+-- Written by the extension's functions only, as its owner. What is written is checked by
+-- them: a CHECK would be compiled anew for every row, which costs a sixth of a call. People
+-- read the view idempotent.requests: a policy on the table would fail dumps.
+CREATE TABLE idempotent.request_records (
+    role           idempotent.kept_role NOT NULL,
+    scope          text        NOT NULL,
+    key            text        NOT NULL,
+    status         text        NOT NULL,
+    attempt        bigint      NOT NULL,
+    fingerprint    bytea       NOT NULL,
+    request        jsonb       NOT NULL,
+    recovery_point text,
+    response       jsonb,
+    ttl            interval    NOT NULL,
+    lease          interval,
+    lease_until    timestamptz,
+    started_at     timestamptz NOT NULL,
+    completed_at   timestamptz,
+    expires_at     timestamptz NOT NULL,
+    purge_after    timestamptz NOT NULL,
+    CONSTRAINT request_records_pkey PRIMARY KEY (key, scope, role)
+) WITH (fillfactor = 75);
+COMMENT ON TABLE idempotent.request_records IS 'what idempotent.requests shows; written by the extension only';
+COMMENT ON COLUMN idempotent.request_records.role IS 'the role that sent the request';
+COMMENT ON COLUMN idempotent.request_records.scope IS 'the key is unique within role and scope';
+COMMENT ON COLUMN idempotent.request_records.key IS 'the key that the client gave the request';
+COMMENT ON COLUMN idempotent.request_records.status IS 'started, finished or abandoned';
+COMMENT ON COLUMN idempotent.request_records.attempt IS 'the attempt that holds the request, or finished it';
+COMMENT ON COLUMN idempotent.request_records.fingerprint IS 'SHA-256 of the request';
+COMMENT ON COLUMN idempotent.request_records.request IS 'the request itself';
+COMMENT ON COLUMN idempotent.request_records.recovery_point IS 'how far the work has got';
+COMMENT ON COLUMN idempotent.request_records.response IS 'the answer, once it is finished';
+COMMENT ON COLUMN idempotent.request_records.ttl IS 'how long the answer is kept';
+COMMENT ON COLUMN idempotent.request_records.lease IS 'how long an attempt holds the request without renewing its lease';
+COMMENT ON COLUMN idempotent.request_records.lease_until IS 'when another attempt may resume the request';
+COMMENT ON COLUMN idempotent.request_records.started_at IS 'when the attempt began';
+COMMENT ON COLUMN idempotent.request_records.completed_at IS 'when the request was finished';
+COMMENT ON COLUMN idempotent.request_records.expires_at IS 'when the key becomes free again';
+COMMENT ON COLUMN idempotent.request_records.purge_after IS 'a purge skips the row until then; never later than expires_at';
 
-CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
-    (target, digest)
-    WHERE resolution IS NULL;
-COMMENT ON INDEX idempotent.conflict_records_unresolved IS
-    'an unresolved conflict is recorded once, however often it arrives';
+CREATE INDEX request_records_purge_after ON idempotent.request_records (purge_after);
+COMMENT ON INDEX idempotent.request_records_purge_after IS 'for idempotent_purge';
 
-SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotent.request_records', '');
 
--- A role that may name the target (USAGE on its schema) and SELECT from it sees its
--- conflicts; without values if row-level security is in force for it. Only superusers see
--- a record whose table no longer exists.
-CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
-SELECT record.id,
-       record.target::regclass AS target,
-       CASE WHEN may.see_values THEN record.key END AS key,
-       CASE WHEN may.see_values THEN record.payload END AS payload,
-       CASE WHEN may.see_values THEN record.stored END AS stored,
-       CASE WHEN may.see_values THEN record.differences END AS differences,
-       record.arrived_at,
-       record.arrived_by,
-       record.resolution,
-       record.resolved_at
-  FROM idempotent.conflict_records AS record
- CROSS JOIN LATERAL (
-       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
-              COALESCE(
-                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
-                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-                     FROM pg_catalog.pg_class AS c
-                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
-                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
-                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
-              ) AS see_record) AS may
- WHERE may.see_record;
-COMMENT ON VIEW idempotent.conflicts IS
-    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
-COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
-COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
-COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
-COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
-COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
-COMMENT ON COLUMN idempotent.conflicts.differences IS
-    'the columns that differ, each with its stored and its payload value';
-COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
-COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
-COMMENT ON COLUMN idempotent.conflicts.resolution IS
-    'keep_stored or apply_payload; NULL while it is open';
-COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
+CREATE VIEW idempotent.requests WITH (security_barrier = true) AS
+SELECT request.scope, request.key, request.status, request.attempt, request.fingerprint,
+       request.request, request.recovery_point, request.response, request.ttl, request.lease,
+       request.lease_until, request.started_at, request.completed_at, request.expires_at,
+       request.purge_after
+  FROM idempotent.request_records AS request
+ WHERE request.role OPERATOR(idempotent.=) idempotent.own_role();
+COMMENT ON VIEW idempotent.requests IS 'your own request keys with their answers';
+COMMENT ON COLUMN idempotent.requests.scope IS 'the key is unique within role and scope';
+COMMENT ON COLUMN idempotent.requests.key IS 'the key that the client gave the request';
+COMMENT ON COLUMN idempotent.requests.status IS 'started, finished or abandoned';
+COMMENT ON COLUMN idempotent.requests.attempt IS 'the attempt that holds the request, or finished it';
+COMMENT ON COLUMN idempotent.requests.fingerprint IS 'SHA-256 of the request';
+COMMENT ON COLUMN idempotent.requests.request IS 'the request itself';
+COMMENT ON COLUMN idempotent.requests.recovery_point IS 'how far the work has got';
+COMMENT ON COLUMN idempotent.requests.response IS 'the answer, once it is finished';
+COMMENT ON COLUMN idempotent.requests.ttl IS 'how long the answer is kept';
+COMMENT ON COLUMN idempotent.requests.lease IS 'how long an attempt holds the request without renewing its lease';
+COMMENT ON COLUMN idempotent.requests.lease_until IS 'when another attempt may resume the request';
+COMMENT ON COLUMN idempotent.requests.started_at IS 'when the attempt began';
+COMMENT ON COLUMN idempotent.requests.completed_at IS 'when the request was finished';
+COMMENT ON COLUMN idempotent.requests.expires_at IS 'when the key becomes free again';
+COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge skips the row until then; never later than expires_at';
 
-CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
+CREATE FUNCTION idempotent_execute(
+    key       text,
+    command   text,
+    arguments jsonb    DEFAULT '[]',
+    scope     text     DEFAULT '',
+    ttl       interval DEFAULT '24 hours',
+    wait      interval DEFAULT NULL,
+    operation text     DEFAULT NULL,
+    OUT response jsonb,
+    OUT replayed boolean
+) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
-COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
-    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
+AS 'MODULE_PATHNAME', 'idempotent_execute_wrapper';
+COMMENT ON FUNCTION idempotent_execute(text, text, jsonb, text, interval, interval, text) IS
+    'runs a statement once for a request key; a retry gets the first answer';
+
+CREATE FUNCTION idempotent_request_begin(
+    key     text,
+    request jsonb,
+    scope   text     DEFAULT '',
+    ttl     interval DEFAULT '24 hours',
+    lease   interval DEFAULT '1 minute',
+    wait    interval DEFAULT NULL,
+    ignore  text[]   DEFAULT NULL,
+    OUT status         text,
+    OUT attempt        bigint,
+    OUT recovery_point text,
+    OUT response       jsonb
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_begin_wrapper';
+COMMENT ON FUNCTION idempotent_request_begin(text, jsonb, text, interval, interval, interval, text[]) IS
+    'starts a request, resumes one whose lease ran out, or gives its answer';
+
+CREATE FUNCTION idempotent_request_advance(
+    key text, attempt bigint, recovery_point text, scope text DEFAULT ''
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_advance_wrapper';
+COMMENT ON FUNCTION idempotent_request_advance(text, bigint, text, text) IS
+    'records how far the work on a request has got, and renews the lease';
+
+CREATE FUNCTION idempotent_request_finish(
+    key text, attempt bigint, response jsonb, scope text DEFAULT ''
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_finish_wrapper';
+COMMENT ON FUNCTION idempotent_request_finish(text, bigint, jsonb, text) IS
+    'stores the answer of a request, which its retries get';
+
+CREATE FUNCTION idempotent_request_abandon(
+    key text, attempt bigint, scope text DEFAULT ''
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_abandon_wrapper';
+COMMENT ON FUNCTION idempotent_request_abandon(text, bigint, text) IS
+    'abandons a request without an answer: its key is free again';
+
+CREATE FUNCTION idempotent_purge(batch_size int DEFAULT 1000) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_purge_wrapper';
+COMMENT ON FUNCTION idempotent_purge(int) IS
+    'removes at most batch_size expired requests; returns how many';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:98
+-- src/lib.rs:122
 -- requires:
 --   state
 --   quarantine
@@ -954,145 +964,172 @@ COMMENT ON FUNCTION idempotent_unguard(regclass) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:166
+-- src/lib.rs:127
+-- requires:
+--   guard
+
+-- A view whose INSERT inserts or verifies, and returns the stored row. See docs/view.md.
+
+CREATE FUNCTION idempotent_view_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_view_trigger() IS
+    'trigger function of the views that idempotent_view creates';
+
+CREATE FUNCTION idempotent_view(
+    target      regclass,
+    name        text,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error'
+) RETURNS regclass
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_wrapper';
+COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text) IS
+    'creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/guard/mod.rs:156
 -- pg_idempotent::guard::guard_options
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:26
+-- src/digest/mod.rs:28
 -- pg_idempotent::digest::idempotent_digest_add
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:50
+-- src/digest/mod.rs:52
 -- pg_idempotent::digest::idempotent_digest_combine
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:69
+-- src/digest/mod.rs:71
 -- pg_idempotent::digest::idempotent_digest_deserialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:38
+-- src/digest/mod.rs:40
 -- pg_idempotent::digest::idempotent_digest_remove
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:63
+-- src/digest/mod.rs:65
 -- pg_idempotent::digest::idempotent_digest_serialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:81
+-- src/digest/mod.rs:83
 -- pg_idempotent::digest::idempotent_digest_text
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:77
+-- src/request/mod.rs:80
 -- pg_idempotent::request::idempotent_execute
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:132
+-- src/guard/mod.rs:134
 -- pg_idempotent::guard::idempotent_guard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:180
+-- src/guard/mod.rs:169
 -- pg_idempotent::guard::idempotent_guard_trigger
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:27
+-- src/insert/mod.rs:28
 -- pg_idempotent::insert::idempotent_insert
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:65
+-- src/insert/mod.rs:60
 -- pg_idempotent::insert::idempotent_insert_each
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:94
+-- src/insert/mod.rs:88
 -- pg_idempotent::insert::idempotent_insert_from
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:50
+-- src/insert/mod.rs:49
 -- pg_idempotent::insert::idempotent_insert_many
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lint/mod.rs:37
+-- src/lint/mod.rs:38
 -- pg_idempotent::lint::idempotent_lint
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/load/mod.rs:57
+-- src/load/mod.rs:54
 -- pg_idempotent::load::idempotent_load
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/merge/mod.rs:69
+-- src/merge/mod.rs:74
 -- pg_idempotent::merge::idempotent_merge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/overwrite/mod.rs:49
+-- src/overwrite/mod.rs:52
 -- pg_idempotent::overwrite::idempotent_overwrite
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:273
+-- src/request/mod.rs:291
 -- pg_idempotent::request::idempotent_purge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/reconcile/mod.rs:34
+-- src/reconcile/mod.rs:33
 -- pg_idempotent::reconcile::idempotent_reconcile
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:248
+-- src/request/mod.rs:265
 -- pg_idempotent::request::idempotent_request_abandon
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:200
+-- src/request/mod.rs:215
 -- pg_idempotent::request::idempotent_request_advance
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:146
+-- src/request/mod.rs:151
 -- pg_idempotent::request::idempotent_request_begin
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:221
+-- src/request/mod.rs:237
 -- pg_idempotent::request::idempotent_request_finish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1110,91 +1147,109 @@ COMMENT ON FUNCTION idempotent_unguard(regclass) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:137
+-- src/run/mod.rs:140
 -- pg_idempotent::run::idempotent_run_fail
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:93
+-- src/run/mod.rs:94
 -- pg_idempotent::run::idempotent_run_heartbeat
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:109
+-- src/run/mod.rs:111
 -- pg_idempotent::run::idempotent_run_publish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:151
+-- src/guard/mod.rs:145
 -- pg_idempotent::guard::idempotent_unguard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:223
+-- src/view/mod.rs:38
+-- pg_idempotent::view::idempotent_view
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/view/mod.rs:48
+-- pg_idempotent::view::idempotent_view_trigger
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/kept.rs:253
 -- pg_idempotent::kept::kept_oid
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:117
+-- src/kept.rs:135
 -- pg_idempotent::kept::kept_role_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:178
+-- src/kept.rs:204
 -- pg_idempotent::kept::kept_role_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:129
+-- src/kept.rs:147
 -- pg_idempotent::kept::kept_role_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:192
+-- src/kept.rs:216
 -- pg_idempotent::kept::kept_role_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:123
+-- src/kept.rs:141
 -- pg_idempotent::kept::kept_table_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:184
+-- src/kept.rs:210
 -- pg_idempotent::kept::kept_table_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:135
+-- src/kept.rs:153
 -- pg_idempotent::kept::kept_table_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:198
+-- src/kept.rs:222
 -- pg_idempotent::kept::kept_table_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:234
+-- src/kept/inserter.rs:43
+-- pg_idempotent::kept::inserter::kept_trigger
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/kept.rs:264
 -- pg_idempotent::kept::own_role
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:123
+-- src/lib.rs:148
 -- finalize
 -- Rights on state. ALTER DEFAULT PRIVILEGES may have granted any privilege on new objects to any role; all of that is
 -- revoked first. This file has every grant.
@@ -1244,5 +1299,20 @@ GRANT EXECUTE ON FUNCTION idempotent.own_role(), idempotent.load_is_running(bigi
 GRANT SELECT, INSERT
     ON idempotent.request_records, idempotent.pipeline_run_records, idempotent.load_records, idempotent.conflict_records
     TO pg_database_owner;
+
+-- A value that is copied is judged as a text is (src/kept/inserter.rs), whatever session_replication_role says.
+DO $trigger$
+DECLARE
+    state regclass;
+BEGIN
+    FOREACH state IN ARRAY ARRAY['idempotent.request_records', 'idempotent.pipeline_run_records', 'idempotent.load_records',
+                                 'idempotent.conflict_records']::regclass[] LOOP
+        EXECUTE pg_catalog.format(
+            'CREATE TRIGGER kept BEFORE INSERT ON %1$s FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger();
+             ALTER TABLE %1$s ENABLE ALWAYS TRIGGER kept;
+             COMMENT ON TRIGGER kept ON %1$s IS %2$L', state, 'what the inserter may not hand out is nobody''s');
+    END LOOP;
+END
+$trigger$;
 /* </end connected objects> */
 

@@ -1,37 +1,42 @@
-//! The warning about a guard's key that the clock takes part in.
+//! The warning about a guard's key that the clock takes part in, or the transaction.
 use crate::error::{Report, SqlState, warn};
 use crate::target::{ColumnDefault, DefaultKind, OpenRelation, Target, UniqueIndex};
 
-/// The key columns that are filled with the time where a row leaves them out.
-pub fn columns(target: &Target, relation: &OpenRelation, arbiter: &UniqueIndex) -> Vec<String> {
-    arbiter
-        .columns()
-        .map(|c| &target.columns[c])
-        .filter(|column| {
-            ColumnDefault::of(relation, column)
-                .is_some_and(|default| default.kind == DefaultKind::Clock)
-        })
-        .map(|column| column.name.clone())
-        .collect()
+/// The key columns that are filled with the time where a row leaves them out, or with what the
+/// transaction is.
+pub fn columns(
+    target: &Target,
+    relation: &OpenRelation,
+    arbiter: &UniqueIndex,
+) -> Vec<(String, DefaultKind)> {
+    let filled = arbiter.columns().filter_map(|c| {
+        let column = &target.columns[c];
+        let kind = ColumnDefault::of(relation, column)?.kind;
+        let warned_about = matches!(kind, DefaultKind::Clock | DefaultKind::Transaction);
+        warned_about.then(|| (column.name.clone(), kind))
+    });
+    filled.collect()
 }
 
 /// Warns of such columns: each retry that leaves one out is another row. The usual case is
 /// a partitioned table, `UNIQUE (id, created_at)`.
-pub fn warn_about(target: &Target, columns: &[String]) {
-    for column in columns {
+pub fn warn_about(target: &Target, columns: &[(String, DefaultKind)]) {
+    for (column, kind) in columns {
+        let (by, another) = match kind {
+            DefaultKind::Clock => ("the current time", "another time"),
+            _ => ("a value of the transaction or connection", "another value"),
+        };
         warn(
             Report::new(
                 SqlState::Warning,
                 format!(
-                    "key column \"{column}\" of the guard on table \"{}\" defaults to the \
-                     current time",
+                    "key column \"{column}\" of the guard on table \"{}\" defaults to {by}",
                     target.name
                 ),
             )
-            .detail(
-                "A retry that omits the column gets another time, and is inserted as \
-                 another row.",
-            )
+            .detail(format!(
+                "A retry that omits the column gets {another}, and is inserted as another row."
+            ))
             .hint(if target.partitioned {
                 "Make clients send the same value in every retry, or partition the table by a \
                  column of the business event."

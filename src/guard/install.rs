@@ -3,7 +3,9 @@ use super::catalog;
 use super::clock_key;
 use super::config::GuardConfig;
 use super::options::{GuardOptions, NullKey};
-use super::partitions::{check_enabled_on_partitions, check_inherited_from_root};
+use super::partitions::{
+    check_enabled_on_partitions, check_inherited_from_root, own_guard_of_partition,
+};
 use super::trigger_check;
 use crate::error::{Report, SqlState, catch_report, warn};
 use crate::outcome::OnConflict;
@@ -319,7 +321,7 @@ fn check_trigger(
     })
 }
 
-/// Likewise, and whether it is enabled alike on every partition.
+/// Likewise, and whether it is enabled alike on every partition, none of which has another one.
 fn works_well(
     target: &Target,
     relation: &OpenRelation,
@@ -328,6 +330,9 @@ fn works_well(
     check_trigger(target, relation, trigger)?;
     if !target.partitioned {
         return Ok(());
+    }
+    if let Some(report) = own_guard_of_partition(target) {
+        return Err(Box::new(report));
     }
     catch_report(|| check_enabled_on_partitions(target, trigger))
 }

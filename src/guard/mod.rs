@@ -109,7 +109,7 @@ pub use config::GuardConfig;
 pub use install::resolve_guard;
 pub use options::{GuardOptions, NullKey, call_ignoring, call_passing_null_keys};
 pub use own_insert::OwnInsert;
-pub use partitions::partition_enabled_differently;
+pub use partitions::{own_guard_of_partition, partition_enabled_differently};
 
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::call::entry::SqlCall;

@@ -4,7 +4,7 @@ use super::options::GuardOptions;
 use crate::error::{Report, SqlState, catch_report};
 use crate::pg::ffi;
 use crate::pg::value::text;
-use crate::target::{OpenRelation, Target, TriggerInfo};
+use crate::target::{OpenRelation, Target, TriggerInfo, is_guard_function};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -115,6 +115,22 @@ fn trigger_table(table: &OpenRelation, trigger: &TriggerInfo) -> String {
     });
     let made = made.next();
     qualified(made.as_ref().unwrap_or(table))
+}
+
+/// 55000 for a partition of a guarded table, at any level, that has a guard of its own: every row
+/// that lands there fails. None if no partition has one that fires.
+pub fn own_guard_of_partition(root: &Target) -> Option<Report> {
+    let below = ffi::partitions(root.oid).into_iter();
+    below.filter(|table| *table != root.oid).find_map(|table| {
+        pgrx::check_for_interrupts!();
+        let relation = OpenRelation::try_open_unlocked(table)?;
+        let triggers = relation.triggers();
+        let own = triggers.iter().find(|one| {
+            let fires = one.enabled != pg_sys::TRIGGER_DISABLED;
+            fires && !one.is_clone && is_guard_function(one.function)
+        });
+        own.map(|one| not_from_root(root, &relation, one))
+    })
 }
 
 /// The name of a leaf partition on which a guard is not enabled as on the one at hand.

@@ -1,7 +1,7 @@
 //! Rules about the guard: whether it does what its owner thinks it does.
 use super::finding::{Finding, Rule, Severity};
 use super::subject::LintedTable;
-use crate::guard::partition_enabled_differently;
+use crate::guard::{own_guard_of_partition, partition_enabled_differently};
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
@@ -29,6 +29,11 @@ pub fn guard_problem(subject: &LintedTable, findings: &mut Vec<Finding>) {
                 .to_owned(),
         ),
         Ok(_) if target.partitioned => {
+            if let Some(report) = own_guard_of_partition(target) {
+                let hint = report.hint_text().unwrap_or_default().to_owned();
+                findings.push(problem(name, report.to_text(), hint));
+                return;
+            }
             match partition_enabled_differently(target.oid, &guard.trigger) {
                 Some(partition) => (
                     format!(
@@ -47,13 +52,17 @@ pub fn guard_problem(subject: &LintedTable, findings: &mut Vec<Finding>) {
         }
         Ok(_) => return,
     };
-    findings.push(Finding {
+    findings.push(problem(name, message, hint));
+}
+
+fn problem(guard: &str, message: String, hint: String) -> Finding {
+    Finding {
         severity: Severity::Error,
         rule: Rule::GuardProblem,
-        object: name.clone(),
+        object: guard.to_owned(),
         message,
         hint,
-    });
+    }
 }
 
 /// How a trigger comes to be enabled so.

@@ -344,7 +344,7 @@ impl ServerFilled {
         let name = text::quote_identifier(&column.name);
         let table = target.qualified_root();
         let by_default = ColumnDefault::of(relation, column)
-            .filter(|default| default.kind != DefaultKind::Session)
+            .filter(|default| default.kind.differs_in_retry())
             .map(|default| Self {
                 value_source: match default.kind {
                     DefaultKind::Clock if column.has_volatile_default => ValueSource::WallClock,

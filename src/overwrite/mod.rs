@@ -84,7 +84,9 @@ fn overwrite(arguments: &Arguments) -> OverwriteCounts {
     slice.lock();
     write::lock_tables(&slice, &relation);
     let snapshot = FreshSnapshot::push();
-    let hashing = Hashing::of(&source, generated.as_ref());
+    let mut surrogates = source.surrogates(&relation);
+    surrogates.retain(|c| !slice.columns.contains(c));
+    let hashing = Hashing::of(&source, generated.as_ref(), &surrogates);
     let (condition, parameters) = slice.condition();
     let stored_rows = source.stored(&relation, format!("WHERE {condition}"), parameters);
     let stored = RowSetHash::of(&hashing, &stored_rows);

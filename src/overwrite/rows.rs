@@ -6,6 +6,7 @@
 //! and 1.00) are taken as different, and written anew. Generated columns follow from others,
 //! and are not hashed; a row that arrives must have in them what the server computes. Those
 //! that follow from columns which the source does not have are hashed, since these are not.
+//! Columns that source and target both number or draw by themselves are not hashed either.
 use super::slice::Slice;
 use crate::compare::{differing, first_difference, show_value};
 use crate::error::{Report, SqlState};
@@ -31,12 +32,18 @@ pub struct Hashing {
 }
 
 impl Hashing {
-    /// For the rows of a source, and those that are stored for it.
-    pub fn of(source: &Source<'_>, generated: Option<&GeneratedColumns<'_>>) -> Self {
+    /// For the rows of a source, and those that are stored for it, without columns in which equal
+    /// rows differ.
+    pub fn of(
+        source: &Source<'_>,
+        generated: Option<&GeneratedColumns<'_>>,
+        without: &[usize],
+    ) -> Self {
         let all = &source.target().columns;
         let by_defaults = generated.map_or(&[][..], GeneratedColumns::by_defaults);
         let hashed = source.columns().iter().copied();
         let hashed = hashed.filter(|c| all[*c].generated == 0 || by_defaults.contains(c));
+        let hashed = hashed.filter(|c| !without.contains(c));
         let columns = hashed.map(|c| {
             let (by_value, length) = all[c].values.storage;
             (c, by_value, length)

@@ -2,7 +2,8 @@
 //! these runs what the table's owner wrote, as with a DELETE and INSERT of theirs.
 use super::rows::{Hashing, RowSetHash};
 use super::slice::Slice;
-use crate::error::{Report, SqlState};
+use crate::error::{Report, RowPosition, SqlState};
+use crate::payload::row::RowLayout;
 use crate::payload::shape::refuse_identity;
 use crate::payload::source::Source;
 use crate::pg::backend::transaction_is_read_only;
@@ -122,15 +123,19 @@ pub fn insert(target: &Target, source: &Source<'_>, rows: &TupleStore) -> i64 {
         .map(|c| format!("a{c}"))
         .collect::<Vec<_>>()
         .join(", ");
+    // Each row has one. To look at it lets an error name the row, see `RowPosition`.
+    let ordinal = RowLayout::of(target).ordinal_column();
     let sql = format!(
-        "INSERT INTO {} {columns}SELECT {values} FROM {}",
+        "INSERT INTO {} {columns}SELECT {values} FROM {} WHERE a{ordinal} IS NOT NULL",
         target.qualified(),
         ROWS.to_str().expect("ASCII"),
     );
     let connection = Connection::open();
     rows.as_table(ROWS, || {
         let plan = SpiPlan::prepare(&connection, &sql);
+        let position = RowPosition::watch(rows.raw(), ordinal);
         let count = connection.insert(&plan, None);
+        drop(position);
         if !plan.concerns(target.oid) {
             target.renamed_meanwhile().raise()
         }

@@ -14,9 +14,7 @@ use crate::error::{Report, SqlState};
 use crate::pg::rows::TupleSort;
 use crate::pg::statement::spi::Parameter;
 use crate::pg::value::text;
-use crate::target::{
-    ColumnDefault, DefaultKind, OpenRelation, Target, UniqueIndex, attribute_name,
-};
+use crate::target::{ColumnDefault, OpenRelation, Target, UniqueIndex, attribute_name};
 use pgrx::pg_sys;
 use std::panic::resume_unwind;
 
@@ -82,9 +80,11 @@ impl<'t> Source<'t> {
             .filter(|(_, attribute)| attribute.attgenerated == 0)
             .filter_map(|(column, attribute)| {
                 let default = ColumnDefault::of_number(&relation, attribute.attnum)?;
-                let another = default.is_volatile || default.kind == DefaultKind::Clock;
                 let column = *column;
-                another.then_some(FilledColumn { column, default })
+                default
+                    .kind
+                    .differs_in_retry()
+                    .then_some(FilledColumn { column, default })
             })
             .collect();
         let numbers = attributes

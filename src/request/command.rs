@@ -1,5 +1,6 @@
 //! Running the command of `idempotent_execute`, as the caller, whose command it is.
 use crate::error::{Report, SqlState, StatementPosition};
+use crate::pg::interrupt;
 use crate::pg::memory::Memory;
 use crate::pg::statement::analysis::{Unsuitable, parameter_types};
 use crate::pg::statement::json_rows::NoArray;
@@ -35,10 +36,13 @@ thread_local! {
 /// to repeat.
 pub fn request((name, text): (&CStr, &str), arguments: JsonbDatum) -> JsonbDatum {
     let text = text::to_server(text);
-    document::object([
+    interrupt::check();
+    let request = document::object([
         (name, Field::String(&text)),
         (c"arguments", Field::Document(arguments)),
-    ])
+    ]);
+    interrupt::check();
+    request
 }
 
 /// Runs the command with these arguments, a JSON array, and gives its rows as a JSON
@@ -57,10 +61,15 @@ pub fn run(command: &str, arguments: Container<'_>) -> JsonbDatum {
         .raise()
     }
     let connection = Connection::open();
+    // A command of megabytes takes core's parser a while, which looks for no interrupt: it is asked
+    // between the steps.
+    interrupt::check();
     let types = parameters_of(command);
+    interrupt::check();
     let memory = Memory::in_current(c"pg_idempotent arguments");
     let parameters = coerce(&types, arguments, &memory);
     let plan = plan(&connection, command, types);
+    interrupt::check();
     let rows = match connection.json_rows(&plan, &parameters) {
         Ok(rows) => rows,
         Err(NoArray::NotRun(code)) => refused(code).raise(),

@@ -10,6 +10,7 @@ use crate::error::{Report, SqlState};
 use crate::pg::backend;
 use crate::pg::hash::sha256::sha256;
 use crate::pg::heap::{Tid, wait_for_writer};
+use crate::pg::interrupt;
 use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, Writers};
 use crate::pg::value::by_reference::Interval;
 use crate::pg::value::document::{Document, JsonbDatum};
@@ -45,7 +46,10 @@ impl Request {
     pub fn fingerprint(&self) -> [u8; 32] {
         // Its text is canonical: fields in core's own order, no white space of the client's.
         let text = self.0.container().to_text();
-        sha256(text.to_bytes())
+        interrupt::check();
+        let hash = sha256(text.to_bytes());
+        interrupt::check();
+        hash
     }
 }
 

@@ -50,7 +50,7 @@ const BRANCHES: &[Branch] = &[
  WHERE value.adrelid OPERATOR(pg_catalog.=) $1",
     ),
     (
-        |glance| glance.triggers,
+        |glance| glance.references,
         r"SELECT 'reference', made.conname, made.conrelid::pg_catalog.regclass::pg_catalog.text
   FROM pg_catalog.pg_constraint AS made
  WHERE made.confrelid OPERATOR(pg_catalog.=) $1",
@@ -91,11 +91,6 @@ const BRANCHES: &[Branch] = &[
                  AND member.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
                  AND member.refobjid OPERATOR(pg_catalog.=) state.extension
                  AND member.deptype OPERATOR(pg_catalog.=) 'e'))",
-    ),
-    (
-        |glance| glance.triggers,
-        r"SELECT 'trigger', made.tgname, '' FROM pg_catalog.pg_trigger AS made
- WHERE made.tgrelid OPERATOR(pg_catalog.=) $1 AND NOT made.tgisinternal",
     ),
     (
         |glance| glance.rules,
@@ -346,6 +341,10 @@ fn alteration(table: &str, made: &ExpectedPart) -> String {
         "constraint" => {
             format!("ALTER TABLE {table} DROP CONSTRAINT {quoted}, ADD CONSTRAINT {quoted} {how};")
         }
+        "trigger" => {
+            let made = restoration(table, made);
+            format!("DROP TRIGGER {quoted} ON {table}; {made}")
+        }
         _ => format!("DROP INDEX idempotent.{quoted}; {how};"),
     }
 }
@@ -361,6 +360,11 @@ fn restoration(table: &str, lost: &ExpectedPart) -> String {
         "identity" => format!("{column} ADD GENERATED ALWAYS AS IDENTITY;"),
         "default" => format!("{column} SET DEFAULT {how};"),
         "constraint" => format!("ALTER TABLE {table} ADD CONSTRAINT {quoted} {how};"),
+        "trigger" => {
+            let how = how.replacen("FOR EACH", &format!("ON {table} FOR EACH"), 1);
+            let always = format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {quoted};");
+            format!("CREATE TRIGGER {quoted} {how}; {always}")
+        }
         _ => format!("{how};"),
     }
 }

@@ -2,6 +2,10 @@
 //! name, and how it is. A change there comes with its change here.
 use super::table::StateTable;
 
+/// How the trigger is that the extension has made.
+pub const KEPT_TRIGGER: &str =
+    "BEFORE INSERT FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger()";
+
 /// Kind, name, how it is.
 pub type ExpectedPart = (&'static str, &'static str, &'static str);
 
@@ -48,6 +52,7 @@ const REQUEST_RECORDS: &[ExpectedPart] = &[
     ("not null", "started_at", ""),
     ("not null", "status", ""),
     ("not null", "ttl", ""),
+    ("trigger", "kept", KEPT_TRIGGER),
 ];
 
 const PIPELINE_RUN_RECORDS: &[ExpectedPart] = &[
@@ -103,6 +108,7 @@ const PIPELINE_RUN_RECORDS: &[ExpectedPart] = &[
     ("not null", "run_id", ""),
     ("not null", "started_at", ""),
     ("not null", "status", ""),
+    ("trigger", "kept", KEPT_TRIGGER),
 ];
 
 const LOAD_RECORDS: &[ExpectedPart] = &[
@@ -154,6 +160,7 @@ const LOAD_RECORDS: &[ExpectedPart] = &[
     ("not null", "status", ""),
     ("not null", "target", ""),
     ("not null", "updated_at", ""),
+    ("trigger", "kept", KEPT_TRIGGER),
 ];
 
 const CONFLICT_RECORDS: &[ExpectedPart] = &[
@@ -195,4 +202,5 @@ const CONFLICT_RECORDS: &[ExpectedPart] = &[
     ("not null", "payload", ""),
     ("not null", "stored", ""),
     ("not null", "target", ""),
+    ("trigger", "kept", KEPT_TRIGGER),
 ];

@@ -3,11 +3,13 @@
 //! Columns are read here. Of other things it is only seen whether there are any: to plan and to run
 //! a query that finds nothing would cost a session's first call more than its work. What there is,
 //! the query shows ([`super::definition`]). The table is locked, so the cache is up to date.
+use super::expected::KEPT_TRIGGER;
 use super::part::TablePart;
+use crate::pg::catalog::function::FunctionSource;
 use crate::pg::catalog::index::IndexShape;
 use crate::pg::catalog::name::extension_oid;
 use crate::pg::catalog::{operator, relation, types};
-use crate::target::OpenRelation;
+use crate::pg::relation::{OpenRelation, TriggerInfo};
 use pgrx::pg_sys;
 
 /// The schema of the server's own objects.
@@ -18,9 +20,9 @@ const PG_CATALOG: pg_sys::Oid = pg_sys::Oid::from_u32(pg_sys::PG_CATALOG_NAMESPA
 pub struct Glance {
     /// Defaults or generated columns.
     pub defaults: bool,
-    /// Triggers, of its own or of foreign keys that refer to it. A key that is NOT ENFORCED has
-    /// none, and does nothing to the table.
-    pub triggers: bool,
+    /// Foreign keys that refer to it. One that is NOT ENFORCED has no triggers, and does nothing to
+    /// the table.
+    pub references: bool,
     /// Rules.
     pub rules: bool,
     /// Extended statistics.
@@ -42,7 +44,7 @@ impl Glance {
     pub fn at(table: &OpenRelation) -> Self {
         let mut glance = Self {
             defaults: table.has_defaults(),
-            triggers: table.has_triggers(),
+            references: table.triggers().iter().any(|one| one.is_internal),
             rules: table.has_rules(),
             statistics: table.has_extended_statistics(),
             parents: relation::has_parent(table.oid()),
@@ -101,4 +103,36 @@ pub fn columns(table: &OpenRelation) -> Vec<TablePart> {
         }
     }
     parts
+}
+
+/// What there is to say of the triggers, without those of foreign keys.
+pub fn triggers(table: &OpenRelation) -> Vec<TablePart> {
+    let triggers = table.triggers().into_iter();
+    let made = triggers.filter(|one| !one.is_internal);
+    let parts = made.map(|one| {
+        let how = if is_kept_trigger(&one) {
+            KEPT_TRIGGER
+        } else {
+            ""
+        };
+        TablePart::new("trigger", &one.name, how)
+    });
+    parts.collect()
+}
+
+/// Whether a trigger does what that of a table of state has to do. Its function is known by the
+/// symbol: only superusers make functions of compiled code.
+fn is_kept_trigger(trigger: &TriggerInfo) -> bool {
+    const KIND: u32 =
+        pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
+    let enabled = [
+        pg_sys::TRIGGER_FIRES_ALWAYS,
+        pg_sys::TRIGGER_FIRES_ON_ORIGIN,
+    ];
+    trigger.kind == KIND as i16
+        && enabled.contains(&trigger.enabled)
+        && trigger.unconditional
+        && FunctionSource::find(trigger.function).is_some_and(|function| {
+            function.is_compiled() && function.source.as_c_str() == c"kept_trigger_wrapper"
+        })
 }

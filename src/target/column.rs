@@ -113,7 +113,10 @@ impl Column {
     /// Whether every INSERT that leaves it out fills it with another value: as part of
     /// a key, it makes each attempt another event.
     pub fn has_changing_default(&self) -> bool {
-        self.has_volatile_default || self.stable_default == Some(DefaultKind::Clock)
+        self.has_volatile_default
+            || self
+                .stable_default
+                .is_some_and(DefaultKind::differs_in_retry)
     }
 
     /// Whether an INSERT that leaves it out fills it with a value that is the same in the

@@ -6,6 +6,9 @@ use crate::pg::statement::expression::CalledFunctions;
 pub enum DefaultKind {
     /// The time.
     Clock,
+    /// What the transaction or the connection is: its number, its process. The next attempt has
+    /// another one.
+    Transaction,
     /// A sequence, or an identity.
     Sequence,
     /// Anything else that is volatile: a random value, a function of the user's.
@@ -16,6 +19,11 @@ pub enum DefaultKind {
 }
 
 impl DefaultKind {
+    /// Whether a retry gets another value.
+    pub fn differs_in_retry(self) -> bool {
+        self != Self::Session
+    }
+
     /// That of a default that calls these.
     pub fn of(called: &CalledFunctions) -> Self {
         if called.clock {
@@ -24,6 +32,8 @@ impl DefaultKind {
             Self::Sequence
         } else if called.volatile {
             Self::Volatile
+        } else if called.transaction {
+            Self::Transaction
         } else {
             Self::Session
         }

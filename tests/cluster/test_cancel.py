@@ -184,6 +184,12 @@ def response(conn):
     return f"SELECT length(response::text) FROM idempotent_execute('k', 'SELECT generate_series(1, {400_000 * SCALE})')"
 
 
+def long_command(conn):
+    """A command of megabytes, which is quoted, hashed, stored and parsed, each in one piece."""
+    conn.execute(f"CREATE TABLE t AS SELECT repeat(' ', {60_000_000 * SCALE}) || 'SELECT 1' AS command")
+    return "SELECT length(response::text) FROM t, idempotent_execute('k', command)"
+
+
 def purge(conn):
     conn.execute(
         "INSERT INTO idempotent.request_records (role, scope, key, status, attempt, fingerprint, request, ttl, started_at, expires_at, purge_after)"
@@ -194,7 +200,7 @@ def purge(conn):
 
 CASES = [
     many, each, duplicates, conflicts, quarantined, no_objects, shapes, source, merge, merge_new, overwrite, reconcile, load,
-    guarded, guarded_duplicates, digest, digest_array, digest_document, digest_text, lint, lint_targets, response, purge,
+    guarded, guarded_duplicates, digest, digest_array, digest_document, digest_text, lint, lint_targets, response, long_command, purge,
 ]  # fmt: skip
 
 

@@ -62,6 +62,12 @@ INSERT INTO root VALUES (2, 3, 1);
 :state
 EXECUTE guards;
 SELECT rule, hint FROM idempotent_lint('three') WHERE rule = 'guard_problem';
+-- Where rows are sent to it is said, too, until its guard does not fire any more.
+SELECT rule, message, hint FROM idempotent_lint('root') WHERE rule = 'guard_problem';
+ALTER TABLE three DISABLE TRIGGER zzz_guard;
+EXECUTE guards;
+SELECT rule FROM idempotent_lint('root') WHERE rule = 'guard_problem';
+ALTER TABLE three ENABLE TRIGGER zzz_guard;
 -- Only its own is removed.
 SELECT idempotent_unguard('three');
 EXECUTE guards;
@@ -75,6 +81,11 @@ SELECT key FROM idempotent_guard('four');
 ALTER TABLE root ATTACH PARTITION four FOR VALUES IN (4);
 INSERT INTO root VALUES (1, 4, 1);
 :state
+ALTER TRIGGER zz_idempotent_guard ON four RENAME TO own;
+SELECT key FROM idempotent_guard('root');
+EXECUTE guards;
+SELECT idempotent_unguard('root');
+ALTER TRIGGER own ON four RENAME TO zz_idempotent_guard;
 -- The partitioned table has no index that the guard could use.
 ALTER TABLE root DETACH PARTITION four;
 CREATE TABLE bare (id int NOT NULL, day int NOT NULL, v int, first jsonb) PARTITION BY LIST (day);

@@ -70,6 +70,17 @@ MERGE INTO stock t USING (VALUES (1, 5), (2, 7)) s (id, pieces) ON t.id = s.id
 RESET ROLE;
 SELECT * FROM stock ORDER BY id;
 SELECT id, author, body FROM letters WHERE id = 2;
+
+-- 4. A default of the view's own column is a value that the statement names; one of the table's column is not.
+CREATE TABLE visits (id int PRIMARY KEY, at timestamptz DEFAULT now(), v int);
+CREATE VIEW visits_view AS SELECT * FROM visits;
+SELECT FROM idempotent_guard('visits');
+INSERT INTO visits_view (id, v) VALUES (1, 1);
+INSERT INTO visits_view (id, v) VALUES (1, 1);
+ALTER VIEW visits_view ALTER at SET DEFAULT clock_timestamp();
+\set VERBOSITY sqlstate
+INSERT INTO visits_view (id, v) VALUES (1, 1);
+\set VERBOSITY default
 \set QUIET on
 SET client_min_messages = warning;
 DROP SCHEMA through CASCADE;

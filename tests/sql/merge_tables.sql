@@ -235,5 +235,26 @@ RESET ALL;
 SET search_path = merge_tables, public;
 SELECT count(*), sum(v) FROM many;
 
+-- A number that only a partition's default makes, or a trigger, is the source's column like others; insert_only keeps it.
+CREATE SEQUENCE numbers;
+CREATE TABLE leafy (id int, ref int UNIQUE, v int) PARTITION BY RANGE (ref);
+CREATE TABLE leafy_1 PARTITION OF leafy (id DEFAULT nextval('numbers')) DEFAULT;
+CREATE TABLE numbered (id int, ref int UNIQUE, v int);
+CREATE FUNCTION number_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.id := coalesce(NEW.id, nextval(''merge_tables.numbers'')); RETURN NEW; END';
+CREATE TRIGGER number_it BEFORE INSERT ON numbered FOR EACH ROW EXECUTE FUNCTION number_it();
+INSERT INTO leafy_1 (ref, v) VALUES (1, 1);
+INSERT INTO numbered (ref, v) VALUES (1, 1);
+CREATE VIEW with_ids AS SELECT 77 AS id, 1 AS ref, 2 AS v;
+SELECT updated FROM idempotent_merge('leafy', 'with_ids', insert_only => '{id}');
+SELECT updated FROM idempotent_merge('numbered', 'with_ids', insert_only => '{id}');
+TABLE leafy;
+TABLE numbered;
+UPDATE leafy SET v = 0;
+UPDATE numbered SET v = 0;
+SELECT updated FROM idempotent_merge('leafy', 'with_ids');
+SELECT updated FROM idempotent_merge('numbered', 'with_ids');
+TABLE leafy;
+TABLE numbered;
+
 SET client_min_messages = warning;
 DROP SCHEMA merge_tables CASCADE;

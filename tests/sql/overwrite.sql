@@ -424,4 +424,22 @@ CREATE TEMP VIEW sevens AS SELECT 7 AS k, 8 AS n;
 SELECT * FROM twice('watched', 'sevens', '{"k": 7}');
 SELECT tableoid::regclass, * FROM watched WHERE k = 7;
 
+-- What source and target both number by themselves does not make rows differ, nor what follows from it; the slice's own
+-- column does, and so does a number that only one of them draws.
+CREATE TABLE bookings (id bigserial PRIMARY KEY, token uuid DEFAULT gen_random_uuid(), reference text UNIQUE, day date, shown text GENERATED ALWAYS AS ('#' || id) STORED);
+CREATE TABLE bookings_in (LIKE bookings INCLUDING ALL);
+INSERT INTO bookings_in (reference, day) VALUES ('x', '2024-01-01'), ('y', '2024-01-01');
+SELECT * FROM idempotent_insert_from('bookings', 'bookings_in');
+TRUNCATE bookings_in;
+INSERT INTO bookings_in (reference, day) VALUES ('y', '2024-01-01'), ('x', '2024-01-01');
+SELECT * FROM twice('bookings', 'bookings_in', '{"day": "2024-01-01"}');
+SELECT id, reference, shown FROM bookings ORDER BY id;
+UPDATE bookings_in SET reference = 'z' WHERE reference = 'x';
+SELECT * FROM twice('bookings', 'bookings_in', '{"day": "2024-01-01"}');
+SELECT id, reference, shown FROM bookings ORDER BY id;
+SELECT * FROM idempotent_overwrite('bookings', 'bookings_in', '{"day": "2024-01-01", "id": 3}'); :state
+ALTER TABLE bookings_in ALTER id DROP DEFAULT;
+UPDATE bookings_in SET id = id + 10;
+SELECT * FROM twice('bookings', 'bookings_in', '{"day": "2024-01-01"}');
+
 DROP SCHEMA overwrite CASCADE;

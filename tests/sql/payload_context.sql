@@ -127,6 +127,15 @@ CALL idempotent_load('orders', 'arrived', batch_size => 2);
 \set SHOW_CONTEXT errors
 CALL idempotent_load('orders', 'arrived', batch_size => 2);
 SELECT * FROM idempotent_insert_from('orders', 'arrived');
+-- An overwrite: the row of the source, none for what comes after the last one.
+CREATE TABLE shelf (n int, v int CHECK (v < 1000), double int GENERATED ALWAYS AS (v * 2) STORED);
+CREATE TABLE shelf_in (n int, v int, double int);
+INSERT INTO shelf VALUES (1, 1);
+INSERT INTO shelf_in VALUES (1, 5, 10), (1, 1001, 2002), (1, 6, 12);
+SELECT * FROM fails($$ SELECT idempotent_overwrite('shelf', 'shelf_in', '{"n": 1}') $$);
+UPDATE shelf_in SET v = 7, double = 14 WHERE v = 1001;
+CREATE TRIGGER after_insert AFTER INSERT ON shelf FOR EACH ROW EXECUTE FUNCTION refuse();
+SELECT * FROM fails($$ SELECT idempotent_overwrite('shelf', 'shelf_in', '{"n": 1}') $$);
 
 RESET search_path;
 SET client_min_messages = warning;

@@ -210,6 +210,14 @@ SELECT idempotent_resolve(:gone_id, 'apply_payload') AS resolved;
 SELECT idempotent_resolve(:gone_id, 'keep_stored') AS resolved;
 \set VERBOSITY default
 
+-- A key that is not the primary key: what the payload says of that is a column like others, unless it is left out.
+CREATE TABLE customers (id bigserial PRIMARY KEY, ref text UNIQUE, name text);
+INSERT INTO customers (ref, name) VALUES ('a', 'A'), ('b', 'B');
+SELECT outcome FROM idempotent_insert('customers', '{"id": 9, "ref": "a", "name": "C"}', key => '{ref}', on_conflict => 'quarantine');
+SELECT outcome FROM idempotent_insert('customers', '{"id": 8, "ref": "b", "name": "C"}', key => '{ref}', ignore => '{id}', on_conflict => 'quarantine');
+SELECT differences, idempotent_resolve(id, 'apply_payload') FROM idempotent.conflicts WHERE target = 'customers'::regclass ORDER BY id;
+SELECT * FROM customers ORDER BY ref;
+
 SET client_min_messages = warning;
 DROP SCHEMA quarantine CASCADE;
 DELETE FROM idempotent.conflict_records;

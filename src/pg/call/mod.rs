@@ -4,6 +4,7 @@ pub mod arguments;
 pub mod declaration;
 pub mod entry;
 pub mod result;
+pub mod row_trigger;
 #[cfg(any(debug_assertions, test, feature = "pg_test"))]
 #[cfg_attr(
     not(any(test, feature = "pg_test")),

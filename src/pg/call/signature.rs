@@ -53,7 +53,7 @@ struct Signature {
 }
 
 /// By name.
-const SIGNATURES: [Signature; 45] = [
+const SIGNATURES: [Signature; 46] = [
     Signature {
         name: "digest_add",
         arguments: &["state internal", "line record"],
@@ -479,6 +479,13 @@ const SIGNATURES: [Signature; 45] = [
         returns: Returns::Value("bytea"),
         class: Class::ReadsStrict,
         comment: "binary output of kept_table: its text",
+    },
+    Signature {
+        name: "kept_trigger",
+        arguments: &[],
+        returns: Returns::Value("trigger"),
+        class: Class::Writes,
+        comment: "trigger function of the tables of state: what the inserter may not hand out is nobody's",
     },
     Signature {
         name: "own_role",

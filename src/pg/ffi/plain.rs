@@ -260,6 +260,9 @@ functions! {
     fn has_privs_of_role(member: Oid, role: Oid) -> bool;
     /// Whether a role has rights on a relation; an ERROR if that is gone.
     fn pg_class_aclcheck(relation: Oid, role: Oid, mode: pg_sys::AclMode) -> pg_sys::AclResult::Type;
+    /// Whether policies are in force for a role (`CheckEnableRlsResult`), the current user if it is
+    /// none; or an ERROR, if one is wanted, where they are not to be.
+    fn check_enable_rls(relation: Oid, role: Oid, no_error: bool) -> c_int;
 }
 
 // Properties of types, collations and operators: look-ups.

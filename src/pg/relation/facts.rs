@@ -37,6 +37,8 @@ pub struct TriggerInfo {
     pub unconditional: bool,
     /// Whether it came with the trigger of the table that this is a partition of.
     pub is_clone: bool,
+    /// Whether it is part of a constraint, such as a foreign key.
+    pub is_internal: bool,
 }
 
 impl TriggerInfo {
@@ -66,6 +68,7 @@ impl TriggerInfo {
             enabled: trigger.tgenabled as u8,
             unconditional: trigger.tgnattr == 0 && trigger.tgqual.is_null(),
             is_clone: trigger.tgisclone,
+            is_internal: trigger.tgisinternal,
         }
     }
 }
@@ -119,11 +122,6 @@ impl OpenRelation {
     pub fn has_checks_or_stored_columns(&self) -> bool {
         self.constraints()
             .is_some_and(|all| all.num_check != 0 || all.has_generated_stored)
-    }
-
-    /// Whether it has triggers, those of foreign keys included.
-    pub fn has_triggers(&self) -> bool {
-        !self.entry().trigdesc.is_null()
     }
 
     /// Its triggers, in the order in which they fire.

@@ -1,5 +1,6 @@
 //! Expressions of the server, as trees: what they are, and what they call. None of this calls one of
 //! their functions, [`Expression::fold`] aside.
+use super::clock_text::reads_the_clock;
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::value::text;
@@ -151,6 +152,8 @@ pub(super) unsafe fn column_default(
 pub struct CalledFunctions {
     /// Something that gives the time.
     pub clock: bool,
+    /// Something that gives another value in each transaction or connection.
+    pub transaction: bool,
     /// A sequence, or an identity's.
     pub sequence: bool,
     /// Anything else that is volatile.
@@ -323,7 +326,7 @@ unsafe extern "C-unwind" fn walk(node: *mut pg_sys::Node, context: *mut c_void) 
             {
                 met.clock = true;
             }
-            _ => {}
+            _ => met.clock |= reads_the_clock(node),
         }
         ffi::unguarded::check_functions_in_node(node, Some(note_function), context);
         ffi::unguarded::expression_tree_walker(node, walk, context)
@@ -342,7 +345,20 @@ unsafe extern "C-unwind" fn note_function(function: pg_sys::Oid, context: *mut c
             | pg_sys::F_TRANSACTION_TIMESTAMP
             | pg_sys::F_STATEMENT_TIMESTAMP
             | pg_sys::F_CLOCK_TIMESTAMP
-            | pg_sys::F_TIMEOFDAY => met.clock = true,
+            | pg_sys::F_TIMEOFDAY
+            // The age as of today.
+            | pg_sys::F_AGE_TIMESTAMP
+            | pg_sys::F_AGE_TIMESTAMPTZ => met.clock = true,
+            pg_sys::F_TXID_CURRENT
+            | pg_sys::F_TXID_CURRENT_IF_ASSIGNED
+            | pg_sys::F_TXID_CURRENT_SNAPSHOT
+            | pg_sys::F_PG_CURRENT_XACT_ID
+            | pg_sys::F_PG_CURRENT_XACT_ID_IF_ASSIGNED
+            | pg_sys::F_PG_CURRENT_SNAPSHOT
+            | pg_sys::F_AGE_XID
+            | pg_sys::F_PG_BACKEND_PID
+            | pg_sys::F_PG_MY_TEMP_SCHEMA
+            | pg_sys::F_INET_CLIENT_PORT => met.transaction = true,
             pg_sys::F_NEXTVAL => met.sequence = true,
             _ => {
                 met.volatile |=

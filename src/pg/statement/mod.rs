@@ -1,5 +1,6 @@
 //! Statements: SPI, and what runs in the executor.
 pub mod analysis;
+mod clock_text;
 pub mod evaluator;
 pub mod executor;
 pub mod expression;

@@ -3,10 +3,15 @@ use crate::pg::ffi;
 use crate::text::to_server;
 use pgrx::pg_sys::{self, Datum};
 use std::cmp::Ordering;
+use std::ffi::CStr;
 
 /// A name, in the current context.
 pub fn to_name(name: &str) -> Datum {
-    let name = to_server(name);
+    to_name_datum(&to_server(name))
+}
+
+/// A text in the server's encoding as a name, likewise. What is too long is cut.
+pub fn to_name_datum(name: &CStr) -> Datum {
     let input = ffi::functions::namein;
     // SAFETY: core's input function for names, which copies.
     unsafe {
