@@ -99,11 +99,13 @@ pub mod soundness {
     pub use crate::pg::call::trigger::{FiredTrigger, TriggerRow};
     pub use crate::pg::catalog::syscache;
     pub use crate::pg::heap::{HeapRow, HeapTable, Tid};
+    pub use crate::pg::memory::Memory;
     pub use crate::pg::rows::{
         NewRow, RowBuilder, RowColumn, RowDesc, Slot, SortColumn, TupleSort, TupleStore, TypeOrder,
     };
     pub use crate::pg::statement::spi::Connection;
     pub use crate::pg::value::jsonb::Container;
+    pub use crate::pg::value::reading::read_members;
     pub use crate::pg::value::sql_value::SqlValue;
 }
 

@@ -88,7 +88,7 @@ impl<'t> GeneratedColumns<'t> {
             if !shape.named.contains(&i) && used.contains(&column.attnum) {
                 match column.constant_default(relation) {
                     Some(default) => {
-                        self.defaults[i] = default;
+                        self.defaults[i] = column.values.datum_of(default);
                         self.by_defaults.push(c);
                     }
                     None => refuse(&columns[c])

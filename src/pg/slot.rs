@@ -312,14 +312,6 @@ impl RowBuilder {
     pub fn raw(&self) -> *mut pg_sys::TupleTableSlot {
         self.0.slot
     }
-
-    /// The row that was finished last.
-    ///
-    /// # Safety
-    /// There is one, and its values outlive what is returned.
-    pub unsafe fn into_row(self) -> Slot {
-        self.0
-    }
 }
 
 /// A row that is being made of values that are borrowed.

@@ -81,7 +81,6 @@ pub use default_kind::DefaultKind;
 pub use key::{UniqueIndex, equal};
 pub use key_column::KeyColumn;
 pub use key_lookup::KeyLookup;
-pub use object::JsonForm;
 pub use partition::{
     PartitionKeyColumns, PartitionRouter, ancestor_partition_columns, partition_key_columns,
 };

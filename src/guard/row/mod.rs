@@ -168,7 +168,7 @@ impl Guard {
         }
         let value = remember.original_payload(
             &self.target,
-            |c| payload.get(c),
+            |c| payload.value(c),
             |c| self.is_omitted(c, &payload),
         );
         TriggerResult::Modified(self.numbers[remember.column], value)

@@ -11,7 +11,6 @@ pub mod index;
 pub mod name;
 #[forbid(unsafe_code)]
 pub mod operator;
-pub mod partition;
 #[forbid(unsafe_code)]
 pub mod privilege;
 #[forbid(unsafe_code)]

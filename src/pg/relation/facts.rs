@@ -251,7 +251,7 @@ impl OpenRelation {
                 let (columns, null) = (values.as_mut_ptr(), nulls.as_mut_ptr());
                 pg_sys::heap_deform_tuple(tuple, self.desc(), columns, null);
                 if !nulls[0] {
-                    bytes = Some(crate::pg::value::varlena::bytes_of_datum(values[0]));
+                    bytes = Some(crate::pg::value::by_reference::bytes_of_datum(values[0]));
                 }
             }
             pg_sys::systable_endscan(scan);
