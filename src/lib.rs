@@ -56,6 +56,7 @@ mod kept;
 mod lint;
 #[forbid(unsafe_code)]
 mod load;
+#[forbid(unsafe_code)]
 mod merge;
 #[forbid(unsafe_code)]
 mod options;
@@ -66,6 +67,7 @@ mod payload;
 mod pg;
 #[forbid(unsafe_code)]
 mod quarantine;
+#[forbid(unsafe_code)]
 mod reconcile;
 mod remember;
 #[forbid(unsafe_code)]

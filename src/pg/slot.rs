@@ -308,9 +308,10 @@ impl RowBuilder {
         NewRow(&mut self.0)
     }
 
-    /// The slot, for core's functions.
-    pub fn raw(&self) -> *mut pg_sys::TupleTableSlot {
-        self.0.slot
+    /// Says which table the rows are in.
+    pub fn set_table(&mut self, table: pg_sys::Oid) {
+        // SAFETY: the slot lives as long as this.
+        unsafe { (*self.0.slot).tts_tableOid = table };
     }
 }
 

@@ -9,6 +9,7 @@
 //! row does: then that is the original payload, and is what is compared.
 //! A stored row whose column is NULL (it is older than the guard) is compared
 //! itself.
+#[forbid(unsafe_code)]
 mod document;
 mod fingerprint;
 

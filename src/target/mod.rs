@@ -45,6 +45,7 @@ mod default;
 mod default_kind;
 #[forbid(unsafe_code)]
 mod effects;
+#[forbid(unsafe_code)]
 mod key;
 #[forbid(unsafe_code)]
 mod key_column;
@@ -54,6 +55,7 @@ mod key_lookup;
 mod merge_scan;
 #[forbid(unsafe_code)]
 mod names;
+#[forbid(unsafe_code)]
 mod object;
 #[forbid(unsafe_code)]
 mod partition;

@@ -1,6 +1,7 @@
 //! A function's call: its arguments, and its results.
 pub mod aggregate;
 pub mod arguments;
+#[forbid(unsafe_code)]
 pub mod declaration;
 pub mod entry;
 pub mod result;
@@ -9,6 +10,7 @@ pub mod result;
     not(any(test, feature = "pg_test")),
     allow(dead_code, reason = "only the unit test reads all of a signature")
 )]
+#[forbid(unsafe_code)]
 pub mod signature;
 pub mod trigger;
 pub mod type_io;

@@ -5,9 +5,11 @@
 //! for [`OpenRelation::raw`].
 mod facts;
 pub mod index;
+#[forbid(unsafe_code)]
 pub mod invalidation;
 pub mod partition;
 pub mod permission_check;
+#[forbid(unsafe_code)]
 pub mod privileges;
 
 pub use facts::TriggerInfo;
@@ -15,6 +17,7 @@ pub use facts::TriggerInfo;
 use crate::error::{Report, SqlState};
 use crate::pg::catalog::name::schema_name;
 use crate::pg::ffi;
+use crate::pg::rows::RowDesc;
 use crate::pg::statement::evaluator;
 use crate::pg::statement::expression::{Expression, Expressions};
 use crate::pg::value::sql_value::SqlValue;
@@ -152,6 +155,12 @@ impl OpenRelation {
     /// The relation's row descriptor.
     pub fn desc(&self) -> pg_sys::TupleDesc {
         self.entry().rd_att
+    }
+
+    /// A copy of its row descriptor, without constraints, for rows that are made here.
+    pub fn row_desc(&self) -> RowDesc {
+        // SAFETY: an open relation has a descriptor; the guard holds nothing.
+        unsafe { ffi::guard(|| RowDesc::copy_unguarded(self.desc())) }
     }
 
     /// The rows in `pg_attribute` of its columns in order, without dropped ones.
