@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `text` | text between the server's encoding and UTF-8, names and literals |
 //! | `error` | our SQLSTATEs and report texts; native errors passed through whole |
-//! | `pg` | the server's memory, rows, jsonb and text behind small safe interfaces |
+//! | `pg` | the server behind small interfaces; knows none of our words |
 //! | `settings` | configuration parameters |
 //! | `enum_text` | the closed sets of values, and their texts |
 //! | `target` | what is known of a table: columns, key, arbiter, partitions, rights |

@@ -355,10 +355,10 @@ impl Scan {
         }
     }
 
-    /// Goes on to the next row of an ordered scan, whose key is its own; false at the end, or if
-    /// it was not started.
+    /// Goes on to the next row; false at the end, or if it was not started. A scan by equality goes on
+    /// to compare with the values of the key that it was given, which are there still.
     pub fn next(&mut self) -> bool {
-        if self.start.is_none() || self.state != ScanState::Running {
+        if self.state != ScanState::Running {
             return false;
         }
         // SAFETY: the scan has its keys; the guard holds nothing.

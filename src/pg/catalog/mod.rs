@@ -15,6 +15,7 @@ pub mod operator;
 pub mod privilege;
 #[forbid(unsafe_code)]
 pub mod relation;
+#[forbid(unsafe_code)]
 pub mod row_type;
 pub mod syscache;
 #[forbid(unsafe_code)]

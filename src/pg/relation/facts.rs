@@ -211,8 +211,7 @@ impl OpenRelation {
 
     /// Its columns in order, without dropped ones.
     pub fn attributes(&self) -> Vec<Attribute> {
-        // SAFETY: open.
-        unsafe { row_type::attributes_of(self.desc()) }
+        row_type::attributes_of(&self.row_desc())
     }
 
     /// The first column of the first row of a plain table, as it is committed now or written by

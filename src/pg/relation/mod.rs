@@ -128,8 +128,7 @@ impl OpenRelation {
     /// The relation's name.
     pub fn name(&self) -> String {
         let name = self.form().relname;
-        // SAFETY: a name ends with a NUL, and so does a copy of it.
-        unsafe { text::from_name(&name) }
+        text::from_name(&name)
     }
 
     /// The oid of the relation's schema.
@@ -157,10 +156,10 @@ impl OpenRelation {
         self.entry().rd_att
     }
 
-    /// A copy of its row descriptor, without constraints, for rows that are made here.
+    /// A copy of its row descriptor.
     pub fn row_desc(&self) -> RowDesc {
-        // SAFETY: an open relation has a descriptor; the guard holds nothing.
-        unsafe { ffi::guard(|| RowDesc::copy_unguarded(self.desc())) }
+        // SAFETY: an open relation has a descriptor.
+        unsafe { RowDesc::copy(self.desc()) }
     }
 
     /// The rows in `pg_attribute` of its columns in order, without dropped ones.

@@ -290,7 +290,7 @@ impl Composite {
                 Value::Container(..) => refuse(c"cannot call populate_composite on an array"),
                 _ => refuse(c"cannot call populate_composite on a scalar"),
             };
-            let count = (*self.desc).natts as usize;
+            let count = self.desc.types().len();
             let values: *mut pg_sys::Datum =
                 ffi::unguarded::palloc0(count * size_of::<pg_sys::Datum>()).cast();
             let nulls: *mut bool = ffi::unguarded::palloc0(count).cast();
@@ -307,7 +307,7 @@ impl Composite {
                     nulls.add(field.place).write(false);
                 }
             }
-            let tuple = ffi::unguarded::heap_form_tuple(self.desc, values, nulls);
+            let tuple = ffi::unguarded::heap_form_tuple(self.desc.raw(), values, nulls);
             ffi::unguarded::HeapTupleHeaderGetDatum((*tuple).t_data)
         }
     }
