@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `text` | text between the server's encoding and UTF-8, names and literals |
 //! | `error` | our SQLSTATEs and report texts; native errors passed through whole |
-//! | `pg` | the server's memory, rows, jsonb and text behind small safe interfaces |
+//! | `pg` | the server behind small interfaces; knows none of our words |
 //! | `settings` | configuration parameters |
 //! | `enum_text` | the closed sets of values, and their texts |
 //! | `target` | what is known of a table: columns, key, arbiter, partitions, rights |
@@ -57,6 +57,7 @@ mod kept;
 mod lint;
 #[forbid(unsafe_code)]
 mod load;
+#[forbid(unsafe_code)]
 mod merge;
 #[forbid(unsafe_code)]
 mod options;
@@ -67,6 +68,7 @@ mod payload;
 mod pg;
 #[forbid(unsafe_code)]
 mod quarantine;
+#[forbid(unsafe_code)]
 mod reconcile;
 mod remember;
 #[forbid(unsafe_code)]
@@ -102,11 +104,13 @@ pub mod soundness {
     pub use crate::pg::call::trigger::{FiredTrigger, TriggerRow};
     pub use crate::pg::catalog::syscache;
     pub use crate::pg::heap::{HeapRow, HeapTable, Tid};
+    pub use crate::pg::memory::Memory;
     pub use crate::pg::rows::{
         NewRow, RowBuilder, RowColumn, RowDesc, Slot, SortColumn, TupleSort, TupleStore, TypeOrder,
     };
     pub use crate::pg::statement::spi::Connection;
     pub use crate::pg::value::jsonb::Container;
+    pub use crate::pg::value::reading::read_members;
     pub use crate::pg::value::sql_value::SqlValue;
 }
 

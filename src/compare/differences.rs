@@ -1,11 +1,10 @@
 //! The differences of one conflict, for results and for people.
-use super::values::{Difference, object_of, shown};
-use crate::pg::value::document::JsonbDatum;
+use crate::pg::value::document::{JsonbDatum, object_of_documents};
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
+use crate::pg::value::value_type::{JsonForm, object_of_values};
 use crate::settings;
-use crate::target::{Column, JsonForm, StoredRow, Target, UniqueIndex, VisibleColumns};
-use pgrx::pg_sys;
+use crate::target::{Column, StoredRow, Target, UniqueIndex, VisibleColumns};
 use std::ffi::CStr;
 use std::fmt::Write;
 
@@ -34,7 +33,7 @@ impl Arriving {
 ///
 /// Generic over how the payload's values are had, so that every path can use it
 /// without copying a row.
-pub struct Differences<'a, P: Fn(usize) -> Option<pg_sys::Datum>> {
+pub struct Differences<'a, P> {
     pub target: &'a Target,
     /// The index that found the stored row.
     pub arbiter: &'a UniqueIndex,
@@ -53,29 +52,27 @@ pub struct Differences<'a, P: Fn(usize) -> Option<pg_sys::Datum>> {
     pub sent: &'a VisibleColumns,
 }
 
-impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
+impl<'v, P: Fn(usize) -> SqlValue<'v>> Differences<'_, P> {
     /// These columns of the payload, in a form that can be read again.
     pub fn payload_object(&self, columns: impl IntoIterator<Item = usize>) -> JsonbDatum {
-        self.target.object(columns, JsonForm::Readable, |c| {
-            let column = self.column(c);
-            // SAFETY: the payload's value of the column, which lives as long as the payload.
-            unsafe { SqlValue::of_datum(column.typid, (self.payload)(c)) }
-        })
+        self.target
+            .object(columns, JsonForm::Readable, |c| (self.payload)(c))
     }
 
     /// `{"amount": {"stored": 10.00, "payload": 12.00}, …}`, with `arriving` as the name of
     /// the second value. A stored value that the caller may not read is left out.
     pub fn to_jsonb(&self, arriving: Arriving) -> JsonbDatum {
-        let differences: Vec<Difference<'_>> = self
-            .columns
-            .iter()
-            .map(|c| Difference {
-                column: self.column(*c),
-                stored: self.readable.shows(*c).then(|| self.stored.get(*c)),
-                arriving: (self.payload)(*c),
-            })
-            .collect();
-        object_of(&differences, arriving.name())
+        let difference = |c: &usize| {
+            let column = self.column(*c);
+            let stored = self.readable.shows(*c).then(|| self.stored.value(*c));
+            let stored = stored.map(|value| (c"stored", &column.values, value));
+            let arriving = (arriving.name(), &column.values, (self.payload)(*c));
+            let both = stored.into_iter().chain([arriving]);
+            let name = column.c_name.as_c_str();
+            (name, object_of_values(JsonForm::Shown, both))
+        };
+        let differences: Vec<_> = self.columns.iter().map(difference).collect();
+        object_of_documents(&differences)
     }
 
     /// A sentence: `Key (order_id)=(7f3e) is stored with amount=10.00; the
@@ -110,7 +107,7 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
             .iter()
             .copied()
             .partition(|c| self.readable.shows(*c));
-        sentence.push_str(&self.list(&shown, |c| self.stored.get(c)));
+        sentence.push_str(&self.list(&shown, |c| self.stored.value(c)));
         if !hidden.is_empty() {
             if !shown.is_empty() {
                 sentence.push_str(" and ");
@@ -146,7 +143,7 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
         format!(
             "One row with key ({key_names})=({}) has {}; another has {}.",
             self.key_values(),
-            self.list(self.columns, |c| self.stored.get(c)),
+            self.list(self.columns, |c| self.stored.value(c)),
             self.list(self.columns, &self.payload)
         )
     }
@@ -158,7 +155,7 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
     }
 
     /// `name=value, …`
-    fn list(&self, columns: &[usize], value: impl Fn(usize) -> Option<pg_sys::Datum>) -> String {
+    fn list<'l>(&self, columns: &[usize], value: impl Fn(usize) -> SqlValue<'l>) -> String {
         let shown = columns.iter().map(|c| {
             let column = self.column(*c);
             let name = text::quote_identifier(&column.name);
@@ -179,11 +176,11 @@ impl<P: Fn(usize) -> Option<pg_sys::Datum>> Differences<'_, P> {
 }
 
 /// A value for people: as its type shows it, cut where it is long.
-pub fn show_value(column: &Column, value: Option<pg_sys::Datum>) -> String {
-    let Some(value) = value else {
+pub fn show_value(column: &Column, value: SqlValue<'_>) -> String {
+    let Some(shown) = column.values.show_value(value) else {
         return "null".to_owned();
     };
-    let bytes = shown(column, value).to_bytes();
+    let bytes = shown.to_bytes();
     if bytes.len() <= SHOWN_BYTES {
         return text::from_server_bytes(bytes);
     }

@@ -2,6 +2,7 @@
 //!
 //! This is the one judgement of the extension: all code that reports a duplicate or a
 //! conflict asks here.
+#[forbid(unsafe_code)]
 mod differences;
 mod values;
 

@@ -1,12 +1,10 @@
 //! What is asked of the values of columns: the part of the room that calls the server.
 use crate::pg::ffi;
 use crate::pg::value::comparison;
-use crate::pg::value::document::JsonbDatum;
-use crate::pg::value::jsonb::ObjectBuilder;
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Column, StoredRow};
 use pgrx::pg_sys;
 use std::cmp::Ordering;
-use std::ffi::CStr;
 
 /// Whether a stored row is the payload's tuple, byte by byte: then all columns
 /// are equal, and none needs to be looked at. A row that was written by another
@@ -69,20 +67,26 @@ const AT_ONCE: usize = 16;
 
 /// The compared columns (by position) in which the payload differs from the
 /// stored row.
-pub fn differing(
+///
+/// # Panics
+/// If a value is of another type than its column.
+pub fn differing<'v>(
     columns: &[Column],
     compared: &[usize],
     stored: &StoredRow<'_>,
-    payload: impl Fn(usize) -> Option<pg_sys::Datum>,
+    payload: impl Fn(usize) -> SqlValue<'v>,
 ) -> Vec<usize> {
     let mut differing = Vec::new();
     for compared in compared.chunks(AT_ONCE) {
         // The caller's function may own things and may panic: it runs outside of the guard.
         let values: [_; AT_ONCE] = std::array::from_fn(|i| {
             let c = *compared.get(i)?;
-            Some((&columns[c], stored.get(c), payload(c)))
+            let column = &columns[c];
+            let value = |value| column.values.datum_of(value);
+            Some((column, value(stored.value(c)), value(payload(c))))
         });
-        // SAFETY: values of these columns; inside, nothing is owned and nothing panics.
+        // SAFETY: values of these columns, as was checked; inside, nothing is owned and nothing
+        // panics.
         let found = unsafe {
             ffi::guard(|| {
                 values.iter().flatten().fold(0u32, |found, (column, a, b)| {
@@ -105,70 +109,33 @@ pub fn differing(
 
 /// How values of a column are ordered: by the type's own order, or else by their bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct Order(comparison::Order);
+pub struct Order {
+    typid: pg_sys::Oid,
+    order: comparison::Order,
+}
 
 impl Order {
     /// The order of the values of a column.
     pub fn of(column: &Column) -> Self {
-        Self(comparison::Order::of(column.typid, column.base_type()))
+        Self {
+            typid: column.typid,
+            order: comparison::Order::of(column.typid, column.base_type()),
+        }
     }
 
     /// Compares two values of the column. NULL comes before every value.
-    pub fn compare(
-        self,
-        column: &Column,
-        a: Option<pg_sys::Datum>,
-        b: Option<pg_sys::Datum>,
-    ) -> Ordering {
-        match (a, b) {
+    ///
+    /// # Panics
+    /// If the column or a value is of another type.
+    pub fn compare(self, column: &Column, a: SqlValue<'_>, b: SqlValue<'_>) -> Ordering {
+        assert_eq!(self.typid, column.typid, "a column has another order");
+        match (column.values.datum_of(a), column.values.datum_of(b)) {
             (None, None) => Ordering::Equal,
             (None, Some(_)) => Ordering::Less,
             (Some(_), None) => Ordering::Greater,
-            // SAFETY: non-null values of the column; the guard holds nothing.
-            (Some(a), Some(b)) => unsafe { ffi::guard(|| column.values.compare(self.0, a, b)) },
+            // SAFETY: non-null values of the column, whose order this is, as was checked; the
+            // guard holds nothing.
+            (Some(a), Some(b)) => unsafe { ffi::guard(|| column.values.compare(self.order, a, b)) },
         }
     }
-}
-
-/// Two values of a column, which differ.
-pub struct Difference<'a> {
-    pub column: &'a Column,
-    /// None if it may not be shown.
-    pub stored: Option<Option<pg_sys::Datum>>,
-    pub arriving: Option<pg_sys::Datum>,
-}
-
-/// `{"amount": {"stored": 10.00, "payload": 12.00}, …}`, with `arriving` as the name of the second
-/// value.
-pub fn object_of(differences: &[Difference<'_>], arriving: &CStr) -> JsonbDatum {
-    // SAFETY: the names live with the target, the values until the look goes
-    // on; inside, nothing is owned and nothing panics.
-    unsafe {
-        JsonbDatum::new(ffi::guard(|| {
-            let mut object = ObjectBuilder::new();
-            for Difference {
-                column,
-                stored,
-                arriving: value,
-            } in differences
-            {
-                let mut difference = ObjectBuilder::new();
-                if let Some(stored) = stored {
-                    difference.key(c"stored");
-                    column.values.put_into(&mut difference, *stored);
-                }
-                difference.key(arriving);
-                column.values.put_into(&mut difference, *value);
-                object.key(&column.c_name);
-                object.document(difference.finish());
-            }
-            object.finish()
-        }))
-    }
-}
-
-/// A value as its type shows it, in the server's encoding and the current context.
-pub fn shown(column: &Column, value: pg_sys::Datum) -> &CStr {
-    // SAFETY: a non-null value of the column's type, which its callers took from a row.
-    unsafe { column.values.show(value) }
 }

@@ -10,7 +10,7 @@ use super::sort_key::SortKey;
 use super::writer::{Writer, tag};
 use crate::pg::catalog::name::function_name;
 use crate::pg::catalog::{operator, types};
-use crate::pg::value::varlena::packed_content_of as packed;
+use crate::pg::value::by_reference::packed_content_of as packed;
 use crate::pg::{ffi, lookup_function};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int};

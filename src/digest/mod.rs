@@ -7,10 +7,12 @@
 //!
 //! The aggregate is declared under `sql/`; these are its support functions, whose state
 //! is of type `internal`, so that only the executor can call them.
+#[forbid(unsafe_code)]
 mod decimal;
 #[forbid(unsafe_code)]
 mod document;
 pub mod encoding;
+#[forbid(unsafe_code)]
 mod number;
 pub mod row_encoder;
 #[forbid(unsafe_code)]

@@ -89,20 +89,32 @@
 //!   disabled, and an UPDATE that changes a key. Against those a guarded INSERT may
 //!   meet 23505.
 #![deny(unsafe_code)]
+#[forbid(unsafe_code)]
 mod catalog;
+#[forbid(unsafe_code)]
 mod clock_key;
+#[forbid(unsafe_code)]
 mod config;
+#[forbid(unsafe_code)]
 mod insert_role;
+#[forbid(unsafe_code)]
 mod install;
 #[allow(unsafe_code, reason = "reads the bytes of values")]
+#[forbid(unsafe_code)]
 mod key_lock;
 #[allow(unsafe_code, reason = "walks and evaluates expressions")]
+#[forbid(unsafe_code)]
 mod omitted;
+#[forbid(unsafe_code)]
 mod options;
+#[forbid(unsafe_code)]
 mod own_insert;
+#[forbid(unsafe_code)]
 mod partitions;
 mod row;
+#[forbid(unsafe_code)]
 mod statement;
+#[forbid(unsafe_code)]
 mod trigger_check;
 
 pub use config::GuardConfig;

@@ -5,17 +5,14 @@
 //! as `now()` or `current_user`, is one value throughout the statement: a column that holds
 //! another was named, and is compared; one that holds it is taken to have been omitted.
 use crate::error::is_of_sqlstate_class;
-use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::statement::expression::{Expression, Expressions};
 use crate::pg::transaction::transactions::in_subtransaction;
-use crate::target::{Column, OpenRelation, StoredRow, Target};
+use crate::pg::value::sql_value::SqlValue;
+use crate::target::{OpenRelation, StoredRow, Target};
 use pgrx::pg_sys;
 use std::cell::OnceCell;
 use std::panic::resume_unwind;
-
-/// A value or NULL.
-type NullableDatum = Option<pg_sys::Datum>;
 
 /// The defaults of the columns that are compared only where the row supplies them.
 pub struct StatementDefaults {
@@ -29,7 +26,7 @@ struct ColumnValues {
     column: usize,
     /// What its default gives: one value, or several where partitions and their
     /// partitioned tables have different ones. None before somebody has asked.
-    values: OnceCell<Vec<NullableDatum>>,
+    values: OnceCell<Vec<SqlValue<'static>>>,
 }
 
 impl StatementDefaults {
@@ -45,30 +42,12 @@ impl StatementDefaults {
         }
     }
 
-    /// Whether these columns agree with a stored row, or are known to be omitted. What is
-    /// not known yet counts as not.
-    ///
-    /// # Safety
-    /// Positions are those of `columns`. Runs inside `ffi::guard`, which the closures keep
-    /// to.
-    pub unsafe fn agree_unguarded(
-        &self,
-        columns: &[Column],
-        stored: impl Fn(usize) -> NullableDatum,
-        payload: impl Fn(usize) -> NullableDatum,
-    ) -> bool {
-        self.columns.iter().all(|of| {
-            let value = payload(of.column);
-            // SAFETY: the caller's promise; values of the column.
-            unsafe {
-                let column = &columns.get_unchecked(of.column).values;
-                let is_value = |known: &NullableDatum| column.equal(*known, value);
-                is_value(&stored(of.column))
-                    || of
-                        .values
-                        .get()
-                        .is_some_and(|known| known.iter().any(is_value))
-            }
+    /// The columns, with what their defaults are known to give: nothing as long as nobody has asked.
+    #[inline]
+    pub fn known(&self) -> impl Iterator<Item = (usize, &[SqlValue<'static>])> {
+        self.columns.iter().map(|of| {
+            let values = of.values.get().map_or(&[][..], Vec::as_slice);
+            (of.column, values)
         })
     }
 
@@ -91,19 +70,18 @@ impl StatementDefaults {
             let memory = self.memory.get_or_init(memory);
             memory.scope(|| values_of(target, table, column))
         });
-        let value = payload.get(column);
+        let value = payload.value(column);
         let column = &target.columns[column];
-        // SAFETY: values of the column; nothing is owned inside.
         known
             .iter()
-            .any(|known| unsafe { ffi::guard(|| column.values.equal(*known, value)) })
+            .any(|known| column.values.equals(*known, value))
     }
 }
 
 /// What the default of a column gives, in the current memory. The row was sent to the table
 /// at hand, or to one of the partitioned tables above it: the trigger does not know, and so
 /// each of their defaults counts.
-fn values_of(target: &Target, table: &OpenRelation, column: usize) -> Vec<NullableDatum> {
+fn values_of(target: &Target, table: &OpenRelation, column: usize) -> Vec<SqlValue<'static>> {
     let mut tables = vec![table.reopen()];
     if table.oid() != target.oid {
         let above = table.partition_ancestors().into_iter();
@@ -134,7 +112,7 @@ fn values_of(target: &Target, table: &OpenRelation, column: usize) -> Vec<Nullab
         // By far the most frequent default is the time and nothing else, which neither fails nor
         // needs the executor.
         let value = match default.and_then(Expression::time) {
-            Some(time) => Some(Some(time.into())),
+            Some(time) => Some(SqlValue::timestamptz(time)),
             None => value_of(table, number),
         };
         values.extend(value);
@@ -145,9 +123,9 @@ fn values_of(target: &Target, table: &OpenRelation, column: usize) -> Vec<Nullab
 /// The value of one default; None if it has none for this caller, who then named the column:
 /// a setting is not set, say, or a function may not be called. The INSERT that named it does
 /// not evaluate it.
-fn value_of(table: &OpenRelation, number: pg_sys::AttrNumber) -> Option<NullableDatum> {
+fn value_of(table: &OpenRelation, number: pg_sys::AttrNumber) -> Option<SqlValue<'static>> {
     match in_subtransaction(|| table.default_value(number)) {
-        Ok(value) => Some(value.to_datum()),
+        Ok(value) => Some(value),
         // Not the default's own fault: 40, 53, 57 and 58.
         Err(error)
             if ["40", "53", "57", "58"]

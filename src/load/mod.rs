@@ -221,7 +221,7 @@ fn run(
     known: &SourceInfo,
     mut rows: SortedRows,
 ) -> Result<LoadCounts, Caught> {
-    let memory = Memory::in_current(c"pg_idempotent batch");
+    let mut memory = Memory::in_current(c"pg_idempotent batch");
     let key_options = call.key_options.with_key(&known.key);
     let mut counts = LoadCounts::default();
     load.progress.start_loading();

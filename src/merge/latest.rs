@@ -7,8 +7,8 @@ use crate::compare::{Differences, Order, differing};
 use crate::error::{Report, SqlState};
 use crate::payload::shape::Shape;
 use crate::pg::rows::Slot;
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
-use pgrx::pg_sys;
 use std::cmp::Ordering;
 
 /// How rows of one target are judged.
@@ -91,13 +91,13 @@ impl<'t> LatestOrder<'t> {
     /// Compares a payload with the row stored under its key.
     pub fn judge(&self, payload: &Slot, stored: &StoredRow<'_>) -> MergeVerdict {
         let columns = &self.target.columns;
-        if differing(columns, &self.judged, stored, |c| payload.get(c)).is_empty() {
+        if differing(columns, &self.judged, stored, |c| payload.value(c)).is_empty() {
             return MergeVerdict::Equal;
         }
         if self.decisive.is_empty() {
             return MergeVerdict::Later;
         }
-        match self.order(&self.decisive, |c| payload.get(c), |c| stored.get(c)) {
+        match self.order(&self.decisive, |c| payload.value(c), |c| stored.value(c)) {
             Ordering::Greater => MergeVerdict::Later,
             Ordering::Less => MergeVerdict::Earlier,
             // Equal to the order, though not to the equality: neither is later.
@@ -113,14 +113,14 @@ impl<'t> LatestOrder<'t> {
         if self.decisive.is_empty() {
             self.check_equal(a, b);
         }
-        self.order(&self.within_source, |c| a.get(c), |c| b.get(c)) == Ordering::Greater
+        self.order(&self.within_source, |c| a.value(c), |c| b.value(c)) == Ordering::Greater
     }
 
-    fn order(
+    fn order<'v>(
         &self,
         by: &[OrderedColumn],
-        a: impl Fn(usize) -> Option<pg_sys::Datum>,
-        b: impl Fn(usize) -> Option<pg_sys::Datum>,
+        a: impl Fn(usize) -> SqlValue<'v>,
+        b: impl Fn(usize) -> SqlValue<'v>,
     ) -> Ordering {
         by.iter()
             .map(|(c, order)| order.compare(&self.target.columns[*c], a(*c), b(*c)))
@@ -131,7 +131,7 @@ impl<'t> LatestOrder<'t> {
     fn check_equal(&self, a: &Slot, b: &Slot) {
         let numbers = self.target.attnums_in_order();
         let first = StoredRow::returned(a, &numbers);
-        let columns = differing(&self.target.columns, &self.judged, &first, |c| b.get(c));
+        let columns = differing(&self.target.columns, &self.judged, &first, |c| b.value(c));
         if columns.is_empty() {
             return;
         }
@@ -140,7 +140,7 @@ impl<'t> LatestOrder<'t> {
             target: self.target,
             arbiter: self.arbiter,
             stored: &first,
-            payload: |c| b.get(c),
+            payload: |c| b.value(c),
             columns: &columns,
             against_original: false,
             readable: &everything,

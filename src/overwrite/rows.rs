@@ -16,19 +16,17 @@ use crate::payload::row::RowLayout;
 use crate::payload::source::Source;
 use crate::pg::backend::unforeseeable_number;
 use crate::pg::rows::{RowBuilder, Slot, TupleStore};
-use crate::pg::value::varlena::packed_content_of;
+use crate::pg::value::comparison::{Storage, append_image};
 use crate::settings;
 use crate::target::StoredRow;
-use pgrx::pg_sys;
-use std::ffi::CStr;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 /// How rows are hashed in a call.
 pub struct Hashing {
     /// Drawn for this call.
     seed: u64,
-    /// What is hashed: position, whether passed by value, length.
-    columns: Vec<(usize, bool, i16)>,
+    /// What is hashed: position, and how it is stored.
+    columns: Vec<(usize, Storage)>,
 }
 
 impl Hashing {
@@ -44,10 +42,7 @@ impl Hashing {
         let hashed = source.columns().iter().copied();
         let hashed = hashed.filter(|c| all[*c].generated == 0 || by_defaults.contains(c));
         let hashed = hashed.filter(|c| !without.contains(c));
-        let columns = hashed.map(|c| {
-            let (by_value, length) = all[c].values.storage;
-            (c, by_value, length)
-        });
+        let columns = hashed.map(|c| (c, all[c].values.storage));
         Self {
             seed: unforeseeable_number(),
             columns: columns.collect(),
@@ -125,43 +120,15 @@ impl<'h> HashSink<'h> {
 unsafe impl RowSink for HashSink<'_> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         self.image.clear();
-        for (c, by_value, length) in &self.hashing.columns {
+        for (c, storage) in &self.hashing.columns {
             // SAFETY: a value of the column, whose storage this is; an ERROR while it is
             // detoasted leaves the buffer as it is, and the buffer has another owner.
-            unsafe { add(&mut self.image, row.get(*c), *by_value, *length) };
+            unsafe { append_image(&mut self.image, *storage, row.get(*c)) };
         }
         let hash = xxh3_128_with_seed(&self.image, self.hashing.seed);
         self.set.count += 1;
         self.set.sum = self.set.sum.wrapping_add(hash);
         true
-    }
-}
-
-/// Appends a value, so that no two rows run together: whether there is one, how long it
-/// is where that is not known, its bytes.
-///
-/// # Safety
-/// A value with this storage. Runs inside `ffi::guard`.
-unsafe fn add(image: &mut Vec<u8>, value: Option<pg_sys::Datum>, by_value: bool, length: i16) {
-    let Some(value) = value else {
-        return image.push(0);
-    };
-    image.push(1);
-    if by_value {
-        // What is above the value's own bytes depends on where it comes from.
-        let unused = 8 * (size_of::<u64>() - length as usize);
-        let value = (value.value() as u64) << unused;
-        return image.extend_from_slice(&value.to_ne_bytes());
-    }
-    // SAFETY: the caller's promise; a negative length says what kind of pointer it is.
-    unsafe {
-        let bytes = match length {
-            -1 => packed_content_of(value),
-            -2 => CStr::from_ptr(value.cast_mut_ptr()).to_bytes(),
-            length => std::slice::from_raw_parts(value.cast_mut_ptr::<u8>(), length as usize),
-        };
-        image.extend_from_slice(&(bytes.len() as u32).to_ne_bytes());
-        image.extend_from_slice(bytes);
     }
 }
 
@@ -256,7 +223,7 @@ impl Slice<'_> {
             let shown = self.columns.iter().map(|c| {
                 let column = &target.columns[*c];
                 let name = target.column_list([*c]);
-                format!("{name}={}", show_value(column, row.get(*c)))
+                format!("{name}={}", show_value(column, row.value(*c)))
             });
             shown.collect::<Vec<_>>().join(", ")
         };
@@ -264,7 +231,7 @@ impl Slice<'_> {
         let differs = self.columns.iter().find(|c| {
             let numbers = target.attnums_in_order();
             let values = StoredRow::returned(&self.values, &numbers);
-            !differing(&target.columns, &[**c], &values, |c| row.get(c)).is_empty()
+            !differing(&target.columns, &[**c], &values, |c| row.value(c)).is_empty()
         });
         let report = Report::new(
             SqlState::CheckViolation,

@@ -5,7 +5,7 @@ use crate::payload::source::Source;
 use crate::pg::catalog::relation::partition_root;
 use crate::pg::catalog::types;
 use crate::pg::hash::siphash::SipHash;
-use crate::pg::memory::Memory;
+use crate::pg::memory::Scratch;
 use crate::pg::rows::Slot;
 use crate::pg::statement::spi::Parameter;
 use crate::pg::transaction::locks;
@@ -92,7 +92,7 @@ impl<'t> Slice<'t> {
         }
         refuse_rounded(target, slice, &document.shapes[0].named);
         let mut values = None;
-        let memory = Memory::in_current(c"pg_idempotent slice");
+        let memory = Scratch::in_current(c"pg_idempotent slice");
         document.read(None, None, &memory, &mut |slot| {
             values = Some(slot.to_stored())
         });
@@ -158,7 +158,7 @@ impl<'t> Slice<'t> {
             locks::acquire_until_commit(locks::LockSubject::Slices, whole.word(bit).finish(), mode);
         }
         let values = RowFingerprint::new(self.target, &self.columns);
-        let values = values.hash(self.target, |c| self.values.get(c));
+        let values = values.hash(self.target, |c| self.values.value(c));
         let slice = one.bytes(&values).finish();
         locks::acquire_until_commit(locks::LockSubject::Slice, slice, pg_sys::ExclusiveLock);
     }

@@ -13,11 +13,12 @@ use crate::payload::source::Source;
 use crate::pg::backend::{others_hold_snapshots, transaction_is_read_only};
 use crate::pg::catalog::name::qualified_name;
 use crate::pg::catalog::operator::btree_strategy;
-use crate::pg::catalog::partition::{ColumnComparison, PartitionCondition};
 use crate::pg::catalog::relation::has_pending_triggers;
+use crate::pg::relation::partition::{ColumnComparison, PartitionCondition};
 use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::relation_lock::{try_lock_relation, unlock_relation};
 use crate::pg::transaction::snapshot::LatestSnapshot;
+use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Column, OpenRelation, may_select, may_truncate, row_security_is_active};
 use pgrx::pg_sys;
 
@@ -158,12 +159,13 @@ impl BoundMatch<'_> {
             return false;
         };
         let column = &self.slice.target.columns[c];
-        let Some(value) = self.slice.values.get(c) else {
+        let value = self.slice.values.value(c);
+        if value.is_null() {
             return false;
-        };
+        }
         // A partition key may have another collation than its column, or another
         // operator class, and with that another idea of what is equal.
-        if ![column.typid, column.base_type()].contains(&comparison.typid)
+        if ![column.typid, column.base_type()].contains(&comparison.value.typid())
             || comparison.collation != column.collation
         {
             return false;
@@ -194,12 +196,15 @@ impl BoundMatch<'_> {
     }
 }
 
-fn same(column: &Column, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
-    Order::of(column).compare(column, Some(a), Some(b)).is_eq()
+fn same(column: &Column, a: SqlValue<'_>, b: SqlValue<'_>) -> bool {
+    Order::of(column).compare(column, a, b).is_eq()
 }
 
 /// Whether no value of the column's type is between these two.
-fn follows(column: &Column, value: pg_sys::Datum, next: pg_sys::Datum) -> bool {
+fn follows(column: &Column, value: SqlValue<'_>, next: SqlValue<'_>) -> bool {
+    let (Some(value), Some(next)) = (value.to_datum(), next.to_datum()) else {
+        return false;
+    };
     let (value, next) = match column.base_type() {
         pg_sys::INT2OID => (
             i64::from(value.value() as i16),

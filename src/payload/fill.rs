@@ -1,5 +1,5 @@
 //! Fills working rows: the inner loops over the fields of a JSON object, and over the rows of a
-//! SELECT.
+//! SELECT; and compares the generated columns in a row with what the server computes.
 //!
 //! They run inside one guard, out of which an ERROR jumps straight: so nothing here owns anything
 //! while it calls the server, and nothing panics.
@@ -311,4 +311,50 @@ unsafe fn is_external(column: &Column, value: pg_sys::Datum) -> bool {
     let (_, length) = column.values.storage;
     // SAFETY: the caller's promise; a varlena begins with a header that tells.
     length == -1 && unsafe { pgrx::varlena::varatt_is_1b_e(value.cast_mut_ptr()) }
+}
+
+impl GeneratedColumns<'_> {
+    /// The first generated column in which a working row of a shape has another value than
+    /// the server computes.
+    pub fn mismatch_in(&mut self, row: &Slot, shape: usize) -> Option<usize> {
+        row.check_whole();
+        row.desc().check_same(self.target.row_desc());
+        assert!(shape < self.shapes.len(), "a payload has an unknown shape");
+        // SAFETY: a working row of the target, as was checked; the guard holds nothing.
+        unsafe { ffi::guard(|| self.mismatch(row, shape)) }
+    }
+
+    /// Likewise, inside a guard.
+    ///
+    /// # Safety
+    /// Runs inside `ffi::guard`; the row is one of the target's, and of this shape.
+    pub unsafe fn mismatch(&mut self, row: &Slot, shape: usize) -> Option<usize> {
+        // SAFETY: the caller's promise; the expressions were prepared in the context's
+        // state, for rows of the relation, in which the columns have their numbers.
+        unsafe {
+            let shape = self.shapes.get_unchecked(shape);
+            if shape.columns.is_empty() {
+                return None;
+            }
+            let mut own = self.row.start();
+            for (c, column) in self.target.columns.iter().enumerate() {
+                let value = if *shape.named.get_unchecked(c) {
+                    row.get_unguarded(c)
+                } else {
+                    *self.defaults.get_unchecked(c)
+                };
+                own.set_unguarded(column.attnum as usize - 1, value);
+            }
+            self.evaluator.begin_row(own.finish().raw());
+            for (c, expression) in &shape.columns {
+                let value = self.evaluator.evaluate_unguarded(*expression);
+                let column = self.target.columns.get_unchecked(*c);
+                if !column.values.equal(value, row.get_unguarded(*c)) {
+                    return Some(*c);
+                }
+                *self.computed.get_unchecked_mut(*c) = value;
+            }
+            None
+        }
+    }
 }

@@ -9,8 +9,7 @@
 //! INSERT would evaluate them as well.
 use super::shape::{Comparison, Shape};
 use crate::error::{Report, SqlState};
-use crate::pg::ffi;
-use crate::pg::rows::{RowBuilder, RowDesc, Slot};
+use crate::pg::rows::RowBuilder;
 use crate::pg::statement::evaluator::{Evaluator, Prepared};
 use crate::pg::statement::expression::Expressions;
 use crate::target::{Column, OpenRelation, Target};
@@ -18,26 +17,26 @@ use pgrx::pg_sys;
 
 /// What the server computes for the generated columns that some payloads name.
 pub struct GeneratedColumns<'t> {
-    target: &'t Target,
+    pub(super) target: &'t Target,
     /// A row of the table.
-    row: RowBuilder,
+    pub(super) row: RowBuilder,
     /// By shape.
-    shapes: Vec<ComputedColumns>,
+    pub(super) shapes: Vec<ComputedColumns>,
     /// By column, what an INSERT that does not name it gives it.
-    defaults: Vec<Option<pg_sys::Datum>>,
+    pub(super) defaults: Vec<Option<pg_sys::Datum>>,
     /// The generated columns that are computed from such defaults,
     by_defaults: Vec<usize>,
     /// and by column, what was computed for the row at hand.
-    computed: Vec<Option<pg_sys::Datum>>,
-    evaluator: Evaluator,
+    pub(super) computed: Vec<Option<pg_sys::Datum>>,
+    pub(super) evaluator: Evaluator,
 }
 
 /// What is computed for the payloads of a shape.
-struct ComputedColumns {
+pub(super) struct ComputedColumns {
     /// By column, whether payloads name it.
-    named: Vec<bool>,
+    pub(super) named: Vec<bool>,
     /// The generated ones of these, with their expressions.
-    columns: Vec<(usize, Prepared)>,
+    pub(super) columns: Vec<(usize, Prepared)>,
 }
 
 impl<'t> GeneratedColumns<'t> {
@@ -52,8 +51,7 @@ impl<'t> GeneratedColumns<'t> {
         all.find(generated)?;
         let mut this = Self {
             target,
-            // SAFETY: the relation's descriptor, which is open as long as this is used.
-            row: unsafe { RowBuilder::new(&RowDesc::of_server(relation.desc())) },
+            row: RowBuilder::new(&relation.row_desc()),
             shapes: Vec::with_capacity(shapes.len()),
             defaults: vec![None; target.columns.len()],
             by_defaults: Vec::new(),
@@ -69,9 +67,8 @@ impl<'t> GeneratedColumns<'t> {
             shape.named.iter().for_each(|c| named[*c] = true);
             this.shapes.push(ComputedColumns { named, columns });
         }
-        // SAFETY: the slot lives as long as the row that was made above. An expression may ask
-        // which table it is in.
-        unsafe { (*this.row.raw()).tts_tableOid = relation.oid() };
+        // An expression may ask which table it is in.
+        this.row.set_table(relation.oid());
         Some(this)
     }
 
@@ -88,7 +85,7 @@ impl<'t> GeneratedColumns<'t> {
             if !shape.named.contains(&i) && used.contains(&column.attnum) {
                 match column.constant_default(relation) {
                     Some(default) => {
-                        self.defaults[i] = default;
+                        self.defaults[i] = column.values.datum_of(default);
                         self.by_defaults.push(c);
                     }
                     None => refuse(&columns[c])
@@ -113,50 +110,6 @@ impl<'t> GeneratedColumns<'t> {
     /// [`GeneratedColumns::mismatch`] was last asked about and found nothing in.
     pub fn computed(&self, column: usize) -> Option<pg_sys::Datum> {
         self.computed[column]
-    }
-
-    /// The first generated column in which a working row of a shape has another value than
-    /// the server computes.
-    pub fn mismatch_in(&mut self, row: &Slot, shape: usize) -> Option<usize> {
-        row.check_whole();
-        row.desc().check_same(self.target.row_desc());
-        assert!(shape < self.shapes.len(), "a payload has an unknown shape");
-        // SAFETY: a working row of the target, as was checked; the guard holds nothing.
-        unsafe { ffi::guard(|| self.mismatch(row, shape)) }
-    }
-
-    /// Likewise, inside a guard.
-    ///
-    /// # Safety
-    /// Runs inside `ffi::guard`; the row is one of the target's, and of this shape.
-    pub unsafe fn mismatch(&mut self, row: &Slot, shape: usize) -> Option<usize> {
-        // SAFETY: the caller's promise; the expressions were prepared in the context's
-        // state, for rows of the relation, in which the columns have their numbers.
-        unsafe {
-            let shape = self.shapes.get_unchecked(shape);
-            if shape.columns.is_empty() {
-                return None;
-            }
-            let mut own = self.row.start();
-            for (c, column) in self.target.columns.iter().enumerate() {
-                let value = if *shape.named.get_unchecked(c) {
-                    row.get_unguarded(c)
-                } else {
-                    *self.defaults.get_unchecked(c)
-                };
-                own.set_unguarded(column.attnum as usize - 1, value);
-            }
-            self.evaluator.begin_row(own.finish().raw());
-            for (c, expression) in &shape.columns {
-                let value = self.evaluator.evaluate_unguarded(*expression);
-                let column = self.target.columns.get_unchecked(*c);
-                if !column.values.equal(value, row.get_unguarded(*c)) {
-                    return Some(*c);
-                }
-                *self.computed.get_unchecked_mut(*c) = value;
-            }
-            None
-        }
     }
 
     /// 428C9, for a column in which a payload differs. Without an ordinal it is the only one.

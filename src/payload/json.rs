@@ -9,7 +9,7 @@ use super::nested::NestedColumns;
 use super::row::{Mark, RowLayout};
 use super::shape::{KeyPlace, Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
-use crate::pg::memory::Memory;
+use crate::pg::memory::Scratch;
 use crate::pg::rows::{RowBuilder, Slot};
 use crate::pg::value::jsonb::{Container, Kind, Value};
 use crate::pg::value::text;
@@ -184,7 +184,7 @@ impl<'t> JsonPayloads<'t> {
         &self,
         arbiter: Option<&UniqueIndex>,
         mut generated: Option<GeneratedColumns<'_>>,
-        values: &Memory,
+        values: &Scratch,
         take: &mut dyn FnMut(&Slot),
     ) {
         let mut builder = RowBuilder::new(self.target.row_desc());

@@ -7,6 +7,7 @@
 #[forbid(unsafe_code)]
 mod coercion;
 pub mod fill;
+#[forbid(unsafe_code)]
 pub mod generated;
 #[forbid(unsafe_code)]
 pub mod json;

@@ -2,6 +2,8 @@
 //! call them.
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
+use crate::pg::rows::Slot;
+use crate::pg::value::document::JsonbDatum;
 use pgrx::pg_sys;
 use std::mem::offset_of;
 use std::ptr;
@@ -61,6 +63,45 @@ pub unsafe fn to_jsonb_of(
         .cast();
         pg_sys::MemoryContextSwitchTo(caller);
         function
+    }
+}
+
+/// `to_jsonb` for rows of any registered type.
+pub struct RowToJsonb {
+    function: *mut pg_sys::FmgrInfo,
+    /// What the function lives in.
+    _memory: Memory,
+}
+
+impl RowToJsonb {
+    /// Lives no longer than the current memory.
+    pub fn new() -> Self {
+        let memory = Memory::in_current(c"pg_idempotent to_jsonb");
+        let (typid, collation) = (pg_sys::RECORDOID, pg_sys::InvalidOid);
+        // SAFETY: the memory goes with what is returned.
+        let function = unsafe { to_jsonb_of(memory.context(), typid, -1, collation) };
+        Self {
+            function,
+            _memory: memory,
+        }
+    }
+
+    /// An object, in the current context.
+    ///
+    /// # Errors
+    /// XX000, in core's words, for a row whose type is not registered.
+    ///
+    /// # Panics
+    /// If the slot holds no row.
+    pub fn document(&self, row: &Slot) -> JsonbDatum {
+        row.check_row();
+        // SAFETY: the slot holds a row, which core makes a value of its type; the function gives a
+        // jsonb.
+        unsafe {
+            let row = pg_sys::ExecFetchSlotHeapTupleDatum(row.raw());
+            let none = pg_sys::InvalidOid;
+            JsonbDatum::new(pg_sys::FunctionCall1Coll(self.function, none, row))
+        }
     }
 }
 

@@ -62,15 +62,47 @@ impl Memory {
     }
 
     /// Frees all that was allocated in it.
-    pub fn reset(&self) {
-        // SAFETY: the context was made by `under`, and lives until we are dropped; what
-        // points into it is a raw pointer or datum, and those who follow one answer for it.
+    pub fn reset(&mut self) {
+        self.free_all();
+    }
+
+    /// Called by those who know that nobody borrows it.
+    fn free_all(&self) {
+        // SAFETY: the context was made by `under`, and lives until we are dropped. What borrows it
+        // is gone; what else points into it is a raw pointer or datum, and those who follow one
+        // answer for it.
         // A call is spared where there is nothing to free.
         unsafe {
             if !(*self.context).isReset || !(*self.context).firstchild.is_null() {
                 pg_sys::MemoryContextReset(self.context);
             }
         }
+    }
+}
+
+/// A memory for what is gone when the next row comes. Nobody can borrow it, so it may be shared
+/// by those who use it in turn.
+pub struct Scratch(Memory);
+
+impl Scratch {
+    /// A child of the current context.
+    pub fn in_current(name: &'static CStr) -> Self {
+        Self(Memory::in_current(name))
+    }
+
+    /// As [`Memory::scope`].
+    pub fn scope<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.0.scope(work)
+    }
+
+    /// As [`Memory::outside`].
+    pub fn outside<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.0.outside(work)
+    }
+
+    /// As [`Memory::reset`].
+    pub fn reset(&self) {
+        self.0.free_all();
     }
 }
 

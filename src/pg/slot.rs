@@ -69,6 +69,21 @@ impl RowDesc {
         }
     }
 
+    /// That of a composite type.
+    ///
+    /// # Errors
+    /// 42809 for what is none, in core's words.
+    pub fn of_composite(typid: pg_sys::Oid) -> Self {
+        // SAFETY: core gives a copy, which is ours, or raises an error. What it looks up on the way
+        // is not for memory that lives as long as the backend, so there are two.
+        unsafe {
+            let found = pg_sys::lookup_rowtype_tupdesc_copy(typid, -1);
+            let copy = Self::copy(found);
+            pg_sys::FreeTupleDesc(found);
+            copy
+        }
+    }
+
     /// A descriptor of the server's.
     ///
     /// # Safety
@@ -78,7 +93,20 @@ impl RowDesc {
         unsafe { Self::new(desc, false) }
     }
 
-    /// A copy of a descriptor of the server's.
+    /// A copy of a descriptor of the server's, with its constraints: the other kind of copy is
+    /// without NOT NULL and identity.
+    ///
+    /// # Safety
+    /// It is valid.
+    pub unsafe fn copy(desc: pg_sys::TupleDesc) -> Self {
+        // SAFETY: the caller's promise; the copy is ours.
+        unsafe {
+            let copy = in_cache(|| pg_sys::CreateTupleDescCopyConstr(desc));
+            Self::new(copy, true)
+        }
+    }
+
+    /// A copy without constraints.
     ///
     /// # Safety
     /// It is valid. Runs inside `ffi::guard`.
@@ -116,6 +144,13 @@ impl RowDesc {
     /// For core's functions.
     pub fn raw(&self) -> pg_sys::TupleDesc {
         self.0.desc
+    }
+
+    /// Its columns as rows of `pg_attribute`, dropped ones among them.
+    pub fn attributes(&self) -> impl Iterator<Item = &pg_sys::FormData_pg_attribute> {
+        let count = self.types().len() as c_int;
+        // SAFETY: the descriptor lives as long as this, with as many columns.
+        (0..count).map(|i| unsafe { ffi::attribute(self.raw(), i) })
     }
 
     /// The types of its columns.
@@ -310,17 +345,10 @@ impl RowBuilder {
         NewRow(&mut self.0)
     }
 
-    /// The slot, for core's functions.
-    pub fn raw(&self) -> *mut pg_sys::TupleTableSlot {
-        self.0.slot
-    }
-
-    /// The row that was finished last.
-    ///
-    /// # Safety
-    /// There is one, and its values outlive what is returned.
-    pub unsafe fn into_row(self) -> Slot {
-        self.0
+    /// Says which table the rows are in.
+    pub fn set_table(&mut self, table: pg_sys::Oid) {
+        // SAFETY: the slot lives as long as this.
+        unsafe { (*self.0.slot).tts_tableOid = table };
     }
 }
 

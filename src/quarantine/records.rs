@@ -11,9 +11,10 @@ use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::sql_value::SqlValue;
+use crate::pg::value::value_type::JsonForm;
 use crate::remember::RowFingerprint;
 use crate::state::StateTable;
-use crate::target::{JsonForm, StoredRow, Target, UniqueIndex, VisibleColumns};
+use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
 use crate::user_context::UserContext;
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -76,7 +77,7 @@ impl ConflictRecorder {
     /// Adds a conflict with the stored row (the differences may be those to the original payload);
     /// `named` are the columns that the payload names. The record holds all stored values: who may
     /// see them is decided when it is read.
-    pub fn add<P: Fn(usize) -> Option<pg_sys::Datum>>(
+    pub fn add<'v, P: Fn(usize) -> SqlValue<'v>>(
         &mut self,
         target: &Target,
         arbiter: &UniqueIndex,
@@ -118,7 +119,7 @@ impl ConflictRecorder {
     /// equality of the types, as the conflict itself was found: 2 and 2.0 are one. Columns
     /// that are not compared (an arrival time that the server fills in, say) may differ with
     /// every retry. Where only a digest tells the difference, it is the payload.
-    fn digest<P: Fn(usize) -> Option<pg_sys::Datum>>(
+    fn digest<'v, P: Fn(usize) -> SqlValue<'v>>(
         &mut self,
         target: &Target,
         arbiter: &UniqueIndex,
@@ -133,19 +134,19 @@ impl ConflictRecorder {
             [] => named,
             columns => columns,
         };
-        let within = |c, columns: &[usize], value: &dyn Fn(usize) -> Option<pg_sys::Datum>| {
-            columns.contains(&c).then(|| value(c)).flatten()
-        };
-        let image = |value: &dyn Fn(usize) -> Option<pg_sys::Datum>| digest.hash(target, value);
+        let stored = |c| stored.value(c);
+        let first = |c| differences.stored.value(c);
         let names = differs
             .iter()
             .map(|c| target.columns[*c].c_name.to_bytes_with_nul());
+        let key: Vec<usize> = arbiter.columns().collect();
+        let all: Vec<usize> = (0..target.columns.len()).collect();
         let parts = [
-            image(&|c| payload(c).filter(|_| arbiter.has_column(c))),
-            image(&|c| stored.get(c)),
+            digest.hash_of(target, &key, payload),
+            digest.hash_of(target, &all, stored),
             sha256(&names.collect::<Vec<_>>().concat()),
-            image(&|c| within(c, differs, &payload)),
-            image(&|c| within(c, differences.columns, &|c| differences.stored.get(c))),
+            digest.hash_of(target, differs, payload),
+            digest.hash_of(target, differences.columns, first),
         ];
         sha256(parts.as_flattened())
     }

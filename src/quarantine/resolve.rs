@@ -9,7 +9,7 @@ use crate::error::{Report, SqlState, redact_errors};
 use crate::payload::json::JsonPayloads;
 use crate::pg::backend;
 use crate::pg::catalog;
-use crate::pg::memory::Memory;
+use crate::pg::memory::Scratch;
 use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
@@ -340,7 +340,7 @@ impl Conflict<'_> {
         look.find(|c| expected.value(c));
         let stored = look.stored()?;
         let columns = &self.target.columns;
-        let same = differing(columns, compared, &stored, |c| expected.get(c)).is_empty();
+        let same = differing(columns, compared, &stored, |c| expected.value(c)).is_empty();
         let (table, tuple) = stored.table_and_tid();
         Some((table, tuple, same))
     }
@@ -352,7 +352,7 @@ fn place(table: pg_sys::Oid, tuple: &pg_sys::ItemPointerData) -> [SqlValue<'_>; 
 
 fn working_row(payload: &JsonPayloads<'_>, arbiter: &UniqueIndex) -> Slot {
     let mut row = None;
-    let values = Memory::in_current(c"pg_idempotent payload");
+    let values = Scratch::in_current(c"pg_idempotent payload");
     payload.read(Some(arbiter), None, &values, &mut |slot| {
         row = Some(slot.to_stored())
     });

@@ -8,7 +8,8 @@ use crate::pg::memory::Memory;
 use crate::pg::rows::{Slot, TupleSort};
 use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::sql_value::SqlValue;
-use crate::target::{JsonForm, StoredRow, Target, UniqueIndex, VisibleColumns};
+use crate::pg::value::value_type::JsonForm;
+use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
 use pgrx::pg_sys;
 use serde::Serialize;
 use std::cmp::Ordering;
@@ -140,8 +141,11 @@ impl<'a, 'c> SortedMerge<'a, 'c> {
     fn differing(&self, stored: &Slot, expected: &Slot) -> Vec<usize> {
         let stored = StoredRow::returned(stored, &self.numbers);
         let columns = &self.target.columns;
-        self.scratch
-            .scope(|| differing(columns, &self.shape.compared, &stored, |c| expected.get(c)))
+        self.scratch.scope(|| {
+            differing(columns, &self.shape.compared, &stored, |c| {
+                expected.value(c)
+            })
+        })
     }
 
     /// Adds a row to the result.
@@ -163,7 +167,7 @@ impl<'a, 'c> SortedMerge<'a, 'c> {
                         target,
                         arbiter,
                         stored: &StoredRow::returned(stored, numbers),
-                        payload: |c| expected.get(c),
+                        payload: |c| expected.value(c),
                         columns,
                         against_original: false,
                         readable: &everything,

@@ -27,9 +27,9 @@ use crate::digest::sort_key;
 use crate::digest::writer::{Writer, tag};
 use crate::error::{Report, SqlState};
 use crate::pg::memory::Memory;
+use crate::pg::value::by_reference::to_bytea;
 use crate::pg::value::comparison::Equality;
 use crate::pg::value::sql_value::SqlValue;
-use crate::pg::value::varlena::{bytes_of_datum, same_image, to_bytea};
 use crate::target::Target;
 use pgrx::pg_sys;
 use std::cell::Cell;
@@ -45,8 +45,8 @@ const BYTES: usize = 33;
 
 /// How the kept columns are digested.
 pub struct RowFingerprint {
-    /// By name, with how a value is written.
-    columns: Vec<(usize, EncodedColumn)>,
+    /// By name.
+    columns: Vec<EncodedColumn>,
     /// Its first byte.
     version: u8,
     /// What the row at hand is written with; none while it is in use, by a row whose
@@ -62,7 +62,15 @@ struct Tools {
     values: Vec<Option<pg_sys::Datum>>,
 }
 
-enum EncodedColumn {
+/// A kept column, and how its values are written.
+struct EncodedColumn {
+    /// By position in the target.
+    place: usize,
+    typid: pg_sys::Oid,
+    encoding: ColumnEncoding,
+}
+
+enum ColumnEncoding {
     Value(ValueEncoding),
     /// A json, written as the jsonb that it is.
     Json,
@@ -72,20 +80,25 @@ impl RowFingerprint {
     /// For the kept columns of a target.
     pub fn new(target: &Target, kept: &[usize]) -> Self {
         let memory = Memory::in_cache(c"pg_idempotent digest");
-        let part = |c: usize| {
+        let encoding = |c: usize| {
             let column = &target.columns[c];
             let (base, context) = (column.base_type(), memory.context());
             let same = Canonical::ByEquality(column.collation);
             // SAFETY: the memory lives as long as the fingerprint.
-            EncodedColumn::Value(match column.values.equality {
-                Equality::Json => return EncodedColumn::Json,
+            ColumnEncoding::Value(match column.values.equality {
+                Equality::Json => return ColumnEncoding::Json,
                 Equality::Image => unsafe { ValueEncoding::exact(base, context) },
                 Equality::Function(_) => unsafe { ValueEncoding::of_type(base, same, context) },
             })
         };
-        let mut columns: Vec<(usize, EncodedColumn)> =
-            kept.iter().map(|c| (*c, part(*c))).collect();
-        columns.sort_by(|(a, _), (b, _)| target.columns[*a].c_name.cmp(&target.columns[*b].c_name));
+        let column = |c: &usize| EncodedColumn {
+            place: *c,
+            typid: target.columns[*c].typid,
+            encoding: encoding(*c),
+        };
+        let mut columns: Vec<EncodedColumn> = kept.iter().map(column).collect();
+        let name = |column: &EncodedColumn| &target.columns[column.place].c_name;
+        columns.sort_by(|a, b| name(a).cmp(name(b)));
         let sorted = |c: &usize| {
             let column = &target.columns[*c];
             matches!(column.values.equality, Equality::Function(_))
@@ -104,7 +117,30 @@ impl RowFingerprint {
     }
 
     /// The SHA-256 of a row, the same for equal rows.
-    pub fn hash(&self, target: &Target, row: impl Fn(usize) -> Option<pg_sys::Datum>) -> [u8; 32] {
+    ///
+    /// # Panics
+    /// If a value is of another type than its column had when this was made.
+    pub fn hash<'v>(&self, target: &Target, row: impl Fn(usize) -> SqlValue<'v>) -> [u8; 32] {
+        self.hash_where(target, |_| true, row)
+    }
+
+    /// Likewise, with NULL in the columns that are not among these.
+    pub fn hash_of<'v>(
+        &self,
+        target: &Target,
+        columns: &[usize],
+        row: impl Fn(usize) -> SqlValue<'v>,
+    ) -> [u8; 32] {
+        self.hash_where(target, |c| columns.contains(&c), row)
+    }
+
+    /// Likewise, with NULL in the columns that are not wanted.
+    pub fn hash_where<'v>(
+        &self,
+        target: &Target,
+        is_wanted: impl Fn(usize) -> bool,
+        row: impl Fn(usize) -> SqlValue<'v>,
+    ) -> [u8; 32] {
         let mut tools = self.tools.take().unwrap_or_else(|| {
             let same = Canonical::ByEquality(pg_sys::InvalidOid);
             Box::new(Tools {
@@ -121,18 +157,23 @@ impl RowFingerprint {
         } = &mut *tools;
         // Before the guard: what is a caller's may own something, or panic.
         values.clear();
-        values.extend(self.columns.iter().map(|(c, _)| row(*c)));
+        values.extend(self.columns.iter().map(|column| {
+            let now = &target.columns[column.place].values;
+            assert_eq!(now.typid, column.typid, "a column has another type");
+            now.datum_of(is_wanted(column.place).then(|| row(column.place))?)
+        }));
         let write = |rows: &RowEncoders, writer: &mut Writer| {
-            for ((c, part), value) in self.columns.iter().zip(&*values) {
-                let (Some(value), Some(column)) = (*value, target.columns.get(*c)) else {
+            for (part, value) in self.columns.iter().zip(&*values) {
+                let (Some(value), Some(column)) = (*value, target.columns.get(part.place)) else {
                     continue;
                 };
-                // SAFETY: a non-null value of the column; runs inside `ffi::guard`.
+                // SAFETY: a non-null value of the column, as was checked; runs inside
+                // `ffi::guard`.
                 unsafe {
                     writer.text(column.c_name.to_bytes());
-                    match part {
-                        EncodedColumn::Value(form) => form.write(value, rows, writer)?,
-                        EncodedColumn::Json => match column.values.refused_json(value) {
+                    match &part.encoding {
+                        ColumnEncoding::Value(form) => form.write(value, rows, writer)?,
+                        ColumnEncoding::Json => match column.values.refused_json(value) {
                             // No document has this tag.
                             Some(text) => writer.bytes(tag::BYTES, text),
                             None => ValueEncoding::Document.write(
@@ -152,26 +193,26 @@ impl RowFingerprint {
         hash
     }
 
-    /// The digest that a SHA-256 is: a bytea in the current context, with its version first.
-    pub fn of_hash(&self, hash: &[u8; 32]) -> pg_sys::Datum {
+    /// The digest that a SHA-256 is, with its version first.
+    pub fn of_hash(&self, hash: &[u8; 32]) -> [u8; BYTES] {
         let mut bytes = [self.version; BYTES];
         let (_, rest) = bytes.split_at_mut(1);
         rest.copy_from_slice(hash);
-        to_bytea(&bytes)
+        bytes
     }
 
-    /// Such a digest with its type, likewise.
+    /// Such a digest as a value, in the current context.
     pub fn value_of_hash(&self, hash: &[u8; 32]) -> SqlValue<'_> {
         // SAFETY: a bytea, which was just made.
-        unsafe { SqlValue::of_datum(pg_sys::BYTEAOID, Some(self.of_hash(hash))) }
+        unsafe { SqlValue::of_datum(pg_sys::BYTEAOID, Some(to_bytea(&self.of_hash(hash)))) }
     }
 
     /// Whether two digests are the same.
     ///
     /// # Errors
     /// 55000 if they are not, and one of them is of another version: then nobody knows.
-    pub fn same(&self, target: &Target, column: usize, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
-        let same = is_same_value(a, b);
+    pub fn same(&self, target: &Target, column: usize, a: SqlValue<'_>, b: SqlValue<'_>) -> bool {
+        let same = a.has_same_content(b);
         let both_current = self.is_current(a) && self.is_current(b);
         if !same && !both_current {
             let column = &target.columns[column];
@@ -192,16 +233,8 @@ impl RowFingerprint {
     }
 
     /// Whether it is a digest of this version.
-    pub fn is_current(&self, digest: pg_sys::Datum) -> bool {
-        // SAFETY: a value of the column, which is a bytea.
-        let digest = unsafe { bytes_of_datum(digest) };
+    pub fn is_current(&self, digest: SqlValue<'_>) -> bool {
+        let digest = digest.to_bytes().unwrap_or_default();
         digest.len() == BYTES && digest.first() == Some(&self.version)
     }
-}
-
-/// Whether two values of the column that remembers, a jsonb or a bytea, are stored with the same
-/// content.
-pub fn is_same_value(a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
-    // SAFETY: both are values of that column, and varlenas.
-    unsafe { same_image(a, b) }
 }

@@ -9,6 +9,7 @@
 //! row does: then that is the original payload, and is what is compared.
 //! A stored row whose column is NULL (it is older than the guard) is compared
 //! itself.
+#[forbid(unsafe_code)]
 mod document;
 mod fingerprint;
 
@@ -77,10 +78,10 @@ impl OriginalComparison {
     }
 
     /// The payload's value of a column, `given` unless it brought a document.
-    pub fn payload(&self, column: usize, given: Option<pg_sys::Datum>) -> Option<pg_sys::Datum> {
+    pub fn payload<'s>(&'s self, column: usize, given: SqlValue<'s>) -> SqlValue<'s> {
         self.payload
             .as_ref()
-            .map_or(given, |payload| payload.get(column))
+            .map_or(given, |payload| payload.value(column))
     }
 }
 
@@ -144,7 +145,7 @@ impl Remember {
     pub fn original_payload<'t>(
         &'t self,
         target: &'t Target,
-        row: impl Fn(usize) -> Option<pg_sys::Datum>,
+        row: impl Fn(usize) -> SqlValue<'t>,
         is_omitted: impl Fn(usize) -> bool,
     ) -> SqlValue<'t> {
         let _fixed = self.depends_on_settings.then(LocalSettings::fixed_output);
@@ -161,14 +162,14 @@ impl Remember {
     /// Whether a digest is that of a payload that arrives now. Where a column counts only if
     /// a payload has it, two payloads agree if one of them left it out, or both have the same
     /// value. Which of this the first one did, only its digest tells: all are tried.
-    fn is_digest_of(
+    fn is_digest_of<'v>(
         &self,
         digest: &RowFingerprint,
         target: &Target,
-        first: pg_sys::Datum,
-        stored: &StoredRow<'_>,
-        payload: &impl Fn(usize) -> Option<pg_sys::Datum>,
-        presence: &impl Fn(usize) -> Presence,
+        first: SqlValue<'_>,
+        stored: &StoredRow<'v>,
+        payload: &impl Fn(usize) -> SqlValue<'v>,
+        presence: &impl Fn(usize) -> Presence<'v>,
     ) -> bool {
         let can_be_omitted = |c: &usize| match presence(*c) {
             Presence::Present => differing(&target.columns, &[*c], stored, payload).is_empty(),
@@ -190,14 +191,10 @@ impl Remember {
             let row = |c| match presence(c) {
                 Presence::Present => payload(c),
                 Presence::Default(value) => value,
-                Presence::Omitted | Presence::Unknown => stored.get(c),
+                Presence::Omitted | Presence::Unknown => stored.value(c),
             };
-            digest.same(
-                target,
-                self.column,
-                first,
-                digest.of_hash(&hash_of(digest, target, row, &left_out)),
-            )
+            let arrived = digest.of_hash(&hash_of(digest, target, row, &left_out));
+            digest.same(target, self.column, first, SqlValue::bytea(&arrived))
         })
     }
 
@@ -210,30 +207,31 @@ impl Remember {
     ///
     /// # Errors
     /// As [`document::read`].
-    pub fn compare(
+    pub fn compare<'v>(
         &self,
         target: &Target,
         compared: &[usize],
-        stored: &StoredRow<'_>,
-        payload: impl Fn(usize) -> Option<pg_sys::Datum>,
-        presence: impl Fn(usize) -> Presence,
+        stored: &StoredRow<'v>,
+        payload: impl Fn(usize) -> SqlValue<'v>,
+        presence: impl Fn(usize) -> Presence<'v>,
         may_show: &dyn Fn(usize) -> bool,
     ) -> OriginalComparison {
-        let Some(first) = stored.get(self.column) else {
+        let first = stored.value(self.column);
+        if first.is_null() {
             return OriginalComparison::of_columns(differing(
                 &target.columns,
                 compared,
                 stored,
                 &payload,
             ));
-        };
+        }
         let brought = match presence(self.column) {
-            Presence::Present => payload(self.column),
+            Presence::Present => Some(payload(self.column)).filter(|value| !value.is_null()),
             _ => None,
         };
         match &self.form {
             RememberFormat::Document => {
-                let rows = (stored, &payload as &dyn Fn(usize) -> Option<pg_sys::Datum>);
+                let rows = (stored, &payload as &dyn Fn(usize) -> SqlValue<'v>);
                 self.compare_documents(target, compared, rows, (first, brought), may_show)
             }
             RememberFormat::Fingerprint(digest) => {
@@ -261,25 +259,25 @@ impl Remember {
         }
     }
 
-    fn compare_documents(
+    fn compare_documents<'v>(
         &self,
         target: &Target,
         compared: &[usize],
-        (stored, payload): (&StoredRow<'_>, &dyn Fn(usize) -> Option<pg_sys::Datum>),
-        (first, brought): (pg_sys::Datum, Option<pg_sys::Datum>),
+        (stored, payload): (&StoredRow<'v>, &dyn Fn(usize) -> SqlValue<'v>),
+        (first, brought): (SqlValue<'v>, Option<SqlValue<'v>>),
         may_show: &dyn Fn(usize) -> bool,
     ) -> OriginalComparison {
         let _fixed = self.depends_on_settings.then(LocalSettings::fixed_output);
-        let read = |it, otherwise: &dyn Fn(usize) -> Option<pg_sys::Datum>| {
+        let read = |it, otherwise: &dyn Fn(usize) -> SqlValue<'v>| {
             document::read(target, self.column, &self.kept, it, otherwise, may_show)
         };
-        let first = read(first, &|c| stored.get(c));
+        let first = read(first, &|c| stored.value(c));
         let brought = brought.map(|it| read(it, payload));
         let numbers = target.attnums_in_order();
         let columns = {
             let first = StoredRow::returned(&first, &numbers);
             differing(&target.columns, compared, &first, |c| match &brought {
-                Some(row) => row.get(c),
+                Some(row) => row.value(c),
                 None => payload(c),
             })
         };
@@ -291,20 +289,19 @@ impl Remember {
         }
     }
 
-    fn is_unreadable(&self, remembered: pg_sys::Datum) -> bool {
+    fn is_unreadable(&self, remembered: SqlValue<'_>) -> bool {
         matches!(&self.form, RememberFormat::Fingerprint(digest) if !digest.is_current(remembered))
     }
 
     /// Whether an UPDATE changes what is remembered.
     pub fn is_changed(&self, old: &StoredRow<'_>, new: &StoredRow<'_>) -> bool {
-        match (old.get(self.column), new.get(self.column)) {
-            // A row that is older than the guard may be given one.
-            (None, _) => false,
-            // Nor does a digest of another version tell anything.
-            (Some(old), _) if self.is_unreadable(old) => false,
-            (Some(_), None) => true,
-            (Some(old), Some(new)) => !fingerprint::is_same_value(old, new),
+        let (old, new) = (old.value(self.column), new.value(self.column));
+        // A row that is older than the guard may be given one. Nor does a digest of another version
+        // tell anything.
+        if old.is_null() || self.is_unreadable(old) {
+            return false;
         }
+        new.is_null() || !old.has_same_content(new)
     }
 }
 
@@ -321,18 +318,18 @@ fn cannot_remember(target: &Target, column: &Column, state: SqlState, why: &str)
 
 /// Whether a payload has a column, and if not, what it would be.
 #[derive(Clone, Copy)]
-pub enum Presence {
+pub enum Presence<'v> {
     /// It has it.
     Present,
     /// It has not; an INSERT gives it this value.
-    Default(Option<pg_sys::Datum>),
+    Default(SqlValue<'v>),
     /// It has not, and then the column does not count.
     Omitted,
     /// It has not, and only the stored row knows.
     Unknown,
 }
 
-fn has_known_value(presence: Presence) -> bool {
+fn has_known_value(presence: Presence<'_>) -> bool {
     matches!(presence, Presence::Default(_) | Presence::Omitted)
 }
 
@@ -340,19 +337,16 @@ fn has_known_value(presence: Presence) -> bool {
 const MAX_EITHER: usize = 6;
 
 /// The hash of a row that left some columns out (in the order of their names).
-fn hash_of(
+fn hash_of<'v>(
     digest: &RowFingerprint,
     target: &Target,
-    row: impl Fn(usize) -> Option<pg_sys::Datum>,
+    row: impl Fn(usize) -> SqlValue<'v>,
     left_out: &[usize],
 ) -> [u8; 32] {
     if left_out.is_empty() {
         return digest.hash(target, row);
     }
-    let rest = digest.hash(target, |c| match left_out.contains(&c) {
-        true => None,
-        false => row(c),
-    });
+    let rest = digest.hash_where(target, |c| !left_out.contains(&c), row);
     let mut bytes = rest.to_vec();
     for c in left_out {
         bytes.extend_from_slice(target.columns[*c].c_name.to_bytes_with_nul());

@@ -2,9 +2,9 @@
 use crate::error::{Report, SqlState, StatementPosition};
 use crate::pg::interrupt;
 use crate::pg::memory::Memory;
-use crate::pg::statement::analysis::{Unsuitable, parameter_types};
 use crate::pg::statement::json_rows::NoArray;
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
+use crate::pg::statement::stages::{Unsuitable, parameter_types};
 use crate::pg::value::document::{self, Field, JsonbDatum};
 use crate::pg::value::jsonb::{ARRAY_HOLDS, Container, Kind};
 use crate::pg::value::reading::{ResultDetail, read_members};

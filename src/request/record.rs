@@ -123,7 +123,7 @@ impl RequestRecord {
     pub fn find(table: &RequestTable, key: &RequestKey<'_>) -> Option<Self> {
         let _snapshot = FreshSnapshot::push();
         let mut scan = table.scan();
-        let found = scan.find(|c| table.key_value(key, c).to_datum());
+        let found = scan.find(|c| table.key_value(key, c));
         found.then(|| RequestRecord::of(table, RequestRow::of_scan(table, &scan)))
     }
 
@@ -261,7 +261,7 @@ pub fn probe(table: &RequestTable, key: &RequestKey<'_>) -> DirtyProbe {
     let mut scan = table.dirty_scan();
     let mut busy = None;
     let mut exists = false;
-    let mut found = scan.find(|c| table.key_value(key, c).to_datum());
+    let mut found = scan.find(|c| table.key_value(key, c));
     while found {
         let Writers {
             inserter, deleter, ..
@@ -293,7 +293,7 @@ pub fn probe(table: &RequestTable, key: &RequestKey<'_>) -> DirtyProbe {
         None if !exists && scan.saw_entry() => {
             let _snapshot = LatestSnapshot::push();
             let mut scan = table.scan();
-            DirtyProbe::Idle(scan.find(|c| table.key_value(key, c).to_datum()))
+            DirtyProbe::Idle(scan.find(|c| table.key_value(key, c)))
         }
         None => DirtyProbe::Idle(exists),
     }

@@ -5,6 +5,7 @@ use crate::pg::catalog::types;
 use crate::pg::memory::Memory;
 use crate::pg::statement::expression::Expressions;
 use crate::pg::value::reading::ResultDetail;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::pg::value::value_type::ValueType;
 use pgrx::pg_sys;
@@ -140,10 +141,10 @@ impl Column {
     ///
     /// Evaluates IMMUTABLE functions in the default as the current user: for a caller
     /// who inserts, and for whom the INSERT does so.
-    pub fn constant_default(&self, relation: &OpenRelation) -> Option<Option<pg_sys::Datum>> {
+    pub fn constant_default(&self, relation: &OpenRelation) -> Option<SqlValue<'static>> {
         let expressions = Expressions::new();
         match relation.column_expression(&expressions, self.attnum) {
-            None => Some(None),
+            None => Some(SqlValue::null(self.typid)),
             Some(default) => default.constant(),
         }
     }

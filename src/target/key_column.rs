@@ -21,6 +21,14 @@ pub struct KeyColumn {
 }
 
 impl KeyColumn {
+    /// The datum of a value of the column.
+    ///
+    /// # Panics
+    /// If it is of another type.
+    pub fn datum_of(&self, value: SqlValue<'_>) -> Option<pg_sys::Datum> {
+        self.operators.datum_of(value)
+    }
+
     /// Whether two values of the column are the same to the index. NULL is the
     /// same as NULL.
     #[inline]

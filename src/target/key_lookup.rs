@@ -167,7 +167,7 @@ impl LeafPartition {
         {
             Some(found) => found.then_some(FoundBy::MergeScan),
             None => {
-                let found = self.index_probe.find(|c| key(c).to_datum());
+                let found = self.index_probe.find(key);
                 found.then_some(FoundBy::IndexProbe)
             }
         }

@@ -76,7 +76,7 @@ impl MergeScan {
             let scan = self
                 .scan
                 .get_or_insert_with(|| Scan::from_key(table, index, arbiter));
-            self.at = if scan.start_at(|c| key(c).to_datum()) {
+            self.at = if scan.start_at(key) {
                 ScanPosition::Row
             } else {
                 ScanPosition::End

@@ -45,6 +45,7 @@ mod default;
 mod default_kind;
 #[forbid(unsafe_code)]
 mod effects;
+#[forbid(unsafe_code)]
 mod key;
 #[forbid(unsafe_code)]
 mod key_column;
@@ -54,6 +55,7 @@ mod key_lookup;
 mod merge_scan;
 #[forbid(unsafe_code)]
 mod names;
+#[forbid(unsafe_code)]
 mod object;
 #[forbid(unsafe_code)]
 mod partition;
@@ -81,7 +83,6 @@ pub use default_kind::DefaultKind;
 pub use key::{UniqueIndex, equal};
 pub use key_column::KeyColumn;
 pub use key_lookup::KeyLookup;
-pub use object::JsonForm;
 pub use partition::{
     PartitionKeyColumns, PartitionRouter, ancestor_partition_columns, partition_key_columns,
 };

@@ -1,7 +1,7 @@
 //! What policies of row-level security make of a stored row.
 use super::{Role, Target, UniqueIndex};
 use crate::error::{Report, SqlState};
-use crate::pg::statement::query_as::row_exists_as;
+use crate::pg::statement::stages::row_exists_as;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use pgrx::pg_sys;

@@ -3,6 +3,7 @@ use super::{KeyColumn, OpenRelation, StoredRow, UniqueIndex};
 use crate::pg::heap::HeapRow;
 use crate::pg::memory::Memory;
 use crate::pg::transaction::snapshot::{DirtySnapshot, Writers};
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::{ffi, unwinding};
 use pgrx::pg_sys;
 use std::ffi::c_int;
@@ -203,9 +204,14 @@ impl Scan {
 
     /// Finds the row under a key, whose values `key` gives by position. NULLs are looked for as
     /// such.
-    pub fn find(&mut self, key: impl Fn(usize) -> Option<pg_sys::Datum>) -> bool {
+    ///
+    /// # Panics
+    /// If a value is of another type than the index has for its column.
+    pub fn find<'v>(&mut self, key: impl Fn(usize) -> SqlValue<'v>) -> bool {
         assert!(self.start.is_none(), "an ordered scan has a start");
-        self.set_key(key);
+        for (place, part) in self.parts.iter().enumerate() {
+            set_argument(&mut self.keys[place], part.datum_of(key(part.column)));
+        }
         // SAFETY: the key is set, and the guard holds nothing.
         unsafe { ffi::guard(|| self.find_key_unguarded()) }
     }
@@ -217,26 +223,11 @@ impl Scan {
     /// `ffi::guard`, which `key` keeps to.
     #[inline]
     pub unsafe fn find_unguarded(&mut self, key: impl Fn(usize) -> Option<pg_sys::Datum>) -> bool {
-        self.set_key(key);
+        for (scan_key, part) in self.keys.iter_mut().zip(&self.parts) {
+            set_argument(scan_key, key(part.column));
+        }
         // SAFETY: the key is set; the caller's promise.
         unsafe { self.find_key_unguarded() }
-    }
-
-    /// Sets the scan keys for one key.
-    #[inline]
-    fn set_key(&mut self, key: impl Fn(usize) -> Option<pg_sys::Datum>) {
-        for (scan_key, part) in self.keys.iter_mut().zip(&self.parts) {
-            match key(part.column) {
-                Some(value) => {
-                    scan_key.sk_flags = 0;
-                    scan_key.sk_argument = value;
-                }
-                None => {
-                    scan_key.sk_flags = (pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL) as c_int;
-                    scan_key.sk_argument = pg_sys::Datum::null();
-                }
-            }
-        }
     }
 
     /// Finds the row under the key that is set.
@@ -317,8 +308,11 @@ impl Scan {
     /// until it starts again.
     ///
     /// It is for scans made by [`Scan::from_key`].
-    pub fn start_at(&mut self, key: impl Fn(usize) -> Option<pg_sys::Datum>) -> bool {
-        let copies = self.start.as_ref().expect("an ordered scan");
+    ///
+    /// # Panics
+    /// If a value is NULL, or of another type than the index has for its column.
+    pub fn start_at<'v>(&mut self, key: impl Fn(usize) -> SqlValue<'v>) -> bool {
+        let copies = self.start.as_mut().expect("an ordered scan");
         copies.reset();
         let first = usize::from(self.parts.len() > 1);
         let last = self.keys.len() - 1;
@@ -329,7 +323,8 @@ impl Scan {
             .zip(&self.parts)
             .enumerate()
         {
-            let value = key(part.column).expect("the key has no NULL");
+            let value = part.datum_of(key(part.column));
+            let value = value.expect("the key has no NULL");
             let (by_value, length) = part.storage;
             // SAFETY: a non-null value of this storage; the guard holds nothing.
             scan_key.sk_argument = copies.scope(|| unsafe {
@@ -360,7 +355,8 @@ impl Scan {
         }
     }
 
-    /// Goes on to the next row; false at the end, or if it was not started.
+    /// Goes on to the next row; false at the end, or if it was not started. A scan by equality goes on
+    /// to compare with the values of the key that it was given, which are there still.
     pub fn next(&mut self) -> bool {
         if self.state != ScanState::Running {
             return false;
@@ -576,6 +572,21 @@ impl ScanSnapshot {
         match self {
             Self::Registered(snapshot) => *snapshot,
             Self::Dirty(dirty) => dirty.raw(),
+        }
+    }
+}
+
+/// Sets what a scan key looks for.
+#[inline]
+fn set_argument(scan_key: &mut pg_sys::ScanKeyData, value: Option<pg_sys::Datum>) {
+    match value {
+        Some(value) => {
+            scan_key.sk_flags = 0;
+            scan_key.sk_argument = value;
+        }
+        None => {
+            scan_key.sk_flags = (pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL) as c_int;
+            scan_key.sk_argument = pg_sys::Datum::null();
         }
     }
 }

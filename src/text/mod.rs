@@ -209,13 +209,11 @@ pub fn ellipsis() -> &'static str {
     if server_is_utf8() { "…" } else { "..." }
 }
 
-/// A Name of the catalogs.
-///
-/// # Safety
-/// The name is NUL-terminated, as those in catalogs are.
-pub unsafe fn from_name(name: &pg_sys::NameData) -> String {
-    // SAFETY: the caller's promise.
-    unsafe { from_server(name.data.as_ptr()) }
+/// A Name of the catalogs, which ends with a NUL.
+pub fn from_name(name: &pg_sys::NameData) -> String {
+    let bytes = name.data.map(|byte| byte as u8);
+    let text = bytes.split(|byte| *byte == 0).next();
+    from_server_bytes(text.unwrap_or_default())
 }
 
 /// An identifier, quoted where SQL needs it, by core's own rules.

@@ -2,7 +2,7 @@
 use crate::error::{Report, SqlState};
 use crate::guard::GuardConfig;
 use crate::payload::shape::Shape;
-use crate::pg::memory::Memory;
+use crate::pg::memory::Scratch;
 use crate::pg::rows::Slot;
 use crate::target::{
     OpenRelation, Role, StoredRow, Target, UniqueIndex, hidden_by_policy, policies_show,
@@ -33,7 +33,7 @@ pub struct WriteContext<'a> {
     /// Whether policies may hide stored rows from the caller.
     by_policy: bool,
     /// Reset for every row.
-    pub scratch: Memory,
+    pub scratch: Scratch,
 }
 
 impl<'a> WriteContext<'a> {
@@ -47,7 +47,7 @@ impl<'a> WriteContext<'a> {
         guard: Option<Rc<GuardConfig>>,
     ) -> Self {
         let guard = guard.filter(|guard| guard.arbiter(target).oid == arbiter.oid);
-        let scratch = Memory::in_current(c"pg_idempotent row");
+        let scratch = Scratch::in_current(c"pg_idempotent row");
         let by_policy = row_security_is_active(target);
         if by_policy {
             // What is stored is asked for by a SELECT, see `policies_show`, and the INSERT

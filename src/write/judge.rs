@@ -33,7 +33,7 @@ impl WriteContext<'_> {
             None => {
                 let compared = &self.shapes[layout.shape(row)].compared;
                 let columns = &self.target.columns;
-                let differing = differing(columns, compared, stored, |c| row.get(c));
+                let differing = differing(columns, compared, stored, |c| row.value(c));
                 OriginalComparison::of_columns(differing)
             }
         };
@@ -84,7 +84,7 @@ impl WriteContext<'_> {
             self.target,
             &shape.compared,
             stored,
-            |c| row.get(c),
+            |c| row.value(c),
             presence,
             &|c| readable.shows(c),
         )
@@ -115,7 +115,7 @@ impl WriteContext<'_> {
             target: self.target,
             arbiter: self.arbiter,
             stored: original.as_ref().unwrap_or(stored),
-            payload: |c| verdict.payload(c, row.get(c)),
+            payload: |c| verdict.payload(c, row.value(c)),
             columns: &verdict.columns,
             against_original: original.is_some(),
             readable: &readable,

@@ -6,9 +6,9 @@ use crate::outcome::{OnConflict, Outcome, conflict_report};
 use crate::pg::rows::{RowBuilder, Slot};
 use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::sql_value::SqlValue;
+use crate::pg::value::value_type::JsonForm;
 use crate::quarantine::ConflictRecorder;
-use crate::target::{JsonForm, StoredRow, Target, VisibleColumns};
-use pgrx::pg_sys;
+use crate::target::{StoredRow, Target, VisibleColumns};
 use std::rc::Rc;
 
 /// How many conflicts the DETAIL of a batch shows.
@@ -145,7 +145,7 @@ impl OutcomeCollector {
     /// This payload differs from the stored row, or from the original payload under
     /// its key, as the differences tell. `named` are the columns that it names, `by` is the
     /// ordinal of the payload of this call that stored the row, if one did.
-    pub fn conflict<P: Fn(usize) -> Option<pg_sys::Datum>>(
+    pub fn conflict<'v, P: Fn(usize) -> SqlValue<'v>>(
         &mut self,
         context: &WriteContext<'_>,
         ordinal: i64,
@@ -206,7 +206,7 @@ impl OutcomeCollector {
         });
     }
 
-    fn show<P: Fn(usize) -> Option<pg_sys::Datum>>(
+    fn show<'v, P: Fn(usize) -> SqlValue<'v>>(
         &mut self,
         ordinal: i64,
         differences: &Differences<'_, P>,

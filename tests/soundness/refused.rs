@@ -82,8 +82,10 @@ pub fn a_row_stays_when_the_next_one_is_made(builder: &mut RowBuilder, rows: &mu
     rows.put(row);
 }
 
-pub fn a_row_is_kept_without_its_values(builder: RowBuilder) -> Slot {
-    builder.into_row() //~ E0133
+pub fn values_outlive_the_reset_of_their_memory(array: Container<'_>, memory: &mut Memory) {
+    let values = read_members(&[], array, memory);
+    memory.reset(); //~ E0502
+    drop(values);
 }
 
 pub fn a_table_outlives_its_rows(rows: TupleStore) {

@@ -7,9 +7,11 @@
 use super::Guard;
 use super::probe::ProbeResult;
 use crate::compare::{first_difference, same_tuple};
+use crate::guard::key_lock::{KeyHashSeeds, KeyHasher};
 use crate::pg::call::trigger::TriggerRow;
 use crate::pg::ffi;
-use crate::target::StoredRow;
+use crate::target::{StoredRow, UniqueIndex};
+use pgrx::pg_sys;
 
 impl Guard {
     /// Looks the row's key up, and locks it if it is free. The row is one of the guard's table.
@@ -69,9 +71,7 @@ impl Guard {
             let value = |c| payload.get_unguarded(c);
             let lock = || {
                 let arbiter = config.arbiter(&self.target);
-                let hash = config
-                    .key_hasher
-                    .hash_unguarded(&self.seeds, arbiter, value);
+                let hash = hash_unguarded(&config.key_hasher, &self.seeds, arbiter, value);
                 self.statement.key_lock.exchange_unguarded(hash);
             };
             // Where misses are likely: with the lock in hand one look serves.
@@ -117,9 +117,44 @@ impl Guard {
             let stored = StoredRow::in_slot(stored, &self.numbers);
             let columns = &self.target.columns;
             let value = |c| payload.get_unguarded(c);
-            let known = |c| stored.get_unguarded(c);
             first_difference(columns, &self.config.always, &stored, value).is_none()
-                && self.defaults.agree_unguarded(columns, known, value)
+                && self.defaults.known().all(|(c, defaults)| {
+                    let (column, value) = (&columns.get_unchecked(c).values, value(c));
+                    column.equal(stored.get_unguarded(c), value)
+                        || defaults
+                            .iter()
+                            .any(|default| column.equal(default.to_datum(), value))
+                })
         }
     }
+}
+
+/// The hash of a key, for its lock.
+///
+/// # Safety
+/// The hasher is one for the arbiter, and `key` gives values of its columns. Runs inside
+/// `ffi::guard`.
+#[inline]
+unsafe fn hash_unguarded(
+    hasher: &KeyHasher,
+    seeds: &KeyHashSeeds,
+    arbiter: &UniqueIndex,
+    key: impl Fn(usize) -> Option<pg_sys::Datum>,
+) -> u64 {
+    let mut hash = seeds.start;
+    let mut nulls = 0u64;
+    for (i, (column, part)) in arbiter.keys.iter().zip(&hasher.parts).enumerate() {
+        match key(column.column) {
+            None => nulls |= 1 << i,
+            // SAFETY: the caller's promise.
+            Some(value) => unsafe {
+                let collation = column.operators.collation;
+                hash = part.add_unguarded(hash, value, collation, seeds.types);
+            },
+        }
+    }
+    if nulls != 0 {
+        hash = hash.word(nulls);
+    }
+    hash.finish()
 }

@@ -3,10 +3,15 @@
 //! [`stored`].
 #[allow(unsafe_code, reason = "the inner loop")]
 mod look;
+#[forbid(unsafe_code)]
 mod open;
+#[forbid(unsafe_code)]
 mod probe;
+#[forbid(unsafe_code)]
 mod report;
+#[forbid(unsafe_code)]
 mod stored;
+#[forbid(unsafe_code)]
 mod update;
 
 use super::config::GuardConfig;
@@ -168,7 +173,7 @@ impl Guard {
         }
         let value = remember.original_payload(
             &self.target,
-            |c| payload.get(c),
+            |c| payload.value(c),
             |c| self.is_omitted(c, &payload),
         );
         TriggerResult::Modified(self.numbers[remember.column], value)

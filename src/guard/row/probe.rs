@@ -48,7 +48,7 @@ impl Guard {
         let memory = Memory::in_current(c"pg_idempotent second look");
         memory.scope(|| {
             let mut scan = Scan::by_equality(&self.table, &self.index, self.arbiter());
-            scan.find(|c| row.get(c))
+            scan.find(|c| row.value(c))
         })
     }
 }

@@ -4,9 +4,9 @@ use super::Guard;
 use crate::compare::Differences;
 use crate::outcome::{OnConflict, conflict_report};
 use crate::payload::shape::{KeyPlace, key_violation};
+use crate::pg::value::sql_value::SqlValue;
 use crate::quarantine::ConflictRecorder;
 use crate::target::{StoredRow, VisibleColumns, note_values_shown};
-use pgrx::pg_sys;
 
 impl Guard {
     /// 23502, and how such rows are let in.
@@ -34,11 +34,11 @@ impl Guard {
 
     /// The payload differs from the stored row, or from the original payload if that is
     /// given.
-    pub(super) fn conflict(
+    pub(super) fn conflict<'v>(
         &self,
         stored: &StoredRow<'_>,
         first: Option<&StoredRow<'_>>,
-        payload: impl Fn(usize) -> Option<pg_sys::Datum>,
+        payload: impl Fn(usize) -> SqlValue<'v>,
         columns: &[usize],
         (readable, sent): (VisibleColumns, VisibleColumns),
     ) {

@@ -65,7 +65,7 @@ impl Guard {
         }
         let (target, config) = (&*self.target, &*self.config);
         let stored = self.stored();
-        let value = |c| payload.get(c);
+        let value = |c| payload.value(c);
         let Some(remember) = &config.remember else {
             let mut columns = differing(&target.columns, &config.compared, &stored, value);
             columns.retain(|c| !self.is_omitted(*c, payload));

@@ -1,6 +1,7 @@
 //! A function's call: its arguments, and its results.
 pub mod aggregate;
 pub mod arguments;
+#[forbid(unsafe_code)]
 pub mod declaration;
 pub mod entry;
 pub mod result;
@@ -10,6 +11,7 @@ pub mod row_trigger;
     not(any(test, feature = "pg_test")),
     allow(dead_code, reason = "only the unit test reads all of a signature")
 )]
+#[forbid(unsafe_code)]
 pub mod signature;
 pub mod trigger;
 pub mod type_io;

@@ -2,8 +2,7 @@
 use super::entry::SqlCall;
 use super::result::SqlResult;
 use crate::pg::ffi;
-use crate::pg::value::by_reference::to_name_datum;
-use crate::pg::value::varlena::{bytes_of_datum, to_bytea};
+use crate::pg::value::by_reference::{bytes_of_datum, to_bytea, to_name_datum};
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString, c_int};
 

@@ -4,7 +4,7 @@
 use super::declaration::Declaration;
 use super::entry::SqlCall;
 use super::result::SqlResult;
-use crate::pg::value::varlena::{bytes_of_datum, to_bytea};
+use crate::pg::value::by_reference::{bytes_of_datum, to_bytea};
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString, c_int};
 

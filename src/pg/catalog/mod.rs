@@ -11,11 +11,11 @@ pub mod index;
 pub mod name;
 #[forbid(unsafe_code)]
 pub mod operator;
-pub mod partition;
 #[forbid(unsafe_code)]
 pub mod privilege;
 #[forbid(unsafe_code)]
 pub mod relation;
+#[forbid(unsafe_code)]
 pub mod row_type;
 pub mod syscache;
 #[forbid(unsafe_code)]

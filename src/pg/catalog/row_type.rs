@@ -1,6 +1,5 @@
 //! The columns of a row descriptor, read once.
-use crate::pg::ffi;
-use crate::pg::memory::Memory;
+use crate::pg::rows::RowDesc;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 
@@ -23,68 +22,34 @@ pub struct Attribute {
     pub identity: Option<char>,
 }
 
-/// The columns of a descriptor in order, without dropped ones.
-///
-/// # Safety
-/// The descriptor is valid. Look-ups while it is read may rebuild the relation that it belongs
-/// to, so it is copied first.
-pub unsafe fn attributes_of(desc: pg_sys::TupleDesc) -> Vec<Attribute> {
-    // SAFETY: the caller's promise. The copy is ours, and is freed when nothing refers to it.
-    unsafe {
-        // With the constraints: the other kind of copy is without NOT NULL and identity.
-        let copy = pg_sys::CreateTupleDescCopyConstr(desc);
-        let attributes = attributes_of_copy(copy);
-        pg_sys::FreeTupleDesc(copy);
-        attributes
-    }
-}
-
-/// # Safety
-/// The descriptor is valid, and a copy that nobody changes.
-unsafe fn attributes_of_copy(copy: pg_sys::TupleDesc) -> Vec<Attribute> {
-    // SAFETY: the caller's promise: it has as many columns as it says, and names in descriptors
-    // end with a NUL.
-    unsafe {
-        (0..(*copy).natts)
-            .map(|i| (i, ffi::attribute(copy, i)))
-            .filter(|(_, attribute)| !attribute.attisdropped)
-            .map(|(i, attribute)| Attribute {
-                place: i as usize,
-                name: text::from_name(&attribute.attname),
-                typid: attribute.atttypid,
-                typmod: attribute.atttypmod,
-                dimensions: attribute.attndims.into(),
-                collation: attribute.attcollation,
-                not_null: attribute.attnotnull,
-                identity: match attribute.attidentity as u8 {
-                    0 => None,
-                    identity => Some(char::from(identity)),
-                },
-            })
-            .collect()
-    }
-}
-
-/// A copy of a composite type's descriptor, in memory that has an owner, and its attributes
-/// without dropped ones.
-///
-/// # Errors
-/// 42809 for what is no composite type, in core's words.
-pub fn composite_in(memory: &Memory, typid: pg_sys::Oid) -> (pg_sys::TupleDesc, Vec<Attribute>) {
-    // SAFETY: core gives a copy of the descriptor, or raises an error.
-    memory.scope(|| unsafe {
-        let desc = pg_sys::lookup_rowtype_tupdesc_copy(typid, -1);
-        (desc, attributes_of_copy(desc))
-    })
+/// The columns of a descriptor in order, without dropped ones. It is one of our own: look-ups while
+/// it is read may rebuild one of the server's.
+pub fn attributes_of(desc: &RowDesc) -> Vec<Attribute> {
+    desc.attributes()
+        .enumerate()
+        .filter(|(_, attribute)| !attribute.attisdropped)
+        .map(|(place, attribute)| Attribute {
+            place,
+            name: text::from_name(&attribute.attname),
+            typid: attribute.atttypid,
+            typmod: attribute.atttypmod,
+            dimensions: attribute.attndims.into(),
+            collation: attribute.attcollation,
+            not_null: attribute.attnotnull,
+            identity: match attribute.attidentity as u8 {
+                0 => None,
+                identity => Some(char::from(identity)),
+            },
+        })
+        .collect()
 }
 
 /// Types and collations of the attributes of a composite type, without dropped ones.
 ///
 /// # Errors
-/// As [`composite_in`].
+/// As [`RowDesc::of_composite`].
 pub fn attribute_types(typid: pg_sys::Oid) -> Vec<(pg_sys::Oid, pg_sys::Oid)> {
-    let memory = Memory::in_current(c"pg_idempotent composite type");
-    let (_, attributes) = composite_in(&memory, typid);
+    let attributes = attributes_of(&RowDesc::of_composite(typid));
     let types = attributes.iter().map(|a| (a.typid, a.collation));
     types.collect()
 }

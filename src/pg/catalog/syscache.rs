@@ -164,8 +164,7 @@ impl Row<pg_sys::FormData_pg_proc> {
 impl Row<pg_sys::FormData_pg_operator> {
     /// Its name.
     pub fn name(&self) -> String {
-        // SAFETY: names in the catalogs end with a NUL.
-        unsafe { text::from_name(&self.form().oprname) }
+        text::from_name(&self.form().oprname)
     }
 }
 

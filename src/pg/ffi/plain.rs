@@ -123,6 +123,26 @@ unsafe fn taken(name: *mut c_char) -> Option<CString> {
     }
 }
 
+/// What the server calls when something changed in the catalogs. It is safe, whatever it is given.
+pub type RelcacheCallback = extern "C-unwind" fn(pg_sys::Datum, Oid);
+/// Likewise.
+pub type SyscacheCallback = extern "C-unwind" fn(pg_sys::Datum, c_int, u32);
+
+/// Has the server call for the life of the backend when a relation changed; a FATAL error if too
+/// many are called.
+pub fn on_relcache_change(callback: RelcacheCallback) {
+    let none = pg_sys::Datum::null();
+    // SAFETY: a function lives as long as the backend, and takes whatever it is given.
+    unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(callback), none) };
+}
+
+/// Likewise when a row of a system cache changed.
+pub fn on_syscache_change(cache: pg_sys::SysCacheIdentifier::Type, callback: SyscacheCallback) {
+    let none = pg_sys::Datum::null();
+    // SAFETY: likewise; a cache that is none is a FATAL error.
+    unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as c_int, Some(callback), none) };
+}
+
 // Variables of the backend, which is a process with one thread.
 variables! {
     /// The database, which is set once when the backend connects.
@@ -260,9 +280,65 @@ functions! {
     fn has_privs_of_role(member: Oid, role: Oid) -> bool;
     /// Whether a role has rights on a relation; an ERROR if that is gone.
     fn pg_class_aclcheck(relation: Oid, role: Oid, mode: pg_sys::AclMode) -> pg_sys::AclResult::Type;
-    /// Whether policies are in force for a role (`CheckEnableRlsResult`), the current user if it is
-    /// none; or an ERROR, if one is wanted, where they are not to be.
+    /// Likewise on a column, or on the whole relation; an ERROR if one of them is gone.
+    fn pg_attribute_aclcheck(
+        relation: Oid,
+        number: pg_sys::AttrNumber,
+        role: Oid,
+        mode: pg_sys::AclMode,
+    ) -> pg_sys::AclResult::Type;
+    /// Whether policies of a relation are in force for a role; no role is the current user.
     fn check_enable_rls(relation: Oid, role: Oid, no_error: bool) -> c_int;
+    /// What a relation of a kind is called in messages; an ERROR for what is no kind.
+    fn get_relkind_objtype(kind: c_char) -> pg_sys::ObjectType::Type;
+    /// The ERROR about a right that is missing, or none; the name is for its message.
+    fn aclcheck_error(
+        result: pg_sys::AclResult::Type,
+        kind: pg_sys::ObjectType::Type,
+        name: &CStr,
+    );
+}
+
+/// Whether a role owns a relation; an ERROR if that is gone.
+pub fn owns_relation(relation: Oid, role: Oid) -> bool {
+    // SAFETY: defined for every argument.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_class_ownercheck(relation, role);
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::object_ownercheck(pg_sys::RelationRelationId, relation, role);
+    }
+}
+
+/// Whether a role has rights on a schema; an ERROR if that is gone.
+pub fn schema_aclcheck(schema: Oid, role: Oid, mode: pg_sys::AclMode) -> pg_sys::AclResult::Type {
+    // SAFETY: defined for every argument.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_namespace_aclcheck(schema, role, mode);
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, role, mode);
+    }
+}
+
+/// Whether a role has one of these rights on a relation, or one of those on a column of it; false
+/// if it is gone.
+pub fn has_any_right(
+    relation: Oid,
+    role: Oid,
+    on_relation: pg_sys::AclMode,
+    on_column: pg_sys::AclMode,
+) -> bool {
+    let (ok, any) = (
+        pg_sys::AclResult::ACLCHECK_OK,
+        pg_sys::AclMaskHow::ACLMASK_ANY,
+    );
+    let mut gone = false;
+    // SAFETY: defined for every argument; core writes to the variable.
+    unsafe {
+        pg_sys::pg_class_aclcheck_ext(relation, role, on_relation, &raw mut gone) == ok
+            || (!gone && pg_sys::pg_attribute_aclcheck_all(relation, role, on_column, any) == ok)
+    }
 }
 
 // Properties of types, collations and operators: look-ups.

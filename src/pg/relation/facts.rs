@@ -209,8 +209,7 @@ impl OpenRelation {
 
     /// Its columns in order, without dropped ones.
     pub fn attributes(&self) -> Vec<Attribute> {
-        // SAFETY: open.
-        unsafe { row_type::attributes_of(self.desc()) }
+        row_type::attributes_of(&self.row_desc())
     }
 
     /// The first column of the first row of a plain table, as it is committed now or written by
@@ -249,7 +248,7 @@ impl OpenRelation {
                 let (columns, null) = (values.as_mut_ptr(), nulls.as_mut_ptr());
                 pg_sys::heap_deform_tuple(tuple, self.desc(), columns, null);
                 if !nulls[0] {
-                    bytes = Some(crate::pg::value::varlena::bytes_of_datum(values[0]));
+                    bytes = Some(crate::pg::value::by_reference::bytes_of_datum(values[0]));
                 }
             }
             pg_sys::systable_endscan(scan);

@@ -269,11 +269,20 @@ impl KeyOperators {
     /// If one is of another type.
     #[inline]
     fn checked(&self, a: SqlValue<'_>, b: SqlValue<'_>) -> Option<(pg_sys::Datum, pg_sys::Datum)> {
+        self.datum_of(a).zip(self.datum_of(b))
+    }
+
+    /// The datum of a value of the column.
+    ///
+    /// # Panics
+    /// If it is of another type.
+    #[inline]
+    pub fn datum_of(&self, value: SqlValue<'_>) -> Option<pg_sys::Datum> {
         assert!(
-            a.typid() == self.typid && b.typid() == self.typid,
+            value.typid() == self.typid,
             "a value of another type is compared with a key"
         );
-        a.to_datum().zip(b.to_datum())
+        value.to_datum()
     }
 
     /// Whether two values of the column are the same to the index. NULL is the

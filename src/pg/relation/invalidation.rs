@@ -2,9 +2,11 @@
 //!
 //! The server tells it while it accepts invalidations: at any look-up or lock. A listener looks
 //! nothing up.
+use crate::pg::ffi::plain;
 use pgrx::{pg_guard, pg_sys};
+use std::sync::OnceLock;
 
-/// Who is told.
+/// What is called.
 pub struct ChangeListener {
     /// A relation changed; all may have for `InvalidOid`. What is in the relation's entry counts.
     pub relation: fn(pg_sys::Oid),
@@ -15,43 +17,41 @@ pub struct ChangeListener {
     pub function: fn(),
 }
 
+/// Who is told.
+static LISTENER: OnceLock<&'static ChangeListener> = OnceLock::new();
+
 impl ChangeListener {
     /// Registers it for the life of the backend.
+    ///
+    /// # Panics
+    /// If there is one already.
     pub fn register(&'static self) {
         use pg_sys::SysCacheIdentifier::{CASTSOURCETARGET, NAMESPACEOID, PROCOID};
-        let this = pg_sys::Datum::from(std::ptr::from_ref(self));
-        // SAFETY: the callbacks live as long as the backend, as does what they are given.
-        unsafe {
-            pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), this);
-            for cache in [NAMESPACEOID, CASTSOURCETARGET] {
-                pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(beside_changed), this);
-            }
-            pg_sys::CacheRegisterSyscacheCallback(PROCOID as i32, Some(function_changed), this);
-        }
-    }
-
-    /// # Safety
-    /// What [`ChangeListener::register`] gave the server.
-    unsafe fn of(datum: pg_sys::Datum) -> &'static Self {
-        // SAFETY: the caller's promise.
-        unsafe { &*datum.cast_mut_ptr::<Self>() }
+        assert!(LISTENER.set(self).is_ok(), "there is one listener");
+        plain::on_relcache_change(relation_changed);
+        plain::on_syscache_change(NAMESPACEOID, beside_changed);
+        plain::on_syscache_change(CASTSOURCETARGET, beside_changed);
+        plain::on_syscache_change(PROCOID, function_changed);
     }
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn relation_changed(this: pg_sys::Datum, oid: pg_sys::Oid) {
-    // SAFETY: the server gives back what it was given.
-    (unsafe { ChangeListener::of(this) }.relation)(oid);
+extern "C-unwind" fn relation_changed(_none: pg_sys::Datum, oid: pg_sys::Oid) {
+    if let Some(listener) = LISTENER.get() {
+        (listener.relation)(oid);
+    }
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn beside_changed(this: pg_sys::Datum, _cache: i32, _hash: u32) {
-    // SAFETY: the server gives back what it was given.
-    (unsafe { ChangeListener::of(this) }.beside_relations)();
+extern "C-unwind" fn beside_changed(_none: pg_sys::Datum, _cache: i32, _hash: u32) {
+    if let Some(listener) = LISTENER.get() {
+        (listener.beside_relations)();
+    }
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn function_changed(this: pg_sys::Datum, _cache: i32, _hash: u32) {
-    // SAFETY: the server gives back what it was given.
-    (unsafe { ChangeListener::of(this) }.function)();
+extern "C-unwind" fn function_changed(_none: pg_sys::Datum, _cache: i32, _hash: u32) {
+    if let Some(listener) = LISTENER.get() {
+        (listener.function)();
+    }
 }

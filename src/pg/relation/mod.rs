@@ -5,9 +5,11 @@
 //! for [`OpenRelation::raw`].
 mod facts;
 pub mod index;
+#[forbid(unsafe_code)]
 pub mod invalidation;
 pub mod partition;
 pub mod permission_check;
+#[forbid(unsafe_code)]
 pub mod privileges;
 
 pub use facts::TriggerInfo;
@@ -15,6 +17,7 @@ pub use facts::TriggerInfo;
 use crate::error::{Report, SqlState};
 use crate::pg::catalog::name::schema_name;
 use crate::pg::ffi;
+use crate::pg::rows::RowDesc;
 use crate::pg::statement::evaluator;
 use crate::pg::statement::expression::{Expression, Expressions};
 use crate::pg::value::sql_value::SqlValue;
@@ -125,8 +128,7 @@ impl OpenRelation {
     /// The relation's name.
     pub fn name(&self) -> String {
         let name = self.form().relname;
-        // SAFETY: a name ends with a NUL, and so does a copy of it.
-        unsafe { text::from_name(&name) }
+        text::from_name(&name)
     }
 
     /// The oid of the relation's schema.
@@ -152,6 +154,12 @@ impl OpenRelation {
     /// The relation's row descriptor.
     pub fn desc(&self) -> pg_sys::TupleDesc {
         self.entry().rd_att
+    }
+
+    /// A copy of its row descriptor.
+    pub fn row_desc(&self) -> RowDesc {
+        // SAFETY: an open relation has a descriptor.
+        unsafe { RowDesc::copy(self.desc()) }
     }
 
     /// The rows in `pg_attribute` of its columns in order, without dropped ones.

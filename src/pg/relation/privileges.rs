@@ -5,15 +5,16 @@
 use crate::pg::backend::current_user;
 use crate::pg::catalog::name::relation_name;
 use crate::pg::catalog::relation;
+use crate::pg::ffi::plain;
 use crate::pg::value::text;
 use pgrx::pg_sys;
+use std::ffi::c_char;
 
 const OK: pg_sys::AclResult::Type = pg_sys::AclResult::ACLCHECK_OK;
 
 /// Whether a role has one of these rights (`ACL_SELECT` and its like) on a whole table.
 pub fn has_on_table(role: pg_sys::Oid, table: pg_sys::Oid, rights: u32) -> bool {
-    // SAFETY: look-ups by number.
-    unsafe { pg_sys::pg_class_aclcheck(table, role, pg_sys::AclMode::from(rights)) == OK }
+    plain::pg_class_aclcheck(table, role, pg_sys::AclMode::from(rights)) == OK
 }
 
 /// Whether a role has one of these rights on a column, or on the whole table.
@@ -26,25 +27,14 @@ pub fn has_on_column(
     column: pg_sys::AttrNumber,
     rights: u32,
 ) -> bool {
-    // SAFETY: look-ups by numbers.
-    unsafe {
-        pg_sys::pg_attribute_aclcheck(table, column, role, pg_sys::AclMode::from(rights)) == OK
-    }
+    plain::pg_attribute_aclcheck(table, column, role, pg_sys::AclMode::from(rights)) == OK
 }
 
 /// Whether the current user has any right on a table, or on a column of it; false if it is gone.
 pub fn has_any(table: pg_sys::Oid) -> bool {
-    let user = current_user();
     let on_table = pg_sys::AclMode::from(pg_sys::ACL_ALL_RIGHTS_RELATION);
     let on_column = pg_sys::AclMode::from(pg_sys::ACL_ALL_RIGHTS_COLUMN);
-    let any = pg_sys::AclMaskHow::ACLMASK_ANY;
-    let mut gone = false;
-    // SAFETY: look-ups by number; of columns only if there is such a table.
-    unsafe {
-        // One of the rights is enough for both.
-        pg_sys::pg_class_aclcheck_ext(table, user, on_table, &raw mut gone) == OK
-            || (!gone && pg_sys::pg_attribute_aclcheck_all(table, user, on_column, any) == OK)
-    }
+    plain::has_any_right(table, current_user(), on_table, on_column)
 }
 
 /// As [`has_any`], with core's error. What is gone is passed.
@@ -55,9 +45,7 @@ pub fn check_any(table: pg_sys::Oid) {
     if let Some(name) = relation_name(table)
         && !has_any(table)
     {
-        let kind = relation::kind(table);
-        // SAFETY: core takes any kind.
-        let kind = unsafe { pg_sys::get_relkind_objtype(kind as std::ffi::c_char) };
+        let kind = plain::get_relkind_objtype(relation::kind(table) as c_char);
         refuse(pg_sys::AclResult::ACLCHECK_NO_PRIV, kind, &name);
     }
 }
@@ -70,15 +58,7 @@ pub fn check_trigger_ownership(table: pg_sys::Oid) {
     let Some(name) = relation_name(table) else {
         return;
     };
-    // SAFETY: look-ups by number.
-    let owns = unsafe {
-        #[cfg(feature = "pg15")]
-        let owns = pg_sys::pg_class_ownercheck(table, current_user());
-        #[cfg(not(feature = "pg15"))]
-        let owns = pg_sys::object_ownercheck(pg_sys::RelationRelationId, table, current_user());
-        owns
-    };
-    if !owns {
+    if !plain::owns_relation(table, current_user()) {
         let kind = pg_sys::ObjectType::OBJECT_TRIGGER;
         refuse(pg_sys::AclResult::ACLCHECK_NOT_OWNER, kind, &name);
     }
@@ -101,28 +81,22 @@ pub fn check_schema_usage(schema: pg_sys::Oid, name: &str) {
 }
 
 fn schema_usage(schema: pg_sys::Oid) -> pg_sys::AclResult::Type {
-    let mode = pg_sys::AclMode::from(pg_sys::ACL_USAGE);
-    // SAFETY: look-ups by number.
-    unsafe {
-        #[cfg(feature = "pg15")]
-        return pg_sys::pg_namespace_aclcheck(schema, current_user(), mode);
-        #[cfg(not(feature = "pg15"))]
-        return pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, current_user(), mode);
-    }
+    plain::schema_aclcheck(
+        schema,
+        current_user(),
+        pg_sys::AclMode::from(pg_sys::ACL_USAGE),
+    )
 }
 
 /// Raises core's error about a right that is missing.
 fn refuse(result: pg_sys::AclResult::Type, kind: pg_sys::ObjectType::Type, name: &str) {
-    let name = text::to_server(name);
-    // SAFETY: a C string that is read while the error is made; the error is raised in core's
-    // way, out of a call that is guarded.
-    unsafe { pg_sys::aclcheck_error(result, kind, name.as_ptr()) };
+    plain::aclcheck_error(result, kind, &text::to_server(name));
 }
 
 /// Whether policies of row-level security restrict what is read of a table with a role's rights.
 pub fn row_security_restricts(table: pg_sys::Oid, role: pg_sys::Oid) -> bool {
-    // SAFETY: look-ups by number; no error for rows that a policy hides.
-    let security = unsafe { pg_sys::check_enable_rls(table, role, true) };
+    // No error for rows that a policy hides.
+    let security = plain::check_enable_rls(table, role, true);
     security == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
 }
 
@@ -132,6 +106,5 @@ pub fn row_security_restricts(table: pg_sys::Oid, role: pg_sys::Oid) -> bool {
 /// # Errors
 /// 42501
 pub fn check_row_security(table: pg_sys::Oid) {
-    // SAFETY: look-ups by number.
-    unsafe { pg_sys::check_enable_rls(table, pg_sys::InvalidOid, false) };
+    plain::check_enable_rls(table, pg_sys::InvalidOid, false);
 }

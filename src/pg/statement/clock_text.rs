@@ -5,7 +5,7 @@
 //! words that mean the time of reading. A text that comes from somewhere else, such as a setting, is
 //! not known, and what a function is told by a name is no time.
 use crate::pg::ffi;
-use crate::pg::value::varlena::content_of;
+use crate::pg::value::by_reference::content_of;
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_void};
 

@@ -3,6 +3,7 @@
 use super::clock_text::reads_the_clock;
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::{c_int, c_void};
@@ -252,18 +253,20 @@ impl<'m> Expression<'m> {
 
     /// Its value, in the current memory, if that is the same every time; None if only who
     /// evaluates it knows. Calls IMMUTABLE functions as the current user.
-    pub fn constant(self) -> Option<Option<pg_sys::Datum>> {
+    pub fn constant(self) -> Option<SqlValue<'static>> {
         let folded = self.fold();
         if folded.tag() != pg_sys::NodeTag::T_Const {
             return None;
         }
-        // SAFETY: a constant, which says how its value is stored. The guard holds nothing.
+        // SAFETY: a constant, which says of which type its value is and how it is stored. The guard
+        // holds nothing.
         let value = unsafe {
             let constant = &*folded.node.cast::<pg_sys::Const>();
             let (by_value, length) = (constant.constbyval, constant.constlen);
-            (!constant.constisnull).then(|| {
+            let copy = (!constant.constisnull).then(|| {
                 ffi::guard(|| ffi::unguarded::datumCopy(constant.constvalue, by_value, length))
-            })
+            });
+            SqlValue::of_datum(constant.consttype, copy)
         };
         Some(value)
     }

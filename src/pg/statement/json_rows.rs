@@ -1,10 +1,9 @@
 //! What a statement returns, as a JSON array of objects.
 use super::spi::{Connection, Parameter, SpiPlan};
-use crate::pg::function::to_jsonb_of;
-use crate::pg::memory::Memory;
+use crate::pg::function::RowToJsonb;
+use crate::pg::memory::Scratch;
 use crate::pg::rows::{ReceivedRows, Slot};
 use crate::pg::value::jsonb::ArrayBuilder;
-use pgrx::pg_sys;
 use std::ffi::c_int;
 
 /// Why there is no array.
@@ -36,20 +35,11 @@ impl Connection {
             return Ok(array);
         };
         let mut row = Slot::for_stored(rows.desc());
-        let scratch = Memory::in_current(c"pg_idempotent response");
-        let each = Memory::in_current(c"pg_idempotent row");
-        // SAFETY: the function lives in `scratch`.
-        let to_jsonb =
-            unsafe { to_jsonb_of(scratch.context(), pg_sys::RECORDOID, -1, pg_sys::InvalidOid) };
+        let to_jsonb = RowToJsonb::new();
+        let each = Scratch::in_current(c"pg_idempotent row");
         while rows.next(&mut row) {
             pgrx::check_for_interrupts!();
-            // SAFETY: the slot holds a row of a registered type; the function gives an
-            // object, which is fresh.
-            let fits = each.scope(|| unsafe {
-                let row = pg_sys::ExecFetchSlotHeapTupleDatum(row.raw());
-                array.document(pg_sys::FunctionCall1Coll(to_jsonb, pg_sys::InvalidOid, row))
-            });
-            if !fits {
+            if !each.scope(|| to_jsonb.document(&row).add_to(&mut array)) {
                 return Err(NoArray::TooLarge);
             }
             each.reset();

@@ -1,9 +1,9 @@
 //! SQL run inside a function of ours.
 use crate::pg::rows::{ReceivedRows, RowDesc, TupleStore};
 use crate::pg::transaction::snapshot::FreshSnapshot;
+use crate::pg::value::by_reference::texts_of_datum;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
-use crate::pg::value::varlena::texts_of_datum;
 use crate::pg::{ffi, unwinding};
 use pgrx::pg_sys;
 use std::cell::Cell;

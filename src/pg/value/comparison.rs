@@ -1,6 +1,8 @@
-//! How values of a type are compared: by its operators, or by their bytes.
+//! How values of a type are compared: by its operators, or by their bytes; and how they are hashed
+//! so that equal ones have one hash.
 use crate::pg::ffi;
-use crate::pg::value::varlena::packed_content_of;
+use crate::pg::hash::siphash::SipHash;
+use crate::pg::value::by_reference::packed_content_of;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 use std::ffi::{CStr, c_int};
@@ -112,21 +114,131 @@ pub unsafe fn same_image(storage: Storage, a: pg_sys::Datum, b: pg_sys::Datum) -
 /// # Safety
 /// As [`same_image`].
 pub unsafe fn image_order(storage: Storage, a: pg_sys::Datum, b: pg_sys::Datum) -> Ordering {
-    // SAFETY: what the type's storage says; detoasted copies live in the current context.
+    // SAFETY: the caller's promise.
     unsafe {
         match storage {
             (true, _) => a.value().cmp(&b.value()),
-            (false, -1) => packed_content_of(a).cmp(packed_content_of(b)),
-            (false, -2) => {
-                let bytes = |value: pg_sys::Datum| CStr::from_ptr(value.cast_mut_ptr()).to_bytes();
-                bytes(a).cmp(bytes(b))
-            }
-            (false, length) => {
+            (false, length) => referred_to(length, a).cmp(referred_to(length, b)),
+        }
+    }
+}
+
+/// Appends the bytes of a value, so that no two rows of such values run together: whether there is
+/// one, how long it is where that is not known, its bytes.
+///
+/// # Safety
+/// None is NULL; else it is a value that is stored so. Runs inside `ffi::guard`.
+pub unsafe fn append_image(image: &mut Vec<u8>, storage: Storage, value: Option<pg_sys::Datum>) {
+    let Some(value) = value else {
+        return image.push(0);
+    };
+    image.push(1);
+    match storage {
+        (true, length) => {
+            let value = value.value() as u64 & used_bits(length);
+            image.extend_from_slice(&value.to_ne_bytes());
+        }
+        (false, length) => {
+            // SAFETY: the caller's promise.
+            let bytes = unsafe { referred_to(length, value) };
+            image.extend_from_slice(&(bytes.len() as u32).to_ne_bytes());
+            image.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// The bits of a word that a value of so many bytes has: what is above them depends on where it
+/// comes from.
+fn used_bits(length: i16) -> u64 {
+    u64::MAX >> (64 - 8 * i32::from(length))
+}
+
+/// The bytes of a value that is passed by reference, detoasted in the current memory if need be.
+///
+/// # Safety
+/// A non-null value of this length, that outlives `'d`, as does the current memory. Runs inside
+/// `ffi::guard`.
+#[inline]
+unsafe fn referred_to<'d>(length: i16, value: pg_sys::Datum) -> &'d [u8] {
+    // SAFETY: the caller's promise; a negative length says what kind of pointer it is.
+    unsafe {
+        match length {
+            -1 => packed_content_of(value),
+            -2 => CStr::from_ptr(value.cast_mut_ptr()).to_bytes(),
+            length => {
                 let length = length.unsigned_abs().into();
-                let bytes = |value: pg_sys::Datum| {
-                    slice::from_raw_parts(value.cast_mut_ptr::<u8>(), length)
-                };
-                bytes(a).cmp(bytes(b))
+                slice::from_raw_parts(value.cast_mut_ptr::<u8>(), length)
+            }
+        }
+    }
+}
+
+/// What of a value is hashed, so that equal values have one hash.
+#[derive(Clone, Copy)]
+pub enum HashInput {
+    /// Of a value that is passed as such, the bits that count.
+    Bits(u64),
+    /// So many bytes.
+    Fixed(i16),
+    /// A varlena, or a C string: the bytes, and how many they are.
+    Bytes(i16),
+    /// The type's extended hash.
+    Hash(*mut pg_sys::FmgrInfo),
+    /// Nothing: all values have one hash.
+    Nothing,
+}
+
+impl HashInput {
+    /// For values whose bytes are equal where they are.
+    pub fn of_image(storage: Storage) -> Self {
+        match storage {
+            (true, length) => Self::Bits(used_bits(length)),
+            (false, length @ (-1 | -2)) => Self::Bytes(length),
+            (false, length) => Self::Fixed(length),
+        }
+    }
+
+    /// For values of a type that a function finds equal: the type's own hash, if that goes with
+    /// the function.
+    pub fn of_type(typid: pg_sys::Oid, equality: pg_sys::RegProcedure) -> Self {
+        let wanted = pg_sys::TYPECACHE_EQ_OPR | pg_sys::TYPECACHE_HASH_EXTENDED_PROC_FINFO;
+        // SAFETY: entries of the type cache are never freed.
+        unsafe {
+            let entry = pg_sys::lookup_type_cache(typid, wanted as i32);
+            let function = &raw mut (*entry).hash_extended_proc_finfo;
+            if pg_sys::get_opcode((*entry).eq_opr) == equality
+                && (*function).fn_oid != pg_sys::InvalidOid
+            {
+                Self::Hash(function)
+            } else {
+                Self::Nothing
+            }
+        }
+    }
+
+    /// Adds a value to a hash; the type's own has a seed.
+    ///
+    /// # Safety
+    /// A non-null value, of the type or storage that this was made for. Runs inside `ffi::guard`.
+    #[inline]
+    pub unsafe fn add_unguarded(
+        self,
+        hash: SipHash,
+        value: pg_sys::Datum,
+        collation: pg_sys::Oid,
+        seed: pg_sys::Datum,
+    ) -> SipHash {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Self::Bits(mask) => hash.word(value.value() as u64 & mask),
+                Self::Fixed(length) => hash.fixed(referred_to(length, value)),
+                Self::Bytes(length) => hash.bytes(referred_to(length, value)),
+                Self::Hash(function) => {
+                    let value = ffi::unguarded::FunctionCall2Coll(function, collation, value, seed);
+                    hash.word(value.value() as u64)
+                }
+                Self::Nothing => hash,
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Whole jsonb documents: in the memory of the call, or with bytes of their own.
 use crate::pg::ffi;
+use crate::pg::value::by_reference::text_array;
 use crate::pg::value::jsonb::{ArrayBuilder, Container, Kind, ObjectBuilder, Value};
-use crate::pg::value::varlena::text_array;
 use pgrx::pg_sys;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use std::cell::Cell;
@@ -53,6 +53,19 @@ impl JsonbDatum {
         }
     }
 
+    /// Adds it to an array; false if it is more than an array holds.
+    ///
+    /// # Panics
+    /// If it is neither an object nor an array.
+    pub fn add_to(self, array: &mut ArrayBuilder) -> bool {
+        assert!(
+            self.container().kind() != Kind::Scalar,
+            "an array is given a scalar"
+        );
+        // SAFETY: an object or array, as was checked, and whole; the guard holds nothing.
+        unsafe { array.document(ffi::guard(|| whole_unguarded(self))) }
+    }
+
     /// The document, detoasted into the current context.
     pub fn container(&self) -> Container<'_> {
         // SAFETY: a jsonb, by the promise of `new`.
@@ -70,14 +83,6 @@ pub enum Field<'f> {
 
 /// An object with these fields, in the current context.
 pub fn object<const N: usize>(fields: [(&CStr, Field<'_>); N]) -> JsonbDatum {
-    let whole = |document: JsonbDatum| {
-        // SAFETY: a jsonb, by the promise of `new`.
-        unsafe { pg_sys::pg_detoast_datum(document.0.cast_mut_ptr()) }
-    };
-    let fields = fields.map(|(name, value)| match value {
-        Field::String(text) => (name, Ok(text)),
-        Field::Document(document) => (name, Err(pg_sys::Datum::from(whole(document)))),
-    });
     // SAFETY: names and values live until the object is finished; the guard owns nothing. The
     // object is a jsonb.
     unsafe {
@@ -86,13 +91,38 @@ pub fn object<const N: usize>(fields: [(&CStr, Field<'_>); N]) -> JsonbDatum {
             for (name, value) in &fields {
                 object.key(name);
                 match value {
-                    Ok(text) => object.value(Value::String(text.to_bytes())),
-                    Err(document) => object.document(*document),
+                    Field::String(text) => object.value(Value::String(text.to_bytes())),
+                    Field::Document(document) => object.document(whole_unguarded(*document)),
                 }
             }
             object.finish()
         }))
     }
+}
+
+/// An object with these documents, in the current context.
+pub fn object_of_documents(fields: &[(&CStr, JsonbDatum)]) -> JsonbDatum {
+    // SAFETY: names and documents live longer than this. The guard owns nothing; a jsonb that was
+    // made here is whole.
+    unsafe {
+        JsonbDatum::new(ffi::guard(|| {
+            let mut object = ObjectBuilder::new();
+            for (name, document) in fields {
+                object.key(name);
+                object.document(whole_unguarded(*document));
+            }
+            object.finish()
+        }))
+    }
+}
+
+/// A document that is neither compressed nor stored elsewhere.
+///
+/// # Safety
+/// Runs inside `ffi::guard`.
+unsafe fn whole_unguarded(document: JsonbDatum) -> pg_sys::Datum {
+    // SAFETY: a jsonb, by the promise of `new`.
+    unsafe { ffi::unguarded::pg_detoast_datum(document.0.cast_mut_ptr()).into() }
 }
 
 /// A copy of a document, without what it was compressed or stored in.

@@ -7,7 +7,7 @@
 //! with a count, an array of entries (an object's keys first, then its values),
 //! and the data, in which entries say where they end.
 use crate::pg::ffi;
-use crate::pg::value::varlena::content_of;
+use crate::pg::value::by_reference::content_of;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString, c_char, c_int};

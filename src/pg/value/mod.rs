@@ -12,6 +12,5 @@ pub mod jsonb;
 pub mod reading;
 pub mod sql_value;
 pub mod value_type;
-pub mod varlena;
 // Where the rooms above look for it.
 pub(crate) use crate::text;

@@ -1,9 +1,10 @@
 //! A value with its type: what goes into a statement as a parameter, and into the row of a
 //! result.
 use crate::pg::value::by_reference::{Interval, to_name};
+use crate::pg::value::by_reference::{bytes_of_datum, same_image, text_array, to_bytea};
 use crate::pg::value::document::{self, JsonbDatum};
+use crate::pg::value::jsonb::Container;
 use crate::pg::value::text;
-use crate::pg::value::varlena::{text_array, to_bytea};
 use pgrx::pg_sys;
 use serde::de::{Error, Visitor};
 
@@ -179,6 +180,17 @@ impl<'v> SqlValue<'v> {
         }
     }
 
+    /// The document that it is, detoasted into the current context; None for NULL and values of
+    /// other types.
+    pub fn to_container(self) -> Option<Container<'v>> {
+        if self.typid != pg_sys::JSONBOID {
+            return None;
+        }
+        // SAFETY: a jsonb, by construction or the promise of `of_datum`.
+        self.to_datum()
+            .map(|datum| unsafe { Container::of_datum(datum) })
+    }
+
     /// The interval that it is.
     ///
     /// # Panics
@@ -202,6 +214,29 @@ impl SqlValue<'_> {
         // SAFETY: a value of this type, by construction or the promise of `of_datum`.
         self.to_datum()
             .map(|datum| unsafe { text::from_datum(datum) })
+    }
+
+    /// The bytes that it is; None for NULL and values of other types than bytea.
+    pub fn to_bytes(self) -> Option<Vec<u8>> {
+        if self.typid != pg_sys::BYTEAOID {
+            return None;
+        }
+        // SAFETY: as in `to_text`.
+        self.to_datum()
+            .map(|datum| unsafe { bytes_of_datum(datum) })
+    }
+
+    /// Whether two values, both bytea or both jsonb, have the same content, however they are
+    /// stored.
+    pub fn has_same_content(self, other: Self) -> bool {
+        let laid_out_alike = [pg_sys::BYTEAOID, pg_sys::JSONBOID].contains(&self.typid);
+        match (self.to_datum(), other.to_datum()) {
+            // SAFETY: varlenas, by their types.
+            (Some(a), Some(b)) if laid_out_alike && self.typid == other.typid => unsafe {
+                same_image(a, b)
+            },
+            _ => false,
+        }
     }
 
     /// Gives the document that it is to a visitor, see [`document::hand_over`]; None for NULL and

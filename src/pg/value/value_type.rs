@@ -4,19 +4,34 @@ use crate::pg::catalog::row_type::attribute_types;
 use crate::pg::catalog::types;
 use crate::pg::function::to_jsonb_of;
 use crate::pg::memory::Memory;
+use crate::pg::value::by_reference::packed_content_of;
 use crate::pg::value::comparison::{
     Equality, Order, Storage, image_order, same_image, to_ordering,
 };
+use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::json_text;
 use crate::pg::value::jsonb::{Container, Kind, Numeric, ObjectBuilder, Value};
 use crate::pg::value::reading::{Scalar, has_cast_to_json};
-use crate::pg::value::varlena::packed_content_of;
+use crate::pg::value::sql_value::SqlValue;
 use crate::pg::{backend, ffi};
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::ffi::CStr;
 use std::ptr;
+
+/// In which form values are put down as JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonForm {
+    /// As core's `to_jsonb` shows them.
+    Shown,
+    /// In a form that can be read as a payload.
+    Readable,
+    /// Likewise, but a json that jsonb refuses as its text: no payload can have it.
+    Recorded,
+    /// In a form from which every value is the very same.
+    Lossless,
+}
 
 /// What is known of the values of a column.
 pub struct ValueType {
@@ -91,10 +106,56 @@ impl ValueType {
     ///
     /// # Safety
     /// `value` is a non-null value of the type.
-    pub unsafe fn show<'a>(&self, value: pg_sys::Datum) -> &'a CStr {
+    unsafe fn show<'a>(&self, value: pg_sys::Datum) -> &'a CStr {
         // SAFETY: a value of the type, by the caller's promise, and the output function of that
         // type, which gives a C string in the current memory.
         unsafe { CStr::from_ptr(pg_sys::OutputFunctionCall(self.scalar.output(), value)) }
+    }
+
+    /// Likewise, of a value with its type; None for NULL.
+    ///
+    /// # Panics
+    /// If the value is of another type.
+    pub fn show_value<'a>(&self, value: SqlValue<'_>) -> Option<&'a CStr> {
+        // SAFETY: a value of the type, as is checked.
+        self.datum_of(value)
+            .map(|value| unsafe { self.show(value) })
+    }
+
+    /// The datum of a value of the type, or of the type that it is a domain over, whose values are
+    /// stored alike.
+    ///
+    /// # Panics
+    /// If it is of another type.
+    #[inline]
+    pub fn datum_of(&self, value: SqlValue<'_>) -> Option<pg_sys::Datum> {
+        assert!(
+            value.typid() == self.typid || value.typid() == self.base,
+            "a value is of another type than its column"
+        );
+        value.to_datum()
+    }
+
+    /// Puts a value into an object, in this form.
+    ///
+    /// # Panics
+    /// If the value is of another type.
+    ///
+    /// # Safety
+    /// The value lives until the object is finished. Runs inside `ffi::guard`.
+    pub unsafe fn put(&self, form: JsonForm, object: &mut ObjectBuilder, value: SqlValue<'_>) {
+        let value = self.datum_of(value);
+        // SAFETY: a value of the type, as was checked; the caller's promise.
+        unsafe {
+            match (form, value) {
+                (JsonForm::Shown, _) => self.put_into(object, value),
+                (JsonForm::Recorded, Some(json)) if self.refused_json(json).is_some() => {
+                    self.put_into(object, value);
+                }
+                (JsonForm::Readable | JsonForm::Recorded, _) => self.put_readable(object, value),
+                (JsonForm::Lossless, _) => self.put_lossless(object, value),
+            }
+        }
     }
 
     /// Puts a value into an object as core's `to_jsonb` shows it; a json that it refuses, as
@@ -103,7 +164,7 @@ impl ValueType {
     /// # Safety
     /// `value` is of the type, and lives until the object is finished.
     /// Runs inside `ffi::guard`.
-    pub unsafe fn put_into(&self, object: &mut ObjectBuilder, value: Option<pg_sys::Datum>) {
+    unsafe fn put_into(&self, object: &mut ObjectBuilder, value: Option<pg_sys::Datum>) {
         // SAFETY: each arm has the type that it treats; the shortcuts give what
         // to_jsonb would.
         unsafe {
@@ -154,7 +215,7 @@ impl ValueType {
     ///
     /// # Safety
     /// As [`ValueType::put_into`].
-    pub unsafe fn put_readable(&self, object: &mut ObjectBuilder, value: Option<pg_sys::Datum>) {
+    unsafe fn put_readable(&self, object: &mut ObjectBuilder, value: Option<pg_sys::Datum>) {
         // SAFETY: the caller's promise.
         unsafe {
             match value {
@@ -177,7 +238,7 @@ impl ValueType {
     ///
     /// # Safety
     /// As [`ValueType::put_into`].
-    pub unsafe fn put_lossless(&self, object: &mut ObjectBuilder, value: Option<pg_sys::Datum>) {
+    unsafe fn put_lossless(&self, object: &mut ObjectBuilder, value: Option<pg_sys::Datum>) {
         // SAFETY: the caller's promise.
         unsafe {
             let Some(datum) = value else {
@@ -197,12 +258,22 @@ impl ValueType {
         }
     }
 
-    /// The value that [`ValueType::put_lossless`] wrote down; None for an array or
-    /// composite in JSON's notation, which somebody else wrote.
+    /// The value that [`JsonForm::Lossless`] wrote down, in the current context; None for an array
+    /// or composite in JSON's notation, which somebody else wrote.
+    pub fn read_lossless<'v>(&self, value: Value<'v>) -> Option<SqlValue<'v>> {
+        // SAFETY: the guard holds nothing; a value of the type, which what it was read from
+        // outlives.
+        unsafe {
+            let value = ffi::guard(|| self.read_lossless_unguarded(value));
+            value.map(|value| SqlValue::of_datum(self.typid, value))
+        }
+    }
+
+    /// Likewise.
     ///
     /// # Safety
     /// As [`ValueType::read`].
-    pub unsafe fn read_lossless(&self, value: Value<'_>) -> Option<Option<pg_sys::Datum>> {
+    unsafe fn read_lossless_unguarded(&self, value: Value<'_>) -> Option<Option<pg_sys::Datum>> {
         let json = self.base == pg_sys::JSONBOID || self.base == pg_sys::JSONOID;
         // SAFETY: the caller's promise; text goes through the type's own function.
         unsafe {
@@ -244,6 +315,16 @@ impl ValueType {
 
 impl ValueType {
     /// Whether two values are equal. NULL equals NULL.
+    ///
+    /// # Panics
+    /// If one of them is of another type.
+    pub fn equals(&self, a: SqlValue<'_>, b: SqlValue<'_>) -> bool {
+        let (a, b) = (self.datum_of(a), self.datum_of(b));
+        // SAFETY: values of the type, as was checked; the guard holds nothing.
+        unsafe { ffi::guard(|| self.equal(a, b)) }
+    }
+
+    /// Likewise.
     ///
     /// # Safety
     /// Both are of the type. Runs inside `ffi::guard`.
@@ -316,6 +397,32 @@ impl ValueType {
             let none = pg_sys::InvalidOid;
             ffi::unguarded::DirectFunctionCall2Coll(Some(function), none, a, b)
         }
+    }
+}
+
+/// An object with these values, each of its own type, in the current context.
+///
+/// # Errors
+/// What the types' output functions raise; 22P02 and the like for what JSON cannot hold.
+///
+/// # Panics
+/// If a value is of another type than is said.
+pub fn object_of_values<'v>(
+    form: JsonForm,
+    fields: impl IntoIterator<Item = (&'v CStr, &'v ValueType, SqlValue<'v>)>,
+) -> JsonbDatum {
+    let mut fields = fields.into_iter();
+    // SAFETY: names and values live longer than this. What is the caller's has returned before a
+    // function of the server is called without a guard of its own; the rest owns nothing.
+    unsafe {
+        JsonbDatum::new(ffi::guard(|| {
+            let mut object = ObjectBuilder::new();
+            for (name, typed, value) in &mut fields {
+                object.key(name);
+                typed.put(form, &mut object, value);
+            }
+            object.finish()
+        }))
     }
 }
 

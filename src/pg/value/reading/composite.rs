@@ -2,6 +2,7 @@
 use super::{MemberReaders, Reader, ResultDetail};
 use crate::pg::catalog::row_type;
 use crate::pg::memory::Memory;
+use crate::pg::rows::RowDesc;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::ffi::CString;
@@ -9,7 +10,7 @@ use std::rc::Rc;
 
 /// Reads composites of a type.
 pub struct Composite {
-    pub(super) desc: pg_sys::TupleDesc,
+    pub(super) desc: RowDesc,
     /// In jsonb's order of names.
     pub(super) fields: Vec<Field>,
 }
@@ -27,10 +28,10 @@ pub(super) fn order(name: &[u8]) -> (usize, &[u8]) {
 }
 
 impl Composite {
-    /// For a composite type, with its descriptor in `memory`.
+    /// For a composite type, with the functions of its members in `memory`.
     pub fn of(typid: pg_sys::Oid, memory: &Memory, members: &mut MemberReaders) -> Self {
-        let (desc, attributes) = row_type::composite_in(memory, typid);
-        let mut fields: Vec<Field> = attributes
+        let desc = RowDesc::of_composite(typid);
+        let mut fields: Vec<Field> = row_type::attributes_of(&desc)
             .iter()
             .map(|attribute| {
                 let name = text::to_server(&attribute.name);

@@ -14,13 +14,11 @@ mod scalar;
 mod values;
 
 pub use scalar::{Scalar, has_cast_to_json};
+pub use values::read_members;
 
 use crate::pg::backend::check_stack_depth;
 use crate::pg::catalog::types;
-use crate::pg::ffi;
 use crate::pg::memory::Memory;
-use crate::pg::value::jsonb::{Container, Value};
-use crate::pg::value::sql_value::SqlValue;
 use array::Array;
 use composite::Composite;
 use pgrx::pg_sys;
@@ -123,46 +121,4 @@ impl Reader {
             domain,
         }
     }
-
-    /// The value, in the current context, with its type.
-    ///
-    /// # Errors
-    /// As [`Reader::read`].
-    pub fn read_value<'v>(&self, value: Value<'v>) -> SqlValue<'v> {
-        // SAFETY: the guard holds nothing, and the reader owns nothing that it is left with by an
-        // error; a value of its type, which what it was read from outlives.
-        unsafe { SqlValue::of_datum(self.scalar.typid(), ffi::guard(|| self.read(value))) }
-    }
-}
-
-/// The members of a JSON array, each as a value of the type at its place, in `memory` or in the
-/// array.
-///
-/// # Errors
-/// As [`Reader::of`] and [`Reader::read`].
-///
-/// # Panics
-/// If there are not as many.
-pub fn read_members<'m>(
-    wanted: &[ResultDetail<'_>],
-    array: Container<'m>,
-    memory: &'m Memory,
-) -> Vec<SqlValue<'m>> {
-    assert_eq!(wanted.len(), array.len(), "as many members as types");
-    let readers: Vec<Reader> = wanted.iter().map(|one| Reader::of(*one, memory)).collect();
-    let mut values = vec![None; readers.len()];
-    let places = values.iter_mut().zip(&readers);
-    // SAFETY: the guard holds nothing, and the array outlives the values.
-    memory.scope(|| unsafe {
-        ffi::guard(|| {
-            for ((value, reader), member) in places.zip(array.members()) {
-                *value = reader.read(member);
-            }
-        });
-    });
-    let typed = |(wanted, value): (&ResultDetail<'_>, Option<pg_sys::Datum>)| {
-        // SAFETY: read as a value of this type, in memory that outlives it.
-        unsafe { SqlValue::of_datum(wanted.typid, value) }
-    };
-    wanted.iter().zip(values).map(typed).collect()
 }

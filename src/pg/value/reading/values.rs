@@ -3,12 +3,14 @@
 use super::array::{Array, MAX_DIMENSIONS};
 use super::composite::{Composite, order};
 use super::scalar::Scalar;
-use super::{Domain, Members, Reader};
+use super::{Domain, Members, Reader, ResultDetail};
 use crate::error::{Line, SqlState, refuse_json_unguarded, refuse_unguarded};
 use crate::pg::ffi;
 use crate::pg::function::cast_unguarded;
+use crate::pg::memory::Memory;
 use crate::pg::value::hstore;
 use crate::pg::value::jsonb::{Container, Kind, Numeric, Value};
+use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int};
 use std::fmt::Write;
@@ -39,6 +41,48 @@ impl Reader {
             Some(value)
         }
     }
+
+    /// The value, in the current context, with its type.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn read_value<'v>(&self, value: Value<'v>) -> SqlValue<'v> {
+        // SAFETY: the guard holds nothing, and the reader owns nothing that it is left with by an
+        // error; a value of its type, which what it was read from outlives.
+        unsafe { SqlValue::of_datum(self.scalar.typid(), ffi::guard(|| self.read(value))) }
+    }
+}
+
+/// The members of a JSON array, each as a value of the type at its place, in `memory` or in the
+/// array.
+///
+/// # Errors
+/// As [`Reader::of`] and [`Reader::read`].
+///
+/// # Panics
+/// If there are not as many.
+pub fn read_members<'m>(
+    wanted: &[ResultDetail<'_>],
+    array: Container<'m>,
+    memory: &'m Memory,
+) -> Vec<SqlValue<'m>> {
+    assert_eq!(wanted.len(), array.len(), "as many members as types");
+    let readers: Vec<Reader> = wanted.iter().map(|one| Reader::of(*one, memory)).collect();
+    let mut values = vec![None; readers.len()];
+    let places = values.iter_mut().zip(&readers);
+    // SAFETY: the guard holds nothing, and the array outlives the values.
+    memory.scope(|| unsafe {
+        ffi::guard(|| {
+            for ((value, reader), member) in places.zip(array.members()) {
+                *value = reader.read(member);
+            }
+        });
+    });
+    let typed = |(wanted, value): (&ResultDetail<'_>, Option<pg_sys::Datum>)| {
+        // SAFETY: read as a value of this type, in memory that outlives it.
+        unsafe { SqlValue::of_datum(wanted.typid, value) }
+    };
+    wanted.iter().zip(values).map(typed).collect()
 }
 
 impl Domain {
@@ -246,7 +290,7 @@ impl Composite {
                 Value::Container(..) => refuse(c"cannot call populate_composite on an array"),
                 _ => refuse(c"cannot call populate_composite on a scalar"),
             };
-            let count = (*self.desc).natts as usize;
+            let count = self.desc.types().len();
             let values: *mut pg_sys::Datum =
                 ffi::unguarded::palloc0(count * size_of::<pg_sys::Datum>()).cast();
             let nulls: *mut bool = ffi::unguarded::palloc0(count).cast();
@@ -263,7 +307,7 @@ impl Composite {
                     nulls.add(field.place).write(false);
                 }
             }
-            let tuple = ffi::unguarded::heap_form_tuple(self.desc, values, nulls);
+            let tuple = ffi::unguarded::heap_form_tuple(self.desc.raw(), values, nulls);
             ffi::unguarded::HeapTupleHeaderGetDatum((*tuple).t_data)
         }
     }
