@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:90
+-- src/lib.rs:114
 -- bootstrap
 -- The schema of everything that is not a function.
 --
@@ -35,58 +35,22 @@ ALTER TABLE idempotent.lock_secret ENABLE ROW LEVEL SECURITY;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:104
+-- src/lib.rs:147
 -- requires:
 --   state
 
--- One slice replaced atomically. See docs/overwrite.md.
+-- What makes retries on a table unsafe. See docs/lint.md.
 
-CREATE FUNCTION idempotent_overwrite(
-    target    regclass,
-    source    regclass,
-    slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
-    'replaces one slice of a table, the rows that have these values, by the rows of a table or view; an equal slice is not rewritten';
+CREATE FUNCTION idempotent_lint(target regclass)
+RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
+COMMENT ON FUNCTION idempotent_lint(regclass) IS
+    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:103
--- requires:
---   state
-
--- Upsert in which the latest row wins. See docs/merge.md.
-
-CREATE FUNCTION idempotent_merge(
-    target    regclass,
-    source    regclass,
-    key       text[] DEFAULT NULL,
-    latest_by text[] DEFAULT NULL,
-    compare   text[] DEFAULT NULL,
-    ignore    text[] DEFAULT NULL,
-    insert_only text[] DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT updated    bigint,
-    OUT unchanged  bigint,
-    OUT stale      bigint,
-    OUT superseded bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
-
-COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[]) IS
-    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:92
+-- src/lib.rs:116
 -- requires:
 --   state
 
@@ -165,7 +129,7 @@ COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], t
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:121
+-- src/lib.rs:146
 -- requires:
 --   state
 
@@ -225,48 +189,58 @@ COMMENT ON AGGREGATE idempotent_digest(record) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:116
+-- src/lib.rs:128
 -- requires:
 --   state
 
--- Compares what a table holds with what it should hold. See docs/reconcile.md.
+-- Upsert in which the latest row wins. See docs/merge.md.
 
-CREATE FUNCTION idempotent_reconcile(
-    target  regclass,
-    source  regclass,
-    key     text[] DEFAULT NULL,
-    compare text[] DEFAULT NULL,
-    ignore  text[] DEFAULT NULL,
-    OUT status      text,
-    OUT key         jsonb,
-    OUT stored      jsonb,
-    OUT expected    jsonb,
-    OUT differences jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
+CREATE FUNCTION idempotent_merge(
+    target    regclass,
+    source    regclass,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
 
-COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[]) IS
-    'returns the rows, by key, in which a table deviates from another table or view';
+COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[]) IS
+    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:122
+-- src/lib.rs:129
 -- requires:
 --   state
 
--- What makes retries on a table unsafe. See docs/lint.md.
+-- One slice replaced atomically. See docs/overwrite.md.
 
-CREATE FUNCTION idempotent_lint(target regclass)
-RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
-AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
-COMMENT ON FUNCTION idempotent_lint(regclass) IS
-    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
+CREATE FUNCTION idempotent_overwrite(
+    target    regclass,
+    source    regclass,
+    slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
+
+COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
+    'replaces one slice of a table, the rows that have these values, by the rows of a table or view; an equal slice is not rewritten';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:91
+-- src/lib.rs:115
 -- requires:
 --   state
 
@@ -396,153 +370,220 @@ COMMENT ON EXTENSION pg_idempotent IS NULL;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:109
+-- src/lib.rs:117
 -- requires:
 --   kept
+--   insert
 
--- Requests: an operation runs once, and its retries get the first answer. See
--- docs/requests.md.
+-- Quarantined conflicts.
 
--- A number that no two attempts share, so that the holder of a lease that was taken
--- over is known, whatever became of the row meanwhile, and whatever database the row is
--- restored or replicated to. It is not in dumps, but goes with the clock (src/id_sequence.rs).
-CREATE SEQUENCE idempotent.request_attempts;
-COMMENT ON SEQUENCE idempotent.request_attempts IS 'the attempts at requests';
-SELECT pg_catalog.setval('idempotent.request_attempts',
-    (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint);
+-- The extension's functions write it as its owner, and people read the view below.
+CREATE TABLE idempotent.conflict_records (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    target      idempotent.kept_table NOT NULL,
+    key         jsonb       NOT NULL,
+    payload     jsonb       NOT NULL,
+    stored      jsonb       NOT NULL,
+    differences jsonb       NOT NULL,
+    digest      bytea       NOT NULL,
+    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    arrived_by  name        NOT NULL,
+    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
+    resolved_at timestamptz,
+    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
+);
+COMMENT ON TABLE idempotent.conflict_records IS
+    'what idempotent.conflicts shows; written by the extension only';
 
--- Written by the extension's functions only, as its owner. What is written is checked by
--- them: a CHECK would be compiled anew for every row, which costs a sixth of a call. People
--- read the view idempotent.requests: a policy on the table would fail dumps.
-CREATE TABLE idempotent.request_records (
-    role           idempotent.kept_role NOT NULL,
-    scope          text        NOT NULL,
-    key            text        NOT NULL,
-    status         text        NOT NULL,
-    attempt        bigint      NOT NULL,
-    fingerprint    bytea       NOT NULL,
-    request        jsonb       NOT NULL,
-    recovery_point text,
-    response       jsonb,
-    ttl            interval    NOT NULL,
-    lease          interval,
-    lease_until    timestamptz,
-    started_at     timestamptz NOT NULL,
-    completed_at   timestamptz,
-    expires_at     timestamptz NOT NULL,
-    purge_after    timestamptz NOT NULL,
-    CONSTRAINT request_records_pkey PRIMARY KEY (key, scope, role)
-) WITH (fillfactor = 75);
-COMMENT ON TABLE idempotent.request_records IS 'what idempotent.requests shows; written by the extension only';
-COMMENT ON COLUMN idempotent.request_records.role IS 'the role that sent the request';
-COMMENT ON COLUMN idempotent.request_records.scope IS 'the key is unique within role and scope';
-COMMENT ON COLUMN idempotent.request_records.key IS 'the key that the client gave the request';
-COMMENT ON COLUMN idempotent.request_records.status IS 'started, finished or abandoned';
-COMMENT ON COLUMN idempotent.request_records.attempt IS 'the attempt that holds the request, or finished it';
-COMMENT ON COLUMN idempotent.request_records.fingerprint IS 'SHA-256 of the request';
-COMMENT ON COLUMN idempotent.request_records.request IS 'the request itself';
-COMMENT ON COLUMN idempotent.request_records.recovery_point IS 'how far the work has got';
-COMMENT ON COLUMN idempotent.request_records.response IS 'the answer, once it is finished';
-COMMENT ON COLUMN idempotent.request_records.ttl IS 'how long the answer is kept';
-COMMENT ON COLUMN idempotent.request_records.lease IS 'how long an attempt holds the request without renewing its lease';
-COMMENT ON COLUMN idempotent.request_records.lease_until IS 'when another attempt may resume the request';
-COMMENT ON COLUMN idempotent.request_records.started_at IS 'when the attempt began';
-COMMENT ON COLUMN idempotent.request_records.completed_at IS 'when the request was finished';
-COMMENT ON COLUMN idempotent.request_records.expires_at IS 'when the key becomes free again';
-COMMENT ON COLUMN idempotent.request_records.purge_after IS 'a purge skips the row until then; never later than expires_at';
+COMMENT ON COLUMN idempotent.conflict_records.digest IS
+    'SHA-256 that identifies a repeated conflict';
 
-CREATE INDEX request_records_purge_after ON idempotent.request_records (purge_after);
-COMMENT ON INDEX idempotent.request_records_purge_after IS 'for idempotent_purge';
+CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
+    (target, digest)
+    WHERE resolution IS NULL;
+COMMENT ON INDEX idempotent.conflict_records_unresolved IS
+    'an unresolved conflict is recorded once, however often it arrives';
 
-SELECT pg_catalog.pg_extension_config_dump('idempotent.request_records', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
 
-CREATE VIEW idempotent.requests WITH (security_barrier = true) AS
-SELECT request.scope, request.key, request.status, request.attempt, request.fingerprint,
-       request.request, request.recovery_point, request.response, request.ttl, request.lease,
-       request.lease_until, request.started_at, request.completed_at, request.expires_at,
-       request.purge_after
-  FROM idempotent.request_records AS request
- WHERE request.role OPERATOR(idempotent.=) idempotent.own_role();
-COMMENT ON VIEW idempotent.requests IS 'your own request keys with their answers';
-COMMENT ON COLUMN idempotent.requests.scope IS 'the key is unique within role and scope';
-COMMENT ON COLUMN idempotent.requests.key IS 'the key that the client gave the request';
-COMMENT ON COLUMN idempotent.requests.status IS 'started, finished or abandoned';
-COMMENT ON COLUMN idempotent.requests.attempt IS 'the attempt that holds the request, or finished it';
-COMMENT ON COLUMN idempotent.requests.fingerprint IS 'SHA-256 of the request';
-COMMENT ON COLUMN idempotent.requests.request IS 'the request itself';
-COMMENT ON COLUMN idempotent.requests.recovery_point IS 'how far the work has got';
-COMMENT ON COLUMN idempotent.requests.response IS 'the answer, once it is finished';
-COMMENT ON COLUMN idempotent.requests.ttl IS 'how long the answer is kept';
-COMMENT ON COLUMN idempotent.requests.lease IS 'how long an attempt holds the request without renewing its lease';
-COMMENT ON COLUMN idempotent.requests.lease_until IS 'when another attempt may resume the request';
-COMMENT ON COLUMN idempotent.requests.started_at IS 'when the attempt began';
-COMMENT ON COLUMN idempotent.requests.completed_at IS 'when the request was finished';
-COMMENT ON COLUMN idempotent.requests.expires_at IS 'when the key becomes free again';
-COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge skips the row until then; never later than expires_at';
+-- A role that may name the target (USAGE on its schema) and SELECT from it sees its
+-- conflicts; without values if row-level security is in force for it. Only superusers see
+-- a record whose table no longer exists.
+CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
+SELECT record.id,
+       record.target::regclass AS target,
+       CASE WHEN may.see_values THEN record.key END AS key,
+       CASE WHEN may.see_values THEN record.payload END AS payload,
+       CASE WHEN may.see_values THEN record.stored END AS stored,
+       CASE WHEN may.see_values THEN record.differences END AS differences,
+       record.arrived_at,
+       record.arrived_by,
+       record.resolution,
+       record.resolved_at
+  FROM idempotent.conflict_records AS record
+ CROSS JOIN LATERAL (
+       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
+              COALESCE(
+                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                     FROM pg_catalog.pg_class AS c
+                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
+                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
+                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
+              ) AS see_record) AS may
+ WHERE may.see_record;
+COMMENT ON VIEW idempotent.conflicts IS
+    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
+COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
+COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
+COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
+COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
+COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
+COMMENT ON COLUMN idempotent.conflicts.differences IS
+    'the columns that differ, each with its stored and its payload value';
+COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
+COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
+COMMENT ON COLUMN idempotent.conflicts.resolution IS
+    'keep_stored or apply_payload; NULL while it is open';
+COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
 
-CREATE FUNCTION idempotent_execute(
-    key       text,
-    command   text,
-    arguments jsonb    DEFAULT '[]',
-    scope     text     DEFAULT '',
-    ttl       interval DEFAULT '24 hours',
-    OUT response jsonb,
-    OUT replayed boolean
-) RETURNS record
+CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_execute_wrapper';
-COMMENT ON FUNCTION idempotent_execute(text, text, jsonb, text, interval) IS
-    'runs a statement once for a request key; a retry gets the first answer';
-
-CREATE FUNCTION idempotent_request_begin(
-    key     text,
-    request jsonb,
-    scope   text     DEFAULT '',
-    ttl     interval DEFAULT '24 hours',
-    lease   interval DEFAULT '1 minute',
-    OUT status         text,
-    OUT attempt        bigint,
-    OUT recovery_point text,
-    OUT response       jsonb
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_begin_wrapper';
-COMMENT ON FUNCTION idempotent_request_begin(text, jsonb, text, interval, interval) IS
-    'starts a request, resumes one whose lease ran out, or gives its answer';
-
-CREATE FUNCTION idempotent_request_advance(
-    key text, attempt bigint, recovery_point text, scope text DEFAULT ''
-) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_advance_wrapper';
-COMMENT ON FUNCTION idempotent_request_advance(text, bigint, text, text) IS
-    'records how far the work on a request has got, and renews the lease';
-
-CREATE FUNCTION idempotent_request_finish(
-    key text, attempt bigint, response jsonb, scope text DEFAULT ''
-) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_finish_wrapper';
-COMMENT ON FUNCTION idempotent_request_finish(text, bigint, jsonb, text) IS
-    'stores the answer of a request, which its retries get';
-
-CREATE FUNCTION idempotent_request_abandon(
-    key text, attempt bigint, scope text DEFAULT ''
-) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_abandon_wrapper';
-COMMENT ON FUNCTION idempotent_request_abandon(text, bigint, text) IS
-    'abandons a request without an answer: its key is free again';
-
-CREATE FUNCTION idempotent_purge(batch_size int DEFAULT 1000) RETURNS bigint
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_purge_wrapper';
-COMMENT ON FUNCTION idempotent_purge(int) IS
-    'removes at most batch_size expired requests; returns how many';
+AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
+COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
+    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:115
+-- src/lib.rs:122
+-- requires:
+--   state
+--   quarantine
+
+-- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
+
+CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_guard_trigger() IS
+    'trigger function of guards; idempotent_guard creates the trigger';
+
+CREATE FUNCTION idempotent.guard_options(
+    target  regclass,
+    trigger oid,
+    OUT key         text[],
+    OUT arbiter     name,
+    OUT compared    text[],
+    OUT compare     text[],
+    OUT ignore      text[],
+    OUT on_conflict text,
+    OUT remember    name,
+    OUT null_key    text,
+    OUT problem     text
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'guard_options_wrapper';
+COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
+    'the options of a guard as they apply to its table; for the view idempotent.guards';
+
+-- Everything is read from the triggers: there is nothing else that would know.
+-- A partition's clone is part of the guard of its partitioned table. Temporary
+-- tables of other sessions cannot be opened.
+CREATE VIEW idempotent.guards AS
+SELECT guard.tgrelid::regclass AS target,
+       guard.tgname AS trigger,
+       CASE guard.tgenabled
+           WHEN 'O' THEN 'origin'
+           WHEN 'A' THEN 'always'
+           WHEN 'R' THEN 'replica'
+           ELSE 'disabled'
+       END AS enabled,
+       options.key,
+       options.arbiter,
+       options.compared,
+       options.compare,
+       options.ignore,
+       options.on_conflict,
+       options.remember,
+       options.null_key,
+       options.problem
+  FROM pg_catalog.pg_trigger AS guard
+  JOIN pg_catalog.pg_class AS class
+    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
+   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
+        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
+   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
+ CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
+ WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
+   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
+COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
+COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
+COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
+COMMENT ON COLUMN idempotent.guards.enabled IS
+    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
+COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
+COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
+COMMENT ON COLUMN idempotent.guards.compared IS
+    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
+COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
+COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
+COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error or quarantine';
+COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
+COMMENT ON COLUMN idempotent.guards.null_key IS
+    'rows with a NULL in the key: error, or pass (insert them without verification)';
+COMMENT ON COLUMN idempotent.guards.problem IS
+    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
+
+CREATE FUNCTION idempotent_guard(
+    target      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    remember    text   DEFAULT NULL,
+    null_key    text   DEFAULT 'error'
+) RETURNS idempotent.guards
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
+COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
+    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
+
+CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
+COMMENT ON FUNCTION idempotent_unguard(regclass) IS
+    'removes the guard of a table; false if there was none';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:127
+-- requires:
+--   guard
+
+-- A view whose INSERT inserts or verifies, and returns the stored row. See docs/view.md.
+
+CREATE FUNCTION idempotent_view_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_view_trigger() IS
+    'trigger function of the views that idempotent_view creates';
+
+CREATE FUNCTION idempotent_view(
+    target      regclass,
+    name        text,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error'
+) RETURNS regclass
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_wrapper';
+COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text) IS
+    'creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:140
 -- requires:
 --   kept
 
@@ -658,7 +699,7 @@ COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:114
+-- src/lib.rs:139
 -- requires:
 --   kept
 
@@ -768,331 +809,321 @@ COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[],
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:93
+-- src/lib.rs:134
 -- requires:
 --   kept
---   insert
 
--- Quarantined conflicts.
+-- Requests: an operation runs once, and its retries get the first answer. See
+-- docs/requests.md.
 
--- The extension's functions write it as its owner, and people read the view below.
-CREATE TABLE idempotent.conflict_records (
-    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    target      idempotent.kept_table NOT NULL,
-    key         jsonb       NOT NULL,
-    payload     jsonb       NOT NULL,
-    stored      jsonb       NOT NULL,
-    differences jsonb       NOT NULL,
-    digest      bytea       NOT NULL,
-    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    arrived_by  name        NOT NULL,
-    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
-    resolved_at timestamptz,
-    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
-);
-COMMENT ON TABLE idempotent.conflict_records IS
-    'what idempotent.conflicts shows; written by the extension only';
+-- A number that no two attempts share, so that the holder of a lease that was taken
+-- over is known, whatever became of the row meanwhile, and whatever database the row is
+-- restored or replicated to. It is not in dumps, but goes with the clock (src/id_sequence.rs).
+CREATE SEQUENCE idempotent.request_attempts;
+COMMENT ON SEQUENCE idempotent.request_attempts IS 'the attempts at requests';
+SELECT pg_catalog.setval('idempotent.request_attempts',
+    (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint);
 
-COMMENT ON COLUMN idempotent.conflict_records.digest IS
-    'SHA-256 that identifies a repeated conflict';
+-- Written by the extension's functions only, as its owner. What is written is checked by
+-- them: a CHECK would be compiled anew for every row, which costs a sixth of a call. People
+-- read the view idempotent.requests: a policy on the table would fail dumps.
+CREATE TABLE idempotent.request_records (
+    role           idempotent.kept_role NOT NULL,
+    scope          text        NOT NULL,
+    key            text        NOT NULL,
+    status         text        NOT NULL,
+    attempt        bigint      NOT NULL,
+    fingerprint    bytea       NOT NULL,
+    request        jsonb       NOT NULL,
+    recovery_point text,
+    response       jsonb,
+    ttl            interval    NOT NULL,
+    lease          interval,
+    lease_until    timestamptz,
+    started_at     timestamptz NOT NULL,
+    completed_at   timestamptz,
+    expires_at     timestamptz NOT NULL,
+    purge_after    timestamptz NOT NULL,
+    CONSTRAINT request_records_pkey PRIMARY KEY (key, scope, role)
+) WITH (fillfactor = 75);
+COMMENT ON TABLE idempotent.request_records IS 'what idempotent.requests shows; written by the extension only';
+COMMENT ON COLUMN idempotent.request_records.role IS 'the role that sent the request';
+COMMENT ON COLUMN idempotent.request_records.scope IS 'the key is unique within role and scope';
+COMMENT ON COLUMN idempotent.request_records.key IS 'the key that the client gave the request';
+COMMENT ON COLUMN idempotent.request_records.status IS 'started, finished or abandoned';
+COMMENT ON COLUMN idempotent.request_records.attempt IS 'the attempt that holds the request, or finished it';
+COMMENT ON COLUMN idempotent.request_records.fingerprint IS 'SHA-256 of the request';
+COMMENT ON COLUMN idempotent.request_records.request IS 'the request itself';
+COMMENT ON COLUMN idempotent.request_records.recovery_point IS 'how far the work has got';
+COMMENT ON COLUMN idempotent.request_records.response IS 'the answer, once it is finished';
+COMMENT ON COLUMN idempotent.request_records.ttl IS 'how long the answer is kept';
+COMMENT ON COLUMN idempotent.request_records.lease IS 'how long an attempt holds the request without renewing its lease';
+COMMENT ON COLUMN idempotent.request_records.lease_until IS 'when another attempt may resume the request';
+COMMENT ON COLUMN idempotent.request_records.started_at IS 'when the attempt began';
+COMMENT ON COLUMN idempotent.request_records.completed_at IS 'when the request was finished';
+COMMENT ON COLUMN idempotent.request_records.expires_at IS 'when the key becomes free again';
+COMMENT ON COLUMN idempotent.request_records.purge_after IS 'a purge skips the row until then; never later than expires_at';
 
-CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
-    (target, digest)
-    WHERE resolution IS NULL;
-COMMENT ON INDEX idempotent.conflict_records_unresolved IS
-    'an unresolved conflict is recorded once, however often it arrives';
+CREATE INDEX request_records_purge_after ON idempotent.request_records (purge_after);
+COMMENT ON INDEX idempotent.request_records_purge_after IS 'for idempotent_purge';
 
-SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotent.request_records', '');
 
--- A role that may name the target (USAGE on its schema) and SELECT from it sees its
--- conflicts; without values if row-level security is in force for it. Only superusers see
--- a record whose table no longer exists.
-CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
-SELECT record.id,
-       record.target::regclass AS target,
-       CASE WHEN may.see_values THEN record.key END AS key,
-       CASE WHEN may.see_values THEN record.payload END AS payload,
-       CASE WHEN may.see_values THEN record.stored END AS stored,
-       CASE WHEN may.see_values THEN record.differences END AS differences,
-       record.arrived_at,
-       record.arrived_by,
-       record.resolution,
-       record.resolved_at
-  FROM idempotent.conflict_records AS record
- CROSS JOIN LATERAL (
-       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
-              COALESCE(
-                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
-                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-                     FROM pg_catalog.pg_class AS c
-                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
-                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
-                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
-              ) AS see_record) AS may
- WHERE may.see_record;
-COMMENT ON VIEW idempotent.conflicts IS
-    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
-COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
-COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
-COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
-COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
-COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
-COMMENT ON COLUMN idempotent.conflicts.differences IS
-    'the columns that differ, each with its stored and its payload value';
-COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
-COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
-COMMENT ON COLUMN idempotent.conflicts.resolution IS
-    'keep_stored or apply_payload; NULL while it is open';
-COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
+CREATE VIEW idempotent.requests WITH (security_barrier = true) AS
+SELECT request.scope, request.key, request.status, request.attempt, request.fingerprint,
+       request.request, request.recovery_point, request.response, request.ttl, request.lease,
+       request.lease_until, request.started_at, request.completed_at, request.expires_at,
+       request.purge_after
+  FROM idempotent.request_records AS request
+ WHERE request.role OPERATOR(idempotent.=) idempotent.own_role();
+COMMENT ON VIEW idempotent.requests IS 'your own request keys with their answers';
+COMMENT ON COLUMN idempotent.requests.scope IS 'the key is unique within role and scope';
+COMMENT ON COLUMN idempotent.requests.key IS 'the key that the client gave the request';
+COMMENT ON COLUMN idempotent.requests.status IS 'started, finished or abandoned';
+COMMENT ON COLUMN idempotent.requests.attempt IS 'the attempt that holds the request, or finished it';
+COMMENT ON COLUMN idempotent.requests.fingerprint IS 'SHA-256 of the request';
+COMMENT ON COLUMN idempotent.requests.request IS 'the request itself';
+COMMENT ON COLUMN idempotent.requests.recovery_point IS 'how far the work has got';
+COMMENT ON COLUMN idempotent.requests.response IS 'the answer, once it is finished';
+COMMENT ON COLUMN idempotent.requests.ttl IS 'how long the answer is kept';
+COMMENT ON COLUMN idempotent.requests.lease IS 'how long an attempt holds the request without renewing its lease';
+COMMENT ON COLUMN idempotent.requests.lease_until IS 'when another attempt may resume the request';
+COMMENT ON COLUMN idempotent.requests.started_at IS 'when the attempt began';
+COMMENT ON COLUMN idempotent.requests.completed_at IS 'when the request was finished';
+COMMENT ON COLUMN idempotent.requests.expires_at IS 'when the key becomes free again';
+COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge skips the row until then; never later than expires_at';
 
-CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
-COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
-    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:98
--- requires:
---   state
---   quarantine
-
--- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
-
-CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
-COMMENT ON FUNCTION idempotent_guard_trigger() IS
-    'trigger function of guards; idempotent_guard creates the trigger';
-
-CREATE FUNCTION idempotent.guard_options(
-    target  regclass,
-    trigger oid,
-    OUT key         text[],
-    OUT arbiter     name,
-    OUT compared    text[],
-    OUT compare     text[],
-    OUT ignore      text[],
-    OUT on_conflict text,
-    OUT remember    name,
-    OUT null_key    text,
-    OUT problem     text
+CREATE FUNCTION idempotent_execute(
+    key       text,
+    command   text,
+    arguments jsonb    DEFAULT '[]',
+    scope     text     DEFAULT '',
+    ttl       interval DEFAULT '24 hours',
+    wait      interval DEFAULT NULL,
+    operation text     DEFAULT NULL,
+    OUT response jsonb,
+    OUT replayed boolean
 ) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'guard_options_wrapper';
-COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
-    'the options of a guard as they apply to its table; for the view idempotent.guards';
+AS 'MODULE_PATHNAME', 'idempotent_execute_wrapper';
+COMMENT ON FUNCTION idempotent_execute(text, text, jsonb, text, interval, interval, text) IS
+    'runs a statement once for a request key; a retry gets the first answer';
 
--- Everything is read from the triggers: there is nothing else that would know.
--- A partition's clone is part of the guard of its partitioned table. Temporary
--- tables of other sessions cannot be opened.
-CREATE VIEW idempotent.guards AS
-SELECT guard.tgrelid::regclass AS target,
-       guard.tgname AS trigger,
-       CASE guard.tgenabled
-           WHEN 'O' THEN 'origin'
-           WHEN 'A' THEN 'always'
-           WHEN 'R' THEN 'replica'
-           ELSE 'disabled'
-       END AS enabled,
-       options.key,
-       options.arbiter,
-       options.compared,
-       options.compare,
-       options.ignore,
-       options.on_conflict,
-       options.remember,
-       options.null_key,
-       options.problem
-  FROM pg_catalog.pg_trigger AS guard
-  JOIN pg_catalog.pg_class AS class
-    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
-   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
-        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
-   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
- CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
- WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
-   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
-COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
-COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
-COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
-COMMENT ON COLUMN idempotent.guards.enabled IS
-    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
-COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
-COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
-COMMENT ON COLUMN idempotent.guards.compared IS
-    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
-COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
-COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
-COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error or quarantine';
-COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
-COMMENT ON COLUMN idempotent.guards.null_key IS
-    'rows with a NULL in the key: error, or pass (insert them without verification)';
-COMMENT ON COLUMN idempotent.guards.problem IS
-    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
-
-CREATE FUNCTION idempotent_guard(
-    target      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    remember    text   DEFAULT NULL,
-    null_key    text   DEFAULT 'error'
-) RETURNS idempotent.guards
+CREATE FUNCTION idempotent_request_begin(
+    key     text,
+    request jsonb,
+    scope   text     DEFAULT '',
+    ttl     interval DEFAULT '24 hours',
+    lease   interval DEFAULT '1 minute',
+    wait    interval DEFAULT NULL,
+    ignore  text[]   DEFAULT NULL,
+    OUT status         text,
+    OUT attempt        bigint,
+    OUT recovery_point text,
+    OUT response       jsonb
+) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
-COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
-    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
+AS 'MODULE_PATHNAME', 'idempotent_request_begin_wrapper';
+COMMENT ON FUNCTION idempotent_request_begin(text, jsonb, text, interval, interval, interval, text[]) IS
+    'starts a request, resumes one whose lease ran out, or gives its answer';
 
-CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
+CREATE FUNCTION idempotent_request_advance(
+    key text, attempt bigint, recovery_point text, scope text DEFAULT ''
+) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
-COMMENT ON FUNCTION idempotent_unguard(regclass) IS
-    'removes the guard of a table; false if there was none';
+AS 'MODULE_PATHNAME', 'idempotent_request_advance_wrapper';
+COMMENT ON FUNCTION idempotent_request_advance(text, bigint, text, text) IS
+    'records how far the work on a request has got, and renews the lease';
+
+CREATE FUNCTION idempotent_request_finish(
+    key text, attempt bigint, response jsonb, scope text DEFAULT ''
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_finish_wrapper';
+COMMENT ON FUNCTION idempotent_request_finish(text, bigint, jsonb, text) IS
+    'stores the answer of a request, which its retries get';
+
+CREATE FUNCTION idempotent_request_abandon(
+    key text, attempt bigint, scope text DEFAULT ''
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_abandon_wrapper';
+COMMENT ON FUNCTION idempotent_request_abandon(text, bigint, text) IS
+    'abandons a request without an answer: its key is free again';
+
+CREATE FUNCTION idempotent_purge(batch_size int DEFAULT 1000) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_purge_wrapper';
+COMMENT ON FUNCTION idempotent_purge(int) IS
+    'removes at most batch_size expired requests; returns how many';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:166
+-- src/lib.rs:141
+-- requires:
+--   state
+
+-- Compares what a table holds with what it should hold. See docs/reconcile.md.
+
+CREATE FUNCTION idempotent_reconcile(
+    target  regclass,
+    source  regclass,
+    key     text[] DEFAULT NULL,
+    compare text[] DEFAULT NULL,
+    ignore  text[] DEFAULT NULL,
+    OUT status      text,
+    OUT key         jsonb,
+    OUT stored      jsonb,
+    OUT expected    jsonb,
+    OUT differences jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
+
+COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[]) IS
+    'returns the rows, by key, in which a table deviates from another table or view';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/guard/mod.rs:156
 -- pg_idempotent::guard::guard_options
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:26
+-- src/digest/mod.rs:28
 -- pg_idempotent::digest::idempotent_digest_add
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:50
+-- src/digest/mod.rs:52
 -- pg_idempotent::digest::idempotent_digest_combine
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:69
+-- src/digest/mod.rs:71
 -- pg_idempotent::digest::idempotent_digest_deserialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:38
+-- src/digest/mod.rs:40
 -- pg_idempotent::digest::idempotent_digest_remove
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:63
+-- src/digest/mod.rs:65
 -- pg_idempotent::digest::idempotent_digest_serialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:81
+-- src/digest/mod.rs:83
 -- pg_idempotent::digest::idempotent_digest_text
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:77
+-- src/request/mod.rs:80
 -- pg_idempotent::request::idempotent_execute
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:132
+-- src/guard/mod.rs:134
 -- pg_idempotent::guard::idempotent_guard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:180
+-- src/guard/mod.rs:169
 -- pg_idempotent::guard::idempotent_guard_trigger
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:27
+-- src/insert/mod.rs:28
 -- pg_idempotent::insert::idempotent_insert
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:65
+-- src/insert/mod.rs:60
 -- pg_idempotent::insert::idempotent_insert_each
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:94
+-- src/insert/mod.rs:88
 -- pg_idempotent::insert::idempotent_insert_from
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:50
+-- src/insert/mod.rs:49
 -- pg_idempotent::insert::idempotent_insert_many
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lint/mod.rs:37
+-- src/lint/mod.rs:38
 -- pg_idempotent::lint::idempotent_lint
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/load/mod.rs:57
+-- src/load/mod.rs:54
 -- pg_idempotent::load::idempotent_load
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/merge/mod.rs:69
+-- src/merge/mod.rs:74
 -- pg_idempotent::merge::idempotent_merge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/overwrite/mod.rs:49
+-- src/overwrite/mod.rs:52
 -- pg_idempotent::overwrite::idempotent_overwrite
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:273
+-- src/request/mod.rs:291
 -- pg_idempotent::request::idempotent_purge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/reconcile/mod.rs:34
+-- src/reconcile/mod.rs:33
 -- pg_idempotent::reconcile::idempotent_reconcile
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:248
+-- src/request/mod.rs:265
 -- pg_idempotent::request::idempotent_request_abandon
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:200
+-- src/request/mod.rs:215
 -- pg_idempotent::request::idempotent_request_advance
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:146
+-- src/request/mod.rs:151
 -- pg_idempotent::request::idempotent_request_begin
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:221
+-- src/request/mod.rs:237
 -- pg_idempotent::request::idempotent_request_finish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1110,91 +1141,103 @@ COMMENT ON FUNCTION idempotent_unguard(regclass) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:137
+-- src/run/mod.rs:140
 -- pg_idempotent::run::idempotent_run_fail
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:93
+-- src/run/mod.rs:94
 -- pg_idempotent::run::idempotent_run_heartbeat
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:109
+-- src/run/mod.rs:111
 -- pg_idempotent::run::idempotent_run_publish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:151
+-- src/guard/mod.rs:145
 -- pg_idempotent::guard::idempotent_unguard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:223
+-- src/view/mod.rs:38
+-- pg_idempotent::view::idempotent_view
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/view/mod.rs:48
+-- pg_idempotent::view::idempotent_view_trigger
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/kept.rs:231
 -- pg_idempotent::kept::kept_oid
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:117
+-- src/kept.rs:125
 -- pg_idempotent::kept::kept_role_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:178
+-- src/kept.rs:186
 -- pg_idempotent::kept::kept_role_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:129
+-- src/kept.rs:137
 -- pg_idempotent::kept::kept_role_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:192
+-- src/kept.rs:200
 -- pg_idempotent::kept::kept_role_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:123
+-- src/kept.rs:131
 -- pg_idempotent::kept::kept_table_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:184
+-- src/kept.rs:192
 -- pg_idempotent::kept::kept_table_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:135
+-- src/kept.rs:143
 -- pg_idempotent::kept::kept_table_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:198
+-- src/kept.rs:206
 -- pg_idempotent::kept::kept_table_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:234
+-- src/kept.rs:242
 -- pg_idempotent::kept::own_role
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:123
+-- src/lib.rs:148
 -- finalize
 -- Rights on state. ALTER DEFAULT PRIVILEGES may have granted any privilege on new objects to any role; all of that is
 -- revoked first. This file has every grant.
