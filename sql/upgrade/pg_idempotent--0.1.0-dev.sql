@@ -35,35 +35,6 @@ ALTER TABLE idempotent.lock_secret ENABLE ROW LEVEL SECURITY;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:128
--- requires:
---   state
-
--- Upsert in which the latest row wins. See docs/merge.md.
-
-CREATE FUNCTION idempotent_merge(
-    target    regclass,
-    source    regclass,
-    key       text[] DEFAULT NULL,
-    latest_by text[] DEFAULT NULL,
-    compare   text[] DEFAULT NULL,
-    ignore    text[] DEFAULT NULL,
-    insert_only text[] DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT updated    bigint,
-    OUT unchanged  bigint,
-    OUT stale      bigint,
-    OUT superseded bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
-
-COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[]) IS
-    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- src/lib.rs:147
 -- requires:
 --   state
@@ -158,54 +129,6 @@ COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], t
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:141
--- requires:
---   state
-
--- Compares what a table holds with what it should hold. See docs/reconcile.md.
-
-CREATE FUNCTION idempotent_reconcile(
-    target  regclass,
-    source  regclass,
-    key     text[] DEFAULT NULL,
-    compare text[] DEFAULT NULL,
-    ignore  text[] DEFAULT NULL,
-    OUT status      text,
-    OUT key         jsonb,
-    OUT stored      jsonb,
-    OUT expected    jsonb,
-    OUT differences jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
-
-COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[]) IS
-    'returns the rows, by key, in which a table deviates from another table or view';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:129
--- requires:
---   state
-
--- One slice replaced atomically. See docs/overwrite.md.
-
-CREATE FUNCTION idempotent_overwrite(
-    target    regclass,
-    source    regclass,
-    slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
-    'replaces one slice of a table, the rows that have these values, by the rows of a table or view; an equal slice is not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- src/lib.rs:146
 -- requires:
 --   state
@@ -263,6 +186,57 @@ CREATE AGGREGATE idempotent_digest(record) (
 );
 COMMENT ON AGGREGATE idempotent_digest(record) IS
     'a checksum of a set of rows that does not depend on their order';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:128
+-- requires:
+--   state
+
+-- Upsert in which the latest row wins. See docs/merge.md.
+
+CREATE FUNCTION idempotent_merge(
+    target    regclass,
+    source    regclass,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
+
+COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[]) IS
+    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:129
+-- requires:
+--   state
+
+-- One slice replaced atomically. See docs/overwrite.md.
+
+CREATE FUNCTION idempotent_overwrite(
+    target    regclass,
+    source    regclass,
+    slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
+
+COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
+    'replaces one slice of a table, the rows that have these values, by the rows of a table or view; an equal slice is not rewritten';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -385,12 +359,6 @@ COMMENT ON FUNCTION idempotent.kept_regclass(idempotent.kept_table) IS
 CREATE CAST (idempotent.kept_table AS regclass)
     WITH FUNCTION idempotent.kept_regclass(idempotent.kept_table);
 
-CREATE FUNCTION idempotent.kept_trigger() RETURNS trigger
-LANGUAGE c VOLATILE
-AS 'MODULE_PATHNAME', 'kept_trigger_wrapper';
-COMMENT ON FUNCTION idempotent.kept_trigger() IS
-    'trigger function of the tables of state: what the inserter may not hand out is nobody''s';
-
 CREATE FUNCTION idempotent.own_role() RETURNS idempotent.kept_role
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'own_role_wrapper';
@@ -484,6 +452,134 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
 COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
     'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:122
+-- requires:
+--   state
+--   quarantine
+
+-- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
+
+CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_guard_trigger() IS
+    'trigger function of guards; idempotent_guard creates the trigger';
+
+CREATE FUNCTION idempotent.guard_options(
+    target  regclass,
+    trigger oid,
+    OUT key         text[],
+    OUT arbiter     name,
+    OUT compared    text[],
+    OUT compare     text[],
+    OUT ignore      text[],
+    OUT on_conflict text,
+    OUT remember    name,
+    OUT null_key    text,
+    OUT problem     text
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'guard_options_wrapper';
+COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
+    'the options of a guard as they apply to its table; for the view idempotent.guards';
+
+-- Everything is read from the triggers: there is nothing else that would know.
+-- A partition's clone is part of the guard of its partitioned table. Temporary
+-- tables of other sessions cannot be opened.
+CREATE VIEW idempotent.guards AS
+SELECT guard.tgrelid::regclass AS target,
+       guard.tgname AS trigger,
+       CASE guard.tgenabled
+           WHEN 'O' THEN 'origin'
+           WHEN 'A' THEN 'always'
+           WHEN 'R' THEN 'replica'
+           ELSE 'disabled'
+       END AS enabled,
+       options.key,
+       options.arbiter,
+       options.compared,
+       options.compare,
+       options.ignore,
+       options.on_conflict,
+       options.remember,
+       options.null_key,
+       options.problem
+  FROM pg_catalog.pg_trigger AS guard
+  JOIN pg_catalog.pg_class AS class
+    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
+   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
+        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
+   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
+ CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
+ WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
+   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
+COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
+COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
+COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
+COMMENT ON COLUMN idempotent.guards.enabled IS
+    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
+COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
+COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
+COMMENT ON COLUMN idempotent.guards.compared IS
+    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
+COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
+COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
+COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error or quarantine';
+COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
+COMMENT ON COLUMN idempotent.guards.null_key IS
+    'rows with a NULL in the key: error, or pass (insert them without verification)';
+COMMENT ON COLUMN idempotent.guards.problem IS
+    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
+
+CREATE FUNCTION idempotent_guard(
+    target      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    remember    text   DEFAULT NULL,
+    null_key    text   DEFAULT 'error'
+) RETURNS idempotent.guards
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
+COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
+    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
+
+CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
+COMMENT ON FUNCTION idempotent_unguard(regclass) IS
+    'removes the guard of a table; false if there was none';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:127
+-- requires:
+--   guard
+
+-- A view whose INSERT inserts or verifies, and returns the stored row. See docs/view.md.
+
+CREATE FUNCTION idempotent_view_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_view_trigger() IS
+    'trigger function of the views that idempotent_view creates';
+
+CREATE FUNCTION idempotent_view(
+    target      regclass,
+    name        text,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error'
+) RETURNS regclass
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_wrapper';
+COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text) IS
+    'creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -863,131 +959,29 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:122
+-- src/lib.rs:141
 -- requires:
 --   state
---   quarantine
 
--- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
+-- Compares what a table holds with what it should hold. See docs/reconcile.md.
 
-CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
-COMMENT ON FUNCTION idempotent_guard_trigger() IS
-    'trigger function of guards; idempotent_guard creates the trigger';
-
-CREATE FUNCTION idempotent.guard_options(
+CREATE FUNCTION idempotent_reconcile(
     target  regclass,
-    trigger oid,
-    OUT key         text[],
-    OUT arbiter     name,
-    OUT compared    text[],
-    OUT compare     text[],
-    OUT ignore      text[],
-    OUT on_conflict text,
-    OUT remember    name,
-    OUT null_key    text,
-    OUT problem     text
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'guard_options_wrapper';
-COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
-    'the options of a guard as they apply to its table; for the view idempotent.guards';
+    source  regclass,
+    key     text[] DEFAULT NULL,
+    compare text[] DEFAULT NULL,
+    ignore  text[] DEFAULT NULL,
+    OUT status      text,
+    OUT key         jsonb,
+    OUT stored      jsonb,
+    OUT expected    jsonb,
+    OUT differences jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
 
--- Everything is read from the triggers: there is nothing else that would know.
--- A partition's clone is part of the guard of its partitioned table. Temporary
--- tables of other sessions cannot be opened.
-CREATE VIEW idempotent.guards AS
-SELECT guard.tgrelid::regclass AS target,
-       guard.tgname AS trigger,
-       CASE guard.tgenabled
-           WHEN 'O' THEN 'origin'
-           WHEN 'A' THEN 'always'
-           WHEN 'R' THEN 'replica'
-           ELSE 'disabled'
-       END AS enabled,
-       options.key,
-       options.arbiter,
-       options.compared,
-       options.compare,
-       options.ignore,
-       options.on_conflict,
-       options.remember,
-       options.null_key,
-       options.problem
-  FROM pg_catalog.pg_trigger AS guard
-  JOIN pg_catalog.pg_class AS class
-    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
-   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
-        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
-   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
- CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
- WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
-   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
-COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
-COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
-COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
-COMMENT ON COLUMN idempotent.guards.enabled IS
-    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
-COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
-COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
-COMMENT ON COLUMN idempotent.guards.compared IS
-    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
-COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
-COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
-COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error or quarantine';
-COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
-COMMENT ON COLUMN idempotent.guards.null_key IS
-    'rows with a NULL in the key: error, or pass (insert them without verification)';
-COMMENT ON COLUMN idempotent.guards.problem IS
-    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
-
-CREATE FUNCTION idempotent_guard(
-    target      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    remember    text   DEFAULT NULL,
-    null_key    text   DEFAULT 'error'
-) RETURNS idempotent.guards
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
-COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
-    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
-
-CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
-COMMENT ON FUNCTION idempotent_unguard(regclass) IS
-    'removes the guard of a table; false if there was none';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:127
--- requires:
---   guard
-
--- A view whose INSERT inserts or verifies, and returns the stored row. See docs/view.md.
-
-CREATE FUNCTION idempotent_view_trigger() RETURNS trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_view_trigger_wrapper';
-COMMENT ON FUNCTION idempotent_view_trigger() IS
-    'trigger function of the views that idempotent_view creates';
-
-CREATE FUNCTION idempotent_view(
-    target      regclass,
-    name        text,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error'
-) RETURNS regclass
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_view_wrapper';
-COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text) IS
-    'creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options';
+COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[]) IS
+    'returns the rows, by key, in which a table deviates from another table or view';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1183,67 +1177,61 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:253
+-- src/kept.rs:231
 -- pg_idempotent::kept::kept_oid
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:135
+-- src/kept.rs:125
 -- pg_idempotent::kept::kept_role_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:204
+-- src/kept.rs:186
 -- pg_idempotent::kept::kept_role_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:147
+-- src/kept.rs:137
 -- pg_idempotent::kept::kept_role_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:216
+-- src/kept.rs:200
 -- pg_idempotent::kept::kept_role_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:141
+-- src/kept.rs:131
 -- pg_idempotent::kept::kept_table_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:210
+-- src/kept.rs:192
 -- pg_idempotent::kept::kept_table_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:153
+-- src/kept.rs:143
 -- pg_idempotent::kept::kept_table_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:222
+-- src/kept.rs:206
 -- pg_idempotent::kept::kept_table_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept/inserter.rs:43
--- pg_idempotent::kept::inserter::kept_trigger
--- Skipped due to `#[pgrx(sql = false)]`
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/kept.rs:264
+-- src/kept.rs:242
 -- pg_idempotent::kept::own_role
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1299,20 +1287,5 @@ GRANT EXECUTE ON FUNCTION idempotent.own_role(), idempotent.load_is_running(bigi
 GRANT SELECT, INSERT
     ON idempotent.request_records, idempotent.pipeline_run_records, idempotent.load_records, idempotent.conflict_records
     TO pg_database_owner;
-
--- A value that is copied is judged as a text is (src/kept/inserter.rs), whatever session_replication_role says.
-DO $trigger$
-DECLARE
-    state regclass;
-BEGIN
-    FOREACH state IN ARRAY ARRAY['idempotent.request_records', 'idempotent.pipeline_run_records', 'idempotent.load_records',
-                                 'idempotent.conflict_records']::regclass[] LOOP
-        EXECUTE pg_catalog.format(
-            'CREATE TRIGGER kept BEFORE INSERT ON %1$s FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger();
-             ALTER TABLE %1$s ENABLE ALWAYS TRIGGER kept;
-             COMMENT ON TRIGGER kept ON %1$s IS %2$L', state, 'what the inserter may not hand out is nobody''s');
-    END LOOP;
-END
-$trigger$;
 /* </end connected objects> */
 

@@ -31,6 +31,7 @@ pub fn create(call: SqlCall<'_>) -> pg_sys::Oid {
         ),
         &[],
     );
+    refuse_others(&connection, &name);
     for column in &target.columns {
         set_default(&connection, &target, column, &name);
     }
@@ -53,6 +54,34 @@ pub fn create(call: SqlCall<'_>) -> pg_sys::Oid {
         &[SqlValue::text(&name)],
     );
     connection.first_oid(1).expect("the view is there")
+}
+
+/// Refuses a view whose rows something else takes, too, or instead: the server runs all triggers,
+/// and no trigger where there is a rule.
+///
+/// # Errors
+/// 55000
+fn refuse_others(connection: &Connection, view: &str) {
+    let found = connection.execute(
+        "SELECT tgname::pg_catalog.text FROM pg_catalog.pg_trigger \
+         WHERE tgrelid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass \
+           AND tgname OPERATOR(pg_catalog.<>) $2::pg_catalog.name \
+           AND (tgtype::integer OPERATOR(pg_catalog.&) 68) OPERATOR(pg_catalog.=) 68 \
+         UNION ALL SELECT rulename::pg_catalog.text FROM pg_catalog.pg_rewrite \
+         WHERE ev_class OPERATOR(pg_catalog.=) $1::pg_catalog.regclass \
+           AND ev_type OPERATOR(pg_catalog.=) '3' AND is_instead",
+        &[SqlValue::text(view), SqlValue::text(TRIGGER)],
+    );
+    if found > 0 {
+        let other = connection.first_text(1).unwrap_or_default();
+        Report::new(
+            SqlState::ObjectNotInPrerequisiteState,
+            format!("view {view} has another trigger or rule for INSERT"),
+        )
+        .detail(format!("It is \"{other}\"."))
+        .hint("Drop it, or choose another name for the view.")
+        .raise()
+    }
 }
 
 /// The name of the view, with its schema, as SQL has it; one without a schema is in the target's.

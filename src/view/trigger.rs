@@ -36,6 +36,7 @@ pub fn insert(call: SqlCall<'_>) -> SqlResult {
     target.refuse_rules();
     let row = NewRow::of(&trigger, &target, &view);
     let options = GuardOptions::of_trigger(&TriggerInfo::fired(&trigger).arguments);
+    refuse_options_of_guards(&options);
     let on_conflict = options.on_conflict();
     let key_options = KeyOptions::new(options.key, options.compare, options.ignore);
     let match_rule = MatchRule::new(&key_options, &target);
@@ -93,6 +94,24 @@ fn fired_for_insert(call: SqlCall<'_>) -> FiredTrigger<'_> {
         Some(trigger) if trigger.is_instead_of_insert() => trigger,
         Some(_) => refuse("It was called for another event."),
     }
+}
+
+/// Refuses what a trigger by hand asks for, and only a guard does.
+///
+/// # Errors
+/// 22023
+fn refuse_options_of_guards(options: &GuardOptions) {
+    let name = match (&options.remember, options.null_key) {
+        (Some(_), _) => "remember",
+        (None, Some(_)) => "null_key",
+        (None, None) => return,
+    };
+    Report::new(
+        SqlState::InvalidParameterValue,
+        format!("a view has no option \"{name}\""),
+    )
+    .hint("Guard the table with idempotent_guard.")
+    .raise()
 }
 
 /// 55000

@@ -95,3 +95,17 @@ def test_a_batch_with_one_row_twice(way, orders):
     reported = way.send(orders.address, REPEATED)
     check_report(way, orders, REPEATED, [], reported, way.repeated)
     assert orders.stored() == BATCH[:2]
+
+
+@every_way
+def test_the_view_in_the_table_s_place_answers_a_retry_as_the_first_time(way, orders):
+    orders.run("ALTER TABLE orders RENAME TO orders_stored")
+    orders.run("SELECT idempotent_view('orders_stored', 'orders')")
+    orders.run("GRANT SELECT, INSERT ON orders TO app")
+    orders.store(HALF)
+    for _ in range(2):
+        reported = way.send(orders.address, BATCH)
+        check_report(way, orders, BATCH, [], reported, way.new)
+        assert orders.stored() == BATCH
+    refused(way, orders, ALTERED)
+    assert orders.stored() == BATCH

@@ -116,6 +116,27 @@ INSERT INTO noted_in VALUES (3, 'c');
 CREATE OR REPLACE VIEW noted_in AS SELECT id, note FROM noted WHERE id > 0;
 INSERT INTO noted_in VALUES (3, 'c');
 
+-- By hand: a column that is shown twice, a sample, options of guards. Something else that takes the rows.
+CREATE VIEW noted_twice AS SELECT id, note, note AS again FROM noted;
+CREATE TRIGGER v INSTEAD OF INSERT ON noted_twice FOR EACH ROW EXECUTE FUNCTION idempotent_view_trigger();
+INSERT INTO noted_twice VALUES (3, 'c', 'd');
+CREATE VIEW sampled AS SELECT id, note FROM noted TABLESAMPLE system (10);
+CREATE TRIGGER v INSTEAD OF INSERT ON sampled FOR EACH ROW EXECUTE FUNCTION idempotent_view_trigger();
+INSERT INTO sampled VALUES (3, 'c');
+CREATE VIEW odd AS SELECT id, note FROM noted;
+CREATE TRIGGER v INSTEAD OF INSERT ON odd FOR EACH ROW EXECUTE FUNCTION idempotent_view_trigger('remember=note');
+INSERT INTO odd VALUES (3, 'c');
+CREATE OR REPLACE TRIGGER v INSTEAD OF INSERT ON odd FOR EACH ROW EXECUTE FUNCTION idempotent_view_trigger('null_key=pass');
+INSERT INTO odd VALUES (3, 'c');
+SELECT idempotent_view('noted', 'odd');
+DROP TRIGGER v ON odd;
+CREATE RULE r AS ON INSERT TO odd DO INSTEAD NOTHING;
+SELECT idempotent_view('noted', 'odd');
+DROP RULE r ON odd;
+SELECT idempotent_view('noted', 'odd');
+INSERT INTO odd VALUES (3, 'c') RETURNING *;
+INSERT INTO odd VALUES (4, 'd') ON CONFLICT (id) DO NOTHING;
+
 -- Rights are the caller's, on the view and on the table.
 CREATE ROLE regress_pgi_writer;
 GRANT USAGE ON SCHEMA views TO regress_pgi_writer;

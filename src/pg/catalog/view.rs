@@ -43,7 +43,8 @@ impl SimpleView {
             }
             let index = (*only.cast::<pg_sys::RangeTblRef>()).rtindex;
             let entry = members::<pg_sys::RangeTblEntry>(query.rtable).nth(index as usize - 1)?;
-            if (*entry).rtekind != pg_sys::RTEKind::RTE_RELATION {
+            let plain = (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION;
+            if !plain || !(*entry).tablesample.is_null() {
                 return None;
             }
             let shown = members::<pg_sys::TargetEntry>(query.targetList);
@@ -58,7 +59,9 @@ impl SimpleView {
                     plain.then(|| (*variable).varattno)
                 })
                 .collect::<Option<Vec<_>>>()?;
-            Some(Self {
+            // A column that is shown twice could be given two values.
+            let twice = (1..columns.len()).any(|i| columns[..i].contains(&columns[i]));
+            (!twice).then(|| Self {
                 table: (*entry).relid,
                 columns,
             })
