@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:90
+-- src/lib.rs:111
 -- bootstrap
 -- The schema of everything that is not a function.
 --
@@ -35,58 +35,7 @@ ALTER TABLE idempotent.lock_secret ENABLE ROW LEVEL SECURITY;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:104
--- requires:
---   state
-
--- One slice replaced atomically. See docs/overwrite.md.
-
-CREATE FUNCTION idempotent_overwrite(
-    target    regclass,
-    source    regclass,
-    slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
-    'replaces one slice of a table, the rows that have these values, by the rows of a table or view; an equal slice is not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:103
--- requires:
---   state
-
--- Upsert in which the latest row wins. See docs/merge.md.
-
-CREATE FUNCTION idempotent_merge(
-    target    regclass,
-    source    regclass,
-    key       text[] DEFAULT NULL,
-    latest_by text[] DEFAULT NULL,
-    compare   text[] DEFAULT NULL,
-    ignore    text[] DEFAULT NULL,
-    insert_only text[] DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT updated    bigint,
-    OUT unchanged  bigint,
-    OUT stale      bigint,
-    OUT superseded bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
-
-COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[]) IS
-    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:92
+-- src/lib.rs:113
 -- requires:
 --   state
 
@@ -165,7 +114,7 @@ COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], t
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:121
+-- src/lib.rs:142
 -- requires:
 --   state
 
@@ -181,6 +130,18 @@ LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'idempotent_digest_remove_wrapper';
 COMMENT ON FUNCTION idempotent.digest_remove(internal, record) IS
     'part of idempotent_digest: takes a row out that leaves a window frame';
+
+CREATE FUNCTION idempotent.digest_add_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_add_columns_wrapper';
+COMMENT ON FUNCTION idempotent.digest_add_columns(internal, "any", VARIADIC "any") IS
+    'part of idempotent_digest: adds a row, column by column';
+
+CREATE FUNCTION idempotent.digest_remove_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_remove_columns_wrapper';
+COMMENT ON FUNCTION idempotent.digest_remove_columns(internal, "any", VARIADIC "any") IS
+    'part of idempotent_digest: takes a row out that leaves a window frame, column by column';
 
 CREATE FUNCTION idempotent.digest_combine(state internal, other internal) RETURNS internal
 LANGUAGE c STABLE PARALLEL SAFE
@@ -222,10 +183,30 @@ CREATE AGGREGATE idempotent_digest(record) (
 );
 COMMENT ON AGGREGATE idempotent_digest(record) IS
     'a checksum of a set of rows that does not depend on their order';
+
+-- Whole rows are not pushed down to foreign servers, columns are. With one argument the server could not tell which of the two
+-- is meant.
+CREATE AGGREGATE idempotent_digest("any", VARIADIC "any") (
+    SFUNC        = idempotent.digest_add_columns,
+    STYPE        = internal,
+    SSPACE       = 2064,
+    FINALFUNC    = idempotent.digest_text,
+    COMBINEFUNC  = idempotent.digest_combine,
+    SERIALFUNC   = idempotent.digest_serialize,
+    DESERIALFUNC = idempotent.digest_deserialize,
+    MSFUNC       = idempotent.digest_add_columns,
+    MINVFUNC     = idempotent.digest_remove_columns,
+    MSTYPE       = internal,
+    MSSPACE      = 2064,
+    MFINALFUNC   = idempotent.digest_text,
+    PARALLEL     = SAFE
+);
+COMMENT ON AGGREGATE idempotent_digest("any", VARIADIC "any") IS
+    'a checksum of a set of rows, given column by column, that does not depend on their order';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:116
+-- src/lib.rs:137
 -- requires:
 --   state
 
@@ -251,7 +232,7 @@ COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], tex
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:122
+-- src/lib.rs:143
 -- requires:
 --   state
 
@@ -266,7 +247,29 @@ COMMENT ON FUNCTION idempotent_lint(regclass) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:91
+-- src/lib.rs:125
+-- requires:
+--   state
+
+-- One slice replaced atomically. See docs/overwrite.md.
+
+CREATE FUNCTION idempotent_overwrite(
+    target    regclass,
+    source    regclass,
+    slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
+
+COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
+    'replaces one slice of a table, the rows that have these values, by the rows of a table or view; an equal slice is not rewritten';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:112
 -- requires:
 --   state
 
@@ -396,7 +399,193 @@ COMMENT ON EXTENSION pg_idempotent IS NULL;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:109
+-- src/lib.rs:114
+-- requires:
+--   kept
+--   insert
+
+-- Quarantined conflicts.
+
+-- The extension's functions write it as its owner, and people read the view below.
+CREATE TABLE idempotent.conflict_records (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    target      idempotent.kept_table NOT NULL,
+    key         jsonb       NOT NULL,
+    payload     jsonb       NOT NULL,
+    stored      jsonb       NOT NULL,
+    differences jsonb       NOT NULL,
+    digest      bytea       NOT NULL,
+    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    arrived_by  name        NOT NULL,
+    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
+    resolved_at timestamptz,
+    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
+);
+COMMENT ON TABLE idempotent.conflict_records IS
+    'what idempotent.conflicts shows; written by the extension only';
+
+COMMENT ON COLUMN idempotent.conflict_records.digest IS
+    'SHA-256 that identifies a repeated conflict';
+
+CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
+    (target, digest)
+    WHERE resolution IS NULL;
+COMMENT ON INDEX idempotent.conflict_records_unresolved IS
+    'an unresolved conflict is recorded once, however often it arrives';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
+
+-- A role that may name the target (USAGE on its schema) and SELECT from it sees its
+-- conflicts; without values if row-level security is in force for it. Only superusers see
+-- a record whose table no longer exists.
+CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
+SELECT record.id,
+       record.target::regclass AS target,
+       CASE WHEN may.see_values THEN record.key END AS key,
+       CASE WHEN may.see_values THEN record.payload END AS payload,
+       CASE WHEN may.see_values THEN record.stored END AS stored,
+       CASE WHEN may.see_values THEN record.differences END AS differences,
+       record.arrived_at,
+       record.arrived_by,
+       record.resolution,
+       record.resolved_at
+  FROM idempotent.conflict_records AS record
+ CROSS JOIN LATERAL (
+       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
+              COALESCE(
+                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                     FROM pg_catalog.pg_class AS c
+                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
+                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
+                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
+              ) AS see_record) AS may
+ WHERE may.see_record;
+COMMENT ON VIEW idempotent.conflicts IS
+    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
+COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
+COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
+COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
+COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
+COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
+COMMENT ON COLUMN idempotent.conflicts.differences IS
+    'the columns that differ, each with its stored and its payload value';
+COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
+COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
+COMMENT ON COLUMN idempotent.conflicts.resolution IS
+    'keep_stored or apply_payload; NULL while it is open';
+COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
+
+CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
+COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
+    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:119
+-- requires:
+--   state
+--   quarantine
+
+-- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
+
+CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_guard_trigger() IS
+    'trigger function of guards; idempotent_guard creates the trigger';
+
+CREATE FUNCTION idempotent.guard_options(
+    target  regclass,
+    trigger oid,
+    OUT key         text[],
+    OUT arbiter     name,
+    OUT compared    text[],
+    OUT compare     text[],
+    OUT ignore      text[],
+    OUT on_conflict text,
+    OUT remember    name,
+    OUT null_key    text,
+    OUT problem     text
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'guard_options_wrapper';
+COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
+    'the options of a guard as they apply to its table; for the view idempotent.guards';
+
+-- Everything is read from the triggers: there is nothing else that would know.
+-- A partition's clone is part of the guard of its partitioned table. Temporary
+-- tables of other sessions cannot be opened.
+CREATE VIEW idempotent.guards AS
+SELECT guard.tgrelid::regclass AS target,
+       guard.tgname AS trigger,
+       CASE guard.tgenabled
+           WHEN 'O' THEN 'origin'
+           WHEN 'A' THEN 'always'
+           WHEN 'R' THEN 'replica'
+           ELSE 'disabled'
+       END AS enabled,
+       options.key,
+       options.arbiter,
+       options.compared,
+       options.compare,
+       options.ignore,
+       options.on_conflict,
+       options.remember,
+       options.null_key,
+       options.problem
+  FROM pg_catalog.pg_trigger AS guard
+  JOIN pg_catalog.pg_class AS class
+    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
+   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
+        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
+   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
+ CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
+ WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
+   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
+COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
+COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
+COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
+COMMENT ON COLUMN idempotent.guards.enabled IS
+    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
+COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
+COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
+COMMENT ON COLUMN idempotent.guards.compared IS
+    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
+COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
+COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
+COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error or quarantine';
+COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
+COMMENT ON COLUMN idempotent.guards.null_key IS
+    'rows with a NULL in the key: error, or pass (insert them without verification)';
+COMMENT ON COLUMN idempotent.guards.problem IS
+    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
+
+CREATE FUNCTION idempotent_guard(
+    target      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    remember    text   DEFAULT NULL,
+    null_key    text   DEFAULT 'error'
+) RETURNS idempotent.guards
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
+COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
+    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
+
+CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
+COMMENT ON FUNCTION idempotent_unguard(regclass) IS
+    'removes the guard of a table; false if there was none';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:130
 -- requires:
 --   kept
 
@@ -486,12 +675,14 @@ CREATE FUNCTION idempotent_execute(
     arguments jsonb    DEFAULT '[]',
     scope     text     DEFAULT '',
     ttl       interval DEFAULT '24 hours',
+    wait      interval DEFAULT NULL,
+    operation text     DEFAULT NULL,
     OUT response jsonb,
     OUT replayed boolean
 ) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_execute_wrapper';
-COMMENT ON FUNCTION idempotent_execute(text, text, jsonb, text, interval) IS
+COMMENT ON FUNCTION idempotent_execute(text, text, jsonb, text, interval, interval, text) IS
     'runs a statement once for a request key; a retry gets the first answer';
 
 CREATE FUNCTION idempotent_request_begin(
@@ -500,6 +691,8 @@ CREATE FUNCTION idempotent_request_begin(
     scope   text     DEFAULT '',
     ttl     interval DEFAULT '24 hours',
     lease   interval DEFAULT '1 minute',
+    wait    interval DEFAULT NULL,
+    ignore  text[]   DEFAULT NULL,
     OUT status         text,
     OUT attempt        bigint,
     OUT recovery_point text,
@@ -507,7 +700,7 @@ CREATE FUNCTION idempotent_request_begin(
 ) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_request_begin_wrapper';
-COMMENT ON FUNCTION idempotent_request_begin(text, jsonb, text, interval, interval) IS
+COMMENT ON FUNCTION idempotent_request_begin(text, jsonb, text, interval, interval, interval, text[]) IS
     'starts a request, resumes one whose lease ran out, or gives its answer';
 
 CREATE FUNCTION idempotent_request_advance(
@@ -542,7 +735,146 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:115
+-- src/lib.rs:135
+-- requires:
+--   kept
+
+-- Loads in committed batches. What the procedure promises is in docs/load.md.
+
+-- Written by the procedure only, as the extension's owner. People read the view
+-- idempotent.loads.
+CREATE TABLE idempotent.load_records (
+    load_id      bigint      GENERATED ALWAYS AS IDENTITY,
+    role         idempotent.kept_role NOT NULL,
+    target       text        NOT NULL,
+    source       text        NOT NULL,
+    on_conflict  text        NOT NULL,
+    batch_size   int         NOT NULL,
+    status       text        NOT NULL DEFAULT 'running',
+    rows_total   bigint,
+    rows_done    bigint      NOT NULL DEFAULT 0,
+    inserted     bigint      NOT NULL DEFAULT 0,
+    duplicates   bigint      NOT NULL DEFAULT 0,
+    conflicts    bigint      NOT NULL DEFAULT 0,
+    batches      bigint      NOT NULL DEFAULT 0,
+    pid          int         NOT NULL,
+    started_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    updated_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    completed_at timestamptz,
+    error        text,
+    CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
+    CONSTRAINT load_records_status CHECK (status IN ('running', 'finished', 'failed'))
+) WITH (fillfactor = 50);
+COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
+
+-- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
+-- query's snapshot and its look at the locks has not died. DEFINER, since a reader of
+-- the view has no right on the table; pg_locks shows every role that a load is running.
+CREATE FUNCTION idempotent.load_is_running(load_id bigint) RETURNS boolean
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT EXISTS (
+        SELECT FROM idempotent.load_records AS record
+         WHERE record.load_id OPERATOR(pg_catalog.=) load_is_running.load_id
+           AND record.status OPERATOR(pg_catalog.=) 'running');
+END;
+COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
+    'whether the record of a load says, as of now, that it is running';
+
+-- A running load holds a lock that no session waits for. A standby does not show it.
+CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
+SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.batch_size,
+       CASE
+           WHEN record.status OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.status
+           WHEN EXISTS (
+               SELECT FROM pg_catalog.pg_locks AS held
+                WHERE held.locktype OPERATOR(pg_catalog.=) 'advisory'
+                  AND held.objsubid OPERATOR(pg_catalog.=) 34
+                  AND held.database OPERATOR(pg_catalog.=) (
+                      SELECT here.oid FROM pg_catalog.pg_database AS here
+                       WHERE here.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+                  AND ((held.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) held.objid::bigint)
+                      OPERATOR(pg_catalog.=) record.load_id)
+               THEN 'running'
+           WHEN idempotent.load_is_running(record.load_id) THEN 'died'
+           ELSE 'running'
+       END AS status,
+       record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.batches,
+       record.pid, record.started_at, record.updated_at, record.completed_at, record.error
+  FROM idempotent.load_records AS record
+ WHERE record.role OPERATOR(idempotent.=) idempotent.own_role()
+    OR (SELECT pg_catalog.pg_has_role(class.relowner, 'USAGE') OR reader.rolbypassrls
+          FROM pg_catalog.pg_class AS class CROSS JOIN pg_catalog.pg_roles AS reader
+         WHERE class.oid OPERATOR(pg_catalog.=) 'idempotent.load_records'::regclass::oid
+           AND reader.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
+COMMENT ON VIEW idempotent.loads IS 'your own loads, present and past, with their progress; all loads for the owner of the extension';
+COMMENT ON COLUMN idempotent.loads.load_id IS 'the number of the load';
+COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';
+COMMENT ON COLUMN idempotent.loads.target IS 'the table that receives the rows, by its name at the start';
+COMMENT ON COLUMN idempotent.loads.source IS 'the table or view that the rows come from, by its name at the start';
+COMMENT ON COLUMN idempotent.loads.on_conflict IS 'what the load does about a conflict';
+COMMENT ON COLUMN idempotent.loads.batch_size IS 'how many rows are committed at a time';
+COMMENT ON COLUMN idempotent.loads.status IS 'running, finished, failed, or died: its server process no longer exists';
+COMMENT ON COLUMN idempotent.loads.rows_total IS 'the rows of the source; NULL while it is being read';
+COMMENT ON COLUMN idempotent.loads.rows_done IS 'the rows that have an outcome, committed';
+COMMENT ON COLUMN idempotent.loads.inserted IS 'how many rows were inserted';
+COMMENT ON COLUMN idempotent.loads.duplicates IS 'how many rows were already stored';
+COMMENT ON COLUMN idempotent.loads.conflicts IS 'how many rows differ from the stored row';
+COMMENT ON COLUMN idempotent.loads.batches IS 'how many batches were committed';
+COMMENT ON COLUMN idempotent.loads.pid IS 'the server process, for pg_cancel_backend';
+COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
+COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
+COMMENT ON COLUMN idempotent.loads.completed_at IS 'when it finished or failed';
+COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
+
+CREATE PROCEDURE idempotent_load(
+    target      regclass,
+    source      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    batch_size  int    DEFAULT 10000
+)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
+COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int) IS
+    'inserts or verifies the rows of a table or view in batches, each of which is committed';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:124
+-- requires:
+--   state
+
+-- Upsert in which the latest row wins. See docs/merge.md.
+
+CREATE FUNCTION idempotent_merge(
+    target    regclass,
+    source    regclass,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
+
+COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[]) IS
+    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:136
 -- requires:
 --   kept
 
@@ -658,441 +990,157 @@ COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:114
--- requires:
---   kept
-
--- Loads in committed batches. What the procedure promises is in docs/load.md.
-
--- Written by the procedure only, as the extension's owner. People read the view
--- idempotent.loads.
-CREATE TABLE idempotent.load_records (
-    load_id      bigint      GENERATED ALWAYS AS IDENTITY,
-    role         idempotent.kept_role NOT NULL,
-    target       text        NOT NULL,
-    source       text        NOT NULL,
-    on_conflict  text        NOT NULL,
-    batch_size   int         NOT NULL,
-    status       text        NOT NULL DEFAULT 'running',
-    rows_total   bigint,
-    rows_done    bigint      NOT NULL DEFAULT 0,
-    inserted     bigint      NOT NULL DEFAULT 0,
-    duplicates   bigint      NOT NULL DEFAULT 0,
-    conflicts    bigint      NOT NULL DEFAULT 0,
-    batches      bigint      NOT NULL DEFAULT 0,
-    pid          int         NOT NULL,
-    started_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    updated_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    completed_at timestamptz,
-    error        text,
-    CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
-    CONSTRAINT load_records_status CHECK (status IN ('running', 'finished', 'failed'))
-) WITH (fillfactor = 50);
-COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
-
--- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
--- query's snapshot and its look at the locks has not died. DEFINER, since a reader of
--- the view has no right on the table; pg_locks shows every role that a load is running.
-CREATE FUNCTION idempotent.load_is_running(load_id bigint) RETURNS boolean
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT EXISTS (
-        SELECT FROM idempotent.load_records AS record
-         WHERE record.load_id OPERATOR(pg_catalog.=) load_is_running.load_id
-           AND record.status OPERATOR(pg_catalog.=) 'running');
-END;
-COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
-    'whether the record of a load says, as of now, that it is running';
-
--- A running load holds a lock that no session waits for. A standby does not show it.
-CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
-SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.batch_size,
-       CASE
-           WHEN record.status OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.status
-           WHEN EXISTS (
-               SELECT FROM pg_catalog.pg_locks AS held
-                WHERE held.locktype OPERATOR(pg_catalog.=) 'advisory'
-                  AND held.objsubid OPERATOR(pg_catalog.=) 34
-                  AND held.database OPERATOR(pg_catalog.=) (
-                      SELECT here.oid FROM pg_catalog.pg_database AS here
-                       WHERE here.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
-                  AND ((held.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) held.objid::bigint)
-                      OPERATOR(pg_catalog.=) record.load_id)
-               THEN 'running'
-           WHEN idempotent.load_is_running(record.load_id) THEN 'died'
-           ELSE 'running'
-       END AS status,
-       record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.batches,
-       record.pid, record.started_at, record.updated_at, record.completed_at, record.error
-  FROM idempotent.load_records AS record
- WHERE record.role OPERATOR(idempotent.=) idempotent.own_role()
-    OR (SELECT pg_catalog.pg_has_role(class.relowner, 'USAGE') OR reader.rolbypassrls
-          FROM pg_catalog.pg_class AS class CROSS JOIN pg_catalog.pg_roles AS reader
-         WHERE class.oid OPERATOR(pg_catalog.=) 'idempotent.load_records'::regclass::oid
-           AND reader.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
-COMMENT ON VIEW idempotent.loads IS 'your own loads, present and past, with their progress; all loads for the owner of the extension';
-COMMENT ON COLUMN idempotent.loads.load_id IS 'the number of the load';
-COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';
-COMMENT ON COLUMN idempotent.loads.target IS 'the table that receives the rows, by its name at the start';
-COMMENT ON COLUMN idempotent.loads.source IS 'the table or view that the rows come from, by its name at the start';
-COMMENT ON COLUMN idempotent.loads.on_conflict IS 'what the load does about a conflict';
-COMMENT ON COLUMN idempotent.loads.batch_size IS 'how many rows are committed at a time';
-COMMENT ON COLUMN idempotent.loads.status IS 'running, finished, failed, or died: its server process no longer exists';
-COMMENT ON COLUMN idempotent.loads.rows_total IS 'the rows of the source; NULL while it is being read';
-COMMENT ON COLUMN idempotent.loads.rows_done IS 'the rows that have an outcome, committed';
-COMMENT ON COLUMN idempotent.loads.inserted IS 'how many rows were inserted';
-COMMENT ON COLUMN idempotent.loads.duplicates IS 'how many rows were already stored';
-COMMENT ON COLUMN idempotent.loads.conflicts IS 'how many rows differ from the stored row';
-COMMENT ON COLUMN idempotent.loads.batches IS 'how many batches were committed';
-COMMENT ON COLUMN idempotent.loads.pid IS 'the server process, for pg_cancel_backend';
-COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
-COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
-COMMENT ON COLUMN idempotent.loads.completed_at IS 'when it finished or failed';
-COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
-
-CREATE PROCEDURE idempotent_load(
-    target      regclass,
-    source      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    batch_size  int    DEFAULT 10000
-)
-LANGUAGE c
-AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
-COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int) IS
-    'inserts or verifies the rows of a table or view in batches, each of which is committed';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:93
--- requires:
---   kept
---   insert
-
--- Quarantined conflicts.
-
--- The extension's functions write it as its owner, and people read the view below.
-CREATE TABLE idempotent.conflict_records (
-    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    target      idempotent.kept_table NOT NULL,
-    key         jsonb       NOT NULL,
-    payload     jsonb       NOT NULL,
-    stored      jsonb       NOT NULL,
-    differences jsonb       NOT NULL,
-    digest      bytea       NOT NULL,
-    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    arrived_by  name        NOT NULL,
-    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
-    resolved_at timestamptz,
-    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
-);
-COMMENT ON TABLE idempotent.conflict_records IS
-    'what idempotent.conflicts shows; written by the extension only';
-
-COMMENT ON COLUMN idempotent.conflict_records.digest IS
-    'SHA-256 that identifies a repeated conflict';
-
-CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
-    (target, digest)
-    WHERE resolution IS NULL;
-COMMENT ON INDEX idempotent.conflict_records_unresolved IS
-    'an unresolved conflict is recorded once, however often it arrives';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
-
--- A role that may name the target (USAGE on its schema) and SELECT from it sees its
--- conflicts; without values if row-level security is in force for it. Only superusers see
--- a record whose table no longer exists.
-CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
-SELECT record.id,
-       record.target::regclass AS target,
-       CASE WHEN may.see_values THEN record.key END AS key,
-       CASE WHEN may.see_values THEN record.payload END AS payload,
-       CASE WHEN may.see_values THEN record.stored END AS stored,
-       CASE WHEN may.see_values THEN record.differences END AS differences,
-       record.arrived_at,
-       record.arrived_by,
-       record.resolution,
-       record.resolved_at
-  FROM idempotent.conflict_records AS record
- CROSS JOIN LATERAL (
-       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
-              COALESCE(
-                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
-                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-                     FROM pg_catalog.pg_class AS c
-                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
-                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
-                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
-              ) AS see_record) AS may
- WHERE may.see_record;
-COMMENT ON VIEW idempotent.conflicts IS
-    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
-COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
-COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
-COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
-COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
-COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
-COMMENT ON COLUMN idempotent.conflicts.differences IS
-    'the columns that differ, each with its stored and its payload value';
-COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
-COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
-COMMENT ON COLUMN idempotent.conflicts.resolution IS
-    'keep_stored or apply_payload; NULL while it is open';
-COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
-
-CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
-COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
-    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:98
--- requires:
---   state
---   quarantine
-
--- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
-
-CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
-COMMENT ON FUNCTION idempotent_guard_trigger() IS
-    'trigger function of guards; idempotent_guard creates the trigger';
-
-CREATE FUNCTION idempotent.guard_options(
-    target  regclass,
-    trigger oid,
-    OUT key         text[],
-    OUT arbiter     name,
-    OUT compared    text[],
-    OUT compare     text[],
-    OUT ignore      text[],
-    OUT on_conflict text,
-    OUT remember    name,
-    OUT null_key    text,
-    OUT problem     text
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'guard_options_wrapper';
-COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
-    'the options of a guard as they apply to its table; for the view idempotent.guards';
-
--- Everything is read from the triggers: there is nothing else that would know.
--- A partition's clone is part of the guard of its partitioned table. Temporary
--- tables of other sessions cannot be opened.
-CREATE VIEW idempotent.guards AS
-SELECT guard.tgrelid::regclass AS target,
-       guard.tgname AS trigger,
-       CASE guard.tgenabled
-           WHEN 'O' THEN 'origin'
-           WHEN 'A' THEN 'always'
-           WHEN 'R' THEN 'replica'
-           ELSE 'disabled'
-       END AS enabled,
-       options.key,
-       options.arbiter,
-       options.compared,
-       options.compare,
-       options.ignore,
-       options.on_conflict,
-       options.remember,
-       options.null_key,
-       options.problem
-  FROM pg_catalog.pg_trigger AS guard
-  JOIN pg_catalog.pg_class AS class
-    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
-   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
-        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
-   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
- CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
- WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
-   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
-COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
-COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
-COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
-COMMENT ON COLUMN idempotent.guards.enabled IS
-    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
-COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
-COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
-COMMENT ON COLUMN idempotent.guards.compared IS
-    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
-COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
-COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
-COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error or quarantine';
-COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
-COMMENT ON COLUMN idempotent.guards.null_key IS
-    'rows with a NULL in the key: error, or pass (insert them without verification)';
-COMMENT ON COLUMN idempotent.guards.problem IS
-    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
-
-CREATE FUNCTION idempotent_guard(
-    target      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    remember    text   DEFAULT NULL,
-    null_key    text   DEFAULT 'error'
-) RETURNS idempotent.guards
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
-COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
-    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
-
-CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
-COMMENT ON FUNCTION idempotent_unguard(regclass) IS
-    'removes the guard of a table; false if there was none';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/guard/mod.rs:166
+-- src/guard/mod.rs:156
 -- pg_idempotent::guard::guard_options
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:26
+-- src/digest/mod.rs:29
 -- pg_idempotent::digest::idempotent_digest_add
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:50
+-- src/digest/mod.rs:53
+-- pg_idempotent::digest::idempotent_digest_add_columns
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/digest/mod.rs:77
 -- pg_idempotent::digest::idempotent_digest_combine
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:69
+-- src/digest/mod.rs:96
 -- pg_idempotent::digest::idempotent_digest_deserialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:38
+-- src/digest/mod.rs:41
 -- pg_idempotent::digest::idempotent_digest_remove
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:63
+-- src/digest/mod.rs:65
+-- pg_idempotent::digest::idempotent_digest_remove_columns
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/digest/mod.rs:90
 -- pg_idempotent::digest::idempotent_digest_serialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:81
+-- src/digest/mod.rs:108
 -- pg_idempotent::digest::idempotent_digest_text
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:77
+-- src/request/mod.rs:80
 -- pg_idempotent::request::idempotent_execute
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:132
+-- src/guard/mod.rs:134
 -- pg_idempotent::guard::idempotent_guard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:180
+-- src/guard/mod.rs:169
 -- pg_idempotent::guard::idempotent_guard_trigger
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:27
+-- src/insert/mod.rs:28
 -- pg_idempotent::insert::idempotent_insert
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:65
+-- src/insert/mod.rs:60
 -- pg_idempotent::insert::idempotent_insert_each
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:94
+-- src/insert/mod.rs:88
 -- pg_idempotent::insert::idempotent_insert_from
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:50
+-- src/insert/mod.rs:49
 -- pg_idempotent::insert::idempotent_insert_many
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lint/mod.rs:37
+-- src/lint/mod.rs:38
 -- pg_idempotent::lint::idempotent_lint
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/load/mod.rs:57
+-- src/load/mod.rs:54
 -- pg_idempotent::load::idempotent_load
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/merge/mod.rs:69
+-- src/merge/mod.rs:74
 -- pg_idempotent::merge::idempotent_merge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/overwrite/mod.rs:49
+-- src/overwrite/mod.rs:52
 -- pg_idempotent::overwrite::idempotent_overwrite
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:273
+-- src/request/mod.rs:291
 -- pg_idempotent::request::idempotent_purge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/reconcile/mod.rs:34
+-- src/reconcile/mod.rs:33
 -- pg_idempotent::reconcile::idempotent_reconcile
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:248
+-- src/request/mod.rs:265
 -- pg_idempotent::request::idempotent_request_abandon
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:200
+-- src/request/mod.rs:215
 -- pg_idempotent::request::idempotent_request_advance
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:146
+-- src/request/mod.rs:151
 -- pg_idempotent::request::idempotent_request_begin
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:221
+-- src/request/mod.rs:237
 -- pg_idempotent::request::idempotent_request_finish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1110,91 +1158,91 @@ COMMENT ON FUNCTION idempotent_unguard(regclass) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:137
+-- src/run/mod.rs:140
 -- pg_idempotent::run::idempotent_run_fail
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:93
+-- src/run/mod.rs:94
 -- pg_idempotent::run::idempotent_run_heartbeat
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:109
+-- src/run/mod.rs:111
 -- pg_idempotent::run::idempotent_run_publish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:151
+-- src/guard/mod.rs:145
 -- pg_idempotent::guard::idempotent_unguard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:223
+-- src/kept.rs:231
 -- pg_idempotent::kept::kept_oid
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:117
+-- src/kept.rs:125
 -- pg_idempotent::kept::kept_role_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:178
+-- src/kept.rs:186
 -- pg_idempotent::kept::kept_role_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:129
+-- src/kept.rs:137
 -- pg_idempotent::kept::kept_role_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:192
+-- src/kept.rs:200
 -- pg_idempotent::kept::kept_role_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:123
+-- src/kept.rs:131
 -- pg_idempotent::kept::kept_table_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:184
+-- src/kept.rs:192
 -- pg_idempotent::kept::kept_table_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:135
+-- src/kept.rs:143
 -- pg_idempotent::kept::kept_table_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:198
+-- src/kept.rs:206
 -- pg_idempotent::kept::kept_table_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:234
+-- src/kept.rs:242
 -- pg_idempotent::kept::own_role
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:123
+-- src/lib.rs:144
 -- finalize
 -- Rights on state. ALTER DEFAULT PRIVILEGES may have granted any privilege on new objects to any role; all of that is
 -- revoked first. This file has every grant.
