@@ -65,7 +65,7 @@ COMMENT ON COLUMN idempotent.guards.compared IS
     'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
 COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
 COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
-COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error or quarantine';
+COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error, quarantine or observe';
 COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
 COMMENT ON COLUMN idempotent.guards.null_key IS
     'rows with a NULL in the key: error, or pass (insert them without verification)';

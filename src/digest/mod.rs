@@ -1,4 +1,4 @@
-//! `idempotent_digest(record)`: a checksum of a set of rows that depends on no order.
+//! `idempotent_digest(record)`, and of columns: a checksum of a set of rows that depends on no order.
 //!
 //! Each row becomes canonical bytes ([`encoding`], [`writer`]), these a SHA-256, this a long
 //! vector, and the vectors are added ([`pg_idempotent_lthash`]). So one multiset of rows has one digest, in
@@ -7,6 +7,7 @@
 //!
 //! The aggregate is declared under `sql/`; these are its support functions, whose state
 //! is of type `internal`, so that only the executor can call them.
+mod argument;
 #[forbid(unsafe_code)]
 mod decimal;
 #[forbid(unsafe_code)]
@@ -31,7 +32,7 @@ use pgrx::prelude::*;
 fn idempotent_digest_add(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
         let sum = sum_of(call);
-        if let Some(hash) = row_encoder::hash(call, 1) {
+        if let Some(hash) = argument::hash_of_row(call, 1) {
             sum.add(&hash);
         }
         SqlResult::state(sum)
@@ -43,7 +44,31 @@ fn idempotent_digest_add(call: SqlCall<'_>) -> SqlResult {
 fn idempotent_digest_remove(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
         let sum = sum_of(call);
-        if let Some(hash) = row_encoder::hash(call, 1) {
+        if let Some(hash) = argument::hash_of_row(call, 1) {
+            sum.remove(&hash);
+        }
+        SqlResult::state(sum)
+    })
+}
+
+/// Adds the row to the state that the other arguments are the columns of.
+#[pg_extern(sql = false)]
+fn idempotent_digest_add_columns(call: SqlCall<'_>) -> SqlResult {
+    with_error_capture(|| {
+        let sum = sum_of(call);
+        if let Some(hash) = argument::hash_of_columns(call, 1) {
+            sum.add(&hash);
+        }
+        SqlResult::state(sum)
+    })
+}
+
+/// Takes the row out of the state that the other arguments are the columns of.
+#[pg_extern(sql = false)]
+fn idempotent_digest_remove_columns(call: SqlCall<'_>) -> SqlResult {
+    with_error_capture(|| {
+        let sum = sum_of(call);
+        if let Some(hash) = argument::hash_of_columns(call, 1) {
             sum.remove(&hash);
         }
         SqlResult::state(sum)

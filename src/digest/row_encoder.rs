@@ -1,17 +1,15 @@
 //! Rows to hashes: what is known of row types while a query runs.
 //!
 //! Looking up a row type and its columns' functions costs more than writing the row, so
-//! it is kept as long as the calling expression, behind its `fn_extra`. Writing a row
+//! it is kept as long as the calling expression, see [`argument`](super::argument). Writing a row
 //! happens under one guard. What is missing for it, such as the columns of a row inside
 //! the row, is looked up outside, and the row is written again from its start.
 use super::encoding::{Canonical, Missing, ValueEncoding};
 use super::writer::{Writer, tag};
-use crate::pg::call::entry::SqlCall;
 use crate::pg::ffi;
 use crate::pg::transaction::local_settings::LocalSettings;
 use pg_idempotent_lthash::Hash;
-use pgrx::{pg_guard, pg_sys};
-use std::ffi::c_void;
+use pgrx::pg_sys;
 use std::ptr;
 
 /// A row type.
@@ -107,36 +105,6 @@ pub struct RowEncoders {
     fixed: bool,
     /// Whether some row needed them.
     needs_fixed: bool,
-}
-
-/// What stays behind `fn_extra`.
-struct CallState {
-    rows: RowEncoders,
-    writer: Writer,
-    callback: pg_sys::MemoryContextCallback,
-}
-
-/// The hash of a row, given to the running function as argument `i`; None if that is NULL. All
-/// calls of an expression name the same argument.
-///
-/// # Errors
-/// What core raises for values that it cannot read or show.
-///
-/// # Panics
-/// If the argument is not declared as a record.
-pub fn hash(call: SqlCall<'_>, i: usize) -> Option<Hash> {
-    let row = call.arguments().datum(i)?;
-    // SAFETY: ours, and used by one call at a time: an output function that runs this
-    // very expression again would have to be called by it. The closure owns nothing and does not
-    // panic; the row is one, as the declaration says, which was looked at for the first row.
-    unsafe {
-        let CallState { rows, writer, .. } = &mut *CallState::of_call(call, i);
-        Some(rows.hash(writer, |rows, writer| {
-            let row = ffi::unguarded::pg_detoast_datum(row.cast_mut_ptr());
-            let (encoder, row) = rows.encoder_of(row.cast())?;
-            rows.write(encoder, row, writer)
-        }))
-    }
 }
 
 impl RowEncoders {
@@ -246,39 +214,4 @@ impl RowEncoders {
         }
         Ok(())
     }
-}
-
-impl CallState {
-    /// That of the running expression, for rows in argument `i`.
-    fn of_call(call: SqlCall<'_>, i: usize) -> *mut Self {
-        // SAFETY: the running call's. `fn_extra` is the function's own; what is put there lives as long as
-        // `fn_mcxt`, whose callback takes the box away.
-        unsafe {
-            let info = (*call.raw()).flinfo;
-            if (*info).fn_extra.is_null() {
-                assert_eq!(call.argument_type(i), Some(pg_sys::RECORDOID));
-                let this = Box::into_raw(Box::new(Self {
-                    rows: RowEncoders::new((*info).fn_mcxt, Canonical::Portable),
-                    writer: Writer::new(),
-                    callback: pg_sys::MemoryContextCallback {
-                        func: Some(on_context_reset),
-                        arg: ptr::null_mut(),
-                        next: ptr::null_mut(),
-                    },
-                }));
-                (*this).callback.arg = this.cast();
-                let callback = &raw mut (*this).callback;
-                pg_sys::MemoryContextRegisterResetCallback((*info).fn_mcxt, callback);
-                (*info).fn_extra = this.cast();
-            }
-            (*info).fn_extra.cast()
-        }
-    }
-}
-
-/// The expression's memory goes.
-#[pg_guard]
-unsafe extern "C-unwind" fn on_context_reset(arg: *mut c_void) {
-    // SAFETY: made by `of_call`, whose callback is called once.
-    drop(unsafe { Box::from_raw(arg.cast::<CallState>()) });
 }

@@ -85,6 +85,16 @@ pub fn redact_errors<R>(work: impl FnOnce() -> R, report: impl FnOnce() -> Optio
     })
 }
 
+/// The result of work in a subtransaction; None if it failed with an error that is about the work
+/// itself. Others go on, as in [`redact_errors`].
+pub fn unless_it_failed<R>(result: Result<R, Caught>) -> Option<R> {
+    match result {
+        Ok(result) => Some(result),
+        Err(caught) if may_reveal_values(&caught) => None,
+        Err(caught) => resume_unwind(caught),
+    }
+}
+
 /// Whether an error that was caught is about what was worked on.
 fn may_reveal_values(caught: &Caught) -> bool {
     use PgSqlErrorCode::*;

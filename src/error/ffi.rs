@@ -120,6 +120,27 @@ pub fn notice(line: &Line) {
     unsafe { pg_guard_ffi_boundary(|| notice_unguarded(line)) };
 }
 
+/// Sends a LOG, without CONTEXT. Texts are in the server's encoding. Also while a transaction is
+/// being aborted.
+pub fn log(message: &CStr, detail: Option<&CStr>) {
+    // SAFETY: what ereport() does, as in `notice_unguarded`; the guard holds nothing that needs
+    // dropping. The texts are copied.
+    unsafe {
+        pg_guard_ffi_boundary(|| {
+            let context = pg_sys::error_context_stack;
+            pg_sys::error_context_stack = ptr::null_mut();
+            if errstart(pg_sys::LOG as i32, ptr::null()) {
+                errmsg_internal(TEXT, message.as_ptr());
+                if let Some(detail) = detail {
+                    errdetail_internal(TEXT, detail.as_ptr());
+                }
+                errfinish(FILE, 0, c"log".as_ptr());
+            }
+            pg_sys::error_context_stack = context;
+        });
+    }
+}
+
 /// Raises an error of these words; the texts are copied.
 ///
 /// # Safety

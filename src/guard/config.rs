@@ -1,8 +1,7 @@
 //! What a guard's options come to on its table.
 use super::key_lock::KeyHasher;
-use super::options::{GuardOptions, NullKey};
+use super::options::{ConflictAction, GuardOptions, NullKey};
 use crate::error::{Report, SqlState, catch_report};
-use crate::outcome::OnConflict;
 use crate::payload::shape::{Comparison, Shape};
 use crate::remember::Remember;
 use crate::target::{CREATE_INDEX, PerTarget, Target, TriggerInfo, UniqueIndex};
@@ -26,7 +25,7 @@ pub struct GuardConfig {
     /// What becomes of a row with a NULL in its key.
     pub null_key: NullKey,
     /// What is done about a conflict.
-    pub on_conflict: OnConflict,
+    pub on_conflict: ConflictAction,
     /// What keeps the original payload.
     pub remember: Option<Remember>,
     /// How keys are locked.
@@ -98,11 +97,13 @@ impl GuardConfig {
         config
     }
 
-    /// The configuration of the guard that is in force on the target, if one is.
+    /// The configuration of the guard that is in force on the target, if one is. One that only
+    /// observes is not.
     pub fn in_force(target: &Target) -> Option<Rc<Self>> {
         let enabled = |trigger: &&TriggerInfo| trigger.enabled != pg_sys::TRIGGER_DISABLED;
         let trigger = target.guards.iter().find(enabled)?;
-        Some(Self::of(target, trigger))
+        let judges = !GuardOptions::observes(&trigger.arguments);
+        judges.then(|| Self::of(target, trigger))
     }
 
     /// Resolves options for a target.
@@ -127,6 +128,15 @@ impl GuardConfig {
             .hint("Name other key columns with the argument key.")
             .table(&target.schema, &target.name)
             .constraint(arbiter.name.clone())
+            .raise()
+        }
+        if options.remember.is_some() && options.on_conflict() == ConflictAction::Observe {
+            Report::new(
+                SqlState::InvalidParameterValue,
+                "a guard that only observes cannot remember the original payload",
+            )
+            .hint("Leave out the argument remember until the guard verifies.")
+            .table(&target.schema, &target.name)
             .raise()
         }
         let remembers = options

@@ -2,13 +2,13 @@
 use super::catalog;
 use super::clock_key;
 use super::config::GuardConfig;
-use super::options::{GuardOptions, NullKey};
+use super::options::{ConflictAction, GuardOptions, NullKey};
 use super::partitions::{
     check_enabled_on_partitions, check_inherited_from_root, own_guard_of_partition,
 };
 use super::trigger_check;
+use crate::enum_text;
 use crate::error::{Report, SqlState, catch_report, warn};
-use crate::outcome::OnConflict;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::catalog::name::schema_of_function;
@@ -267,17 +267,13 @@ fn options_row(
         name.map_or(SqlValue::null(pg_sys::NAMEOID), |name| SqlValue::name(name))
     }
     let fit = fit(&options);
-    let on_conflict = match options.on_conflict() {
-        OnConflict::Quarantine => "quarantine",
-        _ => "error",
-    };
     let values = [
         texts(fit.key.as_ref().or(options.key.as_ref())),
         name(fit.arbiter.as_ref()),
         texts(fit.compared.as_ref()),
         texts(options.compare.as_ref()),
         texts(options.ignore.as_ref()),
-        SqlValue::text(on_conflict),
+        SqlValue::text(enum_text::name(options.on_conflict())),
         name(options.remember.as_ref()),
         SqlValue::text(options.null_key().name()),
         SqlValue::optional_text(fit.problem.as_deref()),
@@ -344,7 +340,8 @@ fn nullable_key_warning(
     options: &GuardOptions,
 ) -> Option<Report> {
     let arbiter = config.arbiter(target);
-    if arbiter.nulls_equal || options.null_key() == NullKey::Pass {
+    let observes = options.on_conflict() == ConflictAction::Observe;
+    if arbiter.nulls_equal || observes || options.null_key() == NullKey::Pass {
         return None;
     }
     let nullable: Vec<usize> = arbiter

@@ -99,10 +99,10 @@ mod config;
 mod insert_role;
 #[forbid(unsafe_code)]
 mod install;
-#[allow(unsafe_code, reason = "reads the bytes of values")]
 #[forbid(unsafe_code)]
 mod key_lock;
-#[allow(unsafe_code, reason = "walks and evaluates expressions")]
+#[forbid(unsafe_code)]
+mod observed;
 #[forbid(unsafe_code)]
 mod omitted;
 #[forbid(unsafe_code)]
@@ -119,7 +119,9 @@ mod trigger_check;
 
 pub use config::GuardConfig;
 pub use install::resolve_guard;
-pub use options::{GuardOptions, NullKey, call_ignoring, call_passing_null_keys};
+pub use options::{
+    ConflictAction, GuardOptions, NullKey, call_ignoring, call_passing_null_keys, call_verifying,
+};
 pub use own_insert::OwnInsert;
 pub use partitions::{own_guard_of_partition, partition_enabled_differently};
 
@@ -195,7 +197,11 @@ fn fire(trigger: FiredTrigger<'_>) -> SqlResult {
         return trigger.unchanged();
     }
     let guard = trigger.kept().unwrap_or_else(|| open(&trigger));
-    match guard.borrow_mut().judge_fired(trigger) {
+    let mut guard = guard.borrow_mut();
+    let Some(guard) = &mut *guard else {
+        return trigger.unchanged();
+    };
+    match guard.judge_fired(trigger) {
         TriggerResult::Unchanged => trigger.unchanged(),
         TriggerResult::Skipped => trigger.skipped(),
         TriggerResult::Modified(number, value) => trigger.with_column(number, value),
@@ -204,7 +210,10 @@ fn fire(trigger: FiredTrigger<'_>) -> SqlResult {
 
 /// Opens the guard for the first row of a statement, and keeps it until the statement ends: a scan
 /// that is opened for every row would cost more than the look itself.
-fn open<'c>(fired: &FiredTrigger<'c>) -> &'c RefCell<Guard> {
+///
+/// None if the guard only observes, and does not fit its table any more: that must not fail the
+/// statement.
+fn open<'c>(fired: &FiredTrigger<'c>) -> &'c RefCell<Option<Guard>> {
     let trigger = TriggerInfo::fired(fired);
     let on_partition = fired.is_on_partition();
     // A partition's own guard is refused below, however it is made.
@@ -212,5 +221,12 @@ fn open<'c>(fired: &FiredTrigger<'c>) -> &'c RefCell<Guard> {
         trigger_check::check_definition(&trigger, on_partition);
     }
     let role = insert_role::insert_role(fired);
-    fired.keep(|statement| Guard::open(fired, statement, trigger, role))
+    let problem = observed::problem(fired.table(), &trigger);
+    if let Some(problem) = &problem {
+        problem.log();
+    }
+    fired.keep(|statement| {
+        let works = problem.is_none();
+        works.then(|| Guard::open(fired, statement, trigger, role))
+    })
 }

@@ -20,11 +20,23 @@ pub struct GuardOptions {
     /// Those taken away from the default set, or None.
     pub ignore: Option<Vec<String>>,
     /// `error` if None.
-    pub on_conflict: Option<OnConflict>,
+    pub on_conflict: Option<ConflictAction>,
     /// The column that keeps the original payload, or None.
     pub remember: Option<String>,
     /// `error` if None.
     pub null_key: Option<NullKey>,
+}
+
+/// What a guard does about a conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConflictAction {
+    /// The statement fails with 23I01.
+    Error,
+    /// The conflict is recorded in `idempotent.conflicts`, and the row is skipped.
+    Quarantine,
+    /// Nothing, nor about a duplicate: what the guard would do is logged, and the row goes on.
+    Observe,
 }
 
 /// What becomes of a row with a NULL in its key.
@@ -104,6 +116,17 @@ impl GuardOptions {
         options
     }
 
+    /// Whether those in a trigger's arguments make a guard that only observes. Asked for every
+    /// statement, and so without reading the others.
+    pub fn observes(arguments: &[String]) -> bool {
+        let observe = enum_text::name(ConflictAction::Observe);
+        arguments.iter().any(|argument| {
+            argument.split_once('=').is_some_and(|(name, value)| {
+                name.trim() == "on_conflict" && value.trim() == observe
+            })
+        })
+    }
+
     /// What a trigger keeps of them.
     pub fn to_trigger(&self) -> Vec<String> {
         let list = |names: &[String]| {
@@ -119,9 +142,9 @@ impl GuardOptions {
             .iter()
             .filter_map(|(name, names)| Some(format!("{name}={}", list(names.as_ref()?))))
             .collect();
-        if self.on_conflict() == OnConflict::Quarantine {
-            let quarantine = enum_text::name(OnConflict::Quarantine);
-            arguments.push(format!("on_conflict={quarantine}"));
+        if self.on_conflict() != ConflictAction::Error {
+            let action = enum_text::name(self.on_conflict());
+            arguments.push(format!("on_conflict={action}"));
         }
         if let Some(column) = &self.remember {
             arguments.push(format!("remember={}", text::quote_identifier(column)));
@@ -133,8 +156,8 @@ impl GuardOptions {
     }
 
     /// What is done about a conflict.
-    pub fn on_conflict(&self) -> OnConflict {
-        self.on_conflict.unwrap_or(OnConflict::Error)
+    pub fn on_conflict(&self) -> ConflictAction {
+        self.on_conflict.unwrap_or(ConflictAction::Error)
     }
 
     /// What becomes of a row with a NULL in its key.
@@ -155,9 +178,9 @@ impl GuardOptions {
                 call.push_str(&format!(", {name} => {}", text::quote_array(names)));
             }
         }
-        if self.on_conflict() == OnConflict::Quarantine {
-            let quarantine = enum_text::name(OnConflict::Quarantine);
-            call.push_str(&format!(", on_conflict => '{quarantine}'"));
+        if self.on_conflict() != ConflictAction::Error {
+            let action = enum_text::name(self.on_conflict());
+            call.push_str(&format!(", on_conflict => '{action}'"));
         }
         if let Some(column) = &self.remember {
             call.push_str(&format!(", remember => {}", text::quote_literal(column)));
@@ -180,6 +203,18 @@ pub fn call_passing_null_keys(table: &str, arguments: &[String]) -> String {
     options.to_call(table)
 }
 
+/// The call of `idempotent_guard` that makes a guard verify, and keeps all other options; None if
+/// it does not only observe.
+pub fn call_verifying(table: &str, arguments: &[String]) -> Option<String> {
+    GuardOptions::observes(arguments).then(|| {
+        let options = GuardOptions {
+            on_conflict: Some(ConflictAction::Error),
+            ..GuardOptions::of_trigger(arguments)
+        };
+        options.to_call(table)
+    })
+}
+
 /// The call of `idempotent_guard` that leaves a column out of the comparison, and keeps all
 /// other options; None if nothing would be left to compare by `compare`.
 pub fn call_ignoring(table: &str, arguments: &[String], column: &str) -> Option<String> {
@@ -199,21 +234,16 @@ pub fn call_ignoring(table: &str, arguments: &[String], column: &str) -> Option<
     Some(options.to_call(table))
 }
 
-fn parse_on_conflict(value: &str) -> OnConflict {
-    let available = [OnConflict::Error, OnConflict::Quarantine].map(enum_text::name);
-    match enum_text::parse(value) {
-        Some(OnConflict::Report) => Report::new(
+fn parse_on_conflict(value: &str) -> ConflictAction {
+    if enum_text::parse(value) == Some(OnConflict::Report) {
+        Report::new(
             SqlState::InvalidParameterValue,
             "a guard cannot report conflicts: a plain INSERT has nowhere to return them",
         )
-        .hint("Available values: error, quarantine.")
-        .raise(),
-        Some(possible) => possible,
-        None => {
-            let what = "value for argument \"on_conflict\"";
-            enum_text::unrecognized(what, "values", value, &available).raise()
-        }
+        .hint("Available values: error, quarantine, observe.")
+        .raise()
     }
+    enum_text::argument("on_conflict", value)
 }
 
 fn parse_columns(option: &str, list: &str) -> Vec<String> {

@@ -4,6 +4,7 @@
 //! A statement that ends gives its key lock back: its rows are in, and it is dropped under the
 //! resource owner that the lock was taken under. After an error the abort gives the lock back,
 //! before or after that.
+use super::observed::Observations;
 use crate::pg::transaction::locks::{HeldLock, LockSubject};
 use pgrx::pg_sys;
 use std::cell::Cell;
@@ -13,6 +14,8 @@ pub struct StatementState {
     /// The key lock of the last row that was let through. The row before is in by the time that
     /// it is exchanged, so a statement holds one at most.
     pub key_lock: HeldLock,
+    /// What guards that only observe have seen.
+    pub observed: Observations,
     /// The partition that the row which an UPDATE has at hand may leave.
     moving_from: Cell<Option<pg_sys::Oid>>,
 }
@@ -21,6 +24,7 @@ impl Default for StatementState {
     fn default() -> Self {
         Self {
             key_lock: HeldLock::on(LockSubject::RowKey),
+            observed: Observations::default(),
             moving_from: Cell::new(None),
         }
     }

@@ -29,6 +29,7 @@ pub enum Rule {
     AmbiguousKey,
     GuardProblem,
     GuardDisabled,
+    GuardObserves,
     TriggerAfterGuard,
     SmallSequence,
     ClockColumn,

@@ -1,7 +1,7 @@
 //! Rules about the guard: whether it does what its owner thinks it does.
 use super::finding::{Finding, Rule, Severity};
 use super::subject::LintedTable;
-use crate::guard::{own_guard_of_partition, partition_enabled_differently};
+use crate::guard::{call_verifying, own_guard_of_partition, partition_enabled_differently};
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
@@ -125,6 +125,30 @@ pub fn guard_disabled(subject: &LintedTable, findings: &mut Vec<Finding>) {
         ),
         _ => {}
     }
+}
+
+/// The guard only observes: it is there to find out what it would do, and retries fail, or go in
+/// twice, as before.
+pub fn guard_observes(subject: &LintedTable, findings: &mut Vec<Finding>) {
+    let Some(guard) = &subject.guard else {
+        return;
+    };
+    let verifying = match &guard.config {
+        Ok(_) => call_verifying(&subject.guarded_table(), &guard.trigger.arguments),
+        Err(_) => return,
+    };
+    let Some(hint) = verifying else { return };
+    let name = &guard.trigger.name;
+    findings.push(Finding {
+        severity: Severity::Info,
+        rule: Rule::GuardObserves,
+        object: name.clone(),
+        message: format!(
+            "guard \"{name}\" only observes, so duplicates and conflicts are inserted, or fail, as \
+             without a guard"
+        ),
+        hint,
+    });
 }
 
 /// A BEFORE INSERT row trigger fires after the guard, and so changes rows that were judged

@@ -57,7 +57,7 @@ fn idempotent_lint(call: SqlCall<'_>) -> SqlResult {
 
 /// Runs every rule.
 fn find(subject: &LintedTable) -> Vec<Finding> {
-    const RULES: [fn(&LintedTable, &mut Vec<Finding>); 19] = [
+    const RULES: [fn(&LintedTable, &mut Vec<Finding>); 20] = [
         key::no_business_key,
         key::partition_index,
         key::unusable_index,
@@ -70,6 +70,7 @@ fn find(subject: &LintedTable) -> Vec<Finding> {
         key::ambiguous_key,
         guarding::guard_problem,
         guarding::guard_disabled,
+        guarding::guard_observes,
         guarding::trigger_after_guard,
         guarding::small_sequence,
         compared::changing_value,

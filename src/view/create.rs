@@ -1,6 +1,7 @@
 //! Making the view and its trigger.
+use crate::enum_text;
 use crate::error::{Report, SqlState};
-use crate::guard::{GuardConfig, GuardOptions};
+use crate::guard::{ConflictAction, GuardConfig, GuardOptions};
 use crate::outcome::OnConflict;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
@@ -130,15 +131,21 @@ fn options(arguments: &Arguments, target: &Target) -> GuardOptions {
     options
 }
 
-fn on_conflict(value: &str) -> OnConflict {
-    match OnConflict::parse(value) {
-        OnConflict::Report => Report::new(
+fn on_conflict(value: &str) -> ConflictAction {
+    let refuse = |reason: &str| -> ! {
+        Report::new(
             SqlState::InvalidParameterValue,
-            "a view cannot report conflicts: an INSERT has nowhere to return them",
+            format!("a view cannot {reason}"),
         )
         .hint("Available values: error, quarantine.")
-        .raise(),
-        possible => possible,
+        .raise()
+    };
+    if enum_text::parse(value) == Some(OnConflict::Report) {
+        refuse("report conflicts: an INSERT has nowhere to return them");
+    }
+    match enum_text::argument("on_conflict", value) {
+        ConflictAction::Observe => refuse("observe: it is there to insert or verify"),
+        action => action,
     }
 }
 

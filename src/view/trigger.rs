@@ -1,9 +1,9 @@
 //! One row that is inserted through a view.
 use super::create::null_is_a_value;
 use crate::error::{Report, SqlState};
-use crate::guard::GuardOptions;
+use crate::guard::{ConflictAction, GuardOptions};
 use crate::options::{KeyOptions, MatchRule, check_rights};
-use crate::outcome::Outcome;
+use crate::outcome::{OnConflict, Outcome};
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::key_defaults::KeyDefaults;
 use crate::payload::row::{Mark, RowLayout};
@@ -37,7 +37,10 @@ pub fn insert(call: SqlCall<'_>) -> SqlResult {
     let row = NewRow::of(&trigger, &target, &view);
     let options = GuardOptions::of_trigger(&TriggerInfo::fired(&trigger).arguments);
     refuse_options_of_guards(&options);
-    let on_conflict = options.on_conflict();
+    let on_conflict = match options.on_conflict() {
+        ConflictAction::Quarantine => OnConflict::Quarantine,
+        ConflictAction::Error | ConflictAction::Observe => OnConflict::Error,
+    };
     let key_options = KeyOptions::new(options.key, options.compare, options.ignore);
     let match_rule = MatchRule::new(&key_options, &target);
     let mut shapes = [row.shape(&target)];
@@ -101,10 +104,18 @@ fn fired_for_insert(call: SqlCall<'_>) -> FiredTrigger<'_> {
 /// # Errors
 /// 22023
 fn refuse_options_of_guards(options: &GuardOptions) {
-    let name = match (&options.remember, options.null_key) {
-        (Some(_), _) => "remember",
-        (None, Some(_)) => "null_key",
-        (None, None) => return,
+    let name = match options {
+        GuardOptions {
+            remember: Some(_), ..
+        } => "remember",
+        GuardOptions {
+            null_key: Some(_), ..
+        } => "null_key",
+        GuardOptions {
+            on_conflict: Some(ConflictAction::Observe),
+            ..
+        } => "on_conflict=observe",
+        _ => return,
     };
     Report::new(
         SqlState::InvalidParameterValue,

@@ -183,6 +183,10 @@ def test_digests_are_what_they_are_said_to_be(conn):
     rows = [some_row(r) for _ in range(CASES)]
     fill(conn, "t", rows)
     assert value(conn, DIGEST.format("t")) == reference(rows)
+    columns = value(
+        conn, "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum > 0"
+    )
+    assert value(conn, f"SELECT idempotent_digest({columns}) FROM t") == reference(rows)
     # Row by row, so that a wrong one is shown.
     for row in rows[:50]:
         fill(conn, "one", [row])
@@ -297,8 +301,9 @@ def test_parallel_workers_give_the_same(big):
     big.execute("SET max_parallel_workers_per_gather = 0")
     groups = "SELECT g, idempotent_digest(big) AS digest FROM big GROUP BY g ORDER BY g"
     filtered = "SELECT idempotent_digest(big) FILTER (WHERE i % 3 = 0), idempotent_digest(ROW(t, r)) FROM big"
+    columns = "SELECT idempotent_digest(t, r), idempotent_digest(i, mood, pair, moods, j) FROM big"
     empty = "SELECT idempotent_digest(big) FROM big WHERE i % 3 = 7"
-    queries = [DIGEST.format("big"), groups, filtered, empty]
+    queries = [DIGEST.format("big"), groups, filtered, columns, empty]
     serial = [big.execute(query).fetchall() for query in queries]
     big.execute(PARALLEL)
     for query, expected in zip(queries, serial):
@@ -385,6 +390,85 @@ def extension(conn, name):
     conn.execute(f"CREATE EXTENSION {name}")
 
 
+# --- on foreign servers ---
+
+
+@pytest.fixture
+def mirror(db):
+    """A connection to a database whose table `t` has the columns of the table `t` of another one, as a foreign table."""
+    far = db.cluster.create_database()
+    columns = "i int, t text, m numeric(12,3), at timestamptz, j jsonb, a text[], nothing bytea"
+    with far.connect() as conn:
+        conn.execute(f"CREATE TABLE t ({columns})")
+        conn.execute(
+            """INSERT INTO t SELECT i, md5(i::text), i / 7.0, to_timestamp(i), jsonb_build_object('i', i, 'x', 1.50), ARRAY['a', NULL]
+               FROM generate_series(1, 1000) AS i"""
+        )
+    with db.connect() as conn:
+        extension(conn, "postgres_fdw")
+        host, port = value(conn, "SHOW unix_socket_directories").split(",")[0], value(conn, "SHOW port")
+        conn.execute(
+            f"""CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw
+                    OPTIONS (host '{host}', port '{port}', dbname '{far.name}', extensions 'pg_idempotent');
+                CREATE USER MAPPING FOR CURRENT_USER SERVER far;
+                CREATE FOREIGN TABLE t ({columns}) SERVER far"""
+        )
+        yield conn
+
+
+COLUMNS_DIGEST = "idempotent_digest(i, t, m, at, j, a, nothing)"
+
+
+def remote_sql(conn, query):
+    plan = "\n".join(line["QUERY PLAN"] for line in conn.execute(f"EXPLAIN (VERBOSE, COSTS OFF) {query}").fetchall())
+    assert plan.count("Remote SQL:") == 1, plan
+    return plan.split("Remote SQL:")[1].strip()
+
+
+def test_a_foreign_server_computes_the_digest_of_columns(mirror):
+    rows = mirror.execute("SELECT i, t, m, at, j, a, nothing FROM t").fetchall()
+    assert len(rows) == 1000
+    far = remote_sql(mirror, f"SELECT {COLUMNS_DIGEST} FROM t")
+    assert far == "SELECT public.idempotent_digest(i, t, m, at, j, a, nothing) FROM public.t"
+    digest = value(mirror, f"SELECT {COLUMNS_DIGEST} FROM t")
+    assert digest.startswith("v2:1000:")
+    # Whole rows come over, and are the same.
+    assert "idempotent_digest" not in remote_sql(mirror, "SELECT idempotent_digest(t.*) FROM t")
+    assert value(mirror, "SELECT idempotent_digest(t.*) FROM t") == digest
+    # The remote session has other settings than this one.
+    mirror.execute("SET timezone = 'Asia/Tokyo'; SET extra_float_digits = -5; SET datestyle = 'SQL, DMY'")
+    assert value(mirror, f"SELECT {COLUMNS_DIGEST} FROM t") == digest
+
+
+def test_a_foreign_server_computes_digests_of_groups_and_parts(mirror):
+    near = "idempotent_digest(ROW(i, t))"
+    for query in (
+        "SELECT i % 10 AS part, {} AS digest FROM t GROUP BY 1 ORDER BY 1",
+        "SELECT {} FROM t WHERE i BETWEEN 100 AND 199",
+        "SELECT {} FILTER (WHERE i > 500) FROM t",
+        "SELECT {} FROM t WHERE false AND i = 1",
+    ):
+        far = query.format("idempotent_digest(i, t)")
+        if "false" not in query:
+            assert "idempotent_digest(" in remote_sql(mirror, far)
+        assert mirror.execute(far).fetchall() == mirror.execute(query.format(near)).fetchall()
+
+
+def test_a_foreign_server_computes_the_digest_of_columns_with_collations(mirror):
+    mirror.execute("ALTER FOREIGN TABLE t ALTER COLUMN t TYPE text COLLATE \"C\", ADD COLUMN same text OPTIONS (column_name 't') COLLATE \"POSIX\"")
+    for columns in ("i, t", "t, same", "t, a, same"):
+        query = f"SELECT idempotent_digest({columns}) FROM t"
+        assert remote_sql(mirror, query).startswith("SELECT public.idempotent_digest("), columns
+        assert value(mirror, query) == value(mirror, f"SELECT idempotent_digest(ROW({columns})) FROM t")
+
+
+def test_a_foreign_server_without_the_option_sends_the_rows(mirror):
+    digest = value(mirror, f"SELECT {COLUMNS_DIGEST} FROM t")
+    mirror.execute("ALTER SERVER far OPTIONS (DROP extensions)")
+    assert "idempotent_digest" not in remote_sql(mirror, f"SELECT {COLUMNS_DIGEST} FROM t")
+    assert value(mirror, f"SELECT {COLUMNS_DIGEST} FROM t") == digest
+
+
 def test_a_type_of_an_extension_is_its_text(conn):
     extension(conn, "hstore")
     conn.execute("CREATE TABLE t AS SELECT 'b=>2, a=>NULL'::hstore AS h")
@@ -456,6 +540,7 @@ def test_memory_stays_flat(conn):
         conn.execute(DIGEST.format("long"))
         conn.execute(f"SELECT idempotent_digest(ROW(i, ROW(i, 'x'), 'pg_class'::regclass)) FROM generate_series(1, {ROWS}) i")
         conn.execute("SELECT count(*) FROM (SELECT idempotent_digest(long) OVER (ROWS 5 PRECEDING) FROM long) AS w")
+        conn.execute(f"SELECT idempotent_digest(i, VARIADIC ARRAY[i, 1]), idempotent_digest(i, 'x', ROW(i)) FROM generate_series(1, {ROWS}) i")
 
     contexts, resident = grows(conn, act, rounds=5, warm=2)
     assert contexts < 1024 * 1024 and resident < 4 * 1024 * 1024

@@ -151,7 +151,7 @@ CHANGES = {
     "an operator": "ALTER OPERATOR idempotent.< (idempotent.kept_role, idempotent.kept_role) SET (RESTRICT = scalarltsel)",
     "an operator class": "UPDATE pg_opclass SET opcdefault = false WHERE opcname = 'kept_table_ops'",
     "a cast": "UPDATE pg_cast SET castcontext = 'i' WHERE castsource = 'idempotent.kept_role'::regtype",
-    "an aggregate": "UPDATE pg_aggregate SET aggtransspace = 1 WHERE aggfnoid = 'idempotent_digest'::regproc",
+    "an aggregate": "UPDATE pg_aggregate SET aggtransspace = 1 WHERE aggfnoid = 'idempotent_digest(record)'::regprocedure",
     "an object that is not the extension's": "CREATE TABLE idempotent.left_behind ()",
     "an owner": "CREATE ROLE stranger; ALTER TABLE idempotent.load_records OWNER TO stranger",
 }

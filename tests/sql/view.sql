@@ -101,6 +101,7 @@ SELECT idempotent_view('orders_stored', 'noted');
 SELECT idempotent_view('orders_stored', 'noted_in');
 SELECT idempotent_view('orders_stored', 'v', on_conflict => 'report');
 SELECT idempotent_view('orders_stored', 'v', on_conflict => 'ignore');
+SELECT idempotent_view('orders_stored', 'v', on_conflict => 'observe');
 SELECT idempotent_view('orders_stored', 'v', key => '{amount}');
 SELECT idempotent_view('orders_stored', 'v', ignore => '{nothing}');
 SELECT idempotent_view('orders_in', 'v');

@@ -4,6 +4,7 @@
 #[allow(unsafe_code, reason = "the inner loop")]
 mod look;
 #[forbid(unsafe_code)]
+mod observe;
 mod open;
 #[forbid(unsafe_code)]
 mod probe;
@@ -80,6 +81,10 @@ enum GuardMode {
     /// a MERGE, which has looked for itself what is stored: a row that came meanwhile is
     /// 23505, as without a guard, and the MERGE that is tried again updates it.
     PassThrough,
+    /// It only notes what it would do. The rows are a client's.
+    Observe,
+    /// It only observes, and the rows are those of a function or a MERGE, which it would not judge.
+    Ignore,
 }
 
 /// What the executor gets back for a row.
@@ -108,7 +113,10 @@ impl Guard {
             "a guard of another table"
         );
         let row = trigger.row().expect("it fires for rows");
-        if !trigger.is_insert() {
+        if matches!(self.mode, GuardMode::Observe | GuardMode::Ignore) {
+            self.observe_fired(row, trigger.is_insert());
+            TriggerResult::Unchanged
+        } else if !trigger.is_insert() {
             let new = trigger.new_row().expect("an UPDATE has a new row");
             self.judge_update(row, new)
         } else if self.is_moved_here() {

@@ -1,6 +1,8 @@
 //! What a guard has to know and to open before its first row.
 use super::super::config::GuardConfig;
+use super::super::key_lock::KeyHashSeeds;
 use super::super::omitted::StatementDefaults;
+use super::super::options::ConflictAction;
 use super::super::own_insert::own_insert_arbiter;
 use super::super::partitions::{has_later_update_trigger, resolve_definition};
 use super::super::statement::StatementState;
@@ -43,7 +45,14 @@ impl Guard {
         let key_columns = last_number(&numbers, arbiter.columns());
         let compared = last_number(&numbers, config.compared.iter().copied());
         let index = OpenRelation::open(index);
-        let mode = GuardMode::of(fired, &table, arbiter.oid, &index);
+        let mode = match (
+            config.on_conflict,
+            GuardMode::of(fired, &table, arbiter.oid, &index),
+        ) {
+            (ConflictAction::Observe, GuardMode::Judge) => GuardMode::Observe,
+            (ConflictAction::Observe, _) => GuardMode::Ignore,
+            (_, mode) => mode,
+        };
         let mut scan = Scan::by_equality_dirty(&table, &index, arbiter);
         scan.skip_deforming();
         let by_policy = row_security_is_active_for(&target, role);
@@ -57,7 +66,11 @@ impl Guard {
             columns: key_columns.max(compared),
             target,
             trigger,
-            seeds: config.key_hasher.seeds(),
+            seeds: match mode {
+                // The secret might not be to be had.
+                GuardMode::Observe | GuardMode::Ignore => KeyHashSeeds::without_secret(),
+                _ => config.key_hasher.seeds(),
+            },
             defaults: StatementDefaults::new(&config.compared_if_supplied),
             config,
             numbers,

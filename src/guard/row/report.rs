@@ -1,8 +1,8 @@
 //! What a guard tells of a row that it does not let in.
-use super::super::options::call_passing_null_keys;
+use super::super::options::{ConflictAction, call_passing_null_keys};
 use super::Guard;
 use crate::compare::Differences;
-use crate::outcome::{OnConflict, conflict_report};
+use crate::outcome::conflict_report;
 use crate::payload::shape::{KeyPlace, key_violation};
 use crate::pg::value::sql_value::SqlValue;
 use crate::quarantine::ConflictRecorder;
@@ -54,7 +54,7 @@ impl Guard {
             readable: &readable,
             sent: &sent,
         };
-        if config.on_conflict == OnConflict::Quarantine {
+        if config.on_conflict == ConflictAction::Quarantine {
             let remembers = config.remember.as_ref().map(|remember| remember.column);
             let named: Vec<usize> = (0..target.columns.len())
                 .filter(|c| target.columns[*c].generated == 0 && remembers != Some(*c))

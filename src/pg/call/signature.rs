@@ -53,13 +53,20 @@ struct Signature {
 }
 
 /// By name.
-const SIGNATURES: [Signature; 46] = [
+const SIGNATURES: [Signature; 48] = [
     Signature {
         name: "digest_add",
         arguments: &["state internal", "line record"],
         returns: Returns::Value("internal"),
         class: Class::Reads,
         comment: "part of idempotent_digest: adds a row",
+    },
+    Signature {
+        name: "digest_add_columns",
+        arguments: &["state internal", "first \"any\"", "VARIADIC others \"any\""],
+        returns: Returns::Value("internal"),
+        class: Class::Reads,
+        comment: "part of idempotent_digest: adds a row, column by column",
     },
     Signature {
         name: "digest_combine",
@@ -81,6 +88,13 @@ const SIGNATURES: [Signature; 46] = [
         returns: Returns::Value("internal"),
         class: Class::Reads,
         comment: "part of idempotent_digest: takes a row out that leaves a window frame",
+    },
+    Signature {
+        name: "digest_remove_columns",
+        arguments: &["state internal", "first \"any\"", "VARIADIC others \"any\""],
+        returns: Returns::Value("internal"),
+        class: Class::Reads,
+        comment: "part of idempotent_digest: takes a row out that leaves a window frame, column by column",
     },
     Signature {
         name: "digest_serialize",
