@@ -125,8 +125,22 @@ impl Order {
             (None, Some(_)) => Ordering::Less,
             (Some(_), None) => Ordering::Greater,
             // SAFETY: non-null values of the column; the guard holds nothing.
-            (Some(a), Some(b)) => unsafe { ffi::guard(|| column.values.compare(self.0, a, b)) },
+            (Some(a), Some(b)) => unsafe { ffi::guard(|| self.compare_unguarded(column, a, b)) },
         }
+    }
+
+    /// Compares two values that are not NULL.
+    ///
+    /// # Safety
+    /// Values of the column, as the order is. Runs inside `ffi::guard`.
+    pub unsafe fn compare_unguarded(
+        self,
+        column: &Column,
+        a: pg_sys::Datum,
+        b: pg_sys::Datum,
+    ) -> Ordering {
+        // SAFETY: the caller's promise.
+        unsafe { column.values.compare(self.0, a, b) }
     }
 }
 
