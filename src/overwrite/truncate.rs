@@ -170,7 +170,7 @@ impl BoundMatch<'_> {
                     .extend(self.column_of_value(*number).filter(is_null));
             }
             PartitionCondition::Compared(comparison) => self.take_comparison(comparison),
-            PartitionCondition::IsNotNull(_) | PartitionCondition::Other => (),
+            PartitionCondition::Other => (),
         }
     }
 

@@ -10,7 +10,7 @@ fn number(random: &mut Random, bits: u32) -> u128 {
     match random.below(4) {
         0 => random.below(70) as u128 % whole,
         1 => whole - 1 - random.below(70) as u128 % whole,
-        2 => anywhere & !(whole - 1 >> random.below(bits as usize + 1)),
+        2 => anywhere & !((whole - 1) >> random.below(bits as usize + 1)),
         _ => anywhere,
     }
 }
