@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:114
+-- src/lib.rs:118
 -- bootstrap
 -- The schema of everything that is not a function.
 --
@@ -35,22 +35,99 @@ ALTER TABLE idempotent.lock_secret ENABLE ROW LEVEL SECURITY;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:147
+-- src/lib.rs:150
 -- requires:
 --   state
 
--- What makes retries on a table unsafe. See docs/lint.md.
+-- A checksum of a set of rows. See docs/digest.md.
 
-CREATE FUNCTION idempotent_lint(target regclass)
-RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
-AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
-COMMENT ON FUNCTION idempotent_lint(regclass) IS
-    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
+CREATE FUNCTION idempotent.digest_add(state internal, line record) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_add_wrapper';
+COMMENT ON FUNCTION idempotent.digest_add(internal, record) IS 'part of idempotent_digest: adds a row';
+
+CREATE FUNCTION idempotent.digest_remove(state internal, line record) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_remove_wrapper';
+COMMENT ON FUNCTION idempotent.digest_remove(internal, record) IS
+    'part of idempotent_digest: takes a row out that leaves a window frame';
+
+CREATE FUNCTION idempotent.digest_add_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_add_columns_wrapper';
+COMMENT ON FUNCTION idempotent.digest_add_columns(internal, "any", VARIADIC "any") IS
+    'part of idempotent_digest: adds a row, column by column';
+
+CREATE FUNCTION idempotent.digest_remove_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_remove_columns_wrapper';
+COMMENT ON FUNCTION idempotent.digest_remove_columns(internal, "any", VARIADIC "any") IS
+    'part of idempotent_digest: takes a row out that leaves a window frame, column by column';
+
+CREATE FUNCTION idempotent.digest_combine(state internal, other internal) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_combine_wrapper';
+COMMENT ON FUNCTION idempotent.digest_combine(internal, internal) IS
+    'part of idempotent_digest: adds the rows of another process';
+
+CREATE FUNCTION idempotent.digest_serialize(state internal) RETURNS bytea
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_serialize_wrapper';
+COMMENT ON FUNCTION idempotent.digest_serialize(internal) IS
+    'part of idempotent_digest: its state, for another process';
+
+CREATE FUNCTION idempotent.digest_deserialize(bytes bytea, unused internal) RETURNS internal
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_deserialize_wrapper';
+COMMENT ON FUNCTION idempotent.digest_deserialize(bytea, internal) IS
+    'part of idempotent_digest: its state, from another process';
+
+CREATE FUNCTION idempotent.digest_text(state internal) RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_text_wrapper';
+COMMENT ON FUNCTION idempotent.digest_text(internal) IS 'part of idempotent_digest: the digest';
+
+CREATE AGGREGATE idempotent_digest(record) (
+    SFUNC        = idempotent.digest_add,
+    STYPE        = internal,
+    SSPACE       = 2064,
+    FINALFUNC    = idempotent.digest_text,
+    COMBINEFUNC  = idempotent.digest_combine,
+    SERIALFUNC   = idempotent.digest_serialize,
+    DESERIALFUNC = idempotent.digest_deserialize,
+    MSFUNC       = idempotent.digest_add,
+    MINVFUNC     = idempotent.digest_remove,
+    MSTYPE       = internal,
+    MSSPACE      = 2064,
+    MFINALFUNC   = idempotent.digest_text,
+    PARALLEL     = SAFE
+);
+COMMENT ON AGGREGATE idempotent_digest(record) IS
+    'a checksum of a set of rows that does not depend on their order';
+
+-- Whole rows are not pushed down to foreign servers, columns are. With one argument the server could not tell which of the two
+-- is meant.
+CREATE AGGREGATE idempotent_digest("any", VARIADIC "any") (
+    SFUNC        = idempotent.digest_add_columns,
+    STYPE        = internal,
+    SSPACE       = 2064,
+    FINALFUNC    = idempotent.digest_text,
+    COMBINEFUNC  = idempotent.digest_combine,
+    SERIALFUNC   = idempotent.digest_serialize,
+    DESERIALFUNC = idempotent.digest_deserialize,
+    MSFUNC       = idempotent.digest_add_columns,
+    MINVFUNC     = idempotent.digest_remove_columns,
+    MSTYPE       = internal,
+    MSSPACE      = 2064,
+    MFINALFUNC   = idempotent.digest_text,
+    PARALLEL     = SAFE
+);
+COMMENT ON AGGREGATE idempotent_digest("any", VARIADIC "any") IS
+    'a checksum of a set of rows, given column by column, that does not depend on their order';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:116
+-- src/lib.rs:120
 -- requires:
 --   state
 
@@ -129,67 +206,7 @@ COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], t
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:146
--- requires:
---   state
-
--- A checksum of a set of rows. See docs/digest.md.
-
-CREATE FUNCTION idempotent.digest_add(state internal, line record) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_add_wrapper';
-COMMENT ON FUNCTION idempotent.digest_add(internal, record) IS 'part of idempotent_digest: adds a row';
-
-CREATE FUNCTION idempotent.digest_remove(state internal, line record) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_remove_wrapper';
-COMMENT ON FUNCTION idempotent.digest_remove(internal, record) IS
-    'part of idempotent_digest: takes a row out that leaves a window frame';
-
-CREATE FUNCTION idempotent.digest_combine(state internal, other internal) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_combine_wrapper';
-COMMENT ON FUNCTION idempotent.digest_combine(internal, internal) IS
-    'part of idempotent_digest: adds the rows of another process';
-
-CREATE FUNCTION idempotent.digest_serialize(state internal) RETURNS bytea
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_serialize_wrapper';
-COMMENT ON FUNCTION idempotent.digest_serialize(internal) IS
-    'part of idempotent_digest: its state, for another process';
-
-CREATE FUNCTION idempotent.digest_deserialize(bytes bytea, unused internal) RETURNS internal
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_deserialize_wrapper';
-COMMENT ON FUNCTION idempotent.digest_deserialize(bytea, internal) IS
-    'part of idempotent_digest: its state, from another process';
-
-CREATE FUNCTION idempotent.digest_text(state internal) RETURNS text
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_text_wrapper';
-COMMENT ON FUNCTION idempotent.digest_text(internal) IS 'part of idempotent_digest: the digest';
-
-CREATE AGGREGATE idempotent_digest(record) (
-    SFUNC        = idempotent.digest_add,
-    STYPE        = internal,
-    SSPACE       = 2064,
-    FINALFUNC    = idempotent.digest_text,
-    COMBINEFUNC  = idempotent.digest_combine,
-    SERIALFUNC   = idempotent.digest_serialize,
-    DESERIALFUNC = idempotent.digest_deserialize,
-    MSFUNC       = idempotent.digest_add,
-    MINVFUNC     = idempotent.digest_remove,
-    MSTYPE       = internal,
-    MSSPACE      = 2064,
-    MFINALFUNC   = idempotent.digest_text,
-    PARALLEL     = SAFE
-);
-COMMENT ON AGGREGATE idempotent_digest(record) IS
-    'a checksum of a set of rows that does not depend on their order';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:128
+-- src/lib.rs:132
 -- requires:
 --   state
 
@@ -218,7 +235,7 @@ COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[],
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:129
+-- src/lib.rs:133
 -- requires:
 --   state
 
@@ -236,11 +253,11 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
 
 COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
-    'replaces one slice of a table, the rows that have these values, by the rows of a table or view; an equal slice is not rewritten';
+    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:115
+-- src/lib.rs:119
 -- requires:
 --   state
 
@@ -359,6 +376,12 @@ COMMENT ON FUNCTION idempotent.kept_regclass(idempotent.kept_table) IS
 CREATE CAST (idempotent.kept_table AS regclass)
     WITH FUNCTION idempotent.kept_regclass(idempotent.kept_table);
 
+CREATE FUNCTION idempotent.kept_trigger() RETURNS trigger
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'kept_trigger_wrapper';
+COMMENT ON FUNCTION idempotent.kept_trigger() IS
+    'trigger function of the tables of state: what the inserter may not hand out is nobody''s';
+
 CREATE FUNCTION idempotent.own_role() RETURNS idempotent.kept_role
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'own_role_wrapper';
@@ -370,220 +393,7 @@ COMMENT ON EXTENSION pg_idempotent IS NULL;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:117
--- requires:
---   kept
---   insert
-
--- Quarantined conflicts.
-
--- The extension's functions write it as its owner, and people read the view below.
-CREATE TABLE idempotent.conflict_records (
-    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    target      idempotent.kept_table NOT NULL,
-    key         jsonb       NOT NULL,
-    payload     jsonb       NOT NULL,
-    stored      jsonb       NOT NULL,
-    differences jsonb       NOT NULL,
-    digest      bytea       NOT NULL,
-    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    arrived_by  name        NOT NULL,
-    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
-    resolved_at timestamptz,
-    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
-);
-COMMENT ON TABLE idempotent.conflict_records IS
-    'what idempotent.conflicts shows; written by the extension only';
-
-COMMENT ON COLUMN idempotent.conflict_records.digest IS
-    'SHA-256 that identifies a repeated conflict';
-
-CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
-    (target, digest)
-    WHERE resolution IS NULL;
-COMMENT ON INDEX idempotent.conflict_records_unresolved IS
-    'an unresolved conflict is recorded once, however often it arrives';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
-
--- A role that may name the target (USAGE on its schema) and SELECT from it sees its
--- conflicts; without values if row-level security is in force for it. Only superusers see
--- a record whose table no longer exists.
-CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
-SELECT record.id,
-       record.target::regclass AS target,
-       CASE WHEN may.see_values THEN record.key END AS key,
-       CASE WHEN may.see_values THEN record.payload END AS payload,
-       CASE WHEN may.see_values THEN record.stored END AS stored,
-       CASE WHEN may.see_values THEN record.differences END AS differences,
-       record.arrived_at,
-       record.arrived_by,
-       record.resolution,
-       record.resolved_at
-  FROM idempotent.conflict_records AS record
- CROSS JOIN LATERAL (
-       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
-              COALESCE(
-                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
-                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-                     FROM pg_catalog.pg_class AS c
-                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
-                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
-                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
-              ) AS see_record) AS may
- WHERE may.see_record;
-COMMENT ON VIEW idempotent.conflicts IS
-    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
-COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
-COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
-COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
-COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
-COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
-COMMENT ON COLUMN idempotent.conflicts.differences IS
-    'the columns that differ, each with its stored and its payload value';
-COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
-COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
-COMMENT ON COLUMN idempotent.conflicts.resolution IS
-    'keep_stored or apply_payload; NULL while it is open';
-COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
-
-CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
-COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
-    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:122
--- requires:
---   state
---   quarantine
-
--- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
-
-CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
-COMMENT ON FUNCTION idempotent_guard_trigger() IS
-    'trigger function of guards; idempotent_guard creates the trigger';
-
-CREATE FUNCTION idempotent.guard_options(
-    target  regclass,
-    trigger oid,
-    OUT key         text[],
-    OUT arbiter     name,
-    OUT compared    text[],
-    OUT compare     text[],
-    OUT ignore      text[],
-    OUT on_conflict text,
-    OUT remember    name,
-    OUT null_key    text,
-    OUT problem     text
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'guard_options_wrapper';
-COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
-    'the options of a guard as they apply to its table; for the view idempotent.guards';
-
--- Everything is read from the triggers: there is nothing else that would know.
--- A partition's clone is part of the guard of its partitioned table. Temporary
--- tables of other sessions cannot be opened.
-CREATE VIEW idempotent.guards AS
-SELECT guard.tgrelid::regclass AS target,
-       guard.tgname AS trigger,
-       CASE guard.tgenabled
-           WHEN 'O' THEN 'origin'
-           WHEN 'A' THEN 'always'
-           WHEN 'R' THEN 'replica'
-           ELSE 'disabled'
-       END AS enabled,
-       options.key,
-       options.arbiter,
-       options.compared,
-       options.compare,
-       options.ignore,
-       options.on_conflict,
-       options.remember,
-       options.null_key,
-       options.problem
-  FROM pg_catalog.pg_trigger AS guard
-  JOIN pg_catalog.pg_class AS class
-    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
-   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
-        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
-   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
- CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
- WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
-   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
-COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
-COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
-COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
-COMMENT ON COLUMN idempotent.guards.enabled IS
-    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
-COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
-COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
-COMMENT ON COLUMN idempotent.guards.compared IS
-    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
-COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
-COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
-COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error or quarantine';
-COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
-COMMENT ON COLUMN idempotent.guards.null_key IS
-    'rows with a NULL in the key: error, or pass (insert them without verification)';
-COMMENT ON COLUMN idempotent.guards.problem IS
-    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
-
-CREATE FUNCTION idempotent_guard(
-    target      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    remember    text   DEFAULT NULL,
-    null_key    text   DEFAULT 'error'
-) RETURNS idempotent.guards
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
-COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
-    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
-
-CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
-COMMENT ON FUNCTION idempotent_unguard(regclass) IS
-    'removes the guard of a table; false if there was none';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:127
--- requires:
---   guard
-
--- A view whose INSERT inserts or verifies, and returns the stored row. See docs/view.md.
-
-CREATE FUNCTION idempotent_view_trigger() RETURNS trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_view_trigger_wrapper';
-COMMENT ON FUNCTION idempotent_view_trigger() IS
-    'trigger function of the views that idempotent_view creates';
-
-CREATE FUNCTION idempotent_view(
-    target      regclass,
-    name        text,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error'
-) RETURNS regclass
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_view_wrapper';
-COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text) IS
-    'creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:140
+-- src/lib.rs:144
 -- requires:
 --   kept
 
@@ -699,7 +509,235 @@ COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:139
+-- src/lib.rs:151
+-- requires:
+--   state
+
+-- What makes retries on a table unsafe. See docs/lint.md.
+
+CREATE FUNCTION idempotent_lint(target regclass)
+RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
+COMMENT ON FUNCTION idempotent_lint(regclass) IS
+    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:121
+-- requires:
+--   kept
+--   insert
+
+-- Quarantined conflicts.
+
+-- The extension's functions write it as its owner, and people read the view below.
+CREATE TABLE idempotent.conflict_records (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    target      idempotent.kept_table NOT NULL,
+    key         jsonb       NOT NULL,
+    payload     jsonb       NOT NULL,
+    stored      jsonb       NOT NULL,
+    differences jsonb       NOT NULL,
+    digest      bytea       NOT NULL,
+    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    arrived_by  name        NOT NULL,
+    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
+    resolved_at timestamptz,
+    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
+);
+COMMENT ON TABLE idempotent.conflict_records IS
+    'what idempotent.conflicts shows; written by the extension only';
+
+COMMENT ON COLUMN idempotent.conflict_records.digest IS
+    'SHA-256 that identifies a repeated conflict';
+
+CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
+    (target, digest)
+    WHERE resolution IS NULL;
+COMMENT ON INDEX idempotent.conflict_records_unresolved IS
+    'an unresolved conflict is recorded once, however often it arrives';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
+
+-- A role that may name the target (USAGE on its schema) and SELECT from it sees its
+-- conflicts; without values if row-level security is in force for it. Only superusers see
+-- a record whose table no longer exists.
+CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
+SELECT record.id,
+       record.target::regclass AS target,
+       CASE WHEN may.see_values THEN record.key END AS key,
+       CASE WHEN may.see_values THEN record.payload END AS payload,
+       CASE WHEN may.see_values THEN record.stored END AS stored,
+       CASE WHEN may.see_values THEN record.differences END AS differences,
+       record.arrived_at,
+       record.arrived_by,
+       record.resolution,
+       record.resolved_at
+  FROM idempotent.conflict_records AS record
+ CROSS JOIN LATERAL (
+       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
+              COALESCE(
+                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                     FROM pg_catalog.pg_class AS c
+                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
+                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
+                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
+              ) AS see_record) AS may
+ WHERE may.see_record;
+COMMENT ON VIEW idempotent.conflicts IS
+    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
+COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
+COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
+COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
+COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
+COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
+COMMENT ON COLUMN idempotent.conflicts.differences IS
+    'the columns that differ, each with its stored and its payload value';
+COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
+COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
+COMMENT ON COLUMN idempotent.conflicts.resolution IS
+    'keep_stored or apply_payload; NULL while it is open';
+COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
+
+CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
+COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
+    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:126
+-- requires:
+--   state
+--   quarantine
+
+-- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
+
+CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_guard_trigger() IS
+    'trigger function of guards; idempotent_guard creates the trigger';
+
+CREATE FUNCTION idempotent.guard_options(
+    target  regclass,
+    trigger oid,
+    OUT key         text[],
+    OUT arbiter     name,
+    OUT compared    text[],
+    OUT compare     text[],
+    OUT ignore      text[],
+    OUT on_conflict text,
+    OUT remember    name,
+    OUT null_key    text,
+    OUT problem     text
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'guard_options_wrapper';
+COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
+    'the options of a guard as they apply to its table; for the view idempotent.guards';
+
+-- Everything is read from the triggers: there is nothing else that would know.
+-- A partition's clone is part of the guard of its partitioned table. Temporary
+-- tables of other sessions cannot be opened.
+CREATE VIEW idempotent.guards AS
+SELECT guard.tgrelid::regclass AS target,
+       guard.tgname AS trigger,
+       CASE guard.tgenabled
+           WHEN 'O' THEN 'origin'
+           WHEN 'A' THEN 'always'
+           WHEN 'R' THEN 'replica'
+           ELSE 'disabled'
+       END AS enabled,
+       options.key,
+       options.arbiter,
+       options.compared,
+       options.compare,
+       options.ignore,
+       options.on_conflict,
+       options.remember,
+       options.null_key,
+       options.problem
+  FROM pg_catalog.pg_trigger AS guard
+  JOIN pg_catalog.pg_class AS class
+    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
+   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
+        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
+   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
+ CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
+ WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
+   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
+COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
+COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
+COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
+COMMENT ON COLUMN idempotent.guards.enabled IS
+    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
+COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
+COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
+COMMENT ON COLUMN idempotent.guards.compared IS
+    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
+COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
+COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
+COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error, quarantine or observe';
+COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
+COMMENT ON COLUMN idempotent.guards.null_key IS
+    'rows with a NULL in the key: error, or pass (insert them without verification)';
+COMMENT ON COLUMN idempotent.guards.problem IS
+    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
+
+CREATE FUNCTION idempotent_guard(
+    target      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    remember    text   DEFAULT NULL,
+    null_key    text   DEFAULT 'error'
+) RETURNS idempotent.guards
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
+COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
+    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
+
+CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
+COMMENT ON FUNCTION idempotent_unguard(regclass) IS
+    'removes the guard of a table; false if there was none';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:131
+-- requires:
+--   guard
+
+-- A view whose INSERT inserts or verifies, and returns the stored row. See docs/view.md.
+
+CREATE FUNCTION idempotent_view_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_view_trigger() IS
+    'trigger function of the views that idempotent_view creates';
+
+CREATE FUNCTION idempotent_view(
+    target      regclass,
+    name        text,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error'
+) RETURNS regclass
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_wrapper';
+COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text) IS
+    'creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:143
 -- requires:
 --   kept
 
@@ -809,7 +847,33 @@ COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[],
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:134
+-- src/lib.rs:145
+-- requires:
+--   state
+
+-- Compares what a table holds with what it should hold. See docs/reconcile.md.
+
+CREATE FUNCTION idempotent_reconcile(
+    target  regclass,
+    source  regclass,
+    key     text[] DEFAULT NULL,
+    compare text[] DEFAULT NULL,
+    ignore  text[] DEFAULT NULL,
+    OUT status      text,
+    OUT key         jsonb,
+    OUT stored      jsonb,
+    OUT expected    jsonb,
+    OUT differences jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
+
+COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[]) IS
+    'returns the rows, by key, in which a table deviates from another table or view';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:138
 -- requires:
 --   kept
 
@@ -959,69 +1023,55 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:141
--- requires:
---   state
-
--- Compares what a table holds with what it should hold. See docs/reconcile.md.
-
-CREATE FUNCTION idempotent_reconcile(
-    target  regclass,
-    source  regclass,
-    key     text[] DEFAULT NULL,
-    compare text[] DEFAULT NULL,
-    ignore  text[] DEFAULT NULL,
-    OUT status      text,
-    OUT key         jsonb,
-    OUT stored      jsonb,
-    OUT expected    jsonb,
-    OUT differences jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
-
-COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[]) IS
-    'returns the rows, by key, in which a table deviates from another table or view';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/guard/mod.rs:156
+-- src/guard/mod.rs:170
 -- pg_idempotent::guard::guard_options
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:28
+-- src/digest/mod.rs:31
 -- pg_idempotent::digest::idempotent_digest_add
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:52
+-- src/digest/mod.rs:55
+-- pg_idempotent::digest::idempotent_digest_add_columns
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/digest/mod.rs:79
 -- pg_idempotent::digest::idempotent_digest_combine
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:71
+-- src/digest/mod.rs:98
 -- pg_idempotent::digest::idempotent_digest_deserialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:40
+-- src/digest/mod.rs:43
 -- pg_idempotent::digest::idempotent_digest_remove
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:65
+-- src/digest/mod.rs:67
+-- pg_idempotent::digest::idempotent_digest_remove_columns
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/digest/mod.rs:92
 -- pg_idempotent::digest::idempotent_digest_serialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:83
+-- src/digest/mod.rs:110
 -- pg_idempotent::digest::idempotent_digest_text
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1033,13 +1083,13 @@ COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], tex
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:134
+-- src/guard/mod.rs:148
 -- pg_idempotent::guard::idempotent_guard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:169
+-- src/guard/mod.rs:183
 -- pg_idempotent::guard::idempotent_guard_trigger
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1087,7 +1137,7 @@ COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], tex
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/overwrite/mod.rs:52
+-- src/overwrite/mod.rs:57
 -- pg_idempotent::overwrite::idempotent_overwrite
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1159,7 +1209,7 @@ COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], tex
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:145
+-- src/guard/mod.rs:159
 -- pg_idempotent::guard::idempotent_unguard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1177,67 +1227,73 @@ COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], tex
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:231
+-- src/kept.rs:253
 -- pg_idempotent::kept::kept_oid
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:125
+-- src/kept.rs:135
 -- pg_idempotent::kept::kept_role_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:186
+-- src/kept.rs:204
 -- pg_idempotent::kept::kept_role_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:137
+-- src/kept.rs:147
 -- pg_idempotent::kept::kept_role_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:200
+-- src/kept.rs:216
 -- pg_idempotent::kept::kept_role_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:131
+-- src/kept.rs:141
 -- pg_idempotent::kept::kept_table_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:192
+-- src/kept.rs:210
 -- pg_idempotent::kept::kept_table_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:143
+-- src/kept.rs:153
 -- pg_idempotent::kept::kept_table_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:206
+-- src/kept.rs:222
 -- pg_idempotent::kept::kept_table_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:242
+-- src/kept/inserter.rs:43
+-- pg_idempotent::kept::inserter::kept_trigger
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/kept.rs:264
 -- pg_idempotent::kept::own_role
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:148
+-- src/lib.rs:152
 -- finalize
 -- Rights on state. ALTER DEFAULT PRIVILEGES may have granted any privilege on new objects to any role; all of that is
 -- revoked first. This file has every grant.
@@ -1287,5 +1343,20 @@ GRANT EXECUTE ON FUNCTION idempotent.own_role(), idempotent.load_is_running(bigi
 GRANT SELECT, INSERT
     ON idempotent.request_records, idempotent.pipeline_run_records, idempotent.load_records, idempotent.conflict_records
     TO pg_database_owner;
+
+-- A value that is copied is judged as a text is (src/kept/inserter.rs), whatever session_replication_role says.
+DO $trigger$
+DECLARE
+    state regclass;
+BEGIN
+    FOREACH state IN ARRAY ARRAY['idempotent.request_records', 'idempotent.pipeline_run_records', 'idempotent.load_records',
+                                 'idempotent.conflict_records']::regclass[] LOOP
+        EXECUTE pg_catalog.format(
+            'CREATE TRIGGER kept BEFORE INSERT ON %1$s FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger();
+             ALTER TABLE %1$s ENABLE ALWAYS TRIGGER kept;
+             COMMENT ON TRIGGER kept ON %1$s IS %2$L', state, 'what the inserter may not hand out is nobody''s');
+    END LOOP;
+END
+$trigger$;
 /* </end connected objects> */
 

@@ -138,4 +138,18 @@ impl Order {
             (Some(a), Some(b)) => unsafe { ffi::guard(|| column.values.compare(self.order, a, b)) },
         }
     }
+
+    /// Compares two values that are not NULL.
+    ///
+    /// # Safety
+    /// Values of the column, as the order is. Runs inside `ffi::guard`.
+    pub unsafe fn compare_unguarded(
+        self,
+        column: &Column,
+        a: pg_sys::Datum,
+        b: pg_sys::Datum,
+    ) -> Ordering {
+        // SAFETY: the caller's promise.
+        unsafe { column.values.compare(self.order, a, b) }
+    }
 }

@@ -1,7 +1,7 @@
 //! `idempotent_overwrite`: one slice of a table is replaced by the rows of a source.
 //!
-//! A slice is the rows that have given values in given columns. What it holds and what
-//! arrives are compared as multisets of rows (see [`rows`]); if they are equal, nothing is
+//! A slice is the rows that have given values in given columns, or values of a range; or all rows
+//! of the table. What it holds and what arrives are compared as multisets of rows (see [`rows`]); if they are equal, nothing is
 //! written. Else the slice is deleted and the source's rows are inserted, in the caller's
 //! transaction.
 //!
@@ -9,14 +9,19 @@
 //! - *Two overwrites of one slice.* Each holds a lock on the slice until its transaction
 //!   ends, and reads under a snapshot that was taken with the lock in hand: the second
 //!   finds what the first has left, and replaces all of it.
-//! - *Overwrites of other slices* that name the same columns hold other locks, and do not
-//!   wait. Slices that name other columns may overlap: those take turns, see
-//!   [`slice::Slice::lock`].
+//! - *Overwrites of other slices* do not wait if the slices name the same columns and are seen to
+//!   have no row in common. Those that may overlap take turns, see [`lock`].
 //! - *REPEATABLE READ, SERIALIZABLE.* The snapshot may be older than the lock. What it
 //!   cannot see would stay beside the new rows; so the slice is read once more as it is
 //!   now, and 40001 if it is another.
 //! - *Plain writers* do not know the lock. A row that one inserts into the slice meanwhile
 //!   stays, as after any DELETE; it came after the overwrite.
+#[forbid(unsafe_code)]
+mod cover;
+#[forbid(unsafe_code)]
+mod lock;
+#[forbid(unsafe_code)]
+mod notation;
 mod rows;
 #[forbid(unsafe_code)]
 mod slice;
@@ -39,13 +44,13 @@ use rows::{Hashing, RowSetHash, collect};
 use slice::Slice;
 
 /// `idempotent_overwrite(target, source, slice)`: replaces the slice of the target
-/// whose columns have the values in `slice`, a JSON object, by the rows of a table or
-/// view.
+/// whose columns have the values in `slice`, a JSON object, or lie in its ranges, by the rows of a
+/// table or view. Without a column it is the whole table.
 ///
 /// Gives `deleted, inserted bigint, unchanged boolean`.
 ///
 /// # Errors
-/// 22023 for a slice that is no object of columns, 42703, 23514 for a row of the source
+/// 22023 for a slice that is no object of columns and ranges, 22004, 42703, 23514 for a row of the source
 /// outside of the slice, 428C9 (for a generated column with another value than the server
 /// computes, too), 42501, 42809, 40001, 0A000 for a table with rules, 27000 for
 /// a trigger that keeps rows; and what SELECT, DELETE and INSERT raise, unchanged.
@@ -110,7 +115,7 @@ fn overwrite(arguments: &Arguments) -> OverwriteCounts {
     let rows = collect(&source, &slice, &mut generated);
     let deleted = if stored.count == 0 {
         0
-    } else if truncate::truncate_partition(&slice, &relation, &hashing, &stored_rows, stored) {
+    } else if truncate::truncate_partitions(&slice, &relation, &hashing, &stored_rows, stored) {
         stored.count as i64
     } else {
         write::delete(&slice, &relation, &hashing, &stored_rows, stored)

@@ -7,7 +7,7 @@
 //! and are not hashed; a row that arrives must have in them what the server computes. Those
 //! that follow from columns which the source does not have are hashed, since these are not.
 //! Columns that source and target both number or draw by themselves are not hashed either.
-use super::slice::Slice;
+use super::slice::{RangeColumn, Slice};
 use crate::compare::{differing, first_difference, show_value};
 use crate::error::{Report, SqlState};
 use crate::payload::fill::RowSink;
@@ -15,10 +15,12 @@ use crate::payload::generated::GeneratedColumns;
 use crate::payload::row::RowLayout;
 use crate::payload::source::Source;
 use crate::pg::backend::unforeseeable_number;
+use crate::pg::ffi;
 use crate::pg::rows::{RowBuilder, Slot, TupleStore};
 use crate::pg::value::comparison::{Storage, append_image};
 use crate::settings;
 use crate::target::StoredRow;
+use pgrx::pg_sys;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 /// How rows are hashed in a call.
@@ -155,7 +157,8 @@ unsafe impl RowSink for SliceFilter<'_, '_> {
         // SAFETY: positions of the target's columns; as the function's.
         unsafe {
             let differs = first_difference(&target.columns, columns, &self.values, |c| row.get(c));
-            if differs.is_some() {
+            let in_ranges = |range: &RangeColumn| self.slice.holds(range, row.get(range.column));
+            if differs.is_some() || !self.slice.ranges.iter().all(in_ranges) {
                 self.outside.put_unguarded(row);
                 return false;
             }
@@ -216,45 +219,78 @@ impl Slice<'_> {
         }
     }
 
+    /// Whether a value lies in a range.
+    ///
+    /// # Safety
+    /// A value of the range's column. Runs inside `ffi::guard`.
+    unsafe fn holds(&self, range: &RangeColumn, value: Option<pg_sys::Datum>) -> bool {
+        let Some(value) = value else { return false };
+        let column = &self.target.columns[range.column];
+        // SAFETY: the caller's promise; bounds are values of the column.
+        let compare = |bound| unsafe { range.order.compare_unguarded(column, value, bound) };
+        let [from, to] = [&self.values, &self.ends].map(|row| row.get(range.column));
+        from.is_none_or(|from| compare(from).is_ge()) && to.is_none_or(|to| compare(to).is_lt())
+    }
+
     /// 23514 for a row outside of the slice.
     fn refuse(&self, row: &Slot) -> ! {
         let target = self.target;
-        let show = |row: &Slot| {
-            let shown = self.columns.iter().map(|c| {
-                let column = &target.columns[*c];
-                let name = target.column_list([*c]);
-                format!("{name}={}", show_value(column, row.value(*c)))
-            });
-            shown.collect::<Vec<_>>().join(", ")
-        };
-        let ordinal = RowLayout::of(target).ordinal(row);
-        let differs = self.columns.iter().find(|c| {
-            let numbers = target.attnums_in_order();
-            let values = StoredRow::returned(&self.values, &numbers);
-            !differing(&target.columns, &[**c], &values, |c| row.value(c)).is_empty()
-        });
+        let named = self.named();
         let report = Report::new(
             SqlState::CheckViolation,
             format!(
-                "row {ordinal} of the source is outside the slice of table \"{}\"",
+                "row {} of the source is outside the slice of table \"{}\"",
+                RowLayout::of(target).ordinal(row),
                 target.name
             ),
         )
         .detail(if settings::show_values() {
-            format!(
-                "The row has {}; the slice is {}.",
-                show(row),
-                show(&self.values)
-            )
+            let value = |c: &usize| self.show_value(*c, row);
+            let row = named.iter().map(value).collect::<Vec<_>>().join(", ");
+            let slice = named.iter().map(|c| self.show(*c)).collect::<Vec<_>>();
+            format!("The row has {row}; the slice is {}.", slice.join(", "))
         } else {
-            let named = target.column_list(self.columns.iter().copied());
+            let named = target.column_list(named.iter().copied());
             format!("The slice is defined by {named}.")
         })
         .hint("Restrict the source to the slice, or overwrite another slice.")
         .table(&target.schema, &target.name);
-        match differs {
+        match named.iter().find(|c| self.is_outside(**c, row)) {
             Some(c) => report.column(target.columns[*c].name.clone()).raise(),
             None => report.raise(),
         }
+    }
+
+    /// Whether a row has a column that the slice names outside of it.
+    fn is_outside(&self, c: usize, row: &Slot) -> bool {
+        if let Some(range) = self.ranges.iter().find(|range| range.column == c) {
+            // SAFETY: a value of the column; the guard holds nothing.
+            return unsafe { ffi::guard(|| !self.holds(range, row.get(c))) };
+        }
+        let numbers = self.target.attnums_in_order();
+        let values = StoredRow::returned(&self.values, &numbers);
+        !differing(&self.target.columns, &[c], &values, |c| row.value(c)).is_empty()
+    }
+
+    fn show_value(&self, c: usize, row: &Slot) -> String {
+        let name = self.target.column_list([c]);
+        format!(
+            "{name}={}",
+            show_value(&self.target.columns[c], row.value(c))
+        )
+    }
+
+    /// What the slice says of a column.
+    fn show(&self, c: usize) -> String {
+        if self.columns.contains(&c) {
+            return self.show_value(c, &self.values);
+        }
+        let column = &self.target.columns[c];
+        let bound = |word, row: &Slot| {
+            let bound = row.get(c).map(|_| show_value(column, row.value(c)));
+            bound.map_or_else(String::new, |bound| format!(" {word} {bound}"))
+        };
+        let (from, to) = (bound("from", &self.values), bound("to", &self.ends));
+        format!("{}{from}{to}", self.target.column_list([c]))
     }
 }

@@ -131,6 +131,127 @@ def test_overwrites_of_slices_that_overlap_do_not_deadlock(db, level):
         assert value(conn, "SELECT count(*) FROM sales") > 0
 
 
+def span(chance, values):
+    """A range of these, at times without one of its bounds."""
+    low, high = sorted(chance.sample(values, 2))
+    bounds = {"from": low, "to": high}
+    if chance.random() < 0.3:
+        del bounds[chance.choice(["from", "to"])]
+    return bounds
+
+
+def any_slice(chance, values):
+    """Of some columns the value, NULL at times, or a range; of none, now and then: the whole table."""
+    names = [name for name in values if chance.random() < 0.45]
+    return {name: span(chance, values[name]) if chance.random() < 0.5 else chance.choice([*values[name], None]) for name in names}
+
+
+def condition(slice):
+    """The same in SQL."""
+    parts = ["true"]
+    for name, value in slice.items():
+        if isinstance(value, dict):
+            parts += [f"{name} {'>=' if bound == 'from' else '<'} '{end}'" for bound, end in value.items()]
+        else:
+            parts.append(f"{name} IS NULL" if value is None else f"{name} = '{value}'")
+    return " AND ".join(parts)
+
+
+VALUES = {
+    "day": [f"2026-01-{day:02}" for day in range(1, 13)],
+    "shop": list("abcdef"),
+    "n": list(range(-3, 5)),
+    "at": [f"2026-01-01 00:00:{second:02}" for second in range(0, 60, 7)],
+}
+MIXED = "CREATE TABLE mixed (day date, shop text, n bigint, at timestamp)"
+# Partitions that a range may hold as a whole, and others.
+MIXED_PARTITIONED = f"""
+{MIXED} PARTITION BY RANGE (day);
+CREATE TABLE mixed_1 PARTITION OF mixed FOR VALUES FROM ('2026-01-01') TO ('2026-01-03');
+CREATE TABLE mixed_2 PARTITION OF mixed FOR VALUES FROM ('2026-01-03') TO ('2026-01-04') PARTITION BY LIST (shop);
+CREATE TABLE mixed_2a PARTITION OF mixed_2 FOR VALUES IN ('a');
+CREATE TABLE mixed_2b PARTITION OF mixed_2 DEFAULT;
+CREATE TABLE mixed_3 PARTITION OF mixed FOR VALUES FROM ('2026-01-04') TO ('2026-01-09');
+CREATE TABLE mixed_4 PARTITION OF mixed FOR VALUES FROM ('2026-01-09') TO (MAXVALUE);
+CREATE TABLE mixed_5 PARTITION OF mixed DEFAULT;
+"""
+
+
+@KINDS
+def test_a_slice_is_what_plain_sql_says(conn, kind):
+    """Every slice that can be written: DELETE and INSERT with its condition in SQL leave the same rows."""
+    chance = random.Random(SEED)
+    conn.execute(MIXED if kind == "plain" else MIXED_PARTITIONED)
+    conn.execute("CREATE TABLE arriving (LIKE mixed)")
+
+    def fill(table, rows):
+        cells = [[chance.choice([*values, None]) for values in VALUES.values()] for _ in range(rows)]
+        conn.cursor().executemany(f"INSERT INTO {table} VALUES (%s, %s, %s, %s)", cells)
+
+    def stored():
+        return conn.execute("SELECT * FROM mixed ORDER BY mixed").fetchall()
+
+    for _ in range(ROUNDS * 4):
+        slice = any_slice(chance, VALUES)
+        where = condition(slice)
+        conn.execute("TRUNCATE mixed, arriving")
+        fill("mixed", chance.choice([1, 30, 100]))
+        fill("arriving", chance.choice([0, 30, 300]))
+        outside = value(conn, f"SELECT count(*) FROM arriving WHERE ({where}) IS NOT TRUE")
+        if outside:
+            with pytest.raises(psycopg.errors.CheckViolation):
+                overwrite(conn, "mixed", "arriving", **slice)
+            conn.execute(f"DELETE FROM arriving WHERE ({where}) IS NOT TRUE")
+        with conn.transaction(force_rollback=True):
+            equal = value(
+                conn,
+                f"SELECT NOT EXISTS (SELECT * FROM mixed WHERE {where} EXCEPT ALL TABLE arriving) "
+                f"AND NOT EXISTS (TABLE arriving EXCEPT ALL SELECT * FROM mixed WHERE {where})",
+            )
+            deleted = conn.execute(f"DELETE FROM mixed WHERE {where}").rowcount
+            inserted = conn.execute("INSERT INTO mixed TABLE arriving").rowcount
+            wanted = stored()
+        counts = {"deleted": 0, "inserted": 0, "unchanged": True}
+        if not equal:
+            counts = {"deleted": deleted, "inserted": inserted, "unchanged": False}
+        assert overwrite(conn, "mixed", "arriving", **slice) == counts, (SEED, slice)
+        assert stored() == wanted, (SEED, slice)
+        assert overwrite(conn, "mixed", "arriving", **slice)["unchanged"], (SEED, slice)
+
+
+@LEVELS
+@KINDS
+def test_slices_of_every_form_take_turns_without_a_deadlock(db, kind, level):
+    """Each worker fills its slice, whatever that is, with one row for each pair of day and shop in it."""
+    with db.connect() as conn:
+        conn.execute((MIXED if kind == "plain" else MIXED_PARTITIONED).replace("bigint, at timestamp", "bigint"))
+    states = set()
+    values = {name: VALUES[name] for name in ("day", "shop")}
+
+    def work(number, conn):
+        chance = random.Random(SEED + number)
+        conn.execute("SET lock_timeout = '60s'; CREATE TEMP TABLE arriving (day date, shop text, n bigint)")
+        for _ in range(ROUNDS // 2):
+            slice = any_slice(chance, values)
+            conn.execute("DELETE FROM arriving")
+            conn.execute(
+                f"INSERT INTO arriving SELECT day, shop, {number} FROM unnest(%s::date[]) day, unnest(%s::text[]) shop WHERE {condition(slice)}",
+                [values["day"], values["shop"]],
+            )
+            while True:
+                try:
+                    overwrite(conn, "mixed", "arriving", **slice)
+                    break
+                except psycopg.Error as error:
+                    states.add(error.sqlstate)
+
+    together(db, work, WORKERS, level)
+    assert states <= ({"40001"} if level != "read committed" else set()), states
+    with db.connect() as conn:
+        assert value(conn, "SELECT count(*) FROM mixed") == value(conn, "SELECT count(DISTINCT (day, shop)) FROM mixed")
+        assert advisory_locks(conn) == 0
+
+
 @KINDS
 def test_what_plain_writers_insert_meanwhile_goes_with_a_later_overwrite_or_stays_whole(db, kind):
     """Plain INSERTs know no slice. Each of their rows is there once or, if an overwrite came after it, not at all."""

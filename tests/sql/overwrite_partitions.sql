@@ -136,6 +136,69 @@ INSERT INTO by_ten VALUES (12, 100);
 SELECT * FROM swap('by_ten', '{"k": 11}', 'ten_1');
 SELECT k, count(*) FROM by_ten GROUP BY k ORDER BY k;
 
+-- Ranges that are partitions, whole: one, several, those that are empty; not a part of one, not open ends beyond it.
+CREATE TABLE months (day date, shop text, v int) PARTITION BY RANGE (day);
+CREATE TABLE january PARTITION OF months FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE february PARTITION OF months FOR VALUES FROM ('2026-02-01') TO ('2026-03-01') PARTITION BY LIST (shop);
+CREATE TABLE february_a PARTITION OF february FOR VALUES IN ('a');
+CREATE TABLE february_b PARTITION OF february DEFAULT;
+CREATE TABLE later PARTITION OF months FOR VALUES FROM ('2026-03-01') TO (MAXVALUE);
+CREATE TABLE others PARTITION OF months DEFAULT;
+CREATE TABLE new_months (LIKE months);
+CREATE FUNCTION swapped(slice jsonb, target regclass DEFAULT 'months', source regclass DEFAULT 'new_months') RETURNS TABLE (deleted bigint, kept bigint, swapped name[])
+LANGUAGE plpgsql AS $$
+BEGIN
+    -- A file that this transaction has made is emptied in its place.
+    DELETE FROM months;
+    INSERT INTO months VALUES ('2026-01-01', 'a', 1), ('2026-01-31', 'b', 1), ('2026-02-01', 'a', 1), ('2026-02-28', 'b', 1), ('2026-03-01', 'a', 1), (NULL, 'a', 1);
+    CREATE TEMP TABLE files AS SELECT relname, pg_relation_filenode(oid) FROM pg_class WHERE relnamespace = 'overwrite_partitions'::regnamespace AND relkind = 'r';
+    SELECT o.deleted FROM idempotent_overwrite(target, source, slice) o INTO deleted;
+    SELECT array_agg(relname ORDER BY relname) FROM files JOIN pg_class c USING (relname)
+    WHERE relnamespace = 'overwrite_partitions'::regnamespace AND pg_relation_filenode(c.oid) <> files.pg_relation_filenode INTO swapped;
+    SELECT count(*) FROM months INTO kept;
+    DROP TABLE files;
+    RETURN NEXT;
+END $$;
+SELECT * FROM swapped('{"day": {"from": "2026-01-01", "to": "2026-02-01"}}');
+SELECT * FROM swapped('{"day": {"from": "2026-01-01", "to": "2026-03-01"}}');
+SELECT * FROM swapped('{"day": {"from": "2025-06-01", "to": "2026-02-15"}}');
+SELECT * FROM swapped('{"day": {"from": "2025-06-01", "to": "2026-02-01"}}');
+SELECT * FROM swapped('{"day": {"from": "2026-01-02", "to": "2026-02-01"}}');
+SELECT * FROM swapped('{"day": {"from": "2026-01-01", "to": "2026-01-31"}}');
+SELECT * FROM swapped('{"day": {"from": "2026-02-01", "to": "2026-03-01"}, "shop": "a"}');
+SELECT * FROM swapped('{"day": {"from": "2026-02-01", "to": "2026-03-01"}, "shop": "b"}');
+SELECT * FROM swapped('{"day": {"from": "2026-02-01", "to": "2026-03-01"}, "shop": {"from": "a", "to": "b"}}');
+SELECT * FROM swapped('{"day": {"from": "2026-03-01"}}');
+SELECT * FROM swapped('{"day": {"from": "2026-03-01", "to": "infinity"}}');
+SELECT * FROM swapped('{"day": {"to": "2026-03-01"}}');
+SELECT * FROM swapped('{"shop": {"from": "a"}}');
+-- All of them at once; those of a partition that has partitions.
+SELECT * FROM swapped('{}');
+SELECT * FROM swapped('{}', 'february');
+SELECT * FROM swapped('{"shop": "a"}', 'february');
+-- The rows go in.
+INSERT INTO new_months VALUES ('2026-01-05', 'a', 2), ('2026-02-05', 'a', 2);
+SELECT * FROM swapped('{"day": {"from": "2026-01-01", "to": "2026-03-01"}}');
+SELECT tableoid::regclass, * FROM months ORDER BY day;
+-- If one of them may not be truncated, none is.
+CREATE FUNCTION no_op() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END';
+CREATE TRIGGER t BEFORE DELETE ON february_b FOR EACH ROW EXECUTE FUNCTION no_op();
+SELECT * FROM swapped('{"day": {"from": "2026-01-01", "to": "2026-03-01"}}');
+DROP TRIGGER t ON february_b;
+-- A list of values is inside, if the range holds them all.
+CREATE TABLE lists (k int, v int) PARTITION BY LIST (k);
+CREATE TABLE lists_1 PARTITION OF lists FOR VALUES IN (1);
+CREATE TABLE lists_2 PARTITION OF lists FOR VALUES IN (2);
+CREATE TABLE lists_34 PARTITION OF lists FOR VALUES IN (3, 4);
+CREATE TABLE no_lists (LIKE lists);
+INSERT INTO lists VALUES (1), (2), (3);
+SELECT pg_relation_filenode('lists_1') AS one, pg_relation_filenode('lists_2') AS two \gset
+SELECT * FROM idempotent_overwrite('lists', 'no_lists', '{"k": {"from": 1, "to": 3}}');
+SELECT pg_relation_filenode('lists_1') <> :one AS one, pg_relation_filenode('lists_2') <> :two AS two;
+INSERT INTO lists VALUES (1), (2);
+SELECT * FROM idempotent_overwrite('lists', 'no_lists', '{"k": {"to": 4}}');
+SELECT count(*) FROM lists;
+
 -- Each thing that somebody could tell a TRUNCATE by.
 CREATE TABLE safe (k int, v int) PARTITION BY LIST (k);
 CREATE TABLE safe_1 PARTITION OF safe FOR VALUES IN (1);

@@ -96,6 +96,28 @@ SELECT * FROM stock ORDER BY v;
 SELECT * FROM stock ORDER BY v;
 ALTER TABLE stock FORCE ROW LEVEL SECURITY;
 :call
+ALTER TABLE stock NO FORCE ROW LEVEL SECURITY;
+-- Ranges and the whole table likewise: what is not seen stays.
+TRUNCATE stock, source;
+INSERT INTO stock VALUES (1, 1), (2, 2), (3, 1000), (9, 3);
+INSERT INTO source VALUES (2, 5);
+SET ROLE regress_pgi_over;
+SELECT * FROM idempotent_overwrite('overwrite_privileges.stock', 'overwrite_privileges.source', '{"k": {"from": 1, "to": 9}}');
+SELECT * FROM idempotent_overwrite('overwrite_privileges.stock', 'overwrite_privileges.source', '{}');
+RESET ROLE;
+SELECT k, v FROM stock ORDER BY k;
+INSERT INTO stock VALUES (4, 20);
+SET ROLE regress_pgi_over;
+SELECT * FROM idempotent_overwrite('overwrite_privileges.stock', 'overwrite_privileges.source', '{"k": {"from": 4}}'); :state
+DELETE FROM source;
+SELECT * FROM idempotent_overwrite('overwrite_privileges.stock', 'overwrite_privileges.source', '{"k": {"from": 4}}'); :state
+RESET ROLE;
+-- The rights are those that a slice of values needs.
+REVOKE ALL ON stock FROM regress_pgi_over;
+GRANT SELECT (k, v), INSERT (k, v) ON stock TO regress_pgi_over;
+SET ROLE regress_pgi_over;
+SELECT * FROM idempotent_overwrite('overwrite_privileges.stock', 'overwrite_privileges.source', '{}'); :state
+RESET ROLE;
 SET client_min_messages = warning;
 DROP SCHEMA overwrite_privileges CASCADE;
 DROP OWNED BY regress_pgi_over;

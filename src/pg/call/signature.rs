@@ -263,7 +263,7 @@ const SIGNATURES: [Signature; 48] = [
         arguments: &["target regclass", "source regclass", "slice jsonb"],
         returns: Returns::Row(RowType::Overwritten),
         class: Class::Writes,
-        comment: "replaces one slice of a table, the rows that have these values, by the rows of a table or view; an equal slice is not rewritten",
+        comment: "replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten",
     },
     Signature {
         name: "idempotent_purge",

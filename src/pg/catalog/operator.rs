@@ -36,6 +36,18 @@ pub fn btree_strategy(typid: pg_sys::Oid, operator: pg_sys::Oid) -> u32 {
     plain::get_op_opfamily_strategy(operator, family) as u32
 }
 
+/// The operator that is this (`BTLessStrategyNumber` and its like) in the default order of a type;
+/// None if there is none, or the type has no order.
+pub fn btree_operator(typid: pg_sys::Oid, strategy: u32) -> Option<pg_sys::Oid> {
+    let class = btree_class(typid)?;
+    let (family, input) = (
+        plain::get_opclass_family(class),
+        plain::get_opclass_input_type(class),
+    );
+    let operator = plain::get_opfamily_member(family, input, input, strategy as i16);
+    (operator != pg_sys::InvalidOid).then_some(operator)
+}
+
 /// Whether values that are equal to a class of a btree have one image, under a collation or
 /// `InvalidOid`, as core knows it for the sake of deduplication (`BTEQUALIMAGE_PROC` of
 /// `nbtree.h`). XX000 if the class is gone.

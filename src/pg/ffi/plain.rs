@@ -365,6 +365,8 @@ functions! {
     fn GetDefaultOpClass(typid: Oid, access_method: Oid) -> Oid;
     /// The support function that is this in a family.
     fn get_opfamily_proc(family: Oid, left: Oid, right: Oid, number: i16) -> Oid;
+    /// The operator that is this in a family.
+    fn get_opfamily_member(family: Oid, left: Oid, right: Oid, strategy: i16) -> Oid;
     /// An ERROR if it is gone.
     fn get_opclass_input_type(class: Oid) -> Oid;
     /// An ERROR if it is gone.

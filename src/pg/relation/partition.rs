@@ -213,10 +213,8 @@ impl PartitionedTable {
 
 /// A condition that all rows of a partition meet.
 pub enum PartitionCondition {
-    /// A column, by its number in the partition, is NULL,
+    /// A column, by its number in the partition, is NULL.
     IsNull(pg_sys::AttrNumber),
-    /// or is not.
-    IsNotNull(pg_sys::AttrNumber),
     /// A column compared with a constant that is not NULL.
     Compared(ColumnComparison),
     /// Anything else.
@@ -259,10 +257,9 @@ unsafe fn condition(node: *mut pg_sys::Node) -> PartitionCondition {
         match (*node).type_ {
             pg_sys::NodeTag::T_NullTest => {
                 let test = &*node.cast::<pg_sys::NullTest>();
-                column(test.arg.cast()).map(|column| match test.nulltesttype {
-                    pg_sys::NullTestType::IS_NOT_NULL => PartitionCondition::IsNotNull(column),
-                    _ => PartitionCondition::IsNull(column),
-                })
+                let is_null = test.nulltesttype == pg_sys::NullTestType::IS_NULL;
+                let column = column(test.arg.cast()).filter(|_| is_null);
+                column.map(PartitionCondition::IsNull)
             }
             pg_sys::NodeTag::T_OpExpr => {
                 comparison(&*node.cast()).map(PartitionCondition::Compared)

@@ -182,6 +182,26 @@ impl Connection {
         Some(pg_sys::Oid::from(value.value() as u32))
     }
 
+    /// Of all rows that the last statement returned, the oid in the first column.
+    ///
+    /// # Panics
+    /// If it is of another type, and as [`Connection::first`].
+    pub fn all_oids(&self) -> Vec<pg_sys::Oid> {
+        let table = self.returned();
+        // SAFETY: the table has its descriptor, with at least one column, and as many rows as it
+        // says; they stay until the connection closes.
+        let oid = |row: usize| unsafe {
+            let mut null = false;
+            let row = *table.vals.add(row);
+            let value = pg_sys::SPI_getbinval(row, table.tupdesc, 1, &raw mut null);
+            (!null).then(|| pg_sys::Oid::from(value.value() as u32))
+        };
+        // SAFETY: as above.
+        let typid = unsafe { pg_sys::SPI_gettypeid(table.tupdesc, 1) };
+        assert_eq!(typid, pg_sys::OIDOID, "column 1 is of another type");
+        (0..table.numvals as usize).filter_map(oid).collect()
+    }
+
     /// A bytea, likewise, copied.
     pub fn first_bytes(&self, column: c_int) -> Option<Vec<u8>> {
         let value = self.first_of(column, pg_sys::BYTEAOID)?;

@@ -21,6 +21,8 @@ pub enum LockSubject {
     Load = 34,
     /// The sequence of attempts, while it is put ahead.
     Attempts = 35,
+    /// Where the slices of a table lie that may overlap.
+    SliceRange = 36,
 }
 
 const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;

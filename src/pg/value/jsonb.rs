@@ -7,6 +7,7 @@
 //! with a count, an array of entries (an object's keys first, then its values),
 //! and the data, in which entries say where they end.
 use crate::pg::ffi;
+use crate::pg::memory::Memory;
 use crate::pg::value::by_reference::content_of;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
@@ -502,7 +503,16 @@ impl ObjectBuilder {
     /// # Safety
     /// `name` lives until [`ObjectBuilder::finish`].
     pub unsafe fn key(&mut self, name: &CStr) {
-        let mut key = Value::String(name.to_bytes()).to_core();
+        // SAFETY: the caller's promise.
+        unsafe { self.key_of_bytes(name.to_bytes()) };
+    }
+
+    /// As [`ObjectBuilder::key`], of a name that is inside a document.
+    ///
+    /// # Safety
+    /// As [`ObjectBuilder::key`].
+    unsafe fn key_of_bytes(&mut self, name: &[u8]) {
+        let mut key = Value::String(name).to_core();
         // SAFETY: the caller's promise.
         unsafe { self.push(pg_sys::JsonbIteratorToken::WJB_KEY, &raw mut key) };
     }
@@ -548,6 +558,26 @@ impl ObjectBuilder {
             pg_sys::Datum::from(ffi::unguarded::JsonbValueToJsonb(value))
         }
     }
+}
+
+/// Runs `work` with an object of these fields, whose memory goes when it has ended.
+pub fn with_object<R>(fields: &[(&[u8], Value<'_>)], work: impl FnOnce(Container<'_>) -> R) -> R {
+    let memory = Memory::in_current(c"pg_idempotent object");
+    // SAFETY: names and values outlive the builder, each key has its value, and inside the guard
+    // nothing is owned that has to be dropped.
+    let document = memory.scope(|| unsafe {
+        ffi::guard(|| {
+            let mut object = ObjectBuilder::new();
+            for (name, value) in fields {
+                object.key_of_bytes(name);
+                object.value(*value);
+            }
+            object.finish()
+        })
+    });
+    // SAFETY: a jsonb that was just made; it lives as long as `memory`, which outlives `work`,
+    // and `work` can keep nothing that borrows from it.
+    work(unsafe { Container::of_datum(document) })
 }
 
 /// Builds one JSON array of documents, as the server lays it out. Core's own builder

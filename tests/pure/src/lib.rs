@@ -7,6 +7,7 @@
 
 pub mod digest;
 pub mod lint;
+pub mod overwrite;
 pub mod pg;
 pub mod target;
 pub mod text;

@@ -1,0 +1,6 @@
+//! Of the room `overwrite`.
+#[path = "../../../../src/overwrite/cover.rs"]
+pub mod cover;
+
+#[cfg(test)]
+mod test_cover;
