@@ -2,11 +2,9 @@
 //! without a statement, its planning, triggers, constraints and rights.
 use super::ffi;
 use super::relation::OpenRelation;
-use super::statement::row::record;
 use super::transaction::snapshot::FreshSnapshot;
 use super::value::sql_value::SqlValue;
 use pgrx::pg_sys;
-use serde::de::DeserializeOwned;
 use std::ptr;
 
 /// The place of a row in its table.
@@ -147,15 +145,15 @@ impl HeapTable {
         // SAFETY: an open relation has its descriptor.
         let count = unsafe { (*self.0.desc()).natts } as usize;
         let mut values = vec![null; count];
-        for attribute in self.0.attribute_rows() {
-            let at = attribute.attnum as usize - 1;
-            let mut changes = changes.iter();
-            let change = changes.find(|(number, _)| *number == attribute.attnum);
-            let value = change.map(|(_, value)| value).or(before.get(at));
-            if let Some(value) = value {
+        for (number, to) in (1..).zip(&mut values) {
+            let change = changes.iter().find(|(changed, _)| *changed == number);
+            let before = || before.get(number as usize - 1);
+            let attribute = self.0.attribute(number);
+            let value = change.map(|(_, value)| value).or_else(before);
+            if let Some(value) = value.filter(|_| !attribute.attisdropped) {
                 let fits = value.typid() == attribute.atttypid;
                 assert!(fits, "a value is not of the type of its column");
-                values[at] = *value;
+                *to = *value;
             }
         }
         let made = values.into_iter().map(SqlValue::to_datum);
@@ -207,22 +205,6 @@ impl HeapTable {
             ffi::guard(|| end(scan));
             row
         }
-    }
-
-    /// What a row says, read by the names of its columns.
-    ///
-    /// # Errors
-    /// 55000 for a row that is no `T`.
-    pub fn read<T: DeserializeOwned>(&self, row: &HeapRow) -> T {
-        let column = |name: &str| {
-            let attributes = self.0.attribute_rows();
-            let found = attributes.iter().find(|attribute| {
-                let bytes = attribute.attname.data.iter().map(|c| *c as u8);
-                bytes.take_while(|byte| *byte != 0).eq(name.bytes())
-            })?;
-            Some(row.value(found.attnum))
-        };
-        record(column).unwrap_or_else(|error| error.raise())
     }
 }
 

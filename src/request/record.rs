@@ -87,7 +87,7 @@ struct Answer {
 
 impl RequestRecord {
     fn of(table: &RequestTable, row: RequestRow) -> Self {
-        let progress: Progress = table.heap.read(row.heap_row());
+        let progress: Progress = table.read(row.heap_row());
         Self {
             status: progress.status,
             attempt: progress.attempt,
@@ -160,7 +160,7 @@ impl RequestRecord {
 
     /// Whether this is the answer that was given.
     pub fn has_response(&self, table: &RequestTable, response: JsonbDatum) -> bool {
-        let given: Answer = table.heap.read(self.row.heap_row());
+        let given: Answer = table.read(self.row.heap_row());
         let given = given.response;
         given.is_some_and(|given| given.container().equals(response.container()))
     }

@@ -3,13 +3,15 @@ use super::key::RequestKey;
 use crate::id_sequence;
 use crate::kept;
 use crate::pg::catalog;
-use crate::pg::heap::HeapTable;
+use crate::pg::heap::{HeapRow, HeapTable};
+use crate::pg::statement::row::record;
 use crate::pg::transaction::locks;
 use crate::pg::transaction::relation_lock::lock_relation;
 use crate::pg::value::sql_value::{BytesType, SqlValue};
 use crate::state;
 use crate::target::{OpenRelation, PerTarget, Scan, Target, UniqueIndex};
 use pgrx::pg_sys;
+use serde::de::DeserializeOwned;
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
@@ -125,6 +127,18 @@ impl RequestTable {
     /// The number of a column by its position in the target.
     pub fn number_at(&self, position: usize) -> pg_sys::AttrNumber {
         self.target.columns[position].attnum
+    }
+
+    /// What a row says, read by the names of its columns.
+    ///
+    /// # Errors
+    /// 55000 for a row that is no `T`.
+    pub fn read<T: DeserializeOwned>(&self, row: &HeapRow) -> T {
+        let column = |name: &str| {
+            let at = NAMES.iter().position(|known| *known == name.as_bytes())?;
+            Some(row.value(self.numbers[at]))
+        };
+        record(column).unwrap_or_else(|error| error.raise())
     }
 
     /// The sender of a request, as the table has it.
