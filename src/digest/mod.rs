@@ -24,55 +24,31 @@ pub mod writer;
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
-use pg_idempotent_lthash::LtHash;
+use pg_idempotent_lthash::{Hash, LtHash};
 use pgrx::prelude::*;
 
 /// Adds a row to the state. NULL, which is no row, changes nothing.
 #[pg_extern(sql = false)]
 fn idempotent_digest_add(call: SqlCall<'_>) -> SqlResult {
-    with_error_capture(|| {
-        let sum = sum_of(call);
-        if let Some(hash) = argument::hash_of_row(call, 1) {
-            sum.add(&hash);
-        }
-        SqlResult::state(sum)
-    })
+    with_error_capture(|| changed(call, argument::hash_of_row(call, 1), LtHash::add))
 }
 
 /// Takes a row out of the state that leaves a moving window frame.
 #[pg_extern(sql = false)]
 fn idempotent_digest_remove(call: SqlCall<'_>) -> SqlResult {
-    with_error_capture(|| {
-        let sum = sum_of(call);
-        if let Some(hash) = argument::hash_of_row(call, 1) {
-            sum.remove(&hash);
-        }
-        SqlResult::state(sum)
-    })
+    with_error_capture(|| changed(call, argument::hash_of_row(call, 1), LtHash::remove))
 }
 
 /// Adds the row to the state that the other arguments are the columns of.
 #[pg_extern(sql = false)]
 fn idempotent_digest_add_columns(call: SqlCall<'_>) -> SqlResult {
-    with_error_capture(|| {
-        let sum = sum_of(call);
-        if let Some(hash) = argument::hash_of_columns(call, 1) {
-            sum.add(&hash);
-        }
-        SqlResult::state(sum)
-    })
+    with_error_capture(|| changed(call, argument::hash_of_columns(call, 1), LtHash::add))
 }
 
 /// Takes the row out of the state that the other arguments are the columns of.
 #[pg_extern(sql = false)]
 fn idempotent_digest_remove_columns(call: SqlCall<'_>) -> SqlResult {
-    with_error_capture(|| {
-        let sum = sum_of(call);
-        if let Some(hash) = argument::hash_of_columns(call, 1) {
-            sum.remove(&hash);
-        }
-        SqlResult::state(sum)
-    })
+    with_error_capture(|| changed(call, argument::hash_of_columns(call, 1), LtHash::remove))
 }
 
 /// Adds the second state to the first.
@@ -113,6 +89,19 @@ fn idempotent_digest_text(call: SqlCall<'_>) -> SqlResult {
         let digest = sum_at(call, 0).map_or_else(|| LtHash::NONE.to_text(), |sum| sum.to_text());
         SqlResult::text(&digest)
     })
+}
+
+/// The state after a row, if there is one.
+fn changed(
+    call: SqlCall<'_>,
+    row: Option<Hash>,
+    change: impl FnOnce(&mut LtHash, &Hash),
+) -> SqlResult {
+    let sum = sum_of(call);
+    if let Some(hash) = row {
+        change(sum, &hash);
+    }
+    SqlResult::state(sum)
 }
 
 /// The state that is the first argument, or a new one, in the aggregate's memory.

@@ -36,11 +36,7 @@ pub fn insert(call: SqlCall<'_>) -> SqlResult {
     target.refuse_rules();
     let row = NewRow::of(&trigger, &target, &view);
     let options = GuardOptions::of_trigger(&TriggerInfo::fired(&trigger).arguments);
-    refuse_options_of_guards(&options);
-    let on_conflict = match options.on_conflict() {
-        ConflictAction::Quarantine => OnConflict::Quarantine,
-        ConflictAction::Error | ConflictAction::Observe => OnConflict::Error,
-    };
+    let on_conflict = on_conflict(&options);
     let key_options = KeyOptions::new(options.key, options.compare, options.ignore);
     let match_rule = MatchRule::new(&key_options, &target);
     let mut shapes = [row.shape(&target)];
@@ -99,30 +95,30 @@ fn fired_for_insert(call: SqlCall<'_>) -> FiredTrigger<'_> {
     }
 }
 
-/// Refuses what a trigger by hand asks for, and only a guard does.
+/// What becomes of a conflict. A trigger by hand may ask for what only a guard does.
 ///
 /// # Errors
 /// 22023
-fn refuse_options_of_guards(options: &GuardOptions) {
-    let name = match options {
-        GuardOptions {
-            remember: Some(_), ..
-        } => "remember",
-        GuardOptions {
-            null_key: Some(_), ..
-        } => "null_key",
-        GuardOptions {
-            on_conflict: Some(ConflictAction::Observe),
-            ..
-        } => "on_conflict=observe",
-        _ => return,
+fn on_conflict(options: &GuardOptions) -> OnConflict {
+    let refuse = |name: &str| -> ! {
+        Report::new(
+            SqlState::InvalidParameterValue,
+            format!("a view has no option \"{name}\""),
+        )
+        .hint("Guard the table with idempotent_guard.")
+        .raise()
     };
-    Report::new(
-        SqlState::InvalidParameterValue,
-        format!("a view has no option \"{name}\""),
-    )
-    .hint("Guard the table with idempotent_guard.")
-    .raise()
+    if options.remember.is_some() {
+        refuse("remember")
+    }
+    if options.null_key.is_some() {
+        refuse("null_key")
+    }
+    match options.on_conflict() {
+        ConflictAction::Error => OnConflict::Error,
+        ConflictAction::Quarantine => OnConflict::Quarantine,
+        ConflictAction::Observe => refuse("on_conflict=observe"),
+    }
 }
 
 /// 55000
