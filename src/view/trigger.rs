@@ -1,6 +1,6 @@
 //! One row that is inserted through a view.
 use super::create::null_is_a_value;
-use crate::error::{Report, SqlState};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::guard::{ConflictAction, GuardOptions};
 use crate::options::{KeyOptions, MatchRule, check_rights};
 use crate::outcome::{OnConflict, Outcome};
@@ -35,7 +35,7 @@ pub fn insert(call: SqlCall<'_>) -> SqlResult {
     let (target, relation) = Target::open(view.table);
     target.refuse_rules();
     let row = NewRow::of(&trigger, &target, &view);
-    let options = GuardOptions::of_trigger(&TriggerInfo::fired(&trigger).arguments);
+    let options = GuardOptions::of_trigger(&TriggerInfo::fired(&trigger).arguments).or_raise();
     let on_conflict = on_conflict(&options);
     let key_options = KeyOptions::new(options.key, options.compare, options.ignore);
     let match_rule = MatchRule::new(&key_options, &target);
