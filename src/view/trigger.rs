@@ -12,7 +12,7 @@ use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
 use crate::pg::call::trigger::FiredTrigger;
 use crate::pg::catalog::name::relation_name;
-use crate::pg::catalog::view::SimpleView;
+use crate::pg::relation::SimpleView;
 use crate::pg::rows::{RowBuilder, Slot};
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, TriggerInfo, UniqueIndex};
@@ -29,9 +29,7 @@ struct NewRow<'v> {
 /// See [`super::idempotent_view_trigger`].
 pub fn insert(call: SqlCall<'_>) -> SqlResult {
     let trigger = fired_for_insert(call);
-    let view = trigger
-        .view()
-        .unwrap_or_else(|| not_simple(&trigger).raise());
+    let view = SimpleView::fired(&trigger).unwrap_or_else(|| not_simple(&trigger).raise());
     let (target, relation) = Target::open(view.table);
     target.refuse_rules();
     let row = NewRow::of(&trigger, &target, &view);
