@@ -41,6 +41,7 @@
 //! report.
 use pgrx::prelude::*;
 
+#[forbid(unsafe_code)]
 mod compare;
 mod digest;
 #[forbid(unsafe_code)]

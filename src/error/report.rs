@@ -223,3 +223,15 @@ impl Report {
         panic_any(self)
     }
 }
+
+/// For a caller that cannot go on with an error.
+pub trait OrRaise<T> {
+    /// What there is; or the report is raised, as [`Report::raise`] does.
+    fn or_raise(self) -> T;
+}
+
+impl<T> OrRaise<T> for Result<T, Box<Report>> {
+    fn or_raise(self) -> T {
+        self.unwrap_or_else(|report| report.raise())
+    }
+}

@@ -97,46 +97,49 @@ impl Remember {
         column: &str,
         kept: &[usize],
         compared_if_supplied: &[usize],
-    ) -> Self {
+    ) -> Result<Self, Box<Report>> {
         let mut compared_if_supplied = compared_if_supplied.to_vec();
         compared_if_supplied
             .sort_by(|a, b| target.columns[*a].c_name.cmp(&target.columns[*b].c_name));
-        let position = target.column_by_name(column);
+        let position = target.find_column(column)?;
         let column = &target.columns[position];
         let refuse = |state, why: &str| cannot_remember(target, column, state, why);
         if column.generated != 0 {
-            refuse(SqlState::GeneratedAlways, "is generated and ").raise()
+            let report = refuse(SqlState::GeneratedAlways, "is generated and ");
+            return Err(Box::new(report));
         }
         if column.has_default {
-            refuse(SqlState::InvalidParameterValue, "has a default and ")
+            let report = refuse(SqlState::InvalidParameterValue, "has a default and ")
                 .detail(
                     "A payload with a value in the column counts as one that has arrived before.",
                 )
-                .hint("Drop the default.")
-                .raise()
+                .hint("Drop the default.");
+            return Err(Box::new(report));
         }
         let form = match column.typid {
             pg_sys::JSONBOID => RememberFormat::Document,
             pg_sys::BYTEAOID => {
                 RememberFormat::Fingerprint(fingerprint::RowFingerprint::new(target, kept))
             }
-            _ => refuse(SqlState::DatatypeMismatch, "")
-                .detail("Its type is neither jsonb nor bytea.")
-                .hint("A jsonb keeps the compared columns, a bytea their SHA-256.")
-                .raise(),
+            _ => {
+                let report = refuse(SqlState::DatatypeMismatch, "")
+                    .detail("Its type is neither jsonb nor bytea.")
+                    .hint("A jsonb keeps the compared columns, a bytea their SHA-256.");
+                return Err(Box::new(report));
+            }
         };
         let depends_on_settings = match &form {
             RememberFormat::Document => kept.iter().any(|c| !is_plain(target.columns[*c].typid)),
             // It fixes them where need be.
             RememberFormat::Fingerprint(_) => false,
         };
-        Self {
+        Ok(Self {
             column: position,
             form,
             kept: kept.to_vec(),
             compared_if_supplied,
             depends_on_settings,
-        }
+        })
     }
 
     /// What the column is to hold for a row, in the current context. `is_omitted` is asked of

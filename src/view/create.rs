@@ -1,6 +1,6 @@
 //! Making the view and its trigger.
 use crate::enum_text;
-use crate::error::{Report, SqlState};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::guard::{ConflictAction, GuardConfig, GuardOptions};
 use crate::outcome::OnConflict;
 use crate::pg::call::arguments::Arguments;
@@ -150,7 +150,7 @@ fn options(arguments: &Arguments, target: &Target) -> GuardOptions {
         on_conflict: Some(on_conflict(&arguments.text(5, "on_conflict"))),
         ..GuardOptions::default()
     };
-    let config = GuardConfig::resolve(target, &options);
+    let config = GuardConfig::resolve(target, &options).or_raise();
     let key = config.arbiter(target).columns();
     options.key = Some(key.map(|c| target.columns[c].name.clone()).collect());
     options

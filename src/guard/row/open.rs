@@ -8,6 +8,7 @@ use super::super::partitions::{has_later_update_trigger, resolve_definition};
 use super::super::statement::StatementState;
 use super::super::trigger_check;
 use super::{Guard, GuardMode};
+use crate::error::OrRaise;
 use crate::pg::call::trigger::FiredTrigger;
 use crate::pg::transaction::snapshot::uses_transaction_snapshot;
 use crate::target::{OpenRelation, Role, Scan, TriggerInfo, row_security_is_active_for};
@@ -32,8 +33,8 @@ impl Guard {
         let table = OpenRelation::open(oid);
         let has_later_update_trigger = has_later_update_trigger(&table, &trigger.name);
         let (target, original) = resolve_definition(&table, trigger.clone());
-        trigger_check::check_single_guard(&target);
-        let config = GuardConfig::of(&target, &original);
+        trigger_check::check_single_guard(&target).or_raise();
+        let config = GuardConfig::of(&target, &original).or_raise();
         let arbiter = config.arbiter(&target);
         let index = if target.oid == oid {
             arbiter.oid

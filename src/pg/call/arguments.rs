@@ -1,6 +1,6 @@
 //! The arguments of an SQL call.
 use super::declaration::Declaration;
-use crate::error::{Report, SqlState};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::pg::memory::scope_of;
 use crate::pg::value::by_reference::Interval;
 use crate::pg::value::by_reference::texts_of_datum;
@@ -245,7 +245,8 @@ impl<'c> Arguments<'c> {
         self.expect(i, Some(name), &["text[]"]);
         // SAFETY: a text[], as the function's declaration says, and not NULL.
         let elements = unsafe { texts_of_datum(self.datum_of(i, pg_sys::TEXTARRAYOID)?) };
-        Some(column_names(elements, name))
+        let names = column_names(elements, name);
+        Some(names.or_raise())
     }
 }
 
@@ -264,31 +265,26 @@ fn contains_null(name: &str) -> Report {
 }
 
 /// Checks a list of column names, see [`Arguments::columns`].
-pub fn column_names(elements: Vec<Option<String>>, name: &str) -> Vec<String> {
+pub fn column_names(elements: Vec<Option<String>>, name: &str) -> Result<Vec<String>, Box<Report>> {
     let mut names: Vec<String> = Vec::new();
     let mut met = HashSet::new();
     for element in &elements {
         pgrx::check_for_interrupts!();
         let Some(element) = element else {
-            contains_null(name).raise()
+            return Err(Box::new(contains_null(name)));
         };
         if !met.insert(element) {
             let element = text::abbreviated(element);
-            Report::new(
-                SqlState::DuplicateColumn,
-                format!("column \"{element}\" appears more than once in \"{name}\""),
-            )
-            .raise()
+            let message = format!("column \"{element}\" appears more than once in \"{name}\"");
+            return Err(Box::new(Report::new(SqlState::DuplicateColumn, message)));
         }
         names.push(element.clone());
     }
     if names.is_empty() {
-        Report::new(
-            SqlState::InvalidParameterValue,
-            format!("argument \"{name}\" must name at least one column"),
-        )
-        .hint("Pass NULL, or leave the argument out, for the default.")
-        .raise()
+        let message = format!("argument \"{name}\" must name at least one column");
+        let report = Report::new(SqlState::InvalidParameterValue, message)
+            .hint("Pass NULL, or leave the argument out, for the default.");
+        return Err(Box::new(report));
     }
-    names
+    Ok(names)
 }

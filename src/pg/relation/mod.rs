@@ -12,7 +12,7 @@ pub mod permission_check;
 #[forbid(unsafe_code)]
 pub mod privileges;
 
-pub use facts::TriggerInfo;
+pub use facts::{SimpleView, TriggerInfo};
 
 use crate::error::{Report, SqlState};
 use crate::pg::catalog::name::schema_name;

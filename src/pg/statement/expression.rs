@@ -1,12 +1,13 @@
 //! Expressions of the server, as trees: what they are, and what they call. None of this calls one of
 //! their functions, [`Expression::fold`] aside.
-use super::clock_text::reads_the_clock;
+use super::clock_text::{is_input_function, is_time, says_the_moment};
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
+use crate::pg::value::by_reference::content_of;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use pgrx::{pg_guard, pg_sys};
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr;
 
@@ -333,6 +334,76 @@ unsafe extern "C-unwind" fn walk(node: *mut pg_sys::Node, context: *mut c_void) 
         }
         ffi::unguarded::check_functions_in_node(node, Some(note_function), context);
         ffi::unguarded::expression_tree_walker(node, walk, context)
+    }
+}
+
+/// Whether a node makes a time of a text that says the moment.
+///
+/// # Safety
+/// `node` is an expression. Runs inside `ffi::guard`.
+unsafe fn reads_the_clock(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: the caller's promise; a node says what it is.
+    unsafe {
+        let arguments = match (*node).type_ {
+            pg_sys::NodeTag::T_CoerceViaIO => {
+                let coercion = &*node.cast::<pg_sys::CoerceViaIO>();
+                if !is_time(coercion.resulttype) {
+                    return false;
+                }
+                coercion.arg.cast::<pg_sys::Node>()
+            }
+            pg_sys::NodeTag::T_FuncExpr => {
+                let call = &*node.cast::<pg_sys::FuncExpr>();
+                if !is_input_function(call.funcid) {
+                    return false;
+                }
+                call.args.cast()
+            }
+            _ => return false,
+        };
+        has_word(arguments, std::ptr::null_mut())
+    }
+}
+
+/// Whether there is a constant text with one of the words.
+///
+/// # Safety
+/// `node` is an expression, a list of them, or null. Runs inside `ffi::guard`.
+unsafe extern "C-unwind" fn has_word(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: the caller's promise; a node says what it is, and a constant its type, of which the
+    // value in a tree is neither compressed nor elsewhere.
+    unsafe {
+        match (*node).type_ {
+            pg_sys::NodeTag::T_Const => {
+                let constant = &*node.cast::<pg_sys::Const>();
+                if constant.constisnull {
+                    return false;
+                }
+                return match constant.consttype {
+                    pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => {
+                        says_the_moment(content_of(constant.constvalue))
+                    }
+                    pg_sys::CSTRINGOID | pg_sys::UNKNOWNOID => says_the_moment(
+                        CStr::from_ptr(constant.constvalue.cast_mut_ptr()).to_bytes(),
+                    ),
+                    _ => false,
+                };
+            }
+            // Its argument is a name.
+            pg_sys::NodeTag::T_FuncExpr
+                if matches!(
+                    (*node.cast::<pg_sys::FuncExpr>()).funcid.to_u32(),
+                    pg_sys::F_CURRENT_SETTING_TEXT | pg_sys::F_CURRENT_SETTING_TEXT_BOOL
+                ) =>
+            {
+                return false;
+            }
+            _ => {}
+        }
+        ffi::unguarded::expression_tree_walker(node, has_word, context)
     }
 }
 

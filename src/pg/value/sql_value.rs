@@ -1,12 +1,14 @@
 //! A value with its type: what goes into a statement as a parameter, and into the row of a
 //! result.
-use crate::pg::value::by_reference::{Interval, to_name};
+use crate::pg::ffi::plain::storage_of_type;
+use crate::pg::value::by_reference::{Interval, to_name, to_name_datum};
 use crate::pg::value::by_reference::{bytes_of_datum, same_image, text_array, to_bytea};
 use crate::pg::value::document::{self, JsonbDatum};
 use crate::pg::value::jsonb::Container;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 use serde::de::{Error, Visitor};
+use std::ffi::{CStr, CString};
 
 /// A value of a type of the server, or NULL. What is made of a Rust value has the layout of
 /// its type by construction; the server's datums come in by [`SqlValue::of_datum`] only.
@@ -23,6 +25,8 @@ enum Content<'v> {
     Datum(pg_sys::Datum),
     Text(&'v str),
     Name(&'v str),
+    /// In the server's encoding.
+    ServerName(&'v CStr),
     Texts(&'v [String]),
     /// Of a type that is laid out as bytea.
     Bytes([u8; 5]),
@@ -39,6 +43,7 @@ impl Content<'_> {
             Self::Datum(datum) => datum,
             Self::Text(value) => text::to_text(value),
             Self::Name(value) => to_name(value),
+            Self::ServerName(value) => to_name_datum(value),
             Self::Texts(values) => text_array(values),
             Self::Interval(interval) => interval.datum(),
             Self::Bytes(bytes) => to_bytea(&bytes),
@@ -70,6 +75,11 @@ impl<'v> SqlValue<'v> {
     /// A name.
     pub const fn name(value: &'v str) -> Self {
         Self::new(pg_sys::NAMEOID, Content::Name(value))
+    }
+
+    /// A name in the server's encoding. What is too long is cut.
+    pub const fn server_name(value: &'v CStr) -> Self {
+        Self::new(pg_sys::NAMEOID, Content::ServerName(value))
     }
 
     /// A text[].
@@ -155,6 +165,11 @@ impl<'v> SqlValue<'v> {
         Self::new(typed.0, Content::Bytes(bytes))
     }
 
+    /// A value of a type of ours, by its content.
+    pub const fn of_content(typed: BytesType, content: &'v [u8]) -> Self {
+        Self::new(typed.0, Content::Bytea(content))
+    }
+
     /// Whether it is NULL.
     #[inline]
     pub const fn is_null(&self) -> bool {
@@ -224,6 +239,30 @@ impl SqlValue<'_> {
         // SAFETY: as in `to_text`.
         self.to_datum()
             .map(|datum| unsafe { bytes_of_datum(datum) })
+    }
+
+    /// The content of a value of variable length, whatever its type; None for NULL and values of
+    /// other types.
+    ///
+    /// # Errors
+    /// XX000, in core's words, for a type that is gone.
+    pub fn to_content(self) -> Option<Vec<u8>> {
+        if self.is_null() || storage_of_type(self.typid).length != -1 {
+            return None;
+        }
+        // SAFETY: a varlena, by its type.
+        self.to_datum()
+            .map(|datum| unsafe { bytes_of_datum(datum) })
+    }
+
+    /// The C string that it is, or the name; None for NULL and values of other types.
+    pub fn to_c_string(self) -> Option<CString> {
+        if ![pg_sys::CSTRINGOID, pg_sys::NAMEOID].contains(&self.typid) {
+            return None;
+        }
+        // SAFETY: a C string, by its type, which a name is, too.
+        self.to_datum()
+            .map(|datum| unsafe { CStr::from_ptr(datum.cast_mut_ptr()).to_owned() })
     }
 
     /// Whether two values, both bytea or both jsonb, have the same content, however they are
