@@ -71,6 +71,7 @@ mod pg;
 mod quarantine;
 #[forbid(unsafe_code)]
 mod reconcile;
+#[forbid(unsafe_code)]
 mod remember;
 #[forbid(unsafe_code)]
 mod request;

@@ -133,6 +133,11 @@ impl<'v> SqlValue<'v> {
         Self::new(pg_sys::BYTEAOID, Content::Bytea(value))
     }
 
+    /// A bytea of these bytes, made in the current context.
+    pub fn made_bytea(bytes: &[u8]) -> Self {
+        Self::new(pg_sys::BYTEAOID, Content::Datum(to_bytea(bytes)))
+    }
+
     /// A jsonb.
     pub fn jsonb(value: JsonbDatum) -> Self {
         Self::new(pg_sys::JSONBOID, Content::Datum(value.datum()))
