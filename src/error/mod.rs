@@ -15,8 +15,9 @@
 //! into that moment, so we use two of them, see [`native`].
 //!
 //! # Where the server is met
-//! In four files: [`context_stack`] calls and is called, [`captured`] copies what core has of an
-//! error, [`executor`] looks at the run of a statement, and [`ffi`] declares core's functions.
+//! In three files: [`context_stack`] calls and is called, [`executor`] looks at the run of a
+//! statement, and [`ffi`] declares core's functions, and copies what core has of an error.
+#[forbid(unsafe_code)]
 mod captured;
 #[forbid(unsafe_code)]
 mod caught;

@@ -46,14 +46,7 @@ impl Guard {
         let key_columns = last_number(&numbers, arbiter.columns());
         let compared = last_number(&numbers, config.compared.iter().copied());
         let index = OpenRelation::open(index);
-        let mode = match (
-            config.on_conflict,
-            GuardMode::of(fired, &table, arbiter.oid, &index),
-        ) {
-            (ConflictAction::Observe, GuardMode::Judge) => GuardMode::Observe,
-            (ConflictAction::Observe, _) => GuardMode::Ignore,
-            (_, mode) => mode,
-        };
+        let mode = GuardMode::of(fired, &table, arbiter.oid, &index).under(config.on_conflict);
         let mut scan = Scan::by_equality_dirty(&table, &index, arbiter);
         scan.skip_deforming();
         let by_policy = row_security_is_active_for(&target, role);
@@ -112,6 +105,15 @@ impl GuardMode {
             Self::SkipStored
         } else {
             Self::PassThrough
+        }
+    }
+
+    /// That of a guard which does this about conflicts.
+    fn under(self, on_conflict: ConflictAction) -> Self {
+        match (on_conflict, self) {
+            (ConflictAction::Observe, Self::Judge) => Self::Observe,
+            (ConflictAction::Observe, _) => Self::Ignore,
+            (_, mode) => mode,
         }
     }
 }

@@ -1,5 +1,4 @@
 //! The entry of an SQL function of ours: the running call, as pgrx hands it over.
-use super::arguments::Arguments;
 use super::declaration::Declaration;
 use super::result::{ResultSet, SqlResult};
 use crate::error::{Report, SqlState};
@@ -7,6 +6,7 @@ use crate::pg::catalog::name::schema_of_function;
 use crate::pg::ffi;
 use crate::pg::memory::scope_of;
 use crate::pg::statement::spi::Connection;
+use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use pgrx::callconv::{Arg, ArgAbi};
@@ -29,12 +29,6 @@ pub struct SqlCall<'fcx> {
 }
 
 impl<'fcx> SqlCall<'fcx> {
-    /// Its arguments.
-    pub fn arguments(&self) -> Arguments<'fcx> {
-        // SAFETY: the running call's; its caller's context outlives it.
-        unsafe { Arguments::new(self.fcinfo, self.memory) }
-    }
-
     /// The running function.
     pub fn function(&self) -> pg_sys::Oid {
         // SAFETY: the server has looked the function up for the call that is running.
@@ -48,7 +42,7 @@ impl<'fcx> SqlCall<'fcx> {
     /// If the column's type is not the one that the function is declared to return, and as
     /// [`Connection::first`].
     pub fn first_result(&self, connection: &Connection, column: c_int) -> SqlResult {
-        let declared = Declaration::of(self.function()).result;
+        let declared = Declaration::of(self.function()).result();
         let Some(value) = connection.first_of(column, declared) else {
             return SqlResult::null();
         };
@@ -57,7 +51,7 @@ impl<'fcx> SqlCall<'fcx> {
         unsafe {
             let (mut length, mut by_value) = (0, false);
             pg_sys::get_typlenbyval(declared, &raw mut length, &raw mut by_value);
-            SqlResult::datum(scope_of(self.memory, || {
+            SqlResult::datum(self.in_memory(|| {
                 ffi::guard(|| ffi::unguarded::datumCopy(value, by_value, length.into()))
             }))
         }
@@ -115,19 +109,52 @@ impl<'fcx> SqlCall<'fcx> {
 impl<'fcx> SqlCall<'fcx> {
     /// The type that argument `i` is declared with; None without such an argument.
     pub fn argument_type(&self, i: usize) -> Option<pg_sys::Oid> {
-        let declared = Declaration::of(self.function());
-        declared.arguments.get(i).copied()
+        Declaration::of(self.function()).argument(i)
     }
 
-    /// The first argument, with the type that it is declared with.
+    /// Argument `i` as it comes; None if it is NULL.
+    ///
+    /// # Panics
+    /// If the call has no such argument.
+    pub(super) fn argument(&self, i: usize) -> Option<pg_sys::Datum> {
+        // SAFETY: the running call's; the number is compared with that of its arguments.
+        unsafe { pgrx::fcinfo::pg_getarg_datum(self.fcinfo, i) }
+    }
+
+    /// Argument `i`, with the type that it is declared with.
+    ///
+    /// # Panics
+    /// If there is none, or the declaration is another function's.
+    pub(super) fn declared_argument(&self, i: usize, declared: &Declaration) -> SqlValue<'fcx> {
+        assert_eq!(declared.function(), self.function(), "another function");
+        let typid = declared.argument(i).expect("a declared argument");
+        // SAFETY: a value of the type that the function is declared with; arguments outlive the
+        // call.
+        unsafe { SqlValue::of_datum(typid, self.argument(i)) }
+    }
+
+    /// The first argument, likewise.
     ///
     /// # Panics
     /// If there is none.
     pub fn first_argument(&self) -> SqlValue<'fcx> {
-        let typid = self.argument_type(0).expect("a declared argument");
-        // SAFETY: a value of the type that the function is declared with; arguments outlive the
-        // call.
-        unsafe { SqlValue::of_datum(typid, self.arguments().datum(0)) }
+        self.declared_argument(0, &Declaration::of(self.function()))
+    }
+
+    /// The jsonb that an argument is; None for NULL and values of other types.
+    pub(super) fn document(&self, argument: SqlValue<'fcx>) -> Option<JsonbDatum> {
+        if argument.typid() != pg_sys::JSONBOID {
+            return None;
+        }
+        // SAFETY: a jsonb, by its type, which lives as long as the call.
+        let document = |value| unsafe { JsonbDatum::new(value) };
+        argument.to_datum().map(document)
+    }
+
+    /// Runs `work` with the memory of the call as the current context.
+    pub(super) fn in_memory<R>(&self, work: impl FnOnce() -> R) -> R {
+        // SAFETY: the context outlives the call.
+        unsafe { scope_of(self.memory, work) }
     }
 
     /// The rest of the message that is the argument of a type's receive function, as text in the
@@ -140,10 +167,10 @@ impl<'fcx> SqlCall<'fcx> {
     /// If the running function receives no type, or the argument is NULL.
     pub fn received_text(&self) -> CString {
         let declared = Declaration::of(self.function());
-        assert_eq!(declared.arguments.first(), Some(&pg_sys::INTERNALOID));
-        let receive = ffi::plain::receive_function(declared.result);
+        assert_eq!(declared.argument(0), Some(pg_sys::INTERNALOID));
+        let receive = ffi::plain::receive_function(declared.result());
         assert_eq!(receive, self.function());
-        let buffer = self.arguments().datum(0).expect("an argument");
+        let buffer = self.argument(0).expect("an argument");
         // SAFETY: only the server can make an `internal`, and what it calls the receive function
         // of a type with is a message. Core checks the length, and gives a C string of palloc's.
         unsafe {

@@ -3,6 +3,7 @@
 use super::clock_text::{is_input_function, is_time, says_the_moment};
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
+use crate::pg::relation::OpenRelation;
 use crate::pg::value::by_reference::content_of;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
@@ -57,48 +58,6 @@ impl Expressions {
         })
     }
 
-    /// What fills a column of a relation: its default, or that of its identity or domain, or what
-    /// it is generated from. None if nothing does.
-    ///
-    /// # Safety
-    /// The relation is open.
-    ///
-    /// # Panics
-    /// If it has no column of this number.
-    pub unsafe fn of_column(
-        &self,
-        relation: pg_sys::Relation,
-        number: pg_sys::AttrNumber,
-    ) -> Option<Expression<'_>> {
-        // SAFETY: an open relation, by the caller's promise, and one of its columns, as is
-        // checked; what comes back is a fresh tree, or null.
-        self.expression(|| unsafe { column_default(relation, number) })
-    }
-
-    /// The default that a column of a relation has itself, as it was written; None if it has none.
-    ///
-    /// # Safety
-    /// The relation is open.
-    pub unsafe fn own_default(
-        &self,
-        relation: pg_sys::Relation,
-        number: pg_sys::AttrNumber,
-    ) -> Option<Expression<'_>> {
-        // SAFETY: the descriptor of an open relation keeps its defaults, as text, of which a fresh
-        // tree is made.
-        self.expression(|| unsafe {
-            let constraints = (*(*relation).rd_att).constr.as_ref();
-            let count = constraints.map_or(0, |constraints| constraints.num_defval);
-            let defaults = constraints.map_or(ptr::null_mut(), |constraints| constraints.defval);
-            (0..usize::from(count))
-                .map(|i| &*defaults.add(i))
-                .find(|default| default.adnum == number)
-                .map_or(ptr::null_mut(), |default| {
-                    pg_sys::stringToNode(default.adbin).cast()
-                })
-        })
-    }
-
     /// What an assignment to a type with this modifier makes of the values of a column.
     pub fn assignment(&self, from: &Variable, typid: pg_sys::Oid, typmod: i32) -> Assignment<'_> {
         let mut variable = ptr::null_mut();
@@ -132,20 +91,54 @@ impl Default for Expressions {
     }
 }
 
-/// As [`Expressions::of_column`], in the current memory; null if nothing fills the column.
-///
-/// # Safety
-/// As there.
-pub(super) unsafe fn column_default(
-    relation: pg_sys::Relation,
+impl OpenRelation {
+    /// What fills a column: its default, or that of its identity or domain, or what it is generated
+    /// from. None if nothing does.
+    ///
+    /// # Panics
+    /// If it has no column of this number.
+    pub fn column_expression<'m>(
+        &self,
+        expressions: &'m Expressions,
+        number: pg_sys::AttrNumber,
+    ) -> Option<Expression<'m>> {
+        expressions.expression(|| column_default(self, number))
+    }
+
+    /// The default that a column has itself, as it was written; None if it has none.
+    pub fn own_default<'m>(
+        &self,
+        expressions: &'m Expressions,
+        number: pg_sys::AttrNumber,
+    ) -> Option<Expression<'m>> {
+        // SAFETY: the descriptor of an open relation keeps its defaults, as text, of which a fresh
+        // tree is made.
+        expressions.expression(|| unsafe {
+            let constraints = (*self.desc()).constr.as_ref();
+            let count = constraints.map_or(0, |constraints| constraints.num_defval);
+            let defaults = constraints.map_or(ptr::null_mut(), |constraints| constraints.defval);
+            (0..usize::from(count))
+                .map(|i| &*defaults.add(i))
+                .find(|default| default.adnum == number)
+                .map_or(ptr::null_mut(), |default| {
+                    pg_sys::stringToNode(default.adbin).cast()
+                })
+        })
+    }
+}
+
+/// As [`OpenRelation::column_expression`], in the current memory; null if nothing fills the column.
+pub(super) fn column_default(
+    relation: &OpenRelation,
     number: pg_sys::AttrNumber,
 ) -> *mut pg_sys::Node {
     let number = c_int::from(number);
-    // SAFETY: the caller's promise; a column of the relation, as is checked.
+    // SAFETY: an open relation has a descriptor, and the column, as is checked; core makes a fresh
+    // tree.
     unsafe {
-        let columns = (*(*relation).rd_att).natts;
+        let columns = (*relation.desc()).natts;
         assert!((1..=columns).contains(&number), "there is no such column");
-        pg_sys::build_column_default(relation, number)
+        pg_sys::build_column_default(relation.raw(), number)
     }
 }
 

@@ -2,7 +2,9 @@
 //! result.
 use crate::pg::ffi::plain::storage_of_type;
 use crate::pg::value::by_reference::{Interval, to_name, to_name_datum};
-use crate::pg::value::by_reference::{bytes_of_datum, same_image, text_array, to_bytea};
+use crate::pg::value::by_reference::{
+    bytes_of_datum, same_image, text_array, texts_of_datum, to_bytea,
+};
 use crate::pg::value::document::{self, JsonbDatum};
 use crate::pg::value::jsonb::Container;
 use crate::pg::value::text;
@@ -133,6 +135,11 @@ impl<'v> SqlValue<'v> {
         Self::new(pg_sys::BYTEAOID, Content::Bytea(value))
     }
 
+    /// A bytea of these bytes, made in the current context.
+    pub fn made_bytea(bytes: &[u8]) -> Self {
+        Self::new(pg_sys::BYTEAOID, Content::Datum(to_bytea(bytes)))
+    }
+
     /// A jsonb.
     pub fn jsonb(value: JsonbDatum) -> Self {
         Self::new(pg_sys::JSONBOID, Content::Datum(value.datum()))
@@ -206,6 +213,21 @@ impl<'v> SqlValue<'v> {
             .map(|datum| unsafe { Container::of_datum(datum) })
     }
 
+    /// The text that it is, detoasted into the current context if need be, and its bytes in the
+    /// server's encoding; None for NULL and values of other types.
+    pub fn to_whole_text(self) -> Option<(Self, &'v [u8])> {
+        if self.typid != pg_sys::TEXTOID {
+            return None;
+        }
+        // SAFETY: a text, by construction or the promise of `of_datum`.
+        self.to_datum().map(|datum| unsafe {
+            let whole = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
+            let whole = pg_sys::Datum::from(whole);
+            let value = Self::of_datum(self.typid, Some(whole));
+            (value, text::bytes_of(whole))
+        })
+    }
+
     /// The interval that it is.
     ///
     /// # Panics
@@ -229,6 +251,16 @@ impl SqlValue<'_> {
         // SAFETY: a value of this type, by construction or the promise of `of_datum`.
         self.to_datum()
             .map(|datum| unsafe { text::from_datum(datum) })
+    }
+
+    /// The members of the text[] that it is; None for NULL and values of other types.
+    pub fn to_texts(self) -> Option<Vec<Option<String>>> {
+        if self.typid != pg_sys::TEXTARRAYOID {
+            return None;
+        }
+        // SAFETY: as in `to_text`.
+        self.to_datum()
+            .map(|datum| unsafe { texts_of_datum(datum) })
     }
 
     /// The bytes that it is; None for NULL and values of other types than bytea.
