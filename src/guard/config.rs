@@ -2,6 +2,7 @@
 use super::key_lock::KeyHasher;
 use super::options::{ConflictAction, GuardOptions, NullKey};
 use crate::error::{OrRaise, Report, SqlState};
+use crate::own_function::own_function;
 use crate::payload::shape::{Comparison, Shape};
 use crate::remember::Remember;
 use crate::target::{CREATE_INDEX, PerTarget, Target, TriggerInfo, UniqueIndex};
@@ -89,7 +90,8 @@ impl GuardConfig {
             if report.sqlstate() != SqlState::UndefinedColumn {
                 return report;
             }
-            let hint = "Call idempotent_guard again, with columns that the table has.";
+            let guard = own_function("idempotent_guard");
+            let hint = format!("Call {guard} again, with columns that the table has.");
             Box::new(report.hint(hint))
         })?;
         let config = Rc::new(config);

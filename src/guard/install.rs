@@ -9,6 +9,7 @@ use super::partitions::{
 use super::trigger_check;
 use crate::enum_text;
 use crate::error::{OrRaise, Report, SqlState, warn};
+use crate::own_function::own_function;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::catalog::name::schema_of_function;
@@ -178,7 +179,8 @@ fn guarded_through_root(target: &Target) -> Report {
     )
     .detail("The guard of its partitioned table covers it.")
     .hint(format!(
-        "Remove the guard of all partitions: SELECT idempotent_unguard({});",
+        "Remove the guard of all partitions: SELECT {}({});",
+        own_function("idempotent_unguard"),
         text::quote_literal(&target.qualified_root())
     ))
     .table(&target.schema, &target.name)
@@ -310,7 +312,8 @@ fn check_trigger(
     trigger: &TriggerInfo,
 ) -> Result<(), Box<Report>> {
     check_inherited_from_root(relation, trigger)?;
-    trigger_check::check_definition(trigger, target.partitioned || relation.is_partition())?;
+    let in_partitions = target.partitioned || relation.is_partition();
+    trigger_check::check_definition(relation.oid(), trigger, in_partitions)?;
     trigger_check::check_single_guard(target)
 }
 
@@ -324,7 +327,7 @@ fn works_well(
     if !target.partitioned {
         return Ok(());
     }
-    if let Some(report) = own_guard_of_partition(target) {
+    if let Some((_, report)) = own_guard_of_partition(target) {
         return Err(Box::new(report));
     }
     check_enabled_on_partitions(target, trigger)
@@ -412,7 +415,11 @@ fn previous_guard(target: &Target) -> Option<TriggerInfo> {
             format!("table \"{}\" is already guarded", target.name),
         )
         .detail(format!("Trigger \"{}\" is a guard.", other.name))
-        .hint("Remove it with idempotent_unguard first.")
+        .hint(format!(
+            "Remove it first: SELECT {}({});",
+            own_function("idempotent_unguard"),
+            text::quote_literal(&target.qualified())
+        ))
         .table(&target.schema, &target.name)
         .raise()
     }

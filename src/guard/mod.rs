@@ -121,6 +121,7 @@ pub use config::GuardConfig;
 pub use install::resolve_guard;
 pub use options::{
     ConflictAction, GuardOptions, NullKey, call_ignoring, call_passing_null_keys, call_verifying,
+    parse_view_on_conflict, view_cannot_observe,
 };
 pub use own_insert::OwnInsert;
 pub use partitions::{own_guard_of_partition, partition_enabled_differently};
@@ -218,7 +219,7 @@ fn open<'c>(fired: &FiredTrigger<'c>) -> &'c RefCell<Option<Guard>> {
     let on_partition = fired.is_on_partition();
     // A partition's own guard is refused below, however it is made.
     if trigger.is_clone || !on_partition {
-        trigger_check::check_definition(&trigger, on_partition).or_raise();
+        trigger_check::check_definition(fired.table(), &trigger, on_partition).or_raise();
     }
     let role = insert_role::insert_role(fired);
     let problem = observed::problem(fired.table(), &trigger);

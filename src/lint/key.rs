@@ -4,6 +4,7 @@ use super::body::ValueSource;
 use super::finding::{Finding, Rule, Severity};
 use super::subject::{LintedTable, ServerFilled};
 use super::table::is_plain_table;
+use crate::own_function::own_function;
 use crate::pg::catalog::name::relation_name;
 use crate::pg::ffi;
 use crate::pg::value::text;
@@ -269,8 +270,8 @@ pub fn ambiguous_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
             "Name the key columns with the argument key.".to_owned()
         } else {
             format!(
-                "Say which with the argument key, for example: SELECT idempotent_guard({}, key => \
-                 {});",
+                "Name the key columns with the argument key, for example: SELECT {}({}, key => {});",
+                own_function("idempotent_guard"),
                 text::quote_literal(&target.qualified()),
                 text::quote_array(&names),
             )

@@ -14,7 +14,13 @@ impl Guard {
         let target = &self.target;
         let arbiter = self.config.arbiter(target);
         let table = target.qualified();
-        key_violation(target, arbiter, column, KeyPlace::Payload(None), "null in")
+        let report = key_violation(target, arbiter, column, KeyPlace::Payload(None), "null in");
+        if !target.columns[column].may_be_null() {
+            report
+                .hint("The table requires a value for the column, so the INSERT has to give one.")
+                .raise()
+        }
+        report
             .hint(format!(
                 "If there are rows with a null in the key, let them pass without verification: \
                  {} If there are none: ALTER TABLE {table} ALTER COLUMN {} SET NOT NULL;",

@@ -272,6 +272,8 @@ functions! {
     fn get_index_constraint(index: Oid) -> Oid;
     /// The schema of a function.
     fn get_func_namespace(function: Oid) -> Oid;
+    /// Whether its name finds it by the `search_path`; an ERROR if it is gone.
+    fn FunctionIsVisible(function: Oid) -> bool;
     /// How many arguments it has; an ERROR if it is gone.
     fn get_func_nargs(function: Oid) -> c_int;
     /// The extension that an object belongs to.
