@@ -48,67 +48,84 @@ impl Range {
     }
 }
 
+/// All ranges of a width that is small enough for all pairs of them.
+fn all_ranges(bits: u32) -> Vec<Range> {
+    let whole = 1 << bits;
+    let from = |from| (from + 1..=whole).map(move |to| Range::of(bits, from, to));
+    (0..whole).flat_map(from).collect()
+}
+
+/// Some of the widths that values have. Every level is made in the same way, so few will do beside
+/// all those of a small width.
+fn some_ranges(seed: u64, mut check: impl FnMut(&mut Random, u32, &Range)) {
+    let mut random = Random::new(seed);
+    for _ in 0..500 {
+        let bits = *random.one_of(&[16, 32, 64]);
+        let range = Range::any(&mut random, bits);
+        check(&mut random, bits, &range);
+    }
+}
+
+fn check_pair(a: &Range, b: &Range) {
+    let overlap = a.from < b.to && b.from < a.to;
+    let excluded = a.excludes(&b.exclusive, &b.shared);
+    assert_eq!(
+        excluded, overlap,
+        "{}..{} {}..{}",
+        a.from, a.to, b.from, b.to
+    );
+}
+
 #[test]
 fn ranges_exclude_each_other_just_where_they_overlap() {
-    let mut random = Random::new(1);
-    for _ in 0..30_000 {
-        let bits = *random.one_of(&[16, 32, 64]);
-        let (a, b) = (Range::any(&mut random, bits), Range::any(&mut random, bits));
-        let overlap = a.from < b.to && b.from < a.to;
-        assert_eq!(
-            a.excludes(&b.exclusive, &b.shared),
-            overlap,
-            "{}..{} {}..{}",
-            a.from,
-            a.to,
-            b.from,
-            b.to
-        );
-        let next = Range::of(bits, a.to.min((1 << bits) - 1), 1 << bits);
-        assert_eq!(a.excludes(&next.exclusive, &next.shared), a.to == 1 << bits);
+    let ranges = all_ranges(4);
+    for a in &ranges {
+        ranges.iter().for_each(|b| check_pair(a, b));
     }
+    some_ranges(1, |random, bits, range| {
+        check_pair(range, &Range::any(random, bits));
+        if range.to < 1 << bits {
+            check_pair(range, &Range::of(bits, range.to, 1 << bits));
+        }
+    });
+}
+
+fn check_value(bits: u32, range: &Range, value: u128) {
+    let nodes: BTreeSet<Node> = path(bits, value as u64).collect();
+    let inside = range.from <= value && value < range.to;
+    let excluded = range.excludes(&BTreeSet::new(), &nodes);
+    assert_eq!(excluded, inside, "{}..{} {value}", range.from, range.to);
 }
 
 #[test]
 fn a_range_excludes_just_the_values_in_it() {
-    let mut random = Random::new(2);
-    for _ in 0..30_000 {
-        let bits = *random.one_of(&[16, 32, 64]);
-        let range = Range::any(&mut random, bits);
+    for range in all_ranges(4) {
+        (0..1 << 4).for_each(|value| check_value(4, &range, value));
+    }
+    some_ranges(2, |random, bits, range| {
         let near = [
             range.from,
             range.to - 1,
             range.to,
             range.from.wrapping_sub(1),
+            number(random, bits),
         ];
-        let mut values: Vec<u128> = near.into_iter().filter(|v| *v < 1 << bits).collect();
-        values.push(number(&mut random, bits));
-        for value in values {
-            let nodes: BTreeSet<Node> = path(bits, value as u64).collect();
-            let inside = range.from <= value && value < range.to;
-            assert_eq!(
-                range.excludes(&BTreeSet::new(), &nodes),
-                inside,
-                "{}..{} {value}",
-                range.from,
-                range.to
-            );
-        }
-    }
+        let values = near.into_iter().filter(|value| *value < 1 << bits);
+        values.for_each(|value| check_value(bits, range, value));
+    });
 }
 
 #[test]
 fn nothing_is_locked_twice_and_there_are_few() {
-    let mut random = Random::new(3);
-    for _ in 0..30_000 {
-        let bits = *random.one_of(&[16, 32, 64]);
-        let range = Range::any(&mut random, bits);
+    let check = |bits: u32, range: &Range| {
         assert!(range.exclusive.is_disjoint(&range.shared));
         assert!(range.exclusive.len() as u32 <= 3 * bits && range.shared.len() as u32 <= bits);
         let nodes: Vec<Node> = path(bits, range.from as u64).collect();
         assert_eq!(nodes.len() as u32, bits / 2 + 1);
         assert!(nodes.is_sorted());
-    }
+    };
+    all_ranges(6).iter().for_each(|range| check(6, range));
+    some_ranges(3, |_, bits, range| check(bits, range));
 }
 
 #[test]
