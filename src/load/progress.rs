@@ -87,8 +87,10 @@ impl Progress {
         } = counts;
         let _ = write!(
             line,
-            "{rows} rows in {seconds:.1} s: {inserted} inserted, {duplicates} duplicates, \
-             {conflicts} conflicts"
+            "{} in {seconds:.1} s: {inserted} inserted, {}, {}",
+            counted(*rows, "row"),
+            counted(*duplicates, "duplicate"),
+            counted(*conflicts, "conflict")
         );
         notice(&line);
     }
@@ -111,6 +113,12 @@ impl Progress {
         line.push(b"\": ");
         line
     }
+}
+
+/// So many of something.
+fn counted(count: i64, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
 }
 
 fn per_second(rows: i64, microseconds: i64) -> i64 {
