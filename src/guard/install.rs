@@ -16,6 +16,7 @@ use crate::pg::catalog::name::schema_of_function;
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
+use crate::secret;
 use crate::target::{OpenRelation, Target, TriggerInfo, check_ownership, has_any_privilege};
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -317,13 +318,20 @@ fn check_trigger(
     trigger_check::check_single_guard(target)
 }
 
-/// Likewise, and whether it is enabled alike on every partition, none of which has another one.
+/// Likewise, and whether keys can be locked, and it is enabled alike on every partition, none of which
+/// has another one.
 fn works_well(
     target: &Target,
     relation: &OpenRelation,
     trigger: &TriggerInfo,
 ) -> Result<(), Box<Report>> {
     check_trigger(target, relation, trigger)?;
+    // One that only observes takes no locks.
+    if !GuardOptions::observes(&trigger.arguments)
+        && let Some(report) = secret::problem()
+    {
+        return Err(report);
+    }
     if !target.partitioned {
         return Ok(());
     }
