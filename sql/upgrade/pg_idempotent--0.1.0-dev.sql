@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:118
+-- src/lib.rs:124
 -- bootstrap
 -- The schema of everything that is not a function.
 --
@@ -35,7 +35,7 @@ ALTER TABLE idempotent.lock_secret ENABLE ROW LEVEL SECURITY;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:150
+-- src/lib.rs:156
 -- requires:
 --   state
 
@@ -127,137 +127,22 @@ COMMENT ON AGGREGATE idempotent_digest("any", VARIADIC "any") IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:120
+-- src/lib.rs:157
 -- requires:
 --   state
 
--- Insert or verify. What each function promises is in docs/insert.md.
+-- What makes retries on a table unsafe. See docs/lint.md.
 
-CREATE FUNCTION idempotent_insert(
-    target      regclass,
-    payload     jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    OUT outcome     text,
-    OUT stored      jsonb,
-    OUT differences jsonb
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert(regclass, jsonb, text[], text[], text[], text) IS
-    'inserts a JSON object as a row, or verifies it against the row stored under its key';
-
-CREATE FUNCTION idempotent_insert_many(
-    target      regclass,
-    payloads    jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT duplicates bigint,
-    OUT conflicts  bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_many_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text) IS
-    'inserts or verifies an array of JSON objects, and counts the outcomes';
-
-CREATE FUNCTION idempotent_insert_each(
-    target      regclass,
-    payloads    jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    OUT ordinal     bigint,
-    OUT outcome     text,
-    OUT stored      jsonb,
-    OUT differences jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text) IS
-    'inserts or verifies an array of JSON objects, and returns the outcome of each';
-
-CREATE FUNCTION idempotent_insert_from(
-    target      regclass,
-    source      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT duplicates bigint,
-    OUT conflicts  bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text) IS
-    'inserts or verifies the rows of a table or view, and counts the outcomes';
+CREATE FUNCTION idempotent_lint(target regclass)
+RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
+COMMENT ON FUNCTION idempotent_lint(regclass) IS
+    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:132
--- requires:
---   state
-
--- Upsert in which the latest row wins. See docs/merge.md.
-
-CREATE FUNCTION idempotent_merge(
-    target    regclass,
-    source    regclass,
-    key       text[] DEFAULT NULL,
-    latest_by text[] DEFAULT NULL,
-    compare   text[] DEFAULT NULL,
-    ignore    text[] DEFAULT NULL,
-    insert_only text[] DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT updated    bigint,
-    OUT unchanged  bigint,
-    OUT stale      bigint,
-    OUT superseded bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
-
-COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[]) IS
-    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:133
--- requires:
---   state
-
--- One slice replaced atomically. See docs/overwrite.md.
-
-CREATE FUNCTION idempotent_overwrite(
-    target    regclass,
-    source    regclass,
-    slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
-    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:119
+-- src/lib.rs:125
 -- requires:
 --   state
 
@@ -380,7 +265,7 @@ CREATE FUNCTION idempotent.kept_trigger() RETURNS trigger
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'kept_trigger_wrapper';
 COMMENT ON FUNCTION idempotent.kept_trigger() IS
-    'trigger function of the tables of state: what the inserter may not hand out is nobody''s';
+    'trigger function of the tables of state: takes roles and tables that the inserter may not name out of the row';
 
 CREATE FUNCTION idempotent.own_role() RETURNS idempotent.kept_role
 LANGUAGE c STABLE PARALLEL SAFE
@@ -393,7 +278,7 @@ COMMENT ON EXTENSION pg_idempotent IS NULL;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:144
+-- src/lib.rs:150
 -- requires:
 --   kept
 
@@ -426,7 +311,7 @@ CREATE TABLE idempotent.pipeline_run_records (
 COMMENT ON TABLE idempotent.pipeline_run_records IS 'what idempotent.pipeline_runs shows; written by the extension only';
 COMMENT ON COLUMN idempotent.pipeline_run_records.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
 COMMENT ON COLUMN idempotent.pipeline_run_records.role IS 'the role that began the run';
-COMMENT ON COLUMN idempotent.pipeline_run_records.dataset IS 'what the run makes';
+COMMENT ON COLUMN idempotent.pipeline_run_records.dataset IS 'the table, or other data, that the run writes';
 COMMENT ON COLUMN idempotent.pipeline_run_records.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
 COMMENT ON COLUMN idempotent.pipeline_run_records.attempt IS 'the number of the run among those of its partition';
 COMMENT ON COLUMN idempotent.pipeline_run_records.status IS 'running, published, failed or taken_over';
@@ -437,7 +322,7 @@ COMMENT ON COLUMN idempotent.pipeline_run_records.output_version IS 'what the ru
 COMMENT ON COLUMN idempotent.pipeline_run_records.row_count IS 'how many rows the run made, according to the caller';
 COMMENT ON COLUMN idempotent.pipeline_run_records.error IS 'why the run failed, according to the caller';
 COMMENT ON COLUMN idempotent.pipeline_run_records.lease IS 'how long the run holds the partition without a heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_run_records.lease_until IS 'when another run may take over, or might have';
+COMMENT ON COLUMN idempotent.pipeline_run_records.lease_until IS 'when the lease ends: from then on another run may take over';
 COMMENT ON COLUMN idempotent.pipeline_run_records.started_at IS 'when the run began';
 COMMENT ON COLUMN idempotent.pipeline_run_records.heartbeat_at IS 'the last heartbeat';
 COMMENT ON COLUMN idempotent.pipeline_run_records.completed_at IS 'when the run was published, failed or taken over';
@@ -456,7 +341,7 @@ SELECT run.run_id, run.dataset, run.partition, run.attempt, run.status, run.reas
  WHERE run.role OPERATOR(idempotent.=) idempotent.own_role();
 COMMENT ON VIEW idempotent.pipeline_runs IS 'your own runs of pipelines, present and past';
 COMMENT ON COLUMN idempotent.pipeline_runs.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
-COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'what the run makes';
+COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'the table, or other data, that the run writes';
 COMMENT ON COLUMN idempotent.pipeline_runs.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
 COMMENT ON COLUMN idempotent.pipeline_runs.attempt IS 'the number of the run among those of its partition';
 COMMENT ON COLUMN idempotent.pipeline_runs.status IS 'running, published, failed or taken_over';
@@ -467,7 +352,7 @@ COMMENT ON COLUMN idempotent.pipeline_runs.output_version IS 'what the run made,
 COMMENT ON COLUMN idempotent.pipeline_runs.row_count IS 'how many rows the run made, according to the caller';
 COMMENT ON COLUMN idempotent.pipeline_runs.error IS 'why the run failed, according to the caller';
 COMMENT ON COLUMN idempotent.pipeline_runs.lease IS 'how long the run holds the partition without a heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'when another run may take over, or might have';
+COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'when the lease ends: from then on another run may take over';
 COMMENT ON COLUMN idempotent.pipeline_runs.started_at IS 'when the run began';
 COMMENT ON COLUMN idempotent.pipeline_runs.heartbeat_at IS 'the last heartbeat';
 COMMENT ON COLUMN idempotent.pipeline_runs.completed_at IS 'when the run was published, failed or taken over';
@@ -499,381 +384,17 @@ CREATE FUNCTION idempotent_run_publish(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_run_publish_wrapper';
 COMMENT ON FUNCTION idempotent_run_publish(bigint, bigint, text) IS
-    'ends a run whose partition is made';
+    'ends a run that succeeded';
 
 CREATE FUNCTION idempotent_run_fail(run_id bigint, error text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_run_fail_wrapper';
 COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
-    'ends a run that failed; the next run makes the partition again';
+    'ends a run that failed; the next idempotent_run_begin of its partition begins another run';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:151
--- requires:
---   state
-
--- What makes retries on a table unsafe. See docs/lint.md.
-
-CREATE FUNCTION idempotent_lint(target regclass)
-RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
-AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
-COMMENT ON FUNCTION idempotent_lint(regclass) IS
-    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:121
--- requires:
---   kept
---   insert
-
--- Quarantined conflicts.
-
--- The extension's functions write it as its owner, and people read the view below.
-CREATE TABLE idempotent.conflict_records (
-    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    target      idempotent.kept_table NOT NULL,
-    key         jsonb       NOT NULL,
-    payload     jsonb       NOT NULL,
-    stored      jsonb       NOT NULL,
-    differences jsonb       NOT NULL,
-    digest      bytea       NOT NULL,
-    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    arrived_by  name        NOT NULL,
-    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
-    resolved_at timestamptz,
-    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
-);
-COMMENT ON TABLE idempotent.conflict_records IS
-    'what idempotent.conflicts shows; written by the extension only';
-
-COMMENT ON COLUMN idempotent.conflict_records.digest IS
-    'SHA-256 that identifies a repeated conflict';
-
-CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
-    (target, digest)
-    WHERE resolution IS NULL;
-COMMENT ON INDEX idempotent.conflict_records_unresolved IS
-    'an unresolved conflict is recorded once, however often it arrives';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
-
--- A role that may name the target (USAGE on its schema) and SELECT from it sees its
--- conflicts; without values if row-level security is in force for it. Only superusers see
--- a record whose table no longer exists.
-CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
-SELECT record.id,
-       record.target::regclass AS target,
-       CASE WHEN may.see_values THEN record.key END AS key,
-       CASE WHEN may.see_values THEN record.payload END AS payload,
-       CASE WHEN may.see_values THEN record.stored END AS stored,
-       CASE WHEN may.see_values THEN record.differences END AS differences,
-       record.arrived_at,
-       record.arrived_by,
-       record.resolution,
-       record.resolved_at
-  FROM idempotent.conflict_records AS record
- CROSS JOIN LATERAL (
-       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
-              COALESCE(
-                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
-                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-                     FROM pg_catalog.pg_class AS c
-                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
-                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
-                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
-              ) AS see_record) AS may
- WHERE may.see_record;
-COMMENT ON VIEW idempotent.conflicts IS
-    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
-COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
-COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
-COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
-COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
-COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
-COMMENT ON COLUMN idempotent.conflicts.differences IS
-    'the columns that differ, each with its stored and its payload value';
-COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
-COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
-COMMENT ON COLUMN idempotent.conflicts.resolution IS
-    'keep_stored or apply_payload; NULL while it is open';
-COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
-
-CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
-COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
-    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:126
--- requires:
---   state
---   quarantine
-
--- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
-
-CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
-COMMENT ON FUNCTION idempotent_guard_trigger() IS
-    'trigger function of guards; idempotent_guard creates the trigger';
-
-CREATE FUNCTION idempotent.guard_options(
-    target  regclass,
-    trigger oid,
-    OUT key         text[],
-    OUT arbiter     name,
-    OUT compared    text[],
-    OUT compare     text[],
-    OUT ignore      text[],
-    OUT on_conflict text,
-    OUT remember    name,
-    OUT null_key    text,
-    OUT problem     text
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'guard_options_wrapper';
-COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
-    'the options of a guard as they apply to its table; for the view idempotent.guards';
-
--- Everything is read from the triggers: there is nothing else that would know.
--- A partition's clone is part of the guard of its partitioned table. Temporary
--- tables of other sessions cannot be opened.
-CREATE VIEW idempotent.guards AS
-SELECT guard.tgrelid::regclass AS target,
-       guard.tgname AS trigger,
-       CASE guard.tgenabled
-           WHEN 'O' THEN 'origin'
-           WHEN 'A' THEN 'always'
-           WHEN 'R' THEN 'replica'
-           ELSE 'disabled'
-       END AS enabled,
-       options.key,
-       options.arbiter,
-       options.compared,
-       options.compare,
-       options.ignore,
-       options.on_conflict,
-       options.remember,
-       options.null_key,
-       options.problem
-  FROM pg_catalog.pg_trigger AS guard
-  JOIN pg_catalog.pg_class AS class
-    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
-   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
-        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
-   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
- CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
- WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
-   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
-COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
-COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
-COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
-COMMENT ON COLUMN idempotent.guards.enabled IS
-    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
-COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
-COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
-COMMENT ON COLUMN idempotent.guards.compared IS
-    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
-COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
-COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
-COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error, quarantine or observe';
-COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
-COMMENT ON COLUMN idempotent.guards.null_key IS
-    'rows with a NULL in the key: error, or pass (insert them without verification)';
-COMMENT ON COLUMN idempotent.guards.problem IS
-    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
-
-CREATE FUNCTION idempotent_guard(
-    target      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    remember    text   DEFAULT NULL,
-    null_key    text   DEFAULT 'error'
-) RETURNS idempotent.guards
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
-COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
-    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
-
-CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
-COMMENT ON FUNCTION idempotent_unguard(regclass) IS
-    'removes the guard of a table; false if there was none';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:131
--- requires:
---   guard
-
--- A view whose INSERT inserts or verifies, and returns the stored row. See docs/view.md.
-
-CREATE FUNCTION idempotent_view_trigger() RETURNS trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_view_trigger_wrapper';
-COMMENT ON FUNCTION idempotent_view_trigger() IS
-    'trigger function of the views that idempotent_view creates';
-
-CREATE FUNCTION idempotent_view(
-    target      regclass,
-    name        text,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error'
-) RETURNS regclass
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_view_wrapper';
-COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text) IS
-    'creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:143
--- requires:
---   kept
-
--- Loads in committed batches. What the procedure promises is in docs/load.md.
-
--- Written by the procedure only, as the extension's owner. People read the view
--- idempotent.loads.
-CREATE TABLE idempotent.load_records (
-    load_id      bigint      GENERATED ALWAYS AS IDENTITY,
-    role         idempotent.kept_role NOT NULL,
-    target       text        NOT NULL,
-    source       text        NOT NULL,
-    on_conflict  text        NOT NULL,
-    batch_size   int         NOT NULL,
-    status       text        NOT NULL DEFAULT 'running',
-    rows_total   bigint,
-    rows_done    bigint      NOT NULL DEFAULT 0,
-    inserted     bigint      NOT NULL DEFAULT 0,
-    duplicates   bigint      NOT NULL DEFAULT 0,
-    conflicts    bigint      NOT NULL DEFAULT 0,
-    batches      bigint      NOT NULL DEFAULT 0,
-    pid          int         NOT NULL,
-    started_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    updated_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    completed_at timestamptz,
-    error        text,
-    CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
-    CONSTRAINT load_records_status CHECK (status IN ('running', 'finished', 'failed'))
-) WITH (fillfactor = 50);
-COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
-
--- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
--- query's snapshot and its look at the locks has not died. DEFINER, since a reader of
--- the view has no right on the table; pg_locks shows every role that a load is running.
-CREATE FUNCTION idempotent.load_is_running(load_id bigint) RETURNS boolean
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT EXISTS (
-        SELECT FROM idempotent.load_records AS record
-         WHERE record.load_id OPERATOR(pg_catalog.=) load_is_running.load_id
-           AND record.status OPERATOR(pg_catalog.=) 'running');
-END;
-COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
-    'whether the record of a load says, as of now, that it is running';
-
--- A running load holds a lock that no session waits for. A standby does not show it.
-CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
-SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.batch_size,
-       CASE
-           WHEN record.status OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.status
-           WHEN EXISTS (
-               SELECT FROM pg_catalog.pg_locks AS held
-                WHERE held.locktype OPERATOR(pg_catalog.=) 'advisory'
-                  AND held.objsubid OPERATOR(pg_catalog.=) 34
-                  AND held.database OPERATOR(pg_catalog.=) (
-                      SELECT here.oid FROM pg_catalog.pg_database AS here
-                       WHERE here.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
-                  AND ((held.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) held.objid::bigint)
-                      OPERATOR(pg_catalog.=) record.load_id)
-               THEN 'running'
-           WHEN idempotent.load_is_running(record.load_id) THEN 'died'
-           ELSE 'running'
-       END AS status,
-       record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.batches,
-       record.pid, record.started_at, record.updated_at, record.completed_at, record.error
-  FROM idempotent.load_records AS record
- WHERE record.role OPERATOR(idempotent.=) idempotent.own_role()
-    OR (SELECT pg_catalog.pg_has_role(class.relowner, 'USAGE') OR reader.rolbypassrls
-          FROM pg_catalog.pg_class AS class CROSS JOIN pg_catalog.pg_roles AS reader
-         WHERE class.oid OPERATOR(pg_catalog.=) 'idempotent.load_records'::regclass::oid
-           AND reader.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
-COMMENT ON VIEW idempotent.loads IS 'your own loads, present and past, with their progress; all loads for the owner of the extension';
-COMMENT ON COLUMN idempotent.loads.load_id IS 'the number of the load';
-COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';
-COMMENT ON COLUMN idempotent.loads.target IS 'the table that receives the rows, by its name at the start';
-COMMENT ON COLUMN idempotent.loads.source IS 'the table or view that the rows come from, by its name at the start';
-COMMENT ON COLUMN idempotent.loads.on_conflict IS 'what the load does about a conflict';
-COMMENT ON COLUMN idempotent.loads.batch_size IS 'how many rows are committed at a time';
-COMMENT ON COLUMN idempotent.loads.status IS 'running, finished, failed, or died: its server process no longer exists';
-COMMENT ON COLUMN idempotent.loads.rows_total IS 'the rows of the source; NULL while it is being read';
-COMMENT ON COLUMN idempotent.loads.rows_done IS 'the rows that have an outcome, committed';
-COMMENT ON COLUMN idempotent.loads.inserted IS 'how many rows were inserted';
-COMMENT ON COLUMN idempotent.loads.duplicates IS 'how many rows were already stored';
-COMMENT ON COLUMN idempotent.loads.conflicts IS 'how many rows differ from the stored row';
-COMMENT ON COLUMN idempotent.loads.batches IS 'how many batches were committed';
-COMMENT ON COLUMN idempotent.loads.pid IS 'the server process, for pg_cancel_backend';
-COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
-COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
-COMMENT ON COLUMN idempotent.loads.completed_at IS 'when it finished or failed';
-COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
-
-CREATE PROCEDURE idempotent_load(
-    target      regclass,
-    source      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    batch_size  int    DEFAULT 10000
-)
-LANGUAGE c
-AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
-COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int) IS
-    'inserts or verifies the rows of a table or view in batches, each of which is committed';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:145
--- requires:
---   state
-
--- Compares what a table holds with what it should hold. See docs/reconcile.md.
-
-CREATE FUNCTION idempotent_reconcile(
-    target  regclass,
-    source  regclass,
-    key     text[] DEFAULT NULL,
-    compare text[] DEFAULT NULL,
-    ignore  text[] DEFAULT NULL,
-    OUT status      text,
-    OUT key         jsonb,
-    OUT stored      jsonb,
-    OUT expected    jsonb,
-    OUT differences jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
-
-COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[]) IS
-    'returns the rows, by key, in which a table deviates from another table or view';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:138
+-- src/lib.rs:144
 -- requires:
 --   kept
 
@@ -1023,7 +544,486 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:170
+-- src/lib.rs:149
+-- requires:
+--   kept
+
+-- Loads in committed batches. What the procedure promises is in docs/load.md.
+
+-- Written by the procedure only, as the extension's owner. People read the view
+-- idempotent.loads.
+CREATE TABLE idempotent.load_records (
+    load_id      bigint      GENERATED ALWAYS AS IDENTITY,
+    role         idempotent.kept_role NOT NULL,
+    target       text        NOT NULL,
+    source       text        NOT NULL,
+    on_conflict  text        NOT NULL,
+    batch_size   int         NOT NULL,
+    status       text        NOT NULL DEFAULT 'running',
+    rows_total   bigint,
+    rows_done    bigint      NOT NULL DEFAULT 0,
+    inserted     bigint      NOT NULL DEFAULT 0,
+    duplicates   bigint      NOT NULL DEFAULT 0,
+    conflicts    bigint      NOT NULL DEFAULT 0,
+    batches      bigint      NOT NULL DEFAULT 0,
+    pid          int         NOT NULL,
+    started_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    updated_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    completed_at timestamptz,
+    error        text,
+    CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
+    CONSTRAINT load_records_status CHECK (status IN ('running', 'finished', 'failed'))
+) WITH (fillfactor = 50);
+COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
+
+-- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
+-- query's snapshot and its look at the locks has not died. DEFINER, since a reader of
+-- the view has no right on the table; pg_locks shows every role that a load is running.
+CREATE FUNCTION idempotent.load_is_running(load_id bigint) RETURNS boolean
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT EXISTS (
+        SELECT FROM idempotent.load_records AS record
+         WHERE record.load_id OPERATOR(pg_catalog.=) load_is_running.load_id
+           AND record.status OPERATOR(pg_catalog.=) 'running');
+END;
+COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
+    'whether a load is recorded as running at this moment';
+
+-- A running load holds a lock that no session waits for. A standby does not show it.
+CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
+SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.batch_size,
+       CASE
+           WHEN record.status OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.status
+           WHEN EXISTS (
+               SELECT FROM pg_catalog.pg_locks AS held
+                WHERE held.locktype OPERATOR(pg_catalog.=) 'advisory'
+                  AND held.objsubid OPERATOR(pg_catalog.=) 34
+                  AND held.database OPERATOR(pg_catalog.=) (
+                      SELECT here.oid FROM pg_catalog.pg_database AS here
+                       WHERE here.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+                  AND ((held.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) held.objid::bigint)
+                      OPERATOR(pg_catalog.=) record.load_id)
+               THEN 'running'
+           WHEN idempotent.load_is_running(record.load_id) THEN 'died'
+           ELSE 'running'
+       END AS status,
+       record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.batches,
+       record.pid, record.started_at, record.updated_at, record.completed_at, record.error
+  FROM idempotent.load_records AS record
+ WHERE record.role OPERATOR(idempotent.=) idempotent.own_role()
+    OR (SELECT pg_catalog.pg_has_role(class.relowner, 'USAGE') OR reader.rolbypassrls
+          FROM pg_catalog.pg_class AS class CROSS JOIN pg_catalog.pg_roles AS reader
+         WHERE class.oid OPERATOR(pg_catalog.=) 'idempotent.load_records'::regclass::oid
+           AND reader.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
+COMMENT ON VIEW idempotent.loads IS 'your own loads, present and past, with their progress; all loads for the owner of the extension';
+COMMENT ON COLUMN idempotent.loads.load_id IS 'the number of the load';
+COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';
+COMMENT ON COLUMN idempotent.loads.target IS 'the table that receives the rows, by its name at the start';
+COMMENT ON COLUMN idempotent.loads.source IS 'the table or view that the rows come from, by its name at the start';
+COMMENT ON COLUMN idempotent.loads.on_conflict IS 'what the load does about a conflict';
+COMMENT ON COLUMN idempotent.loads.batch_size IS 'how many rows are committed at a time';
+COMMENT ON COLUMN idempotent.loads.status IS 'running, finished, failed, or died: its server process no longer exists';
+COMMENT ON COLUMN idempotent.loads.rows_total IS 'the rows of the source; NULL while it is being read';
+COMMENT ON COLUMN idempotent.loads.rows_done IS 'the rows that have an outcome, committed';
+COMMENT ON COLUMN idempotent.loads.inserted IS 'how many rows were inserted';
+COMMENT ON COLUMN idempotent.loads.duplicates IS 'how many rows were already stored';
+COMMENT ON COLUMN idempotent.loads.conflicts IS 'how many rows differ from the stored row';
+COMMENT ON COLUMN idempotent.loads.batches IS 'how many batches were committed';
+COMMENT ON COLUMN idempotent.loads.pid IS 'the server process, for pg_cancel_backend';
+COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
+COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
+COMMENT ON COLUMN idempotent.loads.completed_at IS 'when it finished or failed';
+COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
+
+CREATE PROCEDURE idempotent_load(
+    target      regclass,
+    source      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    batch_size  int    DEFAULT 10000
+)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
+COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int) IS
+    'inserts or verifies the rows of a table or view in batches, each of which is committed';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:139
+-- requires:
+--   state
+
+-- One slice replaced atomically. See docs/overwrite.md.
+
+CREATE FUNCTION idempotent_overwrite(
+    target    regclass,
+    source    regclass,
+    slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
+
+COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
+    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:138
+-- requires:
+--   state
+
+-- Upsert in which the latest row wins. See docs/merge.md.
+
+CREATE FUNCTION idempotent_merge(
+    target    regclass,
+    source    regclass,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
+
+COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[]) IS
+    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:151
+-- requires:
+--   state
+
+-- Compares what a table holds with what it should hold. See docs/reconcile.md.
+
+CREATE FUNCTION idempotent_reconcile(
+    target  regclass,
+    source  regclass,
+    key     text[] DEFAULT NULL,
+    compare text[] DEFAULT NULL,
+    ignore  text[] DEFAULT NULL,
+    OUT status      text,
+    OUT key         jsonb,
+    OUT stored      jsonb,
+    OUT expected    jsonb,
+    OUT differences jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
+
+COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[]) IS
+    'returns the rows, by key, in which a table deviates from another table or view';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:126
+-- requires:
+--   state
+
+-- Insert or verify. What each function promises is in docs/insert.md.
+
+CREATE FUNCTION idempotent_insert(
+    target      regclass,
+    payload     jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    OUT outcome     text,
+    OUT stored      jsonb,
+    OUT differences jsonb
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert(regclass, jsonb, text[], text[], text[], text) IS
+    'inserts a JSON object as a row, or verifies it against the row stored under its key';
+
+CREATE FUNCTION idempotent_insert_many(
+    target      regclass,
+    payloads    jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT duplicates bigint,
+    OUT conflicts  bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_many_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text) IS
+    'inserts or verifies an array of JSON objects, and counts the outcomes';
+
+CREATE FUNCTION idempotent_insert_each(
+    target      regclass,
+    payloads    jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    OUT ordinal     bigint,
+    OUT outcome     text,
+    OUT stored      jsonb,
+    OUT differences jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text) IS
+    'inserts or verifies an array of JSON objects, and returns the outcome of each';
+
+CREATE FUNCTION idempotent_insert_from(
+    target      regclass,
+    source      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT duplicates bigint,
+    OUT conflicts  bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text) IS
+    'inserts or verifies the rows of a table or view, and counts the outcomes';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:127
+-- requires:
+--   kept
+--   insert
+
+-- Quarantined conflicts.
+
+-- The extension's functions write it as its owner, and people read the view below.
+CREATE TABLE idempotent.conflict_records (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    target      idempotent.kept_table NOT NULL,
+    key         jsonb       NOT NULL,
+    payload     jsonb       NOT NULL,
+    stored      jsonb       NOT NULL,
+    differences jsonb       NOT NULL,
+    digest      bytea       NOT NULL,
+    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    arrived_by  name        NOT NULL,
+    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
+    resolved_at timestamptz,
+    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
+);
+COMMENT ON TABLE idempotent.conflict_records IS
+    'what idempotent.conflicts shows; written by the extension only';
+
+COMMENT ON COLUMN idempotent.conflict_records.digest IS
+    'SHA-256 that identifies a repeated conflict';
+
+CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
+    (target, digest)
+    WHERE resolution IS NULL;
+COMMENT ON INDEX idempotent.conflict_records_unresolved IS
+    'an unresolved conflict is recorded once, however often it arrives';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
+
+-- A role that may name the target (USAGE on its schema) and SELECT from it sees its
+-- conflicts; without values if row-level security is in force for it. Only superusers see
+-- a record whose table no longer exists.
+CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
+SELECT record.id,
+       record.target::regclass AS target,
+       CASE WHEN may.see_values THEN record.key END AS key,
+       CASE WHEN may.see_values THEN record.payload END AS payload,
+       CASE WHEN may.see_values THEN record.stored END AS stored,
+       CASE WHEN may.see_values THEN record.differences END AS differences,
+       record.arrived_at,
+       record.arrived_by,
+       record.resolution,
+       record.resolved_at
+  FROM idempotent.conflict_records AS record
+ CROSS JOIN LATERAL (
+       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
+              COALESCE(
+                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                     FROM pg_catalog.pg_class AS c
+                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
+                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
+                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
+              ) AS see_record) AS may
+ WHERE may.see_record;
+COMMENT ON VIEW idempotent.conflicts IS
+    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
+COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
+COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
+COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
+COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
+COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
+COMMENT ON COLUMN idempotent.conflicts.differences IS
+    'the columns that differ, each with its stored and its payload value';
+COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
+COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
+COMMENT ON COLUMN idempotent.conflicts.resolution IS
+    'keep_stored or apply_payload; NULL while it is open';
+COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
+
+CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
+COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
+    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:132
+-- requires:
+--   state
+--   quarantine
+
+-- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
+
+CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_guard_trigger() IS
+    'trigger function of guards; idempotent_guard creates the trigger';
+
+CREATE FUNCTION idempotent.guard_options(
+    target  regclass,
+    trigger oid,
+    OUT key         text[],
+    OUT arbiter     name,
+    OUT compared    text[],
+    OUT compare     text[],
+    OUT ignore      text[],
+    OUT on_conflict text,
+    OUT remember    name,
+    OUT null_key    text,
+    OUT problem     text
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'guard_options_wrapper';
+COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
+    'the options of a guard as they apply to its table; for the view idempotent.guards';
+
+-- Everything is read from the triggers: there is nothing else that would know.
+-- A partition's clone is part of the guard of its partitioned table. Temporary
+-- tables of other sessions cannot be opened.
+CREATE VIEW idempotent.guards AS
+SELECT guard.tgrelid::regclass AS target,
+       guard.tgname AS trigger,
+       CASE guard.tgenabled
+           WHEN 'O' THEN 'origin'
+           WHEN 'A' THEN 'always'
+           WHEN 'R' THEN 'replica'
+           ELSE 'disabled'
+       END AS enabled,
+       options.key,
+       options.arbiter,
+       options.compared,
+       options.compare,
+       options.ignore,
+       options.on_conflict,
+       options.remember,
+       options.null_key,
+       options.problem
+  FROM pg_catalog.pg_trigger AS guard
+  JOIN pg_catalog.pg_class AS class
+    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
+   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
+        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
+   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
+ CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
+ WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
+   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
+COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
+COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
+COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
+COMMENT ON COLUMN idempotent.guards.enabled IS
+    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
+COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
+COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
+COMMENT ON COLUMN idempotent.guards.compared IS
+    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
+COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
+COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
+COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error, quarantine or observe';
+COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
+COMMENT ON COLUMN idempotent.guards.null_key IS
+    'rows with a NULL in the key: error, or pass (insert them without verification)';
+COMMENT ON COLUMN idempotent.guards.problem IS
+    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
+
+CREATE FUNCTION idempotent_guard(
+    target      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    remember    text   DEFAULT NULL,
+    null_key    text   DEFAULT 'error'
+) RETURNS idempotent.guards
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
+COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
+    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
+
+CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
+COMMENT ON FUNCTION idempotent_unguard(regclass) IS
+    'removes the guard of a table; false if there was none';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:137
+-- requires:
+--   guard
+
+-- A view whose INSERT inserts or verifies, and returns the stored row. See docs/view.md.
+
+CREATE FUNCTION idempotent_view_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_view_trigger() IS
+    'trigger function of the views that idempotent_view creates';
+
+CREATE FUNCTION idempotent_view(
+    target      regclass,
+    name        text,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error'
+) RETURNS regclass
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_wrapper';
+COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text) IS
+    'creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/guard/mod.rs:171
 -- pg_idempotent::guard::guard_options
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1035,61 +1035,61 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:55
+-- src/digest/mod.rs:43
 -- pg_idempotent::digest::idempotent_digest_add_columns
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:79
+-- src/digest/mod.rs:55
 -- pg_idempotent::digest::idempotent_digest_combine
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:98
+-- src/digest/mod.rs:74
 -- pg_idempotent::digest::idempotent_digest_deserialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:43
+-- src/digest/mod.rs:37
 -- pg_idempotent::digest::idempotent_digest_remove
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:67
+-- src/digest/mod.rs:49
 -- pg_idempotent::digest::idempotent_digest_remove_columns
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:92
+-- src/digest/mod.rs:68
 -- pg_idempotent::digest::idempotent_digest_serialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:110
+-- src/digest/mod.rs:87
 -- pg_idempotent::digest::idempotent_digest_text
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:80
+-- src/request/mod.rs:81
 -- pg_idempotent::request::idempotent_execute
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:148
+-- src/guard/mod.rs:149
 -- pg_idempotent::guard::idempotent_guard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:183
+-- src/guard/mod.rs:184
 -- pg_idempotent::guard::idempotent_guard_trigger
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1125,7 +1125,7 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/load/mod.rs:54
+-- src/load/mod.rs:55
 -- pg_idempotent::load::idempotent_load
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1143,7 +1143,7 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:291
+-- src/request/mod.rs:293
 -- pg_idempotent::request::idempotent_purge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1155,25 +1155,25 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:265
+-- src/request/mod.rs:267
 -- pg_idempotent::request::idempotent_request_abandon
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:215
+-- src/request/mod.rs:217
 -- pg_idempotent::request::idempotent_request_advance
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:151
+-- src/request/mod.rs:152
 -- pg_idempotent::request::idempotent_request_begin
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:237
+-- src/request/mod.rs:239
 -- pg_idempotent::request::idempotent_request_finish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1209,7 +1209,7 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:159
+-- src/guard/mod.rs:160
 -- pg_idempotent::guard::idempotent_unguard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1227,73 +1227,73 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:253
+-- src/kept.rs:259
 -- pg_idempotent::kept::kept_oid
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:135
+-- src/kept.rs:136
 -- pg_idempotent::kept::kept_role_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:204
+-- src/kept.rs:210
 -- pg_idempotent::kept::kept_role_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:147
+-- src/kept.rs:148
 -- pg_idempotent::kept::kept_role_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:216
+-- src/kept.rs:222
 -- pg_idempotent::kept::kept_role_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:141
+-- src/kept.rs:142
 -- pg_idempotent::kept::kept_table_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:210
+-- src/kept.rs:216
 -- pg_idempotent::kept::kept_table_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:153
+-- src/kept.rs:154
 -- pg_idempotent::kept::kept_table_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:222
+-- src/kept.rs:228
 -- pg_idempotent::kept::kept_table_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept/inserter.rs:43
+-- src/kept/inserter.rs:45
 -- pg_idempotent::kept::inserter::kept_trigger
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:264
+-- src/kept.rs:270
 -- pg_idempotent::kept::own_role
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:152
+-- src/lib.rs:158
 -- finalize
 -- Rights on state. ALTER DEFAULT PRIVILEGES may have granted any privilege on new objects to any role; all of that is
 -- revoked first. This file has every grant.
@@ -1354,7 +1354,7 @@ BEGIN
         EXECUTE pg_catalog.format(
             'CREATE TRIGGER kept BEFORE INSERT ON %1$s FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger();
              ALTER TABLE %1$s ENABLE ALWAYS TRIGGER kept;
-             COMMENT ON TRIGGER kept ON %1$s IS %2$L', state, 'what the inserter may not hand out is nobody''s');
+             COMMENT ON TRIGGER kept ON %1$s IS %2$L', state, 'takes roles and tables that the inserter may not name out of the row');
     END LOOP;
 END
 $trigger$;
