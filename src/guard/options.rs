@@ -247,7 +247,12 @@ fn parse_on_conflict(value: &str) -> ConflictAction {
 }
 
 fn parse_columns(option: &str, list: &str) -> Vec<String> {
-    match text::split_identifiers(list) {
+    // Names are as long as names are, and in lower case if they are not quoted; expressions are not.
+    let members = match list.contains('(') {
+        true => text::split_quoted(list),
+        false => text::split_identifiers(list),
+    };
+    match members {
         Some(names) => column_names(names.into_iter().map(Some).collect(), option),
         None => Report::new(
             SqlState::InvalidParameterValue,

@@ -72,7 +72,7 @@ mod stored_row;
 #[forbid(unsafe_code)]
 mod triggers;
 
-pub use arbiter::CREATE_INDEX;
+pub use arbiter::most_plain;
 pub use cache::{
     PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks, watch,
     watched_changes,
@@ -80,7 +80,7 @@ pub use cache::{
 pub use column::Column;
 pub use default::ColumnDefault;
 pub use default_kind::DefaultKind;
-pub use key::{UniqueIndex, equal};
+pub use key::{KeyElement, UniqueIndex, equal};
 pub use key_column::KeyColumn;
 pub use key_lookup::KeyLookup;
 pub use partition::{
@@ -145,6 +145,9 @@ pub struct Target {
     pub columns: Vec<Column>,
     /// Its unique indexes, usable as arbiter or not.
     pub indexes: Vec<UniqueIndex>,
+    /// The expressions in the keys of these, as if they were columns: their positions are behind
+    /// those of the columns, see [`Target::column`].
+    pub key_expressions: Vec<Column>,
     by_name: HashMap<Vec<u8>, usize>,
     row_desc: RowDesc,
     columns_desc: RowDesc,
@@ -229,7 +232,8 @@ impl Target {
         } = triggers::InsertTriggers::of_relation(relation);
         let memory = Memory::in_cache(c"pg_idempotent target");
         let columns = Column::of_relation(relation, &memory);
-        let indexes = UniqueIndex::of_relation(relation, &columns);
+        let mut key_expressions = Vec::new();
+        let indexes = UniqueIndex::of_relation(relation, &columns, &mut key_expressions, &memory);
         let by_name = columns
             .iter()
             .enumerate()
@@ -249,9 +253,10 @@ impl Target {
             has_write_rules: effects::has_write_rules(relation),
             skip_has_no_effect: !before_rows && effects::skip_has_no_effect(relation),
             can_chunk: !relation.has_insert_statement_triggers() && !after_rows,
-            row_desc: rows::row_desc(&columns, &rows::ROW_EXTRAS),
-            columns_desc: rows::row_desc(&columns, &[]),
+            row_desc: rows::row_desc(&columns, &key_expressions, &rows::ROW_EXTRAS),
+            columns_desc: rows::row_desc(&columns, &[], &[]),
             columns,
+            key_expressions,
             indexes,
             by_name,
             guards,

@@ -5,6 +5,7 @@
 //! for [`OpenRelation::raw`].
 mod facts;
 pub mod index;
+pub mod index_values;
 #[forbid(unsafe_code)]
 pub mod invalidation;
 pub mod partition;
@@ -235,6 +236,16 @@ impl OpenRelation {
     pub fn default_value(&self, number: pg_sys::AttrNumber) -> SqlValue<'static> {
         // SAFETY: the relation is open.
         unsafe { evaluator::default_value(self.relation, number) }
+    }
+
+    /// An expression over its columns, see [`Expressions::parse`].
+    pub fn parse_expression<'m>(
+        &self,
+        expressions: &'m Expressions,
+        sql: &CStr,
+    ) -> Option<Expression<'m>> {
+        // SAFETY: the relation is open.
+        unsafe { expressions.parse(self.relation, sql) }
     }
 
     /// Whether it is a partition.
