@@ -351,9 +351,12 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Whether the row went in, and nobody wants to see what is stored.
+    /// Whether the row went in and is counted, and nobody wants to see what is stored.
     fn is_done_with(&self, row: &Slot) -> bool {
-        !self.collector.wants_rows() && self.was_inserted(row)
+        let is_counted = || {
+            self.round.last_insert != InsertResult::Some || !self.context.is_outside(row)
+        };
+        !self.collector.wants_rows() && self.was_inserted(row) && is_counted()
     }
 
     fn was_inserted(&self, row: &Slot) -> bool {
