@@ -4,7 +4,7 @@ use super::options::{ConflictAction, GuardOptions, NullKey};
 use crate::error::{Report, SqlState, catch_report};
 use crate::payload::shape::{Comparison, Shape};
 use crate::remember::Remember;
-use crate::target::{most_plain, PerTarget, Target, TriggerInfo, UniqueIndex};
+use crate::target::{PerTarget, Target, TriggerInfo, UniqueIndex, most_plain};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -175,7 +175,7 @@ impl GuardConfig {
 
 /// The position of a column that decides on the key and is generated, if one is.
 fn generated_column(target: &Target, index: &UniqueIndex) -> Option<usize> {
-    let mut deciding = index.deciding_columns().into_iter();
+    let mut deciding = index.deciding_columns().iter().copied();
     deciding.find(|c| target.columns[*c].generated != 0)
 }
 
@@ -234,15 +234,13 @@ fn compared(
 /// 42P10 if there is none, or more than one.
 fn default_arbiter(target: &Target) -> &UniqueIndex {
     let made_anew = |index: &UniqueIndex| {
-        let mut deciding = index.deciding_columns().into_iter();
+        let mut deciding = index.deciding_columns().iter().copied();
         deciding.any(|c| target.columns[c].has_changing_default())
     };
     let usable: Vec<&UniqueIndex> = target
         .indexes
         .iter()
-        .filter(|index| {
-            index.can_be_default() && generated_column(target, index).is_none()
-        })
+        .filter(|index| index.can_be_default() && generated_column(target, index).is_none())
         .collect();
     let of_clients = usable.iter().copied().filter(|index| !made_anew(index));
     let of_clients: Vec<&UniqueIndex> = of_clients.collect();

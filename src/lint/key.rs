@@ -276,14 +276,17 @@ pub fn partial_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     let keys = subject.keys();
     let named_only = target.indexes.iter();
-    let named_only = named_only.filter(|index| {
-        keys.is_empty() && subject.is_usable(index) && index.condition.is_some()
-    });
+    let named_only = named_only
+        .filter(|index| keys.is_empty() && subject.is_usable(index) && index.condition.is_some());
     let partial = keys.iter().copied().chain(named_only);
     for (index, condition) in partial.filter_map(|i| Some((i, i.condition_sql()?))) {
         let is_key = !keys.is_empty();
         findings.push(Finding {
-            severity: if is_key { Severity::Info } else { Severity::Warning },
+            severity: if is_key {
+                Severity::Info
+            } else {
+                Severity::Warning
+            },
             rule: Rule::PartialKey,
             object: index.name.clone(),
             message: if is_key {

@@ -108,7 +108,7 @@ impl LintedTable {
 
     /// Whether an index decides by columns that only clients know.
     fn is_business_key(&self, index: &UniqueIndex) -> bool {
-        let mut deciding = index.deciding_columns().into_iter();
+        let mut deciding = index.deciding_columns().iter().copied();
         self.is_usable(index)
             && index.can_be_default()
             && !deciding.any(|c| self.server_filled[c].is_some())
@@ -123,7 +123,8 @@ impl LintedTable {
     pub fn generated_key(&self, index: &UniqueIndex) -> Option<&Column> {
         index
             .deciding_columns()
-            .into_iter()
+            .iter()
+            .copied()
             .map(|c| &self.target.columns[c])
             .find(|column| column.generated != 0)
     }

@@ -154,7 +154,7 @@ impl MatchRule {
                 let counts = |c: usize| named(c) || target.columns[c].has_repeatable_default();
                 let guards = self.guard.as_ref().map(|guard| guard.arbiter(target));
                 let all = |index: &UniqueIndex, names: &dyn Fn(usize) -> bool| {
-                    index.deciding_columns().into_iter().all(names)
+                    index.deciding_columns().iter().all(|c| names(*c))
                 };
                 // What a condition refers to is NULL where it is left out, and has no default.
                 let counts_for_guard = |index: &UniqueIndex, c: usize| {
@@ -221,5 +221,5 @@ pub fn plan_source<'t>(
 /// # Errors
 /// 42501
 pub fn check_rights(target: &Target, arbiter: &UniqueIndex, named: impl Iterator<Item = usize>) {
-    check_insert_privileges(target, named, arbiter.deciding_columns().into_iter());
+    check_insert_privileges(target, named, arbiter.deciding_columns().iter().copied());
 }

@@ -309,6 +309,7 @@ impl SourceReceiver<'_> {
             selected
                 .key_defaults
                 .complete(selected.columns, &mut working);
+            self.position.no_column();
             let mark = match selected.key_defaults.values() {
                 Some(values) if !values.complete_unguarded(&mut working) => Mark::Outside,
                 _ => Mark::Pending,

@@ -205,18 +205,18 @@ impl<'t> JsonPayloads<'t> {
                     nested.read(self.target, fields, &position, &mut row);
                 }
                 self.key_defaults.complete(named, &mut row);
+                position.no_column();
                 let mark = self.key_defaults.mark(self.target, &mut row);
                 layout.set(&mut row, ordinal, shape, mark);
                 let row = row.finish();
                 if let Some(arbiter) = arbiter {
                     self.check_key_values(arbiter, row, ordinal);
                 }
-                if let Some(generated) = &mut generated {
-                    position.no_column();
-                    if let Some(column) = generated.mismatch_in(row, shape) {
-                        let ordinal = self.batch.then_some(ordinal);
-                        generated.differs(column, ordinal).raise()
-                    }
+                if let Some(generated) = &mut generated
+                    && let Some(column) = generated.mismatch_in(row, shape)
+                {
+                    let ordinal = self.batch.then_some(ordinal);
+                    generated.differs(column, ordinal).raise()
                 }
                 row
             });

@@ -34,7 +34,7 @@ impl KeyDefaults {
     ) -> Self {
         let left_out = |c: &usize| shapes.iter().any(|shape| !shape.named.contains(c));
         let evaluate = |c: usize| (c, relation.default_value(target.columns[c].attnum));
-        let deciding = arbiter.deciding_columns().into_iter();
+        let deciding = arbiter.deciding_columns().iter().copied();
         Self {
             defaults: deciding.filter(left_out).map(evaluate).collect(),
             values: KeyValues::of(target, relation, arbiter),

@@ -2,7 +2,7 @@
 //! its condition, and the values of the expressions in the key.
 //!
 //! They are evaluated with the rights of the table's owner, see
-//! [`IndexValues`](crate::pg::relation::index_values::IndexValues).
+//! [`IndexValues`].
 use crate::pg::ffi;
 use crate::pg::relation::index_values::IndexValues;
 use crate::pg::rows::{NewRow, RowBuilder, Slot};
@@ -38,7 +38,12 @@ impl KeyValues {
         Some(Self {
             values,
             positions: expressions.map(|key| key.column).collect(),
-            needed: arbiter.deciding_columns().into_iter().map(place).collect(),
+            needed: arbiter
+                .deciding_columns()
+                .iter()
+                .copied()
+                .map(place)
+                .collect(),
             row: RefCell::new(row),
         })
     }

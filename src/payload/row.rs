@@ -119,7 +119,10 @@ pub fn null_in_key(target: &Target, arbiter: &UniqueIndex, row: &Slot) -> Option
     if arbiter.nulls_equal {
         return None;
     }
-    let null = arbiter.keys.iter().find(|key| row.get(key.column).is_none())?;
+    let null = arbiter
+        .keys
+        .iter()
+        .find(|key| row.get(key.column).is_none())?;
     let outside = arbiter.condition.is_some() && RowLayout::of(target).mark(row) == Mark::Outside;
     (!outside).then_some(null.column)
 }

@@ -200,14 +200,9 @@ impl<'t> Source<'t> {
             let filled: Vec<_> = filled.filter(|f| deciding.contains(&f.column)).collect();
             (!filled.is_empty()).then_some(filled)
         };
-        let usable = || {
-            self.target
-                .indexes
-                .iter()
-                .filter(|i| i.can_be_default())
-        };
+        let usable = || self.target.indexes.iter().filter(|i| i.can_be_default());
         let all = |index: &UniqueIndex, names: &dyn Fn(usize) -> bool| {
-            index.deciding_columns().into_iter().all(names)
+            index.deciding_columns().iter().all(|c| names(*c))
         };
         if usable().any(|index| all(index, &|c| self.names(c))) {
             // There are several.

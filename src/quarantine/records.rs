@@ -142,7 +142,7 @@ impl ConflictRecorder {
         let key = arbiter.deciding_columns();
         let all: Vec<usize> = (0..target.columns.len()).collect();
         let parts = [
-            digest.hash_of(target, &key, payload),
+            digest.hash_of(target, key, payload),
             digest.hash_of(target, &all, stored),
             sha256(&names.collect::<Vec<_>>().concat()),
             digest.hash_of(target, differs, payload),

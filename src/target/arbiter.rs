@@ -5,8 +5,7 @@ use crate::pg::statement::expression::Expressions;
 use crate::text;
 
 /// HINT where no unique index of a table can decide.
-const CREATE_INDEX: &str =
-    "Create a unique index on the columns that identify the business event.";
+const CREATE_INDEX: &str = "Create a unique index on the columns that identify the business event.";
 
 impl Target {
     /// The arbiter for an explicit key: the usable unique index on exactly
@@ -36,7 +35,9 @@ impl Target {
                 let all = || std::iter::once(first).chain(others.iter().copied());
                 match all().find(|index| index.condition.is_none()) {
                     Some(whole) => Ok(whole),
-                    None => Err(Box::new(self.ambiguous_condition(&all().collect::<Vec<_>>()))),
+                    None => Err(Box::new(
+                        self.ambiguous_condition(&all().collect::<Vec<_>>()),
+                    )),
                 }
             }
             None => Err(Box::new(self.no_index_on(key, &elements))),
@@ -51,7 +52,7 @@ impl Target {
     /// What CREATE INDEX raises for an expression that is none.
     pub fn canonical_key(&self, key: &[String]) -> Vec<String> {
         let canonical = |name: &String| {
-            let is_column = self.column_by_bytes(text::to_server(name).to_bytes()).is_some();
+            let is_column = self.columns.iter().any(|column| column.name == *name);
             let has = |index: &UniqueIndex| index.has_expression(name);
             if is_column || !looks_like_expression(name) || self.indexes.iter().any(has) {
                 return None;
@@ -76,11 +77,13 @@ impl Target {
     ///
     /// # Errors
     /// 42703 for what is neither a column, nor an expression of an index, nor looks like one.
-    fn key_element<'k>(&self, name: &'k String) -> Result<KeyElement<'k>, Box<Report>> {
+    fn key_element<'k>(&self, name: &'k str) -> Result<KeyElement<'k>, Box<Report>> {
         if let Some(column) = self.column_by_bytes(text::to_server(name).to_bytes()) {
             return Ok(KeyElement::Column(column));
         }
-        if looks_like_expression(name) || self.indexes.iter().any(|index| index.has_expression(name)) {
+        if looks_like_expression(name)
+            || self.indexes.iter().any(|index| index.has_expression(name))
+        {
             return Ok(KeyElement::Text(name));
         }
         Err(Box::new(self.no_such_column(name)))
@@ -102,9 +105,10 @@ impl Target {
             ),
         )
         .table(&self.schema, &self.name);
-        let refused = self.indexes.iter().find(|index| {
-            index.unusable_reason.is_some() && index.has_key(elements)
-        });
+        let refused = self
+            .indexes
+            .iter()
+            .find(|index| index.unusable_reason.is_some() && index.has_key(elements));
         let column = |element: &KeyElement<'_>| match element {
             KeyElement::Column(column) => Some(*column),
             KeyElement::Text(_) => None,
@@ -158,16 +162,14 @@ impl Target {
         &self,
         named: impl Fn(usize) -> bool,
     ) -> Result<&UniqueIndex, Box<Report>> {
-        let indexes = self.indexes.iter();
-        let named_by_all = |i: &&UniqueIndex| i.deciding_columns().into_iter().all(&named);
-        let fit: Vec<&UniqueIndex> = indexes
-            .filter(|index| index.can_be_default())
-            .filter(named_by_all)
-            .collect();
-        if let Some(primary) = fit.iter().find(|index| index.primary) {
+        let fits = |index: &&UniqueIndex| {
+            index.can_be_default() && index.deciding_columns().iter().all(|c| named(*c))
+        };
+        let primary = || self.indexes.iter().filter(|index| index.primary);
+        if let Some(primary) = primary().find(fits) {
             return Ok(primary);
         }
-        let candidates = most_plain(fit);
+        let candidates = most_plain(self.indexes.iter().filter(fits).collect());
         match candidates.as_slice() {
             [index] => Ok(index),
             [] => Err(Box::new(self.no_named_key(named))),
@@ -191,7 +193,7 @@ impl Target {
         let report = match usable.as_slice() {
             [] => return report.hint(self.hint_to_name_key()),
             [index] => {
-                let deciding = index.deciding_columns().into_iter();
+                let deciding = index.deciding_columns().iter().copied();
                 let lacking: Vec<usize> = deciding.filter(|c| !named(*c)).collect();
                 let lacking = match lacking.as_slice() {
                     [column] => format!("column \"{}\"", self.columns[*column].name),

@@ -7,10 +7,10 @@
 //! [`Target::key_expressions`]: super::Target::key_expressions
 use super::key_column::{ExpressionText, collate};
 use super::{Column, KeyColumn, OpenRelation};
-use crate::pg::memory::Memory;
 use crate::pg::catalog::name::schema_name;
 use crate::pg::catalog::operator::{Operator, class_name};
 use crate::pg::catalog::{index, types};
+use crate::pg::memory::Memory;
 use crate::pg::relation::index::{
     IndexCondition, IndexDefinition, IndexExpression, KeyOperators, column_definition,
     place_of_expression,
@@ -61,6 +61,8 @@ pub struct UniqueIndex {
     pub keys: Vec<KeyColumn>,
     /// The columns that its expressions refer to, by position.
     expression_columns: Vec<usize>,
+    /// See [`UniqueIndex::deciding_columns`].
+    deciding: Vec<usize>,
     /// Its condition, if it is partial.
     pub condition: Option<KeyCondition>,
     /// The descriptor of a row of what decides alone, see [`UniqueIndex::deciding_columns`].
@@ -187,6 +189,7 @@ impl UniqueIndex {
             ascending: index.is_ascending(),
             keys,
             expression_columns,
+            deciding: Vec::new(),
             condition: None,
             valid: index.usable,
             deferrable: !index.immediate,
@@ -194,7 +197,8 @@ impl UniqueIndex {
         };
         this.condition = condition.map(|condition| this.condition_of(condition, columns));
         let all: Vec<&Column> = all().collect();
-        this.key_desc = desc_of(&this.deciding_columns(), &all);
+        this.deciding = this.find_deciding_columns();
+        this.key_desc = desc_of(&this.deciding, &all);
         this
     }
 
@@ -231,8 +235,7 @@ impl UniqueIndex {
 
     fn condition_of(&self, condition: IndexCondition, columns: &[Column]) -> KeyCondition {
         let of_key = |number: &pg_sys::AttrNumber| {
-            position(*number, columns)
-                .is_some_and(|c| self.is_in_key(c))
+            position(*number, columns).is_some_and(|c| self.is_in_key(c))
         };
         let not_null = condition.not_null_numbers;
         KeyCondition {
@@ -271,7 +274,11 @@ impl UniqueIndex {
 
     /// The columns of the table that decide under which key a row is, by position: those of the
     /// key, in index order, and those that its expressions and its condition refer to.
-    pub fn deciding_columns(&self) -> Vec<usize> {
+    pub fn deciding_columns(&self) -> &[usize] {
+        &self.deciding
+    }
+
+    fn find_deciding_columns(&self) -> Vec<usize> {
         let mut deciding: Vec<usize> = self.columns().collect();
         let condition = self.condition.iter().flat_map(|by| &by.columns);
         for column in self.expression_columns.iter().chain(condition) {
@@ -289,7 +296,9 @@ impl UniqueIndex {
 
     /// Its condition as SQL, for whatever `search_path`, if it is partial.
     pub fn condition_sql(&self) -> Option<&str> {
-        self.condition.as_ref().map(|condition| condition.sql.as_str())
+        self.condition
+            .as_ref()
+            .map(|condition| condition.sql.as_str())
     }
 
     /// Whether a column of its key is an expression.

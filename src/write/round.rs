@@ -286,6 +286,8 @@ struct ReturnedKeys<'a> {
     context: &'a WriteContext<'a>,
     /// Whether whole rows are returned.
     whole: bool,
+    /// Where their columns are in working rows.
+    columns: Vec<usize>,
     /// The arbiter's expressions and condition, and working rows for these, if it has some.
     computed: Option<(KeyValues, RowBuilder)>,
 }
@@ -293,9 +295,16 @@ struct ReturnedKeys<'a> {
 impl<'a> ReturnedKeys<'a> {
     fn new(context: &'a WriteContext<'a>, returning: Returning) -> Self {
         let values = KeyValues::of(context.target, context.relation, context.arbiter);
+        let whole = returning == Returning::Rows;
+        let columns = match (&values, whole) {
+            (None, _) => Vec::new(),
+            (Some(_), true) => (0..context.target.columns.len()).collect(),
+            (Some(_), false) => context.arbiter.deciding_columns().to_vec(),
+        };
         Self {
             context,
-            whole: returning == Returning::Rows,
+            whole,
+            columns,
             computed: values.map(|values| (values, RowBuilder::new(context.target.row_desc()))),
         }
     }
@@ -311,10 +320,7 @@ impl<'a> ReturnedKeys<'a> {
                 false => has_key(arbiter, row, returned),
             };
         };
-        let columns = match self.whole {
-            true => (0..target.columns.len()).collect(),
-            false => arbiter.deciding_columns(),
-        };
+        let columns = self.columns.iter().copied();
         match values.working_row(target, builder, returned, columns) {
             Some(returned) => !self.context.is_outside(row) && same_key(arbiter, row, returned),
             None => self.context.is_outside(row),
@@ -353,9 +359,8 @@ impl<'a> Look<'a> {
 
     /// Whether the row went in and is counted, and nobody wants to see what is stored.
     fn is_done_with(&self, row: &Slot) -> bool {
-        let is_counted = || {
-            self.round.last_insert != InsertResult::Some || !self.context.is_outside(row)
-        };
+        let is_counted =
+            || self.round.last_insert != InsertResult::Some || !self.context.is_outside(row);
         !self.collector.wants_rows() && self.was_inserted(row) && is_counted()
     }
 

@@ -258,7 +258,7 @@ fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize], form: Ins
         .map(|c| format!("a{c}"))
         .collect::<Vec<_>>()
         .join(", ");
-    let key = target.column_list(arbiter.deciding_columns());
+    let key = target.column_list(arbiter.deciding_columns().iter().copied());
     let conflict = match form {
         InsertForm::Plain => String::new(),
         InsertForm::OnConflict(returning) => {

@@ -142,3 +142,22 @@ SELECT * FROM idempotent_insert_each('parted', '[
   {"day": "2026-01-05", "code": "a", "gone": false, "v": 1}, {"day": "2026-01-05", "code": "A", "gone": null, "v": 1}]',
   key => '{day, upper(code)}', compare => '{v}');
 SELECT tableoid::regclass, * FROM parted ORDER BY 1, code, gone;
+-- What an expression raises names the payload, and the row of a source.
+CREATE TABLE divided (a int, b int);
+CREATE UNIQUE INDEX divided_key ON divided ((10 / a)) WHERE b > 0;
+\set SHOW_CONTEXT errors
+SELECT * FROM idempotent_insert_many('divided', '[{"a": 1, "b": 1}, {"a": 0, "b": 0}, {"a": 0, "b": 1}]', key => '{10 / a}');
+CREATE VIEW divided_in AS SELECT 1::bigint AS a, 1 AS b UNION ALL SELECT 0, 1;
+SELECT * FROM idempotent_insert_from('divided', 'divided_in', key => '{10 / a}');
+\set SHOW_CONTEXT never
+-- The whole row.
+CREATE TABLE whole (dropped int, a int, b int);
+ALTER TABLE whole DROP COLUMN dropped;
+CREATE FUNCTION total(whole) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1.a + coalesce($1.b, 0)';
+CREATE UNIQUE INDEX whole_key ON whole (total(whole)) WHERE total(whole) > 0;
+SELECT outcome FROM idempotent_insert('whole', '{"a": 1}', key => '{total(whole)}');
+SELECT outcome FROM idempotent_insert('whole', '{"a": 1}', key => '{total(whole)}');
+SELECT outcome FROM idempotent_insert('whole', '{"a": 0, "b": 1}', key => '{total(whole)}', on_conflict => 'report');
+SELECT outcome FROM idempotent_insert('whole', '{"a": -1}', key => '{total(whole)}');
+SELECT key FROM idempotent_guard('whole', key => '{keys_partial.total(whole)}');
+INSERT INTO whole VALUES (1, NULL), (2, NULL), (-1, NULL), (2, NULL) RETURNING a;

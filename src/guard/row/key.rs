@@ -1,7 +1,7 @@
 //! The expressions in a guard's key, and the condition of its arbiter, for the row at hand.
 //!
 //! They are evaluated with the rights of the table's owner, see
-//! [`IndexValues`](crate::pg::relation::index_values::IndexValues).
+//! [`IndexValues`].
 use crate::pg::call::trigger::TriggerRow;
 use crate::pg::ffi;
 use crate::pg::relation::index_values::IndexValues;

@@ -29,8 +29,8 @@ use crate::target::{
     OpenRelation, Role, Scan, StoredRow, Target, TriggerInfo, UniqueIndex, changes,
     hidden_by_policy,
 };
-use pgrx::pg_sys;
 use key::ComputedKey;
+use pgrx::pg_sys;
 use probe::ProbeResult;
 use std::ffi::c_int;
 use std::rc::Rc;

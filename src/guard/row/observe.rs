@@ -47,7 +47,11 @@ impl Guard {
             return refuses.then_some(Observation::NullKey);
         }
         let computed = self.computed_key.as_ref();
-        let value = |c| computed.and_then(|key| key.value(c)).unwrap_or_else(|| payload.value(c));
+        let value = |c| {
+            computed
+                .and_then(|key| key.value(c))
+                .unwrap_or_else(|| payload.value(c))
+        };
         if !self.scan.find(value) {
             return None;
         }

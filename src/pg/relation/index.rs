@@ -152,10 +152,11 @@ impl IndexDefinition {
     pub fn condition(&self) -> Option<IndexCondition> {
         let condition = tree(self.oid, IndexRow::predicate)?;
         let _names = LocalSettings::fixed_names();
-        // SAFETY: an expression over the table, whose name is not asked for: columns are shown
-        // without it where there is one table. Core gives a C string.
+        // SAFETY: an expression over the table, which is there as long as its index is open, and so
+        // has a name. Core gives a C string.
         unsafe {
-            let context = pg_sys::deparse_context_for(c"stored".as_ptr(), self.table);
+            let name = pg_sys::get_rel_name(self.table);
+            let context = pg_sys::deparse_context_for(name, self.table);
             let shown = pg_sys::deparse_expression(condition, context, false, false);
             Some(IndexCondition {
                 sql: text::from_server(shown),
@@ -299,7 +300,10 @@ fn columns_of(index: &OpenRelation, form: &pg_sys::FormData_pg_index) -> Vec<Ind
 }
 
 /// An expression in the row of an index, as it is written, in the current context.
-pub(super) fn tree(index: pg_sys::Oid, column: fn(&IndexRow) -> Option<CString>) -> Option<*mut pg_sys::Node> {
+pub(super) fn tree(
+    index: pg_sys::Oid,
+    column: fn(&IndexRow) -> Option<CString>,
+) -> Option<*mut pg_sys::Node> {
     let text = syscache::find(index, column)??;
     // SAFETY: the text of a node, which core reads to its NUL.
     Some(unsafe { pg_sys::stringToNode(text.as_ptr()) }.cast())

@@ -41,7 +41,8 @@ impl IndexValues {
         let fits = form.is_some_and(|form| form.indrelid == table.oid());
         assert!(fits, "the index is one of the table");
         let trees = Expressions::new();
-        let read = |column: fn(&IndexRow) -> _| tree(index.oid(), column).unwrap_or(ptr::null_mut());
+        let read =
+            |column: fn(&IndexRow) -> _| tree(index.oid(), column).unwrap_or(ptr::null_mut());
         // SAFETY: whole trees, over the table.
         let (expressions, condition) = unsafe {
             (
@@ -86,9 +87,7 @@ impl IndexValues {
             self.evaluator.begin_row(row);
             match self.owner {
                 None => self.evaluate_row_unguarded(take),
-                Some(owner) => {
-                    as_owner_unguarded(owner, || self.evaluate_row_unguarded(take))
-                }
+                Some(owner) => as_owner_unguarded(owner, || self.evaluate_row_unguarded(take)),
             }
         }
     }

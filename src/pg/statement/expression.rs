@@ -404,7 +404,10 @@ unsafe fn single_expression(statements: *mut pg_sys::List) -> Option<*mut pg_sys
         ];
         let alone = clauses.iter().all(|clause| clause.is_null())
             && others.iter().all(|clause| clause.is_null())
-            && select.targetList.as_ref().is_some_and(|list| list.length == 1);
+            && select
+                .targetList
+                .as_ref()
+                .is_some_and(|list| list.length == 1);
         if !alone {
             return None;
         }
