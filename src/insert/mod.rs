@@ -2,7 +2,7 @@
 //! the rows stored under their keys. How, and why no interleaving goes wrong, is at the head of
 //! [`write`](crate::write).
 use crate::error::with_error_capture;
-use crate::options::{InsertOptions, check_rights, plan_source};
+use crate::options::{InsertOptions, MatchRule, check_rights, plan_source};
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::json::JsonPayloads;
 use crate::payload::shape::{KeyPlace, Shape, check_key_named};
@@ -11,7 +11,7 @@ use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::sql_value::SqlValue;
-use crate::target::{Target, check_any_privilege};
+use crate::target::{Target, UniqueIndex, check_any_privilege};
 use crate::write::{InputSorter, OutcomeCollector, ResultDetail, WriteContext};
 use pgrx::prelude::*;
 
@@ -100,6 +100,24 @@ fn counts(collector: &OutcomeCollector) -> SqlResult {
     SqlResult::row(RowType::Counts, &counts.map(SqlValue::bigint))
 }
 
+/// Which index decides for payloads of these shapes, and what of them is compared; the caller is to
+/// have the rights for both.
+fn match_shapes<'t>(
+    target: &'t Target,
+    match_rule: &MatchRule,
+    shapes: &mut [Shape],
+    place: impl Fn(&Shape) -> KeyPlace,
+) -> &'t UniqueIndex {
+    let named_by_all = named_by_all(target, shapes);
+    let arbiter = match_rule.arbiter(target, |column| named_by_all[column]);
+    match_rule.comparison.apply(target, arbiter, shapes);
+    check_key_named(target, arbiter, shapes, place);
+    exclude_from_comparison(target, &match_rule.comparison, shapes);
+    let named = shapes.iter().flat_map(|shape| shape.named.iter().copied());
+    check_rights(target, arbiter, named);
+    arbiter
+}
+
 fn insert_json(
     arguments: &Arguments,
     result_detail: ResultDetail,
@@ -121,28 +139,12 @@ fn insert_json(
         options.match_rule.check(&target);
         return OutcomeCollector::new(result_detail, 0, options.on_conflict);
     }
-    let named_by_all = named_by_all(&target, &payloads.shapes);
-    let arbiter = options
-        .match_rule
-        .arbiter(&target, |column| named_by_all[column]);
-    options
-        .match_rule
-        .comparison
-        .apply(&target, arbiter, &mut payloads.shapes);
-    check_key_named(&target, arbiter, &payloads.shapes, |shape| {
-        KeyPlace::Payload(batch.then_some(shape.first))
-    });
-    exclude_from_comparison(
+    let arbiter = match_shapes(
         &target,
-        &options.match_rule.comparison,
+        &options.match_rule,
         &mut payloads.shapes,
+        |shape| KeyPlace::Payload(batch.then_some(shape.first)),
     );
-    check_rights(
-        &target,
-        arbiter,
-        payloads.shapes.iter().flat_map(|s| s.named.iter().copied()),
-    );
-
     payloads.complete_keys(&relation, arbiter);
 
     let mut collector = OutcomeCollector::new(result_detail, payloads.len(), options.on_conflict);

@@ -71,50 +71,12 @@ pub fn nullable_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
         if nullable.is_empty() {
             continue;
         }
-        if subject
-            .resolved_guard()
-            .is_some_and(|s| s.null_key == NullKey::Pass)
-        {
-            findings.push(Finding {
-                severity: Severity::Info,
-                rule: Rule::NullableKey,
-                object: index.name.clone(),
-                message: format!(
-                    "{} of index \"{}\" may be null, and rows with a null there are inserted \
-                     without verification",
-                    column_words("key column", &nullable),
-                    index.name
-                ),
-                hint: format!(
-                    "If there are none: ALTER TABLE {} {};",
-                    target.qualified(),
-                    nullable_to_not_null(&nullable)
-                ),
-            });
-            continue;
-        }
-        let passing = match &subject.guard {
-            Some(guard) => format!(
-                " Or let such rows pass without verification: {}",
-                call_passing_null_keys(&subject.guarded_table(), &guard.trigger.arguments)
-            ),
-            None => String::new(),
-        };
-        findings.push(Finding {
-            severity: Severity::Warning,
-            rule: Rule::NullableKey,
-            object: index.name.clone(),
-            message: format!(
-                "{} of index \"{}\" may be null, and rows with a null there are never equal",
-                column_words("key column", &nullable),
-                index.name
-            ),
-            hint: format!(
-                "If there are none, forbid them: ALTER TABLE {} {};{}{passing}",
-                target.qualified(),
-                nullable_to_not_null(&nullable),
-                nulls_equal(target, index),
-            ),
+        let guard = subject.resolved_guard();
+        let passes = guard.is_some_and(|guard| guard.null_key == NullKey::Pass);
+        findings.push(if passes {
+            unverified_nulls(subject, index, &nullable)
+        } else {
+            unequal_nulls(subject, index, &nullable)
         });
     }
 }
@@ -129,6 +91,54 @@ fn nulls_equal(target: &Target, index: &UniqueIndex) -> String {
         target.qualified(),
         target.column_list(index.columns()),
     )
+}
+
+/// The guard lets rows without a whole key pass.
+fn unverified_nulls(subject: &LintedTable, index: &UniqueIndex, nullable: &[&str]) -> Finding {
+    Finding {
+        severity: Severity::Info,
+        rule: Rule::NullableKey,
+        object: index.name.clone(),
+        message: format!(
+            "{} of index \"{}\" may be null, and rows with a null there are inserted \
+             without verification",
+            column_words("key column", nullable),
+            index.name
+        ),
+        hint: format!(
+            "If there are none: ALTER TABLE {} {};",
+            subject.target.qualified(),
+            nullable_to_not_null(nullable)
+        ),
+    }
+}
+
+/// Rows without a whole key are never found again.
+fn unequal_nulls(subject: &LintedTable, index: &UniqueIndex, nullable: &[&str]) -> Finding {
+    let target = &subject.target;
+    let passing = match &subject.guard {
+        Some(guard) => format!(
+            " Or let such rows pass without verification: {}",
+            call_passing_null_keys(&subject.guarded_table(), &guard.trigger.arguments)
+        ),
+        None => String::new(),
+    };
+    Finding {
+        severity: Severity::Warning,
+        rule: Rule::NullableKey,
+        object: index.name.clone(),
+        message: format!(
+            "{} of index \"{}\" may be null, and rows with a null there are never equal",
+            column_words("key column", nullable),
+            index.name
+        ),
+        hint: format!(
+            "If there are none, forbid them: ALTER TABLE {} {};{}{passing}",
+            target.qualified(),
+            nullable_to_not_null(nullable),
+            nulls_equal(target, index),
+        ),
+    }
 }
 
 /// What declares these columns NOT NULL, in an ALTER TABLE.

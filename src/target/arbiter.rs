@@ -1,6 +1,6 @@
 //! Which unique index of a target decides.
 use super::{KeyColumn, KeyElement, OpenRelation, Target, UniqueIndex};
-use crate::error::{Report, SqlState, StatementPosition};
+use crate::error::{OrRaise, Report, SqlState, StatementPosition};
 use crate::pg::statement::expression::Expressions;
 use crate::text;
 
@@ -15,8 +15,7 @@ impl Target {
     /// 42703 for a name that is no column, and no expression of an index; 42P10 if no usable
     /// unique index has these, with the reason, or if only conditions tell several apart.
     pub fn arbiter_for_key(&self, key: &[String]) -> &UniqueIndex {
-        self.find_arbiter_for_key(key)
-            .unwrap_or_else(|report| report.raise())
+        self.find_arbiter_for_key(key).or_raise()
     }
 
     /// As [`Target::arbiter_for_key`], with the error for the caller to decide about.
@@ -62,7 +61,7 @@ impl Target {
             let sql = text::to_server(name);
             // An error points into the expression, not into the caller's statement.
             let position = StatementPosition::watch(&sql);
-            let parsed = relation.parse_expression(&expressions, &sql)?;
+            let parsed = expressions.parse(&relation, &sql)?;
             drop(position);
             let mut indexes = self.indexes.iter();
             indexes.find_map(|index| index.name_of_expression(parsed))

@@ -7,11 +7,10 @@
 use super::Guard;
 use super::key::part_of_key;
 use super::probe::ProbeResult;
-use crate::compare::{first_difference, same_tuple};
 use crate::guard::key_lock::{KeyHashSeeds, KeyHasher};
 use crate::pg::call::trigger::TriggerRow;
 use crate::pg::ffi;
-use crate::target::{StoredRow, UniqueIndex};
+use crate::target::{StoredRow, UniqueIndex, first_difference, same_tuple};
 use pgrx::pg_sys;
 
 impl Guard {
