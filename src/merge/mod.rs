@@ -110,7 +110,12 @@ fn merge(arguments: &Arguments) -> MergeCounts {
     let updated: Vec<usize> = named()
         .filter(|c| !arbiter.has_column(*c) && !never_updated.columns.contains(c))
         .collect();
-    check_merge_privileges(&target, named(), arbiter.columns(), &updated);
+    check_merge_privileges(
+        &target,
+        named(),
+        arbiter.deciding_columns().iter().copied(),
+        &updated,
+    );
 
     source.complete_keys(&relation, arbiter);
     let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard);

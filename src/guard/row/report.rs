@@ -15,19 +15,22 @@ impl Guard {
         let arbiter = self.config.arbiter(target);
         let table = target.qualified();
         let report = key_violation(target, arbiter, column, KeyPlace::Payload(None), "null in");
-        if !target.columns[column].may_be_null() {
+        if arbiter.has_column(column) && !target.columns[column].may_be_null() {
             report
                 .hint("The table requires a value for the column, so the INSERT has to give one.")
                 .raise()
         }
-        report
-            .hint(format!(
-                "If there are rows with a null in the key, let them pass without verification: \
-                 {} If there are none: ALTER TABLE {table} ALTER COLUMN {} SET NOT NULL;",
-                call_passing_null_keys(&table, &self.trigger.arguments),
+        let mut hint = format!(
+            "If there are rows with a null in the key, let them pass without verification: {}",
+            call_passing_null_keys(&table, &self.trigger.arguments),
+        );
+        if arbiter.has_column(column) {
+            hint.push_str(&format!(
+                " If there are none: ALTER TABLE {table} ALTER COLUMN {} SET NOT NULL;",
                 target.column_list([column]),
-            ))
-            .raise()
+            ));
+        }
+        report.hint(hint).raise()
     }
 
     /// What the caller may see of the stored row, and of the payload.
