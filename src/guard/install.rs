@@ -184,8 +184,8 @@ fn guarded_through_root(target: &Target) -> Report {
 
 /// See [`super::guard_options`].
 ///
-/// Whoever has no right at all on the table sees what the catalogs show to everybody, and
-/// cannot have it locked; for others no lock is kept.
+/// A role without any right on the table sees what the catalogs show to every role, and
+/// cannot have the table locked; for others no lock is kept.
 pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
     if has_any_privilege(oid)
         && let Some((target, relation)) = Target::open_briefly(oid)

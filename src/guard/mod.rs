@@ -37,7 +37,7 @@
 //!
 //! # Why no interleaving goes wrong
 //! Let A and B be sessions with a row of one key.
-//! - *B probes before A's row is in the index.* Whoever lets a row in holds the
+//! - *B probes before A's row is in the index.* The session that lets a row in holds the
 //!   key lock from a probe that found nothing until the row is in the index. If A
 //!   has the lock, B waits for it, and the probe that B makes with the lock in
 //!   hand finds A's row: in progress, or committed. If B has it, the same the other
@@ -69,7 +69,7 @@
 //!   cannot see is 40001, as with ON CONFLICT; never judged. A probe leaves no
 //!   predicate lock; so under SERIALIZABLE the decisive row is fetched once more
 //!   under the transaction's snapshot, which counts as reading it. A key that was
-//!   not found needs none: its row goes in, and whoever inserts the same key meets
+//!   not found needs none: its row goes in, and a session that inserts the same key meets
 //!   that.
 //! - *An UPDATE that moves a row between partitions* comes to the guard as an
 //!   INSERT. It is no payload: skipping it would lose the row. On partitioned
