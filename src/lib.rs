@@ -31,7 +31,7 @@
 //! | `view` | `idempotent_view`: an INSERT that inserts or verifies, and returns the stored row |
 //! | `load` | `idempotent_load`: a source in batches, each of which is committed |
 //! | `merge` | upsert in which the latest row wins |
-//! | `overwrite` | one slice of a table replaced atomically |
+//! | `overwrite` | one slice of a table, or each slice of a source, replaced atomically |
 //! | `reconcile` | what a table holds against what it should hold |
 //! | `request` | an operation runs once, and its retries get the first answer |
 //! | `run` | a job that was done for its input is not done again |

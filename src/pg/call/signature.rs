@@ -53,7 +53,7 @@ struct Signature {
 }
 
 /// By name.
-const SIGNATURES: [Signature; 48] = [
+const SIGNATURES: [Signature; 49] = [
     Signature {
         name: "digest_add",
         arguments: &["state internal", "line record"],
@@ -264,6 +264,18 @@ const SIGNATURES: [Signature; 48] = [
         returns: Returns::Row(RowType::Overwritten),
         class: Class::Writes,
         comment: "replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten",
+    },
+    Signature {
+        name: "idempotent_overwrite_each",
+        arguments: &["target regclass", "source regclass", "by text[]"],
+        returns: Returns::Rows(&[
+            "slice jsonb",
+            "deleted bigint",
+            "inserted bigint",
+            "unchanged boolean",
+        ]),
+        class: Class::Writes,
+        comment: "replaces each slice that the source holds, by the values of these columns; equal slices are not rewritten",
     },
     Signature {
         name: "idempotent_purge",
