@@ -4,7 +4,7 @@
 \set state '\\echo SQLSTATE :LAST_ERROR_SQLSTATE'
 CREATE SCHEMA overwrite_each;
 SET search_path = overwrite_each, public;
-CREATE TABLE delays (day date, carrier text, minutes numeric, loaded_at timestamptz DEFAULT now());
+CREATE TABLE delays (day date, carrier text, minutes numeric, loaded_at int DEFAULT 7);
 CREATE INDEX ON delays (day, carrier);
 CREATE TABLE staged (day date, carrier text, minutes numeric);
 \set by_day 'SELECT * FROM idempotent_overwrite_each(\'delays\', \'staged\', \'{day}\');'
