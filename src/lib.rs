@@ -23,6 +23,7 @@
 //! | `kept` | roles and tables in the rows of state, which dumps carry by name |
 //! | `id_sequence` | numbers of the rows of state |
 //! | `secret` | what the tags of locks are keyed with |
+//! | `batch` | a batch under a token, which is answered from its record once it has committed |
 //! | `quarantine` | the stored conflicts and how they end |
 //! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
 //! | `options` | which key decides and what is compared, as a call asks for it |
@@ -41,6 +42,8 @@
 //! report.
 use pgrx::prelude::*;
 
+#[forbid(unsafe_code)]
+mod batch;
 mod compare;
 mod digest;
 #[forbid(unsafe_code)]
@@ -128,6 +131,7 @@ extension_sql_file!(
     name = "guard",
     requires = ["state", "quarantine"]
 );
+extension_sql_file!("../sql/batches.sql", name = "batches", requires = ["kept"]);
 extension_sql_file!("../sql/view.sql", name = "view", requires = ["guard"]);
 extension_sql_file!("../sql/merge.sql", name = "merge", requires = ["state"]);
 extension_sql_file!(
