@@ -10,9 +10,10 @@
 //!
 //! Since it has one lock, which all overwrites of the table take, the call meets no other one
 //! half-way, and the number of slices does not matter to the table of locks.
+use super::replace::{OverwriteCounts, StoredSlice, open_target};
 use super::rows::{Hashing, SliceRows, sort};
 use super::slice::{Slice, may_have_range};
-use super::{OverwriteCounts, StoredSlice, open_target, write};
+use super::write;
 use crate::error::{Report, SqlState};
 use crate::payload::generated::GeneratedColumns;
 use crate::payload::row::RowLayout;

@@ -25,6 +25,8 @@ mod each;
 mod lock;
 #[forbid(unsafe_code)]
 mod notation;
+#[forbid(unsafe_code)]
+mod replace;
 mod rows;
 #[forbid(unsafe_code)]
 mod slice;
@@ -33,21 +35,20 @@ mod truncate;
 #[forbid(unsafe_code)]
 mod write;
 
-use crate::error::{Report, with_error_capture};
+use crate::error::with_error_capture;
 use crate::payload::generated::GeneratedColumns;
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
-use crate::pg::rows::TupleStore;
-use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, uses_transaction_snapshot};
+use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::sql_value::SqlValue;
-use crate::target::{OpenRelation, Target, check_overwrite_privileges};
+use crate::target::check_overwrite_privileges;
 use each::overwrite_each;
 use pgrx::prelude::*;
+use replace::{OverwriteCounts, StoredSlice, open_target};
 use rows::{Hashing, RowSetHash, collect};
 use slice::Slice;
-use std::rc::Rc;
 
 /// `idempotent_overwrite(target, source, slice)`: replaces the slice of the target
 /// whose columns have the values in `slice`, a JSON object, or lie in its ranges, by the rows of a
@@ -92,22 +93,6 @@ fn idempotent_overwrite_each(call: SqlCall<'_>) -> SqlResult {
     })
 }
 
-/// What was done.
-struct OverwriteCounts {
-    deleted: i64,
-    inserted: i64,
-    unchanged: bool,
-}
-
-impl OverwriteCounts {
-    /// Slice and source were equal.
-    const UNCHANGED: Self = Self {
-        deleted: 0,
-        inserted: 0,
-        unchanged: true,
-    };
-}
-
 fn overwrite(arguments: &Arguments) -> OverwriteCounts {
     let (target, relation) = open_target(arguments);
     // Rows that a view of the target itself gave may go before they are put back.
@@ -133,82 +118,4 @@ fn overwrite(arguments: &Arguments) -> OverwriteCounts {
     // was seen to be of the slice.
     let rows = collect(&source, &slice, &mut generated);
     stored.replace(&source, &rows, snapshot)
-}
-
-/// Opens the table whose rows are replaced.
-///
-/// # Errors
-/// 0A000 for one with rules, and as `Target::open_to_write`.
-fn open_target(arguments: &Arguments) -> (Rc<Target>, OpenRelation) {
-    let (target, relation) = Target::open_to_write(arguments.oid(0, "target"));
-    target.refuse_rules();
-    write::refuse_delete_rules(&target, &relation);
-    (target, relation)
-}
-
-/// What a slice, which is locked, holds under the active snapshot.
-struct StoredSlice<'s> {
-    slice: &'s Slice<'s>,
-    relation: &'s OpenRelation,
-    hashing: &'s Hashing,
-    rows: Source<'s>,
-    hash: RowSetHash,
-}
-
-impl<'s> StoredSlice<'s> {
-    /// # Errors
-    /// 40001 if it is not what is committed.
-    fn read(
-        slice: &'s Slice<'s>,
-        relation: &'s OpenRelation,
-        source: &Source<'s>,
-        hashing: &'s Hashing,
-    ) -> Self {
-        let (condition, parameters) = slice.condition();
-        let rows = source.stored(relation, format!("WHERE {condition}"), parameters);
-        let hash = RowSetHash::of(hashing, &rows);
-        if uses_transaction_snapshot() {
-            let _latest = LatestSnapshot::push();
-            if RowSetHash::of(hashing, &rows) != hash {
-                let target = slice.target;
-                Report::could_not_serialize(&target.schema, &target.name).raise()
-            }
-        }
-        Self {
-            slice,
-            relation,
-            hashing,
-            rows,
-            hash,
-        }
-    }
-
-    /// Replaces it by rows of the source; the snapshot is the one that it was read under.
-    fn replace(
-        &self,
-        source: &Source<'_>,
-        rows: &TupleStore,
-        snapshot: FreshSnapshot,
-    ) -> OverwriteCounts {
-        let Self {
-            slice,
-            relation,
-            hashing,
-            hash,
-            ..
-        } = self;
-        let deleted = if hash.count == 0 {
-            0
-        } else if truncate::truncate_partitions(slice, relation, hashing, &self.rows, *hash) {
-            hash.count as i64
-        } else {
-            write::delete(slice, relation, hashing, &self.rows, *hash)
-        };
-        drop(snapshot);
-        OverwriteCounts {
-            deleted,
-            inserted: write::insert(slice.target, source, rows),
-            unchanged: hash.count == 0 && rows.len() == 0,
-        }
-    }
 }
