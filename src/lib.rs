@@ -44,6 +44,7 @@ use pgrx::prelude::*;
 
 #[forbid(unsafe_code)]
 mod batch;
+#[forbid(unsafe_code)]
 mod compare;
 mod digest;
 #[forbid(unsafe_code)]
@@ -73,6 +74,7 @@ mod pg;
 mod quarantine;
 #[forbid(unsafe_code)]
 mod reconcile;
+#[forbid(unsafe_code)]
 mod remember;
 #[forbid(unsafe_code)]
 mod request;
@@ -103,6 +105,7 @@ mod unit_tests;
 pub mod soundness {
     pub use crate::error::PayloadPosition;
     pub use crate::pg::call::arguments::Arguments;
+    pub use crate::pg::call::entry::SqlCall;
     pub use crate::pg::call::result::{ResultSet, RowType, SqlResult};
     pub use crate::pg::call::trigger::{FiredTrigger, TriggerRow};
     pub use crate::pg::catalog::syscache;

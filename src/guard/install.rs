@@ -8,7 +8,7 @@ use super::partitions::{
 };
 use super::trigger_check;
 use crate::enum_text;
-use crate::error::{Report, SqlState, catch_report, warn};
+use crate::error::{OrRaise, Report, SqlState, warn};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::catalog::name::schema_of_function;
@@ -30,7 +30,7 @@ pub fn guard(call: SqlCall<'_>) -> SqlResult {
     let mut options = GuardOptions::of_call(&arguments);
     let (target, relation) = Target::open(oid);
     check_not_partition(&target, &relation);
-    let config = GuardConfig::resolve(&target, &options);
+    let config = GuardConfig::resolve(&target, &options).or_raise();
     let previous = previous_guard(&target);
     let triggers = triggers(&relation);
     if previous.is_none() {
@@ -200,12 +200,11 @@ pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
     match catalog::arguments(oid, trigger) {
         None => SqlResult::row_of_nulls(RowType::GuardOptions),
         Some(arguments) => {
-            let options = catch_report(|| GuardOptions::of_trigger(&arguments));
             let unknown = || ResolvedOptions {
                 problem: Some("not checked: you have no privilege on the table".to_owned()),
                 ..ResolvedOptions::default()
             };
-            options_row(options, |_| unknown())
+            options_row(GuardOptions::of_trigger(&arguments), |_| unknown())
         }
     }
 }
@@ -214,9 +213,9 @@ fn describe_on(target: &Target, relation: &OpenRelation, trigger: pg_sys::Oid) -
     let Some(trigger) = target.guards.iter().find(|guard| guard.oid == trigger) else {
         return SqlResult::row_of_nulls(RowType::GuardOptions);
     };
-    let options = catch_report(|| GuardOptions::of_trigger(&trigger.arguments));
+    let options = GuardOptions::of_trigger(&trigger.arguments);
     options_row(options, |options| {
-        let config = match catch_report(|| GuardConfig::resolve(target, options)) {
+        let config = match GuardConfig::resolve(target, options) {
             Ok(config) => config,
             Err(report) => {
                 return ResolvedOptions {
@@ -300,7 +299,7 @@ pub fn resolve_guard(
     relation: &OpenRelation,
     trigger: &TriggerInfo,
 ) -> Result<Rc<GuardConfig>, Box<Report>> {
-    let config = catch_report(|| GuardConfig::of(target, trigger))?;
+    let config = GuardConfig::of(target, trigger)?;
     check_trigger(target, relation, trigger).map(|()| config)
 }
 
@@ -310,11 +309,9 @@ fn check_trigger(
     relation: &OpenRelation,
     trigger: &TriggerInfo,
 ) -> Result<(), Box<Report>> {
-    catch_report(|| {
-        check_inherited_from_root(relation, trigger);
-        trigger_check::check_definition(trigger, target.partitioned || relation.is_partition());
-        trigger_check::check_single_guard(target);
-    })
+    check_inherited_from_root(relation, trigger)?;
+    trigger_check::check_definition(trigger, target.partitioned || relation.is_partition())?;
+    trigger_check::check_single_guard(target)
 }
 
 /// Likewise, and whether it is enabled alike on every partition, none of which has another one.
@@ -330,7 +327,7 @@ fn works_well(
     if let Some(report) = own_guard_of_partition(target) {
         return Err(Box::new(report));
     }
-    catch_report(|| check_enabled_on_partitions(target, trigger))
+    check_enabled_on_partitions(target, trigger)
 }
 
 /// The warning for a key that may be NULL, of rows that the guard will refuse.

@@ -125,7 +125,7 @@ pub use options::{
 pub use own_insert::OwnInsert;
 pub use partitions::{own_guard_of_partition, partition_enabled_differently};
 
-use crate::error::{Report, SqlState, with_error_capture};
+use crate::error::{OrRaise, Report, SqlState, with_error_capture};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
 use crate::pg::call::trigger::FiredTrigger;
@@ -218,7 +218,7 @@ fn open<'c>(fired: &FiredTrigger<'c>) -> &'c RefCell<Option<Guard>> {
     let on_partition = fired.is_on_partition();
     // A partition's own guard is refused below, however it is made.
     if trigger.is_clone || !on_partition {
-        trigger_check::check_definition(&trigger, on_partition);
+        trigger_check::check_definition(&trigger, on_partition).or_raise();
     }
     let role = insert_role::insert_role(fired);
     let problem = observed::problem(fired.table(), &trigger);

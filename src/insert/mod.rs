@@ -4,7 +4,7 @@
 use crate::batch::{BatchFunction, BatchToken};
 use crate::enum_text;
 use crate::error::with_error_capture;
-use crate::options::{InsertOptions, KeyOptions, check_rights, plan_source};
+use crate::options::{InsertOptions, KeyOptions, MatchRule, check_rights, plan_source};
 use crate::outcome::OnConflict;
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::json::JsonPayloads;
@@ -14,7 +14,7 @@ use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::sql_value::SqlValue;
-use crate::target::{Target, check_any_privilege};
+use crate::target::{Target, UniqueIndex, check_any_privilege};
 use crate::write::{InputSorter, OutcomeCollector, ResultDetail, WriteContext};
 use pgrx::prelude::*;
 
@@ -123,6 +123,24 @@ fn counts_of(collector: &OutcomeCollector) -> [i64; 4] {
     ]
 }
 
+/// Which index decides for payloads of these shapes, and what of them is compared; the caller is to
+/// have the rights for both.
+fn match_shapes<'t>(
+    target: &'t Target,
+    match_rule: &MatchRule,
+    shapes: &mut [Shape],
+    place: impl Fn(&Shape) -> KeyPlace,
+) -> &'t UniqueIndex {
+    let named_by_all = named_by_all(target, shapes);
+    let arbiter = match_rule.arbiter(target, |column| named_by_all[column]);
+    match_rule.comparison.apply(target, arbiter, shapes);
+    check_key_named(target, arbiter, shapes, place);
+    exclude_from_comparison(target, &match_rule.comparison, shapes);
+    let named = shapes.iter().flat_map(|shape| shape.named.iter().copied());
+    check_rights(target, arbiter, named);
+    arbiter
+}
+
 fn insert_json(
     arguments: &Arguments,
     result_detail: ResultDetail,
@@ -144,28 +162,12 @@ fn insert_json(
         options.match_rule.check(&target);
         return OutcomeCollector::new(result_detail, 0, options.on_conflict);
     }
-    let named_by_all = named_by_all(&target, &payloads.shapes);
-    let arbiter = options
-        .match_rule
-        .arbiter(&target, |column| named_by_all[column]);
-    options
-        .match_rule
-        .comparison
-        .apply(&target, arbiter, &mut payloads.shapes);
-    check_key_named(&target, arbiter, &payloads.shapes, |shape| {
-        KeyPlace::Payload(batch.then_some(shape.first))
-    });
-    exclude_from_comparison(
+    let arbiter = match_shapes(
         &target,
-        &options.match_rule.comparison,
+        &options.match_rule,
         &mut payloads.shapes,
+        |shape| KeyPlace::Payload(batch.then_some(shape.first)),
     );
-    check_rights(
-        &target,
-        arbiter,
-        payloads.shapes.iter().flat_map(|s| s.named.iter().copied()),
-    );
-
     payloads.complete_keys(&relation, arbiter);
 
     let mut collector = OutcomeCollector::new(result_detail, payloads.len(), options.on_conflict);

@@ -1,7 +1,7 @@
 //! The options that the functions over sets of rows share: which key decides, what is compared,
 //! and what is done about a conflict; and what these come to for a source.
 use crate::batch::BatchOptions;
-use crate::error::{Report, SqlState};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::guard;
 use crate::outcome::OnConflict;
 use crate::payload::generated::exclude_from_comparison;
@@ -114,7 +114,7 @@ impl MatchRule {
         );
         Self {
             key: key_options.key.clone(),
-            comparison: Comparison::new(target, compare, ignore),
+            comparison: Comparison::new(target, compare, ignore).or_raise(),
             guard: guard::GuardConfig::in_force(target),
         }
     }
@@ -138,8 +138,7 @@ impl MatchRule {
         target: &'t Target,
         named: impl Fn(usize) -> bool,
     ) -> &'t UniqueIndex {
-        self.find_arbiter(target, named)
-            .unwrap_or_else(|report| report.raise())
+        self.find_arbiter(target, named).or_raise()
     }
 
     /// As [`MatchRule::arbiter`], with the error for the caller to decide about.

@@ -8,7 +8,7 @@
 //! that follow from columns which the source does not have are hashed, since these are not.
 //! Columns that source and target both number or draw by themselves are not hashed either.
 use super::slice::{RangeColumn, Slice};
-use crate::compare::{differing, first_difference, show_value};
+use crate::compare::{differing, show_value};
 use crate::error::{Report, SqlState};
 use crate::payload::fill::RowSink;
 use crate::payload::generated::GeneratedColumns;
@@ -20,7 +20,7 @@ use crate::pg::memory::Scratch;
 use crate::pg::rows::{RowBuilder, Slot, TupleSort, TupleStore};
 use crate::pg::value::comparison::{Storage, append_image};
 use crate::settings;
-use crate::target::{StoredRow, Target};
+use crate::target::{StoredRow, Target, first_difference};
 use pgrx::pg_sys;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -304,7 +304,10 @@ impl Slice<'_> {
         let Some(value) = value else { return false };
         let column = &self.target.columns[range.column];
         // SAFETY: the caller's promise; bounds are values of the column.
-        let compare = |bound| unsafe { range.order.compare_unguarded(column, value, bound) };
+        let compare = |bound| unsafe {
+            let order = range.order.of_values();
+            column.values.compare_unguarded(order, value, bound)
+        };
         let [from, to] = [&self.values, &self.ends].map(|row| row.get(range.column));
         from.is_none_or(|from| compare(from).is_ge()) && to.is_none_or(|to| compare(to).is_lt())
     }

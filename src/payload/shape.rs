@@ -1,5 +1,5 @@
 //! The columns that a payload names, and which of them are compared.
-use crate::error::{Report, SqlState};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::pg::value::text;
 use crate::target::{Target, UniqueIndex};
 
@@ -39,32 +39,32 @@ impl Comparison {
     ///
     /// # Errors
     /// 22023 for both at once, 42703 for a name that is no column.
-    pub fn new(target: &Target, compare: Option<&[String]>, ignore: Option<&[String]>) -> Self {
+    pub fn new(
+        target: &Target,
+        compare: Option<&[String]>,
+        ignore: Option<&[String]>,
+    ) -> Result<Self, Box<Report>> {
         if compare.is_some() && ignore.is_some() {
-            Report::new(
+            let report = Report::new(
                 SqlState::InvalidParameterValue,
                 "arguments \"compare\" and \"ignore\" cannot be used together",
             )
             .hint(
                 "Name the compared columns with compare, or take columns away from the default \
                  with ignore.",
-            )
-            .raise()
+            );
+            return Err(Box::new(report));
         }
         let positions = |names: Option<&[String]>| {
-            names.map(|names| {
-                names
-                    .iter()
-                    .map(|name| target.column_by_name(name))
-                    .collect()
-            })
+            let positions = names.map(|names| names.iter().map(|name| target.find_column(name)));
+            positions.map(Iterator::collect).transpose()
         };
-        Self {
-            compare: positions(compare),
-            ignore: positions(ignore),
+        Ok(Self {
+            compare: positions(compare)?,
+            ignore: positions(ignore)?,
             limit: None,
             excluded: Vec::new(),
-        }
+        })
     }
 
     /// Compares these columns at most, as the guard of the target does.
@@ -87,11 +87,20 @@ impl Comparison {
     /// # Errors
     /// 22023 for a column that is part of the key: it agrees by definition.
     pub fn apply(&self, target: &Target, arbiter: &UniqueIndex, shapes: &mut [Shape]) {
+        self.try_apply(target, arbiter, shapes).or_raise()
+    }
+
+    /// As [`Comparison::apply`], with the error for the caller to decide about.
+    pub fn try_apply(
+        &self,
+        target: &Target,
+        arbiter: &UniqueIndex,
+        shapes: &mut [Shape],
+    ) -> Result<(), Box<Report>> {
         for (list, option) in [(&self.compare, "compare"), (&self.ignore, "ignore")] {
             if let Some(column) = list.iter().flatten().find(|c| arbiter.has_column(**c)) {
-                target
-                    .cannot_be_in(*column, "is part of the key", option)
-                    .raise()
+                let report = target.cannot_be_in(*column, "is part of the key", option);
+                return Err(Box::new(report));
             }
         }
         // There may be as many shapes as payloads.
@@ -103,6 +112,7 @@ impl Comparison {
             // In the table's order, which is the one people know.
             shape.compared.sort_unstable();
         }
+        Ok(())
     }
 
     /// By column: whether it is compared where it is named.

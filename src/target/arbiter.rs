@@ -1,7 +1,6 @@
 //! Which unique index of a target decides.
 use super::{Target, UniqueIndex};
-use crate::error::{Report, SqlState};
-use crate::text;
+use crate::error::{OrRaise, Report, SqlState};
 
 /// HINT where no unique index of a table can decide.
 pub const CREATE_INDEX: &str =
@@ -15,17 +14,13 @@ impl Target {
     /// 42703 for a name that is no column; 42P10 if no usable unique index has
     /// these columns, with the reason.
     pub fn arbiter_for_key(&self, key: &[String]) -> &UniqueIndex {
-        self.find_arbiter_for_key(key)
-            .unwrap_or_else(|report| report.raise())
+        self.find_arbiter_for_key(key).or_raise()
     }
 
     /// As [`Target::arbiter_for_key`], with the error for the caller to decide about.
     pub fn find_arbiter_for_key(&self, key: &[String]) -> Result<&UniqueIndex, Box<Report>> {
-        let column = |name: &String| {
-            self.column_by_bytes(text::to_server(name).to_bytes())
-                .ok_or_else(|| Box::new(self.no_such_column(name)))
-        };
-        let columns = key.iter().map(column).collect::<Result<Vec<usize>, _>>()?;
+        let columns = key.iter().map(|name| self.find_column(name));
+        let columns = columns.collect::<Result<Vec<usize>, _>>()?;
         let mut refused = None;
         for index in self.indexes.iter().filter(|index| index.is_about(&columns)) {
             match index.unusable_reason {

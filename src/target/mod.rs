@@ -94,7 +94,7 @@ pub use privileges::{
     row_security_is_active_for,
 };
 pub use scan::{Scan, Writer};
-pub use stored_row::StoredRow;
+pub use stored_row::{StoredRow, first_difference, same_tuple};
 pub use triggers::is_guard_function;
 
 // Where the rooms above look for them.

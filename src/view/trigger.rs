@@ -1,6 +1,6 @@
 //! One row that is inserted through a view.
 use super::create::null_is_a_value;
-use crate::error::{Report, SqlState};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::guard::{ConflictAction, GuardOptions};
 use crate::options::{KeyOptions, MatchRule, check_rights};
 use crate::outcome::{OnConflict, Outcome};
@@ -12,7 +12,7 @@ use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
 use crate::pg::call::trigger::FiredTrigger;
 use crate::pg::catalog::name::relation_name;
-use crate::pg::catalog::view::SimpleView;
+use crate::pg::relation::SimpleView;
 use crate::pg::rows::{RowBuilder, Slot};
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, TriggerInfo, UniqueIndex};
@@ -29,13 +29,11 @@ struct NewRow<'v> {
 /// See [`super::idempotent_view_trigger`].
 pub fn insert(call: SqlCall<'_>) -> SqlResult {
     let trigger = fired_for_insert(call);
-    let view = trigger
-        .view()
-        .unwrap_or_else(|| not_simple(&trigger).raise());
+    let view = SimpleView::fired(&trigger).unwrap_or_else(|| not_simple(&trigger).raise());
     let (target, relation) = Target::open(view.table);
     target.refuse_rules();
     let row = NewRow::of(&trigger, &target, &view);
-    let options = GuardOptions::of_trigger(&TriggerInfo::fired(&trigger).arguments);
+    let options = GuardOptions::of_trigger(&TriggerInfo::fired(&trigger).arguments).or_raise();
     let on_conflict = on_conflict(&options);
     let key_options = KeyOptions::new(options.key, options.compare, options.ignore);
     let match_rule = MatchRule::new(&key_options, &target);

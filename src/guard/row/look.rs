@@ -6,11 +6,10 @@
 //! [`stored`](super::stored).
 use super::Guard;
 use super::probe::ProbeResult;
-use crate::compare::{first_difference, same_tuple};
 use crate::guard::key_lock::{KeyHashSeeds, KeyHasher};
 use crate::pg::call::trigger::TriggerRow;
 use crate::pg::ffi;
-use crate::target::{StoredRow, UniqueIndex};
+use crate::target::{StoredRow, UniqueIndex, first_difference, same_tuple};
 use pgrx::pg_sys;
 
 impl Guard {

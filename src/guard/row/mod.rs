@@ -21,6 +21,7 @@ use super::omitted::StatementDefaults;
 use super::options::NullKey;
 use super::partitions::check_enabled_on_partitions;
 use super::statement::StatementState;
+use crate::error::OrRaise;
 use crate::pg::call::trigger::{FiredTrigger, TriggerRow};
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{
@@ -207,7 +208,7 @@ impl Guard {
         {
             return;
         }
-        check_enabled_on_partitions(&self.target, &self.trigger);
+        check_enabled_on_partitions(&self.target, &self.trigger).or_raise();
         self.config.partitions_checked_at.set(Some(now));
     }
 

@@ -1,5 +1,6 @@
 //! Results of SQL functions: one composite row, or a set of them.
 use crate::pg::ffi;
+use crate::pg::value::by_reference::{to_cstring, to_message};
 use crate::pg::value::sql_value::SqlValue;
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
@@ -165,6 +166,21 @@ impl SqlResult {
     /// An oid.
     pub fn oid(value: pg_sys::Oid) -> Self {
         Self(SqlValue::oid(value).to_datum())
+    }
+
+    /// Of a function that gives a type of variable length: its content.
+    pub fn content(bytes: &[u8]) -> Self {
+        Self(SqlValue::bytea(bytes).to_datum())
+    }
+
+    /// Of a type's output function: text in the server's encoding.
+    pub fn output_text(text: &CStr) -> Self {
+        Self(Some(to_cstring(text)))
+    }
+
+    /// Of a type's send function: text in the server's encoding, which the client gets in its own.
+    pub fn sent_text(text: &CStr) -> Self {
+        Self(Some(to_message(text)))
     }
 
     /// A datum, as it is.

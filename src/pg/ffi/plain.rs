@@ -7,8 +7,8 @@
 //! for some number, or takes for granted that something is open, has no place here. That there
 //! is a transaction may be taken for granted: only callbacks of ours run outside of one, and they
 //! look nothing up.
+use super::inline::{members, oids};
 use super::{guard, unguarded};
-use crate::pg::list::{self, oids};
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::{CStr, CString, c_char, c_int};
 
@@ -527,6 +527,15 @@ pub fn output_function(typid: Oid) -> Oid {
     function
 }
 
+/// The function that receives values of a type in the binary protocol; an ERROR if it has none, or is
+/// gone (`getTypeBinaryInputInfo`).
+pub fn receive_function(typid: Oid) -> Oid {
+    let (mut function, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+    // SAFETY: defined for every argument; core writes to the variables.
+    unsafe { pg_sys::getTypeBinaryInputInfo(typid, &raw mut function, &raw mut parameter) };
+    function
+}
+
 /// The input function of a type, and the oid that it is given with the text; an ERROR if it has
 /// none, or is gone (`getTypeInputInfo`).
 pub fn input_function(typid: Oid) -> (Oid, Oid) {
@@ -627,7 +636,7 @@ pub fn split_identifiers(text: &CStr, separator: u8) -> Option<Vec<CString>> {
         if !pg_sys::SplitIdentifierString(begin, separator as c_char, &raw mut names) {
             return None;
         }
-        let copies = list::members::<c_char>(names)
+        let copies = members::<c_char>(names)
             .map(|name| CStr::from_ptr(name).to_owned())
             .collect();
         pg_sys::list_free(names);

@@ -1,12 +1,29 @@
-//! Functions of the server without pgrx's guard.
+//! Functions of the server without pgrx's guard, to be called inside [`guard`] only.
 //!
 //! Those that pgrx binds behind its guard are declared again without it. Each is checked against
 //! pgrx's binding, for the version of the server that is built for: one whose signature differs
 //! does not compile. The others follow, by the header that each comes from. Nothing checks their
 //! declarations but the eye: they are compared with the headers of all versions that are built
 //! for.
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::ffi::{c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// Runs a piece of an inner loop under one guard: an ERROR inside becomes a
+/// panic outside. So does a panic: it is caught inside, since the guard would abort the
+/// process, and goes on behind it.
+///
+/// # Safety
+/// An ERROR jumps straight out of `work`, so nothing in it, or in what it calls,
+/// may own anything that needs dropping.
+#[inline(always)]
+pub unsafe fn guard<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: the caller's promise. What is caught owns its cause only after all has been
+    // unwound, when no ERROR can jump any more.
+    let result = unsafe { pg_guard_ffi_boundary(|| catch_unwind(AssertUnwindSafe(work))) };
+    result.unwrap_or_else(|panic| resume_unwind(panic))
+}
 
 /// Declares functions, and checks each against the binding of the same name in `pg_sys`.
 macro_rules! checked {
@@ -322,8 +339,11 @@ pub struct PartitionKeyData {
 
 // utils/partcache.h
 unsafe extern "C-unwind" {
+    /// When the relation cache first makes it, it calls IMMUTABLE functions in its expressions as
+    /// the current user: it is for callers who write to the table or read it, and not for those
+    /// who look at what it is ([`partition_key`](crate::pg::relation::partition::partition_key)).
     pub fn RelationGetPartitionKey(rel: pg_sys::Relation) -> *mut PartitionKeyData;
-    /// Calls IMMUTABLE functions of partition keys, as [`super::partition_key`] does.
+    /// Likewise.
     pub fn RelationGetPartitionQual(rel: pg_sys::Relation) -> *mut pg_sys::List;
 }
 
