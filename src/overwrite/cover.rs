@@ -146,7 +146,7 @@ impl Tree {
         }
         for height in self.starts {
             let unit = self.unit(*height);
-            if to % unit != 0 && to - to % unit >= u128::from(from) {
+            if !to.is_multiple_of(unit) && to - to % unit >= u128::from(from) {
                 let node = self.node(to as u64, *height);
                 nodes.insert(self.start_of(node), true);
             }
