@@ -244,8 +244,7 @@ fn read(call: &LoadCall, load: &StartedLoad, store: &mut Option<TupleStore>) -> 
     let total = source.read_with_progress(arbiter, generated, input.sort(), &tell);
     input.into_store(store.insert(TupleStore::across_commits(target.row_desc())));
     load.record.read(total);
-    let names = arbiter.columns().map(|c| target.columns[c].name.clone());
-    let (key, signature) = (names.collect(), IndexSignature::of(arbiter));
+    let (key, signature) = (target.key_names(arbiter), IndexSignature::of(arbiter));
     let [shape] = shapes;
     SourceInfo {
         target,
@@ -351,6 +350,8 @@ fn open(target: pg_sys::Oid, load: &StartedLoad) -> (Rc<Target>, OpenRelation) {
 #[derive(PartialEq, Eq)]
 struct IndexSignature {
     nulls_equal: bool,
+    /// Of a partial one.
+    condition: Option<String>,
     keys: Vec<(usize, pg_sys::Oid, pg_sys::Oid)>,
 }
 
@@ -359,6 +360,7 @@ impl IndexSignature {
         let keys = arbiter.keys.iter();
         Self {
             nulls_equal: arbiter.nulls_equal,
+            condition: arbiter.condition_sql().map(str::to_owned),
             keys: keys
                 .map(|key| (key.column, &key.operators))
                 .map(|(column, by)| (column, by.operator_class, by.collation))

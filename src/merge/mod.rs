@@ -126,7 +126,12 @@ fn merge(arguments: &Arguments) -> ([i64; 6], bool) {
     let updated: Vec<usize> = named()
         .filter(|c| !arbiter.has_column(*c) && !never_updated.columns.contains(c))
         .collect();
-    check_merge_privileges(&target, named(), arbiter.columns(), &updated);
+    check_merge_privileges(
+        &target,
+        named(),
+        arbiter.deciding_columns().iter().copied(),
+        &updated,
+    );
 
     let batch = BatchToken::read(arguments, 7, 8).map(|token| {
         let options = key_options

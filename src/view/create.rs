@@ -144,15 +144,16 @@ fn qualified(target: &Target, name: &str) -> String {
 /// As those of `idempotent_guard`.
 fn options(arguments: &Arguments, target: &Target) -> GuardOptions {
     let mut options = GuardOptions {
-        key: arguments.columns(2, "key"),
+        key: arguments
+            .columns(2, "key")
+            .map(|key| target.canonical_key(&key)),
         compare: arguments.columns(3, "compare"),
         ignore: arguments.columns(4, "ignore"),
         on_conflict: Some(on_conflict(&arguments.text(5, "on_conflict"))),
         ..GuardOptions::default()
     };
     let config = GuardConfig::resolve(target, &options).or_raise();
-    let key = config.arbiter(target).columns();
-    options.key = Some(key.map(|c| target.columns[c].name.clone()).collect());
+    options.key = Some(target.key_names(config.arbiter(target)));
     options
 }
 
