@@ -1,5 +1,6 @@
 //! The options that the functions over sets of rows share: which key decides, what is compared,
 //! and what is done about a conflict; and what these come to for a source.
+use crate::batch::BatchOptions;
 use crate::error::{OrRaise, Report, SqlState};
 use crate::guard;
 use crate::outcome::OnConflict;
@@ -63,6 +64,14 @@ impl KeyOptions {
             ignore: arguments.columns(ignore, "ignore"),
             of_caller: true,
         }
+    }
+
+    /// These options, as far as a batch under a token is known by them.
+    pub fn of_batch(&self) -> BatchOptions {
+        BatchOptions::default()
+            .with_names(c"key", self.key.as_deref())
+            .with_names(c"compare", self.compare.as_deref())
+            .with_names(c"ignore", self.ignore.as_deref())
     }
 
     /// A copy of these options, with this key.

@@ -16,7 +16,7 @@ mod array_literal;
 #[forbid(unsafe_code)]
 mod byte_chars;
 
-use self::array_literal::array_literal;
+pub use self::array_literal::array_literal;
 use pgrx::pg_sys;
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int};
