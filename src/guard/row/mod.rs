@@ -5,6 +5,7 @@
 mod look;
 #[forbid(unsafe_code)]
 mod observe;
+#[forbid(unsafe_code)]
 mod open;
 #[forbid(unsafe_code)]
 mod probe;
