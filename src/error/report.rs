@@ -40,6 +40,7 @@ pub enum SqlState {
     UndefinedObject,
     /// `42710`
     DuplicateObject,
+    DuplicateTable,
     /// `42804`
     DatatypeMismatch,
     /// `42809`
@@ -90,6 +91,7 @@ impl SqlState {
             Self::UndefinedColumn => b"42703",
             Self::UndefinedObject => b"42704",
             Self::DuplicateObject => b"42710",
+            Self::DuplicateTable => b"42P07",
             Self::DatatypeMismatch => b"42804",
             Self::WrongObjectType => b"42809",
             Self::GeneratedAlways => b"428C9",

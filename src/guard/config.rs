@@ -4,7 +4,7 @@ use super::options::{ConflictAction, GuardOptions, NullKey};
 use crate::error::{OrRaise, Report, SqlState};
 use crate::payload::shape::{Comparison, Shape};
 use crate::remember::Remember;
-use crate::target::{CREATE_INDEX, PerTarget, Target, TriggerInfo, UniqueIndex};
+use crate::target::{PerTarget, Target, TriggerInfo, UniqueIndex, most_plain};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -159,9 +159,10 @@ impl GuardConfig {
     }
 }
 
-/// The position of a key column that is generated, if one is.
+/// The position of a column that decides on the key and is generated, if one is.
 fn generated_column(target: &Target, index: &UniqueIndex) -> Option<usize> {
-    index.columns().find(|c| target.columns[*c].generated != 0)
+    let mut deciding = index.deciding_columns().iter().copied();
+    deciding.find(|c| target.columns[*c].generated != 0)
 }
 
 /// Refuses a key that the server computes after the guard has verified the row.
@@ -242,27 +243,20 @@ fn compared(
 /// 42P10 if there is none, or more than one.
 fn default_arbiter(target: &Target) -> Result<&UniqueIndex, Box<Report>> {
     let made_anew = |index: &UniqueIndex| {
-        index
-            .columns()
-            .any(|c| target.columns[c].has_changing_default())
+        let mut deciding = index.deciding_columns().iter().copied();
+        deciding.any(|c| target.columns[c].has_changing_default())
     };
     let usable: Vec<&UniqueIndex> = target
         .indexes
         .iter()
-        .filter(|index| {
-            index.unusable_reason.is_none() && generated_column(target, index).is_none()
-        })
+        .filter(|index| index.can_be_default() && generated_column(target, index).is_none())
         .collect();
-    let mut candidates: Vec<&UniqueIndex> = Vec::new();
-    for index in usable.iter().filter(|index| !made_anew(index)) {
-        if index.primary {
-            return Ok(index);
-        }
-        let columns: Vec<usize> = index.columns().collect();
-        if !candidates.iter().any(|other| other.same_columns(&columns)) {
-            candidates.push(index);
-        }
+    let of_clients = usable.iter().copied().filter(|index| !made_anew(index));
+    let of_clients: Vec<&UniqueIndex> = of_clients.collect();
+    if let Some(primary) = of_clients.iter().find(|index| index.primary) {
+        return Ok(primary);
     }
+    let candidates = most_plain(of_clients);
     let report = match candidates.as_slice() {
         [index] => return Ok(index),
         [] => {
@@ -300,11 +294,12 @@ fn no_arbiter(target: &Target, made: &[&UniqueIndex]) -> Report {
     )
     .table(&target.schema, &target.name)
     .detail(detail)
-    .hint(if target.usable_indexes().is_empty() {
-        CREATE_INDEX
+    .hint(if target.default_indexes().is_empty() {
+        target.hint_to_name_key()
     } else {
         "Create a unique index on the columns that identify the business event, or name the key \
          columns with the argument key if clients provide them."
+            .to_owned()
     })
 }
 

@@ -30,6 +30,7 @@ pub fn guard(call: SqlCall<'_>) -> SqlResult {
     let mut options = GuardOptions::of_call(&arguments);
     let (target, relation) = Target::open(oid);
     check_not_partition(&target, &relation);
+    options.key = options.key.map(|key| target.canonical_key(&key));
     let config = GuardConfig::resolve(&target, &options).or_raise();
     let previous = previous_guard(&target);
     let triggers = triggers(&relation);
@@ -38,13 +39,7 @@ pub fn guard(call: SqlCall<'_>) -> SqlResult {
     }
     // The key is kept as it is now: an index that is made later, or a default
     // that changes, must not change which rows are the same event.
-    options.key = Some(
-        config
-            .arbiter(&target)
-            .columns()
-            .map(|c| target.columns[c].name.clone())
-            .collect(),
-    );
+    options.key = Some(target.key_names(config.arbiter(&target)));
     let later = later_insert_trigger(&triggers);
     let clocks = clock_key::columns(&target, &relation, config.arbiter(&target));
     drop(relation);
@@ -231,7 +226,7 @@ fn describe_on(target: &Target, relation: &OpenRelation, trigger: pg_sys::Oid) -
         let arbiter = config.arbiter(target);
         let works = works_well(target, relation, trigger);
         ResolvedOptions {
-            key: names(&mut arbiter.columns()),
+            key: Some(target.key_names(arbiter)),
             arbiter: Some(arbiter.name.clone()),
             compared: names(&mut config.compared.iter().copied()),
             problem: works.err().and_then(|report| problem(&report)),
@@ -338,7 +333,11 @@ fn nullable_key_warning(
 ) -> Option<Report> {
     let arbiter = config.arbiter(target);
     let observes = options.on_conflict() == ConflictAction::Observe;
-    if arbiter.nulls_equal || observes || options.null_key() == NullKey::Pass {
+    // Rows that are outside of such a condition pass, too.
+    let condition = arbiter.condition.as_ref();
+    let passes = condition.is_some_and(|condition| condition.is_about_null_keys)
+        || options.null_key() == NullKey::Pass;
+    if arbiter.nulls_equal || observes || passes {
         return None;
     }
     let nullable: Vec<usize> = arbiter

@@ -251,7 +251,12 @@ fn parse_on_conflict(value: &str) -> Result<ConflictAction, Box<Report>> {
 }
 
 fn parse_columns(option: &str, list: &str) -> Result<Vec<String>, Box<Report>> {
-    let Some(names) = text::split_identifiers(list) else {
+    // Names are as long as names are, and in lower case if they are not quoted; expressions are not.
+    let members = match list.contains('(') {
+        true => text::split_quoted(list),
+        false => text::split_identifiers(list),
+    };
+    let Some(names) = members else {
         let report = Report::new(
             SqlState::InvalidParameterValue,
             format!(

@@ -8,7 +8,7 @@ use crate::guard::{NullKey, call_passing_null_keys};
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
-use crate::target::UniqueIndex;
+use crate::target::{Target, UniqueIndex};
 use pgrx::pg_sys;
 
 /// A key column that, by its name, says when the row was loaded. It is another one in
@@ -58,7 +58,8 @@ pub fn loading_time(subject: &LintedTable, findings: &mut Vec<Finding>) {
 pub fn nullable_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     for index in subject.keys() {
-        if index.nulls_equal {
+        let condition = index.condition.as_ref();
+        if index.nulls_equal || condition.is_some_and(|condition| condition.is_about_null_keys) {
             continue;
         }
         let nullable: Vec<&str> = index
@@ -78,6 +79,18 @@ pub fn nullable_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
             unequal_nulls(subject, index, &nullable)
         });
     }
+}
+
+/// How to get an index like this one, in which nulls are equal; nothing for one on more than columns.
+fn nulls_equal(target: &Target, index: &UniqueIndex) -> String {
+    if index.is_computed() {
+        return String::new();
+    }
+    format!(
+        " Or, if nulls are equal to each other: CREATE UNIQUE INDEX ON {} ({}) NULLS NOT DISTINCT;",
+        target.qualified(),
+        target.column_list(index.columns()),
+    )
 }
 
 /// The guard lets rows without a whole key pass.
@@ -120,11 +133,10 @@ fn unequal_nulls(subject: &LintedTable, index: &UniqueIndex, nullable: &[&str]) 
             index.name
         ),
         hint: format!(
-            "If there are none, forbid them: ALTER TABLE {table} {}; Or, if nulls are equal to each other: CREATE UNIQUE INDEX ON \
-             {table} ({}) NULLS NOT DISTINCT;{passing}",
+            "If there are none, forbid them: ALTER TABLE {} {};{}{passing}",
+            target.qualified(),
             nullable_to_not_null(nullable),
-            target.column_list(index.columns()),
-            table = target.qualified(),
+            nulls_equal(target, index),
         ),
     }
 }

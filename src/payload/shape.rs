@@ -142,7 +142,8 @@ impl Comparison {
 }
 
 /// Every payload, or the source, must name the key, but for columns whose default is the same in every
-/// attempt.
+/// attempt. What an expression or a condition refers to may be left out where that is NULL then; and
+/// so may all that has no default, where rows can be outside of a condition.
 ///
 /// # Errors
 /// 23502 that names the column and the place.
@@ -152,10 +153,17 @@ pub fn check_key_named(
     shapes: &[Shape],
     place: impl Fn(&Shape) -> KeyPlace,
 ) {
+    let may_be_null = |c: usize| {
+        let column = &target.columns[c];
+        let must_be_named = arbiter.condition.is_none() && arbiter.has_column(c);
+        !must_be_named && !column.has_default && column.generated == 0
+    };
+    let deciding = arbiter.deciding_columns();
     let missing = shapes.iter().find_map(|shape| {
-        arbiter
-            .columns()
-            .find(|c| !shape.named.contains(c) && !target.columns[*c].has_repeatable_default())
+        let unnamed = deciding.iter().filter(|c| !shape.named.contains(c));
+        unnamed
+            .copied()
+            .find(|c| !target.columns[*c].has_repeatable_default() && !may_be_null(*c))
             .map(|column| (shape, column))
     });
     if let Some((shape, column)) = missing {
@@ -203,7 +211,8 @@ pub enum KeyPlace {
     SourceRow(i64),
 }
 
-/// 23502 for a key column that a payload or a source lacks or has as NULL.
+/// 23502 for a part of the key, or a column that decides on it, that a payload or a source lacks or
+/// has as NULL.
 pub fn key_violation(
     target: &Target,
     arbiter: &UniqueIndex,
@@ -211,21 +220,33 @@ pub fn key_violation(
     place: KeyPlace,
     what: &str,
 ) -> Report {
-    let name = &target.columns[column].name;
+    let part = target.column(column);
+    let is_column = column < target.columns.len();
     let (place, noun) = match place {
         KeyPlace::Payload(Some(number)) => (format!("payload {number}"), "payload"),
         KeyPlace::Payload(None) => ("the payload".to_owned(), "payload"),
         KeyPlace::Source => ("the source".to_owned(), "row"),
         KeyPlace::SourceRow(number) => (format!("row {number} of the source"), "row"),
     };
-    Report::new(
+    let kind = if !is_column {
+        "key expression"
+    } else if arbiter.has_column(column) {
+        "key column"
+    } else {
+        "column"
+    };
+    let report = Report::new(
         SqlState::NotNullViolation,
-        format!("key column \"{name}\" is {what} {place}"),
+        format!("{kind} \"{}\" is {what} {place}", part.name),
     )
     .detail(format!(
         "A {noun} cannot be identified without its complete key."
     ))
     .table(&target.schema, &target.name)
-    .column(name.clone())
-    .constraint(arbiter.name.clone())
+    .constraint(arbiter.name.clone());
+    if is_column {
+        report.column(part.name.clone())
+    } else {
+        report
+    }
 }

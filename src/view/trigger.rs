@@ -6,7 +6,7 @@ use crate::options::{KeyOptions, MatchRule, check_rights};
 use crate::outcome::{OnConflict, Outcome};
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::key_defaults::KeyDefaults;
-use crate::payload::row::{Mark, RowLayout};
+use crate::payload::row::{Mark, RowLayout, null_in_key};
 use crate::payload::shape::{KeyPlace, Shape, check_key_named, key_violation};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
@@ -56,6 +56,7 @@ pub fn insert(call: SqlCall<'_>) -> SqlResult {
     {
         generated.differs(column, None).raise()
     }
+    let has_no_key = RowLayout::of(&target).mark(working) == Mark::Outside;
     let mut input = InputSorter::new(&context, true);
     input.put(working);
     context.run(&mut input.into_rows(), 1, &mut collector);
@@ -66,6 +67,8 @@ pub fn insert(call: SqlCall<'_>) -> SqlResult {
     }
     let readable = collector.readable(&context);
     match collector.stored_row() {
+        // It has no key to be read again by.
+        None if has_no_key => trigger.unchanged(),
         Some(stored) => trigger.with_row(&row.with_stored(stored, |column| readable.shows(column))),
         // It is gone again: an AFTER trigger of the table deleted it.
         None => trigger.skipped(),
@@ -180,7 +183,8 @@ impl<'v> NewRow<'v> {
             row.set(c, value);
         }
         defaults.complete(&shape.named, &mut row);
-        RowLayout::of(target).set(&mut row, 1, 0, Mark::Pending);
+        let mark = defaults.mark(target, &mut row);
+        RowLayout::of(target).set(&mut row, 1, 0, mark);
         row.finish()
     }
 
@@ -206,10 +210,7 @@ impl<'v> NewRow<'v> {
 }
 
 fn check_key_values(target: &Target, arbiter: &UniqueIndex, row: &Slot) {
-    if arbiter.nulls_equal {
-        return;
-    }
-    if let Some(column) = arbiter.columns().find(|c| row.value(*c).is_null()) {
+    if let Some(column) = null_in_key(target, arbiter, row) {
         key_violation(target, arbiter, column, KeyPlace::Payload(None), "null in").raise()
     }
 }

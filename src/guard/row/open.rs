@@ -7,6 +7,7 @@ use super::super::own_insert::own_insert_arbiter;
 use super::super::partitions::{has_later_update_trigger, resolve_definition};
 use super::super::statement::StatementState;
 use super::super::trigger_check;
+use super::key::ComputedKey;
 use super::{Guard, GuardMode};
 use crate::error::OrRaise;
 use crate::pg::call::trigger::FiredTrigger;
@@ -46,6 +47,7 @@ impl Guard {
         let key_columns = last_number(&numbers, arbiter.columns());
         let compared = last_number(&numbers, config.compared.iter().copied());
         let index = OpenRelation::open(index);
+        let computed_key = ComputedKey::of(&target, arbiter, &table, &index);
         let mode = GuardMode::of(fired, &table, arbiter.oid, &index).under(config.on_conflict);
         let mut scan = Scan::by_equality_dirty(&table, &index, arbiter);
         scan.skip_deforming();
@@ -56,6 +58,7 @@ impl Guard {
             && !uses_transaction_snapshot();
         Self {
             statement,
+            computed_key,
             key_columns,
             columns: key_columns.max(compared),
             target,

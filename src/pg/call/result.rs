@@ -20,6 +20,8 @@ pub enum RowType {
     Outcome,
     /// `received, inserted, duplicates, conflicts bigint`
     Counts,
+    /// `received, inserted, duplicates, conflicts bigint, replayed boolean`
+    BatchCounts,
     /// `key text[], arbiter name, compared text[], compare text[], ignore text[],
     /// on_conflict text, remember name, problem text`
     GuardOptions,
@@ -29,7 +31,7 @@ pub enum RowType {
     Attempt,
     /// `run_id bigint, decision text, reason text`
     Run,
-    /// `received, inserted, updated, unchanged, stale, superseded bigint`
+    /// `received, inserted, updated, unchanged, stale, superseded bigint, replayed boolean`
     Merged,
     /// `deleted bigint, inserted bigint, unchanged boolean`
     Overwritten,
@@ -48,6 +50,13 @@ impl RowType {
                 (c"inserted", pg_sys::INT8OID),
                 (c"duplicates", pg_sys::INT8OID),
                 (c"conflicts", pg_sys::INT8OID),
+            ],
+            Self::BatchCounts => &[
+                (c"received", pg_sys::INT8OID),
+                (c"inserted", pg_sys::INT8OID),
+                (c"duplicates", pg_sys::INT8OID),
+                (c"conflicts", pg_sys::INT8OID),
+                (c"replayed", pg_sys::BOOLOID),
             ],
             Self::GuardOptions => &[
                 (c"key", pg_sys::TEXTARRAYOID),
@@ -82,6 +91,7 @@ impl RowType {
                 (c"unchanged", pg_sys::INT8OID),
                 (c"stale", pg_sys::INT8OID),
                 (c"superseded", pg_sys::INT8OID),
+                (c"replayed", pg_sys::BOOLOID),
             ],
             Self::Overwritten => &[
                 (c"deleted", pg_sys::INT8OID),

@@ -413,6 +413,13 @@ pub fn close_settings_level(level: c_int) {
     unsafe { pg_sys::AtEOXact_GUC(true, level) };
 }
 
+/// Closes a level of settings as after an error: what was set in it, by whomever, is undone.
+pub fn abandon_settings_level(level: c_int) {
+    assert!(level > 0, "{level} is no level of settings");
+    // SAFETY: as in `close_settings_level`.
+    unsafe { pg_sys::AtEOXact_GUC(false, level) };
+}
+
 /// Fills a buffer with bytes that nobody can foresee; false if the machine has none to give.
 pub fn pg_strong_random(bytes: &mut [u8]) -> bool {
     // SAFETY: core writes no more bytes than it is told, and there are as many.

@@ -51,6 +51,20 @@ checked! {
         context: *mut c_void,
     ) -> bool;
     fn ProcessInterrupts();
+    fn GetUserIdAndSecContext(user: *mut Oid, context: *mut c_int);
+    fn SetUserIdAndSecContext(user: Oid, context: c_int);
+    fn NewGUCNestLevel() -> c_int;
+    fn AtEOXact_GUC(is_commit: bool, level: c_int);
+    fn set_config_option(
+        name: *const c_char,
+        value: *const c_char,
+        context: pg_sys::GucContext::Type,
+        source: pg_sys::GucSource::Type,
+        action: pg_sys::GucAction::Type,
+        change: bool,
+        elevel: c_int,
+        is_reload: bool,
+    ) -> c_int;
     fn palloc(size: usize) -> *mut c_void;
     fn palloc0(size: usize) -> *mut c_void;
     fn lappend(list: *mut pg_sys::List, datum: *mut c_void) -> *mut pg_sys::List;

@@ -58,6 +58,65 @@ impl Expressions {
         })
     }
 
+    /// An expression that `make` makes in this memory; None if that is null.
+    ///
+    /// # Safety
+    /// It is a whole tree, or null.
+    pub unsafe fn read(&self, make: impl FnOnce() -> *mut pg_sys::Node) -> Option<Expression<'_>> {
+        self.expression(make)
+    }
+
+    /// The expressions of a list that `make` makes in this memory; none if that is null.
+    ///
+    /// # Safety
+    /// It is a list of whole trees, or null.
+    pub unsafe fn members(&self, make: impl FnOnce() -> *mut pg_sys::Node) -> Vec<Expression<'_>> {
+        let list = self.0.scope(make).cast::<pg_sys::List>();
+        // SAFETY: the caller's promise; an empty list is null.
+        let count = unsafe { list.as_ref() }.map_or(0, |list| list.length as usize);
+        let member = |i| Expression {
+            // SAFETY: a list has as many members as it says.
+            node: unsafe { (*(*list).elements.add(i)).ptr_value.cast() },
+            memory: PhantomData,
+        };
+        (0..count).map(member).collect()
+    }
+
+    /// An expression over the columns of a relation, as an index may be on it: read from SQL, by
+    /// the caller's `search_path`. None for what is SQL, but no single expression.
+    ///
+    /// Whoever writes a literal of a composite type has its domains checked; nothing else is
+    /// evaluated.
+    ///
+    /// # Errors
+    /// 42601, 42703, 42883 and the like, as CREATE INDEX raises them.
+    pub fn parse(&self, relation: &OpenRelation, sql: &CStr) -> Option<Expression<'_>> {
+        // SAFETY: an open relation, which is the only one that the expression can refer to. The
+        // parser's trees are what their tags say; those of one expression are a SELECT of it alone.
+        self.expression(|| unsafe {
+            let mode = pg_sys::RawParseMode::RAW_PARSE_PLPGSQL_EXPR;
+            let Some(read) = single_expression(pg_sys::raw_parser(sql.as_ptr(), mode)) else {
+                return ptr::null_mut();
+            };
+            let state = pg_sys::make_parsestate(ptr::null_mut());
+            let lock = pg_sys::AccessShareLock as c_int;
+            let table = pg_sys::addRangeTableEntryForRelation(
+                state,
+                relation.raw(),
+                lock,
+                ptr::null_mut(),
+                false,
+                true,
+            );
+            pg_sys::addNSItemToQuery(state, table, false, true, true);
+            let kind = pg_sys::ParseExprKind::EXPR_KIND_INDEX_EXPRESSION;
+            let expression = pg_sys::transformExpr(state, read, kind);
+            pg_sys::assign_expr_collations(state, expression);
+            pg_sys::free_parsestate(state);
+            expression
+        })
+    }
+
     /// What an assignment to a type with this modifier makes of the values of a column.
     pub fn assignment(&self, from: &Variable, typid: pg_sys::Oid, typmod: i32) -> Assignment<'_> {
         let mut variable = ptr::null_mut();
@@ -293,6 +352,13 @@ impl<'m> Expression<'m> {
             .collect()
     }
 
+    /// Whether it calls a function that does not come with the server, or checks a domain, which
+    /// may call one.
+    pub fn calls_added_functions(self) -> bool {
+        // SAFETY: a whole tree; nothing is owned inside the guard.
+        unsafe { ffi::guard(|| find_added(self.node, ptr::null_mut())) }
+    }
+
     /// What is called in it.
     pub fn called_functions(self) -> CalledFunctions {
         let mut met = CalledFunctions::default();
@@ -301,6 +367,66 @@ impl<'m> Expression<'m> {
         unsafe { ffi::guard(|| walk(self.node, context)) };
         met
     }
+}
+
+/// The expression that a statement, as the parser reads it, is; None if it is more than that.
+///
+/// # Safety
+/// What the parser gives for an expression: a SELECT without the word.
+unsafe fn single_expression(statements: *mut pg_sys::List) -> Option<*mut pg_sys::Node> {
+    // SAFETY: the caller's promise; a list has as many members as it says, and an empty one is null.
+    unsafe {
+        let first = |list: *mut pg_sys::List| (*(*list).elements).ptr_value;
+        let statement = first(statements).cast::<pg_sys::RawStmt>();
+        let select = &*(*statement).stmt.cast::<pg_sys::SelectStmt>();
+        let clauses = [
+            select.distinctClause,
+            select.fromClause,
+            select.groupClause,
+            select.windowClause,
+            select.sortClause,
+            select.lockingClause,
+        ];
+        let others = [
+            select.whereClause,
+            select.havingClause,
+            select.limitCount,
+            select.limitOffset,
+        ];
+        let alone = clauses.iter().all(|clause| clause.is_null())
+            && others.iter().all(|clause| clause.is_null())
+            && select
+                .targetList
+                .as_ref()
+                .is_some_and(|list| list.length == 1);
+        if !alone {
+            return None;
+        }
+        let result = &*first(select.targetList).cast::<pg_sys::ResTarget>();
+        result.name.is_null().then_some(result.val)
+    }
+}
+
+/// Whether something in an expression may call a function that does not come with the server.
+///
+/// # Safety
+/// `node` is an expression or null. Runs inside `ffi::guard`.
+unsafe extern "C-unwind" fn find_added(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: the caller's promise; a node says what it is.
+    unsafe {
+        (*node).type_ == pg_sys::NodeTag::T_CoerceToDomain
+            || ffi::unguarded::check_functions_in_node(node, Some(is_added), context)
+            || ffi::unguarded::expression_tree_walker(node, find_added, context)
+    }
+}
+
+/// Whether a function was made after initdb.
+#[pg_guard]
+unsafe extern "C-unwind" fn is_added(function: pg_sys::Oid, _context: *mut c_void) -> bool {
+    function.to_u32() >= pg_sys::FirstNormalObjectId
 }
 
 /// Notes what is in an expression. Never stops early.
