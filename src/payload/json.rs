@@ -206,7 +206,7 @@ impl<'t> JsonPayloads<'t> {
                 }
                 self.key_defaults.complete(named, &mut row);
                 position.no_column();
-                let mark = self.key_defaults.mark(self.target, &mut row);
+                let mark = self.key_defaults.mark(&mut row);
                 layout.set(&mut row, ordinal, shape, mark);
                 let row = row.finish();
                 if let Some(arbiter) = arbiter {
