@@ -9,6 +9,7 @@ use super::nested::NestedColumns;
 use super::row::{RowLayout, null_in_key};
 use super::shape::{KeyPlace, Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
+use crate::own_function::own_function;
 use crate::pg::memory::Scratch;
 use crate::pg::rows::{RowBuilder, Slot};
 use crate::pg::value::jsonb::{Container, Kind, Value};
@@ -56,7 +57,10 @@ impl<'t> JsonPayloads<'t> {
                 "payloads is not a JSON array",
             )
             .detail(format!("It is a JSON {}.", payloads.kind_name()))
-            .hint("Pass an array of objects, or a single object to idempotent_insert.")
+            .hint(format!(
+                "Pass an array of objects, or a single object to {}.",
+                own_function("idempotent_insert")
+            ))
             .raise()
         }
         let mut this = Self::empty(target, true);

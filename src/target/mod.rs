@@ -220,6 +220,8 @@ impl Target {
             static TARGETS: ManuallyDrop<PerTable<Rc<Target>>> = PerTable::new();
         }
         let oid = relation.oid();
+        // A setting can change whether this is one.
+        effects::refuse_catalog(&relation);
         if let Some(target) = TARGETS.with(|targets| targets.get(oid)) {
             return (target, relation);
         }
