@@ -8,9 +8,11 @@ CREATE FUNCTION idempotent_merge(
     compare   text[] DEFAULT NULL,
     ignore    text[] DEFAULT NULL,
     insert_only text[] DEFAULT NULL,
+    delete_when text DEFAULT NULL,
     OUT received   bigint,
     OUT inserted   bigint,
     OUT updated    bigint,
+    OUT deleted    bigint,
     OUT unchanged  bigint,
     OUT stale      bigint,
     OUT superseded bigint
@@ -18,5 +20,5 @@ CREATE FUNCTION idempotent_merge(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
 
-COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[]) IS
-    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
+COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text) IS
+    'inserts, updates or deletes rows by those of a table or view with the same key; the latest row wins, equal rows are not rewritten';

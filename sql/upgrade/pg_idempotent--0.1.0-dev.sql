@@ -35,95 +35,34 @@ ALTER TABLE idempotent.lock_secret ENABLE ROW LEVEL SECURITY;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:150
+-- src/lib.rs:132
 -- requires:
 --   state
 
--- A checksum of a set of rows. See docs/digest.md.
+-- Upsert in which the latest row wins. See docs/merge.md.
 
-CREATE FUNCTION idempotent.digest_add(state internal, line record) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_add_wrapper';
-COMMENT ON FUNCTION idempotent.digest_add(internal, record) IS 'part of idempotent_digest: adds a row';
+CREATE FUNCTION idempotent_merge(
+    target    regclass,
+    source    regclass,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    delete_when text DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT deleted    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
 
-CREATE FUNCTION idempotent.digest_remove(state internal, line record) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_remove_wrapper';
-COMMENT ON FUNCTION idempotent.digest_remove(internal, record) IS
-    'part of idempotent_digest: takes a row out that leaves a window frame';
-
-CREATE FUNCTION idempotent.digest_add_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_add_columns_wrapper';
-COMMENT ON FUNCTION idempotent.digest_add_columns(internal, "any", VARIADIC "any") IS
-    'part of idempotent_digest: adds a row, column by column';
-
-CREATE FUNCTION idempotent.digest_remove_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_remove_columns_wrapper';
-COMMENT ON FUNCTION idempotent.digest_remove_columns(internal, "any", VARIADIC "any") IS
-    'part of idempotent_digest: takes a row out that leaves a window frame, column by column';
-
-CREATE FUNCTION idempotent.digest_combine(state internal, other internal) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_combine_wrapper';
-COMMENT ON FUNCTION idempotent.digest_combine(internal, internal) IS
-    'part of idempotent_digest: adds the rows of another process';
-
-CREATE FUNCTION idempotent.digest_serialize(state internal) RETURNS bytea
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_serialize_wrapper';
-COMMENT ON FUNCTION idempotent.digest_serialize(internal) IS
-    'part of idempotent_digest: its state, for another process';
-
-CREATE FUNCTION idempotent.digest_deserialize(bytes bytea, unused internal) RETURNS internal
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_deserialize_wrapper';
-COMMENT ON FUNCTION idempotent.digest_deserialize(bytea, internal) IS
-    'part of idempotent_digest: its state, from another process';
-
-CREATE FUNCTION idempotent.digest_text(state internal) RETURNS text
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_text_wrapper';
-COMMENT ON FUNCTION idempotent.digest_text(internal) IS 'part of idempotent_digest: the digest';
-
-CREATE AGGREGATE idempotent_digest(record) (
-    SFUNC        = idempotent.digest_add,
-    STYPE        = internal,
-    SSPACE       = 2064,
-    FINALFUNC    = idempotent.digest_text,
-    COMBINEFUNC  = idempotent.digest_combine,
-    SERIALFUNC   = idempotent.digest_serialize,
-    DESERIALFUNC = idempotent.digest_deserialize,
-    MSFUNC       = idempotent.digest_add,
-    MINVFUNC     = idempotent.digest_remove,
-    MSTYPE       = internal,
-    MSSPACE      = 2064,
-    MFINALFUNC   = idempotent.digest_text,
-    PARALLEL     = SAFE
-);
-COMMENT ON AGGREGATE idempotent_digest(record) IS
-    'a checksum of a set of rows that does not depend on their order';
-
--- Whole rows are not pushed down to foreign servers, columns are. With one argument the server could not tell which of the two
--- is meant.
-CREATE AGGREGATE idempotent_digest("any", VARIADIC "any") (
-    SFUNC        = idempotent.digest_add_columns,
-    STYPE        = internal,
-    SSPACE       = 2064,
-    FINALFUNC    = idempotent.digest_text,
-    COMBINEFUNC  = idempotent.digest_combine,
-    SERIALFUNC   = idempotent.digest_serialize,
-    DESERIALFUNC = idempotent.digest_deserialize,
-    MSFUNC       = idempotent.digest_add_columns,
-    MINVFUNC     = idempotent.digest_remove_columns,
-    MSTYPE       = internal,
-    MSSPACE      = 2064,
-    MFINALFUNC   = idempotent.digest_text,
-    PARALLEL     = SAFE
-);
-COMMENT ON AGGREGATE idempotent_digest("any", VARIADIC "any") IS
-    'a checksum of a set of rows, given column by column, that does not depend on their order';
+COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text) IS
+    'inserts, updates or deletes rows by those of a table or view with the same key; the latest row wins, equal rows are not rewritten';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -203,57 +142,6 @@ AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
 
 COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text) IS
     'inserts or verifies the rows of a table or view, and counts the outcomes';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:132
--- requires:
---   state
-
--- Upsert in which the latest row wins. See docs/merge.md.
-
-CREATE FUNCTION idempotent_merge(
-    target    regclass,
-    source    regclass,
-    key       text[] DEFAULT NULL,
-    latest_by text[] DEFAULT NULL,
-    compare   text[] DEFAULT NULL,
-    ignore    text[] DEFAULT NULL,
-    insert_only text[] DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT updated    bigint,
-    OUT unchanged  bigint,
-    OUT stale      bigint,
-    OUT superseded bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
-
-COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[]) IS
-    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:133
--- requires:
---   state
-
--- One slice replaced atomically. See docs/overwrite.md.
-
-CREATE FUNCTION idempotent_overwrite(
-    target    regclass,
-    source    regclass,
-    slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
-    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -509,18 +397,153 @@ COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:151
+-- src/lib.rs:138
 -- requires:
---   state
+--   kept
 
--- What makes retries on a table unsafe. See docs/lint.md.
+-- Requests: an operation runs once, and its retries get the first answer. See
+-- docs/requests.md.
 
-CREATE FUNCTION idempotent_lint(target regclass)
-RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
-AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
-COMMENT ON FUNCTION idempotent_lint(regclass) IS
-    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
+-- A number that no two attempts share, so that the holder of a lease that was taken
+-- over is known, whatever became of the row meanwhile, and whatever database the row is
+-- restored or replicated to. It is not in dumps, but goes with the clock (src/id_sequence.rs).
+CREATE SEQUENCE idempotent.request_attempts;
+COMMENT ON SEQUENCE idempotent.request_attempts IS 'the attempts at requests';
+SELECT pg_catalog.setval('idempotent.request_attempts',
+    (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint);
+
+-- Written by the extension's functions only, as its owner. What is written is checked by
+-- them: a CHECK would be compiled anew for every row, which costs a sixth of a call. People
+-- read the view idempotent.requests: a policy on the table would fail dumps.
+CREATE TABLE idempotent.request_records (
+    role           idempotent.kept_role NOT NULL,
+    scope          text        NOT NULL,
+    key            text        NOT NULL,
+    status         text        NOT NULL,
+    attempt        bigint      NOT NULL,
+    fingerprint    bytea       NOT NULL,
+    request        jsonb       NOT NULL,
+    recovery_point text,
+    response       jsonb,
+    ttl            interval    NOT NULL,
+    lease          interval,
+    lease_until    timestamptz,
+    started_at     timestamptz NOT NULL,
+    completed_at   timestamptz,
+    expires_at     timestamptz NOT NULL,
+    purge_after    timestamptz NOT NULL,
+    CONSTRAINT request_records_pkey PRIMARY KEY (key, scope, role)
+) WITH (fillfactor = 75);
+COMMENT ON TABLE idempotent.request_records IS 'what idempotent.requests shows; written by the extension only';
+COMMENT ON COLUMN idempotent.request_records.role IS 'the role that sent the request';
+COMMENT ON COLUMN idempotent.request_records.scope IS 'the key is unique within role and scope';
+COMMENT ON COLUMN idempotent.request_records.key IS 'the key that the client gave the request';
+COMMENT ON COLUMN idempotent.request_records.status IS 'started, finished or abandoned';
+COMMENT ON COLUMN idempotent.request_records.attempt IS 'the attempt that holds the request, or finished it';
+COMMENT ON COLUMN idempotent.request_records.fingerprint IS 'SHA-256 of the request';
+COMMENT ON COLUMN idempotent.request_records.request IS 'the request itself';
+COMMENT ON COLUMN idempotent.request_records.recovery_point IS 'how far the work has got';
+COMMENT ON COLUMN idempotent.request_records.response IS 'the answer, once it is finished';
+COMMENT ON COLUMN idempotent.request_records.ttl IS 'how long the answer is kept';
+COMMENT ON COLUMN idempotent.request_records.lease IS 'how long an attempt holds the request without renewing its lease';
+COMMENT ON COLUMN idempotent.request_records.lease_until IS 'when another attempt may resume the request';
+COMMENT ON COLUMN idempotent.request_records.started_at IS 'when the attempt began';
+COMMENT ON COLUMN idempotent.request_records.completed_at IS 'when the request was finished';
+COMMENT ON COLUMN idempotent.request_records.expires_at IS 'when the key becomes free again';
+COMMENT ON COLUMN idempotent.request_records.purge_after IS 'a purge skips the row until then; never later than expires_at';
+
+CREATE INDEX request_records_purge_after ON idempotent.request_records (purge_after);
+COMMENT ON INDEX idempotent.request_records_purge_after IS 'for idempotent_purge';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.request_records', '');
+
+CREATE VIEW idempotent.requests WITH (security_barrier = true) AS
+SELECT request.scope, request.key, request.status, request.attempt, request.fingerprint,
+       request.request, request.recovery_point, request.response, request.ttl, request.lease,
+       request.lease_until, request.started_at, request.completed_at, request.expires_at,
+       request.purge_after
+  FROM idempotent.request_records AS request
+ WHERE request.role OPERATOR(idempotent.=) idempotent.own_role();
+COMMENT ON VIEW idempotent.requests IS 'your own request keys with their answers';
+COMMENT ON COLUMN idempotent.requests.scope IS 'the key is unique within role and scope';
+COMMENT ON COLUMN idempotent.requests.key IS 'the key that the client gave the request';
+COMMENT ON COLUMN idempotent.requests.status IS 'started, finished or abandoned';
+COMMENT ON COLUMN idempotent.requests.attempt IS 'the attempt that holds the request, or finished it';
+COMMENT ON COLUMN idempotent.requests.fingerprint IS 'SHA-256 of the request';
+COMMENT ON COLUMN idempotent.requests.request IS 'the request itself';
+COMMENT ON COLUMN idempotent.requests.recovery_point IS 'how far the work has got';
+COMMENT ON COLUMN idempotent.requests.response IS 'the answer, once it is finished';
+COMMENT ON COLUMN idempotent.requests.ttl IS 'how long the answer is kept';
+COMMENT ON COLUMN idempotent.requests.lease IS 'how long an attempt holds the request without renewing its lease';
+COMMENT ON COLUMN idempotent.requests.lease_until IS 'when another attempt may resume the request';
+COMMENT ON COLUMN idempotent.requests.started_at IS 'when the attempt began';
+COMMENT ON COLUMN idempotent.requests.completed_at IS 'when the request was finished';
+COMMENT ON COLUMN idempotent.requests.expires_at IS 'when the key becomes free again';
+COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge skips the row until then; never later than expires_at';
+
+CREATE FUNCTION idempotent_execute(
+    key       text,
+    command   text,
+    arguments jsonb    DEFAULT '[]',
+    scope     text     DEFAULT '',
+    ttl       interval DEFAULT '24 hours',
+    wait      interval DEFAULT NULL,
+    operation text     DEFAULT NULL,
+    OUT response jsonb,
+    OUT replayed boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_execute_wrapper';
+COMMENT ON FUNCTION idempotent_execute(text, text, jsonb, text, interval, interval, text) IS
+    'runs a statement once for a request key; a retry gets the first answer';
+
+CREATE FUNCTION idempotent_request_begin(
+    key     text,
+    request jsonb,
+    scope   text     DEFAULT '',
+    ttl     interval DEFAULT '24 hours',
+    lease   interval DEFAULT '1 minute',
+    wait    interval DEFAULT NULL,
+    ignore  text[]   DEFAULT NULL,
+    OUT status         text,
+    OUT attempt        bigint,
+    OUT recovery_point text,
+    OUT response       jsonb
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_begin_wrapper';
+COMMENT ON FUNCTION idempotent_request_begin(text, jsonb, text, interval, interval, interval, text[]) IS
+    'starts a request, resumes one whose lease ran out, or gives its answer';
+
+CREATE FUNCTION idempotent_request_advance(
+    key text, attempt bigint, recovery_point text, scope text DEFAULT ''
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_advance_wrapper';
+COMMENT ON FUNCTION idempotent_request_advance(text, bigint, text, text) IS
+    'records how far the work on a request has got, and renews the lease';
+
+CREATE FUNCTION idempotent_request_finish(
+    key text, attempt bigint, response jsonb, scope text DEFAULT ''
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_finish_wrapper';
+COMMENT ON FUNCTION idempotent_request_finish(text, bigint, jsonb, text) IS
+    'stores the answer of a request, which its retries get';
+
+CREATE FUNCTION idempotent_request_abandon(
+    key text, attempt bigint, scope text DEFAULT ''
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_abandon_wrapper';
+COMMENT ON FUNCTION idempotent_request_abandon(text, bigint, text) IS
+    'abandons a request without an answer: its key is free again';
+
+CREATE FUNCTION idempotent_purge(batch_size int DEFAULT 1000) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_purge_wrapper';
+COMMENT ON FUNCTION idempotent_purge(int) IS
+    'removes at most batch_size expired requests; returns how many';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -710,6 +733,113 @@ COMMENT ON FUNCTION idempotent_unguard(regclass) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- src/lib.rs:151
+-- requires:
+--   state
+
+-- What makes retries on a table unsafe. See docs/lint.md.
+
+CREATE FUNCTION idempotent_lint(target regclass)
+RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
+COMMENT ON FUNCTION idempotent_lint(regclass) IS
+    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:150
+-- requires:
+--   state
+
+-- A checksum of a set of rows. See docs/digest.md.
+
+CREATE FUNCTION idempotent.digest_add(state internal, line record) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_add_wrapper';
+COMMENT ON FUNCTION idempotent.digest_add(internal, record) IS 'part of idempotent_digest: adds a row';
+
+CREATE FUNCTION idempotent.digest_remove(state internal, line record) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_remove_wrapper';
+COMMENT ON FUNCTION idempotent.digest_remove(internal, record) IS
+    'part of idempotent_digest: takes a row out that leaves a window frame';
+
+CREATE FUNCTION idempotent.digest_add_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_add_columns_wrapper';
+COMMENT ON FUNCTION idempotent.digest_add_columns(internal, "any", VARIADIC "any") IS
+    'part of idempotent_digest: adds a row, column by column';
+
+CREATE FUNCTION idempotent.digest_remove_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_remove_columns_wrapper';
+COMMENT ON FUNCTION idempotent.digest_remove_columns(internal, "any", VARIADIC "any") IS
+    'part of idempotent_digest: takes a row out that leaves a window frame, column by column';
+
+CREATE FUNCTION idempotent.digest_combine(state internal, other internal) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_combine_wrapper';
+COMMENT ON FUNCTION idempotent.digest_combine(internal, internal) IS
+    'part of idempotent_digest: adds the rows of another process';
+
+CREATE FUNCTION idempotent.digest_serialize(state internal) RETURNS bytea
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_serialize_wrapper';
+COMMENT ON FUNCTION idempotent.digest_serialize(internal) IS
+    'part of idempotent_digest: its state, for another process';
+
+CREATE FUNCTION idempotent.digest_deserialize(bytes bytea, unused internal) RETURNS internal
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_deserialize_wrapper';
+COMMENT ON FUNCTION idempotent.digest_deserialize(bytea, internal) IS
+    'part of idempotent_digest: its state, from another process';
+
+CREATE FUNCTION idempotent.digest_text(state internal) RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_text_wrapper';
+COMMENT ON FUNCTION idempotent.digest_text(internal) IS 'part of idempotent_digest: the digest';
+
+CREATE AGGREGATE idempotent_digest(record) (
+    SFUNC        = idempotent.digest_add,
+    STYPE        = internal,
+    SSPACE       = 2064,
+    FINALFUNC    = idempotent.digest_text,
+    COMBINEFUNC  = idempotent.digest_combine,
+    SERIALFUNC   = idempotent.digest_serialize,
+    DESERIALFUNC = idempotent.digest_deserialize,
+    MSFUNC       = idempotent.digest_add,
+    MINVFUNC     = idempotent.digest_remove,
+    MSTYPE       = internal,
+    MSSPACE      = 2064,
+    MFINALFUNC   = idempotent.digest_text,
+    PARALLEL     = SAFE
+);
+COMMENT ON AGGREGATE idempotent_digest(record) IS
+    'a checksum of a set of rows that does not depend on their order';
+
+-- Whole rows are not pushed down to foreign servers, columns are. With one argument the server could not tell which of the two
+-- is meant.
+CREATE AGGREGATE idempotent_digest("any", VARIADIC "any") (
+    SFUNC        = idempotent.digest_add_columns,
+    STYPE        = internal,
+    SSPACE       = 2064,
+    FINALFUNC    = idempotent.digest_text,
+    COMBINEFUNC  = idempotent.digest_combine,
+    SERIALFUNC   = idempotent.digest_serialize,
+    DESERIALFUNC = idempotent.digest_deserialize,
+    MSFUNC       = idempotent.digest_add_columns,
+    MINVFUNC     = idempotent.digest_remove_columns,
+    MSTYPE       = internal,
+    MSSPACE      = 2064,
+    MFINALFUNC   = idempotent.digest_text,
+    PARALLEL     = SAFE
+);
+COMMENT ON AGGREGATE idempotent_digest("any", VARIADIC "any") IS
+    'a checksum of a set of rows, given column by column, that does not depend on their order';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- src/lib.rs:131
 -- requires:
 --   guard
@@ -734,6 +864,54 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_view_wrapper';
 COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text) IS
     'creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:133
+-- requires:
+--   state
+
+-- One slice replaced atomically. See docs/overwrite.md.
+
+CREATE FUNCTION idempotent_overwrite(
+    target    regclass,
+    source    regclass,
+    slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
+
+COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
+    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:145
+-- requires:
+--   state
+
+-- Compares what a table holds with what it should hold. See docs/reconcile.md.
+
+CREATE FUNCTION idempotent_reconcile(
+    target  regclass,
+    source  regclass,
+    key     text[] DEFAULT NULL,
+    compare text[] DEFAULT NULL,
+    ignore  text[] DEFAULT NULL,
+    OUT status      text,
+    OUT key         jsonb,
+    OUT stored      jsonb,
+    OUT expected    jsonb,
+    OUT differences jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
+
+COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[]) IS
+    'returns the rows, by key, in which a table deviates from another table or view';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -847,182 +1025,6 @@ COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[],
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:145
--- requires:
---   state
-
--- Compares what a table holds with what it should hold. See docs/reconcile.md.
-
-CREATE FUNCTION idempotent_reconcile(
-    target  regclass,
-    source  regclass,
-    key     text[] DEFAULT NULL,
-    compare text[] DEFAULT NULL,
-    ignore  text[] DEFAULT NULL,
-    OUT status      text,
-    OUT key         jsonb,
-    OUT stored      jsonb,
-    OUT expected    jsonb,
-    OUT differences jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
-
-COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[]) IS
-    'returns the rows, by key, in which a table deviates from another table or view';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:138
--- requires:
---   kept
-
--- Requests: an operation runs once, and its retries get the first answer. See
--- docs/requests.md.
-
--- A number that no two attempts share, so that the holder of a lease that was taken
--- over is known, whatever became of the row meanwhile, and whatever database the row is
--- restored or replicated to. It is not in dumps, but goes with the clock (src/id_sequence.rs).
-CREATE SEQUENCE idempotent.request_attempts;
-COMMENT ON SEQUENCE idempotent.request_attempts IS 'the attempts at requests';
-SELECT pg_catalog.setval('idempotent.request_attempts',
-    (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint);
-
--- Written by the extension's functions only, as its owner. What is written is checked by
--- them: a CHECK would be compiled anew for every row, which costs a sixth of a call. People
--- read the view idempotent.requests: a policy on the table would fail dumps.
-CREATE TABLE idempotent.request_records (
-    role           idempotent.kept_role NOT NULL,
-    scope          text        NOT NULL,
-    key            text        NOT NULL,
-    status         text        NOT NULL,
-    attempt        bigint      NOT NULL,
-    fingerprint    bytea       NOT NULL,
-    request        jsonb       NOT NULL,
-    recovery_point text,
-    response       jsonb,
-    ttl            interval    NOT NULL,
-    lease          interval,
-    lease_until    timestamptz,
-    started_at     timestamptz NOT NULL,
-    completed_at   timestamptz,
-    expires_at     timestamptz NOT NULL,
-    purge_after    timestamptz NOT NULL,
-    CONSTRAINT request_records_pkey PRIMARY KEY (key, scope, role)
-) WITH (fillfactor = 75);
-COMMENT ON TABLE idempotent.request_records IS 'what idempotent.requests shows; written by the extension only';
-COMMENT ON COLUMN idempotent.request_records.role IS 'the role that sent the request';
-COMMENT ON COLUMN idempotent.request_records.scope IS 'the key is unique within role and scope';
-COMMENT ON COLUMN idempotent.request_records.key IS 'the key that the client gave the request';
-COMMENT ON COLUMN idempotent.request_records.status IS 'started, finished or abandoned';
-COMMENT ON COLUMN idempotent.request_records.attempt IS 'the attempt that holds the request, or finished it';
-COMMENT ON COLUMN idempotent.request_records.fingerprint IS 'SHA-256 of the request';
-COMMENT ON COLUMN idempotent.request_records.request IS 'the request itself';
-COMMENT ON COLUMN idempotent.request_records.recovery_point IS 'how far the work has got';
-COMMENT ON COLUMN idempotent.request_records.response IS 'the answer, once it is finished';
-COMMENT ON COLUMN idempotent.request_records.ttl IS 'how long the answer is kept';
-COMMENT ON COLUMN idempotent.request_records.lease IS 'how long an attempt holds the request without renewing its lease';
-COMMENT ON COLUMN idempotent.request_records.lease_until IS 'when another attempt may resume the request';
-COMMENT ON COLUMN idempotent.request_records.started_at IS 'when the attempt began';
-COMMENT ON COLUMN idempotent.request_records.completed_at IS 'when the request was finished';
-COMMENT ON COLUMN idempotent.request_records.expires_at IS 'when the key becomes free again';
-COMMENT ON COLUMN idempotent.request_records.purge_after IS 'a purge skips the row until then; never later than expires_at';
-
-CREATE INDEX request_records_purge_after ON idempotent.request_records (purge_after);
-COMMENT ON INDEX idempotent.request_records_purge_after IS 'for idempotent_purge';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.request_records', '');
-
-CREATE VIEW idempotent.requests WITH (security_barrier = true) AS
-SELECT request.scope, request.key, request.status, request.attempt, request.fingerprint,
-       request.request, request.recovery_point, request.response, request.ttl, request.lease,
-       request.lease_until, request.started_at, request.completed_at, request.expires_at,
-       request.purge_after
-  FROM idempotent.request_records AS request
- WHERE request.role OPERATOR(idempotent.=) idempotent.own_role();
-COMMENT ON VIEW idempotent.requests IS 'your own request keys with their answers';
-COMMENT ON COLUMN idempotent.requests.scope IS 'the key is unique within role and scope';
-COMMENT ON COLUMN idempotent.requests.key IS 'the key that the client gave the request';
-COMMENT ON COLUMN idempotent.requests.status IS 'started, finished or abandoned';
-COMMENT ON COLUMN idempotent.requests.attempt IS 'the attempt that holds the request, or finished it';
-COMMENT ON COLUMN idempotent.requests.fingerprint IS 'SHA-256 of the request';
-COMMENT ON COLUMN idempotent.requests.request IS 'the request itself';
-COMMENT ON COLUMN idempotent.requests.recovery_point IS 'how far the work has got';
-COMMENT ON COLUMN idempotent.requests.response IS 'the answer, once it is finished';
-COMMENT ON COLUMN idempotent.requests.ttl IS 'how long the answer is kept';
-COMMENT ON COLUMN idempotent.requests.lease IS 'how long an attempt holds the request without renewing its lease';
-COMMENT ON COLUMN idempotent.requests.lease_until IS 'when another attempt may resume the request';
-COMMENT ON COLUMN idempotent.requests.started_at IS 'when the attempt began';
-COMMENT ON COLUMN idempotent.requests.completed_at IS 'when the request was finished';
-COMMENT ON COLUMN idempotent.requests.expires_at IS 'when the key becomes free again';
-COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge skips the row until then; never later than expires_at';
-
-CREATE FUNCTION idempotent_execute(
-    key       text,
-    command   text,
-    arguments jsonb    DEFAULT '[]',
-    scope     text     DEFAULT '',
-    ttl       interval DEFAULT '24 hours',
-    wait      interval DEFAULT NULL,
-    operation text     DEFAULT NULL,
-    OUT response jsonb,
-    OUT replayed boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_execute_wrapper';
-COMMENT ON FUNCTION idempotent_execute(text, text, jsonb, text, interval, interval, text) IS
-    'runs a statement once for a request key; a retry gets the first answer';
-
-CREATE FUNCTION idempotent_request_begin(
-    key     text,
-    request jsonb,
-    scope   text     DEFAULT '',
-    ttl     interval DEFAULT '24 hours',
-    lease   interval DEFAULT '1 minute',
-    wait    interval DEFAULT NULL,
-    ignore  text[]   DEFAULT NULL,
-    OUT status         text,
-    OUT attempt        bigint,
-    OUT recovery_point text,
-    OUT response       jsonb
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_begin_wrapper';
-COMMENT ON FUNCTION idempotent_request_begin(text, jsonb, text, interval, interval, interval, text[]) IS
-    'starts a request, resumes one whose lease ran out, or gives its answer';
-
-CREATE FUNCTION idempotent_request_advance(
-    key text, attempt bigint, recovery_point text, scope text DEFAULT ''
-) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_advance_wrapper';
-COMMENT ON FUNCTION idempotent_request_advance(text, bigint, text, text) IS
-    'records how far the work on a request has got, and renews the lease';
-
-CREATE FUNCTION idempotent_request_finish(
-    key text, attempt bigint, response jsonb, scope text DEFAULT ''
-) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_finish_wrapper';
-COMMENT ON FUNCTION idempotent_request_finish(text, bigint, jsonb, text) IS
-    'stores the answer of a request, which its retries get';
-
-CREATE FUNCTION idempotent_request_abandon(
-    key text, attempt bigint, scope text DEFAULT ''
-) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_abandon_wrapper';
-COMMENT ON FUNCTION idempotent_request_abandon(text, bigint, text) IS
-    'abandons a request without an answer: its key is free again';
-
-CREATE FUNCTION idempotent_purge(batch_size int DEFAULT 1000) RETURNS bigint
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_purge_wrapper';
-COMMENT ON FUNCTION idempotent_purge(int) IS
-    'removes at most batch_size expired requests; returns how many';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- src/guard/mod.rs:170
 -- pg_idempotent::guard::guard_options
 -- Skipped due to `#[pgrx(sql = false)]`
@@ -1035,43 +1037,43 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:55
+-- src/digest/mod.rs:43
 -- pg_idempotent::digest::idempotent_digest_add_columns
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:79
+-- src/digest/mod.rs:55
 -- pg_idempotent::digest::idempotent_digest_combine
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:98
+-- src/digest/mod.rs:74
 -- pg_idempotent::digest::idempotent_digest_deserialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:43
+-- src/digest/mod.rs:37
 -- pg_idempotent::digest::idempotent_digest_remove
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:67
+-- src/digest/mod.rs:49
 -- pg_idempotent::digest::idempotent_digest_remove_columns
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:92
+-- src/digest/mod.rs:68
 -- pg_idempotent::digest::idempotent_digest_serialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:110
+-- src/digest/mod.rs:86
 -- pg_idempotent::digest::idempotent_digest_text
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1131,7 +1133,7 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/merge/mod.rs:74
+-- src/merge/mod.rs:75
 -- pg_idempotent::merge::idempotent_merge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */

@@ -148,6 +148,18 @@ impl<'v, P: Fn(usize) -> SqlValue<'v>> Differences<'_, P> {
         )
     }
 
+    /// A sentence about two rows of one source, of which one deletes what is stored under the key:
+    /// `One row with key (order_id)=(7f3e) deletes it; another does not.`
+    pub fn one_deletes(&self) -> String {
+        let key_names = self.target.column_list(self.arbiter.columns());
+        let values = if settings::show_values() {
+            format!("=({})", self.key_values())
+        } else {
+            String::new()
+        };
+        format!("One row with key ({key_names}){values} deletes what is stored; another does not.")
+    }
+
     fn key_values(&self) -> String {
         let values = self.arbiter.columns();
         let values = values.map(|c| show_value(self.column(c), (self.payload)(c)));

@@ -1,10 +1,12 @@
 //! Which of two rows under one key is the later.
 //!
-//! By the columns of `latest_by`, the first that differs; then by the compared columns,
-//! in the table's order. NULL is earlier than every value. Within the source the columns
-//! that are not compared come last, so that it is always the same row that is kept.
+//! By the columns of `latest_by`, the first that differs; then a row that deletes is the
+//! later; then by the compared columns, in the table's order. NULL is earlier than every
+//! value. Within the source the columns that are not compared come last, so that it is always
+//! the same row that is kept.
 use crate::compare::{Differences, Order, differing};
 use crate::error::{Report, SqlState};
+use crate::payload::row::{Mark, RowLayout};
 use crate::payload::shape::Shape;
 use crate::pg::rows::Slot;
 use crate::pg::value::sql_value::SqlValue;
@@ -18,12 +20,12 @@ pub struct LatestOrder<'t> {
     /// Where a row that differs in none of them is the stored row: `latest_by` and the
     /// compared columns.
     judged: Vec<usize>,
-    /// The same, in the order in which they decide; empty if the payload always wins.
-    decisive: Vec<OrderedColumn>,
-    /// All columns in the order in which they decide within the source.
-    within_source: Vec<OrderedColumn>,
-    /// Those of `latest_by`.
-    by: Vec<usize>,
+    /// The columns of `latest_by`; empty if the payload always wins.
+    by: Vec<OrderedColumn>,
+    /// The other compared columns, which decide where those are equal.
+    compared: Vec<OrderedColumn>,
+    /// The columns that decide only within the source.
+    rest: Vec<OrderedColumn>,
 }
 
 /// A column and how it is ordered.
@@ -32,7 +34,7 @@ type OrderedColumn = (usize, Order);
 /// What a payload is to the stored row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MergeVerdict {
-    /// It is to replace it.
+    /// It is to replace it, or to delete it.
     Later,
     /// It is to be passed over.
     Earlier,
@@ -57,47 +59,51 @@ impl<'t> LatestOrder<'t> {
             .iter()
             .map(|name| column_of_source(target, arbiter, shape, name))
             .collect();
-        let compared = shape.compared.iter();
-        let decisive: Vec<usize> = latest_by
-            .iter()
-            .chain(compared.filter(|c| !latest_by.contains(c)))
-            .copied()
-            .collect();
-        let rest = (0..target.columns.len()).filter(|c| {
-            shape.named.contains(c) && !decisive.contains(c) && !arbiter.has_column(*c)
-        });
-        let ordered = |c: usize| (c, Order::of(&target.columns[c]));
-        let mut judged = decisive.clone();
+        let compared = shape.compared.iter().copied();
+        let compared: Vec<usize> = compared.filter(|c| !latest_by.contains(c)).collect();
+        let mut judged = [latest_by.as_slice(), compared.as_slice()].concat();
         judged.sort_unstable();
+        let rest = (0..target.columns.len())
+            .filter(|c| shape.named.contains(c) && !judged.contains(c) && !arbiter.has_column(*c));
+        let ordered = |c: usize| (c, Order::of(&target.columns[c]));
         Self {
             target,
             arbiter,
-            within_source: decisive.iter().copied().chain(rest).map(ordered).collect(),
-            decisive: if latest_by.is_empty() {
-                Vec::new()
-            } else {
-                decisive.into_iter().map(ordered).collect()
-            },
+            rest: rest.map(ordered).collect(),
+            by: latest_by.into_iter().map(ordered).collect(),
+            compared: compared.into_iter().map(ordered).collect(),
             judged,
-            by: latest_by,
         }
     }
 
     /// The columns that `latest_by` names, by position.
-    pub fn by(&self) -> &[usize] {
-        &self.by
+    pub fn by(&self) -> Vec<usize> {
+        self.by.iter().map(|(c, _)| *c).collect()
+    }
+
+    /// Whether a row of the source deletes what is stored under its key.
+    pub fn deletes(&self, row: &Slot) -> bool {
+        RowLayout::of(self.target).mark(row) == Mark::Delete
     }
 
     /// Compares a payload with the row stored under its key.
     pub fn judge(&self, payload: &Slot, stored: &StoredRow<'_>) -> MergeVerdict {
+        let order =
+            |by: &[OrderedColumn]| self.order(by, |c| payload.value(c), |c| stored.value(c));
+        if self.deletes(payload) {
+            return match order(&self.by) {
+                Ordering::Less => MergeVerdict::Earlier,
+                _ => MergeVerdict::Later,
+            };
+        }
         let columns = &self.target.columns;
         if differing(columns, &self.judged, stored, |c| payload.value(c)).is_empty() {
             return MergeVerdict::Equal;
         }
-        if self.decisive.is_empty() {
+        if self.by.is_empty() {
             return MergeVerdict::Later;
         }
-        match self.order(&self.decisive, |c| payload.value(c), |c| stored.value(c)) {
+        match order(&self.by).then_with(|| order(&self.compared)) {
             Ordering::Greater => MergeVerdict::Later,
             Ordering::Less => MergeVerdict::Earlier,
             // Equal to the order, though not to the equality: neither is later.
@@ -110,10 +116,15 @@ impl<'t> LatestOrder<'t> {
     /// # Errors
     /// 21000 if they differ in what is compared and nothing says which is the latest.
     pub fn supersedes(&self, a: &Slot, b: &Slot) -> bool {
-        if self.decisive.is_empty() {
+        if self.by.is_empty() {
             self.check_equal(a, b);
         }
-        self.order(&self.within_source, |c| a.value(c), |c| b.value(c)) == Ordering::Greater
+        let order = |by: &[OrderedColumn]| self.order(by, |c| a.value(c), |c| b.value(c));
+        order(&self.by)
+            .then_with(|| self.deletes(a).cmp(&self.deletes(b)))
+            .then_with(|| order(&self.compared))
+            .then_with(|| order(&self.rest))
+            .is_gt()
     }
 
     fn order<'v>(
@@ -129,10 +140,15 @@ impl<'t> LatestOrder<'t> {
     }
 
     fn check_equal(&self, a: &Slot, b: &Slot) {
+        let deletes = [a, b].map(|row| self.deletes(row));
+        if deletes == [true, true] {
+            return;
+        }
         let numbers = self.target.attnums_in_order();
         let first = StoredRow::returned(a, &numbers);
         let columns = differing(&self.target.columns, &self.judged, &first, |c| b.value(c));
-        if columns.is_empty() {
+        let one_deletes = deletes[0] != deletes[1];
+        if columns.is_empty() && !one_deletes {
             return;
         }
         let everything = VisibleColumns::everything();
@@ -153,7 +169,11 @@ impl<'t> LatestOrder<'t> {
                 self.target.name
             ),
         )
-        .detail(differences.within_source())
+        .detail(if one_deletes {
+            differences.one_deletes()
+        } else {
+            differences.within_source()
+        })
         .hint("Name the columns that identify the latest row with the argument latest_by.")
         .table(&self.target.schema, &self.target.name)
         .constraint(self.arbiter.name.clone())

@@ -7,19 +7,27 @@
 //!
 //! 1. **Look.** Each key is looked up in the arbiter under a fresh snapshot (READ
 //!    COMMITTED) or the transaction's. What is stored and equal is `unchanged`, what is
-//!    stored and later is `stale`: neither is written, locked or logged.
+//!    stored and later is `stale`: neither is written, locked or logged. Nor is anything for a
+//!    row that deletes, and finds nothing: it is `unchanged`.
 //! 2. **Insert** what was not found, in key order: `INSERT … ON CONFLICT (key) DO
 //!    NOTHING`, as `write` does. If not all of it went in, all that is left is looked at
 //!    again (1).
-//! 3. **Update** what is stored and earlier, in key order, under the snapshot of the look.
-//!    The row is addressed by place and by the transaction that wrote it, so what is
-//!    replaced is the very version that was judged.
+//! 3. **Update or delete** what is stored and earlier, in key order, under the snapshot of the
+//!    look: by an UPDATE, a DELETE, or, where there is some of both, a MERGE. The row is
+//!    addressed by place and by the transaction that wrote it, so what is replaced is the very
+//!    version that was judged.
 //! 4. What was not the same version any more is looked at again (1).
 //!
 //! # Why no interleaving goes wrong
-//! - *A row is changed between look and update.* Its version is another then, the update
-//!   passes over it (or, REPEATABLE READ and up, raises 40001), and the next round judges
-//!   what is stored now. Nothing that is later is ever overwritten by something earlier.
+//! - *A row is changed between look and update (or delete).* Its version is another then, the
+//!   update passes over it (or, REPEATABLE READ and up, raises 40001), and the next round judges
+//!   what is stored now. Nothing that is later is ever overwritten or deleted by something
+//!   earlier.
+//! - *A row is deleted between look and update, also by another merge.* The update passes over
+//!   it, and the next round inserts: as if the call had come after the delete.
+//! - *A key is inserted between look and delete.* A row that deletes, and found nothing, is done
+//!   with: as if the insert had come after it. It does not wait for an insert that is under way,
+//!   as a DELETE would not.
 //! - *Another merge inserts the key between look and insert.* ON CONFLICT waits for it,
 //!   and passes over the row; the next round judges it.
 //! - *Merges with overlapping keys do not deadlock.* Each inserts all that it inserts, in
@@ -30,11 +38,15 @@
 //!   both go by the key. A row that was changed since the look is still met in the
 //!   order of keys, since the update sees what the look saw, and the server locks its
 //!   latest version before it finds that it is another: the next round need not wait for
-//!   it. (If another session deletes rows, a round may insert after updates: then 40P01 is
-//!   possible, and a retry the answer. So are two merges in one transaction.)
+//!   it. Updates and deletes are one statement for the same reason: two would go through the
+//!   keys twice. (If another session deletes rows, be it by a merge, a round may insert after
+//!   updates: then 40P01 is possible, and a retry the answer. So are two merges in one
+//!   transaction.)
 //! - *Any order of arrival gives the same table.* «Later» is a total order on whole rows:
-//!   by `latest_by`, then by the compared columns. What is stored in the end is the
-//!   greatest row that ever came, and the maximum of a set does not depend on order.
+//!   by `latest_by`, then by whether they delete, then by the compared columns. What is stored
+//!   in the end is the greatest row that ever came, and the maximum of a set does not depend on
+//!   order. Where that is a row that deletes, nothing is left that a row could be compared with,
+//!   and one that comes later goes in, however early it is.
 #[forbid(unsafe_code)]
 mod latest;
 #[forbid(unsafe_code)]
@@ -53,19 +65,20 @@ use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::sql_value::SqlValue;
-use crate::target::{Target, check_merge_privileges};
+use crate::pg::value::text;
+use crate::target::{Target, UniqueIndex, check_merge_privileges};
 use crate::write::{InputSorter, WriteContext};
 use latest::LatestOrder;
 use never_updated::NeverUpdated;
 use pgrx::prelude::*;
 use round::{MergeCounts, merge_rows};
 
-/// `idempotent_merge(target, source, key, latest_by, compare, ignore, insert_only)`: inserts
-/// or updates the rows of a table or view, by key. A stored row that is later is kept, one
-/// that is equal is not rewritten.
+/// `idempotent_merge(target, source, key, latest_by, compare, ignore, insert_only, delete_when)`:
+/// inserts or updates the rows of a table or view, by key, and deletes where the source says so.
+/// A stored row that is later is kept, one that is equal is not rewritten.
 ///
-/// Gives `received, inserted, updated, unchanged, stale, superseded bigint`; the last five
-/// add up to the first.
+/// Gives `received, inserted, updated, deleted, unchanged, stale, superseded bigint`; the last
+/// six add up to the first.
 ///
 /// # Errors
 /// 42P10 without a usable key, 42703 for columns that are none, 22023, 23502, 428C9,
@@ -79,6 +92,7 @@ fn idempotent_merge(call: SqlCall<'_>) -> SqlResult {
             counts.received,
             counts.inserted,
             counts.updated,
+            counts.deleted,
             counts.unchanged,
             counts.stale,
             counts.superseded,
@@ -90,7 +104,10 @@ fn idempotent_merge(call: SqlCall<'_>) -> SqlResult {
 fn merge(arguments: &Arguments) -> MergeCounts {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
-    let mut source = Source::open(&target, arguments.oid(1, "source"));
+    let delete_when = arguments.optional_text(7);
+    let deletes = delete_when.is_some();
+    let oid = arguments.oid(1, "source");
+    let mut source = Source::open_to_merge(&target, oid, delete_when.as_deref());
     // What a guard leaves out because it changes after insert is what a merge brings.
     let mut match_rule =
         MatchRule::of_all_columns(&KeyOptions::read(arguments, [2, 4, 5]), &target);
@@ -105,12 +122,17 @@ fn merge(arguments: &Arguments) -> MergeCounts {
     match_rule.comparison.apply(&target, arbiter, &mut shapes);
     check_key_named(&target, arbiter, &shapes, |_| KeyPlace::Source);
     let latest = LatestOrder::new(&target, arbiter, &shapes[0], latest_by.as_deref());
-    never_updated.refuse_in(&target, latest.by(), "latest_by");
+    never_updated.refuse_in(&target, &latest.by(), "latest_by");
+    if let Some(name) = delete_when.as_deref() {
+        target.refuse_delete_rules(&relation);
+        refuse_key_column(&target, arbiter, name);
+        source.read_of_deletes(arbiter.columns().chain(latest.by()));
+    }
     let named = || shapes[0].named.iter().copied();
     let updated: Vec<usize> = named()
         .filter(|c| !arbiter.has_column(*c) && !never_updated.columns.contains(c))
         .collect();
-    check_merge_privileges(&target, named(), arbiter.columns(), &updated);
+    check_merge_privileges(&target, named(), arbiter.columns(), &updated, deletes);
 
     source.complete_keys(&relation, arbiter);
     let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard);
@@ -122,4 +144,17 @@ fn merge(arguments: &Arguments) -> MergeCounts {
     };
     merge_rows(&context, &latest, &updated, input.into_rows(), &mut counts);
     counts
+}
+
+/// What says that a row deletes is no part of its key: it would never find the row.
+///
+/// # Errors
+/// 22023
+fn refuse_key_column(target: &Target, arbiter: &UniqueIndex, name: &str) {
+    let column = target.column_by_bytes(text::to_server(name).to_bytes());
+    if let Some(column) = column.filter(|c| arbiter.has_column(*c)) {
+        target
+            .cannot_be_in(column, "is part of the key", "delete_when")
+            .raise()
+    }
 }

@@ -1,7 +1,7 @@
-//! The rounds of one merge: look, insert, update, look again. See the module's head for
+//! The rounds of one merge: look, insert, update and delete, look again. See the module's head for
 //! the protocol.
 use super::latest::{LatestOrder, MergeVerdict};
-use super::write::{ChangedRows, update};
+use super::write::{ChangedRows, replace};
 use crate::error::Report;
 use crate::outcome::OnConflict;
 use crate::payload::row::same_key;
@@ -21,6 +21,8 @@ pub struct MergeCounts {
     pub received: i64,
     pub inserted: i64,
     pub updated: i64,
+    pub deleted: i64,
+    /// What is stored is equal, or nothing is stored that could be deleted.
     pub unchanged: i64,
     /// What is stored is later.
     pub stale: i64,
@@ -126,8 +128,8 @@ impl LeftRows {
     }
 }
 
-/// Inserts what is new, and updates what is changed once all of that went in: updates come after
-/// all inserts, see the head of the module. Gives the commands that did so, and what is left.
+/// Inserts what is new, and writes what is changed once all of that went in: updates and deletes
+/// come after all inserts, see the head of the module. Gives the commands that did so, and what is left.
 fn write(
     context: &WriteContext<'_>,
     updated: &[usize],
@@ -142,15 +144,17 @@ fn write(
     let first_command = next_command();
     let new = new.and_then(|new| insert_new(context, new, counts));
     let after_inserts = next_command();
+    let mut replaced = 0;
     let changed = changed.filter(|changed| {
         if new.is_some() {
             return true;
         }
-        let count = update(context, updated, changed, &snapshot);
-        // If not all of them were updated, the rows tell which.
-        let all = count == changed.len();
+        replaced = replace(context, updated, changed, &snapshot);
+        // If not all of them were written, the rows tell which.
+        let all = replaced == changed.len();
         if all {
-            counts.updated += count as i64;
+            counts.updated += (changed.len() - changed.deletes()) as i64;
+            counts.deleted += changed.deletes() as i64;
         }
         !all
     });
@@ -158,6 +162,7 @@ fn write(
     let written = WrittenCommands {
         inserted: first_command..after_inserts,
         updated: after_inserts..next_command(),
+        replaced,
     };
     (written, LeftRows { new, changed })
 }
@@ -165,10 +170,13 @@ fn write(
 /// For rows that are neither inserted nor updated nor in anybody's way.
 fn not_written(context: &WriteContext<'_>, pending: &PendingChanges) -> Report {
     if pending.new.is_none() && row_security_is_active(context.target) {
-        return kept_by_policy(context.target);
+        // Of a statement that does both, the server refuses such a row.
+        let deletes = pending.changed.as_ref().map_or(0, ChangedRows::deletes);
+        let what = if deletes > 0 { "a delete" } else { "an update" };
+        return kept_by_policy(context.target, what);
     }
     context
-        .not_stored_as_given("a row of the source was neither inserted nor updated")
+        .not_stored_as_given("a row of the source was neither inserted nor updated nor deleted")
         .detail("A BEFORE trigger suppressed the row or changed its key.")
 }
 
@@ -177,6 +185,8 @@ fn not_written(context: &WriteContext<'_>, pending: &PendingChanges) -> Report {
 struct WrittenCommands {
     inserted: Range<pg_sys::CommandId>,
     updated: Range<pg_sys::CommandId>,
+    /// How many rows the latter have updated or deleted.
+    replaced: u64,
 }
 
 impl WrittenCommands {
@@ -217,11 +227,18 @@ fn look_up(
     };
     let mut lookup = KeyLookup::new(context.target, context.relation, context.arbiter);
     let mut free: Option<Slot> = None;
+    let updated_before = counts.updated;
+    // The rows that delete, and find nothing.
+    let mut gone = 0;
     while let Some(row) = next(free.take()) {
         pgrx::check_for_interrupts!();
         context.scratch.scope(|| {
             lookup.find(|c| row.value(c));
             let Some(stored) = lookup.stored() else {
+                if latest.deletes(&row) {
+                    gone += 1;
+                    return;
+                }
                 let desc = context.target.row_desc();
                 let new = || context.in_call_memory(|| TupleStore::new(desc));
                 return pending.new.get_or_insert_with(new).put(&row);
@@ -245,6 +262,12 @@ fn look_up(
         context.scratch.reset();
         free = Some(row);
     }
+    // What the round before wrote, and is not updated, it has deleted. The others were deleted by
+    // somebody else, or never there.
+    let updated = counts.updated - updated_before;
+    let deleted = (before.replaced as i64 - updated).clamp(0, gone);
+    counts.deleted += deleted;
+    counts.unchanged += gone - deleted;
     pending
 }
 

@@ -90,6 +90,8 @@ unsafe impl RowSink for TupleStore {
 pub struct KeyedSort<'a, 'g> {
     pub arbiter: &'a UniqueIndex,
     pub generated: Option<GeneratedColumns<'g>>,
+    /// Where rows say that they delete, if some may.
+    pub deletes: Option<RowLayout>,
     pub sort: &'a mut TupleSort,
     /// Is told how many rows there were so far, now and then.
     pub on_progress: &'a dyn Fn(i64),
@@ -119,7 +121,11 @@ unsafe impl RowSink for KeyedSort<'_, '_> {
         if !self.arbiter.nulls_equal {
             self.null_key = self.arbiter.columns().find(|c| row.get(*c).is_none());
         }
-        if let (None, Some(generated)) = (self.null_key, &mut self.generated) {
+        // What a row that deletes has beside its key is not stored.
+        let stored = self
+            .deletes
+            .is_none_or(|layout| layout.mark(row) != Mark::Delete);
+        if let (None, true, Some(generated)) = (self.null_key, stored, &mut self.generated) {
             // SAFETY: the caller's promise: a working row, inside the guard. Rows of a source have
             // one shape, the first.
             self.mismatch = unsafe { generated.mismatch(row, 0) };
@@ -134,11 +140,22 @@ unsafe impl RowSink for KeyedSort<'_, '_> {
     }
 }
 
+/// The column of a source that says which of its rows delete, the last one of the SELECT.
+pub struct Deletion {
+    pub number: pg_sys::AttrNumber,
+    /// Its type, boolean or a domain over it.
+    pub typid: pg_sys::Oid,
+    /// By column of the target: whether it is read of a row that deletes.
+    pub read: Vec<bool>,
+}
+
 /// The columns of a SELECT, and what becomes of them.
 pub struct SelectedColumns<'a> {
     pub target: &'a Target,
     /// By column of the SELECT, the position in the target.
     pub columns: &'a [usize],
+    /// What says which rows delete; None if none does.
+    pub deletion: Option<&'a Deletion>,
     pub coercions: Coercions,
     /// Whether values out of line are fetched.
     pub detached: bool,
@@ -196,7 +213,11 @@ impl SelectedColumns<'_> {
         let places = (0..).zip(expressions).zip(self.columns);
         // SAFETY: the caller's promise; as many columns as the descriptor has.
         unsafe {
-            (*desc).natts as usize == expressions.len()
+            let natts = (*desc).natts as usize;
+            natts == expressions.len() + usize::from(self.deletion.is_some())
+                && self.deletion.is_none_or(|deletion| {
+                    ffi::attribute(desc, natts as c_int - 1).atttypid == deletion.typid
+                })
                 && expressions.len() == self.columns.len()
                 && places.into_iter().all(|((i, expression), c)| {
                     let column = self.target.columns.get(*c);
@@ -271,8 +292,15 @@ impl SourceReceiver<'_> {
             let row = &mut *row;
             let natts = (*row.tts_tupleDescriptor).natts;
             ffi::slot_getsomeattrs_unguarded(row, natts);
+            let deletion = selected.deletion.filter(|_| {
+                let flag = natts as usize - 1;
+                !*row.tts_isnull.add(flag) && (*row.tts_values.add(flag)).value() != 0
+            });
             let expressions = selected.coercions.expressions.iter().zip(selected.columns);
             for (i, (expression, c)) in expressions.enumerate() {
+                if deletion.is_some_and(|deletion| !deletion.read.get_unchecked(*c)) {
+                    continue;
+                }
                 let mut value = (!*row.tts_isnull.add(i)).then_some(*row.tts_values.add(i));
                 let column = selected.target.columns.get_unchecked(*c);
                 if let Some(expression) = expression {
@@ -293,7 +321,11 @@ impl SourceReceiver<'_> {
             selected
                 .key_defaults
                 .complete(selected.columns, &mut working);
-            RowLayout::of(selected.target).set(&mut working, self.ordinal, 0, Mark::Pending);
+            let mark = match deletion {
+                Some(_) => Mark::Delete,
+                None => Mark::Pending,
+            };
+            RowLayout::of(selected.target).set(&mut working, self.ordinal, 0, mark);
             let caller = pg_sys::MemoryContextSwitchTo(per_row);
             let more = self.sink.take(working.finish());
             pg_sys::MemoryContextSwitchTo(caller);

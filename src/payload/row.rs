@@ -18,7 +18,12 @@ pub enum Mark {
     /// An earlier payload of the call, the one with this ordinal, has its key
     /// and was handed to INSERT.
     SameKeyAs(i64),
+    /// It is never inserted: in a merge, it deletes the stored row.
+    Delete,
 }
+
+/// How [`Mark::Delete`] is written: no ordinal.
+const DELETE: i64 = -1;
 
 /// Where a working row's own columns are.
 #[derive(Clone, Copy)]
@@ -50,6 +55,7 @@ impl RowLayout {
             Mark::Pending => None,
             Mark::Inserted => Some(0),
             Mark::SameKeyAs(ordinal) => Some(ordinal),
+            Mark::Delete => Some(DELETE),
         };
         let mark = mark.map_or(SqlValue::null(pg_sys::INT8OID), SqlValue::bigint);
         row.set(self.columns, SqlValue::bigint(ordinal));
@@ -81,6 +87,7 @@ impl RowLayout {
         match slot.get(self.mark_column()).map(|d| d.value() as i64) {
             None => Mark::Pending,
             Some(0) => Mark::Inserted,
+            Some(DELETE) => Mark::Delete,
             Some(ordinal) => Mark::SameKeyAs(ordinal),
         }
     }

@@ -6,11 +6,13 @@
 //! casts, type modifiers, domains), by core's own expressions. What becomes of the
 //! rows is up to a [`RowSink`].
 use super::coercion::Coercions;
-use super::fill::{KeyedSort, RowSink, SelectedColumns};
+use super::fill::{Deletion, KeyedSort, RowSink, SelectedColumns};
 use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
+use super::row::RowLayout;
 use super::shape::{KeyPlace, Shape, key_violation};
 use crate::error::{Report, SqlState};
+use crate::pg::catalog::types;
 use crate::pg::rows::TupleSort;
 use crate::pg::statement::spi::Parameter;
 use crate::pg::value::text;
@@ -42,6 +44,8 @@ pub struct Source<'t> {
     detached: bool,
     /// The key columns that it does not have.
     key_defaults: KeyDefaults,
+    /// What says which of its rows delete.
+    deletion: Option<Deletion>,
 }
 
 /// A column that a source fills by itself with another value every time.
@@ -58,9 +62,30 @@ impl<'t> Source<'t> {
     /// 42703 for a column of the source that is none of the target; 42809 for a
     /// source that cannot be selected from.
     pub fn open(target: &'t Target, oid: pg_sys::Oid) -> Self {
+        Self::open_to_merge(target, oid, None)
+    }
+
+    /// Matches the columns. The one that `delete_when` names says which rows delete; the target
+    /// need not have it.
+    ///
+    /// # Errors
+    /// As [`Source::open`]; 42703 and 42804 for what is no boolean column of the source.
+    pub fn open_to_merge(target: &'t Target, oid: pg_sys::Oid, delete_when: Option<&str>) -> Self {
         let relation = OpenRelation::open(oid);
         refuse_unreadable_kind(&relation);
-        let attributes = relation.attribute_rows();
+        let deletion = delete_when.map(|name| deletion(target, &relation, name));
+        let mut attributes = relation.attribute_rows();
+        let deletes = |attribute: &pg_sys::FormData_pg_attribute| {
+            deletion
+                .as_ref()
+                .is_some_and(|deletion| deletion.number == attribute.attnum)
+        };
+        attributes.retain(|attribute| {
+            !deletes(attribute)
+                || target
+                    .column_by_bytes(attribute_name(attribute).to_bytes())
+                    .is_some()
+        });
         let position = |attribute: &pg_sys::FormData_pg_attribute| {
             let name = attribute_name(attribute);
             target.column_by_bytes(name.to_bytes()).unwrap_or_else(|| {
@@ -103,6 +128,15 @@ impl<'t> Source<'t> {
             under_active_snapshot: false,
             detached: false,
             key_defaults: KeyDefaults::none(),
+            deletion,
+        }
+    }
+
+    /// Of a row that deletes, only these columns are read: what the others hold need not be such
+    /// as could be stored.
+    pub fn read_of_deletes(&mut self, columns: impl IntoIterator<Item = usize>) {
+        if let Some(deletion) = &mut self.deletion {
+            columns.into_iter().for_each(|c| deletion.read[c] = true);
         }
     }
 
@@ -141,6 +175,7 @@ impl<'t> Source<'t> {
             under_active_snapshot: true,
             detached: false,
             key_defaults: KeyDefaults::none(),
+            deletion: None,
         }
     }
 
@@ -277,6 +312,7 @@ impl<'t> Source<'t> {
         let mut sink = KeyedSort {
             arbiter,
             generated,
+            deletes: self.deletion.as_ref().map(|_| RowLayout::of(self.target)),
             sort,
             on_progress,
             rows: 0,
@@ -309,6 +345,7 @@ impl<'t> Source<'t> {
         let selected = SelectedColumns {
             target: self.target,
             columns: &self.columns,
+            deletion: self.deletion.as_ref(),
             coercions,
             detached: self.detached,
             key_defaults: &self.key_defaults,
@@ -326,7 +363,13 @@ impl<'t> Source<'t> {
     }
 
     fn select(&self) -> String {
-        let columns = self.target.column_list(self.columns.iter().copied());
+        let name = |number: &pg_sys::AttrNumber| {
+            let name = attribute_name(self.relation.attribute(*number));
+            text::quote_identifier(&text::from_server_bytes(name.to_bytes()))
+        };
+        let flag = self.deletion.as_ref().map(|deletion| &deletion.number);
+        let columns: Vec<String> = self.numbers.iter().chain(flag).map(name).collect();
+        let columns = columns.join(", ");
         let only = if self.only { "ONLY " } else { "" };
         let select = format!(
             "SELECT {columns} FROM {only}{} {}",
@@ -347,6 +390,36 @@ impl<'t> Source<'t> {
             text::quote_identifier(&self.relation.schema()),
             text::quote_identifier(&self.name())
         )
+    }
+}
+
+/// The column of a source that says which rows delete.
+///
+/// # Errors
+/// 42703 if it is none; 42804 if it is no boolean.
+fn deletion(target: &Target, relation: &OpenRelation, name: &str) -> Deletion {
+    let refuse = |state: SqlState, what: String| -> ! {
+        Report::new(state, what)
+            .table(&target.schema, &target.name)
+            .column(name)
+            .raise()
+    };
+    let Some(number) = relation.column_number(&text::to_server(name)) else {
+        let what = format!("column \"{name}\" of \"delete_when\" is not in the source");
+        refuse(SqlState::UndefinedColumn, what)
+    };
+    let typid = relation.attribute(number).atttypid;
+    if types::base(typid) != pg_sys::BOOLOID {
+        let what = format!(
+            "column \"{name}\" of \"delete_when\" is of type {} instead of boolean",
+            types::name(typid)
+        );
+        refuse(SqlState::DatatypeMismatch, what)
+    }
+    Deletion {
+        number,
+        typid,
+        read: vec![false; target.columns.len()],
     }
 }
 

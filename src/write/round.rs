@@ -309,7 +309,7 @@ impl<'a> Look<'a> {
         match RowLayout::of(self.context.target).mark(row) {
             Mark::Inserted => true,
             Mark::Pending => self.round.last_insert == InsertResult::All,
-            Mark::SameKeyAs(_) => false,
+            Mark::SameKeyAs(_) | Mark::Delete => false,
         }
     }
 

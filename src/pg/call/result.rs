@@ -28,7 +28,7 @@ pub enum RowType {
     Attempt,
     /// `run_id bigint, decision text, reason text`
     Run,
-    /// `received, inserted, updated, unchanged, stale, superseded bigint`
+    /// `received, inserted, updated, deleted, unchanged, stale, superseded bigint`
     Merged,
     /// `deleted bigint, inserted bigint, unchanged boolean`
     Overwritten,
@@ -78,6 +78,7 @@ impl RowType {
                 (c"received", pg_sys::INT8OID),
                 (c"inserted", pg_sys::INT8OID),
                 (c"updated", pg_sys::INT8OID),
+                (c"deleted", pg_sys::INT8OID),
                 (c"unchanged", pg_sys::INT8OID),
                 (c"stale", pg_sys::INT8OID),
                 (c"superseded", pg_sys::INT8OID),

@@ -253,10 +253,11 @@ const SIGNATURES: [Signature; 48] = [
             "compare text[] DEFAULT NULL::text[]",
             "ignore text[] DEFAULT NULL::text[]",
             "insert_only text[] DEFAULT NULL::text[]",
+            "delete_when text DEFAULT NULL::text",
         ],
         returns: Returns::Row(RowType::Merged),
         class: Class::Writes,
-        comment: "inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten",
+        comment: "inserts, updates or deletes rows by those of a table or view with the same key; the latest row wins, equal rows are not rewritten",
     },
     Signature {
         name: "idempotent_overwrite",
