@@ -2,6 +2,7 @@
 use crate::pg::ffi;
 use crate::pg::value::comparison;
 use crate::pg::value::sql_value::SqlValue;
+use crate::pg::value::value_type::ValueType;
 use crate::target::{Column, StoredRow};
 use pgrx::pg_sys;
 use std::cmp::Ordering;
@@ -117,9 +118,14 @@ pub struct Order {
 impl Order {
     /// The order of the values of a column.
     pub fn of(column: &Column) -> Self {
+        Self::of_values(&column.values)
+    }
+
+    /// The order of the values of a type.
+    pub fn of_values(values: &ValueType) -> Self {
         Self {
-            typid: column.typid,
-            order: comparison::Order::of(column.typid, column.base_type()),
+            typid: values.typid,
+            order: comparison::Order::of(values.typid, values.base),
         }
     }
 
@@ -128,14 +134,19 @@ impl Order {
     /// # Panics
     /// If the column or a value is of another type.
     pub fn compare(self, column: &Column, a: SqlValue<'_>, b: SqlValue<'_>) -> Ordering {
-        assert_eq!(self.typid, column.typid, "a column has another order");
-        match (column.values.datum_of(a), column.values.datum_of(b)) {
+        self.compare_values(&column.values, a, b)
+    }
+
+    /// Compares two values of a type, likewise.
+    pub fn compare_values(self, values: &ValueType, a: SqlValue<'_>, b: SqlValue<'_>) -> Ordering {
+        assert_eq!(self.typid, values.typid, "a column has another order");
+        match (values.datum_of(a), values.datum_of(b)) {
             (None, None) => Ordering::Equal,
             (None, Some(_)) => Ordering::Less,
             (Some(_), None) => Ordering::Greater,
-            // SAFETY: non-null values of the column, whose order this is, as was checked; the
+            // SAFETY: non-null values of the type, whose order this is, as was checked; the
             // guard holds nothing.
-            (Some(a), Some(b)) => unsafe { ffi::guard(|| column.values.compare(self.order, a, b)) },
+            (Some(a), Some(b)) => unsafe { ffi::guard(|| values.compare(self.order, a, b)) },
         }
     }
 

@@ -6,11 +6,15 @@
 //! the same row that is kept.
 use crate::compare::{Differences, Order, differing};
 use crate::error::{Report, SqlState};
+use crate::payload::latest_by::{Decider, not_in_source};
 use crate::payload::row::{Mark, RowLayout};
 use crate::payload::shape::Shape;
+use crate::pg::memory::Memory;
 use crate::pg::rows::Slot;
 use crate::pg::value::sql_value::SqlValue;
+use crate::pg::value::value_type::ValueType;
 use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
+use pgrx::pg_sys;
 use std::cmp::Ordering;
 
 /// How rows of one target are judged.
@@ -22,13 +26,19 @@ pub struct LatestOrder<'t> {
     judged: Vec<usize>,
     /// The columns of `latest_by`; empty if the payload always wins.
     by: Vec<OrderedColumn>,
+    /// How many of them come before the first one that only the source has.
+    kept: usize,
+    /// Of those that only the source has, the values; they are behind the working row's own.
+    unstored: Vec<ValueType>,
     /// The other compared columns, which decide where those are equal.
     compared: Vec<OrderedColumn>,
     /// The columns that decide only within the source.
     rest: Vec<OrderedColumn>,
+    /// What `unstored` has.
+    _memory: Memory,
 }
 
-/// A column and how it is ordered.
+/// A column of a working row and how it is ordered.
 type OrderedColumn = (usize, Order);
 
 /// What a payload is to the stored row.
@@ -43,22 +53,25 @@ pub enum MergeVerdict {
 }
 
 impl<'t> LatestOrder<'t> {
-    /// For payloads of a shape whose compared columns are resolved.
+    /// For payloads of a shape whose compared columns are resolved. `unstored` has the columns
+    /// behind the working row's own.
     ///
     /// # Errors
-    /// 42703 for a name that is no column, or none of the source's; 22023 for a key
-    /// column.
+    /// 42703 for a column that the source does not have; 22023 for a key column.
     pub fn new(
         target: &'t Target,
         arbiter: &'t UniqueIndex,
         shape: &Shape,
-        latest_by: Option<&[String]>,
+        deciders: &[Decider],
+        unstored: &[pg_sys::FormData_pg_attribute],
     ) -> Self {
-        let latest_by: Vec<usize> = latest_by
-            .unwrap_or_default()
-            .iter()
-            .map(|name| column_of_source(target, arbiter, shape, name))
-            .collect();
+        let memory = Memory::in_current(c"pg_idempotent latest_by");
+        let value_type = |attribute| ValueType::of(attribute, &memory);
+        let unstored: Vec<ValueType> = unstored.iter().map(value_type).collect();
+        let latest_by: Vec<usize> = deciders.iter().filter_map(Decider::column).collect();
+        for column in &latest_by {
+            check_in_source(target, arbiter, shape, *column);
+        }
         let compared = shape.compared.iter().copied();
         let compared: Vec<usize> = compared.filter(|c| !latest_by.contains(c)).collect();
         let mut judged = [latest_by.as_slice(), compared.as_slice()].concat();
@@ -66,19 +79,32 @@ impl<'t> LatestOrder<'t> {
         let rest = (0..target.columns.len())
             .filter(|c| shape.named.contains(c) && !judged.contains(c) && !arbiter.has_column(*c));
         let ordered = |c: usize| (c, Order::of(&target.columns[c]));
+        let first_unstored = RowLayout::of(target).first_unstored();
+        let orders = unstored.iter().map(Order::of_values);
+        let mut orders = (first_unstored..).zip(orders);
+        let by = deciders
+            .iter()
+            .filter_map(|decider| match decider.column() {
+                Some(column) => Some(ordered(column)),
+                None => orders.next(),
+            });
         Self {
             target,
             arbiter,
             rest: rest.map(ordered).collect(),
-            by: latest_by.into_iter().map(ordered).collect(),
+            by: by.collect(),
+            kept: deciders.iter().take_while(|d| d.column().is_some()).count(),
+            unstored,
             compared: compared.into_iter().map(ordered).collect(),
             judged,
+            _memory: memory,
         }
     }
 
-    /// The columns that `latest_by` names, by position.
+    /// The columns of `latest_by` that the target keeps, by position.
     pub fn by(&self) -> Vec<usize> {
-        self.by.iter().map(|(c, _)| *c).collect()
+        let columns = self.by.iter().map(|(c, _)| *c);
+        columns.filter(|c| *c < self.target.columns.len()).collect()
     }
 
     /// Whether a row of the source deletes what is stored under its key.
@@ -90,8 +116,13 @@ impl<'t> LatestOrder<'t> {
     pub fn judge(&self, payload: &Slot, stored: &StoredRow<'_>) -> MergeVerdict {
         let order =
             |by: &[OrderedColumn]| self.order(by, |c| payload.value(c), |c| stored.value(c));
+        let by = || match order(&self.by[..self.kept]) {
+            // What is not stored has to decide: the payload came after the stored row.
+            Ordering::Equal if self.kept < self.by.len() => Ordering::Greater,
+            order => order,
+        };
         if self.deletes(payload) {
-            return match order(&self.by) {
+            return match by() {
                 Ordering::Less => MergeVerdict::Earlier,
                 _ => MergeVerdict::Later,
             };
@@ -103,7 +134,7 @@ impl<'t> LatestOrder<'t> {
         if self.by.is_empty() {
             return MergeVerdict::Later;
         }
-        match order(&self.by).then_with(|| order(&self.compared)) {
+        match by().then_with(|| order(&self.compared)) {
             Ordering::Greater => MergeVerdict::Later,
             Ordering::Less => MergeVerdict::Earlier,
             // Equal to the order, though not to the equality: neither is later.
@@ -134,9 +165,17 @@ impl<'t> LatestOrder<'t> {
         b: impl Fn(usize) -> SqlValue<'v>,
     ) -> Ordering {
         by.iter()
-            .map(|(c, order)| order.compare(&self.target.columns[*c], a(*c), b(*c)))
+            .map(|(c, order)| order.compare_values(self.values(*c), a(*c), b(*c)))
             .find(|ordering| ordering.is_ne())
             .unwrap_or(Ordering::Equal)
+    }
+
+    /// The type of a column of a working row.
+    fn values(&self, column: usize) -> &ValueType {
+        match self.target.columns.get(column) {
+            Some(column) => &column.values,
+            None => &self.unstored[column - RowLayout::of(self.target).first_unstored()],
+        }
     }
 
     fn check_equal(&self, a: &Slot, b: &Slot) {
@@ -181,21 +220,15 @@ impl<'t> LatestOrder<'t> {
     }
 }
 
-fn column_of_source(target: &Target, arbiter: &UniqueIndex, shape: &Shape, name: &str) -> usize {
-    let column = target.column_by_name(name);
-    let refuse = |state: SqlState, what: String| -> ! {
-        Report::new(state, what)
-            .table(&target.schema, &target.name)
-            .column(name)
-            .raise()
-    };
+/// # Errors
+/// As [`LatestOrder::new`].
+fn check_in_source(target: &Target, arbiter: &UniqueIndex, shape: &Shape, column: usize) {
     if arbiter.has_column(column) {
-        let what = format!("column \"{name}\" is part of the key and cannot be in \"latest_by\"");
-        refuse(SqlState::InvalidParameterValue, what)
+        target
+            .cannot_be_in(column, "is part of the key", "latest_by")
+            .raise()
     }
     if !shape.named.contains(&column) {
-        let what = format!("column \"{name}\" of \"latest_by\" is not in the source");
-        refuse(SqlState::UndefinedColumn, what)
+        not_in_source(target, &target.columns[column].name).raise()
     }
-    column
 }

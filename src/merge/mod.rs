@@ -107,11 +107,12 @@ fn merge(arguments: &Arguments) -> MergeCounts {
     let delete_when = arguments.optional_text(7);
     let deletes = delete_when.is_some();
     let oid = arguments.oid(1, "source");
-    let mut source = Source::open_to_merge(&target, oid, delete_when.as_deref());
+    let latest_by = arguments.columns(3, "latest_by");
+    let mut source =
+        Source::open_to_merge(&target, oid, delete_when.as_deref(), latest_by.as_deref());
     // What a guard leaves out because it changes after insert is what a merge brings.
     let mut match_rule =
         MatchRule::of_all_columns(&KeyOptions::read(arguments, [2, 4, 5]), &target);
-    let latest_by = arguments.columns(3, "latest_by");
     let insert_only = arguments.columns(6, "insert_only");
 
     let mut shapes = [source.shape()];
@@ -121,7 +122,13 @@ fn merge(arguments: &Arguments) -> MergeCounts {
     match_rule.comparison.exclude(&never_updated.columns);
     match_rule.comparison.apply(&target, arbiter, &mut shapes);
     check_key_named(&target, arbiter, &shapes, |_| KeyPlace::Source);
-    let latest = LatestOrder::new(&target, arbiter, &shapes[0], latest_by.as_deref());
+    let latest = LatestOrder::new(
+        &target,
+        arbiter,
+        &shapes[0],
+        source.latest_by(),
+        source.unstored(),
+    );
     never_updated.refuse_in(&target, &latest.by(), "latest_by");
     if let Some(name) = delete_when.as_deref() {
         target.refuse_delete_rules(&relation);
@@ -136,7 +143,7 @@ fn merge(arguments: &Arguments) -> MergeCounts {
 
     source.complete_keys(&relation, arbiter);
     let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard);
-    let mut input = InputSorter::new(&context, false);
+    let mut input = InputSorter::of_rows(&context, source.row_desc());
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
     let mut counts = MergeCounts {
         received: source.read(arbiter, generated, input.sort()),

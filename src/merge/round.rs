@@ -5,7 +5,7 @@ use super::write::{ChangedRows, replace};
 use crate::error::Report;
 use crate::outcome::OnConflict;
 use crate::payload::row::same_key;
-use crate::pg::rows::{Slot, TupleStore};
+use crate::pg::rows::{RowBuilder, Slot, TupleStore};
 use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
 use crate::target::{KeyLookup, StoredRow, kept_by_policy, row_security_is_active};
 use crate::write::{
@@ -41,7 +41,27 @@ struct LatestRows<'a> {
     superseded: i64,
 }
 
+/// Hands rows on, one after the other.
+type EachRow<'a> = dyn FnMut(&mut dyn FnMut(&Slot)) + 'a;
+
 impl LatestRows<'_> {
+    /// Hands each of them on, without the columns that are not stored.
+    fn each(&mut self, take: &mut dyn FnMut(&Slot)) {
+        let desc = self.context.target.row_desc();
+        let mut builder = RowBuilder::new(desc);
+        let mut free = None;
+        while let Some(row) = self.next(free.take()) {
+            if row.desc().types().len() == desc.types().len() {
+                take(&row);
+            } else {
+                let mut stored = builder.start();
+                stored.copy_first(&row, desc.types().len());
+                take(stored.finish());
+            }
+            free = Some(row);
+        }
+    }
+
     fn next(&mut self, mut free: Option<Slot>) -> Option<Slot> {
         let target = self.context.target;
         let mut best = match self.ahead.take() {
@@ -86,7 +106,7 @@ pub fn merge_rows(
     let mut pending = look_up(
         context,
         latest,
-        &mut |free| reduced.next(free),
+        &mut |take| reduced.each(take),
         &WrittenCommands::default(),
         counts,
     );
@@ -96,8 +116,14 @@ pub fn merge_rows(
         let Some(mut rows) = left.in_key_order(context) else {
             return;
         };
-        let next = &mut |free| rows.next(context.target, free);
-        pending = look_up(context, latest, next, &written, counts);
+        let each = &mut |take: &mut dyn FnMut(&Slot)| {
+            let mut free = None;
+            while let Some(row) = rows.next(context.target, free.take()) {
+                take(&row);
+                free = Some(row);
+            }
+        };
+        pending = look_up(context, latest, each, &written, counts);
     }
     not_written(context, &pending).raise()
 }
@@ -216,7 +242,7 @@ struct PendingChanges {
 fn look_up(
     context: &WriteContext<'_>,
     latest: &LatestOrder<'_>,
-    next: &mut dyn FnMut(Option<Slot>) -> Option<Slot>,
+    each: &mut EachRow<'_>,
     before: &WrittenCommands,
     counts: &mut MergeCounts,
 ) -> PendingChanges {
@@ -226,28 +252,27 @@ fn look_up(
         snapshot: FreshSnapshot::push(),
     };
     let mut lookup = KeyLookup::new(context.target, context.relation, context.arbiter);
-    let mut free: Option<Slot> = None;
     let updated_before = counts.updated;
     // The rows that delete, and find nothing.
     let mut gone = 0;
-    while let Some(row) = next(free.take()) {
+    each(&mut |row| {
         pgrx::check_for_interrupts!();
         context.scratch.scope(|| {
             lookup.find(|c| row.value(c));
             let Some(stored) = lookup.stored() else {
-                if latest.deletes(&row) {
+                if latest.deletes(row) {
                     gone += 1;
                     return;
                 }
                 let desc = context.target.row_desc();
                 let new = || context.in_call_memory(|| TupleStore::new(desc));
-                return pending.new.get_or_insert_with(new).put(&row);
+                return pending.new.get_or_insert_with(new).put(row);
             };
             if before.count_if_written(&stored, counts) {
                 return;
             }
-            context.check_visible(&row, &stored);
-            match latest.judge(&row, &stored) {
+            context.check_visible(row, &stored);
+            match latest.judge(row, &stored) {
                 MergeVerdict::Equal => counts.unchanged += 1,
                 MergeVerdict::Earlier => counts.stale += 1,
                 MergeVerdict::Later => {
@@ -255,13 +280,12 @@ fn look_up(
                     pending
                         .changed
                         .get_or_insert_with(new)
-                        .put(context.target, &row, &stored);
+                        .put(context.target, row, &stored);
                 }
             }
         });
         context.scratch.reset();
-        free = Some(row);
-    }
+    });
     // What the round before wrote, and is not updated, it has deleted. The others were deleted by
     // somebody else, or never there.
     let updated = counts.updated - updated_before;

@@ -9,7 +9,7 @@ use super::key_defaults::KeyDefaults;
 use super::row::{Mark, RowLayout};
 use crate::error::PayloadPosition;
 use crate::pg::ffi;
-use crate::pg::rows::{NewRow, RowBuilder, Slot, TupleSort, TupleStore};
+use crate::pg::rows::{NewRow, RowBuilder, RowDesc, Slot, TupleSort, TupleStore};
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::value::jsonb::Container;
 use crate::target::{Column, Target, UniqueIndex};
@@ -154,8 +154,12 @@ pub struct SelectedColumns<'a> {
     pub target: &'a Target,
     /// By column of the SELECT, the position in the target.
     pub columns: &'a [usize],
-    /// What says which rows delete; None if none does.
+    /// How many columns behind these are not stored, but go into the working row.
+    pub unstored: usize,
+    /// What says which rows delete; None if none does. Its column is the last one.
     pub deletion: Option<&'a Deletion>,
+    /// That of the working rows.
+    pub row_desc: &'a RowDesc,
     pub coercions: Coercions,
     /// Whether values out of line are fetched.
     pub detached: bool,
@@ -184,7 +188,7 @@ impl SelectedColumns<'_> {
                 rDestroy: Some(shutdown),
                 mydest: pg_sys::CommandDest::DestNone,
             },
-            row: RowBuilder::new(self.target.row_desc()),
+            row: RowBuilder::new(self.row_desc),
             selected: self,
             fits: false,
             sink,
@@ -214,7 +218,13 @@ impl SelectedColumns<'_> {
         // SAFETY: the caller's promise; as many columns as the descriptor has.
         unsafe {
             let natts = (*desc).natts as usize;
-            natts == expressions.len() + usize::from(self.deletion.is_some())
+            let first = RowLayout::of(self.target).first_unstored();
+            natts == expressions.len() + self.unstored + usize::from(self.deletion.is_some())
+                && self.row_desc.types().len() == first + self.unstored
+                && (0..self.unstored).all(|i| {
+                    let column = ffi::attribute(desc, (expressions.len() + i) as c_int);
+                    column.atttypid == self.row_desc.types()[first + i]
+                })
                 && self.deletion.is_none_or(|deletion| {
                     ffi::attribute(desc, natts as c_int - 1).atttypid == deletion.typid
                 })
@@ -317,6 +327,12 @@ impl SourceReceiver<'_> {
                     pg_sys::MemoryContextSwitchTo(caller);
                 }
                 working.set_unguarded(*c, value);
+            }
+            let first = RowLayout::of(selected.target).first_unstored();
+            for i in 0..selected.unstored {
+                let from = selected.columns.len() + i;
+                let value = (!*row.tts_isnull.add(from)).then_some(*row.tts_values.add(from));
+                working.set_unguarded(first + i, value);
             }
             selected
                 .key_defaults

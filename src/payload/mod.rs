@@ -14,6 +14,8 @@ pub mod json;
 #[forbid(unsafe_code)]
 pub mod key_defaults;
 #[forbid(unsafe_code)]
+pub mod latest_by;
+#[forbid(unsafe_code)]
 pub mod nested;
 #[forbid(unsafe_code)]
 pub mod row;

@@ -2,7 +2,8 @@
 //!
 //! A working row has every column of the target in the order of
 //! `Target::columns` (NULL where the payload does not name it), then three of
-//! its own: the payload's ordinal, its shape, and its [`Mark`].
+//! its own: the payload's ordinal, its shape, and its [`Mark`]. In a merge, columns that only
+//! the source has may be behind these.
 use crate::pg::rows::{NewRow, RowBuilder, Slot};
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, UniqueIndex};
@@ -47,6 +48,12 @@ impl RowLayout {
     /// The position of the mark, which is NULL for a plain row.
     pub fn mark_column(self) -> usize {
         self.columns + 2
+    }
+
+    /// The position of the first column behind the row's own: what decides which row is the
+    /// latest, and is not stored.
+    pub fn first_unstored(self) -> usize {
+        self.columns + 3
     }
 
     /// Sets the row's own columns.

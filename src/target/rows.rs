@@ -42,6 +42,14 @@ impl Target {
     pub fn row_desc_with(&self, others: &[pg_sys::Oid]) -> RowDesc {
         row_desc(&self.columns, others)
     }
+
+    /// The descriptor of a working row with columns of another table behind it.
+    pub fn row_desc_and(&self, others: &[pg_sys::FormData_pg_attribute]) -> RowDesc {
+        if others.is_empty() {
+            return self.row_desc.clone();
+        }
+        working_row(&self.columns, &ROW_EXTRAS, others)
+    }
 }
 
 /// What a working row has behind the target's own columns: ordinal, shape, mark.
@@ -50,6 +58,14 @@ pub(super) const ROW_EXTRAS: [pg_sys::Oid; 3] = [pg_sys::INT8OID, pg_sys::INT4OI
 /// Columns are named by position, `a0`, `a1`, …, so that SQL over working rows
 /// needs no quoting and meets no name of the user's.
 pub(super) fn row_desc(columns: &[Column], extras: &[pg_sys::Oid]) -> RowDesc {
+    working_row(columns, extras, &[])
+}
+
+fn working_row(
+    columns: &[Column],
+    extras: &[pg_sys::Oid],
+    others: &[pg_sys::FormData_pg_attribute],
+) -> RowDesc {
     let names: Vec<CString> = (0..columns.len() + extras.len())
         .map(|i| CString::new(format!("a{i}")).expect("no NUL"))
         .collect();
@@ -62,5 +78,11 @@ pub(super) fn row_desc(columns: &[Column], extras: &[pg_sys::Oid]) -> RowDesc {
     });
     let extra = extra.iter().zip(extras);
     let extra = extra.map(|(name, typid)| RowColumn::of_type(name, *typid));
-    RowDesc::of(&own.chain(extra).collect::<Vec<_>>())
+    let others = others.iter().map(|other| RowColumn {
+        name: c"unstored",
+        typid: other.atttypid,
+        typmod: other.atttypmod,
+        collation: Some(other.attcollation),
+    });
+    RowDesc::of(&own.chain(extra).chain(others).collect::<Vec<_>>())
 }
