@@ -5,7 +5,7 @@ use crate::error::with_error_capture;
 use crate::options::{InsertOptions, check_rights, plan_source};
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::json::JsonPayloads;
-use crate::payload::shape::{KeyPlace, Shape, check_key_named};
+use crate::payload::shape::{KeyPlace, check_key_named, named_by_all};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
@@ -166,20 +166,6 @@ fn insert_json(
     );
     collector.finish(&context);
     collector
-}
-
-/// By column: whether all shapes name it.
-fn named_by_all(target: &Target, shapes: &[Shape]) -> Vec<bool> {
-    let mut by_all = vec![true; target.columns.len()];
-    for shape in shapes {
-        pgrx::check_for_interrupts!();
-        let named = shape.mask(target);
-        by_all
-            .iter_mut()
-            .zip(named)
-            .for_each(|(all, named)| *all &= named);
-    }
-    by_all
 }
 
 fn insert_from(arguments: &Arguments) -> OutcomeCollector {

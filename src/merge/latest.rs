@@ -3,7 +3,8 @@
 //! By the columns of `latest_by`, the first that differs; then a row that deletes is the
 //! later; then by the compared columns, in the table's order. NULL is earlier than every
 //! value. Within the source the columns that are not compared come last, so that it is always
-//! the same row that is kept.
+//! the same row that is kept. Of two payloads that name different columns, the one that leaves
+//! a column out is the earlier.
 use crate::compare::{Differences, Order, differing};
 use crate::error::{Report, SqlState};
 use crate::payload::latest_by::{Decider, not_in_source};
@@ -17,25 +18,37 @@ use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 
+/// What the source of a merge consists of, for error texts.
+pub const ROW: &str = "row";
+pub const PAYLOAD: &str = "payload";
+
 /// How rows of one target are judged.
 pub struct LatestOrder<'t> {
     target: &'t Target,
     arbiter: &'t UniqueIndex,
-    /// Where a row that differs in none of them is the stored row: `latest_by` and the
-    /// compared columns.
-    judged: Vec<usize>,
     /// The columns of `latest_by`; empty if the payload always wins.
     by: Vec<OrderedColumn>,
     /// How many of them come before the first one that only the source has.
     kept: usize,
     /// Of those that only the source has, the values; they are behind the working row's own.
     unstored: Vec<ValueType>,
-    /// The other compared columns, which decide where those are equal.
-    compared: Vec<OrderedColumn>,
-    /// The columns that decide only within the source.
-    rest: Vec<OrderedColumn>,
+    /// The columns that decide where those are equal, by shape.
+    shapes: Vec<ShapeColumns>,
+    /// What the source consists of, for error texts.
+    noun: &'static str,
     /// What `unstored` has.
     _memory: Memory,
+}
+
+/// The columns that decide between rows of a shape, where those of `latest_by` do not.
+struct ShapeColumns {
+    /// Where a row that differs in none of them is the stored row: `latest_by` and the
+    /// compared columns.
+    judged: Vec<usize>,
+    /// The compared columns, but for those of `latest_by`, in the table's order.
+    compared: Vec<OrderedColumn>,
+    /// The columns that decide only within the source, likewise.
+    rest: Vec<OrderedColumn>,
 }
 
 /// A column of a working row and how it is ordered.
@@ -53,52 +66,54 @@ pub enum MergeVerdict {
 }
 
 impl<'t> LatestOrder<'t> {
-    /// For payloads of a shape whose compared columns are resolved. `unstored` has the columns
-    /// behind the working row's own.
+    /// For rows of shapes whose compared columns are resolved. `unstored` has the columns behind a
+    /// working row's own; `noun` is what the source consists of.
     ///
     /// # Errors
     /// 42703 for a column that the source does not have; 22023 for a key column.
     pub fn new(
         target: &'t Target,
         arbiter: &'t UniqueIndex,
-        shape: &Shape,
+        shapes: &[Shape],
         deciders: &[Decider],
         unstored: &[pg_sys::FormData_pg_attribute],
+        noun: &'static str,
     ) -> Self {
         let memory = Memory::in_current(c"pg_idempotent latest_by");
         let value_type = |attribute| ValueType::of(attribute, &memory);
         let unstored: Vec<ValueType> = unstored.iter().map(value_type).collect();
         let latest_by: Vec<usize> = deciders.iter().filter_map(Decider::column).collect();
         for column in &latest_by {
-            check_in_source(target, arbiter, shape, *column);
+            check_in_source(target, arbiter, &shapes[0], *column);
         }
-        let compared = shape.compared.iter().copied();
-        let compared: Vec<usize> = compared.filter(|c| !latest_by.contains(c)).collect();
-        let mut judged = [latest_by.as_slice(), compared.as_slice()].concat();
-        judged.sort_unstable();
-        let rest = (0..target.columns.len())
-            .filter(|c| shape.named.contains(c) && !judged.contains(c) && !arbiter.has_column(*c));
-        let ordered = |c: usize| (c, Order::of(&target.columns[c]));
+        let named = |c: usize| shapes.iter().any(|shape| shape.named.contains(&c));
+        let orders: Vec<Option<Order>> = (0..target.columns.len())
+            .map(|c| named(c).then(|| Order::of(&target.columns[c])))
+            .collect();
         let first_unstored = RowLayout::of(target).first_unstored();
-        let orders = unstored.iter().map(Order::of_values);
-        let mut orders = (first_unstored..).zip(orders);
+        let mut others = (first_unstored..).zip(unstored.iter().map(Order::of_values));
         let by = deciders
             .iter()
             .filter_map(|decider| match decider.column() {
-                Some(column) => Some(ordered(column)),
-                None => orders.next(),
+                Some(column) => orders[column].map(|order| (column, order)),
+                None => others.next(),
             });
+        let columns = |shape| ShapeColumns::of(shape, arbiter, &latest_by, &orders);
         Self {
             target,
             arbiter,
-            rest: rest.map(ordered).collect(),
             by: by.collect(),
             kept: deciders.iter().take_while(|d| d.column().is_some()).count(),
+            shapes: shapes.iter().map(columns).collect(),
             unstored,
-            compared: compared.into_iter().map(ordered).collect(),
-            judged,
+            noun,
             _memory: memory,
         }
+    }
+
+    /// What the source consists of: `row` or `payload`.
+    pub fn noun(&self) -> &'static str {
+        self.noun
     }
 
     /// The columns of `latest_by` that the target keeps, by position.
@@ -128,13 +143,14 @@ impl<'t> LatestOrder<'t> {
             };
         }
         let columns = &self.target.columns;
-        if differing(columns, &self.judged, stored, |c| payload.value(c)).is_empty() {
+        let shape = self.shape(payload);
+        if differing(columns, &shape.judged, stored, |c| payload.value(c)).is_empty() {
             return MergeVerdict::Equal;
         }
         if self.by.is_empty() {
             return MergeVerdict::Later;
         }
-        match by().then_with(|| order(&self.compared)) {
+        match by().then_with(|| order(&shape.compared)) {
             Ordering::Greater => MergeVerdict::Later,
             Ordering::Less => MergeVerdict::Earlier,
             // Equal to the order, though not to the equality: neither is later.
@@ -150,12 +166,42 @@ impl<'t> LatestOrder<'t> {
         if self.by.is_empty() {
             self.check_equal(a, b);
         }
-        let order = |by: &[OrderedColumn]| self.order(by, |c| a.value(c), |c| b.value(c));
-        order(&self.by)
+        self.order(&self.by, |c| a.value(c), |c| b.value(c))
             .then_with(|| self.deletes(a).cmp(&self.deletes(b)))
-            .then_with(|| order(&self.compared))
-            .then_with(|| order(&self.rest))
+            .then_with(|| self.order_named(a, b, |shape| &shape.compared))
+            .then_with(|| self.order_named(a, b, |shape| &shape.rest))
             .is_gt()
+    }
+
+    /// By columns of the shapes of two rows. What is left out is earlier than NULL.
+    fn order_named(
+        &self,
+        a: &Slot,
+        b: &Slot,
+        columns: impl Fn(&ShapeColumns) -> &Vec<OrderedColumn>,
+    ) -> Ordering {
+        let mut left = columns(self.shape(a)).iter().peekable();
+        let mut right = columns(self.shape(b)).iter().peekable();
+        loop {
+            let of = |next: Option<&&OrderedColumn>| next.map_or(usize::MAX, |(c, _)| *c);
+            let (c, d) = (of(left.peek()), of(right.peek()));
+            if c != d {
+                // The first of them is left out by the other row.
+                return d.cmp(&c);
+            }
+            let (Some(column), Some(_)) = (left.next(), right.next()) else {
+                return Ordering::Equal;
+            };
+            let one = std::slice::from_ref(column);
+            let ordering = self.order(one, |c| a.value(c), |c| b.value(c));
+            if ordering.is_ne() {
+                return ordering;
+            }
+        }
+    }
+
+    fn shape(&self, row: &Slot) -> &ShapeColumns {
+        &self.shapes[RowLayout::of(self.target).shape(row)]
     }
 
     fn order<'v>(
@@ -185,7 +231,10 @@ impl<'t> LatestOrder<'t> {
         }
         let numbers = self.target.attnums_in_order();
         let first = StoredRow::returned(a, &numbers);
-        let columns = differing(&self.target.columns, &self.judged, &first, |c| b.value(c));
+        let other = &self.shape(b).judged;
+        let mut judged = self.shape(a).judged.clone();
+        judged.retain(|c| other.contains(c));
+        let columns = differing(&self.target.columns, &judged, &first, |c| b.value(c));
         let one_deletes = deletes[0] != deletes[1];
         if columns.is_empty() && !one_deletes {
             return;
@@ -204,19 +253,48 @@ impl<'t> LatestOrder<'t> {
         Report::new(
             SqlState::CardinalityViolation,
             format!(
-                "rows of the source for table \"{}\" have the same key and differ",
+                "{} for table \"{}\" have the same key and differ",
+                if self.noun == PAYLOAD {
+                    "payloads"
+                } else {
+                    "rows of the source"
+                },
                 self.target.name
             ),
         )
         .detail(if one_deletes {
-            differences.one_deletes()
+            differences.one_deletes(self.noun)
         } else {
-            differences.within_source()
+            differences.within_source(self.noun)
         })
         .hint("Name the columns that identify the latest row with the argument latest_by.")
         .table(&self.target.schema, &self.target.name)
         .constraint(self.arbiter.name.clone())
         .raise()
+    }
+}
+
+impl ShapeColumns {
+    /// Of a shape; `orders` are those of the columns that some shape names.
+    fn of(
+        shape: &Shape,
+        arbiter: &UniqueIndex,
+        latest_by: &[usize],
+        orders: &[Option<Order>],
+    ) -> Self {
+        let compared = shape.compared.iter().copied();
+        let compared: Vec<usize> = compared.filter(|c| !latest_by.contains(c)).collect();
+        let mut judged = [latest_by, compared.as_slice()].concat();
+        judged.sort_unstable();
+        let mut rest = shape.named.clone();
+        rest.retain(|c| !judged.contains(c) && !arbiter.has_column(*c));
+        rest.sort_unstable();
+        let ordered = |c: usize| orders[c].map(|order| (c, order));
+        Self {
+            judged,
+            compared: compared.into_iter().filter_map(ordered).collect(),
+            rest: rest.into_iter().filter_map(ordered).collect(),
+        }
     }
 }
 

@@ -52,6 +52,8 @@ mod latest;
 #[forbid(unsafe_code)]
 mod never_updated;
 #[forbid(unsafe_code)]
+mod passes;
+#[forbid(unsafe_code)]
 mod round;
 #[forbid(unsafe_code)]
 mod write;
@@ -59,17 +61,23 @@ mod write;
 use crate::error::with_error_capture;
 use crate::options::{KeyOptions, MatchRule};
 use crate::payload::generated::GeneratedColumns;
-use crate::payload::shape::{KeyPlace, check_key_named};
+use crate::payload::json::JsonPayloads;
+use crate::payload::latest_by::{Decider, STORED_AS};
+use crate::payload::merge_fields::MergeFields;
+use crate::payload::shape::{KeyPlace, Shape, check_key_named, named_by_all};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
-use crate::target::{Target, UniqueIndex, check_merge_privileges};
+use crate::target::{
+    OpenRelation, Target, UniqueIndex, check_any_privilege, check_merge_privileges,
+};
 use crate::write::{InputSorter, WriteContext};
-use latest::LatestOrder;
+use latest::{LatestOrder, PAYLOAD, ROW};
 use never_updated::NeverUpdated;
+use passes::into_passes;
 use pgrx::prelude::*;
 use round::{MergeCounts, merge_rows};
 
@@ -81,68 +89,113 @@ use round::{MergeCounts, merge_rows};
 /// six add up to the first.
 ///
 /// # Errors
-/// 42P10 without a usable key, 42703 for columns that are none, 22023, 23502, 428C9,
+/// 42P10 without a usable key, 42703 for columns that are none, 42701, 42804, 22023, 23502, 428C9,
 /// 42501, 42809; 21000 for rows under one key that differ where `latest_by` is not given;
-/// 27000 if a trigger suppresses a row; 40001; and what INSERT and UPDATE raise, unchanged.
+/// 27000 if a trigger suppresses a row; 40001; and what INSERT, UPDATE and DELETE raise,
+/// unchanged.
 #[pg_extern(sql = false)]
 fn idempotent_merge(call: SqlCall<'_>) -> SqlResult {
-    with_error_capture(|| {
-        let counts = merge(&call.arguments());
-        let counts = [
-            counts.received,
-            counts.inserted,
-            counts.updated,
-            counts.deleted,
-            counts.unchanged,
-            counts.stale,
-            counts.superseded,
-        ];
-        SqlResult::row(RowType::Merged, &counts.map(SqlValue::bigint))
-    })
+    with_error_capture(|| result(&merge(&call.arguments())))
+}
+
+/// `idempotent_merge_many(target, payloads, key, latest_by, compare, ignore, insert_only,
+/// delete_when)`: the same for a JSON array of objects. A field that a payload leaves out leaves
+/// the stored value alone.
+///
+/// # Errors
+/// As [`idempotent_merge`]; 23502 for a payload without what `latest_by` names.
+#[pg_extern(sql = false)]
+fn idempotent_merge_many(call: SqlCall<'_>) -> SqlResult {
+    with_error_capture(|| result(&merge_many(&call.arguments())))
+}
+
+fn result(counts: &MergeCounts) -> SqlResult {
+    let counts = [
+        counts.received,
+        counts.inserted,
+        counts.updated,
+        counts.deleted,
+        counts.unchanged,
+        counts.stale,
+        counts.superseded,
+    ];
+    SqlResult::row(RowType::Merged, &counts.map(SqlValue::bigint))
+}
+
+/// The arguments from the third on.
+struct MergeOptions {
+    match_rule: MatchRule,
+    latest_by: Option<Vec<String>>,
+    insert_only: Option<Vec<String>>,
+    delete_when: Option<String>,
+}
+
+impl MergeOptions {
+    fn read(arguments: &Arguments, target: &Target) -> Self {
+        let key_options = KeyOptions::read(arguments, [2, 4, 5]);
+        Self {
+            // What a guard leaves out because it changes after insert is what a merge brings.
+            match_rule: MatchRule::of_all_columns(&key_options, target),
+            latest_by: arguments.columns(3, "latest_by"),
+            insert_only: arguments.columns(6, "insert_only"),
+            delete_when: arguments.optional_text(7),
+        }
+    }
+
+    /// Resolves the compared columns of the shapes. Gives the columns that an update sets.
+    ///
+    /// # Errors
+    /// 22023 for columns that an option must not name, 0A000 for a rule on DELETE, and 42501.
+    fn plan(
+        &mut self,
+        target: &Target,
+        relation: &OpenRelation,
+        arbiter: &UniqueIndex,
+        shapes: &mut [Shape],
+        deciders: &[Decider],
+    ) -> Vec<usize> {
+        let insert_only = self.insert_only.as_deref();
+        let never_updated = NeverUpdated::new(target, relation, arbiter, insert_only);
+        let comparison = &mut self.match_rule.comparison;
+        never_updated.refuse_in(target, comparison.named(), "compare");
+        comparison.exclude(&never_updated.columns);
+        comparison.apply(target, arbiter, shapes);
+        let kept: Vec<usize> = deciders.iter().filter_map(Decider::column).collect();
+        never_updated.refuse_in(target, &kept, "latest_by");
+        if let Some(name) = self.delete_when.as_deref() {
+            target.refuse_delete_rules(relation);
+            refuse_key_column(target, arbiter, name);
+        }
+        let named = named_by_any(target, shapes);
+        let may_change = |c: &usize| !arbiter.has_column(*c) && !never_updated.columns.contains(c);
+        let updated: Vec<usize> = named.iter().copied().filter(may_change).collect();
+        let deletes = self.delete_when.is_some();
+        check_merge_privileges(target, named, arbiter.columns(), &updated, deletes);
+        updated
+    }
 }
 
 fn merge(arguments: &Arguments) -> MergeCounts {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
-    let delete_when = arguments.optional_text(7);
-    let deletes = delete_when.is_some();
     let oid = arguments.oid(1, "source");
-    let latest_by = arguments.columns(3, "latest_by");
-    let mut source =
-        Source::open_to_merge(&target, oid, delete_when.as_deref(), latest_by.as_deref());
-    // What a guard leaves out because it changes after insert is what a merge brings.
-    let mut match_rule =
-        MatchRule::of_all_columns(&KeyOptions::read(arguments, [2, 4, 5]), &target);
-    let insert_only = arguments.columns(6, "insert_only");
+    let mut options = MergeOptions::read(arguments, &target);
+    let (delete_when, latest_by) = (&options.delete_when, &options.latest_by);
+    let (delete_when, latest_by) = (delete_when.as_deref(), latest_by.as_deref());
+    let mut source = Source::open_to_merge(&target, oid, delete_when, latest_by);
 
     let mut shapes = [source.shape()];
-    let arbiter = match_rule.arbiter_for_source(&target, &source);
-    let never_updated = NeverUpdated::new(&target, &relation, arbiter, insert_only.as_deref());
-    never_updated.refuse_in(&target, match_rule.comparison.named(), "compare");
-    match_rule.comparison.exclude(&never_updated.columns);
-    match_rule.comparison.apply(&target, arbiter, &mut shapes);
+    let arbiter = options.match_rule.arbiter_for_source(&target, &source);
+    let deciders = source.latest_by();
+    let updated = options.plan(&target, &relation, arbiter, &mut shapes, deciders);
     check_key_named(&target, arbiter, &shapes, |_| KeyPlace::Source);
-    let latest = LatestOrder::new(
-        &target,
-        arbiter,
-        &shapes[0],
-        source.latest_by(),
-        source.unstored(),
-    );
-    never_updated.refuse_in(&target, &latest.by(), "latest_by");
-    if let Some(name) = delete_when.as_deref() {
-        target.refuse_delete_rules(&relation);
-        refuse_key_column(&target, arbiter, name);
-        source.read_of_deletes(arbiter.columns().chain(latest.by()));
-    }
-    let named = || shapes[0].named.iter().copied();
-    let updated: Vec<usize> = named()
-        .filter(|c| !arbiter.has_column(*c) && !never_updated.columns.contains(c))
-        .collect();
-    check_merge_privileges(&target, named(), arbiter.columns(), &updated, deletes);
+    let unstored = source.unstored();
+    let latest = LatestOrder::new(&target, arbiter, &shapes, deciders, unstored, ROW);
+    source.read_of_deletes(arbiter.columns().chain(latest.by()));
 
     source.complete_keys(&relation, arbiter);
-    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard);
+    let guard = options.match_rule.guard;
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, guard);
     let mut input = InputSorter::of_rows(&context, source.row_desc());
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
     let mut counts = MergeCounts {
@@ -151,6 +204,70 @@ fn merge(arguments: &Arguments) -> MergeCounts {
     };
     merge_rows(&context, &latest, &updated, input.into_rows(), &mut counts);
     counts
+}
+
+fn merge_many(arguments: &Arguments) -> MergeCounts {
+    let (target, relation) = Target::open(arguments.oid(0, "target"));
+    target.refuse_rules();
+    let document = arguments.jsonb(1, "payloads");
+    let mut options = MergeOptions::read(arguments, &target);
+    // Any field may be one that is not stored: each payload has to have it.
+    let is_field = |name: &str| !name.to_ascii_lowercase().contains(STORED_AS);
+    let deciders = options.latest_by.as_deref().unwrap_or_default();
+    let deciders = Decider::all(&target, deciders, is_field);
+    let fields = MergeFields::new(&target, deciders, options.delete_when.as_deref());
+    let mut payloads = JsonPayloads::to_merge(&target, document, fields);
+    let mut counts = MergeCounts {
+        received: payloads.len() as i64,
+        ..MergeCounts::default()
+    };
+    if payloads.is_empty() {
+        // No column is named, so any right will do. A caller without one must not lock the table.
+        check_any_privilege(target.oid);
+        options.match_rule.check(&target);
+        return counts;
+    }
+    let by_all = named_by_all(&target, &payloads.shapes);
+    let arbiter = options.match_rule.arbiter(&target, |column| by_all[column]);
+    let (shapes, fields) = payloads.shapes_and_fields();
+    let updated = options.plan(&target, &relation, arbiter, shapes, fields.deciders());
+    check_key_named(&target, arbiter, shapes, |shape| {
+        KeyPlace::Payload(Some(shape.first))
+    });
+    let (deciders, unstored) = (fields.deciders(), &fields.unstored);
+    let latest = LatestOrder::new(&target, arbiter, shapes, deciders, unstored, PAYLOAD);
+    let read: Vec<usize> = arbiter.columns().chain(latest.by()).collect();
+    fields.read_of_deletes(&read);
+
+    payloads.complete_keys(&relation, arbiter);
+    let (shapes, guard) = (&payloads.shapes, options.match_rule.guard);
+    let context = WriteContext::new(&target, &relation, arbiter, shapes, true, guard);
+    let mut input = InputSorter::of_rows(&context, payloads.row_desc());
+    let generated = GeneratedColumns::of(&target, &relation, shapes);
+    if let Some(generated) = &generated {
+        generated.refuse_by_defaults();
+    }
+    let scratch = &context.scratch;
+    payloads.read(Some(arbiter), generated, scratch, &mut |row| input.put(row));
+    let rows = input.into_rows();
+    let passes = match shapes.as_slice() {
+        [_] => vec![rows],
+        _ => into_passes(&context, &latest, rows, &mut counts),
+    };
+    for rows in passes {
+        merge_rows(&context, &latest, &updated, rows, &mut counts);
+    }
+    counts
+}
+
+/// The columns that some shape names, by position.
+fn named_by_any(target: &Target, shapes: &[Shape]) -> Vec<usize> {
+    let mut named = vec![false; target.columns.len()];
+    for shape in shapes {
+        pgrx::check_for_interrupts!();
+        shape.named.iter().for_each(|c| named[*c] = true);
+    }
+    (0..named.len()).filter(|c| named[*c]).collect()
 }
 
 /// What says that a row deletes is no part of its key: it would never find the row.

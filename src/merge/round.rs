@@ -1,13 +1,13 @@
 //! The rounds of one merge: look, insert, update and delete, look again. See the module's head for
 //! the protocol.
-use super::latest::{LatestOrder, MergeVerdict};
+use super::latest::{LatestOrder, MergeVerdict, PAYLOAD};
 use super::write::{ChangedRows, replace};
 use crate::error::Report;
 use crate::outcome::OnConflict;
 use crate::payload::row::same_key;
 use crate::pg::rows::{RowBuilder, Slot, TupleStore};
 use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
-use crate::target::{KeyLookup, StoredRow, kept_by_policy, row_security_is_active};
+use crate::target::{KeyLookup, StoredRow, Target, kept_by_policy, row_security_is_active};
 use crate::write::{
     InputSorter, MAX_ROUNDS, OutcomeCollector, ResultDetail, Returning, SortedRows, WriteContext,
     insert,
@@ -44,20 +44,40 @@ struct LatestRows<'a> {
 /// Hands rows on, one after the other.
 type EachRow<'a> = dyn FnMut(&mut dyn FnMut(&Slot)) + 'a;
 
+/// Takes columns that are not stored off working rows.
+pub struct StoredColumns {
+    columns: usize,
+    builder: RowBuilder,
+}
+
+impl StoredColumns {
+    /// For working rows of a target, which may have columns behind their own.
+    pub fn of(target: &Target) -> Self {
+        let desc = target.row_desc();
+        Self {
+            columns: desc.types().len(),
+            builder: RowBuilder::new(desc),
+        }
+    }
+
+    /// Hands a row on without them.
+    pub fn hand_on(&mut self, row: &Slot, take: &mut dyn FnMut(&Slot)) {
+        if row.desc().types().len() == self.columns {
+            return take(row);
+        }
+        let mut stored = self.builder.start();
+        stored.copy_first(row, self.columns);
+        take(stored.finish());
+    }
+}
+
 impl LatestRows<'_> {
     /// Hands each of them on, without the columns that are not stored.
     fn each(&mut self, take: &mut dyn FnMut(&Slot)) {
-        let desc = self.context.target.row_desc();
-        let mut builder = RowBuilder::new(desc);
+        let mut stored = StoredColumns::of(self.context.target);
         let mut free = None;
         while let Some(row) = self.next(free.take()) {
-            if row.desc().types().len() == desc.types().len() {
-                take(&row);
-            } else {
-                let mut stored = builder.start();
-                stored.copy_first(&row, desc.types().len());
-                take(stored.finish());
-            }
+            stored.hand_on(&row, take);
             free = Some(row);
         }
     }
@@ -106,11 +126,12 @@ pub fn merge_rows(
     let mut pending = look_up(
         context,
         latest,
+        updated,
         &mut |take| reduced.each(take),
         &WrittenCommands::default(),
         counts,
     );
-    counts.superseded = reduced.superseded;
+    counts.superseded += reduced.superseded;
     for _ in 0..MAX_ROUNDS {
         let (written, left) = write(context, updated, pending, counts);
         let Some(mut rows) = left.in_key_order(context) else {
@@ -123,9 +144,9 @@ pub fn merge_rows(
                 free = Some(row);
             }
         };
-        pending = look_up(context, latest, each, &written, counts);
+        pending = look_up(context, latest, updated, each, &written, counts);
     }
-    not_written(context, &pending).raise()
+    not_written(context, latest.noun(), &pending).raise()
 }
 
 /// Rows of which it is not known that they were written.
@@ -194,15 +215,22 @@ fn write(
 }
 
 /// For rows that are neither inserted nor updated nor in anybody's way.
-fn not_written(context: &WriteContext<'_>, pending: &PendingChanges) -> Report {
+fn not_written(context: &WriteContext<'_>, noun: &str, pending: &PendingChanges) -> Report {
     if pending.new.is_none() && row_security_is_active(context.target) {
         // Of a statement that does both, the server refuses such a row.
         let deletes = pending.changed.as_ref().map_or(0, ChangedRows::deletes);
         let what = if deletes > 0 { "a delete" } else { "an update" };
         return kept_by_policy(context.target, what);
     }
+    let what = if noun == PAYLOAD {
+        "a payload"
+    } else {
+        "a row of the source"
+    };
     context
-        .not_stored_as_given("a row of the source was neither inserted nor updated nor deleted")
+        .not_stored_as_given(&format!(
+            "{what} was neither inserted nor updated nor deleted"
+        ))
         .detail("A BEFORE trigger suppressed the row or changed its key.")
 }
 
@@ -242,6 +270,7 @@ struct PendingChanges {
 fn look_up(
     context: &WriteContext<'_>,
     latest: &LatestOrder<'_>,
+    updated: &[usize],
     each: &mut EachRow<'_>,
     before: &WrittenCommands,
     counts: &mut MergeCounts,
@@ -276,7 +305,10 @@ fn look_up(
                 MergeVerdict::Equal => counts.unchanged += 1,
                 MergeVerdict::Earlier => counts.stale += 1,
                 MergeVerdict::Later => {
-                    let new = || context.in_call_memory(|| ChangedRows::new(context.target));
+                    let new = || {
+                        let make = || ChangedRows::new(context.target, context.shapes, updated);
+                        context.in_call_memory(make)
+                    };
                     pending
                         .changed
                         .get_or_insert_with(new)

@@ -2,6 +2,7 @@
 //! the caller, and so does what the table's owner wrote, as with an UPDATE or DELETE of theirs.
 use crate::error::RowPosition;
 use crate::payload::row::{Mark, RowLayout};
+use crate::payload::shape::Shape;
 use crate::pg::rows::{RowBuilder, Slot, TupleStore};
 use crate::pg::statement::spi::{Connection, SpiPlan};
 use crate::pg::transaction::local_settings::LocalSettings;
@@ -34,18 +35,27 @@ const DELETES: usize = 4;
 
 /// Rows that are to replace stored ones, or to delete them: every column of the target, then the
 /// ordinal (`bigint`), where the stored row is (`tid`), which transaction wrote it (`xid`), in
-/// which table (`oid`), and whether it is deleted (`boolean`).
+/// which table (`oid`), whether it is deleted (`boolean`), and the shape of the payload (`int`).
+///
+/// A column that a payload leaves out, and others name, has the value of the stored row: to that
+/// very version of it the update writes what is there.
 pub struct ChangedRows {
     rows: TupleStore,
     columns: usize,
     builder: RowBuilder,
     /// How many of them delete.
     deletes: u64,
+    /// By shape, the columns that an update sets and payloads leave out.
+    left_out: Vec<Vec<usize>>,
 }
 
 impl ChangedRows {
-    /// None yet; for the memory of the call.
-    pub fn new(target: &Target) -> Self {
+    /// None yet, for updates of these columns; for the memory of the call.
+    pub fn new(target: &Target, shapes: &[Shape], updated: &[usize]) -> Self {
+        let left_out = |shape: &Shape| {
+            let updated = updated.iter().copied();
+            updated.filter(|c| !shape.named.contains(c)).collect()
+        };
         let columns = target.columns.len();
         let desc = target.row_desc_with(&[
             pg_sys::INT8OID,
@@ -53,12 +63,14 @@ impl ChangedRows {
             pg_sys::XIDOID,
             pg_sys::OIDOID,
             pg_sys::BOOLOID,
+            pg_sys::INT4OID,
         ]);
         Self {
             rows: TupleStore::new(&desc),
             columns,
             builder: RowBuilder::new(&desc),
             deletes: 0,
+            left_out: shapes.iter().map(left_out).collect(),
         }
     }
 
@@ -74,9 +86,13 @@ impl ChangedRows {
             SqlValue::xid(stored.xmin()),
             SqlValue::oid(table),
             SqlValue::boolean(deletes),
+            SqlValue::int(layout.shape(row) as i32),
         ];
         let mut changed = self.builder.start();
         changed.copy_first(row, self.columns);
+        for c in &self.left_out[layout.shape(row)] {
+            changed.set(*c, stored.value(*c));
+        }
         for (i, value) in own.into_iter().enumerate() {
             changed.set(self.columns + i, value);
         }
@@ -108,7 +124,12 @@ impl ChangedRows {
                 Some(0) | None => Mark::Pending,
                 Some(_) => Mark::Delete,
             };
-            RowLayout::of(target).set(&mut working, ordinal, 0, mark);
+            let shape = row.get(self.columns + DELETES + 1);
+            let shape = shape.map_or(0, |d| d.value() as i32 as usize);
+            for c in &self.left_out[shape] {
+                working.set(*c, SqlValue::null(target.columns[*c].typid));
+            }
+            RowLayout::of(target).set(&mut working, ordinal, shape, mark);
             take(working.finish());
         }
     }

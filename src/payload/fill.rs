@@ -21,7 +21,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// So often the number of rows is told.
 const PROGRESS_INTERVAL: i64 = 1024;
 
-/// Reads the fields of a document, which name these columns, but for nested columns.
+/// Reads the fields of a document, which name these columns, but for nested columns. What is no
+/// position of a column is passed over.
 ///
 /// # Errors
 /// What the input functions raise, with the column in CONTEXT.
@@ -32,7 +33,7 @@ pub fn fill_from_json<'t, 'd>(
     document: Container<'d>,
     position: &PayloadPosition<'t>,
 ) {
-    row.desc().check_same(target.row_desc());
+    row.desc().check_begins_with(target.row_desc());
     let columns = target.columns.as_slice();
     // SAFETY: inside, nothing is owned and nothing panics: iterators over the document and over
     // borrowed slices, and plain writes to a working row of the target, which has the columns in
@@ -366,7 +367,7 @@ impl GeneratedColumns<'_> {
     /// the server computes.
     pub fn mismatch_in(&mut self, row: &Slot, shape: usize) -> Option<usize> {
         row.check_whole();
-        row.desc().check_same(self.target.row_desc());
+        row.desc().check_begins_with(self.target.row_desc());
         assert!(shape < self.shapes.len(), "a payload has an unknown shape");
         // SAFETY: a working row of the target, as was checked; the guard holds nothing.
         unsafe { ffi::guard(|| self.mismatch(row, shape)) }

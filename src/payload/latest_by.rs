@@ -16,7 +16,7 @@ pub enum Decider {
 }
 
 /// Between the two names of an element.
-const STORED_AS: &str = " stored as ";
+pub const STORED_AS: &str = " stored as ";
 
 impl Decider {
     /// The elements of a list. `in_source` says whether the source has a column.
