@@ -34,6 +34,8 @@ pub struct LatestOrder<'t> {
     unstored: Vec<ValueType>,
     /// The columns that decide where those are equal, by shape.
     shapes: Vec<ShapeColumns>,
+    /// How the columns are ordered that some shape names.
+    orders: Vec<Option<Order>>,
     /// What the source consists of, for error texts.
     noun: &'static str,
     /// What `unstored` has.
@@ -98,17 +100,30 @@ impl<'t> LatestOrder<'t> {
                 Some(column) => orders[column].map(|order| (column, order)),
                 None => others.next(),
             });
-        let columns = |shape| ShapeColumns::of(shape, arbiter, &latest_by, &orders);
-        Self {
+        let mut this = Self {
             target,
             arbiter,
             by: by.collect(),
             kept: deciders.iter().take_while(|d| d.column().is_some()).count(),
-            shapes: shapes.iter().map(columns).collect(),
+            shapes: Vec::with_capacity(shapes.len()),
+            orders,
             unstored,
             noun,
             _memory: memory,
-        }
+        };
+        shapes.iter().for_each(|shape| this.add_shape(shape));
+        this
+    }
+
+    /// Adds one more shape, of columns that others name.
+    pub fn add_shape(&mut self, shape: &Shape) {
+        let columns = ShapeColumns::of(shape, self.arbiter, &self.by(), &self.orders);
+        self.shapes.push(columns);
+    }
+
+    /// Whether two rows are equal in what `latest_by` names.
+    pub fn have_same_time(&self, a: &Slot, b: &Slot) -> bool {
+        self.order(&self.by, |c| a.value(c), |c| b.value(c)).is_eq()
     }
 
     /// What the source consists of: `row` or `payload`.

@@ -69,6 +69,7 @@ use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
+use crate::pg::memory::Scratch;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::target::{
@@ -77,7 +78,7 @@ use crate::target::{
 use crate::write::{InputSorter, WriteContext};
 use latest::{LatestOrder, PAYLOAD, ROW};
 use never_updated::NeverUpdated;
-use passes::into_passes;
+use passes::Passes;
 use pgrx::prelude::*;
 use round::{MergeCounts, merge_rows};
 
@@ -196,7 +197,7 @@ fn merge(arguments: &Arguments) -> MergeCounts {
     source.complete_keys(&relation, arbiter);
     let guard = options.match_rule.guard;
     let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, guard);
-    let mut input = InputSorter::of_rows(&context, source.row_desc());
+    let mut input = InputSorter::of_rows(&target, arbiter, source.row_desc());
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
     let mut counts = MergeCounts {
         received: source.read(arbiter, generated, input.sort()),
@@ -235,25 +236,29 @@ fn merge_many(arguments: &Arguments) -> MergeCounts {
         KeyPlace::Payload(Some(shape.first))
     });
     let (deciders, unstored) = (fields.deciders(), &fields.unstored);
-    let latest = LatestOrder::new(&target, arbiter, shapes, deciders, unstored, PAYLOAD);
+    let mut latest = LatestOrder::new(&target, arbiter, shapes, deciders, unstored, PAYLOAD);
     let read: Vec<usize> = arbiter.columns().chain(latest.by()).collect();
     fields.read_of_deletes(&read);
 
     payloads.complete_keys(&relation, arbiter);
-    let (shapes, guard) = (&payloads.shapes, options.match_rule.guard);
-    let context = WriteContext::new(&target, &relation, arbiter, shapes, true, guard);
-    let mut input = InputSorter::of_rows(&context, payloads.row_desc());
-    let generated = GeneratedColumns::of(&target, &relation, shapes);
+    let mut input = InputSorter::of_rows(&target, arbiter, payloads.row_desc());
+    let generated = GeneratedColumns::of(&target, &relation, &payloads.shapes);
     if let Some(generated) = &generated {
         generated.refuse_by_defaults();
     }
-    let scratch = &context.scratch;
-    payloads.read(Some(arbiter), generated, scratch, &mut |row| input.put(row));
+    let scratch = Scratch::in_current(c"pg_idempotent payload");
+    payloads.read(Some(arbiter), generated, &scratch, &mut |row| {
+        input.put(row)
+    });
     let rows = input.into_rows();
-    let passes = match shapes.as_slice() {
-        [_] => vec![rows],
-        _ => into_passes(&context, &latest, rows, &mut counts),
+    let passes = if payloads.shapes.len() == 1 {
+        vec![rows]
+    } else {
+        let (shapes, _) = payloads.shapes_and_fields();
+        Passes::new(&target, arbiter, &mut latest, shapes).of(rows, &mut counts)
     };
+    let (shapes, guard) = (&payloads.shapes, options.match_rule.guard);
+    let context = WriteContext::new(&target, &relation, arbiter, shapes, true, guard);
     for rows in passes {
         merge_rows(&context, &latest, &updated, rows, &mut counts);
     }

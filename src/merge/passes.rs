@@ -2,60 +2,84 @@
 //!
 //! The latest under a key does not replace the others: it leaves columns out, and of these the
 //! latest payload counts that names them. So they are merged one after the other, the earliest
-//! first, in as many passes as a key needs, as if they had been sent in that order. A payload is
-//! superseded if later ones name all its columns, or one of them deletes. So a key has at most as
-//! many payloads left as the table has columns.
+//! first, in as many passes as a key needs, as if they had been sent in that order. Payloads of the
+//! same time are one that has the columns of all. A payload is superseded if later ones name all
+//! its columns, or one of them deletes. So a key has at most as many payloads left as the table has
+//! columns.
 use super::latest::LatestOrder;
 use super::round::{MergeCounts, StoredColumns};
-use crate::payload::row::{RowLayout, same_key};
-use crate::pg::rows::{Slot, TupleStore};
-use crate::write::{SortedRows, WriteContext};
+use crate::payload::row::{Mark, RowLayout, same_key};
+use crate::payload::shape::Shape;
+use crate::pg::memory::Scratch;
+use crate::pg::rows::{RowBuilder, Slot, TupleStore};
+use crate::target::{Target, UniqueIndex};
+use crate::write::SortedRows;
+use std::collections::HashMap;
 
-/// The payloads under one key that are not superseded so far, the latest first.
-struct KeyPayloads<'a> {
-    context: &'a WriteContext<'a>,
-    latest: &'a LatestOrder<'a>,
+/// Sorts payloads into passes.
+pub struct Passes<'a, 't> {
+    target: &'a Target,
+    arbiter: &'a UniqueIndex,
+    latest: &'a mut LatestOrder<'t>,
+    /// Those of the payloads; the shapes of several that are one are added.
+    shapes: &'a mut Vec<Shape>,
+    /// The latter, by the columns that they name, in order.
+    joined: HashMap<Vec<usize>, usize>,
+    /// The payloads under one key that are not superseded so far, the latest first.
     rows: Vec<Slot>,
+    passes: Vec<TupleStore>,
+    stored: StoredColumns,
+    builder: RowBuilder,
     superseded: i64,
 }
 
-/// Sorts payloads, which come in key order, into passes, each with a key at most once and in key
-/// order. Counts those that are superseded.
-pub fn into_passes(
-    context: &WriteContext<'_>,
-    latest: &LatestOrder<'_>,
-    mut rows: SortedRows,
-    counts: &mut MergeCounts,
-) -> Vec<SortedRows> {
-    let mut of_key = KeyPayloads {
-        context,
-        latest,
-        rows: Vec::new(),
-        superseded: 0,
-    };
-    let mut passes = Vec::new();
-    let mut stored = StoredColumns::of(context.target);
-    let mut free = Vec::new();
-    while let Some(row) = rows.next(context.target, free.pop()) {
-        pgrx::check_for_interrupts!();
-        let first = of_key.rows.first();
-        if first.is_some_and(|first| !same_key(context.arbiter, first, &row)) {
-            free.extend(of_key.give(&mut passes, &mut stored));
+impl<'a, 't> Passes<'a, 't> {
+    /// None yet.
+    pub fn new(
+        target: &'a Target,
+        arbiter: &'a UniqueIndex,
+        latest: &'a mut LatestOrder<'t>,
+        shapes: &'a mut Vec<Shape>,
+    ) -> Self {
+        Self {
+            target,
+            arbiter,
+            latest,
+            shapes,
+            joined: HashMap::new(),
+            rows: Vec::new(),
+            passes: Vec::new(),
+            stored: StoredColumns::of(target),
+            builder: RowBuilder::new(target.row_desc()),
+            superseded: 0,
         }
-        of_key.add(row);
     }
-    drop(of_key.give(&mut passes, &mut stored));
-    counts.superseded += of_key.superseded;
-    passes.into_iter().map(SortedRows::from_store).collect()
-}
 
-impl KeyPayloads<'_> {
-    /// Adds one more payload, and drops those that are superseded now.
+    /// Sorts payloads, which come in key order, into passes, each with a key at most once and in
+    /// key order. Counts those that are superseded.
     ///
     /// # Errors
-    /// 21000 if it differs from another one, and nothing says which is the latest.
-    fn add(&mut self, row: Slot) {
-        let scratch = &self.context.scratch;
+    /// 21000 if two differ, and nothing says which is the latest.
+    pub fn of(mut self, mut rows: SortedRows, counts: &mut MergeCounts) -> Vec<SortedRows> {
+        let scratch = Scratch::in_current(c"pg_idempotent passes");
+        let mut free = Vec::new();
+        while let Some(row) = rows.next(self.target, free.pop()) {
+            pgrx::check_for_interrupts!();
+            let first = self.rows.first();
+            if first.is_some_and(|first| !same_key(self.arbiter, first, &row)) {
+                self.give();
+                free.append(&mut self.rows);
+            }
+            self.add(row, &scratch);
+        }
+        self.give();
+        counts.superseded += self.superseded;
+        let passes = self.passes.into_iter();
+        passes.map(SortedRows::from_store).collect()
+    }
+
+    /// Adds one more payload, and drops those that are superseded now.
+    fn add(&mut self, row: Slot, scratch: &Scratch) {
         let later = scratch.scope(|| {
             let others = self.rows.iter();
             others
@@ -70,19 +94,19 @@ impl KeyPayloads<'_> {
     }
 
     fn drop_superseded(&mut self) {
-        let (context, latest) = (self.context, self.latest);
-        let mut covered = vec![false; context.target.columns.len()];
-        context.arbiter.columns().for_each(|c| covered[c] = true);
+        let mut covered = vec![false; self.target.columns.len()];
+        self.arbiter.columns().for_each(|c| covered[c] = true);
+        let layout = RowLayout::of(self.target);
         let before = self.rows.len();
         let mut number = 0;
         self.rows.retain(|row| {
             number += 1;
-            if latest.deletes(row) {
+            if self.latest.deletes(row) {
                 let counts = number == 1 || covered.contains(&false);
                 covered.fill(true);
                 return counts;
             }
-            let named = &context.shapes[RowLayout::of(context.target).shape(row)].named;
+            let named = &self.shapes[layout.shape(row)].named;
             let counts = number == 1 || named.iter().any(|c| !covered[*c]);
             named.iter().for_each(|c| covered[*c] = true);
             counts
@@ -90,23 +114,73 @@ impl KeyPayloads<'_> {
         self.superseded += (before - self.rows.len()) as i64;
     }
 
-    /// Puts them into the passes, the earliest first. Gives the slots back.
-    fn give(
-        &mut self,
-        passes: &mut Vec<TupleStore>,
-        stored: &mut StoredColumns,
-    ) -> impl Iterator<Item = Slot> + '_ {
-        // A delete that a later payload follows would leave nothing of the stored row.
-        if self.rows.len() > 1 && self.rows.last().is_some_and(|row| self.latest.deletes(row)) {
-            self.rows.pop();
+    /// Puts the payloads of a key into the passes, the earliest first.
+    fn give(&mut self) {
+        let mut end = self.rows.len();
+        // As elsewhere, a delete that a later payload supersedes has no effect.
+        if end > 1 && self.latest.deletes(&self.rows[end - 1]) {
             self.superseded += 1;
+            end -= 1;
         }
-        for (i, row) in self.rows.iter().rev().enumerate() {
-            if i == passes.len() {
-                passes.push(TupleStore::new(self.context.target.row_desc()));
+        let mut pass = 0;
+        while end > 0 {
+            let last = &self.rows[end - 1];
+            let same_time = |row: &&Slot| self.latest.have_same_time(row, last);
+            let begin = end - self.rows[..end].iter().rev().take_while(same_time).count();
+            if pass == self.passes.len() {
+                self.passes.push(TupleStore::new(self.target.row_desc()));
             }
-            stored.hand_on(row, &mut |row| passes[i].put(row));
+            if end - begin == 1 {
+                let store = &mut self.passes[pass];
+                self.stored.hand_on(last, &mut |row| store.put(row));
+            } else {
+                self.give_joined(begin, end, pass);
+            }
+            pass += 1;
+            end = begin;
         }
-        self.rows.drain(..)
+    }
+
+    /// Puts payloads of the same time into a pass, as one.
+    fn give_joined(&mut self, begin: usize, end: usize, pass: usize) {
+        let layout = RowLayout::of(self.target);
+        let shapes = self.rows[begin..end].iter().map(|row| layout.shape(row));
+        let shapes: Vec<usize> = shapes.collect();
+        let shape = self.joined_shape(&shapes);
+        let rows = &self.rows[begin..end];
+        let mut joined = self.builder.start();
+        // Of a column that several name, the latest counts.
+        for (row, shape) in rows.iter().zip(&shapes).rev() {
+            let named = self.shapes[*shape].named.iter().copied();
+            let columns = named.chain(self.arbiter.columns());
+            columns.for_each(|c| joined.set(c, row.value(c)));
+        }
+        layout.set(&mut joined, layout.ordinal(&rows[0]), shape, Mark::Pending);
+        self.passes[pass].put(joined.finish());
+        self.superseded += (end - begin) as i64 - 1;
+    }
+
+    /// The shape that names the columns of all of these.
+    fn joined_shape(&mut self, shapes: &[usize]) -> usize {
+        let all = |columns: fn(&Shape) -> &Vec<usize>| {
+            let columns = shapes.iter().flat_map(|i| columns(&self.shapes[*i]));
+            let mut all: Vec<usize> = columns.copied().collect();
+            all.sort_unstable();
+            all.dedup();
+            all
+        };
+        let (named, compared) = (all(|shape| &shape.named), all(|shape| &shape.compared));
+        if let Some(known) = self.joined.get(&named) {
+            return *known;
+        }
+        let shape = Shape {
+            first: self.shapes[shapes[0]].first,
+            named: named.clone(),
+            compared,
+        };
+        self.latest.add_shape(&shape);
+        self.shapes.push(shape);
+        self.joined.insert(named, self.shapes.len() - 1);
+        self.shapes.len() - 1
     }
 }

@@ -2,7 +2,7 @@
 use super::context::WriteContext;
 use crate::payload::row::RowLayout;
 use crate::pg::rows::{RowDesc, Slot, SortColumn, TupleSort, TupleStore, TypeOrder};
-use crate::target::Target;
+use crate::target::{Target, UniqueIndex};
 
 /// Collects working rows, to be read in the arbiter's order.
 pub struct InputSorter {
@@ -38,14 +38,14 @@ impl InputSorter {
                 rows: RowSource::One(None),
             };
         }
-        Self::of_rows(context, context.target.row_desc())
+        Self::of_rows(context.target, context.arbiter, context.target.row_desc())
     }
 
     /// Empty, for working rows that may have more columns behind their own.
-    pub fn of_rows(context: &WriteContext<'_>, desc: &RowDesc) -> Self {
-        let mut order = context.arbiter.sort_columns();
+    pub fn of_rows(target: &Target, arbiter: &UniqueIndex, desc: &RowDesc) -> Self {
+        let mut order = arbiter.sort_columns();
         order.push(SortColumn {
-            column: RowLayout::of(context.target).ordinal_column(),
+            column: RowLayout::of(target).ordinal_column(),
             order: TypeOrder::of_bigint(),
         });
         Self {

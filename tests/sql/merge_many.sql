@@ -37,9 +37,10 @@ SELECT * FROM orders WHERE id IN (7, 8) ORDER BY id;
 SELECT merged('orders', '[{"id": 7, "at": 4, "status": "p"}, {"id": 7, "at": 5, "address": "q"}, {"id": 7, "at": 6, "status": "r", "address": "s"},
     {"id": 7, "at": 2, "note": "stale"}]');
 SELECT * FROM orders WHERE id = 7;
--- Of the same time: each column from the payload that is the later there.
+-- Payloads of the same time are one: each column is from the later one that names it, whatever is stored.
 SELECT merged('orders', '[{"id": 9, "at": 1, "status": "x"}, {"id": 9, "at": 1, "address": "y"}, {"id": 9, "at": 1, "status": "w", "note": "z"}]');
 SELECT merged('orders', '[{"id": 10, "at": 1, "status": "w", "note": "z"}, {"id": 10, "at": 1, "address": "y"}, {"id": 10, "at": 1, "status": "x"}]');
+SELECT merged('orders', '[{"id": 10, "at": 2, "status": "a"}, {"id": 10, "at": 2, "note": "b"}]');
 SELECT * FROM orders WHERE id IN (9, 10) ORDER BY id;
 -- Payloads of nothing but the key.
 SELECT merged('orders', '[{"id": 9}, {"id": 11}, {"id": 11}]', NULL);
