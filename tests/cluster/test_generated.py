@@ -301,9 +301,9 @@ def merged_log(conn, table):
     if dice.random() < 0.5:
         # The payloads of odd keys leave a column out.
         function = "idempotent_merge_many"
-        payload = f"CASE WHEN hashtext(ref::text) % 2 = 0 THEN to_jsonb(l) ELSE to_jsonb(l) - '{name}' END"
+        payload = f"CASE WHEN mod(hashtext(ref::text), 2) = 0 THEN to_jsonb(l) ELSE to_jsonb(l) - '{name}' END"
         source = f"(SELECT coalesce(jsonb_agg({payload} ORDER BY random()), '[]') FROM gen.log l)"
-        halves = [(" AND hashtext(ref::text) % 2 = 0", []), (" AND hashtext(ref::text) % 2 <> 0", [name])]
+        halves = [(" AND mod(hashtext(ref::text), 2) = 0", []), (" AND mod(hashtext(ref::text), 2) <> 0", [name])]
     for condition, left_out in halves:
         some = ", ".join(c for c in columns if c not in left_out)
         sets = ", ".join(f"{c} = EXCLUDED.{c}" for c in merged if c not in [*left_out, "twice"])
@@ -316,7 +316,7 @@ def merged_log(conn, table):
         f" FROM {function}(%s, {source}, %s::text[], latest_by => '{{seq}}', delete_when => 'gone')",
         [table.target, table.key],
     ).fetchone()
-    rows, keys = conn.execute(f"SELECT count(*), count(DISTINCT ({key})) FROM gen.log").fetchone().values()
+    rows, keys = conn.execute(f"SELECT count(*) AS rows, count(DISTINCT ({key})) AS keys FROM gen.log").fetchone().values()
     assert tuple(found.values()) == (rows, gone, rows - keys, rows), (found, rows, keys, gone)
 
 
