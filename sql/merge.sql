@@ -9,18 +9,21 @@ CREATE FUNCTION idempotent_merge(
     ignore    text[] DEFAULT NULL,
     insert_only text[] DEFAULT NULL,
     delete_when text DEFAULT NULL,
+    token     text   DEFAULT NULL,
+    digest    text   DEFAULT NULL,
     OUT received   bigint,
     OUT inserted   bigint,
     OUT updated    bigint,
     OUT deleted    bigint,
     OUT unchanged  bigint,
     OUT stale      bigint,
-    OUT superseded bigint
+    OUT superseded bigint,
+    OUT replayed   boolean
 ) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
 
-COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text) IS
+COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text, text, text) IS
     'inserts, updates or deletes rows by those of a table or view with the same key; the latest row wins, equal rows are not rewritten';
 
 CREATE FUNCTION idempotent_merge_many(

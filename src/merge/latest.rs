@@ -5,15 +5,15 @@
 //! value. Within the source the columns that are not compared come last, so that it is always
 //! the same row that is kept. Of two payloads that name different columns, the one that leaves
 //! a column out is the earlier.
-use crate::compare::{Differences, Order, differing};
+use crate::compare::{Differences, differing};
 use crate::error::{Report, SqlState};
 use crate::payload::latest_by::{Decider, not_in_source};
-use crate::payload::row::{Mark, RowLayout};
+use crate::payload::row::RowLayout;
 use crate::payload::shape::Shape;
 use crate::pg::memory::Memory;
 use crate::pg::rows::Slot;
 use crate::pg::value::sql_value::SqlValue;
-use crate::pg::value::value_type::ValueType;
+use crate::pg::value::value_type::{ValueOrder, ValueType};
 use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
 use pgrx::pg_sys;
 use std::cmp::Ordering;
@@ -35,7 +35,7 @@ pub struct LatestOrder<'t> {
     /// The columns that decide where those are equal, by shape.
     shapes: Vec<ShapeColumns>,
     /// How the columns are ordered that some shape names.
-    orders: Vec<Option<Order>>,
+    orders: Vec<Option<ValueOrder>>,
     /// What the source consists of, for error texts.
     noun: &'static str,
     /// What `unstored` has.
@@ -54,7 +54,7 @@ struct ShapeColumns {
 }
 
 /// A column of a working row and how it is ordered.
-type OrderedColumn = (usize, Order);
+type OrderedColumn = (usize, ValueOrder);
 
 /// What a payload is to the stored row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,11 +89,11 @@ impl<'t> LatestOrder<'t> {
             check_in_source(target, arbiter, &shapes[0], *column);
         }
         let named = |c: usize| shapes.iter().any(|shape| shape.named.contains(&c));
-        let orders: Vec<Option<Order>> = (0..target.columns.len())
-            .map(|c| named(c).then(|| Order::of(&target.columns[c])))
+        let orders: Vec<Option<ValueOrder>> = (0..target.columns.len())
+            .map(|c| named(c).then(|| target.columns[c].values.order()))
             .collect();
         let first_unstored = RowLayout::of(target).first_unstored();
-        let mut others = (first_unstored..).zip(unstored.iter().map(Order::of_values));
+        let mut others = (first_unstored..).zip(unstored.iter().map(ValueType::order));
         let by = deciders
             .iter()
             .filter_map(|decider| match decider.column() {
@@ -139,7 +139,7 @@ impl<'t> LatestOrder<'t> {
 
     /// Whether a row of the source deletes what is stored under its key.
     pub fn deletes(&self, row: &Slot) -> bool {
-        RowLayout::of(self.target).mark(row) == Mark::Delete
+        RowLayout::of(self.target).deletes(row)
     }
 
     /// Compares a payload with the row stored under its key.
@@ -226,7 +226,7 @@ impl<'t> LatestOrder<'t> {
         b: impl Fn(usize) -> SqlValue<'v>,
     ) -> Ordering {
         by.iter()
-            .map(|(c, order)| order.compare_values(self.values(*c), a(*c), b(*c)))
+            .map(|(c, order)| self.values(*c).compare(*order, a(*c), b(*c)))
             .find(|ordering| ordering.is_ne())
             .unwrap_or(Ordering::Equal)
     }
@@ -295,7 +295,7 @@ impl ShapeColumns {
         shape: &Shape,
         arbiter: &UniqueIndex,
         latest_by: &[usize],
-        orders: &[Option<Order>],
+        orders: &[Option<ValueOrder>],
     ) -> Self {
         let compared = shape.compared.iter().copied();
         let compared: Vec<usize> = compared.filter(|c| !latest_by.contains(c)).collect();

@@ -58,6 +58,7 @@ mod round;
 #[forbid(unsafe_code)]
 mod write;
 
+use crate::batch::{BatchFunction, BatchOptions, BatchToken};
 use crate::error::with_error_capture;
 use crate::options::{KeyOptions, MatchRule};
 use crate::payload::generated::GeneratedColumns;
@@ -82,12 +83,12 @@ use passes::Passes;
 use pgrx::prelude::*;
 use round::{MergeCounts, merge_rows};
 
-/// `idempotent_merge(target, source, key, latest_by, compare, ignore, insert_only, delete_when)`:
-/// inserts or updates the rows of a table or view, by key, and deletes where the source says so.
-/// A stored row that is later is kept, one that is equal is not rewritten.
+/// `idempotent_merge(target, source, key, latest_by, compare, ignore, insert_only, delete_when,
+/// token, digest)`: inserts or updates the rows of a table or view, by key, and deletes where the
+/// source says so. A stored row that is later is kept, one that is equal is not rewritten.
 ///
-/// Gives `received, inserted, updated, deleted, unchanged, stale, superseded bigint`; the last
-/// six add up to the first.
+/// Gives `received, inserted, updated, deleted, unchanged, stale, superseded bigint, replayed
+/// boolean`; the last six numbers add up to the first.
 ///
 /// # Errors
 /// 42P10 without a usable key, 42703 for columns that are none, 42701, 42804, 22023, 23502, 428C9,
@@ -96,7 +97,12 @@ use round::{MergeCounts, merge_rows};
 /// unchanged.
 #[pg_extern(sql = false)]
 fn idempotent_merge(call: SqlCall<'_>) -> SqlResult {
-    with_error_capture(|| result(&merge(&call.arguments())))
+    with_error_capture(|| {
+        let (counts, replayed) = merge(&call.arguments());
+        let [a, b, c, d, e, f, g] = counts.map(SqlValue::bigint);
+        let replayed = SqlValue::boolean(replayed);
+        SqlResult::row(RowType::BatchMerged, &[a, b, c, d, e, f, g, replayed])
+    })
 }
 
 /// `idempotent_merge_many(target, payloads, key, latest_by, compare, ignore, insert_only,
@@ -107,24 +113,26 @@ fn idempotent_merge(call: SqlCall<'_>) -> SqlResult {
 /// As [`idempotent_merge`]; 23502 for a payload without what `latest_by` names.
 #[pg_extern(sql = false)]
 fn idempotent_merge_many(call: SqlCall<'_>) -> SqlResult {
-    with_error_capture(|| result(&merge_many(&call.arguments())))
+    with_error_capture(|| {
+        let counts = merge_many(&call.arguments()).in_order();
+        SqlResult::row(RowType::Merged, &counts.map(SqlValue::bigint))
+    })
 }
 
-fn result(counts: &MergeCounts) -> SqlResult {
-    let counts = [
-        counts.received,
-        counts.inserted,
-        counts.updated,
-        counts.deleted,
-        counts.unchanged,
-        counts.stale,
-        counts.superseded,
-    ];
-    SqlResult::row(RowType::Merged, &counts.map(SqlValue::bigint))
-}
+/// The counts of a merge, as the record of a batch names them.
+const COUNTS: [&str; 7] = [
+    "received",
+    "inserted",
+    "updated",
+    "deleted",
+    "unchanged",
+    "stale",
+    "superseded",
+];
 
 /// The arguments from the third on.
 struct MergeOptions {
+    key: KeyOptions,
     match_rule: MatchRule,
     latest_by: Option<Vec<String>>,
     insert_only: Option<Vec<String>>,
@@ -133,10 +141,11 @@ struct MergeOptions {
 
 impl MergeOptions {
     fn read(arguments: &Arguments, target: &Target) -> Self {
-        let key_options = KeyOptions::read(arguments, [2, 4, 5]);
+        let key = KeyOptions::read(arguments, [2, 4, 5]);
         Self {
             // What a guard leaves out because it changes after insert is what a merge brings.
-            match_rule: MatchRule::of_all_columns(&key_options, target),
+            match_rule: MatchRule::of_all_columns(&key, target),
+            key,
             latest_by: arguments.columns(3, "latest_by"),
             insert_only: arguments.columns(6, "insert_only"),
             delete_when: arguments.optional_text(7),
@@ -171,12 +180,24 @@ impl MergeOptions {
         let may_change = |c: &usize| !arbiter.has_column(*c) && !never_updated.columns.contains(c);
         let updated: Vec<usize> = named.iter().copied().filter(may_change).collect();
         let deletes = self.delete_when.is_some();
-        check_merge_privileges(target, named, arbiter.columns(), &updated, deletes);
+        let deciding = arbiter.deciding_columns().iter().copied();
+        check_merge_privileges(target, named, deciding, &updated, deletes);
         updated
+    }
+
+    /// What a record of a batch keeps of them.
+    fn of_batch(&self) -> BatchOptions {
+        let delete_when = self.delete_when.as_ref().map(std::slice::from_ref);
+        self.key
+            .of_batch()
+            .with_names(c"latest_by", self.latest_by.as_deref())
+            .with_names(c"insert_only", self.insert_only.as_deref())
+            .with_names(c"delete_when", delete_when)
     }
 }
 
-fn merge(arguments: &Arguments) -> MergeCounts {
+/// The counts, and whether they are of an earlier call with the same token.
+fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
     let oid = arguments.oid(1, "source");
@@ -192,8 +213,17 @@ fn merge(arguments: &Arguments) -> MergeCounts {
     check_key_named(&target, arbiter, &shapes, |_| KeyPlace::Source);
     let unstored = source.unstored();
     let latest = LatestOrder::new(&target, arbiter, &shapes, deciders, unstored, ROW);
-    source.read_of_deletes(arbiter.columns().chain(latest.by()));
+    let deciding = arbiter.deciding_columns().iter().copied();
+    source.read_of_deletes(deciding.chain(latest.by()));
 
+    let batch = BatchToken::read(arguments, 8, 9)
+        .map(|token| token.batch(&target, BatchFunction::Merge, &options.of_batch()));
+    if let Some(counts) = batch
+        .as_ref()
+        .and_then(|batch| batch.counts_or_lock(COUNTS))
+    {
+        return (counts, true);
+    }
     source.complete_keys(&relation, arbiter);
     let guard = options.match_rule.guard;
     let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, guard);
@@ -204,7 +234,11 @@ fn merge(arguments: &Arguments) -> MergeCounts {
         ..MergeCounts::default()
     };
     merge_rows(&context, &latest, &updated, input.into_rows(), &mut counts);
-    counts
+    let counts = counts.in_order();
+    if let Some(batch) = batch {
+        batch.record(COUNTS, counts);
+    }
+    (counts, false)
 }
 
 fn merge_many(arguments: &Arguments) -> MergeCounts {
@@ -237,7 +271,8 @@ fn merge_many(arguments: &Arguments) -> MergeCounts {
     });
     let (deciders, unstored) = (fields.deciders(), &fields.unstored);
     let mut latest = LatestOrder::new(&target, arbiter, shapes, deciders, unstored, PAYLOAD);
-    let read: Vec<usize> = arbiter.columns().chain(latest.by()).collect();
+    let deciding = arbiter.deciding_columns().iter().copied();
+    let read: Vec<usize> = deciding.chain(latest.by()).collect();
     fields.read_of_deletes(&read);
 
     payloads.complete_keys(&relation, arbiter);
@@ -281,7 +316,7 @@ fn named_by_any(target: &Target, shapes: &[Shape]) -> Vec<usize> {
 /// 22023
 fn refuse_key_column(target: &Target, arbiter: &UniqueIndex, name: &str) {
     let column = target.column_by_bytes(text::to_server(name).to_bytes());
-    if let Some(column) = column.filter(|c| arbiter.has_column(*c)) {
+    if let Some(column) = column.filter(|c| arbiter.deciding_columns().contains(c)) {
         target
             .cannot_be_in(column, "is part of the key", "delete_when")
             .raise()

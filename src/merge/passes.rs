@@ -65,6 +65,20 @@ impl<'a, 't> Passes<'a, 't> {
         let mut free = Vec::new();
         while let Some(row) = rows.next(self.target, free.pop()) {
             pgrx::check_for_interrupts!();
+            match RowLayout::of(self.target).mark(&row) {
+                Mark::Outside => {
+                    // It has no key: it goes into the first pass as it is.
+                    self.put(0, &row);
+                    free.push(row);
+                    continue;
+                }
+                Mark::DeleteOutside => {
+                    counts.unchanged += 1;
+                    free.push(row);
+                    continue;
+                }
+                _ => {}
+            }
             let first = self.rows.first();
             if first.is_some_and(|first| !same_key(self.arbiter, first, &row)) {
                 self.give();
@@ -127,11 +141,8 @@ impl<'a, 't> Passes<'a, 't> {
             let last = &self.rows[end - 1];
             let same_time = |row: &&Slot| self.latest.have_same_time(row, last);
             let begin = end - self.rows[..end].iter().rev().take_while(same_time).count();
-            if pass == self.passes.len() {
-                self.passes.push(TupleStore::new(self.target.row_desc()));
-            }
             if end - begin == 1 {
-                let store = &mut self.passes[pass];
+                let store = Self::pass(&mut self.passes, self.target, pass);
                 self.stored.hand_on(last, &mut |row| store.put(row));
             } else {
                 self.give_joined(begin, end, pass);
@@ -139,6 +150,24 @@ impl<'a, 't> Passes<'a, 't> {
             pass += 1;
             end = begin;
         }
+    }
+
+    /// Puts a payload into a pass.
+    fn put(&mut self, pass: usize, row: &Slot) {
+        let store = Self::pass(&mut self.passes, self.target, pass);
+        self.stored.hand_on(row, &mut |row| store.put(row));
+    }
+
+    /// The rows of a pass, which begins behind the others if it is new.
+    fn pass<'p>(
+        passes: &'p mut Vec<TupleStore>,
+        target: &Target,
+        pass: usize,
+    ) -> &'p mut TupleStore {
+        if pass == passes.len() {
+            passes.push(TupleStore::new(target.row_desc()));
+        }
+        &mut passes[pass]
     }
 
     /// Puts payloads of the same time into a pass, as one.
@@ -152,11 +181,11 @@ impl<'a, 't> Passes<'a, 't> {
         // Of a column that several name, the latest counts.
         for (row, shape) in rows.iter().zip(&shapes).rev() {
             let named = self.shapes[*shape].named.iter().copied();
-            let columns = named.chain(self.arbiter.columns());
+            let columns = named.chain(self.arbiter.keys.iter().map(|key| key.column));
             columns.for_each(|c| joined.set(c, row.value(c)));
         }
         layout.set(&mut joined, layout.ordinal(&rows[0]), shape, Mark::Pending);
-        self.passes[pass].put(joined.finish());
+        Self::pass(&mut self.passes, self.target, pass).put(joined.finish());
         self.superseded += (end - begin) as i64 - 1;
     }
 

@@ -4,7 +4,7 @@ use super::latest::{LatestOrder, MergeVerdict, PAYLOAD};
 use super::write::{ChangedRows, replace};
 use crate::error::Report;
 use crate::outcome::OnConflict;
-use crate::payload::row::same_key;
+use crate::payload::row::{Mark, RowLayout, same_key};
 use crate::pg::rows::{RowBuilder, Slot, TupleStore};
 use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
 use crate::target::{KeyLookup, StoredRow, Target, kept_by_policy, row_security_is_active};
@@ -39,6 +39,10 @@ struct LatestRows<'a> {
     ahead: Option<Slot>,
     /// How many were passed over.
     superseded: i64,
+    /// The rows outside of the arbiter's condition, which come last: they have no key.
+    outside: Option<TupleStore>,
+    /// How many such rows delete, and so do nothing.
+    gone: i64,
 }
 
 /// Hands rows on, one after the other.
@@ -71,6 +75,21 @@ impl StoredColumns {
     }
 }
 
+impl MergeCounts {
+    /// As results have them.
+    pub fn in_order(&self) -> [i64; 7] {
+        [
+            self.received,
+            self.inserted,
+            self.updated,
+            self.deleted,
+            self.unchanged,
+            self.stale,
+            self.superseded,
+        ]
+    }
+}
+
 impl LatestRows<'_> {
     /// Hands each of them on, without the columns that are not stored.
     fn each(&mut self, take: &mut dyn FnMut(&Slot)) {
@@ -80,15 +99,18 @@ impl LatestRows<'_> {
             stored.hand_on(&row, take);
             free = Some(row);
         }
+        if let Some(mut outside) = self.outside.take() {
+            let mut row = Slot::for_stored(outside.desc());
+            while outside.next(&mut row) {
+                take(&row);
+            }
+        }
     }
 
     fn next(&mut self, mut free: Option<Slot>) -> Option<Slot> {
-        let target = self.context.target;
-        let mut best = match self.ahead.take() {
-            Some(row) => row,
-            None => self.rows.next(target, free.take())?,
-        };
-        while let Some(row) = self.rows.next(target, free.take()) {
+        let first = self.ahead.take();
+        let mut best = first.or_else(|| self.next_with_key(&mut free))?;
+        while let Some(row) = self.next_with_key(&mut free) {
             if !same_key(self.context.arbiter, &best, &row) {
                 self.ahead = Some(row);
                 break;
@@ -106,6 +128,26 @@ impl LatestRows<'_> {
         }
         Some(best)
     }
+
+    /// The next row that has a key; others are set aside, or do nothing if they delete.
+    fn next_with_key(&mut self, free: &mut Option<Slot>) -> Option<Slot> {
+        let context = self.context;
+        loop {
+            let row = self.rows.next(context.target, free.take())?;
+            match RowLayout::of(context.target).mark(&row) {
+                Mark::Outside => {
+                    let new = || TupleStore::new(context.target.row_desc());
+                    let outside = self.outside.get_or_insert_with(new);
+                    let mut stored = StoredColumns::of(context.target);
+                    stored.hand_on(&row, &mut |row| outside.put(row));
+                }
+                Mark::DeleteOutside => self.gone += 1,
+                _ => return Some(row),
+            }
+            pgrx::check_for_interrupts!();
+            *free = Some(row);
+        }
+    }
 }
 
 /// Gives every row of the source, which come in key order, its place in the counts.
@@ -122,6 +164,8 @@ pub fn merge_rows(
         rows,
         ahead: None,
         superseded: 0,
+        outside: None,
+        gone: 0,
     };
     let mut pending = look_up(
         context,
@@ -132,6 +176,7 @@ pub fn merge_rows(
         counts,
     );
     counts.superseded += reduced.superseded;
+    counts.unchanged += reduced.gone;
     for _ in 0..MAX_ROUNDS {
         let (written, left) = write(context, updated, pending, counts);
         let Some(mut rows) = left.in_key_order(context) else {
@@ -287,7 +332,16 @@ fn look_up(
     each(&mut |row| {
         pgrx::check_for_interrupts!();
         context.scratch.scope(|| {
-            lookup.find(|c| row.value(c));
+            let outside = context.is_outside(&row);
+            if outside && !before.inserted.is_empty() {
+                // Nothing was in its way.
+                counts.inserted += 1;
+                return;
+            }
+            lookup.skip();
+            if !outside {
+                lookup.find(|c| row.value(c));
+            }
             let Some(stored) = lookup.stored() else {
                 if latest.deletes(row) {
                     gone += 1;

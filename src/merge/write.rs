@@ -33,9 +33,10 @@ const IN_ORDER: [(&CStr, &CStr); 8] = [
 /// Where in the columns behind those of the target it is whether a row is deleted.
 const DELETES: usize = 4;
 
-/// Rows that are to replace stored ones, or to delete them: every column of the target, then the
-/// ordinal (`bigint`), where the stored row is (`tid`), which transaction wrote it (`xid`), in
-/// which table (`oid`), whether it is deleted (`boolean`), and the shape of the payload (`int`).
+/// Rows that are to replace stored ones, or to delete them: what working rows begin with, then
+/// the ordinal (`bigint`), where the stored row is (`tid`), which transaction wrote it (`xid`),
+/// in which table (`oid`), whether it is deleted (`boolean`), and the shape of the payload
+/// (`int`).
 ///
 /// A column that a payload leaves out, and others name, has the value of the stored row: to that
 /// very version of it the update writes what is there.
@@ -56,7 +57,7 @@ impl ChangedRows {
             let updated = updated.iter().copied();
             updated.filter(|c| !shape.named.contains(c)).collect()
         };
-        let columns = target.columns.len();
+        let columns = target.working_columns();
         let desc = target.row_desc_with(&[
             pg_sys::INT8OID,
             pg_sys::TIDOID,
@@ -189,7 +190,7 @@ fn write_sql(context: &WriteContext<'_>, updated: &[usize], changed: &ChangedRow
     if changed.deletes() == changed.len() {
         return format!("DELETE FROM {stored} USING {rows} WHERE {conditions}");
     }
-    let deletes = target.columns.len() + DELETES;
+    let deletes = target.working_columns() + DELETES;
     format!(
         "MERGE INTO {stored} USING {rows} ON {conditions} \
          WHEN MATCHED AND row.a{deletes} THEN DELETE WHEN MATCHED THEN UPDATE SET {set}"
@@ -199,7 +200,7 @@ fn write_sql(context: &WriteContext<'_>, updated: &[usize], changed: &ChangedRow
 /// The conditions that a stored row is the version that was judged.
 fn same_version(context: &WriteContext<'_>) -> Vec<String> {
     let target = context.target;
-    let own = target.columns.len();
+    let own = target.working_columns();
     let (place, version, table) = (own + 1, own + 2, own + 3);
     let mut conditions = vec![
         format!("stored.ctid OPERATOR(pg_catalog.=) row.a{place}"),
@@ -212,6 +213,7 @@ fn same_version(context: &WriteContext<'_>) -> Vec<String> {
         if !context.arbiter.nulls_equal {
             // The server finds the partition by its key, which is part of ours.
             let keys = context.arbiter.keys.iter();
+            let keys = keys.filter(|key| key.expression.is_none());
             conditions.extend(keys.map(|key| {
                 let column = format!("stored.{}", target.column_list([key.column]));
                 key.equals(&column, &format!("row.a{}", key.column))

@@ -6,7 +6,7 @@
 use super::coercion::Coercions;
 use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
-use super::row::{Mark, RowLayout};
+use super::row::{Mark, RowLayout, null_in_key};
 use crate::error::PayloadPosition;
 use crate::pg::ffi;
 use crate::pg::rows::{NewRow, RowBuilder, RowDesc, Slot, TupleSort, TupleStore};
@@ -86,9 +86,27 @@ unsafe impl RowSink for TupleStore {
     }
 }
 
+/// A sort that passes rows over that are outside of the arbiter's condition.
+pub struct RowsWithKey<'a> {
+    pub target: &'a Target,
+    pub sort: &'a mut TupleSort,
+}
+
+// SAFETY: it owns nothing, and a working row has a mark.
+unsafe impl RowSink for RowsWithKey<'_> {
+    unsafe fn take(&mut self, row: &Slot) -> bool {
+        if RowLayout::of(self.target).mark(row) != Mark::Outside {
+            // SAFETY: the sort is one of working rows, and this runs inside the guard.
+            unsafe { self.sort.put_unguarded(row) };
+        }
+        true
+    }
+}
+
 /// A sort that refuses rows with a NULL in the key, or with a generated column that is not
 /// what the server computes.
 pub struct KeyedSort<'a, 'g> {
+    pub target: &'a Target,
     pub arbiter: &'a UniqueIndex,
     pub generated: Option<GeneratedColumns<'g>>,
     /// Where rows say that they delete, if some may.
@@ -119,13 +137,9 @@ impl KeyedSort<'_, '_> {
 // of the key are columns of a working row.
 unsafe impl RowSink for KeyedSort<'_, '_> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
-        if !self.arbiter.nulls_equal {
-            self.null_key = self.arbiter.columns().find(|c| row.get(*c).is_none());
-        }
+        self.null_key = null_in_key(self.target, self.arbiter, row);
         // What a row that deletes has beside its key is not stored.
-        let stored = self
-            .deletes
-            .is_none_or(|layout| layout.mark(row) != Mark::Delete);
+        let stored = self.deletes.is_none_or(|layout| !layout.deletes(row));
         if let (None, true, Some(generated)) = (self.null_key, stored, &mut self.generated) {
             // SAFETY: the caller's promise: a working row, inside the guard. Rows of a source have
             // one shape, the first.
@@ -338,9 +352,14 @@ impl SourceReceiver<'_> {
             selected
                 .key_defaults
                 .complete(selected.columns, &mut working);
+            self.position.no_column();
+            let mark = match selected.key_defaults.values() {
+                Some(values) if !values.complete_unguarded(&mut working) => Mark::Outside,
+                _ => Mark::Pending,
+            };
             let mark = match deletion {
-                Some(_) => Mark::Delete,
-                None => Mark::Pending,
+                Some(_) => mark.of_delete(),
+                None => mark,
             };
             RowLayout::of(selected.target).set(&mut working, self.ordinal, 0, mark);
             let caller = pg_sys::MemoryContextSwitchTo(per_row);

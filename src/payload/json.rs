@@ -7,7 +7,7 @@ use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
 use super::merge_fields::MergeFields;
 use super::nested::NestedColumns;
-use super::row::{Mark, RowLayout};
+use super::row::{RowLayout, null_in_key};
 use super::shape::{KeyPlace, Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
 use crate::pg::memory::Scratch;
@@ -259,19 +259,20 @@ impl<'t> JsonPayloads<'t> {
                     fields.read(self.target, *document, shape, &position, &mut row);
                 }
                 self.key_defaults.complete(named, &mut row);
-                let mark = if deletes { Mark::Delete } else { Mark::Pending };
+                position.no_column();
+                let mark = self.key_defaults.mark(self.target, &mut row);
+                let mark = if deletes { mark.of_delete() } else { mark };
                 layout.set(&mut row, ordinal, shape, mark);
                 let row = row.finish();
                 if let Some(arbiter) = arbiter {
                     self.check_key_values(arbiter, row, ordinal);
                 }
                 // What a payload that deletes has beside its key is not stored.
-                if let Some(generated) = generated.as_mut().filter(|_| !deletes) {
-                    position.no_column();
-                    if let Some(column) = generated.mismatch_in(row, shape) {
-                        let ordinal = self.batch.then_some(ordinal);
-                        generated.differs(column, ordinal).raise()
-                    }
+                if let Some(generated) = generated.as_mut().filter(|_| !deletes)
+                    && let Some(column) = generated.mismatch_in(row, shape)
+                {
+                    let ordinal = self.batch.then_some(ordinal);
+                    generated.differs(column, ordinal).raise()
                 }
                 row
             });
@@ -293,10 +294,7 @@ impl<'t> JsonPayloads<'t> {
     }
 
     fn check_key_values(&self, arbiter: &UniqueIndex, slot: &Slot, ordinal: i64) {
-        if arbiter.nulls_equal {
-            return;
-        }
-        if let Some(column) = arbiter.columns().find(|c| slot.get(*c).is_none()) {
+        if let Some(column) = null_in_key(self.target, arbiter, slot) {
             let place = KeyPlace::Payload(self.batch.then_some(ordinal));
             key_violation(self.target, arbiter, column, place, "null in").raise()
         }

@@ -1,9 +1,10 @@
 //! Working rows.
 //!
 //! A working row has every column of the target in the order of
-//! `Target::columns` (NULL where the payload does not name it), then three of
-//! its own: the payload's ordinal, its shape, and its [`Mark`]. In a merge, columns that only
-//! the source has may be behind these.
+//! `Target::columns` (NULL where the payload does not name it), then the
+//! expressions in the keys of its indexes (NULL but for those of the arbiter), then
+//! three of its own: the payload's ordinal, its shape, and its [`Mark`]. In a merge, columns
+//! that only the source has may be behind these.
 use crate::pg::rows::{NewRow, RowBuilder, Slot};
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, UniqueIndex};
@@ -19,12 +20,31 @@ pub enum Mark {
     /// An earlier payload of the call, the one with this ordinal, has its key
     /// and was handed to INSERT.
     SameKeyAs(i64),
+    /// It is outside of the arbiter's condition, and has no key: it is handed to INSERT, whatever
+    /// is stored.
+    Outside,
     /// It is never inserted: in a merge, it deletes the stored row.
     Delete,
+    /// Likewise, but it is outside of the arbiter's condition, and has no key: it does nothing.
+    DeleteOutside,
 }
 
-/// How [`Mark::Delete`] is written: no ordinal.
-const DELETE: i64 = -1;
+impl Mark {
+    /// The mark of the same row, if it deletes.
+    pub fn of_delete(self) -> Self {
+        match self {
+            Self::Outside | Self::DeleteOutside => Self::DeleteOutside,
+            _ => Self::Delete,
+        }
+    }
+}
+
+/// The mark of a row that is [`Mark::Outside`], as the only one below 0.
+const OUTSIDE: i64 = -1;
+
+/// Those of rows that delete: no ordinals.
+const DELETE: i64 = i64::MAX;
+const DELETE_OUTSIDE: i64 = i64::MAX - 1;
 
 /// Where a working row's own columns are.
 #[derive(Clone, Copy)]
@@ -36,7 +56,7 @@ impl RowLayout {
     /// The layout of a target's working rows.
     pub fn of(target: &Target) -> Self {
         Self {
-            columns: target.columns.len(),
+            columns: target.working_columns(),
         }
     }
 
@@ -45,7 +65,7 @@ impl RowLayout {
         self.columns
     }
 
-    /// The position of the mark, which is NULL for a plain row.
+    /// The position of the mark, which is NULL for a plain row, and below 0 for one without a key.
     pub fn mark_column(self) -> usize {
         self.columns + 2
     }
@@ -62,7 +82,9 @@ impl RowLayout {
             Mark::Pending => None,
             Mark::Inserted => Some(0),
             Mark::SameKeyAs(ordinal) => Some(ordinal),
+            Mark::Outside => Some(OUTSIDE),
             Mark::Delete => Some(DELETE),
+            Mark::DeleteOutside => Some(DELETE_OUTSIDE),
         };
         let mark = mark.map_or(SqlValue::null(pg_sys::INT8OID), SqlValue::bigint);
         row.set(self.columns, SqlValue::bigint(ordinal));
@@ -94,9 +116,18 @@ impl RowLayout {
         match slot.get(self.mark_column()).map(|d| d.value() as i64) {
             None => Mark::Pending,
             Some(0) => Mark::Inserted,
+            Some(OUTSIDE) => Mark::Outside,
             Some(DELETE) => Mark::Delete,
+            Some(DELETE_OUTSIDE) => Mark::DeleteOutside,
             Some(ordinal) => Mark::SameKeyAs(ordinal),
         }
+    }
+}
+
+impl RowLayout {
+    /// Whether a row of a merge deletes what is stored under its key.
+    pub fn deletes(self, row: &Slot) -> bool {
+        matches!(self.mark(row), Mark::Delete | Mark::DeleteOutside)
     }
 }
 
@@ -108,10 +139,30 @@ pub fn same_key(arbiter: &UniqueIndex, a: &Slot, b: &Slot) -> bool {
         .all(|key| key.agrees(a.value(key.column), b.value(key.column)))
 }
 
-/// Whether a working row has this key, a row of [`UniqueIndex::key_desc`].
+/// Whether a working row has this key, a row of the columns of [`UniqueIndex::key_desc`], which for
+/// an arbiter on columns alone are those of the key.
 pub fn has_key(arbiter: &UniqueIndex, row: &Slot, key: &Slot) -> bool {
     let parts = arbiter.keys.iter().enumerate();
     parts
         .into_iter()
         .all(|(i, part)| part.agrees(row.value(part.column), key.value(i)))
+}
+
+/// The first part of a working row's key that is NULL, by position, where the row cannot be
+/// identified because of it.
+#[inline]
+pub fn null_in_key(target: &Target, arbiter: &UniqueIndex, row: &Slot) -> Option<usize> {
+    if arbiter.nulls_equal {
+        return None;
+    }
+    let null = arbiter
+        .keys
+        .iter()
+        .find(|key| row.get(key.column).is_none())?;
+    let outside = arbiter.condition.is_some()
+        && matches!(
+            RowLayout::of(target).mark(row),
+            Mark::Outside | Mark::DeleteOutside
+        );
+    (!outside).then_some(null.column)
 }

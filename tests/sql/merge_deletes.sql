@@ -286,6 +286,30 @@ CREATE VIEW many_old AS SELECT id, at, true AS gone FROM many WHERE at = 1;
 SELECT merged('many', 'many_old');
 SELECT count(*) FROM many;
 
+-- Keys of some rows, and of expressions: a row outside of the condition deletes nothing, and is not inserted.
+CREATE TABLE soft (email text, at int, left_at int, v int);
+CREATE UNIQUE INDEX soft_email ON soft (lower(email)) WHERE left_at IS NULL;
+INSERT INTO soft VALUES ('Ann@x', 1, NULL, 1), ('bob@x', 1, NULL, 1), ('old@x', 1, 7, 1);
+CREATE TABLE soft_in (email text, at int, left_at int, v int, gone boolean);
+INSERT INTO soft_in VALUES ('ANN@x', 2, NULL, 2, true), ('bob@x', 2, 5, 2, true), ('old@x', 2, NULL, 2, true), ('new@x', 2, NULL, 2, false), ('out@x', 2, 5, 2, false);
+SELECT merged('soft', 'soft_in', key => '{lower(email)}');
+SELECT * FROM soft ORDER BY email;
+DELETE FROM soft_in WHERE email = 'out@x';
+SELECT merged('soft', 'soft_in', key => '{lower(email)}');
+SELECT received, inserted, updated, deleted, unchanged, superseded FROM idempotent_merge_many('soft',
+    '[{"email": "BOB@x", "at": 3, "v": 3}, {"email": "bob@X", "at": 3, "left_at": null}, {"email": "NEW@x", "at": 3, "gone": true},
+      {"email": "out@x", "at": 3, "left_at": 5}, {"email": "bob@x", "at": 4, "left_at": 5, "gone": true}]',
+    '{lower(email)}', '{at}', delete_when => 'gone');
+SELECT * FROM soft ORDER BY email;
+SELECT merged('soft', 'soft_in', key => '{lower(email)}', delete_when => 'left_at');
+:state
+-- A token: the counts come from the record.
+SELECT deleted, unchanged, replayed FROM idempotent_merge('many', 'many_in', latest_by => '{at}', delete_when => 'gone', token => 'first');
+TRUNCATE many;
+SELECT deleted, unchanged, replayed FROM idempotent_merge('many', 'many_in', latest_by => '{at}', delete_when => 'gone', token => 'first');
+SELECT replayed FROM idempotent_merge('many', 'many', latest_by => '{at}', token => 'first');
+:state
+
 SET client_min_messages = warning;
 DROP SCHEMA merge_deletes CASCADE;
 DROP ROLE regress_pgi_deleter;
