@@ -16,6 +16,10 @@ pub mod key_defaults;
 #[forbid(unsafe_code)]
 pub mod key_values;
 #[forbid(unsafe_code)]
+pub mod latest_by;
+#[forbid(unsafe_code)]
+pub mod merge_fields;
+#[forbid(unsafe_code)]
 pub mod nested;
 #[forbid(unsafe_code)]
 pub mod row;

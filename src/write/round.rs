@@ -368,7 +368,7 @@ impl<'a> Look<'a> {
             // Nothing is in its way, so it went in with the first statement.
             Mark::Outside => self.round.number > 1,
             Mark::Pending => self.round.last_insert == InsertResult::All,
-            Mark::SameKeyAs(_) => false,
+            Mark::SameKeyAs(_) | Mark::Delete | Mark::DeleteOutside => false,
         }
     }
 
