@@ -22,6 +22,25 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Refuses a table (open as `relation`) whose rules rewrite a DELETE.
+    ///
+    /// # Errors
+    /// 0A000
+    pub fn refuse_delete_rules(&self, relation: &OpenRelation) {
+        if relation.has_delete_rule() {
+            Report::new(
+                SqlState::FeatureNotSupported,
+                format!("cannot delete rows of table \"{}\"", self.name),
+            )
+            .detail("The table has a rule on DELETE.")
+            .hint("Replace the rule with a trigger.")
+            .table(&self.schema, &self.name)
+            .raise()
+        }
+    }
+}
+
 /// Whether rules rewrite an INSERT or an UPDATE.
 pub(super) fn has_write_rules(relation: &OpenRelation) -> bool {
     relation.has_rule_on(&[pg_sys::CmdType::CMD_INSERT, pg_sys::CmdType::CMD_UPDATE])

@@ -63,17 +63,22 @@ pub fn check_insert_privileges(
 }
 
 /// The rights of [`check_insert_privileges`], SELECT on the whole table, by whose places
-/// stored rows are addressed, and UPDATE on the columns `updated`, if there are any.
+/// stored rows are addressed, UPDATE on the columns `updated`, if there are any, and DELETE if
+/// rows may be deleted.
 pub fn check_merge_privileges(
     target: &Target,
     named: impl IntoIterator<Item = usize>,
     key: impl IntoIterator<Item = usize>,
     updated: &[usize],
+    deletes: bool,
 ) {
-    let access = Access::to(target)
+    let mut access = Access::to(target)
         .insert(target, named)
         .select(target, key)
         .select_by_ctid();
+    if deletes {
+        access = access.delete();
+    }
     check_access(
         target,
         if updated.is_empty() {

@@ -210,7 +210,7 @@ impl<'v> NewRow<'v> {
             row.set(c, value);
         }
         defaults.complete(&shape.named, &mut row);
-        let mark = defaults.mark(target, &mut row);
+        let mark = defaults.mark(&mut row);
         RowLayout::of(target).set(&mut row, 1, 0, mark);
         row.finish()
     }

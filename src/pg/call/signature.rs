@@ -53,7 +53,7 @@ struct Signature {
 }
 
 /// By name.
-const SIGNATURES: [Signature; 49] = [
+const SIGNATURES: [Signature; 50] = [
     Signature {
         name: "digest_add",
         arguments: &["state internal", "line record"],
@@ -257,12 +257,29 @@ const SIGNATURES: [Signature; 49] = [
             "compare text[] DEFAULT NULL::text[]",
             "ignore text[] DEFAULT NULL::text[]",
             "insert_only text[] DEFAULT NULL::text[]",
+            "delete_when text DEFAULT NULL::text",
             "token text DEFAULT NULL::text",
             "digest text DEFAULT NULL::text",
         ],
+        returns: Returns::Row(RowType::BatchMerged),
+        class: Class::Writes,
+        comment: "inserts, updates or deletes rows by those of a table or view with the same key; the latest row wins, equal rows are not rewritten",
+    },
+    Signature {
+        name: "idempotent_merge_many",
+        arguments: &[
+            "target regclass",
+            "payloads jsonb",
+            "key text[] DEFAULT NULL::text[]",
+            "latest_by text[] DEFAULT NULL::text[]",
+            "compare text[] DEFAULT NULL::text[]",
+            "ignore text[] DEFAULT NULL::text[]",
+            "insert_only text[] DEFAULT NULL::text[]",
+            "delete_when text DEFAULT NULL::text",
+        ],
         returns: Returns::Row(RowType::Merged),
         class: Class::Writes,
-        comment: "inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten",
+        comment: "inserts, updates or deletes rows by an array of JSON objects; a field that an object leaves out leaves the stored value alone",
     },
     Signature {
         name: "idempotent_overwrite",

@@ -1,16 +1,34 @@
 //! Ranges as nodes of a tree, against the ranges themselves.
-use crate::overwrite::cover::{Node, cover, path};
+use crate::overwrite::cover::{Node, Tree};
 use crate::random::Random;
 use std::collections::BTreeSet;
 
-/// Numbers near each other, near the ends, and anywhere.
-fn number(random: &mut Random, bits: u32) -> u128 {
-    let whole = 1u128 << bits;
+const TREES: [Tree; 4] = [
+    Tree::of_bits(16),
+    Tree::of_bits(32),
+    Tree::of_bits(64),
+    Tree::OF_MICROSECONDS,
+];
+
+const SECOND: u128 = 1_000_000;
+const DAY: u128 = 86_400 * SECOND;
+
+/// How many integers of a tree can be a value.
+fn size(tree: Tree) -> u128 {
+    tree.size().min(1 << 64)
+}
+
+/// Numbers near each other, near the ends, round ones, and anywhere.
+fn number(random: &mut Random, tree: Tree) -> u128 {
+    let whole = size(tree);
     let anywhere = u128::from(random.word()) % whole;
-    match random.below(4) {
+    let unit = *random.one_of(&[1, SECOND, 60 * SECOND, 3600 * SECOND, DAY]);
+    match random.below(6) {
         0 => random.below(70) as u128 % whole,
         1 => whole - 1 - random.below(70) as u128 % whole,
-        2 => anywhere & !((whole - 1) >> random.below(bits as usize + 1)),
+        2 => anywhere & !((whole - 1) >> random.below(65)),
+        3 => (DAY * 9000 + unit * random.below(70) as u128) % whole,
+        4 => (DAY * 9000 + unit * random.below(70) as u128 + random.below(3) as u128) % whole,
         _ => anywhere,
     }
 }
@@ -24,8 +42,8 @@ struct Range {
 }
 
 impl Range {
-    fn of(bits: u32, from: u128, to: u128) -> Self {
-        let nodes = cover(bits, from as u64, to);
+    fn of(tree: Tree, from: u128, to: u128) -> Self {
+        let nodes = tree.cover(from as u64, to);
         let with = |wanted| nodes.iter().filter(move |(_, is)| **is == wanted);
         Self {
             from,
@@ -35,9 +53,9 @@ impl Range {
         }
     }
 
-    fn any(random: &mut Random, bits: u32) -> Self {
-        let (a, b) = (number(random, bits), number(random, bits));
-        Self::of(bits, a.min(b), a.max(b) + 1)
+    fn any(random: &mut Random, tree: Tree) -> Self {
+        let (a, b) = (number(random, tree), number(random, tree));
+        Self::of(tree, a.min(b), a.max(b).max(a.min(b) + 1))
     }
 
     /// Whether it and somebody who holds other nodes cannot both have theirs.
@@ -48,94 +66,100 @@ impl Range {
     }
 }
 
-/// All ranges of a width that is small enough for all pairs of them.
-fn all_ranges(bits: u32) -> Vec<Range> {
-    let whole = 1 << bits;
-    let from = |from| (from + 1..=whole).map(move |to| Range::of(bits, from, to));
-    (0..whole).flat_map(from).collect()
-}
-
-/// Some of the widths that values have. Every level is made in the same way, so few will do beside
-/// all those of a small width.
-fn some_ranges(seed: u64, mut check: impl FnMut(&mut Random, u32, &Range)) {
-    let mut random = Random::new(seed);
-    for _ in 0..500 {
-        let bits = *random.one_of(&[16, 32, 64]);
-        let range = Range::any(&mut random, bits);
-        check(&mut random, bits, &range);
-    }
-}
-
-fn check_pair(a: &Range, b: &Range) {
-    let overlap = a.from < b.to && b.from < a.to;
-    let excluded = a.excludes(&b.exclusive, &b.shared);
-    assert_eq!(
-        excluded, overlap,
-        "{}..{} {}..{}",
-        a.from, a.to, b.from, b.to
-    );
-}
-
 #[test]
 fn ranges_exclude_each_other_just_where_they_overlap() {
-    let ranges = all_ranges(4);
-    for a in &ranges {
-        ranges.iter().for_each(|b| check_pair(a, b));
+    let mut random = Random::new(1);
+    for _ in 0..500 {
+        let tree = *random.one_of(&TREES);
+        let (a, b) = (Range::any(&mut random, tree), Range::any(&mut random, tree));
+        let overlap = a.from < b.to && b.from < a.to;
+        assert_eq!(
+            a.excludes(&b.exclusive, &b.shared),
+            overlap,
+            "{}..{} {}..{}",
+            a.from,
+            a.to,
+            b.from,
+            b.to
+        );
+        let next = Range::of(tree, a.to.min(size(tree) - 1), tree.size());
+        assert_eq!(
+            a.excludes(&next.exclusive, &next.shared),
+            a.to >= size(tree)
+        );
     }
-    some_ranges(1, |random, bits, range| {
-        check_pair(range, &Range::any(random, bits));
-        if range.to < 1 << bits {
-            check_pair(range, &Range::of(bits, range.to, 1 << bits));
-        }
-    });
-}
-
-fn check_value(bits: u32, range: &Range, value: u128) {
-    let nodes: BTreeSet<Node> = path(bits, value as u64).collect();
-    let inside = range.from <= value && value < range.to;
-    let excluded = range.excludes(&BTreeSet::new(), &nodes);
-    assert_eq!(excluded, inside, "{}..{} {value}", range.from, range.to);
 }
 
 #[test]
 fn a_range_excludes_just_the_values_in_it() {
-    for range in all_ranges(4) {
-        (0..1 << 4).for_each(|value| check_value(4, &range, value));
-    }
-    some_ranges(2, |random, bits, range| {
+    let mut random = Random::new(2);
+    for _ in 0..500 {
+        let tree = *random.one_of(&TREES);
+        let range = Range::any(&mut random, tree);
         let near = [
             range.from,
             range.to - 1,
             range.to,
             range.from.wrapping_sub(1),
-            number(random, bits),
         ];
-        let values = near.into_iter().filter(|value| *value < 1 << bits);
-        values.for_each(|value| check_value(bits, range, value));
-    });
+        let mut values: Vec<u128> = near.into_iter().filter(|v| *v < size(tree)).collect();
+        values.push(number(&mut random, tree));
+        for value in values {
+            let nodes: BTreeSet<Node> = tree.path(value as u64).into_iter().collect();
+            let inside = range.from <= value && value < range.to;
+            assert_eq!(
+                range.excludes(&BTreeSet::new(), &nodes),
+                inside,
+                "{}..{} {value}",
+                range.from,
+                range.to
+            );
+        }
+    }
 }
 
 #[test]
 fn nothing_is_locked_twice_and_there_are_few() {
-    let check = |bits: u32, range: &Range| {
+    let mut random = Random::new(3);
+    for _ in 0..500 {
+        let tree = *random.one_of(&TREES);
+        let range = Range::any(&mut random, tree);
         assert!(range.exclusive.is_disjoint(&range.shared));
-        assert!(range.exclusive.len() as u32 <= 3 * bits && range.shared.len() as u32 <= bits);
-        let nodes: Vec<Node> = path(bits, range.from as u64).collect();
-        assert_eq!(nodes.len() as u32, bits / 2 + 1);
-        assert!(nodes.is_sorted());
-    };
-    all_ranges(6).iter().for_each(|range| check(6, range));
-    some_ranges(3, |_, bits, range| check(bits, range));
+        assert!(range.exclusive.len() <= 192 && range.shared.len() <= 64);
+        let nodes = tree.path(range.from as u64);
+        assert!(nodes.len() <= 33 && nodes.is_sorted());
+    }
+}
+
+#[test]
+fn days_of_timestamps_have_as_few_as_dates() {
+    let tree = Tree::OF_MICROSECONDS;
+    for (at, length) in [
+        (0, 16),
+        (DAY, 16),
+        (DAY + 3600 * SECOND, 18),
+        (DAY + 60 * SECOND, 21),
+        (DAY + SECOND, 24),
+        (DAY + 1, 32),
+    ] {
+        assert_eq!(tree.path(at as u64).len(), length, "{at}");
+    }
+    let year: BTreeSet<Node> = (9000..9365)
+        .flat_map(|day| tree.path((day * DAY) as u64))
+        .collect();
+    assert!(year.len() < 365 * 3, "{}", year.len());
+    let month = Range::of(tree, 9000 * DAY, 9031 * DAY);
+    assert!(month.exclusive.len() < 12 && month.shared.len() < 24);
 }
 
 #[test]
 fn the_whole_is_the_root_and_nothing_is_no_node() {
-    for bits in [0, 16, 32, 64] {
-        let root: Vec<Node> = path(bits, 0).take(1).collect();
+    for tree in [&TREES[..], &[Tree::of_bits(0)]].concat() {
+        let root = tree.path(0);
         assert_eq!(
-            cover(bits, 0, 1 << bits).into_iter().collect::<Vec<_>>(),
+            tree.cover(0, tree.size()).into_iter().collect::<Vec<_>>(),
             [(root[0], true)]
         );
-        assert!(cover(bits, 0, 0).is_empty());
+        assert!(tree.cover(0, 0).is_empty());
     }
 }
