@@ -186,6 +186,7 @@ SELECT idempotent_insert_each('pg_am', '[{"oid": 1}]');
 SELECT idempotent_insert_from('pg_am', 'like_catalog');
 CALL idempotent_load('pg_am', 'like_catalog');
 SELECT idempotent_merge('pg_am', 'like_catalog');
+SELECT idempotent_merge_many('pg_am', '[{"oid": 1}]', latest_by => '{amname}');
 SELECT idempotent_overwrite('pg_am', 'like_catalog', '{"oid": 1}');
 SELECT idempotent_overwrite_each('pg_am', 'like_catalog', '{oid}');
 SELECT idempotent_reconcile('pg_am', 'like_catalog');
