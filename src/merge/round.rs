@@ -332,7 +332,7 @@ fn look_up(
     each(&mut |row| {
         pgrx::check_for_interrupts!();
         context.scratch.scope(|| {
-            let outside = context.is_outside(&row);
+            let outside = context.is_outside(row);
             if outside && !before.inserted.is_empty() {
                 // Nothing was in its way.
                 counts.inserted += 1;
