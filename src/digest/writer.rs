@@ -4,6 +4,7 @@
 //! different rows have the same bytes. Nothing depends on the machine, the server's
 //! release, the database's encoding or a setting.
 use crate::pg::hash::sha256::AT_ONCE;
+use crate::pg::hash::siphash::SipHash;
 use crate::pg::interrupt;
 use crate::pg::value::text;
 use pg_idempotent_lthash::Hash;
@@ -135,6 +136,16 @@ impl Writer {
             Sha256::new()
         };
         hasher.chain_update(rest).finalize().into()
+    }
+
+    /// A keyed hash of what was written so far: of the bytes, or of their SHA-256 where they are many.
+    #[inline]
+    pub fn hashed(&mut self, hash: SipHash) -> u64 {
+        if self.begun {
+            return hash.fixed(&self.finish()).finish();
+        }
+        let written = self.buffer.get(..self.used).unwrap_or_default();
+        hash.fixed(written).finish()
     }
 
     /// Bytes as they are.
