@@ -92,12 +92,17 @@ impl Sides<'_, '_> {
         connection.query(&sql, &[]);
         let sketch = |column| connection.first_bytes(column).unwrap_or_default();
         match Suspects::between(plan, &sketch(1), &sketch(2)) {
-            Some(suspects) if suspects.is_empty() => Reading::None,
+            Some(suspects) if suspects.is_empty() && !self.may_have_lone_keys() => Reading::None,
             Some(suspects) if few_are_wanted || suspects.share() <= MAX_SHARE => {
                 Reading::Suspects(SuspectedRows { suspects, ranges })
             }
             _ => Reading::All,
         }
+    }
+
+    /// Whether a row of either side may have a NULL in its key, which makes it equal to no other.
+    fn may_have_lone_keys(&self) -> bool {
+        !self.arbiter.nulls_equal && self.may_have_null_keys()
     }
 
     /// Whether a row of either side may have a NULL in its key.
@@ -214,6 +219,9 @@ impl SuspectedRows {
         let nulls = nullable.map(|c| format!("{} IS NULL", target.column_list([c])));
         let ranges = runs.iter().map(|run| self.ranges.condition(*run));
         let ranges: Vec<String> = ranges.chain(nulls).collect();
+        if ranges.is_empty() {
+            return "WHERE false".to_owned();
+        }
         format!("WHERE ({}) AND {suspected}", ranges.join(" OR "))
     }
 }
