@@ -11,7 +11,6 @@ use super::writer::tag;
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
-use crate::pg::hash::siphash::SipHash;
 use crate::pg::value::by_reference::bytes_of_datum;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -28,8 +27,6 @@ struct Sketch {
 struct Prepared<P> {
     columns: Columns,
     plan: P,
-    /// Of a key, and of a row.
-    hashes: (SipHash, SipHash),
     /// The range of the row before.
     near: usize,
 }
@@ -162,7 +159,6 @@ impl<P> Prepared<P> {
         Self {
             columns,
             plan,
-            hashes: shared.hashes(),
             near: 0,
         }
     }
@@ -204,7 +200,7 @@ fn row_of<'c, P: 'static>(
         if !shared.nulls_equal && values.iter().take(keys).any(|key| key.isnull) {
             return None;
         }
-        let (of_key, of_row) = prepared.hashes;
+        let [of_key, of_row] = shared.seed;
         let forms = &prepared.columns.forms;
         let key = Cell::new(0);
         rows.written(writer, |rows, writer| {

@@ -6,10 +6,8 @@
 //! cells that differ; one that both have alike is in three cells that differ only by chance: so
 //! few rows are suspected besides those that deviate, and the ranges let an index find them.
 //!
-//! All hashes are keyed with a seed that is drawn for each comparison: who chose the rows did not
-//! know it.
-use crate::pg::hash::siphash::SipHash;
-
+//! All hashes are keyed with seeds that are drawn for each comparison: who chose the rows did not
+//! know them.
 /// The form of the bytes below.
 const VERSION: u8 = 1;
 
@@ -28,7 +26,7 @@ pub const MAX_CELLS: usize = (2 << MAX_POWER) + MAX_RANGES;
 /// What both sides of a comparison have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SketchPlan {
-    /// Keys all hashes.
+    /// Keys the hashes of keys, and those of rows.
     pub seed: [u64; 2],
     /// Whether NULL equals NULL in the key. Else a row with a NULL in it equals no other, and is in
     /// no cell.
@@ -84,12 +82,6 @@ impl SketchPlan {
         sound.then_some((plan, rest))
     }
 
-    /// Begins the hash of a key, and that of a whole row.
-    pub fn hashes(&self) -> (SipHash, SipHash) {
-        let hash = SipHash::new(self.seed);
-        (hash.word(0), hash.word(1))
-    }
-
     /// How many cells there are.
     pub fn cells(&self) -> usize {
         self.first_range() + self.bounds.len() + 1
@@ -136,17 +128,24 @@ pub struct Suspects {
 }
 
 impl Suspects {
-    /// The cells in which two sketches of the plan differ; an empty one is one of no rows. None if
-    /// one of them is no sketch of the plan.
-    pub fn between(plan: SketchPlan, one: &[u8], other: &[u8]) -> Option<Self> {
-        let empty = vec![0; plan.cells() * 8];
-        let cells = |bytes: &[u8]| {
-            let bytes = if bytes.is_empty() { &empty } else { bytes };
-            (bytes.len() == empty.len()).then(|| bytes.as_chunks::<8>().0.to_vec())
-        };
-        let (one, other) = (cells(one)?, cells(other)?);
-        let differs = one.iter().zip(&other).map(|(a, b)| a != b).collect();
-        Some(Self { plan, differs })
+    /// The cells in which two sketches of the plan differ, which are one behind the other. One of no
+    /// rows is empty. None if they are no sketches of the plan.
+    pub fn between(plan: SketchPlan, sketches: &[u8]) -> Option<Self> {
+        let (sums, rest) = sketches.as_chunks::<8>();
+        let cells = plan.cells();
+        if !rest.is_empty() || ![0, cells, 2 * cells].contains(&sums.len()) {
+            return None;
+        }
+        let (one, other) = sums.split_at(cells.min(sums.len()));
+        let nothing = [0; 8];
+        let differs = (0..cells).map(|cell| {
+            let [one, other] = [one, other].map(|sums| sums.get(cell).unwrap_or(&nothing));
+            one != other
+        });
+        Some(Self {
+            differs: differs.collect(),
+            plan,
+        })
     }
 
     /// Whether there is none.

@@ -4,12 +4,12 @@
 //! different rows have the same bytes. Nothing depends on the machine, the server's
 //! release, the database's encoding or a setting.
 use crate::pg::hash::sha256::AT_ONCE;
-use crate::pg::hash::siphash::SipHash;
 use crate::pg::interrupt;
 use crate::pg::value::text;
 use pg_idempotent_lthash::Hash;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What kind of value follows. These numbers never change: digests are kept.
 pub mod tag {
@@ -140,12 +140,12 @@ impl Writer {
 
     /// A keyed hash of what was written so far: of the bytes, or of their SHA-256 where they are many.
     #[inline]
-    pub fn hashed(&mut self, hash: SipHash) -> u64 {
+    pub fn hashed(&mut self, seed: u64) -> u64 {
         if self.begun {
-            return hash.fixed(&self.finish()).finish();
+            return xxh3_64_with_seed(&self.finish(), seed);
         }
         let written = self.buffer.get(..self.used).unwrap_or_default();
-        hash.fixed(written).finish()
+        xxh3_64_with_seed(written, seed)
     }
 
     /// Bytes as they are.

@@ -90,8 +90,8 @@ impl Sides<'_, '_> {
             return Reading::All;
         }
         connection.query(&sql, &[]);
-        let sketch = |column| connection.first_bytes(column).unwrap_or_default();
-        match Suspects::between(plan, &sketch(1), &sketch(2)) {
+        let sketches = connection.first_bytes(1).unwrap_or_default();
+        match Suspects::between(plan, &sketches) {
             Some(suspects) if suspects.is_empty() && !self.may_have_lone_keys() => Reading::None,
             Some(suspects) if few_are_wanted || suspects.share() <= MAX_SHARE => {
                 Reading::Suspects(SuspectedRows { suspects, ranges })
@@ -132,19 +132,17 @@ impl Sides<'_, '_> {
         self.arbiter.columns().chain(self.compared.iter().copied())
     }
 
-    /// One statement for both, so that a foreign server can work at the same time: the sketch of the
-    /// target, and that of the source.
+    /// One statement for both sketches, one behind the other, in whatever order: so a foreign server
+    /// can work at the same time.
     fn sketches(&self, plan: &SketchPlan) -> String {
         let columns = self.target.column_list(self.columns());
         let plan = literal(&plan.to_bytes());
         let sketch = |side: &Source<'_>| {
             let from = side.from();
-            format!("idempotent.sketch({plan}, {columns}) AS sketch {from}")
+            format!("SELECT idempotent.sketch({plan}, {columns}) AS sketch {from}")
         };
-        let of = "pg_catalog.string_agg(sketch, '') FILTER (WHERE";
         format!(
-            "SELECT {of} stored), {of} NOT stored) FROM (SELECT true AS stored, {} \
-             UNION ALL SELECT false, {}) AS sides",
+            "SELECT pg_catalog.string_agg(sketch, '') FROM ({} UNION ALL {}) AS sides",
             sketch(self.stored),
             sketch(self.source),
         )
