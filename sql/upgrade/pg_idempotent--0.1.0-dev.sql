@@ -7,12 +7,12 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:118
+-- src/lib.rs:124
 -- bootstrap
 -- The schema of everything that is not a function.
 --
 -- A table of state is called something_records, and only the extension writes it. The view
--- with the plain name (requests, pipeline_runs, loads, conflicts) shows each role what it may
+-- with the plain name (requests, pipeline_runs, loads, conflicts, batches) shows each role what it may
 -- see of that table. Besides these, the view guards shows the guarded tables.
 CREATE SCHEMA idempotent;
 COMMENT ON SCHEMA idempotent IS
@@ -35,7 +35,173 @@ ALTER TABLE idempotent.lock_secret ENABLE ROW LEVEL SECURITY;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:150
+-- src/lib.rs:139
+-- requires:
+--   state
+
+-- Upsert in which the latest row wins. See docs/merge.md.
+
+CREATE FUNCTION idempotent_merge(
+    target    regclass,
+    source    regclass,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    token     text   DEFAULT NULL,
+    digest    text   DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint,
+    OUT replayed   boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
+
+COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text, text) IS
+    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:140
+-- requires:
+--   state
+
+-- One slice replaced atomically. See docs/overwrite.md.
+
+CREATE FUNCTION idempotent_overwrite(
+    target    regclass,
+    source    regclass,
+    slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
+
+COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
+    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
+
+CREATE FUNCTION idempotent_overwrite_each(
+    target    regclass,
+    source    regclass,
+    by        text[],
+    OUT slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_each_wrapper';
+
+COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
+    'replaces each slice that the source holds, by the values of these columns; equal slices are not rewritten';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:126
+-- requires:
+--   state
+
+-- Insert or verify. What each function promises is in docs/insert.md.
+
+CREATE FUNCTION idempotent_insert(
+    target      regclass,
+    payload     jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    OUT outcome     text,
+    OUT stored      jsonb,
+    OUT differences jsonb
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert(regclass, jsonb, text[], text[], text[], text) IS
+    'inserts a JSON object as a row, or verifies it against the row stored under its key';
+
+CREATE FUNCTION idempotent_insert_many(
+    target      regclass,
+    payloads    jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT duplicates bigint,
+    OUT conflicts  bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_many_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text) IS
+    'inserts or verifies an array of JSON objects, and counts the outcomes';
+
+CREATE FUNCTION idempotent_insert_each(
+    target      regclass,
+    payloads    jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    OUT ordinal     bigint,
+    OUT outcome     text,
+    OUT stored      jsonb,
+    OUT differences jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text) IS
+    'inserts or verifies an array of JSON objects, and returns the outcome of each';
+
+CREATE FUNCTION idempotent_insert_from(
+    target      regclass,
+    source      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    token       text   DEFAULT NULL,
+    digest      text   DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT duplicates bigint,
+    OUT conflicts  bigint,
+    OUT replayed   boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text, text, text) IS
+    'inserts or verifies the rows of a table or view, and counts the outcomes';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:158
+-- requires:
+--   state
+
+-- What makes retries on a table unsafe. See docs/lint.md.
+
+CREATE FUNCTION idempotent_lint(target regclass)
+RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
+COMMENT ON FUNCTION idempotent_lint(regclass) IS
+    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:157
 -- requires:
 --   state
 
@@ -127,22 +293,7 @@ COMMENT ON AGGREGATE idempotent_digest("any", VARIADIC "any") IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:151
--- requires:
---   state
-
--- What makes retries on a table unsafe. See docs/lint.md.
-
-CREATE FUNCTION idempotent_lint(target regclass)
-RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
-AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
-COMMENT ON FUNCTION idempotent_lint(regclass) IS
-    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:145
+-- src/lib.rs:152
 -- requires:
 --   state
 
@@ -233,7 +384,7 @@ COMMENT ON FUNCTION idempotent.in_sketch(bytea, VARIADIC "any") IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:119
+-- src/lib.rs:125
 -- requires:
 --   state
 
@@ -369,7 +520,7 @@ COMMENT ON EXTENSION pg_idempotent IS NULL;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:144
+-- src/lib.rs:151
 -- requires:
 --   kept
 
@@ -485,117 +636,7 @@ COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:143
--- requires:
---   kept
-
--- Loads in committed batches. What the procedure promises is in docs/load.md.
-
--- Written by the procedure only, as the extension's owner. People read the view
--- idempotent.loads.
-CREATE TABLE idempotent.load_records (
-    load_id      bigint      GENERATED ALWAYS AS IDENTITY,
-    role         idempotent.kept_role NOT NULL,
-    target       text        NOT NULL,
-    source       text        NOT NULL,
-    on_conflict  text        NOT NULL,
-    batch_size   int         NOT NULL,
-    status       text        NOT NULL DEFAULT 'running',
-    rows_total   bigint,
-    rows_done    bigint      NOT NULL DEFAULT 0,
-    inserted     bigint      NOT NULL DEFAULT 0,
-    duplicates   bigint      NOT NULL DEFAULT 0,
-    conflicts    bigint      NOT NULL DEFAULT 0,
-    batches      bigint      NOT NULL DEFAULT 0,
-    pid          int         NOT NULL,
-    started_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    updated_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    completed_at timestamptz,
-    error        text,
-    CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
-    CONSTRAINT load_records_status CHECK (status IN ('running', 'finished', 'failed'))
-) WITH (fillfactor = 50);
-COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
-
--- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
--- query's snapshot and its look at the locks has not died. DEFINER, since a reader of
--- the view has no right on the table; pg_locks shows every role that a load is running.
-CREATE FUNCTION idempotent.load_is_running(load_id bigint) RETURNS boolean
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT EXISTS (
-        SELECT FROM idempotent.load_records AS record
-         WHERE record.load_id OPERATOR(pg_catalog.=) load_is_running.load_id
-           AND record.status OPERATOR(pg_catalog.=) 'running');
-END;
-COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
-    'whether the record of a load says, as of now, that it is running';
-
--- A running load holds a lock that no session waits for. A standby does not show it.
-CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
-SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.batch_size,
-       CASE
-           WHEN record.status OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.status
-           WHEN EXISTS (
-               SELECT FROM pg_catalog.pg_locks AS held
-                WHERE held.locktype OPERATOR(pg_catalog.=) 'advisory'
-                  AND held.objsubid OPERATOR(pg_catalog.=) 34
-                  AND held.database OPERATOR(pg_catalog.=) (
-                      SELECT here.oid FROM pg_catalog.pg_database AS here
-                       WHERE here.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
-                  AND ((held.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) held.objid::bigint)
-                      OPERATOR(pg_catalog.=) record.load_id)
-               THEN 'running'
-           WHEN idempotent.load_is_running(record.load_id) THEN 'died'
-           ELSE 'running'
-       END AS status,
-       record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.batches,
-       record.pid, record.started_at, record.updated_at, record.completed_at, record.error
-  FROM idempotent.load_records AS record
- WHERE record.role OPERATOR(idempotent.=) idempotent.own_role()
-    OR (SELECT pg_catalog.pg_has_role(class.relowner, 'USAGE') OR reader.rolbypassrls
-          FROM pg_catalog.pg_class AS class CROSS JOIN pg_catalog.pg_roles AS reader
-         WHERE class.oid OPERATOR(pg_catalog.=) 'idempotent.load_records'::regclass::oid
-           AND reader.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
-COMMENT ON VIEW idempotent.loads IS 'your own loads, present and past, with their progress; all loads for the owner of the extension';
-COMMENT ON COLUMN idempotent.loads.load_id IS 'the number of the load';
-COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';
-COMMENT ON COLUMN idempotent.loads.target IS 'the table that receives the rows, by its name at the start';
-COMMENT ON COLUMN idempotent.loads.source IS 'the table or view that the rows come from, by its name at the start';
-COMMENT ON COLUMN idempotent.loads.on_conflict IS 'what the load does about a conflict';
-COMMENT ON COLUMN idempotent.loads.batch_size IS 'how many rows are committed at a time';
-COMMENT ON COLUMN idempotent.loads.status IS 'running, finished, failed, or died: its server process no longer exists';
-COMMENT ON COLUMN idempotent.loads.rows_total IS 'the rows of the source; NULL while it is being read';
-COMMENT ON COLUMN idempotent.loads.rows_done IS 'the rows that have an outcome, committed';
-COMMENT ON COLUMN idempotent.loads.inserted IS 'how many rows were inserted';
-COMMENT ON COLUMN idempotent.loads.duplicates IS 'how many rows were already stored';
-COMMENT ON COLUMN idempotent.loads.conflicts IS 'how many rows differ from the stored row';
-COMMENT ON COLUMN idempotent.loads.batches IS 'how many batches were committed';
-COMMENT ON COLUMN idempotent.loads.pid IS 'the server process, for pg_cancel_backend';
-COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
-COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
-COMMENT ON COLUMN idempotent.loads.completed_at IS 'when it finished or failed';
-COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
-
-CREATE PROCEDURE idempotent_load(
-    target      regclass,
-    source      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    batch_size  int    DEFAULT 10000
-)
-LANGUAGE c
-AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
-COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int) IS
-    'inserts or verifies the rows of a table or view in batches, each of which is committed';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:138
+-- src/lib.rs:145
 -- requires:
 --   kept
 
@@ -745,137 +786,170 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:132
+-- src/lib.rs:150
 -- requires:
---   state
+--   kept
 
--- Upsert in which the latest row wins. See docs/merge.md.
+-- Loads in committed batches. What the procedure promises is in docs/load.md.
 
-CREATE FUNCTION idempotent_merge(
-    target    regclass,
-    source    regclass,
-    key       text[] DEFAULT NULL,
-    latest_by text[] DEFAULT NULL,
-    compare   text[] DEFAULT NULL,
-    ignore    text[] DEFAULT NULL,
-    insert_only text[] DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT updated    bigint,
-    OUT unchanged  bigint,
-    OUT stale      bigint,
-    OUT superseded bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
+-- Written by the procedure only, as the extension's owner. People read the view
+-- idempotent.loads.
+CREATE TABLE idempotent.load_records (
+    load_id      bigint      GENERATED ALWAYS AS IDENTITY,
+    role         idempotent.kept_role NOT NULL,
+    target       text        NOT NULL,
+    source       text        NOT NULL,
+    on_conflict  text        NOT NULL,
+    batch_size   int         NOT NULL,
+    status       text        NOT NULL DEFAULT 'running',
+    rows_total   bigint,
+    rows_done    bigint      NOT NULL DEFAULT 0,
+    inserted     bigint      NOT NULL DEFAULT 0,
+    duplicates   bigint      NOT NULL DEFAULT 0,
+    conflicts    bigint      NOT NULL DEFAULT 0,
+    batches      bigint      NOT NULL DEFAULT 0,
+    pid          int         NOT NULL,
+    started_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    updated_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    completed_at timestamptz,
+    error        text,
+    token        text,
+    replayed     boolean     NOT NULL DEFAULT false,
+    CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
+    CONSTRAINT load_records_status CHECK (status IN ('running', 'finished', 'failed'))
+) WITH (fillfactor = 50);
+COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
 
-COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[]) IS
-    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
-/* </end connected objects> */
+SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
 
-/* <begin connected objects> */
--- src/lib.rs:133
--- requires:
---   state
+-- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
+-- query's snapshot and its look at the locks has not died. DEFINER, since a reader of
+-- the view has no right on the table; pg_locks shows every role that a load is running.
+CREATE FUNCTION idempotent.load_is_running(load_id bigint) RETURNS boolean
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT EXISTS (
+        SELECT FROM idempotent.load_records AS record
+         WHERE record.load_id OPERATOR(pg_catalog.=) load_is_running.load_id
+           AND record.status OPERATOR(pg_catalog.=) 'running');
+END;
+COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
+    'whether the record of a load says, as of now, that it is running';
 
--- One slice replaced atomically. See docs/overwrite.md.
+-- A running load holds a lock that no session waits for. A standby does not show it.
+CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
+SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.batch_size,
+       CASE
+           WHEN record.status OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.status
+           WHEN EXISTS (
+               SELECT FROM pg_catalog.pg_locks AS held
+                WHERE held.locktype OPERATOR(pg_catalog.=) 'advisory'
+                  AND held.objsubid OPERATOR(pg_catalog.=) 34
+                  AND held.database OPERATOR(pg_catalog.=) (
+                      SELECT here.oid FROM pg_catalog.pg_database AS here
+                       WHERE here.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+                  AND ((held.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) held.objid::bigint)
+                      OPERATOR(pg_catalog.=) record.load_id)
+               THEN 'running'
+           WHEN idempotent.load_is_running(record.load_id) THEN 'died'
+           ELSE 'running'
+       END AS status,
+       record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.batches,
+       record.pid, record.started_at, record.updated_at, record.completed_at, record.error,
+       record.token, record.replayed
+  FROM idempotent.load_records AS record
+ WHERE record.role OPERATOR(idempotent.=) idempotent.own_role()
+    OR (SELECT pg_catalog.pg_has_role(class.relowner, 'USAGE') OR reader.rolbypassrls
+          FROM pg_catalog.pg_class AS class CROSS JOIN pg_catalog.pg_roles AS reader
+         WHERE class.oid OPERATOR(pg_catalog.=) 'idempotent.load_records'::regclass::oid
+           AND reader.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
+COMMENT ON VIEW idempotent.loads IS 'your own loads, present and past, with their progress; all loads for the owner of the extension';
+COMMENT ON COLUMN idempotent.loads.load_id IS 'the number of the load';
+COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';
+COMMENT ON COLUMN idempotent.loads.target IS 'the table that receives the rows, by its name at the start';
+COMMENT ON COLUMN idempotent.loads.source IS 'the table or view that the rows come from, by its name at the start';
+COMMENT ON COLUMN idempotent.loads.on_conflict IS 'what the load does about a conflict';
+COMMENT ON COLUMN idempotent.loads.batch_size IS 'how many rows are committed at a time';
+COMMENT ON COLUMN idempotent.loads.status IS 'running, finished, failed, or died: its server process no longer exists';
+COMMENT ON COLUMN idempotent.loads.rows_total IS 'the rows of the source; NULL while it is being read';
+COMMENT ON COLUMN idempotent.loads.rows_done IS 'the rows that have an outcome, committed';
+COMMENT ON COLUMN idempotent.loads.inserted IS 'how many rows were inserted';
+COMMENT ON COLUMN idempotent.loads.duplicates IS 'how many rows were already stored';
+COMMENT ON COLUMN idempotent.loads.conflicts IS 'how many rows differ from the stored row';
+COMMENT ON COLUMN idempotent.loads.batches IS 'how many batches were committed';
+COMMENT ON COLUMN idempotent.loads.pid IS 'the server process, for pg_cancel_backend';
+COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
+COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
+COMMENT ON COLUMN idempotent.loads.completed_at IS 'when it finished or failed';
+COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
+COMMENT ON COLUMN idempotent.loads.token IS 'the token that the caller gave the load';
+COMMENT ON COLUMN idempotent.loads.replayed IS 'whether the counts are those of an earlier load with this token, and nothing was loaded';
 
-CREATE FUNCTION idempotent_overwrite(
-    target    regclass,
-    source    regclass,
-    slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
-    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:120
--- requires:
---   state
-
--- Insert or verify. What each function promises is in docs/insert.md.
-
-CREATE FUNCTION idempotent_insert(
-    target      regclass,
-    payload     jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    OUT outcome     text,
-    OUT stored      jsonb,
-    OUT differences jsonb
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert(regclass, jsonb, text[], text[], text[], text) IS
-    'inserts a JSON object as a row, or verifies it against the row stored under its key';
-
-CREATE FUNCTION idempotent_insert_many(
-    target      regclass,
-    payloads    jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT duplicates bigint,
-    OUT conflicts  bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_many_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text) IS
-    'inserts or verifies an array of JSON objects, and counts the outcomes';
-
-CREATE FUNCTION idempotent_insert_each(
-    target      regclass,
-    payloads    jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    OUT ordinal     bigint,
-    OUT outcome     text,
-    OUT stored      jsonb,
-    OUT differences jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text) IS
-    'inserts or verifies an array of JSON objects, and returns the outcome of each';
-
-CREATE FUNCTION idempotent_insert_from(
+CREATE PROCEDURE idempotent_load(
     target      regclass,
     source      regclass,
     key         text[] DEFAULT NULL,
     compare     text[] DEFAULT NULL,
     ignore      text[] DEFAULT NULL,
     on_conflict text   DEFAULT 'error',
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT duplicates bigint,
-    OUT conflicts  bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text) IS
-    'inserts or verifies the rows of a table or view, and counts the outcomes';
+    batch_size  int    DEFAULT 10000,
+    token       text   DEFAULT NULL,
+    digest      text   DEFAULT NULL
+)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
+COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int, text, text) IS
+    'inserts or verifies the rows of a table or view in batches, each of which is committed';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:121
+-- src/lib.rs:137
+-- requires:
+--   kept
+
+-- Batches under a token. What a token does is in docs/tokens.md.
+
+-- Written by the extension's functions only, as its owner. People read the view idempotent.batches.
+CREATE TABLE idempotent.batch_records (
+    role         idempotent.kept_role  NOT NULL,
+    target       idempotent.kept_table NOT NULL,
+    token        text        NOT NULL,
+    function     text        NOT NULL,
+    options      jsonb       NOT NULL,
+    digest       text,
+    counts       jsonb       NOT NULL,
+    completed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    CONSTRAINT batch_records_pkey PRIMARY KEY (token, target, role)
+);
+COMMENT ON TABLE idempotent.batch_records IS 'what idempotent.batches shows; written by the extension only';
+COMMENT ON COLUMN idempotent.batch_records.role IS 'the role that sent the batch';
+COMMENT ON COLUMN idempotent.batch_records.target IS 'the table that the batch was for';
+COMMENT ON COLUMN idempotent.batch_records.token IS 'the token that the caller gave the batch';
+COMMENT ON COLUMN idempotent.batch_records.function IS 'insert_from, load or merge';
+COMMENT ON COLUMN idempotent.batch_records.options IS 'what the call asked for beside target and source';
+COMMENT ON COLUMN idempotent.batch_records.digest IS 'a digest of the content, according to the caller';
+COMMENT ON COLUMN idempotent.batch_records.counts IS 'the counts that the call returned';
+COMMENT ON COLUMN idempotent.batch_records.completed_at IS 'when the batch was done';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.batch_records', '');
+
+CREATE VIEW idempotent.batches WITH (security_barrier = true) AS
+SELECT batch.target::regclass AS target, batch.token, batch.function, batch.options, batch.digest, batch.counts,
+       batch.completed_at
+  FROM idempotent.batch_records AS batch
+ WHERE batch.role OPERATOR(idempotent.=) idempotent.own_role();
+COMMENT ON VIEW idempotent.batches IS 'your own batches that have committed under a token';
+COMMENT ON COLUMN idempotent.batches.target IS 'the table that the batch was for';
+COMMENT ON COLUMN idempotent.batches.token IS 'the token that the caller gave the batch';
+COMMENT ON COLUMN idempotent.batches.function IS 'insert_from, load or merge';
+COMMENT ON COLUMN idempotent.batches.options IS 'what the call asked for beside target and source';
+COMMENT ON COLUMN idempotent.batches.digest IS 'a digest of the content, according to the caller';
+COMMENT ON COLUMN idempotent.batches.counts IS 'the counts that the call returned';
+COMMENT ON COLUMN idempotent.batches.completed_at IS 'when the batch was done';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:127
 -- requires:
 --   kept
 --   insert
@@ -960,7 +1034,7 @@ COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:126
+-- src/lib.rs:132
 -- requires:
 --   state
 --   quarantine
@@ -1061,7 +1135,7 @@ COMMENT ON FUNCTION idempotent_unguard(regclass) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:131
+-- src/lib.rs:138
 -- requires:
 --   guard
 
@@ -1088,7 +1162,7 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:170
+-- src/guard/mod.rs:177
 -- pg_idempotent::guard::guard_options
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1136,55 +1210,55 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:89
+-- src/digest/mod.rs:90
 -- pg_idempotent::digest::idempotent_digest_text
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:80
+-- src/request/mod.rs:81
 -- pg_idempotent::request::idempotent_execute
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:148
+-- src/guard/mod.rs:155
 -- pg_idempotent::guard::idempotent_guard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:183
+-- src/guard/mod.rs:190
 -- pg_idempotent::guard::idempotent_guard_trigger
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/sketch.rs:67
+-- src/digest/sketch.rs:64
 -- pg_idempotent::digest::sketch::idempotent_in_sketch
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:28
+-- src/insert/mod.rs:31
 -- pg_idempotent::insert::idempotent_insert
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:60
+-- src/insert/mod.rs:63
 -- pg_idempotent::insert::idempotent_insert_each
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:88
+-- src/insert/mod.rs:91
 -- pg_idempotent::insert::idempotent_insert_from
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:49
+-- src/insert/mod.rs:52
 -- pg_idempotent::insert::idempotent_insert_many
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1196,61 +1270,67 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/load/mod.rs:54
+-- src/load/mod.rs:59
 -- pg_idempotent::load::idempotent_load
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/merge/mod.rs:74
+-- src/merge/mod.rs:75
 -- pg_idempotent::merge::idempotent_merge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/overwrite/mod.rs:57
+-- src/overwrite/mod.rs:64
 -- pg_idempotent::overwrite::idempotent_overwrite
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:291
+-- src/overwrite/mod.rs:87
+-- pg_idempotent::overwrite::idempotent_overwrite_each
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/request/mod.rs:292
 -- pg_idempotent::request::idempotent_purge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/reconcile/mod.rs:51
+-- src/reconcile/mod.rs:52
 -- pg_idempotent::reconcile::idempotent_reconcile
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/reconcile/mod.rs:70
+-- src/reconcile/mod.rs:71
 -- pg_idempotent::reconcile::idempotent_repair
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:265
+-- src/request/mod.rs:266
 -- pg_idempotent::request::idempotent_request_abandon
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:215
+-- src/request/mod.rs:216
 -- pg_idempotent::request::idempotent_request_advance
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:151
+-- src/request/mod.rs:152
 -- pg_idempotent::request::idempotent_request_begin
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:237
+-- src/request/mod.rs:238
 -- pg_idempotent::request::idempotent_request_finish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1286,31 +1366,31 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/sketch.rs:38
+-- src/digest/sketch.rs:35
 -- pg_idempotent::digest::sketch::idempotent_sketch_add
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/sketch.rs:104
+-- src/digest/sketch.rs:101
 -- pg_idempotent::digest::sketch::idempotent_sketch_bytes
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/sketch.rs:86
+-- src/digest/sketch.rs:83
 -- pg_idempotent::digest::sketch::idempotent_sketch_combine
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/sketch.rs:116
+-- src/digest/sketch.rs:113
 -- pg_idempotent::digest::sketch::idempotent_sketch_deserialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:159
+-- src/guard/mod.rs:166
 -- pg_idempotent::guard::idempotent_unguard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1328,73 +1408,73 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:253
+-- src/kept.rs:259
 -- pg_idempotent::kept::kept_oid
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:135
+-- src/kept.rs:136
 -- pg_idempotent::kept::kept_role_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:204
+-- src/kept.rs:210
 -- pg_idempotent::kept::kept_role_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:147
+-- src/kept.rs:148
 -- pg_idempotent::kept::kept_role_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:216
+-- src/kept.rs:222
 -- pg_idempotent::kept::kept_role_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:141
+-- src/kept.rs:142
 -- pg_idempotent::kept::kept_table_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:210
+-- src/kept.rs:216
 -- pg_idempotent::kept::kept_table_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:153
+-- src/kept.rs:154
 -- pg_idempotent::kept::kept_table_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:222
+-- src/kept.rs:228
 -- pg_idempotent::kept::kept_table_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept/inserter.rs:43
+-- src/kept/inserter.rs:45
 -- pg_idempotent::kept::inserter::kept_trigger
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:264
+-- src/kept.rs:270
 -- pg_idempotent::kept::own_role
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:152
+-- src/lib.rs:159
 -- finalize
 -- Rights on state. ALTER DEFAULT PRIVILEGES may have granted any privilege on new objects to any role; all of that is
 -- revoked first. This file has every grant.
@@ -1430,7 +1510,8 @@ $revoke$;
 
 -- The views show each reader what is theirs.
 GRANT USAGE ON SCHEMA idempotent TO PUBLIC;
-GRANT SELECT ON idempotent.conflicts, idempotent.guards, idempotent.loads, idempotent.requests, idempotent.pipeline_runs
+GRANT SELECT ON idempotent.conflicts, idempotent.guards, idempotent.loads, idempotent.requests, idempotent.pipeline_runs,
+    idempotent.batches
     TO PUBLIC;
 
 -- They call these functions with the rights of their reader. ALTER DEFAULT PRIVILEGES may have revoked EXECUTE.
@@ -1445,7 +1526,8 @@ GRANT EXECUTE ON FUNCTION idempotent.sketch(bytea, VARIADIC "any"), idempotent.i
 
 -- The owner of the database dumps and restores it. src/kept.rs says what an INSERT cannot do.
 GRANT SELECT, INSERT
-    ON idempotent.request_records, idempotent.pipeline_run_records, idempotent.load_records, idempotent.conflict_records
+    ON idempotent.request_records, idempotent.pipeline_run_records, idempotent.load_records, idempotent.conflict_records,
+       idempotent.batch_records
     TO pg_database_owner;
 
 -- A value that is copied is judged as a text is (src/kept/inserter.rs), whatever session_replication_role says.
@@ -1454,7 +1536,7 @@ DECLARE
     state regclass;
 BEGIN
     FOREACH state IN ARRAY ARRAY['idempotent.request_records', 'idempotent.pipeline_run_records', 'idempotent.load_records',
-                                 'idempotent.conflict_records']::regclass[] LOOP
+                                 'idempotent.conflict_records', 'idempotent.batch_records']::regclass[] LOOP
         EXECUTE pg_catalog.format(
             'CREATE TRIGGER kept BEFORE INSERT ON %1$s FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger();
              ALTER TABLE %1$s ENABLE ALWAYS TRIGGER kept;

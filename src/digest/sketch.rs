@@ -113,7 +113,7 @@ fn idempotent_sketch_bytes(call: SqlCall<'_>) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_sketch_deserialize(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        let content = call.content();
+        let content = call.first_argument().to_content().unwrap_or_default();
         let (sums, rest) = content.as_chunks::<8>();
         if !rest.is_empty() || sums.len() > MAX_CELLS {
             invalid("invalid state of a sketch").raise()

@@ -12,10 +12,10 @@ use crate::write::OutcomeCollector;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 
-/// $1 role, $2 target, $3 source, $4 on_conflict, $5 batch size, $6 pid
+/// $1 role, $2 target, $3 source, $4 on_conflict, $5 batch size, $6 pid, $7 token
 const BEGIN: &str = "
-    INSERT INTO idempotent.load_records (role, target, source, on_conflict, batch_size, pid)
-    VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO idempotent.load_records (role, target, source, on_conflict, batch_size, pid, token)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
     ON CONFLICT (load_id) DO NOTHING
     RETURNING load_id::pg_catalog.int8";
 
@@ -42,6 +42,11 @@ const ADVANCE: &str = "
       FROM pg_catalog.clock_timestamp() AS moment
      WHERE record.load_id OPERATOR(pg_catalog.=) $1";
 
+/// $1 number
+const REPLAYED: &str = "
+    UPDATE idempotent.load_records AS record SET replayed = true
+     WHERE record.load_id OPERATOR(pg_catalog.=) $1";
+
 /// $1 number, $2 status, $3 error
 const FAIL: &str = "
     UPDATE idempotent.load_records AS record
@@ -64,6 +69,25 @@ pub struct LoadCounts {
 }
 
 impl LoadCounts {
+    /// As the record of a batch names them.
+    pub const NAMES: [&str; 4] = ["received", "inserted", "duplicates", "conflicts"];
+
+    /// Those of these names.
+    pub fn of_names(&self) -> [i64; 4] {
+        [self.rows, self.inserted, self.duplicates, self.conflicts]
+    }
+
+    /// Those of a batch that was recorded.
+    pub fn of_batch([rows, inserted, duplicates, conflicts]: [i64; 4]) -> Self {
+        Self {
+            rows,
+            inserted,
+            duplicates,
+            conflicts,
+            batches: 0,
+        }
+    }
+
     /// With those of another batch, of so many rows.
     pub fn and(&self, rows: u64, batch: &OutcomeCollector) -> Self {
         Self {
@@ -97,7 +121,13 @@ pub struct LoadRecord(i64);
 
 impl LoadRecord {
     /// Makes the row of a load that begins.
-    pub fn begin(target: &str, source: &str, on_conflict: OnConflict, batch_size: u64) -> Self {
+    pub fn begin(
+        target: &str,
+        source: &str,
+        on_conflict: OnConflict,
+        batch_size: u64,
+        token: Option<&str>,
+    ) -> Self {
         // The caller, not the owner of the table.
         let role = kept::role_parameter(backend::current_user());
         let _owner = UserContext::owner_of(StateTable::Loads);
@@ -109,6 +139,7 @@ impl LoadRecord {
             SqlValue::text(enum_text::name(on_conflict)),
             SqlValue::int(batch_size as i32),
             SqlValue::int(backend::process_id()),
+            SqlValue::optional_text(token),
         ];
         let begun = Cell::new(None);
         NUMBERS.insert_with_new_id(&connection, || {
@@ -141,6 +172,13 @@ impl LoadRecord {
                 SqlValue::optional_text(last.then(|| enum_text::name(LoadStatus::Finished))),
             ],
         );
+    }
+
+    /// An earlier load with its token has done it.
+    pub fn replayed(&self, counts: &LoadCounts) {
+        self.read(counts.rows);
+        self.advance(counts, true);
+        self.write(REPLAYED, &[]);
     }
 
     /// The load has failed.

@@ -1,6 +1,7 @@
 //! The options that the functions over sets of rows share: which key decides, what is compared,
 //! and what is done about a conflict; and what these come to for a source.
-use crate::error::{Report, SqlState};
+use crate::batch::BatchOptions;
+use crate::error::{OrRaise, Report, SqlState};
 use crate::guard;
 use crate::outcome::OnConflict;
 use crate::payload::generated::exclude_from_comparison;
@@ -35,10 +36,12 @@ pub struct KeyOptions {
     key: Option<Vec<String>>,
     compare: Option<Vec<String>>,
     ignore: Option<Vec<String>>,
+    /// Whether the key is as the caller has written it.
+    of_caller: bool,
 }
 
 impl KeyOptions {
-    /// These options.
+    /// These options, which somebody else has written.
     pub fn new(
         key: Option<Vec<String>>,
         compare: Option<Vec<String>>,
@@ -48,6 +51,7 @@ impl KeyOptions {
             key,
             compare,
             ignore,
+            of_caller: false,
         }
     }
 
@@ -58,7 +62,16 @@ impl KeyOptions {
             key: arguments.columns(key, "key"),
             compare: arguments.columns(compare, "compare"),
             ignore: arguments.columns(ignore, "ignore"),
+            of_caller: true,
         }
+    }
+
+    /// These options, as far as a batch under a token is known by them.
+    pub fn of_batch(&self) -> BatchOptions {
+        BatchOptions::default()
+            .with_names(c"key", self.key.as_deref())
+            .with_names(c"compare", self.compare.as_deref())
+            .with_names(c"ignore", self.ignore.as_deref())
     }
 
     /// A copy of these options, with this key.
@@ -103,9 +116,14 @@ impl MatchRule {
             key_options.compare.as_deref(),
             key_options.ignore.as_deref(),
         );
+        let key = key_options.key.as_deref();
+        let key = key.map(|key| match key_options.of_caller {
+            true => target.canonical_key(key),
+            false => key.to_vec(),
+        });
         Self {
-            key: key_options.key.clone(),
-            comparison: Comparison::new(target, compare, ignore),
+            key,
+            comparison: Comparison::new(target, compare, ignore).or_raise(),
             guard: guard::GuardConfig::in_force(target),
         }
     }
@@ -129,8 +147,7 @@ impl MatchRule {
         target: &'t Target,
         named: impl Fn(usize) -> bool,
     ) -> &'t UniqueIndex {
-        self.find_arbiter(target, named)
-            .unwrap_or_else(|report| report.raise())
+        self.find_arbiter(target, named).or_raise()
     }
 
     /// As [`MatchRule::arbiter`], with the error for the caller to decide about.
@@ -144,19 +161,23 @@ impl MatchRule {
             None => {
                 let counts = |c: usize| named(c) || target.columns[c].has_repeatable_default();
                 let guards = self.guard.as_ref().map(|guard| guard.arbiter(target));
+                let all = |index: &UniqueIndex, names: &dyn Fn(usize) -> bool| {
+                    index.deciding_columns().iter().all(|c| names(*c))
+                };
+                // What a condition refers to is NULL where it is left out, and has no default.
+                let counts_for_guard = |index: &UniqueIndex, c: usize| {
+                    let column = &target.columns[c];
+                    let is_null = !column.has_default && column.generated == 0;
+                    counts(c) || (is_null && !index.is_in_key(c))
+                };
                 if let Some(arbiter) = guards
-                    && arbiter.columns().all(counts)
+                    && all(arbiter, &|c| counts_for_guard(arbiter, c))
                 {
                     return Ok(arbiter);
                 }
-                let usable = || {
-                    target
-                        .indexes
-                        .iter()
-                        .filter(|i| i.unusable_reason.is_none())
-                };
-                let by_primary = usable().any(|i| i.primary && i.columns().all(counts));
-                if !by_primary && usable().any(|i| i.columns().all(&named)) {
+                let usable = || target.indexes.iter().filter(|i| i.can_be_default());
+                let by_primary = usable().any(|i| i.primary && all(i, &counts));
+                if !by_primary && usable().any(|i| all(i, &named)) {
                     target.find_default_arbiter(named)
                 } else {
                     target.find_default_arbiter(counts)
@@ -208,5 +229,5 @@ pub fn plan_source<'t>(
 /// # Errors
 /// 42501
 pub fn check_rights(target: &Target, arbiter: &UniqueIndex, named: impl Iterator<Item = usize>) {
-    check_insert_privileges(target, named, arbiter.columns());
+    check_insert_privileges(target, named, arbiter.deciding_columns().iter().copied());
 }

@@ -6,7 +6,7 @@
 use super::coercion::Coercions;
 use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
-use super::row::{Mark, RowLayout};
+use super::row::{Mark, RowLayout, null_in_key};
 use crate::error::PayloadPosition;
 use crate::pg::ffi;
 use crate::pg::rows::{NewRow, RowBuilder, Slot, TupleSort, TupleStore};
@@ -85,9 +85,27 @@ unsafe impl RowSink for TupleStore {
     }
 }
 
+/// A sort that passes rows over that are outside of the arbiter's condition.
+pub struct RowsWithKey<'a> {
+    pub target: &'a Target,
+    pub sort: &'a mut TupleSort,
+}
+
+// SAFETY: it owns nothing, and a working row has a mark.
+unsafe impl RowSink for RowsWithKey<'_> {
+    unsafe fn take(&mut self, row: &Slot) -> bool {
+        if RowLayout::of(self.target).mark(row) != Mark::Outside {
+            // SAFETY: the sort is one of working rows, and this runs inside the guard.
+            unsafe { self.sort.put_unguarded(row) };
+        }
+        true
+    }
+}
+
 /// A sort that refuses rows with a NULL in the key, or with a generated column that is not
 /// what the server computes.
 pub struct KeyedSort<'a, 'g> {
+    pub target: &'a Target,
     pub arbiter: &'a UniqueIndex,
     pub generated: Option<GeneratedColumns<'g>>,
     pub sort: &'a mut TupleSort,
@@ -116,9 +134,7 @@ impl KeyedSort<'_, '_> {
 // of the key are columns of a working row.
 unsafe impl RowSink for KeyedSort<'_, '_> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
-        if !self.arbiter.nulls_equal {
-            self.null_key = self.arbiter.columns().find(|c| row.get(*c).is_none());
-        }
+        self.null_key = null_in_key(self.target, self.arbiter, row);
         if let (None, Some(generated)) = (self.null_key, &mut self.generated) {
             // SAFETY: the caller's promise: a working row, inside the guard. Rows of a source have
             // one shape, the first.
@@ -293,7 +309,12 @@ impl SourceReceiver<'_> {
             selected
                 .key_defaults
                 .complete(selected.columns, &mut working);
-            RowLayout::of(selected.target).set(&mut working, self.ordinal, 0, Mark::Pending);
+            self.position.no_column();
+            let mark = match selected.key_defaults.values() {
+                Some(values) if !values.complete_unguarded(&mut working) => Mark::Outside,
+                _ => Mark::Pending,
+            };
+            RowLayout::of(selected.target).set(&mut working, self.ordinal, 0, mark);
             let caller = pg_sys::MemoryContextSwitchTo(per_row);
             let more = self.sink.take(working.finish());
             pg_sys::MemoryContextSwitchTo(caller);

@@ -6,7 +6,7 @@ use super::fill::fill_from_json;
 use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
 use super::nested::NestedColumns;
-use super::row::{Mark, RowLayout};
+use super::row::{RowLayout, null_in_key};
 use super::shape::{KeyPlace, Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
 use crate::pg::memory::Scratch;
@@ -205,17 +205,18 @@ impl<'t> JsonPayloads<'t> {
                     nested.read(self.target, fields, &position, &mut row);
                 }
                 self.key_defaults.complete(named, &mut row);
-                layout.set(&mut row, ordinal, shape, Mark::Pending);
+                position.no_column();
+                let mark = self.key_defaults.mark(self.target, &mut row);
+                layout.set(&mut row, ordinal, shape, mark);
                 let row = row.finish();
                 if let Some(arbiter) = arbiter {
                     self.check_key_values(arbiter, row, ordinal);
                 }
-                if let Some(generated) = &mut generated {
-                    position.no_column();
-                    if let Some(column) = generated.mismatch_in(row, shape) {
-                        let ordinal = self.batch.then_some(ordinal);
-                        generated.differs(column, ordinal).raise()
-                    }
+                if let Some(generated) = &mut generated
+                    && let Some(column) = generated.mismatch_in(row, shape)
+                {
+                    let ordinal = self.batch.then_some(ordinal);
+                    generated.differs(column, ordinal).raise()
                 }
                 row
             });
@@ -236,10 +237,7 @@ impl<'t> JsonPayloads<'t> {
     }
 
     fn check_key_values(&self, arbiter: &UniqueIndex, slot: &Slot, ordinal: i64) {
-        if arbiter.nulls_equal {
-            return;
-        }
-        if let Some(column) = arbiter.columns().find(|c| slot.get(*c).is_none()) {
+        if let Some(column) = null_in_key(self.target, arbiter, slot) {
             let place = KeyPlace::Payload(self.batch.then_some(ordinal));
             key_violation(self.target, arbiter, column, place, "null in").raise()
         }

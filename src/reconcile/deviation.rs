@@ -53,7 +53,7 @@ impl<'a> Teller<'a> {
             target,
             arbiter,
             shape,
-            key: arbiter.columns().collect(),
+            key: arbiter.keys.iter().map(|key| key.column).collect(),
             numbers: target.attnums_in_order(),
             scratch: Memory::in_current(c"pg_idempotent told deviation"),
         }

@@ -119,7 +119,8 @@ impl<'a> SortedMerge<'a> {
 
     /// Whether something in the key is NULL, with which no other key is equal.
     fn has_null_key(&self, row: &Slot) -> bool {
-        !self.arbiter.nulls_equal && self.arbiter.columns().any(|c| row.get(c).is_none())
+        let mut keys = self.arbiter.keys.iter();
+        !self.arbiter.nulls_equal && keys.any(|key| row.get(key.column).is_none())
     }
 
     fn same_key(&self, a: &Slot, b: &Slot) -> bool {

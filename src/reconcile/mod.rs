@@ -20,6 +20,7 @@ mod suspects;
 
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::options::{KeyOptions, MatchRule};
+use crate::payload::fill::RowsWithKey;
 use crate::payload::row::RowLayout;
 use crate::payload::shape::{KeyPlace, Shape, check_key_named};
 use crate::payload::source::Source;
@@ -120,7 +121,8 @@ fn repair(arguments: &Arguments, set: &mut ResultSet<'_>) {
     let shape = &shapes[0];
     let context = (!dry_run).then(|| {
         let named = || shape.named.iter().copied();
-        check_merge_privileges(&target, named(), arbiter.columns(), &shape.compared);
+        let key = arbiter.deciding_columns().iter().copied();
+        check_merge_privileges(&target, named(), key, &shape.compared);
         check_overwrite_privileges(&target, named());
         WriteContext::new(&target, &relation, arbiter, &shapes, true, matching.guard)
     });
@@ -203,6 +205,7 @@ impl<'t> Comparison<'t> {
             // The key is unique in the table, not in those that inherit from it.
             stored = stored.only();
         }
+        stored.complete_keys(relation, arbiter);
         Self {
             target,
             arbiter,
@@ -253,9 +256,12 @@ impl<'t> Comparison<'t> {
             column: RowLayout::of(target).ordinal_column(),
             order: TypeOrder::of_bigint(),
         });
-        // Every row, also one with a NULL in its key.
+        // Every row that may have a key, also one with a NULL in it.
         let mut rows = TupleSort::new(target.row_desc(), &order);
-        source.stream(&mut rows);
+        source.stream(&mut RowsWithKey {
+            target,
+            sort: &mut rows,
+        });
         rows.sort();
         rows
     }

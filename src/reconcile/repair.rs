@@ -190,7 +190,8 @@ impl Repair<'_, '_> {
 
     /// Whether a NULL in its key makes it equal to no other.
     fn has_lone_key(&self, row: &Slot) -> bool {
-        !self.arbiter.nulls_equal && self.arbiter.columns().any(|c| row.get(c).is_none())
+        let mut keys = self.arbiter.keys.iter();
+        !self.arbiter.nulls_equal && keys.any(|key| row.get(key.column).is_none())
     }
 
     /// Whether a row has the values that were read. What is generated follows from others.

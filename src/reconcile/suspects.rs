@@ -117,8 +117,7 @@ impl Sides<'_, '_> {
             target, arbiter, ..
         } = self;
         let mut columns = self.columns();
-        arbiter.expressions.is_none()
-            && !arbiter.partial
+        !arbiter.is_computed()
             && arbiter.keys.len() <= u8::MAX.into()
             && columns.all(|c| {
                 self.source

@@ -16,6 +16,7 @@ pub fn expected_parts(state: StateTable) -> &'static [ExpectedPart] {
         StateTable::PipelineRuns => PIPELINE_RUN_RECORDS,
         StateTable::Loads => LOAD_RECORDS,
         StateTable::Conflicts => CONFLICT_RECORDS,
+        StateTable::Batches => BATCH_RECORDS,
     }
 }
 
@@ -122,6 +123,7 @@ const LOAD_RECORDS: &[ExpectedPart] = &[
     ("column", "load_id", "bigint"),
     ("column", "on_conflict", "text"),
     ("column", "pid", "integer"),
+    ("column", "replayed", "boolean"),
     ("column", "role", "idempotent.kept_role"),
     ("column", "rows_done", "bigint"),
     ("column", "rows_total", "bigint"),
@@ -129,6 +131,7 @@ const LOAD_RECORDS: &[ExpectedPart] = &[
     ("column", "started_at", "timestamp with time zone"),
     ("column", "status", "text"),
     ("column", "target", "text"),
+    ("column", "token", "text"),
     ("column", "updated_at", "timestamp with time zone"),
     ("constraint", "load_records_pkey", "PRIMARY KEY (load_id)"),
     (
@@ -140,6 +143,7 @@ const LOAD_RECORDS: &[ExpectedPart] = &[
     ("default", "conflicts", "0"),
     ("default", "duplicates", "0"),
     ("default", "inserted", "0"),
+    ("default", "replayed", "false"),
     ("default", "rows_done", "0"),
     ("default", "started_at", "clock_timestamp()"),
     ("default", "status", "'running'::text"),
@@ -153,6 +157,7 @@ const LOAD_RECORDS: &[ExpectedPart] = &[
     ("not null", "load_id", ""),
     ("not null", "on_conflict", ""),
     ("not null", "pid", ""),
+    ("not null", "replayed", ""),
     ("not null", "role", ""),
     ("not null", "rows_done", ""),
     ("not null", "source", ""),
@@ -202,5 +207,30 @@ const CONFLICT_RECORDS: &[ExpectedPart] = &[
     ("not null", "payload", ""),
     ("not null", "stored", ""),
     ("not null", "target", ""),
+    ("trigger", "kept", KEPT_TRIGGER),
+];
+
+const BATCH_RECORDS: &[ExpectedPart] = &[
+    ("column", "completed_at", "timestamp with time zone"),
+    ("column", "counts", "jsonb"),
+    ("column", "digest", "text"),
+    ("column", "function", "text"),
+    ("column", "options", "jsonb"),
+    ("column", "role", "idempotent.kept_role"),
+    ("column", "target", "idempotent.kept_table"),
+    ("column", "token", "text"),
+    (
+        "constraint",
+        "batch_records_pkey",
+        "PRIMARY KEY (token, target, role)",
+    ),
+    ("default", "completed_at", "clock_timestamp()"),
+    ("not null", "completed_at", ""),
+    ("not null", "counts", ""),
+    ("not null", "function", ""),
+    ("not null", "options", ""),
+    ("not null", "role", ""),
+    ("not null", "target", ""),
+    ("not null", "token", ""),
     ("trigger", "kept", KEPT_TRIGGER),
 ];

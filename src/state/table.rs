@@ -12,10 +12,12 @@ pub enum StateTable {
     Loads,
     /// `idempotent.conflict_records`
     Conflicts,
+    /// `idempotent.batch_records`
+    Batches,
 }
 
 /// How many there are.
-pub const COUNT: usize = StateTable::Conflicts as usize + 1;
+pub const COUNT: usize = StateTable::Batches as usize + 1;
 
 impl StateTable {
     /// Its name.
@@ -25,17 +27,19 @@ impl StateTable {
             Self::PipelineRuns => c"pipeline_run_records",
             Self::Loads => c"load_records",
             Self::Conflicts => c"conflict_records",
+            Self::Batches => c"batch_records",
         }
     }
 
-    /// The sequence that its numbers come from.
-    pub fn sequence(self) -> &'static CStr {
-        match self {
+    /// The sequence that its numbers come from, if they have any.
+    pub fn sequence(self) -> Option<&'static CStr> {
+        Some(match self {
             Self::Requests => c"request_attempts",
             Self::PipelineRuns => c"pipeline_run_records_run_id_seq",
             Self::Loads => c"load_records_load_id_seq",
             Self::Conflicts => c"conflict_records_id_seq",
-        }
+            Self::Batches => return None,
+        })
     }
 
     /// The name of the table, without its schema, for messages.

@@ -82,13 +82,13 @@ pub enum Field<'f> {
 }
 
 /// An object with these fields, in the current context.
-pub fn object<const N: usize>(fields: [(&CStr, Field<'_>); N]) -> JsonbDatum {
+pub fn object(fields: &[(&CStr, Field<'_>)]) -> JsonbDatum {
     // SAFETY: names and values live until the object is finished; the guard owns nothing. The
     // object is a jsonb.
     unsafe {
         JsonbDatum::new(ffi::guard(|| {
             let mut object = ObjectBuilder::new();
-            for (name, value) in &fields {
+            for (name, value) in fields {
                 object.key(name);
                 match value {
                     Field::String(text) => object.value(Value::String(text.to_bytes())),
