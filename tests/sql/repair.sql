@@ -99,6 +99,15 @@ CREATE VIEW family(id, v) AS VALUES (1, 5);
 SELECT status, key, outcome FROM idempotent_repair('parent', 'family', dry_run => false);
 SELECT tableoid::regclass, * FROM parent;
 
+-- Keys of some rows, and of expressions.
+CREATE TABLE soft (email text, v int, gone boolean DEFAULT false);
+CREATE UNIQUE INDEX soft_key ON soft (lower(email)) WHERE NOT gone;
+INSERT INTO soft VALUES ('A@x', 1, false), ('a@x', 0, true), ('B@x', 2, false), ('c@x', 3, false);
+CREATE VIEW soft_in(email, v, gone) AS VALUES ('a@x', 1, false), ('b@x', 20, false), ('d@x', 4, false), ('c@x', 3, true);
+SELECT status, key, differences, outcome FROM idempotent_repair('soft', 'soft_in', key => '{lower(email)}', dry_run => false);
+SELECT * FROM soft ORDER BY email COLLATE "C";
+SELECT status, key FROM idempotent_repair('soft', 'soft_in', key => '{lower(email)}', dry_run => false);
+
 -- Wrong arguments.
 SELECT * FROM idempotent_repair(NULL, 'ledger');
 :state
