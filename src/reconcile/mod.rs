@@ -28,9 +28,7 @@ use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{ResultSet, SqlResult};
 use crate::pg::rows::{SortColumn, TupleSort, TypeOrder};
-use crate::target::{
-    ColumnDefault, OpenRelation, Target, UniqueIndex, check_merge_privileges,
-};
+use crate::target::{ColumnDefault, OpenRelation, Target, UniqueIndex, check_merge_privileges};
 use crate::write::WriteContext;
 use deviation::{Deviation, Teller};
 use merge_join::SortedMerge;
