@@ -34,6 +34,7 @@ INSERT INTO nullable VALUES (NULL, 1);
 SELECT hint FROM public.idempotent_lint('nullable') WHERE rule = 'nullable_key';
 SELECT * FROM refused($$ SELECT public.idempotent_insert_many('nullable', '{"id": 1}') $$);
 SELECT * FROM refused($$ CALL public.idempotent_load('nullable', 'nullable') $$);
+SELECT * FROM refused($$ SELECT public.idempotent_overwrite_each('nullable', 'nullable', '{}') $$);
 -- A function of the same name that is found first is another one.
 CREATE FUNCTION idempotent_guard(target regclass, key text[], compare text[], ignore text[], on_conflict text, remember text, null_key text)
     RETURNS int LANGUAGE sql AS 'SELECT 1';
