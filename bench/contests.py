@@ -106,6 +106,7 @@ MANY_UPDATE = Calls(
     f"INSERT INTO {{s}}.events SELECT * FROM jsonb_populate_recordset(NULL::{{s}}.events, $1) {VERIFYING_UPDATE}"
 )
 FROM = Once("SELECT * FROM idempotent_insert_from('{s}.events', 'staging')")
+REPLAY_FROM = Once("SELECT * FROM idempotent_insert_from('{s}.events', 'staging', token => 'replay')")
 LOAD = Once("CALL idempotent_load('{s}.events', 'staging')")
 FROM_NOTHING = Once("INSERT INTO {s}.events SELECT * FROM staging ON CONFLICT DO NOTHING")
 FROM_UPDATE = Once(f"INSERT INTO {{s}}.events SELECT * FROM staging {VERIFYING_UPDATE}")
@@ -280,6 +281,14 @@ def contests(quick):
         insert_from("5", 5),
         insert_from("50", 50),
         insert_from("dup", 100, 1.0),
+        Contest(
+            name="from_replay",
+            what=f"_from, {guarded:,} rows of a table that have committed under a token, compared with verifying them again",
+            percent=100, rows=guarded, stored=guarded, target=50.0, writes=False,
+            # The first side commits the batch; its table is filled anew afterwards.
+            prepare="TRUNCATE side_0.events; " + REPLAY_FROM.sql.replace("{s}", "side_0"),
+            ours=REPLAY_FROM, rivals={"verifying": FROM},
+        ),
         load("new", 0),
         load("dup", 100),
         single_rows("insert_new", 0, flushed, "a flushed commit each", **one, target=0.9, flush=True),

@@ -368,7 +368,7 @@ impl SourceReceiver<'_> {
                 .complete(selected.columns, &mut working);
             self.position.no_column();
             let mark = match selected.key_defaults.values() {
-                Some(values) if !values.complete_unguarded(&mut working) => Mark::Outside,
+                Some(values) if !values.values().complete_unguarded(&mut working) => Mark::Outside,
                 _ => Mark::Pending,
             };
             let mark = match deletion {

@@ -10,6 +10,7 @@ use super::nested::NestedColumns;
 use super::row::{RowLayout, null_in_key};
 use super::shape::{KeyPlace, Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
+use crate::own_function::own_function;
 use crate::pg::memory::Scratch;
 use crate::pg::rows::{RowBuilder, RowDesc, Slot};
 use crate::pg::value::jsonb::{Container, Kind, Value};
@@ -74,8 +75,11 @@ impl<'t> JsonPayloads<'t> {
             )
             .detail(format!("It is a JSON {}.", payloads.kind_name()))
             .hint(match merge {
-                None => "Pass an array of objects, or a single object to idempotent_insert.",
-                Some(_) => "Pass an array of objects.",
+                None => format!(
+                    "Pass an array of objects, or a single object to {}.",
+                    own_function("idempotent_insert")
+                ),
+                Some(_) => "Pass an array of objects.".to_owned(),
             })
             .raise()
         }
@@ -260,7 +264,7 @@ impl<'t> JsonPayloads<'t> {
                 }
                 self.key_defaults.complete(named, &mut row);
                 position.no_column();
-                let mark = self.key_defaults.mark(self.target, &mut row);
+                let mark = self.key_defaults.mark(&mut row);
                 let mark = if deletes { mark.of_delete() } else { mark };
                 layout.set(&mut row, ordinal, shape, mark);
                 let row = row.finish();

@@ -13,6 +13,7 @@ pub mod generated;
 pub mod json;
 #[forbid(unsafe_code)]
 pub mod key_defaults;
+#[forbid(unsafe_code)]
 pub mod key_values;
 #[forbid(unsafe_code)]
 pub mod latest_by;

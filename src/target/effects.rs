@@ -55,6 +55,22 @@ pub(super) fn skip_has_no_effect(relation: &OpenRelation) -> bool {
         && !relation.has_checks_or_stored_columns()
 }
 
+/// Refuses a system catalog, as the server does where a trigger of one is made.
+///
+/// # Errors
+/// 42501
+pub(super) fn refuse_catalog(relation: &OpenRelation) {
+    if relation.is_protected_catalog() {
+        let name = relation.name();
+        Report::new(
+            SqlState::InsufficientPrivilege,
+            format!("permission denied: \"{name}\" is a system catalog"),
+        )
+        .table(&relation.schema(), &name)
+        .raise()
+    }
+}
+
 /// Refuses a relation in which no rows can be verified.
 ///
 /// # Errors

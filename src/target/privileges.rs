@@ -49,7 +49,7 @@ fn check_schema_usage(target: &Target) {
 
 /// The rights that `INSERT … ON CONFLICT (key)` demands: INSERT on the named
 /// columns, SELECT on the key. They are demanded up front, so that a pure
-/// duplicate needs them too and nobody can probe a table that they may not
+/// duplicate needs them too, and a role cannot probe a table that it may not
 /// write to.
 pub fn check_insert_privileges(
     target: &Target,
@@ -126,8 +126,8 @@ pub fn has_any_privilege(table: pg_sys::Oid) -> bool {
     privileges::has_any(table)
 }
 
-/// Any right on a table, or on a column of it, for whoever wants more said of it than the
-/// catalogs say to everybody: without one nobody is to lock it. What is gone is passed.
+/// Any right on a table, or on a column of it, for a caller who asks for more than the catalogs
+/// show to every role: a role without one must not lock the table. A table that is gone is passed.
 ///
 /// # Errors
 /// 42501

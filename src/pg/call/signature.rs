@@ -397,7 +397,7 @@ const SIGNATURES: [Signature; 50] = [
         arguments: &["run_id bigint", "error text"],
         returns: Returns::Value("void"),
         class: Class::Writes,
-        comment: "ends a run that failed; the next run makes the partition again",
+        comment: "ends a run that failed; the next idempotent_run_begin of its partition begins another run",
     },
     Signature {
         name: "idempotent_run_heartbeat",
@@ -415,7 +415,7 @@ const SIGNATURES: [Signature; 50] = [
         ],
         returns: Returns::Value("void"),
         class: Class::Writes,
-        comment: "ends a run whose partition is made",
+        comment: "ends a run that succeeded",
     },
     Signature {
         name: "idempotent_unguard",
@@ -534,7 +534,7 @@ const SIGNATURES: [Signature; 50] = [
         arguments: &[],
         returns: Returns::Value("trigger"),
         class: Class::Writes,
-        comment: "trigger function of the tables of state: what the inserter may not hand out is nobody's",
+        comment: "trigger function of the tables of state: takes roles and tables that the inserter may not name out of the row",
     },
     Signature {
         name: "own_role",
