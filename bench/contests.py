@@ -192,6 +192,27 @@ DIGEST = Once("SELECT idempotent_digest(e) FROM {s}.events e")
 MD5 = Once("SELECT md5(string_agg(e::text, ',' ORDER BY id)) FROM {s}.events e")
 MD5_UNSORTED = Once("SELECT md5(string_agg(e::text, ',')) FROM {s}.events e")
 
+RECONCILE = Once("SELECT count(*) FROM idempotent_reconcile('{s}.events', 'ledger')")
+RECONCILE_FAR = Once("SELECT count(*) FROM idempotent_reconcile('{s}.events', 'far_ledger')")
+COUNT = Once("SELECT count(*) FROM {s}.events; SELECT count(*) FROM ledger")
+COUNT_FAR = Once("SELECT count(*) FROM far_ledger")
+FULL_JOIN = "SELECT count(*) FROM {{s}}.events FULL JOIN {ledger} AS ledger USING (id) WHERE " + differ("events", "ledger")
+# What reconcile compares the table with: a copy with the key, and that as a foreign table of another server, which is this one.
+LEDGER = """DO $$ BEGIN
+    DROP TABLE IF EXISTS ledger;
+    CREATE TABLE ledger AS TABLE staging;
+    ALTER TABLE ledger ADD PRIMARY KEY (id);
+    ANALYZE ledger;
+    CREATE EXTENSION IF NOT EXISTS postgres_fdw;
+    EXECUTE format('CREATE SERVER IF NOT EXISTS far FOREIGN DATA WRAPPER postgres_fdw
+                    OPTIONS (host %L, port %L, dbname %L, extensions ''pg_idempotent'', async_capable ''true'')',
+                   split_part(current_setting('unix_socket_directories'), ',', 1), current_setting('port'), current_database());
+    CREATE USER MAPPING IF NOT EXISTS FOR CURRENT_USER SERVER far;
+    CREATE FOREIGN TABLE IF NOT EXISTS far_ledger (id uuid NOT NULL, amount numeric(12,2), status text, customer int, note text, at timestamptz)
+        SERVER far OPTIONS (table_name 'ledger');
+END $$"""
+TEN_DIFFER = "UPDATE ledger SET amount = amount + 1 WHERE id IN (SELECT id FROM ledger ORDER BY id LIMIT 10)"
+
 BEGIN = "SELECT attempt, status, response FROM idempotent_request_begin($1, $2, '{s}')"
 BEGIN_BY_HAND = "SELECT attempt, status, response FROM {s}.request_begin($1, $2)"
 BEGIN_LOOKING = "SELECT attempt, status, response FROM {s}.request_begin($1, $2, true)"
@@ -375,6 +396,18 @@ def contests(quick):
             what=f"idempotent_digest of {staged:,} rows",
             percent=100, rows=staged, stored=staged, target=1.0, writes=False,
             ours=DIGEST, rivals={"md5, ordered": MD5, "md5, unordered": MD5_UNSORTED},
+        ),
+        Contest(
+            name="reconcile_equal",
+            what=f"idempotent_reconcile of {guarded:,} rows that are equal, compared with count(*) of both tables",
+            percent=100, rows=guarded, stored=guarded, target=0.33, writes=False, prepare=LEDGER,
+            ours=RECONCILE, rivals={"count(*)": COUNT, "FULL JOIN": Once(FULL_JOIN.format(ledger="ledger"))},
+        ),
+        Contest(
+            name="reconcile_far",
+            what=f"idempotent_reconcile of {guarded:,} rows with a foreign table, of which 10 differ, compared with its count(*)",
+            percent=100, rows=guarded, stored=guarded, target=0.33, writes=False, prepare=f"{LEDGER}; {TEN_DIFFER}",
+            ours=RECONCILE_FAR, rivals={"count(*)": COUNT_FAR, "FULL JOIN": Once(FULL_JOIN.format(ledger="far_ledger"))},
         ),
         Contest(
             name="request_new",

@@ -43,6 +43,9 @@ GRANT EXECUTE ON FUNCTION idempotent.own_role(), idempotent.load_is_running(bigi
     idempotent.kept_regclass(idempotent.kept_table), idempotent.kept_oid(idempotent.kept_table)
     TO PUBLIC;
 
+-- So does idempotent_reconcile, here and through foreign tables.
+GRANT EXECUTE ON FUNCTION idempotent.sketch(bytea, VARIADIC "any"), idempotent.in_sketch(bytea, VARIADIC "any") TO PUBLIC;
+
 -- The owner of the database dumps and restores it. src/kept.rs says what an INSERT cannot do.
 GRANT SELECT, INSERT
     ON idempotent.request_records, idempotent.pipeline_run_records, idempotent.load_records, idempotent.conflict_records,

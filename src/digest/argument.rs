@@ -14,20 +14,21 @@ use std::ffi::c_void;
 use std::ptr;
 
 /// What stays behind `fn_extra`.
-struct CallState {
-    rows: RowEncoders,
-    writer: Writer,
-    columns: Columns,
+pub(super) struct CallState<C> {
+    pub(super) rows: RowEncoders,
+    pub(super) writer: Writer,
+    /// What the function itself keeps of its columns.
+    pub(super) columns: C,
     callback: pg_sys::MemoryContextCallback,
 }
 
 /// How the columns are written that arguments give; none where the row is one argument.
 #[derive(Default)]
-struct Columns {
+pub(super) struct Columns {
     /// Of each argument; the last one is that of the members where they come as an array.
-    forms: Vec<ValueEncoding>,
+    pub(super) forms: Vec<ValueEncoding>,
     /// Whether the last argument is an array after VARIADIC, whose members are the columns.
-    in_array: bool,
+    pub(super) in_array: bool,
 }
 
 /// The state that an argument is; None if it is NULL.
@@ -111,7 +112,11 @@ impl Columns {
     ///
     /// # Safety
     /// The memory outlives this.
-    unsafe fn of_call(call: SqlCall<'_>, first: usize, memory: pg_sys::MemoryContext) -> Self {
+    pub(super) unsafe fn of_call(
+        call: SqlCall<'_>,
+        first: usize,
+        memory: pg_sys::MemoryContext,
+    ) -> Self {
         let in_array = call.has_variadic_array();
         let count = call.values().len();
         let form = |i| {
@@ -131,11 +136,12 @@ impl Columns {
     }
 }
 
-impl CallState {
-    /// That of the running expression. `look_up` is asked for its columns once, in its memory.
-    fn of_call(
+impl<C> CallState<C> {
+    /// That of the running expression. `look_up` is asked for its columns once, in its memory. All
+    /// calls of an expression keep the same of them.
+    pub(super) fn of_call(
         call: SqlCall<'_>,
-        look_up: impl FnOnce(pg_sys::MemoryContext) -> Columns,
+        look_up: impl FnOnce(pg_sys::MemoryContext) -> C,
     ) -> *mut Self {
         // SAFETY: the running call's. `fn_extra` is the function's own; what is put there lives as long as
         // `fn_mcxt`, whose callback takes the box away.
@@ -148,7 +154,7 @@ impl CallState {
                     writer: Writer::new(),
                     columns: look_up(memory),
                     callback: pg_sys::MemoryContextCallback {
-                        func: Some(on_context_reset),
+                        func: Some(on_context_reset::<C>),
                         arg: ptr::null_mut(),
                         next: ptr::null_mut(),
                     },
@@ -165,7 +171,7 @@ impl CallState {
 
 /// The expression's memory goes.
 #[pg_guard]
-unsafe extern "C-unwind" fn on_context_reset(arg: *mut c_void) {
+unsafe extern "C-unwind" fn on_context_reset<C>(arg: *mut c_void) {
     // SAFETY: made by `of_call`, whose callback is called once.
-    drop(unsafe { Box::from_raw(arg.cast::<CallState>()) });
+    drop(unsafe { Box::from_raw(arg.cast::<CallState<C>>()) });
 }

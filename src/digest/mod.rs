@@ -16,6 +16,9 @@ pub mod encoding;
 #[forbid(unsafe_code)]
 mod number;
 pub mod row_encoder;
+mod sketch;
+#[forbid(unsafe_code)]
+pub mod sketch_plan;
 #[forbid(unsafe_code)]
 pub mod sort_key;
 #[forbid(unsafe_code)]

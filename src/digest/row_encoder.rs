@@ -128,8 +128,7 @@ impl RowEncoders {
         }
     }
 
-    /// The hash of what `write` writes. It is called again, from the start, when something
-    /// was missing.
+    /// The hash of what `write` writes, see [`RowEncoders::written`].
     ///
     /// # Safety
     /// `write` runs inside `ffi::guard`: it owns nothing, and does not panic.
@@ -139,6 +138,21 @@ impl RowEncoders {
         writer: &mut Writer,
         write: impl Fn(&Self, &mut Writer) -> Result<(), Missing>,
     ) -> Hash {
+        // SAFETY: the caller's promise.
+        unsafe { self.written(writer, write) };
+        writer.finish()
+    }
+
+    /// Has `write` write a row. It is called again, from the start, when something was missing.
+    ///
+    /// # Safety
+    /// `write` runs inside `ffi::guard`: it owns nothing, and does not panic.
+    #[inline]
+    pub unsafe fn written(
+        &mut self,
+        writer: &mut Writer,
+        write: impl Fn(&Self, &mut Writer) -> Result<(), Missing>,
+    ) {
         self.number += 1;
         loop {
             let _settings = self.needs_fixed.then(LocalSettings::fixed_names);
@@ -146,7 +160,7 @@ impl RowEncoders {
             writer.begin();
             // SAFETY: the caller's promise.
             match unsafe { ffi::guard(|| write(self, writer)) } {
-                Ok(()) => return writer.finish(),
+                Ok(()) => return,
                 Err(Missing::Settings) => self.needs_fixed = true,
                 Err(Missing::RowType(typid, typmod)) => {
                     let encoder = RowEncoder::of_type(typid, typmod, self);

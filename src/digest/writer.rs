@@ -9,6 +9,7 @@ use crate::pg::value::text;
 use pg_idempotent_lthash::Hash;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What kind of value follows. These numbers never change: digests are kept.
 pub mod tag {
@@ -137,6 +138,16 @@ impl Writer {
         hasher.chain_update(rest).finalize().into()
     }
 
+    /// A keyed hash of what was written so far: of the bytes, or of their SHA-256 where they are many.
+    #[inline]
+    pub fn hashed(&mut self, seed: u64) -> u64 {
+        if self.begun {
+            return xxh3_64_with_seed(&self.finish(), seed);
+        }
+        let written = self.buffer.get(..self.used).unwrap_or_default();
+        xxh3_64_with_seed(written, seed)
+    }
+
     /// Bytes as they are.
     #[inline]
     pub fn raw(&mut self, bytes: &[u8]) {
@@ -158,6 +169,17 @@ impl Writer {
         }
     }
 
+    /// The first `count` of some bytes. Copying all of them takes less than finding out how many there are.
+    #[inline]
+    fn first<const N: usize>(&mut self, bytes: [u8; N], count: usize) {
+        if let Some(free) = self.buffer.get_mut(self.used..self.used + N) {
+            free.copy_from_slice(&bytes);
+            self.used += count;
+        } else {
+            self.raw(bytes.get(..count).unwrap_or_default());
+        }
+    }
+
     #[cold]
     fn flush(&mut self) {
         self.hasher
@@ -169,7 +191,7 @@ impl Writer {
     /// A tag.
     #[inline]
     pub fn tag(&mut self, tag: u8) {
-        self.raw(&[tag]);
+        self.first([tag], 1);
     }
 
     /// A tag, and bytes whose number goes with it.
@@ -192,8 +214,13 @@ impl Writer {
     /// A tag, and bytes with their number.
     #[inline]
     pub fn bytes(&mut self, tag: u8, bytes: &[u8]) {
-        self.tag(tag);
-        self.length(bytes.len());
+        match bytes.len() {
+            short @ 0..0x80 => self.first([tag, short as u8], 2),
+            length => {
+                self.tag(tag);
+                self.length(length);
+            }
+        }
         self.raw(bytes);
     }
 
@@ -203,10 +230,11 @@ impl Writer {
         let magnitude = if value < 0 { !value } else { value };
         let bits = (u64::BITS - magnitude.leading_zeros()) as usize;
         let count = if value == 0 { 0 } else { bits / 8 + 1 };
-        let bytes = value.to_be_bytes();
-        self.tag(tag::INTEGER + count as u8);
-        // `count` is at most 8.
-        self.raw(bytes.get(8 - count..).unwrap_or_default());
+        // `count` is at most 8. Its bytes come first.
+        let bytes = value.rotate_right(8 * count as u32).to_be_bytes();
+        let [a, b, c, d, e, f, g, h] = bytes;
+        let tag = tag::INTEGER + count as u8;
+        self.first([tag, a, b, c, d, e, f, g, h], 1 + count);
     }
 
     /// A float; zeros are one, and so are those that are no number.

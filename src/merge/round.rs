@@ -311,6 +311,28 @@ struct PendingChanges {
     snapshot: FreshSnapshot,
 }
 
+impl PendingChanges {
+    fn put_new(&mut self, context: &WriteContext<'_>, row: &Slot) {
+        let desc = context.target.row_desc();
+        let new = || context.in_call_memory(|| TupleStore::new(desc));
+        self.new.get_or_insert_with(new).put(row);
+    }
+
+    fn put_changed(
+        &mut self,
+        context: &WriteContext<'_>,
+        updated: &[usize],
+        row: &Slot,
+        stored: &StoredRow<'_>,
+    ) {
+        let make = || ChangedRows::new(context.target, context.shapes, updated);
+        let changed = self
+            .changed
+            .get_or_insert_with(|| context.in_call_memory(make));
+        changed.put(context.target, row, stored);
+    }
+}
+
 /// Looks every row's key up and counts the rows that need not be written.
 fn look_up(
     context: &WriteContext<'_>,
@@ -347,9 +369,7 @@ fn look_up(
                     gone += 1;
                     return;
                 }
-                let desc = context.target.row_desc();
-                let new = || context.in_call_memory(|| TupleStore::new(desc));
-                return pending.new.get_or_insert_with(new).put(row);
+                return pending.put_new(context, row);
             };
             if before.count_if_written(&stored, counts) {
                 return;
@@ -358,16 +378,7 @@ fn look_up(
             match latest.judge(row, &stored) {
                 MergeVerdict::Equal => counts.unchanged += 1,
                 MergeVerdict::Earlier => counts.stale += 1,
-                MergeVerdict::Later => {
-                    let new = || {
-                        let make = || ChangedRows::new(context.target, context.shapes, updated);
-                        context.in_call_memory(make)
-                    };
-                    pending
-                        .changed
-                        .get_or_insert_with(new)
-                        .put(context.target, row, &stored);
-                }
+                MergeVerdict::Later => pending.put_changed(context, updated, row, &stored),
             }
         });
         context.scratch.reset();

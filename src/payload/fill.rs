@@ -254,6 +254,25 @@ impl SelectedColumns<'_> {
     }
 }
 
+impl SelectedColumns<'_> {
+    /// Puts the columns that are not stored behind a working row's own.
+    ///
+    /// # Safety
+    /// A row of the SELECT, which fits, with all columns deformed; a working row with as many columns
+    /// behind its own. The values outlive that.
+    unsafe fn copy_unstored(&self, row: &pg_sys::TupleTableSlot, working: &mut NewRow<'_>) {
+        let first = RowLayout::of(self.target).first_unstored();
+        for i in 0..self.unstored {
+            let from = self.columns.len() + i;
+            // SAFETY: the caller's promise.
+            unsafe {
+                let value = (!*row.tts_isnull.add(from)).then_some(*row.tts_values.add(from));
+                working.set_unguarded(first + i, value);
+            }
+        }
+    }
+}
+
 /// Takes the rows of the SELECT as the executor makes them.
 #[repr(C)]
 struct SourceReceiver<'a> {
@@ -343,12 +362,7 @@ impl SourceReceiver<'_> {
                 }
                 working.set_unguarded(*c, value);
             }
-            let first = RowLayout::of(selected.target).first_unstored();
-            for i in 0..selected.unstored {
-                let from = selected.columns.len() + i;
-                let value = (!*row.tts_isnull.add(from)).then_some(*row.tts_values.add(from));
-                working.set_unguarded(first + i, value);
-            }
+            selected.copy_unstored(row, &mut working);
             selected
                 .key_defaults
                 .complete(selected.columns, &mut working);

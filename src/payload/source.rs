@@ -390,16 +390,45 @@ impl<'t> Source<'t> {
         let numbers = self.numbers.iter().copied().chain(unstored).chain(flag);
         let columns: Vec<String> = numbers.map(name).collect();
         let columns = columns.join(", ");
-        let only = if self.only { "ONLY " } else { "" };
-        let select = format!(
-            "SELECT {columns} FROM {only}{} {}",
-            self.qualified(),
-            self.condition
-        );
+        let select = format!("SELECT {columns} {} {}", self.from(), self.condition);
         select.trim_end().to_owned()
     }
 
-    fn name(&self) -> String {
+    /// The clause that names it in a SELECT.
+    pub fn from(&self) -> String {
+        let only = if self.only { "ONLY " } else { "" };
+        format!("FROM {only}{}", self.qualified())
+    }
+
+    /// The rows of it that meet a condition (`WHERE …`).
+    pub fn set_condition(&mut self, condition: String) {
+        self.condition = condition;
+    }
+
+    /// What kind of relation it is.
+    pub fn kind(&self) -> u8 {
+        self.relation.kind()
+    }
+
+    /// The type that it has of a column, by position in the target; None if it does not have it.
+    pub fn type_of(&self, column: usize) -> Option<pg_sys::Oid> {
+        let number = self.number_of(column)?;
+        Some(self.relation.attribute(number).atttypid)
+    }
+
+    /// Whether it may have a NULL in a column, by position in the target.
+    pub fn may_be_null(&self, column: usize) -> bool {
+        let number = self.number_of(column);
+        number.is_none_or(|number| !self.relation.attribute(number).attnotnull)
+    }
+
+    fn number_of(&self, column: usize) -> Option<pg_sys::AttrNumber> {
+        let place = self.columns.iter().position(|c| *c == column)?;
+        self.numbers.get(place).copied()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
         self.relation.name()
     }
 

@@ -1,79 +1,68 @@
 //! Walks the rows of both sides, in the key's order, and tells where they deviate.
-use crate::compare::{Arriving, Differences, differing};
-use crate::enum_text;
+use super::deviation::{Deviation, Status};
+use crate::compare::differing;
 use crate::payload::row::same_key;
 use crate::payload::shape::Shape;
-use crate::pg::call::result::ResultSet;
 use crate::pg::memory::Memory;
 use crate::pg::rows::{Slot, TupleSort};
-use crate::pg::value::document::JsonbDatum;
-use crate::pg::value::sql_value::SqlValue;
-use crate::pg::value::value_type::JsonForm;
-use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
+use crate::target::{StoredRow, Target, UniqueIndex};
 use pgrx::pg_sys;
-use serde::Serialize;
 use std::cmp::Ordering;
 
-/// How a row deviates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Deviation {
-    /// It is in the source only.
-    Missing,
-    /// It is in the target only.
-    Unexpected,
-    /// It is in both, with other values.
-    Different,
-}
-
 /// One walk.
-pub struct SortedMerge<'a, 'c> {
+pub struct SortedMerge<'a> {
     target: &'a Target,
     arbiter: &'a UniqueIndex,
     shape: &'a Shape,
     /// Where the columns are in rows of the sorts.
     numbers: Vec<pg_sys::AttrNumber>,
-    set: &'a mut ResultSet<'c>,
+    /// Takes the deviations.
+    take: &'a mut dyn FnMut(&Deviation<'_>),
+    /// How many more are wanted.
+    wanted: u64,
     /// Reset for every row.
     scratch: Memory,
 }
 
-impl<'a, 'c> SortedMerge<'a, 'c> {
-    /// For rows of this shape; deviations go to `set`.
+impl<'a> SortedMerge<'a> {
+    /// For rows of this shape; so many deviations, the first ones, go to `take`.
     pub fn new(
         target: &'a Target,
         arbiter: &'a UniqueIndex,
         shape: &'a Shape,
-        set: &'a mut ResultSet<'c>,
+        wanted: u64,
+        take: &'a mut dyn FnMut(&Deviation<'_>),
     ) -> Self {
         Self {
             target,
             arbiter,
             shape,
             numbers: target.attnums_in_order(),
-            set,
+            take,
+            wanted,
             scratch: Memory::in_current(c"pg_idempotent deviation"),
         }
     }
 
-    /// Walks both sides to their ends.
+    /// Walks both sides to their ends, or until there are as many deviations as are wanted. Gives how
+    /// many more would have been.
     ///
     /// A stored row may meet several rows of the source: each is judged. Of several that
     /// meet none, the first is told, and those that differ from it.
-    pub fn run(mut self, mut stored: TupleSort, mut expected: TupleSort) {
+    pub fn run(mut self, mut stored: TupleSort, mut expected: TupleSort) -> u64 {
         let mut left = MergeSide::new(self.target);
         let mut right = MergeSide::new(self.target);
         left.next(&mut stored);
         right.next(&mut expected);
         let mut met = false;
         let mut missing: Option<Slot> = None;
-        while left.some || right.some {
+        while self.wanted > 0 && (left.some || right.some) {
             pgrx::check_for_interrupts!();
             self.scratch.reset();
             match self.order(&left, &right) {
                 Ordering::Less => {
                     if !met {
-                        self.report_deviation(Deviation::Unexpected, Some(&left.slot), None, None);
+                        self.found(Status::Unexpected, Some(&left.slot), None, &[]);
                     }
                     met = false;
                     left.next(&mut stored);
@@ -83,7 +72,7 @@ impl<'a, 'c> SortedMerge<'a, 'c> {
                         .as_ref()
                         .filter(|first| self.same_key(first, &right.slot));
                     if first.is_none_or(|first| !self.differing(first, &right.slot).is_empty()) {
-                        self.report_deviation(Deviation::Missing, None, Some(&right.slot), None);
+                        self.found(Status::Missing, None, Some(&right.slot), &[]);
                     }
                     if first.is_none() {
                         let first = right.slot.to_stored();
@@ -97,13 +86,13 @@ impl<'a, 'c> SortedMerge<'a, 'c> {
                     let columns = self.differing(&left.slot, &right.slot);
                     if !columns.is_empty() {
                         let (stored, expected) = (Some(&left.slot), Some(&right.slot));
-                        let status = Deviation::Different;
-                        self.report_deviation(status, stored, expected, Some(&columns));
+                        self.found(Status::Different, stored, expected, &columns);
                     }
                     right.next(&mut expected);
                 }
             }
         }
+        self.wanted
     }
 
     /// Which side has the lower key. A side at its end is above all; and of keys that
@@ -149,50 +138,21 @@ impl<'a, 'c> SortedMerge<'a, 'c> {
         })
     }
 
-    /// Adds a row to the result.
-    fn report_deviation(
+    fn found(
         &mut self,
-        status: Deviation,
+        status: Status,
         stored: Option<&Slot>,
         expected: Option<&Slot>,
-        columns: Option<&[usize]>,
+        columns: &[usize],
     ) {
-        let (target, arbiter, named) = (self.target, self.arbiter, &self.shape.named);
-        let (numbers, set) = (&self.numbers, &mut self.set);
-        let key: Vec<usize> = arbiter.keys.iter().map(|key| key.column).collect();
-        self.scratch.scope(|| {
-            let differences = match (stored, expected, columns) {
-                (Some(stored), Some(expected), Some(columns)) => {
-                    let everything = VisibleColumns::everything();
-                    let differences = Differences {
-                        target,
-                        arbiter,
-                        stored: &StoredRow::returned(stored, numbers),
-                        payload: |c| expected.value(c),
-                        columns,
-                        against_original: false,
-                        readable: &everything,
-                        sent: &everything,
-                    };
-                    Some(differences.to_jsonb(Arriving::Expected))
-                }
-                _ => None,
-            };
-            let object = |row: Option<&Slot>, columns| row.map(|row| object(target, row, columns));
-            set.row(&[
-                SqlValue::text(enum_text::name(status)),
-                SqlValue::optional_jsonb(object(stored.or(expected), &key)),
-                SqlValue::optional_jsonb(object(stored, named)),
-                SqlValue::optional_jsonb(object(expected, named)),
-                SqlValue::optional_jsonb(differences),
-            ]);
+        self.wanted -= 1;
+        (self.take)(&Deviation {
+            status,
+            stored,
+            expected,
+            columns,
         });
     }
-}
-
-/// Columns of a row as a JSON object, in the current context.
-fn object(target: &Target, row: &Slot, columns: &[usize]) -> JsonbDatum {
-    target.object(columns.iter().copied(), JsonForm::Shown, |c| row.value(c))
 }
 
 /// The row at hand of one side.

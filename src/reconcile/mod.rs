@@ -1,27 +1,42 @@
-//! `idempotent_reconcile`: in which rows a table deviates from what it should hold.
+//! `idempotent_reconcile`: in which rows a table deviates from what it should hold; and
+//! `idempotent_repair`, which makes it hold that.
 //!
-//! Both sides are read to their ends by plain SELECTs with the caller's rights, the target
-//! only in the columns that the source has: so policies and column privileges hold, and
-//! what they hide is not there. Both are read under the snapshot of the calling statement,
-//! sorted in the key's order, and walked side by side. Nothing is written or locked.
+//! First both sides are compared by [`suspects`], so that only rows that may deviate are read. These
+//! are read by plain SELECTs with the caller's rights, the target only in the columns that the source
+//! has: so policies and column privileges hold, and what they hide is not there. Everything is read
+//! under the snapshot of the calling statement (a foreign server has one of its own for the
+//! transaction); the rows are sorted in the key's order, and walked side by side. Nothing is written
+//! or locked, but by [`repair`].
+#[forbid(unsafe_code)]
+mod deviation;
 #[forbid(unsafe_code)]
 mod merge_join;
+#[forbid(unsafe_code)]
+mod ranges;
+#[forbid(unsafe_code)]
+mod repair;
+#[forbid(unsafe_code)]
+mod suspects;
 
-use crate::error::with_error_capture;
+use crate::error::{Report, SqlState, with_error_capture};
 use crate::options::{KeyOptions, MatchRule};
 use crate::payload::fill::RowsWithKey;
 use crate::payload::row::RowLayout;
-use crate::payload::shape::{KeyPlace, check_key_named};
+use crate::payload::shape::{KeyPlace, Shape, check_key_named};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{ResultSet, SqlResult};
 use crate::pg::rows::{SortColumn, TupleSort, TypeOrder};
-use crate::target::{Target, UniqueIndex};
+use crate::target::{ColumnDefault, OpenRelation, Target, UniqueIndex, check_merge_privileges};
+use crate::write::WriteContext;
+use deviation::{Deviation, Teller};
 use merge_join::SortedMerge;
 use pgrx::prelude::*;
+use repair::{Deviations, Repair};
+use suspects::{Reading, Sides};
 
-/// `idempotent_reconcile(target, source, key, compare, ignore)`: gives a row for each
+/// `idempotent_reconcile(target, source, key, compare, ignore, limit)`: gives a row for each
 /// deviation, in the order of the key.
 ///
 /// Gives `status text` (`missing`: in the source only, `unexpected`: in the target only,
@@ -40,44 +55,210 @@ fn idempotent_reconcile(call: SqlCall<'_>) -> SqlResult {
     })
 }
 
-fn reconcile(arguments: &Arguments, set: &mut ResultSet<'_>) {
-    let (target, relation) = Target::open(arguments.oid(0, "target"));
-    let mut source = Source::open(&target, arguments.oid(1, "source")).under_active_snapshot();
-    let mut matching = MatchRule::new(&KeyOptions::read(arguments, [2, 3, 4]), &target);
-    let surrogates = source.surrogates(&relation);
-    matching.comparison.exclude(&surrogates);
-    let mut shapes = [source.shape()];
-    let arbiter = matching.arbiter_for_source(&target, &source);
-    matching.comparison.apply(&target, arbiter, &mut shapes);
-    check_key_named(&target, arbiter, &shapes, |_| KeyPlace::Source);
-    source.complete_keys(&relation, arbiter);
-
-    let mut stored = source
-        .stored(&relation, String::new(), Vec::new())
-        .under_active_snapshot();
-    if !target.partitioned {
-        // The key is unique in the table, not in those that inherit from it.
-        stored = stored.only();
-    }
-    stored.complete_keys(&relation, arbiter);
-    let stored = sorted(&target, arbiter, &stored);
-    let expected = sorted(&target, arbiter, &source);
-    SortedMerge::new(&target, arbiter, &shapes[0], set).run(stored, expected);
+/// `idempotent_repair(target, source, key, compare, ignore, limit, dry_run)`: inserts what is missing,
+/// updates what is different, deletes what is unexpected; or, with `dry_run`, only tells it.
+///
+/// Gives what `idempotent_reconcile` gives, and `outcome text` (`inserted`, `updated`, `deleted`,
+/// `skipped`; NULL with `dry_run`).
+///
+/// # Errors
+/// As `idempotent_reconcile`; 22023 for a column in `compare` that the server fills; 0A000 for a
+/// target with rules; 428C9 for an identity column that takes no values; 40001; and what INSERT,
+/// UPDATE and DELETE raise, unchanged.
+#[pg_extern(sql = false)]
+fn idempotent_repair(call: SqlCall<'_>) -> SqlResult {
+    with_error_capture(|| {
+        let mut set = call.result_set();
+        repair(&call.arguments(), &mut set);
+        SqlResult::null()
+    })
 }
 
-/// The rows of one side in the arbiter's order; those under one key as they came.
-fn sorted(target: &Target, arbiter: &UniqueIndex, source: &Source<'_>) -> TupleSort {
-    let mut order = arbiter.sort_columns();
-    order.push(SortColumn {
-        column: RowLayout::of(target).ordinal_column(),
-        order: TypeOrder::of_bigint(),
+fn reconcile(arguments: &Arguments, set: &mut ResultSet<'_>) {
+    let (target, relation) = Target::open(arguments.oid(0, "target"));
+    let source = Source::open(&target, arguments.oid(1, "source")).under_active_snapshot();
+    let mut matching = MatchRule::new(&KeyOptions::read(arguments, [2, 3, 4]), &target);
+    let wanted = arguments.optional_count(5, "limit");
+    matching.comparison.exclude(&source.surrogates(&relation));
+    let (arbiter, shapes) = shapes(&target, &source, &matching);
+    let comparison = Comparison::of(&target, &relation, arbiter, &shapes[0], source);
+    let mut teller = Teller::new(&target, arbiter, &shapes[0]);
+    comparison.run(wanted, &mut |deviation| {
+        teller.tell(deviation, |values| set.row(&values));
     });
-    // Every row that may have a key, also one with a NULL in it.
-    let mut rows = TupleSort::new(target.row_desc(), &order);
-    source.stream(&mut RowsWithKey {
-        target,
-        sort: &mut rows,
+}
+
+fn repair(arguments: &Arguments, set: &mut ResultSet<'_>) {
+    let oid = arguments.oid(0, "target");
+    let dry_run = arguments.boolean(6, "dry_run");
+    let (target, relation) = match dry_run {
+        true => Target::open(oid),
+        false => Target::open_to_write(oid),
+    };
+    target.refuse_rules();
+    refuse_delete_rules(&target, &relation);
+    let source = Source::open(&target, arguments.oid(1, "source")).under_active_snapshot();
+    // What a guard leaves out because it changes after insert is what a repair brings.
+    let mut matching = MatchRule::of_all_columns(&KeyOptions::read(arguments, [2, 3, 4]), &target);
+    let wanted = arguments.optional_count(5, "limit");
+    let made = server_generated(&target, &relation);
+    if let Some(column) = matching
+        .comparison
+        .named()
+        .iter()
+        .find(|c| made.contains(c))
+    {
+        target
+            .cannot_be_in(*column, "is server-generated", "compare")
+            .detail("A repair writes it when a row goes in, and never changes it.")
+            .raise()
+    }
+    matching.comparison.exclude(&made);
+    let (arbiter, shapes) = shapes(&target, &source, &matching);
+    let shape = &shapes[0];
+    let context = (!dry_run).then(|| {
+        let named = || shape.named.iter().copied();
+        let key = arbiter.deciding_columns().iter().copied();
+        check_merge_privileges(&target, named(), key, &shape.compared, true);
+        WriteContext::new(&target, &relation, arbiter, &shapes, true, matching.guard)
     });
-    rows.sort();
-    rows
+    let mut deviations = Deviations::new(&target);
+    let comparison = Comparison::of(&target, &relation, arbiter, shape, source);
+    comparison.run(wanted, &mut |deviation| deviations.put(deviation));
+    let mut repair = Repair {
+        target: &target,
+        arbiter,
+        shape,
+        context,
+        teller: Teller::new(&target, arbiter, shape),
+        set,
+    };
+    repair.run(deviations);
+}
+
+/// The columns that the server fills in a new row, with another value each time or from others.
+fn server_generated(target: &Target, relation: &OpenRelation) -> Vec<usize> {
+    let made = |c: &usize| {
+        let column = &target.columns[*c];
+        column.generated != 0
+            || ColumnDefault::of(relation, column).is_some_and(|default| default.is_volatile)
+    };
+    (0..target.columns.len()).filter(made).collect()
+}
+
+/// Refuses a table on which a rule says what DELETE does.
+///
+/// # Errors
+/// 0A000
+fn refuse_delete_rules(target: &Target, relation: &OpenRelation) {
+    if relation.has_delete_rule() {
+        Report::new(
+            SqlState::FeatureNotSupported,
+            format!("cannot repair rows of table \"{}\"", target.name),
+        )
+        .detail("The table has a rule on DELETE.")
+        .hint("Replace the rule with a trigger.")
+        .table(&target.schema, &target.name)
+        .raise()
+    }
+}
+
+/// What identifies the rows of a source, and what of them is compared.
+fn shapes<'t>(
+    target: &'t Target,
+    source: &Source<'_>,
+    matching: &MatchRule,
+) -> (&'t UniqueIndex, [Shape; 1]) {
+    let mut shapes = [source.shape()];
+    let arbiter = matching.arbiter_for_source(target, source);
+    matching.comparison.apply(target, arbiter, &mut shapes);
+    check_key_named(target, arbiter, &shapes, |_| KeyPlace::Source);
+    (arbiter, shapes)
+}
+
+/// Two sides, ready to be compared.
+struct Comparison<'t> {
+    target: &'t Target,
+    arbiter: &'t UniqueIndex,
+    shape: &'t Shape,
+    stored: Source<'t>,
+    source: Source<'t>,
+}
+
+impl<'t> Comparison<'t> {
+    fn of(
+        target: &'t Target,
+        relation: &OpenRelation,
+        arbiter: &'t UniqueIndex,
+        shape: &'t Shape,
+        mut source: Source<'t>,
+    ) -> Self {
+        source.complete_keys(relation, arbiter);
+        let mut stored = source
+            .stored(relation, String::new(), Vec::new())
+            .under_active_snapshot();
+        if !target.partitioned {
+            // The key is unique in the table, not in those that inherit from it.
+            stored = stored.only();
+        }
+        stored.complete_keys(relation, arbiter);
+        Self {
+            target,
+            arbiter,
+            shape,
+            stored,
+            source,
+        }
+    }
+
+    /// Hands the deviations over, in the order of the key; no more than are wanted, if that is said.
+    fn run(mut self, wanted: Option<u64>, take: &mut dyn FnMut(&Deviation<'_>)) {
+        let mut left = wanted.unwrap_or(u64::MAX);
+        for [stored, expected] in self.conditions(wanted.is_some()) {
+            self.stored.set_condition(stored);
+            self.source.set_condition(expected);
+            let stored = self.sorted(&self.stored);
+            let expected = self.sorted(&self.source);
+            let walk = SortedMerge::new(self.target, self.arbiter, self.shape, left, take);
+            left = walk.run(stored, expected);
+            if left == 0 {
+                break;
+            }
+        }
+    }
+
+    /// Which rows of the target and of the source are read, part by part in the order of the key.
+    fn conditions(&self, few_are_wanted: bool) -> Vec<[String; 2]> {
+        let sides = Sides {
+            target: self.target,
+            arbiter: self.arbiter,
+            compared: &self.shape.compared,
+            stored: &self.stored,
+            source: &self.source,
+        };
+        match sides.compare(few_are_wanted) {
+            Reading::All => vec![Default::default()],
+            // What reading them checks is still checked.
+            Reading::None => vec![["WHERE false"; 2].map(str::to_owned)],
+            Reading::Suspects(rows) => rows.conditions(&sides, few_are_wanted),
+        }
+    }
+
+    /// The rows of one side in the arbiter's order; those under one key as they came.
+    fn sorted(&self, source: &Source<'_>) -> TupleSort {
+        let target = self.target;
+        let mut order = self.arbiter.sort_columns();
+        order.push(SortColumn {
+            column: RowLayout::of(target).ordinal_column(),
+            order: TypeOrder::of_bigint(),
+        });
+        // Every row that may have a key, also one with a NULL in it.
+        let mut rows = TupleSort::new(target.row_desc(), &order);
+        source.stream(&mut RowsWithKey {
+            target,
+            sort: &mut rows,
+        });
+        rows.sort();
+        rows
+    }
 }

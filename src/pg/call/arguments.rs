@@ -99,6 +99,26 @@ impl<'c> Arguments<'c> {
         self.required(i, name).value() as i64
     }
 
+    /// A bigint that is not negative, or None if it is NULL.
+    ///
+    /// # Errors
+    /// 22023 for one that is negative.
+    pub fn optional_count(&self, i: usize, name: &str) -> Option<u64> {
+        self.expect(i, Some(name), &["bigint"]);
+        let value = self.datum(i)?.value() as i64;
+        let count = u64::try_from(value);
+        Some(count.unwrap_or_else(|_| not_negative(name).raise()))
+    }
+
+    /// A boolean.
+    ///
+    /// # Errors
+    /// 22004 for a NULL.
+    pub fn boolean(&self, i: usize, name: &str) -> bool {
+        self.expect(i, Some(name), &["boolean"]);
+        self.required(i, name).value() & 0xFF != 0
+    }
+
     /// An int; one that is not positive is error 22023.
     pub fn positive_int(&self, i: usize, name: &str) -> i32 {
         self.expect(i, Some(name), &["integer"]);
@@ -183,11 +203,7 @@ impl<'c> Arguments<'c> {
         self.expect(i, Some(name), &["interval"]);
         let interval = self.value_of(i, pg_sys::INTERVALOID).to_interval()?;
         if interval.compare_with_zero().is_lt() {
-            Report::new(
-                SqlState::InvalidParameterValue,
-                format!("argument \"{name}\" must not be negative"),
-            )
-            .raise()
+            not_negative(name).raise()
         }
         Some(interval)
     }
@@ -223,6 +239,13 @@ fn not_positive(name: &str) -> Report {
     Report::new(
         SqlState::InvalidParameterValue,
         format!("argument \"{name}\" must be positive"),
+    )
+}
+
+fn not_negative(name: &str) -> Report {
+    Report::new(
+        SqlState::InvalidParameterValue,
+        format!("argument \"{name}\" must not be negative"),
     )
 }
 

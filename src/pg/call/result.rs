@@ -175,6 +175,11 @@ impl SqlResult {
         Self(SqlValue::text(value).to_datum())
     }
 
+    /// A boolean.
+    pub fn boolean(value: bool) -> Self {
+        Self(SqlValue::boolean(value).to_datum())
+    }
+
     /// An oid.
     pub fn oid(value: pg_sys::Oid) -> Self {
         Self(SqlValue::oid(value).to_datum())

@@ -39,6 +39,8 @@ enum Class {
     ReadsStrict,
     /// `IMMUTABLE STRICT PARALLEL SAFE`
     Computes,
+    /// `IMMUTABLE PARALLEL SAFE`
+    ComputesOfNulls,
 }
 
 /// A function that Rust implements.
@@ -53,7 +55,7 @@ struct Signature {
 }
 
 /// By name.
-const SIGNATURES: [Signature; 50] = [
+const SIGNATURES: [Signature; 56] = [
     Signature {
         name: "digest_add",
         arguments: &["state internal", "line record"],
@@ -315,6 +317,7 @@ const SIGNATURES: [Signature; 50] = [
             "key text[] DEFAULT NULL::text[]",
             "compare text[] DEFAULT NULL::text[]",
             "ignore text[] DEFAULT NULL::text[]",
+            "\"limit\" bigint DEFAULT NULL::bigint",
         ],
         returns: Returns::Rows(&[
             "status text",
@@ -325,6 +328,28 @@ const SIGNATURES: [Signature; 50] = [
         ]),
         class: Class::Writes,
         comment: "returns the rows, by key, in which a table deviates from another table or view",
+    },
+    Signature {
+        name: "idempotent_repair",
+        arguments: &[
+            "target regclass",
+            "source regclass",
+            "key text[] DEFAULT NULL::text[]",
+            "compare text[] DEFAULT NULL::text[]",
+            "ignore text[] DEFAULT NULL::text[]",
+            "\"limit\" bigint DEFAULT NULL::bigint",
+            "dry_run boolean DEFAULT true",
+        ],
+        returns: Returns::Rows(&[
+            "status text",
+            "key jsonb",
+            "stored jsonb",
+            "expected jsonb",
+            "differences jsonb",
+            "outcome text",
+        ]),
+        class: Class::Writes,
+        comment: "makes a table equal to another table or view, row by row, or says what that would change",
     },
     Signature {
         name: "idempotent_request_abandon",
@@ -446,6 +471,13 @@ const SIGNATURES: [Signature; 50] = [
         comment: "trigger function of the views that idempotent_view creates",
     },
     Signature {
+        name: "in_sketch",
+        arguments: &["suspects bytea", "VARIADIC key \"any\""],
+        returns: Returns::Value("boolean"),
+        class: Class::ComputesOfNulls,
+        comment: "part of idempotent_reconcile: whether a row may deviate, by suspects that are the same for every row",
+    },
+    Signature {
         name: "kept_oid",
         arguments: &["value idempotent.kept_role"],
         returns: Returns::Value("oid"),
@@ -543,6 +575,34 @@ const SIGNATURES: [Signature; 50] = [
         class: Class::Reads,
         comment: "the current user; for the views of state",
     },
+    Signature {
+        name: "sketch_add",
+        arguments: &["state internal", "plan bytea", "VARIADIC columns \"any\""],
+        returns: Returns::Value("internal"),
+        class: Class::Reads,
+        comment: "part of idempotent.sketch: adds a row",
+    },
+    Signature {
+        name: "sketch_bytes",
+        arguments: &["state internal"],
+        returns: Returns::Value("bytea"),
+        class: Class::ReadsStrict,
+        comment: "part of idempotent.sketch: the sketch, and its state for another process",
+    },
+    Signature {
+        name: "sketch_combine",
+        arguments: &["state internal", "other internal"],
+        returns: Returns::Value("internal"),
+        class: Class::Reads,
+        comment: "part of idempotent.sketch: adds the rows of another process",
+    },
+    Signature {
+        name: "sketch_deserialize",
+        arguments: &["bytes bytea", "unused internal"],
+        returns: Returns::Value("internal"),
+        class: Class::ReadsStrict,
+        comment: "part of idempotent.sketch: its state, from another process",
+    },
 ];
 
 /// Checks what the running function asks of its arguments against its signature: that there
@@ -561,7 +621,8 @@ pub fn check(function: pg_sys::Oid, place: usize, name: Option<&str>, types: &[&
     let (its_name, rest) = argument.split_once(' ').expect("name and type");
     let (its_type, _) = rest.split_once(" DEFAULT ").unwrap_or((rest, ""));
     assert!(
-        name.is_none_or(|name| name == its_name) && (types.is_empty() || types.contains(&its_type)),
+        name.is_none_or(|name| name == its_name.trim_matches('"'))
+            && (types.is_empty() || types.contains(&its_type)),
         "{} reads {name:?} of {types:?} at place {place}, where it has {argument}",
         signature.name
     );
@@ -621,6 +682,7 @@ impl Signature {
             Class::Reads => "stable parallel safe",
             Class::ReadsStrict => "stable strict parallel safe",
             Class::Computes => "immutable strict parallel safe",
+            Class::ComputesOfNulls => "immutable parallel safe",
         };
         let arguments = arguments.join(", ");
         format!(

@@ -202,6 +202,25 @@ impl Connection {
         (0..table.numvals as usize).filter_map(oid).collect()
     }
 
+    /// Of all rows that the last statement returned, the text in the first column.
+    ///
+    /// # Panics
+    /// As [`Connection::all_oids`].
+    pub fn all_texts(&self) -> Vec<String> {
+        let table = self.returned();
+        // SAFETY: as in `all_oids`; a text, as is checked, in the connection's memory.
+        let text = |row: usize| unsafe {
+            let mut null = false;
+            let row = *table.vals.add(row);
+            let value = pg_sys::SPI_getbinval(row, table.tupdesc, 1, &raw mut null);
+            (!null).then(|| text::from_datum(value))
+        };
+        // SAFETY: as in `all_oids`.
+        let typid = unsafe { pg_sys::SPI_gettypeid(table.tupdesc, 1) };
+        assert_eq!(typid, pg_sys::TEXTOID, "column 1 is of another type");
+        (0..table.numvals as usize).filter_map(text).collect()
+    }
+
     /// A bytea, likewise, copied.
     pub fn first_bytes(&self, column: c_int) -> Option<Vec<u8>> {
         let value = self.first_of(column, pg_sys::BYTEAOID)?;

@@ -1,0 +1,273 @@
+//! Which rows of two tables may deviate, found by sketches of both.
+//!
+//! Each side computes a [sketch](crate::digest::sketch_plan) of its rows where they are: a foreign
+//! server computes its own and sends it, a local table is read by parallel workers. Only rows in
+//! cells that differ are then read, and judged as before.
+//!
+//! # Why no deviation is missed
+//! - A row that only one side has, or that the two sides have with other values, adds to three cells
+//!   of one side what nothing on the other side adds. Two cells agree all the same with a probability
+//!   of 2^-64, since the hashes are keyed with a number that is drawn for the call.
+//! - A row that both sides have alike has the same cells on both: it is read from both or from
+//!   neither. What counts as alike here (the canonical bytes of the digest) counts as equal for the
+//!   comparison, which is why columns of some types are not compared this way, see [`comparable`].
+//!   Values that are equal in other bytes (`citext`) only cause more rows to be read.
+//! - A row with a NULL in the key, where that equals nothing, is in no cell and always read.
+use super::ranges::Ranges;
+use crate::digest::sketch_plan::{MAX_POWER, SketchPlan, Suspects};
+use crate::error::{Line, notice};
+use crate::payload::source::Source;
+use crate::pg::backend::unforeseeable_number;
+use crate::pg::catalog::types;
+use crate::pg::statement::spi::Connection;
+use crate::pg::transaction::local_settings::LocalSettings;
+use crate::pg::value::sql_value::SqlValue;
+use crate::pg::value::text;
+use crate::target::{Target, UniqueIndex};
+use pgrx::pg_sys;
+use std::fmt::Write;
+
+/// A target smaller than this is read.
+const MIN_BYTES: i64 = 1 << 19;
+
+/// So many bytes of a table share a cell.
+const CELL_BYTES: i64 = 1 << 16;
+
+/// Beyond this share of rows that may deviate, all are read.
+const MAX_SHARE: f64 = 0.5;
+
+/// So many ranges are named in a statement.
+const MAX_RUNS: usize = 64;
+
+/// What is compared.
+pub struct Sides<'a, 't> {
+    pub target: &'a Target,
+    pub arbiter: &'a UniqueIndex,
+    /// The compared columns.
+    pub compared: &'a [usize],
+    pub stored: &'a Source<'t>,
+    pub source: &'a Source<'t>,
+}
+
+/// Which rows are read.
+pub enum Reading {
+    All,
+    /// The two sides agree.
+    None,
+    Suspects(SuspectedRows),
+}
+
+/// Rows that may deviate.
+pub struct SuspectedRows {
+    suspects: Suspects,
+    ranges: Ranges,
+}
+
+impl Sides<'_, '_> {
+    /// Compares sketches of the two sides, where that is possible and pays.
+    pub fn compare(&self, few_are_wanted: bool) -> Reading {
+        if !self.comparable() {
+            return Reading::All;
+        }
+        let connection = Connection::open();
+        let bytes = size(&connection, self.target);
+        if bytes < MIN_BYTES {
+            return Reading::All;
+        }
+        let from = self.stored.from();
+        let ranges = Ranges::of_target(&connection, self.target, self.arbiter, bytes, &from);
+        let plan = SketchPlan {
+            seed: [unforeseeable_number(), unforeseeable_number()],
+            nulls_equal: self.arbiter.nulls_equal,
+            keys: self.arbiter.keys.len() as u8,
+            power: power(bytes),
+            bounds: ranges.bounds.iter().map(|bound| bound.position).collect(),
+        };
+        let sql = self.sketches(&plan);
+        // Compiling the expressions takes longer than it saves.
+        let _settings = LocalSettings::set(&[(c"jit", c"off")]);
+        if !self.is_computed_there(&connection, &sql) {
+            return Reading::All;
+        }
+        connection.query(&sql, &[]);
+        let sketches = connection.first_bytes(1).unwrap_or_default();
+        match Suspects::between(plan, &sketches) {
+            Some(suspects) if suspects.is_empty() && !self.may_have_lone_keys() => Reading::None,
+            Some(suspects) if few_are_wanted || suspects.share() <= MAX_SHARE => {
+                Reading::Suspects(SuspectedRows { suspects, ranges })
+            }
+            _ => Reading::All,
+        }
+    }
+
+    /// Whether a row of either side may have a NULL in its key, which makes it equal to no other.
+    fn may_have_lone_keys(&self) -> bool {
+        !self.arbiter.nulls_equal && self.may_have_null_keys()
+    }
+
+    /// Whether a row of either side may have a NULL in its key.
+    fn may_have_null_keys(&self) -> bool {
+        let nullable = |c| self.stored.may_be_null(c) || self.source.may_be_null(c);
+        self.arbiter.columns().any(nullable)
+    }
+
+    /// Whether rows of one sketch on both sides are equal.
+    fn comparable(&self) -> bool {
+        let Self {
+            target, arbiter, ..
+        } = self;
+        let mut columns = self.columns();
+        !arbiter.is_computed()
+            && arbiter.keys.len() <= u8::MAX.into()
+            && columns.all(|c| {
+                self.source
+                    .type_of(c)
+                    .is_some_and(|of| comparable(of, target.columns[c].typid))
+            })
+    }
+
+    /// The key, then the compared columns.
+    fn columns(&self) -> impl Iterator<Item = usize> {
+        self.arbiter.columns().chain(self.compared.iter().copied())
+    }
+
+    /// One statement for both sketches, one behind the other, in whatever order: so a foreign server
+    /// can work at the same time.
+    fn sketches(&self, plan: &SketchPlan) -> String {
+        let columns = self.target.column_list(self.columns());
+        let plan = literal(&plan.to_bytes());
+        let sketch = |side: &Source<'_>| {
+            let from = side.from();
+            format!("SELECT idempotent.sketch({plan}, {columns}) AS sketch {from}")
+        };
+        format!(
+            "SELECT pg_catalog.string_agg(sketch, '') FROM ({} UNION ALL {}) AS sides",
+            sketch(self.stored),
+            sketch(self.source),
+        )
+    }
+
+    /// Whether no foreign server sends its rows instead of a sketch. A view is read twice only if it
+    /// is computed by one.
+    fn is_computed_there(&self, connection: &Connection, sql: &str) -> bool {
+        connection.execute(&format!("EXPLAIN (VERBOSE, COSTS OFF) {sql}"), &[]);
+        let plan = connection.all_texts();
+        let scans = plan.iter().filter(|line| {
+            let node = line.trim_start().trim_start_matches("->  ");
+            node.trim_start_matches("Async ")
+                .starts_with("Foreign Scan")
+        });
+        let sketches = plan.iter().filter(|line| {
+            let line = line.trim_start();
+            line.starts_with("Remote SQL: SELECT ") && line.contains("idempotent.sketch(")
+        });
+        let (scans, sketches) = (scans.count(), sketches.count());
+        if scans > sketches && self.source.kind() == pg_sys::RELKIND_FOREIGN_TABLE {
+            tell_that_rows_are_fetched(&self.source.name());
+        }
+        scans == sketches && (self.source.kind() != pg_sys::RELKIND_VIEW || sketches > 0)
+    }
+}
+
+impl SuspectedRows {
+    /// The conditions for the target and for the source: of all suspected rows, or, where few are
+    /// wanted, of one part of them after the other, in the order of the key.
+    pub fn conditions(&self, sides: &Sides<'_, '_>, few_are_wanted: bool) -> Vec<[String; 2]> {
+        let runs = self.suspects.runs();
+        let both = |runs: &[(usize, usize)]| {
+            [sides.stored, sides.source].map(|side| self.condition(sides, side, runs))
+        };
+        // A row with a NULL in its key would be in every part.
+        if !few_are_wanted || self.ranges.bounds.is_empty() || sides.may_have_null_keys() {
+            return vec![both(&runs)];
+        }
+        let ranges: Vec<(usize, usize)> = runs
+            .into_iter()
+            .flat_map(|(begin, end)| (begin..end).map(|range| (range, range + 1)))
+            .collect();
+        let mut parts = Vec::new();
+        let mut rest = ranges.as_slice();
+        let mut size = 1;
+        while !rest.is_empty() {
+            let (part, others) = rest.split_at(rest.len().min(size));
+            parts.push(both(part));
+            rest = others;
+            size = (size * 2).min(MAX_RUNS);
+        }
+        parts
+    }
+
+    /// The condition for those of one side in some runs of ranges.
+    fn condition(
+        &self,
+        sides: &Sides<'_, '_>,
+        side: &Source<'_>,
+        runs: &[(usize, usize)],
+    ) -> String {
+        let target = sides.target;
+        let key = target.column_list(sides.arbiter.columns());
+        let suspects = literal(&self.suspects.to_bytes());
+        let suspected = format!("idempotent.in_sketch({suspects}, {key})");
+        if self.ranges.bounds.is_empty() || runs.len() > MAX_RUNS {
+            return format!("WHERE {suspected}");
+        }
+        // NULL is in no range.
+        let nullable = sides.arbiter.columns().filter(|c| side.may_be_null(*c));
+        let nulls = nullable.map(|c| format!("{} IS NULL", target.column_list([c])));
+        let ranges = runs.iter().map(|run| self.ranges.condition(*run));
+        let ranges: Vec<String> = ranges.chain(nulls).collect();
+        if ranges.is_empty() {
+            return "WHERE false".to_owned();
+        }
+        format!("WHERE ({}) AND {suspected}", ranges.join(" OR "))
+    }
+}
+
+/// Whether values of these types that have the same canonical bytes are equal, once the first is
+/// converted to the second. Where a type has no equality, values are compared as they are stored.
+fn comparable(of: pg_sys::Oid, to: pg_sys::Oid) -> bool {
+    let (of, to) = (types::base(of), types::base(to));
+    let alike = [
+        &[pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID][..],
+        &[pg_sys::FLOAT4OID, pg_sys::FLOAT8OID],
+        &[pg_sys::TEXTOID, pg_sys::VARCHAROID],
+    ];
+    let same = of == to
+        || alike
+            .iter()
+            .any(|types| types.contains(&of) && types.contains(&to));
+    same && (types::equality_operator(to) != pg_sys::InvalidOid || to == pg_sys::JSONOID)
+}
+
+/// How many bytes the rows of a table take, its partitions' included.
+fn size(connection: &Connection, target: &Target) -> i64 {
+    let sql = "SELECT (pg_catalog.pg_relation_size($1) OPERATOR(pg_catalog.+) COALESCE(( \
+                   SELECT pg_catalog.sum(pg_catalog.pg_relation_size(relid)) \
+                   FROM pg_catalog.pg_partition_tree($1) WHERE isleaf), 0))::pg_catalog.int8";
+    connection.query(sql, &[SqlValue::regclass(target.oid)]);
+    let size = connection.first_of(1, pg_sys::INT8OID);
+    size.map_or(0, |size| size.value() as i64)
+}
+
+/// How many cells a table of so many bytes has, as a power of two.
+fn power(bytes: i64) -> u8 {
+    let cells = (bytes / CELL_BYTES).max(64) as u64;
+    (cells.next_power_of_two().ilog2() as u8).min(MAX_POWER)
+}
+
+/// Bytes as an SQL expression that does not depend on a setting.
+fn literal(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    format!("pg_catalog.decode('{hex}', 'hex')")
+}
+
+fn tell_that_rows_are_fetched(name: &str) {
+    let mut line = Line::new();
+    line.push(b"all rows of foreign table \"");
+    line.push(text::to_server(name).to_bytes());
+    line.push(b"\" are fetched, because its server does not compare them");
+    notice(&line);
+}
