@@ -143,6 +143,14 @@ pub fn on_syscache_change(cache: pg_sys::SysCacheIdentifier::Type, callback: Sys
     unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as c_int, Some(callback), none) };
 }
 
+/// The hash by which the server announces that the row with this oid of a system cache changed.
+pub fn hash_in_syscache(cache: pg_sys::SysCacheIdentifier::Type, oid: Oid) -> u32 {
+    let none = pg_sys::Datum::null();
+    // SAFETY: a hash of a number; a cache that is none is an ERROR or, as the caller's choice of a
+    // cache of another key is, a hash that means nothing.
+    unsafe { pg_sys::GetSysCacheHashValue(cache as c_int, oid.into(), none, none, none) }
+}
+
 // Variables of the backend, which is a process with one thread.
 variables! {
     /// The database, which is set once when the backend connects.
