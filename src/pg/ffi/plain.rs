@@ -7,7 +7,7 @@
 //! for some number, or takes for granted that something is open, has no place here. That there
 //! is a transaction may be taken for granted: only callbacks of ours run outside of one, and they
 //! look nothing up.
-use super::inline::{members, oids};
+use super::inline::oids;
 use super::{guard, unguarded};
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -637,24 +637,4 @@ pub fn quote_identifier(name: &CStr) -> CString {
     // SAFETY: core gives back its argument or a C string of palloc's; both live until they are
     // copied here.
     unsafe { CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())).to_owned() }
-}
-
-/// The identifiers that a text consists of, parted by a separator, by core's own rules for
-/// them; None if it is none (`SplitIdentifierString`).
-pub fn split_identifiers(text: &CStr, separator: u8) -> Option<Vec<CString>> {
-    let mut copy = text.to_bytes_with_nul().to_vec();
-    let mut names = std::ptr::null_mut();
-    // SAFETY: core writes into our copy, never beyond its NUL, and the list points into it; the
-    // copy lives until the names are copied. The list is ours, and no list means an empty one.
-    unsafe {
-        let begin = copy.as_mut_ptr().cast();
-        if !pg_sys::SplitIdentifierString(begin, separator as c_char, &raw mut names) {
-            return None;
-        }
-        let copies = members::<c_char>(names)
-            .map(|name| CStr::from_ptr(name).to_owned())
-            .collect();
-        pg_sys::list_free(names);
-        Some(copies)
-    }
 }
