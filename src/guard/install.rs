@@ -8,11 +8,12 @@ use super::partitions::{
 };
 use super::trigger_check;
 use crate::enum_text;
-use crate::error::{OrRaise, Report, SqlState, warn};
+use crate::error::{OrRaise, Report, SqlState, problem_of, warn};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::catalog::name::schema_of_function;
 use crate::pg::statement::spi::Connection;
+use crate::pg::transaction::transactions::in_subtransaction;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::target::{OpenRelation, Target, TriggerInfo, check_ownership, has_any_privilege};
@@ -184,10 +185,17 @@ fn guarded_through_root(target: &Target) -> Report {
 /// Whoever has no right at all on the table sees what the catalogs show to everybody, and
 /// cannot have it locked; for others no lock is kept.
 pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
-    if has_any_privilege(oid)
-        && let Some((target, relation)) = Target::open_briefly(oid)
-    {
-        return describe_on(&target, &relation, trigger);
+    if has_any_privilege(oid) {
+        // One table that cannot be looked at hides no others from whoever looks at all of them.
+        let described = in_subtransaction(|| {
+            let (target, relation) = Target::open_briefly(oid)?;
+            Some(describe_on(&target, &relation, trigger))
+        });
+        match problem_of(described) {
+            Ok(Some(row)) => return row,
+            Ok(None) => {}
+            Err(problem) => return row_with_problem(&problem),
+        }
     }
     if catalog::is_dropped(oid) {
         return row_with_problem("the table no longer exists");
