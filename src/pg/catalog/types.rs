@@ -51,7 +51,7 @@ pub fn row_type_relation(typid: pg_sys::Oid) -> Option<pg_sys::Oid> {
 }
 
 /// Shows a type, and then all that it is made of, at any depth: what a domain is over, the members of
-/// an array, the columns of a composite type. Each is shown once, before its parts are looked up.
+/// an array, the columns of a composite type, the bounds of a range. Each is shown once, before its parts are looked up.
 pub fn visit(typid: pg_sys::Oid, mut show: impl FnMut(pg_sys::Oid)) {
     let (mut met, mut ahead) = (HashSet::new(), vec![typid]);
     while let Some(typid) = ahead.pop() {
@@ -75,6 +75,11 @@ fn parts(typid: pg_sys::Oid) -> Vec<pg_sys::Oid> {
             let columns = attribute_types(typid).into_iter();
             columns.map(|(column, _)| column).collect()
         }
+        Some((pg_sys::TYPTYPE_RANGE, _)) => {
+            let bounds = range_bounds(typid).into_iter();
+            bounds.map(|(bound, _)| bound).collect()
+        }
+        Some((pg_sys::TYPTYPE_MULTIRANGE, _)) => range_of_multirange(typid).into_iter().collect(),
         _ => element(typid).into_iter().collect(),
     }
 }
