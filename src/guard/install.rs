@@ -13,6 +13,7 @@ use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::catalog::name::schema_of_function;
 use crate::pg::statement::spi::Connection;
+use crate::pg::transaction::relation_lock::lock_relation;
 use crate::pg::transaction::transactions::in_subtransaction;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
@@ -140,6 +141,9 @@ fn later_trigger_warning(target: &Target, name: &str) -> Report {
 pub fn unguard(oid: pg_sys::Oid) -> bool {
     // Also where there is no guard, and so nothing that DROP TRIGGER would refuse.
     check_ownership(oid);
+    // As DROP TRIGGER does, but before the guard is looked for: a call of idempotent_guard that has not
+    // committed yet replaces it.
+    lock_relation(oid, pg_sys::AccessExclusiveLock);
     let (target, relation) = Target::open(oid);
     drop(relation);
     let mut own = target
