@@ -508,6 +508,32 @@ fn has_equal_image(typid: pg_sys::Oid, collation: pg_sys::Oid) -> bool {
     operator::btree_class(typid).is_some_and(|class| operator::has_equal_image(class, collation))
 }
 
+/// A type, or one that it is made of, of whose equal values nobody knows what they have in common: one
+/// of an extension that may store them in several ways, and has no hash. Equal values of it are written
+/// as they are shown, and may differ in that. One with a hash of 32 bits alone is taken to show equal
+/// values alike.
+pub fn part_without_canonical_form(typid: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    let mut found = None;
+    types::visit(typid, |part| {
+        if found.is_none() && has_no_canonical_form(part) {
+            found = Some(part);
+        }
+    });
+    found
+}
+
+fn has_no_canonical_form(typid: pg_sys::Oid) -> bool {
+    let wanted = pg_sys::TYPECACHE_HASH_PROC as i32;
+    typid.to_u32() >= pg_sys::FirstNormalObjectId
+        && types::kind(typid) == pg_sys::TYPTYPE_BASE
+        && types::element(typid).is_none()
+        && types::equality_operator(typid) != pg_sys::InvalidOid
+        && !has_equal_image(typid, types::collation(typid))
+        && !has_canonical_output(typid)
+        // SAFETY: a look-up for an existing type; entries of the type cache stay.
+        && unsafe { (*pg_sys::lookup_type_cache(typid, wanted)).hash_proc } == pg_sys::InvalidOid
+}
+
 impl ArrayElement {
     /// # Safety
     /// The memory outlives this.

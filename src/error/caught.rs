@@ -84,6 +84,19 @@ pub fn unless_it_failed<R>(result: Result<R, Caught>) -> Option<R> {
     }
 }
 
+/// The result of a look in a subtransaction; if it failed with an error that is about what was looked at, its
+/// message. That also is one whose definition is too deeply nested.
+pub fn problem_of<R>(result: Result<R, Caught>) -> Result<R, String> {
+    result.map_err(|caught| {
+        let too_complex = PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX;
+        if may_reveal_values(&caught) || is_server_error(&caught, too_complex) {
+            message_of(&caught)
+        } else {
+            resume_unwind(caught)
+        }
+    })
+}
+
 /// Whether an error that was caught is about what was worked on.
 fn may_reveal_values(caught: &Caught) -> bool {
     use PgSqlErrorCode::*;

@@ -8,12 +8,14 @@ use super::partitions::{
 };
 use super::trigger_check;
 use crate::enum_text;
-use crate::error::{OrRaise, Report, SqlState, warn};
+use crate::error::{OrRaise, Report, SqlState, problem_of, warn};
 use crate::own_function::own_function;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::catalog::name::schema_of_function;
 use crate::pg::statement::spi::Connection;
+use crate::pg::transaction::relation_lock::lock_relation;
+use crate::pg::transaction::transactions::in_subtransaction;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::secret;
@@ -141,6 +143,9 @@ fn later_trigger_warning(target: &Target, name: &str) -> Report {
 pub fn unguard(oid: pg_sys::Oid) -> bool {
     // Also where there is no guard, and so nothing that DROP TRIGGER would refuse.
     check_ownership(oid);
+    // As DROP TRIGGER does, but before the guard is looked for: a call of idempotent_guard that has not
+    // committed yet replaces it.
+    lock_relation(oid, pg_sys::AccessExclusiveLock);
     let (target, relation) = Target::open(oid);
     drop(relation);
     let mut own = target
@@ -187,10 +192,17 @@ fn guarded_through_root(target: &Target) -> Report {
 /// A role without any right on the table sees what the catalogs show to every role, and
 /// cannot have the table locked; for others no lock is kept.
 pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
-    if has_any_privilege(oid)
-        && let Some((target, relation)) = Target::open_briefly(oid)
-    {
-        return describe_on(&target, &relation, trigger);
+    if has_any_privilege(oid) {
+        // One table that cannot be looked at hides no others from whoever looks at all of them.
+        let described = in_subtransaction(|| {
+            let (target, relation) = Target::open_briefly(oid)?;
+            Some(describe_on(&target, &relation, trigger))
+        });
+        match problem_of(described) {
+            Ok(Some(row)) => return row,
+            Ok(None) => {}
+            Err(problem) => return row_with_problem(&problem),
+        }
     }
     if catalog::is_dropped(oid) {
         return row_with_problem("the table no longer exists");

@@ -78,12 +78,7 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
         record: &record,
     };
     conflict.check_row_visible();
-    // To keep what is stored, a column may be gone.
-    let columns = names(record.differences.container()).filter_map(|name| match resolution {
-        Resolution::KeepStored => target.column_by_bytes(text::to_server(&name).to_bytes()),
-        Resolution::ApplyPayload => Some(target.column_by_name(&name)),
-    });
-    check_resolve_privileges(&target, columns.collect::<Vec<_>>());
+    check_resolve_privileges(&target, conflict.differing_columns(resolution));
     let ended = end(&connection, id, resolution, &record);
     if ended && resolution == Resolution::ApplyPayload {
         conflict.apply(&connection);
@@ -194,6 +189,24 @@ impl Conflict<'_> {
             Some((table, tuple, _)) => self.check_policies_show(arbiter, &row, (table, tuple)),
             None => hidden(self.id).raise(),
         }
+    }
+
+    /// The columns in which the payload differs. To keep what is stored, one may be gone.
+    ///
+    /// # Errors
+    /// 42703; 42501 where the names of the record's fields are hidden from the caller.
+    fn differing_columns(&self, resolution: Resolution) -> Vec<usize> {
+        let target = self.target;
+        self.with_redacted_errors(|| {
+            names(self.record.differences.container())
+                .filter_map(|name| match resolution {
+                    Resolution::KeepStored => {
+                        target.column_by_bytes(text::to_server(&name).to_bytes())
+                    }
+                    Resolution::ApplyPayload => Some(target.column_by_name(&name)),
+                })
+                .collect()
+        })
     }
 
     /// Demands that the policies, if there are any, show the row at this place.

@@ -15,10 +15,13 @@ mod fingerprint;
 pub use fingerprint::RowFingerprint;
 
 use crate::compare::differing;
+use crate::digest::encoding::part_without_canonical_form;
 use crate::error::{Report, SqlState};
+use crate::pg::catalog::types;
 use crate::pg::hash::sha256::sha256;
 use crate::pg::rows::Slot;
 use crate::pg::transaction::local_settings::LocalSettings;
+use crate::pg::value::comparison::Equality;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Column, StoredRow, Target};
 use pgrx::pg_sys;
@@ -118,6 +121,7 @@ impl Remember {
         let form = match column.typid {
             pg_sys::JSONBOID => RememberFormat::Document,
             pg_sys::BYTEAOID => {
+                check_digestible(target, column, kept)?;
                 RememberFormat::Fingerprint(fingerprint::RowFingerprint::new(target, kept))
             }
             _ => {
@@ -309,6 +313,31 @@ impl Remember {
 }
 
 /// That a column cannot remember; `why` is what it is or has, with «and» behind it.
+/// Refuses a bytea column where a kept one has values whose equality no digest follows.
+///
+/// # Errors
+/// 0A000
+fn check_digestible(target: &Target, column: &Column, kept: &[usize]) -> Result<(), Box<Report>> {
+    for kept in kept.iter().map(|c| &target.columns[*c]) {
+        // Without an equality values are compared as they are shown, and digested so.
+        if !matches!(kept.values.equality, Equality::Function(_)) {
+            continue;
+        }
+        if let Some(part) = part_without_canonical_form(kept.typid) {
+            let report = cannot_remember(target, column, SqlState::FeatureNotSupported, "")
+                .detail(format!(
+                    "It is a bytea, and column \"{}\" has values of type {}, which has no hash: equal values \
+                     may have different digests.",
+                    kept.name,
+                    types::name(part)
+                ))
+                .hint("Remember in a jsonb column, or leave the column out of the comparison.");
+            return Err(Box::new(report));
+        }
+    }
+    Ok(())
+}
+
 fn cannot_remember(target: &Target, column: &Column, state: SqlState, why: &str) -> Report {
     let name = &column.name;
     Report::new(

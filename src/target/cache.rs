@@ -4,10 +4,23 @@
 //! target (plans, configurations) they keep in caches of their own, which know the target that an
 //! entry was made for: when a table has changed, its target is gathered anew, and the entry is
 //! made anew with it. `ri_query_cache` of the server's `ri_triggers.c` does the same.
+//!
+//! # What else changes a target
+//! Not all that a target says of a table is announced as a change of the table:
+//! - whether a default is the same in the next attempt: the functions in it say so, and
+//!   `ALTER FUNCTION` and `CREATE OR REPLACE FUNCTION` change what they say;
+//! - which default a column of a domain has: `ALTER DOMAIN` changes it;
+//! - how a composite type is shown, read and compared: `ALTER TYPE` changes its columns, also where a
+//!   table has a column of it;
+//! - what comes with schemas, casts, operators and their classes, collations.
+//!
+//! Changes of the last kind are rare: each empties all caches. Functions and types change often, with
+//! every temporary table: so what is gathered is noted ([`Dependency`]), and only a change of what
+//! is noted empties the caches, as a change of what is in a plan makes `plancache.c` plan again.
 use crate::pg::relation::invalidation::ChangeListener;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem::{self, ManuallyDrop};
 use std::rc::Rc;
 
@@ -26,6 +39,8 @@ thread_local! {
     static CHANGES: Cell<u64> = const { Cell::new(0) };
     /// Counts invalidations of functions.
     static FUNCTION_CHANGES: Cell<u64> = const { Cell::new(0) };
+    /// What targets depend on besides their tables.
+    static DEPENDENCIES: ManuallyDrop<RefCell<HashSet<Dependency>>> = ManuallyDrop::default();
     /// Relations other than targets whose changes somebody counts.
     static WATCHED: ManuallyDrop<RefCell<Vec<pg_sys::Oid>>> = ManuallyDrop::default();
     /// Counts invalidations of these.
@@ -35,8 +50,47 @@ thread_local! {
 static LISTENER: ChangeListener = ChangeListener {
     relation: invalidate,
     beside_relations: || invalidate(pg_sys::InvalidOid),
-    function: || FUNCTION_CHANGES.set(FUNCTION_CHANGES.get() + 1),
+    function: |hash| {
+        FUNCTION_CHANGES.set(FUNCTION_CHANGES.get() + 1);
+        invalidate_dependents(Dependency::Function(hash), hash);
+    },
+    value_type: |hash| invalidate_dependents(Dependency::ValueType(hash), hash),
 };
+
+/// Something besides its table that a target depends on. Functions and types are told apart by the
+/// hashes by which the server announces their changes; two that have the same hash change together.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dependency {
+    /// A function, by its hash.
+    Function(u32),
+    /// A type, by its hash.
+    ValueType(u32),
+    /// The relation of a composite type, which has its columns.
+    RowType(pg_sys::Oid),
+}
+
+/// Notes what a target that is being gathered depends on, before that is looked up: what changes later
+/// is heard of.
+pub fn depend_on(dependency: Dependency) {
+    DEPENDENCIES.with(|dependencies| dependencies.borrow_mut().insert(dependency));
+}
+
+/// Whether a target depends on it.
+fn is_depended_on(dependency: Dependency) -> bool {
+    DEPENDENCIES.with(|dependencies| {
+        // Borrowed for longer by nobody while core runs; if it were, the change counts.
+        dependencies
+            .try_borrow()
+            .map_or(true, |dependencies| dependencies.contains(&dependency))
+    })
+}
+
+/// A function or a type changed; the hash 0 stands for all.
+fn invalidate_dependents(changed: Dependency, hash: u32) {
+    if hash == 0 || is_depended_on(changed) {
+        invalidate(pg_sys::InvalidOid);
+    }
+}
 
 /// Asks the server to be told of changed tables. Called once, at load.
 pub fn register_invalidation_callbacks() {
@@ -46,6 +100,18 @@ pub fn register_invalidation_callbacks() {
 /// The table changed; InvalidOid stands for all tables.
 fn invalidate(oid: pg_sys::Oid) {
     CHANGES.set(CHANGES.get() + 1);
+    let oid = match is_depended_on(Dependency::RowType(oid)) {
+        true => pg_sys::InvalidOid,
+        false => oid,
+    };
+    if oid == pg_sys::InvalidOid {
+        // No target is left, and one that is being gathered will not be kept.
+        DEPENDENCIES.with(|dependencies| {
+            if let Ok(mut dependencies) = dependencies.try_borrow_mut() {
+                dependencies.clear();
+            }
+        });
+    }
     // No code borrows it while core runs; if some did, the change would count.
     let watched = WATCHED.with(|watched| {
         watched

@@ -1,5 +1,6 @@
 //! One column of a target, with the functions of its type.
 use super::default_kind::DefaultKind;
+use super::dependencies::{depend_on_functions_of, depend_on_type};
 use super::{OpenRelation, attribute_name};
 use crate::pg::catalog::types;
 use crate::pg::memory::Memory;
@@ -70,6 +71,7 @@ impl Column {
         expressions: &Expressions,
         memory: &Memory,
     ) -> Self {
+        depend_on_type(attribute.atttypid);
         let values = ValueType::of(attribute, memory);
         let name = attribute_name(attribute);
         let default = Defaults::of(relation, attribute, expressions);
@@ -105,6 +107,7 @@ impl Column {
     /// An expression of an index, as if it were a column of the table: one that no INSERT names.
     pub fn of_expression(expression: &IndexExpression, memory: &Memory) -> Self {
         let typid = expression.typid;
+        depend_on_type(typid);
         let storage = types::storage(typid);
         let attribute = pg_sys::FormData_pg_attribute {
             atttypid: typid,
@@ -227,6 +230,7 @@ impl Defaults {
         let Some(default) = relation.column_expression(expressions, attribute.attnum) else {
             return Self::default();
         };
+        depend_on_functions_of(default);
         let is_volatile = default.is_volatile();
         let is_stable = !is_volatile && default.is_mutable();
         Self {

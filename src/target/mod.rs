@@ -54,6 +54,8 @@ mod default;
 #[forbid(unsafe_code)]
 mod default_kind;
 #[forbid(unsafe_code)]
+mod dependencies;
+#[forbid(unsafe_code)]
 mod effects;
 #[forbid(unsafe_code)]
 mod key;

@@ -1,5 +1,6 @@
 //! The triggers of a table that fire when rows go in, and which are guards.
 use super::OpenRelation;
+use super::dependencies::depend_on_function;
 use crate::pg::catalog::function::FunctionSource;
 use crate::pg::relation::TriggerInfo;
 use pgrx::pg_sys;
@@ -26,6 +27,7 @@ impl InsertTriggers {
         let (guards, others): (Vec<TriggerInfo>, Vec<TriggerInfo>) = relation
             .triggers()
             .into_iter()
+            .inspect(|trigger| depend_on_function(trigger.function))
             .partition(|trigger| is_guard_function(trigger.function));
         let before = (pg_sys::TRIGGER_TYPE_ROW
             | pg_sys::TRIGGER_TYPE_BEFORE

@@ -15,8 +15,11 @@
 mod array_literal;
 #[forbid(unsafe_code)]
 mod byte_chars;
+#[forbid(unsafe_code)]
+mod identifiers;
 
 pub use self::array_literal::array_literal;
+use self::identifiers::{ListedName, listed_names};
 use pgrx::pg_sys;
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -238,35 +241,46 @@ pub fn quote_array(texts: &[String]) -> String {
 /// The names in a list of SQL identifiers, by core's own rules; None if it is
 /// none.
 pub fn split_identifiers(list: &str) -> Option<Vec<String>> {
-    split_list(list, pg_sys::SplitIdentifierString)
+    let names = split_server_identifiers(&to_server(list), b',')?;
+    let names = names.iter().map(|name| from_server_bytes(name.to_bytes()));
+    Some(names.collect())
+}
+
+/// Likewise, of a list in the server's encoding, with a separator of the caller's choice.
+pub fn split_server_identifiers(list: &CStr, separator: u8) -> Option<Vec<CString>> {
+    let names = listed_names(list.to_bytes(), separator, check_for_interrupts)?;
+    Some(names.into_iter().map(folded).collect())
 }
 
 /// The texts in such a list, as they are: of any length, and in their own case.
 pub fn split_quoted(list: &str) -> Option<Vec<String>> {
-    split_list(list, pg_sys::SplitGUCList)
+    let names = listed_names(to_server(list).to_bytes(), b',', check_for_interrupts)?;
+    let names = names.iter().map(|name| from_server_bytes(&name.bytes));
+    Some(names.collect())
 }
 
-/// The members of a list, by a function of core's that splits one.
-fn split_list(
-    list: &str,
-    split: unsafe fn(*mut c_char, c_char, *mut *mut pg_sys::List) -> bool,
-) -> Option<Vec<String>> {
-    let mut list = to_server(list).into_bytes_with_nul();
-    let mut names = std::ptr::null_mut();
-    // SAFETY: a C string that core may write to, and outlives the names, which
-    // point into it.
+fn check_for_interrupts() {
+    pgrx::check_for_interrupts!();
+}
+
+/// A name as the server has it: in lower case, unless it is quoted, and cut.
+fn folded(name: ListedName) -> CString {
+    let mut bytes = name.bytes;
+    bytes.push(0);
+    let length = c_int::try_from(bytes.len() - 1).expect("a text is shorter than a gigabyte");
+    let first = bytes.as_mut_ptr().cast::<c_char>();
+    // SAFETY: as many bytes as are counted, and a NUL behind them. Core cuts in place, or gives a C
+    // string of palloc's that is ours.
     unsafe {
-        let separator = b',' as c_char;
-        if !split(list.as_mut_ptr().cast(), separator, &raw mut names) {
-            return None;
+        if name.quoted {
+            pg_sys::truncate_identifier(first, length, false);
+            CStr::from_ptr(first).to_owned()
+        } else {
+            let folded = pg_sys::downcase_truncate_identifier(first, length, false);
+            let copy = CStr::from_ptr(folded).to_owned();
+            pg_sys::pfree(folded.cast());
+            copy
         }
-        if names.is_null() {
-            return Some(Vec::new());
-        }
-        let name = |i| from_server((*(*names).elements.add(i)).ptr_value.cast());
-        let split = (0..(*names).length as usize).map(name).collect();
-        pg_sys::list_free(names);
-        Some(split)
     }
 }
 

@@ -6,6 +6,8 @@ use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::catalog::name::split_qualified;
 use crate::pg::statement::spi::Connection;
+use crate::pg::transaction::hash_lock::HashLock;
+use crate::pg::transaction::locks::{self, LockSubject};
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::target::{Column, Target};
@@ -18,6 +20,7 @@ const TRIGGER: &str = "idempotent_view";
 pub fn create(call: SqlCall<'_>) -> pg_sys::Oid {
     let arguments = call.arguments();
     let (target, relation) = Target::open(arguments.oid(0, "target"));
+    take_turns(&target);
     target.refuse_rules();
     let name = qualified(&target, &arguments.text(1, "name"));
     let options = options(&arguments, &target);
@@ -54,6 +57,14 @@ pub fn create(call: SqlCall<'_>) -> pg_sys::Oid {
         &[SqlValue::text(&name)],
     );
     connection.first_oid(1).expect("the view is there")
+}
+
+/// Has those who make a view of one table take turns until they commit: CREATE OR REPLACE VIEW fails beside
+/// another one that makes the same view for the first time. The lock stops nobody else: a lock on the
+/// table itself, whoever may read the table could not take.
+fn take_turns(target: &Target) {
+    let tag = locks::tag(LockSubject::ViewTarget, u64::from(target.oid.to_u32()));
+    HashLock::acquire(tag).keep();
 }
 
 /// Refuses a view of that name that is not this function's own work: its definition would be lost.

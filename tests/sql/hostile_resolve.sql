@@ -146,6 +146,25 @@ SELECT idempotent_resolve(:seen, 'apply_payload');
 RESET ROLE;
 SELECT * FROM parts ORDER BY id;
 
+-- 6. A column that is gone: its name is part of the record, which policies hide. To the owner it is named.
+CREATE TABLE gone (id int PRIMARY KEY, owner name, secret text);
+GRANT SELECT, UPDATE ON gone TO regress_pgi_mallory;
+INSERT INTO gone VALUES (1, 'regress_pgi_mallory', 'a');
+SELECT outcome FROM idempotent_insert('gone', '{"id": 1, "secret": "b"}', on_conflict => 'quarantine');
+SELECT max(id) AS id FROM idempotent.conflicts \gset
+ALTER TABLE gone ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON gone USING (owner = current_user);
+ALTER TABLE gone DROP secret;
+SET ROLE regress_pgi_mallory;
+SELECT idempotent_resolve(:id, 'apply_payload');
+:state
+RESET ROLE;
+SELECT idempotent_resolve(:id, 'apply_payload');
+:state
+SET ROLE regress_pgi_mallory;
+SELECT idempotent_resolve(:id, 'keep_stored');
+RESET ROLE;
+
 -- What is not there at all.
 SET ROLE regress_pgi_mallory;
 SELECT idempotent_resolve(9223372036854775807, 'keep_stored');

@@ -108,5 +108,5 @@ pub fn quoted_relation_name(relation: pg_sys::Oid) -> Option<CString> {
 /// The names that a text in the server's encoding consists of, parted by dots, by core's own
 /// rules for identifiers; None if it is none.
 pub fn split_qualified(text: &CStr) -> Option<Vec<CString>> {
-    plain::split_identifiers(text, b'.')
+    text::split_server_identifiers(text, b'.')
 }

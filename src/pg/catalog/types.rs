@@ -3,10 +3,13 @@
 //! # Errors
 //! A type that is gone is an error of core's (XX000, or 42704 where it says so): the types that
 //! are asked for here are those of columns of a table that is locked.
+use crate::pg::catalog::row_type::attribute_types;
 use crate::pg::catalog::syscache;
 use crate::pg::ffi::plain::{self, Storage};
+use crate::pg::interrupt;
 use crate::pg::value::text;
 use pgrx::pg_sys;
+use std::collections::HashSet;
 use std::ffi::CString;
 
 fn found(oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
@@ -36,6 +39,49 @@ pub fn kind(typid: pg_sys::Oid) -> u8 {
 /// The type of an array's members; None if the type is no array.
 pub fn element(typid: pg_sys::Oid) -> Option<pg_sys::Oid> {
     found(plain::get_element_type(typid))
+}
+
+/// The relation of a composite type; None if the type is none.
+pub fn row_type_relation(typid: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    let relation = syscache::find(typid, |row| {
+        let form: &pg_sys::FormData_pg_type = row.form();
+        form.typrelid
+    });
+    found(relation?)
+}
+
+/// Shows a type, and then all that it is made of, at any depth: what a domain is over, the members of
+/// an array, the columns of a composite type, the bounds of a range. Each is shown once, before its parts are looked up.
+pub fn visit(typid: pg_sys::Oid, mut show: impl FnMut(pg_sys::Oid)) {
+    let (mut met, mut ahead) = (HashSet::new(), vec![typid]);
+    while let Some(typid) = ahead.pop() {
+        if met.insert(typid) {
+            interrupt::check();
+            show(typid);
+            ahead.extend(parts(typid));
+        }
+    }
+}
+
+/// What a type is directly made of.
+fn parts(typid: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    let found = syscache::find(typid, |row| {
+        let form: &pg_sys::FormData_pg_type = row.form();
+        (form.typtype as u8, form.typbasetype)
+    });
+    match found {
+        Some((pg_sys::TYPTYPE_DOMAIN, over)) => vec![over],
+        Some((pg_sys::TYPTYPE_COMPOSITE, _)) => {
+            let columns = attribute_types(typid).into_iter();
+            columns.map(|(column, _)| column).collect()
+        }
+        Some((pg_sys::TYPTYPE_RANGE, _)) => {
+            let bounds = range_bounds(typid).into_iter();
+            bounds.map(|(bound, _)| bound).collect()
+        }
+        Some((pg_sys::TYPTYPE_MULTIRANGE, _)) => range_of_multirange(typid).into_iter().collect(),
+        _ => element(typid).into_iter().collect(),
+    }
 }
 
 /// The type of a range's bounds and the collation that they are compared under; None if the type

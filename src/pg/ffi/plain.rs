@@ -7,7 +7,7 @@
 //! for some number, or takes for granted that something is open, has no place here. That there
 //! is a transaction may be taken for granted: only callbacks of ours run outside of one, and they
 //! look nothing up.
-use super::inline::{members, oids};
+use super::inline::oids;
 use super::{guard, unguarded};
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -141,6 +141,14 @@ pub fn on_syscache_change(cache: pg_sys::SysCacheIdentifier::Type, callback: Sys
     let none = pg_sys::Datum::null();
     // SAFETY: likewise; a cache that is none is a FATAL error.
     unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as c_int, Some(callback), none) };
+}
+
+/// The hash by which the server announces that the row with this oid of a system cache changed.
+pub fn hash_in_syscache(cache: pg_sys::SysCacheIdentifier::Type, oid: Oid) -> u32 {
+    let none = pg_sys::Datum::null();
+    // SAFETY: a hash of a number; a cache that is none is an ERROR or, as the caller's choice of a
+    // cache of another key is, a hash that means nothing.
+    unsafe { pg_sys::GetSysCacheHashValue(cache as c_int, oid.into(), none, none, none) }
 }
 
 // Variables of the backend, which is a process with one thread.
@@ -635,24 +643,4 @@ pub fn quote_identifier(name: &CStr) -> CString {
     // SAFETY: core gives back its argument or a C string of palloc's; both live until they are
     // copied here.
     unsafe { CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())).to_owned() }
-}
-
-/// The identifiers that a text consists of, parted by a separator, by core's own rules for
-/// them; None if it is none (`SplitIdentifierString`).
-pub fn split_identifiers(text: &CStr, separator: u8) -> Option<Vec<CString>> {
-    let mut copy = text.to_bytes_with_nul().to_vec();
-    let mut names = std::ptr::null_mut();
-    // SAFETY: core writes into our copy, never beyond its NUL, and the list points into it; the
-    // copy lives until the names are copied. The list is ours, and no list means an empty one.
-    unsafe {
-        let begin = copy.as_mut_ptr().cast();
-        if !pg_sys::SplitIdentifierString(begin, separator as c_char, &raw mut names) {
-            return None;
-        }
-        let copies = members::<c_char>(names)
-            .map(|name| CStr::from_ptr(name).to_owned())
-            .collect();
-        pg_sys::list_free(names);
-        Some(copies)
-    }
 }

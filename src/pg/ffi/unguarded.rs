@@ -395,8 +395,6 @@ pub mod functions {
         fn timestamptz_pl_interval(fcinfo: FunctionCallInfo) -> Datum;
         /// Three-way comparison of intervals.
         fn interval_cmp(fcinfo: FunctionCallInfo) -> Datum;
-        /// `jsonb - text[]`.
-        fn jsonb_delete_array(fcinfo: FunctionCallInfo) -> Datum;
         /// Sleeps for so many seconds.
         fn pg_sleep(fcinfo: FunctionCallInfo) -> Datum;
         /// Input of name.

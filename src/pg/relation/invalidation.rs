@@ -10,11 +10,14 @@ use std::sync::OnceLock;
 pub struct ChangeListener {
     /// A relation changed; all may have for `InvalidOid`. What is in the relation's entry counts.
     pub relation: fn(pg_sys::Oid),
-    /// Something changed that is said of relations but is not in their entries: a schema, which may
-    /// have another name, or a cast of a column's type.
+    /// Something changed that is said of relations but is not in their entries: a schema, an operator
+    /// or a collation, which may have another name or be in another schema; a cast of a column's type;
+    /// an operator class, by which values are compared.
     pub beside_relations: fn(),
-    /// A function changed.
-    pub function: fn(),
+    /// A function changed, whose oid has this hash; any may have for 0.
+    pub function: fn(u32),
+    /// Likewise a type. `ALTER DOMAIN` changes its type.
+    pub value_type: fn(u32),
 }
 
 /// Who is told.
@@ -26,13 +29,37 @@ impl ChangeListener {
     /// # Panics
     /// If there is one already.
     pub fn register(&'static self) {
-        use pg_sys::SysCacheIdentifier::{CASTSOURCETARGET, NAMESPACEOID, PROCOID};
+        use pg_sys::SysCacheIdentifier::{
+            AMOPOPID, AMPROCNUM, CASTSOURCETARGET, CLAOID, COLLOID, NAMESPACEOID, OPEROID, PROCOID,
+            TYPEOID,
+        };
         assert!(LISTENER.set(self).is_ok(), "there is one listener");
         plain::on_relcache_change(relation_changed);
-        plain::on_syscache_change(NAMESPACEOID, beside_changed);
-        plain::on_syscache_change(CASTSOURCETARGET, beside_changed);
+        // Changes of these are rare.
+        for cache in [
+            NAMESPACEOID,
+            CASTSOURCETARGET,
+            CLAOID,
+            AMOPOPID,
+            AMPROCNUM,
+            OPEROID,
+            COLLOID,
+        ] {
+            plain::on_syscache_change(cache, beside_changed);
+        }
         plain::on_syscache_change(PROCOID, function_changed);
+        plain::on_syscache_change(TYPEOID, type_changed);
     }
+}
+
+/// What the listener is told of a change to this function.
+pub fn hash_of_function(function: pg_sys::Oid) -> u32 {
+    plain::hash_in_syscache(pg_sys::SysCacheIdentifier::PROCOID, function)
+}
+
+/// Likewise to this type.
+pub fn hash_of_type(typid: pg_sys::Oid) -> u32 {
+    plain::hash_in_syscache(pg_sys::SysCacheIdentifier::TYPEOID, typid)
 }
 
 #[pg_guard]
@@ -50,8 +77,15 @@ extern "C-unwind" fn beside_changed(_none: pg_sys::Datum, _cache: i32, _hash: u3
 }
 
 #[pg_guard]
-extern "C-unwind" fn function_changed(_none: pg_sys::Datum, _cache: i32, _hash: u32) {
+extern "C-unwind" fn function_changed(_none: pg_sys::Datum, _cache: i32, hash: u32) {
     if let Some(listener) = LISTENER.get() {
-        (listener.function)();
+        (listener.function)(hash);
+    }
+}
+
+#[pg_guard]
+extern "C-unwind" fn type_changed(_none: pg_sys::Datum, _cache: i32, hash: u32) {
+    if let Some(listener) = LISTENER.get() {
+        (listener.value_type)(hash);
     }
 }

@@ -365,6 +365,15 @@ impl<'m> Expression<'m> {
         unsafe { ffi::guard(|| find_added(self.node, ptr::null_mut())) }
     }
 
+    /// The functions that it calls, each as often as it does.
+    pub fn functions(self) -> Vec<pg_sys::Oid> {
+        let mut functions = Vec::new();
+        let context = (&raw mut functions).cast::<c_void>();
+        // SAFETY: a whole tree; what is owned is outside of the guard.
+        unsafe { ffi::guard(|| collect_functions(self.node, context)) };
+        functions
+    }
+
     /// What is called in it.
     pub fn called_functions(self) -> CalledFunctions {
         let mut met = CalledFunctions::default();
@@ -433,6 +442,33 @@ unsafe extern "C-unwind" fn find_added(node: *mut pg_sys::Node, context: *mut c_
 #[pg_guard]
 unsafe extern "C-unwind" fn is_added(function: pg_sys::Oid, _context: *mut c_void) -> bool {
     function.to_u32() >= pg_sys::FirstNormalObjectId
+}
+
+/// Puts down the functions of an expression. Never stops early.
+///
+/// # Safety
+/// `node` is an expression or null, `context` a vector of oids. Runs inside `ffi::guard`.
+unsafe extern "C-unwind" fn collect_functions(
+    node: *mut pg_sys::Node,
+    context: *mut c_void,
+) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        ffi::unguarded::check_functions_in_node(node, Some(collect_function), context);
+        ffi::unguarded::expression_tree_walker(node, collect_functions, context)
+    }
+}
+
+/// # Safety
+/// As [`collect_functions`].
+#[pg_guard]
+unsafe extern "C-unwind" fn collect_function(function: pg_sys::Oid, context: *mut c_void) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { (*context.cast::<Vec<pg_sys::Oid>>()).push(function) };
+    false
 }
 
 /// Notes what is in an expression. Never stops early.

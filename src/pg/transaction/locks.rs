@@ -25,6 +25,8 @@ pub enum LockSubject {
     SliceRange = 36,
     /// The token of a batch.
     Batch = 37,
+    /// A table of which an idempotent view is made.
+    ViewTarget = 38,
 }
 
 const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;

@@ -560,12 +560,11 @@ impl ObjectBuilder {
     }
 }
 
-/// Runs `work` with an object of these fields, whose memory goes when it has ended.
-pub fn with_object<R>(fields: &[(&[u8], Value<'_>)], work: impl FnOnce(Container<'_>) -> R) -> R {
-    let memory = Memory::in_current(c"pg_idempotent object");
+/// An object of these fields, as a jsonb datum in the current context.
+pub fn object_of(fields: &[(&[u8], Value<'_>)]) -> pg_sys::Datum {
     // SAFETY: names and values outlive the builder, each key has its value, and inside the guard
     // nothing is owned that has to be dropped.
-    let document = memory.scope(|| unsafe {
+    unsafe {
         ffi::guard(|| {
             let mut object = ObjectBuilder::new();
             for (name, value) in fields {
@@ -574,7 +573,13 @@ pub fn with_object<R>(fields: &[(&[u8], Value<'_>)], work: impl FnOnce(Container
             }
             object.finish()
         })
-    });
+    }
+}
+
+/// Runs `work` with an object of these fields, whose memory goes when it has ended.
+pub fn with_object<R>(fields: &[(&[u8], Value<'_>)], work: impl FnOnce(Container<'_>) -> R) -> R {
+    let memory = Memory::in_current(c"pg_idempotent object");
+    let document = memory.scope(|| object_of(fields));
     // SAFETY: a jsonb that was just made; it lives as long as `memory`, which outlives `work`,
     // and `work` can keep nothing that borrows from it.
     work(unsafe { Container::of_datum(document) })

@@ -1,7 +1,7 @@
 //! The values of a type: how they are read from JSON and shown in it, with the functions of the
 //! type.
-use crate::pg::catalog::row_type::attribute_types;
 use crate::pg::catalog::types;
+use crate::pg::ffi;
 use crate::pg::function::to_jsonb_of;
 use crate::pg::memory::Memory;
 use crate::pg::value::by_reference::packed_content_of;
@@ -13,10 +13,8 @@ use crate::pg::value::json_text;
 use crate::pg::value::jsonb::{Container, Kind, Numeric, ObjectBuilder, Value};
 use crate::pg::value::reading::{Scalar, has_cast_to_json};
 use crate::pg::value::sql_value::SqlValue;
-use crate::pg::{backend, ffi};
 use pgrx::pg_sys;
 use std::cmp::Ordering;
-use std::collections::HashSet;
 use std::ffi::CStr;
 use std::ptr;
 
@@ -67,7 +65,7 @@ impl ValueType {
                 || types::element(base).is_some(),
             equality: Equality::of(typid, base),
             storage: (attribute.attbyval, attribute.attlen),
-            cast_to_json_within: has_cast_to_json_in(base, &mut HashSet::new()),
+            cast_to_json_within: has_cast_to_json_within(base),
             scalar: Scalar::of(typid, typmod, memory),
             // SAFETY: the function lives as long as `memory`, as those of `scalar` do.
             to_jsonb: unsafe {
@@ -499,26 +497,11 @@ pub fn object_of_values<'v>(
     }
 }
 
-/// Whether the type is shown in JSON by a cast of its own, or that of a member, at any depth. A type
-/// that was `seen` is not asked again, in however many places it is.
-fn has_cast_to_json_in(base: pg_sys::Oid, seen: &mut HashSet<pg_sys::Oid>) -> bool {
-    if !seen.insert(base) {
-        return false;
-    }
-    if has_cast_to_json(base) {
-        return true;
-    }
-    backend::check_stack_depth();
-    let members = match types::element(base) {
-        Some(element) => vec![element],
-        None if types::kind(base) == pg_sys::TYPTYPE_COMPOSITE => {
-            let types = attribute_types(base).into_iter();
-            types.map(|(typid, _)| typid).collect()
-        }
-        None => Vec::new(),
-    };
-    let mut members = members.into_iter();
-    members.any(|member| has_cast_to_json_in(types::base(member), seen))
+/// Whether the type is shown in JSON by a cast of its own, or that of a member, at any depth.
+fn has_cast_to_json_within(base: pg_sys::Oid) -> bool {
+    let mut found = false;
+    types::visit(base, |part| found = found || has_cast_to_json(part));
+    found
 }
 
 /// A numeric as jsonb has it, or None for NaN and the infinities, which JSON has as strings.

@@ -1,0 +1,42 @@
+-- A digest of values that are equal and stored in several ways: a type that has a hash has one digest for them. One that has none,
+-- a bytea column does not remember, at whatever depth it is.
+\set VERBOSITY default
+\set SHOW_CONTEXT never
+CREATE SCHEMA digests;
+SET search_path = digests, public;
+SET client_min_messages = warning;
+CREATE EXTENSION cube;
+CREATE EXTENSION seg;
+CREATE EXTENSION citext;
+CREATE EXTENSION hstore;
+CREATE EXTENSION ltree;
+CREATE EXTENSION isn;
+RESET client_min_messages;
+SELECT '(1,2),(3,4)'::cube = '(3,4),(1,2)'::cube AS equal;
+
+CREATE TABLE t (id int PRIMARY KEY, v cube, seen bytea, doc jsonb);
+SELECT key FROM idempotent_guard('t', remember => 'seen', ignore => '{doc}');
+SELECT remember FROM idempotent_guard('t', remember => 'doc', ignore => '{seen}');
+INSERT INTO t VALUES (1, '(1,2),(3,4)');
+INSERT INTO t VALUES (1, '(3,4),(1,2)');
+INSERT INTO t VALUES (1, '(3,4),(1,3)');
+-- The column that is not compared is not remembered, either.
+SELECT remember FROM idempotent_guard('t', remember => 'seen', ignore => '{v,doc}');
+
+\set VERBOSITY terse
+CREATE DOMAIN segs AS seg[];
+CREATE TYPE nested AS (a int, s segs);
+CREATE TYPE cubes AS RANGE (subtype = cube);
+CREATE TABLE d (id int PRIMARY KEY, v nested, seen bytea);
+CREATE TABLE r (id int PRIMARY KEY, v cubes[], seen bytea);
+CREATE TABLE kept (id int PRIMARY KEY, a citext, b hstore, c ltree, d isbn, e int[], f numrange, g tsvector, seen bytea);
+-- Without an equality values are compared as they are shown.
+CREATE TYPE shown AS (c cube, p point);
+CREATE TABLE s (id int PRIMARY KEY, v shown, seen bytea);
+SELECT key FROM idempotent_guard('d', remember => 'seen');
+SELECT key FROM idempotent_guard('r', remember => 'seen');
+SELECT key FROM idempotent_guard('kept', remember => 'seen');
+SELECT key FROM idempotent_guard('s', remember => 'seen');
+
+SET client_min_messages = warning;
+DROP SCHEMA digests CASCADE;
