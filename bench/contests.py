@@ -106,6 +106,7 @@ MANY_UPDATE = Calls(
     f"INSERT INTO {{s}}.events SELECT * FROM jsonb_populate_recordset(NULL::{{s}}.events, $1) {VERIFYING_UPDATE}"
 )
 FROM = Once("SELECT * FROM idempotent_insert_from('{s}.events', 'staging')")
+REPLAY_FROM = Once("SELECT * FROM idempotent_insert_from('{s}.events', 'staging', token => 'replay')")
 LOAD = Once("CALL idempotent_load('{s}.events', 'staging')")
 FROM_NOTHING = Once("INSERT INTO {s}.events SELECT * FROM staging ON CONFLICT DO NOTHING")
 FROM_UPDATE = Once(f"INSERT INTO {{s}}.events SELECT * FROM staging {VERIFYING_UPDATE}")
@@ -150,6 +151,34 @@ def core_merge(also=""):
 
 CORE_MERGE = core_merge()
 CORE_MERGE_CHANGED = core_merge(f"AND {differ('events', 'staging')}")
+# The same where a column of the staging table says which rows delete, and one that is not stored says which is the latest.
+MERGE_DELETES = Once(
+    "SELECT * FROM idempotent_merge('{s}.events', 'changes', latest_by => '{at,seq}', delete_when => 'gone')"
+)
+CORE_MERGE_DELETES = Once(
+    "MERGE INTO {s}.events USING (SELECT DISTINCT ON (id) * FROM changes ORDER BY id, at DESC, seq DESC) staging"
+    " ON events.id = staging.id"
+    " WHEN MATCHED AND staging.gone AND staging.at >= events.at THEN DELETE"
+    f" WHEN MATCHED AND NOT staging.gone AND staging.at >= events.at AND {differ('events', 'staging')}"
+    " THEN UPDATE SET amount = staging.amount, status = staging.status,"
+    " customer = staging.customer, note = staging.note, at = staging.at"
+    " WHEN NOT MATCHED AND NOT staging.gone THEN INSERT VALUES"
+    " (staging.id, staging.amount, staging.status, staging.customer, staging.note, staging.at)"
+)
+LOG = (
+    "DROP TABLE IF EXISTS changes; CREATE UNLOGGED TABLE changes AS SELECT *, customer % 3 = 0 AS gone, 1 AS seq FROM staging"
+)
+MERGE_MANY = Calls(
+    "SELECT * FROM idempotent_merge_many('{s}.events', $1, latest_by => '{at}')",
+    payload="to_jsonb(event) - 'note' || jsonb_build_object('status', 'merged', 'at', (event).at + interval '1 day')",
+)
+UPDATE_MANY = Calls(
+    "INSERT INTO {s}.events (id, amount, status, customer, at)"
+    " SELECT id, amount, status, customer, at FROM jsonb_populate_recordset(NULL::{s}.events, $1)"
+    " ON CONFLICT (id) DO UPDATE SET amount = excluded.amount, status = excluded.status, customer = excluded.customer,"
+    " at = excluded.at WHERE events.at < excluded.at",
+    payload=MERGE_MANY.payload,
+)
 CHANGE = "UPDATE staging SET amount = amount + 1, at = at + interval '1 day'"
 OVERWRITE = Once("""SELECT * FROM idempotent_overwrite('{s}.events', 'staging', '{"status": "paid"}')""")
 DELETE_AND_INSERT = Once(
@@ -273,6 +302,14 @@ def contests(quick):
         insert_from("5", 5),
         insert_from("50", 50),
         insert_from("dup", 100, 1.0),
+        Contest(
+            name="from_replay",
+            what=f"_from, {guarded:,} rows of a table that have committed under a token, compared with verifying them again",
+            percent=100, rows=guarded, stored=guarded, target=50.0, writes=False,
+            # The first side commits the batch; its table is filled anew afterwards.
+            prepare="TRUNCATE side_0.events; " + REPLAY_FROM.sql.replace("{s}", "side_0"),
+            ours=REPLAY_FROM, rivals={"verifying": FROM},
+        ),
         load("new", 0),
         load("dup", 100),
         single_rows("insert_new", 0, flushed, "a flushed commit each", **one, target=0.9, flush=True),
@@ -329,6 +366,18 @@ def contests(quick):
                     {"MERGE": CORE_MERGE, "MERGE … AND differs": CORE_MERGE_CHANGED},
                 ),
             )
+        ),
+        Contest(
+            name="merge_deletes",
+            what=f"idempotent_merge with delete_when, {staged:,} rows, a third of them delete",
+            percent=100, rows=staged, stored=staged, prepare=f"{CHANGE}; {LOG}",
+            ours=MERGE_DELETES, rivals={"MERGE … DELETE": CORE_MERGE_DELETES},
+        ),
+        Contest(
+            name="merge_many",
+            what="idempotent_merge_many, 1,000 payloads a call that leave a column out, half of them new",
+            percent=50, rows=batches, batch=1000,
+            ours=MERGE_MANY, rivals={"DO UPDATE": UPDATE_MANY},
         ),
         *(
             Contest(

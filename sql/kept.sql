@@ -117,7 +117,7 @@ CREATE FUNCTION idempotent.kept_trigger() RETURNS trigger
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'kept_trigger_wrapper';
 COMMENT ON FUNCTION idempotent.kept_trigger() IS
-    'trigger function of the tables of state: what the inserter may not hand out is nobody''s';
+    'trigger function of the tables of state: takes roles and tables that the inserter may not name out of the row';
 
 CREATE FUNCTION idempotent.own_role() RETURNS idempotent.kept_role
 LANGUAGE c STABLE PARALLEL SAFE

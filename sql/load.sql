@@ -42,7 +42,7 @@ BEGIN ATOMIC
            AND record.status OPERATOR(pg_catalog.=) 'running');
 END;
 COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
-    'whether the record of a load says, as of now, that it is running';
+    'whether a load is recorded as running at this moment';
 
 -- A running load holds a lock that no session waits for. A standby does not show it.
 CREATE VIEW idempotent.loads WITH (security_barrier = true) AS

@@ -8,11 +8,13 @@ CREATE FUNCTION idempotent_merge(
     compare   text[] DEFAULT NULL,
     ignore    text[] DEFAULT NULL,
     insert_only text[] DEFAULT NULL,
+    delete_when text DEFAULT NULL,
     token     text   DEFAULT NULL,
     digest    text   DEFAULT NULL,
     OUT received   bigint,
     OUT inserted   bigint,
     OUT updated    bigint,
+    OUT deleted    bigint,
     OUT unchanged  bigint,
     OUT stale      bigint,
     OUT superseded bigint,
@@ -21,5 +23,28 @@ CREATE FUNCTION idempotent_merge(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
 
-COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text, text) IS
-    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
+COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text, text, text) IS
+    'inserts, updates or deletes rows by those of a table or view with the same key; the latest row wins, equal rows are not rewritten';
+
+CREATE FUNCTION idempotent_merge_many(
+    target    regclass,
+    payloads  jsonb,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    delete_when text DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT deleted    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_many_wrapper';
+
+COMMENT ON FUNCTION idempotent_merge_many(regclass, jsonb, text[], text[], text[], text[], text[], text) IS
+    'inserts, updates or deletes rows by an array of JSON objects; a field that an object leaves out leaves the stored value alone';

@@ -62,7 +62,7 @@ BEGIN
         EXECUTE pg_catalog.format(
             'CREATE TRIGGER kept BEFORE INSERT ON %1$s FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger();
              ALTER TABLE %1$s ENABLE ALWAYS TRIGGER kept;
-             COMMENT ON TRIGGER kept ON %1$s IS %2$L', state, 'what the inserter may not hand out is nobody''s');
+             COMMENT ON TRIGGER kept ON %1$s IS %2$L', state, 'takes roles and tables that the inserter may not name out of the row');
     END LOOP;
 END
 $trigger$;

@@ -27,7 +27,7 @@ CREATE TABLE idempotent.pipeline_run_records (
 COMMENT ON TABLE idempotent.pipeline_run_records IS 'what idempotent.pipeline_runs shows; written by the extension only';
 COMMENT ON COLUMN idempotent.pipeline_run_records.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
 COMMENT ON COLUMN idempotent.pipeline_run_records.role IS 'the role that began the run';
-COMMENT ON COLUMN idempotent.pipeline_run_records.dataset IS 'what the run makes';
+COMMENT ON COLUMN idempotent.pipeline_run_records.dataset IS 'the table, or other data, that the run writes';
 COMMENT ON COLUMN idempotent.pipeline_run_records.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
 COMMENT ON COLUMN idempotent.pipeline_run_records.attempt IS 'the number of the run among those of its partition';
 COMMENT ON COLUMN idempotent.pipeline_run_records.status IS 'running, published, failed or taken_over';
@@ -38,7 +38,7 @@ COMMENT ON COLUMN idempotent.pipeline_run_records.output_version IS 'what the ru
 COMMENT ON COLUMN idempotent.pipeline_run_records.row_count IS 'how many rows the run made, according to the caller';
 COMMENT ON COLUMN idempotent.pipeline_run_records.error IS 'why the run failed, according to the caller';
 COMMENT ON COLUMN idempotent.pipeline_run_records.lease IS 'how long the run holds the partition without a heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_run_records.lease_until IS 'when another run may take over, or might have';
+COMMENT ON COLUMN idempotent.pipeline_run_records.lease_until IS 'when the lease ends: from then on another run may take over';
 COMMENT ON COLUMN idempotent.pipeline_run_records.started_at IS 'when the run began';
 COMMENT ON COLUMN idempotent.pipeline_run_records.heartbeat_at IS 'the last heartbeat';
 COMMENT ON COLUMN idempotent.pipeline_run_records.completed_at IS 'when the run was published, failed or taken over';
@@ -57,7 +57,7 @@ SELECT run.run_id, run.dataset, run.partition, run.attempt, run.status, run.reas
  WHERE run.role OPERATOR(idempotent.=) idempotent.own_role();
 COMMENT ON VIEW idempotent.pipeline_runs IS 'your own runs of pipelines, present and past';
 COMMENT ON COLUMN idempotent.pipeline_runs.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
-COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'what the run makes';
+COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'the table, or other data, that the run writes';
 COMMENT ON COLUMN idempotent.pipeline_runs.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
 COMMENT ON COLUMN idempotent.pipeline_runs.attempt IS 'the number of the run among those of its partition';
 COMMENT ON COLUMN idempotent.pipeline_runs.status IS 'running, published, failed or taken_over';
@@ -68,7 +68,7 @@ COMMENT ON COLUMN idempotent.pipeline_runs.output_version IS 'what the run made,
 COMMENT ON COLUMN idempotent.pipeline_runs.row_count IS 'how many rows the run made, according to the caller';
 COMMENT ON COLUMN idempotent.pipeline_runs.error IS 'why the run failed, according to the caller';
 COMMENT ON COLUMN idempotent.pipeline_runs.lease IS 'how long the run holds the partition without a heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'when another run may take over, or might have';
+COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'when the lease ends: from then on another run may take over';
 COMMENT ON COLUMN idempotent.pipeline_runs.started_at IS 'when the run began';
 COMMENT ON COLUMN idempotent.pipeline_runs.heartbeat_at IS 'the last heartbeat';
 COMMENT ON COLUMN idempotent.pipeline_runs.completed_at IS 'when the run was published, failed or taken over';
@@ -100,10 +100,10 @@ CREATE FUNCTION idempotent_run_publish(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_run_publish_wrapper';
 COMMENT ON FUNCTION idempotent_run_publish(bigint, bigint, text) IS
-    'ends a run whose partition is made';
+    'ends a run that succeeded';
 
 CREATE FUNCTION idempotent_run_fail(run_id bigint, error text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_run_fail_wrapper';
 COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
-    'ends a run that failed; the next run makes the partition again';
+    'ends a run that failed; the next idempotent_run_begin of its partition begins another run';

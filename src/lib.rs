@@ -12,6 +12,7 @@
 //! | `pg` | the server behind small interfaces; knows none of our words |
 //! | `settings` | configuration parameters |
 //! | `enum_text` | the closed sets of values, and their texts |
+//! | `own_function` | how a HINT names a function of the extension |
 //! | `target` | what is known of a table: columns, key, arbiter, partitions, rights |
 //! | `compare` | equality of two column values, and what differs |
 //! | `digest` | the aggregate `idempotent_digest`: a checksum of a set of rows |
@@ -68,6 +69,8 @@ mod options;
 #[forbid(unsafe_code)]
 mod outcome;
 mod overwrite;
+#[forbid(unsafe_code)]
+mod own_function;
 mod payload;
 mod pg;
 #[forbid(unsafe_code)]

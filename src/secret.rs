@@ -30,7 +30,7 @@
 //! A load's lock is not tagged so: its number is that of its row, by which the view
 //! `idempotent.loads` finds it, and tells nothing of what is loaded; only the
 //! load takes it, and no session waits for it.
-use crate::error::{Report, SqlState};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::pg::catalog::name::{relation_oid, schema_oid};
 use crate::pg::hash::siphash::SipHash;
 use crate::pg::transaction::locks::LockSubject;
@@ -69,6 +69,15 @@ pub fn seed(number: u64) -> u64 {
     SipHash::new(secret()).word(0).word(number).finish()
 }
 
+/// Why no lock can be tagged; None if locks can. No lock is kept on the table.
+pub fn problem() -> Option<Box<Report>> {
+    match find() {
+        // One that goes meanwhile is found to be gone the next time.
+        Ok(table) => read(&OpenRelation::try_open_briefly(table)?).err(),
+        Err(report) => Some(report),
+    }
+}
+
 /// The secret, whose table is locked until the transaction ends.
 fn secret() -> [u64; 2] {
     if let Some(known) = CACHED.get()
@@ -81,13 +90,13 @@ fn secret() -> [u64; 2] {
         }
     }
     loop {
-        let table = find();
+        let table = find().or_raise();
         // It may go before it is locked; then there is another, or none.
         if let Some(relation) = OpenRelation::try_open(table)
-            && find() == table
+            && find().or_raise() == table
         {
             let at = changes();
-            let secret = read(&relation);
+            let secret = read(&relation).or_raise();
             CACHED.set(Some(CachedSecret { at, table, secret }));
             return secret;
         }
@@ -95,29 +104,33 @@ fn secret() -> [u64; 2] {
 }
 
 /// The table, by name.
-fn find() -> pg_sys::Oid {
+///
+/// # Errors
+/// 42P01
+fn find() -> Result<pg_sys::Oid, Box<Report>> {
     let schema = schema_oid(c"idempotent");
     let table = schema.and_then(|schema| relation_oid(schema, c"lock_secret"));
-    table.unwrap_or_else(|| {
-        Report::new(
-            SqlState::UndefinedTable,
-            "relation \"idempotent.lock_secret\" does not exist",
-        )
-        .hint("Install the extension with CREATE EXTENSION pg_idempotent.")
-        .raise()
+    table.ok_or_else(|| {
+        let message = "relation \"idempotent.lock_secret\" does not exist";
+        let report = Report::new(SqlState::UndefinedTable, message)
+            .hint("Install the extension with CREATE EXTENSION pg_idempotent.");
+        Box::new(report)
     })
 }
 
 /// The first row of the table.
-fn read(relation: &OpenRelation) -> [u64; 2] {
+///
+/// # Errors
+/// 55000
+fn read(relation: &OpenRelation) -> Result<[u64; 2], Box<Report>> {
     let secret = relation
         .first_bytea()
         .and_then(|bytes| match bytes.as_chunks::<8>() {
             (&[first, second], []) => Some([u64::from_le_bytes(first), u64::from_le_bytes(second)]),
             _ => None,
         });
-    secret.unwrap_or_else(|| {
-        Report::new(
+    secret.ok_or_else(|| {
+        let report = Report::new(
             SqlState::ObjectNotInPrerequisiteState,
             "table \"lock_secret\" of schema \"idempotent\" is not as the extension made it",
         )
@@ -128,7 +141,7 @@ fn read(relation: &OpenRelation) -> [u64; 2] {
              (substr(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 1, 16)); \
              COMMIT;",
         )
-        .table("idempotent", "lock_secret")
-        .raise()
+        .table("idempotent", "lock_secret");
+        Box::new(report)
     })
 }

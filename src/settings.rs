@@ -12,8 +12,8 @@ pub fn define() {
     GucRegistry::define_bool_guc(
         c"pg_idempotent.show_values",
         c"Shows column values in the DETAIL of conflicts.",
-        c"When off, conflicts name the columns that differ but not their values, so that \
-          error messages and server logs hold no data.",
+        c"When off, conflicts name the columns that differ but not their values. Other errors, \
+          and statements that the server logs, may still show data.",
         &SHOW_VALUES,
         GucContext::Userset,
         GucFlags::default(),

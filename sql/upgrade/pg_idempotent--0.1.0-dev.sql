@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:124
+-- src/lib.rs:127
 -- bootstrap
 -- The schema of everything that is not a function.
 --
@@ -35,265 +35,7 @@ ALTER TABLE idempotent.lock_secret ENABLE ROW LEVEL SECURITY;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:139
--- requires:
---   state
-
--- Upsert in which the latest row wins. See docs/merge.md.
-
-CREATE FUNCTION idempotent_merge(
-    target    regclass,
-    source    regclass,
-    key       text[] DEFAULT NULL,
-    latest_by text[] DEFAULT NULL,
-    compare   text[] DEFAULT NULL,
-    ignore    text[] DEFAULT NULL,
-    insert_only text[] DEFAULT NULL,
-    token     text   DEFAULT NULL,
-    digest    text   DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT updated    bigint,
-    OUT unchanged  bigint,
-    OUT stale      bigint,
-    OUT superseded bigint,
-    OUT replayed   boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
-
-COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text, text) IS
-    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:140
--- requires:
---   state
-
--- One slice replaced atomically. See docs/overwrite.md.
-
-CREATE FUNCTION idempotent_overwrite(
-    target    regclass,
-    source    regclass,
-    slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
-    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
-
-CREATE FUNCTION idempotent_overwrite_each(
-    target    regclass,
-    source    regclass,
-    by        text[],
-    OUT slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_each_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
-    'replaces each slice that the source holds, by the values of these columns; equal slices are not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:126
--- requires:
---   state
-
--- Insert or verify. What each function promises is in docs/insert.md.
-
-CREATE FUNCTION idempotent_insert(
-    target      regclass,
-    payload     jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    OUT outcome     text,
-    OUT stored      jsonb,
-    OUT differences jsonb
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert(regclass, jsonb, text[], text[], text[], text) IS
-    'inserts a JSON object as a row, or verifies it against the row stored under its key';
-
-CREATE FUNCTION idempotent_insert_many(
-    target      regclass,
-    payloads    jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT duplicates bigint,
-    OUT conflicts  bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_many_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text) IS
-    'inserts or verifies an array of JSON objects, and counts the outcomes';
-
-CREATE FUNCTION idempotent_insert_each(
-    target      regclass,
-    payloads    jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    OUT ordinal     bigint,
-    OUT outcome     text,
-    OUT stored      jsonb,
-    OUT differences jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text) IS
-    'inserts or verifies an array of JSON objects, and returns the outcome of each';
-
-CREATE FUNCTION idempotent_insert_from(
-    target      regclass,
-    source      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    token       text   DEFAULT NULL,
-    digest      text   DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT duplicates bigint,
-    OUT conflicts  bigint,
-    OUT replayed   boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text, text, text) IS
-    'inserts or verifies the rows of a table or view, and counts the outcomes';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:158
--- requires:
---   state
-
--- What makes retries on a table unsafe. See docs/lint.md.
-
-CREATE FUNCTION idempotent_lint(target regclass)
-RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
-AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
-COMMENT ON FUNCTION idempotent_lint(regclass) IS
-    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:157
--- requires:
---   state
-
--- A checksum of a set of rows. See docs/digest.md.
-
-CREATE FUNCTION idempotent.digest_add(state internal, line record) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_add_wrapper';
-COMMENT ON FUNCTION idempotent.digest_add(internal, record) IS 'part of idempotent_digest: adds a row';
-
-CREATE FUNCTION idempotent.digest_remove(state internal, line record) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_remove_wrapper';
-COMMENT ON FUNCTION idempotent.digest_remove(internal, record) IS
-    'part of idempotent_digest: takes a row out that leaves a window frame';
-
-CREATE FUNCTION idempotent.digest_add_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_add_columns_wrapper';
-COMMENT ON FUNCTION idempotent.digest_add_columns(internal, "any", VARIADIC "any") IS
-    'part of idempotent_digest: adds a row, column by column';
-
-CREATE FUNCTION idempotent.digest_remove_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_remove_columns_wrapper';
-COMMENT ON FUNCTION idempotent.digest_remove_columns(internal, "any", VARIADIC "any") IS
-    'part of idempotent_digest: takes a row out that leaves a window frame, column by column';
-
-CREATE FUNCTION idempotent.digest_combine(state internal, other internal) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_combine_wrapper';
-COMMENT ON FUNCTION idempotent.digest_combine(internal, internal) IS
-    'part of idempotent_digest: adds the rows of another process';
-
-CREATE FUNCTION idempotent.digest_serialize(state internal) RETURNS bytea
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_serialize_wrapper';
-COMMENT ON FUNCTION idempotent.digest_serialize(internal) IS
-    'part of idempotent_digest: its state, for another process';
-
-CREATE FUNCTION idempotent.digest_deserialize(bytes bytea, unused internal) RETURNS internal
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_deserialize_wrapper';
-COMMENT ON FUNCTION idempotent.digest_deserialize(bytea, internal) IS
-    'part of idempotent_digest: its state, from another process';
-
-CREATE FUNCTION idempotent.digest_text(state internal) RETURNS text
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_text_wrapper';
-COMMENT ON FUNCTION idempotent.digest_text(internal) IS 'part of idempotent_digest: the digest';
-
-CREATE AGGREGATE idempotent_digest(record) (
-    SFUNC        = idempotent.digest_add,
-    STYPE        = internal,
-    SSPACE       = 2064,
-    FINALFUNC    = idempotent.digest_text,
-    COMBINEFUNC  = idempotent.digest_combine,
-    SERIALFUNC   = idempotent.digest_serialize,
-    DESERIALFUNC = idempotent.digest_deserialize,
-    MSFUNC       = idempotent.digest_add,
-    MINVFUNC     = idempotent.digest_remove,
-    MSTYPE       = internal,
-    MSSPACE      = 2064,
-    MFINALFUNC   = idempotent.digest_text,
-    PARALLEL     = SAFE
-);
-COMMENT ON AGGREGATE idempotent_digest(record) IS
-    'a checksum of a set of rows that does not depend on their order';
-
--- Whole rows are not pushed down to foreign servers, columns are. With one argument the server could not tell which of the two
--- is meant.
-CREATE AGGREGATE idempotent_digest("any", VARIADIC "any") (
-    SFUNC        = idempotent.digest_add_columns,
-    STYPE        = internal,
-    SSPACE       = 2064,
-    FINALFUNC    = idempotent.digest_text,
-    COMBINEFUNC  = idempotent.digest_combine,
-    SERIALFUNC   = idempotent.digest_serialize,
-    DESERIALFUNC = idempotent.digest_deserialize,
-    MSFUNC       = idempotent.digest_add_columns,
-    MINVFUNC     = idempotent.digest_remove_columns,
-    MSTYPE       = internal,
-    MSSPACE      = 2064,
-    MFINALFUNC   = idempotent.digest_text,
-    PARALLEL     = SAFE
-);
-COMMENT ON AGGREGATE idempotent_digest("any", VARIADIC "any") IS
-    'a checksum of a set of rows, given column by column, that does not depend on their order';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:152
+-- src/lib.rs:155
 -- requires:
 --   state
 
@@ -384,7 +126,161 @@ COMMENT ON FUNCTION idempotent.in_sketch(bytea, VARIADIC "any") IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:125
+-- src/lib.rs:129
+-- requires:
+--   state
+
+-- Insert or verify. What each function promises is in docs/insert.md.
+
+CREATE FUNCTION idempotent_insert(
+    target      regclass,
+    payload     jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    OUT outcome     text,
+    OUT stored      jsonb,
+    OUT differences jsonb
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert(regclass, jsonb, text[], text[], text[], text) IS
+    'inserts a JSON object as a row, or verifies it against the row stored under its key';
+
+CREATE FUNCTION idempotent_insert_many(
+    target      regclass,
+    payloads    jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT duplicates bigint,
+    OUT conflicts  bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_many_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text) IS
+    'inserts or verifies an array of JSON objects, and counts the outcomes';
+
+CREATE FUNCTION idempotent_insert_each(
+    target      regclass,
+    payloads    jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    OUT ordinal     bigint,
+    OUT outcome     text,
+    OUT stored      jsonb,
+    OUT differences jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text) IS
+    'inserts or verifies an array of JSON objects, and returns the outcome of each';
+
+CREATE FUNCTION idempotent_insert_from(
+    target      regclass,
+    source      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    token       text   DEFAULT NULL,
+    digest      text   DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT duplicates bigint,
+    OUT conflicts  bigint,
+    OUT replayed   boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text, text, text) IS
+    'inserts or verifies the rows of a table or view, and counts the outcomes';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:142
+-- requires:
+--   state
+
+-- Upsert in which the latest row wins. See docs/merge.md.
+
+CREATE FUNCTION idempotent_merge(
+    target    regclass,
+    source    regclass,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    delete_when text DEFAULT NULL,
+    token     text   DEFAULT NULL,
+    digest    text   DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT deleted    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint,
+    OUT replayed   boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
+
+COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text, text, text) IS
+    'inserts, updates or deletes rows by those of a table or view with the same key; the latest row wins, equal rows are not rewritten';
+
+CREATE FUNCTION idempotent_merge_many(
+    target    regclass,
+    payloads  jsonb,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    delete_when text DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT deleted    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_many_wrapper';
+
+COMMENT ON FUNCTION idempotent_merge_many(regclass, jsonb, text[], text[], text[], text[], text[], text) IS
+    'inserts, updates or deletes rows by an array of JSON objects; a field that an object leaves out leaves the stored value alone';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:161
+-- requires:
+--   state
+
+-- What makes retries on a table unsafe. See docs/lint.md.
+
+CREATE FUNCTION idempotent_lint(target regclass)
+RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
+COMMENT ON FUNCTION idempotent_lint(regclass) IS
+    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:128
 -- requires:
 --   state
 
@@ -507,7 +403,7 @@ CREATE FUNCTION idempotent.kept_trigger() RETURNS trigger
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'kept_trigger_wrapper';
 COMMENT ON FUNCTION idempotent.kept_trigger() IS
-    'trigger function of the tables of state: what the inserter may not hand out is nobody''s';
+    'trigger function of the tables of state: takes roles and tables that the inserter may not name out of the row';
 
 CREATE FUNCTION idempotent.own_role() RETURNS idempotent.kept_role
 LANGUAGE c STABLE PARALLEL SAFE
@@ -520,7 +416,220 @@ COMMENT ON EXTENSION pg_idempotent IS NULL;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:151
+-- src/lib.rs:130
+-- requires:
+--   kept
+--   insert
+
+-- Quarantined conflicts.
+
+-- The extension's functions write it as its owner, and people read the view below.
+CREATE TABLE idempotent.conflict_records (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    target      idempotent.kept_table NOT NULL,
+    key         jsonb       NOT NULL,
+    payload     jsonb       NOT NULL,
+    stored      jsonb       NOT NULL,
+    differences jsonb       NOT NULL,
+    digest      bytea       NOT NULL,
+    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    arrived_by  name        NOT NULL,
+    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
+    resolved_at timestamptz,
+    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
+);
+COMMENT ON TABLE idempotent.conflict_records IS
+    'what idempotent.conflicts shows; written by the extension only';
+
+COMMENT ON COLUMN idempotent.conflict_records.digest IS
+    'SHA-256 that identifies a repeated conflict';
+
+CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
+    (target, digest)
+    WHERE resolution IS NULL;
+COMMENT ON INDEX idempotent.conflict_records_unresolved IS
+    'an unresolved conflict is recorded once, however often it arrives';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
+
+-- A role that may name the target (USAGE on its schema) and SELECT from it sees its
+-- conflicts; without values if row-level security is in force for it. Only superusers see
+-- a record whose table no longer exists.
+CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
+SELECT record.id,
+       record.target::regclass AS target,
+       CASE WHEN may.see_values THEN record.key END AS key,
+       CASE WHEN may.see_values THEN record.payload END AS payload,
+       CASE WHEN may.see_values THEN record.stored END AS stored,
+       CASE WHEN may.see_values THEN record.differences END AS differences,
+       record.arrived_at,
+       record.arrived_by,
+       record.resolution,
+       record.resolved_at
+  FROM idempotent.conflict_records AS record
+ CROSS JOIN LATERAL (
+       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
+              COALESCE(
+                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                     FROM pg_catalog.pg_class AS c
+                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
+                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
+                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
+              ) AS see_record) AS may
+ WHERE may.see_record;
+COMMENT ON VIEW idempotent.conflicts IS
+    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
+COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
+COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
+COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
+COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
+COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
+COMMENT ON COLUMN idempotent.conflicts.differences IS
+    'the columns that differ, each with its stored and its payload value';
+COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
+COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
+COMMENT ON COLUMN idempotent.conflicts.resolution IS
+    'keep_stored or apply_payload; NULL while it is open';
+COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
+
+CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
+COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
+    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:135
+-- requires:
+--   state
+--   quarantine
+
+-- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
+
+CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_guard_trigger() IS
+    'trigger function of guards; idempotent_guard creates the trigger';
+
+CREATE FUNCTION idempotent.guard_options(
+    target  regclass,
+    trigger oid,
+    OUT key         text[],
+    OUT arbiter     name,
+    OUT compared    text[],
+    OUT compare     text[],
+    OUT ignore      text[],
+    OUT on_conflict text,
+    OUT remember    name,
+    OUT null_key    text,
+    OUT problem     text
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'guard_options_wrapper';
+COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
+    'the options of a guard as they apply to its table; for the view idempotent.guards';
+
+-- Everything is read from the triggers: there is nothing else that would know.
+-- A partition's clone is part of the guard of its partitioned table. Temporary
+-- tables of other sessions cannot be opened.
+CREATE VIEW idempotent.guards AS
+SELECT guard.tgrelid::regclass AS target,
+       guard.tgname AS trigger,
+       CASE guard.tgenabled
+           WHEN 'O' THEN 'origin'
+           WHEN 'A' THEN 'always'
+           WHEN 'R' THEN 'replica'
+           ELSE 'disabled'
+       END AS enabled,
+       options.key,
+       options.arbiter,
+       options.compared,
+       options.compare,
+       options.ignore,
+       options.on_conflict,
+       options.remember,
+       options.null_key,
+       options.problem
+  FROM pg_catalog.pg_trigger AS guard
+  JOIN pg_catalog.pg_class AS class
+    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
+   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
+        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
+   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
+ CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
+ WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
+   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
+COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
+COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
+COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
+COMMENT ON COLUMN idempotent.guards.enabled IS
+    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
+COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
+COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
+COMMENT ON COLUMN idempotent.guards.compared IS
+    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
+COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
+COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
+COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error, quarantine or observe';
+COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
+COMMENT ON COLUMN idempotent.guards.null_key IS
+    'rows with a NULL in the key: error, or pass (insert them without verification)';
+COMMENT ON COLUMN idempotent.guards.problem IS
+    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
+
+CREATE FUNCTION idempotent_guard(
+    target      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    remember    text   DEFAULT NULL,
+    null_key    text   DEFAULT 'error'
+) RETURNS idempotent.guards
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
+COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
+    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
+
+CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
+COMMENT ON FUNCTION idempotent_unguard(regclass) IS
+    'removes the guard of a table; false if there was none';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:141
+-- requires:
+--   guard
+
+-- A view whose INSERT inserts or verifies, and returns the stored row. See docs/view.md.
+
+CREATE FUNCTION idempotent_view_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_view_trigger() IS
+    'trigger function of the views that idempotent_view creates';
+
+CREATE FUNCTION idempotent_view(
+    target      regclass,
+    name        text,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error'
+) RETURNS regclass
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_wrapper';
+COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text) IS
+    'creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:154
 -- requires:
 --   kept
 
@@ -553,7 +662,7 @@ CREATE TABLE idempotent.pipeline_run_records (
 COMMENT ON TABLE idempotent.pipeline_run_records IS 'what idempotent.pipeline_runs shows; written by the extension only';
 COMMENT ON COLUMN idempotent.pipeline_run_records.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
 COMMENT ON COLUMN idempotent.pipeline_run_records.role IS 'the role that began the run';
-COMMENT ON COLUMN idempotent.pipeline_run_records.dataset IS 'what the run makes';
+COMMENT ON COLUMN idempotent.pipeline_run_records.dataset IS 'the table, or other data, that the run writes';
 COMMENT ON COLUMN idempotent.pipeline_run_records.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
 COMMENT ON COLUMN idempotent.pipeline_run_records.attempt IS 'the number of the run among those of its partition';
 COMMENT ON COLUMN idempotent.pipeline_run_records.status IS 'running, published, failed or taken_over';
@@ -564,7 +673,7 @@ COMMENT ON COLUMN idempotent.pipeline_run_records.output_version IS 'what the ru
 COMMENT ON COLUMN idempotent.pipeline_run_records.row_count IS 'how many rows the run made, according to the caller';
 COMMENT ON COLUMN idempotent.pipeline_run_records.error IS 'why the run failed, according to the caller';
 COMMENT ON COLUMN idempotent.pipeline_run_records.lease IS 'how long the run holds the partition without a heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_run_records.lease_until IS 'when another run may take over, or might have';
+COMMENT ON COLUMN idempotent.pipeline_run_records.lease_until IS 'when the lease ends: from then on another run may take over';
 COMMENT ON COLUMN idempotent.pipeline_run_records.started_at IS 'when the run began';
 COMMENT ON COLUMN idempotent.pipeline_run_records.heartbeat_at IS 'the last heartbeat';
 COMMENT ON COLUMN idempotent.pipeline_run_records.completed_at IS 'when the run was published, failed or taken over';
@@ -583,7 +692,7 @@ SELECT run.run_id, run.dataset, run.partition, run.attempt, run.status, run.reas
  WHERE run.role OPERATOR(idempotent.=) idempotent.own_role();
 COMMENT ON VIEW idempotent.pipeline_runs IS 'your own runs of pipelines, present and past';
 COMMENT ON COLUMN idempotent.pipeline_runs.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
-COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'what the run makes';
+COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'the table, or other data, that the run writes';
 COMMENT ON COLUMN idempotent.pipeline_runs.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
 COMMENT ON COLUMN idempotent.pipeline_runs.attempt IS 'the number of the run among those of its partition';
 COMMENT ON COLUMN idempotent.pipeline_runs.status IS 'running, published, failed or taken_over';
@@ -594,7 +703,7 @@ COMMENT ON COLUMN idempotent.pipeline_runs.output_version IS 'what the run made,
 COMMENT ON COLUMN idempotent.pipeline_runs.row_count IS 'how many rows the run made, according to the caller';
 COMMENT ON COLUMN idempotent.pipeline_runs.error IS 'why the run failed, according to the caller';
 COMMENT ON COLUMN idempotent.pipeline_runs.lease IS 'how long the run holds the partition without a heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'when another run may take over, or might have';
+COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'when the lease ends: from then on another run may take over';
 COMMENT ON COLUMN idempotent.pipeline_runs.started_at IS 'when the run began';
 COMMENT ON COLUMN idempotent.pipeline_runs.heartbeat_at IS 'the last heartbeat';
 COMMENT ON COLUMN idempotent.pipeline_runs.completed_at IS 'when the run was published, failed or taken over';
@@ -626,17 +735,17 @@ CREATE FUNCTION idempotent_run_publish(
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_run_publish_wrapper';
 COMMENT ON FUNCTION idempotent_run_publish(bigint, bigint, text) IS
-    'ends a run whose partition is made';
+    'ends a run that succeeded';
 
 CREATE FUNCTION idempotent_run_fail(run_id bigint, error text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_run_fail_wrapper';
 COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
-    'ends a run that failed; the next run makes the partition again';
+    'ends a run that failed; the next idempotent_run_begin of its partition begins another run';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:145
+-- src/lib.rs:148
 -- requires:
 --   kept
 
@@ -786,7 +895,7 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:150
+-- src/lib.rs:153
 -- requires:
 --   kept
 
@@ -834,7 +943,7 @@ BEGIN ATOMIC
            AND record.status OPERATOR(pg_catalog.=) 'running');
 END;
 COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
-    'whether the record of a load says, as of now, that it is running';
+    'whether a load is recorded as running at this moment';
 
 -- A running load holds a lock that no session waits for. A standby does not show it.
 CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
@@ -903,7 +1012,7 @@ COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[],
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:137
+-- src/lib.rs:140
 -- requires:
 --   kept
 
@@ -949,220 +1058,136 @@ COMMENT ON COLUMN idempotent.batches.completed_at IS 'when the batch was done';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:127
--- requires:
---   kept
---   insert
-
--- Quarantined conflicts.
-
--- The extension's functions write it as its owner, and people read the view below.
-CREATE TABLE idempotent.conflict_records (
-    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    target      idempotent.kept_table NOT NULL,
-    key         jsonb       NOT NULL,
-    payload     jsonb       NOT NULL,
-    stored      jsonb       NOT NULL,
-    differences jsonb       NOT NULL,
-    digest      bytea       NOT NULL,
-    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    arrived_by  name        NOT NULL,
-    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
-    resolved_at timestamptz,
-    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
-);
-COMMENT ON TABLE idempotent.conflict_records IS
-    'what idempotent.conflicts shows; written by the extension only';
-
-COMMENT ON COLUMN idempotent.conflict_records.digest IS
-    'SHA-256 that identifies a repeated conflict';
-
-CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
-    (target, digest)
-    WHERE resolution IS NULL;
-COMMENT ON INDEX idempotent.conflict_records_unresolved IS
-    'an unresolved conflict is recorded once, however often it arrives';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
-
--- A role that may name the target (USAGE on its schema) and SELECT from it sees its
--- conflicts; without values if row-level security is in force for it. Only superusers see
--- a record whose table no longer exists.
-CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
-SELECT record.id,
-       record.target::regclass AS target,
-       CASE WHEN may.see_values THEN record.key END AS key,
-       CASE WHEN may.see_values THEN record.payload END AS payload,
-       CASE WHEN may.see_values THEN record.stored END AS stored,
-       CASE WHEN may.see_values THEN record.differences END AS differences,
-       record.arrived_at,
-       record.arrived_by,
-       record.resolution,
-       record.resolved_at
-  FROM idempotent.conflict_records AS record
- CROSS JOIN LATERAL (
-       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
-              COALESCE(
-                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
-                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-                     FROM pg_catalog.pg_class AS c
-                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
-                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
-                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
-              ) AS see_record) AS may
- WHERE may.see_record;
-COMMENT ON VIEW idempotent.conflicts IS
-    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
-COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
-COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
-COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
-COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
-COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
-COMMENT ON COLUMN idempotent.conflicts.differences IS
-    'the columns that differ, each with its stored and its payload value';
-COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
-COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
-COMMENT ON COLUMN idempotent.conflicts.resolution IS
-    'keep_stored or apply_payload; NULL while it is open';
-COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
-
-CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
-COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
-    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:132
+-- src/lib.rs:143
 -- requires:
 --   state
---   quarantine
 
--- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
+-- One slice replaced atomically. See docs/overwrite.md.
 
-CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
-COMMENT ON FUNCTION idempotent_guard_trigger() IS
-    'trigger function of guards; idempotent_guard creates the trigger';
-
-CREATE FUNCTION idempotent.guard_options(
-    target  regclass,
-    trigger oid,
-    OUT key         text[],
-    OUT arbiter     name,
-    OUT compared    text[],
-    OUT compare     text[],
-    OUT ignore      text[],
-    OUT on_conflict text,
-    OUT remember    name,
-    OUT null_key    text,
-    OUT problem     text
+CREATE FUNCTION idempotent_overwrite(
+    target    regclass,
+    source    regclass,
+    slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
 ) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'guard_options_wrapper';
-COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
-    'the options of a guard as they apply to its table; for the view idempotent.guards';
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
 
--- Everything is read from the triggers: there is nothing else that would know.
--- A partition's clone is part of the guard of its partitioned table. Temporary
--- tables of other sessions cannot be opened.
-CREATE VIEW idempotent.guards AS
-SELECT guard.tgrelid::regclass AS target,
-       guard.tgname AS trigger,
-       CASE guard.tgenabled
-           WHEN 'O' THEN 'origin'
-           WHEN 'A' THEN 'always'
-           WHEN 'R' THEN 'replica'
-           ELSE 'disabled'
-       END AS enabled,
-       options.key,
-       options.arbiter,
-       options.compared,
-       options.compare,
-       options.ignore,
-       options.on_conflict,
-       options.remember,
-       options.null_key,
-       options.problem
-  FROM pg_catalog.pg_trigger AS guard
-  JOIN pg_catalog.pg_class AS class
-    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
-   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
-        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
-   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
- CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
- WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
-   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
-COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
-COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
-COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
-COMMENT ON COLUMN idempotent.guards.enabled IS
-    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
-COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
-COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
-COMMENT ON COLUMN idempotent.guards.compared IS
-    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
-COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
-COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
-COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error, quarantine or observe';
-COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
-COMMENT ON COLUMN idempotent.guards.null_key IS
-    'rows with a NULL in the key: error, or pass (insert them without verification)';
-COMMENT ON COLUMN idempotent.guards.problem IS
-    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
+COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
+    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
 
-CREATE FUNCTION idempotent_guard(
-    target      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    remember    text   DEFAULT NULL,
-    null_key    text   DEFAULT 'error'
-) RETURNS idempotent.guards
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
-COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
-    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
+CREATE FUNCTION idempotent_overwrite_each(
+    target    regclass,
+    source    regclass,
+    by        text[],
+    OUT slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_each_wrapper';
 
-CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
-COMMENT ON FUNCTION idempotent_unguard(regclass) IS
-    'removes the guard of a table; false if there was none';
+COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
+    'replaces each slice that the source holds, by the values of these columns; equal slices are not rewritten';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:138
+-- src/lib.rs:160
 -- requires:
---   guard
+--   state
 
--- A view whose INSERT inserts or verifies, and returns the stored row. See docs/view.md.
+-- A checksum of a set of rows. See docs/digest.md.
 
-CREATE FUNCTION idempotent_view_trigger() RETURNS trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_view_trigger_wrapper';
-COMMENT ON FUNCTION idempotent_view_trigger() IS
-    'trigger function of the views that idempotent_view creates';
+CREATE FUNCTION idempotent.digest_add(state internal, line record) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_add_wrapper';
+COMMENT ON FUNCTION idempotent.digest_add(internal, record) IS 'part of idempotent_digest: adds a row';
 
-CREATE FUNCTION idempotent_view(
-    target      regclass,
-    name        text,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error'
-) RETURNS regclass
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_view_wrapper';
-COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text) IS
-    'creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options';
+CREATE FUNCTION idempotent.digest_remove(state internal, line record) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_remove_wrapper';
+COMMENT ON FUNCTION idempotent.digest_remove(internal, record) IS
+    'part of idempotent_digest: takes a row out that leaves a window frame';
+
+CREATE FUNCTION idempotent.digest_add_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_add_columns_wrapper';
+COMMENT ON FUNCTION idempotent.digest_add_columns(internal, "any", VARIADIC "any") IS
+    'part of idempotent_digest: adds a row, column by column';
+
+CREATE FUNCTION idempotent.digest_remove_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_remove_columns_wrapper';
+COMMENT ON FUNCTION idempotent.digest_remove_columns(internal, "any", VARIADIC "any") IS
+    'part of idempotent_digest: takes a row out that leaves a window frame, column by column';
+
+CREATE FUNCTION idempotent.digest_combine(state internal, other internal) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_combine_wrapper';
+COMMENT ON FUNCTION idempotent.digest_combine(internal, internal) IS
+    'part of idempotent_digest: adds the rows of another process';
+
+CREATE FUNCTION idempotent.digest_serialize(state internal) RETURNS bytea
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_serialize_wrapper';
+COMMENT ON FUNCTION idempotent.digest_serialize(internal) IS
+    'part of idempotent_digest: its state, for another process';
+
+CREATE FUNCTION idempotent.digest_deserialize(bytes bytea, unused internal) RETURNS internal
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_deserialize_wrapper';
+COMMENT ON FUNCTION idempotent.digest_deserialize(bytea, internal) IS
+    'part of idempotent_digest: its state, from another process';
+
+CREATE FUNCTION idempotent.digest_text(state internal) RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_text_wrapper';
+COMMENT ON FUNCTION idempotent.digest_text(internal) IS 'part of idempotent_digest: the digest';
+
+CREATE AGGREGATE idempotent_digest(record) (
+    SFUNC        = idempotent.digest_add,
+    STYPE        = internal,
+    SSPACE       = 2064,
+    FINALFUNC    = idempotent.digest_text,
+    COMBINEFUNC  = idempotent.digest_combine,
+    SERIALFUNC   = idempotent.digest_serialize,
+    DESERIALFUNC = idempotent.digest_deserialize,
+    MSFUNC       = idempotent.digest_add,
+    MINVFUNC     = idempotent.digest_remove,
+    MSTYPE       = internal,
+    MSSPACE      = 2064,
+    MFINALFUNC   = idempotent.digest_text,
+    PARALLEL     = SAFE
+);
+COMMENT ON AGGREGATE idempotent_digest(record) IS
+    'a checksum of a set of rows that does not depend on their order';
+
+-- Whole rows are not pushed down to foreign servers, columns are. With one argument the server could not tell which of the two
+-- is meant.
+CREATE AGGREGATE idempotent_digest("any", VARIADIC "any") (
+    SFUNC        = idempotent.digest_add_columns,
+    STYPE        = internal,
+    SSPACE       = 2064,
+    FINALFUNC    = idempotent.digest_text,
+    COMBINEFUNC  = idempotent.digest_combine,
+    SERIALFUNC   = idempotent.digest_serialize,
+    DESERIALFUNC = idempotent.digest_deserialize,
+    MSFUNC       = idempotent.digest_add_columns,
+    MINVFUNC     = idempotent.digest_remove_columns,
+    MSTYPE       = internal,
+    MSSPACE      = 2064,
+    MFINALFUNC   = idempotent.digest_text,
+    PARALLEL     = SAFE
+);
+COMMENT ON AGGREGATE idempotent_digest("any", VARIADIC "any") IS
+    'a checksum of a set of rows, given column by column, that does not depend on their order';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:177
+-- src/guard/mod.rs:178
 -- pg_idempotent::guard::guard_options
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1222,13 +1247,13 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:155
+-- src/guard/mod.rs:156
 -- pg_idempotent::guard::idempotent_guard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:190
+-- src/guard/mod.rs:191
 -- pg_idempotent::guard::idempotent_guard_trigger
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1270,14 +1295,20 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/load/mod.rs:59
+-- src/load/mod.rs:60
 -- pg_idempotent::load::idempotent_load
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/merge/mod.rs:75
+-- src/merge/mod.rs:98
 -- pg_idempotent::merge::idempotent_merge
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/merge/mod.rs:114
+-- pg_idempotent::merge::idempotent_merge_many
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
@@ -1294,7 +1325,7 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:292
+-- src/request/mod.rs:293
 -- pg_idempotent::request::idempotent_purge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1312,13 +1343,13 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:266
+-- src/request/mod.rs:267
 -- pg_idempotent::request::idempotent_request_abandon
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:216
+-- src/request/mod.rs:217
 -- pg_idempotent::request::idempotent_request_advance
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1330,7 +1361,7 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:238
+-- src/request/mod.rs:239
 -- pg_idempotent::request::idempotent_request_finish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1390,7 +1421,7 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:166
+-- src/guard/mod.rs:167
 -- pg_idempotent::guard::idempotent_unguard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1474,7 +1505,7 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:159
+-- src/lib.rs:162
 -- finalize
 -- Rights on state. ALTER DEFAULT PRIVILEGES may have granted any privilege on new objects to any role; all of that is
 -- revoked first. This file has every grant.
@@ -1540,7 +1571,7 @@ BEGIN
         EXECUTE pg_catalog.format(
             'CREATE TRIGGER kept BEFORE INSERT ON %1$s FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger();
              ALTER TABLE %1$s ENABLE ALWAYS TRIGGER kept;
-             COMMENT ON TRIGGER kept ON %1$s IS %2$L', state, 'what the inserter may not hand out is nobody''s');
+             COMMENT ON TRIGGER kept ON %1$s IS %2$L', state, 'takes roles and tables that the inserter may not name out of the row');
     END LOOP;
 END
 $trigger$;

@@ -132,19 +132,34 @@ impl<'v, P: Fn(usize) -> SqlValue<'v>> Differences<'_, P> {
         sentence
     }
 
-    /// A sentence about two rows of one source: `One row with key (order_id)=(7f3e) has
+    /// A sentence about two rows (or payloads, as `noun` says) of one source: `One row with key (order_id)=(7f3e) has
     /// amount=10.00; another has amount=12.00.`
-    pub fn within_source(&self) -> String {
+    pub fn within_source(&self, noun: &str) -> String {
         let key_names = self.target.key_list(self.arbiter);
         if !settings::show_values() {
             let differing = self.target.column_list(self.columns.iter().copied());
-            return format!("Rows with the same key ({key_names}) differ in {differing}.");
+            let noun = if noun == "row" { "Rows" } else { "Payloads" };
+            return format!("{noun} with the same key ({key_names}) differ in {differing}.");
         }
         format!(
-            "One row with key ({key_names})=({}) has {}; another has {}.",
+            "One {noun} with key ({key_names})=({}) has {}; another has {}.",
             self.key_values(),
             self.list(self.columns, |c| self.stored.value(c)),
             self.list(self.columns, &self.payload)
+        )
+    }
+
+    /// A sentence about two rows of one source, of which one deletes what is stored under the key:
+    /// `One row with key (order_id)=(7f3e) deletes it; another does not.`
+    pub fn one_deletes(&self, noun: &str) -> String {
+        let key_names = self.target.key_list(self.arbiter);
+        let values = if settings::show_values() {
+            format!("=({})", self.key_values())
+        } else {
+            String::new()
+        };
+        format!(
+            "One {noun} with key ({key_names}){values} deletes what is stored; another does not."
         )
     }
 

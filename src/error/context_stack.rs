@@ -136,7 +136,7 @@ fn frames() -> impl Iterator<Item = *mut Frame> {
 }
 
 /// Takes a frame off the stack. It is the innermost one, unless it was put there before another
-/// that still is, or is not there any more: whoever catches an ERROR puts the stack back.
+/// that still is, or is not there any more: the code that catches an ERROR puts the stack back.
 fn take_off(frame: *mut Frame) {
     // SAFETY: frames live while they are on the stack, and so does this one.
     unsafe {
@@ -318,8 +318,8 @@ pub fn with_last_word(word: Box<dyn LastWord>, report: impl FnOnce()) {
     take_off(frame);
     let previous = innermost();
     LAST_WORD.set(Some(word));
-    // SAFETY: the frame lives as long as the process, and was taken off. Whoever catches an ERROR
-    // puts the stack back.
+    // SAFETY: the frame lives as long as the process, and was taken off. The code that catches an
+    // ERROR puts the stack back.
     unsafe {
         (*frame).previous = previous;
         pg_sys::error_context_stack = frame;

@@ -10,7 +10,7 @@ use std::mem::ManuallyDrop;
 use std::ptr;
 
 thread_local! {
-    /// Whoever else looks at every run.
+    /// The hook of the library that was loaded before, if one was.
     static NEXT: Cell<pg_sys::ExecutorRun_hook_type> = const { Cell::new(None) };
     /// The stores that are watched, the innermost last. Without a destructor: when the process
     /// ends, there is nothing to free into.
@@ -33,7 +33,7 @@ pub fn install_executor_hook() {
 ///
 /// # Safety
 /// Called by the executor only. An ERROR jumps straight out: nothing is owned here, and
-/// whoever catches it puts the context stack back.
+/// the code that catches it puts the context stack back.
 unsafe extern "C-unwind" fn run(
     query: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,

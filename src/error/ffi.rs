@@ -169,7 +169,7 @@ unsafe fn text<'t>(text: *const c_char) -> Option<&'t CStr> {
 
 const TEXT: *const c_char = c"%s".as_ptr();
 
-/// Where these reports come from, for whoever asks for the place in the source.
+/// Where these reports come from, for a client that asks for the place in the source.
 const FILE: *const c_char = c"error/ffi.rs".as_ptr();
 
 /// Sends a NOTICE, without CONTEXT: it is not about the place where it is sent.
@@ -177,8 +177,8 @@ const FILE: *const c_char = c"error/ffi.rs".as_ptr();
 /// # Safety
 /// Runs inside `pg::ffi::guard`.
 pub unsafe fn notice_unguarded(line: &Line) {
-    // SAFETY: what ereport() does. The error context is put back, or by whoever catches an
-    // error.
+    // SAFETY: what ereport() does. The error context is put back here; after an error, by
+    // the code that catches it.
     unsafe {
         let context = pg_sys::error_context_stack;
         pg_sys::error_context_stack = ptr::null_mut();

@@ -19,7 +19,7 @@ use std::ffi::{CString, c_int};
 use std::panic::resume_unwind;
 
 /// Runs the body of an SQL function. Errors that leave it keep all their
-/// fields, whoever raised them.
+/// fields, whether the server or this library raised them.
 pub fn with_error_capture<R>(body: impl FnOnce() -> R) -> R {
     let captured = CapturedErrors::default();
     let payload = match context_stack::capture(&captured, body) {

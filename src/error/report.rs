@@ -204,10 +204,10 @@ impl Report {
         self.sqlstate
     }
 
-    /// The primary message, with the detail behind it.
+    /// The primary message, and behind it the detail, which is a sentence.
     pub fn to_text(&self) -> String {
         match &self.detail {
-            Some(detail) => format!("{}: {detail}", self.message),
+            Some(detail) => format!("{}. {detail}", self.message),
             None => self.message.clone(),
         }
     }

@@ -2,6 +2,7 @@
 use super::key_lock::KeyHasher;
 use super::options::{ConflictAction, GuardOptions, NullKey};
 use crate::error::{OrRaise, Report, SqlState};
+use crate::own_function::own_function;
 use crate::payload::shape::{Comparison, Shape};
 use crate::remember::Remember;
 use crate::target::{PerTarget, Target, TriggerInfo, UniqueIndex, most_plain};
@@ -89,7 +90,8 @@ impl GuardConfig {
             if report.sqlstate() != SqlState::UndefinedColumn {
                 return report;
             }
-            let hint = "Call idempotent_guard again, with columns that the table has.";
+            let guard = own_function("idempotent_guard");
+            let hint = format!("Call {guard} again, with columns that the table has.");
             Box::new(report.hint(hint))
         })?;
         let config = Rc::new(config);
@@ -173,6 +175,9 @@ fn check_not_generated(target: &Target, arbiter: &UniqueIndex) -> Result<(), Box
     let Some(column) = generated_column(target, arbiter) else {
         return Ok(());
     };
+    let can_be_named = |index: &&UniqueIndex| {
+        index.unusable_reason.is_none() && generated_column(target, index).is_none()
+    };
     let report = Report::new(
         SqlState::InvalidColumnReference,
         format!(
@@ -185,7 +190,13 @@ fn check_not_generated(target: &Target, arbiter: &UniqueIndex) -> Result<(), Box
          has verified the row.",
         target.columns[column].name
     ))
-    .hint("Name other key columns with the argument key.")
+    .hint(match target.indexes.iter().find(can_be_named) {
+        Some(other) => format!(
+            "Name other key columns, as in key => {}.",
+            target.key_argument(other)
+        ),
+        None => target.hint_to_create_index(),
+    })
     .table(&target.schema, &target.name)
     .constraint(arbiter.name.clone());
     Err(Box::new(report))
@@ -278,14 +289,29 @@ fn default_arbiter(target: &Target) -> Result<&UniqueIndex, Box<Report>> {
 }
 
 /// 42P10: no index is the arbiter of a guard that names no key. Those that were `made` for
-/// server-generated keys are named.
+/// server-generated keys are named, and those on generated columns.
 fn no_arbiter(target: &Target, made: &[&UniqueIndex]) -> Report {
-    let detail = match made {
-        [] => target.list_indexes(),
-        [one] => format!("{} is a server-generated key.", target.describe(one)),
-        many => format!("{} are server-generated keys.", list(target, many)),
+    let mut details: Vec<String> = match made {
+        [] => Vec::new(),
+        [one] => vec![format!(
+            "{} is a server-generated key.",
+            target.describe(one)
+        )],
+        many => vec![format!("{} are server-generated keys.", list(target, many))],
     };
-    Report::new(
+    for index in target.default_indexes() {
+        if let Some(column) = generated_column(target, index) {
+            let (name, column) = (&index.name, &target.columns[column].name);
+            details.push(format!(
+                "Column \"{column}\" of index \"{name}\" is generated, and the server computes it after \
+                 the guard has verified the row."
+            ));
+        }
+    }
+    if details.is_empty() {
+        details.push(target.list_indexes());
+    }
+    let report = Report::new(
         SqlState::InvalidColumnReference,
         format!(
             "table \"{}\" has no unique index that identifies a repeated payload",
@@ -293,13 +319,20 @@ fn no_arbiter(target: &Target, made: &[&UniqueIndex]) -> Report {
         ),
     )
     .table(&target.schema, &target.name)
-    .detail(detail)
-    .hint(if target.default_indexes().is_empty() {
+    .detail(details.join(" "));
+    let may_be_sent = |index: &&UniqueIndex| {
+        let mut deciding = index.deciding_columns().iter();
+        deciding.all(|c| target.columns[*c].may_be_named)
+    };
+    report.hint(if target.default_indexes().is_empty() {
         target.hint_to_name_key()
+    } else if made.iter().any(may_be_sent) {
+        target.sentence_on_index(
+            "Create",
+            ", or name the key columns with the argument key if clients provide them.",
+        )
     } else {
-        "Create a unique index on the columns that identify the business event, or name the key \
-         columns with the argument key if clients provide them."
-            .to_owned()
+        target.hint_to_create_index()
     })
 }
 

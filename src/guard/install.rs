@@ -9,12 +9,14 @@ use super::partitions::{
 use super::trigger_check;
 use crate::enum_text;
 use crate::error::{OrRaise, Report, SqlState, warn};
+use crate::own_function::own_function;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::catalog::name::schema_of_function;
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
+use crate::secret;
 use crate::target::{OpenRelation, Target, TriggerInfo, check_ownership, has_any_privilege};
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -173,7 +175,8 @@ fn guarded_through_root(target: &Target) -> Report {
     )
     .detail("The guard of its partitioned table covers it.")
     .hint(format!(
-        "Remove the guard of all partitions: SELECT idempotent_unguard({});",
+        "Remove the guard of all partitions: SELECT {}({});",
+        own_function("idempotent_unguard"),
         text::quote_literal(&target.qualified_root())
     ))
     .table(&target.schema, &target.name)
@@ -181,8 +184,8 @@ fn guarded_through_root(target: &Target) -> Report {
 
 /// See [`super::guard_options`].
 ///
-/// Whoever has no right at all on the table sees what the catalogs show to everybody, and
-/// cannot have it locked; for others no lock is kept.
+/// A role without any right on the table sees what the catalogs show to every role, and
+/// cannot have the table locked; for others no lock is kept.
 pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
     if has_any_privilege(oid)
         && let Some((target, relation)) = Target::open_briefly(oid)
@@ -305,21 +308,29 @@ fn check_trigger(
     trigger: &TriggerInfo,
 ) -> Result<(), Box<Report>> {
     check_inherited_from_root(relation, trigger)?;
-    trigger_check::check_definition(trigger, target.partitioned || relation.is_partition())?;
+    let in_partitions = target.partitioned || relation.is_partition();
+    trigger_check::check_definition(relation.oid(), trigger, in_partitions)?;
     trigger_check::check_single_guard(target)
 }
 
-/// Likewise, and whether it is enabled alike on every partition, none of which has another one.
+/// Likewise, and whether keys can be locked, and it is enabled alike on every partition, none of which
+/// has another one.
 fn works_well(
     target: &Target,
     relation: &OpenRelation,
     trigger: &TriggerInfo,
 ) -> Result<(), Box<Report>> {
     check_trigger(target, relation, trigger)?;
+    // One that only observes takes no locks.
+    if !GuardOptions::observes(&trigger.arguments)
+        && let Some(report) = secret::problem()
+    {
+        return Err(report);
+    }
     if !target.partitioned {
         return Ok(());
     }
-    if let Some(report) = own_guard_of_partition(target) {
+    if let Some((_, report)) = own_guard_of_partition(target) {
         return Err(Box::new(report));
     }
     check_enabled_on_partitions(target, trigger)
@@ -411,7 +422,11 @@ fn previous_guard(target: &Target) -> Option<TriggerInfo> {
             format!("table \"{}\" is already guarded", target.name),
         )
         .detail(format!("Trigger \"{}\" is a guard.", other.name))
-        .hint("Remove it with idempotent_unguard first.")
+        .hint(format!(
+            "Remove it first: SELECT {}({});",
+            own_function("idempotent_unguard"),
+            text::quote_literal(&target.qualified())
+        ))
         .table(&target.schema, &target.name)
         .raise()
     }

@@ -37,7 +37,7 @@
 //!
 //! # Why no interleaving goes wrong
 //! Let A and B be sessions with a row of one key.
-//! - *B probes before A's row is in the index.* Whoever lets a row in holds the
+//! - *B probes before A's row is in the index.* The session that lets a row in holds the
 //!   key lock from a probe that found nothing until the row is in the index. If A
 //!   has the lock, B waits for it, and the probe that B makes with the lock in
 //!   hand finds A's row: in progress, or committed. If B has it, the same the other
@@ -69,7 +69,7 @@
 //!   cannot see is 40001, as with ON CONFLICT; never judged. A probe leaves no
 //!   predicate lock; so under SERIALIZABLE the decisive row is fetched once more
 //!   under the transaction's snapshot, which counts as reading it. A key that was
-//!   not found needs none: its row goes in, and whoever inserts the same key meets
+//!   not found needs none: its row goes in, and a session that inserts the same key meets
 //!   that.
 //! - *An UPDATE that moves a row between partitions* comes to the guard as an
 //!   INSERT. It is no payload: skipping it would lose the row. On partitioned
@@ -128,6 +128,7 @@ pub use config::GuardConfig;
 pub use install::resolve_guard;
 pub use options::{
     ConflictAction, GuardOptions, NullKey, call_ignoring, call_passing_null_keys, call_verifying,
+    parse_view_on_conflict, view_cannot_observe,
 };
 pub use own_insert::OwnInsert;
 pub use partitions::{own_guard_of_partition, partition_enabled_differently};
@@ -225,7 +226,7 @@ fn open<'c>(fired: &FiredTrigger<'c>) -> &'c RefCell<Option<Guard>> {
     let on_partition = fired.is_on_partition();
     // A partition's own guard is refused below, however it is made.
     if trigger.is_clone || !on_partition {
-        trigger_check::check_definition(&trigger, on_partition).or_raise();
+        trigger_check::check_definition(fired.table(), &trigger, on_partition).or_raise();
     }
     let role = insert_role::insert_role(fired);
     let problem = observed::problem(fired.table(), &trigger);

@@ -25,7 +25,7 @@ struct ColumnValues {
     /// By position in the target.
     column: usize,
     /// What its default gives: one value, or several where partitions and their
-    /// partitioned tables have different ones. None before somebody has asked.
+    /// partitioned tables have different ones. None before they are asked for.
     values: OnceCell<Vec<SqlValue<'static>>>,
 }
 
@@ -42,7 +42,7 @@ impl StatementDefaults {
         }
     }
 
-    /// The columns, with what their defaults are known to give: nothing as long as nobody has asked.
+    /// The columns, with what their defaults are known to give: nothing before the first one is asked for.
     #[inline]
     pub fn known(&self) -> impl Iterator<Item = (usize, &[SqlValue<'static>])> {
         self.columns.iter().map(|of| {

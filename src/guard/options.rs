@@ -6,6 +6,7 @@
 use crate::enum_text;
 use crate::error::{OrRaise, Report, SqlState};
 use crate::outcome::OnConflict;
+use crate::own_function::own_function;
 use crate::pg::call::arguments::{Arguments, column_names};
 use crate::pg::value::text;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,23 @@ pub enum ConflictAction {
     Observe,
 }
 
+/// Whose trigger keeps the options.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OptionsOf {
+    Guard,
+    /// A view of `idempotent_view`.
+    View,
+}
+
+impl OptionsOf {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Guard => "guard",
+            Self::View => "view",
+        }
+    }
+}
+
 /// What becomes of a row with a NULL in its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,7 +88,9 @@ impl GuardOptions {
             key: arguments.columns(1, "key"),
             compare: arguments.columns(2, "compare"),
             ignore: arguments.columns(3, "ignore"),
-            on_conflict: Some(parse_on_conflict(&arguments.text(4, "on_conflict")).or_raise()),
+            on_conflict: Some(
+                parse_on_conflict(&arguments.text(4, "on_conflict"), OptionsOf::Guard).or_raise(),
+            ),
             remember: arguments.optional_text(5),
             null_key: Some(NullKey::parse(&arguments.text(6, "null_key")).or_raise()),
         }
@@ -81,30 +101,40 @@ impl GuardOptions {
     /// # Errors
     /// 22023 for an argument that is none of ours, or twice there.
     pub fn of_trigger(arguments: &[String]) -> Result<Self, Box<Report>> {
+        Self::parse(arguments, OptionsOf::Guard)
+    }
+
+    /// As [`GuardOptions::of_trigger`], for the trigger of a view: errors speak of that.
+    pub fn of_view_trigger(arguments: &[String]) -> Result<Self, Box<Report>> {
+        Self::parse(arguments, OptionsOf::View)
+    }
+
+    fn parse(arguments: &[String], of: OptionsOf) -> Result<Self, Box<Report>> {
         let mut options = Self::default();
         for argument in arguments {
             let Some((name, value)) = argument.split_once('=') else {
-                return Err(unknown_option(argument));
+                return Err(unknown_option(argument, of));
             };
             let (name, value) = (name.trim(), value.trim());
-            let columns = || parse_columns(name, value);
+            let columns = || parse_columns(name, value, of);
             let twice = match name {
                 "key" => options.key.replace(columns()?).is_some(),
                 "compare" => options.compare.replace(columns()?).is_some(),
                 "ignore" => options.ignore.replace(columns()?).is_some(),
                 "on_conflict" => {
-                    let action = parse_on_conflict(value)?;
+                    let action = parse_on_conflict(value, of)?;
                     options.on_conflict.replace(action).is_some()
                 }
                 "null_key" => options.null_key.replace(NullKey::parse(value)?).is_some(),
                 "remember" => {
-                    let column = parse_single_column(name, value)?;
+                    let column = parse_single_column(name, value, of)?;
                     options.remember.replace(column).is_some()
                 }
-                _ => return Err(unknown_option(argument)),
+                _ => return Err(unknown_option(argument, of)),
             };
             if twice {
-                let message = format!("option \"{name}\" of the guard is given more than once");
+                let noun = of.noun();
+                let message = format!("option \"{name}\" of the {noun} is given more than once");
                 let report = Report::new(SqlState::InvalidParameterValue, message);
                 return Err(Box::new(report));
             }
@@ -163,7 +193,11 @@ impl GuardOptions {
 
     /// The call of `idempotent_guard` that gives a table these options.
     pub fn to_call(&self, table: &str) -> String {
-        let mut call = format!("SELECT idempotent_guard({}", text::quote_literal(table));
+        let mut call = format!(
+            "SELECT {}({}",
+            own_function("idempotent_guard"),
+            text::quote_literal(table)
+        );
         let lists = [
             ("key", &self.key),
             ("compare", &self.compare),
@@ -238,19 +272,47 @@ pub fn call_ignoring(table: &str, arguments: &[String], column: &str) -> Option<
     Some(options.to_call(table))
 }
 
-fn parse_on_conflict(value: &str) -> Result<ConflictAction, Box<Report>> {
-    if enum_text::parse(value) == Some(OnConflict::Report) {
-        let report = Report::new(
-            SqlState::InvalidParameterValue,
-            "a guard cannot report conflicts: a plain INSERT has nowhere to return them",
-        )
-        .hint("Available values: error, quarantine, observe.");
-        return Err(Box::new(report));
+/// What a view does about a conflict, by the argument of `idempotent_view`.
+///
+/// # Errors
+/// 22023
+pub fn parse_view_on_conflict(value: &str) -> Result<ConflictAction, Box<Report>> {
+    match parse_on_conflict(value, OptionsOf::View)? {
+        ConflictAction::Observe => Err(view_cannot_observe()),
+        action => Ok(action),
     }
-    enum_text::try_argument("on_conflict", value)
 }
 
-fn parse_columns(option: &str, list: &str) -> Result<Vec<String>, Box<Report>> {
+const ACTIONS_OF_VIEWS: &str = "Available values: error, quarantine.";
+
+/// 22023
+pub fn view_cannot_observe() -> Box<Report> {
+    let message = "a view cannot observe: an INSERT into it always inserts or verifies";
+    Box::new(Report::new(SqlState::InvalidParameterValue, message).hint(ACTIONS_OF_VIEWS))
+}
+
+fn parse_on_conflict(value: &str, of: OptionsOf) -> Result<ConflictAction, Box<Report>> {
+    if enum_text::parse(value) == Some(OnConflict::Report) {
+        let (message, hint) = match of {
+            OptionsOf::Guard => (
+                "a guard cannot report conflicts: a plain INSERT has nowhere to return them",
+                "Available values: error, quarantine, observe.",
+            ),
+            OptionsOf::View => (
+                "a view cannot report conflicts: an INSERT has nowhere to return them",
+                ACTIONS_OF_VIEWS,
+            ),
+        };
+        let report = Report::new(SqlState::InvalidParameterValue, message).hint(hint);
+        return Err(Box::new(report));
+    }
+    enum_text::try_argument("on_conflict", value).map_err(|report: Box<Report>| match of {
+        OptionsOf::Guard => report,
+        OptionsOf::View => Box::new(report.hint(ACTIONS_OF_VIEWS)),
+    })
+}
+
+fn parse_columns(option: &str, list: &str, of: OptionsOf) -> Result<Vec<String>, Box<Report>> {
     // Names are as long as names are, and in lower case if they are not quoted; expressions are not.
     let members = match list.contains('(') {
         true => text::split_quoted(list),
@@ -260,7 +322,8 @@ fn parse_columns(option: &str, list: &str) -> Result<Vec<String>, Box<Report>> {
         let report = Report::new(
             SqlState::InvalidParameterValue,
             format!(
-                "invalid list of columns in option \"{option}\" of the guard: \"{}\"",
+                "invalid list of columns in option \"{option}\" of the {}: \"{}\"",
+                of.noun(),
                 text::abbreviated(list)
             ),
         )
@@ -270,26 +333,33 @@ fn parse_columns(option: &str, list: &str) -> Result<Vec<String>, Box<Report>> {
     column_names(names.into_iter().map(Some).collect(), option)
 }
 
-fn parse_single_column(option: &str, list: &str) -> Result<String, Box<Report>> {
-    let columns = parse_columns(option, list)?;
+fn parse_single_column(option: &str, list: &str, of: OptionsOf) -> Result<String, Box<Report>> {
+    let columns = parse_columns(option, list, of)?;
     match <[String; 1]>::try_from(columns) {
         Ok([name]) => Ok(name),
         Err(_) => {
-            let message = format!("option \"{option}\" of the guard names more than one column");
+            let noun = of.noun();
+            let message = format!("option \"{option}\" of the {noun} names more than one column");
             let report = Report::new(SqlState::InvalidParameterValue, message);
             Err(Box::new(report))
         }
     }
 }
 
-fn unknown_option(argument: &str) -> Box<Report> {
+fn unknown_option(argument: &str, of: OptionsOf) -> Box<Report> {
     let report = Report::new(
         SqlState::InvalidParameterValue,
         format!(
-            "unrecognized option of the guard: \"{}\"",
+            "unrecognized option of the {}: \"{}\"",
+            of.noun(),
             text::abbreviated(argument)
         ),
     )
-    .hint("Available options: key=…, compare=…, ignore=…, on_conflict=…, remember=…, null_key=….");
+    .hint(match of {
+        OptionsOf::Guard => {
+            "Available options: key=…, compare=…, ignore=…, on_conflict=…, remember=…, null_key=…."
+        }
+        OptionsOf::View => "Available options: key=…, compare=…, ignore=…, on_conflict=….",
+    });
     Box::new(report)
 }

@@ -68,11 +68,7 @@ fn not_from_root(root: &Target, table: &OpenRelation, trigger: &TriggerInfo) -> 
 /// How the guard of a partition gives way to that of its partitioned table: with its
 /// options, where they fit that.
 fn replacement_hint(root: &Target, table: &OpenRelation, trigger: &TriggerInfo) -> String {
-    let drop = format!(
-        "DROP TRIGGER {} ON {};",
-        text::quote_identifier(&trigger.name),
-        trigger_table(table, trigger)
-    );
+    let drop = drop_trigger(table, trigger);
     if !root.guards.is_empty() {
         return format!("Drop the partition's trigger: {drop}");
     }
@@ -89,6 +85,15 @@ fn replacement_hint(root: &Target, table: &OpenRelation, trigger: &TriggerInfo) 
             root.name
         ),
     }
+}
+
+/// The statement that drops a trigger of this table, where it was made.
+pub fn drop_trigger(table: &OpenRelation, trigger: &TriggerInfo) -> String {
+    format!(
+        "DROP TRIGGER {} ON {};",
+        text::quote_identifier(&trigger.name),
+        trigger_table(table, trigger)
+    )
 }
 
 /// The qualified name of the table that a trigger was made on: the partition, or a
@@ -115,9 +120,13 @@ fn trigger_table(table: &OpenRelation, trigger: &TriggerInfo) -> String {
     qualified(made.as_ref().unwrap_or(table))
 }
 
-/// 55000 for a partition of a guarded table, at any level, that has a guard of its own: every row
-/// that lands there fails. None if no partition has one that fires.
-pub fn own_guard_of_partition(root: &Target) -> Option<Report> {
+/// The guard of a partition alone, at any level below a table, whether that is guarded or not: its
+/// name, and 55000, at which every row fails that lands there. None if no partition has one that
+/// fires.
+pub fn own_guard_of_partition(root: &Target) -> Option<(String, Report)> {
+    if !root.partitioned {
+        return None;
+    }
     let below = ffi::partitions(root.oid).into_iter();
     below.filter(|table| *table != root.oid).find_map(|table| {
         pgrx::check_for_interrupts!();
@@ -127,7 +136,7 @@ pub fn own_guard_of_partition(root: &Target) -> Option<Report> {
             let fires = one.enabled != pg_sys::TRIGGER_DISABLED;
             fires && !one.is_clone && is_guard_function(one.function)
         });
-        own.map(|one| not_from_root(root, &relation, one))
+        own.map(|one| (one.name.clone(), not_from_root(root, &relation, one)))
     })
 }
 

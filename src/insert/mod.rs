@@ -8,7 +8,7 @@ use crate::options::{InsertOptions, KeyOptions, MatchRule, check_rights, plan_so
 use crate::outcome::OnConflict;
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::json::JsonPayloads;
-use crate::payload::shape::{KeyPlace, Shape, check_key_named};
+use crate::payload::shape::{KeyPlace, Shape, check_key_named, named_by_all};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
@@ -191,20 +191,6 @@ fn insert_json(
     );
     collector.finish(&context);
     collector
-}
-
-/// By column: whether all shapes name it.
-fn named_by_all(target: &Target, shapes: &[Shape]) -> Vec<bool> {
-    let mut by_all = vec![true; target.columns.len()];
-    for shape in shapes {
-        pgrx::check_for_interrupts!();
-        let named = shape.mask(target);
-        by_all
-            .iter_mut()
-            .zip(named)
-            .for_each(|(all, named)| *all &= named);
-    }
-    by_all
 }
 
 /// The counts, and whether they are those of an earlier call with the same token.

@@ -5,6 +5,7 @@ use super::loading::{LOADED, is_time};
 use super::subject::{LintedTable, ResolvedGuard, ServerFilled};
 use super::words::has_word;
 use crate::guard::call_ignoring;
+use crate::own_function::own_function;
 use crate::pg::value::text;
 
 /// The guard compares a column that is filled with another value in every attempt: a
@@ -242,7 +243,8 @@ fn guard_the_table(subject: &LintedTable) -> String {
     let words = "guard the table, since a guard verifies rows as the trigger returns them";
     match subject.keys().as_slice() {
         [_] if !subject.is_partition() => format!(
-            "{words}: SELECT idempotent_guard({});",
+            "{words}: SELECT {}({});",
+            own_function("idempotent_guard"),
             text::quote_literal(&subject.target.qualified())
         ),
         _ => format!("{words}."),

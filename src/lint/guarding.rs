@@ -1,10 +1,14 @@
 //! Rules about the guard: whether it does what its owner thinks it does.
 use super::finding::{Finding, Rule, Severity};
 use super::subject::LintedTable;
-use crate::guard::{call_verifying, own_guard_of_partition, partition_enabled_differently};
+use crate::guard::{
+    GuardOptions, call_verifying, own_guard_of_partition, partition_enabled_differently,
+};
+use crate::own_function::own_function;
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
+use crate::secret;
 use crate::settings;
 use pgrx::pg_sys;
 
@@ -12,11 +16,24 @@ use pgrx::pg_sys;
 /// was made wrong by hand, or is enabled otherwise on a partition. Then every INSERT fails,
 /// and it is better to hear of it before a client does.
 pub fn guard_problem(subject: &LintedTable, findings: &mut Vec<Finding>) {
+    let target = &subject.target;
     let Some(guard) = &subject.guard else {
+        // A table that was guarded before it became a partition.
+        if let Some((name, report)) = own_guard_of_partition(target) {
+            let hint = report.hint_text().unwrap_or_default().to_owned();
+            findings.push(problem(&name, report.to_text(), hint));
+        }
         return;
     };
-    let target = &subject.target;
     let name = &guard.trigger.name;
+    if guard.config.is_ok()
+        && !GuardOptions::observes(&guard.trigger.arguments)
+        && let Some(report) = secret::problem()
+    {
+        let hint = report.hint_text().unwrap_or_default().to_owned();
+        findings.push(problem(name, report.to_text(), hint));
+        return;
+    }
     let (message, hint) = match &guard.config {
         Err(report) => (
             format!(
@@ -25,11 +42,11 @@ pub fn guard_problem(subject: &LintedTable, findings: &mut Vec<Finding>) {
             ),
             report
                 .hint_text()
-                .unwrap_or("Call idempotent_guard again.")
-                .to_owned(),
+                .map(str::to_owned)
+                .unwrap_or_else(|| format!("Call {} again.", own_function("idempotent_guard"))),
         ),
         Ok(_) if target.partitioned => {
-            if let Some(report) = own_guard_of_partition(target) {
+            if let Some((_, report)) = own_guard_of_partition(target) {
                 let hint = report.hint_text().unwrap_or_default().to_owned();
                 findings.push(problem(name, report.to_text(), hint));
                 return;

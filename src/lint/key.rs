@@ -4,6 +4,7 @@ use super::body::ValueSource;
 use super::finding::{Finding, Rule, Severity};
 use super::subject::{LintedTable, ServerFilled};
 use super::table::is_plain_table;
+use crate::own_function::own_function;
 use crate::pg::catalog::name::relation_name;
 use crate::pg::ffi;
 use crate::pg::value::text;
@@ -261,8 +262,8 @@ pub fn ambiguous_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
             "Name the key columns with the argument key.".to_owned()
         } else {
             format!(
-                "Say which with the argument key, for example: SELECT idempotent_guard({}, key => \
-                 {});",
+                "Name the key columns with the argument key, for example: SELECT {}({}, key => {});",
+                own_function("idempotent_guard"),
                 text::quote_literal(&target.qualified()),
                 target.key_argument(first),
             )
@@ -306,7 +307,8 @@ pub fn partial_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
                     .to_owned()
             } else {
                 format!(
-                    "If it is: SELECT idempotent_guard({}, key => {});",
+                    "If it is: SELECT {}({}, key => {});",
+                    own_function("idempotent_guard"),
                     text::quote_literal(&target.qualified_root()),
                     target.key_argument(index),
                 )

@@ -29,6 +29,7 @@ use crate::enum_text;
 use crate::error::{Caught, Report, SqlState, message_of, with_error_capture};
 use crate::options::{KeyOptions, MatchRule, check_rights, plan_source};
 use crate::outcome::OnConflict;
+use crate::own_function::own_function;
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::shape::Shape;
 use crate::payload::source::Source;
@@ -115,7 +116,10 @@ fn refuse_transaction() -> ! {
         "idempotent_load cannot run inside a transaction block or a function",
     )
     .detail("It commits after every batch.")
-    .hint("Call it on its own, or use idempotent_insert_from, which is part of your transaction.")
+    .hint(format!(
+        "Call it on its own, or use {}, which is part of your transaction.",
+        own_function("idempotent_insert_from")
+    ))
     .raise()
 }
 
@@ -403,7 +407,7 @@ fn check_unchanged<'t>(target: &'t Target, known: &SourceInfo) -> &'t UniqueInde
         } else {
             "Its columns have changed."
         })
-        .hint("Call idempotent_load again.")
+        .hint(format!("Call {} again.", own_function("idempotent_load")))
         .table(&target.schema, &target.name)
         .raise()
     })

@@ -96,8 +96,10 @@ impl Progress {
         } = counts;
         let _ = write!(
             line,
-            "{rows} rows {how}: {inserted} inserted, {duplicates} duplicates, \
-             {conflicts} conflicts"
+            "{} {how}: {inserted} inserted, {}, {}",
+            counted(*rows, "row"),
+            counted(*duplicates, "duplicate"),
+            counted(*conflicts, "conflict")
         );
         notice(&line);
     }
@@ -120,6 +122,12 @@ impl Progress {
         line.push(b"\": ");
         line
     }
+}
+
+/// So many of something.
+fn counted(count: i64, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
 }
 
 fn per_second(rows: i64, microseconds: i64) -> i64 {

@@ -7,19 +7,27 @@
 //!
 //! 1. **Look.** Each key is looked up in the arbiter under a fresh snapshot (READ
 //!    COMMITTED) or the transaction's. What is stored and equal is `unchanged`, what is
-//!    stored and later is `stale`: neither is written, locked or logged.
+//!    stored and later is `stale`: neither is written, locked or logged. Nor is anything for a
+//!    row that deletes, and finds nothing: it is `unchanged`.
 //! 2. **Insert** what was not found, in key order: `INSERT … ON CONFLICT (key) DO
 //!    NOTHING`, as `write` does. If not all of it went in, all that is left is looked at
 //!    again (1).
-//! 3. **Update** what is stored and earlier, in key order, under the snapshot of the look.
-//!    The row is addressed by place and by the transaction that wrote it, so what is
-//!    replaced is the very version that was judged.
+//! 3. **Update or delete** what is stored and earlier, in key order, under the snapshot of the
+//!    look: by an UPDATE, a DELETE, or, where there is some of both, a MERGE. The row is
+//!    addressed by place and by the transaction that wrote it, so what is replaced is the very
+//!    version that was judged.
 //! 4. What was not the same version any more is looked at again (1).
 //!
 //! # Why no interleaving goes wrong
-//! - *A row is changed between look and update.* Its version is another then, the update
-//!   passes over it (or, REPEATABLE READ and up, raises 40001), and the next round judges
-//!   what is stored now. Nothing that is later is ever overwritten by something earlier.
+//! - *A row is changed between look and update (or delete).* Its version is another then, the
+//!   update passes over it (or, REPEATABLE READ and up, raises 40001), and the next round judges
+//!   what is stored now. Nothing that is later is ever overwritten or deleted by something
+//!   earlier.
+//! - *A row is deleted between look and update, also by another merge.* The update passes over
+//!   it, and the next round inserts: as if the call had come after the delete.
+//! - *A key is inserted between look and delete.* A row that deletes, and found nothing, is done
+//!   with: as if the insert had come after it. It does not wait for an insert that is under way,
+//!   as a DELETE would not.
 //! - *Another merge inserts the key between look and insert.* ON CONFLICT waits for it,
 //!   and passes over the row; the next round judges it.
 //! - *Merges with overlapping keys do not deadlock.* Each inserts all that it inserts, in
@@ -30,116 +38,186 @@
 //!   both go by the key. A row that was changed since the look is still met in the
 //!   order of keys, since the update sees what the look saw, and the server locks its
 //!   latest version before it finds that it is another: the next round need not wait for
-//!   it. (If another session deletes rows, a round may insert after updates: then 40P01 is
-//!   possible, and a retry the answer. So are two merges in one transaction.)
+//!   it. Updates and deletes are one statement for the same reason: two would go through the
+//!   keys twice. (If another session deletes rows, be it by a merge, a round may insert after
+//!   updates: then 40P01 is possible, and a retry the answer. So are two merges in one
+//!   transaction.)
 //! - *Any order of arrival gives the same table.* «Later» is a total order on whole rows:
-//!   by `latest_by`, then by the compared columns. What is stored in the end is the
-//!   greatest row that ever came, and the maximum of a set does not depend on order.
+//!   by `latest_by`, then by whether they delete, then by the compared columns. What is stored
+//!   in the end is the greatest row that ever came, and the maximum of a set does not depend on
+//!   order. Where that is a row that deletes, nothing is left that a row could be compared with,
+//!   and one that comes later goes in, however early it is.
 #[forbid(unsafe_code)]
 mod latest;
 #[forbid(unsafe_code)]
 mod never_updated;
 #[forbid(unsafe_code)]
+mod passes;
+#[forbid(unsafe_code)]
 mod round;
 #[forbid(unsafe_code)]
 mod write;
 
-use crate::batch::{BatchFunction, BatchToken};
+use crate::batch::{BatchFunction, BatchOptions, BatchToken};
 use crate::error::with_error_capture;
 use crate::options::{KeyOptions, MatchRule};
 use crate::payload::generated::GeneratedColumns;
-use crate::payload::shape::{KeyPlace, check_key_named};
+use crate::payload::json::JsonPayloads;
+use crate::payload::latest_by::{Decider, STORED_AS};
+use crate::payload::merge_fields::MergeFields;
+use crate::payload::shape::{KeyPlace, Shape, check_key_named, named_by_all};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
+use crate::pg::memory::Scratch;
 use crate::pg::value::sql_value::SqlValue;
-use crate::target::{Target, check_merge_privileges};
+use crate::pg::value::text;
+use crate::target::{
+    OpenRelation, Target, UniqueIndex, check_any_privilege, check_merge_privileges,
+};
 use crate::write::{InputSorter, WriteContext};
-use latest::LatestOrder;
+use latest::{LatestOrder, PAYLOAD, ROW};
 use never_updated::NeverUpdated;
+use passes::Passes;
 use pgrx::prelude::*;
 use round::{MergeCounts, merge_rows};
 
-/// `idempotent_merge(target, source, key, latest_by, compare, ignore, insert_only)`: inserts
-/// or updates the rows of a table or view, by key. A stored row that is later is kept, one
-/// that is equal is not rewritten.
+/// `idempotent_merge(target, source, key, latest_by, compare, ignore, insert_only, delete_when,
+/// token, digest)`: inserts or updates the rows of a table or view, by key, and deletes where the
+/// source says so. A stored row that is later is kept, one that is equal is not rewritten.
 ///
-/// Gives `received, inserted, updated, unchanged, stale, superseded bigint`; the last five
-/// add up to the first.
+/// Gives `received, inserted, updated, deleted, unchanged, stale, superseded bigint, replayed
+/// boolean`; the last six numbers add up to the first.
 ///
 /// # Errors
-/// 42P10 without a usable key, 42703 for columns that are none, 22023, 23502, 428C9,
+/// 42P10 without a usable key, 42703 for columns that are none, 42701, 42804, 22023, 23502, 428C9,
 /// 42501, 42809; 21000 for rows under one key that differ where `latest_by` is not given;
-/// 27000 if a trigger suppresses a row; 40001; and what INSERT and UPDATE raise, unchanged.
+/// 27000 if a trigger suppresses a row; 40001; and what INSERT, UPDATE and DELETE raise,
+/// unchanged.
 #[pg_extern(sql = false)]
 fn idempotent_merge(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        let ([received, inserted, updated, unchanged, stale, superseded], replayed) =
-            merge(&call.arguments());
-        SqlResult::row(
-            RowType::Merged,
-            &[
-                SqlValue::bigint(received),
-                SqlValue::bigint(inserted),
-                SqlValue::bigint(updated),
-                SqlValue::bigint(unchanged),
-                SqlValue::bigint(stale),
-                SqlValue::bigint(superseded),
-                SqlValue::boolean(replayed),
-            ],
-        )
+        let (counts, replayed) = merge(&call.arguments());
+        let [a, b, c, d, e, f, g] = counts.map(SqlValue::bigint);
+        let replayed = SqlValue::boolean(replayed);
+        SqlResult::row(RowType::BatchMerged, &[a, b, c, d, e, f, g, replayed])
+    })
+}
+
+/// `idempotent_merge_many(target, payloads, key, latest_by, compare, ignore, insert_only,
+/// delete_when)`: the same for a JSON array of objects. A field that a payload leaves out leaves
+/// the stored value alone.
+///
+/// # Errors
+/// As [`idempotent_merge`]; 23502 for a payload without what `latest_by` names.
+#[pg_extern(sql = false)]
+fn idempotent_merge_many(call: SqlCall<'_>) -> SqlResult {
+    with_error_capture(|| {
+        let counts = merge_many(&call.arguments()).in_order();
+        SqlResult::row(RowType::Merged, &counts.map(SqlValue::bigint))
     })
 }
 
 /// The counts of a merge, as the record of a batch names them.
-const COUNTS: [&str; 6] = [
+const COUNTS: [&str; 7] = [
     "received",
     "inserted",
     "updated",
+    "deleted",
     "unchanged",
     "stale",
     "superseded",
 ];
 
-/// Those, and whether they are of an earlier call with the same token.
-fn merge(arguments: &Arguments) -> ([i64; 6], bool) {
+/// The arguments from the third on.
+struct MergeOptions {
+    key: KeyOptions,
+    match_rule: MatchRule,
+    latest_by: Option<Vec<String>>,
+    insert_only: Option<Vec<String>>,
+    delete_when: Option<String>,
+}
+
+impl MergeOptions {
+    fn read(arguments: &Arguments, target: &Target) -> Self {
+        let key = KeyOptions::read(arguments, [2, 4, 5]);
+        Self {
+            // What a guard leaves out because it changes after insert is what a merge brings.
+            match_rule: MatchRule::of_all_columns(&key, target),
+            key,
+            latest_by: arguments.columns(3, "latest_by"),
+            insert_only: arguments.columns(6, "insert_only"),
+            delete_when: arguments.optional_text(7),
+        }
+    }
+
+    /// Resolves the compared columns of the shapes. Gives the columns that an update sets.
+    ///
+    /// # Errors
+    /// 22023 for columns that an option must not name, 0A000 for a rule on DELETE, and 42501.
+    fn plan(
+        &mut self,
+        target: &Target,
+        relation: &OpenRelation,
+        arbiter: &UniqueIndex,
+        shapes: &mut [Shape],
+        deciders: &[Decider],
+    ) -> Vec<usize> {
+        let insert_only = self.insert_only.as_deref();
+        let never_updated = NeverUpdated::new(target, relation, arbiter, insert_only);
+        let comparison = &mut self.match_rule.comparison;
+        never_updated.refuse_in(target, comparison.named(), "compare");
+        comparison.exclude(&never_updated.columns);
+        comparison.apply(target, arbiter, shapes);
+        let kept: Vec<usize> = deciders.iter().filter_map(Decider::column).collect();
+        never_updated.refuse_in(target, &kept, "latest_by");
+        if let Some(name) = self.delete_when.as_deref() {
+            target.refuse_delete_rules(relation);
+            refuse_key_column(target, arbiter, name);
+        }
+        let named = named_by_any(target, shapes);
+        let may_change = |c: &usize| !arbiter.has_column(*c) && !never_updated.columns.contains(c);
+        let updated: Vec<usize> = named.iter().copied().filter(may_change).collect();
+        let deletes = self.delete_when.is_some();
+        let deciding = arbiter.deciding_columns().iter().copied();
+        check_merge_privileges(target, named, deciding, &updated, deletes);
+        updated
+    }
+
+    /// What a record of a batch keeps of them.
+    fn of_batch(&self) -> BatchOptions {
+        let delete_when = self.delete_when.as_ref().map(std::slice::from_ref);
+        self.key
+            .of_batch()
+            .with_names(c"latest_by", self.latest_by.as_deref())
+            .with_names(c"insert_only", self.insert_only.as_deref())
+            .with_names(c"delete_when", delete_when)
+    }
+}
+
+/// The counts, and whether they are of an earlier call with the same token.
+fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
-    let mut source = Source::open(&target, arguments.oid(1, "source"));
-    // What a guard leaves out because it changes after insert is what a merge brings.
-    let key_options = KeyOptions::read(arguments, [2, 4, 5]);
-    let mut match_rule = MatchRule::of_all_columns(&key_options, &target);
-    let latest_by = arguments.columns(3, "latest_by");
-    let insert_only = arguments.columns(6, "insert_only");
+    let oid = arguments.oid(1, "source");
+    let mut options = MergeOptions::read(arguments, &target);
+    let (delete_when, latest_by) = (&options.delete_when, &options.latest_by);
+    let (delete_when, latest_by) = (delete_when.as_deref(), latest_by.as_deref());
+    let mut source = Source::open_to_merge(&target, oid, delete_when, latest_by);
 
     let mut shapes = [source.shape()];
-    let arbiter = match_rule.arbiter_for_source(&target, &source);
-    let never_updated = NeverUpdated::new(&target, &relation, arbiter, insert_only.as_deref());
-    never_updated.refuse_in(&target, match_rule.comparison.named(), "compare");
-    match_rule.comparison.exclude(&never_updated.columns);
-    match_rule.comparison.apply(&target, arbiter, &mut shapes);
+    let arbiter = options.match_rule.arbiter_for_source(&target, &source);
+    let deciders = source.latest_by();
+    let updated = options.plan(&target, &relation, arbiter, &mut shapes, deciders);
     check_key_named(&target, arbiter, &shapes, |_| KeyPlace::Source);
-    let latest = LatestOrder::new(&target, arbiter, &shapes[0], latest_by.as_deref());
-    never_updated.refuse_in(&target, latest.by(), "latest_by");
-    let named = || shapes[0].named.iter().copied();
-    let updated: Vec<usize> = named()
-        .filter(|c| !arbiter.has_column(*c) && !never_updated.columns.contains(c))
-        .collect();
-    check_merge_privileges(
-        &target,
-        named(),
-        arbiter.deciding_columns().iter().copied(),
-        &updated,
-    );
+    let unstored = source.unstored();
+    let latest = LatestOrder::new(&target, arbiter, &shapes, deciders, unstored, ROW);
+    let deciding = arbiter.deciding_columns().iter().copied();
+    source.read_of_deletes(deciding.chain(latest.by()));
 
-    let batch = BatchToken::read(arguments, 7, 8).map(|token| {
-        let options = key_options
-            .of_batch()
-            .with_names(c"latest_by", latest_by.as_deref())
-            .with_names(c"insert_only", insert_only.as_deref());
-        token.batch(&target, BatchFunction::Merge, &options)
-    });
+    let batch = BatchToken::read(arguments, 8, 9)
+        .map(|token| token.batch(&target, BatchFunction::Merge, &options.of_batch()));
     if let Some(counts) = batch
         .as_ref()
         .and_then(|batch| batch.counts_or_lock(COUNTS))
@@ -147,24 +225,100 @@ fn merge(arguments: &Arguments) -> ([i64; 6], bool) {
         return (counts, true);
     }
     source.complete_keys(&relation, arbiter);
-    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard);
-    let mut input = InputSorter::new(&context, false);
+    let guard = options.match_rule.guard;
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, guard);
+    let mut input = InputSorter::of_rows(&target, arbiter, source.row_desc());
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
     let mut counts = MergeCounts {
         received: source.read(arbiter, generated, input.sort()),
         ..MergeCounts::default()
     };
     merge_rows(&context, &latest, &updated, input.into_rows(), &mut counts);
-    let counts = [
-        counts.received,
-        counts.inserted,
-        counts.updated,
-        counts.unchanged,
-        counts.stale,
-        counts.superseded,
-    ];
+    let counts = counts.in_order();
     if let Some(batch) = batch {
         batch.record(COUNTS, counts);
     }
     (counts, false)
+}
+
+fn merge_many(arguments: &Arguments) -> MergeCounts {
+    let (target, relation) = Target::open(arguments.oid(0, "target"));
+    target.refuse_rules();
+    let document = arguments.jsonb(1, "payloads");
+    let mut options = MergeOptions::read(arguments, &target);
+    // Any field may be one that is not stored: each payload has to have it.
+    let is_field = |name: &str| !name.to_ascii_lowercase().contains(STORED_AS);
+    let deciders = options.latest_by.as_deref().unwrap_or_default();
+    let deciders = Decider::all(&target, deciders, is_field);
+    let fields = MergeFields::new(&target, deciders, options.delete_when.as_deref());
+    let mut payloads = JsonPayloads::to_merge(&target, document, fields);
+    let mut counts = MergeCounts {
+        received: payloads.len() as i64,
+        ..MergeCounts::default()
+    };
+    if payloads.is_empty() {
+        // No column is named, so any right will do. A caller without one must not lock the table.
+        check_any_privilege(target.oid);
+        options.match_rule.check(&target);
+        return counts;
+    }
+    let by_all = named_by_all(&target, &payloads.shapes);
+    let arbiter = options.match_rule.arbiter(&target, |column| by_all[column]);
+    let (shapes, fields) = payloads.shapes_and_fields();
+    let updated = options.plan(&target, &relation, arbiter, shapes, fields.deciders());
+    check_key_named(&target, arbiter, shapes, |shape| {
+        KeyPlace::Payload(Some(shape.first))
+    });
+    let (deciders, unstored) = (fields.deciders(), &fields.unstored);
+    let mut latest = LatestOrder::new(&target, arbiter, shapes, deciders, unstored, PAYLOAD);
+    let deciding = arbiter.deciding_columns().iter().copied();
+    let read: Vec<usize> = deciding.chain(latest.by()).collect();
+    fields.read_of_deletes(&read);
+
+    payloads.complete_keys(&relation, arbiter);
+    let mut input = InputSorter::of_rows(&target, arbiter, payloads.row_desc());
+    let generated = GeneratedColumns::of(&target, &relation, &payloads.shapes);
+    if let Some(generated) = &generated {
+        generated.refuse_by_defaults();
+    }
+    let scratch = Scratch::in_current(c"pg_idempotent payload");
+    payloads.read(Some(arbiter), generated, &scratch, &mut |row| {
+        input.put(row)
+    });
+    let rows = input.into_rows();
+    let passes = if payloads.shapes.len() == 1 {
+        vec![rows]
+    } else {
+        let (shapes, _) = payloads.shapes_and_fields();
+        Passes::new(&target, arbiter, &mut latest, shapes).of(rows, &mut counts)
+    };
+    let (shapes, guard) = (&payloads.shapes, options.match_rule.guard);
+    let context = WriteContext::new(&target, &relation, arbiter, shapes, true, guard);
+    for rows in passes {
+        merge_rows(&context, &latest, &updated, rows, &mut counts);
+    }
+    counts
+}
+
+/// The columns that some shape names, by position.
+fn named_by_any(target: &Target, shapes: &[Shape]) -> Vec<usize> {
+    let mut named = vec![false; target.columns.len()];
+    for shape in shapes {
+        pgrx::check_for_interrupts!();
+        shape.named.iter().for_each(|c| named[*c] = true);
+    }
+    (0..named.len()).filter(|c| named[*c]).collect()
+}
+
+/// What says that a row deletes is no part of its key: it would never find the row.
+///
+/// # Errors
+/// 22023
+fn refuse_key_column(target: &Target, arbiter: &UniqueIndex, name: &str) {
+    let column = target.column_by_bytes(text::to_server(name).to_bytes());
+    if let Some(column) = column.filter(|c| arbiter.deciding_columns().contains(c)) {
+        target
+            .cannot_be_in(column, "is part of the key", "delete_when")
+            .raise()
+    }
 }

@@ -1,13 +1,13 @@
-//! The rounds of one merge: look, insert, update, look again. See the module's head for
+//! The rounds of one merge: look, insert, update and delete, look again. See the module's head for
 //! the protocol.
-use super::latest::{LatestOrder, MergeVerdict};
-use super::write::{ChangedRows, update};
+use super::latest::{LatestOrder, MergeVerdict, PAYLOAD};
+use super::write::{ChangedRows, replace};
 use crate::error::Report;
 use crate::outcome::OnConflict;
-use crate::payload::row::same_key;
-use crate::pg::rows::{Slot, TupleStore};
+use crate::payload::row::{Mark, RowLayout, same_key};
+use crate::pg::rows::{RowBuilder, Slot, TupleStore};
 use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
-use crate::target::{KeyLookup, StoredRow, kept_by_policy, row_security_is_active};
+use crate::target::{KeyLookup, StoredRow, Target, kept_by_policy, row_security_is_active};
 use crate::write::{
     InputSorter, MAX_ROUNDS, OutcomeCollector, ResultDetail, Returning, SortedRows, WriteContext,
     insert,
@@ -21,6 +21,8 @@ pub struct MergeCounts {
     pub received: i64,
     pub inserted: i64,
     pub updated: i64,
+    pub deleted: i64,
+    /// What is stored is equal, or nothing is stored that could be deleted.
     pub unchanged: i64,
     /// What is stored is later.
     pub stale: i64,
@@ -39,17 +41,75 @@ struct LatestRows<'a> {
     superseded: i64,
     /// The rows outside of the arbiter's condition, which come last: they have no key.
     outside: Option<TupleStore>,
+    /// How many such rows delete, and so do nothing.
+    gone: i64,
+}
+
+/// Hands rows on, one after the other.
+type EachRow<'a> = dyn FnMut(&mut dyn FnMut(&Slot)) + 'a;
+
+/// Takes columns that are not stored off working rows.
+pub struct StoredColumns {
+    columns: usize,
+    builder: RowBuilder,
+}
+
+impl StoredColumns {
+    /// For working rows of a target, which may have columns behind their own.
+    pub fn of(target: &Target) -> Self {
+        let desc = target.row_desc();
+        Self {
+            columns: desc.types().len(),
+            builder: RowBuilder::new(desc),
+        }
+    }
+
+    /// Hands a row on without them.
+    pub fn hand_on(&mut self, row: &Slot, take: &mut dyn FnMut(&Slot)) {
+        if row.desc().types().len() == self.columns {
+            return take(row);
+        }
+        let mut stored = self.builder.start();
+        stored.copy_first(row, self.columns);
+        take(stored.finish());
+    }
+}
+
+impl MergeCounts {
+    /// As results have them.
+    pub fn in_order(&self) -> [i64; 7] {
+        [
+            self.received,
+            self.inserted,
+            self.updated,
+            self.deleted,
+            self.unchanged,
+            self.stale,
+            self.superseded,
+        ]
+    }
 }
 
 impl LatestRows<'_> {
+    /// Hands each of them on, without the columns that are not stored.
+    fn each(&mut self, take: &mut dyn FnMut(&Slot)) {
+        let mut stored = StoredColumns::of(self.context.target);
+        let mut free = None;
+        while let Some(row) = self.next(free.take()) {
+            stored.hand_on(&row, take);
+            free = Some(row);
+        }
+        if let Some(mut outside) = self.outside.take() {
+            let mut row = Slot::for_stored(outside.desc());
+            while outside.next(&mut row) {
+                take(&row);
+            }
+        }
+    }
+
     fn next(&mut self, mut free: Option<Slot>) -> Option<Slot> {
-        let target = self.context.target;
         let first = self.ahead.take();
-        let Some(mut best) = first.or_else(|| self.next_with_key(&mut free)) else {
-            let outside = self.outside.as_mut()?;
-            let mut row = Slot::for_stored(target.row_desc());
-            return outside.next(&mut row).then_some(row);
-        };
+        let mut best = first.or_else(|| self.next_with_key(&mut free))?;
         while let Some(row) = self.next_with_key(&mut free) {
             if !same_key(self.context.arbiter, &best, &row) {
                 self.ahead = Some(row);
@@ -69,17 +129,22 @@ impl LatestRows<'_> {
         Some(best)
     }
 
-    /// The next row that has a key; others are set aside.
+    /// The next row that has a key; others are set aside, or do nothing if they delete.
     fn next_with_key(&mut self, free: &mut Option<Slot>) -> Option<Slot> {
         let context = self.context;
         loop {
             let row = self.rows.next(context.target, free.take())?;
-            if !context.is_outside(&row) {
-                return Some(row);
+            match RowLayout::of(context.target).mark(&row) {
+                Mark::Outside => {
+                    let new = || TupleStore::new(context.target.row_desc());
+                    let outside = self.outside.get_or_insert_with(new);
+                    let mut stored = StoredColumns::of(context.target);
+                    stored.hand_on(&row, &mut |row| outside.put(row));
+                }
+                Mark::DeleteOutside => self.gone += 1,
+                _ => return Some(row),
             }
             pgrx::check_for_interrupts!();
-            let new = || TupleStore::new(context.target.row_desc());
-            self.outside.get_or_insert_with(new).put(&row);
             *free = Some(row);
         }
     }
@@ -100,24 +165,33 @@ pub fn merge_rows(
         ahead: None,
         superseded: 0,
         outside: None,
+        gone: 0,
     };
     let mut pending = look_up(
         context,
         latest,
-        &mut |free| reduced.next(free),
+        updated,
+        &mut |take| reduced.each(take),
         &WrittenCommands::default(),
         counts,
     );
-    counts.superseded = reduced.superseded;
+    counts.superseded += reduced.superseded;
+    counts.unchanged += reduced.gone;
     for _ in 0..MAX_ROUNDS {
         let (written, left) = write(context, updated, pending, counts);
         let Some(mut rows) = left.in_key_order(context) else {
             return;
         };
-        let next = &mut |free| rows.next(context.target, free);
-        pending = look_up(context, latest, next, &written, counts);
+        let each = &mut |take: &mut dyn FnMut(&Slot)| {
+            let mut free = None;
+            while let Some(row) = rows.next(context.target, free.take()) {
+                take(&row);
+                free = Some(row);
+            }
+        };
+        pending = look_up(context, latest, updated, each, &written, counts);
     }
-    not_written(context, &pending).raise()
+    not_written(context, latest.noun(), &pending).raise()
 }
 
 /// Rows of which it is not known that they were written.
@@ -146,8 +220,8 @@ impl LeftRows {
     }
 }
 
-/// Inserts what is new, and updates what is changed once all of that went in: updates come after
-/// all inserts, see the head of the module. Gives the commands that did so, and what is left.
+/// Inserts what is new, and writes what is changed once all of that went in: updates and deletes
+/// come after all inserts, see the head of the module. Gives the commands that did so, and what is left.
 fn write(
     context: &WriteContext<'_>,
     updated: &[usize],
@@ -162,15 +236,17 @@ fn write(
     let first_command = next_command();
     let new = new.and_then(|new| insert_new(context, new, counts));
     let after_inserts = next_command();
+    let mut replaced = 0;
     let changed = changed.filter(|changed| {
         if new.is_some() {
             return true;
         }
-        let count = update(context, updated, changed, &snapshot);
-        // If not all of them were updated, the rows tell which.
-        let all = count == changed.len();
+        replaced = replace(context, updated, changed, &snapshot);
+        // If not all of them were written, the rows tell which.
+        let all = replaced == changed.len();
         if all {
-            counts.updated += count as i64;
+            counts.updated += (changed.len() - changed.deletes()) as i64;
+            counts.deleted += changed.deletes() as i64;
         }
         !all
     });
@@ -178,17 +254,28 @@ fn write(
     let written = WrittenCommands {
         inserted: first_command..after_inserts,
         updated: after_inserts..next_command(),
+        replaced,
     };
     (written, LeftRows { new, changed })
 }
 
 /// For rows that are neither inserted nor updated nor in anybody's way.
-fn not_written(context: &WriteContext<'_>, pending: &PendingChanges) -> Report {
+fn not_written(context: &WriteContext<'_>, noun: &str, pending: &PendingChanges) -> Report {
     if pending.new.is_none() && row_security_is_active(context.target) {
-        return kept_by_policy(context.target);
+        // Of a statement that does both, the server refuses such a row.
+        let deletes = pending.changed.as_ref().map_or(0, ChangedRows::deletes);
+        let what = if deletes > 0 { "a delete" } else { "an update" };
+        return kept_by_policy(context.target, what);
     }
+    let what = if noun == PAYLOAD {
+        "a payload"
+    } else {
+        "a row of the source"
+    };
     context
-        .not_stored_as_given("a row of the source was neither inserted nor updated")
+        .not_stored_as_given(&format!(
+            "{what} was neither inserted nor updated nor deleted"
+        ))
         .detail("A BEFORE trigger suppressed the row or changed its key.")
 }
 
@@ -197,6 +284,8 @@ fn not_written(context: &WriteContext<'_>, pending: &PendingChanges) -> Report {
 struct WrittenCommands {
     inserted: Range<pg_sys::CommandId>,
     updated: Range<pg_sys::CommandId>,
+    /// How many rows the latter have updated or deleted.
+    replaced: u64,
 }
 
 impl WrittenCommands {
@@ -222,11 +311,34 @@ struct PendingChanges {
     snapshot: FreshSnapshot,
 }
 
+impl PendingChanges {
+    fn put_new(&mut self, context: &WriteContext<'_>, row: &Slot) {
+        let desc = context.target.row_desc();
+        let new = || context.in_call_memory(|| TupleStore::new(desc));
+        self.new.get_or_insert_with(new).put(row);
+    }
+
+    fn put_changed(
+        &mut self,
+        context: &WriteContext<'_>,
+        updated: &[usize],
+        row: &Slot,
+        stored: &StoredRow<'_>,
+    ) {
+        let make = || ChangedRows::new(context.target, context.shapes, updated);
+        let changed = self
+            .changed
+            .get_or_insert_with(|| context.in_call_memory(make));
+        changed.put(context.target, row, stored);
+    }
+}
+
 /// Looks every row's key up and counts the rows that need not be written.
 fn look_up(
     context: &WriteContext<'_>,
     latest: &LatestOrder<'_>,
-    next: &mut dyn FnMut(Option<Slot>) -> Option<Slot>,
+    updated: &[usize],
+    each: &mut EachRow<'_>,
     before: &WrittenCommands,
     counts: &mut MergeCounts,
 ) -> PendingChanges {
@@ -236,11 +348,13 @@ fn look_up(
         snapshot: FreshSnapshot::push(),
     };
     let mut lookup = KeyLookup::new(context.target, context.relation, context.arbiter);
-    let mut free: Option<Slot> = None;
-    while let Some(row) = next(free.take()) {
+    let updated_before = counts.updated;
+    // The rows that delete, and find nothing.
+    let mut gone = 0;
+    each(&mut |row| {
         pgrx::check_for_interrupts!();
         context.scratch.scope(|| {
-            let outside = context.is_outside(&row);
+            let outside = context.is_outside(row);
             if outside && !before.inserted.is_empty() {
                 // Nothing was in its way.
                 counts.inserted += 1;
@@ -251,29 +365,30 @@ fn look_up(
                 lookup.find(|c| row.value(c));
             }
             let Some(stored) = lookup.stored() else {
-                let desc = context.target.row_desc();
-                let new = || context.in_call_memory(|| TupleStore::new(desc));
-                return pending.new.get_or_insert_with(new).put(&row);
+                if latest.deletes(row) {
+                    gone += 1;
+                    return;
+                }
+                return pending.put_new(context, row);
             };
             if before.count_if_written(&stored, counts) {
                 return;
             }
-            context.check_visible(&row, &stored);
-            match latest.judge(&row, &stored) {
+            context.check_visible(row, &stored);
+            match latest.judge(row, &stored) {
                 MergeVerdict::Equal => counts.unchanged += 1,
                 MergeVerdict::Earlier => counts.stale += 1,
-                MergeVerdict::Later => {
-                    let new = || context.in_call_memory(|| ChangedRows::new(context.target));
-                    pending
-                        .changed
-                        .get_or_insert_with(new)
-                        .put(context.target, &row, &stored);
-                }
+                MergeVerdict::Later => pending.put_changed(context, updated, row, &stored),
             }
         });
         context.scratch.reset();
-        free = Some(row);
-    }
+    });
+    // What the round before wrote, and is not updated, it has deleted. The others were deleted by
+    // somebody else, or never there.
+    let updated = counts.updated - updated_before;
+    let deleted = (before.replaced as i64 - updated).clamp(0, gone);
+    counts.deleted += deleted;
+    counts.unchanged += gone - deleted;
     pending
 }
 

@@ -96,7 +96,12 @@ impl MatchRule {
     /// Checks what the caller wishes for a target. By default, columns that the target's
     /// guard does not compare are not compared either.
     pub fn new(key_options: &KeyOptions, target: &Target) -> Self {
-        let mut match_rule = Self::of_all_columns(key_options, target);
+        Self::try_new(key_options, target).or_raise()
+    }
+
+    /// As [`MatchRule::new`], with the error for the caller to decide about.
+    pub fn try_new(key_options: &KeyOptions, target: &Target) -> Result<Self, Box<Report>> {
+        let mut match_rule = Self::try_of_all_columns(key_options, target)?;
         let KeyOptions {
             compare, ignore, ..
         } = key_options;
@@ -106,12 +111,16 @@ impl MatchRule {
         {
             match_rule.comparison.limit(&guard.compared);
         }
-        match_rule
+        Ok(match_rule)
     }
 
     /// Checks what the caller wishes for a target. By default all columns are compared, whatever a
     /// guard compares.
     pub fn of_all_columns(key_options: &KeyOptions, target: &Target) -> Self {
+        Self::try_of_all_columns(key_options, target).or_raise()
+    }
+
+    fn try_of_all_columns(key_options: &KeyOptions, target: &Target) -> Result<Self, Box<Report>> {
         let (compare, ignore) = (
             key_options.compare.as_deref(),
             key_options.ignore.as_deref(),
@@ -121,11 +130,11 @@ impl MatchRule {
             true => target.canonical_key(key),
             false => key.to_vec(),
         });
-        Self {
+        Ok(Self {
             key,
-            comparison: Comparison::new(target, compare, ignore).or_raise(),
+            comparison: Comparison::new(target, compare, ignore)?,
             guard: guard::GuardConfig::in_force(target),
-        }
+        })
     }
 
     /// Checks of the key and the comparison what can be checked without a
@@ -151,7 +160,7 @@ impl MatchRule {
     }
 
     /// As [`MatchRule::arbiter`], with the error for the caller to decide about.
-    fn find_arbiter<'t>(
+    pub fn find_arbiter<'t>(
         &self,
         target: &'t Target,
         named: impl Fn(usize) -> bool,

@@ -15,6 +15,7 @@ use super::rows::{Hashing, SliceRows, sort};
 use super::slice::{Slice, may_have_range};
 use super::write;
 use crate::error::{Report, SqlState};
+use crate::own_function::own_function;
 use crate::payload::generated::GeneratedColumns;
 use crate::payload::row::RowLayout;
 use crate::payload::source::Source;
@@ -153,7 +154,10 @@ fn columns(arguments: &Arguments, target: &Target, source: &Source<'_>) -> Vec<u
             SqlState::InvalidParameterValue,
             "argument \"by\" must name at least one column",
         )
-        .hint("To replace the whole table, use idempotent_overwrite with the slice {}.")
+        .hint(format!(
+            "To replace the whole table, use {} with the slice {{}}.",
+            own_function("idempotent_overwrite")
+        ))
         .raise()
     }
     let names = arguments.columns(2, "by").unwrap_or_default();

@@ -32,8 +32,8 @@
 //!
 //! NULL is in no range: a value that is NULL has no path.
 //!
-//! The tree has the integers of the type's width as its leaves, where the type is an integer, oid,
-//! date or a timestamp: the order of the type is that of the integers. For any other type there is
+//! The tree has the integers of the type's width as its leaves, where the type is an integer, oid
+//! or date, and microseconds where it is a timestamp: the order of the type is that of the integers. For any other type there is
 //! only the root, so that a range takes turns with all slices beside it that are of its tree.
 //!
 //! # Why single calls do not deadlock
@@ -43,11 +43,12 @@
 //!
 //! # How many locks
 //! 24 bits and the form. Then, for values: 1, and for each column the path, which is 17 for a type
-//! of 32 bits, 33 for one of 64 (neighbours have most of theirs in common), 1 for others.
+//! of 32 bits, 33 for one of 64 (neighbours have most of theirs in common), 16 to 32 for a timestamp
+//! (16 for the start of a day in UTC), 1 for others.
 //! For a range: a bit where two columns are named, two where four are; the cover and its ancestors,
-//! at most 6 and 2 a level: a month of days has some 10 and 16, any range of timestamps fewer than
-//! 250.
-use super::cover::{Node, cover, path};
+//! at most 6 and 2 a level: a month of days, be it of dates or of timestamps, has some 10 and 16, any
+//! range of timestamps fewer than 250.
+use super::cover::{Node, Tree};
 use super::slice::{RangeColumn, Slice, may_have_range};
 use crate::pg::catalog::relation::partition_root;
 use crate::pg::hash::siphash::SipHash;
@@ -126,19 +127,20 @@ impl Slice<'_> {
 
     fn lock_path(&self, column: usize, tree: SipHash) {
         if let Some(value) = self.values.get(column) {
-            let leaf = Leaves::of(&self.target.columns[column]);
-            for node in path(leaf.bits, leaf.at(value)) {
+            let leaves = Leaves::of(&self.target.columns[column]);
+            for node in leaves.tree().path(leaves.at(value)) {
                 lock_node(tree, node, pg_sys::ShareLock);
             }
         }
     }
 
     fn lock_cover(&self, range: RangeColumn, tree: SipHash) {
-        let leaf = Leaves::of(&self.target.columns[range.column]);
-        let from = self.values.get(range.column).map(|value| leaf.at(value));
-        let to = self.ends.get(range.column).filter(|_| leaf.bits > 0);
-        let to = to.map_or(1 << leaf.bits, |value| u128::from(leaf.at(value)));
-        for (node, in_cover) in cover(leaf.bits, from.unwrap_or(0), to) {
+        let leaves = Leaves::of(&self.target.columns[range.column]);
+        let from = self.values.get(range.column).map(|value| leaves.at(value));
+        let to = self.ends.get(range.column);
+        let to = to.filter(|_| !matches!(leaves, Leaves::None));
+        let to = to.map_or(leaves.tree().size(), |value| u128::from(leaves.at(value)));
+        for (node, in_cover) in leaves.tree().cover(from.unwrap_or(0), to) {
             let mode = if in_cover {
                 pg_sys::ExclusiveLock
             } else {
@@ -166,12 +168,15 @@ fn lock_node(tree: SipHash, node: Node, mode: u32) {
     acquire_until_commit(LockSubject::SliceRange, hash.finish(), mode);
 }
 
-/// The leaves of the tree of a type.
-struct Leaves {
-    /// How many bits tell them apart: none, where the root is the only one.
-    bits: u32,
-    /// Whether they are numbered from the lowest negative integer on.
-    signed: bool,
+/// The tree of a type, and the leaves of its values.
+#[derive(Clone, Copy)]
+enum Leaves {
+    /// The root is the only node.
+    None,
+    /// Integers of so many bits, from the lowest negative one on if they are signed.
+    Integers { bits: u32, signed: bool },
+    /// Microseconds.
+    Moments,
 }
 
 impl Leaves {
@@ -180,22 +185,49 @@ impl Leaves {
             pg_sys::INT2OID => (16, true),
             pg_sys::INT4OID | pg_sys::DATEOID => (32, true),
             pg_sys::OIDOID => (32, false),
-            pg_sys::INT8OID | pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID => (64, true),
-            _ => (0, false),
+            pg_sys::INT8OID => (64, true),
+            pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID => return Self::Moments,
+            _ => return Self::None,
         };
-        Self { bits, signed }
+        Self::Integers { bits, signed }
+    }
+
+    fn tree(self) -> Tree {
+        match self {
+            Self::None => Tree::of_bits(0),
+            Self::Integers { bits, .. } => Tree::of_bits(bits),
+            Self::Moments => Tree::OF_MICROSECONDS,
+        }
     }
 
     /// The leaf of a value. What a datum has above the value's bits is not read.
-    fn at(&self, value: pg_sys::Datum) -> u64 {
-        if self.bits == 0 {
-            return 0;
+    fn at(self, value: pg_sys::Datum) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Integers { bits, signed } => {
+                let value = (value.value() as u64) << (u64::BITS - bits);
+                let lowest = u64::from(signed) << (u64::BITS - 1);
+                (value ^ lowest) >> (u64::BITS - bits)
+            }
+            Self::Moments => {
+                // -infinity comes before the first day.
+                let moment = value.value() as i64;
+                if moment < FIRST_DAY {
+                    return 0;
+                }
+                (moment as u64)
+                    .wrapping_sub(FIRST_DAY as u64)
+                    .wrapping_add(DAY as u64)
+            }
         }
-        let value = (value.value() as u64) << (u64::BITS - self.bits);
-        let lowest = u64::from(self.signed) << (u64::BITS - 1);
-        (value ^ lowest) >> (u64::BITS - self.bits)
     }
 }
+
+const DAY: i64 = 86_400_000_000;
+
+/// No timestamp is earlier, but for -infinity: the start of the Julian period, in microseconds
+/// before 2000 (`MIN_TIMESTAMP`).
+const FIRST_DAY: i64 = -2_451_545 * DAY;
 
 /// Two families have one number with a chance of 1 in 2^24; then they are told apart by
 /// nothing.

@@ -9,7 +9,7 @@ use super::key_defaults::KeyDefaults;
 use super::row::{Mark, RowLayout, null_in_key};
 use crate::error::PayloadPosition;
 use crate::pg::ffi;
-use crate::pg::rows::{NewRow, RowBuilder, Slot, TupleSort, TupleStore};
+use crate::pg::rows::{NewRow, RowBuilder, RowDesc, Slot, TupleSort, TupleStore};
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::value::jsonb::Container;
 use crate::target::{Column, Target, UniqueIndex};
@@ -21,7 +21,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// So often the number of rows is told.
 const PROGRESS_INTERVAL: i64 = 1024;
 
-/// Reads the fields of a document, which name these columns, but for nested columns.
+/// Reads the fields of a document, which name these columns, but for nested columns. What is no
+/// position of a column is passed over.
 ///
 /// # Errors
 /// What the input functions raise, with the column in CONTEXT.
@@ -32,7 +33,7 @@ pub fn fill_from_json<'t, 'd>(
     document: Container<'d>,
     position: &PayloadPosition<'t>,
 ) {
-    row.desc().check_same(target.row_desc());
+    row.desc().check_begins_with(target.row_desc());
     let columns = target.columns.as_slice();
     // SAFETY: inside, nothing is owned and nothing panics: iterators over the document and over
     // borrowed slices, and plain writes to a working row of the target, which has the columns in
@@ -108,6 +109,8 @@ pub struct KeyedSort<'a, 'g> {
     pub target: &'a Target,
     pub arbiter: &'a UniqueIndex,
     pub generated: Option<GeneratedColumns<'g>>,
+    /// Where rows say that they delete, if some may.
+    pub deletes: Option<RowLayout>,
     pub sort: &'a mut TupleSort,
     /// Is told how many rows there were so far, now and then.
     pub on_progress: &'a dyn Fn(i64),
@@ -135,7 +138,9 @@ impl KeyedSort<'_, '_> {
 unsafe impl RowSink for KeyedSort<'_, '_> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         self.null_key = null_in_key(self.target, self.arbiter, row);
-        if let (None, Some(generated)) = (self.null_key, &mut self.generated) {
+        // What a row that deletes has beside its key is not stored.
+        let stored = self.deletes.is_none_or(|layout| !layout.deletes(row));
+        if let (None, true, Some(generated)) = (self.null_key, stored, &mut self.generated) {
             // SAFETY: the caller's promise: a working row, inside the guard. Rows of a source have
             // one shape, the first.
             self.mismatch = unsafe { generated.mismatch(row, 0) };
@@ -150,11 +155,26 @@ unsafe impl RowSink for KeyedSort<'_, '_> {
     }
 }
 
+/// The column of a source that says which of its rows delete, the last one of the SELECT.
+pub struct Deletion {
+    pub number: pg_sys::AttrNumber,
+    /// Its type, boolean or a domain over it.
+    pub typid: pg_sys::Oid,
+    /// By column of the target: whether it is read of a row that deletes.
+    pub read: Vec<bool>,
+}
+
 /// The columns of a SELECT, and what becomes of them.
 pub struct SelectedColumns<'a> {
     pub target: &'a Target,
     /// By column of the SELECT, the position in the target.
     pub columns: &'a [usize],
+    /// How many columns behind these are not stored, but go into the working row.
+    pub unstored: usize,
+    /// What says which rows delete; None if none does. Its column is the last one.
+    pub deletion: Option<&'a Deletion>,
+    /// That of the working rows.
+    pub row_desc: &'a RowDesc,
     pub coercions: Coercions,
     /// Whether values out of line are fetched.
     pub detached: bool,
@@ -183,7 +203,7 @@ impl SelectedColumns<'_> {
                 rDestroy: Some(shutdown),
                 mydest: pg_sys::CommandDest::DestNone,
             },
-            row: RowBuilder::new(self.target.row_desc()),
+            row: RowBuilder::new(self.row_desc),
             selected: self,
             fits: false,
             sink,
@@ -212,7 +232,17 @@ impl SelectedColumns<'_> {
         let places = (0..).zip(expressions).zip(self.columns);
         // SAFETY: the caller's promise; as many columns as the descriptor has.
         unsafe {
-            (*desc).natts as usize == expressions.len()
+            let natts = (*desc).natts as usize;
+            let first = RowLayout::of(self.target).first_unstored();
+            natts == expressions.len() + self.unstored + usize::from(self.deletion.is_some())
+                && self.row_desc.types().len() == first + self.unstored
+                && (0..self.unstored).all(|i| {
+                    let column = ffi::attribute(desc, (expressions.len() + i) as c_int);
+                    column.atttypid == self.row_desc.types()[first + i]
+                })
+                && self.deletion.is_none_or(|deletion| {
+                    ffi::attribute(desc, natts as c_int - 1).atttypid == deletion.typid
+                })
                 && expressions.len() == self.columns.len()
                 && places.into_iter().all(|((i, expression), c)| {
                     let column = self.target.columns.get(*c);
@@ -220,6 +250,25 @@ impl SelectedColumns<'_> {
                         expression.is_some() || ffi::attribute(desc, i).atttypid == column.typid
                     })
                 })
+        }
+    }
+}
+
+impl SelectedColumns<'_> {
+    /// Puts the columns that are not stored behind a working row's own.
+    ///
+    /// # Safety
+    /// A row of the SELECT, which fits, with all columns deformed; a working row with as many columns
+    /// behind its own. The values outlive that.
+    unsafe fn copy_unstored(&self, row: &pg_sys::TupleTableSlot, working: &mut NewRow<'_>) {
+        let first = RowLayout::of(self.target).first_unstored();
+        for i in 0..self.unstored {
+            let from = self.columns.len() + i;
+            // SAFETY: the caller's promise.
+            unsafe {
+                let value = (!*row.tts_isnull.add(from)).then_some(*row.tts_values.add(from));
+                working.set_unguarded(first + i, value);
+            }
         }
     }
 }
@@ -287,8 +336,15 @@ impl SourceReceiver<'_> {
             let row = &mut *row;
             let natts = (*row.tts_tupleDescriptor).natts;
             ffi::slot_getsomeattrs_unguarded(row, natts);
+            let deletion = selected.deletion.filter(|_| {
+                let flag = natts as usize - 1;
+                !*row.tts_isnull.add(flag) && (*row.tts_values.add(flag)).value() != 0
+            });
             let expressions = selected.coercions.expressions.iter().zip(selected.columns);
             for (i, (expression, c)) in expressions.enumerate() {
+                if deletion.is_some_and(|deletion| !deletion.read.get_unchecked(*c)) {
+                    continue;
+                }
                 let mut value = (!*row.tts_isnull.add(i)).then_some(*row.tts_values.add(i));
                 let column = selected.target.columns.get_unchecked(*c);
                 if let Some(expression) = expression {
@@ -306,13 +362,18 @@ impl SourceReceiver<'_> {
                 }
                 working.set_unguarded(*c, value);
             }
+            selected.copy_unstored(row, &mut working);
             selected
                 .key_defaults
                 .complete(selected.columns, &mut working);
             self.position.no_column();
             let mark = match selected.key_defaults.values() {
-                Some(values) if !values.complete_unguarded(&mut working) => Mark::Outside,
+                Some(values) if !values.values().complete_unguarded(&mut working) => Mark::Outside,
                 _ => Mark::Pending,
+            };
+            let mark = match deletion {
+                Some(_) => mark.of_delete(),
+                None => mark,
             };
             RowLayout::of(selected.target).set(&mut working, self.ordinal, 0, mark);
             let caller = pg_sys::MemoryContextSwitchTo(per_row);
@@ -339,7 +400,7 @@ impl GeneratedColumns<'_> {
     /// the server computes.
     pub fn mismatch_in(&mut self, row: &Slot, shape: usize) -> Option<usize> {
         row.check_whole();
-        row.desc().check_same(self.target.row_desc());
+        row.desc().check_begins_with(self.target.row_desc());
         assert!(shape < self.shapes.len(), "a payload has an unknown shape");
         // SAFETY: a working row of the target, as was checked; the guard holds nothing.
         unsafe { ffi::guard(|| self.mismatch(row, shape)) }

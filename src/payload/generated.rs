@@ -106,6 +106,22 @@ impl<'t> GeneratedColumns<'t> {
         &self.by_defaults
     }
 
+    /// Where a payload leaves the stored value of a column alone, such a column is computed from
+    /// what no payload names.
+    ///
+    /// # Errors
+    /// 428C9
+    pub fn refuse_by_defaults(&self) {
+        if let Some(column) = self.by_defaults.first() {
+            refuse(&self.target.columns[*column])
+                .more_detail(
+                    "Its value cannot be checked where a payload leaves out a column that it is \
+                     computed from.",
+                )
+                .raise()
+        }
+    }
+
     /// What the server computes in a generated column, in its own notation, for the row that
     /// [`GeneratedColumns::mismatch`] was last asked about and found nothing in.
     pub fn computed(&self, column: usize) -> Option<pg_sys::Datum> {

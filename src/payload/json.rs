@@ -5,12 +5,14 @@
 use super::fill::fill_from_json;
 use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
+use super::merge_fields::MergeFields;
 use super::nested::NestedColumns;
 use super::row::{RowLayout, null_in_key};
 use super::shape::{KeyPlace, Shape, key_violation};
 use crate::error::{PayloadPosition, Report, SqlState};
+use crate::own_function::own_function;
 use crate::pg::memory::Scratch;
-use crate::pg::rows::{RowBuilder, Slot};
+use crate::pg::rows::{RowBuilder, RowDesc, Slot};
 use crate::pg::value::jsonb::{Container, Kind, Value};
 use crate::pg::value::text;
 use crate::target::{OpenRelation, Target, UniqueIndex};
@@ -28,6 +30,10 @@ pub struct JsonPayloads<'t> {
     pub batch: bool,
     /// The key columns that some of them leave out.
     key_defaults: KeyDefaults,
+    /// What a merge reads beside the columns.
+    merge: Option<MergeFields>,
+    /// The descriptor of the working rows.
+    row_desc: RowDesc,
 }
 
 impl<'t> JsonPayloads<'t> {
@@ -42,7 +48,7 @@ impl<'t> JsonPayloads<'t> {
             .detail(format!("It is a JSON {}.", payload.kind_name()))
             .raise()
         }
-        let mut this = Self::empty(target, false);
+        let mut this = Self::empty(target, false, None);
         this.documents.push(payload);
         this.find_shapes();
         this
@@ -50,16 +56,34 @@ impl<'t> JsonPayloads<'t> {
 
     /// The payloads of a batch: an array of objects, else error 22023.
     pub fn many(target: &'t Target, payloads: Container<'t>) -> Self {
+        Self::array(target, payloads, None)
+    }
+
+    /// The payloads of a merge, likewise, which have these fields beside those of columns.
+    ///
+    /// # Errors
+    /// As [`JsonPayloads::many`] and [`MergeFields::add_shape`].
+    pub fn to_merge(target: &'t Target, payloads: Container<'t>, fields: MergeFields) -> Self {
+        Self::array(target, payloads, Some(fields))
+    }
+
+    fn array(target: &'t Target, payloads: Container<'t>, merge: Option<MergeFields>) -> Self {
         if payloads.kind() != Kind::Array {
             Report::new(
                 SqlState::InvalidParameterValue,
                 "payloads is not a JSON array",
             )
             .detail(format!("It is a JSON {}.", payloads.kind_name()))
-            .hint("Pass an array of objects, or a single object to idempotent_insert.")
+            .hint(match merge {
+                None => format!(
+                    "Pass an array of objects, or a single object to {}.",
+                    own_function("idempotent_insert")
+                ),
+                Some(_) => "Pass an array of objects.".to_owned(),
+            })
             .raise()
         }
-        let mut this = Self::empty(target, true);
+        let mut this = Self::empty(target, true, merge);
         this.documents.reserve(payloads.len());
         for member in payloads.members() {
             pgrx::check_for_interrupts!();
@@ -81,15 +105,31 @@ impl<'t> JsonPayloads<'t> {
         this
     }
 
-    fn empty(target: &'t Target, batch: bool) -> Self {
+    fn empty(target: &'t Target, batch: bool, merge: Option<MergeFields>) -> Self {
+        let unstored = merge.as_ref().map_or(&[][..], |fields| &fields.unstored);
         Self {
+            row_desc: target.row_desc_and(unstored),
             target,
             documents: Vec::new(),
             shape_of: Vec::new(),
             shapes: Vec::new(),
             batch,
             key_defaults: KeyDefaults::none(),
+            merge,
         }
+    }
+
+    /// The shapes of a merge's payloads, and what it reads beside the columns.
+    ///
+    /// # Panics
+    /// If this is no merge.
+    pub fn shapes_and_fields(&mut self) -> (&mut Vec<Shape>, &mut MergeFields) {
+        (&mut self.shapes, self.merge.as_mut().expect("a merge"))
+    }
+
+    /// The descriptor of the working rows.
+    pub fn row_desc(&self) -> &RowDesc {
+        &self.row_desc
     }
 
     /// Completes the keys of payloads that leave to a default what it tells alike in every
@@ -125,11 +165,12 @@ impl<'t> JsonPayloads<'t> {
                     let column_of = |name| {
                         self.target
                             .column_by_bytes(name)
+                            .or_else(|| self.merge.as_ref()?.field(self.target, name))
                             .unwrap_or_else(|| self.unknown_field(name, ordinal))
                     };
                     let mut named = Vec::with_capacity(document.len());
                     named.extend(document.names().map(column_of));
-                    self.shape(named, ordinal, &mut by_columns)
+                    self.shape(named, document, ordinal, &mut by_columns)
                 }
             };
             previous = Some((document, shape));
@@ -137,23 +178,33 @@ impl<'t> JsonPayloads<'t> {
         }
     }
 
-    /// The shape of these columns, which `known` finds where there are several.
+    /// The shape of a payload with fields for these columns, which `known` finds where there are
+    /// several.
     fn shape(
         &mut self,
-        named: Vec<usize>,
+        columns: Vec<usize>,
+        payload: Container<'_>,
         first: i64,
         known: &mut HashMap<Vec<usize>, u32>,
     ) -> u32 {
         let new = self.shapes.len() as u32;
         if new > 0 {
             if known.is_empty() {
-                known.insert(self.shapes[0].named.clone(), 0);
+                let columns = match &self.merge {
+                    Some(fields) => fields.first_fields(),
+                    None => &self.shapes[0].named,
+                };
+                known.insert(columns.to_vec(), 0);
             }
-            if let Some(shape) = known.get(&named) {
+            if let Some(shape) = known.get(&columns) {
                 return *shape;
             }
-            known.insert(named.clone(), new);
+            known.insert(columns.clone(), new);
         }
+        let named = match &mut self.merge {
+            Some(fields) => fields.add_shape(self.target, columns, payload, first),
+            None => columns,
+        };
         self.shapes.push(Shape {
             named,
             compared: Vec::new(),
@@ -187,7 +238,7 @@ impl<'t> JsonPayloads<'t> {
         values: &Scratch,
         take: &mut dyn FnMut(&Slot),
     ) {
-        let mut builder = RowBuilder::new(self.target.row_desc());
+        let mut builder = RowBuilder::new(&self.row_desc);
         let nested = self.nested_columns();
         let layout = RowLayout::of(self.target);
         let position = PayloadPosition::watch();
@@ -198,21 +249,30 @@ impl<'t> JsonPayloads<'t> {
             let row = values.scope(|| {
                 let mut row = builder.start();
                 let named = &self.shapes[shape].named;
+                let merge = self.merge.as_ref();
+                let deletes =
+                    merge.is_some_and(|fields| fields.deletes(*document, shape, &position));
+                let columns = merge.map_or(named.as_slice(), |m| m.columns(shape, deletes));
                 let nested = nested.get(shape).and_then(Option::as_ref);
-                fill_from_json(self.target, &mut row, named, *document, &position);
+                fill_from_json(self.target, &mut row, columns, *document, &position);
                 if let Some(nested) = nested {
-                    let fields = named.iter().copied().zip(document.values());
+                    let fields = columns.iter().copied().zip(document.values());
                     nested.read(self.target, fields, &position, &mut row);
+                }
+                if let Some(fields) = merge {
+                    fields.read(self.target, *document, shape, &position, &mut row);
                 }
                 self.key_defaults.complete(named, &mut row);
                 position.no_column();
-                let mark = self.key_defaults.mark(self.target, &mut row);
+                let mark = self.key_defaults.mark(&mut row);
+                let mark = if deletes { mark.of_delete() } else { mark };
                 layout.set(&mut row, ordinal, shape, mark);
                 let row = row.finish();
                 if let Some(arbiter) = arbiter {
                     self.check_key_values(arbiter, row, ordinal);
                 }
-                if let Some(generated) = &mut generated
+                // What a payload that deletes has beside its key is not stored.
+                if let Some(generated) = generated.as_mut().filter(|_| !deletes)
                     && let Some(column) = generated.mismatch_in(row, shape)
                 {
                     let ordinal = self.batch.then_some(ordinal);
@@ -230,10 +290,11 @@ impl<'t> JsonPayloads<'t> {
         if !self.target.columns.iter().any(|column| column.nested) {
             return Vec::new();
         }
-        self.shapes
-            .iter()
-            .map(|shape| NestedColumns::of_shape(self.target, &shape.named))
-            .collect()
+        let columns = |(i, shape): (usize, &Shape)| match &self.merge {
+            Some(fields) => NestedColumns::of_shape(self.target, fields.columns(i, false)),
+            None => NestedColumns::of_shape(self.target, &shape.named),
+        };
+        self.shapes.iter().enumerate().map(columns).collect()
     }
 
     fn check_key_values(&self, arbiter: &UniqueIndex, slot: &Slot, ordinal: i64) {

@@ -64,9 +64,9 @@ impl KeyDefaults {
     }
 
     /// Evaluates the arbiter's expressions for a working row that is complete, and gives its mark.
-    pub fn mark(&self, target: &Target, row: &mut NewRow<'_>) -> Mark {
+    pub fn mark(&self, row: &mut NewRow<'_>) -> Mark {
         match &self.values {
-            Some(values) if !values.complete(target, row) => Mark::Outside,
+            Some(values) if !values.complete(row) => Mark::Outside,
             _ => Mark::Pending,
         }
     }

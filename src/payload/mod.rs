@@ -13,7 +13,12 @@ pub mod generated;
 pub mod json;
 #[forbid(unsafe_code)]
 pub mod key_defaults;
+#[forbid(unsafe_code)]
 pub mod key_values;
+#[forbid(unsafe_code)]
+pub mod latest_by;
+#[forbid(unsafe_code)]
+pub mod merge_fields;
 #[forbid(unsafe_code)]
 pub mod nested;
 #[forbid(unsafe_code)]

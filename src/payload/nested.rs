@@ -18,16 +18,14 @@ pub struct NestedColumns {
 }
 
 impl NestedColumns {
-    /// For the nested ones among `named`; None if there are none.
+    /// For the nested ones among `named`, some of which may be no columns; None if there are none.
     pub fn of_shape(target: &Target, named: &[usize]) -> Option<Self> {
-        if !named.iter().any(|c| target.columns[*c].nested) {
+        let nested = |c: &usize| target.columns.get(*c).filter(|column| column.nested);
+        if !named.iter().any(|c| nested(c).is_some()) {
             return None;
         }
         let memory = Memory::in_current(c"pg_idempotent nested columns");
-        let reader = |c: &usize| {
-            let column = &target.columns[*c];
-            column.nested.then(|| Reader::of(column.wanted(), &memory))
-        };
+        let reader = |c: &usize| nested(c).map(|column| Reader::of(column.wanted(), &memory));
         Some(Self {
             readers: named.iter().map(reader).collect(),
             _memory: memory,
@@ -47,8 +45,8 @@ impl NestedColumns {
         row: &mut NewRow<'d>,
     ) {
         for (reader, (c, value)) in self.readers.iter().zip(fields) {
-            if let Some(reader) = reader {
-                position.column(&target.columns[c].c_name);
+            if let (Some(reader), Some(column)) = (reader, target.columns.get(c)) {
+                position.column(&column.c_name);
                 row.set(c, reader.read_value(value));
             }
         }

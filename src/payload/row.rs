@@ -3,7 +3,8 @@
 //! A working row has every column of the target in the order of
 //! `Target::columns` (NULL where the payload does not name it), then the
 //! expressions in the keys of its indexes (NULL but for those of the arbiter), then
-//! three of its own: the payload's ordinal, its shape, and its [`Mark`].
+//! three of its own: the payload's ordinal, its shape, and its [`Mark`]. In a merge, columns
+//! that only the source has may be behind these.
 use crate::pg::rows::{NewRow, RowBuilder, Slot};
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, UniqueIndex};
@@ -22,10 +23,28 @@ pub enum Mark {
     /// It is outside of the arbiter's condition, and has no key: it is handed to INSERT, whatever
     /// is stored.
     Outside,
+    /// It is never inserted: in a merge, it deletes the stored row.
+    Delete,
+    /// Likewise, but it is outside of the arbiter's condition, and has no key: it does nothing.
+    DeleteOutside,
+}
+
+impl Mark {
+    /// The mark of the same row, if it deletes.
+    pub fn of_delete(self) -> Self {
+        match self {
+            Self::Outside | Self::DeleteOutside => Self::DeleteOutside,
+            _ => Self::Delete,
+        }
+    }
 }
 
 /// The mark of a row that is [`Mark::Outside`], as the only one below 0.
 const OUTSIDE: i64 = -1;
+
+/// Those of rows that delete: no ordinals.
+const DELETE: i64 = i64::MAX;
+const DELETE_OUTSIDE: i64 = i64::MAX - 1;
 
 /// Where a working row's own columns are.
 #[derive(Clone, Copy)]
@@ -51,6 +70,12 @@ impl RowLayout {
         self.columns + 2
     }
 
+    /// The position of the first column behind the row's own: what decides which row is the
+    /// latest, and is not stored.
+    pub fn first_unstored(self) -> usize {
+        self.columns + 3
+    }
+
     /// Sets the row's own columns.
     pub fn set(self, row: &mut NewRow<'_>, ordinal: i64, shape: usize, mark: Mark) {
         let mark = match mark {
@@ -58,6 +83,8 @@ impl RowLayout {
             Mark::Inserted => Some(0),
             Mark::SameKeyAs(ordinal) => Some(ordinal),
             Mark::Outside => Some(OUTSIDE),
+            Mark::Delete => Some(DELETE),
+            Mark::DeleteOutside => Some(DELETE_OUTSIDE),
         };
         let mark = mark.map_or(SqlValue::null(pg_sys::INT8OID), SqlValue::bigint);
         row.set(self.columns, SqlValue::bigint(ordinal));
@@ -90,8 +117,17 @@ impl RowLayout {
             None => Mark::Pending,
             Some(0) => Mark::Inserted,
             Some(OUTSIDE) => Mark::Outside,
+            Some(DELETE) => Mark::Delete,
+            Some(DELETE_OUTSIDE) => Mark::DeleteOutside,
             Some(ordinal) => Mark::SameKeyAs(ordinal),
         }
+    }
+}
+
+impl RowLayout {
+    /// Whether a row of a merge deletes what is stored under its key.
+    pub fn deletes(self, row: &Slot) -> bool {
+        matches!(self.mark(row), Mark::Delete | Mark::DeleteOutside)
     }
 }
 
@@ -123,6 +159,10 @@ pub fn null_in_key(target: &Target, arbiter: &UniqueIndex, row: &Slot) -> Option
         .keys
         .iter()
         .find(|key| row.get(key.column).is_none())?;
-    let outside = arbiter.condition.is_some() && RowLayout::of(target).mark(row) == Mark::Outside;
+    let outside = arbiter.condition.is_some()
+        && matches!(
+            RowLayout::of(target).mark(row),
+            Mark::Outside | Mark::DeleteOutside
+        );
     (!outside).then_some(null.column)
 }

@@ -141,6 +141,20 @@ impl Comparison {
     }
 }
 
+/// By column: whether all shapes name it.
+pub fn named_by_all(target: &Target, shapes: &[Shape]) -> Vec<bool> {
+    let mut by_all = vec![true; target.columns.len()];
+    for shape in shapes {
+        pgrx::check_for_interrupts!();
+        let named = shape.mask(target);
+        by_all
+            .iter_mut()
+            .zip(named)
+            .for_each(|(all, named)| *all &= named);
+    }
+    by_all
+}
+
 /// Every payload, or the source, must name the key, but for columns whose default is the same in every
 /// attempt. What an expression or a condition refers to may be left out where that is NULL then; and
 /// so may all that has no default, where rows can be outside of a condition.

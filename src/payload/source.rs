@@ -6,12 +6,15 @@
 //! casts, type modifiers, domains), by core's own expressions. What becomes of the
 //! rows is up to a [`RowSink`].
 use super::coercion::Coercions;
-use super::fill::{KeyedSort, RowSink, SelectedColumns};
+use super::fill::{Deletion, KeyedSort, RowSink, SelectedColumns};
 use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
+use super::latest_by::Decider;
+use super::row::RowLayout;
 use super::shape::{KeyPlace, Shape, key_violation};
 use crate::error::{Report, SqlState};
-use crate::pg::rows::TupleSort;
+use crate::pg::catalog::types;
+use crate::pg::rows::{RowDesc, TupleSort};
 use crate::pg::statement::spi::Parameter;
 use crate::pg::value::text;
 use crate::target::{ColumnDefault, OpenRelation, Target, UniqueIndex, attribute_name};
@@ -42,6 +45,14 @@ pub struct Source<'t> {
     detached: bool,
     /// The key columns that it does not have.
     key_defaults: KeyDefaults,
+    /// What says which of its rows delete.
+    deletion: Option<Deletion>,
+    /// What decides which of its rows is the latest.
+    latest_by: Vec<Decider>,
+    /// The columns of that which only the source has.
+    unstored: Vec<pg_sys::FormData_pg_attribute>,
+    /// The descriptor of the working rows.
+    row_desc: RowDesc,
 }
 
 /// A column that a source fills by itself with another value every time.
@@ -58,22 +69,31 @@ impl<'t> Source<'t> {
     /// 42703 for a column of the source that is none of the target; 42809 for a
     /// source that cannot be selected from.
     pub fn open(target: &'t Target, oid: pg_sys::Oid) -> Self {
+        Self::open_to_merge(target, oid, None, None)
+    }
+
+    /// Matches the columns. The one that `delete_when` names says which rows delete, and those of
+    /// `latest_by` which is the latest: the target need not have them.
+    ///
+    /// # Errors
+    /// As [`Source::open`] and [`Decider::all`]; 42703 and 42804 for a `delete_when` that is no
+    /// boolean column of the source; 42701 for a column that is in the source, and that another one
+    /// is stored as.
+    pub fn open_to_merge(
+        target: &'t Target,
+        oid: pg_sys::Oid,
+        delete_when: Option<&str>,
+        latest_by: Option<&[String]>,
+    ) -> Self {
         let relation = OpenRelation::open(oid);
         refuse_unreadable_kind(&relation);
-        let attributes = relation.attribute_rows();
-        let position = |attribute: &pg_sys::FormData_pg_attribute| {
-            let name = attribute_name(attribute);
-            target.column_by_bytes(name.to_bytes()).unwrap_or_else(|| {
-                target
-                    .no_such_column(&text::from_server_bytes(name.to_bytes()))
-                    .detail(format!(
-                        "Source \"{}\" has a column of that name.",
-                        relation.name()
-                    ))
-                    .raise()
-            })
-        };
-        let columns: Vec<usize> = attributes.iter().map(position).collect();
+        let number = |name: &str| relation.column_number(&text::to_server(name));
+        let latest_by = latest_by.unwrap_or_default();
+        let latest_by = Decider::all(target, latest_by, |name| number(name).is_some());
+        let deletion = delete_when.map(|name| deletion(target, &relation, name));
+        let (attributes, unstored) =
+            match_columns(target, &relation, &latest_by, deletion.as_ref());
+        let (columns, attributes): (Vec<usize>, Vec<_>) = attributes.into_iter().unzip();
         let filled = columns
             .iter()
             .zip(&attributes)
@@ -103,6 +123,18 @@ impl<'t> Source<'t> {
             under_active_snapshot: false,
             detached: false,
             key_defaults: KeyDefaults::none(),
+            deletion,
+            row_desc: target.row_desc_and(&unstored),
+            unstored,
+            latest_by,
+        }
+    }
+
+    /// Of a row that deletes, only these columns are read: what the others hold need not be such
+    /// as could be stored.
+    pub fn read_of_deletes(&mut self, columns: impl IntoIterator<Item = usize>) {
+        if let Some(deletion) = &mut self.deletion {
+            columns.into_iter().for_each(|c| deletion.read[c] = true);
         }
     }
 
@@ -141,6 +173,10 @@ impl<'t> Source<'t> {
             under_active_snapshot: true,
             detached: false,
             key_defaults: KeyDefaults::none(),
+            deletion: None,
+            row_desc: self.target.row_desc().clone(),
+            unstored: Vec::new(),
+            latest_by: Vec::new(),
         }
     }
 
@@ -166,6 +202,22 @@ impl<'t> Source<'t> {
     pub fn detached(mut self) -> Self {
         self.detached = true;
         self
+    }
+
+    /// What decides which of its rows is the latest.
+    pub fn latest_by(&self) -> &[Decider] {
+        &self.latest_by
+    }
+
+    /// The columns of that which only the source has, in the order in which they are behind a
+    /// working row's own.
+    pub fn unstored(&self) -> &[pg_sys::FormData_pg_attribute] {
+        &self.unstored
+    }
+
+    /// The descriptor of the working rows that it gives.
+    pub fn row_desc(&self) -> &RowDesc {
+        &self.row_desc
     }
 
     /// Its columns, by position in the target.
@@ -276,6 +328,7 @@ impl<'t> Source<'t> {
             target: self.target,
             arbiter,
             generated,
+            deletes: self.deletion.as_ref().map(|_| RowLayout::of(self.target)),
             sort,
             on_progress,
             rows: 0,
@@ -308,6 +361,9 @@ impl<'t> Source<'t> {
         let selected = SelectedColumns {
             target: self.target,
             columns: &self.columns,
+            unstored: self.unstored.len(),
+            row_desc: &self.row_desc,
+            deletion: self.deletion.as_ref(),
             coercions,
             detached: self.detached,
             key_defaults: &self.key_defaults,
@@ -325,7 +381,15 @@ impl<'t> Source<'t> {
     }
 
     fn select(&self) -> String {
-        let columns = self.target.column_list(self.columns.iter().copied());
+        let name = |number: pg_sys::AttrNumber| {
+            let name = attribute_name(self.relation.attribute(number));
+            text::quote_identifier(&text::from_server_bytes(name.to_bytes()))
+        };
+        let unstored = self.unstored.iter().map(|attribute| attribute.attnum);
+        let flag = self.deletion.as_ref().map(|deletion| deletion.number);
+        let numbers = self.numbers.iter().copied().chain(unstored).chain(flag);
+        let columns: Vec<String> = numbers.map(name).collect();
+        let columns = columns.join(", ");
         let select = format!("SELECT {columns} {} {}", self.from(), self.condition);
         select.trim_end().to_owned()
     }
@@ -375,6 +439,108 @@ impl<'t> Source<'t> {
             text::quote_identifier(&self.relation.schema()),
             text::quote_identifier(&self.name())
         )
+    }
+}
+
+type Attribute = pg_sys::FormData_pg_attribute;
+
+/// The columns of a source with their positions in the target, by name or as `latest_by` stores
+/// them; and those of `latest_by` that only the source has.
+///
+/// # Errors
+/// 42703 for any other column; 42701 for two that become one.
+fn match_columns(
+    target: &Target,
+    relation: &OpenRelation,
+    latest_by: &[Decider],
+    deletion: Option<&Deletion>,
+) -> (Vec<(usize, Attribute)>, Vec<Attribute>) {
+    let attributes = relation.attribute_rows();
+    let named = |name: &str| {
+        let number = relation.column_number(&text::to_server(name));
+        let mut attributes = attributes.iter();
+        attributes.find(|attribute| Some(attribute.attnum) == number)
+    };
+    let (mut renamed, mut unstored) = (Vec::new(), Vec::new());
+    for decider in latest_by {
+        match decider {
+            Decider::Stored(_) => {}
+            Decider::StoredAs(column, name) => {
+                renamed.extend(named(name).map(|attribute| (*column, *attribute)));
+            }
+            Decider::Unstored(name) => unstored.extend(named(name).copied()),
+        }
+    }
+    let has_place = |attribute: &Attribute| {
+        let mut others = renamed.iter().map(|(_, other)| other).chain(&unstored);
+        others.any(|other| other.attnum == attribute.attnum)
+            || deletion.is_some_and(|deletion| deletion.number == attribute.attnum)
+    };
+    let position = |attribute: &Attribute| {
+        let name = attribute_name(attribute);
+        let column = target.column_by_bytes(name.to_bytes());
+        if column.is_none() && !has_place(attribute) {
+            let name = text::from_server_bytes(name.to_bytes());
+            let source = relation.name();
+            target
+                .no_such_column(&name)
+                .detail(format!("Source \"{source}\" has a column of that name."))
+                .raise()
+        }
+        column.map(|column| (column, *attribute))
+    };
+    let mut columns: Vec<(usize, Attribute)> = attributes.iter().filter_map(position).collect();
+    if let Some((column, _)) = renamed
+        .iter()
+        .find(|(c, _)| columns.iter().any(|(d, _)| c == d))
+    {
+        let name = &target.columns[*column].name;
+        Report::new(
+            SqlState::DuplicateColumn,
+            format!(
+                "source \"{}\" has two columns for \"{name}\"",
+                relation.name()
+            ),
+        )
+        .detail(format!(
+            "It has a column of that name, and another one that \"latest_by\" stores as \"{name}\"."
+        ))
+        .hint("Use a view of the source without one of them.")
+        .table(&target.schema, &target.name)
+        .column(name.clone())
+        .raise()
+    }
+    columns.extend(renamed);
+    (columns, unstored)
+}
+
+/// The column of a source that says which rows delete.
+///
+/// # Errors
+/// 42703 if it is none; 42804 if it is no boolean.
+fn deletion(target: &Target, relation: &OpenRelation, name: &str) -> Deletion {
+    let refuse = |state: SqlState, what: String| -> ! {
+        Report::new(state, what)
+            .table(&target.schema, &target.name)
+            .column(name)
+            .raise()
+    };
+    let Some(number) = relation.column_number(&text::to_server(name)) else {
+        let what = format!("column \"{name}\" of \"delete_when\" is not in the source");
+        refuse(SqlState::UndefinedColumn, what)
+    };
+    let typid = relation.attribute(number).atttypid;
+    if types::base(typid) != pg_sys::BOOLOID {
+        let what = format!(
+            "column \"{name}\" of \"delete_when\" is of type {} instead of boolean",
+            types::name(typid)
+        );
+        refuse(SqlState::DatatypeMismatch, what)
+    }
+    Deletion {
+        number,
+        typid,
+        read: vec![false; target.columns.len()],
     }
 }
 

@@ -144,17 +144,21 @@ impl HeapTable {
         let null = SqlValue::null(pg_sys::InvalidOid);
         // SAFETY: an open relation has its descriptor.
         let count = unsafe { (*self.0.desc()).natts } as usize;
-        let mut values = vec![null; count];
-        for (number, to) in (1..).zip(&mut values) {
-            let change = changes.iter().find(|(changed, _)| *changed == number);
-            let before = || before.get(number as usize - 1);
+        let mut values = before.to_vec();
+        values.resize(count, null);
+        for (number, value) in changes {
+            values[*number as usize - 1] = *value;
+        }
+        for (number, value) in (1..).zip(&mut values) {
             let attribute = self.0.attribute(number);
-            let value = change.map(|(_, value)| value).or_else(before);
-            if let Some(value) = value.filter(|_| !attribute.attisdropped) {
-                let fits = value.typid() == attribute.atttypid;
-                assert!(fits, "a value is not of the type of its column");
-                *to = *value;
+            if attribute.attisdropped {
+                *value = null;
             }
+            let fits = value.typid() == attribute.atttypid;
+            assert!(
+                fits || value.is_null(),
+                "a value is not of the type of its column"
+            );
         }
         let made = values.into_iter().map(SqlValue::to_datum);
         made.map(|value| (value.unwrap_or(pg_sys::Datum::null()), value.is_none()))

@@ -366,6 +366,11 @@ impl TupleSort {
         unsafe { ffi::unguarded::tuplesort_puttupleslot(self.sort, slot.raw()) };
     }
 
+    /// The descriptor of its rows.
+    pub fn desc(&self) -> &RowDesc {
+        &self.desc
+    }
+
     /// All rows are in; from here on they are read.
     pub fn sort(&mut self) {
         assert!(!self.sorted, "a sort is done twice");

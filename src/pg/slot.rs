@@ -169,6 +169,18 @@ impl RowDesc {
     }
 }
 
+impl RowDesc {
+    /// # Panics
+    /// If it does not begin with the types of another's columns.
+    #[inline]
+    pub fn check_begins_with(&self, other: &Self) {
+        assert!(
+            Rc::ptr_eq(&self.0, &other.0) || self.0.types.starts_with(&other.0.types),
+            "a slot begins with other columns than the rows that it is for"
+        );
+    }
+}
+
 impl Drop for SharedDesc {
     fn drop(&mut self) {
         if self.owned {

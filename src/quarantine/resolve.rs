@@ -310,7 +310,7 @@ impl Conflict<'_> {
         let updated = rows.as_table(ROWS, || connection.execute(&update, &place));
         if updated == 0 {
             if self.by_policy {
-                kept_by_policy(target).raise()
+                kept_by_policy(target, "an update").raise()
             }
             // A trigger suppressed the update.
             self.changed_since(true)

@@ -28,10 +28,7 @@ use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{ResultSet, SqlResult};
 use crate::pg::rows::{SortColumn, TupleSort, TypeOrder};
-use crate::target::{
-    ColumnDefault, OpenRelation, Target, UniqueIndex, check_merge_privileges,
-    check_overwrite_privileges,
-};
+use crate::target::{ColumnDefault, OpenRelation, Target, UniqueIndex, check_merge_privileges};
 use crate::write::WriteContext;
 use deviation::{Deviation, Teller};
 use merge_join::SortedMerge;
@@ -122,8 +119,7 @@ fn repair(arguments: &Arguments, set: &mut ResultSet<'_>) {
     let context = (!dry_run).then(|| {
         let named = || shape.named.iter().copied();
         let key = arbiter.deciding_columns().iter().copied();
-        check_merge_privileges(&target, named(), key, &shape.compared);
-        check_overwrite_privileges(&target, named());
+        check_merge_privileges(&target, named(), key, &shape.compared, true);
         WriteContext::new(&target, &relation, arbiter, &shapes, true, matching.guard)
     });
     let mut deviations = Deviations::new(&target);

@@ -85,7 +85,7 @@ fn does_not_fit(target: &Target, column: usize) -> Report {
     Report::new(
         SqlState::ObjectNotInPrerequisiteState,
         format!(
-            "what column \"{name}\" of table \"{}\" remembers no longer fits the table",
+            "the payload remembered in column \"{name}\" of table \"{}\" no longer fits the table",
             target.name
         ),
     )

@@ -111,7 +111,7 @@ impl RowFingerprint {
             Report::new(
                 SqlState::ObjectNotInPrerequisiteState,
                 format!(
-                    "column \"{}\" remembers something that cannot be verified",
+                    "the payload remembered in column \"{}\" cannot be verified",
                     column.name
                 ),
             )

@@ -157,6 +157,7 @@ fn idempotent_request_begin(call: SqlCall<'_>) -> SqlResult {
         let mut wait = WaitLimit::of(&arguments, 5);
         let request = arguments.jsonb_datum(1, "request");
         let request = match arguments.optional_texts(6, "ignore") {
+            Some(ignored) if ignored.is_empty() => no_ignored_field().raise(),
             Some(ignored) => request.without_fields(&ignored),
             None => request,
         };
@@ -371,6 +372,13 @@ fn start(
         return None;
     }
     write::start(table, key, claim, known)
+}
+
+/// 22023: a list without a field is more likely a mistake than a wish.
+fn no_ignored_field() -> Report {
+    let message = "argument \"ignore\" must name at least one field";
+    Report::new(SqlState::InvalidParameterValue, message)
+        .hint("Pass NULL, or leave the argument out, for none.")
 }
 
 /// 55000: the request was removed while its command ran.

@@ -32,7 +32,7 @@ impl RequestRow {
     fn of(table: &RequestTable, row: HeapRow) -> Self {
         Self {
             row,
-            numbers: table.numbers,
+            numbers: *table.numbers(),
         }
     }
 
@@ -70,6 +70,6 @@ fn numbered<'v>(
     table: &RequestTable,
     changes: &[Change<'v>],
 ) -> Vec<(pg_sys::AttrNumber, SqlValue<'v>)> {
-    let number = |(column, value): &Change<'v>| (table.numbers[*column as usize], *value);
+    let number = |(column, value): &Change<'v>| (table.numbers()[*column as usize], *value);
     changes.iter().map(number).collect()
 }

@@ -12,7 +12,7 @@ use crate::state;
 use crate::target::{OpenRelation, PerTarget, Scan, Target, UniqueIndex};
 use pgrx::pg_sys;
 use serde::de::DeserializeOwned;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
@@ -61,36 +61,50 @@ pub const NAMES: [&[u8]; COLUMNS] = [
 ];
 
 thread_local! {
-    /// Whether the last key that was begun was new.
-    static LAST_WAS_NEW: ManuallyDrop<PerTarget<Cell<bool>>> = PerTarget::new();
-    /// The type of the column `role`, which is looked at once.
-    static ROLE_TYPE: Cell<Option<BytesType>> = const { Cell::new(None) };
+    static KNOWN: ManuallyDrop<PerTarget<Known>> = PerTarget::new();
 }
 
-fn role_type(typid: pg_sys::Oid) -> BytesType {
-    if let Some(known) = ROLE_TYPE.get().filter(|known| known.oid() == typid) {
-        return known;
+/// What is known of the table as long as it stays as it is.
+#[derive(Default)]
+struct Known {
+    /// Whether the last key that was begun was new.
+    last_was_new: Cell<bool>,
+    layout: OnceCell<Layout>,
+}
+
+/// Where things are in the table.
+struct Layout {
+    /// Where its columns are among those of the target.
+    positions: [usize; COLUMNS],
+    /// The numbers of its columns.
+    numbers: [pg_sys::AttrNumber; COLUMNS],
+    /// The type of the column `role`.
+    roles: BytesType,
+    /// Which of the target's indexes the primary key's is.
+    arbiter: usize,
+}
+
+impl Layout {
+    fn of(target: &Target) -> Self {
+        let positions = NAMES.map(|name| target.column_by_bytes(name).expect("as made"));
+        let role = &target.columns[positions[RequestColumn::Role as usize]];
+        let arbiter = target.indexes.iter().position(|index| index.primary);
+        Self {
+            numbers: positions.map(|position| target.columns[position].attnum),
+            roles: kept::as_role_type(role.typid).expect("as made"),
+            positions,
+            arbiter: arbiter.expect("as made"),
+        }
     }
-    let found = kept::as_role_type(typid).expect("as made");
-    ROLE_TYPE.set(Some(found));
-    found
 }
 
 /// The table and its primary key, open.
 pub struct RequestTable {
     target: Rc<Target>,
-    /// Where its columns are among those of the target.
-    positions: [usize; COLUMNS],
-    /// The numbers of its columns.
-    pub(super) numbers: [pg_sys::AttrNumber; COLUMNS],
-    /// The type of the column `role`.
-    roles: BytesType,
-    /// Which of its indexes the primary key's is.
-    arbiter: usize,
+    known: Rc<Known>,
     /// Closed before the table.
     index: OpenRelation,
     pub(super) heap: HeapTable,
-    attempts: pg_sys::Oid,
 }
 
 impl RequestTable {
@@ -100,23 +114,25 @@ impl RequestTable {
     /// 42P01 without the extension; 55000 if the table is not as the extension made it.
     pub fn open() -> Self {
         let (target, relation) = state::StateTable::Requests.open();
-        let positions = NAMES.map(|name| target.column_by_bytes(name).expect("as made"));
-        let arbiter = target.indexes.iter().position(|index| index.primary);
-        let arbiter = arbiter.expect("as made");
-        let index = target.indexes[arbiter].oid;
+        let known = KNOWN.with(|tables| tables.of(target.id));
+        let layout = known.layout.get_or_init(|| Layout::of(&target));
+        let index = target.indexes[layout.arbiter].oid;
         lock_relation(index, locks::working_lock_mode() as u32);
-        let attempts = catalog::relation_beside(target.oid, c"request_attempts");
-        let role = &target.columns[positions[RequestColumn::Role as usize]];
         Self {
             index: OpenRelation::open(index),
-            numbers: positions.map(|position| target.columns[position].attnum),
-            roles: role_type(role.typid),
-            positions,
-            arbiter,
+            known,
             target,
             heap: HeapTable::of(relation),
-            attempts,
         }
+    }
+
+    fn layout(&self) -> &Layout {
+        self.known.layout.get().expect("known since it was opened")
+    }
+
+    /// The numbers of its columns.
+    pub(super) fn numbers(&self) -> &[pg_sys::AttrNumber; COLUMNS] {
+        &self.layout().numbers
     }
 
     /// The table itself.
@@ -136,24 +152,25 @@ impl RequestTable {
     pub fn read<T: DeserializeOwned>(&self, row: &HeapRow) -> T {
         let column = |name: &str| {
             let at = NAMES.iter().position(|known| *known == name.as_bytes())?;
-            Some(row.value(self.numbers[at]))
+            Some(row.value(self.numbers()[at]))
         };
         record(column).unwrap_or_else(|error| error.raise())
     }
 
     /// The sender of a request, as the table has it.
     pub fn role(&self, key: &RequestKey<'_>) -> SqlValue<'static> {
-        kept::value(self.roles, key.role)
+        kept::value(self.layout().roles, key.role)
     }
 
     /// The index of the primary key.
     pub fn arbiter(&self) -> &UniqueIndex {
-        &self.target.indexes[self.arbiter]
+        &self.target.indexes[self.layout().arbiter]
     }
 
     /// The value of a key column, by its position in the target.
     pub fn key_value<'k>(&self, key: &RequestKey<'k>, position: usize) -> SqlValue<'k> {
-        let at = |wanted: RequestColumn| self.positions[wanted as usize] == position;
+        let positions = &self.layout().positions;
+        let at = |wanted: RequestColumn| positions[wanted as usize] == position;
         if at(RequestColumn::Role) {
             self.role(key)
         } else if at(RequestColumn::Scope) {
@@ -169,7 +186,8 @@ impl RequestTable {
     /// in the row that is there.
     pub fn next_attempt(&self, held: Option<i64>, now: pg_sys::TimestampTz) -> i64 {
         // The sequence is ours, whatever the caller may do with it.
-        let draw = || catalog::next_number(self.attempts);
+        let attempts = catalog::relation_beside(self.target.oid, c"request_attempts");
+        let draw = || catalog::next_number(attempts);
         let drawn = draw();
         let before = held.unwrap_or(0);
         if drawn > before && !id_sequence::is_behind_the_clock(drawn, now) {
@@ -182,14 +200,12 @@ impl RequestTable {
 
     /// Whether the last key that was begun was new: then the next one probably is.
     pub fn expects_new(&self) -> bool {
-        LAST_WAS_NEW.with(|tables| tables.of(self.target.id)).get()
+        self.known.last_was_new.get()
     }
 
     /// Whether that was so.
     pub fn record_whether_new(&self, new: bool) {
-        LAST_WAS_NEW
-            .with(|tables| tables.of(self.target.id))
-            .set(new);
+        self.known.last_was_new.set(new);
     }
 
     /// A scan of the primary key under the active snapshot.

@@ -1,7 +1,7 @@
 //! What the tables of state are made of, and what is said of a table that is made otherwise.
 //!
 //! The expected parts are those that `sql/*.sql` makes, as the server shows them.
-use super::expected::{ExpectedPart, expected_parts};
+use super::expected::{DISABLED, ExpectedPart, FOR_REPLICATION, expected_parts};
 use super::glance::Glance;
 use super::part::TablePart;
 use super::table::StateTable;
@@ -198,6 +198,9 @@ pub fn deviation(state: StateTable, found: &[TablePart]) -> Option<(String, Stri
         let made = expected.iter().find(|e| part.is_of(e));
         let what = match made {
             None => part.description(),
+            Some(_) if part.is_kept_trigger_off() => {
+                format!("{}, which is {}", part.description(), part.how)
+            }
             Some(("identity", ..)) => {
                 format!("{}, which was made GENERATED ALWAYS", part.description())
             }
@@ -206,6 +209,9 @@ pub fn deviation(state: StateTable, found: &[TablePart]) -> Option<(String, Stri
         let hint = match made {
             None if part.kind == "column" => stray_column(&table, part, expected, found),
             None => format!("Repair it with: {}", part.removal(&table)),
+            Some((_, name, _)) if part.is_kept_trigger_off() => {
+                format!("Repair it with: ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name};")
+            }
             Some(made) => format!("Repair it with: {}", alteration(&table, made)),
         };
         return Some((format!("It has {what}."), hint));
@@ -261,6 +267,11 @@ fn stray_column(
 }
 
 impl TablePart {
+    /// Whether it is the trigger that the extension has made, and does not fire.
+    fn is_kept_trigger_off(&self) -> bool {
+        self.kind == "trigger" && [DISABLED, FOR_REPLICATION].contains(&self.how.as_str())
+    }
+
     fn description(&self) -> String {
         let Self { kind, name, how } = self;
         match kind.as_str() {

@@ -6,6 +6,11 @@ use super::table::StateTable;
 pub const KEPT_TRIGGER: &str =
     "BEFORE INSERT FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger()";
 
+/// How the same trigger is where it does not fire,
+pub const DISABLED: &str = "disabled";
+/// or only for replication.
+pub const FOR_REPLICATION: &str = "enabled for replication only";
+
 /// Kind, name, how it is.
 pub type ExpectedPart = (&'static str, &'static str, &'static str);
 

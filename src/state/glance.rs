@@ -3,7 +3,7 @@
 //! Columns are read here. Of other things it is only seen whether there are any: to plan and to run
 //! a query that finds nothing would cost a session's first call more than its work. What there is,
 //! the query shows ([`super::definition`]). The table is locked, so the cache is up to date.
-use super::expected::KEPT_TRIGGER;
+use super::expected::{DISABLED, FOR_REPLICATION, KEPT_TRIGGER};
 use super::part::TablePart;
 use crate::pg::catalog::function::FunctionSource;
 use crate::pg::catalog::index::IndexShape;
@@ -110,27 +110,23 @@ pub fn triggers(table: &OpenRelation) -> Vec<TablePart> {
     let triggers = table.triggers().into_iter();
     let made = triggers.filter(|one| !one.is_internal);
     let parts = made.map(|one| {
-        let how = if is_kept_trigger(&one) {
-            KEPT_TRIGGER
-        } else {
-            ""
+        let how = match one.enabled {
+            _ if !is_kept_trigger(&one) => "",
+            pg_sys::TRIGGER_DISABLED => DISABLED,
+            pg_sys::TRIGGER_FIRES_ON_REPLICA => FOR_REPLICATION,
+            _ => KEPT_TRIGGER,
         };
         TablePart::new("trigger", &one.name, how)
     });
     parts.collect()
 }
 
-/// Whether a trigger does what that of a table of state has to do. Its function is known by the
+/// Whether a trigger does what that of a table of state has to do, where it fires. Its function is known by the
 /// symbol: only superusers make functions of compiled code.
 fn is_kept_trigger(trigger: &TriggerInfo) -> bool {
     const KIND: u32 =
         pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
-    let enabled = [
-        pg_sys::TRIGGER_FIRES_ALWAYS,
-        pg_sys::TRIGGER_FIRES_ON_ORIGIN,
-    ];
     trigger.kind == KIND as i16
-        && enabled.contains(&trigger.enabled)
         && trigger.unconditional
         && FunctionSource::find(trigger.function).is_some_and(|function| {
             function.is_compiled() && function.source.as_c_str() == c"kept_trigger_wrapper"

@@ -1,10 +1,10 @@
 //! The server's own check of permissions, for what is read and written without a statement.
 //!
-//! What a call looks up in the arbiter it reads without the executor, so nobody but us would
+//! What a call looks up in the arbiter it reads without the executor, so only the extension can
 //! check permissions there. The check is core's (`ExecCheckPermissions`): the table is handed
 //! over as a statement would name it in its range table, with the columns that are read,
-//! inserted and updated. So whoever hooks into that check, an auditor or a security module,
-//! sees every table that is read.
+//! inserted and updated. So an extension that hooks into that check, an auditor or a security
+//! module, sees every table that is read.
 use super::Target;
 use crate::pg::relation::permission_check::TableAccess;
 use pgrx::pg_sys;
@@ -48,7 +48,7 @@ impl Access {
         self
     }
 
-    /// Inserts columns. What the server generates, nobody inserts.
+    /// Inserts columns, without those that the server generates.
     pub fn insert(mut self, target: &Target, columns: impl IntoIterator<Item = usize>) -> Self {
         self.0.required |= pg_sys::ACL_INSERT;
         let inserted = |c: &usize| target.columns[*c].generated == 0;

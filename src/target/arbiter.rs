@@ -4,9 +4,6 @@ use crate::error::{OrRaise, Report, SqlState, StatementPosition};
 use crate::pg::statement::expression::Expressions;
 use crate::text;
 
-/// HINT where no unique index of a table can decide.
-const CREATE_INDEX: &str = "Create a unique index on the columns that identify the business event.";
-
 impl Target {
     /// The arbiter for an explicit key: the usable unique index on exactly
     /// these columns and expressions, in any order. One without a condition goes first.
@@ -205,10 +202,16 @@ impl Target {
             }
             _ => report,
         };
-        report.hint(
-            "Name the key columns in every payload, or create a unique index on the columns \
-             that identify the business event.",
-        )
+        // An identity that is GENERATED ALWAYS is no client's to send.
+        let may_be_named = |index: &&UniqueIndex| {
+            let mut lacking = index.deciding_columns().iter().filter(|c| !named(**c));
+            lacking.all(|c| self.columns[*c].may_be_named)
+        };
+        report.hint(if usable.iter().any(may_be_named) {
+            self.sentence_on_index("Name the key columns in every payload, or create", ".")
+        } else {
+            self.hint_to_create_index()
+        })
     }
 
     /// 42P10: several indexes could decide.
@@ -241,7 +244,7 @@ impl Target {
                  have no key.",
                 self.key_argument(index)
             ),
-            None => CREATE_INDEX.to_owned(),
+            None => self.hint_to_create_index(),
         }
     }
 

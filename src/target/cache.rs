@@ -46,7 +46,7 @@ pub fn register_invalidation_callbacks() {
 /// The table changed; InvalidOid stands for all tables.
 fn invalidate(oid: pg_sys::Oid) {
     CHANGES.set(CHANGES.get() + 1);
-    // Borrowed for longer by nobody while core runs; if it were, the change counts.
+    // No code borrows it while core runs; if some did, the change would count.
     let watched = WATCHED.with(|watched| {
         watched
             .try_borrow()

@@ -8,8 +8,8 @@ use pgrx::pg_sys;
 /// A default that is not immutable.
 pub struct ColumnDefault {
     pub kind: DefaultKind,
-    /// Whether it is another value every time, whoever the session is and whatever the
-    /// time: a sequence, or anything volatile, be the time in it as well.
+    /// Whether it is another value at every call, in any session and at any time: a sequence, or
+    /// anything volatile, be the time in it as well.
     pub is_volatile: bool,
     /// As SQL shows it, such as `now()`; None for an identity.
     pub expression: Option<String>,

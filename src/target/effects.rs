@@ -22,6 +22,25 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Refuses a table (open as `relation`) whose rules rewrite a DELETE.
+    ///
+    /// # Errors
+    /// 0A000
+    pub fn refuse_delete_rules(&self, relation: &OpenRelation) {
+        if relation.has_delete_rule() {
+            Report::new(
+                SqlState::FeatureNotSupported,
+                format!("cannot delete rows of table \"{}\"", self.name),
+            )
+            .detail("The table has a rule on DELETE.")
+            .hint("Replace the rule with a trigger.")
+            .table(&self.schema, &self.name)
+            .raise()
+        }
+    }
+}
+
 /// Whether rules rewrite an INSERT or an UPDATE.
 pub(super) fn has_write_rules(relation: &OpenRelation) -> bool {
     relation.has_rule_on(&[pg_sys::CmdType::CMD_INSERT, pg_sys::CmdType::CMD_UPDATE])
@@ -34,6 +53,22 @@ pub(super) fn skip_has_no_effect(relation: &OpenRelation) -> bool {
         && !relation.has_row_security()
         && !relation.has_insert_statement_triggers()
         && !relation.has_checks_or_stored_columns()
+}
+
+/// Refuses a system catalog, as the server does where a trigger of one is made.
+///
+/// # Errors
+/// 42501
+pub(super) fn refuse_catalog(relation: &OpenRelation) {
+    if relation.is_protected_catalog() {
+        let name = relation.name();
+        Report::new(
+            SqlState::InsufficientPrivilege,
+            format!("permission denied: \"{name}\" is a system catalog"),
+        )
+        .table(&relation.schema(), &name)
+        .raise()
+    }
 }
 
 /// Refuses a relation in which no rows can be verified.

@@ -357,7 +357,7 @@ impl UniqueIndex {
     }
 
     /// Whether this is what is at a place in the key: an expression is written as the index has it,
-    /// or as `pg_get_indexdef` shows it to whoever asks.
+    /// or as `pg_get_indexdef` shows it to a client.
     fn is_at(&self, place: usize, element: &KeyElement<'_>) -> bool {
         let key = &self.keys[place];
         let (expression, text) = match (&key.expression, element) {

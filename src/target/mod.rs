@@ -33,7 +33,7 @@
 //! The expressions and the condition of a key's index are evaluated by the extension itself, to
 //! find out under which key a row is. That is no part of a statement of the caller's, so it is done
 //! with the rights of the table's owner, as ANALYZE and REINDEX do it
-//! ([`IndexValues`](crate::pg::relation::index_values::IndexValues)): by the functions, the guard, the view, load, merge,
+//! ([`IndexValues`](crate::pg::statement::evaluator::IndexValues)): by the functions, the guard, the view, load, merge,
 //! reconcile and the resolution of a conflict, for the rows that they are given; never by who looks (the view
 //! `idempotent.guards`, the lint, `idempotent_guard`), to whom
 //! the key is its text. As the caller they are evaluated where the server does it:
@@ -220,6 +220,8 @@ impl Target {
             static TARGETS: ManuallyDrop<PerTable<Rc<Target>>> = PerTable::new();
         }
         let oid = relation.oid();
+        // A setting can change whether this is one.
+        effects::refuse_catalog(&relation);
         if let Some(target) = TARGETS.with(|targets| targets.get(oid)) {
             return (target, relation);
         }

@@ -72,12 +72,13 @@ pub fn hidden_by_policy(target: &Target) -> Report {
     )
 }
 
-/// 42501 for a stored row that a policy does not let be updated.
-pub fn kept_by_policy(target: &Target) -> Report {
+/// 42501 for a stored row that a policy does not let be written; `what` is `an update` or
+/// `a delete`.
+pub fn kept_by_policy(target: &Target, what: &str) -> Report {
     Report::new(
         SqlState::InsufficientPrivilege,
         format!(
-            "row-level security policy for table \"{}\" does not allow an update of a stored row",
+            "row-level security policy for table \"{}\" does not allow {what} of a stored row",
             target.name
         ),
     )

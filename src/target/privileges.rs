@@ -49,7 +49,7 @@ fn check_schema_usage(target: &Target) {
 
 /// The rights that `INSERT … ON CONFLICT (key)` demands: INSERT on the named
 /// columns, SELECT on the key. They are demanded up front, so that a pure
-/// duplicate needs them too and nobody can probe a table that they may not
+/// duplicate needs them too, and a role cannot probe a table that it may not
 /// write to.
 pub fn check_insert_privileges(
     target: &Target,
@@ -63,17 +63,22 @@ pub fn check_insert_privileges(
 }
 
 /// The rights of [`check_insert_privileges`], SELECT on the whole table, by whose places
-/// stored rows are addressed, and UPDATE on the columns `updated`, if there are any.
+/// stored rows are addressed, UPDATE on the columns `updated`, if there are any, and DELETE if
+/// rows may be deleted.
 pub fn check_merge_privileges(
     target: &Target,
     named: impl IntoIterator<Item = usize>,
     key: impl IntoIterator<Item = usize>,
     updated: &[usize],
+    deletes: bool,
 ) {
-    let access = Access::to(target)
+    let mut access = Access::to(target)
         .insert(target, named)
         .select(target, key)
         .select_by_ctid();
+    if deletes {
+        access = access.delete();
+    }
     check_access(
         target,
         if updated.is_empty() {
@@ -121,8 +126,8 @@ pub fn has_any_privilege(table: pg_sys::Oid) -> bool {
     privileges::has_any(table)
 }
 
-/// Any right on a table, or on a column of it, for whoever wants more said of it than the
-/// catalogs say to everybody: without one nobody is to lock it. What is gone is passed.
+/// Any right on a table, or on a column of it, for a caller who asks for more than the catalogs
+/// show to every role: a role without one must not lock the table. A table that is gone is passed.
 ///
 /// # Errors
 /// 42501

@@ -43,6 +43,24 @@ impl Target {
         }
     }
 
+    /// What to do where no unique index can decide: to create one.
+    pub fn hint_to_create_index(&self) -> String {
+        self.sentence_on_index("Create", ".")
+    }
+
+    /// Such a sentence, with what else can be done; or why there can be no such index.
+    pub fn sentence_on_index(&self, begin: &str, end: &str) -> String {
+        let by = match partition_key_columns(self) {
+            PartitionKeyColumns::Unindexable(why) => return why.to_owned(),
+            PartitionKeyColumns::By(by) if !by.is_empty() => format!(
+                " and on those by which the table is partitioned ({})",
+                self.column_list(by)
+            ),
+            _ => String::new(),
+        };
+        format!("{begin} a unique index on the columns that identify the business event{by}{end}")
+    }
+
     /// `lead: CREATE UNIQUE INDEX …;` on these columns, and on those by which the table is
     /// partitioned; or why there can be none.
     pub fn create_index(&self, lead: &str, columns: &[usize]) -> String {

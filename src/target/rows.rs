@@ -57,6 +57,14 @@ impl Target {
     pub fn row_desc_with(&self, others: &[pg_sys::Oid]) -> RowDesc {
         row_desc(&self.columns, &self.key_expressions, others)
     }
+
+    /// The descriptor of a working row with columns of another table behind it.
+    pub fn row_desc_and(&self, others: &[pg_sys::FormData_pg_attribute]) -> RowDesc {
+        if others.is_empty() {
+            return self.row_desc.clone();
+        }
+        working_row(&self.columns, &self.key_expressions, &ROW_EXTRAS, others)
+    }
 }
 
 /// What a working row has behind the target's own columns: ordinal, shape, mark.
@@ -68,6 +76,15 @@ pub(super) fn row_desc(
     columns: &[Column],
     expressions: &[Column],
     extras: &[pg_sys::Oid],
+) -> RowDesc {
+    working_row(columns, expressions, extras, &[])
+}
+
+fn working_row(
+    columns: &[Column],
+    expressions: &[Column],
+    extras: &[pg_sys::Oid],
+    others: &[pg_sys::FormData_pg_attribute],
 ) -> RowDesc {
     let count = columns.len() + expressions.len();
     let names: Vec<CString> = (0..count + extras.len())
@@ -83,5 +100,11 @@ pub(super) fn row_desc(
     });
     let extra = extra.iter().zip(extras);
     let extra = extra.map(|(name, typid)| RowColumn::of_type(name, *typid));
-    RowDesc::of(&own.chain(extra).collect::<Vec<_>>())
+    let others = others.iter().map(|other| RowColumn {
+        name: c"unstored",
+        typid: other.atttypid,
+        typmod: other.atttypmod,
+        collation: Some(other.attcollation),
+    });
+    RowDesc::of(&own.chain(extra).chain(others).collect::<Vec<_>>())
 }

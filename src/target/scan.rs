@@ -197,7 +197,7 @@ impl Scan {
         }
     }
 
-    /// Rows are left as they come: columns are deformed by whoever reads them.
+    /// Rows are left as they come: the reader of a column deforms it.
     pub fn skip_deforming(&mut self) {
         self.columns = 0;
     }
@@ -461,7 +461,7 @@ impl Scan {
     /// row.
     fn row_method(&self) -> (&pg_sys::TableAmRoutine, pg_sys::Snapshot) {
         assert!(self.at_row, "a scan is at no row");
-        // SAFETY: an open table has a method, which is a constant of whoever implements it. An
+        // SAFETY: an open table has a method, which is a constant of the module that implements it. An
         // active snapshot is asked for only if there is one.
         unsafe {
             assert!(pg_sys::ActiveSnapshotSet(), "a snapshot is active");
@@ -511,7 +511,7 @@ impl Scan {
         }
     }
 
-    /// Who is writing the row at hand; nobody if the scan does not see rows of transactions in
+    /// The transactions that write the row at hand; none if the scan does not see rows of transactions in
     /// progress.
     pub fn writers(&self) -> Writers {
         match &self.snapshot {

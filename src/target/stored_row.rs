@@ -137,7 +137,7 @@ impl<'l> StoredRow<'l> {
     }
 
     /// Whether one of these commands of this transaction inserted this row, and
-    /// nobody changed it since.
+    /// no command has changed it since.
     pub fn is_inserted_by(&self, commands: &Range<pg_sys::CommandId>) -> bool {
         // SAFETY: the header is in the slot's own tuple, which stays while the row is there.
         let flags = unsafe { u32::from((*self.header()).t_infomask) };

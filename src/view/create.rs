@@ -1,8 +1,7 @@
 //! Making the view and its trigger.
-use crate::enum_text;
 use crate::error::{OrRaise, Report, SqlState};
-use crate::guard::{ConflictAction, GuardConfig, GuardOptions};
-use crate::outcome::OnConflict;
+use crate::guard::{GuardConfig, GuardOptions, parse_view_on_conflict};
+use crate::own_function::own_function;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::catalog::name::split_qualified;
@@ -65,47 +64,51 @@ pub fn create(call: SqlCall<'_>) -> pg_sys::Oid {
 /// 42P07, 55000
 fn refuse_others(connection: &Connection, view: &str, function_schema: &str) {
     let function = format!("{function_schema}.idempotent_view_trigger()");
-    let arguments = [
-        SqlValue::text(view),
-        SqlValue::text(TRIGGER),
-        SqlValue::text(&function),
-    ];
-    let others = connection.execute(
-        "SELECT tgname::pg_catalog.text FROM pg_catalog.pg_trigger \
-         WHERE tgrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid \
-           AND (tgtype::integer OPERATOR(pg_catalog.&) 68) OPERATOR(pg_catalog.=) 68 \
-           AND (tgname OPERATOR(pg_catalog.<>) $2::pg_catalog.name \
-                OR tgfoid OPERATOR(pg_catalog.<>) $3::pg_catalog.regprocedure::pg_catalog.oid) \
-         UNION ALL SELECT rulename::pg_catalog.text FROM pg_catalog.pg_rewrite \
-         WHERE ev_class OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid \
-           AND ev_type OPERATOR(pg_catalog.=) '3' AND is_instead",
-        &arguments,
-    );
-    if others > 0 {
-        let other = connection.first_text(1).unwrap_or_default();
-        Report::new(
-            SqlState::ObjectNotInPrerequisiteState,
-            format!("view {view} has another trigger or rule for INSERT"),
-        )
-        .detail(format!("It is \"{other}\"."))
-        .hint("Drop it, or choose another name for the view.")
-        .raise()
-    }
     let strangers = connection.execute(
         "SELECT FROM pg_catalog.pg_class AS c \
          WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid AND relkind OPERATOR(pg_catalog.=) 'v' \
            AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid OPERATOR(pg_catalog.=) c.oid \
                            AND tgname OPERATOR(pg_catalog.=) $2::pg_catalog.name \
                            AND tgfoid OPERATOR(pg_catalog.=) $3::pg_catalog.regprocedure::pg_catalog.oid)",
-        &arguments,
+        &[SqlValue::text(view), SqlValue::text(TRIGGER), SqlValue::text(&function)],
     );
     if strangers > 0 {
         Report::new(
             SqlState::DuplicateTable,
             format!("view {view} already exists"),
         )
-        .detail("It was not made by idempotent_view, which would replace its definition.")
-        .hint("Drop it, or choose another name for the view.")
+        .detail(format!(
+            "It has no trigger \"{TRIGGER}\" of this extension, and {} would replace its definition.",
+            own_function("idempotent_view")
+        ))
+        .hint(format!(
+            "Choose another name for the view; or, if this one is not needed: DROP VIEW {view};"
+        ))
+        .raise()
+    }
+    let others = connection.execute(
+        "SELECT 'trigger', tgname::pg_catalog.text FROM pg_catalog.pg_trigger \
+         WHERE tgrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid \
+           AND (tgtype::integer OPERATOR(pg_catalog.&) 68) OPERATOR(pg_catalog.=) 68 \
+           AND tgname OPERATOR(pg_catalog.<>) $2::pg_catalog.name \
+         UNION ALL SELECT 'rule', rulename::pg_catalog.text FROM pg_catalog.pg_rewrite \
+         WHERE ev_class OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid \
+           AND ev_type OPERATOR(pg_catalog.=) '3' AND is_instead",
+        &[SqlValue::text(view), SqlValue::text(TRIGGER)],
+    );
+    if others > 0 {
+        let kind = connection.first_text(1).unwrap_or_default();
+        let name = connection.first_text(2).unwrap_or_default();
+        Report::new(
+            SqlState::ObjectNotInPrerequisiteState,
+            format!("view {view} has another trigger or rule for INSERT"),
+        )
+        .detail(format!("It is the {kind} \"{name}\"."))
+        .hint(format!(
+            "Choose another name for the view; or, if the {kind} is not needed: DROP {} {} ON {view};",
+            kind.to_uppercase(),
+            text::quote_identifier(&name)
+        ))
         .raise()
     }
 }
@@ -149,30 +152,12 @@ fn options(arguments: &Arguments, target: &Target) -> GuardOptions {
             .map(|key| target.canonical_key(&key)),
         compare: arguments.columns(3, "compare"),
         ignore: arguments.columns(4, "ignore"),
-        on_conflict: Some(on_conflict(&arguments.text(5, "on_conflict"))),
+        on_conflict: Some(parse_view_on_conflict(&arguments.text(5, "on_conflict")).or_raise()),
         ..GuardOptions::default()
     };
     let config = GuardConfig::resolve(target, &options).or_raise();
     options.key = Some(target.key_names(config.arbiter(target)));
     options
-}
-
-fn on_conflict(value: &str) -> ConflictAction {
-    let refuse = |reason: &str| -> ! {
-        Report::new(
-            SqlState::InvalidParameterValue,
-            format!("a view cannot {reason}"),
-        )
-        .hint("Available values: error, quarantine.")
-        .raise()
-    };
-    if enum_text::parse(value) == Some(OnConflict::Report) {
-        refuse("report conflicts: an INSERT has nowhere to return them");
-    }
-    match enum_text::argument("on_conflict", value) {
-        ConflictAction::Observe => refuse("observe: it is there to insert or verify"),
-        action => action,
-    }
 }
 
 /// Gives a column of the view the default of the table's, where a NULL in it is one; see the head

@@ -1,9 +1,10 @@
 //! One row that is inserted through a view.
 use super::create::null_is_a_value;
 use crate::error::{OrRaise, Report, SqlState};
-use crate::guard::{ConflictAction, GuardOptions};
+use crate::guard::{ConflictAction, GuardOptions, view_cannot_observe};
 use crate::options::{KeyOptions, MatchRule, check_rights};
 use crate::outcome::{OnConflict, Outcome};
+use crate::own_function::own_function;
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::key_defaults::KeyDefaults;
 use crate::payload::row::{Mark, RowLayout, null_in_key};
@@ -33,12 +34,17 @@ pub fn insert(call: SqlCall<'_>) -> SqlResult {
     let (target, relation) = Target::open(view.table);
     target.refuse_rules();
     let row = NewRow::of(&trigger, &target, &view);
-    let options = GuardOptions::of_trigger(&TriggerInfo::fired(&trigger).arguments).or_raise();
+    let options = GuardOptions::of_view_trigger(&TriggerInfo::fired(&trigger).arguments).or_raise();
     let on_conflict = on_conflict(&options);
     let key_options = KeyOptions::new(options.key, options.compare, options.ignore);
-    let match_rule = MatchRule::new(&key_options, &target);
+    let match_rule = MatchRule::try_new(&key_options, &target)
+        .map_err(outdated)
+        .or_raise();
     let mut shapes = [row.shape(&target)];
-    let arbiter = match_rule.arbiter(&target, |column| shapes[0].named.contains(&column));
+    let arbiter = match_rule
+        .find_arbiter(&target, |column| shapes[0].named.contains(&column))
+        .map_err(outdated)
+        .or_raise();
     match_rule.comparison.apply(&target, arbiter, &mut shapes);
     check_key_named(&target, arbiter, &shapes, |_| KeyPlace::Payload(None));
     exclude_from_comparison(&target, &match_rule.comparison, &mut shapes);
@@ -86,7 +92,10 @@ fn fired_for_insert(call: SqlCall<'_>) -> FiredTrigger<'_> {
             "idempotent_view_trigger can only be called as an INSTEAD OF INSERT trigger",
         )
         .detail(detail)
-        .hint("Create the trigger with idempotent_view.")
+        .hint(format!(
+            "Create the trigger with {}.",
+            own_function("idempotent_view")
+        ))
         .raise()
     };
     match FiredTrigger::of(call) {
@@ -106,7 +115,10 @@ fn on_conflict(options: &GuardOptions) -> OnConflict {
             SqlState::InvalidParameterValue,
             format!("a view has no option \"{name}\""),
         )
-        .hint("Guard the table with idempotent_guard.")
+        .hint(format!(
+            "Guard the table with {}.",
+            own_function("idempotent_guard")
+        ))
         .raise()
     };
     if options.remember.is_some() {
@@ -118,7 +130,7 @@ fn on_conflict(options: &GuardOptions) -> OnConflict {
     match options.on_conflict() {
         ConflictAction::Error => OnConflict::Error,
         ConflictAction::Quarantine => OnConflict::Quarantine,
-        ConflictAction::Observe => refuse("on_conflict=observe"),
+        ConflictAction::Observe => view_cannot_observe().raise(),
     }
 }
 
@@ -130,7 +142,22 @@ fn not_simple(trigger: &FiredTrigger<'_>) -> Report {
         format!("view \"{name}\" does not show plain columns of one table"),
     )
     .detail("A row that is inserted through such a view cannot be stored as it is.")
-    .hint("Drop the view, and create it again with idempotent_view.")
+    .hint(format!(
+        "Drop the view, and create it again with {}.",
+        own_function("idempotent_view")
+    ))
+}
+
+/// What is wrong with the options, with a way out if they name a column that the table no longer has.
+fn outdated(report: Box<Report>) -> Box<Report> {
+    match report.sqlstate() {
+        SqlState::UndefinedColumn => Box::new(report.hint(format!(
+            "If the column was renamed, rename it in the view, too, with ALTER VIEW … RENAME COLUMN. Then \
+             call {} again, with columns that the table has.",
+            own_function("idempotent_view")
+        ))),
+        _ => report,
+    }
 }
 
 impl<'v> NewRow<'v> {
@@ -183,7 +210,7 @@ impl<'v> NewRow<'v> {
             row.set(c, value);
         }
         defaults.complete(&shape.named, &mut row);
-        let mark = defaults.mark(target, &mut row);
+        let mark = defaults.mark(&mut row);
         RowLayout::of(target).set(&mut row, 1, 0, mark);
         row.finish()
     }

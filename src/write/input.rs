@@ -1,8 +1,8 @@
 //! The rows of a call, in the arbiter's order.
 use super::context::WriteContext;
 use crate::payload::row::RowLayout;
-use crate::pg::rows::{Slot, SortColumn, TupleSort, TupleStore, TypeOrder};
-use crate::target::Target;
+use crate::pg::rows::{RowDesc, Slot, SortColumn, TupleSort, TupleStore, TypeOrder};
+use crate::target::{Target, UniqueIndex};
 
 /// Collects working rows, to be read in the arbiter's order.
 pub struct InputSorter {
@@ -38,13 +38,18 @@ impl InputSorter {
                 rows: RowSource::One(None),
             };
         }
-        let mut order = context.arbiter.sort_columns();
+        Self::of_rows(context.target, context.arbiter, context.target.row_desc())
+    }
+
+    /// Empty, for working rows that may have more columns behind their own.
+    pub fn of_rows(target: &Target, arbiter: &UniqueIndex, desc: &RowDesc) -> Self {
+        let mut order = arbiter.sort_columns();
         order.push(SortColumn {
-            column: RowLayout::of(context.target).ordinal_column(),
+            column: RowLayout::of(target).ordinal_column(),
             order: TypeOrder::of_bigint(),
         });
         Self {
-            rows: RowSource::Sorted(TupleSort::new(context.target.row_desc(), &order)),
+            rows: RowSource::Sorted(TupleSort::new(desc, &order)),
         }
     }
 
@@ -135,7 +140,12 @@ impl SortedRows {
             self.read += 1;
             return Some(row);
         }
-        let mut slot = free.unwrap_or_else(|| Slot::for_stored(target.row_desc()));
+        let desc = || match &self.from {
+            RowSource::One(_) => target.row_desc(),
+            RowSource::Sorted(sort) => sort.desc(),
+            RowSource::Stored(store) => store.desc(),
+        };
+        let mut slot = free.unwrap_or_else(|| Slot::for_stored(desc()));
         let some = match &mut self.from {
             RowSource::One(_) => false,
             RowSource::Sorted(sort) => sort.next(&mut slot),

@@ -311,9 +311,7 @@ impl<'a> ReturnedKeys<'a> {
 
     /// Whether a row was returned for this working row: it has the same key, or both have none.
     fn is_that_of(&mut self, row: &Slot, returned: &Slot) -> bool {
-        let WriteContext {
-            target, arbiter, ..
-        } = self.context;
+        let arbiter = self.context.arbiter;
         let Some((values, builder)) = &mut self.computed else {
             return match self.whole {
                 true => same_key(arbiter, row, returned),
@@ -321,7 +319,7 @@ impl<'a> ReturnedKeys<'a> {
             };
         };
         let columns = self.columns.iter().copied();
-        match values.working_row(target, builder, returned, columns) {
+        match values.working_row(builder, returned, columns) {
             Some(returned) => !self.context.is_outside(row) && same_key(arbiter, row, returned),
             None => self.context.is_outside(row),
         }
@@ -370,7 +368,7 @@ impl<'a> Look<'a> {
             // Nothing is in its way, so it went in with the first statement.
             Mark::Outside => self.round.number > 1,
             Mark::Pending => self.round.last_insert == InsertResult::All,
-            Mark::SameKeyAs(_) => false,
+            Mark::SameKeyAs(_) | Mark::Delete | Mark::DeleteOutside => false,
         }
     }
 

@@ -49,7 +49,9 @@ def test_a_cancelled_batch_leaves_nothing_and_the_same_call_again_completes_it(d
     conn.execute("RESET statement_timeout")
     conn.execute(f"{sql} LIMIT 1")
     assert value(conn, "SELECT count(*) FROM events") == ROWS
-    assert conn.execute(sql).fetchone() == {"received": ROWS, "inserted": 0, "duplicates": ROWS, "conflicts": 0}
+    again = conn.execute(sql).fetchone()
+    again.pop("replayed", None)
+    assert again == {"received": ROWS, "inserted": 0, "duplicates": ROWS, "conflicts": 0}
 
 
 def test_a_cancel_is_answered_within_a_second_in_a_batch_of_duplicates(db, conn):

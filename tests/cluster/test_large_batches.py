@@ -174,7 +174,7 @@ def test_a_batch_whose_key_another_session_was_faster_with(db, function, work_me
             fine = BATCH - (end == "commit")
             wanted = {"received": BATCH + 1, "inserted": fine}
             if function == "merge":
-                wanted |= {"superseded": 1, "stale": 0, "updated": BATCH - fine if n == 7 else 0}
+                wanted |= {"superseded": 1, "stale": 0, "deleted": 0, "updated": BATCH - fine if n == 7 else 0}
                 wanted["unchanged"] = BATCH - fine - wanted["updated"]
             else:
                 wanted["conflicts"] = BATCH - fine if n == 7 else 0

@@ -23,7 +23,7 @@ from support.waiting import until, until_sql, waits_for_a_lock
 ROUNDS = size("PGI_ROUNDS", 12)
 ROWS = 6000
 
-LOADED = re.compile(r'loaded "target": (\d+) rows in \d+\.\d s: (\d+) inserted, (\d+) duplicates, (\d+) conflicts')
+LOADED = re.compile(r'loaded "target": (\d+) rows? in \d+\.\d s: (\d+) inserted, (\d+) duplicates?, (\d+) conflicts?')
 
 
 @pytest.fixture

@@ -9,11 +9,13 @@ PGI_ROWS     rows of the merge that is killed (default 1,000,000, of which a ten
 """
 
 import collections
+import itertools
 import random
 import time
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from support.killing import kill_in_the_middle
 from support.memory import MEGABYTE, contexts, peak
@@ -152,6 +154,195 @@ def test_merges_of_the_same_keys_from_many_sessions_neither_deadlock_nor_lose_an
     results = race(db, work, sessions=8, level=level)
     with db.connect() as conn:
         assert stored(conn) == latest(row for rows in results for row in rows)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Deletes. A row has `gone` behind its other fields. After a delete nothing is stored, so a row that arrives later is inserted,
+# however early it is. Where the latest row of a key is not a delete, the order of arrival has no part in the end.
+
+
+def rank_with_deletes(row):
+    """What decides within a call: at and no, then whether the row deletes, then v and note."""
+    key, at, no, v, note, gone = row
+    return rank((key, at, no)), gone, rank((key, v, note))
+
+
+def merge_into(table, part):
+    """The model of one call: changes the table, and gives the counts."""
+    counts = collections.Counter(received=len(part), superseded=len(part) - len({row[0] for row in part}))
+    for key in {row[0] for row in part}:
+        *row, gone = max((row for row in part if row[0] == key), key=rank_with_deletes)
+        row, stored = tuple(row), table.get(key)
+        if gone:
+            outcome = "unchanged" if stored is None else "deleted" if rank(row[:3]) >= rank(stored[:3]) else "stale"
+        else:
+            outcome = (
+                "inserted" if stored is None
+                else "unchanged" if row == stored
+                else "updated" if rank(row) > rank(stored)
+                else "stale"
+            )  # fmt: skip
+        if outcome == "deleted":
+            del table[key]
+        elif outcome in ("inserted", "updated"):
+            table[key] = row
+        counts[outcome] += 1
+    return counts
+
+
+def send_with_deletes(conn, rows):
+    conn.execute("CREATE TEMP TABLE IF NOT EXISTS changes (id int, at int, no int, v int, note text, gone boolean)")
+    conn.execute("DELETE FROM changes")
+    with conn.cursor() as cursor, cursor.copy("COPY changes FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+    merge = "SELECT * FROM idempotent_merge('events', 'changes', latest_by => '{at,no}', delete_when => 'gone')"
+    return {name: count for name, count in conn.execute(merge).fetchone().items() if count}
+
+
+def history_with_deletes(dice, keys, length):
+    return [(*row, dice.random() < 0.3) for row in history(dice, keys, length)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_deletes_each_call_does_what_the_model_says_and_only_rows_after_a_later_delete_depend_on_the_order(db, conn, kind):
+    dice = random.Random(SEED + 1)
+    conn.execute(KINDS[kind])
+    for case in range(CASES):
+        keys = list(range(dice.randrange(1, 12)))
+        if kind == "null_keys":
+            keys.append(None)
+        rows = history_with_deletes(dice, keys, dice.randrange(1, 60))
+        last = {key: max((row for row in rows if row[0] == key), key=rank_with_deletes) for key in {row[0] for row in rows}}
+        for order in range(3):
+            conn.execute("TRUNCATE events")
+            dice.shuffle(rows)
+            sent, table, calls = 0, {}, []
+            while sent < len(rows):
+                part = rows[sent : sent + dice.randrange(1, len(rows) + 1)]
+                sent += len(part)
+                calls.append(part)
+                assert send_with_deletes(conn, part) == dict(+merge_into(table, part)), (case, order)
+                assert stored(conn) == table, (case, order)
+            for key, row in last.items():
+                if not row[5]:
+                    assert table[key] == row[:5], (case, order)
+                elif key in table:
+                    # It came in a later call than the delete.
+                    at = max(n for n, call in enumerate(calls) if row in call)
+                    assert any(table[key] == late[:5] for call in calls[at + 1 :] for late in call), (case, order)
+        # Where the deletes come last, or with the rest, order has no part in it at all.
+        conn.execute("TRUNCATE events")
+        dice.shuffle(rows)
+        for part in ([row for row in rows if not row[5]], [row for row in rows if row[5]]):
+            send_with_deletes(conn, part)
+        assert stored(conn) == {key: row[:5] for key, row in last.items() if not row[5]}, case
+
+
+@LEVELS
+@pytest.mark.parametrize("kind", KINDS)
+def test_merges_with_deletes_from_many_sessions_lose_no_later_row(db, level, kind):
+    """Deletes may cause deadlocks: a round may insert after updates. Then the call is made again."""
+    with db.connect() as conn:
+        conn.execute(KINDS[kind])
+    rounds = ROUNDS // 4 if level is READ_COMMITTED else ROUNDS // 20
+
+    def work(number, conn, barrier):
+        dice = random.Random(f"{SEED} {number}")
+        conn.autocommit = True
+        conn.execute("CREATE TEMP TABLE changes (id int, at int, no int, v int, note text, gone boolean)")
+        conn.autocommit = False
+        sent = []
+        barrier.wait()
+        for n in range(rounds):
+            keys = list(range(n // 4 * 5, n // 4 * 5 + 20))
+            rows = [(key, dice.randrange(100), n, number, "x", dice.random() < 0.3) for key in dice.sample(keys, 12)]
+            for _ in range(1000):
+                try:
+                    commit_with_retry(conn, lambda rows=rows: send_with_deletes(conn, rows), level)
+                    break
+                except psycopg.errors.DeadlockDetected:
+                    conn.rollback()
+            sent += rows
+        return sent
+
+    rows = [row for sent in race(db, work, sessions=8, level=level) for row in sent]
+    with db.connect() as conn:
+        table = stored(conn)
+    last = {}
+    for row in rows:
+        if row[0] not in last or rank_with_deletes(row) > rank_with_deletes(last[row[0]]):
+            last[row[0]] = row
+    sent = {row[:5] for row in rows if not row[5]}
+    assert all(row in sent for row in table.values())
+    assert {key: row[:5] for key, row in last.items() if not row[5]} == {key: row for key, row in table.items() if not last[key][5]}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Payloads that leave fields out.
+
+DEFAULTS = {"v": 7, "note": "default"}
+
+
+def rank_of_payload(payload):
+    """What decides within a call: at and no, then whether the payload deletes, then v and note, of which one that is left out is
+    the least."""
+    fields = [(name in payload, payload.get(name) is not None, payload.get(name)) for name in ("v", "note")]
+    return rank((None, payload["at"], payload["no"])), bool(payload.get("gone")), fields
+
+
+def merge_payloads_into(table, payloads):
+    """The model: of each key, all payloads after the last delete, one after the other, the earliest first. Payloads of the same
+    time are one."""
+    for key in {payload["id"] for payload in payloads}:
+        parts = sorted((p for p in payloads if p["id"] == key), key=rank_of_payload)
+        deletes = [n for n, payload in enumerate(parts) if payload.get("gone")]
+        if deletes and deletes[-1] == len(parts) - 1:
+            parts = parts[-1:]
+        elif deletes:
+            parts = parts[deletes[-1] + 1 :]
+        for time, together in itertools.groupby(parts, key=lambda payload: (payload["at"], payload["no"])):
+            payload = dict(pair for part in together for pair in part.items())
+            if payload.get("gone"):
+                if key in table and rank((key, *time)) >= rank(table[key][:3]):
+                    del table[key]
+                continue
+            if key not in table:
+                table[key] = (key, *time, *(payload.get(name, default) for name, default in DEFAULTS.items()))
+                continue
+            row = dict(zip(("id", "at", "no", "v", "note"), table[key], strict=True))
+            named = [name for name in ("at", "no", "v", "note") if name in payload]
+            if rank((key, *(payload[name] for name in named))) > rank((key, *(row[name] for name in named))):
+                table[key] = tuple({**row, **{name: payload[name] for name in named}}.values())
+
+
+def test_payloads_that_leave_fields_out_are_merged_as_if_they_came_one_by_one_the_earliest_first(conn):
+    dice = random.Random(SEED + 2)
+    conn.execute("CREATE TABLE events (id int PRIMARY KEY, at int, no int, v int DEFAULT 7, note text DEFAULT 'default')")
+    merge = "SELECT * FROM idempotent_merge_many('events', %s, latest_by => '{at,no}', delete_when => 'gone')"
+    for case in range(CASES * 2):
+        table = {}
+        conn.execute("TRUNCATE events")
+        for _ in range(3):
+            rows = history_with_deletes(dice, range(dice.randrange(1, 8)), dice.randrange(1, 30))
+            payloads = [dict(zip(("id", "at", "no", "v", "note", "gone"), row, strict=True)) for row in rows]
+            for payload in payloads:
+                for name in ("v", "note", "gone"):
+                    if dice.random() < 0.5 and not (name == "gone" and payload["gone"]):
+                        del payload[name]
+            before = dict(table)
+            merge_payloads_into(table, payloads)
+            seen = []
+            for _ in range(2):
+                dice.shuffle(payloads)
+                conn.execute("BEGIN")
+                counts = conn.execute(merge, [Jsonb(payloads)]).fetchone()
+                assert sum(counts.values()) == 2 * len(payloads) == 2 * counts["received"]
+                seen.append((counts, stored(conn)))
+                conn.execute("ROLLBACK" if len(seen) == 1 else "COMMIT")
+            assert seen[0] == seen[1], case
+            wrong = {key for key in {*table, *seen[1][1]} if table.get(key) != seen[1][1].get(key)}
+            assert not wrong, [(key, before.get(key), table.get(key), seen[1][1].get(key), [p for p in payloads if p["id"] == key]) for key in wrong]
 
 
 def test_large_overlapping_merges_in_opposite_orders(db):
@@ -389,7 +580,13 @@ def test_memory_of_merges_is_flat_and_bounded_by_work_mem(large):
     assert peak(conn.info.backend_pid) - high < 160 * MEGABYTE
     loop = "DO $$ BEGIN FOR n IN 1 .. 2000 LOOP PERFORM idempotent_merge('events', 'few', latest_by => '{at}'); END LOOP; END $$"
     conn.execute("CREATE VIEW few AS SELECT g AS id, (random() * 1e6)::int AS at FROM generate_series(1, 20) g")
-    conn.execute(loop)
-    at_rest = contexts(conn)
-    conn.execute(loop)
-    assert contexts(conn) - at_rest < MEGABYTE / 4
+    conn.execute("CREATE VIEW others AS SELECT g AS id, random() AS seq, (random() * 9)::int AS v, random() < 0.3 AS gone FROM generate_series(1, 20) g")
+    deletes = "PERFORM idempotent_merge('events', 'others', latest_by => '{seq}', delete_when => 'gone')"
+    many = """PERFORM idempotent_merge_many('events', jsonb_agg(CASE WHEN gone THEN to_jsonb(s) ELSE to_jsonb(s) - 'v' END), latest_by => '{seq}',
+        delete_when => 'gone') FROM others s"""
+    for call in (None, deletes, many):
+        repeated = loop if call is None else f"DO $$ BEGIN FOR n IN 1 .. 1000 LOOP {call}; END LOOP; END $$"
+        conn.execute(repeated)
+        at_rest = contexts(conn)
+        conn.execute(repeated)
+        assert contexts(conn) - at_rest < MEGABYTE / 4

@@ -120,6 +120,10 @@ SELECT regexp_replace(target::text, '\d+', 'N', 'g') AS target, arrived_by FROM 
 -- The trigger is the extension's own, and no other is taken for it. Each hint heals.
 ALTER TABLE idempotent.request_records DISABLE TRIGGER kept;
 SELECT count(*) FROM idempotent_execute('k', 'select 1 AS one');
+ALTER TABLE idempotent.request_records ENABLE ALWAYS TRIGGER kept;
+SELECT count(*) FROM idempotent_execute('k', 'select 1 AS one');
+ALTER TABLE idempotent.request_records ENABLE REPLICA TRIGGER kept;
+SELECT count(*) FROM idempotent_execute('k', 'select 1 AS one');
 DROP TRIGGER kept ON idempotent.request_records; CREATE TRIGGER kept BEFORE INSERT ON idempotent.request_records FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger(); ALTER TABLE idempotent.request_records ENABLE ALWAYS TRIGGER kept;
 SELECT count(*) FROM idempotent_execute('k', 'select 1 AS one');
 DROP TRIGGER kept ON idempotent.request_records;

@@ -100,7 +100,10 @@ CREATE EXTENSION pg_idempotent;
 SELECT decision FROM idempotent_run_begin('orders', 'today');
 SELECT count(DISTINCT tag) FROM tags(31) AS tag;
 -- A table that lost it is refused: no lock is tagged without a secret.
+SELECT problem FROM idempotent_guard('payments');
 DELETE FROM idempotent.lock_secret;
+SELECT problem FROM idempotent.guards WHERE target = 'payments'::regclass;
+SELECT rule, message, hint FROM idempotent_lint('payments');
 CREATE TEMPORARY TABLE noticed ();
 SAVEPOINT lost;
 SELECT decision FROM idempotent_run_begin('orders', 'yesterday');
@@ -108,6 +111,7 @@ ROLLBACK TO lost;
 -- As the hint says:
 TRUNCATE idempotent.lock_secret;
 INSERT INTO idempotent.lock_secret VALUES (substr(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 1, 16));
+SELECT problem FROM idempotent.guards WHERE target = 'payments'::regclass;
 SELECT decision FROM idempotent_run_begin('orders', 'yesterday');
 ROLLBACK;
 

@@ -464,7 +464,8 @@ SET search_path = pg_temp, pg_catalog, lint, public;
 SELECT rule FROM public.idempotent_lint('lint.ruled');
 RESET search_path;
 \pset format aligned
--- Every statement in a hint runs, undone each, on every table of this file. What ends in (…)
+-- Every statement in a hint runs, undone each, on every table of this file; a trigger is dropped before
+-- another one takes its place. What ends in (…)
 -- is for who knows the columns; and an index that is not valid because rows are there twice
 -- cannot be rebuilt, which says which.
 CREATE FUNCTION lint.failure(sql text) RETURNS text LANGUAGE plpgsql AS $$
@@ -479,7 +480,7 @@ SET client_min_messages = error;
 WITH hinted AS (
     SELECT lint.target, lint.rule, found[1] AS sql
       FROM pg_class AS class, idempotent_lint(class.oid) AS lint,
-           regexp_matches(lint.hint, '((?:CREATE|ALTER|DROP|REINDEX|RESET|SELECT) [^;…]*;)', 'g') AS found
+           regexp_matches(lint.hint, '((?:DROP TRIGGER [^;…]*; )?(?:CREATE|ALTER|DROP|REINDEX|RESET|SELECT) [^;…]*;)', 'g') AS found
      WHERE class.relnamespace = 'lint'::regnamespace AND class.relkind IN ('r', 'p')
 ), tried AS MATERIALIZED (
     SELECT *, lint.failure(sql) AS failure FROM hinted

@@ -177,6 +177,31 @@ CREATE TABLE collated (id text COLLATE "C", v int);
 CREATE UNIQUE INDEX ON collated (id COLLATE "POSIX");
 SELECT ordinal, outcome FROM idempotent_insert_each('collated', '[{"id": "b", "v": 1}, {"id": "a", "v": 1}, {"id": "b", "v": 1}]');
 
+-- A system catalog is refused by every function, as CREATE TRIGGER refuses it.
+\set VERBOSITY terse
+CREATE TABLE like_catalog (LIKE pg_am INCLUDING INDEXES);
+SELECT idempotent_insert('pg_class', '{"oid": 1}');
+SELECT idempotent_insert_many('pg_am', '[{"oid": 1}]');
+SELECT idempotent_insert_each('pg_am', '[{"oid": 1}]');
+SELECT idempotent_insert_from('pg_am', 'like_catalog');
+CALL idempotent_load('pg_am', 'like_catalog');
+SELECT idempotent_merge('pg_am', 'like_catalog');
+SELECT idempotent_merge_many('pg_am', '[{"oid": 1}]', latest_by => '{amname}');
+SELECT idempotent_overwrite('pg_am', 'like_catalog', '{"oid": 1}');
+SELECT idempotent_overwrite_each('pg_am', 'like_catalog', '{oid}');
+SELECT idempotent_reconcile('pg_am', 'like_catalog');
+SELECT idempotent_lint('pg_am');
+SELECT idempotent_guard('pg_am');
+SELECT idempotent_unguard('pg_am');
+SELECT idempotent_view('pg_am', 'odd.view_of_catalog');
+-- A catalog as the source is one like others, and so are the tables of information_schema.
+SELECT inserted > 2 AS some FROM idempotent_insert_from('like_catalog', 'pg_am', key => '{oid}');
+SELECT rule FROM idempotent_lint('information_schema.sql_features');
+SET allow_system_table_mods = on;
+SELECT count(*) FROM idempotent_lint('pg_am');
+RESET allow_system_table_mods;
+SELECT count(*) FROM idempotent_lint('pg_am');
+
 SET client_min_messages = warning;
 DROP SCHEMA odd CASCADE;
 DROP SCHEMA "Odd Schema" CASCADE;

@@ -21,6 +21,11 @@ SELECT * FROM idempotent_overwrite('t', 's', '{"k": "A"}');
 SELECT * FROM idempotent_overwrite('t', 's', '{"k": "a"}');
 SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 33 AND pid = pg_backend_pid();
 COMMIT;
+-- Of several slices in one source, they are one, which shows one of them.
+INSERT INTO s VALUES ('b', 6), ('B', 7);
+SELECT * FROM idempotent_overwrite_each('t', 's', '{k}');
+SELECT * FROM idempotent_overwrite_each('t', 's', '{k}');
+DELETE FROM s WHERE v > 5;
 -- A partition that holds more than the slice, and one that holds less.
 CREATE TABLE more (k text, v int) PARTITION BY LIST (k COLLATE ci);
 CREATE TABLE more_a PARTITION OF more FOR VALUES IN ('a');

@@ -161,4 +161,21 @@ SELECT count(*) FROM generate_series(date '2025-01-01', '2025-12-31', '1 day') d
 SELECT count(*) < 365 * 3 AS few FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid();
 COMMIT;
 SELECT count(*) FROM pg_locks WHERE locktype = 'advisory';
+-- Likewise where days are timestamps. What the calls of a statement hold adds up.
+CREATE TABLE moments (at timestamptz, v int);
+CREATE TABLE arriving_moments (LIKE moments);
+CREATE FUNCTION moment_locks(slice jsonb) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM idempotent_overwrite('moments', 'arriving_moments', slice);
+    RETURN (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND objsubid = 36);
+END $$;
+SET timezone = 'UTC';
+SELECT at, moment_locks(jsonb_build_object('at', at))
+  FROM unnest('{2026-01-01, 2026-01-01 10:00, 2026-01-01 10:10, 2026-01-01 10:10:10, 2026-01-01 10:10:10.1, -infinity, infinity, 4714-11-24 BC}'::timestamptz[]) AS at;
+SELECT moment_locks('{"at": {"from": "2026-01-01", "to": "2026-02-01"}}'), moment_locks('{"at": {"from": "2026-01-01 00:00:00.1", "to": "2026-02-01 00:00:00.1"}}'),
+       moment_locks('{"at": {"from": "-infinity"}}'), moment_locks('{"at": {"to": "infinity"}}'), moment_locks('{"at": {"from": "infinity"}}');
+BEGIN;
+SELECT count(*) FROM generate_series(timestamptz '2025-01-01', '2025-12-31', '1 day') d, idempotent_overwrite('moments', 'arriving_moments', jsonb_build_object('at', d));
+SELECT count(*) < 365 * 4 AS few FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid();
+COMMIT;
 DROP SCHEMA overwrite_ranges CASCADE;

@@ -210,6 +210,10 @@ SELECT * FROM idempotent_request_begin('n', '1', ttl => '0');
 SELECT * FROM idempotent_request_begin('n', '1', ttl => '-1 day');
 SELECT * FROM idempotent_request_begin('n', '1', lease => '0 s');
 SELECT * FROM idempotent_request_begin('n', '1', lease => '-1 microsecond');
+SELECT * FROM idempotent_request_begin('n', '1', lease => '10000000 years');
+SELECT * FROM idempotent_request_begin('n', '1', ttl => '290001 years');
+SELECT * FROM idempotent_execute('n', 'SELECT 1', ttl => '10000000 years');
+SELECT * FROM idempotent_request_begin('n', '{"a": 1}', ignore => '{}');
 :state
 SELECT * FROM idempotent_request_begin('n', '1', ttl => '1 day -24 hours');
 SELECT * FROM idempotent_request_begin('n', '1', ttl => '400000 years');

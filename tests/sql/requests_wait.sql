@@ -15,7 +15,7 @@ SELECT status FROM idempotent_request_begin('i', '{"a": 1, "sent_at": 5, "b": {"
 -- Fields of an object only.
 SELECT status FROM idempotent_request_begin('array', '["sent_at", 1]', ignore => '{sent_at}');
 SELECT status FROM idempotent_request_begin('text', '"sent_at"', ignore => '{sent_at}');
-SELECT status FROM idempotent_request_begin('none', '{"sent_at": 1}', ignore => '{}');
+SELECT status FROM idempotent_request_begin('none', '{"sent_at": 1}', ignore => '{other}');
 SELECT key, request FROM idempotent.requests WHERE key IN ('array', 'text', 'none') ORDER BY key;
 SELECT status FROM idempotent_request_begin('null', '{}', ignore => '{sent_at, NULL}');
 

@@ -1,12 +1,11 @@
 //! One guard at work: the trigger's rows, one by one. The protocol is in the
 //! head of [`super`]; its steps are in [`probe`] and [`look`], and what is said of a stored row in
 //! [`stored`].
-#[allow(unsafe_code, reason = "the values of expressions")]
-mod key;
 #[allow(unsafe_code, reason = "the inner loop")]
 mod look;
 #[forbid(unsafe_code)]
 mod observe;
+#[forbid(unsafe_code)]
 mod open;
 #[forbid(unsafe_code)]
 mod probe;
@@ -30,7 +29,7 @@ use crate::target::{
     OpenRelation, Role, Scan, StoredRow, Target, TriggerInfo, UniqueIndex, changes,
     hidden_by_policy,
 };
-use key::ComputedKey;
+use look::ComputedKey;
 use pgrx::pg_sys;
 use probe::ProbeResult;
 use std::ffi::c_int;

@@ -2,7 +2,7 @@
 //! go on as if there were no guard.
 //!
 //! Nothing that it does may change the outcome of the statement. So it takes no key lock and waits
-//! for nobody; it asks no policies; it leaves no predicate lock; and it compares in a
+//! for no transaction; it asks no policies; it leaves no predicate lock; and it compares in a
 //! subtransaction, so that an error of a type's own functions ends there.
 use super::super::observed::Observation;
 use super::super::options::NullKey;

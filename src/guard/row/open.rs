@@ -7,7 +7,7 @@ use super::super::own_insert::own_insert_arbiter;
 use super::super::partitions::{has_later_update_trigger, resolve_definition};
 use super::super::statement::StatementState;
 use super::super::trigger_check;
-use super::key::ComputedKey;
+use super::look::ComputedKey;
 use super::{Guard, GuardMode};
 use crate::error::OrRaise;
 use crate::pg::call::trigger::FiredTrigger;

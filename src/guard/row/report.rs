@@ -14,6 +14,12 @@ impl Guard {
         let target = &self.target;
         let arbiter = self.config.arbiter(target);
         let table = target.qualified();
+        let report = key_violation(target, arbiter, column, KeyPlace::Payload(None), "null in");
+        if arbiter.has_column(column) && !target.columns[column].may_be_null() {
+            report
+                .hint("The table requires a value for the column, so the INSERT has to give one.")
+                .raise()
+        }
         let mut hint = format!(
             "If there are rows with a null in the key, let them pass without verification: {}",
             call_passing_null_keys(&table, &self.trigger.arguments),
@@ -24,9 +30,7 @@ impl Guard {
                 target.column_list([column]),
             ));
         }
-        key_violation(target, arbiter, column, KeyPlace::Payload(None), "null in")
-            .hint(hint)
-            .raise()
+        report.hint(hint).raise()
     }
 
     /// What the caller may see of the stored row, and of the payload.

@@ -174,16 +174,23 @@ impl<'c> Arguments<'c> {
         self.call.document(value).expect(NOT_NULL)
     }
 
-    /// An interval that is positive.
+    /// An interval that is positive, and can be added to the time.
     ///
     /// # Errors
-    /// 22004 for a NULL, 22023 for one that is not positive.
+    /// 22004 for a NULL, 22023 for one that is not positive, or too long.
     pub fn interval(&self, i: usize, name: &str) -> Interval {
         self.expect(i, Some(name), &["interval"]);
         let value = self.required_of(i, pg_sys::INTERVALOID, name);
         let interval = value.to_interval().expect(NOT_NULL);
         if !interval.compare_with_zero().is_gt() {
             not_positive(name).raise()
+        }
+        if interval.is_longer_than_years(MAX_YEARS) {
+            Report::new(
+                SqlState::InvalidParameterValue,
+                format!("argument \"{name}\" must not be longer than {MAX_YEARS} years"),
+            )
+            .raise()
         }
         interval
     }
@@ -224,6 +231,9 @@ impl<'c> Arguments<'c> {
         Some(names.or_raise())
     }
 }
+
+/// How much longer the server's calendar is, about: until 294276.
+const MAX_YEARS: i32 = 290_000;
 
 fn not_positive(name: &str) -> Report {
     Report::new(

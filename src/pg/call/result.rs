@@ -31,8 +31,10 @@ pub enum RowType {
     Attempt,
     /// `run_id bigint, decision text, reason text`
     Run,
-    /// `received, inserted, updated, unchanged, stale, superseded bigint, replayed boolean`
+    /// `received, inserted, updated, deleted, unchanged, stale, superseded bigint`
     Merged,
+    /// The same, and `replayed boolean`
+    BatchMerged,
     /// `deleted bigint, inserted bigint, unchanged boolean`
     Overwritten,
 }
@@ -88,6 +90,16 @@ impl RowType {
                 (c"received", pg_sys::INT8OID),
                 (c"inserted", pg_sys::INT8OID),
                 (c"updated", pg_sys::INT8OID),
+                (c"deleted", pg_sys::INT8OID),
+                (c"unchanged", pg_sys::INT8OID),
+                (c"stale", pg_sys::INT8OID),
+                (c"superseded", pg_sys::INT8OID),
+            ],
+            Self::BatchMerged => &[
+                (c"received", pg_sys::INT8OID),
+                (c"inserted", pg_sys::INT8OID),
+                (c"updated", pg_sys::INT8OID),
+                (c"deleted", pg_sys::INT8OID),
                 (c"unchanged", pg_sys::INT8OID),
                 (c"stale", pg_sys::INT8OID),
                 (c"superseded", pg_sys::INT8OID),

@@ -55,7 +55,7 @@ struct Signature {
 }
 
 /// By name.
-const SIGNATURES: [Signature; 55] = [
+const SIGNATURES: [Signature; 56] = [
     Signature {
         name: "digest_add",
         arguments: &["state internal", "line record"],
@@ -259,12 +259,29 @@ const SIGNATURES: [Signature; 55] = [
             "compare text[] DEFAULT NULL::text[]",
             "ignore text[] DEFAULT NULL::text[]",
             "insert_only text[] DEFAULT NULL::text[]",
+            "delete_when text DEFAULT NULL::text",
             "token text DEFAULT NULL::text",
             "digest text DEFAULT NULL::text",
         ],
+        returns: Returns::Row(RowType::BatchMerged),
+        class: Class::Writes,
+        comment: "inserts, updates or deletes rows by those of a table or view with the same key; the latest row wins, equal rows are not rewritten",
+    },
+    Signature {
+        name: "idempotent_merge_many",
+        arguments: &[
+            "target regclass",
+            "payloads jsonb",
+            "key text[] DEFAULT NULL::text[]",
+            "latest_by text[] DEFAULT NULL::text[]",
+            "compare text[] DEFAULT NULL::text[]",
+            "ignore text[] DEFAULT NULL::text[]",
+            "insert_only text[] DEFAULT NULL::text[]",
+            "delete_when text DEFAULT NULL::text",
+        ],
         returns: Returns::Row(RowType::Merged),
         class: Class::Writes,
-        comment: "inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten",
+        comment: "inserts, updates or deletes rows by an array of JSON objects; a field that an object leaves out leaves the stored value alone",
     },
     Signature {
         name: "idempotent_overwrite",
@@ -405,7 +422,7 @@ const SIGNATURES: [Signature; 55] = [
         arguments: &["run_id bigint", "error text"],
         returns: Returns::Value("void"),
         class: Class::Writes,
-        comment: "ends a run that failed; the next run makes the partition again",
+        comment: "ends a run that failed; the next idempotent_run_begin of its partition begins another run",
     },
     Signature {
         name: "idempotent_run_heartbeat",
@@ -423,7 +440,7 @@ const SIGNATURES: [Signature; 55] = [
         ],
         returns: Returns::Value("void"),
         class: Class::Writes,
-        comment: "ends a run whose partition is made",
+        comment: "ends a run that succeeded",
     },
     Signature {
         name: "idempotent_unguard",
@@ -549,7 +566,7 @@ const SIGNATURES: [Signature; 55] = [
         arguments: &[],
         returns: Returns::Value("trigger"),
         class: Class::Writes,
-        comment: "trigger function of the tables of state: what the inserter may not hand out is nobody's",
+        comment: "trigger function of the tables of state: takes roles and tables that the inserter may not name out of the row",
     },
     Signature {
         name: "own_role",

@@ -1,7 +1,31 @@
 //! Functions by oid.
+use crate::pg::catalog::name::schema_of_function;
 use crate::pg::catalog::syscache;
+use crate::pg::ffi::plain;
+use crate::pg::value::text;
 use pgrx::pg_sys;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+
+/// How a statement of the session calls the compiled function with this name and symbol: with its
+/// schema, if the `search_path` does not find it. None if there is no such function.
+pub fn callable_name(name: &str, symbol: &CStr) -> Option<String> {
+    let named = syscache::functions_named(&text::to_server(name)).into_iter();
+    let mut compiled = named.filter(|function| {
+        FunctionSource::find(*function)
+            .is_some_and(|body| body.is_c() && body.source.as_c_str() == symbol)
+    });
+    let mut last = None;
+    let visible = compiled.any(|function| {
+        last = Some(function);
+        plain::FunctionIsVisible(function)
+    });
+    let name = text::quote_identifier(name);
+    if visible {
+        return Some(name);
+    }
+    let schema = text::quote_identifier(&schema_of_function(last?)?);
+    Some(format!("{schema}.{name}"))
+}
 
 /// The language of compiled functions (`pg_language.dat`).
 const C_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(13);

@@ -85,6 +85,32 @@ pub fn type_oid(schema: Oid, name: &CStr) -> Oid {
     }
 }
 
+/// The oids of the functions of this name, in all schemas.
+pub fn functions_named(name: &CStr) -> Vec<Oid> {
+    let none = Datum::null();
+    // SAFETY: a look-up in the cache of functions by the first of its keys, a name (a C string will
+    // do, as for core's own look-ups). The members of the list are as many as it says, each a row of
+    // `pg_proc`, of which a fixed column is copied before the list is released, once.
+    unsafe {
+        let list = pg_sys::SearchSysCacheList(
+            pg_sys::SysCacheIdentifier::PROCNAMEARGSNSP as c_int,
+            1,
+            Datum::from(name.as_ptr()),
+            none,
+            none,
+        );
+        let count = usize::try_from((*list).n_members).unwrap_or(0);
+        let members = (*list).members.as_slice(count).iter();
+        let oid = |member: &*mut pg_sys::catctup| {
+            let row = &raw mut (**member).tuple;
+            (*pg_sys::GETSTRUCT(row).cast::<pg_sys::FormData_pg_proc>()).oid
+        };
+        let oids = members.map(oid).collect();
+        pg_sys::ReleaseCatCacheList(list);
+        oids
+    }
+}
+
 impl<C> Drop for Row<C> {
     fn drop(&mut self) {
         if !unwinding() {

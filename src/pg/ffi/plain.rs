@@ -157,6 +157,8 @@ variables! {
     SessionReplicationRole: c_int;
     /// The setting `lock_timeout`.
     LockTimeout: c_int;
+    /// The setting `allow_system_table_mods`.
+    allowSystemTableMods: bool;
 }
 
 // The backend, its transaction and its user: core reads variables of the process, or counts.
@@ -270,8 +272,12 @@ functions! {
     fn get_rel_relispartition(relation: Oid) -> bool;
     /// The constraint that an index belongs to.
     fn get_index_constraint(index: Oid) -> Oid;
+    /// Whether it is a table of the catalogs, by its number.
+    fn IsCatalogRelationOid(relation: Oid) -> bool;
     /// The schema of a function.
     fn get_func_namespace(function: Oid) -> Oid;
+    /// Whether its name finds it by the `search_path`; an ERROR if it is gone.
+    fn FunctionIsVisible(function: Oid) -> bool;
     /// How many arguments it has; an ERROR if it is gone.
     fn get_func_nargs(function: Oid) -> c_int;
     /// The extension that an object belongs to.

@@ -2,11 +2,17 @@
 use super::{OpenRelation, attribute_name};
 use crate::pg::catalog::name::schema_name;
 use crate::pg::catalog::row_type::{self, Attribute};
+use crate::pg::ffi::plain;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
 impl OpenRelation {
+    /// Whether it is a catalog of the server that statements of users may not change.
+    pub fn is_protected_catalog(&self) -> bool {
+        plain::IsCatalogRelationOid(self.oid()) && !plain::allowSystemTableMods()
+    }
+
     /// The relation's oid.
     pub fn oid(&self) -> pg_sys::Oid {
         self.entry().rd_id

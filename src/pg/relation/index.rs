@@ -300,7 +300,7 @@ fn columns_of(index: &OpenRelation, form: &pg_sys::FormData_pg_index) -> Vec<Ind
 }
 
 /// An expression in the row of an index, as it is written, in the current context.
-pub(super) fn tree(
+pub(in crate::pg) fn tree(
     index: pg_sys::Oid,
     column: fn(&IndexRow) -> Option<CString>,
 ) -> Option<*mut pg_sys::Node> {

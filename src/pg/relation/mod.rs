@@ -7,7 +7,6 @@ mod entry;
 #[forbid(unsafe_code)]
 mod facts;
 pub mod index;
-pub mod index_values;
 #[forbid(unsafe_code)]
 pub mod invalidation;
 pub mod partition;

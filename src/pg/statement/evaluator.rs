@@ -1,9 +1,16 @@
-//! Expressions that are evaluated, row by row or once.
+//! Expressions that are evaluated, row by row or once; and those of an index.
+use crate::pg::catalog::syscache;
 use crate::pg::relation::OpenRelation;
-use crate::pg::statement::expression::{Expression, column_default};
+use crate::pg::relation::index::tree;
+use crate::pg::rows::{NewRow, RowBuilder, RowDesc};
+use crate::pg::statement::expression::{Expression, Expressions, column_default};
+use crate::pg::transaction::user::{OwnerRights, SEARCH_PATH};
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::{ffi, unwinding};
 use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::ffi::c_int;
+use std::ptr;
 
 /// An executor state with an owner, in which expressions are prepared. It is a child of the memory
 /// that was current when it was made.
@@ -132,6 +139,225 @@ impl OpenRelation {
                 Some(ffi::unguarded::datumCopy(value, by_value, length))
             });
             SqlValue::of_datum(attribute.atttypid, value)
+        }
+    }
+}
+
+type IndexRow = syscache::Row<pg_sys::FormData_pg_index>;
+
+/// What an index takes from a row of its table, where that is more than columns: the values of its
+/// expressions, and whether its condition holds.
+///
+/// A function that these call is the code of the table's owner, or of someone whom the owner
+/// trusts. So it runs with the owner's rights, as in ANALYZE and REINDEX (see [`OwnerRights`]), and
+/// whoever wants to know a key gives away none of theirs. Where nothing but functions that come with
+/// the server is called, rights make no difference, and are not switched for each row.
+pub struct IndexValues {
+    expressions: Vec<Prepared>,
+    /// The types of their values.
+    types: Vec<pg_sys::Oid>,
+    condition: Option<Prepared>,
+    /// With whose rights they are evaluated; None if that makes no difference.
+    owner: Option<pg_sys::Oid>,
+    evaluator: Evaluator,
+}
+
+impl IndexValues {
+    /// Those of an index of an open table; None if it is on columns alone, and on all rows.
+    ///
+    /// # Panics
+    /// If the index is one of another table.
+    ///
+    /// # Errors
+    /// What is raised by the functions that are called to prepare them.
+    pub fn of(table: &OpenRelation, index: &OpenRelation) -> Option<Self> {
+        // SAFETY: null for what is no index; nothing is looked up while it is in hand.
+        let form = unsafe { (*index.raw()).rd_index.as_ref() };
+        let fits = form.is_some_and(|form| form.indrelid == table.oid());
+        assert!(fits, "the index is one of the table");
+        let trees = Expressions::new();
+        let read =
+            |column: fn(&IndexRow) -> _| tree(index.oid(), column).unwrap_or(ptr::null_mut());
+        // SAFETY: whole trees, over the table.
+        let (expressions, condition) = unsafe {
+            (
+                trees.members(|| read(IndexRow::expressions)),
+                trees.read(|| read(IndexRow::predicate)),
+            )
+        };
+        if expressions.is_empty() && condition.is_none() {
+            return None;
+        }
+        let all = || expressions.iter().chain(&condition);
+        let owner = all()
+            .any(|expression| expression.calls_added_functions())
+            .then(|| table.owner());
+        let types = expressions.iter().map(|expression| expression.typid());
+        let types = types.collect();
+        let evaluator = Evaluator::new();
+        let rights = owner.map(OwnerRights::of);
+        let prepare = |expression| evaluator.prepare(expression);
+        let expressions = expressions.into_iter().map(prepare).collect();
+        let condition = condition.map(prepare);
+        drop(rights);
+        Some(Self {
+            expressions,
+            types,
+            condition,
+            owner,
+            evaluator,
+        })
+    }
+
+    /// Whether the row is in the index; if it is, `take` is given the place of every expression
+    /// among the expressions, and its value, which lives until the next row.
+    ///
+    /// # Safety
+    /// The slot holds a row of the table as long as the values are used. Runs inside `ffi::guard`,
+    /// which `take` keeps to.
+    pub unsafe fn evaluate_unguarded(
+        &self,
+        row: *mut pg_sys::TupleTableSlot,
+        take: impl FnMut(usize, Option<pg_sys::Datum>),
+    ) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.evaluator.begin_row(row);
+            match self.owner {
+                None => self.evaluate_row_unguarded(take),
+                Some(owner) => as_owner_unguarded(owner, || self.evaluate_row_unguarded(take)),
+            }
+        }
+    }
+
+    /// # Safety
+    /// There is a row at hand. Runs inside `ffi::guard`.
+    unsafe fn evaluate_row_unguarded(
+        &self,
+        mut take: impl FnMut(usize, Option<pg_sys::Datum>),
+    ) -> bool {
+        // SAFETY: all were prepared here, for rows of the table.
+        unsafe {
+            let condition = |prepared| self.evaluator.evaluate_unguarded(prepared);
+            // As for a WHERE clause, NULL is no.
+            let holds = |prepared| condition(prepared).is_some_and(|holds| holds.value() != 0);
+            if !self.condition.is_none_or(holds) {
+                return false;
+            }
+            for (i, expression) in self.expressions.iter().enumerate() {
+                take(i, self.evaluator.evaluate_unguarded(*expression));
+            }
+        }
+        true
+    }
+}
+
+/// Runs `work` as [`OwnerRights`] would have it.
+///
+/// # Safety
+/// Runs inside `ffi::guard`, which `work` keeps to.
+unsafe fn as_owner_unguarded<R>(owner: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
+    let (mut user, mut context): (_, c_int) = (pg_sys::InvalidOid, 0);
+    let (path, value) = SEARCH_PATH;
+    // SAFETY: the caller's promise; after an ERROR the abort restores user and settings.
+    unsafe {
+        ffi::unguarded::GetUserIdAndSecContext(&raw mut user, &raw mut context);
+        let level = ffi::unguarded::NewGUCNestLevel();
+        ffi::unguarded::set_config_option(
+            path.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+        let restricted = pg_sys::SECURITY_RESTRICTED_OPERATION as c_int;
+        ffi::unguarded::SetUserIdAndSecContext(owner, context | restricted);
+        let result = work();
+        ffi::unguarded::AtEOXact_GUC(false, level);
+        ffi::unguarded::SetUserIdAndSecContext(user, context);
+        result
+    }
+}
+
+/// What an index takes from working rows, in which the columns of its table have other places, and
+/// the expressions have some.
+pub struct IndexWorkingValues {
+    values: IndexValues,
+    /// That of the working rows.
+    working: RowDesc,
+    /// By column that the index looks at: its place in a working row, and in a row of the table.
+    needed: Vec<(usize, usize)>,
+    /// By expression, its place in a working row.
+    places: Vec<usize>,
+    /// A row of the table.
+    row: RefCell<RowBuilder>,
+}
+
+impl IndexWorkingValues {
+    /// For an index of a table, see the fields.
+    ///
+    /// # Panics
+    /// If there are no such places, or they have other types.
+    pub fn new(
+        values: IndexValues,
+        table: &OpenRelation,
+        working: &RowDesc,
+        needed: Vec<(usize, usize)>,
+        places: Vec<usize>,
+    ) -> Self {
+        let desc = table.row_desc();
+        let same = |(from, to): &(usize, usize)| working.types()[*from] == desc.types()[*to];
+        assert!(needed.iter().all(same), "a column has another type");
+        let types = places.iter().map(|place| &working.types()[*place]);
+        assert!(types.eq(&values.types), "an expression has another type");
+        let mut row = RowBuilder::new(&desc);
+        // An expression may ask which table it is in.
+        row.set_table(table.oid());
+        Self {
+            values,
+            working: working.clone(),
+            needed,
+            places,
+            row: RefCell::new(row),
+        }
+    }
+
+    /// Puts the values of expressions into a working row whose columns are set. False if the row
+    /// is outside of the condition: it has no key. They live until the next row.
+    ///
+    /// # Panics
+    /// If it is another row.
+    pub fn complete(&self, working: &mut NewRow<'_>) -> bool {
+        working.desc().check_same(&self.working);
+        // SAFETY: a working row, as was checked; the guard holds nothing.
+        unsafe { ffi::guard(|| self.complete_unguarded(working)) }
+    }
+
+    /// Likewise.
+    ///
+    /// # Safety
+    /// It is a working row. Runs inside `ffi::guard`.
+    pub unsafe fn complete_unguarded(&self, working: &mut NewRow<'_>) -> bool {
+        // Nobody else has borrowed it: it is only used here.
+        let Ok(mut builder) = self.row.try_borrow_mut() else {
+            return false;
+        };
+        // SAFETY: the caller's promise. The places are there, with these types, as `new` has
+        // checked.
+        unsafe {
+            let mut row = builder.start();
+            for (from, to) in &self.needed {
+                row.set_unguarded(*to, working.get_unguarded(*from));
+            }
+            let row = row.finish().raw();
+            self.values.evaluate_unguarded(row, |i, value| {
+                if let Some(place) = self.places.get(i) {
+                    working.set_unguarded(*place, value);
+                }
+            })
         }
     }
 }

@@ -225,6 +225,12 @@ impl<'m> Expression<'m> {
         unsafe { (*self.node).type_ }
     }
 
+    /// The type of its value.
+    pub fn typid(self) -> pg_sys::Oid {
+        // SAFETY: a whole tree.
+        unsafe { pg_sys::exprType(self.node) }
+    }
+
     /// Whether it calls a volatile function.
     pub fn is_volatile(self) -> bool {
         // SAFETY: a whole tree.

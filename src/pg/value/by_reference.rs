@@ -179,9 +179,23 @@ impl Interval {
 
     /// Its order beside no time at all, as intervals have it.
     pub fn compare_with_zero(self) -> Ordering {
-        let zero = pg_sys::Interval::default();
+        self.compare(pg_sys::Interval::default())
+    }
+
+    /// Whether it is longer than so many years, but not infinite (from 17 on).
+    pub fn is_longer_than_years(self, years: i32) -> bool {
+        let infinite =
+            self.0.month == i32::MAX && self.0.day == i32::MAX && self.0.time == i64::MAX;
+        let limit = pg_sys::Interval {
+            month: years.saturating_mul(12),
+            ..Default::default()
+        };
+        !infinite && self.compare(limit).is_gt()
+    }
+
+    fn compare(self, other: pg_sys::Interval) -> Ordering {
         let (cmp, none) = (ffi::functions::interval_cmp, pg_sys::InvalidOid);
-        let [a, b] = [&self.0, &zero].map(|interval| Datum::from(std::ptr::from_ref(interval)));
+        let [a, b] = [&self.0, &other].map(|interval| Datum::from(std::ptr::from_ref(interval)));
         // SAFETY: core's comparison of two intervals, which live here.
         let order = unsafe { pg_sys::DirectFunctionCall2Coll(Some(cmp), none, a, b) };
         (order.value() as i32).cmp(&0)
