@@ -153,16 +153,16 @@ impl Suspects {
         !self.differs.contains(&true)
     }
 
-    /// Which part of the rows is suspected by their keys' hashes.
+    /// Which part of the rows is suspected.
     pub fn share(&self) -> f64 {
         let size = 1 << self.plan.power;
         let share = |cells: &[bool]| {
             let differing = cells.iter().filter(|differs| **differs).count();
-            differing as f64 / size as f64
+            differing as f64 / cells.len() as f64
         };
-        let (tables, _) = self.differs.split_at(2 * size);
+        let (tables, ranges) = self.differs.split_at(2 * size);
         let (low, high) = tables.split_at(size);
-        share(low) * share(high)
+        share(low) * share(high) * share(ranges)
     }
 
     /// The runs of ranges that differ: of each the first range, and the one after its last.

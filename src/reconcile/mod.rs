@@ -6,7 +6,7 @@
 //! has: so policies and column privileges hold, and what they hide is not there. Everything is read
 //! under the snapshot of the calling statement (a foreign server has one of its own for the
 //! transaction); the rows are sorted in the key's order, and walked side by side. Nothing is written
-//! or locked, but by [`repair`].
+//! or locked, but by [`repair`](mod@repair).
 #[forbid(unsafe_code)]
 mod deviation;
 #[forbid(unsafe_code)]

@@ -31,7 +31,7 @@ use std::fmt::Write;
 const MIN_BYTES: i64 = 1 << 19;
 
 /// So many bytes of a table share a cell.
-const CELL_BYTES: i64 = 1 << 16;
+const CELL_BYTES: i64 = 1 << 14;
 
 /// Beyond this share of rows that may deviate, all are read.
 const MAX_SHARE: f64 = 0.5;

@@ -62,6 +62,7 @@ fn rows_in_three_differing_cells_are_suspected() {
         Some(suspects.clone())
     );
     assert_eq!(suspects.runs(), [(0, 2), (3, 4)]);
+    assert_eq!(suspects.share(), 3.0 / 4.0 / 256.0);
     assert!(suspects.contain([5, 19, 33]));
     assert!(!suspects.contain([5, 19, 34]));
     assert!(!suspects.contain([5, 20, 33]));
