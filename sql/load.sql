@@ -95,9 +95,10 @@ CREATE PROCEDURE idempotent_load(
     compare     text[] DEFAULT NULL,
     ignore      text[] DEFAULT NULL,
     on_conflict text   DEFAULT 'error',
-    batch_size  int    DEFAULT 10000
+    batch_size  int    DEFAULT 10000,
+    overriding  text   DEFAULT NULL
 )
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
-COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int) IS
+COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int, text) IS
     'inserts or verifies the rows of a table or view in batches, each of which is committed';

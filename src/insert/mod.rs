@@ -153,7 +153,8 @@ fn insert_json(
         &payloads.shapes,
         batch,
         options.match_rule.guard,
-    );
+    )
+    .with_identity(options.match_rule.identity);
     let mut input = InputSorter::new(&context, payloads.len() == 1);
     let generated = GeneratedColumns::of(&target, &relation, &payloads.shapes);
     payloads.read(Some(arbiter), generated, &context.scratch, &mut |slot| {
@@ -196,7 +197,8 @@ fn insert_from(arguments: &Arguments) -> OutcomeCollector {
     source.complete_keys(&relation, arbiter);
 
     let mut collector = OutcomeCollector::new(ResultDetail::Counts, 0, on_conflict);
-    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard);
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard)
+        .with_identity(match_rule.identity);
     let mut input = InputSorter::new(&context, false);
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
     collector.received = source.read(arbiter, generated, input.sort());

@@ -22,10 +22,10 @@ mod progress;
 mod record;
 
 use crate::error::{Caught, Report, SqlState, message_of, with_error_capture};
-use crate::options::{KeyOptions, MatchRule, check_rights, plan_source};
+use crate::options::{KeyOptions, MatchRule, check_rights, plan_source, read_overriding};
 use crate::outcome::OnConflict;
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
-use crate::payload::shape::Shape;
+use crate::payload::shape::{IdentityValues, Shape};
 use crate::payload::source::Source;
 use crate::pg::backend;
 use crate::pg::call::arguments::Arguments;
@@ -43,7 +43,7 @@ use record::{LoadCounts, LoadRecord};
 use std::panic::resume_unwind;
 use std::rc::Rc;
 
-/// `CALL idempotent_load(target, source, key, compare, ignore, on_conflict, batch_size)`:
+/// `CALL idempotent_load(target, source, key, compare, ignore, on_conflict, batch_size, overriding)`:
 /// inserts or verifies the rows of a table or view as `idempotent_insert_from` does, and
 /// commits after every `batch_size` rows.
 ///
@@ -71,6 +71,7 @@ struct LoadCall {
     key_options: KeyOptions,
     on_conflict: OnConflict,
     batch_size: u64,
+    identity: IdentityValues,
 }
 
 impl LoadCall {
@@ -86,6 +87,7 @@ impl LoadCall {
             key_options,
             on_conflict,
             batch_size: batch_size as u64,
+            identity: read_overriding(arguments, 7),
         }
     }
 }
@@ -151,7 +153,8 @@ fn begin(call: &LoadCall) -> StartedLoad {
     let (target, _relation) = Target::open(call.target);
     target.refuse_rules();
     let source = Source::open(&target, call.source);
-    let match_rule = MatchRule::new(&call.key_options, &target);
+    let match_rule =
+        MatchRule::new(&call.key_options, &target).with_identity(call.identity, &target);
     plan_source(&target, &source, &match_rule);
     let record = LoadRecord::begin(
         &target.qualified(),
@@ -188,7 +191,8 @@ fn read(call: &LoadCall, load: &StartedLoad, store: &mut Option<TupleStore>) -> 
     let (target, relation) = open(call.target, load);
     // The source may change once this is committed.
     let mut source = Source::open(&target, call.source).detached();
-    let mut match_rule = MatchRule::new(&call.key_options, &target);
+    let mut match_rule =
+        MatchRule::new(&call.key_options, &target).with_identity(call.identity, &target);
     let surrogates = source.surrogates(&relation);
     match_rule.comparison.exclude(&surrogates);
     let (arbiter, shapes) = plan_source(&target, &source, &match_rule);
@@ -253,7 +257,7 @@ fn batch(
 ) -> OutcomeCollector {
     let (target, relation) = open(call.target, load);
     let arbiter = check_unchanged(&target, known);
-    let mut match_rule = MatchRule::new(key_options, &target);
+    let mut match_rule = MatchRule::new(key_options, &target).with_identity(call.identity, &target);
     match_rule.comparison.exclude(&known.surrogates);
     let mut shapes = [Shape {
         named: known.named.clone(),
@@ -264,7 +268,8 @@ fn batch(
     exclude_from_comparison(&target, &match_rule.comparison, &mut shapes);
     check_rights(&target, arbiter, known.named.iter().copied());
     let mut collector = OutcomeCollector::new(ResultDetail::Counts, 0, call.on_conflict);
-    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard);
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard)
+        .with_identity(match_rule.identity);
     context.run(rows, call.batch_size, &mut collector);
     collector.finish(&context);
     collector

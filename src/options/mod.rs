@@ -1,17 +1,20 @@
 //! The options that the functions over sets of rows share: which key decides, what is compared,
 //! and what is done about a conflict; and what these come to for a source.
+use crate::enum_text;
 use crate::error::{Report, SqlState};
 use crate::guard;
 use crate::outcome::OnConflict;
 use crate::payload::generated::exclude_from_comparison;
-use crate::payload::shape::{Comparison, KeyPlace, Shape, check_key_named};
+use crate::payload::shape::{Comparison, IdentityValues, KeyPlace, Shape, check_key_named};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
+use crate::pg::value::text;
 use crate::target::{Target, UniqueIndex, check_insert_privileges};
+use serde::Deserialize;
 use std::rc::Rc;
 
-/// Arguments 3 to 6 of every insert function: key, compare, ignore,
-/// on_conflict.
+/// Arguments 3 to 7 of every insert function: key, compare, ignore,
+/// on_conflict, overriding.
 pub struct InsertOptions {
     /// How payloads find their stored rows.
     pub match_rule: MatchRule,
@@ -22,10 +25,31 @@ pub struct InsertOptions {
 impl InsertOptions {
     /// Reads and checks them.
     pub fn read(arguments: &Arguments, target: &Target) -> Self {
+        let key_options = KeyOptions::read(arguments, [2, 3, 4]);
+        let on_conflict = OnConflict::parse(&arguments.text(5, "on_conflict"));
+        let identity = read_overriding(arguments, 6);
         Self {
-            match_rule: MatchRule::new(&KeyOptions::read(arguments, [2, 3, 4]), target),
-            on_conflict: OnConflict::parse(&arguments.text(5, "on_conflict")),
+            match_rule: MatchRule::new(&key_options, target).with_identity(identity, target),
+            on_conflict,
         }
+    }
+}
+
+/// The values of the argument `overriding`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Overriding {
+    System,
+    User,
+}
+
+/// What the argument `overriding` at this position says of identity columns.
+pub fn read_overriding(arguments: &Arguments, position: usize) -> IdentityValues {
+    let value = arguments.optional_text(position);
+    match value.map(|value| enum_text::argument("overriding", &value)) {
+        None => IdentityValues::NotOverriding,
+        Some(Overriding::System) => IdentityValues::Written,
+        Some(Overriding::User) => IdentityValues::Ignored,
     }
 }
 
@@ -75,6 +99,8 @@ pub struct MatchRule {
     key: Option<Vec<String>>,
     /// Which columns are compared.
     pub comparison: Comparison,
+    /// What becomes of the values of identity columns.
+    pub identity: IdentityValues,
     /// The guard of the target, if one is in force.
     pub guard: Option<Rc<guard::GuardConfig>>,
 }
@@ -106,8 +132,35 @@ impl MatchRule {
         Self {
             key: key_options.key.clone(),
             comparison: Comparison::new(target, compare, ignore),
+            identity: IdentityValues::default(),
             guard: guard::GuardConfig::in_force(target),
         }
+    }
+
+    /// With these values of identity columns. Those that are ignored tell no stored row, and are
+    /// not compared.
+    ///
+    /// # Errors
+    /// 22023 if `key` or `compare` names one that is ignored.
+    pub fn with_identity(mut self, identity: IdentityValues, target: &Target) -> Self {
+        let ignored = |c: &usize| identity.ignores(&target.columns[*c]);
+        let column = |name: &String| target.column_by_bytes(text::to_server(name).to_bytes());
+        let key: Vec<usize> = self.key.iter().flatten().filter_map(column).collect();
+        for (columns, option) in [(&*key, "key"), (self.comparison.named(), "compare")] {
+            if let Some(column) = columns.iter().copied().find(|c| ignored(c)) {
+                target
+                    .cannot_be_in(
+                        column,
+                        "is an identity column, whose values are ignored,",
+                        option,
+                    )
+                    .raise()
+            }
+        }
+        let all: Vec<usize> = (0..target.columns.len()).filter(ignored).collect();
+        self.comparison.exclude(&all);
+        self.identity = identity;
+        self
     }
 
     /// Checks of the key and the comparison what can be checked without a
@@ -139,6 +192,7 @@ impl MatchRule {
         target: &'t Target,
         named: impl Fn(usize) -> bool,
     ) -> Result<&'t UniqueIndex, Box<Report>> {
+        let named = |c: usize| named(c) && !self.identity.ignores(&target.columns[c]);
         match &self.key {
             Some(key) => target.find_arbiter_for_key(key),
             None => {

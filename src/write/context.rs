@@ -1,7 +1,7 @@
 //! What a call works on, and what holds throughout.
 use crate::error::{Report, SqlState};
 use crate::guard::GuardConfig;
-use crate::payload::shape::Shape;
+use crate::payload::shape::{IdentityValues, Shape};
 use crate::pg::memory::Scratch;
 use crate::pg::rows::Slot;
 use crate::target::{
@@ -28,6 +28,8 @@ pub struct WriteContext<'a> {
     pub shapes: &'a [Shape],
     /// Whether ordinals mean something to the caller.
     pub batch: bool,
+    /// What becomes of their values for identity columns.
+    pub(super) identity: IdentityValues,
     /// The guard of the target, if it is decided by the same index.
     pub(super) guard: Option<Rc<GuardConfig>>,
     /// Whether policies may hide stored rows from the caller.
@@ -60,10 +62,17 @@ impl<'a> WriteContext<'a> {
             arbiter,
             shapes,
             batch,
+            identity: IdentityValues::default(),
             guard,
             by_policy,
             scratch,
         }
+    }
+
+    /// With these values of identity columns.
+    pub fn with_identity(mut self, identity: IdentityValues) -> Self {
+        self.identity = identity;
+        self
     }
 
     /// Runs `make`, from inside the scope of a row, in memory that lives as long as the call.
