@@ -26,15 +26,17 @@ CREATE FUNCTION idempotent_insert_many(
     ignore      text[] DEFAULT NULL,
     on_conflict text   DEFAULT 'error',
     overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
     OUT received   bigint,
     OUT inserted   bigint,
     OUT duplicates bigint,
-    OUT conflicts  bigint
+    OUT conflicts  bigint,
+    OUT rejected   bigint
 ) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_insert_many_wrapper';
 
-COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text, text) IS
+COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text, text, text) IS
     'inserts or verifies an array of JSON objects, and counts the outcomes';
 
 CREATE FUNCTION idempotent_insert_each(
@@ -45,15 +47,17 @@ CREATE FUNCTION idempotent_insert_each(
     ignore      text[] DEFAULT NULL,
     on_conflict text   DEFAULT 'error',
     overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
     OUT ordinal     bigint,
     OUT outcome     text,
     OUT stored      jsonb,
-    OUT differences jsonb
+    OUT differences jsonb,
+    OUT error       jsonb
 ) RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
 AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
 
-COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text, text) IS
+COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text, text, text) IS
     'inserts or verifies an array of JSON objects, and returns the outcome of each';
 
 CREATE FUNCTION idempotent_insert_from(
@@ -64,13 +68,15 @@ CREATE FUNCTION idempotent_insert_from(
     ignore      text[] DEFAULT NULL,
     on_conflict text   DEFAULT 'error',
     overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
     OUT received   bigint,
     OUT inserted   bigint,
     OUT duplicates bigint,
-    OUT conflicts  bigint
+    OUT conflicts  bigint,
+    OUT rejected   bigint
 ) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
 
-COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text, text) IS
+COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text, text, text) IS
     'inserts or verifies the rows of a table or view, and counts the outcomes';

@@ -1,15 +1,17 @@
 //! `idempotent_insert`, `_many`, `_each` and `_from`: payloads are inserted, or verified against
 //! the rows stored under their keys. How, and why no interleaving goes wrong, is at the head of
 //! [`write`](crate::write).
-use crate::error::with_error_capture;
+use crate::error::{RowError, with_error_capture};
 use crate::options::{InsertOptions, check_rights, plan_source};
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::json::JsonPayloads;
+use crate::payload::refused::RefusedRow;
 use crate::payload::shape::{KeyPlace, Shape, check_key_named};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
+use crate::pg::value::document::copy_of_object;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, check_any_privilege};
 use crate::write::{InputSorter, OutcomeCollector, ResultDetail, WriteContext};
@@ -70,6 +72,7 @@ fn idempotent_insert_each(call: SqlCall<'_>) -> SqlResult {
                 SqlValue::text(row.outcome.name()),
                 stored,
                 differences,
+                SqlValue::optional_jsonb(row.error),
             ]);
         }
         SqlResult::null()
@@ -96,6 +99,7 @@ fn counts(collector: &OutcomeCollector) -> SqlResult {
         collector.inserted,
         collector.duplicates,
         collector.conflicts,
+        collector.rejections.count,
     ];
     SqlResult::row(RowType::Counts, &counts.map(SqlValue::bigint))
 }
@@ -109,7 +113,7 @@ fn insert_json(
     target.refuse_rules();
     let name = if batch { "payloads" } else { "payload" };
     let document = arguments.jsonb(1, name);
-    let options = InsertOptions::read(arguments, &target);
+    let options = InsertOptions::read(arguments, &target, batch);
     let mut payloads = if batch {
         JsonPayloads::many(&target, document)
     } else {
@@ -129,9 +133,13 @@ fn insert_json(
         .match_rule
         .comparison
         .apply(&target, arbiter, &mut payloads.shapes);
-    check_key_named(&target, arbiter, &payloads.shapes, |shape| {
-        KeyPlace::Payload(batch.then_some(shape.first))
-    });
+    if options.on_error.rejects() {
+        payloads.set_incomplete_aside(arbiter);
+    } else {
+        check_key_named(&target, arbiter, &payloads.shapes, |shape| {
+            KeyPlace::Payload(batch.then_some(shape.first))
+        });
+    }
     exclude_from_comparison(
         &target,
         &options.match_rule.comparison,
@@ -145,7 +153,8 @@ fn insert_json(
 
     payloads.complete_keys(&relation, arbiter);
 
-    let mut collector = OutcomeCollector::new(result_detail, payloads.len(), options.on_conflict);
+    let mut collector = OutcomeCollector::new(result_detail, payloads.len(), options.on_conflict)
+        .on_error(options.on_error);
     let context = WriteContext::new(
         &target,
         &relation,
@@ -157,9 +166,21 @@ fn insert_json(
     .with_identity(options.match_rule.identity);
     let mut input = InputSorter::new(&context, payloads.len() == 1);
     let generated = GeneratedColumns::of(&target, &relation, &payloads.shapes);
-    payloads.read(Some(arbiter), generated, &context.scratch, &mut |slot| {
-        input.put(slot)
-    });
+    if options.on_error.rejects() {
+        payloads.read_rejecting(
+            arbiter,
+            generated,
+            &context.scratch,
+            &mut |slot| input.put(slot),
+            &mut |ordinal, error, document| {
+                collector.rejected(ordinal, error, || copy_of_object(document));
+            },
+        );
+    } else {
+        payloads.read(Some(arbiter), generated, &context.scratch, &mut |slot| {
+            input.put(slot)
+        });
+    }
     context.run(
         &mut input.into_rows(),
         payloads.len() as u64,
@@ -190,18 +211,27 @@ fn insert_from(arguments: &Arguments) -> OutcomeCollector {
     let InsertOptions {
         mut match_rule,
         on_conflict,
-    } = InsertOptions::read(arguments, &target);
+        on_error,
+    } = InsertOptions::read(arguments, &target, true);
     let surrogates = source.surrogates(&relation);
     match_rule.comparison.exclude(&surrogates);
     let (arbiter, shapes) = plan_source(&target, &source, &match_rule);
     source.complete_keys(&relation, arbiter);
 
-    let mut collector = OutcomeCollector::new(ResultDetail::Counts, 0, on_conflict);
+    let mut collector =
+        OutcomeCollector::new(ResultDetail::Counts, 0, on_conflict).on_error(on_error);
     let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard)
         .with_identity(match_rule.identity);
     let mut input = InputSorter::new(&context, false);
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
-    collector.received = source.read(arbiter, generated, input.sort());
+    collector.received = if on_error.rejects() {
+        let reject = &mut |row: &RefusedRow<'_>, error: &RowError| {
+            collector.rejected(row.ordinal, error, || row.to_json());
+        };
+        source.read_rejecting(arbiter, generated, input.sort(), &|_| {}, reject)
+    } else {
+        source.read(arbiter, generated, input.sort())
+    };
     context.run(
         &mut input.into_rows(),
         collector.received as u64,

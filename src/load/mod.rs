@@ -21,10 +21,11 @@
 mod progress;
 mod record;
 
-use crate::error::{Caught, Report, SqlState, message_of, with_error_capture};
+use crate::error::{Caught, Report, RowError, SqlState, message_of, with_error_capture};
 use crate::options::{KeyOptions, MatchRule, check_rights, plan_source, read_overriding};
-use crate::outcome::OnConflict;
+use crate::outcome::{OnConflict, OnError};
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
+use crate::payload::refused::RefusedRow;
 use crate::payload::shape::{IdentityValues, Shape};
 use crate::payload::source::Source;
 use crate::pg::backend;
@@ -36,14 +37,17 @@ use crate::pg::rows::TupleStore;
 use crate::pg::transaction::locks::{LockSubject, SessionLock};
 use crate::pg::transaction::transactions::NonAtomicProcedure;
 use crate::target::{Column, OpenRelation, Target, UniqueIndex};
-use crate::write::{InputSorter, OutcomeCollector, ResultDetail, SortedRows, WriteContext};
+use crate::write::{
+    InputSorter, OutcomeCollector, Rejections, ResultDetail, SortedRows, WriteContext,
+};
 use pgrx::prelude::*;
 use progress::Progress;
 use record::{LoadCounts, LoadRecord};
 use std::panic::resume_unwind;
 use std::rc::Rc;
 
-/// `CALL idempotent_load(target, source, key, compare, ignore, on_conflict, batch_size, overriding)`:
+/// `CALL idempotent_load(target, source, key, compare, ignore, on_conflict, batch_size,
+/// overriding, on_error)`:
 /// inserts or verifies the rows of a table or view as `idempotent_insert_from` does, and
 /// commits after every `batch_size` rows.
 ///
@@ -72,6 +76,7 @@ struct LoadCall {
     on_conflict: OnConflict,
     batch_size: u64,
     identity: IdentityValues,
+    on_error: OnError,
 }
 
 impl LoadCall {
@@ -88,6 +93,7 @@ impl LoadCall {
             on_conflict,
             batch_size: batch_size as u64,
             identity: read_overriding(arguments, 7),
+            on_error: OnError::parse(&arguments.text(8, "on_error")),
         }
     }
 }
@@ -160,6 +166,7 @@ fn begin(call: &LoadCall) -> StartedLoad {
         &target.qualified(),
         &source.qualified(),
         call.on_conflict,
+        call.on_error,
         call.batch_size,
     );
     StartedLoad {
@@ -182,8 +189,10 @@ struct SourceInfo {
     named: Vec<usize>,
     /// Those of them that both the source and the target make by themselves.
     surrogates: Vec<usize>,
-    /// How many rows there are.
+    /// How many rows there are,
     total: i64,
+    /// and how many of those the server has refused when they were read.
+    rejected: i64,
 }
 
 /// Reads the source into a store, in the arbiter's order.
@@ -201,9 +210,18 @@ fn read(call: &LoadCall, load: &StartedLoad, store: &mut Option<TupleStore>) -> 
     let mut input = InputSorter::new(&context, false);
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
     let tell = |rows| load.progress.reading(rows);
-    let total = source.read_with_progress(arbiter, generated, input.sort(), &tell);
+    let mut rejections = Rejections::new(call.on_error);
+    let total = if call.on_error.rejects() {
+        let reject = &mut |row: &RefusedRow<'_>, error: &RowError| {
+            rejections.add(error, || row.to_json());
+        };
+        source.read_rejecting(arbiter, generated, input.sort(), &tell, reject)
+    } else {
+        source.read_with_progress(arbiter, generated, input.sort(), &tell)
+    };
     input.into_store(store.insert(TupleStore::across_commits(target.row_desc())));
-    load.record.read(total);
+    rejections.write(&target);
+    load.record.read(total, rejections.count);
     let names = arbiter.columns().map(|c| target.columns[c].name.clone());
     let (key, signature) = (names.collect(), IndexSignature::of(arbiter));
     let [shape] = shapes;
@@ -214,6 +232,7 @@ fn read(call: &LoadCall, load: &StartedLoad, store: &mut Option<TupleStore>) -> 
         named: shape.named,
         surrogates,
         total,
+        rejected: rejections.count,
     }
 }
 
@@ -227,7 +246,7 @@ fn run(
 ) -> Result<LoadCounts, Caught> {
     let mut memory = Memory::in_current(c"pg_idempotent batch");
     let key_options = call.key_options.with_key(&known.key);
-    let mut counts = LoadCounts::default();
+    let mut counts = LoadCounts::rejected(known.rejected);
     load.progress.start_loading();
     loop {
         let (done, more) = procedure.step(|| {
@@ -267,7 +286,8 @@ fn batch(
     match_rule.comparison.apply(&target, arbiter, &mut shapes);
     exclude_from_comparison(&target, &match_rule.comparison, &mut shapes);
     check_rights(&target, arbiter, known.named.iter().copied());
-    let mut collector = OutcomeCollector::new(ResultDetail::Counts, 0, call.on_conflict);
+    let mut collector =
+        OutcomeCollector::new(ResultDetail::Counts, 0, call.on_conflict).on_error(call.on_error);
     let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard)
         .with_identity(match_rule.identity);
     context.run(rows, call.batch_size, &mut collector);

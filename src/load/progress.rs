@@ -83,6 +83,7 @@ impl Progress {
             inserted,
             duplicates,
             conflicts,
+            rejected,
             ..
         } = counts;
         let _ = write!(
@@ -90,6 +91,9 @@ impl Progress {
             "{rows} rows in {seconds:.1} s: {inserted} inserted, {duplicates} duplicates, \
              {conflicts} conflicts"
         );
+        if *rejected > 0 {
+            let _ = write!(line, ", {rejected} rejected");
+        }
         notice(&line);
     }
 

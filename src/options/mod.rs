@@ -3,7 +3,7 @@
 use crate::enum_text;
 use crate::error::{Report, SqlState};
 use crate::guard;
-use crate::outcome::OnConflict;
+use crate::outcome::{OnConflict, OnError};
 use crate::payload::generated::exclude_from_comparison;
 use crate::payload::shape::{Comparison, IdentityValues, KeyPlace, Shape, check_key_named};
 use crate::payload::source::Source;
@@ -13,24 +13,32 @@ use crate::target::{Target, UniqueIndex, check_insert_privileges};
 use serde::Deserialize;
 use std::rc::Rc;
 
-/// Arguments 3 to 7 of every insert function: key, compare, ignore,
-/// on_conflict, overriding.
+/// Arguments 3 to 8 of every insert function: key, compare, ignore, on_conflict, overriding,
+/// on_error. The function for a single payload has no `on_error`.
 pub struct InsertOptions {
     /// How payloads find their stored rows.
     pub match_rule: MatchRule,
     /// What is done about a conflict.
     pub on_conflict: OnConflict,
+    /// What is done about a row that the server refuses.
+    pub on_error: OnError,
 }
 
 impl InsertOptions {
     /// Reads and checks them.
-    pub fn read(arguments: &Arguments, target: &Target) -> Self {
+    pub fn read(arguments: &Arguments, target: &Target, batch: bool) -> Self {
         let key_options = KeyOptions::read(arguments, [2, 3, 4]);
         let on_conflict = OnConflict::parse(&arguments.text(5, "on_conflict"));
         let identity = read_overriding(arguments, 6);
+        let on_error = if batch {
+            OnError::parse(&arguments.text(7, "on_error"))
+        } else {
+            OnError::Error
+        };
         Self {
             match_rule: MatchRule::new(&key_options, target).with_identity(identity, target),
             on_conflict,
+            on_error,
         }
     }
 }

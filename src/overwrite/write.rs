@@ -133,7 +133,7 @@ pub fn insert(target: &Target, source: &Source<'_>, rows: &TupleStore) -> i64 {
     let connection = Connection::open();
     rows.as_table(ROWS, || {
         let plan = SpiPlan::prepare(&connection, &sql);
-        let position = RowPosition::watch(rows.raw(), ordinal);
+        let position = RowPosition::watch(rows.raw(), ordinal, None);
         let count = connection.insert(&plan, None);
         drop(position);
         if !plan.concerns(target.oid) {

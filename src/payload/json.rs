@@ -7,10 +7,11 @@ use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
 use super::nested::NestedColumns;
 use super::row::{Mark, RowLayout};
-use super::shape::{KeyPlace, Shape, key_violation};
-use crate::error::{PayloadPosition, Report, SqlState};
+use super::shape::{KeyPlace, Shape, key_violation, missing_key_column};
+use crate::error::{PayloadPosition, Report, RowError, SqlState, catch_row_error};
 use crate::pg::memory::Scratch;
-use crate::pg::rows::{RowBuilder, Slot};
+use crate::pg::rows::{RowBuilder, Slot, TupleStore};
+use crate::pg::transaction::transactions::in_subtransaction;
 use crate::pg::value::jsonb::{Container, Kind, Value};
 use crate::pg::value::text;
 use crate::target::{OpenRelation, Target, UniqueIndex};
@@ -28,6 +29,8 @@ pub struct JsonPayloads<'t> {
     pub batch: bool,
     /// The key columns that some of them leave out.
     key_defaults: KeyDefaults,
+    /// By shape, the key column that its payloads lack, which are refused; empty where none may.
+    incomplete: Vec<Option<usize>>,
 }
 
 impl<'t> JsonPayloads<'t> {
@@ -89,7 +92,16 @@ impl<'t> JsonPayloads<'t> {
             shapes: Vec::new(),
             batch,
             key_defaults: KeyDefaults::none(),
+            incomplete: Vec::new(),
         }
+    }
+
+    /// Lets payloads lack key columns: each is refused when it is read.
+    pub fn set_incomplete_aside(&mut self, arbiter: &UniqueIndex) {
+        let shapes = self.shapes.iter();
+        self.incomplete = shapes
+            .map(|shape| missing_key_column(self.target, arbiter, shape))
+            .collect();
     }
 
     /// Completes the keys of payloads that leave to a default what it tells alike in every
@@ -98,7 +110,10 @@ impl<'t> JsonPayloads<'t> {
     /// # Errors
     /// As [`KeyDefaults::of`].
     pub fn complete_keys(&mut self, relation: &OpenRelation, arbiter: &UniqueIndex) {
-        self.key_defaults = KeyDefaults::of(self.target, relation, arbiter, &self.shapes);
+        let shapes = self.shapes.iter().enumerate();
+        let complete = shapes.filter(|(i, _)| self.lacks(*i).is_none());
+        let complete: Vec<&Shape> = complete.map(|(_, shape)| shape).collect();
+        self.key_defaults = KeyDefaults::of(self.target, relation, arbiter, &complete);
     }
 
     /// How many payloads there are.
@@ -172,6 +187,11 @@ impl<'t> JsonPayloads<'t> {
         report.raise()
     }
 
+    /// The key column that payloads of a shape lack.
+    fn lacks(&self, shape: usize) -> Option<usize> {
+        self.incomplete.get(shape).copied().flatten()
+    }
+
     /// Coerces every payload to a working row and hands it to `take`, which
     /// copies what it keeps. Values live in `values`, which is reset for every
     /// payload.
@@ -183,44 +203,56 @@ impl<'t> JsonPayloads<'t> {
     pub fn read(
         &self,
         arbiter: Option<&UniqueIndex>,
-        mut generated: Option<GeneratedColumns<'_>>,
+        generated: Option<GeneratedColumns<'_>>,
         values: &Scratch,
         take: &mut dyn FnMut(&Slot),
     ) {
-        let mut builder = RowBuilder::new(self.target.row_desc());
-        let nested = self.nested_columns();
-        let layout = RowLayout::of(self.target);
         let position = PayloadPosition::watch();
-        for (i, (document, shape)) in self.documents.iter().zip(&self.shape_of).enumerate() {
+        let mut reading = Reading::new(self, arbiter, generated, &position);
+        for i in 0..self.len() {
             pgrx::check_for_interrupts!();
-            let (ordinal, shape) = (i as i64 + 1, *shape as usize);
-            position.payload(if self.batch { ordinal } else { 0 });
-            let row = values.scope(|| {
-                let mut row = builder.start();
-                let named = &self.shapes[shape].named;
-                let nested = nested.get(shape).and_then(Option::as_ref);
-                fill_from_json(self.target, &mut row, named, *document, &position);
-                if let Some(nested) = nested {
-                    let fields = named.iter().copied().zip(document.values());
-                    nested.read(self.target, fields, &position, &mut row);
-                }
-                self.key_defaults.complete(named, &mut row);
-                layout.set(&mut row, ordinal, shape, Mark::Pending);
-                let row = row.finish();
-                if let Some(arbiter) = arbiter {
-                    self.check_key_values(arbiter, row, ordinal);
-                }
-                if let Some(generated) = &mut generated {
-                    position.no_column();
-                    if let Some(column) = generated.mismatch_in(row, shape) {
-                        let ordinal = self.batch.then_some(ordinal);
-                        generated.differs(column, ordinal).raise()
-                    }
-                }
-                row
-            });
-            take(row);
+            take(values.scope(|| reading.row(i)));
             values.reset();
+        }
+    }
+
+    /// Likewise, but a payload with an error that rejects it is handed to `reject`, with its ordinal.
+    ///
+    /// Payloads are read in a subtransaction that goes on until one is refused. The rows that it has
+    /// made are kept meanwhile: `take` may use files, which would go with it.
+    pub fn read_rejecting(
+        &self,
+        arbiter: &UniqueIndex,
+        generated: Option<GeneratedColumns<'_>>,
+        values: &Scratch,
+        take: &mut dyn FnMut(&Slot),
+        reject: &mut dyn FnMut(i64, &RowError, Container<'t>),
+    ) {
+        let position = PayloadPosition::watch();
+        let mut reading = Reading::new(self, Some(arbiter), generated, &position);
+        let mut rows = TupleStore::new(self.target.row_desc());
+        let mut next = 0;
+        while next < self.len() {
+            let mut read = || {
+                while next < self.len() {
+                    pgrx::check_for_interrupts!();
+                    rows.put(values.scope(|| reading.row(next)));
+                    values.reset();
+                    next += 1;
+                }
+            };
+            let result = catch_row_error(|| in_subtransaction(&mut read));
+            values.reset();
+            if let Err(error) = result {
+                let error = error.or_column(position.column_at_hand());
+                reject(next as i64 + 1, &error, self.documents[next]);
+                next += 1;
+            }
+        }
+        let mut row = Slot::for_stored(rows.desc());
+        while rows.next(&mut row) {
+            pgrx::check_for_interrupts!();
+            take(&row);
         }
     }
 
@@ -234,14 +266,82 @@ impl<'t> JsonPayloads<'t> {
             .map(|shape| NestedColumns::of_shape(self.target, &shape.named))
             .collect()
     }
+}
 
+/// Payloads on their way to working rows.
+struct Reading<'p, 't, 'g> {
+    payloads: &'p JsonPayloads<'t>,
+    arbiter: Option<&'p UniqueIndex>,
+    generated: Option<GeneratedColumns<'g>>,
+    position: &'p PayloadPosition<'t>,
+    nested: Vec<Option<NestedColumns>>,
+    builder: RowBuilder,
+}
+
+impl<'p, 't, 'g> Reading<'p, 't, 'g> {
+    fn new(
+        payloads: &'p JsonPayloads<'t>,
+        arbiter: Option<&'p UniqueIndex>,
+        generated: Option<GeneratedColumns<'g>>,
+        position: &'p PayloadPosition<'t>,
+    ) -> Self {
+        Self {
+            payloads,
+            arbiter,
+            generated,
+            position,
+            nested: payloads.nested_columns(),
+            builder: RowBuilder::new(payloads.target.row_desc()),
+        }
+    }
+
+    /// The working row of a payload (from 0), whose values are in the current memory.
+    fn row(&mut self, i: usize) -> &Slot {
+        let payloads = self.payloads;
+        let (document, shape) = (payloads.documents[i], payloads.shape_of[i] as usize);
+        let (target, position) = (payloads.target, self.position);
+        let ordinal = i as i64 + 1;
+        position.payload(if payloads.batch { ordinal } else { 0 });
+        if let (Some(arbiter), Some(column)) = (self.arbiter, payloads.lacks(shape)) {
+            payloads.refuse_key(arbiter, column, "missing from", ordinal)
+        }
+        let mut row = self.builder.start();
+        let named = &payloads.shapes[shape].named;
+        fill_from_json(target, &mut row, named, document, position);
+        if let Some(nested) = self.nested.get(shape).and_then(Option::as_ref) {
+            let fields = named.iter().copied().zip(document.values());
+            nested.read(target, fields, position, &mut row);
+        }
+        payloads.key_defaults.complete(named, &mut row);
+        RowLayout::of(target).set(&mut row, ordinal, shape, Mark::Pending);
+        let row = row.finish();
+        position.no_column();
+        if let Some(arbiter) = self.arbiter {
+            payloads.check_key_values(arbiter, row, ordinal);
+        }
+        if let Some(generated) = &mut self.generated
+            && let Some(column) = generated.mismatch_in(row, shape)
+        {
+            let ordinal = payloads.batch.then_some(ordinal);
+            generated.differs(column, ordinal).raise()
+        }
+        row
+    }
+}
+
+impl JsonPayloads<'_> {
     fn check_key_values(&self, arbiter: &UniqueIndex, slot: &Slot, ordinal: i64) {
         if arbiter.nulls_equal {
             return;
         }
         if let Some(column) = arbiter.columns().find(|c| slot.get(*c).is_none()) {
-            let place = KeyPlace::Payload(self.batch.then_some(ordinal));
-            key_violation(self.target, arbiter, column, place, "null in").raise()
+            self.refuse_key(arbiter, column, "null in", ordinal)
         }
+    }
+
+    /// 23502
+    fn refuse_key(&self, arbiter: &UniqueIndex, column: usize, what: &str, ordinal: i64) -> ! {
+        let place = KeyPlace::Payload(self.batch.then_some(ordinal));
+        key_violation(self.target, arbiter, column, place, what).raise()
     }
 }

@@ -8,6 +8,7 @@ use super::shape::Shape;
 use crate::pg::rows::NewRow;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{OpenRelation, Target, UniqueIndex};
+use std::borrow::Borrow;
 
 /// The values of such columns, by position.
 pub struct KeyDefaults(Vec<(usize, SqlValue<'static>)>);
@@ -21,9 +22,9 @@ impl KeyDefaults {
         target: &Target,
         relation: &OpenRelation,
         arbiter: &UniqueIndex,
-        shapes: &[Shape],
+        shapes: &[impl Borrow<Shape>],
     ) -> Self {
-        let left_out = |c: &usize| shapes.iter().any(|shape| !shape.named.contains(c));
+        let left_out = |c: &usize| shapes.iter().any(|shape| !shape.borrow().named.contains(c));
         let evaluate = |c: usize| (c, relation.default_value(target.columns[c].attnum));
         Self(arbiter.columns().filter(left_out).map(evaluate).collect())
     }

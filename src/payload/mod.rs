@@ -16,6 +16,8 @@ pub mod key_defaults;
 #[forbid(unsafe_code)]
 pub mod nested;
 #[forbid(unsafe_code)]
+pub mod refused;
+#[forbid(unsafe_code)]
 pub mod row;
 #[forbid(unsafe_code)]
 pub mod shape;

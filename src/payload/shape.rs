@@ -142,15 +142,19 @@ pub fn check_key_named(
     shapes: &[Shape],
     place: impl Fn(&Shape) -> KeyPlace,
 ) {
-    let missing = shapes.iter().find_map(|shape| {
-        arbiter
-            .columns()
-            .find(|c| !shape.named.contains(c) && !target.columns[*c].has_repeatable_default())
-            .map(|column| (shape, column))
-    });
+    let missing = shapes
+        .iter()
+        .find_map(|shape| Some((shape, missing_key_column(target, arbiter, shape)?)));
     if let Some((shape, column)) = missing {
         key_violation(target, arbiter, column, place(shape), "missing from").raise()
     }
+}
+
+/// The first key column that payloads of a shape lack.
+pub fn missing_key_column(target: &Target, arbiter: &UniqueIndex, shape: &Shape) -> Option<usize> {
+    arbiter
+        .columns()
+        .find(|c| !shape.named.contains(c) && !target.columns[*c].has_repeatable_default())
 }
 
 /// What becomes of the values that payloads have for identity columns.

@@ -37,7 +37,7 @@ thread_local! {
 pub fn request((name, text): (&CStr, &str), arguments: JsonbDatum) -> JsonbDatum {
     let text = text::to_server(text);
     interrupt::check();
-    let request = document::object([
+    let request = document::object(&[
         (name, Field::String(&text)),
         (c"arguments", Field::Document(arguments)),
     ]);

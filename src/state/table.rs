@@ -12,10 +12,12 @@ pub enum StateTable {
     Loads,
     /// `idempotent.conflict_records`
     Conflicts,
+    /// `idempotent.rejection_records`
+    Rejections,
 }
 
 /// How many there are.
-pub const COUNT: usize = StateTable::Conflicts as usize + 1;
+pub const COUNT: usize = StateTable::Rejections as usize + 1;
 
 impl StateTable {
     /// Its name.
@@ -25,6 +27,7 @@ impl StateTable {
             Self::PipelineRuns => c"pipeline_run_records",
             Self::Loads => c"load_records",
             Self::Conflicts => c"conflict_records",
+            Self::Rejections => c"rejection_records",
         }
     }
 
@@ -35,6 +38,7 @@ impl StateTable {
             Self::PipelineRuns => c"pipeline_run_records_run_id_seq",
             Self::Loads => c"load_records_load_id_seq",
             Self::Conflicts => c"conflict_records_id_seq",
+            Self::Rejections => c"rejection_records_id_seq",
         }
     }
 

@@ -8,6 +8,7 @@ use crate::target::{
     OpenRelation, Role, StoredRow, Target, UniqueIndex, hidden_by_policy, policies_show,
     row_security_is_active,
 };
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// A row that is neither found nor inserted in this many rounds is being
@@ -34,6 +35,8 @@ pub struct WriteContext<'a> {
     pub(super) guard: Option<Rc<GuardConfig>>,
     /// Whether policies may hide stored rows from the caller.
     by_policy: bool,
+    /// The ordinal of the row that the last error of a statement was about, if it was about one.
+    pub failing: Cell<Option<i64>>,
     /// Reset for every row.
     pub scratch: Scratch,
 }
@@ -65,6 +68,7 @@ impl<'a> WriteContext<'a> {
             identity: IdentityValues::default(),
             guard,
             by_policy,
+            failing: Cell::new(None),
             scratch,
         }
     }

@@ -78,6 +78,28 @@ pub fn insert(
     returning: Returning,
     new: bool,
 ) -> (u64, Option<TupleStore>) {
+    let returned = new_returned_store(context, returning);
+    let count = insert_into(context, rows, returning, returned.as_ref(), new);
+    (count, returned)
+}
+
+/// A store for what the statement returns, if it returns anything.
+pub fn new_returned_store(context: &WriteContext<'_>, returning: Returning) -> Option<TupleStore> {
+    match returning {
+        Returning::Count => None,
+        Returning::Keys => Some(TupleStore::new(&context.arbiter.key_desc)),
+        Returning::Rows => Some(TupleStore::new(context.target.columns_desc())),
+    }
+}
+
+/// As [`insert`], with the store that [`new_returned_store`] has made.
+pub fn insert_into(
+    context: &WriteContext<'_>,
+    rows: &mut TupleStore,
+    returning: Returning,
+    returned: Option<&TupleStore>,
+    new: bool,
+) -> u64 {
     if let [shape] = context.shapes
         && new
         && returning == Returning::Count
@@ -85,31 +107,24 @@ pub fn insert(
         && claim_subtransaction()
         && let Some(count) = insert_without_on_conflict(context, shape, rows)
     {
-        return (count, None);
+        return count;
     }
-    let returned = match returning {
-        Returning::Count => None,
-        Returning::Keys => Some(TupleStore::new(&context.arbiter.key_desc)),
-        Returning::Rows => Some(TupleStore::new(context.target.columns_desc())),
-    };
     let form = InsertForm::OnConflict(returning);
     let connection = Connection::open();
-    let count = match context.shapes {
+    match context.shapes {
         [shape] => {
-            let run = |plan: &SpiPlan| connection.insert(plan, returned.as_ref());
+            let run = |plan: &SpiPlan| connection.insert(plan, returned);
             insert_run(&connection, context, shape, rows, form, &run)
         }
         _ => {
             // What looks at a whole statement is to see the whole call.
             let one = AfterTriggerScope::begin(&connection);
-            let run = |plan: &SpiPlan| one.insert(plan, returned.as_ref());
+            let run = |plan: &SpiPlan| one.insert(plan, returned);
             let count = insert_runs(&connection, context, rows, form, &run);
             one.end();
             count
         }
-    };
-    drop(connection);
-    (count, returned)
+    }
 }
 
 /// Whether the transaction may have one more subtransaction of ours; counts it.
@@ -211,7 +226,7 @@ fn insert_run(
         let ordinal = RowLayout::of(target).ordinal_column();
         let position = context
             .batch
-            .then(|| RowPosition::watch(rows.raw(), ordinal));
+            .then(|| RowPosition::watch(rows.raw(), ordinal, Some(&context.failing)));
         let count = run(&plan);
         drop(position);
         if !plan.concerns(target.oid) {

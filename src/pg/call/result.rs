@@ -17,7 +17,7 @@ use std::ptr;
 pub enum RowType {
     /// `outcome text, stored jsonb, differences jsonb`
     Outcome,
-    /// `received, inserted, duplicates, conflicts bigint`
+    /// `received, inserted, duplicates, conflicts, rejected bigint`
     Counts,
     /// `key text[], arbiter name, compared text[], compare text[], ignore text[],
     /// on_conflict text, remember name, problem text`
@@ -47,6 +47,7 @@ impl RowType {
                 (c"inserted", pg_sys::INT8OID),
                 (c"duplicates", pg_sys::INT8OID),
                 (c"conflicts", pg_sys::INT8OID),
+                (c"rejected", pg_sys::INT8OID),
             ],
             Self::GuardOptions => &[
                 (c"key", pg_sys::TEXTARRAYOID),
