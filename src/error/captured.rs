@@ -5,7 +5,7 @@ use super::ffi;
 use super::fields::{ContextLine, ErrorFields};
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportWithLevel;
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int};
 
 /// So many errors are kept: a loop that swallows one in every turn keeps flat
@@ -18,11 +18,7 @@ const MAX_CAPTURED: usize = 32;
 /// an error, run into others that it swallows, and raise the first again, which
 /// does not pass `errfinish` a second time.
 #[derive(Default)]
-pub struct CapturedErrors {
-    copies: RefCell<Vec<*mut pg_sys::ErrorData>>,
-    /// What the copies are in, once there are some.
-    memory: OnceCell<ErrorMemory>,
-}
+pub struct CapturedErrors(RefCell<Vec<CapturedError>>);
 
 impl ErrorWatcher for CapturedErrors {
     fn fields(&self, error: &ErrorAtHand<'_>) -> ErrorFields<'_> {
@@ -33,43 +29,45 @@ impl ErrorWatcher for CapturedErrors {
 
 impl CapturedErrors {
     fn keep(&self, _error: &ErrorAtHand<'_>) {
-        let memory = self.memory.get_or_init(ErrorMemory::new).0;
+        // Of its own: FreeErrorData leaves some texts of a copy behind, of which a call that
+        // goes on after errors has any number.
+        let context = ErrorMemory::new_context();
         // SAFETY: errfinish is running, as the error at hand says. CopyErrorData must not
-        // allocate in ErrorContext, where errfinish runs us. Nothing is owned meanwhile; the
-        // copies are ours, in memory that lives as long as we do.
-        unsafe {
+        // allocate in ErrorContext, where errfinish runs us. Nothing is owned meanwhile; the copy
+        // lives as long as its memory.
+        let (data, is_error) = unsafe {
             let caller = pg_sys::CurrentMemoryContext;
-            pg_sys::CurrentMemoryContext = memory;
+            pg_sys::CurrentMemoryContext = context;
             let copy = ffi::CopyErrorData();
             pg_sys::CurrentMemoryContext = caller;
-            if (*copy).elevel < pg_sys::PGERROR as c_int {
-                ffi::FreeErrorData(copy);
-                return;
-            }
-            let mut copies = self.copies.borrow_mut();
+            (copy, (*copy).elevel >= pg_sys::PGERROR as c_int)
+        };
+        let memory = ErrorMemory(context);
+        if is_error {
+            let mut copies = self.0.borrow_mut();
             if copies.len() >= MAX_CAPTURED {
-                ffi::FreeErrorData(copies.remove(0));
+                copies.remove(0);
             }
-            copies.push(copy);
+            copies.push(CapturedError {
+                data,
+                _memory: memory,
+            });
         }
     }
 
     /// The newest copy of the error that arrived, as far as pgrx tells it.
     pub fn take(self, error: &ErrorReportWithLevel) -> Option<CapturedError> {
-        let copies = self.copies.into_inner();
-        let data = copies.into_iter().rev().find(|copy| {
-            // SAFETY: copies live as long as their memory, which is ours still; their texts are
-            // null or C strings.
+        let mut copies = self.0.into_inner().into_iter().rev();
+        copies.find(|copy| {
+            // SAFETY: copies live as long as their memory; their texts are null or C strings.
             unsafe {
-                let copy = &**copy;
-                copy.lineno as u32 == error.line_number()
-                    && same_text(text(copy.filename), Some(error.file()))
-                    && same_text(text(copy.message), Some(error.message()))
-                    && same_text(text(copy.detail), error.detail())
+                let data = &*copy.data;
+                data.lineno as u32 == error.line_number()
+                    && same_text(text(data.filename), Some(error.file()))
+                    && same_text(text(data.message), Some(error.message()))
+                    && same_text(text(data.detail), error.detail())
             }
-        })?;
-        let _memory = self.memory.into_inner()?;
-        Some(CapturedError { data, _memory })
+        })
     }
 }
 
@@ -120,9 +118,10 @@ impl LastWord for CapturedError {
 struct ErrorMemory(pg_sys::MemoryContext);
 
 impl ErrorMemory {
-    fn new() -> Self {
+    /// A context for one, which is not owned yet.
+    fn new_context() -> pg_sys::MemoryContext {
         // SAFETY: a parent that lives as long as the process, and a constant name.
-        Self(unsafe {
+        unsafe {
             ffi::AllocSetContextCreateInternal(
                 pg_sys::TopMemoryContext,
                 c"pg_idempotent errors".as_ptr(),
@@ -130,13 +129,13 @@ impl ErrorMemory {
                 pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
                 pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
             )
-        })
+        }
     }
 }
 
 impl Drop for ErrorMemory {
     fn drop(&mut self) {
-        // SAFETY: made by `new`, and deleted once, with the copies in it.
+        // SAFETY: made by `new_context`, and deleted once, with the copy in it.
         unsafe { ffi::MemoryContextDelete(self.0) };
     }
 }

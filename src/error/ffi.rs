@@ -41,8 +41,6 @@ unsafe extern "C-unwind" {
     /// Unguarded, unlike pgrx's binding: it runs while an error is under way.
     pub fn CopyErrorData() -> *mut pg_sys::ErrorData;
     /// Likewise.
-    pub fn FreeErrorData(data: *mut pg_sys::ErrorData);
-    /// Likewise.
     pub fn MemoryContextDelete(context: pg_sys::MemoryContext);
     /// Likewise.
     pub fn AllocSetContextCreateInternal(
@@ -66,7 +64,6 @@ const _: [unsafe fn() -> c_int; 2] = [pg_sys::geterrcode, pg_sys::geterrposition
 const _: [unsafe fn(c_int) -> c_int; 2] = [pg_sys::errposition, pg_sys::internalerrposition];
 const _: unsafe fn(*const c_char) -> c_int = pg_sys::internalerrquery;
 const _: unsafe fn() -> *mut pg_sys::ErrorData = pg_sys::CopyErrorData;
-const _: unsafe fn(*mut pg_sys::ErrorData) = pg_sys::FreeErrorData;
 const _: unsafe fn(pg_sys::MemoryContext) = pg_sys::MemoryContextDelete;
 const _: unsafe fn(
     pg_sys::MemoryContext,

@@ -12,6 +12,7 @@ use super::key_defaults::KeyDefaults;
 use super::refused::{RefusedRow, RefusedTypes};
 use super::shape::{KeyPlace, Shape, key_violation};
 use crate::error::{Report, RowError, SqlState, catch_row_error};
+use crate::pg::memory::Scratch;
 use crate::pg::rows::{Slot, TupleSort, TupleStore};
 use crate::pg::statement::spi::{Parameter, SpiPlan};
 use crate::pg::transaction::transactions::in_subtransaction;
@@ -348,11 +349,13 @@ impl<'t> Source<'t> {
         let mut coerced = TupleStore::new(self.target.row_desc());
         let mut sink = KeyedRows::new(arbiter, generated, &mut coerced, on_progress);
         let types = RefusedTypes::new(&self.relation, &self.numbers);
+        // Where an error leaves its texts.
+        let scratch = Scratch::in_current(c"pg_idempotent coercion");
         loop {
             let read = || {
                 while rows.next(&mut row) {
                     pgrx::check_for_interrupts!();
-                    if !maker.make(&row, &mut sink) {
+                    if !scratch.scope(|| maker.make(&row, &mut sink)) {
                         return false;
                     }
                 }
@@ -363,6 +366,7 @@ impl<'t> Source<'t> {
                 Ok(false) => self.refusal(&mut sink, maker.ordinal),
                 Err(error) => error.or_column(maker.position.column_at_hand()),
             };
+            scratch.reset();
             reject(&RefusedRow::new(maker.ordinal, &row, &types), &error);
         }
         let mut row = Slot::for_stored(coerced.desc());
