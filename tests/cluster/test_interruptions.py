@@ -49,7 +49,7 @@ def test_a_cancelled_batch_leaves_nothing_and_the_same_call_again_completes_it(d
     conn.execute("RESET statement_timeout")
     conn.execute(f"{sql} LIMIT 1")
     assert value(conn, "SELECT count(*) FROM events") == ROWS
-    assert conn.execute(sql).fetchone() == {"received": ROWS, "inserted": 0, "duplicates": ROWS, "conflicts": 0}
+    assert conn.execute(sql).fetchone() == {"received": ROWS, "inserted": 0, "duplicates": ROWS, "conflicts": 0, "rejected": 0}
 
 
 def test_a_cancel_is_answered_within_a_second_in_a_batch_of_duplicates(db, conn):
@@ -136,6 +136,7 @@ def test_after_a_crash_committed_calls_are_duplicates_and_uncommitted_ones_are_g
             "inserted": 100,
             "duplicates": 100,
             "conflicts": 0,
+            "rejected": 0,
         }
         assert insert(conn, "events", {"id": 1000, "n": 2})["outcome"] == "inserted"
 

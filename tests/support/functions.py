@@ -2,7 +2,7 @@
 
 import json
 
-OPTIONS = {"key": "text[]", "compare": "text[]", "ignore": "text[]", "on_conflict": "text"}
+OPTIONS = {"key": "text[]", "compare": "text[]", "ignore": "text[]", "on_conflict": "text", "on_error": "text", "overriding": "text"}
 
 
 def call(function, source_type, target, source, options):
