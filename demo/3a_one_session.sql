@@ -5,7 +5,7 @@ SELECT pg_sleep_until(:'start_at') \g /dev/null
 
 SELECT format('SET demo.month = %s', month),
        format('INSERT INTO demo.shares
-               SELECT %L, %s, * FROM idempotent_insert_from(''weather_shared'', ''weather_of_month'')',
+               SELECT %L, %s, received, inserted, duplicates, conflicts FROM idempotent_insert_from(''weather_shared'', ''weather_of_month'')',
               :'session', month)
   FROM generate_series(1, 12) AS month
  ORDER BY month * :direction

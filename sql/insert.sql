@@ -69,14 +69,17 @@ CREATE FUNCTION idempotent_insert_from(
     on_conflict text   DEFAULT 'error',
     overriding  text   DEFAULT NULL,
     on_error    text   DEFAULT 'error',
+    token       text   DEFAULT NULL,
+    digest      text   DEFAULT NULL,
     OUT received   bigint,
     OUT inserted   bigint,
     OUT duplicates bigint,
     OUT conflicts  bigint,
-    OUT rejected   bigint
+    OUT rejected   bigint,
+    OUT replayed   boolean
 ) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
 
-COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text, text, text) IS
+COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text, text, text, text, text) IS
     'inserts or verifies the rows of a table or view, and counts the outcomes';

@@ -23,6 +23,8 @@ CREATE TABLE idempotent.load_records (
     error        text,
     on_error     text        NOT NULL DEFAULT 'error',
     rejected     bigint      NOT NULL DEFAULT 0,
+    token        text,
+    replayed     boolean     NOT NULL DEFAULT false,
     CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
     CONSTRAINT load_records_status CHECK (status IN ('running', 'finished', 'failed'))
 ) WITH (fillfactor = 50);
@@ -65,7 +67,8 @@ SELECT record.load_id, record.role::regrole AS role, record.target, record.sourc
        END AS status,
        record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.rejected,
        record.batches,
-       record.pid, record.started_at, record.updated_at, record.completed_at, record.error
+       record.pid, record.started_at, record.updated_at, record.completed_at, record.error,
+       record.token, record.replayed
   FROM idempotent.load_records AS record
  WHERE record.role OPERATOR(idempotent.=) idempotent.own_role()
     OR (SELECT pg_catalog.pg_has_role(class.relowner, 'USAGE') OR reader.rolbypassrls
@@ -93,6 +96,8 @@ COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
 COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
 COMMENT ON COLUMN idempotent.loads.completed_at IS 'when it finished or failed';
 COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
+COMMENT ON COLUMN idempotent.loads.token IS 'the token that the caller gave the load';
+COMMENT ON COLUMN idempotent.loads.replayed IS 'whether the counts are those of an earlier load with this token, and nothing was loaded';
 
 CREATE PROCEDURE idempotent_load(
     target      regclass,
@@ -103,9 +108,11 @@ CREATE PROCEDURE idempotent_load(
     on_conflict text   DEFAULT 'error',
     batch_size  int    DEFAULT 10000,
     overriding  text   DEFAULT NULL,
-    on_error    text   DEFAULT 'error'
+    on_error    text   DEFAULT 'error',
+    token       text   DEFAULT NULL,
+    digest      text   DEFAULT NULL
 )
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
-COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int, text, text) IS
+COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int, text, text, text, text) IS
     'inserts or verifies the rows of a table or view in batches, each of which is committed';

@@ -2,7 +2,7 @@
 //!
 //! Each is an enum whose derived `Serialize` and `Deserialize` carry the texts, in snake_case.
 //! Here is the one way from a value to its text, and back.
-use crate::error::{Report, SqlState};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::pg::value::text;
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor, value};
 use serde::ser::{Impossible, Serialize, Serializer};
@@ -35,9 +35,14 @@ pub fn parse_argument<T: DeserializeOwned>(what: &str, plural: &str, text: &str)
 /// # Errors
 /// As [`parse_argument`].
 pub fn argument<T: DeserializeOwned>(name: &str, text: &str) -> T {
-    T::deserialize(VariantOf(text)).unwrap_or_else(|Unknown(names)| {
+    try_argument(name, text).or_raise()
+}
+
+/// As [`argument`], with the error for the caller to decide about.
+pub fn try_argument<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Box<Report>> {
+    T::deserialize(VariantOf(text)).map_err(|Unknown(names)| {
         let what = format!("value for argument \"{name}\"");
-        unrecognized(&what, "values", text, names).raise()
+        Box::new(unrecognized(&what, "values", text, names))
     })
 }
 

@@ -117,7 +117,8 @@ enum KeptValue {
 impl KeptValue {
     /// The only argument of a strict function.
     fn of(call: SqlCall<'_>) -> Self {
-        Self::of_content(call.content())
+        let content = call.first_argument().to_content();
+        Self::of_content(content.expect("a value of variable length"))
     }
 
     /// What is stored.
@@ -134,13 +135,13 @@ impl KeptValue {
 /// `kept_role_in(cstring)`: the role of this name.
 #[pg_extern(sql = false)]
 fn kept_role_in(call: SqlCall<'_>) -> SqlResult {
-    with_error_capture(|| value_of(&call.input_text(), role_named))
+    with_error_capture(|| value_of(&input_text(call), role_named))
 }
 
 /// `kept_table_in(cstring)`: the table of this name.
 #[pg_extern(sql = false)]
 fn kept_table_in(call: SqlCall<'_>) -> SqlResult {
-    with_error_capture(|| value_of(&call.input_text(), table_named))
+    with_error_capture(|| value_of(&input_text(call), table_named))
 }
 
 /// `kept_role_recv(internal)`: likewise, from the binary protocol, which has the same text.
@@ -153,6 +154,11 @@ fn kept_role_recv(call: SqlCall<'_>) -> SqlResult {
 #[pg_extern(sql = false)]
 fn kept_table_recv(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| value_of(&call.received_text(), table_named))
+}
+
+/// The only argument of a type's input function, which is strict.
+fn input_text(call: SqlCall<'_>) -> CString {
+    call.first_argument().to_c_string().expect("a C string")
 }
 
 /// The value of a text: what `find` finds by its names, or nobody's.

@@ -23,6 +23,7 @@
 //! | `kept` | roles and tables in the rows of state, which dumps carry by name |
 //! | `id_sequence` | numbers of the rows of state |
 //! | `secret` | what the tags of locks are keyed with |
+//! | `batch` | a batch under a token, which is answered from its record once it has committed |
 //! | `quarantine` | the stored conflicts and how they end; the stored rejections |
 //! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
 //! | `options` | which key decides and what is compared, as a call asks for it |
@@ -31,7 +32,7 @@
 //! | `view` | `idempotent_view`: an INSERT that inserts or verifies, and returns the stored row |
 //! | `load` | `idempotent_load`: a source in batches, each of which is committed |
 //! | `merge` | upsert in which the latest row wins |
-//! | `overwrite` | one slice of a table replaced atomically |
+//! | `overwrite` | one slice of a table, or each slice of a source, replaced atomically |
 //! | `reconcile` | what a table holds against what it should hold |
 //! | `request` | an operation runs once, and its retries get the first answer |
 //! | `run` | a job that was done for its input is not done again |
@@ -41,6 +42,9 @@
 //! report.
 use pgrx::prelude::*;
 
+#[forbid(unsafe_code)]
+mod batch;
+#[forbid(unsafe_code)]
 mod compare;
 mod digest;
 #[forbid(unsafe_code)]
@@ -70,6 +74,7 @@ mod pg;
 mod quarantine;
 #[forbid(unsafe_code)]
 mod reconcile;
+#[forbid(unsafe_code)]
 mod remember;
 #[forbid(unsafe_code)]
 mod request;
@@ -100,6 +105,7 @@ mod unit_tests;
 pub mod soundness {
     pub use crate::error::PayloadPosition;
     pub use crate::pg::call::arguments::Arguments;
+    pub use crate::pg::call::entry::SqlCall;
     pub use crate::pg::call::result::{ResultSet, RowType, SqlResult};
     pub use crate::pg::call::trigger::{FiredTrigger, TriggerRow};
     pub use crate::pg::catalog::syscache;
@@ -128,6 +134,7 @@ extension_sql_file!(
     name = "guard",
     requires = ["state", "quarantine"]
 );
+extension_sql_file!("../sql/batches.sql", name = "batches", requires = ["kept"]);
 extension_sql_file!("../sql/view.sql", name = "view", requires = ["guard"]);
 extension_sql_file!("../sql/merge.sql", name = "merge", requires = ["state"]);
 extension_sql_file!(

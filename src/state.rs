@@ -113,7 +113,10 @@ impl StateTable {
     /// Watches the sequence from before it is looked at. What has its name must be one: the
     /// name is in statements that run as the owner.
     fn watch_sequence(self, relation: &OpenRelation) -> Result<(), (String, String)> {
-        let sequence = relation_oid(relation.schema_oid(), self.sequence());
+        let Some(name) = self.sequence() else {
+            return Ok(());
+        };
+        let sequence = relation_oid(relation.schema_oid(), name);
         let sequence = sequence.unwrap_or(pg_sys::InvalidOid);
         let kind = relation::kind(sequence);
         watch(sequence);
@@ -121,7 +124,7 @@ impl StateTable {
         if kind == pg_sys::RELKIND_SEQUENCE {
             return Ok(());
         }
-        let name = self.sequence().to_str().expect("ASCII");
+        let name = name.to_str().expect("ASCII");
         Err((
             format!("It has lost the sequence \"{name}\"."),
             "Rename the sequence back.".to_owned(),

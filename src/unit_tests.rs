@@ -4,7 +4,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::error::{SqlState, catch_report, with_error_capture};
+    use crate::error::{Report, SqlState, with_error_capture};
     use crate::pg::call::signature;
     use crate::pg::statement::spi::Connection;
     use crate::pg::value::document::Document;
@@ -12,6 +12,7 @@ mod tests {
     use serde::Deserialize;
     use serde::de::IntoDeserializer;
     use serde::de::value::{BytesDeserializer, Error};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     #[derive(Debug, PartialEq, Deserialize)]
     struct Record {
@@ -25,7 +26,10 @@ mod tests {
         with_error_capture(|| {
             let connection = Connection::open();
             let read = || connection.query_record(sql, &[]).expect("a row");
-            catch_report(read).map_err(|report| report.to_text())
+            catch_unwind(AssertUnwindSafe(read)).map_err(|caught| {
+                let report = caught.downcast::<Report>().expect("a report of ours");
+                report.to_text()
+            })
         })
     }
 

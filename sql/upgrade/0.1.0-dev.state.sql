@@ -27,3 +27,7 @@ INSERT INTO idempotent.request_records
 VALUES ('postgres', '', 'r-1', 'finished', 1795989668223741, '\x8685a13b5703ea8e49ac389952c7a1a2375ac97bd9bb85673faa412601c74868',
         '{"command": "SELECT 1 AS one", "arguments": []}', '[{"one": 1}]', '24:00:00',
         '2026-01-01 00:00Z', '2026-01-01 00:00Z', 'infinity', 'infinity');
+
+INSERT INTO idempotent.batch_records (role, target, token, function, options, digest, counts, completed_at)
+VALUES ('postgres', 'public.orders', 'file-1', 'insert_from', '{"key": "{id}"}', 'v2:0', '{"received": 1, "inserted": 0, "duplicates": 1, "conflicts": 0}',
+        '2026-01-01 00:00Z');

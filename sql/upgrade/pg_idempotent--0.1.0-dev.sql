@@ -7,12 +7,12 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:118
+-- src/lib.rs:124
 -- bootstrap
 -- The schema of everything that is not a function.
 --
 -- A table of state is called something_records, and only the extension writes it. The view
--- with the plain name (requests, pipeline_runs, loads, conflicts, rejections) shows each role what it may
+-- with the plain name (requests, pipeline_runs, loads, conflicts, rejections, batches) shows each role what it may
 -- see of that table. Besides these, the view guards shows the guarded tables.
 CREATE SCHEMA idempotent;
 COMMENT ON SCHEMA idempotent IS
@@ -35,7 +35,7 @@ ALTER TABLE idempotent.lock_secret ENABLE ROW LEVEL SECURITY;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:151
+-- src/lib.rs:158
 -- requires:
 --   state
 
@@ -50,118 +50,7 @@ COMMENT ON FUNCTION idempotent_lint(regclass) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:120
--- requires:
---   state
-
--- Insert or verify. What each function promises is in docs/insert.md.
-
-CREATE FUNCTION idempotent_insert(
-    target      regclass,
-    payload     jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    overriding  text   DEFAULT NULL,
-    OUT outcome     text,
-    OUT stored      jsonb,
-    OUT differences jsonb
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert(regclass, jsonb, text[], text[], text[], text, text) IS
-    'inserts a JSON object as a row, or verifies it against the row stored under its key';
-
-CREATE FUNCTION idempotent_insert_many(
-    target      regclass,
-    payloads    jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    overriding  text   DEFAULT NULL,
-    on_error    text   DEFAULT 'error',
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT duplicates bigint,
-    OUT conflicts  bigint,
-    OUT rejected   bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_many_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text, text, text) IS
-    'inserts or verifies an array of JSON objects, and counts the outcomes';
-
-CREATE FUNCTION idempotent_insert_each(
-    target      regclass,
-    payloads    jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    overriding  text   DEFAULT NULL,
-    on_error    text   DEFAULT 'error',
-    OUT ordinal     bigint,
-    OUT outcome     text,
-    OUT stored      jsonb,
-    OUT differences jsonb,
-    OUT error       jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text, text, text) IS
-    'inserts or verifies an array of JSON objects, and returns the outcome of each';
-
-CREATE FUNCTION idempotent_insert_from(
-    target      regclass,
-    source      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    overriding  text   DEFAULT NULL,
-    on_error    text   DEFAULT 'error',
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT duplicates bigint,
-    OUT conflicts  bigint,
-    OUT rejected   bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text, text, text) IS
-    'inserts or verifies the rows of a table or view, and counts the outcomes';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:133
--- requires:
---   state
-
--- One slice replaced atomically. See docs/overwrite.md.
-
-CREATE FUNCTION idempotent_overwrite(
-    target    regclass,
-    source    regclass,
-    slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
-    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:119
+-- src/lib.rs:125
 -- requires:
 --   state
 
@@ -297,484 +186,7 @@ COMMENT ON EXTENSION pg_idempotent IS NULL;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:121
--- requires:
---   kept
---   insert
-
--- Quarantined conflicts, and rejected payloads.
-
--- The extension's functions write it as its owner, and people read the view below.
-CREATE TABLE idempotent.conflict_records (
-    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    target      idempotent.kept_table NOT NULL,
-    key         jsonb       NOT NULL,
-    payload     jsonb       NOT NULL,
-    stored      jsonb       NOT NULL,
-    differences jsonb       NOT NULL,
-    digest      bytea       NOT NULL,
-    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    arrived_by  name        NOT NULL,
-    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
-    resolved_at timestamptz,
-    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
-);
-COMMENT ON TABLE idempotent.conflict_records IS
-    'what idempotent.conflicts shows; written by the extension only';
-
-COMMENT ON COLUMN idempotent.conflict_records.digest IS
-    'SHA-256 that identifies a repeated conflict';
-
-CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
-    (target, digest)
-    WHERE resolution IS NULL;
-COMMENT ON INDEX idempotent.conflict_records_unresolved IS
-    'an unresolved conflict is recorded once, however often it arrives';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
-
--- A role that may name the target (USAGE on its schema) and SELECT from it sees its
--- conflicts; without values if row-level security is in force for it. Only superusers see
--- a record whose table no longer exists.
-CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
-SELECT record.id,
-       record.target::regclass AS target,
-       CASE WHEN may.see_values THEN record.key END AS key,
-       CASE WHEN may.see_values THEN record.payload END AS payload,
-       CASE WHEN may.see_values THEN record.stored END AS stored,
-       CASE WHEN may.see_values THEN record.differences END AS differences,
-       record.arrived_at,
-       record.arrived_by,
-       record.resolution,
-       record.resolved_at
-  FROM idempotent.conflict_records AS record
- CROSS JOIN LATERAL (
-       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
-              COALESCE(
-                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
-                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-                     FROM pg_catalog.pg_class AS c
-                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
-                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
-                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
-              ) AS see_record) AS may
- WHERE may.see_record;
-COMMENT ON VIEW idempotent.conflicts IS
-    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
-COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
-COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
-COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
-COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
-COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
-COMMENT ON COLUMN idempotent.conflicts.differences IS
-    'the columns that differ, each with its stored and its payload value';
-COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
-COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
-COMMENT ON COLUMN idempotent.conflicts.resolution IS
-    'keep_stored or apply_payload; NULL while it is open';
-COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
-
-CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
-COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
-    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
-
--- Payloads that the server refused, with its errors. Written and read as the conflicts are.
-CREATE TABLE idempotent.rejection_records (
-    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    target      idempotent.kept_table NOT NULL,
-    payload     jsonb       NOT NULL,
-    error       jsonb       NOT NULL,
-    digest      bytea       NOT NULL,
-    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    arrived_by  name        NOT NULL
-);
-COMMENT ON TABLE idempotent.rejection_records IS
-    'what idempotent.rejections shows; written by the extension only';
-
-COMMENT ON COLUMN idempotent.rejection_records.digest IS
-    'SHA-256 that identifies a repeated rejection';
-
-CREATE UNIQUE INDEX rejection_records_once ON idempotent.rejection_records (target, digest);
-COMMENT ON INDEX idempotent.rejection_records_once IS
-    'a rejection is recorded once, however often it arrives';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.rejection_records', '');
-
--- Who sees what is as in idempotent.conflicts. An error quotes values of the payload.
-CREATE VIEW idempotent.rejections WITH (security_barrier = true) AS
-SELECT record.id,
-       record.target::regclass AS target,
-       CASE WHEN may.see_values THEN record.payload END AS payload,
-       CASE WHEN may.see_values THEN record.error END AS error,
-       record.arrived_at,
-       record.arrived_by
-  FROM idempotent.rejection_records AS record
- CROSS JOIN LATERAL (
-       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
-              COALESCE(
-                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
-                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-                     FROM pg_catalog.pg_class AS c
-                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
-                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
-                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
-              ) AS see_record) AS may
- WHERE may.see_record;
-COMMENT ON VIEW idempotent.rejections IS
-    'rejected payloads of the tables that you have the privileges to name and SELECT from';
-COMMENT ON COLUMN idempotent.rejections.id IS 'the number of the rejection';
-COMMENT ON COLUMN idempotent.rejections.target IS 'the table that the payload was for';
-COMMENT ON COLUMN idempotent.rejections.payload IS 'the columns that the payload named';
-COMMENT ON COLUMN idempotent.rejections.error IS
-    'the server''s error: sqlstate, message, and detail, column and constraint if it has them';
-COMMENT ON COLUMN idempotent.rejections.arrived_at IS 'when it was recorded';
-COMMENT ON COLUMN idempotent.rejections.arrived_by IS 'the role that sent the payload';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:143
--- requires:
---   kept
-
--- Loads in committed batches. What the procedure promises is in docs/load.md.
-
--- Written by the procedure only, as the extension's owner. People read the view
--- idempotent.loads.
-CREATE TABLE idempotent.load_records (
-    load_id      bigint      GENERATED ALWAYS AS IDENTITY,
-    role         idempotent.kept_role NOT NULL,
-    target       text        NOT NULL,
-    source       text        NOT NULL,
-    on_conflict  text        NOT NULL,
-    batch_size   int         NOT NULL,
-    status       text        NOT NULL DEFAULT 'running',
-    rows_total   bigint,
-    rows_done    bigint      NOT NULL DEFAULT 0,
-    inserted     bigint      NOT NULL DEFAULT 0,
-    duplicates   bigint      NOT NULL DEFAULT 0,
-    conflicts    bigint      NOT NULL DEFAULT 0,
-    batches      bigint      NOT NULL DEFAULT 0,
-    pid          int         NOT NULL,
-    started_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    updated_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    completed_at timestamptz,
-    error        text,
-    on_error     text        NOT NULL DEFAULT 'error',
-    rejected     bigint      NOT NULL DEFAULT 0,
-    CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
-    CONSTRAINT load_records_status CHECK (status IN ('running', 'finished', 'failed'))
-) WITH (fillfactor = 50);
-COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
-
--- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
--- query's snapshot and its look at the locks has not died. DEFINER, since a reader of
--- the view has no right on the table; pg_locks shows every role that a load is running.
-CREATE FUNCTION idempotent.load_is_running(load_id bigint) RETURNS boolean
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT EXISTS (
-        SELECT FROM idempotent.load_records AS record
-         WHERE record.load_id OPERATOR(pg_catalog.=) load_is_running.load_id
-           AND record.status OPERATOR(pg_catalog.=) 'running');
-END;
-COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
-    'whether the record of a load says, as of now, that it is running';
-
--- A running load holds a lock that no session waits for. A standby does not show it.
-CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
-SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.on_error,
-       record.batch_size,
-       CASE
-           WHEN record.status OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.status
-           WHEN EXISTS (
-               SELECT FROM pg_catalog.pg_locks AS held
-                WHERE held.locktype OPERATOR(pg_catalog.=) 'advisory'
-                  AND held.objsubid OPERATOR(pg_catalog.=) 34
-                  AND held.database OPERATOR(pg_catalog.=) (
-                      SELECT here.oid FROM pg_catalog.pg_database AS here
-                       WHERE here.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
-                  AND ((held.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) held.objid::bigint)
-                      OPERATOR(pg_catalog.=) record.load_id)
-               THEN 'running'
-           WHEN idempotent.load_is_running(record.load_id) THEN 'died'
-           ELSE 'running'
-       END AS status,
-       record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.rejected,
-       record.batches,
-       record.pid, record.started_at, record.updated_at, record.completed_at, record.error
-  FROM idempotent.load_records AS record
- WHERE record.role OPERATOR(idempotent.=) idempotent.own_role()
-    OR (SELECT pg_catalog.pg_has_role(class.relowner, 'USAGE') OR reader.rolbypassrls
-          FROM pg_catalog.pg_class AS class CROSS JOIN pg_catalog.pg_roles AS reader
-         WHERE class.oid OPERATOR(pg_catalog.=) 'idempotent.load_records'::regclass::oid
-           AND reader.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
-COMMENT ON VIEW idempotent.loads IS 'your own loads, present and past, with their progress; all loads for the owner of the extension';
-COMMENT ON COLUMN idempotent.loads.load_id IS 'the number of the load';
-COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';
-COMMENT ON COLUMN idempotent.loads.target IS 'the table that receives the rows, by its name at the start';
-COMMENT ON COLUMN idempotent.loads.source IS 'the table or view that the rows come from, by its name at the start';
-COMMENT ON COLUMN idempotent.loads.on_conflict IS 'what the load does about a conflict';
-COMMENT ON COLUMN idempotent.loads.on_error IS 'what the load does about a row that the server refuses';
-COMMENT ON COLUMN idempotent.loads.batch_size IS 'how many rows are committed at a time';
-COMMENT ON COLUMN idempotent.loads.status IS 'running, finished, failed, or died: its server process no longer exists';
-COMMENT ON COLUMN idempotent.loads.rows_total IS 'the rows of the source; NULL while it is being read';
-COMMENT ON COLUMN idempotent.loads.rows_done IS 'the rows that have an outcome, committed';
-COMMENT ON COLUMN idempotent.loads.inserted IS 'how many rows were inserted';
-COMMENT ON COLUMN idempotent.loads.duplicates IS 'how many rows were already stored';
-COMMENT ON COLUMN idempotent.loads.conflicts IS 'how many rows differ from the stored row';
-COMMENT ON COLUMN idempotent.loads.rejected IS 'how many rows the server refused';
-COMMENT ON COLUMN idempotent.loads.batches IS 'how many batches were committed';
-COMMENT ON COLUMN idempotent.loads.pid IS 'the server process, for pg_cancel_backend';
-COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
-COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
-COMMENT ON COLUMN idempotent.loads.completed_at IS 'when it finished or failed';
-COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
-
-CREATE PROCEDURE idempotent_load(
-    target      regclass,
-    source      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    batch_size  int    DEFAULT 10000,
-    overriding  text   DEFAULT NULL,
-    on_error    text   DEFAULT 'error'
-)
-LANGUAGE c
-AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
-COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int, text, text) IS
-    'inserts or verifies the rows of a table or view in batches, each of which is committed';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:150
--- requires:
---   state
-
--- A checksum of a set of rows. See docs/digest.md.
-
-CREATE FUNCTION idempotent.digest_add(state internal, line record) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_add_wrapper';
-COMMENT ON FUNCTION idempotent.digest_add(internal, record) IS 'part of idempotent_digest: adds a row';
-
-CREATE FUNCTION idempotent.digest_remove(state internal, line record) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_remove_wrapper';
-COMMENT ON FUNCTION idempotent.digest_remove(internal, record) IS
-    'part of idempotent_digest: takes a row out that leaves a window frame';
-
-CREATE FUNCTION idempotent.digest_add_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_add_columns_wrapper';
-COMMENT ON FUNCTION idempotent.digest_add_columns(internal, "any", VARIADIC "any") IS
-    'part of idempotent_digest: adds a row, column by column';
-
-CREATE FUNCTION idempotent.digest_remove_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_remove_columns_wrapper';
-COMMENT ON FUNCTION idempotent.digest_remove_columns(internal, "any", VARIADIC "any") IS
-    'part of idempotent_digest: takes a row out that leaves a window frame, column by column';
-
-CREATE FUNCTION idempotent.digest_combine(state internal, other internal) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_combine_wrapper';
-COMMENT ON FUNCTION idempotent.digest_combine(internal, internal) IS
-    'part of idempotent_digest: adds the rows of another process';
-
-CREATE FUNCTION idempotent.digest_serialize(state internal) RETURNS bytea
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_serialize_wrapper';
-COMMENT ON FUNCTION idempotent.digest_serialize(internal) IS
-    'part of idempotent_digest: its state, for another process';
-
-CREATE FUNCTION idempotent.digest_deserialize(bytes bytea, unused internal) RETURNS internal
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_deserialize_wrapper';
-COMMENT ON FUNCTION idempotent.digest_deserialize(bytea, internal) IS
-    'part of idempotent_digest: its state, from another process';
-
-CREATE FUNCTION idempotent.digest_text(state internal) RETURNS text
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_text_wrapper';
-COMMENT ON FUNCTION idempotent.digest_text(internal) IS 'part of idempotent_digest: the digest';
-
-CREATE AGGREGATE idempotent_digest(record) (
-    SFUNC        = idempotent.digest_add,
-    STYPE        = internal,
-    SSPACE       = 2064,
-    FINALFUNC    = idempotent.digest_text,
-    COMBINEFUNC  = idempotent.digest_combine,
-    SERIALFUNC   = idempotent.digest_serialize,
-    DESERIALFUNC = idempotent.digest_deserialize,
-    MSFUNC       = idempotent.digest_add,
-    MINVFUNC     = idempotent.digest_remove,
-    MSTYPE       = internal,
-    MSSPACE      = 2064,
-    MFINALFUNC   = idempotent.digest_text,
-    PARALLEL     = SAFE
-);
-COMMENT ON AGGREGATE idempotent_digest(record) IS
-    'a checksum of a set of rows that does not depend on their order';
-
--- Whole rows are not pushed down to foreign servers, columns are. With one argument the server could not tell which of the two
--- is meant.
-CREATE AGGREGATE idempotent_digest("any", VARIADIC "any") (
-    SFUNC        = idempotent.digest_add_columns,
-    STYPE        = internal,
-    SSPACE       = 2064,
-    FINALFUNC    = idempotent.digest_text,
-    COMBINEFUNC  = idempotent.digest_combine,
-    SERIALFUNC   = idempotent.digest_serialize,
-    DESERIALFUNC = idempotent.digest_deserialize,
-    MSFUNC       = idempotent.digest_add_columns,
-    MINVFUNC     = idempotent.digest_remove_columns,
-    MSTYPE       = internal,
-    MSSPACE      = 2064,
-    MFINALFUNC   = idempotent.digest_text,
-    PARALLEL     = SAFE
-);
-COMMENT ON AGGREGATE idempotent_digest("any", VARIADIC "any") IS
-    'a checksum of a set of rows, given column by column, that does not depend on their order';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:126
--- requires:
---   state
---   quarantine
-
--- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
-
-CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
-COMMENT ON FUNCTION idempotent_guard_trigger() IS
-    'trigger function of guards; idempotent_guard creates the trigger';
-
-CREATE FUNCTION idempotent.guard_options(
-    target  regclass,
-    trigger oid,
-    OUT key         text[],
-    OUT arbiter     name,
-    OUT compared    text[],
-    OUT compare     text[],
-    OUT ignore      text[],
-    OUT on_conflict text,
-    OUT remember    name,
-    OUT null_key    text,
-    OUT problem     text
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'guard_options_wrapper';
-COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
-    'the options of a guard as they apply to its table; for the view idempotent.guards';
-
--- Everything is read from the triggers: there is nothing else that would know.
--- A partition's clone is part of the guard of its partitioned table. Temporary
--- tables of other sessions cannot be opened.
-CREATE VIEW idempotent.guards AS
-SELECT guard.tgrelid::regclass AS target,
-       guard.tgname AS trigger,
-       CASE guard.tgenabled
-           WHEN 'O' THEN 'origin'
-           WHEN 'A' THEN 'always'
-           WHEN 'R' THEN 'replica'
-           ELSE 'disabled'
-       END AS enabled,
-       options.key,
-       options.arbiter,
-       options.compared,
-       options.compare,
-       options.ignore,
-       options.on_conflict,
-       options.remember,
-       options.null_key,
-       options.problem
-  FROM pg_catalog.pg_trigger AS guard
-  JOIN pg_catalog.pg_class AS class
-    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
-   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
-        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
-   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
- CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
- WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
-   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
-COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
-COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
-COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
-COMMENT ON COLUMN idempotent.guards.enabled IS
-    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
-COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
-COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
-COMMENT ON COLUMN idempotent.guards.compared IS
-    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
-COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
-COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
-COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error, quarantine or observe';
-COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
-COMMENT ON COLUMN idempotent.guards.null_key IS
-    'rows with a NULL in the key: error, or pass (insert them without verification)';
-COMMENT ON COLUMN idempotent.guards.problem IS
-    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
-
-CREATE FUNCTION idempotent_guard(
-    target      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    remember    text   DEFAULT NULL,
-    null_key    text   DEFAULT 'error'
-) RETURNS idempotent.guards
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
-COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
-    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
-
-CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
-COMMENT ON FUNCTION idempotent_unguard(regclass) IS
-    'removes the guard of a table; false if there was none';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:132
--- requires:
---   state
-
--- Upsert in which the latest row wins. See docs/merge.md.
-
-CREATE FUNCTION idempotent_merge(
-    target    regclass,
-    source    regclass,
-    key       text[] DEFAULT NULL,
-    latest_by text[] DEFAULT NULL,
-    compare   text[] DEFAULT NULL,
-    ignore    text[] DEFAULT NULL,
-    insert_only text[] DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT updated    bigint,
-    OUT unchanged  bigint,
-    OUT stale      bigint,
-    OUT superseded bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
-
-COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[]) IS
-    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:138
+-- src/lib.rs:145
 -- requires:
 --   kept
 
@@ -924,60 +336,53 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:131
+-- src/lib.rs:137
 -- requires:
---   guard
+--   kept
 
--- A view whose INSERT inserts or verifies, and returns the stored row. See docs/view.md.
+-- Batches under a token. What a token does is in docs/tokens.md.
 
-CREATE FUNCTION idempotent_view_trigger() RETURNS trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_view_trigger_wrapper';
-COMMENT ON FUNCTION idempotent_view_trigger() IS
-    'trigger function of the views that idempotent_view creates';
+-- Written by the extension's functions only, as its owner. People read the view idempotent.batches.
+CREATE TABLE idempotent.batch_records (
+    role         idempotent.kept_role  NOT NULL,
+    target       idempotent.kept_table NOT NULL,
+    token        text        NOT NULL,
+    function     text        NOT NULL,
+    options      jsonb       NOT NULL,
+    digest       text,
+    counts       jsonb       NOT NULL,
+    completed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    CONSTRAINT batch_records_pkey PRIMARY KEY (token, target, role)
+);
+COMMENT ON TABLE idempotent.batch_records IS 'what idempotent.batches shows; written by the extension only';
+COMMENT ON COLUMN idempotent.batch_records.role IS 'the role that sent the batch';
+COMMENT ON COLUMN idempotent.batch_records.target IS 'the table that the batch was for';
+COMMENT ON COLUMN idempotent.batch_records.token IS 'the token that the caller gave the batch';
+COMMENT ON COLUMN idempotent.batch_records.function IS 'insert_from, load or merge';
+COMMENT ON COLUMN idempotent.batch_records.options IS 'what the call asked for beside target and source';
+COMMENT ON COLUMN idempotent.batch_records.digest IS 'a digest of the content, according to the caller';
+COMMENT ON COLUMN idempotent.batch_records.counts IS 'the counts that the call returned';
+COMMENT ON COLUMN idempotent.batch_records.completed_at IS 'when the batch was done';
 
-CREATE FUNCTION idempotent_view(
-    target      regclass,
-    name        text,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error'
-) RETURNS regclass
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_view_wrapper';
-COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text) IS
-    'creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options';
+SELECT pg_catalog.pg_extension_config_dump('idempotent.batch_records', '');
+
+CREATE VIEW idempotent.batches WITH (security_barrier = true) AS
+SELECT batch.target::regclass AS target, batch.token, batch.function, batch.options, batch.digest, batch.counts,
+       batch.completed_at
+  FROM idempotent.batch_records AS batch
+ WHERE batch.role OPERATOR(idempotent.=) idempotent.own_role();
+COMMENT ON VIEW idempotent.batches IS 'your own batches that have committed under a token';
+COMMENT ON COLUMN idempotent.batches.target IS 'the table that the batch was for';
+COMMENT ON COLUMN idempotent.batches.token IS 'the token that the caller gave the batch';
+COMMENT ON COLUMN idempotent.batches.function IS 'insert_from, load or merge';
+COMMENT ON COLUMN idempotent.batches.options IS 'what the call asked for beside target and source';
+COMMENT ON COLUMN idempotent.batches.digest IS 'a digest of the content, according to the caller';
+COMMENT ON COLUMN idempotent.batches.counts IS 'the counts that the call returned';
+COMMENT ON COLUMN idempotent.batches.completed_at IS 'when the batch was done';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:145
--- requires:
---   state
-
--- Compares what a table holds with what it should hold. See docs/reconcile.md.
-
-CREATE FUNCTION idempotent_reconcile(
-    target  regclass,
-    source  regclass,
-    key     text[] DEFAULT NULL,
-    compare text[] DEFAULT NULL,
-    ignore  text[] DEFAULT NULL,
-    OUT status      text,
-    OUT key         jsonb,
-    OUT stored      jsonb,
-    OUT expected    jsonb,
-    OUT differences jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
-
-COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[]) IS
-    'returns the rows, by key, in which a table deviates from another table or view';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:144
+-- src/lib.rs:151
 -- requires:
 --   kept
 
@@ -1093,7 +498,676 @@ COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:170
+-- src/lib.rs:150
+-- requires:
+--   kept
+
+-- Loads in committed batches. What the procedure promises is in docs/load.md.
+
+-- Written by the procedure only, as the extension's owner. People read the view
+-- idempotent.loads.
+CREATE TABLE idempotent.load_records (
+    load_id      bigint      GENERATED ALWAYS AS IDENTITY,
+    role         idempotent.kept_role NOT NULL,
+    target       text        NOT NULL,
+    source       text        NOT NULL,
+    on_conflict  text        NOT NULL,
+    batch_size   int         NOT NULL,
+    status       text        NOT NULL DEFAULT 'running',
+    rows_total   bigint,
+    rows_done    bigint      NOT NULL DEFAULT 0,
+    inserted     bigint      NOT NULL DEFAULT 0,
+    duplicates   bigint      NOT NULL DEFAULT 0,
+    conflicts    bigint      NOT NULL DEFAULT 0,
+    batches      bigint      NOT NULL DEFAULT 0,
+    pid          int         NOT NULL,
+    started_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    updated_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    completed_at timestamptz,
+    error        text,
+    on_error     text        NOT NULL DEFAULT 'error',
+    rejected     bigint      NOT NULL DEFAULT 0,
+    token        text,
+    replayed     boolean     NOT NULL DEFAULT false,
+    CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
+    CONSTRAINT load_records_status CHECK (status IN ('running', 'finished', 'failed'))
+) WITH (fillfactor = 50);
+COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
+
+-- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
+-- query's snapshot and its look at the locks has not died. DEFINER, since a reader of
+-- the view has no right on the table; pg_locks shows every role that a load is running.
+CREATE FUNCTION idempotent.load_is_running(load_id bigint) RETURNS boolean
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT EXISTS (
+        SELECT FROM idempotent.load_records AS record
+         WHERE record.load_id OPERATOR(pg_catalog.=) load_is_running.load_id
+           AND record.status OPERATOR(pg_catalog.=) 'running');
+END;
+COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
+    'whether the record of a load says, as of now, that it is running';
+
+-- A running load holds a lock that no session waits for. A standby does not show it.
+CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
+SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.on_error,
+       record.batch_size,
+       CASE
+           WHEN record.status OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.status
+           WHEN EXISTS (
+               SELECT FROM pg_catalog.pg_locks AS held
+                WHERE held.locktype OPERATOR(pg_catalog.=) 'advisory'
+                  AND held.objsubid OPERATOR(pg_catalog.=) 34
+                  AND held.database OPERATOR(pg_catalog.=) (
+                      SELECT here.oid FROM pg_catalog.pg_database AS here
+                       WHERE here.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+                  AND ((held.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) held.objid::bigint)
+                      OPERATOR(pg_catalog.=) record.load_id)
+               THEN 'running'
+           WHEN idempotent.load_is_running(record.load_id) THEN 'died'
+           ELSE 'running'
+       END AS status,
+       record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.rejected,
+       record.batches,
+       record.pid, record.started_at, record.updated_at, record.completed_at, record.error,
+       record.token, record.replayed
+  FROM idempotent.load_records AS record
+ WHERE record.role OPERATOR(idempotent.=) idempotent.own_role()
+    OR (SELECT pg_catalog.pg_has_role(class.relowner, 'USAGE') OR reader.rolbypassrls
+          FROM pg_catalog.pg_class AS class CROSS JOIN pg_catalog.pg_roles AS reader
+         WHERE class.oid OPERATOR(pg_catalog.=) 'idempotent.load_records'::regclass::oid
+           AND reader.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
+COMMENT ON VIEW idempotent.loads IS 'your own loads, present and past, with their progress; all loads for the owner of the extension';
+COMMENT ON COLUMN idempotent.loads.load_id IS 'the number of the load';
+COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';
+COMMENT ON COLUMN idempotent.loads.target IS 'the table that receives the rows, by its name at the start';
+COMMENT ON COLUMN idempotent.loads.source IS 'the table or view that the rows come from, by its name at the start';
+COMMENT ON COLUMN idempotent.loads.on_conflict IS 'what the load does about a conflict';
+COMMENT ON COLUMN idempotent.loads.on_error IS 'what the load does about a row that the server refuses';
+COMMENT ON COLUMN idempotent.loads.batch_size IS 'how many rows are committed at a time';
+COMMENT ON COLUMN idempotent.loads.status IS 'running, finished, failed, or died: its server process no longer exists';
+COMMENT ON COLUMN idempotent.loads.rows_total IS 'the rows of the source; NULL while it is being read';
+COMMENT ON COLUMN idempotent.loads.rows_done IS 'the rows that have an outcome, committed';
+COMMENT ON COLUMN idempotent.loads.inserted IS 'how many rows were inserted';
+COMMENT ON COLUMN idempotent.loads.duplicates IS 'how many rows were already stored';
+COMMENT ON COLUMN idempotent.loads.conflicts IS 'how many rows differ from the stored row';
+COMMENT ON COLUMN idempotent.loads.rejected IS 'how many rows the server refused';
+COMMENT ON COLUMN idempotent.loads.batches IS 'how many batches were committed';
+COMMENT ON COLUMN idempotent.loads.pid IS 'the server process, for pg_cancel_backend';
+COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
+COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
+COMMENT ON COLUMN idempotent.loads.completed_at IS 'when it finished or failed';
+COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
+COMMENT ON COLUMN idempotent.loads.token IS 'the token that the caller gave the load';
+COMMENT ON COLUMN idempotent.loads.replayed IS 'whether the counts are those of an earlier load with this token, and nothing was loaded';
+
+CREATE PROCEDURE idempotent_load(
+    target      regclass,
+    source      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    batch_size  int    DEFAULT 10000,
+    overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
+    token       text   DEFAULT NULL,
+    digest      text   DEFAULT NULL
+)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
+COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int, text, text, text, text) IS
+    'inserts or verifies the rows of a table or view in batches, each of which is committed';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:140
+-- requires:
+--   state
+
+-- One slice replaced atomically. See docs/overwrite.md.
+
+CREATE FUNCTION idempotent_overwrite(
+    target    regclass,
+    source    regclass,
+    slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
+
+COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
+    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
+
+CREATE FUNCTION idempotent_overwrite_each(
+    target    regclass,
+    source    regclass,
+    by        text[],
+    OUT slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_each_wrapper';
+
+COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
+    'replaces each slice that the source holds, by the values of these columns; equal slices are not rewritten';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:152
+-- requires:
+--   state
+
+-- Compares what a table holds with what it should hold. See docs/reconcile.md.
+
+CREATE FUNCTION idempotent_reconcile(
+    target  regclass,
+    source  regclass,
+    key     text[] DEFAULT NULL,
+    compare text[] DEFAULT NULL,
+    ignore  text[] DEFAULT NULL,
+    OUT status      text,
+    OUT key         jsonb,
+    OUT stored      jsonb,
+    OUT expected    jsonb,
+    OUT differences jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
+
+COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[]) IS
+    'returns the rows, by key, in which a table deviates from another table or view';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:139
+-- requires:
+--   state
+
+-- Upsert in which the latest row wins. See docs/merge.md.
+
+CREATE FUNCTION idempotent_merge(
+    target    regclass,
+    source    regclass,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    token     text   DEFAULT NULL,
+    digest    text   DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint,
+    OUT replayed   boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
+
+COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text, text) IS
+    'inserts or updates the rows of a table or view by key; the latest row wins, equal rows are not rewritten';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:126
+-- requires:
+--   state
+
+-- Insert or verify. What each function promises is in docs/insert.md.
+
+CREATE FUNCTION idempotent_insert(
+    target      regclass,
+    payload     jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    OUT outcome     text,
+    OUT stored      jsonb,
+    OUT differences jsonb
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert(regclass, jsonb, text[], text[], text[], text, text) IS
+    'inserts a JSON object as a row, or verifies it against the row stored under its key';
+
+CREATE FUNCTION idempotent_insert_many(
+    target      regclass,
+    payloads    jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT duplicates bigint,
+    OUT conflicts  bigint,
+    OUT rejected   bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_many_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text, text, text) IS
+    'inserts or verifies an array of JSON objects, and counts the outcomes';
+
+CREATE FUNCTION idempotent_insert_each(
+    target      regclass,
+    payloads    jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
+    OUT ordinal     bigint,
+    OUT outcome     text,
+    OUT stored      jsonb,
+    OUT differences jsonb,
+    OUT error       jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text, text, text) IS
+    'inserts or verifies an array of JSON objects, and returns the outcome of each';
+
+CREATE FUNCTION idempotent_insert_from(
+    target      regclass,
+    source      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
+    token       text   DEFAULT NULL,
+    digest      text   DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT duplicates bigint,
+    OUT conflicts  bigint,
+    OUT rejected   bigint,
+    OUT replayed   boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text, text, text, text, text) IS
+    'inserts or verifies the rows of a table or view, and counts the outcomes';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:127
+-- requires:
+--   kept
+--   insert
+
+-- Quarantined conflicts, and rejected payloads.
+
+-- The extension's functions write it as its owner, and people read the view below.
+CREATE TABLE idempotent.conflict_records (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    target      idempotent.kept_table NOT NULL,
+    key         jsonb       NOT NULL,
+    payload     jsonb       NOT NULL,
+    stored      jsonb       NOT NULL,
+    differences jsonb       NOT NULL,
+    digest      bytea       NOT NULL,
+    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    arrived_by  name        NOT NULL,
+    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
+    resolved_at timestamptz,
+    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
+);
+COMMENT ON TABLE idempotent.conflict_records IS
+    'what idempotent.conflicts shows; written by the extension only';
+
+COMMENT ON COLUMN idempotent.conflict_records.digest IS
+    'SHA-256 that identifies a repeated conflict';
+
+CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
+    (target, digest)
+    WHERE resolution IS NULL;
+COMMENT ON INDEX idempotent.conflict_records_unresolved IS
+    'an unresolved conflict is recorded once, however often it arrives';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
+
+-- A role that may name the target (USAGE on its schema) and SELECT from it sees its
+-- conflicts; without values if row-level security is in force for it. Only superusers see
+-- a record whose table no longer exists.
+CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
+SELECT record.id,
+       record.target::regclass AS target,
+       CASE WHEN may.see_values THEN record.key END AS key,
+       CASE WHEN may.see_values THEN record.payload END AS payload,
+       CASE WHEN may.see_values THEN record.stored END AS stored,
+       CASE WHEN may.see_values THEN record.differences END AS differences,
+       record.arrived_at,
+       record.arrived_by,
+       record.resolution,
+       record.resolved_at
+  FROM idempotent.conflict_records AS record
+ CROSS JOIN LATERAL (
+       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
+              COALESCE(
+                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                     FROM pg_catalog.pg_class AS c
+                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
+                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
+                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
+              ) AS see_record) AS may
+ WHERE may.see_record;
+COMMENT ON VIEW idempotent.conflicts IS
+    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
+COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
+COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
+COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
+COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
+COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
+COMMENT ON COLUMN idempotent.conflicts.differences IS
+    'the columns that differ, each with its stored and its payload value';
+COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
+COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
+COMMENT ON COLUMN idempotent.conflicts.resolution IS
+    'keep_stored or apply_payload; NULL while it is open';
+COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
+
+CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
+COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
+    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
+
+-- Payloads that the server refused, with its errors. Written and read as the conflicts are.
+CREATE TABLE idempotent.rejection_records (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    target      idempotent.kept_table NOT NULL,
+    payload     jsonb       NOT NULL,
+    error       jsonb       NOT NULL,
+    digest      bytea       NOT NULL,
+    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    arrived_by  name        NOT NULL
+);
+COMMENT ON TABLE idempotent.rejection_records IS
+    'what idempotent.rejections shows; written by the extension only';
+
+COMMENT ON COLUMN idempotent.rejection_records.digest IS
+    'SHA-256 that identifies a repeated rejection';
+
+CREATE UNIQUE INDEX rejection_records_once ON idempotent.rejection_records (target, digest);
+COMMENT ON INDEX idempotent.rejection_records_once IS
+    'a rejection is recorded once, however often it arrives';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.rejection_records', '');
+
+-- Who sees what is as in idempotent.conflicts. An error quotes values of the payload.
+CREATE VIEW idempotent.rejections WITH (security_barrier = true) AS
+SELECT record.id,
+       record.target::regclass AS target,
+       CASE WHEN may.see_values THEN record.payload END AS payload,
+       CASE WHEN may.see_values THEN record.error END AS error,
+       record.arrived_at,
+       record.arrived_by
+  FROM idempotent.rejection_records AS record
+ CROSS JOIN LATERAL (
+       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
+              COALESCE(
+                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                     FROM pg_catalog.pg_class AS c
+                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
+                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
+                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
+              ) AS see_record) AS may
+ WHERE may.see_record;
+COMMENT ON VIEW idempotent.rejections IS
+    'rejected payloads of the tables that you have the privileges to name and SELECT from';
+COMMENT ON COLUMN idempotent.rejections.id IS 'the number of the rejection';
+COMMENT ON COLUMN idempotent.rejections.target IS 'the table that the payload was for';
+COMMENT ON COLUMN idempotent.rejections.payload IS 'the columns that the payload named';
+COMMENT ON COLUMN idempotent.rejections.error IS
+    'the server''s error: sqlstate, message, and detail, column and constraint if it has them';
+COMMENT ON COLUMN idempotent.rejections.arrived_at IS 'when it was recorded';
+COMMENT ON COLUMN idempotent.rejections.arrived_by IS 'the role that sent the payload';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:132
+-- requires:
+--   state
+--   quarantine
+
+-- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
+
+CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_guard_trigger() IS
+    'trigger function of guards; idempotent_guard creates the trigger';
+
+CREATE FUNCTION idempotent.guard_options(
+    target  regclass,
+    trigger oid,
+    OUT key         text[],
+    OUT arbiter     name,
+    OUT compared    text[],
+    OUT compare     text[],
+    OUT ignore      text[],
+    OUT on_conflict text,
+    OUT remember    name,
+    OUT null_key    text,
+    OUT problem     text
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'guard_options_wrapper';
+COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
+    'the options of a guard as they apply to its table; for the view idempotent.guards';
+
+-- Everything is read from the triggers: there is nothing else that would know.
+-- A partition's clone is part of the guard of its partitioned table. Temporary
+-- tables of other sessions cannot be opened.
+CREATE VIEW idempotent.guards AS
+SELECT guard.tgrelid::regclass AS target,
+       guard.tgname AS trigger,
+       CASE guard.tgenabled
+           WHEN 'O' THEN 'origin'
+           WHEN 'A' THEN 'always'
+           WHEN 'R' THEN 'replica'
+           ELSE 'disabled'
+       END AS enabled,
+       options.key,
+       options.arbiter,
+       options.compared,
+       options.compare,
+       options.ignore,
+       options.on_conflict,
+       options.remember,
+       options.null_key,
+       options.problem
+  FROM pg_catalog.pg_trigger AS guard
+  JOIN pg_catalog.pg_class AS class
+    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
+   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
+        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
+   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
+ CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
+ WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
+   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
+COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
+COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
+COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
+COMMENT ON COLUMN idempotent.guards.enabled IS
+    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
+COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
+COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
+COMMENT ON COLUMN idempotent.guards.compared IS
+    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
+COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
+COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
+COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error, quarantine or observe';
+COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
+COMMENT ON COLUMN idempotent.guards.null_key IS
+    'rows with a NULL in the key: error, or pass (insert them without verification)';
+COMMENT ON COLUMN idempotent.guards.problem IS
+    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
+
+CREATE FUNCTION idempotent_guard(
+    target      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    remember    text   DEFAULT NULL,
+    null_key    text   DEFAULT 'error'
+) RETURNS idempotent.guards
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
+COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
+    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
+
+CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
+COMMENT ON FUNCTION idempotent_unguard(regclass) IS
+    'removes the guard of a table; false if there was none';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:138
+-- requires:
+--   guard
+
+-- A view whose INSERT inserts or verifies, and returns the stored row. See docs/view.md.
+
+CREATE FUNCTION idempotent_view_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_view_trigger() IS
+    'trigger function of the views that idempotent_view creates';
+
+CREATE FUNCTION idempotent_view(
+    target      regclass,
+    name        text,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error'
+) RETURNS regclass
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_wrapper';
+COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text) IS
+    'creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:157
+-- requires:
+--   state
+
+-- A checksum of a set of rows. See docs/digest.md.
+
+CREATE FUNCTION idempotent.digest_add(state internal, line record) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_add_wrapper';
+COMMENT ON FUNCTION idempotent.digest_add(internal, record) IS 'part of idempotent_digest: adds a row';
+
+CREATE FUNCTION idempotent.digest_remove(state internal, line record) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_remove_wrapper';
+COMMENT ON FUNCTION idempotent.digest_remove(internal, record) IS
+    'part of idempotent_digest: takes a row out that leaves a window frame';
+
+CREATE FUNCTION idempotent.digest_add_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_add_columns_wrapper';
+COMMENT ON FUNCTION idempotent.digest_add_columns(internal, "any", VARIADIC "any") IS
+    'part of idempotent_digest: adds a row, column by column';
+
+CREATE FUNCTION idempotent.digest_remove_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_remove_columns_wrapper';
+COMMENT ON FUNCTION idempotent.digest_remove_columns(internal, "any", VARIADIC "any") IS
+    'part of idempotent_digest: takes a row out that leaves a window frame, column by column';
+
+CREATE FUNCTION idempotent.digest_combine(state internal, other internal) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_combine_wrapper';
+COMMENT ON FUNCTION idempotent.digest_combine(internal, internal) IS
+    'part of idempotent_digest: adds the rows of another process';
+
+CREATE FUNCTION idempotent.digest_serialize(state internal) RETURNS bytea
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_serialize_wrapper';
+COMMENT ON FUNCTION idempotent.digest_serialize(internal) IS
+    'part of idempotent_digest: its state, for another process';
+
+CREATE FUNCTION idempotent.digest_deserialize(bytes bytea, unused internal) RETURNS internal
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_deserialize_wrapper';
+COMMENT ON FUNCTION idempotent.digest_deserialize(bytea, internal) IS
+    'part of idempotent_digest: its state, from another process';
+
+CREATE FUNCTION idempotent.digest_text(state internal) RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_text_wrapper';
+COMMENT ON FUNCTION idempotent.digest_text(internal) IS 'part of idempotent_digest: the digest';
+
+CREATE AGGREGATE idempotent_digest(record) (
+    SFUNC        = idempotent.digest_add,
+    STYPE        = internal,
+    SSPACE       = 2064,
+    FINALFUNC    = idempotent.digest_text,
+    COMBINEFUNC  = idempotent.digest_combine,
+    SERIALFUNC   = idempotent.digest_serialize,
+    DESERIALFUNC = idempotent.digest_deserialize,
+    MSFUNC       = idempotent.digest_add,
+    MINVFUNC     = idempotent.digest_remove,
+    MSTYPE       = internal,
+    MSSPACE      = 2064,
+    MFINALFUNC   = idempotent.digest_text,
+    PARALLEL     = SAFE
+);
+COMMENT ON AGGREGATE idempotent_digest(record) IS
+    'a checksum of a set of rows that does not depend on their order';
+
+-- Whole rows are not pushed down to foreign servers, columns are. With one argument the server could not tell which of the two
+-- is meant.
+CREATE AGGREGATE idempotent_digest("any", VARIADIC "any") (
+    SFUNC        = idempotent.digest_add_columns,
+    STYPE        = internal,
+    SSPACE       = 2064,
+    FINALFUNC    = idempotent.digest_text,
+    COMBINEFUNC  = idempotent.digest_combine,
+    SERIALFUNC   = idempotent.digest_serialize,
+    DESERIALFUNC = idempotent.digest_deserialize,
+    MSFUNC       = idempotent.digest_add_columns,
+    MINVFUNC     = idempotent.digest_remove_columns,
+    MSTYPE       = internal,
+    MSSPACE      = 2064,
+    MFINALFUNC   = idempotent.digest_text,
+    PARALLEL     = SAFE
+);
+COMMENT ON AGGREGATE idempotent_digest("any", VARIADIC "any") IS
+    'a checksum of a set of rows, given column by column, that does not depend on their order';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/guard/mod.rs:177
 -- pg_idempotent::guard::guard_options
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1141,49 +1215,49 @@ COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:86
+-- src/digest/mod.rs:87
 -- pg_idempotent::digest::idempotent_digest_text
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:80
+-- src/request/mod.rs:81
 -- pg_idempotent::request::idempotent_execute
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:148
+-- src/guard/mod.rs:155
 -- pg_idempotent::guard::idempotent_guard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:183
+-- src/guard/mod.rs:190
 -- pg_idempotent::guard::idempotent_guard_trigger
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:30
+-- src/insert/mod.rs:33
 -- pg_idempotent::insert::idempotent_insert
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:62
+-- src/insert/mod.rs:65
 -- pg_idempotent::insert::idempotent_insert_each
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:91
+-- src/insert/mod.rs:94
 -- pg_idempotent::insert::idempotent_insert_from
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:51
+-- src/insert/mod.rs:54
 -- pg_idempotent::insert::idempotent_insert_many
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1195,55 +1269,61 @@ COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/load/mod.rs:58
+-- src/load/mod.rs:64
 -- pg_idempotent::load::idempotent_load
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/merge/mod.rs:74
+-- src/merge/mod.rs:75
 -- pg_idempotent::merge::idempotent_merge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/overwrite/mod.rs:57
+-- src/overwrite/mod.rs:64
 -- pg_idempotent::overwrite::idempotent_overwrite
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:291
+-- src/overwrite/mod.rs:87
+-- pg_idempotent::overwrite::idempotent_overwrite_each
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/request/mod.rs:292
 -- pg_idempotent::request::idempotent_purge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/reconcile/mod.rs:33
+-- src/reconcile/mod.rs:34
 -- pg_idempotent::reconcile::idempotent_reconcile
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:265
+-- src/request/mod.rs:266
 -- pg_idempotent::request::idempotent_request_abandon
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:215
+-- src/request/mod.rs:216
 -- pg_idempotent::request::idempotent_request_advance
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:151
+-- src/request/mod.rs:152
 -- pg_idempotent::request::idempotent_request_begin
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:237
+-- src/request/mod.rs:238
 -- pg_idempotent::request::idempotent_request_finish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1279,7 +1359,7 @@ COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:159
+-- src/guard/mod.rs:166
 -- pg_idempotent::guard::idempotent_unguard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1297,73 +1377,73 @@ COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:253
+-- src/kept.rs:259
 -- pg_idempotent::kept::kept_oid
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:135
+-- src/kept.rs:136
 -- pg_idempotent::kept::kept_role_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:204
+-- src/kept.rs:210
 -- pg_idempotent::kept::kept_role_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:147
+-- src/kept.rs:148
 -- pg_idempotent::kept::kept_role_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:216
+-- src/kept.rs:222
 -- pg_idempotent::kept::kept_role_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:141
+-- src/kept.rs:142
 -- pg_idempotent::kept::kept_table_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:210
+-- src/kept.rs:216
 -- pg_idempotent::kept::kept_table_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:153
+-- src/kept.rs:154
 -- pg_idempotent::kept::kept_table_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:222
+-- src/kept.rs:228
 -- pg_idempotent::kept::kept_table_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept/inserter.rs:43
+-- src/kept/inserter.rs:45
 -- pg_idempotent::kept::inserter::kept_trigger
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:264
+-- src/kept.rs:270
 -- pg_idempotent::kept::own_role
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:152
+-- src/lib.rs:159
 -- finalize
 -- Rights on state. ALTER DEFAULT PRIVILEGES may have granted any privilege on new objects to any role; all of that is
 -- revoked first. This file has every grant.
@@ -1399,7 +1479,8 @@ $revoke$;
 
 -- The views show each reader what is theirs.
 GRANT USAGE ON SCHEMA idempotent TO PUBLIC;
-GRANT SELECT ON idempotent.conflicts, idempotent.rejections, idempotent.guards, idempotent.loads, idempotent.requests, idempotent.pipeline_runs
+GRANT SELECT ON idempotent.conflicts, idempotent.rejections, idempotent.guards, idempotent.loads, idempotent.requests, idempotent.pipeline_runs,
+    idempotent.batches
     TO PUBLIC;
 
 -- They call these functions with the rights of their reader. ALTER DEFAULT PRIVILEGES may have revoked EXECUTE.
@@ -1412,7 +1493,7 @@ GRANT EXECUTE ON FUNCTION idempotent.own_role(), idempotent.load_is_running(bigi
 -- The owner of the database dumps and restores it. src/kept.rs says what an INSERT cannot do.
 GRANT SELECT, INSERT
     ON idempotent.request_records, idempotent.pipeline_run_records, idempotent.load_records, idempotent.conflict_records,
-       idempotent.rejection_records
+       idempotent.rejection_records, idempotent.batch_records
     TO pg_database_owner;
 
 -- A value that is copied is judged as a text is (src/kept/inserter.rs), whatever session_replication_role says.
@@ -1421,7 +1502,8 @@ DECLARE
     state regclass;
 BEGIN
     FOREACH state IN ARRAY ARRAY['idempotent.request_records', 'idempotent.pipeline_run_records', 'idempotent.load_records',
-                                 'idempotent.conflict_records', 'idempotent.rejection_records']::regclass[] LOOP
+                                 'idempotent.conflict_records', 'idempotent.rejection_records',
+                                 'idempotent.batch_records']::regclass[] LOOP
         EXECUTE pg_catalog.format(
             'CREATE TRIGGER kept BEFORE INSERT ON %1$s FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger();
              ALTER TABLE %1$s ENABLE ALWAYS TRIGGER kept;

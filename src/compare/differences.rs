@@ -80,7 +80,7 @@ impl<'v, P: Fn(usize) -> SqlValue<'v>> Differences<'_, P> {
     ///
     /// `by` says who stored the row, when it was another payload of the call.
     pub fn to_sentence(&self, by: Option<i64>) -> String {
-        let key_names = self.target.column_list(self.arbiter.columns());
+        let key_names = self.target.key_list(self.arbiter);
         let by = by
             .map(|ordinal| format!(" by payload {ordinal}"))
             .unwrap_or_default();
@@ -135,7 +135,7 @@ impl<'v, P: Fn(usize) -> SqlValue<'v>> Differences<'_, P> {
     /// A sentence about two rows of one source: `One row with key (order_id)=(7f3e) has
     /// amount=10.00; another has amount=12.00.`
     pub fn within_source(&self) -> String {
-        let key_names = self.target.column_list(self.arbiter.columns());
+        let key_names = self.target.key_list(self.arbiter);
         if !settings::show_values() {
             let differing = self.target.column_list(self.columns.iter().copied());
             return format!("Rows with the same key ({key_names}) differ in {differing}.");
@@ -149,8 +149,8 @@ impl<'v, P: Fn(usize) -> SqlValue<'v>> Differences<'_, P> {
     }
 
     fn key_values(&self) -> String {
-        let values = self.arbiter.columns();
-        let values = values.map(|c| show_value(self.column(c), (self.payload)(c)));
+        let keys = self.arbiter.keys.iter().map(|key| key.column);
+        let values = keys.map(|c| show_value(self.target.column(c), (self.payload)(c)));
         values.collect::<Vec<_>>().join(", ")
     }
 

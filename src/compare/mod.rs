@@ -2,9 +2,8 @@
 //!
 //! This is the one judgement of the extension: all code that reports a duplicate or a
 //! conflict asks here.
-#[forbid(unsafe_code)]
 mod differences;
 mod values;
 
 pub use differences::{Arriving, Differences, show_value};
-pub use values::{Order, differing, first_difference, same_tuple};
+pub use values::{Order, differing};

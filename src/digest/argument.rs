@@ -1,4 +1,5 @@
-//! The row that a call of the aggregate is given: as one argument, or column by column.
+//! The arguments of the support functions: the state of the aggregate, and the row that a call is
+//! given, as one argument or column by column.
 //!
 //! What was looked up for it is kept as long as the calling expression, behind its `fn_extra`.
 use super::encoding::{Canonical, ValueEncoding};
@@ -7,7 +8,7 @@ use super::writer::{Writer, tag};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::catalog::types;
 use crate::pg::ffi;
-use pg_idempotent_lthash::Hash;
+use pg_idempotent_lthash::{Hash, LtHash};
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_void;
 use std::ptr;
@@ -27,6 +28,14 @@ struct Columns {
     forms: Vec<ValueEncoding>,
     /// Whether the last argument is an array after VARIADIC, whose members are the columns.
     in_array: bool,
+}
+
+/// The state that an argument is; None if it is NULL.
+pub fn sum(call: SqlCall<'_>, i: usize) -> Option<&mut LtHash> {
+    // SAFETY: the argument is declared as `internal`, which only the executor can hand over: it is
+    // what a support function has returned for this aggregate. Each support function reads the second
+    // state, if there is one, before it takes the first in hand.
+    unsafe { call.state(i) }
 }
 
 /// The hash of a row, given to the running function as argument `i`; None if that is NULL. All

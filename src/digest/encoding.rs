@@ -383,6 +383,23 @@ impl ValueEncoding {
                     let root = crate::pg::value::jsonb::Container::of_datum_unguarded(value);
                     document::write(root, writer);
                 }
+                Self::Word => writer.bytes(tag::BYTES, &(value.value() as u64).to_be_bytes()),
+                _ => return self.write_nested(value, rows, writer),
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`ValueEncoding::write`], of what consists of other values.
+    unsafe fn write_nested(
+        &self,
+        value: pg_sys::Datum,
+        rows: &RowEncoders,
+        writer: &mut Writer,
+    ) -> Result<(), Missing> {
+        // SAFETY: as there.
+        unsafe {
+            match self {
                 Self::Array(element) => return element.write_array(value, rows, writer),
                 Self::Range(entry, element) => {
                     let range = ffi::unguarded::pg_detoast_datum(value.cast_mut_ptr());
@@ -408,7 +425,23 @@ impl ValueEncoding {
                     writer.length(encoder.len());
                     return rows.write(encoder, row, writer);
                 }
-                Self::Word => writer.bytes(tag::BYTES, &(value.value() as u64).to_be_bytes()),
+                _ => return self.write_by_function(value, rows, writer),
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`ValueEncoding::write`], of what a function of the type, or of its collation, makes of the
+    /// value.
+    unsafe fn write_by_function(
+        &self,
+        value: pg_sys::Datum,
+        rows: &RowEncoders,
+        writer: &mut Writer,
+    ) -> Result<(), Missing> {
+        // SAFETY: as there.
+        unsafe {
+            match self {
                 Self::Citext(lower) => {
                     let collation = pg_sys::DEFAULT_COLLATION_OID;
                     let folded = ffi::unguarded::FunctionCall1Coll(*lower, collation, value);

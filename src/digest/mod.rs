@@ -55,7 +55,7 @@ fn idempotent_digest_remove_columns(call: SqlCall<'_>) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_digest_combine(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        let other = sum_at(call, 1).cloned();
+        let other = argument::sum(call, 1).cloned();
         let sum = sum_of(call);
         if let Some(other) = other {
             sum.merge(&other);
@@ -74,9 +74,10 @@ fn idempotent_digest_serialize(call: SqlCall<'_>) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_digest_deserialize(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        let sum = LtHash::of_bytes(&call.content()).unwrap_or_else(|| {
-            Report::new(SqlState::InvalidParameterValue, "invalid state of a digest").raise()
-        });
+        let sum = LtHash::of_bytes(&call.first_argument().to_content().unwrap_or_default())
+            .unwrap_or_else(|| {
+                Report::new(SqlState::InvalidParameterValue, "invalid state of a digest").raise()
+            });
         SqlResult::new_state(sum)
     })
 }
@@ -86,7 +87,8 @@ fn idempotent_digest_deserialize(call: SqlCall<'_>) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_digest_text(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        let digest = sum_at(call, 0).map_or_else(|| LtHash::NONE.to_text(), |sum| sum.to_text());
+        let digest =
+            argument::sum(call, 0).map_or_else(|| LtHash::NONE.to_text(), |sum| sum.to_text());
         SqlResult::text(&digest)
     })
 }
@@ -106,13 +108,5 @@ fn changed(
 
 /// The state that is the first argument, or a new one, in the aggregate's memory.
 fn sum_of(call: SqlCall<'_>) -> &mut LtHash {
-    sum_at(call, 0).unwrap_or_else(|| call.new_state(LtHash::NONE))
-}
-
-/// The state that an argument is.
-fn sum_at(call: SqlCall<'_>, i: usize) -> Option<&mut LtHash> {
-    // SAFETY: the argument is declared as `internal`, which only the executor can hand over: it is
-    // what a function here has returned for this aggregate. Each function here reads the second
-    // state, if there is one, before it takes the first in hand.
-    unsafe { call.state(i) }
+    argument::sum(call, 0).unwrap_or_else(|| call.new_state(LtHash::NONE))
 }

@@ -7,9 +7,14 @@
 use super::encoding::{Canonical, Missing, ValueEncoding};
 use super::writer::{Writer, tag};
 use crate::pg::ffi;
+use crate::pg::memory::Memory;
 use crate::pg::transaction::local_settings::LocalSettings;
+use crate::pg::value::comparison::Equality;
+use crate::pg::value::sql_value::SqlValue;
+use crate::target::Target;
 use pg_idempotent_lthash::Hash;
 use pgrx::pg_sys;
+use std::cell::Cell;
 use std::ptr;
 
 /// A row type.
@@ -209,6 +214,140 @@ impl RowEncoders {
                     None => {}
                     Some(_) if *nulls.add(i) => writer.tag(tag::NULL),
                     Some(form) => form.write(*values.add(i), self, writer)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How rows are written that consist of some columns of a target: by the names of these, each as it
+/// goes with the column's equality.
+pub struct ColumnEncoder {
+    /// By name.
+    columns: Vec<EncodedColumn>,
+    /// What the row at hand is written with; none while it is in use, by a row whose
+    /// values run a function that comes here again.
+    tools: Cell<Option<Box<Tools>>>,
+    memory: Memory,
+}
+
+struct Tools {
+    rows: RowEncoders,
+    writer: Writer,
+    /// The values of the row at hand, in the order of the columns.
+    values: Vec<Option<pg_sys::Datum>>,
+}
+
+/// A column, and how its values are written.
+struct EncodedColumn {
+    /// By position in the target.
+    place: usize,
+    typid: pg_sys::Oid,
+    encoding: ColumnEncoding,
+}
+
+enum ColumnEncoding {
+    Value(ValueEncoding),
+    /// A json, written as the jsonb that it is.
+    Json,
+}
+
+impl ColumnEncoder {
+    /// For columns of a target, by position.
+    pub fn new(target: &Target, columns: &[usize]) -> Self {
+        let memory = Memory::in_cache(c"pg_idempotent digest");
+        let encoding = |c: usize| {
+            let column = &target.columns[c];
+            let (base, context) = (column.base_type(), memory.context());
+            let same = Canonical::ByEquality(column.collation);
+            // SAFETY: the memory lives as long as the encoder.
+            ColumnEncoding::Value(match column.values.equality {
+                Equality::Json => return ColumnEncoding::Json,
+                Equality::Image => unsafe { ValueEncoding::exact(base, context) },
+                Equality::Function(_) => unsafe { ValueEncoding::of_type(base, same, context) },
+            })
+        };
+        let column = |c: &usize| EncodedColumn {
+            place: *c,
+            typid: target.columns[*c].typid,
+            encoding: encoding(*c),
+        };
+        let mut columns: Vec<EncodedColumn> = columns.iter().map(column).collect();
+        let name = |column: &EncodedColumn| &target.columns[column.place].c_name;
+        columns.sort_by(|a, b| name(a).cmp(name(b)));
+        Self {
+            columns,
+            tools: Cell::new(None),
+            memory,
+        }
+    }
+
+    /// The hash of a row, of its values that are not NULL, the same for equal rows; None is as good
+    /// as NULL.
+    ///
+    /// # Panics
+    /// If a value is of another type than its column had when this was made.
+    pub fn hash<'v>(&self, target: &Target, row: impl Fn(usize) -> Option<SqlValue<'v>>) -> Hash {
+        let mut tools = self.tools.take().unwrap_or_else(|| {
+            let same = Canonical::ByEquality(pg_sys::InvalidOid);
+            Box::new(Tools {
+                // SAFETY: the memory lives as long as the encoder, which has the tools.
+                rows: unsafe { RowEncoders::new(self.memory.context(), same) },
+                writer: Writer::in_server_encoding(),
+                values: Vec::with_capacity(self.columns.len()),
+            })
+        });
+        let Tools {
+            rows,
+            writer,
+            values,
+        } = &mut *tools;
+        // Before the guard: what is a caller's may own something, or panic.
+        values.clear();
+        values.extend(self.columns.iter().map(|column| {
+            let now = &target.columns[column.place].values;
+            assert_eq!(now.typid, column.typid, "a column has another type");
+            now.datum_of(row(column.place)?)
+        }));
+        // SAFETY: the closure owns nothing, and does not panic; the values are of the columns, as
+        // was checked.
+        let hash = unsafe {
+            rows.hash(writer, |rows, writer| {
+                self.write_unguarded(target, values, rows, writer)
+            })
+        };
+        self.tools.set(Some(tools));
+        hash
+    }
+
+    /// # Safety
+    /// The values are those of the columns, in their order. Runs inside `ffi::guard`.
+    unsafe fn write_unguarded(
+        &self,
+        target: &Target,
+        values: &[Option<pg_sys::Datum>],
+        rows: &RowEncoders,
+        writer: &mut Writer,
+    ) -> Result<(), Missing> {
+        for (part, value) in self.columns.iter().zip(values) {
+            let (Some(value), Some(column)) = (*value, target.columns.get(part.place)) else {
+                continue;
+            };
+            // SAFETY: a non-null value of the column; the caller's promise.
+            unsafe {
+                writer.text(column.c_name.to_bytes());
+                match &part.encoding {
+                    ColumnEncoding::Value(form) => form.write(value, rows, writer)?,
+                    ColumnEncoding::Json => match column.values.refused_json(value) {
+                        // No document has this tag.
+                        Some(text) => writer.bytes(tag::BYTES, text),
+                        None => ValueEncoding::Document.write(
+                            column.values.to_jsonb(value),
+                            rows,
+                            writer,
+                        )?,
+                    },
                 }
             }
         }

@@ -54,7 +54,7 @@ fn is_within(
 
 #[cfg(not(feature = "pg15"))]
 mod since_16 {
-    use crate::pg::value::collation::LooseCollation;
+    use crate::pg::value::comparison::LooseCollation;
     use pgrx::pg_sys;
 
     /// How a text is written by its sort key.

@@ -47,17 +47,6 @@ pub fn message_of(caught: &Caught) -> String {
     }
 }
 
-/// Runs something that may raise a report of ours, and gives that back.
-///
-/// What `work` does must be pure looking at what is at hand: nothing is rolled
-/// back. Errors of the server go on.
-pub fn catch_report<R>(work: impl FnOnce() -> R) -> Result<R, Box<Report>> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| match payload.downcast::<Report>() {
-        Ok(report) => report,
-        Err(other) => resume_unwind(other),
-    })
-}
-
 /// Runs something that waits for a lock. If `lock_timeout` ends the wait, the report
 /// is raised in place of the server's.
 pub fn map_lock_timeout<R>(work: impl FnOnce() -> R, report: impl FnOnce() -> Report) -> R {

@@ -52,6 +52,12 @@ impl ErrorAtHand<'_> {
         unsafe { ffi::geterrposition() }
     }
 
+    /// A copy of it; None if it is no error.
+    pub fn copy(&self) -> Option<ffi::ErrorCopy> {
+        // SAFETY: likewise.
+        unsafe { ffi::ErrorCopy::of_report() }
+    }
+
     fn set(&self, fields: &ErrorFields<'_>) {
         const { assert!(!std::mem::needs_drop::<ErrorFields<'_>>()) };
         const TEXT: *const c_char = c"%s".as_ptr();

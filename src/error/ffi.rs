@@ -1,11 +1,12 @@
-//! Functions of `elog.c` that pgrx keeps to itself, and reports from inside an inner loop of the
-//! server that are made of them.
+//! Functions of `elog.c` that pgrx keeps to itself, and what is made of them: copies of errors, and
+//! reports from inside an inner loop of the server.
 //!
 //! They are called from an error context callback, that is from inside `errfinish`,
 //! where they may be used without an `errstart` of our own; or between the two, for a
 //! report of ours. Some others are not of `elog.c`, and are here because they must not be guarded.
 //! Those that pgrx binds are checked against its bindings; those of `utils/elog.h` in the last
 //! block it does not bind.
+use super::fields::{ContextLine, ErrorFields};
 use super::line::Line;
 use super::report::SqlState;
 use pgrx::pg_sys;
@@ -86,6 +87,84 @@ unsafe extern "C-unwind" {
     pub fn errcode(sqlerrcode: c_int) -> c_int;
     pub fn errhint(fmt: *const c_char, ...) -> c_int;
     pub fn errcontext_msg(fmt: *const c_char, ...) -> c_int;
+}
+
+/// A copy of an error, in memory of its own: a function of ours may commit between the error and
+/// its way out.
+pub struct ErrorCopy {
+    data: *mut pg_sys::ErrorData,
+    memory: pg_sys::MemoryContext,
+}
+
+impl ErrorCopy {
+    /// That of the report which is being raised; None if it is no error.
+    ///
+    /// # Safety
+    /// Called from inside `errfinish`.
+    pub(super) unsafe fn of_report() -> Option<Self> {
+        // SAFETY: the caller's promise. The parent lives as long as the process. CopyErrorData must
+        // not allocate in ErrorContext, where errfinish runs us. Nothing is owned until the copy
+        // is there.
+        unsafe {
+            let memory = AllocSetContextCreateInternal(
+                pg_sys::TopMemoryContext,
+                c"pg_idempotent errors".as_ptr(),
+                pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+            );
+            let caller = pg_sys::CurrentMemoryContext;
+            pg_sys::CurrentMemoryContext = memory;
+            let data = CopyErrorData();
+            pg_sys::CurrentMemoryContext = caller;
+            let copy = Self { data, memory };
+            ((*data).elevel >= pg_sys::PGERROR as c_int).then_some(copy)
+        }
+    }
+
+    /// Where in the server's source it was raised: the file, and the line.
+    pub fn place(&self) -> (Option<&CStr>, c_int) {
+        // SAFETY: made by CopyErrorData in our memory; the name of the file is constant.
+        unsafe { (text((*self.data).filename), (*self.data).lineno) }
+    }
+
+    /// What it says.
+    pub fn fields(&self) -> ErrorFields<'_> {
+        // SAFETY: made by CopyErrorData in our memory, where its texts are null or C strings.
+        unsafe {
+            let data = &*self.data;
+            ErrorFields {
+                sqlstate: Some(data.sqlerrcode),
+                message: text(data.message),
+                detail: text(data.detail),
+                detail_log: text(data.detail_log),
+                hint: text(data.hint),
+                line: None,
+                context: text(data.context).map(ContextLine::Text),
+                position: (data.cursorpos > 0).then_some(data.cursorpos),
+                internal: text(data.internalquery).map(|query| (query, data.internalpos)),
+                schema: text(data.schema_name),
+                table: text(data.table_name),
+                column: text(data.column_name),
+                data_type: text(data.datatype_name),
+                constraint: text(data.constraint_name),
+            }
+        }
+    }
+}
+
+impl Drop for ErrorCopy {
+    fn drop(&mut self) {
+        // SAFETY: made with this, and deleted once, with the copy in it.
+        unsafe { MemoryContextDelete(self.memory) };
+    }
+}
+
+/// # Safety
+/// `text` is null or a C string, which outlives `'t`.
+unsafe fn text<'t>(text: *const c_char) -> Option<&'t CStr> {
+    // SAFETY: the caller's promise.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })
 }
 
 const TEXT: *const c_char = c"%s".as_ptr();

@@ -15,8 +15,9 @@
 //! into that moment, so we use two of them, see [`native`].
 //!
 //! # Where the server is met
-//! In four files: [`context_stack`] calls and is called, [`captured`] copies what core has of an
-//! error, [`executor`] looks at the run of a statement, and [`ffi`] declares core's functions.
+//! In three files: [`context_stack`] calls and is called, [`executor`] looks at the run of a
+//! statement, and [`ffi`] declares core's functions, and copies what core has of an error.
+#[forbid(unsafe_code)]
 mod captured;
 #[forbid(unsafe_code)]
 mod caught;
@@ -39,14 +40,14 @@ mod row;
 mod row_error;
 
 pub use caught::{
-    Caught, catch_report, is_of_sqlstate_class, is_server_error, map_lock_timeout, message_of,
-    redact_errors, unless_it_failed,
+    Caught, is_of_sqlstate_class, is_server_error, map_lock_timeout, message_of, redact_errors,
+    unless_it_failed,
 };
 pub use executor::install_executor_hook;
 pub use ffi::{log, notice, refuse_json_unguarded, refuse_unguarded};
 pub use line::Line;
 pub use native::{warn, with_error_capture};
 pub use position::{PayloadPosition, StatementPosition};
-pub use report::{Report, SqlState};
+pub use report::{OrRaise, Report, SqlState};
 pub use row::RowPosition;
 pub use row_error::{RowError, catch_row_error};

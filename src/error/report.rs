@@ -40,6 +40,7 @@ pub enum SqlState {
     UndefinedObject,
     /// `42710`
     DuplicateObject,
+    DuplicateTable,
     /// `42804`
     DatatypeMismatch,
     /// `42809`
@@ -90,6 +91,7 @@ impl SqlState {
             Self::UndefinedColumn => b"42703",
             Self::UndefinedObject => b"42704",
             Self::DuplicateObject => b"42710",
+            Self::DuplicateTable => b"42P07",
             Self::DatatypeMismatch => b"42804",
             Self::WrongObjectType => b"42809",
             Self::GeneratedAlways => b"428C9",
@@ -219,5 +221,17 @@ impl Report {
     /// [`with_error_capture`](super::with_error_capture).
     pub fn raise(self) -> ! {
         panic_any(self)
+    }
+}
+
+/// For a caller that cannot go on with an error.
+pub trait OrRaise<T> {
+    /// What there is; or the report is raised, as [`Report::raise`] does.
+    fn or_raise(self) -> T;
+}
+
+impl<T> OrRaise<T> for Result<T, Box<Report>> {
+    fn or_raise(self) -> T {
+        self.unwrap_or_else(|report| report.raise())
     }
 }

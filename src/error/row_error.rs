@@ -3,7 +3,7 @@
 //! They are those that say what is wrong with a row: of class 22 (data exception) and 23
 //! (integrity constraint violation), whoever raises them. Not 23I01, which has options of its own.
 //! All others, such as a cancellation, a deadlock or a missing right, end the call.
-use super::captured::{CapturedError, CapturedErrors};
+use super::captured::CapturedErrors;
 use super::caught::Caught;
 use super::context_stack::{self, LastWord};
 use super::fields::ErrorFields;
@@ -95,8 +95,7 @@ fn native_error(caught: &Caught, captured: CapturedErrors) -> Option<RowError> {
             .is_some_and(rejects)
             .then(|| RowError::new(&fields))
     };
-    let captured: Option<CapturedError> = captured.take(error);
-    match captured {
+    match captured.take(error) {
         Some(captured) => of(&captured),
         None => of(&PreparedReport::of_pgrx(error)),
     }

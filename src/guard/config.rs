@@ -1,10 +1,10 @@
 //! What a guard's options come to on its table.
 use super::key_lock::KeyHasher;
 use super::options::{ConflictAction, GuardOptions, NullKey};
-use crate::error::{Report, SqlState, catch_report};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::payload::shape::{Comparison, Shape};
 use crate::remember::Remember;
-use crate::target::{CREATE_INDEX, PerTarget, Target, TriggerInfo, UniqueIndex};
+use crate::target::{PerTarget, Target, TriggerInfo, UniqueIndex, most_plain};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -79,22 +79,22 @@ impl GuardConfig {
     /// # Errors
     /// 22023 for options that are none; 42703 for columns that are gone, 42P10 for
     /// a key that does not qualify any more.
-    pub fn of(target: &Target, trigger: &TriggerInfo) -> Rc<Self> {
+    pub fn of(target: &Target, trigger: &TriggerInfo) -> Result<Rc<Self>, Box<Report>> {
         let configs = CONFIGS.with(|configs| configs.of(target.id));
         if let Some(config) = configs.borrow().get(&trigger.oid) {
-            return Rc::clone(config);
+            return Ok(Rc::clone(config));
         }
-        let config = match catch_report(|| {
-            Self::resolve(target, &GuardOptions::of_trigger(&trigger.arguments))
-        }) {
-            Ok(config) => Rc::new(config),
-            Err(report) if report.sqlstate() == SqlState::UndefinedColumn => report
-                .hint("Call idempotent_guard again, with columns that the table has.")
-                .raise(),
-            Err(report) => report.raise(),
-        };
+        let options = GuardOptions::of_trigger(&trigger.arguments)?;
+        let config = Self::resolve(target, &options).map_err(|report| {
+            if report.sqlstate() != SqlState::UndefinedColumn {
+                return report;
+            }
+            let hint = "Call idempotent_guard again, with columns that the table has.";
+            Box::new(report.hint(hint))
+        })?;
+        let config = Rc::new(config);
         configs.borrow_mut().insert(trigger.oid, Rc::clone(&config));
-        config
+        Ok(config)
     }
 
     /// The configuration of the guard that is in force on the target, if one is. One that only
@@ -103,47 +103,32 @@ impl GuardConfig {
         let enabled = |trigger: &&TriggerInfo| trigger.enabled != pg_sys::TRIGGER_DISABLED;
         let trigger = target.guards.iter().find(enabled)?;
         let judges = !GuardOptions::observes(&trigger.arguments);
-        judges.then(|| Self::of(target, trigger))
+        judges.then(|| Self::of(target, trigger).or_raise())
     }
 
     /// Resolves options for a target.
-    pub fn resolve(target: &Target, options: &GuardOptions) -> Self {
+    ///
+    /// # Errors
+    /// As [`GuardConfig::of`].
+    pub fn resolve(target: &Target, options: &GuardOptions) -> Result<Self, Box<Report>> {
         let arbiter = match &options.key {
-            Some(key) => target.arbiter_for_key(key),
-            None => default_arbiter(target),
+            Some(key) => target.find_arbiter_for_key(key)?,
+            None => default_arbiter(target)?,
         };
-        if let Some(column) = generated_column(target, arbiter) {
-            Report::new(
-                SqlState::InvalidColumnReference,
-                format!(
-                    "index \"{}\" of table \"{}\" cannot be the key of a guard",
-                    arbiter.name, target.name
-                ),
-            )
-            .detail(format!(
-                "Its column \"{}\" is generated, and the server computes it after the guard \
-                 has verified the row.",
-                target.columns[column].name
-            ))
-            .hint("Name other key columns with the argument key.")
-            .table(&target.schema, &target.name)
-            .constraint(arbiter.name.clone())
-            .raise()
-        }
+        check_not_generated(target, arbiter)?;
         if options.remember.is_some() && options.on_conflict() == ConflictAction::Observe {
-            Report::new(
-                SqlState::InvalidParameterValue,
-                "a guard that only observes cannot remember the original payload",
-            )
-            .hint("Leave out the argument remember until the guard verifies.")
-            .table(&target.schema, &target.name)
-            .raise()
+            let message = "a guard that only observes cannot remember the original payload";
+            let report = Report::new(SqlState::InvalidParameterValue, message)
+                .hint("Leave out the argument remember until the guard verifies.")
+                .table(&target.schema, &target.name);
+            return Err(Box::new(report));
         }
         let remembers = options
             .remember
             .as_deref()
-            .map(|name| target.column_by_name(name));
-        let compared = compared(target, arbiter, options, remembers);
+            .map(|name| target.find_column(name))
+            .transpose()?;
+        let compared = compared(target, arbiter, options, remembers)?;
         let (compared_if_supplied, always): (Vec<usize>, Vec<usize>) =
             compared.iter().partition(|c| {
                 options.compare.is_none() && target.columns[**c].stable_default.is_some()
@@ -151,9 +136,10 @@ impl GuardConfig {
         let remember = options
             .remember
             .as_deref()
-            .map(|name| Remember::new(target, name, &compared, &compared_if_supplied));
+            .map(|name| Remember::new(target, name, &compared, &compared_if_supplied))
+            .transpose()?;
         let at = target.indexes.iter().position(|i| i.oid == arbiter.oid);
-        Self {
+        Ok(Self {
             arbiter: at.expect("the arbiter is one of the indexes"),
             compared,
             always,
@@ -164,7 +150,7 @@ impl GuardConfig {
             key_hasher: KeyHasher::new(target, arbiter),
             miss_rate: MissRate::default(),
             partitions_checked_at: Cell::new(None),
-        }
+        })
     }
 
     /// The index that decides.
@@ -173,9 +159,36 @@ impl GuardConfig {
     }
 }
 
-/// The position of a key column that is generated, if one is.
+/// The position of a column that decides on the key and is generated, if one is.
 fn generated_column(target: &Target, index: &UniqueIndex) -> Option<usize> {
-    index.columns().find(|c| target.columns[*c].generated != 0)
+    let mut deciding = index.deciding_columns().iter().copied();
+    deciding.find(|c| target.columns[*c].generated != 0)
+}
+
+/// Refuses a key that the server computes after the guard has verified the row.
+///
+/// # Errors
+/// 42P10
+fn check_not_generated(target: &Target, arbiter: &UniqueIndex) -> Result<(), Box<Report>> {
+    let Some(column) = generated_column(target, arbiter) else {
+        return Ok(());
+    };
+    let report = Report::new(
+        SqlState::InvalidColumnReference,
+        format!(
+            "index \"{}\" of table \"{}\" cannot be the key of a guard",
+            arbiter.name, target.name
+        ),
+    )
+    .detail(format!(
+        "Its column \"{}\" is generated, and the server computes it after the guard \
+         has verified the row.",
+        target.columns[column].name
+    ))
+    .hint("Name other key columns with the argument key.")
+    .table(&target.schema, &target.name)
+    .constraint(arbiter.name.clone());
+    Err(Box::new(report))
 }
 
 /// The columns whose values must agree: the compared ones as named, or every
@@ -189,26 +202,23 @@ fn compared(
     arbiter: &UniqueIndex,
     options: &GuardOptions,
     remembers: Option<usize>,
-) -> Vec<usize> {
+) -> Result<Vec<usize>, Box<Report>> {
     let (compare, ignore) = (options.compare.as_deref(), options.ignore.as_deref());
-    let comparison = Comparison::new(target, compare, ignore);
-    let refuse =
-        |column: usize, option: &str, what: &str| target.cannot_be_in(column, what, option).raise();
-    for name in compare.into_iter().flatten() {
-        let column = target.column_by_name(name);
+    let comparison = Comparison::new(target, compare, ignore)?;
+    let refuse = |column: usize, option: &str, what: &str| {
+        Err(Box::new(target.cannot_be_in(column, what, option)))
+    };
+    for column in comparison.named().iter().copied() {
         if target.columns[column].generated != 0 {
-            refuse(
-                column,
-                "compare",
-                "is generated after the guard has verified the row",
-            )
+            let what = "is generated after the guard has verified the row";
+            return refuse(column, "compare", what);
         }
         if remembers == Some(column) {
-            refuse(column, "compare", "remembers the original payload")
+            return refuse(column, "compare", "remembers the original payload");
         }
     }
     if let Some(column) = remembers.filter(|column| arbiter.has_column(*column)) {
-        refuse(column, "remember", "is part of the key")
+        return refuse(column, "remember", "is part of the key");
     }
     let eligible = |c: &usize| {
         let column = &target.columns[*c];
@@ -221,9 +231,9 @@ fn compared(
         compared: Vec::new(),
         first: 1,
     }];
-    comparison.apply(target, arbiter, &mut shapes);
+    comparison.try_apply(target, arbiter, &mut shapes)?;
     let [shape] = shapes;
-    shape.compared
+    Ok(shape.compared)
 }
 
 /// The arbiter when no key is named: the primary key unless a column of it is
@@ -231,34 +241,27 @@ fn compared(
 ///
 /// # Errors
 /// 42P10 if there is none, or more than one.
-fn default_arbiter(target: &Target) -> &UniqueIndex {
+fn default_arbiter(target: &Target) -> Result<&UniqueIndex, Box<Report>> {
     let made_anew = |index: &UniqueIndex| {
-        index
-            .columns()
-            .any(|c| target.columns[c].has_changing_default())
+        let mut deciding = index.deciding_columns().iter().copied();
+        deciding.any(|c| target.columns[c].has_changing_default())
     };
     let usable: Vec<&UniqueIndex> = target
         .indexes
         .iter()
-        .filter(|index| {
-            index.unusable_reason.is_none() && generated_column(target, index).is_none()
-        })
+        .filter(|index| index.can_be_default() && generated_column(target, index).is_none())
         .collect();
-    let mut candidates: Vec<&UniqueIndex> = Vec::new();
-    for index in usable.iter().filter(|index| !made_anew(index)) {
-        if index.primary {
-            return index;
-        }
-        let columns: Vec<usize> = index.columns().collect();
-        if !candidates.iter().any(|other| other.same_columns(&columns)) {
-            candidates.push(index);
-        }
+    let of_clients = usable.iter().copied().filter(|index| !made_anew(index));
+    let of_clients: Vec<&UniqueIndex> = of_clients.collect();
+    if let Some(primary) = of_clients.iter().find(|index| index.primary) {
+        return Ok(primary);
     }
-    match candidates.as_slice() {
-        [index] => index,
+    let candidates = most_plain(of_clients);
+    let report = match candidates.as_slice() {
+        [index] => return Ok(index),
         [] => {
             let made = usable.into_iter().filter(|index| made_anew(index));
-            no_arbiter(target, &made.collect::<Vec<_>>()).raise()
+            no_arbiter(target, &made.collect::<Vec<_>>())
         }
         many => Report::new(
             SqlState::InvalidColumnReference,
@@ -269,9 +272,9 @@ fn default_arbiter(target: &Target) -> &UniqueIndex {
         )
         .table(&target.schema, &target.name)
         .detail(format!("Candidates: {}.", list(target, many)))
-        .hint("Name the key columns with the argument key.")
-        .raise(),
-    }
+        .hint("Name the key columns with the argument key."),
+    };
+    Err(Box::new(report))
 }
 
 /// 42P10: no index is the arbiter of a guard that names no key. Those that were `made` for
@@ -291,11 +294,12 @@ fn no_arbiter(target: &Target, made: &[&UniqueIndex]) -> Report {
     )
     .table(&target.schema, &target.name)
     .detail(detail)
-    .hint(if target.usable_indexes().is_empty() {
-        CREATE_INDEX
+    .hint(if target.default_indexes().is_empty() {
+        target.hint_to_name_key()
     } else {
         "Create a unique index on the columns that identify the business event, or name the key \
          columns with the argument key if clients provide them."
+            .to_owned()
     })
 }
 

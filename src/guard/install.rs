@@ -8,7 +8,7 @@ use super::partitions::{
 };
 use super::trigger_check;
 use crate::enum_text;
-use crate::error::{Report, SqlState, catch_report, warn};
+use crate::error::{OrRaise, Report, SqlState, warn};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::catalog::name::schema_of_function;
@@ -30,7 +30,8 @@ pub fn guard(call: SqlCall<'_>) -> SqlResult {
     let mut options = GuardOptions::of_call(&arguments);
     let (target, relation) = Target::open(oid);
     check_not_partition(&target, &relation);
-    let config = GuardConfig::resolve(&target, &options);
+    options.key = options.key.map(|key| target.canonical_key(&key));
+    let config = GuardConfig::resolve(&target, &options).or_raise();
     let previous = previous_guard(&target);
     let triggers = triggers(&relation);
     if previous.is_none() {
@@ -38,13 +39,7 @@ pub fn guard(call: SqlCall<'_>) -> SqlResult {
     }
     // The key is kept as it is now: an index that is made later, or a default
     // that changes, must not change which rows are the same event.
-    options.key = Some(
-        config
-            .arbiter(&target)
-            .columns()
-            .map(|c| target.columns[c].name.clone())
-            .collect(),
-    );
+    options.key = Some(target.key_names(config.arbiter(&target)));
     let later = later_insert_trigger(&triggers);
     let clocks = clock_key::columns(&target, &relation, config.arbiter(&target));
     drop(relation);
@@ -200,12 +195,11 @@ pub fn describe(oid: pg_sys::Oid, trigger: pg_sys::Oid) -> SqlResult {
     match catalog::arguments(oid, trigger) {
         None => SqlResult::row_of_nulls(RowType::GuardOptions),
         Some(arguments) => {
-            let options = catch_report(|| GuardOptions::of_trigger(&arguments));
             let unknown = || ResolvedOptions {
                 problem: Some("not checked: you have no privilege on the table".to_owned()),
                 ..ResolvedOptions::default()
             };
-            options_row(options, |_| unknown())
+            options_row(GuardOptions::of_trigger(&arguments), |_| unknown())
         }
     }
 }
@@ -214,9 +208,9 @@ fn describe_on(target: &Target, relation: &OpenRelation, trigger: pg_sys::Oid) -
     let Some(trigger) = target.guards.iter().find(|guard| guard.oid == trigger) else {
         return SqlResult::row_of_nulls(RowType::GuardOptions);
     };
-    let options = catch_report(|| GuardOptions::of_trigger(&trigger.arguments));
+    let options = GuardOptions::of_trigger(&trigger.arguments);
     options_row(options, |options| {
-        let config = match catch_report(|| GuardConfig::resolve(target, options)) {
+        let config = match GuardConfig::resolve(target, options) {
             Ok(config) => config,
             Err(report) => {
                 return ResolvedOptions {
@@ -232,7 +226,7 @@ fn describe_on(target: &Target, relation: &OpenRelation, trigger: pg_sys::Oid) -
         let arbiter = config.arbiter(target);
         let works = works_well(target, relation, trigger);
         ResolvedOptions {
-            key: names(&mut arbiter.columns()),
+            key: Some(target.key_names(arbiter)),
             arbiter: Some(arbiter.name.clone()),
             compared: names(&mut config.compared.iter().copied()),
             problem: works.err().and_then(|report| problem(&report)),
@@ -300,7 +294,7 @@ pub fn resolve_guard(
     relation: &OpenRelation,
     trigger: &TriggerInfo,
 ) -> Result<Rc<GuardConfig>, Box<Report>> {
-    let config = catch_report(|| GuardConfig::of(target, trigger))?;
+    let config = GuardConfig::of(target, trigger)?;
     check_trigger(target, relation, trigger).map(|()| config)
 }
 
@@ -310,11 +304,9 @@ fn check_trigger(
     relation: &OpenRelation,
     trigger: &TriggerInfo,
 ) -> Result<(), Box<Report>> {
-    catch_report(|| {
-        check_inherited_from_root(relation, trigger);
-        trigger_check::check_definition(trigger, target.partitioned || relation.is_partition());
-        trigger_check::check_single_guard(target);
-    })
+    check_inherited_from_root(relation, trigger)?;
+    trigger_check::check_definition(trigger, target.partitioned || relation.is_partition())?;
+    trigger_check::check_single_guard(target)
 }
 
 /// Likewise, and whether it is enabled alike on every partition, none of which has another one.
@@ -330,7 +322,7 @@ fn works_well(
     if let Some(report) = own_guard_of_partition(target) {
         return Err(Box::new(report));
     }
-    catch_report(|| check_enabled_on_partitions(target, trigger))
+    check_enabled_on_partitions(target, trigger)
 }
 
 /// The warning for a key that may be NULL, of rows that the guard will refuse.
@@ -341,7 +333,11 @@ fn nullable_key_warning(
 ) -> Option<Report> {
     let arbiter = config.arbiter(target);
     let observes = options.on_conflict() == ConflictAction::Observe;
-    if arbiter.nulls_equal || observes || options.null_key() == NullKey::Pass {
+    // Rows that are outside of such a condition pass, too.
+    let condition = arbiter.condition.as_ref();
+    let passes = condition.is_some_and(|condition| condition.is_about_null_keys)
+        || options.null_key() == NullKey::Pass;
+    if arbiter.nulls_equal || observes || passes {
         return None;
     }
     let nullable: Vec<usize> = arbiter

@@ -45,7 +45,7 @@ impl KeyHashSeeds {
 /// What of a key column's value is hashed. Where it is nothing, keys that differ in the column alone
 /// share a lock.
 fn hash_input(target: &Target, key: &KeyColumn) -> HashInput {
-    let column = &target.columns[key.column];
+    let column = target.column(key.column);
     // Where names or padded characters are equal, what follows their end may differ.
     let padded = [pg_sys::BPCHAROID, pg_sys::NAMEOID].contains(&column.base_type());
     if !padded && key.operators.has_equal_image() {

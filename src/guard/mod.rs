@@ -85,6 +85,13 @@
 //!   without a guard: MERGE has decided on its own look at the table that the row is to be
 //!   inserted, and who is told 23505 merges again, and updates. A duplicate, or a conflict,
 //!   would end that instead.
+//! - *The arbiter is partial, or on expressions.* What its expressions give for the row takes the
+//!   place of columns, in the key lock as well. A row outside of the condition has no key, and is
+//!   let through after no step at all: it makes no entry in the arbiter, so that it is in nobody's
+//!   way. A stored row that an UPDATE moves out of the condition is to a probe what one
+//!   is that is deleted: its new version has no entry, and an UPDATE of what the condition is about is never
+//!   a HOT one. One that is moved into it is to the probe one that is inserted, by somebody who
+//!   takes no part, as with an UPDATE that changes a key.
 //! - *Who takes no part*: sessions with `pg_idempotent.guard` off, or with triggers
 //!   disabled, and an UPDATE that changes a key. Against those a guarded INSERT may
 //!   meet 23505.
@@ -125,7 +132,7 @@ pub use options::{
 pub use own_insert::OwnInsert;
 pub use partitions::{own_guard_of_partition, partition_enabled_differently};
 
-use crate::error::{Report, SqlState, with_error_capture};
+use crate::error::{OrRaise, Report, SqlState, with_error_capture};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
 use crate::pg::call::trigger::FiredTrigger;
@@ -218,7 +225,7 @@ fn open<'c>(fired: &FiredTrigger<'c>) -> &'c RefCell<Option<Guard>> {
     let on_partition = fired.is_on_partition();
     // A partition's own guard is refused below, however it is made.
     if trigger.is_clone || !on_partition {
-        trigger_check::check_definition(&trigger, on_partition);
+        trigger_check::check_definition(&trigger, on_partition).or_raise();
     }
     let role = insert_role::insert_role(fired);
     let problem = observed::problem(fired.table(), &trigger);

@@ -7,7 +7,7 @@
 use super::config::GuardConfig;
 use super::options::GuardOptions;
 use super::partitions::resolve_definition;
-use crate::error::{Report, catch_report, log};
+use crate::error::{Report, log};
 use crate::target::{OpenRelation, Target, TriggerInfo};
 use crate::text;
 use pgrx::pg_sys;
@@ -179,7 +179,7 @@ pub fn problem(table: pg_sys::Oid, trigger: &TriggerInfo) -> Option<Problem> {
     }
     let table = OpenRelation::open(table);
     let (target, original) = resolve_definition(&table, trigger.clone());
-    let report = catch_report(|| GuardConfig::of(&target, &original)).err()?;
+    let report = GuardConfig::of(&target, &original).err()?;
     Some(Problem {
         table: target.name.clone(),
         report,

@@ -4,7 +4,7 @@
 //! `name=value`, and lists of columns are lists of SQL identifiers, as in
 //! `'key=order_id, line'`.
 use crate::enum_text;
-use crate::error::{Report, SqlState};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::outcome::OnConflict;
 use crate::pg::call::arguments::{Arguments, column_names};
 use crate::pg::value::text;
@@ -55,8 +55,8 @@ impl NullKey {
         enum_text::name(self)
     }
 
-    fn parse(value: &str) -> Self {
-        enum_text::argument("null_key", value)
+    fn parse(value: &str) -> Result<Self, Box<Report>> {
+        enum_text::try_argument("null_key", value)
     }
 }
 
@@ -70,9 +70,9 @@ impl GuardOptions {
             key: arguments.columns(1, "key"),
             compare: arguments.columns(2, "compare"),
             ignore: arguments.columns(3, "ignore"),
-            on_conflict: Some(parse_on_conflict(&arguments.text(4, "on_conflict"))),
+            on_conflict: Some(parse_on_conflict(&arguments.text(4, "on_conflict")).or_raise()),
             remember: arguments.optional_text(5),
-            null_key: Some(NullKey::parse(&arguments.text(6, "null_key"))),
+            null_key: Some(NullKey::parse(&arguments.text(6, "null_key")).or_raise()),
         }
     }
 
@@ -80,40 +80,36 @@ impl GuardOptions {
     ///
     /// # Errors
     /// 22023 for an argument that is none of ours, or twice there.
-    pub fn of_trigger(arguments: &[String]) -> Self {
+    pub fn of_trigger(arguments: &[String]) -> Result<Self, Box<Report>> {
         let mut options = Self::default();
         for argument in arguments {
             let Some((name, value)) = argument.split_once('=') else {
-                unknown_option(argument)
+                return Err(unknown_option(argument));
             };
             let (name, value) = (name.trim(), value.trim());
+            let columns = || parse_columns(name, value);
             let twice = match name {
-                "key" => options.key.replace(parse_columns(name, value)).is_some(),
-                "compare" => options
-                    .compare
-                    .replace(parse_columns(name, value))
-                    .is_some(),
-                "ignore" => options.ignore.replace(parse_columns(name, value)).is_some(),
-                "on_conflict" => options
-                    .on_conflict
-                    .replace(parse_on_conflict(value))
-                    .is_some(),
-                "null_key" => options.null_key.replace(NullKey::parse(value)).is_some(),
-                "remember" => options
-                    .remember
-                    .replace(parse_single_column(name, value))
-                    .is_some(),
-                _ => unknown_option(argument),
+                "key" => options.key.replace(columns()?).is_some(),
+                "compare" => options.compare.replace(columns()?).is_some(),
+                "ignore" => options.ignore.replace(columns()?).is_some(),
+                "on_conflict" => {
+                    let action = parse_on_conflict(value)?;
+                    options.on_conflict.replace(action).is_some()
+                }
+                "null_key" => options.null_key.replace(NullKey::parse(value)?).is_some(),
+                "remember" => {
+                    let column = parse_single_column(name, value)?;
+                    options.remember.replace(column).is_some()
+                }
+                _ => return Err(unknown_option(argument)),
             };
             if twice {
-                Report::new(
-                    SqlState::InvalidParameterValue,
-                    format!("option \"{name}\" of the guard is given more than once"),
-                )
-                .raise()
+                let message = format!("option \"{name}\" of the guard is given more than once");
+                let report = Report::new(SqlState::InvalidParameterValue, message);
+                return Err(Box::new(report));
             }
         }
-        options
+        Ok(options)
     }
 
     /// Whether those in a trigger's arguments make a guard that only observes. Asked for every
@@ -198,9 +194,17 @@ impl GuardOptions {
 pub fn call_passing_null_keys(table: &str, arguments: &[String]) -> String {
     let options = GuardOptions {
         null_key: Some(NullKey::Pass),
-        ..GuardOptions::of_trigger(arguments)
+        ..options_in_force(arguments)
     };
     options.to_call(table)
+}
+
+/// Those in the arguments of a trigger that does its work.
+///
+/// # Errors
+/// As [`GuardOptions::of_trigger`].
+fn options_in_force(arguments: &[String]) -> GuardOptions {
+    GuardOptions::of_trigger(arguments).or_raise()
 }
 
 /// The call of `idempotent_guard` that makes a guard verify, and keeps all other options; None if
@@ -209,7 +213,7 @@ pub fn call_verifying(table: &str, arguments: &[String]) -> Option<String> {
     GuardOptions::observes(arguments).then(|| {
         let options = GuardOptions {
             on_conflict: Some(ConflictAction::Error),
-            ..GuardOptions::of_trigger(arguments)
+            ..options_in_force(arguments)
         };
         options.to_call(table)
     })
@@ -218,7 +222,7 @@ pub fn call_verifying(table: &str, arguments: &[String]) -> Option<String> {
 /// The call of `idempotent_guard` that leaves a column out of the comparison, and keeps all
 /// other options; None if nothing would be left to compare by `compare`.
 pub fn call_ignoring(table: &str, arguments: &[String], column: &str) -> Option<String> {
-    let mut options = GuardOptions::of_trigger(arguments);
+    let mut options = options_in_force(arguments);
     match &mut options.compare {
         Some(compare) => {
             compare.retain(|name| name != column);
@@ -234,52 +238,58 @@ pub fn call_ignoring(table: &str, arguments: &[String], column: &str) -> Option<
     Some(options.to_call(table))
 }
 
-fn parse_on_conflict(value: &str) -> ConflictAction {
+fn parse_on_conflict(value: &str) -> Result<ConflictAction, Box<Report>> {
     if enum_text::parse(value) == Some(OnConflict::Report) {
-        Report::new(
+        let report = Report::new(
             SqlState::InvalidParameterValue,
             "a guard cannot report conflicts: a plain INSERT has nowhere to return them",
         )
-        .hint("Available values: error, quarantine, observe.")
-        .raise()
+        .hint("Available values: error, quarantine, observe.");
+        return Err(Box::new(report));
     }
-    enum_text::argument("on_conflict", value)
+    enum_text::try_argument("on_conflict", value)
 }
 
-fn parse_columns(option: &str, list: &str) -> Vec<String> {
-    match text::split_identifiers(list) {
-        Some(names) => column_names(names.into_iter().map(Some).collect(), option),
-        None => Report::new(
+fn parse_columns(option: &str, list: &str) -> Result<Vec<String>, Box<Report>> {
+    // Names are as long as names are, and in lower case if they are not quoted; expressions are not.
+    let members = match list.contains('(') {
+        true => text::split_quoted(list),
+        false => text::split_identifiers(list),
+    };
+    let Some(names) = members else {
+        let report = Report::new(
             SqlState::InvalidParameterValue,
             format!(
                 "invalid list of columns in option \"{option}\" of the guard: \"{}\"",
                 text::abbreviated(list)
             ),
         )
-        .hint("Separate names by commas, and put double quotes around those that need them.")
-        .raise(),
+        .hint("Separate names by commas, and put double quotes around those that need them.");
+        return Err(Box::new(report));
+    };
+    column_names(names.into_iter().map(Some).collect(), option)
+}
+
+fn parse_single_column(option: &str, list: &str) -> Result<String, Box<Report>> {
+    let columns = parse_columns(option, list)?;
+    match <[String; 1]>::try_from(columns) {
+        Ok([name]) => Ok(name),
+        Err(_) => {
+            let message = format!("option \"{option}\" of the guard names more than one column");
+            let report = Report::new(SqlState::InvalidParameterValue, message);
+            Err(Box::new(report))
+        }
     }
 }
 
-fn parse_single_column(option: &str, list: &str) -> String {
-    match parse_columns(option, list).as_slice() {
-        [name] => name.clone(),
-        _ => Report::new(
-            SqlState::InvalidParameterValue,
-            format!("option \"{option}\" of the guard names more than one column"),
-        )
-        .raise(),
-    }
-}
-
-fn unknown_option(argument: &str) -> ! {
-    Report::new(
+fn unknown_option(argument: &str) -> Box<Report> {
+    let report = Report::new(
         SqlState::InvalidParameterValue,
         format!(
             "unrecognized option of the guard: \"{}\"",
             text::abbreviated(argument)
         ),
     )
-    .hint("Available options: key=…, compare=…, ignore=…, on_conflict=…, remember=…, null_key=….")
-    .raise()
+    .hint("Available options: key=…, compare=…, ignore=…, on_conflict=…, remember=…, null_key=….");
+    Box::new(report)
 }

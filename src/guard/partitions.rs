@@ -1,7 +1,7 @@
 //! Guards on the partitions of a guarded table.
 use super::config::GuardConfig;
 use super::options::GuardOptions;
-use crate::error::{Report, SqlState, catch_report};
+use crate::error::{Report, SqlState};
 use crate::pg::ffi;
 use crate::pg::value::text;
 use crate::target::{OpenRelation, Target, TriggerInfo, is_guard_function};
@@ -33,15 +33,16 @@ pub fn resolve_definition(table: &OpenRelation, trigger: TriggerInfo) -> (Rc<Tar
 ///
 /// # Errors
 /// 55000
-pub fn check_inherited_from_root(table: &OpenRelation, trigger: &TriggerInfo) {
-    if table.is_partition() && !trigger.is_clone {
-        let root = table.partition_root();
-        // Nothing is open when it is raised: the report may be caught.
-        let report =
-            Target::open_briefly(root).map(|(root, _)| not_from_root(&root, table, trigger));
-        if let Some(report) = report {
-            report.raise()
-        }
+pub fn check_inherited_from_root(
+    table: &OpenRelation,
+    trigger: &TriggerInfo,
+) -> Result<(), Box<Report>> {
+    if !table.is_partition() || trigger.is_clone {
+        return Ok(());
+    }
+    match Target::open_briefly(table.partition_root()) {
+        Some((root, _relation)) => Err(Box::new(not_from_root(&root, table, trigger))),
+        None => Ok(()),
     }
 }
 
@@ -75,11 +76,8 @@ fn replacement_hint(root: &Target, table: &OpenRelation, trigger: &TriggerInfo) 
     if !root.guards.is_empty() {
         return format!("Drop the partition's trigger: {drop}");
     }
-    let options = catch_report(|| {
-        let options = GuardOptions::of_trigger(&trigger.arguments);
-        GuardConfig::resolve(root, &options);
-        options
-    });
+    let options = GuardOptions::of_trigger(&trigger.arguments)
+        .and_then(|options| GuardConfig::resolve(root, &options).map(|_| options));
     match options {
         Ok(options) => format!(
             "Drop the partition's trigger, and guard its partitioned table: {drop} {}",
@@ -152,11 +150,14 @@ pub fn partition_enabled_differently(root: pg_sys::Oid, guard: &TriggerInfo) -> 
 ///
 /// # Errors
 /// 55000
-pub fn check_enabled_on_partitions(target: &Target, guard: &TriggerInfo) {
+pub fn check_enabled_on_partitions(
+    target: &Target,
+    guard: &TriggerInfo,
+) -> Result<(), Box<Report>> {
     let Some(partition) = partition_enabled_differently(target.oid, guard) else {
-        return;
+        return Ok(());
     };
-    Report::new(
+    let report = Report::new(
         SqlState::ObjectNotInPrerequisiteState,
         format!(
             "the guard of table \"{}\" is not enabled on partition \"{partition}\" in \
@@ -168,8 +169,8 @@ pub fn check_enabled_on_partitions(target: &Target, guard: &TriggerInfo) {
          partition.",
     )
     .hint("Enable or disable the trigger on the partitioned table, which changes it on all partitions.")
-    .table(&target.schema, &target.name)
-    .raise()
+    .table(&target.schema, &target.name);
+    Err(Box::new(report))
 }
 
 /// Whether a BEFORE UPDATE row trigger fires after the one with this name.

@@ -8,20 +8,21 @@ use pgrx::pg_sys;
 ///
 /// # Errors
 /// 39P01
-pub fn check_definition(trigger: &TriggerInfo, on_partition: bool) {
+pub fn check_definition(trigger: &TriggerInfo, on_partition: bool) -> Result<(), Box<Report>> {
     let kind = trigger.kind as u32;
     let insert =
         pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_INSERT;
     let both = insert | pg_sys::TRIGGER_TYPE_UPDATE;
     if kind != insert && kind != both {
-        protocol_violation("the guard must fire BEFORE INSERT FOR EACH ROW").raise()
+        let report = protocol_violation("the guard must fire BEFORE INSERT FOR EACH ROW");
+        return Err(Box::new(report));
     }
     let remembers = trigger
         .arguments
         .iter()
         .any(|argument| argument.trim_start().starts_with("remember"));
     if !remembers && !on_partition {
-        return;
+        return Ok(());
     }
     let (what, why) = if remembers {
         (
@@ -34,15 +35,15 @@ pub fn check_definition(trigger: &TriggerInfo, on_partition: bool) {
             "An UPDATE that moves a row to another partition arrives as an INSERT.",
         )
     };
-    let message = |how: &str| format!("{what} must fire {how}");
-    if kind != both {
-        let how = "BEFORE INSERT OR UPDATE FOR EACH ROW";
-        protocol_violation(&message(how)).detail(why).raise()
-    }
-    if !trigger.unconditional {
-        let how = "on every UPDATE, without a list of columns or a WHEN condition";
-        protocol_violation(&message(how)).detail(why).raise()
-    }
+    let how = if kind != both {
+        "BEFORE INSERT OR UPDATE FOR EACH ROW"
+    } else if !trigger.unconditional {
+        "on every UPDATE, without a list of columns or a WHEN condition"
+    } else {
+        return Ok(());
+    };
+    let report = protocol_violation(&format!("{what} must fire {how}"));
+    Err(Box::new(report.detail(why)))
 }
 
 /// Refuses a second guard: between the two, one would give back the key lock of the
@@ -50,21 +51,22 @@ pub fn check_definition(trigger: &TriggerInfo, on_partition: bool) {
 ///
 /// # Errors
 /// 39P01
-pub fn check_single_guard(target: &Target) {
+pub fn check_single_guard(target: &Target) -> Result<(), Box<Report>> {
     let mut enabled = target
         .guards
         .iter()
         .filter(|guard| guard.enabled != pg_sys::TRIGGER_DISABLED);
-    if let (Some(first), Some(second)) = (enabled.next(), enabled.next()) {
-        protocol_violation(&format!("table \"{}\" has two guards", target.name))
-            .detail(format!(
-                "They are the triggers \"{}\" and \"{}\".",
-                first.name, second.name
-            ))
-            .hint("Drop one of them.")
-            .table(&target.schema, &target.name)
-            .raise()
-    }
+    let (Some(first), Some(second)) = (enabled.next(), enabled.next()) else {
+        return Ok(());
+    };
+    let report = protocol_violation(&format!("table \"{}\" has two guards", target.name))
+        .detail(format!(
+            "They are the triggers \"{}\" and \"{}\".",
+            first.name, second.name
+        ))
+        .hint("Drop one of them.")
+        .table(&target.schema, &target.name);
+    Err(Box::new(report))
 }
 
 fn protocol_violation(message: &str) -> Report {

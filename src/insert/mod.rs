@@ -1,8 +1,11 @@
 //! `idempotent_insert`, `_many`, `_each` and `_from`: payloads are inserted, or verified against
 //! the rows stored under their keys. How, and why no interleaving goes wrong, is at the head of
 //! [`write`](crate::write).
+use crate::batch::{BatchFunction, BatchToken};
 use crate::error::{RowError, with_error_capture};
-use crate::options::{InsertOptions, check_rights, plan_source};
+use crate::options::{
+    InsertOptions, KeyOptions, MatchRule, check_rights, insert_options_of_batch, plan_source,
+};
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::json::JsonPayloads;
 use crate::payload::refused::RefusedRow;
@@ -13,7 +16,7 @@ use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::value::document::copy_of_object;
 use crate::pg::value::sql_value::SqlValue;
-use crate::target::{Target, check_any_privilege};
+use crate::target::{Target, UniqueIndex, check_any_privilege};
 use crate::write::{InputSorter, OutcomeCollector, ResultDetail, WriteContext};
 use pgrx::prelude::*;
 
@@ -90,18 +93,63 @@ fn idempotent_insert_each(call: SqlCall<'_>) -> SqlResult {
 /// of the target.
 #[pg_extern(sql = false)]
 fn idempotent_insert_from(call: SqlCall<'_>) -> SqlResult {
-    with_error_capture(|| counts(&insert_from(&call.arguments())))
+    with_error_capture(|| {
+        let ([received, inserted, duplicates, conflicts, rejected], replayed) =
+            insert_from(&call.arguments());
+        SqlResult::row(
+            RowType::BatchCounts,
+            &[
+                SqlValue::bigint(received),
+                SqlValue::bigint(inserted),
+                SqlValue::bigint(duplicates),
+                SqlValue::bigint(conflicts),
+                SqlValue::bigint(rejected),
+                SqlValue::boolean(replayed),
+            ],
+        )
+    })
 }
 
+/// The counts of a batch, as its record names them.
+const COUNTS: [&str; 5] = [
+    "received",
+    "inserted",
+    "duplicates",
+    "conflicts",
+    "rejected",
+];
+
 fn counts(collector: &OutcomeCollector) -> SqlResult {
-    let counts = [
+    SqlResult::row(RowType::Counts, &counts_of(collector).map(SqlValue::bigint))
+}
+
+/// Those of [`COUNTS`].
+fn counts_of(collector: &OutcomeCollector) -> [i64; 5] {
+    [
         collector.received,
         collector.inserted,
         collector.duplicates,
         collector.conflicts,
         collector.rejections.count,
-    ];
-    SqlResult::row(RowType::Counts, &counts.map(SqlValue::bigint))
+    ]
+}
+
+/// Which index decides for payloads of these shapes, and what of them is compared; the caller is to
+/// have the rights for both. `check` looks whether they name its key.
+fn match_shapes<'t>(
+    target: &'t Target,
+    match_rule: &MatchRule,
+    shapes: &mut [Shape],
+    check: impl FnOnce(&'t UniqueIndex, &[Shape]),
+) -> &'t UniqueIndex {
+    let named_by_all = named_by_all(target, shapes);
+    let arbiter = match_rule.arbiter(target, |column| named_by_all[column]);
+    match_rule.comparison.apply(target, arbiter, shapes);
+    check(arbiter, shapes);
+    exclude_from_comparison(target, &match_rule.comparison, shapes);
+    let named = shapes.iter().flat_map(|shape| shape.named.iter().copied());
+    check_rights(target, arbiter, named);
+    arbiter
 }
 
 fn insert_json(
@@ -125,32 +173,21 @@ fn insert_json(
         options.match_rule.check(&target);
         return OutcomeCollector::new(result_detail, 0, options.on_conflict);
     }
-    let named_by_all = named_by_all(&target, &payloads.shapes);
-    let arbiter = options
-        .match_rule
-        .arbiter(&target, |column| named_by_all[column]);
-    options
-        .match_rule
-        .comparison
-        .apply(&target, arbiter, &mut payloads.shapes);
+    let arbiter = match_shapes(
+        &target,
+        &options.match_rule,
+        &mut payloads.shapes,
+        |arbiter, shapes| {
+            if !options.on_error.rejects() {
+                check_key_named(&target, arbiter, shapes, |shape| {
+                    KeyPlace::Payload(batch.then_some(shape.first))
+                });
+            }
+        },
+    );
     if options.on_error.rejects() {
         payloads.set_incomplete_aside(arbiter);
-    } else {
-        check_key_named(&target, arbiter, &payloads.shapes, |shape| {
-            KeyPlace::Payload(batch.then_some(shape.first))
-        });
     }
-    exclude_from_comparison(
-        &target,
-        &options.match_rule.comparison,
-        &mut payloads.shapes,
-    );
-    check_rights(
-        &target,
-        arbiter,
-        payloads.shapes.iter().flat_map(|s| s.named.iter().copied()),
-    );
-
     payloads.complete_keys(&relation, arbiter);
 
     let mut collector = OutcomeCollector::new(result_detail, payloads.len(), options.on_conflict)
@@ -204,7 +241,8 @@ fn named_by_all(target: &Target, shapes: &[Shape]) -> Vec<bool> {
     by_all
 }
 
-fn insert_from(arguments: &Arguments) -> OutcomeCollector {
+/// The counts, and whether they are those of an earlier call with the same token.
+fn insert_from(arguments: &Arguments) -> ([i64; 5], bool) {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
     let mut source = Source::open(&target, arguments.oid(1, "source"));
@@ -216,6 +254,17 @@ fn insert_from(arguments: &Arguments) -> OutcomeCollector {
     let surrogates = source.surrogates(&relation);
     match_rule.comparison.exclude(&surrogates);
     let (arbiter, shapes) = plan_source(&target, &source, &match_rule);
+    let batch = BatchToken::read(arguments, 8, 9).map(|token| {
+        let options = KeyOptions::read(arguments, [2, 3, 4]).of_batch();
+        let options = insert_options_of_batch(options, on_conflict, on_error, match_rule.identity);
+        token.batch(&target, BatchFunction::InsertFrom, &options)
+    });
+    if let Some(counts) = batch
+        .as_ref()
+        .and_then(|batch| batch.counts_or_lock(COUNTS))
+    {
+        return (counts, true);
+    }
     source.complete_keys(&relation, arbiter);
 
     let mut collector =
@@ -238,5 +287,9 @@ fn insert_from(arguments: &Arguments) -> OutcomeCollector {
         &mut collector,
     );
     collector.finish(&context);
-    collector
+    let counts = counts_of(&collector);
+    if let Some(batch) = batch {
+        batch.record(COUNTS, counts);
+    }
+    (counts, false)
 }

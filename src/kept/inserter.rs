@@ -31,8 +31,10 @@ use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::backend::{current_user, is_superuser};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
+use crate::pg::call::trigger::FiredTrigger;
 use crate::pg::catalog::name::{quoted_relation_name, role_oid};
 use crate::pg::catalog::privilege::{has_privileges_of, may_select_and_update};
+use crate::pg::value::sql_value::{BytesType, SqlValue};
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
 
@@ -43,28 +45,55 @@ use std::ffi::{CStr, CString};
 #[pg_extern(sql = false)]
 fn kept_trigger(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        let Some(mut row) = call.new_row() else {
+        let trigger = FiredTrigger::of(call).filter(FiredTrigger::is_before_insert_row);
+        let Some((trigger, row)) = trigger.and_then(|trigger| Some((trigger, trigger.row()?)))
+        else {
             Report::new(
                 SqlState::TriggerProtocolViolated,
                 "kept_trigger must be called as a trigger BEFORE INSERT FOR EACH ROW",
             )
             .raise()
         };
-        if current_user() == row.table_owner() || is_superuser() {
-            return row.into_result();
+        if current_user() == trigger.table_owner() || is_superuser() {
+            return trigger.unchanged();
         }
-        let role = type_named(c"kept_role", Some(kept_role_out_wrapper)).oid();
-        let table = type_named(c"kept_table", Some(kept_table_out_wrapper)).oid();
-        for (i, typid) in row.types().into_iter().enumerate() {
-            match typid {
-                Some(typid) if typid == role => row.replace_content(i, role_for_inserter),
-                Some(typid) if typid == table => row.replace_content(i, table_for_inserter),
-                Some(pg_sys::NAMEOID) => row.replace_name(i, name_for_inserter),
-                _ => {}
-            }
+        let role = type_named(c"kept_role", Some(kept_role_out_wrapper));
+        let table = type_named(c"kept_table", Some(kept_table_out_wrapper));
+        let values = row.values();
+        let replace = |value: &SqlValue<'_>| match value.typid() {
+            typid if typid == role.oid() => role_for_inserter(&value.to_content()?)
+                .map(|content| Replacement::Content(role, content)),
+            typid if typid == table.oid() => table_for_inserter(&value.to_content()?)
+                .map(|content| Replacement::Content(table, content)),
+            pg_sys::NAMEOID => name_for_inserter(&value.to_c_string()?).map(Replacement::Name),
+            _ => None,
+        };
+        let replaced: Vec<_> = values.iter().map(replace).collect();
+        if replaced.iter().all(Option::is_none) {
+            return trigger.unchanged();
         }
-        row.into_result()
+        let values = values.iter().zip(&replaced);
+        let values: Vec<_> = values
+            .map(|(value, other)| other.as_ref().map_or(*value, Replacement::value))
+            .collect();
+        trigger.with_row(&values)
     })
+}
+
+/// What comes in the place of a value.
+enum Replacement {
+    Content(BytesType, Vec<u8>),
+    /// In the server's encoding.
+    Name(CString),
+}
+
+impl Replacement {
+    fn value(&self) -> SqlValue<'_> {
+        match self {
+            Self::Content(typed, content) => SqlValue::of_content(*typed, content),
+            Self::Name(name) => SqlValue::server_name(name),
+        }
+    }
 }
 
 /// What a role is replaced by; None if the inserter may hand it out, or it is nobody's already.

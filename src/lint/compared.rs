@@ -18,63 +18,60 @@ pub fn changing_value(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let Some(resolved_guard) = subject.resolved_guard() else {
         return;
     };
-    for column in &resolved_guard.compared {
-        let facts = &subject.target.columns[*column];
-        let name = &facts.name;
-        let (severity, message) = match &subject.server_filled[*column] {
-            Some(made) if made.overwritten && !is_same_clock(resolved_guard, *column, made) => (
-                Severity::Error,
-                format!(
-                    "compared column \"{name}\" has another value in every attempt: it is \
-                     filled by {}",
-                    made.by
-                ),
+    let compared = resolved_guard.compared.iter();
+    findings
+        .extend(compared.filter_map(|column| changing_column(subject, resolved_guard, *column)));
+}
+
+/// What makes the values of a compared column differ between attempts, if something does.
+fn changing_column(subject: &LintedTable, guard: &ResolvedGuard, column: usize) -> Option<Finding> {
+    let facts = &subject.target.columns[column];
+    let (name, if_supplied) = (&facts.name, guard.compared_if_supplied.contains(&column));
+    let (severity, message) = match &subject.server_filled[column] {
+        Some(made) if made.overwritten && !is_same_clock(guard, column, made) => (
+            Severity::Error,
+            format!(
+                "compared column \"{name}\" has another value in every attempt: it is filled by {}",
+                made.by
             ),
-            // What the trigger fills in is what the default gives in the same statement.
-            Some(made) if resolved_guard.compared_if_supplied.contains(column) => {
-                if !made.overwritten {
-                    findings.push(compared_if_sent(subject, *column, &made.by));
-                }
-                continue;
-            }
-            Some(made) => (
-                Severity::Warning,
-                format!(
-                    "compared column \"{name}\" has another value in every attempt that omits \
-                     it: it is filled by {}",
-                    made.by
-                ),
+        ),
+        // What the trigger fills in is what the default gives in the same statement.
+        Some(made) if if_supplied => {
+            let sent = || compared_if_sent(subject, column, &made.by);
+            return (!made.overwritten).then(sent);
+        }
+        Some(made) => (
+            Severity::Warning,
+            format!(
+                "compared column \"{name}\" has another value in every attempt that omits it: it \
+                 is filled by {}",
+                made.by
             ),
-            None if is_time(facts.base_type()) && has_word(name, &LOADED) => (
-                Severity::Warning,
-                format!(
-                    "compared column \"{name}\" has a name that suggests the time of the \
-                     attempt"
-                ),
-            ),
-            None if is_time(facts.base_type()) && has_word(name, &TOUCHED) => {
-                findings.push(filled_by_clients(subject, *column));
-                continue;
-            }
-            None if resolved_guard.compared_if_supplied.contains(column) => {
-                let by = match facts.stable_default {
-                    Some(_) => "a default that depends on the session",
-                    // Of a partition, which has another one itself.
-                    None => "a default of its partitioned table",
-                };
-                findings.push(compared_if_sent(subject, *column, by));
-                continue;
-            }
-            None => continue,
-        };
-        findings.push(Finding {
-            severity,
-            rule: Rule::ClockColumn,
-            object: name.clone(),
-            message,
-            hint: format!("Leave it out of the comparison{}", without(subject, name)),
-        });
-    }
+        ),
+        None if is_time(facts.base_type()) && has_word(name, &LOADED) => (
+            Severity::Warning,
+            format!("compared column \"{name}\" has a name that suggests the time of the attempt"),
+        ),
+        None if is_time(facts.base_type()) && has_word(name, &TOUCHED) => {
+            return Some(filled_by_clients(subject, column));
+        }
+        None if if_supplied => {
+            let by = match facts.stable_default {
+                Some(_) => "a default that depends on the session",
+                // Of a partition, which has another one itself.
+                None => "a default of its partitioned table",
+            };
+            return Some(compared_if_sent(subject, column, by));
+        }
+        None => return None,
+    };
+    Some(Finding {
+        severity,
+        rule: Rule::ClockColumn,
+        object: name.clone(),
+        message,
+        hint: format!("Leave it out of the comparison{}", without(subject, name)),
+    })
 }
 
 /// Words of columns that many an ORM fills in the client, anew with every attempt.

@@ -27,6 +27,7 @@ pub enum Rule {
     FloatKey,
     StaleCollation,
     AmbiguousKey,
+    PartialKey,
     GuardProblem,
     GuardDisabled,
     GuardObserves,

@@ -75,15 +75,15 @@ fn index_of_a_partition(subject: &LintedTable) -> Option<(Rc<Target>, usize)> {
         let (partition, _relation) = Target::open_briefly(oid)?;
         let is_key = |index: &UniqueIndex| {
             let made = |c: usize| partition.columns[c].has_changing_default();
-            index.unusable_reason.is_none() && !index.columns().any(made)
+            index.unusable_reason.is_none() && !index.is_computed() && !index.columns().any(made)
         };
         let place = partition.indexes.iter().position(is_key)?;
         Some((partition, place))
     })
 }
 
-/// There are unique indexes, and none of them decides: one is deferrable, partial, on
-/// expressions or on generated columns, or excludes overlaps. ON CONFLICT cannot be
+/// There are unique indexes, and none of them decides: one is deferrable, on generated
+/// columns, or excludes overlaps. ON CONFLICT cannot be
 /// used with them, and functions and guards give 42P10. Beside a key that can
 /// decide they do no harm; only one that is not valid costs without any use.
 pub fn unusable_index(subject: &LintedTable, findings: &mut Vec<Finding>) {
@@ -137,10 +137,6 @@ fn remedy(subject: &LintedTable, index: &UniqueIndex) -> String {
             "Unless it is still being built: REINDEX INDEX CONCURRENTLY {}.{name};",
             text::quote_identifier(&target.schema)
         );
-    }
-    if index.partial || index.expressions.is_some() {
-        let columns: Vec<usize> = index.columns().collect();
-        return target.index_hint(&columns, Some(index));
     }
     if index.deferrable && subject.is_partition() {
         return "Make it immediate on the partitioned table.".to_owned();
@@ -253,10 +249,6 @@ pub fn ambiguous_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
         return;
     };
     let listed: Vec<String> = keys.iter().map(|index| target.describe(index)).collect();
-    let names: Vec<String> = first
-        .columns()
-        .map(|c| target.columns[c].name.clone())
-        .collect();
     findings.push(Finding {
         severity: Severity::Info,
         rule: Rule::AmbiguousKey,
@@ -272,10 +264,55 @@ pub fn ambiguous_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
                 "Say which with the argument key, for example: SELECT idempotent_guard({}, key => \
                  {});",
                 text::quote_literal(&target.qualified()),
-                text::quote_array(&names),
+                target.key_argument(first),
             )
         },
     });
+}
+
+/// The index of the key is partial: rows outside of its condition have no key, and go in as often as
+/// they are sent. Where no other index is the key, it is none either until it is named.
+pub fn partial_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
+    let target = &subject.target;
+    let keys = subject.keys();
+    let named_only = target.indexes.iter();
+    let named_only = named_only
+        .filter(|index| keys.is_empty() && subject.is_usable(index) && index.condition.is_some());
+    let partial = keys.iter().copied().chain(named_only);
+    for (index, condition) in partial.filter_map(|i| Some((i, i.condition_sql()?))) {
+        let is_key = !keys.is_empty();
+        findings.push(Finding {
+            severity: if is_key {
+                Severity::Info
+            } else {
+                Severity::Warning
+            },
+            rule: Rule::PartialKey,
+            object: index.name.clone(),
+            message: if is_key {
+                format!(
+                    "rows outside the condition of index \"{}\" have no key, and are inserted as \
+                     often as they are sent: {condition}",
+                    index.name
+                )
+            } else {
+                format!(
+                    "unique index \"{}\" is the key only where it is named, because it is partial",
+                    index.name
+                )
+            },
+            hint: if is_key {
+                "If such rows are sent more than once, too, give them a unique index of their own."
+                    .to_owned()
+            } else {
+                format!(
+                    "If it is: SELECT idempotent_guard({}, key => {});",
+                    text::quote_literal(&target.qualified_root()),
+                    target.key_argument(index),
+                )
+            },
+        });
+    }
 }
 
 /// Only the owner of the table knows which columns name the event. A partitioned table needs the

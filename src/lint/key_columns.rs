@@ -8,6 +8,7 @@ use crate::guard::{NullKey, call_passing_null_keys};
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
+use crate::target::{Target, UniqueIndex};
 use pgrx::pg_sys;
 
 /// A key column that, by its name, says when the row was loaded. It is another one in
@@ -57,7 +58,8 @@ pub fn loading_time(subject: &LintedTable, findings: &mut Vec<Finding>) {
 pub fn nullable_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
     let target = &subject.target;
     for index in subject.keys() {
-        if index.nulls_equal {
+        let condition = index.condition.as_ref();
+        if index.nulls_equal || condition.is_some_and(|condition| condition.is_about_null_keys) {
             continue;
         }
         let nullable: Vec<&str> = index
@@ -69,52 +71,73 @@ pub fn nullable_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
         if nullable.is_empty() {
             continue;
         }
-        if subject
-            .resolved_guard()
-            .is_some_and(|s| s.null_key == NullKey::Pass)
-        {
-            findings.push(Finding {
-                severity: Severity::Info,
-                rule: Rule::NullableKey,
-                object: index.name.clone(),
-                message: format!(
-                    "{} of index \"{}\" may be null, and rows with a null there are inserted \
-                     without verification",
-                    column_words("key column", &nullable),
-                    index.name
-                ),
-                hint: format!(
-                    "If there are none: ALTER TABLE {} {};",
-                    target.qualified(),
-                    nullable_to_not_null(&nullable)
-                ),
-            });
-            continue;
-        }
-        let passing = match &subject.guard {
-            Some(guard) => format!(
-                " Or let such rows pass without verification: {}",
-                call_passing_null_keys(&subject.guarded_table(), &guard.trigger.arguments)
-            ),
-            None => String::new(),
-        };
-        findings.push(Finding {
-            severity: Severity::Warning,
-            rule: Rule::NullableKey,
-            object: index.name.clone(),
-            message: format!(
-                "{} of index \"{}\" may be null, and rows with a null there are never equal",
-                column_words("key column", &nullable),
-                index.name
-            ),
-            hint: format!(
-                "If there are none, forbid them: ALTER TABLE {table} {}; Or, if nulls are equal to each other: CREATE UNIQUE INDEX ON \
-                 {table} ({}) NULLS NOT DISTINCT;{passing}",
-                nullable_to_not_null(&nullable),
-                target.column_list(index.columns()),
-                table = target.qualified(),
-            ),
+        let guard = subject.resolved_guard();
+        let passes = guard.is_some_and(|guard| guard.null_key == NullKey::Pass);
+        findings.push(if passes {
+            unverified_nulls(subject, index, &nullable)
+        } else {
+            unequal_nulls(subject, index, &nullable)
         });
+    }
+}
+
+/// How to get an index like this one, in which nulls are equal; nothing for one on more than columns.
+fn nulls_equal(target: &Target, index: &UniqueIndex) -> String {
+    if index.is_computed() {
+        return String::new();
+    }
+    format!(
+        " Or, if nulls are equal to each other: CREATE UNIQUE INDEX ON {} ({}) NULLS NOT DISTINCT;",
+        target.qualified(),
+        target.column_list(index.columns()),
+    )
+}
+
+/// The guard lets rows without a whole key pass.
+fn unverified_nulls(subject: &LintedTable, index: &UniqueIndex, nullable: &[&str]) -> Finding {
+    Finding {
+        severity: Severity::Info,
+        rule: Rule::NullableKey,
+        object: index.name.clone(),
+        message: format!(
+            "{} of index \"{}\" may be null, and rows with a null there are inserted \
+             without verification",
+            column_words("key column", nullable),
+            index.name
+        ),
+        hint: format!(
+            "If there are none: ALTER TABLE {} {};",
+            subject.target.qualified(),
+            nullable_to_not_null(nullable)
+        ),
+    }
+}
+
+/// Rows without a whole key are never found again.
+fn unequal_nulls(subject: &LintedTable, index: &UniqueIndex, nullable: &[&str]) -> Finding {
+    let target = &subject.target;
+    let passing = match &subject.guard {
+        Some(guard) => format!(
+            " Or let such rows pass without verification: {}",
+            call_passing_null_keys(&subject.guarded_table(), &guard.trigger.arguments)
+        ),
+        None => String::new(),
+    };
+    Finding {
+        severity: Severity::Warning,
+        rule: Rule::NullableKey,
+        object: index.name.clone(),
+        message: format!(
+            "{} of index \"{}\" may be null, and rows with a null there are never equal",
+            column_words("key column", nullable),
+            index.name
+        ),
+        hint: format!(
+            "If there are none, forbid them: ALTER TABLE {} {};{}{passing}",
+            target.qualified(),
+            nullable_to_not_null(nullable),
+            nulls_equal(target, index),
+        ),
     }
 }
 

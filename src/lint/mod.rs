@@ -57,7 +57,7 @@ fn idempotent_lint(call: SqlCall<'_>) -> SqlResult {
 
 /// Runs every rule.
 fn find(subject: &LintedTable) -> Vec<Finding> {
-    const RULES: [fn(&LintedTable, &mut Vec<Finding>); 20] = [
+    const RULES: [fn(&LintedTable, &mut Vec<Finding>); 21] = [
         key::no_business_key,
         key::partition_index,
         key::unusable_index,
@@ -68,6 +68,7 @@ fn find(subject: &LintedTable) -> Vec<Finding> {
         key_columns::float_key,
         key_columns::stale_collation,
         key::ambiguous_key,
+        key::partial_key,
         guarding::guard_problem,
         guarding::guard_disabled,
         guarding::guard_observes,

@@ -8,8 +8,8 @@ use crate::pg::catalog::relation::partition_root;
 use crate::pg::value::text;
 use crate::target::{
     Column, ColumnDefault, DefaultKind, OpenRelation, PartitionKeyColumns, Target, TriggerInfo,
-    UniqueIndex, ancestor_partition_columns, check_any_privilege, is_guard_function, no_relation,
-    partition_key_columns,
+    UniqueIndex, ancestor_partition_columns, check_any_privilege, is_guard_function, most_plain,
+    no_relation, partition_key_columns,
 };
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -108,7 +108,10 @@ impl LintedTable {
 
     /// Whether an index decides by columns that only clients know.
     fn is_business_key(&self, index: &UniqueIndex) -> bool {
-        self.is_usable(index) && !index.columns().any(|c| self.server_filled[c].is_some())
+        let mut deciding = index.deciding_columns().iter().copied();
+        self.is_usable(index)
+            && index.can_be_default()
+            && !deciding.any(|c| self.server_filled[c].is_some())
     }
 
     /// Whether an index can decide for functions and guards.
@@ -116,10 +119,12 @@ impl LintedTable {
         index.unusable_reason.is_none() && self.generated_key(index).is_none()
     }
 
-    /// A key column that is computed from others: an INSERT cannot name it.
+    /// A column that decides on the key and is computed from others: an INSERT cannot name it.
     pub fn generated_key(&self, index: &UniqueIndex) -> Option<&Column> {
         index
-            .columns()
+            .deciding_columns()
+            .iter()
+            .copied()
             .map(|c| &self.target.columns[c])
             .find(|column| column.generated != 0)
     }
@@ -131,17 +136,12 @@ impl LintedTable {
         if let Some(resolved_guard) = self.resolved_guard() {
             return vec![&indexes[resolved_guard.arbiter]];
         }
-        let mut keys: Vec<&UniqueIndex> = Vec::new();
-        for index in indexes.iter().filter(|index| self.is_business_key(index)) {
-            if index.primary {
-                return vec![index];
-            }
-            let columns: Vec<usize> = index.columns().collect();
-            if !keys.iter().any(|other| other.same_columns(&columns)) {
-                keys.push(index);
-            }
+        let keys = indexes.iter().filter(|index| self.is_business_key(index));
+        let keys: Vec<&UniqueIndex> = keys.collect();
+        match keys.iter().find(|index| index.primary) {
+            Some(primary) => vec![*primary],
+            None => most_plain(keys),
         }
-        keys
     }
 
     /// The positions of the columns by which the table is partitioned, and the partitioned

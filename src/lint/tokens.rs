@@ -31,49 +31,21 @@ pub fn tokens(source: &str) -> Vec<Token> {
     let chars: Vec<char> = source.chars().collect();
     let mut found = Vec::new();
     let mut i = 0;
-    let is = |i: usize, wanted: &str| {
-        wanted
-            .chars()
-            .enumerate()
-            .all(|(n, c)| chars.get(i + n) == Some(&c))
-    };
-    let in_name = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
     while let Some(&c) = chars.get(i) {
         interrupt::check();
         if c.is_whitespace() {
             i += 1;
-        } else if is(i, "--") {
-            while chars.get(i).is_some_and(|c| *c != '\n') {
-                i += 1;
-            }
-        } else if is(i, "/*") {
-            let mut depth = 0_usize;
-            while i < chars.len() {
-                interrupt::check();
-                if is(i, "/*") {
-                    depth += 1;
-                    i += 2;
-                } else if is(i, "*/") {
-                    depth -= 1;
-                    i += 2;
-                    if depth == 0 {
-                        break;
-                    }
-                } else {
-                    i += 1;
-                }
-            }
-        } else if c == '\'' || c == '"' {
-            let escapes = c == '\''
-                && i > 0
-                && matches!(chars[i - 1], 'e' | 'E')
-                && !(i > 1 && in_name(chars[i - 2]));
-            let (text, next) = quoted(&chars, i, c, escapes);
-            found.push(if c == '"' {
-                Token::Name(text)
-            } else {
-                Token::Text(text)
-            });
+        } else if is(&chars, i, "--") {
+            i = end_of(&chars, i, |c| c != '\n');
+        } else if is(&chars, i, "/*") {
+            i = end_of_comment(&chars, i);
+        } else if c == '"' {
+            let (name, next) = quoted(&chars, i, c, false);
+            found.push(Token::Name(name));
+            i = next;
+        } else if c == '\'' {
+            let (text, next) = quoted(&chars, i, c, has_escapes(&chars, i));
+            found.push(Token::Text(text));
             i = next;
         } else if let Some(tag) = dollar_tag(&chars, i) {
             let first = i + tag.len();
@@ -84,44 +56,88 @@ pub fn tokens(source: &str) -> Vec<Token> {
             i = end + tag.len();
         } else if c.is_alphabetic() || c == '_' {
             let first = i;
-            while chars.get(i).is_some_and(|c| in_name(*c)) {
-                i += 1;
-            }
+            i = end_of(&chars, i, in_name);
             let name: String = chars[first..i].iter().collect();
             found.push(Token::Name(name.to_lowercase()));
         } else if c.is_ascii_digit() {
-            while chars.get(i).is_some_and(|c| in_name(*c)) {
-                i += 1;
-            }
+            i = end_of(&chars, i, in_name);
             found.push(Token::Other);
         } else {
-            const SIGNS: [(&str, &str); 12] = [
-                ("<<", "<<"),
-                ("#", "#"),
-                (":=", ":="),
-                ("<>", "<>"),
-                ("!=", "<>"),
-                ("=>", "=>"),
-                (";", ";"),
-                (".", "."),
-                (",", ","),
-                ("=", "="),
-                ("(", "("),
-                (")", ")"),
-            ];
-            match SIGNS.iter().find(|(sign, _)| is(i, sign)) {
-                Some((sign, same)) => {
-                    found.push(Token::Sign(same));
-                    i += sign.len();
-                }
-                None => {
-                    found.push(Token::Other);
-                    i += 1;
-                }
-            }
+            let (sign, length) = sign(&chars, i);
+            found.push(sign);
+            i += length;
         }
     }
     found
+}
+
+/// Whether these characters are at this place.
+fn is(chars: &[char], i: usize, wanted: &str) -> bool {
+    let mut wanted = wanted.chars().enumerate();
+    wanted.all(|(n, c)| chars.get(i + n) == Some(&c))
+}
+
+/// Where the characters end that go on from this place.
+fn end_of(chars: &[char], i: usize, goes_on: impl Fn(char) -> bool) -> usize {
+    let rest = chars.get(i..).unwrap_or_default();
+    i + rest.iter().take_while(|c| goes_on(**c)).count()
+}
+
+/// Whether a character goes on with a name or a number.
+fn in_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '$'
+}
+
+/// Where the comment ends that begins at this place. Comments may be in it.
+fn end_of_comment(chars: &[char], begin: usize) -> usize {
+    let (mut i, mut depth) = (begin, 0_usize);
+    while i < chars.len() {
+        interrupt::check();
+        if is(chars, i, "/*") {
+            depth += 1;
+            i += 2;
+        } else if is(chars, i, "*/") {
+            depth -= 1;
+            i += 2;
+            if depth == 0 {
+                break;
+            }
+        } else {
+            i += 1;
+        }
+    }
+    i
+}
+
+/// Whether the text that begins at this place comes after an E.
+fn has_escapes(chars: &[char], begin: usize) -> bool {
+    match chars.get(..begin) {
+        Some([.., before, 'e' | 'E']) => !in_name(*before),
+        Some(['e' | 'E']) => true,
+        _ => false,
+    }
+}
+
+/// The operator or separator at this place, and how long it is.
+fn sign(chars: &[char], i: usize) -> (Token, usize) {
+    const SIGNS: [(&str, &str); 12] = [
+        ("<<", "<<"),
+        ("#", "#"),
+        (":=", ":="),
+        ("<>", "<>"),
+        ("!=", "<>"),
+        ("=>", "=>"),
+        (";", ";"),
+        (".", "."),
+        (",", ","),
+        ("=", "="),
+        ("(", "("),
+        (")", ")"),
+    ];
+    match SIGNS.iter().find(|(sign, _)| is(chars, i, sign)) {
+        Some((sign, same)) => (Token::Sign(same), sign.len()),
+        None => (Token::Other, 1),
+    }
 }
 
 /// What is between quotes that begin at `first`, and where it goes on behind them.

@@ -18,11 +18,17 @@
 //! What is committed are whole batches, in key order, and a row that is in is a duplicate for
 //! the next call, which ends where this one would have. Nothing that the next call reads
 //! depends on how far this one came: `idempotent.loads` is for people.
+//!
+//! The record of a token goes in with the last batch. Until then the session has the lock on the
+//! token, over all commits.
 mod progress;
 mod record;
 
+use crate::batch::{Batch, BatchFunction, BatchToken};
 use crate::error::{Caught, Report, RowError, SqlState, message_of, with_error_capture};
-use crate::options::{KeyOptions, MatchRule, check_rights, plan_source, read_overriding};
+use crate::options::{
+    KeyOptions, MatchRule, check_rights, insert_options_of_batch, plan_source, read_overriding,
+};
 use crate::outcome::{OnConflict, OnError};
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::refused::RefusedRow;
@@ -47,7 +53,7 @@ use std::panic::resume_unwind;
 use std::rc::Rc;
 
 /// `CALL idempotent_load(target, source, key, compare, ignore, on_conflict, batch_size,
-/// overriding, on_error)`:
+/// overriding, on_error, token, digest)`:
 /// inserts or verifies the rows of a table or view as `idempotent_insert_from` does, and
 /// commits after every `batch_size` rows.
 ///
@@ -77,6 +83,7 @@ struct LoadCall {
     batch_size: u64,
     identity: IdentityValues,
     on_error: OnError,
+    token: Option<BatchToken>,
 }
 
 impl LoadCall {
@@ -94,7 +101,20 @@ impl LoadCall {
             batch_size: batch_size as u64,
             identity: read_overriding(arguments, 7),
             on_error: OnError::parse(&arguments.text(8, "on_error")),
+            token: BatchToken::read(arguments, 9, 10),
         }
+    }
+
+    /// The load as a batch, if it has a token.
+    fn batch(&self, target: &Target) -> Option<Batch> {
+        let options = insert_options_of_batch(
+            self.key_options.of_batch(),
+            self.on_conflict,
+            self.on_error,
+            self.identity,
+        );
+        let token = self.token.as_ref();
+        token.map(|token| token.batch(target, BatchFunction::Load, &options))
     }
 }
 
@@ -112,13 +132,14 @@ fn refuse_transaction() -> ! {
 fn load(procedure: &NonAtomicProcedure, call: &LoadCall) {
     let mut store = None;
     let load = procedure.step(|| {
-        let load = begin(call);
+        let load = begin(call)?;
         // The commit may empty a temporary table.
         let early = catalog::is_temporary(call.source).then(|| read(call, &load, &mut store));
-        (load, early)
+        Ok((load, early))
     });
     let (load, early) = match load {
-        Ok(load) => load,
+        Ok(Ok(load)) => load,
+        Ok(Err(Replayed { progress, counts })) => return progress.replayed(&counts),
         Err(error) => {
             // No abort would remove its files.
             drop(store);
@@ -152,29 +173,54 @@ struct StartedLoad {
     progress: Progress,
     /// By which others see that it runs.
     _running: SessionLock,
+    /// Under its token, and the lock on that.
+    batch: Option<(Batch, SessionLock)>,
+}
+
+/// A load that an earlier one with its token has done.
+struct Replayed {
+    progress: Progress,
+    counts: LoadCounts,
 }
 
 /// Checks the call, and makes the load's row.
-fn begin(call: &LoadCall) -> StartedLoad {
+fn begin(call: &LoadCall) -> Result<StartedLoad, Replayed> {
     let (target, _relation) = Target::open(call.target);
     target.refuse_rules();
     let source = Source::open(&target, call.source);
     let match_rule =
         MatchRule::new(&call.key_options, &target).with_identity(call.identity, &target);
     plan_source(&target, &source, &match_rule);
-    let record = LoadRecord::begin(
-        &target.qualified(),
-        &source.qualified(),
-        call.on_conflict,
-        call.on_error,
-        call.batch_size,
-    );
-    StartedLoad {
+    let progress = Progress::start(&target);
+    let begin = || {
+        LoadRecord::begin(
+            &target.qualified(),
+            &source.qualified(),
+            call.on_conflict,
+            call.on_error,
+            call.batch_size,
+            call.token.as_ref().map(BatchToken::text),
+        )
+    };
+    let batch = match call.batch(&target) {
+        None => None,
+        Some(batch) => match batch.counts_or_session_lock(LoadCounts::NAMES) {
+            Err(lock) => Some((batch, lock)),
+            Ok(counts) => {
+                let counts = LoadCounts::of_batch(counts);
+                begin().replayed(&counts);
+                return Err(Replayed { progress, counts });
+            }
+        },
+    };
+    let record = begin();
+    Ok(StartedLoad {
         role: backend::current_user(),
         _running: SessionLock::acquire(LockSubject::Load, record.number()),
-        progress: Progress::start(&target),
+        progress,
         record,
-    }
+        batch,
+    })
 }
 
 /// What is known once the source is read.
@@ -222,8 +268,7 @@ fn read(call: &LoadCall, load: &StartedLoad, store: &mut Option<TupleStore>) -> 
     input.into_store(store.insert(TupleStore::across_commits(target.row_desc())));
     rejections.write(&target);
     load.record.read(total, rejections.count);
-    let names = arbiter.columns().map(|c| target.columns[c].name.clone());
-    let (key, signature) = (names.collect(), IndexSignature::of(arbiter));
+    let (key, signature) = (target.key_names(arbiter), IndexSignature::of(arbiter));
     let [shape] = shapes;
     SourceInfo {
         target,
@@ -255,6 +300,9 @@ fn run(
             let (read, more) = rows.end_batch();
             let done = counts.and(read, &collector);
             load.record.advance(&done, !more);
+            if let (Some((batch, _)), false) = (&load.batch, more) {
+                batch.record(LoadCounts::NAMES, done.of_names());
+            }
             (done, more)
         })?;
         memory.reset();
@@ -329,6 +377,8 @@ fn open(target: pg_sys::Oid, load: &StartedLoad) -> (Rc<Target>, OpenRelation) {
 #[derive(PartialEq, Eq)]
 struct IndexSignature {
     nulls_equal: bool,
+    /// Of a partial one.
+    condition: Option<String>,
     keys: Vec<(usize, pg_sys::Oid, pg_sys::Oid)>,
 }
 
@@ -337,6 +387,7 @@ impl IndexSignature {
         let keys = arbiter.keys.iter();
         Self {
             nulls_equal: arbiter.nulls_equal,
+            condition: arbiter.condition_sql().map(str::to_owned),
             keys: keys
                 .map(|key| (key.column, &key.operators))
                 .map(|(column, by)| (column, by.operator_class, by.collation))

@@ -76,8 +76,17 @@ impl Progress {
 
     /// All is done.
     pub fn loaded(&self, counts: &LoadCounts) {
-        let mut line = self.line("loaded");
         let seconds = (clock() - self.started) as f64 / SECOND as f64;
+        self.ended(counts, &format!("in {seconds:.1} s"));
+    }
+
+    /// An earlier load with this token has done it.
+    pub fn replayed(&self, counts: &LoadCounts) {
+        self.ended(counts, "by an earlier load with this token");
+    }
+
+    fn ended(&self, counts: &LoadCounts, how: &str) {
+        let mut line = self.line("loaded");
         let LoadCounts {
             rows,
             inserted,
@@ -88,7 +97,7 @@ impl Progress {
         } = counts;
         let _ = write!(
             line,
-            "{rows} rows in {seconds:.1} s: {inserted} inserted, {duplicates} duplicates, \
+            "{rows} rows {how}: {inserted} inserted, {duplicates} duplicates, \
              {conflicts} conflicts"
         );
         if *rejected > 0 {

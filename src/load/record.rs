@@ -12,10 +12,10 @@ use crate::write::OutcomeCollector;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 
-/// $1 role, $2 target, $3 source, $4 on_conflict, $5 batch size, $6 pid, $7 on_error
+/// $1 role, $2 target, $3 source, $4 on_conflict, $5 batch size, $6 pid, $7 on_error, $8 token
 const BEGIN: &str = "
-    INSERT INTO idempotent.load_records (role, target, source, on_conflict, batch_size, pid, on_error)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    INSERT INTO idempotent.load_records (role, target, source, on_conflict, batch_size, pid, on_error, token)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
     ON CONFLICT (load_id) DO NOTHING
     RETURNING load_id::pg_catalog.int8";
 
@@ -40,6 +40,11 @@ const ADVANCE: &str = "
            completed_at = CASE WHEN $7 IS NOT NULL THEN moment END,
            updated_at = moment
       FROM pg_catalog.clock_timestamp() AS moment
+     WHERE record.load_id OPERATOR(pg_catalog.=) $1";
+
+/// $1 number
+const REPLAYED: &str = "
+    UPDATE idempotent.load_records AS record SET replayed = true
      WHERE record.load_id OPERATOR(pg_catalog.=) $1";
 
 /// $1 number, $2 status, $3 error
@@ -72,6 +77,38 @@ impl LoadCounts {
             rows,
             rejected: rows,
             ..Self::default()
+        }
+    }
+
+    /// As the record of a batch names them.
+    pub const NAMES: [&str; 5] = [
+        "received",
+        "inserted",
+        "duplicates",
+        "conflicts",
+        "rejected",
+    ];
+
+    /// Those of these names.
+    pub fn of_names(&self) -> [i64; 5] {
+        [
+            self.rows,
+            self.inserted,
+            self.duplicates,
+            self.conflicts,
+            self.rejected,
+        ]
+    }
+
+    /// Those of a batch that was recorded.
+    pub fn of_batch([rows, inserted, duplicates, conflicts, rejected]: [i64; 5]) -> Self {
+        Self {
+            rows,
+            inserted,
+            duplicates,
+            conflicts,
+            rejected,
+            batches: 0,
         }
     }
 
@@ -115,6 +152,7 @@ impl LoadRecord {
         on_conflict: OnConflict,
         on_error: OnError,
         batch_size: u64,
+        token: Option<&str>,
     ) -> Self {
         // The caller, not the owner of the table.
         let role = kept::role_parameter(backend::current_user());
@@ -128,6 +166,7 @@ impl LoadRecord {
             SqlValue::int(batch_size as i32),
             SqlValue::int(backend::process_id()),
             SqlValue::text(enum_text::name(on_error)),
+            SqlValue::optional_text(token),
         ];
         let begun = Cell::new(None);
         NUMBERS.insert_with_new_id(&connection, || {
@@ -161,6 +200,13 @@ impl LoadRecord {
                 SqlValue::bigint(counts.rejected),
             ],
         );
+    }
+
+    /// An earlier load with its token has done it.
+    pub fn replayed(&self, counts: &LoadCounts) {
+        self.read(counts.rows, counts.rejected);
+        self.advance(counts, true);
+        self.write(REPLAYED, &[]);
     }
 
     /// The load has failed.

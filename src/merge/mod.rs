@@ -44,6 +44,7 @@ mod round;
 #[forbid(unsafe_code)]
 mod write;
 
+use crate::batch::{BatchFunction, BatchToken};
 use crate::error::with_error_capture;
 use crate::options::{KeyOptions, MatchRule};
 use crate::payload::generated::GeneratedColumns;
@@ -74,26 +75,41 @@ use round::{MergeCounts, merge_rows};
 #[pg_extern(sql = false)]
 fn idempotent_merge(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        let counts = merge(&call.arguments());
-        let counts = [
-            counts.received,
-            counts.inserted,
-            counts.updated,
-            counts.unchanged,
-            counts.stale,
-            counts.superseded,
-        ];
-        SqlResult::row(RowType::Merged, &counts.map(SqlValue::bigint))
+        let ([received, inserted, updated, unchanged, stale, superseded], replayed) =
+            merge(&call.arguments());
+        SqlResult::row(
+            RowType::Merged,
+            &[
+                SqlValue::bigint(received),
+                SqlValue::bigint(inserted),
+                SqlValue::bigint(updated),
+                SqlValue::bigint(unchanged),
+                SqlValue::bigint(stale),
+                SqlValue::bigint(superseded),
+                SqlValue::boolean(replayed),
+            ],
+        )
     })
 }
 
-fn merge(arguments: &Arguments) -> MergeCounts {
+/// The counts of a merge, as the record of a batch names them.
+const COUNTS: [&str; 6] = [
+    "received",
+    "inserted",
+    "updated",
+    "unchanged",
+    "stale",
+    "superseded",
+];
+
+/// Those, and whether they are of an earlier call with the same token.
+fn merge(arguments: &Arguments) -> ([i64; 6], bool) {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
     let mut source = Source::open(&target, arguments.oid(1, "source"));
     // What a guard leaves out because it changes after insert is what a merge brings.
-    let mut match_rule =
-        MatchRule::of_all_columns(&KeyOptions::read(arguments, [2, 4, 5]), &target);
+    let key_options = KeyOptions::read(arguments, [2, 4, 5]);
+    let mut match_rule = MatchRule::of_all_columns(&key_options, &target);
     let latest_by = arguments.columns(3, "latest_by");
     let insert_only = arguments.columns(6, "insert_only");
 
@@ -110,8 +126,26 @@ fn merge(arguments: &Arguments) -> MergeCounts {
     let updated: Vec<usize> = named()
         .filter(|c| !arbiter.has_column(*c) && !never_updated.columns.contains(c))
         .collect();
-    check_merge_privileges(&target, named(), arbiter.columns(), &updated);
+    check_merge_privileges(
+        &target,
+        named(),
+        arbiter.deciding_columns().iter().copied(),
+        &updated,
+    );
 
+    let batch = BatchToken::read(arguments, 7, 8).map(|token| {
+        let options = key_options
+            .of_batch()
+            .with_names(c"latest_by", latest_by.as_deref())
+            .with_names(c"insert_only", insert_only.as_deref());
+        token.batch(&target, BatchFunction::Merge, &options)
+    });
+    if let Some(counts) = batch
+        .as_ref()
+        .and_then(|batch| batch.counts_or_lock(COUNTS))
+    {
+        return (counts, true);
+    }
     source.complete_keys(&relation, arbiter);
     let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard);
     let mut input = InputSorter::new(&context, false);
@@ -121,5 +155,16 @@ fn merge(arguments: &Arguments) -> MergeCounts {
         ..MergeCounts::default()
     };
     merge_rows(&context, &latest, &updated, input.into_rows(), &mut counts);
-    counts
+    let counts = [
+        counts.received,
+        counts.inserted,
+        counts.updated,
+        counts.unchanged,
+        counts.stale,
+        counts.superseded,
+    ];
+    if let Some(batch) = batch {
+        batch.record(COUNTS, counts);
+    }
+    (counts, false)
 }

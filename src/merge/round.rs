@@ -37,16 +37,20 @@ struct LatestRows<'a> {
     ahead: Option<Slot>,
     /// How many were passed over.
     superseded: i64,
+    /// The rows outside of the arbiter's condition, which come last: they have no key.
+    outside: Option<TupleStore>,
 }
 
 impl LatestRows<'_> {
     fn next(&mut self, mut free: Option<Slot>) -> Option<Slot> {
         let target = self.context.target;
-        let mut best = match self.ahead.take() {
-            Some(row) => row,
-            None => self.rows.next(target, free.take())?,
+        let first = self.ahead.take();
+        let Some(mut best) = first.or_else(|| self.next_with_key(&mut free)) else {
+            let outside = self.outside.as_mut()?;
+            let mut row = Slot::for_stored(target.row_desc());
+            return outside.next(&mut row).then_some(row);
         };
-        while let Some(row) = self.rows.next(target, free.take()) {
+        while let Some(row) = self.next_with_key(&mut free) {
             if !same_key(self.context.arbiter, &best, &row) {
                 self.ahead = Some(row);
                 break;
@@ -64,6 +68,21 @@ impl LatestRows<'_> {
         }
         Some(best)
     }
+
+    /// The next row that has a key; others are set aside.
+    fn next_with_key(&mut self, free: &mut Option<Slot>) -> Option<Slot> {
+        let context = self.context;
+        loop {
+            let row = self.rows.next(context.target, free.take())?;
+            if !context.is_outside(&row) {
+                return Some(row);
+            }
+            pgrx::check_for_interrupts!();
+            let new = || TupleStore::new(context.target.row_desc());
+            self.outside.get_or_insert_with(new).put(&row);
+            *free = Some(row);
+        }
+    }
 }
 
 /// Gives every row of the source, which come in key order, its place in the counts.
@@ -80,6 +99,7 @@ pub fn merge_rows(
         rows,
         ahead: None,
         superseded: 0,
+        outside: None,
     };
     let mut pending = look_up(
         context,
@@ -220,7 +240,16 @@ fn look_up(
     while let Some(row) = next(free.take()) {
         pgrx::check_for_interrupts!();
         context.scratch.scope(|| {
-            lookup.find(|c| row.value(c));
+            let outside = context.is_outside(&row);
+            if outside && !before.inserted.is_empty() {
+                // Nothing was in its way.
+                counts.inserted += 1;
+                return;
+            }
+            lookup.skip();
+            if !outside {
+                lookup.find(|c| row.value(c));
+            }
             let Some(stored) = lookup.stored() else {
                 let desc = context.target.row_desc();
                 let new = || context.in_call_memory(|| TupleStore::new(desc));

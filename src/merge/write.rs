@@ -29,7 +29,7 @@ const IN_ORDER: [(&CStr, &CStr); 8] = [
     (c"jit", c"off"),
 ];
 
-/// Rows that are to replace stored ones: every column of the target, then the ordinal
+/// Rows that are to replace stored ones: what working rows begin with, then the ordinal
 /// (`bigint`), where the stored row is (`tid`), which transaction wrote it (`xid`), and in
 /// which table (`oid`).
 pub struct ChangedRows {
@@ -41,7 +41,7 @@ pub struct ChangedRows {
 impl ChangedRows {
     /// None yet; for the memory of the call.
     pub fn new(target: &Target) -> Self {
-        let columns = target.columns.len();
+        let columns = target.working_columns();
         let desc = target.row_desc_with(&[
             pg_sys::INT8OID,
             pg_sys::TIDOID,
@@ -136,7 +136,7 @@ fn update_sql(context: &WriteContext<'_>, updated: &[usize]) -> String {
         .map(|c| format!("{} = row.a{c}", target.column_list([*c])))
         .collect::<Vec<_>>()
         .join(", ");
-    let own = target.columns.len();
+    let own = target.working_columns();
     let (place, version, table) = (own + 1, own + 2, own + 3);
     let mut conditions = vec![
         format!("stored.ctid OPERATOR(pg_catalog.=) row.a{place}"),
@@ -149,6 +149,7 @@ fn update_sql(context: &WriteContext<'_>, updated: &[usize]) -> String {
         if !context.arbiter.nulls_equal {
             // The server finds the partition by its key, which is part of ours.
             let keys = context.arbiter.keys.iter();
+            let keys = keys.filter(|key| key.expression.is_none());
             conditions.extend(keys.map(|key| {
                 let column = format!("stored.{}", target.column_list([key.column]));
                 key.equals(&column, &format!("row.a{}", key.column))

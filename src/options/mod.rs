@@ -1,14 +1,14 @@
 //! The options that the functions over sets of rows share: which key decides, what is compared,
 //! and what is done about a conflict; and what these come to for a source.
+use crate::batch::BatchOptions;
 use crate::enum_text;
-use crate::error::{Report, SqlState};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::guard;
 use crate::outcome::{OnConflict, OnError};
 use crate::payload::generated::exclude_from_comparison;
 use crate::payload::shape::{Comparison, IdentityValues, KeyPlace, Shape, check_key_named};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
-use crate::pg::value::text;
 use crate::target::{Target, UniqueIndex, check_insert_privileges};
 use serde::Deserialize;
 use std::rc::Rc;
@@ -61,16 +61,33 @@ pub fn read_overriding(arguments: &Arguments, position: usize) -> IdentityValues
     }
 }
 
+/// What a batch under a token is known by, with the options that all insert functions have.
+pub fn insert_options_of_batch(
+    options: BatchOptions,
+    on_conflict: OnConflict,
+    on_error: OnError,
+    identity: IdentityValues,
+) -> BatchOptions {
+    let conflict = enum_text::name(on_conflict);
+    let error = enum_text::name(on_error);
+    options
+        .with_text(c"on_conflict", conflict, enum_text::name(OnConflict::Error))
+        .with_text(c"on_error", error, enum_text::name(OnError::Error))
+        .with_text(c"overriding", identity.option(), "")
+}
+
 /// The arguments key, compare and ignore, as the caller gave them.
 #[derive(Clone)]
 pub struct KeyOptions {
     key: Option<Vec<String>>,
     compare: Option<Vec<String>>,
     ignore: Option<Vec<String>>,
+    /// Whether the key is as the caller has written it.
+    of_caller: bool,
 }
 
 impl KeyOptions {
-    /// These options.
+    /// These options, which somebody else has written.
     pub fn new(
         key: Option<Vec<String>>,
         compare: Option<Vec<String>>,
@@ -80,6 +97,7 @@ impl KeyOptions {
             key,
             compare,
             ignore,
+            of_caller: false,
         }
     }
 
@@ -90,7 +108,16 @@ impl KeyOptions {
             key: arguments.columns(key, "key"),
             compare: arguments.columns(compare, "compare"),
             ignore: arguments.columns(ignore, "ignore"),
+            of_caller: true,
         }
+    }
+
+    /// These options, as far as a batch under a token is known by them.
+    pub fn of_batch(&self) -> BatchOptions {
+        BatchOptions::default()
+            .with_names(c"key", self.key.as_deref())
+            .with_names(c"compare", self.compare.as_deref())
+            .with_names(c"ignore", self.ignore.as_deref())
     }
 
     /// A copy of these options, with this key.
@@ -137,9 +164,14 @@ impl MatchRule {
             key_options.compare.as_deref(),
             key_options.ignore.as_deref(),
         );
+        let key = key_options.key.as_deref();
+        let key = key.map(|key| match key_options.of_caller {
+            true => target.canonical_key(key),
+            false => key.to_vec(),
+        });
         Self {
-            key: key_options.key.clone(),
-            comparison: Comparison::new(target, compare, ignore),
+            key,
+            comparison: Comparison::new(target, compare, ignore).or_raise(),
             identity: IdentityValues::default(),
             guard: guard::GuardConfig::in_force(target),
         }
@@ -151,10 +183,14 @@ impl MatchRule {
     /// # Errors
     /// 22023 if `key` or `compare` names one that is ignored.
     pub fn with_identity(mut self, identity: IdentityValues, target: &Target) -> Self {
+        self.identity = identity;
+        if identity != IdentityValues::Ignored {
+            return self;
+        }
         let ignored = |c: &usize| identity.ignores(&target.columns[*c]);
-        let column = |name: &String| target.column_by_bytes(text::to_server(name).to_bytes());
-        let key: Vec<usize> = self.key.iter().flatten().filter_map(column).collect();
-        for (columns, option) in [(&*key, "key"), (self.comparison.named(), "compare")] {
+        let arbiter = self.key.as_deref().map(|key| target.arbiter_for_key(key));
+        let key = arbiter.map_or(&[][..], UniqueIndex::deciding_columns);
+        for (columns, option) in [(key, "key"), (self.comparison.named(), "compare")] {
             if let Some(column) = columns.iter().copied().find(|c| ignored(c)) {
                 target
                     .cannot_be_in(
@@ -167,7 +203,6 @@ impl MatchRule {
         }
         let all: Vec<usize> = (0..target.columns.len()).filter(ignored).collect();
         self.comparison.exclude(&all);
-        self.identity = identity;
         self
     }
 
@@ -190,8 +225,7 @@ impl MatchRule {
         target: &'t Target,
         named: impl Fn(usize) -> bool,
     ) -> &'t UniqueIndex {
-        self.find_arbiter(target, named)
-            .unwrap_or_else(|report| report.raise())
+        self.find_arbiter(target, named).or_raise()
     }
 
     /// As [`MatchRule::arbiter`], with the error for the caller to decide about.
@@ -206,19 +240,23 @@ impl MatchRule {
             None => {
                 let counts = |c: usize| named(c) || target.columns[c].has_repeatable_default();
                 let guards = self.guard.as_ref().map(|guard| guard.arbiter(target));
+                let all = |index: &UniqueIndex, names: &dyn Fn(usize) -> bool| {
+                    index.deciding_columns().iter().all(|c| names(*c))
+                };
+                // What a condition refers to is NULL where it is left out, and has no default.
+                let counts_for_guard = |index: &UniqueIndex, c: usize| {
+                    let column = &target.columns[c];
+                    let is_null = !column.has_default && column.generated == 0;
+                    counts(c) || (is_null && !index.is_in_key(c))
+                };
                 if let Some(arbiter) = guards
-                    && arbiter.columns().all(counts)
+                    && all(arbiter, &|c| counts_for_guard(arbiter, c))
                 {
                     return Ok(arbiter);
                 }
-                let usable = || {
-                    target
-                        .indexes
-                        .iter()
-                        .filter(|i| i.unusable_reason.is_none())
-                };
-                let by_primary = usable().any(|i| i.primary && i.columns().all(counts));
-                if !by_primary && usable().any(|i| i.columns().all(&named)) {
+                let usable = || target.indexes.iter().filter(|i| i.can_be_default());
+                let by_primary = usable().any(|i| i.primary && all(i, &counts));
+                if !by_primary && usable().any(|i| all(i, &named)) {
                     target.find_default_arbiter(named)
                 } else {
                     target.find_default_arbiter(counts)
@@ -270,5 +308,5 @@ pub fn plan_source<'t>(
 /// # Errors
 /// 42501
 pub fn check_rights(target: &Target, arbiter: &UniqueIndex, named: impl Iterator<Item = usize>) {
-    check_insert_privileges(target, named, arbiter.columns());
+    check_insert_privileges(target, named, arbiter.deciding_columns().iter().copied());
 }

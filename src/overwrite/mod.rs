@@ -1,4 +1,5 @@
-//! `idempotent_overwrite`: one slice of a table is replaced by the rows of a source.
+//! `idempotent_overwrite`: one slice of a table is replaced by the rows of a source; and
+//! `idempotent_overwrite_each`: every slice that a source holds, see [`each`].
 //!
 //! A slice is the rows that have given values in given columns, or values of a range; or all rows
 //! of the table. What it holds and what arrives are compared as multisets of rows (see [`rows`]); if they are equal, nothing is
@@ -19,9 +20,13 @@
 #[forbid(unsafe_code)]
 mod cover;
 #[forbid(unsafe_code)]
+mod each;
+#[forbid(unsafe_code)]
 mod lock;
 #[forbid(unsafe_code)]
 mod notation;
+#[forbid(unsafe_code)]
+mod replace;
 mod rows;
 #[forbid(unsafe_code)]
 mod slice;
@@ -30,16 +35,18 @@ mod truncate;
 #[forbid(unsafe_code)]
 mod write;
 
-use crate::error::{Report, with_error_capture};
+use crate::error::with_error_capture;
 use crate::payload::generated::GeneratedColumns;
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
-use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, uses_transaction_snapshot};
+use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::sql_value::SqlValue;
-use crate::target::{Target, check_overwrite_privileges};
+use crate::target::check_overwrite_privileges;
+use each::overwrite_each;
 use pgrx::prelude::*;
+use replace::{OverwriteCounts, StoredSlice, open_target};
 use rows::{Hashing, RowSetHash, collect};
 use slice::Slice;
 
@@ -69,18 +76,27 @@ fn idempotent_overwrite(call: SqlCall<'_>) -> SqlResult {
     })
 }
 
-/// What was done.
-struct OverwriteCounts {
-    deleted: i64,
-    inserted: i64,
-    unchanged: bool,
+/// `idempotent_overwrite_each(target, source, by)`: replaces each slice of the target that the
+/// source holds, a slice being the rows with the same values in the columns `by`.
+///
+/// Gives a row for each, in their order: `slice jsonb, deleted, inserted bigint, unchanged boolean`.
+///
+/// # Errors
+/// As [`idempotent_overwrite`], without what is said of a slice there: 22004, 22023 and 42701 for
+/// `by`.
+#[pg_extern(sql = false)]
+fn idempotent_overwrite_each(call: SqlCall<'_>) -> SqlResult {
+    with_error_capture(|| {
+        let mut set = call.result_set();
+        overwrite_each(&call.arguments(), &mut set);
+        SqlResult::null()
+    })
 }
 
 fn overwrite(arguments: &Arguments) -> OverwriteCounts {
-    let (target, relation) = Target::open_to_write(arguments.oid(0, "target"));
-    target.refuse_rules();
-    write::refuse_delete_rules(&target, &relation);
-    let source = Source::open(&target, arguments.oid(1, "source"));
+    let (target, relation) = open_target(arguments);
+    // Rows that a view of the target itself gave may go before they are put back.
+    let source = Source::open(&target, arguments.oid(1, "source")).detached();
     let slice = Slice::read(&target, &source, arguments.jsonb(2, "slice"));
     let shapes = [source.shape()];
     check_overwrite_privileges(&target, shapes[0].named.iter().copied());
@@ -92,39 +108,14 @@ fn overwrite(arguments: &Arguments) -> OverwriteCounts {
     let mut surrogates = source.surrogates(&relation);
     surrogates.retain(|c| !slice.columns.contains(c));
     let hashing = Hashing::of(&source, generated.as_ref(), &surrogates);
-    let (condition, parameters) = slice.condition();
-    let stored_rows = source.stored(&relation, format!("WHERE {condition}"), parameters);
-    let stored = RowSetHash::of(&hashing, &stored_rows);
-    if uses_transaction_snapshot() {
-        let _latest = LatestSnapshot::push();
-        if RowSetHash::of(&hashing, &stored_rows) != stored {
-            Report::could_not_serialize(&target.schema, &target.name).raise()
-        }
-    }
-    if stored.count > 0
-        && RowSetHash::of_source(&hashing, &source, &slice, &mut generated) == stored
+    let stored = StoredSlice::read(&slice, &relation, &source, &hashing);
+    if stored.hash.count > 0
+        && RowSetHash::of_source(&hashing, &source, &slice, &mut generated) == stored.hash
     {
-        return OverwriteCounts {
-            deleted: 0,
-            inserted: 0,
-            unchanged: true,
-        };
+        return OverwriteCounts::UNCHANGED;
     }
     // Read once more, since a source may give other rows every time: what goes in is what
     // was seen to be of the slice.
     let rows = collect(&source, &slice, &mut generated);
-    let deleted = if stored.count == 0 {
-        0
-    } else if truncate::truncate_partitions(&slice, &relation, &hashing, &stored_rows, stored) {
-        stored.count as i64
-    } else {
-        write::delete(&slice, &relation, &hashing, &stored_rows, stored)
-    };
-    drop(snapshot);
-    let inserted = write::insert(&target, &source, &rows);
-    OverwriteCounts {
-        deleted,
-        inserted,
-        unchanged: stored.count == 0 && rows.len() == 0,
-    }
+    stored.replace(&source, &rows, snapshot)
 }

@@ -8,7 +8,7 @@
 //! that follow from columns which the source does not have are hashed, since these are not.
 //! Columns that source and target both number or draw by themselves are not hashed either.
 use super::slice::{RangeColumn, Slice};
-use crate::compare::{differing, first_difference, show_value};
+use crate::compare::{differing, show_value};
 use crate::error::{Report, SqlState};
 use crate::payload::fill::RowSink;
 use crate::payload::generated::GeneratedColumns;
@@ -16,10 +16,11 @@ use crate::payload::row::RowLayout;
 use crate::payload::source::Source;
 use crate::pg::backend::unforeseeable_number;
 use crate::pg::ffi;
-use crate::pg::rows::{RowBuilder, Slot, TupleStore};
+use crate::pg::memory::Scratch;
+use crate::pg::rows::{RowBuilder, Slot, TupleSort, TupleStore};
 use crate::pg::value::comparison::{Storage, append_image};
 use crate::settings;
-use crate::target::StoredRow;
+use crate::target::{StoredRow, Target, first_difference};
 use pgrx::pg_sys;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -134,21 +135,125 @@ unsafe impl RowSink for HashSink<'_> {
     }
 }
 
-/// Passes on the rows of a slice. The first one that is outside of it, or whose generated
-/// columns are not as the server computes them, ends the reading.
-struct SliceFilter<'a, 'g> {
-    slice: &'a Slice<'a>,
-    values: StoredRow<'a>,
-    outside: TupleStore,
+/// The rows that arrive for one slice of several, kept and summed up.
+pub struct SliceRows<'h> {
+    pub kept: TupleStore,
+    sum: HashSink<'h>,
+    per_row: Scratch,
+}
+
+impl<'h> SliceRows<'h> {
+    /// None yet.
+    pub fn new(target: &Target, hashing: &'h Hashing) -> Self {
+        Self {
+            kept: TupleStore::new(target.row_desc()),
+            sum: HashSink::new(hashing),
+            per_row: Scratch::in_current(c"pg_idempotent row"),
+        }
+    }
+
+    /// Adds a copy of a row that is read whole.
+    pub fn put(&mut self, row: &Slot) {
+        row.check_whole();
+        let (kept, sum) = (&mut self.kept, &mut self.sum);
+        // SAFETY: a row with the columns of the store, which checks that, and so a working row of
+        // the target; inside the guard nothing is owned.
+        let put = || unsafe {
+            ffi::guard(|| {
+                kept.put_unguarded(row);
+                sum.take(row)
+            })
+        };
+        self.per_row.scope(put);
+        self.per_row.reset();
+    }
+
+    pub fn hash(&self) -> RowSetHash {
+        self.sum.set
+    }
+}
+
+/// Puts all rows of a source into a sort, with what the server computes in generated columns.
+///
+/// # Errors
+/// 428C9 if a generated column has another value than the server computes.
+pub fn sort(rows: &Source<'_>, generated: &mut Option<GeneratedColumns<'_>>, sort: &mut TupleSort) {
+    let mut checked = CheckedRows::new(rows.target(), generated, sort);
+    let last = rows.stream(&mut checked);
+    checked.finish(last);
+}
+
+/// Passes rows on, with what the server computes in generated columns. The first one in which it
+/// computes another value ends the reading.
+struct CheckedRows<'a, 'g> {
     generated: &'a mut Option<GeneratedColumns<'g>>,
     mismatch: Option<usize>,
     /// A row in which the generated columns that are hashed have the server's notation.
     computed: RowBuilder,
-    inside: &'a mut dyn RowSink,
+    next: &'a mut dyn RowSink,
+}
+
+impl<'a, 'g> CheckedRows<'a, 'g> {
+    fn new(
+        target: &Target,
+        generated: &'a mut Option<GeneratedColumns<'g>>,
+        next: &'a mut dyn RowSink,
+    ) -> Self {
+        Self {
+            generated,
+            mismatch: None,
+            computed: RowBuilder::new(target.row_desc()),
+            next,
+        }
+    }
+
+    /// 428C9 if the reading ended with a value that the server computes otherwise, in the last row.
+    fn finish(&self, last: i64) {
+        if let (Some(generated), Some(column)) = (self.generated.as_ref(), self.mismatch) {
+            generated.source_differs(column, last).raise()
+        }
+    }
+}
+
+// SAFETY: calls of the server, of which none leaves something that is owned here; generated
+// columns are columns of a working row, so nothing panics.
+unsafe impl RowSink for CheckedRows<'_, '_> {
+    unsafe fn take(&mut self, row: &Slot) -> bool {
+        // SAFETY: as the function's.
+        unsafe {
+            let Some(generated) = self.generated.as_mut() else {
+                return self.next.take(row);
+            };
+            // The rows of a source have one shape.
+            self.mismatch = generated.mismatch(row, 0);
+            if self.mismatch.is_some() {
+                return false;
+            }
+            if generated.by_defaults().is_empty() {
+                return self.next.take(row);
+            }
+            // The row outlives this call, which is the use of the slot; what was computed
+            // for a column is of its type, until the next row.
+            let mut computed = self.computed.start();
+            computed.copy_all(row);
+            for c in generated.by_defaults() {
+                computed.set_unguarded(*c, generated.computed(*c));
+            }
+            self.next.take(computed.finish())
+        }
+    }
+}
+
+/// Passes on the rows of a slice. The first one that is outside of it ends the reading.
+struct SliceFilter<'a, 'g> {
+    slice: &'a Slice<'a>,
+    values: StoredRow<'a>,
+    outside: TupleStore,
+    inside: CheckedRows<'a, 'g>,
 }
 
 // SAFETY: calls of the server, of which none leaves something that is owned here; columns of a
-// slice, and generated ones, are columns of a working row, so nothing panics.
+// slice are columns of a working row, so nothing panics.
 unsafe impl RowSink for SliceFilter<'_, '_> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         let Slice {
@@ -161,23 +266,6 @@ unsafe impl RowSink for SliceFilter<'_, '_> {
             if differs.is_some() || !self.slice.ranges.iter().all(in_ranges) {
                 self.outside.put_unguarded(row);
                 return false;
-            }
-            if let Some(generated) = self.generated.as_mut() {
-                // The rows of a source have one shape.
-                self.mismatch = generated.mismatch(row, 0);
-                if self.mismatch.is_some() {
-                    return false;
-                }
-                if !generated.by_defaults().is_empty() {
-                    // The row outlives this call, which is the use of the slot; what was computed
-                    // for a column is of its type, until the next row.
-                    let mut computed = self.computed.start();
-                    computed.copy_all(row);
-                    for c in generated.by_defaults() {
-                        computed.set_unguarded(*c, generated.computed(*c));
-                    }
-                    return self.inside.take(computed.finish());
-                }
             }
             self.inside.take(row)
         }
@@ -194,27 +282,16 @@ impl Slice<'_> {
         sink: &mut dyn RowSink,
     ) {
         let numbers = self.target.attnums_in_order();
-        let mut inside = SliceFilter {
+        let mut filter = SliceFilter {
             slice: self,
             values: StoredRow::returned(&self.values, &numbers),
             outside: TupleStore::new(self.target.row_desc()),
-            generated,
-            mismatch: None,
-            computed: RowBuilder::new(self.target.row_desc()),
-            inside: sink,
+            inside: CheckedRows::new(self.target, generated, sink),
         };
-        let last = rows.stream(&mut inside);
-        let SliceFilter {
-            mut outside,
-            generated,
-            mismatch,
-            ..
-        } = inside;
-        if let (Some(generated), Some(column)) = (generated.as_ref(), mismatch) {
-            generated.source_differs(column, last).raise()
-        }
+        let last = rows.stream(&mut filter);
+        filter.inside.finish(last);
         let mut row = Slot::for_stored(self.target.row_desc());
-        if outside.next(&mut row) {
+        if filter.outside.next(&mut row) {
             self.refuse(&row)
         }
     }
@@ -227,7 +304,10 @@ impl Slice<'_> {
         let Some(value) = value else { return false };
         let column = &self.target.columns[range.column];
         // SAFETY: the caller's promise; bounds are values of the column.
-        let compare = |bound| unsafe { range.order.compare_unguarded(column, value, bound) };
+        let compare = |bound| unsafe {
+            let order = range.order.of_values();
+            column.values.compare_unguarded(order, value, bound)
+        };
         let [from, to] = [&self.values, &self.ends].map(|row| row.get(range.column));
         from.is_none_or(|from| compare(from).is_ge()) && to.is_none_or(|to| compare(to).is_lt())
     }
@@ -259,6 +339,16 @@ impl Slice<'_> {
             Some(c) => report.column(target.columns[*c].name.clone()).raise(),
             None => report.raise(),
         }
+    }
+
+    /// Whether a row, read whole, has the values of a slice without ranges.
+    pub fn has_values_of(&self, row: &Slot) -> bool {
+        let numbers = self.target.attnums_in_order();
+        let values = StoredRow::returned(&self.values, &numbers);
+        differing(&self.target.columns, &self.columns, &values, |c| {
+            row.value(c)
+        })
+        .is_empty()
     }
 
     /// Whether a row has a column that the slice names outside of it.

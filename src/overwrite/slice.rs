@@ -29,6 +29,20 @@ pub struct RangeColumn {
     pub order: Order,
 }
 
+impl<'t> Slice<'t> {
+    /// The rows that have the values of a working row in these columns, in the table's order. Of
+    /// none it is the whole table.
+    pub fn of_row(target: &'t Target, columns: &[usize], row: Slot) -> Self {
+        Self {
+            target,
+            columns: columns.to_vec(),
+            ranges: Vec::new(),
+            values: row,
+            ends: Slot::for_stored(target.row_desc()),
+        }
+    }
+}
+
 impl Slice<'_> {
     /// All columns that it names, in the table's order.
     pub fn named(&self) -> Vec<usize> {

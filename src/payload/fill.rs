@@ -6,7 +6,7 @@
 use super::coercion::Coercions;
 use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
-use super::row::{Mark, RowLayout};
+use super::row::{Mark, RowLayout, null_in_key};
 use crate::error::PayloadPosition;
 use crate::pg::ffi;
 use crate::pg::rows::{NewRow, ReceivedRows, RowBuilder, Slot, TupleSort, TupleStore};
@@ -85,9 +85,27 @@ unsafe impl RowSink for TupleStore {
     }
 }
 
+/// A sort that passes rows over that are outside of the arbiter's condition.
+pub struct RowsWithKey<'a> {
+    pub target: &'a Target,
+    pub sort: &'a mut TupleSort,
+}
+
+// SAFETY: it owns nothing, and a working row has a mark.
+unsafe impl RowSink for RowsWithKey<'_> {
+    unsafe fn take(&mut self, row: &Slot) -> bool {
+        if RowLayout::of(self.target).mark(row) != Mark::Outside {
+            // SAFETY: the sort is one of working rows, and this runs inside the guard.
+            unsafe { self.sort.put_unguarded(row) };
+        }
+        true
+    }
+}
+
 /// Hands rows on, and refuses those with a NULL in the key, or with a generated column that is not
 /// what the server computes.
 pub struct KeyedRows<'a, 'g, S> {
+    pub target: &'a Target,
     pub arbiter: &'a UniqueIndex,
     pub generated: Option<GeneratedColumns<'g>>,
     pub sink: &'a mut S,
@@ -105,12 +123,14 @@ pub struct KeyedRows<'a, 'g, S> {
 impl<'a, 'g, S> KeyedRows<'a, 'g, S> {
     /// No row was read yet.
     pub fn new(
+        target: &'a Target,
         arbiter: &'a UniqueIndex,
         generated: Option<GeneratedColumns<'g>>,
         sink: &'a mut S,
         on_progress: &'a dyn Fn(i64),
     ) -> Self {
         Self {
+            target,
             arbiter,
             generated,
             sink,
@@ -135,9 +155,7 @@ impl<'a, 'g, S> KeyedRows<'a, 'g, S> {
 // of the key are columns of a working row. The sink that it hands rows to keeps the same promise.
 unsafe impl<S: RowSink> RowSink for KeyedRows<'_, '_, S> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
-        if !self.arbiter.nulls_equal {
-            self.null_key = self.arbiter.columns().find(|c| row.get(*c).is_none());
-        }
+        self.null_key = null_in_key(self.target, self.arbiter, row);
         if let (None, Some(generated)) = (self.null_key, &mut self.generated) {
             // SAFETY: the caller's promise: a working row, inside the guard. Rows of a source have
             // one shape, the first.
@@ -368,7 +386,12 @@ impl<'a> RowMaker<'a> {
             selected
                 .key_defaults
                 .complete(selected.columns, &mut working);
-            RowLayout::of(selected.target).set(&mut working, self.ordinal, 0, Mark::Pending);
+            self.position.no_column();
+            let mark = match selected.key_defaults.values() {
+                Some(values) if !values.complete_unguarded(&mut working) => Mark::Outside,
+                _ => Mark::Pending,
+            };
+            RowLayout::of(selected.target).set(&mut working, self.ordinal, 0, mark);
             let caller = pg_sys::MemoryContextSwitchTo(per_row);
             let more = sink.take(working.finish());
             pg_sys::MemoryContextSwitchTo(caller);

@@ -6,7 +6,7 @@ use super::fill::fill_from_json;
 use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
 use super::nested::NestedColumns;
-use super::row::{Mark, RowLayout};
+use super::row::{RowLayout, null_in_key};
 use super::shape::{KeyPlace, Shape, key_violation, missing_key_column};
 use crate::error::{PayloadPosition, Report, RowError, SqlState, catch_row_error};
 use crate::pg::memory::Scratch;
@@ -313,9 +313,10 @@ impl<'p, 't, 'g> Reading<'p, 't, 'g> {
             nested.read(target, fields, position, &mut row);
         }
         payloads.key_defaults.complete(named, &mut row);
-        RowLayout::of(target).set(&mut row, ordinal, shape, Mark::Pending);
-        let row = row.finish();
         position.no_column();
+        let mark = payloads.key_defaults.mark(target, &mut row);
+        RowLayout::of(target).set(&mut row, ordinal, shape, mark);
+        let row = row.finish();
         if let Some(arbiter) = self.arbiter {
             payloads.check_key_values(arbiter, row, ordinal);
         }
@@ -331,10 +332,7 @@ impl<'p, 't, 'g> Reading<'p, 't, 'g> {
 
 impl JsonPayloads<'_> {
     fn check_key_values(&self, arbiter: &UniqueIndex, slot: &Slot, ordinal: i64) {
-        if arbiter.nulls_equal {
-            return;
-        }
-        if let Some(column) = arbiter.columns().find(|c| slot.get(*c).is_none()) {
+        if let Some(column) = null_in_key(self.target, arbiter, slot) {
             self.refuse_key(arbiter, column, "null in", ordinal)
         }
     }

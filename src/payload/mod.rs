@@ -13,6 +13,7 @@ pub mod generated;
 pub mod json;
 #[forbid(unsafe_code)]
 pub mod key_defaults;
+pub mod key_values;
 #[forbid(unsafe_code)]
 pub mod nested;
 #[forbid(unsafe_code)]

@@ -1,8 +1,9 @@
 //! Working rows.
 //!
 //! A working row has every column of the target in the order of
-//! `Target::columns` (NULL where the payload does not name it), then three of
-//! its own: the payload's ordinal, its shape, and its [`Mark`].
+//! `Target::columns` (NULL where the payload does not name it), then the
+//! expressions in the keys of its indexes (NULL but for those of the arbiter), then
+//! three of its own: the payload's ordinal, its shape, and its [`Mark`].
 use crate::pg::rows::{NewRow, RowBuilder, Slot};
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, UniqueIndex};
@@ -18,7 +19,13 @@ pub enum Mark {
     /// An earlier payload of the call, the one with this ordinal, has its key
     /// and was handed to INSERT.
     SameKeyAs(i64),
+    /// It is outside of the arbiter's condition, and has no key: it is handed to INSERT, whatever
+    /// is stored.
+    Outside,
 }
+
+/// The mark of a row that is [`Mark::Outside`], as the only one below 0.
+const OUTSIDE: i64 = -1;
 
 /// Where a working row's own columns are.
 #[derive(Clone, Copy)]
@@ -30,7 +37,7 @@ impl RowLayout {
     /// The layout of a target's working rows.
     pub fn of(target: &Target) -> Self {
         Self {
-            columns: target.columns.len(),
+            columns: target.working_columns(),
         }
     }
 
@@ -39,7 +46,7 @@ impl RowLayout {
         self.columns
     }
 
-    /// The position of the mark, which is NULL for a plain row.
+    /// The position of the mark, which is NULL for a plain row, and below 0 for one without a key.
     pub fn mark_column(self) -> usize {
         self.columns + 2
     }
@@ -50,6 +57,7 @@ impl RowLayout {
             Mark::Pending => None,
             Mark::Inserted => Some(0),
             Mark::SameKeyAs(ordinal) => Some(ordinal),
+            Mark::Outside => Some(OUTSIDE),
         };
         let mark = mark.map_or(SqlValue::null(pg_sys::INT8OID), SqlValue::bigint);
         row.set(self.columns, SqlValue::bigint(ordinal));
@@ -81,6 +89,7 @@ impl RowLayout {
         match slot.get(self.mark_column()).map(|d| d.value() as i64) {
             None => Mark::Pending,
             Some(0) => Mark::Inserted,
+            Some(OUTSIDE) => Mark::Outside,
             Some(ordinal) => Mark::SameKeyAs(ordinal),
         }
     }
@@ -94,10 +103,26 @@ pub fn same_key(arbiter: &UniqueIndex, a: &Slot, b: &Slot) -> bool {
         .all(|key| key.agrees(a.value(key.column), b.value(key.column)))
 }
 
-/// Whether a working row has this key, a row of [`UniqueIndex::key_desc`].
+/// Whether a working row has this key, a row of the columns of [`UniqueIndex::key_desc`], which for
+/// an arbiter on columns alone are those of the key.
 pub fn has_key(arbiter: &UniqueIndex, row: &Slot, key: &Slot) -> bool {
     let parts = arbiter.keys.iter().enumerate();
     parts
         .into_iter()
         .all(|(i, part)| part.agrees(row.value(part.column), key.value(i)))
+}
+
+/// The first part of a working row's key that is NULL, by position, where the row cannot be
+/// identified because of it.
+#[inline]
+pub fn null_in_key(target: &Target, arbiter: &UniqueIndex, row: &Slot) -> Option<usize> {
+    if arbiter.nulls_equal {
+        return None;
+    }
+    let null = arbiter
+        .keys
+        .iter()
+        .find(|key| row.get(key.column).is_none())?;
+    let outside = arbiter.condition.is_some() && RowLayout::of(target).mark(row) == Mark::Outside;
+    (!outside).then_some(null.column)
 }

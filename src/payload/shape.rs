@@ -1,5 +1,5 @@
 //! The columns that a payload names, and which of them are compared.
-use crate::error::{Report, SqlState};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::pg::value::text;
 use crate::target::{Column, Target, UniqueIndex};
 
@@ -39,32 +39,32 @@ impl Comparison {
     ///
     /// # Errors
     /// 22023 for both at once, 42703 for a name that is no column.
-    pub fn new(target: &Target, compare: Option<&[String]>, ignore: Option<&[String]>) -> Self {
+    pub fn new(
+        target: &Target,
+        compare: Option<&[String]>,
+        ignore: Option<&[String]>,
+    ) -> Result<Self, Box<Report>> {
         if compare.is_some() && ignore.is_some() {
-            Report::new(
+            let report = Report::new(
                 SqlState::InvalidParameterValue,
                 "arguments \"compare\" and \"ignore\" cannot be used together",
             )
             .hint(
                 "Name the compared columns with compare, or take columns away from the default \
                  with ignore.",
-            )
-            .raise()
+            );
+            return Err(Box::new(report));
         }
         let positions = |names: Option<&[String]>| {
-            names.map(|names| {
-                names
-                    .iter()
-                    .map(|name| target.column_by_name(name))
-                    .collect()
-            })
+            let positions = names.map(|names| names.iter().map(|name| target.find_column(name)));
+            positions.map(Iterator::collect).transpose()
         };
-        Self {
-            compare: positions(compare),
-            ignore: positions(ignore),
+        Ok(Self {
+            compare: positions(compare)?,
+            ignore: positions(ignore)?,
             limit: None,
             excluded: Vec::new(),
-        }
+        })
     }
 
     /// Compares these columns at most, as the guard of the target does.
@@ -87,11 +87,20 @@ impl Comparison {
     /// # Errors
     /// 22023 for a column that is part of the key: it agrees by definition.
     pub fn apply(&self, target: &Target, arbiter: &UniqueIndex, shapes: &mut [Shape]) {
+        self.try_apply(target, arbiter, shapes).or_raise()
+    }
+
+    /// As [`Comparison::apply`], with the error for the caller to decide about.
+    pub fn try_apply(
+        &self,
+        target: &Target,
+        arbiter: &UniqueIndex,
+        shapes: &mut [Shape],
+    ) -> Result<(), Box<Report>> {
         for (list, option) in [(&self.compare, "compare"), (&self.ignore, "ignore")] {
             if let Some(column) = list.iter().flatten().find(|c| arbiter.has_column(**c)) {
-                target
-                    .cannot_be_in(*column, "is part of the key", option)
-                    .raise()
+                let report = target.cannot_be_in(*column, "is part of the key", option);
+                return Err(Box::new(report));
             }
         }
         // There may be as many shapes as payloads.
@@ -103,6 +112,7 @@ impl Comparison {
             // In the table's order, which is the one people know.
             shape.compared.sort_unstable();
         }
+        Ok(())
     }
 
     /// By column: whether it is compared where it is named.
@@ -132,7 +142,8 @@ impl Comparison {
 }
 
 /// Every payload, or the source, must name the key, but for columns whose default is the same in every
-/// attempt.
+/// attempt. What an expression or a condition refers to may be left out where that is NULL then; and
+/// so may all that has no default, where rows can be outside of a condition.
 ///
 /// # Errors
 /// 23502 that names the column and the place.
@@ -150,11 +161,16 @@ pub fn check_key_named(
     }
 }
 
-/// The first key column that payloads of a shape lack.
+/// The first column that decides on the key and that payloads of a shape lack.
 pub fn missing_key_column(target: &Target, arbiter: &UniqueIndex, shape: &Shape) -> Option<usize> {
-    arbiter
-        .columns()
-        .find(|c| !shape.named.contains(c) && !target.columns[*c].has_repeatable_default())
+    let may_be_null = |c: usize| {
+        let column = &target.columns[c];
+        let must_be_named = arbiter.condition.is_none() && arbiter.has_column(c);
+        !must_be_named && !column.has_default && column.generated == 0
+    };
+    let deciding = arbiter.deciding_columns().iter().copied();
+    let mut unnamed = deciding.filter(|c| !shape.named.contains(c));
+    unnamed.find(|c| !target.columns[*c].has_repeatable_default() && !may_be_null(*c))
 }
 
 /// What becomes of the values that payloads have for identity columns.
@@ -181,6 +197,15 @@ impl IdentityValues {
     /// Whether an INSERT may name this column.
     pub fn allows(self, column: &Column) -> bool {
         column.may_be_named || matches!(self, Self::Written | Self::Ignored)
+    }
+
+    /// The value of the option; empty if it is not given.
+    pub fn option(self) -> &'static str {
+        match self {
+            Self::Refused | Self::NotOverriding => "",
+            Self::Written => "system",
+            Self::Ignored => "user",
+        }
     }
 
     /// What an INSERT says of it, between its columns and its query.
@@ -240,7 +265,8 @@ pub enum KeyPlace {
     SourceRow(i64),
 }
 
-/// 23502 for a key column that a payload or a source lacks or has as NULL.
+/// 23502 for a part of the key, or a column that decides on it, that a payload or a source lacks or
+/// has as NULL.
 pub fn key_violation(
     target: &Target,
     arbiter: &UniqueIndex,
@@ -248,21 +274,33 @@ pub fn key_violation(
     place: KeyPlace,
     what: &str,
 ) -> Report {
-    let name = &target.columns[column].name;
+    let part = target.column(column);
+    let is_column = column < target.columns.len();
     let (place, noun) = match place {
         KeyPlace::Payload(Some(number)) => (format!("payload {number}"), "payload"),
         KeyPlace::Payload(None) => ("the payload".to_owned(), "payload"),
         KeyPlace::Source => ("the source".to_owned(), "row"),
         KeyPlace::SourceRow(number) => (format!("row {number} of the source"), "row"),
     };
-    Report::new(
+    let kind = if !is_column {
+        "key expression"
+    } else if arbiter.has_column(column) {
+        "key column"
+    } else {
+        "column"
+    };
+    let report = Report::new(
         SqlState::NotNullViolation,
-        format!("key column \"{name}\" is {what} {place}"),
+        format!("{kind} \"{}\" is {what} {place}", part.name),
     )
     .detail(format!(
         "A {noun} cannot be identified without its complete key."
     ))
     .table(&target.schema, &target.name)
-    .column(name.clone())
-    .constraint(arbiter.name.clone())
+    .constraint(arbiter.name.clone());
+    if is_column {
+        report.column(part.name.clone())
+    } else {
+        report
+    }
 }

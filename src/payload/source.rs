@@ -199,28 +199,26 @@ impl<'t> Source<'t> {
     pub fn explain_no_key(&self, report: Report) -> Report {
         let filled = |index: &UniqueIndex| {
             let filled = self.filled.iter();
-            let filled: Vec<_> = filled.filter(|f| index.has_column(f.column)).collect();
+            let deciding = index.deciding_columns();
+            let filled: Vec<_> = filled.filter(|f| deciding.contains(&f.column)).collect();
             (!filled.is_empty()).then_some(filled)
         };
-        let usable = || {
-            self.target
-                .indexes
-                .iter()
-                .filter(|i| i.unusable_reason.is_none())
+        let usable = || self.target.indexes.iter().filter(|i| i.can_be_default());
+        let all = |index: &UniqueIndex, names: &dyn Fn(usize) -> bool| {
+            index.deciding_columns().iter().all(|c| names(*c))
         };
-        if usable().any(|index| index.columns().all(|c| self.names(c))) {
+        if usable().any(|index| all(index, &|c| self.names(c))) {
             // There are several.
             return report;
         }
         let found = usable()
-            .filter(|index| index.columns().all(|c| self.columns.contains(&c)))
+            .filter(|index| all(index, &|c| self.columns.contains(&c)))
             .filter_map(|index| Some((index, filled(index)?)))
             .max_by_key(|(index, _)| index.primary);
         let Some((index, filled)) = found else {
             return report;
         };
         let name = |c: usize| self.target.columns[c].name.clone();
-        let key: Vec<String> = index.columns().map(name).collect();
         let explain = |report: Report, filled: &FilledColumn| {
             let by = match &filled.default.expression {
                 Some(expression) => format!("its default is {expression}"),
@@ -237,7 +235,7 @@ impl<'t> Source<'t> {
             "If the source does carry the key in this column, name it with key => {}. \
              Otherwise create a \
              unique index on the columns that identify the business event.",
-            text::quote_array(&key)
+            self.target.key_argument(index)
         ))
     }
 
@@ -277,7 +275,7 @@ impl<'t> Source<'t> {
         sort: &mut TupleSort,
         on_progress: &dyn Fn(i64),
     ) -> i64 {
-        let mut sink = KeyedRows::new(arbiter, generated, sort, on_progress);
+        let mut sink = KeyedRows::new(self.target, arbiter, generated, sort, on_progress);
         let rows = self.stream(&mut sink);
         if let Some(failure) = sink.failure {
             resume_unwind(failure)
@@ -347,7 +345,7 @@ impl<'t> Source<'t> {
         self.check_read_by(&plan);
         let mut row = Slot::for_stored(rows.desc());
         let mut coerced = TupleStore::new(self.target.row_desc());
-        let mut sink = KeyedRows::new(arbiter, generated, &mut coerced, on_progress);
+        let mut sink = KeyedRows::new(self.target, arbiter, generated, &mut coerced, on_progress);
         let types = RefusedTypes::new(&self.relation, &self.numbers);
         // Where an error leaves its texts.
         let scratch = Scratch::in_current(c"pg_idempotent coercion");

@@ -460,12 +460,7 @@ unsafe fn insert_index_entries(
                     .indkey
                     .values
                     .as_slice((*info).ii_NumIndexAttrs as usize);
-                let mut entry = [pg_sys::Datum::null(); pg_sys::INDEX_MAX_KEYS as usize];
-                let mut empty = [true; pg_sys::INDEX_MAX_KEYS as usize];
-                for (at, number) in numbers.iter().enumerate() {
-                    entry[at] = values[*number as usize - 1];
-                    empty[at] = nulls[*number as usize - 1];
-                }
+                let (mut entry, mut empty) = index_entry(numbers, values, nulls);
                 let unique = if form.indisunique {
                     pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES
                 } else {
@@ -488,3 +483,21 @@ unsafe fn insert_index_entries(
         }
     }
 }
+
+/// The columns of an index, of a row's values, and which of them are NULL.
+fn index_entry(
+    numbers: &[pg_sys::AttrNumber],
+    values: &[pg_sys::Datum],
+    nulls: &[bool],
+) -> (IndexEntry<pg_sys::Datum>, IndexEntry<bool>) {
+    let mut entry = [pg_sys::Datum::null(); pg_sys::INDEX_MAX_KEYS as usize];
+    let mut empty = [true; pg_sys::INDEX_MAX_KEYS as usize];
+    for (at, number) in numbers.iter().enumerate() {
+        entry[at] = values[*number as usize - 1];
+        empty[at] = nulls[*number as usize - 1];
+    }
+    (entry, empty)
+}
+
+/// As core's functions take an entry of an index.
+type IndexEntry<T> = [T; pg_sys::INDEX_MAX_KEYS as usize];

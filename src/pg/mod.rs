@@ -19,7 +19,6 @@ pub mod hash;
 pub mod heap;
 #[forbid(unsafe_code)]
 pub mod interrupt;
-pub mod list;
 pub mod memory;
 pub mod relation;
 pub mod rows;

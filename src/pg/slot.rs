@@ -421,6 +421,16 @@ impl<'v> NewRow<'v> {
         }
     }
 
+    /// Column `i` (from 0), as it is set so far.
+    ///
+    /// # Safety
+    /// There is such a column.
+    #[inline]
+    pub unsafe fn get_unguarded(&self, i: usize) -> Option<pg_sys::Datum> {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.get_unguarded(i) }
+    }
+
     /// Its descriptor.
     pub fn desc(&self) -> &RowDesc {
         &self.0.desc

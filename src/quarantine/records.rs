@@ -90,7 +90,7 @@ impl ConflictRecorder {
         };
         let readable = differences.readable;
         let documents = [
-            differences.payload_object(arbiter.columns()),
+            differences.payload_object(arbiter.keys.iter().map(|key| key.column)),
             differences.payload_object(named.iter().copied()),
             with_redacted_errors(target, readable, || stored_row(target, stored)),
             with_redacted_errors(target, readable, || complete.to_jsonb(Arriving::Payload)),
@@ -129,10 +129,10 @@ impl ConflictRecorder {
         let names = differs
             .iter()
             .map(|c| target.columns[*c].c_name.to_bytes_with_nul());
-        let key: Vec<usize> = arbiter.columns().collect();
+        let key = arbiter.deciding_columns();
         let all: Vec<usize> = (0..target.columns.len()).collect();
         let parts = [
-            digest.hash_of(target, &key, payload),
+            digest.hash_of(target, key, payload),
             digest.hash_of(target, &all, stored),
             sha256(&names.collect::<Vec<_>>().concat()),
             digest.hash_of(target, differs, payload),

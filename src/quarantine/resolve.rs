@@ -182,7 +182,12 @@ impl Conflict<'_> {
         let (arbiter, row) = self.with_redacted_errors(|| {
             let arbiter = self.arbiter();
             let _fixed = LocalSettings::fixed_output();
-            let key = JsonPayloads::one(self.target, self.record.key.container());
+            // The stored row tells what an expression is of.
+            let key = match arbiter.is_computed() {
+                true => &self.record.stored,
+                false => &self.record.key,
+            };
+            let key = self.payload_of(key, arbiter);
             (arbiter, working_row(&key, arbiter))
         });
         match self.find(arbiter, &row, &[]) {
@@ -218,6 +223,15 @@ impl Conflict<'_> {
         redact_errors(work, || self.by_policy.then(|| hidden(self.id)))
     }
 
+    /// A document of the record as a payload.
+    fn payload_of<'d>(&'d self, document: &'d Document, arbiter: &UniqueIndex) -> JsonPayloads<'d> {
+        let mut payload = JsonPayloads::one(self.target, document.container());
+        if arbiter.is_computed() {
+            payload.complete_keys(self.relation, arbiter);
+        }
+        payload
+    }
+
     fn arbiter(&self) -> &UniqueIndex {
         let key: Vec<String> = names(self.record.key.container()).collect();
         self.target.arbiter_for_key(&key)
@@ -233,10 +247,8 @@ impl Conflict<'_> {
         let (target, record) = (self.target, self.record);
         let arbiter = self.arbiter();
         let fixed = LocalSettings::fixed_output();
-        let stored =
-            self.with_redacted_errors(|| JsonPayloads::one(target, record.stored.container()));
-        let payload =
-            self.with_redacted_errors(|| JsonPayloads::one(target, record.payload.container()));
+        let stored = self.with_redacted_errors(|| self.payload_of(&record.stored, arbiter));
+        let payload = self.with_redacted_errors(|| self.payload_of(&record.payload, arbiter));
         let stored_row = self.with_redacted_errors(|| working_row(&stored, arbiter));
         let payload_row = self.with_redacted_errors(|| working_row(&payload, arbiter));
         // The user's triggers run under the session's own settings.

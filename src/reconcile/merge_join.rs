@@ -130,7 +130,8 @@ impl<'a, 'c> SortedMerge<'a, 'c> {
 
     /// Whether something in the key is NULL, with which no other key is equal.
     fn has_null_key(&self, row: &Slot) -> bool {
-        !self.arbiter.nulls_equal && self.arbiter.columns().any(|c| row.get(c).is_none())
+        let mut keys = self.arbiter.keys.iter();
+        !self.arbiter.nulls_equal && keys.any(|key| row.get(key.column).is_none())
     }
 
     fn same_key(&self, a: &Slot, b: &Slot) -> bool {
@@ -158,7 +159,7 @@ impl<'a, 'c> SortedMerge<'a, 'c> {
     ) {
         let (target, arbiter, named) = (self.target, self.arbiter, &self.shape.named);
         let (numbers, set) = (&self.numbers, &mut self.set);
-        let key: Vec<usize> = arbiter.columns().collect();
+        let key: Vec<usize> = arbiter.keys.iter().map(|key| key.column).collect();
         self.scratch.scope(|| {
             let differences = match (stored, expected, columns) {
                 (Some(stored), Some(expected), Some(columns)) => {

@@ -9,6 +9,7 @@ mod merge_join;
 
 use crate::error::with_error_capture;
 use crate::options::{KeyOptions, MatchRule};
+use crate::payload::fill::RowsWithKey;
 use crate::payload::row::RowLayout;
 use crate::payload::shape::{KeyPlace, check_key_named};
 use crate::payload::source::Source;
@@ -58,6 +59,7 @@ fn reconcile(arguments: &Arguments, set: &mut ResultSet<'_>) {
         // The key is unique in the table, not in those that inherit from it.
         stored = stored.only();
     }
+    stored.complete_keys(&relation, arbiter);
     let stored = sorted(&target, arbiter, &stored);
     let expected = sorted(&target, arbiter, &source);
     SortedMerge::new(&target, arbiter, &shapes[0], set).run(stored, expected);
@@ -70,9 +72,12 @@ fn sorted(target: &Target, arbiter: &UniqueIndex, source: &Source<'_>) -> TupleS
         column: RowLayout::of(target).ordinal_column(),
         order: TypeOrder::of_bigint(),
     });
-    // Every row, also one with a NULL in its key.
+    // Every row that may have a key, also one with a NULL in it.
     let mut rows = TupleSort::new(target.row_desc(), &order);
-    source.stream(&mut rows);
+    source.stream(&mut RowsWithKey {
+        target,
+        sort: &mut rows,
+    });
     rows.sort();
     rows
 }

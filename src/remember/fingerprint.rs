@@ -21,18 +21,12 @@
 //! verified by them any more. Those with sort keys have a version of their own: PostgreSQL 15
 //! gives none, and has hashes in their place. So after an upgrade from there the one is not
 //! taken for the other.
-use crate::digest::encoding::{Canonical, ValueEncoding};
-use crate::digest::row_encoder::RowEncoders;
+use crate::digest::row_encoder::ColumnEncoder;
 use crate::digest::sort_key;
-use crate::digest::writer::{Writer, tag};
 use crate::error::{Report, SqlState};
-use crate::pg::memory::Memory;
-use crate::pg::value::by_reference::to_bytea;
 use crate::pg::value::comparison::Equality;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::Target;
-use pgrx::pg_sys;
-use std::cell::Cell;
 
 /// The first byte of a digest,
 const VERSION: u8 = 2;
@@ -45,74 +39,26 @@ const BYTES: usize = 33;
 
 /// How the kept columns are digested.
 pub struct RowFingerprint {
-    /// By name.
-    columns: Vec<EncodedColumn>,
+    columns: ColumnEncoder,
     /// Its first byte.
     version: u8,
-    /// What the row at hand is written with; none while it is in use, by a row whose
-    /// values run a function that comes here again.
-    tools: Cell<Option<Box<Tools>>>,
-    memory: Memory,
-}
-
-struct Tools {
-    rows: RowEncoders,
-    writer: Writer,
-    /// The values of the row at hand, in the order of the columns.
-    values: Vec<Option<pg_sys::Datum>>,
-}
-
-/// A kept column, and how its values are written.
-struct EncodedColumn {
-    /// By position in the target.
-    place: usize,
-    typid: pg_sys::Oid,
-    encoding: ColumnEncoding,
-}
-
-enum ColumnEncoding {
-    Value(ValueEncoding),
-    /// A json, written as the jsonb that it is.
-    Json,
 }
 
 impl RowFingerprint {
     /// For the kept columns of a target.
     pub fn new(target: &Target, kept: &[usize]) -> Self {
-        let memory = Memory::in_cache(c"pg_idempotent digest");
-        let encoding = |c: usize| {
-            let column = &target.columns[c];
-            let (base, context) = (column.base_type(), memory.context());
-            let same = Canonical::ByEquality(column.collation);
-            // SAFETY: the memory lives as long as the fingerprint.
-            ColumnEncoding::Value(match column.values.equality {
-                Equality::Json => return ColumnEncoding::Json,
-                Equality::Image => unsafe { ValueEncoding::exact(base, context) },
-                Equality::Function(_) => unsafe { ValueEncoding::of_type(base, same, context) },
-            })
-        };
-        let column = |c: &usize| EncodedColumn {
-            place: *c,
-            typid: target.columns[*c].typid,
-            encoding: encoding(*c),
-        };
-        let mut columns: Vec<EncodedColumn> = kept.iter().map(column).collect();
-        let name = |column: &EncodedColumn| &target.columns[column.place].c_name;
-        columns.sort_by(|a, b| name(a).cmp(name(b)));
         let sorted = |c: &usize| {
             let column = &target.columns[*c];
             matches!(column.values.equality, Equality::Function(_))
                 && sort_key::is_in(column.typid, column.collation)
         };
         Self {
-            columns,
+            columns: ColumnEncoder::new(target, kept),
             version: if kept.iter().any(sorted) {
                 WITH_SORT_KEYS
             } else {
                 VERSION
             },
-            tools: Cell::new(None),
-            memory,
         }
     }
 
@@ -141,56 +87,8 @@ impl RowFingerprint {
         is_wanted: impl Fn(usize) -> bool,
         row: impl Fn(usize) -> SqlValue<'v>,
     ) -> [u8; 32] {
-        let mut tools = self.tools.take().unwrap_or_else(|| {
-            let same = Canonical::ByEquality(pg_sys::InvalidOid);
-            Box::new(Tools {
-                // SAFETY: the memory lives as long as the fingerprint, which has the tools.
-                rows: unsafe { RowEncoders::new(self.memory.context(), same) },
-                writer: Writer::in_server_encoding(),
-                values: Vec::with_capacity(self.columns.len()),
-            })
-        });
-        let Tools {
-            rows,
-            writer,
-            values,
-        } = &mut *tools;
-        // Before the guard: what is a caller's may own something, or panic.
-        values.clear();
-        values.extend(self.columns.iter().map(|column| {
-            let now = &target.columns[column.place].values;
-            assert_eq!(now.typid, column.typid, "a column has another type");
-            now.datum_of(is_wanted(column.place).then(|| row(column.place))?)
-        }));
-        let write = |rows: &RowEncoders, writer: &mut Writer| {
-            for (part, value) in self.columns.iter().zip(&*values) {
-                let (Some(value), Some(column)) = (*value, target.columns.get(part.place)) else {
-                    continue;
-                };
-                // SAFETY: a non-null value of the column, as was checked; runs inside
-                // `ffi::guard`.
-                unsafe {
-                    writer.text(column.c_name.to_bytes());
-                    match &part.encoding {
-                        ColumnEncoding::Value(form) => form.write(value, rows, writer)?,
-                        ColumnEncoding::Json => match column.values.refused_json(value) {
-                            // No document has this tag.
-                            Some(text) => writer.bytes(tag::BYTES, text),
-                            None => ValueEncoding::Document.write(
-                                column.values.to_jsonb(value),
-                                rows,
-                                writer,
-                            )?,
-                        },
-                    }
-                }
-            }
-            Ok(())
-        };
-        // SAFETY: the closure owns nothing, and does not panic.
-        let hash = unsafe { rows.hash(writer, write) };
-        self.tools.set(Some(tools));
-        hash
+        let wanted = |c| is_wanted(c).then(|| row(c));
+        self.columns.hash(target, wanted)
     }
 
     /// The digest that a SHA-256 is, with its version first.
@@ -199,12 +97,6 @@ impl RowFingerprint {
         let (_, rest) = bytes.split_at_mut(1);
         rest.copy_from_slice(hash);
         bytes
-    }
-
-    /// Such a digest as a value, in the current context.
-    pub fn value_of_hash(&self, hash: &[u8; 32]) -> SqlValue<'_> {
-        // SAFETY: a bytea, which was just made.
-        unsafe { SqlValue::of_datum(pg_sys::BYTEAOID, Some(to_bytea(&self.of_hash(hash)))) }
     }
 
     /// Whether two digests are the same.

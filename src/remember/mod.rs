@@ -9,7 +9,6 @@
 //! row does: then that is the original payload, and is what is compared.
 //! A stored row whose column is NULL (it is older than the guard) is compared
 //! itself.
-#[forbid(unsafe_code)]
 mod document;
 mod fingerprint;
 
@@ -97,46 +96,49 @@ impl Remember {
         column: &str,
         kept: &[usize],
         compared_if_supplied: &[usize],
-    ) -> Self {
+    ) -> Result<Self, Box<Report>> {
         let mut compared_if_supplied = compared_if_supplied.to_vec();
         compared_if_supplied
             .sort_by(|a, b| target.columns[*a].c_name.cmp(&target.columns[*b].c_name));
-        let position = target.column_by_name(column);
+        let position = target.find_column(column)?;
         let column = &target.columns[position];
         let refuse = |state, why: &str| cannot_remember(target, column, state, why);
         if column.generated != 0 {
-            refuse(SqlState::GeneratedAlways, "is generated and ").raise()
+            let report = refuse(SqlState::GeneratedAlways, "is generated and ");
+            return Err(Box::new(report));
         }
         if column.has_default {
-            refuse(SqlState::InvalidParameterValue, "has a default and ")
+            let report = refuse(SqlState::InvalidParameterValue, "has a default and ")
                 .detail(
                     "A payload with a value in the column counts as one that has arrived before.",
                 )
-                .hint("Drop the default.")
-                .raise()
+                .hint("Drop the default.");
+            return Err(Box::new(report));
         }
         let form = match column.typid {
             pg_sys::JSONBOID => RememberFormat::Document,
             pg_sys::BYTEAOID => {
                 RememberFormat::Fingerprint(fingerprint::RowFingerprint::new(target, kept))
             }
-            _ => refuse(SqlState::DatatypeMismatch, "")
-                .detail("Its type is neither jsonb nor bytea.")
-                .hint("A jsonb keeps the compared columns, a bytea their SHA-256.")
-                .raise(),
+            _ => {
+                let report = refuse(SqlState::DatatypeMismatch, "")
+                    .detail("Its type is neither jsonb nor bytea.")
+                    .hint("A jsonb keeps the compared columns, a bytea their SHA-256.");
+                return Err(Box::new(report));
+            }
         };
         let depends_on_settings = match &form {
             RememberFormat::Document => kept.iter().any(|c| !is_plain(target.columns[*c].typid)),
             // It fixes them where need be.
             RememberFormat::Fingerprint(_) => false,
         };
-        Self {
+        Ok(Self {
             column: position,
             form,
             kept: kept.to_vec(),
             compared_if_supplied,
             depends_on_settings,
-        }
+        })
     }
 
     /// What the column is to hold for a row, in the current context. `is_omitted` is asked of
@@ -154,7 +156,8 @@ impl Remember {
             RememberFormat::Fingerprint(digest) => {
                 let left_out = self.compared_if_supplied.iter().copied();
                 let left_out: Vec<usize> = left_out.filter(|c| is_omitted(*c)).collect();
-                digest.value_of_hash(&hash_of(digest, target, row, &left_out))
+                let hash = hash_of(digest, target, row, &left_out);
+                SqlValue::made_bytea(&digest.of_hash(&hash))
             }
         }
     }

@@ -54,6 +54,7 @@ use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::backend;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
+use crate::pg::transaction::snapshot::uses_transaction_snapshot;
 use crate::pg::value::sql_value::SqlValue;
 use answer::BeginStatus;
 use decision::RequestDecision;
@@ -101,7 +102,7 @@ fn idempotent_execute(call: SqlCall<'_>) -> SqlResult {
             let known = match RequestDecision::of(found, &request) {
                 RequestDecision::InProgress(known) => {
                     held = None;
-                    wait_for_lease(&key, &known, &mut wait);
+                    wait_for_lease(&table, &key, &known, &mut wait);
                     continue;
                 }
                 RequestDecision::Replay(known) => {
@@ -175,7 +176,7 @@ fn idempotent_request_begin(call: SqlCall<'_>) -> SqlResult {
             let taken = match RequestDecision::of(found, &request) {
                 RequestDecision::InProgress(known) => {
                     held = None;
-                    wait_for_lease(&key, &known, &mut wait);
+                    wait_for_lease(&table, &key, &known, &mut wait);
                     continue;
                 }
                 RequestDecision::Replay(known) => {
@@ -312,9 +313,19 @@ fn find(
 /// Waits for a moment for the attempt that holds a request.
 ///
 /// # Errors
-/// 55I01 if the time is over.
-fn wait_for_lease(key: &RequestKey, known: &RequestRecord, wait: &mut WaitLimit) {
-    if !wait.pause_for_lease(known.lease_until) {
+/// 55I01 if the time is over; 40001 if the attempt has ended, and the transaction's snapshot cannot
+/// see it.
+fn wait_for_lease(
+    table: &RequestTable,
+    key: &RequestKey,
+    known: &RequestRecord,
+    wait: &mut WaitLimit,
+) {
+    let waited = wait.pause_for_lease(known.lease_until);
+    if uses_transaction_snapshot() && !known.is_under_way(table, key) {
+        Report::could_not_serialize("idempotent", "request_records").raise()
+    }
+    if !waited {
         key.in_progress_until(known.lease_until).raise()
     }
 }

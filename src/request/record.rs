@@ -153,6 +153,17 @@ impl RequestRecord {
         self.status == RequestStatus::Started && self.lease_until.is_none_or(|until| until > now)
     }
 
+    /// Whether its attempt still works on it, for the transaction's snapshot to see or not.
+    pub fn is_under_way(&self, table: &RequestTable, key: &RequestKey<'_>) -> bool {
+        let _snapshot = LatestSnapshot::push();
+        let mut scan = table.scan();
+        if !scan.find(|c| table.key_value(key, c)) {
+            return false;
+        }
+        let now = Self::of(table, RequestRow::of_scan(table, &scan));
+        now.status == RequestStatus::Started && now.attempt == self.attempt
+    }
+
     /// Whether it is the same request.
     pub fn is_same_request(&self, request: &Request) -> bool {
         self.request.container().equals(request.0.container())

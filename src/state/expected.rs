@@ -17,6 +17,7 @@ pub fn expected_parts(state: StateTable) -> &'static [ExpectedPart] {
         StateTable::Loads => LOAD_RECORDS,
         StateTable::Conflicts => CONFLICT_RECORDS,
         StateTable::Rejections => REJECTION_RECORDS,
+        StateTable::Batches => BATCH_RECORDS,
     }
 }
 
@@ -125,6 +126,7 @@ const LOAD_RECORDS: &[ExpectedPart] = &[
     ("column", "on_error", "text"),
     ("column", "pid", "integer"),
     ("column", "rejected", "bigint"),
+    ("column", "replayed", "boolean"),
     ("column", "role", "idempotent.kept_role"),
     ("column", "rows_done", "bigint"),
     ("column", "rows_total", "bigint"),
@@ -132,6 +134,7 @@ const LOAD_RECORDS: &[ExpectedPart] = &[
     ("column", "started_at", "timestamp with time zone"),
     ("column", "status", "text"),
     ("column", "target", "text"),
+    ("column", "token", "text"),
     ("column", "updated_at", "timestamp with time zone"),
     ("constraint", "load_records_pkey", "PRIMARY KEY (load_id)"),
     (
@@ -145,6 +148,7 @@ const LOAD_RECORDS: &[ExpectedPart] = &[
     ("default", "inserted", "0"),
     ("default", "on_error", "'error'::text"),
     ("default", "rejected", "0"),
+    ("default", "replayed", "false"),
     ("default", "rows_done", "0"),
     ("default", "started_at", "clock_timestamp()"),
     ("default", "status", "'running'::text"),
@@ -160,6 +164,7 @@ const LOAD_RECORDS: &[ExpectedPart] = &[
     ("not null", "on_error", ""),
     ("not null", "pid", ""),
     ("not null", "rejected", ""),
+    ("not null", "replayed", ""),
     ("not null", "role", ""),
     ("not null", "rows_done", ""),
     ("not null", "source", ""),
@@ -235,5 +240,30 @@ const REJECTION_RECORDS: &[ExpectedPart] = &[
     ("not null", "id", ""),
     ("not null", "payload", ""),
     ("not null", "target", ""),
+    ("trigger", "kept", KEPT_TRIGGER),
+];
+
+const BATCH_RECORDS: &[ExpectedPart] = &[
+    ("column", "completed_at", "timestamp with time zone"),
+    ("column", "counts", "jsonb"),
+    ("column", "digest", "text"),
+    ("column", "function", "text"),
+    ("column", "options", "jsonb"),
+    ("column", "role", "idempotent.kept_role"),
+    ("column", "target", "idempotent.kept_table"),
+    ("column", "token", "text"),
+    (
+        "constraint",
+        "batch_records_pkey",
+        "PRIMARY KEY (token, target, role)",
+    ),
+    ("default", "completed_at", "clock_timestamp()"),
+    ("not null", "completed_at", ""),
+    ("not null", "counts", ""),
+    ("not null", "function", ""),
+    ("not null", "options", ""),
+    ("not null", "role", ""),
+    ("not null", "target", ""),
+    ("not null", "token", ""),
     ("trigger", "kept", KEPT_TRIGGER),
 ];

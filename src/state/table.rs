@@ -14,10 +14,12 @@ pub enum StateTable {
     Conflicts,
     /// `idempotent.rejection_records`
     Rejections,
+    /// `idempotent.batch_records`
+    Batches,
 }
 
 /// How many there are.
-pub const COUNT: usize = StateTable::Rejections as usize + 1;
+pub const COUNT: usize = StateTable::Batches as usize + 1;
 
 impl StateTable {
     /// Its name.
@@ -28,18 +30,20 @@ impl StateTable {
             Self::Loads => c"load_records",
             Self::Conflicts => c"conflict_records",
             Self::Rejections => c"rejection_records",
+            Self::Batches => c"batch_records",
         }
     }
 
-    /// The sequence that its numbers come from.
-    pub fn sequence(self) -> &'static CStr {
-        match self {
+    /// The sequence that its numbers come from, if they have any.
+    pub fn sequence(self) -> Option<&'static CStr> {
+        Some(match self {
             Self::Requests => c"request_attempts",
             Self::PipelineRuns => c"pipeline_run_records_run_id_seq",
             Self::Loads => c"load_records_load_id_seq",
             Self::Conflicts => c"conflict_records_id_seq",
             Self::Rejections => c"rejection_records_id_seq",
-        }
+            Self::Batches => return None,
+        })
     }
 
     /// The name of the table, without its schema, for messages.

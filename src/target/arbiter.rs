@@ -1,60 +1,159 @@
 //! Which unique index of a target decides.
-use super::{Target, UniqueIndex};
-use crate::error::{Report, SqlState};
+use super::{KeyColumn, KeyElement, OpenRelation, Target, UniqueIndex};
+use crate::error::{OrRaise, Report, SqlState, StatementPosition};
+use crate::pg::statement::expression::Expressions;
 use crate::text;
 
 /// HINT where no unique index of a table can decide.
-pub const CREATE_INDEX: &str =
-    "Create a unique index on the columns that identify the business event.";
+const CREATE_INDEX: &str = "Create a unique index on the columns that identify the business event.";
 
 impl Target {
     /// The arbiter for an explicit key: the usable unique index on exactly
-    /// these columns, in any order.
+    /// these columns and expressions, in any order. One without a condition goes first.
     ///
     /// # Errors
-    /// 42703 for a name that is no column; 42P10 if no usable unique index has
-    /// these columns, with the reason.
+    /// 42703 for a name that is no column, and no expression of an index; 42P10 if no usable
+    /// unique index has these, with the reason, or if only conditions tell several apart.
     pub fn arbiter_for_key(&self, key: &[String]) -> &UniqueIndex {
-        self.find_arbiter_for_key(key)
-            .unwrap_or_else(|report| report.raise())
+        self.find_arbiter_for_key(key).or_raise()
     }
 
     /// As [`Target::arbiter_for_key`], with the error for the caller to decide about.
     pub fn find_arbiter_for_key(&self, key: &[String]) -> Result<&UniqueIndex, Box<Report>> {
-        let column = |name: &String| {
-            self.column_by_bytes(text::to_server(name).to_bytes())
-                .ok_or_else(|| Box::new(self.no_such_column(name)))
-        };
-        let columns = key.iter().map(column).collect::<Result<Vec<usize>, _>>()?;
-        let mut refused = None;
-        for index in self.indexes.iter().filter(|index| index.is_about(&columns)) {
-            match index.unusable_reason {
-                None => return Ok(index),
-                Some(reason) => refused = refused.or(Some((index, reason))),
+        let elements = key
+            .iter()
+            .map(|name| self.key_element(name))
+            .collect::<Result<Vec<_>, _>>()?;
+        let indexes = self.indexes.iter();
+        let mut usable = indexes.filter(|i| i.unusable_reason.is_none() && i.has_key(&elements));
+        let first = usable.next();
+        let others: Vec<&UniqueIndex> = usable.collect();
+        match first {
+            Some(first) if others.iter().all(|other| other.is_twin(first)) => Ok(first),
+            Some(first) => {
+                let all = || std::iter::once(first).chain(others.iter().copied());
+                match all().find(|index| index.condition.is_none()) {
+                    Some(whole) => Ok(whole),
+                    None => Err(Box::new(
+                        self.ambiguous_condition(&all().collect::<Vec<_>>()),
+                    )),
+                }
             }
+            None => Err(Box::new(self.no_index_on(key, &elements))),
         }
-        let names = self.column_list(columns.iter().copied());
+    }
+
+    /// A key as a caller has written it, with expressions as the indexes have them. Only for
+    /// whoever calls: to read what others have written is to run their code, if they want it to
+    /// (see [`Expressions::parse`]).
+    ///
+    /// # Errors
+    /// What CREATE INDEX raises for an expression that is none.
+    pub fn canonical_key(&self, key: &[String]) -> Vec<String> {
+        let canonical = |name: &String| {
+            let is_column = self.columns.iter().any(|column| column.name == *name);
+            let has = |index: &UniqueIndex| index.has_expression(name);
+            if is_column || !looks_like_expression(name) || self.indexes.iter().any(has) {
+                return None;
+            }
+            let expressions = Expressions::new();
+            let relation = OpenRelation::open(self.oid);
+            let sql = text::to_server(name);
+            // An error points into the expression, not into the caller's statement.
+            let position = StatementPosition::watch(&sql);
+            let parsed = expressions.parse(&relation, &sql)?;
+            drop(position);
+            let mut indexes = self.indexes.iter();
+            indexes.find_map(|index| index.name_of_expression(parsed))
+        };
+        let names = key.iter();
+        names
+            .map(|name| canonical(name).unwrap_or_else(|| name.clone()))
+            .collect()
+    }
+
+    /// What a part of an explicit key stands for.
+    ///
+    /// # Errors
+    /// 42703 for what is neither a column, nor an expression of an index, nor looks like one.
+    fn key_element<'k>(&self, name: &'k str) -> Result<KeyElement<'k>, Box<Report>> {
+        if let Some(column) = self.column_by_bytes(text::to_server(name).to_bytes()) {
+            return Ok(KeyElement::Column(column));
+        }
+        if looks_like_expression(name)
+            || self.indexes.iter().any(|index| index.has_expression(name))
+        {
+            return Ok(KeyElement::Text(name));
+        }
+        Err(Box::new(self.no_such_column(name)))
+    }
+
+    /// 42P10: no usable index is on exactly these columns and expressions.
+    fn no_index_on(&self, key: &[String], elements: &[KeyElement<'_>]) -> Report {
+        let name = |(element, name): (&KeyElement<'_>, &String)| match element {
+            KeyElement::Column(_) => text::quote_identifier(name),
+            KeyElement::Text(text) => (*text).to_owned(),
+        };
+        let names: Vec<String> = elements.iter().zip(key).map(name).collect();
         let report = Report::new(
             SqlState::InvalidColumnReference,
             format!(
-                "table \"{}\" has no usable unique index on ({names})",
-                self.name
+                "table \"{}\" has no usable unique index on ({})",
+                self.name,
+                names.join(", ")
             ),
         )
         .table(&self.schema, &self.name);
+        let refused = self
+            .indexes
+            .iter()
+            .find(|index| index.unusable_reason.is_some() && index.has_key(elements));
+        let column = |element: &KeyElement<'_>| match element {
+            KeyElement::Column(column) => Some(*column),
+            KeyElement::Text(_) => None,
+        };
+        let columns: Option<Vec<usize>> = elements.iter().map(column).collect();
         let report = match refused {
-            Some((index, reason)) => report
-                .detail(format!("Index \"{}\" {reason}.", index.name))
+            Some(index) => report
+                .detail(format!(
+                    "Index \"{}\" {}.",
+                    index.name,
+                    index.unusable_reason.unwrap_or_default()
+                ))
                 .constraint(index.name.clone()),
             None => report.detail(self.list_indexes()),
         };
-        let hint = self.index_hint(&columns, refused.map(|(index, _)| index));
-        Err(Box::new(report.hint(hint)))
+        match columns {
+            Some(columns) => report.hint(self.index_hint(&columns, refused)),
+            None => report.hint(
+                "Name columns and expressions as a unique index has them, or create one on these.",
+            ),
+        }
+    }
+
+    /// 42P10: several partial indexes have the key.
+    fn ambiguous_condition(&self, candidates: &[&UniqueIndex]) -> Report {
+        let described: Vec<String> = candidates.iter().map(|i| self.describe(i)).collect();
+        Report::new(
+            SqlState::InvalidColumnReference,
+            format!(
+                "the key is ambiguous: several partial unique indexes of table \"{}\" have it",
+                self.name
+            ),
+        )
+        .detail(format!("Candidates: {}.", described.join(", ")))
+        .hint(
+            "Keep one of them, or create the others with a further column or expression, by \
+             which a key can tell them apart.",
+        )
+        .table(&self.schema, &self.name)
     }
 
     /// The arbiter when the caller names no key: the primary key if every
     /// payload names all its columns (`named` says so for a column), else the
-    /// one usable unique index whose columns they all name.
+    /// one usable unique index whose columns they all name. One on expressions, or with a
+    /// condition (which says no more than that its key is not NULL), is taken only where there is
+    /// no other.
     ///
     /// # Errors
     /// 42P10 if there is none, or more than one.
@@ -62,27 +161,14 @@ impl Target {
         &self,
         named: impl Fn(usize) -> bool,
     ) -> Result<&UniqueIndex, Box<Report>> {
-        let mut candidates: Vec<&UniqueIndex> = Vec::new();
-        for index in self
-            .indexes
-            .iter()
-            .filter(|index| index.unusable_reason.is_none())
-        {
-            if !index.columns().all(&named) {
-                continue;
-            }
-            if index.primary {
-                return Ok(index);
-            }
-            // Two indexes on the same columns decide the same.
-            let columns: Vec<usize> = index.columns().collect();
-            if !candidates
-                .iter()
-                .any(|candidate| candidate.same_columns(&columns))
-            {
-                candidates.push(index);
-            }
+        let fits = |index: &&UniqueIndex| {
+            index.can_be_default() && index.deciding_columns().iter().all(|c| named(*c))
+        };
+        let primary = || self.indexes.iter().filter(|index| index.primary);
+        if let Some(primary) = primary().find(fits) {
+            return Ok(primary);
         }
+        let candidates = most_plain(self.indexes.iter().filter(fits).collect());
         match candidates.as_slice() {
             [index] => Ok(index),
             [] => Err(Box::new(self.no_named_key(named))),
@@ -102,11 +188,12 @@ impl Target {
         )
         .detail(self.list_indexes())
         .table(&self.schema, &self.name);
-        let usable = self.usable_indexes();
+        let usable = self.default_indexes();
         let report = match usable.as_slice() {
-            [] => return report.hint(CREATE_INDEX),
+            [] => return report.hint(self.hint_to_name_key()),
             [index] => {
-                let lacking: Vec<usize> = index.columns().filter(|c| !named(*c)).collect();
+                let deciding = index.deciding_columns().iter().copied();
+                let lacking: Vec<usize> = deciding.filter(|c| !named(*c)).collect();
                 let lacking = match lacking.as_slice() {
                     [column] => format!("column \"{}\"", self.columns[*column].name),
                     several => format!(
@@ -139,16 +226,57 @@ impl Target {
         .table(&self.schema, &self.name)
     }
 
-    /// The unique indexes that can decide.
-    pub fn usable_indexes(&self) -> Vec<&UniqueIndex> {
+    /// The unique indexes that can decide without being named.
+    pub fn default_indexes(&self) -> Vec<&UniqueIndex> {
         let indexes = self.indexes.iter();
-        indexes.filter(|i| i.unusable_reason.is_none()).collect()
+        indexes.filter(|i| i.can_be_default()).collect()
+    }
+
+    /// What to do where no index decides without being named.
+    pub fn hint_to_name_key(&self) -> String {
+        let mut indexes = self.indexes.iter();
+        match indexes.find(|index| index.unusable_reason.is_none()) {
+            Some(index) => format!(
+                "Name the key of a partial index, as in key => {}; rows outside its condition \
+                 have no key.",
+                self.key_argument(index)
+            ),
+            None => CREATE_INDEX.to_owned(),
+        }
     }
 
     /// `"name" (columns)`, for error texts.
     pub fn describe(&self, index: &UniqueIndex) -> String {
-        let columns = self.column_list(index.columns());
-        format!("\"{}\" ({columns})", index.name)
+        let described = format!("\"{}\" ({})", index.name, self.key_list(index));
+        match index.condition_sql() {
+            Some(condition) => format!("{described} WHERE {condition}"),
+            None => described,
+        }
+    }
+
+    /// The columns and expressions of a key, quoted where they have to be, and separated by commas.
+    pub fn key_list(&self, index: &UniqueIndex) -> String {
+        let element = |key: &KeyColumn| {
+            let name = &self.column(key.column).name;
+            match key.expression {
+                Some(_) => name.clone(),
+                None => text::quote_identifier(name),
+            }
+        };
+        let elements: Vec<String> = index.keys.iter().map(element).collect();
+        elements.join(", ")
+    }
+
+    /// The columns and expressions of a key, as the argument `key` names them.
+    pub fn key_names(&self, index: &UniqueIndex) -> Vec<String> {
+        let keys = index.keys.iter();
+        keys.map(|key| self.column(key.column).name.clone())
+            .collect()
+    }
+
+    /// The argument `key` for an index, as SQL.
+    pub fn key_argument(&self, index: &UniqueIndex) -> String {
+        text::quote_array(&self.key_names(index))
     }
 
     /// A sentence that lists the unique indexes, and why some do not qualify.
@@ -169,4 +297,24 @@ impl Target {
         list.push('.');
         list
     }
+}
+
+/// Whether a part of a key that is no column is meant to be an expression.
+fn looks_like_expression(name: &str) -> bool {
+    let has_operator = || name.contains(|c| "+-*/<>=~!@#%^&|?'".contains(c));
+    name.contains('(') || (name.contains(' ') && has_operator())
+}
+
+/// Of several indexes those that could be the key: the ones on columns alone and on all rows, if
+/// there are some. Of those that decide the same, the first.
+pub fn most_plain(fit: Vec<&UniqueIndex>) -> Vec<&UniqueIndex> {
+    let plain_only = fit.iter().any(|index| !index.is_computed());
+    let mut candidates: Vec<&UniqueIndex> = Vec::new();
+    for index in fit {
+        let passed_over = plain_only && index.is_computed();
+        if !passed_over && !candidates.iter().any(|other| other.is_twin(index)) {
+            candidates.push(index);
+        }
+    }
+    candidates
 }

@@ -3,6 +3,7 @@ use super::default_kind::DefaultKind;
 use super::{OpenRelation, attribute_name};
 use crate::pg::catalog::types;
 use crate::pg::memory::Memory;
+use crate::pg::relation::index::IndexExpression;
 use crate::pg::statement::expression::Expressions;
 use crate::pg::value::reading::ResultDetail;
 use crate::pg::value::sql_value::SqlValue;
@@ -100,6 +101,40 @@ impl Column {
             stable_default: default.stable,
             nested: values.nested,
             generated: attribute.attgenerated as u8,
+            values,
+        }
+    }
+
+    /// An expression of an index, as if it were a column of the table: one that no INSERT names.
+    pub fn of_expression(expression: &IndexExpression, memory: &Memory) -> Self {
+        let typid = expression.typid;
+        let storage = types::storage(typid);
+        let attribute = pg_sys::FormData_pg_attribute {
+            atttypid: typid,
+            atttypmod: expression.typmod,
+            attcollation: expression.collation,
+            attbyval: storage.by_value,
+            attlen: storage.length,
+            ..Default::default()
+        };
+        let values = ValueType::of(&attribute, memory);
+        Self {
+            name: expression.name.clone(),
+            c_name: text::to_server(&expression.name),
+            attnum: 0,
+            typid,
+            typmod: expression.typmod,
+            collation: expression.collation,
+            dimensions: 0,
+            not_null: false,
+            may_be_omitted: false,
+            may_be_named: false,
+            is_identity: false,
+            has_default: false,
+            has_volatile_default: false,
+            stable_default: None,
+            nested: values.nested,
+            generated: 0,
             values,
         }
     }

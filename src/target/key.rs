@@ -1,14 +1,25 @@
 //! The unique indexes of a target, and the columns of their keys.
-use super::key_column::collate;
+//!
+//! A key column of an index is a column of the table, or an expression over some. Working rows have
+//! the values of the expressions behind the table's own columns, so that keys are sorted, looked
+//! for and compared alike, whatever they are made of; see [`Target::key_expressions`].
+//!
+//! [`Target::key_expressions`]: super::Target::key_expressions
+use super::key_column::{ExpressionText, collate};
 use super::{Column, KeyColumn, OpenRelation};
 use crate::pg::catalog::name::schema_name;
 use crate::pg::catalog::operator::{Operator, class_name};
 use crate::pg::catalog::{index, types};
-use crate::pg::relation::index::{IndexDefinition, KeyOperators};
+use crate::pg::memory::Memory;
+use crate::pg::relation::index::{
+    IndexCondition, IndexDefinition, IndexExpression, KeyOperators, column_definition,
+    place_of_expression,
+};
 use crate::pg::rows::{RowColumn, RowDesc, SortColumn, TypeOrder};
+use crate::pg::statement::expression::Expression;
 use crate::pg::value::text;
-use crate::pg::value::value_type::ValueType;
 use pgrx::pg_sys;
+use std::rc::Rc;
 
 /// SQL that compares two values of a column by this operator, under a collation if one is
 /// named: no operator of the caller's may answer instead.
@@ -37,7 +48,7 @@ pub struct UniqueIndex {
     /// Its name, which is the constraint's too where there is one.
     pub name: String,
     /// How ON CONFLICT names it alone, where another unique index has the same
-    /// columns; None where the columns name it.
+    /// columns, or it is on more than columns; None where the columns name it.
     pub inference_clause: Option<String>,
     /// Whether it is the primary key's.
     pub primary: bool,
@@ -46,16 +57,15 @@ pub struct UniqueIndex {
     /// Whether its order is that of [`UniqueIndex::sort_columns`]: ascending,
     /// NULLs last.
     pub ascending: bool,
-    /// Its key columns in index order; of an index with expressions, those that
-    /// are plain columns.
+    /// Its key columns in index order.
     pub keys: Vec<KeyColumn>,
-    /// The columns that its expressions refer to, by position, if it has some.
-    pub expressions: Option<Vec<usize>>,
-    /// Whether it is partial.
-    pub partial: bool,
-    /// The column of which its condition says that it is NULL, and nothing else.
-    pub null_predicate_column: Option<usize>,
-    /// The descriptor of a row of its key columns alone.
+    /// The columns that its expressions refer to, by position.
+    expression_columns: Vec<usize>,
+    /// See [`UniqueIndex::deciding_columns`].
+    deciding: Vec<usize>,
+    /// Its condition, if it is partial.
+    pub condition: Option<KeyCondition>,
+    /// The descriptor of a row of what decides alone, see [`UniqueIndex::deciding_columns`].
     pub key_desc: RowDesc,
     /// Whether the server uses it; one that is being built it passes over.
     pub valid: bool,
@@ -65,9 +75,33 @@ pub struct UniqueIndex {
     pub unusable_reason: Option<&'static str>,
 }
 
+/// The condition of a partial index: which rows have a key in it.
+pub struct KeyCondition {
+    /// As SQL, for whatever `search_path`.
+    sql: String,
+    /// The columns that it refers to, by position.
+    columns: Vec<usize>,
+    /// Whether it says no more than that columns of the key are not NULL.
+    pub is_about_null_keys: bool,
+}
+
+/// What a key that is named explicitly is made of.
+pub enum KeyElement<'k> {
+    /// A column, by position.
+    Column(usize),
+    /// Anything else.
+    Text(&'k str),
+}
+
 impl UniqueIndex {
-    /// The unique indexes of an open table.
-    pub fn of_relation(relation: &OpenRelation, table_columns: &[Column]) -> Vec<Self> {
+    /// The unique indexes of an open table. The expressions of their keys are added to
+    /// `expressions`.
+    pub fn of_relation(
+        relation: &OpenRelation,
+        table_columns: &[Column],
+        expressions: &mut Vec<Column>,
+        memory: &Memory,
+    ) -> Vec<Self> {
         // The lock on an index goes when it is read: none is held by whoever finds the
         // target in the cache, either. The table's own keeps its indexes.
         let read = |oid| {
@@ -75,16 +109,15 @@ impl UniqueIndex {
             let index = OpenRelation::try_open_briefly(oid)?;
             let definition = IndexDefinition::of(&index)?;
             (definition.unique && definition.live)
-                .then(|| Self::of_index(&definition, table_columns))
+                .then(|| Self::of_index(&definition, table_columns, expressions, memory))
         };
         let mut indexes: Vec<Self> = relation.index_oids().into_iter().filter_map(read).collect();
         for i in 0..indexes.len() {
-            let columns: Vec<usize> = indexes[i].columns().collect();
             let twin = indexes
                 .iter()
                 .enumerate()
-                .any(|(j, other)| i != j && other.valid && other.same_columns(&columns));
-            if twin && indexes[i].unusable_reason.is_none() {
+                .any(|(j, other)| i != j && other.valid && other.is_twin(&indexes[i]));
+            if (twin || indexes[i].is_computed()) && indexes[i].unusable_reason.is_none() {
                 indexes[i].inference_clause = Some(indexes[i].inference(table_columns));
             }
         }
@@ -98,9 +131,8 @@ impl UniqueIndex {
     /// equals NULL in the other one, it knows keys that the first does not tell apart.
     fn put_nulls_equal_first(indexes: &mut Vec<Self>) {
         for i in 0..indexes.len() {
-            let columns: Vec<usize> = indexes[i].columns().collect();
             let twin = indexes.iter().skip(i + 1).position(|other| {
-                other.nulls_equal && other.unusable_reason.is_none() && other.same_columns(&columns)
+                other.nulls_equal && other.unusable_reason.is_none() && other.is_twin(&indexes[i])
             });
             if let Some(twin) = twin.filter(|_| {
                 let first = &indexes[i];
@@ -112,58 +144,104 @@ impl UniqueIndex {
         }
     }
 
-    fn of_index(index: &IndexDefinition, columns: &[Column]) -> Self {
+    fn of_index(
+        index: &IndexDefinition,
+        columns: &[Column],
+        expressions: &mut Vec<Column>,
+        memory: &Memory,
+    ) -> Self {
         let overlaps = index.exclusion || !index.is_btree();
-        let place = |number| columns.iter().position(|c| c.attnum == number);
         let unusable_reason = if overlaps {
             Some("excludes rows that overlap, not only equal keys")
         } else if !index.usable {
             Some("is not valid; rebuild it with REINDEX")
         } else if !index.immediate {
             Some("is deferrable, so the server does not check it while a row is inserted")
-        } else if index.partial {
-            Some("is partial, so it does not cover every row")
-        } else if index.on_expressions {
-            Some("is on expressions, not on the columns themselves")
         } else {
             None
         };
-        let parts = if overlaps {
+        let (own, condition) = if overlaps || !(index.on_expressions || index.partial) {
+            (Vec::new(), None)
+        } else {
+            (index.expressions(), index.condition())
+        };
+        let first = columns.len() + expressions.len();
+        expressions.extend(own.iter().map(|e| Column::of_expression(e, memory)));
+        let all = || columns.iter().chain(expressions.iter());
+        let keys = if overlaps {
             Vec::new()
         } else {
-            KeyOperators::of_btree(index)
+            Self::keys_of(index, &own, columns, first)
         };
-        let key = |(number, operators): (_, KeyOperators)| {
-            let column = place(number)?;
-            let ValueType { typid, storage, .. } = columns[column].values;
-            let (less_than, collation) = (operators.less_than, operators.collation);
-            Some(KeyColumn {
-                column,
-                storage,
-                sort_order: TypeOrder::new(typid, less_than, collation),
-                operators,
-            })
-        };
-        let keys: Vec<KeyColumn> = parts.into_iter().filter_map(key).collect();
-        let expressions = index.on_expressions.then(|| {
-            let numbers = index.numbers_in_expressions().into_iter();
-            numbers.filter_map(place).collect()
-        });
-        Self {
+        let mut expression_columns: Vec<usize> = own
+            .iter()
+            .flat_map(|expression| positions(&expression.numbers, columns))
+            .collect();
+        expression_columns.sort_unstable();
+        expression_columns.dedup();
+        let mut this = Self {
             oid: index.oid,
             name: index.name.clone(),
             inference_clause: None,
             primary: index.primary,
             nulls_equal: index.nulls_equal,
-            key_desc: key_desc(&keys, columns),
+            key_desc: RowDesc::of(&[]),
             ascending: index.is_ascending(),
             keys,
-            expressions,
-            partial: index.partial,
-            null_predicate_column: index.number_where_null().and_then(place),
+            expression_columns,
+            deciding: Vec::new(),
+            condition: None,
             valid: index.usable,
             deferrable: !index.immediate,
             unusable_reason,
+        };
+        this.condition = condition.map(|condition| this.condition_of(condition, columns));
+        let all: Vec<&Column> = all().collect();
+        this.deciding = this.find_deciding_columns();
+        this.key_desc = desc_of(&this.deciding, &all);
+        this
+    }
+
+    /// The key columns of a btree; `first` is the position of its first expression.
+    fn keys_of(
+        index: &IndexDefinition,
+        own: &[IndexExpression],
+        columns: &[Column],
+        first: usize,
+    ) -> Vec<KeyColumn> {
+        let mut expressions = own.iter().enumerate();
+        let mut key = |(number, operators): (_, KeyOperators)| {
+            let (column, expression) = if number == 0 {
+                let (i, IndexExpression { name, sql, .. }) = expressions.next()?;
+                let (name, sql) = (name.clone(), sql.clone());
+                (first + i, Some(Rc::new(ExpressionText { name, sql })))
+            } else {
+                (position(number, columns)?, None)
+            };
+            let (less_than, collation) = (operators.less_than, operators.collation);
+            let typid = operators.typid();
+            let storage = types::storage(typid);
+            Some(KeyColumn {
+                column,
+                storage: (storage.by_value, storage.length),
+                sort_order: TypeOrder::new(typid, less_than, collation),
+                operators,
+                expression,
+            })
+        };
+        let parts = KeyOperators::of_btree(index, own).into_iter();
+        parts.filter_map(&mut key).collect()
+    }
+
+    fn condition_of(&self, condition: IndexCondition, columns: &[Column]) -> KeyCondition {
+        let of_key = |number: &pg_sys::AttrNumber| {
+            position(*number, columns).is_some_and(|c| self.is_in_key(c))
+        };
+        let not_null = condition.not_null_numbers;
+        KeyCondition {
+            sql: condition.sql,
+            columns: positions(&condition.numbers, columns),
+            is_about_null_keys: not_null.is_some_and(|numbers| numbers.iter().all(of_key)),
         }
     }
 
@@ -174,16 +252,65 @@ impl UniqueIndex {
             return format!("ON CONSTRAINT {}", text::quote_identifier(&self.name));
         }
         let parts = self.keys.iter().map(|key| {
-            let name = text::quote_identifier(&columns[key.column].name);
+            let name = match &key.expression {
+                Some(expression) => format!("({})", expression.sql),
+                None => text::quote_identifier(&columns[key.column].name),
+            };
             let class = class_name(key.operators.operator_class);
             format!("{name}{} {class}", collate(key.operators.collation))
         });
-        format!("({})", parts.collect::<Vec<_>>().join(", "))
+        let parts = parts.collect::<Vec<_>>().join(", ");
+        match &self.condition {
+            Some(condition) => format!("({parts}) WHERE {}", condition.sql),
+            None => format!("({parts})"),
+        }
     }
 
-    /// The positions of its key columns, in index order.
+    /// Its key columns that are columns of the table, by position, in index order.
     pub fn columns(&self) -> impl Iterator<Item = usize> + '_ {
-        self.keys.iter().map(|key| key.column)
+        let plain = self.keys.iter().filter(|key| key.expression.is_none());
+        plain.map(|key| key.column)
+    }
+
+    /// The columns of the table that decide under which key a row is, by position: those of the
+    /// key, in index order, and those that its expressions and its condition refer to.
+    pub fn deciding_columns(&self) -> &[usize] {
+        &self.deciding
+    }
+
+    fn find_deciding_columns(&self) -> Vec<usize> {
+        let mut deciding: Vec<usize> = self.columns().collect();
+        let condition = self.condition.iter().flat_map(|by| &by.columns);
+        for column in self.expression_columns.iter().chain(condition) {
+            if !deciding.contains(column) {
+                deciding.push(*column);
+            }
+        }
+        deciding
+    }
+
+    /// Whether more than columns of its own make the key of a row: expressions, or a condition.
+    pub fn is_computed(&self) -> bool {
+        self.condition.is_some() || self.is_on_expressions()
+    }
+
+    /// Its condition as SQL, for whatever `search_path`, if it is partial.
+    pub fn condition_sql(&self) -> Option<&str> {
+        self.condition
+            .as_ref()
+            .map(|condition| condition.sql.as_str())
+    }
+
+    /// Whether a column of its key is an expression.
+    pub fn is_on_expressions(&self) -> bool {
+        self.keys.iter().any(|key| key.expression.is_some())
+    }
+
+    /// Whether it can be the key without being named: it has a key for every row, but for those
+    /// with a NULL in it.
+    pub fn can_be_default(&self) -> bool {
+        let condition = self.condition.as_ref();
+        self.unusable_reason.is_none() && condition.is_none_or(|by| by.is_about_null_keys)
     }
 
     /// Whether this column is part of the key.
@@ -191,16 +318,68 @@ impl UniqueIndex {
         self.columns().any(|c| c == column)
     }
 
-    /// Whether these columns are the key, in any order.
+    /// Whether this column is part of the key, be it within an expression.
+    pub fn is_in_key(&self, column: usize) -> bool {
+        self.has_column(column) || self.expression_columns.contains(&column)
+    }
+
+    /// Whether these columns are the key, in any order, of all rows.
     pub fn same_columns(&self, columns: &[usize]) -> bool {
-        self.expressions.is_none()
+        !self.is_computed()
             && self.keys.len() == columns.len()
             && columns.iter().all(|c| self.has_column(*c))
     }
 
+    /// Whether the other index has the same key, in any order, for the same rows: it does not
+    /// matter which of them decides.
+    pub fn is_twin(&self, other: &Self) -> bool {
+        let sql = |index: &Self| index.condition.as_ref().map(|by| by.sql.clone());
+        let has = |key: &KeyColumn| {
+            let same = |own: &KeyColumn| match (&own.expression, &key.expression) {
+                (None, None) => own.column == key.column,
+                (Some(own), Some(key)) => own.sql == key.sql,
+                _ => false,
+            };
+            self.keys.iter().any(same)
+        };
+        self.keys.len() == other.keys.len() && other.keys.iter().all(has) && sql(self) == sql(other)
+    }
+
+    /// Whether its key is made of exactly these, in any order.
+    pub(super) fn has_key(&self, elements: &[KeyElement<'_>]) -> bool {
+        let is_named = |place: usize| elements.iter().any(|element| self.is_at(place, element));
+        self.keys.len() == elements.len() && (0..self.keys.len()).all(is_named)
+    }
+
+    /// Whether one of its expressions is written so.
+    pub(super) fn has_expression(&self, text: &str) -> bool {
+        (0..self.keys.len()).any(|place| self.is_at(place, &KeyElement::Text(text)))
+    }
+
+    /// Whether this is what is at a place in the key: an expression is written as the index has it,
+    /// or as `pg_get_indexdef` shows it to whoever asks.
+    fn is_at(&self, place: usize, element: &KeyElement<'_>) -> bool {
+        let key = &self.keys[place];
+        let (expression, text) = match (&key.expression, element) {
+            (None, KeyElement::Column(column)) => return key.column == *column,
+            (Some(expression), KeyElement::Text(text)) => (expression, without_parentheses(text)),
+            _ => return false,
+        };
+        let is = |written: &str| without_parentheses(written) == text;
+        let as_shown = |pretty| is(&column_definition(self.oid, place as i32 + 1, pretty));
+        is(&expression.name) || is(&expression.sql) || as_shown(true) || as_shown(false)
+    }
+
+    /// The name of one of its expressions that is the same as this one, however it is written.
+    pub(super) fn name_of_expression(&self, expression: Expression<'_>) -> Option<String> {
+        let place = place_of_expression(self.oid, expression)?;
+        let mut expressions = self.keys.iter().filter_map(|key| key.expression.as_ref());
+        expressions.nth(place).map(|own| own.name.clone())
+    }
+
     /// Whether these columns and no others are in the key, be it within an expression.
     pub(super) fn is_about(&self, columns: &[usize]) -> bool {
-        let within = self.expressions.iter().flatten().copied();
+        let within = self.expression_columns.iter().copied();
         let mut own: Vec<usize> = self.columns().chain(within).collect();
         own.sort_unstable();
         own.dedup();
@@ -219,13 +398,53 @@ impl UniqueIndex {
     }
 }
 
-fn key_desc(keys: &[KeyColumn], columns: &[Column]) -> RowDesc {
-    let column = |key: &KeyColumn| {
-        let column = &columns[key.column];
+fn position(number: pg_sys::AttrNumber, columns: &[Column]) -> Option<usize> {
+    columns.iter().position(|column| column.attnum == number)
+}
+
+/// The positions of columns that an expression refers to; 0 is the whole row.
+fn positions(numbers: &[pg_sys::AttrNumber], columns: &[Column]) -> Vec<usize> {
+    if numbers.contains(&0) {
+        return (0..columns.len()).collect();
+    }
+    let places = numbers.iter().map(|number| position(*number, columns));
+    places.flatten().collect()
+}
+
+/// An expression without the parentheses around it, which it has in a definition of an index
+/// unless it is a call of a function.
+fn without_parentheses(text: &str) -> &str {
+    let mut text = text.trim();
+    while let Some(inner) = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')) {
+        if !is_balanced(inner) {
+            break;
+        }
+        text = inner.trim();
+    }
+    text
+}
+
+/// Whether every parenthesis that is closed was opened before. Those in quotes count, too: an
+/// expression with such ones is compared with its outer ones.
+fn is_balanced(text: &str) -> bool {
+    let mut depth = 0i64;
+    text.bytes().all(|byte| {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth -= 1,
+            _ => {}
+        }
+        depth >= 0
+    })
+}
+
+fn desc_of(columns: &[usize], all: &[&Column]) -> RowDesc {
+    let column = |c: &usize| {
+        let column = all[*c];
         RowColumn {
             typmod: column.typmod,
             ..RowColumn::of_type(&column.c_name, column.typid)
         }
     };
-    RowDesc::of(&keys.iter().map(column).collect::<Vec<_>>())
+    RowDesc::of(&columns.iter().map(column).collect::<Vec<_>>())
 }

@@ -6,18 +6,29 @@ use crate::pg::rows::TypeOrder;
 use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
+use std::rc::Rc;
 
 /// One key column of a usable unique index.
 #[derive(Clone)]
 pub struct KeyColumn {
-    /// Position in [`Target::columns`](super::Target::columns).
+    /// Position in [`Target::columns`](super::Target::columns), or behind these for an expression.
     pub column: usize,
+    /// How an expression is written; None for a column.
+    pub expression: Option<Rc<ExpressionText>>,
     /// Its storage: whether passed by value, and its length.
     pub storage: (bool, i16),
     /// The index's order of it.
     pub sort_order: TypeOrder,
     /// What the index compares it by.
     pub operators: KeyOperators,
+}
+
+/// How an expression in a key is written.
+pub struct ExpressionText {
+    /// As it is shown, and named in a key.
+    pub name: String,
+    /// As SQL, for whatever `search_path`.
+    pub sql: String,
 }
 
 impl KeyColumn {

@@ -6,8 +6,10 @@
 //! scan takes the predicate locks that make the row, or its absence, count as
 //! read.
 //!
-//! Nothing of the table's owner is evaluated: the arbiter is on plain columns, without a
-//! condition, and its operator classes are superusers'.
+//! Nothing of the table's owner is evaluated: the values of expressions in the key come with the
+//! key, its condition is not looked at, and its operator classes are superusers'. A row that a
+//! partial arbiter leads to meets its condition: an UPDATE that changes this puts the new version
+//! where the index does not lead.
 //!
 //! A look-up that finds nothing is *not* a promise that the key is free: another
 //! transaction may be inserting it. Only the INSERT … ON CONFLICT that follows
@@ -92,7 +94,7 @@ impl<'t> KeyLookup<'t> {
         } = self;
         let key = |column: usize| {
             let value = key(column);
-            assert_eq!(value.typid(), target.columns[column].typid);
+            assert_eq!(value.typid(), target.column(column).typid);
             value
         };
         *found = memory.scope(|| {

@@ -47,10 +47,11 @@ enum ScanPosition {
 }
 
 impl MergeScan {
-    /// Not running yet. An index in another order than the keys come in cannot be merged with them.
+    /// Not running yet. An index in another order than the keys come in cannot be merged with them;
+    /// and of stored rows the values of expressions are not at hand.
     pub fn new(arbiter: &UniqueIndex) -> Self {
         Self {
-            possible: arbiter.ascending && !arbiter.nulls_equal,
+            possible: arbiter.ascending && !arbiter.nulls_equal && !arbiter.is_on_expressions(),
             scan: None,
             at: ScanPosition::Idle,
             wait: FIRST_WAIT,

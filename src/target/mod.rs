@@ -29,6 +29,16 @@
 //! table: as the caller, who may do what the statement does, and whom the server
 //! would have evaluate them in the same way in a plain INSERT, SELECT or UPDATE. Each
 //! such place says so.
+//!
+//! The expressions and the condition of a key's index are evaluated by the extension itself, to
+//! find out under which key a row is. That is no part of a statement of the caller's, so it is done
+//! with the rights of the table's owner, as ANALYZE and REINDEX do it
+//! ([`IndexValues`](crate::pg::relation::index_values::IndexValues)): by the functions, the guard, the view, load, merge,
+//! reconcile and the resolution of a conflict, for the rows that they are given; never by who looks (the view
+//! `idempotent.guards`, the lint, `idempotent_guard`), to whom
+//! the key is its text. As the caller they are evaluated where the server does it:
+//! when a row goes in or is updated, and in the SELECT of
+//! `policies_show`.
 #[forbid(unsafe_code)]
 mod access;
 #[forbid(unsafe_code)]
@@ -72,7 +82,7 @@ mod stored_row;
 #[forbid(unsafe_code)]
 mod triggers;
 
-pub use arbiter::CREATE_INDEX;
+pub use arbiter::most_plain;
 pub use cache::{
     PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks, watch,
     watched_changes,
@@ -80,7 +90,7 @@ pub use cache::{
 pub use column::Column;
 pub use default::ColumnDefault;
 pub use default_kind::DefaultKind;
-pub use key::{UniqueIndex, equal};
+pub use key::{KeyElement, UniqueIndex, equal};
 pub use key_column::KeyColumn;
 pub use key_lookup::KeyLookup;
 pub use partition::{
@@ -94,7 +104,7 @@ pub use privileges::{
     row_security_is_active_for,
 };
 pub use scan::{Scan, Writer};
-pub use stored_row::StoredRow;
+pub use stored_row::{StoredRow, first_difference, same_tuple};
 pub use triggers::is_guard_function;
 
 // Where the rooms above look for them.
@@ -145,6 +155,9 @@ pub struct Target {
     pub columns: Vec<Column>,
     /// Its unique indexes, usable as arbiter or not.
     pub indexes: Vec<UniqueIndex>,
+    /// The expressions in the keys of these, as if they were columns: their positions are behind
+    /// those of the columns, see [`Target::column`].
+    pub key_expressions: Vec<Column>,
     by_name: HashMap<Vec<u8>, usize>,
     row_desc: RowDesc,
     columns_desc: RowDesc,
@@ -229,7 +242,8 @@ impl Target {
         } = triggers::InsertTriggers::of_relation(relation);
         let memory = Memory::in_cache(c"pg_idempotent target");
         let columns = Column::of_relation(relation, &memory);
-        let indexes = UniqueIndex::of_relation(relation, &columns);
+        let mut key_expressions = Vec::new();
+        let indexes = UniqueIndex::of_relation(relation, &columns, &mut key_expressions, &memory);
         let by_name = columns
             .iter()
             .enumerate()
@@ -249,9 +263,10 @@ impl Target {
             has_write_rules: effects::has_write_rules(relation),
             skip_has_no_effect: !before_rows && effects::skip_has_no_effect(relation),
             can_chunk: !relation.has_insert_statement_triggers() && !after_rows,
-            row_desc: rows::row_desc(&columns, &rows::ROW_EXTRAS),
-            columns_desc: rows::row_desc(&columns, &[]),
+            row_desc: rows::row_desc(&columns, &key_expressions, &rows::ROW_EXTRAS),
+            columns_desc: rows::row_desc(&columns, &[], &[]),
             columns,
+            key_expressions,
             indexes,
             by_name,
             guards,

@@ -20,7 +20,7 @@ impl Target {
         value: impl Fn(usize) -> SqlValue<'v>,
     ) -> JsonbDatum {
         let fields = columns.into_iter().map(|c| {
-            let column = &self.columns[c];
+            let column = self.column(c);
             (column.c_name.as_c_str(), &column.values, value(c))
         });
         object_of_values(form, fields)

@@ -12,7 +12,8 @@ use pgrx::pg_sys;
 /// ON CONFLICT evaluates them.
 ///
 /// The place finds it at once, but takes SELECT on the whole table. The key may take a
-/// scan, since its operators may only be applied to rows that the policies show.
+/// scan, since its operators may only be applied to rows that the policies show. Expressions of a
+/// key are evaluated as the role then, as in a SELECT of its own.
 ///
 /// The SELECT keeps its locks on the indexes, of every partition. So a caller who may write
 /// afterwards has taken [`Target::lock_to_write`] before.
@@ -28,14 +29,17 @@ pub fn policies_show<'v>(
 ) -> bool {
     let mut parameters = Vec::new();
     let mut conditions = Vec::new();
-    if role.has_on(target, pg_sys::ACL_SELECT) {
+    let has_place = role.has_on(target, pg_sys::ACL_SELECT);
+    if has_place {
         conditions.push("tableoid OPERATOR(pg_catalog.=) $1".to_owned());
         conditions.push("ctid OPERATOR(pg_catalog.=) $2".to_owned());
         parameters.extend([SqlValue::oid(table), SqlValue::tid(&tuple)]);
     } else {
         for part in &arbiter.keys {
-            let column = &target.columns[part.column];
-            let name = text::quote_identifier(&column.name);
+            let name = match &part.expression {
+                Some(expression) => format!("({})", expression.sql),
+                None => text::quote_identifier(&target.columns[part.column].name),
+            };
             let value = key(part.column);
             if value.is_null() {
                 conditions.push(format!("{name} IS NULL"));
@@ -44,6 +48,9 @@ pub fn policies_show<'v>(
                 conditions.push(part.equals(&name, &format!("${}", parameters.len())));
             }
         }
+    }
+    if let (false, Some(condition)) = (has_place, arbiter.condition_sql()) {
+        conditions.push(format!("({condition})"));
     }
     let sql = format!(
         "SELECT FROM {} WHERE {}",

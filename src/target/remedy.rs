@@ -18,11 +18,6 @@ impl Target {
     /// columns that does not decide.
     pub fn index_hint(&self, columns: &[usize], refused: Option<&UniqueIndex>) -> String {
         match refused {
-            Some(index) if index.expressions.is_some() => {
-                "Keep the value of the expression in a column of its own, with a unique index on \
-                 it."
-                .to_owned()
-            }
             Some(index) if !index.valid && !self.partitioned => format!(
                 "Unless it is still being built: REINDEX INDEX CONCURRENTLY {}.{};",
                 text::quote_identifier(&self.schema),
@@ -34,8 +29,17 @@ impl Target {
                 self.qualified(),
                 self.column_list(columns.iter().copied())
             ),
-            Some(index) if index.partial => self.hint_in_place_of_partial(columns, index),
-            _ => self.create_index("Create one with", columns),
+            _ => {
+                let indexes = self.indexes.iter();
+                let mut usable = indexes.filter(|index| index.unusable_reason.is_none());
+                match usable.find(|index| index.is_about(columns)) {
+                    Some(index) => format!(
+                        "Name what the index is on: key => {}.",
+                        self.key_argument(index)
+                    ),
+                    None => self.create_index("Create one with", columns),
+                }
+            }
         }
     }
 
@@ -72,27 +76,6 @@ impl Target {
             } else {
                 format!(": {create}")
             }
-        )
-    }
-
-    /// Rows that the condition of a partial index leaves out may share a key. The usual one,
-    /// `deleted_at IS NULL`, can become a part of the key.
-    fn hint_in_place_of_partial(&self, columns: &[usize], index: &UniqueIndex) -> String {
-        if let Some(null) = index.null_predicate_column.filter(|c| !columns.contains(c)) {
-            let wanted = [columns, &[null]].concat();
-            if let Ok(possible) = self.possible_index(&wanted) {
-                return format!(
-                    "Put column \"{}\" of its condition into the key: CREATE UNIQUE INDEX ON {} \
-                     ({}) NULLS NOT DISTINCT;",
-                    self.columns[null].name,
-                    self.qualified(),
-                    self.column_list(possible.columns)
-                );
-            }
-        }
-        self.create_index(
-            "If rows outside its condition do not share keys either",
-            columns,
         )
     }
 

@@ -25,8 +25,23 @@ impl Target {
         (1..=self.columns.len() as pg_sys::AttrNumber).collect()
     }
 
+    /// How many columns a working row begins with: those of the target, then the expressions in the
+    /// keys of its unique indexes.
+    pub fn working_columns(&self) -> usize {
+        self.columns.len() + self.key_expressions.len()
+    }
+
+    /// A column, or an expression in the key of an index, by its position in a working row.
+    pub fn column(&self, position: usize) -> &Column {
+        let expressions = position.checked_sub(self.columns.len());
+        match expressions {
+            Some(i) => &self.key_expressions[i],
+            None => &self.columns[position],
+        }
+    }
+
     /// The descriptor of a working row: every column of [`Target::columns`] in
-    /// order, then `ordinal bigint`, `shape int` and `mark bigint` (see
+    /// order, then the expressions of keys, then `ordinal bigint`, `shape int` and `mark bigint` (see
     /// `payload::row`).
     pub fn row_desc(&self) -> &RowDesc {
         &self.row_desc
@@ -37,10 +52,10 @@ impl Target {
         &self.columns_desc
     }
 
-    /// The descriptor of a row of all columns with others of these types behind them,
-    /// named as those of a working row.
+    /// The descriptor of a row that begins as a working row, with others of these types behind
+    /// that, named as those of a working row.
     pub fn row_desc_with(&self, others: &[pg_sys::Oid]) -> RowDesc {
-        row_desc(&self.columns, others)
+        row_desc(&self.columns, &self.key_expressions, others)
     }
 }
 
@@ -49,11 +64,17 @@ pub(super) const ROW_EXTRAS: [pg_sys::Oid; 3] = [pg_sys::INT8OID, pg_sys::INT4OI
 
 /// Columns are named by position, `a0`, `a1`, …, so that SQL over working rows
 /// needs no quoting and meets no name of the user's.
-pub(super) fn row_desc(columns: &[Column], extras: &[pg_sys::Oid]) -> RowDesc {
-    let names: Vec<CString> = (0..columns.len() + extras.len())
+pub(super) fn row_desc(
+    columns: &[Column],
+    expressions: &[Column],
+    extras: &[pg_sys::Oid],
+) -> RowDesc {
+    let count = columns.len() + expressions.len();
+    let names: Vec<CString> = (0..count + extras.len())
         .map(|i| CString::new(format!("a{i}")).expect("no NUL"))
         .collect();
-    let (own, extra) = names.split_at(columns.len());
+    let (own, extra) = names.split_at(count);
+    let columns = columns.iter().chain(expressions);
     let own = own.iter().zip(columns).map(|(name, column)| RowColumn {
         name,
         typid: column.typid,

@@ -1,4 +1,5 @@
 //! A stored row, read where it lies.
+use super::Column;
 use crate::pg::backend::is_own_transaction;
 use crate::pg::call::trigger::TriggerRow;
 use crate::pg::ffi;
@@ -150,4 +151,60 @@ impl<'l> StoredRow<'l> {
             (*tuple).t_data
         }
     }
+}
+
+/// Whether a stored row is the payload's tuple, byte by byte: then all columns
+/// are equal, and none needs to be looked at. A row that was written by another
+/// INSERT of the same values is, unless a value was compressed or moved out of
+/// line.
+///
+/// # Safety
+/// The slot holds a row of the table that the tuple is made for. Runs inside
+/// `ffi::guard`.
+pub unsafe fn same_tuple(stored: *mut pg_sys::TupleTableSlot, payload: pg_sys::HeapTuple) -> bool {
+    /// Where a tuple's null bitmap begins (`SizeofHeapTupleHeader`).
+    const BITMAP: usize = std::mem::offset_of!(pg_sys::HeapTupleHeaderData, t_bits);
+    // SAFETY: the caller's promise; a heap tuple has as many bytes as it says.
+    unsafe {
+        let Some(tuple_of) = (*(*stored).tts_ops).get_heap_tuple else {
+            return false;
+        };
+        let (stored, payload) = (&*tuple_of(stored), &*payload);
+        let (a, b) = (stored.t_data, payload.t_data);
+        let columns = |tuple: pg_sys::HeapTupleHeader| {
+            u32::from((*tuple).t_infomask2) & pg_sys::HEAP_NATTS_MASK
+        };
+        let nulls =
+            |tuple: pg_sys::HeapTupleHeader| u32::from((*tuple).t_infomask) & pg_sys::HEAP_HASNULL;
+        stored.t_len == payload.t_len
+            && (*a).t_hoff == (*b).t_hoff
+            && columns(a) == columns(b)
+            && nulls(a) == nulls(b)
+            && {
+                let bytes = |tuple: pg_sys::HeapTupleHeader| {
+                    let length = stored.t_len as usize - BITMAP;
+                    std::slice::from_raw_parts(tuple.cast::<u8>().add(BITMAP), length)
+                };
+                bytes(a) == bytes(b)
+            }
+    }
+}
+
+/// The first of the compared columns (by position) in which the payload differs
+/// from the stored row, as an index into `compared`.
+///
+/// # Safety
+/// Positions are those of `columns`. Runs inside `ffi::guard`, which `payload`
+/// keeps to.
+pub unsafe fn first_difference(
+    columns: &[Column],
+    compared: &[usize],
+    stored: &StoredRow<'_>,
+    payload: impl Fn(usize) -> Option<pg_sys::Datum>,
+) -> Option<usize> {
+    // SAFETY: the caller's promise.
+    compared.iter().position(|c| unsafe {
+        let values = &columns.get_unchecked(*c).values;
+        !values.equal(stored.get_unguarded(*c), payload(*c))
+    })
 }

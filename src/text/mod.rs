@@ -16,7 +16,7 @@ mod array_literal;
 #[forbid(unsafe_code)]
 mod byte_chars;
 
-use self::array_literal::array_literal;
+pub use self::array_literal::array_literal;
 use pgrx::pg_sys;
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -238,13 +238,26 @@ pub fn quote_array(texts: &[String]) -> String {
 /// The names in a list of SQL identifiers, by core's own rules; None if it is
 /// none.
 pub fn split_identifiers(list: &str) -> Option<Vec<String>> {
+    split_list(list, pg_sys::SplitIdentifierString)
+}
+
+/// The texts in such a list, as they are: of any length, and in their own case.
+pub fn split_quoted(list: &str) -> Option<Vec<String>> {
+    split_list(list, pg_sys::SplitGUCList)
+}
+
+/// The members of a list, by a function of core's that splits one.
+fn split_list(
+    list: &str,
+    split: unsafe fn(*mut c_char, c_char, *mut *mut pg_sys::List) -> bool,
+) -> Option<Vec<String>> {
     let mut list = to_server(list).into_bytes_with_nul();
     let mut names = std::ptr::null_mut();
     // SAFETY: a C string that core may write to, and outlives the names, which
     // point into it.
     unsafe {
         let separator = b',' as c_char;
-        if !pg_sys::SplitIdentifierString(list.as_mut_ptr().cast(), separator, &raw mut names) {
+        if !split(list.as_mut_ptr().cast(), separator, &raw mut names) {
             return None;
         }
         if names.is_null() {

@@ -1,6 +1,6 @@
 //! Making the view and its trigger.
 use crate::enum_text;
-use crate::error::{Report, SqlState};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::guard::{ConflictAction, GuardConfig, GuardOptions};
 use crate::outcome::OnConflict;
 use crate::pg::call::arguments::Arguments;
@@ -25,6 +25,7 @@ pub fn create(call: SqlCall<'_>) -> pg_sys::Oid {
     drop(relation);
     let connection = Connection::open();
     let columns = target.column_list(0..target.columns.len());
+    refuse_others(&connection, &name, &call.function_schema());
     connection.execute(
         &format!(
             "CREATE OR REPLACE VIEW {name} WITH (security_invoker = true) AS SELECT {columns} FROM {}",
@@ -32,7 +33,6 @@ pub fn create(call: SqlCall<'_>) -> pg_sys::Oid {
         ),
         &[],
     );
-    refuse_others(&connection, &name);
     for column in &target.columns {
         set_default(&connection, &target, column, &name);
     }
@@ -57,29 +57,54 @@ pub fn create(call: SqlCall<'_>) -> pg_sys::Oid {
     connection.first_oid(1).expect("the view is there")
 }
 
-/// Refuses a view whose rows something else takes, too, or instead: the server runs all triggers,
-/// and no trigger where there is a rule.
+/// Refuses a view of that name that is not this function's own work: its definition would be lost.
+/// Refuses one whose rows something else takes, too, or instead: the server runs all triggers, and
+/// no trigger where there is a rule.
 ///
 /// # Errors
-/// 55000
-fn refuse_others(connection: &Connection, view: &str) {
-    let found = connection.execute(
+/// 42P07, 55000
+fn refuse_others(connection: &Connection, view: &str, function_schema: &str) {
+    let function = format!("{function_schema}.idempotent_view_trigger()");
+    let arguments = [
+        SqlValue::text(view),
+        SqlValue::text(TRIGGER),
+        SqlValue::text(&function),
+    ];
+    let others = connection.execute(
         "SELECT tgname::pg_catalog.text FROM pg_catalog.pg_trigger \
-         WHERE tgrelid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass \
-           AND tgname OPERATOR(pg_catalog.<>) $2::pg_catalog.name \
+         WHERE tgrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid \
            AND (tgtype::integer OPERATOR(pg_catalog.&) 68) OPERATOR(pg_catalog.=) 68 \
+           AND (tgname OPERATOR(pg_catalog.<>) $2::pg_catalog.name \
+                OR tgfoid OPERATOR(pg_catalog.<>) $3::pg_catalog.regprocedure::pg_catalog.oid) \
          UNION ALL SELECT rulename::pg_catalog.text FROM pg_catalog.pg_rewrite \
-         WHERE ev_class OPERATOR(pg_catalog.=) $1::pg_catalog.regclass \
+         WHERE ev_class OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid \
            AND ev_type OPERATOR(pg_catalog.=) '3' AND is_instead",
-        &[SqlValue::text(view), SqlValue::text(TRIGGER)],
+        &arguments,
     );
-    if found > 0 {
+    if others > 0 {
         let other = connection.first_text(1).unwrap_or_default();
         Report::new(
             SqlState::ObjectNotInPrerequisiteState,
             format!("view {view} has another trigger or rule for INSERT"),
         )
         .detail(format!("It is \"{other}\"."))
+        .hint("Drop it, or choose another name for the view.")
+        .raise()
+    }
+    let strangers = connection.execute(
+        "SELECT FROM pg_catalog.pg_class AS c \
+         WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid AND relkind OPERATOR(pg_catalog.=) 'v' \
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid OPERATOR(pg_catalog.=) c.oid \
+                           AND tgname OPERATOR(pg_catalog.=) $2::pg_catalog.name \
+                           AND tgfoid OPERATOR(pg_catalog.=) $3::pg_catalog.regprocedure::pg_catalog.oid)",
+        &arguments,
+    );
+    if strangers > 0 {
+        Report::new(
+            SqlState::DuplicateTable,
+            format!("view {view} already exists"),
+        )
+        .detail("It was not made by idempotent_view, which would replace its definition.")
         .hint("Drop it, or choose another name for the view.")
         .raise()
     }
@@ -119,15 +144,16 @@ fn qualified(target: &Target, name: &str) -> String {
 /// As those of `idempotent_guard`.
 fn options(arguments: &Arguments, target: &Target) -> GuardOptions {
     let mut options = GuardOptions {
-        key: arguments.columns(2, "key"),
+        key: arguments
+            .columns(2, "key")
+            .map(|key| target.canonical_key(&key)),
         compare: arguments.columns(3, "compare"),
         ignore: arguments.columns(4, "ignore"),
         on_conflict: Some(on_conflict(&arguments.text(5, "on_conflict"))),
         ..GuardOptions::default()
     };
-    let config = GuardConfig::resolve(target, &options);
-    let key = config.arbiter(target).columns();
-    options.key = Some(key.map(|c| target.columns[c].name.clone()).collect());
+    let config = GuardConfig::resolve(target, &options).or_raise();
+    options.key = Some(target.key_names(config.arbiter(target)));
     options
 }
 

@@ -1,18 +1,18 @@
 //! One row that is inserted through a view.
 use super::create::null_is_a_value;
-use crate::error::{Report, SqlState};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::guard::{ConflictAction, GuardOptions};
 use crate::options::{KeyOptions, MatchRule, check_rights};
 use crate::outcome::{OnConflict, Outcome};
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::key_defaults::KeyDefaults;
-use crate::payload::row::{Mark, RowLayout};
+use crate::payload::row::{Mark, RowLayout, null_in_key};
 use crate::payload::shape::{KeyPlace, Shape, check_key_named, key_violation};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
 use crate::pg::call::trigger::FiredTrigger;
 use crate::pg::catalog::name::relation_name;
-use crate::pg::catalog::view::SimpleView;
+use crate::pg::relation::SimpleView;
 use crate::pg::rows::{RowBuilder, Slot};
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, TriggerInfo, UniqueIndex};
@@ -29,13 +29,11 @@ struct NewRow<'v> {
 /// See [`super::idempotent_view_trigger`].
 pub fn insert(call: SqlCall<'_>) -> SqlResult {
     let trigger = fired_for_insert(call);
-    let view = trigger
-        .view()
-        .unwrap_or_else(|| not_simple(&trigger).raise());
+    let view = SimpleView::fired(&trigger).unwrap_or_else(|| not_simple(&trigger).raise());
     let (target, relation) = Target::open(view.table);
     target.refuse_rules();
     let row = NewRow::of(&trigger, &target, &view);
-    let options = GuardOptions::of_trigger(&TriggerInfo::fired(&trigger).arguments);
+    let options = GuardOptions::of_trigger(&TriggerInfo::fired(&trigger).arguments).or_raise();
     let on_conflict = on_conflict(&options);
     let key_options = KeyOptions::new(options.key, options.compare, options.ignore);
     let match_rule = MatchRule::new(&key_options, &target);
@@ -58,6 +56,7 @@ pub fn insert(call: SqlCall<'_>) -> SqlResult {
     {
         generated.differs(column, None).raise()
     }
+    let has_no_key = RowLayout::of(&target).mark(working) == Mark::Outside;
     let mut input = InputSorter::new(&context, true);
     input.put(working);
     context.run(&mut input.into_rows(), 1, &mut collector);
@@ -68,6 +67,8 @@ pub fn insert(call: SqlCall<'_>) -> SqlResult {
     }
     let readable = collector.readable(&context);
     match collector.stored_row() {
+        // It has no key to be read again by.
+        None if has_no_key => trigger.unchanged(),
         Some(stored) => trigger.with_row(&row.with_stored(stored, |column| readable.shows(column))),
         // It is gone again: an AFTER trigger of the table deleted it.
         None => trigger.skipped(),
@@ -182,7 +183,8 @@ impl<'v> NewRow<'v> {
             row.set(c, value);
         }
         defaults.complete(&shape.named, &mut row);
-        RowLayout::of(target).set(&mut row, 1, 0, Mark::Pending);
+        let mark = defaults.mark(target, &mut row);
+        RowLayout::of(target).set(&mut row, 1, 0, mark);
         row.finish()
     }
 
@@ -208,10 +210,7 @@ impl<'v> NewRow<'v> {
 }
 
 fn check_key_values(target: &Target, arbiter: &UniqueIndex, row: &Slot) {
-    if arbiter.nulls_equal {
-        return;
-    }
-    if let Some(column) = arbiter.columns().find(|c| row.value(*c).is_null()) {
+    if let Some(column) = null_in_key(target, arbiter, row) {
         key_violation(target, arbiter, column, KeyPlace::Payload(None), "null in").raise()
     }
 }

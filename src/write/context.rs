@@ -1,6 +1,7 @@
 //! What a call works on, and what holds throughout.
 use crate::error::{Report, SqlState};
 use crate::guard::GuardConfig;
+use crate::payload::row::{Mark, RowLayout};
 use crate::payload::shape::{IdentityValues, Shape};
 use crate::pg::memory::Scratch;
 use crate::pg::rows::Slot;
@@ -82,6 +83,12 @@ impl<'a> WriteContext<'a> {
     /// Runs `make`, from inside the scope of a row, in memory that lives as long as the call.
     pub fn in_call_memory<R>(&self, make: impl FnOnce() -> R) -> R {
         self.scratch.outside(make)
+    }
+
+    /// Whether a working row is outside of the arbiter's condition, and so has no key.
+    #[inline]
+    pub fn is_outside(&self, row: &Slot) -> bool {
+        self.arbiter.condition.is_some() && RowLayout::of(self.target).mark(row) == Mark::Outside
     }
 
     /// Whether so many rows that are not stored are inserted without ON CONFLICT: that

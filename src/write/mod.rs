@@ -24,6 +24,10 @@
 //! A payload whose key an earlier payload of the same call has is verified in
 //! the next round, against the row that the earlier one left.
 //!
+//! Where the arbiter is partial, a row outside of its condition has no key: it is not looked up,
+//! is handed to INSERT in the first round, where nothing can make ON CONFLICT skip it, and is
+//! `inserted`. The values of expressions in the key are in the working rows, like columns.
+//!
 //! # Why no interleaving goes wrong
 //! - *Another transaction inserts the key after our look, and commits before
 //!   our INSERT.* ON CONFLICT finds the row and skips ours. The next look, under
@@ -36,6 +40,8 @@
 //!   PREPARED. `lock_timeout` and cancellation end the wait, as any.
 //! - *The row that made ON CONFLICT skip ours is deleted before the next look.*
 //!   The look finds nothing, and the row is sent again.
+//! - *An UPDATE moves the row that was found, or that made ON CONFLICT skip ours, out of the
+//!   arbiter's condition.* As if it were deleted: the arbiter does not lead to its new version.
 //! - *The row that the look found is deleted or updated afterwards.* The outcome
 //!   holds for the snapshot, as the result of any SELECT does: the call counts
 //!   as having come first.

@@ -68,7 +68,9 @@ pub fn insert(
     };
     let layout = RowLayout::of(context.target);
     if let Err(refusal) = sender.attempt(&mut rows) {
-        let mut pending = filtered(&mut rows, |row| layout.mark(row) == Mark::Pending);
+        let mut pending = filtered(&mut rows, |row| {
+            matches!(layout.mark(row), Mark::Pending | Mark::Outside)
+        });
         sender.send_parts(&mut pending, refusal);
     }
     let rejected = sender.rejected;

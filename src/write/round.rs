@@ -6,8 +6,9 @@ use super::new_key_estimator::{NewKeyEstimator, note_whether_new};
 use super::outcome_collector::OutcomeCollector;
 use super::reject;
 use super::statement::{self, Returning};
+use crate::payload::key_values::KeyValues;
 use crate::payload::row::{Mark, RowLayout, has_key, same_key};
-use crate::pg::rows::{Slot, TupleStore};
+use crate::pg::rows::{RowBuilder, Slot, TupleStore};
 use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
 use crate::target::{KeyLookup, StoredRow};
 use pgrx::pg_sys;
@@ -178,6 +179,7 @@ impl WriteContext<'_> {
         let numbers: Vec<pg_sys::AttrNumber> = (1..)
             .take(if whole { self.target.columns.len() } else { 0 })
             .collect();
+        let mut returned_keys = ReturnedKeys::new(self, returning);
         let mut rest: Option<TupleStore> = None;
         let mut row = Slot::for_stored(rows.desc());
         let mut was_inserted = Slot::for_stored(returned.desc());
@@ -188,17 +190,20 @@ impl WriteContext<'_> {
                 let mut keep = |row: &Slot| {
                     rest.get_or_insert_with(|| self.new_store()).put(row);
                 };
-                let same = || match returning {
-                    Returning::Rows => same_key(self.arbiter, &row, &was_inserted),
-                    _ => has_key(self.arbiter, &row, &was_inserted),
-                };
-                if !more || layout.mark(&row) != Mark::Pending || !same() {
+                let outside = self.is_outside(&row);
+                let sent = outside || layout.mark(&row) == Mark::Pending;
+                if !more || !sent || !returned_keys.is_that_of(&row, &was_inserted) {
+                    if outside {
+                        self.refuse_suppressed(&row);
+                    }
                     keep(&row);
                     return;
                 }
                 if whole {
                     let stored = StoredRow::returned(&was_inserted, &numbers);
                     collector.inserted(self, layout.ordinal(&row), Some(&stored));
+                } else if collector.wants_rows() && outside {
+                    collector.inserted(self, layout.ordinal(&row), None);
                 } else if collector.wants_rows() {
                     layout.with_mark(&row, Mark::Inserted, keep);
                 } else {
@@ -233,13 +238,21 @@ impl WriteContext<'_> {
                 free = Some(row);
                 continue;
             }
-            let repeated = previous
-                .as_ref()
-                .is_some_and(|previous| same_key(self.arbiter, previous, &row));
+            let outside = self.is_outside(&row);
+            let repeated = !outside
+                && previous
+                    .as_ref()
+                    .is_some_and(|previous| same_key(self.arbiter, previous, &row));
             if !repeated && (rows.is_beyond_batch() || look.chunk_is_full()) {
                 look.remaining.more = !rows.is_beyond_batch();
                 rows.push_back(row);
                 break;
+            }
+            if outside {
+                self.scratch.scope(|| look.take_outside(&row));
+                self.scratch.reset();
+                free = Some(row);
+                continue;
             }
             self.scratch.scope(|| look.take(&row, repeated));
             self.scratch.reset();
@@ -264,10 +277,7 @@ impl WriteContext<'_> {
         }
     }
 
-    fn refuse_suppressed(&self, row: &Slot, round: &Round) {
-        if round.number <= MAX_ROUNDS {
-            return;
-        }
+    fn refuse_suppressed(&self, row: &Slot) -> ! {
         let ordinal = RowLayout::of(self.target).ordinal(row);
         let payload = if self.batch {
             format!("payload {ordinal}")
@@ -276,6 +286,53 @@ impl WriteContext<'_> {
         };
         self.not_stored_as_given(&format!("{payload} was neither inserted nor found"))
             .raise()
+    }
+}
+
+/// The keys of rows that INSERT returned.
+struct ReturnedKeys<'a> {
+    context: &'a WriteContext<'a>,
+    /// Whether whole rows are returned.
+    whole: bool,
+    /// Where their columns are in working rows.
+    columns: Vec<usize>,
+    /// The arbiter's expressions and condition, and working rows for these, if it has some.
+    computed: Option<(KeyValues, RowBuilder)>,
+}
+
+impl<'a> ReturnedKeys<'a> {
+    fn new(context: &'a WriteContext<'a>, returning: Returning) -> Self {
+        let values = KeyValues::of(context.target, context.relation, context.arbiter);
+        let whole = returning == Returning::Rows;
+        let columns = match (&values, whole) {
+            (None, _) => Vec::new(),
+            (Some(_), true) => (0..context.target.columns.len()).collect(),
+            (Some(_), false) => context.arbiter.deciding_columns().to_vec(),
+        };
+        Self {
+            context,
+            whole,
+            columns,
+            computed: values.map(|values| (values, RowBuilder::new(context.target.row_desc()))),
+        }
+    }
+
+    /// Whether a row was returned for this working row: it has the same key, or both have none.
+    fn is_that_of(&mut self, row: &Slot, returned: &Slot) -> bool {
+        let WriteContext {
+            target, arbiter, ..
+        } = self.context;
+        let Some((values, builder)) = &mut self.computed else {
+            return match self.whole {
+                true => same_key(arbiter, row, returned),
+                false => has_key(arbiter, row, returned),
+            };
+        };
+        let columns = self.columns.iter().copied();
+        match values.working_row(target, builder, returned, columns) {
+            Some(returned) => !self.context.is_outside(row) && same_key(arbiter, row, returned),
+            None => self.context.is_outside(row),
+        }
     }
 }
 
@@ -308,14 +365,18 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Whether the row went in, and nobody wants to see what is stored.
+    /// Whether the row went in and is counted, and nobody wants to see what is stored.
     fn is_done_with(&self, row: &Slot) -> bool {
-        !self.collector.wants_rows() && self.was_inserted(row)
+        let is_counted =
+            || self.round.last_insert != InsertResult::Some || !self.context.is_outside(row);
+        !self.collector.wants_rows() && self.was_inserted(row) && is_counted()
     }
 
     fn was_inserted(&self, row: &Slot) -> bool {
         match RowLayout::of(self.context.target).mark(row) {
             Mark::Inserted => true,
+            // Nothing is in its way, so it went in with the first statement.
+            Mark::Outside => self.round.number > 1,
             Mark::Pending => self.round.last_insert == InsertResult::All,
             Mark::SameKeyAs(_) => false,
         }
@@ -346,10 +407,25 @@ impl<'a> Look<'a> {
                 context.retain(&mut self.remaining, row, Mark::SameKeyAs(first));
             }
             None => {
-                context.refuse_suppressed(row, round);
+                if round.number > MAX_ROUNDS {
+                    context.refuse_suppressed(row);
+                }
                 context.retain(&mut self.remaining, row, Mark::Pending);
                 self.remaining.to_insert += 1;
             }
+        }
+    }
+
+    /// Says what becomes of a row that has no key: it goes in. Where INSERT does not return it,
+    /// there is no way to read it again.
+    fn take_outside(&mut self, row: &Slot) {
+        let ordinal = RowLayout::of(self.context.target).ordinal(row);
+        if self.was_inserted(row) {
+            self.collector.inserted(self.context, ordinal, None);
+        } else {
+            let context = self.context;
+            context.retain(&mut self.remaining, row, Mark::Outside);
+            self.remaining.to_insert += 1;
         }
     }
 

@@ -49,7 +49,7 @@ thread_local! {
 pub enum Returning {
     /// How many.
     Count,
-    /// Their keys, rows of `UniqueIndex::key_desc`, in order.
+    /// What decides on their keys, rows of `UniqueIndex::key_desc`, in order.
     Keys,
     /// All their columns, as in a working row, in order.
     Rows,
@@ -177,7 +177,7 @@ fn insert_runs(
     let mut inserted = 0;
     while rows.next(&mut row) {
         pgrx::check_for_interrupts!();
-        if layout.mark(&row) != Mark::Pending {
+        if !matches!(layout.mark(&row), Mark::Pending | Mark::Outside) {
             continue;
         }
         let shape = layout.shape(&row);
@@ -277,7 +277,7 @@ fn insert_sql(context: &WriteContext<'_>, named: &[usize], form: InsertForm) -> 
         .map(|c| format!("a{c}"))
         .collect::<Vec<_>>()
         .join(", ");
-    let key = target.column_list(arbiter.columns());
+    let key = target.column_list(arbiter.deciding_columns().iter().copied());
     let conflict = match form {
         InsertForm::Plain => String::new(),
         InsertForm::OnConflict(returning) => {
@@ -301,11 +301,16 @@ fn insert_sql(context: &WriteContext<'_>, named: &[usize], form: InsertForm) -> 
     } else {
         format!("({columns}) ")
     };
+    let mark = RowLayout::of(target).mark_column();
+    // Those outside of the condition are below 0.
+    let outside = match arbiter.condition {
+        Some(_) => format!(" OR a{mark} OPERATOR(pg_catalog.<) 0"),
+        None => String::new(),
+    };
     format!(
-        "INSERT INTO {} {columns}{}SELECT {values} FROM {} WHERE a{} IS NULL{conflict}",
+        "INSERT INTO {} {columns}{}SELECT {values} FROM {} WHERE a{mark} IS NULL{outside}{conflict}",
         target.qualified(),
         context.identity.clause(),
         ROWS.to_str().expect("ASCII"),
-        RowLayout::of(target).mark_column(),
     )
 }

@@ -133,6 +133,13 @@ def overwrite(conn):
     return "SELECT * FROM idempotent_overwrite('t', 'source', '{\"day\": \"2013-01-31\"}')"
 
 
+def overwrite_each(conn):
+    overwrite(conn)
+    conn.execute("ALTER TABLE t DROP CONSTRAINT t_pkey")
+    conn.execute("CREATE VIEW days AS SELECT id, a, b, c, '2013-01-01'::date + id % 400 AS day FROM source")
+    return "SELECT count(*) FROM idempotent_overwrite_each('t', 'days', '{day}')"
+
+
 def reconcile(conn):
     table(conn, "t", 80_000, changed=True)
     table(conn, "source", 80_000)
@@ -218,7 +225,8 @@ def purge(conn):
 
 
 CASES = [
-    many, each, duplicates, conflicts, quarantined, rejected, unreadable, no_objects, shapes, source, merge, merge_new, overwrite, reconcile, load,
+    many, each, duplicates, conflicts, quarantined, rejected, unreadable, no_objects, shapes, source, merge, merge_new, overwrite,
+    overwrite_each, reconcile, load,
     guarded, guarded_duplicates, digest, digest_array, digest_document, digest_text, lint, lint_targets, response, long_command, purge,
 ]  # fmt: skip
 

@@ -76,6 +76,8 @@ def well_formed(conn, table):
         conn.execute(
             "INSERT INTO source SELECT * FROM jsonb_populate_recordset(null::source, %s::jsonb)", [f"[{', '.join(texts)}]"]
         )
+        # A token changes nothing the first time.
+        named += ", token => gen_random_uuid()::text" if dice.random() < 0.3 else ""
         sql = f"SELECT * FROM idempotent_insert_from(%(target)s::regclass, 'source'::regclass{named})"
         parameters["source rows"] = texts
     else:
@@ -107,6 +109,7 @@ def well_formed(conn, table):
             "duplicates": sum(outcome == "duplicate" for outcome, _ in outcomes),
             "conflicts": conflicts,
             "rejected": 0,
+            **({"replayed": False} if function == "from" else {}),
         }
         check(found == [counts], f"expected {counts}")
         return

@@ -197,6 +197,31 @@ def test_it_is_terminated(tables):
     assert complete(db)
 
 
+def test_a_load_with_a_token_that_was_terminated_goes_on_and_is_answered_once_it_has_ended(tables):
+    db = tables
+    sleep_after_each_statement(db, 0.05)
+    with db.connect() as loader, db.connect() as other:
+        join = in_background(lambda: load(loader, token="t"))
+        before = wait_for(other, lambda row: row["batches"] >= 2)
+        # Another one with the token waits, and does the rest.
+        with db.connect() as second:
+            rest = in_background(lambda: load(second, batch_size=400, token="t"))
+            until_sql(other, "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
+            other.execute("SELECT pg_terminate_backend(%s, 10000)", [before["pid"]])
+            assert join().sqlstate == "57P01"
+            assert rest() is None
+        row = latest(other)
+        assert row["status"] == "finished" and row["duplicates"] > 0 and row["duplicates"] + row["inserted"] == ROWS
+        other.execute("DELETE FROM target WHERE id % 2 = 0")
+        load(other, token="t")
+        again = latest(other)
+        assert again["replayed"] and not row["replayed"]
+        assert [again[count] for count in ("rows_done", "inserted", "duplicates")] == [ROWS, row["inserted"], row["duplicates"]]
+        assert value(other, "SELECT count(*) FROM target WHERE id % 2 = 0") == 0
+        load(other)
+    assert complete(db)
+
+
 def test_killed_at_random_moments_it_ends_in_the_same_state(own_cluster):
     db = own_cluster.create_database()
     make_tables(db)

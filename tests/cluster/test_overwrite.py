@@ -36,6 +36,12 @@ def overwrite(conn, target, source, **slice):
     ).fetchone()
 
 
+def overwrite_each(conn, target, source, *by):
+    return conn.execute(
+        "SELECT * FROM idempotent_overwrite_each(%s::regclass, %s::regclass, %s)", [target, source, list(by)]
+    ).fetchall()
+
+
 def prepare(conn, kind):
     """A table of so many slices, and for each worker a source for each: as many rows as its number says, and one."""
     conn.execute(PLAIN if kind == "plain" else PARTITIONED)
@@ -219,6 +225,44 @@ def test_a_slice_is_what_plain_sql_says(conn, kind):
         assert overwrite(conn, "mixed", "arriving", **slice)["unchanged"], (SEED, slice)
 
 
+@KINDS
+def test_each_is_an_overwrite_of_every_slice_of_the_source(conn, kind):
+    """Beside one call for each slice, in their order: the same counts, and the same rows in the end."""
+    chance = random.Random(SEED)
+    conn.execute(MIXED if kind == "plain" else MIXED_PARTITIONED)
+    conn.execute("CREATE TABLE arriving (LIKE mixed)")
+
+    def fill(table, rows):
+        cells = [[chance.choice([*values, None]) for values in VALUES.values()] for _ in range(rows)]
+        conn.cursor().executemany(f"INSERT INTO {table} VALUES (%s, %s, %s, %s)", cells)
+
+    def stored():
+        return conn.execute("SELECT * FROM mixed ORDER BY mixed").fetchall()
+
+    for _ in range(ROUNDS):
+        by = [name for name in VALUES if chance.random() < 0.4] or ["day"]
+        names = ", ".join(by)
+        conn.execute("TRUNCATE mixed, arriving")
+        fill("mixed", chance.choice([1, 30, 100]))
+        fill("arriving", chance.choice([0, 30, 300]))
+        if chance.random() < 0.5:
+            conn.execute("INSERT INTO arriving SELECT * FROM mixed WHERE n > 0")
+        one_by_one = []
+        with conn.transaction(force_rollback=True):
+            pairs = ", ".join(f"'{name}', {name}" for name in by)
+            slices = conn.execute(
+                f"SELECT DISTINCT {names}, jsonb_build_object({pairs}) AS slice FROM arriving ORDER BY {names}"
+            ).fetchall()
+            for slice in (row["slice"] for row in slices):
+                conn.execute(f"CREATE TEMP VIEW of_slice AS SELECT * FROM arriving WHERE {condition(slice)}")
+                one_by_one.append({"slice": slice, **overwrite(conn, "mixed", "of_slice", **slice)})
+                conn.execute("DROP VIEW of_slice")
+            wanted = stored()
+        assert overwrite_each(conn, "mixed", "arriving", *chance.sample(by, len(by))) == one_by_one, (SEED, by)
+        assert stored() == wanted, (SEED, by)
+        assert all(row["unchanged"] for row in overwrite_each(conn, "mixed", "arriving", *by)), (SEED, by)
+
+
 @LEVELS
 @KINDS
 def test_slices_of_every_form_take_turns_without_a_deadlock(db, kind, level):
@@ -240,7 +284,10 @@ def test_slices_of_every_form_take_turns_without_a_deadlock(db, kind, level):
             )
             while True:
                 try:
-                    overwrite(conn, "mixed", "arriving", **slice)
+                    if chance.random() < 0.3:
+                        overwrite_each(conn, "mixed", "arriving", *chance.choice([["day"], ["shop"], ["day", "shop"]]))
+                    else:
+                        overwrite(conn, "mixed", "arriving", **slice)
                     break
                 except psycopg.Error as error:
                     states.add(error.sqlstate)

@@ -20,6 +20,7 @@ def standby():
             conn.execute("CREATE TABLE events (id int PRIMARY KEY, v numeric(6,2), no serial)")
             insert_many(conn, "events", [{"id": n, "v": n} for n in range(1, 301)])
             conn.execute("CREATE TABLE source AS SELECT id, v FROM events")
+            insert_from(conn, "events", "source", token="done")
         with primary.standby() as copy, copy.connect(db.name) as conn:
             assert value(conn, "SELECT pg_is_in_recovery()")
             yield db, conn
@@ -30,6 +31,7 @@ def test_a_retry_on_a_hot_standby_is_verified_and_a_new_row_refused_as_read_only
     assert insert(conn, "events", {"id": 7, "v": "7.00"})["outcome"] == "duplicate"
     assert insert_many(conn, "events", [{"id": n, "v": n} for n in range(1, 301)])["duplicates"] == 300
     assert insert_from(conn, "events", "source")["duplicates"] == 300
+    assert insert_from(conn, "events", "source", token="done")["replayed"]
     assert insert_each(conn, "events", [{"id": 8, "v": 1}], on_conflict="report")[0]["outcome"] == "conflict"
     with pytest.raises(psycopg.IntegrityError):
         insert(conn, "events", {"id": 8, "v": 1})
@@ -37,6 +39,7 @@ def test_a_retry_on_a_hot_standby_is_verified_and_a_new_row_refused_as_read_only
         lambda: insert(conn, "events", {"id": 1000}),
         lambda: insert_many(conn, "events", [{"id": 1}, {"id": 1000}]),
         lambda: insert(conn, "events", {"id": 8, "v": 1}, on_conflict="quarantine"),
+        lambda: insert_from(conn, "events", "source", token="new"),
     ):
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction) as caught:
             call()

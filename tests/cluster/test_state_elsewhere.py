@@ -19,11 +19,16 @@ from support.server import BINDIR
 from support.sessions import in_background
 
 EXECUTE = "SELECT response, replayed FROM idempotent_execute(%s, %s)"
-STATE = ("request_records", "pipeline_run_records", "load_records", "conflict_records", "rejection_records")
+STATE = ("request_records", "pipeline_run_records", "load_records", "batch_records", "conflict_records", "rejection_records")
 
 
 def execute(conn, key, command="SELECT current_user AS by"):
     return conn.execute(EXECUTE, [key, command]).fetchone()
+
+
+def sent_again(conn):
+    """Whether a batch is answered from its record."""
+    return value(conn, "SELECT replayed FROM idempotent_insert_from('orders', 'source', token => 'file')")
 
 
 def counts(conn):
@@ -51,6 +56,7 @@ def fill(db, *users):
             conn.execute("SELECT idempotent_run_begin('day', input_version => '1')")
             conn.execute("SELECT idempotent_run_publish(run_id) FROM idempotent_run_begin('done', input_version => '1')")
             conn.execute("CALL idempotent_load('orders', 'source')")
+            assert not sent_again(conn)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +96,7 @@ def test_a_role_that_was_dropped_leaves_nothing_to_whoever_has_its_number_elsewh
             assert execute(conn, "k") == {"response": [{"by": "0815"}], "replayed": True}
             assert value(conn, "SELECT decision FROM idempotent_run_begin('done', input_version => '1')") == "skip"
             assert value(conn, "SELECT count(*) FROM idempotent.loads") == 1
+            assert sent_again(conn)
         with other.connect("restored") as conn:
             now = counts(conn)
             assert now.pop("request_records") == before.pop("request_records") + 2
@@ -114,10 +121,12 @@ def test_a_role_that_was_renamed_keeps_what_is_its_own_and_one_made_anew_gets_no
     for cluster, name in ((own_cluster, db.name), (elsewhere, "renamed")):
         with cluster.connect(name, user="Alicia (A.)") as conn:
             assert execute(conn, "k") == {"response": [{"by": "alice"}], "replayed": True}
+            assert sent_again(conn)
         for user in ("alice", "bob"):
             with cluster.connect(name, user=user) as conn:
                 assert execute(conn, "k") == {"response": [{"by": user}], "replayed": False}
                 assert value(conn, "SELECT count(*) FROM idempotent.pipeline_runs") == 0
+                assert not sent_again(conn)
 
 
 def test_a_cluster_that_lacks_a_role_gets_all_rows_and_the_role_what_it_is_given_later(own_cluster, elsewhere):
@@ -147,7 +156,7 @@ def test_a_cluster_that_lacks_a_role_gets_all_rows_and_the_role_what_it_is_given
     with elsewhere.connect("lacked_a_role") as conn:
         assert value(conn, "SELECT count(*) FROM idempotent.request_records WHERE role::text IN ('here_only', '(here_only)')") == 2
         conn.execute("DELETE FROM idempotent.request_records WHERE role::text = 'here_only'")
-        for table in ("request_records", "pipeline_run_records", "load_records"):
+        for table in ("request_records", "pipeline_run_records", "load_records", "batch_records"):
             conn.execute(f"UPDATE idempotent.{table} SET role = 'here_only' WHERE role::text = '(here_only)'")
     with elsewhere.connect("lacked_a_role", user="here_only") as conn:
         assert execute(conn, "k") == {"response": [{"by": "here_only"}], "replayed": True}

@@ -18,7 +18,7 @@ from psycopg.errors import IntegrityError
 EXTENSIONS = Path(pg_config("sharedir")) / "extension"
 UPGRADE = ROOT / "sql/upgrade"
 EARLIER = {re.fullmatch(r"pg_idempotent--(.+)\.sql", path.name)[1]: path for path in UPGRADE.glob("pg_idempotent--*.sql")}
-TABLES = "conflict_records load_records lock_secret pipeline_run_records rejection_records request_records".split()
+TABLES = "batch_records conflict_records load_records lock_secret pipeline_run_records rejection_records request_records".split()
 # What the owner of an older database may have in it, and what an update must not pass on to new objects.
 STRANGER = "CREATE ROLE stranger; ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO stranger; ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO stranger"
 

@@ -24,8 +24,8 @@ pub fn what_is_kept_outlives_the_call<'c>(trigger: &FiredTrigger<'c>) -> &'stati
     trigger.keep(|_: Rc<()>| 0) //~ lifetime
 }
 
-pub fn any_pointer_is_a_call() {
-    Arguments::new(null_mut(), null_mut()).oid(0, "target"); //~ E0624
+pub fn any_pointer_is_a_call(call: &mut SqlCall<'_>) {
+    call.fcinfo = null_mut(); //~ E0616
 }
 
 pub fn any_datum_is_a_parameter(connection: &Connection) {

@@ -20,6 +20,7 @@ CREATE TABLE source (id int PRIMARY KEY, salary int);
 SELECT response FROM idempotent_execute('copied', 'select 1 AS one');
 SELECT decision FROM idempotent_run_begin('copied', 'p', 'v1');
 CALL idempotent_load('payroll', 'source');
+SELECT replayed FROM idempotent_insert_from('payroll', 'source', token => 'copied');
 SET ROLE regress_pgi_victim;
 SELECT response FROM idempotent_execute('copied', 'select 2 AS two');
 RESET ROLE;
@@ -42,6 +43,8 @@ BEGIN
     SELECT role, 'forged', 'p', 1, 'published', 'first_run', 'v1', lease, now(), now(), now() FROM idempotent.pipeline_run_records WHERE dataset = 'copied';
     INSERT INTO idempotent.load_records (role, target, source, on_conflict, batch_size, pid)
     SELECT role, 'forged', source, on_conflict, batch_size, pid FROM idempotent.load_records WHERE target LIKE '%payroll';
+    INSERT INTO idempotent.batch_records (role, target, token, function, options, counts)
+    SELECT role, target, 'forged', function, options, '{"received": 7}' FROM idempotent.batch_records WHERE token = 'copied';
     INSERT INTO idempotent.conflict_records (target, key, payload, stored, differences, digest, arrived_by)
     SELECT target, '{"id": 2}', '{"id": 2, "salary": 999999}', '{"id": 2, "salary": 100}', '{"salary": {"stored": 100, "payload": 999999}}', '\x00',
            'regress_pgi_victim'
@@ -54,10 +57,12 @@ RESET SESSION AUTHORIZATION;
 SELECT role, key FROM idempotent.request_records WHERE key LIKE 'forged%' ORDER BY key, role::text;
 SELECT role FROM idempotent.pipeline_run_records WHERE dataset = 'forged';
 SELECT role FROM idempotent.load_records WHERE target = 'forged';
+SELECT role, target FROM idempotent.batch_records WHERE token = 'forged';
 SELECT target, arrived_by FROM idempotent.conflict_records WHERE digest = '\x00';
 -- So nobody gets what was forged, and nobody waits for it.
 SELECT * FROM idempotent_execute('forged', 'select 1 AS one');
 SELECT decision, reason FROM idempotent_run_begin('forged', 'p', 'v1');
+SELECT replayed FROM idempotent_insert_from('payroll', 'source', token => 'forged');
 SELECT idempotent_resolve(id, 'apply_payload') FROM idempotent.conflict_records WHERE digest = '\x00';
 SELECT salary FROM payroll WHERE id = 2;
 SET ROLE regress_pgi_victim;
@@ -136,6 +141,7 @@ ALTER DATABASE :DBNAME OWNER TO :owner;
 DELETE FROM idempotent.request_records WHERE key LIKE 'forged%' OR key LIKE 'mine%' OR key IN ('copied', 'k');
 DELETE FROM idempotent.pipeline_run_records WHERE dataset IN ('copied', 'forged');
 DELETE FROM idempotent.load_records WHERE target = 'forged' OR target LIKE '%payroll';
+DELETE FROM idempotent.batch_records;
 DELETE FROM idempotent.conflict_records WHERE digest IN ('\x00', '\x01', '\x02', '\x03', '\x04') OR target::regclass IN (0::regclass, 'payroll'::regclass);
 RESET search_path;
 DROP SCHEMA copied CASCADE;

@@ -28,6 +28,7 @@ SET ROLE hostile_app;
 SELECT count(*) FROM idempotent.requests;
 SELECT count(*) FROM idempotent.pipeline_runs;
 SELECT count(*) FROM idempotent.loads;
+SELECT count(*) FROM idempotent.batches;
 SELECT count(*) FROM idempotent.conflicts;
 SELECT count(*) FROM idempotent.rejections;
 SELECT count(*) FROM idempotent.guards;

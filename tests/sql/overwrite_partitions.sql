@@ -320,6 +320,16 @@ BEGIN;
 SELECT * FROM idempotent_overwrite('safe', 'eight', '{"k": 1}');
 SELECT relation::regclass, mode FROM pg_locks WHERE relation IN ('safe'::regclass, 'safe_1'::regclass) AND mode = 'AccessExclusiveLock';
 ROLLBACK;
+-- A source may be a view of the partition that is emptied, with values out of line.
+CREATE TABLE large (k int, v text) PARTITION BY LIST (k);
+ALTER TABLE large ALTER v SET STORAGE EXTERNAL;
+CREATE TABLE large_1 PARTITION OF large FOR VALUES IN (1);
+INSERT INTO large VALUES (1, repeat('x', 5000));
+CREATE VIEW larger AS SELECT k, v FROM large UNION ALL SELECT k, 'again' FROM large;
+SELECT pg_relation_filenode('large_1') AS n INTO TEMP large_file;
+SELECT * FROM idempotent_overwrite('large', 'larger', '{"k": 1}');
+SELECT n <> pg_relation_filenode('large_1') AS swapped FROM large_file;
+SELECT length(v) FROM large ORDER BY 1;
 -- Names that need quotes; temporary tables.
 CREATE TABLE "Par ent" ("K" int, v int) PARTITION BY LIST ("K");
 CREATE TABLE "Le""af" PARTITION OF "Par ent" FOR VALUES IN (1);

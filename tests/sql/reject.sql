@@ -190,6 +190,20 @@ SELECT ordinal, outcome, error FROM idempotent_insert_each('parted', '[{"id": 1}
 CREATE TABLE made (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, ref text UNIQUE, v int CHECK (v > 0));
 SELECT ordinal, outcome, stored, error->>'constraint' AS "constraint" FROM idempotent_insert_each('made', '[{"id": 5, "ref": "a", "v": 1}, {"id": 6, "ref": "b", "v": 0}]', overriding => 'system', on_error => 'report');
 
+-- Keys that are expressions or of some rows only: a row without a key goes in or is refused as any; so is one whose key
+-- cannot be computed.
+CREATE TABLE partial (id int, gone boolean NOT NULL DEFAULT false, v int CHECK (v > 0), UNIQUE (id, v));
+CREATE UNIQUE INDEX partial_key ON partial ((12 / id)) WHERE NOT gone;
+SELECT ordinal, outcome, error->>'sqlstate' AS sqlstate FROM idempotent_insert_each('partial', '[{"id": 1, "gone": false, "v": 1}, {"id": 0, "gone": false, "v": 1},
+    {"id": 1, "gone": true, "v": 2}, {"id": 1, "gone": true, "v": 0}, {"id": 1, "gone": true, "v": 2}, {"id": 2, "gone": false, "v": 0}, {"id": 2, "gone": false, "v": 3}]',
+    key => '{(12 / id)}', on_error => 'report');
+SELECT * FROM partial ORDER BY id, v;
+-- A batch under a token has its rejections, and is known by the options.
+SELECT * FROM idempotent_insert_from('orders', 'arrived', on_conflict => 'report', on_error => 'report', token => 't');
+SELECT * FROM idempotent_insert_from('orders', 'arrived', on_conflict => 'report', on_error => 'report', token => 't');
+SELECT * FROM idempotent_insert_from('orders', 'arrived', on_conflict => 'report', token => 't');
+:state
+
 -- A retry is no rejection where the payload is stored; a READ ONLY transaction writes no record.
 BEGIN READ ONLY;
 SELECT * FROM idempotent_insert_many('big', '[{"id": 5001, "v": 1}]', on_error => 'quarantine');

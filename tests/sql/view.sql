@@ -136,6 +136,12 @@ DROP TRIGGER v ON odd;
 CREATE RULE r AS ON INSERT TO odd DO INSTEAD NOTHING;
 SELECT idempotent_view('noted', 'odd');
 DROP RULE r ON odd;
+-- A view that somebody else made, also with a trigger of that name.
+SELECT idempotent_view('noted', 'odd');
+CREATE FUNCTION takes_none() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER idempotent_view INSTEAD OF INSERT ON odd FOR EACH ROW EXECUTE FUNCTION takes_none();
+SELECT idempotent_view('noted', 'odd');
+DROP VIEW odd;
 SELECT idempotent_view('noted', 'odd');
 INSERT INTO odd VALUES (3, 'c') RETURNING *;
 INSERT INTO odd VALUES (4, 'd') ON CONFLICT (id) DO NOTHING;

@@ -5,12 +5,12 @@
 //! of [`guard`](crate::guard); what follows from a look is judged in [`super`] and
 //! [`stored`](super::stored).
 use super::Guard;
+use super::key::part_of_key;
 use super::probe::ProbeResult;
-use crate::compare::{first_difference, same_tuple};
 use crate::guard::key_lock::{KeyHashSeeds, KeyHasher};
 use crate::pg::call::trigger::TriggerRow;
 use crate::pg::ffi;
-use crate::target::{StoredRow, UniqueIndex};
+use crate::target::{StoredRow, UniqueIndex, first_difference, same_tuple};
 use pgrx::pg_sys;
 
 impl Guard {
@@ -29,11 +29,17 @@ impl Guard {
         // target's columns in it; the caller's promise.
         unsafe {
             let numbers = self.numbers.as_slice();
+            if let Some(key) = &mut self.computed_key
+                && !key.compute_unguarded(row)
+            {
+                return ProbeResult::Outside;
+            }
             let payload = StoredRow::fired_unguarded(row, self.key_columns, numbers);
+            let key = self.computed_key.as_ref();
             let arbiter = self.config.arbiter(&self.target);
             if !arbiter.nulls_equal {
                 for part in &arbiter.keys {
-                    if payload.get_unguarded(part.column).is_none() {
+                    if part_of_key(&payload, key, part.column).is_none() {
                         return ProbeResult::NullKey(part.column);
                     }
                 }
@@ -68,7 +74,8 @@ impl Guard {
         unsafe {
             let config = &*self.config;
             let payload = StoredRow::fired_unguarded(row, 0, &self.numbers);
-            let value = |c| payload.get_unguarded(c);
+            let key = self.computed_key.as_ref();
+            let value = |c| part_of_key(&payload, key, c);
             let lock = || {
                 let arbiter = config.arbiter(&self.target);
                 let hash = hash_unguarded(&config.key_hasher, &self.seeds, arbiter, value);

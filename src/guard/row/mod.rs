@@ -1,6 +1,8 @@
 //! One guard at work: the trigger's rows, one by one. The protocol is in the
 //! head of [`super`]; its steps are in [`probe`] and [`look`], and what is said of a stored row in
 //! [`stored`].
+#[allow(unsafe_code, reason = "the values of expressions")]
+mod key;
 #[allow(unsafe_code, reason = "the inner loop")]
 mod look;
 #[forbid(unsafe_code)]
@@ -21,12 +23,14 @@ use super::omitted::StatementDefaults;
 use super::options::NullKey;
 use super::partitions::check_enabled_on_partitions;
 use super::statement::StatementState;
+use crate::error::OrRaise;
 use crate::pg::call::trigger::{FiredTrigger, TriggerRow};
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{
     OpenRelation, Role, Scan, StoredRow, Target, TriggerInfo, UniqueIndex, changes,
     hidden_by_policy,
 };
+use key::ComputedKey;
 use pgrx::pg_sys;
 use probe::ProbeResult;
 use std::ffi::c_int;
@@ -45,6 +49,8 @@ pub struct Guard {
     seeds: KeyHashSeeds,
     /// Where the target's columns are in the table at hand.
     numbers: Vec<pg_sys::AttrNumber>,
+    /// What makes the key, if that is more than columns.
+    computed_key: Option<ComputedKey>,
     /// How many columns of a row its key reaches into,
     key_columns: c_int,
     /// and what is compared.
@@ -164,6 +170,7 @@ impl Guard {
                     return TriggerResult::Unchanged;
                 }
                 ProbeResult::NullKey(column) => self.refuse_null_key(column),
+                ProbeResult::Outside => return self.admit(row),
                 ProbeResult::MaybeNew => unreachable!("a probe looks into it"),
             }
         }
@@ -187,6 +194,13 @@ impl Guard {
         TriggerResult::Modified(self.numbers[remember.column], value)
     }
 
+    /// The value of a column of the row at hand, or of an expression in its key.
+    fn payload_value<'g>(&'g self, payload: &StoredRow<'g>, position: usize) -> SqlValue<'g> {
+        let key = self.computed_key.as_ref();
+        let computed = key.and_then(|key| key.value(position));
+        computed.unwrap_or_else(|| payload.value(position))
+    }
+
     /// Whether a column that may be omitted was.
     fn is_omitted(&self, column: usize, payload: &StoredRow<'_>) -> bool {
         self.defaults
@@ -207,7 +221,7 @@ impl Guard {
         {
             return;
         }
-        check_enabled_on_partitions(&self.target, &self.trigger);
+        check_enabled_on_partitions(&self.target, &self.trigger).or_raise();
         self.config.partitions_checked_at.set(Some(now));
     }
 

@@ -29,13 +29,30 @@ impl Guard {
 
     /// What the guard would make of a row; None if it would let it in.
     fn observe(&mut self, row: TriggerRow<'_>) -> Option<Observation> {
+        if let Some(key) = &mut self.computed_key {
+            match unless_it_failed(in_subtransaction(|| key.compute(row))) {
+                Some(true) => {}
+                Some(false) => return None,
+                None => return Some(Observation::NotVerified),
+            }
+        }
         let payload = StoredRow::fired(row, &self.numbers);
         let arbiter = self.config.arbiter(&self.target);
-        if !arbiter.nulls_equal && arbiter.columns().any(|c| payload.get(c).is_none()) {
+        let has_null = || {
+            let mut keys = arbiter.keys.iter();
+            keys.any(|key| self.payload_value(&payload, key.column).is_null())
+        };
+        if !arbiter.nulls_equal && has_null() {
             let refuses = self.config.null_key == NullKey::Error;
             return refuses.then_some(Observation::NullKey);
         }
-        if !self.scan.find(|c| payload.value(c)) {
+        let computed = self.computed_key.as_ref();
+        let value = |c| {
+            computed
+                .and_then(|key| key.value(c))
+                .unwrap_or_else(|| payload.value(c))
+        };
+        if !self.scan.find(value) {
             return None;
         }
         let observation = match self.scan.writer() {
@@ -51,7 +68,7 @@ impl Guard {
     fn compare(&self, payload: &StoredRow<'_>) -> Observation {
         let (target, config) = (&*self.target, &*self.config);
         let stored = self.stored();
-        let value = |c| payload.value(c);
+        let value = |c| self.payload_value(payload, c);
         let compared = in_subtransaction(|| {
             let mut columns = differing(&target.columns, &config.compared, &stored, value);
             columns.retain(|c| !self.is_omitted(*c, payload));

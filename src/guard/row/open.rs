@@ -7,7 +7,9 @@ use super::super::own_insert::own_insert_arbiter;
 use super::super::partitions::{has_later_update_trigger, resolve_definition};
 use super::super::statement::StatementState;
 use super::super::trigger_check;
+use super::key::ComputedKey;
 use super::{Guard, GuardMode};
+use crate::error::OrRaise;
 use crate::pg::call::trigger::FiredTrigger;
 use crate::pg::transaction::snapshot::uses_transaction_snapshot;
 use crate::target::{OpenRelation, Role, Scan, TriggerInfo, row_security_is_active_for};
@@ -32,8 +34,8 @@ impl Guard {
         let table = OpenRelation::open(oid);
         let has_later_update_trigger = has_later_update_trigger(&table, &trigger.name);
         let (target, original) = resolve_definition(&table, trigger.clone());
-        trigger_check::check_single_guard(&target);
-        let config = GuardConfig::of(&target, &original);
+        trigger_check::check_single_guard(&target).or_raise();
+        let config = GuardConfig::of(&target, &original).or_raise();
         let arbiter = config.arbiter(&target);
         let index = if target.oid == oid {
             arbiter.oid
@@ -45,14 +47,8 @@ impl Guard {
         let key_columns = last_number(&numbers, arbiter.columns());
         let compared = last_number(&numbers, config.compared.iter().copied());
         let index = OpenRelation::open(index);
-        let mode = match (
-            config.on_conflict,
-            GuardMode::of(fired, &table, arbiter.oid, &index),
-        ) {
-            (ConflictAction::Observe, GuardMode::Judge) => GuardMode::Observe,
-            (ConflictAction::Observe, _) => GuardMode::Ignore,
-            (_, mode) => mode,
-        };
+        let computed_key = ComputedKey::of(&target, arbiter, &table, &index);
+        let mode = GuardMode::of(fired, &table, arbiter.oid, &index).under(config.on_conflict);
         let mut scan = Scan::by_equality_dirty(&table, &index, arbiter);
         scan.skip_deforming();
         let by_policy = row_security_is_active_for(&target, role);
@@ -62,6 +58,7 @@ impl Guard {
             && !uses_transaction_snapshot();
         Self {
             statement,
+            computed_key,
             key_columns,
             columns: key_columns.max(compared),
             target,
@@ -111,6 +108,15 @@ impl GuardMode {
             Self::SkipStored
         } else {
             Self::PassThrough
+        }
+    }
+
+    /// That of a guard which does this about conflicts.
+    fn under(self, on_conflict: ConflictAction) -> Self {
+        match (on_conflict, self) {
+            (ConflictAction::Observe, Self::Judge) => Self::Observe,
+            (ConflictAction::Observe, _) => Self::Ignore,
+            (_, mode) => mode,
         }
     }
 }

@@ -18,8 +18,10 @@ pub enum ProbeResult {
     Stored,
     /// This transaction in progress inserts or deletes the row under its key.
     InProgress(Writer),
-    /// This key column is NULL.
+    /// This part of the key is NULL.
     NullKey(usize),
+    /// The row is outside of the arbiter's condition: it has no key.
+    Outside,
 }
 
 impl Guard {
@@ -48,7 +50,7 @@ impl Guard {
         let memory = Memory::in_current(c"pg_idempotent second look");
         memory.scope(|| {
             let mut scan = Scan::by_equality(&self.table, &self.index, self.arbiter());
-            scan.find(|c| row.value(c))
+            scan.find(|c| self.payload_value(&row, c))
         })
     }
 }

@@ -14,13 +14,18 @@ impl Guard {
         let target = &self.target;
         let arbiter = self.config.arbiter(target);
         let table = target.qualified();
-        key_violation(target, arbiter, column, KeyPlace::Payload(None), "null in")
-            .hint(format!(
-                "If there are rows with a null in the key, let them pass without verification: \
-                 {} If there are none: ALTER TABLE {table} ALTER COLUMN {} SET NOT NULL;",
-                call_passing_null_keys(&table, &self.trigger.arguments),
+        let mut hint = format!(
+            "If there are rows with a null in the key, let them pass without verification: {}",
+            call_passing_null_keys(&table, &self.trigger.arguments),
+        );
+        if arbiter.has_column(column) {
+            hint.push_str(&format!(
+                " If there are none: ALTER TABLE {table} ALTER COLUMN {} SET NOT NULL;",
                 target.column_list([column]),
-            ))
+            ));
+        }
+        key_violation(target, arbiter, column, KeyPlace::Payload(None), "null in")
+            .hint(hint)
             .raise()
     }
 

@@ -50,7 +50,7 @@ impl Guard {
         let _snapshot = LatestSnapshot::push();
         let arbiter = self.config.arbiter(&self.target);
         policies_show(&self.target, self.role, arbiter, place, |c| {
-            payload.value(c)
+            self.payload_value(payload, c)
         })
     }
 
@@ -65,7 +65,7 @@ impl Guard {
         }
         let (target, config) = (&*self.target, &*self.config);
         let stored = self.stored();
-        let value = |c| payload.value(c);
+        let value = |c| self.payload_value(payload, c);
         let Some(remember) = &config.remember else {
             let mut columns = differing(&target.columns, &config.compared, &stored, value);
             columns.retain(|c| !self.is_omitted(*c, payload));

@@ -58,7 +58,10 @@ impl Guard {
             return true;
         }
         let arbiter = self.arbiter();
-        let same = |key: &KeyColumn| key.agrees(old.value(key.column), new.value(key.column));
+        // An expression is no part of the partition key.
+        let same = |key: &KeyColumn| {
+            key.expression.is_some() || key.agrees(old.value(key.column), new.value(key.column))
+        };
         if arbiter.keys.iter().all(same) {
             return false;
         }

@@ -1,12 +1,11 @@
 //! A function's call: its arguments, and its results.
 pub mod aggregate;
-pub mod any;
+#[forbid(unsafe_code)]
 pub mod arguments;
 #[forbid(unsafe_code)]
 pub mod declaration;
 pub mod entry;
 pub mod result;
-pub mod row_trigger;
 #[cfg(any(debug_assertions, test, feature = "pg_test"))]
 #[cfg_attr(
     not(any(test, feature = "pg_test")),
@@ -15,4 +14,3 @@ pub mod row_trigger;
 #[forbid(unsafe_code)]
 pub mod signature;
 pub mod trigger;
-pub mod type_io;

@@ -1,5 +1,6 @@
 //! Results of SQL functions: one composite row, or a set of them.
 use crate::pg::ffi;
+use crate::pg::value::by_reference::{to_cstring, to_message};
 use crate::pg::value::sql_value::SqlValue;
 use pgrx::callconv::{BoxRet, FcInfo};
 use pgrx::datum::Datum;
@@ -19,6 +20,8 @@ pub enum RowType {
     Outcome,
     /// `received, inserted, duplicates, conflicts, rejected bigint`
     Counts,
+    /// `received, inserted, duplicates, conflicts, rejected bigint, replayed boolean`
+    BatchCounts,
     /// `key text[], arbiter name, compared text[], compare text[], ignore text[],
     /// on_conflict text, remember name, problem text`
     GuardOptions,
@@ -28,7 +31,7 @@ pub enum RowType {
     Attempt,
     /// `run_id bigint, decision text, reason text`
     Run,
-    /// `received, inserted, updated, unchanged, stale, superseded bigint`
+    /// `received, inserted, updated, unchanged, stale, superseded bigint, replayed boolean`
     Merged,
     /// `deleted bigint, inserted bigint, unchanged boolean`
     Overwritten,
@@ -48,6 +51,14 @@ impl RowType {
                 (c"duplicates", pg_sys::INT8OID),
                 (c"conflicts", pg_sys::INT8OID),
                 (c"rejected", pg_sys::INT8OID),
+            ],
+            Self::BatchCounts => &[
+                (c"received", pg_sys::INT8OID),
+                (c"inserted", pg_sys::INT8OID),
+                (c"duplicates", pg_sys::INT8OID),
+                (c"conflicts", pg_sys::INT8OID),
+                (c"rejected", pg_sys::INT8OID),
+                (c"replayed", pg_sys::BOOLOID),
             ],
             Self::GuardOptions => &[
                 (c"key", pg_sys::TEXTARRAYOID),
@@ -82,6 +93,7 @@ impl RowType {
                 (c"unchanged", pg_sys::INT8OID),
                 (c"stale", pg_sys::INT8OID),
                 (c"superseded", pg_sys::INT8OID),
+                (c"replayed", pg_sys::BOOLOID),
             ],
             Self::Overwritten => &[
                 (c"deleted", pg_sys::INT8OID),
@@ -156,6 +168,21 @@ impl SqlResult {
     /// An oid.
     pub fn oid(value: pg_sys::Oid) -> Self {
         Self(SqlValue::oid(value).to_datum())
+    }
+
+    /// Of a function that gives a type of variable length: its content.
+    pub fn content(bytes: &[u8]) -> Self {
+        Self(SqlValue::bytea(bytes).to_datum())
+    }
+
+    /// Of a type's output function: text in the server's encoding.
+    pub fn output_text(text: &CStr) -> Self {
+        Self(Some(to_cstring(text)))
+    }
+
+    /// Of a type's send function: text in the server's encoding, which the client gets in its own.
+    pub fn sent_text(text: &CStr) -> Self {
+        Self(Some(to_message(text)))
     }
 
     /// A datum, as it is.

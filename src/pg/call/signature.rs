@@ -53,7 +53,7 @@ struct Signature {
 }
 
 /// By name.
-const SIGNATURES: [Signature; 48] = [
+const SIGNATURES: [Signature; 49] = [
     Signature {
         name: "digest_add",
         arguments: &["state internal", "line record"],
@@ -202,8 +202,10 @@ const SIGNATURES: [Signature; 48] = [
             "on_conflict text DEFAULT 'error'::text",
             "overriding text DEFAULT NULL::text",
             "on_error text DEFAULT 'error'::text",
+            "token text DEFAULT NULL::text",
+            "digest text DEFAULT NULL::text",
         ],
-        returns: Returns::Row(RowType::Counts),
+        returns: Returns::Row(RowType::BatchCounts),
         class: Class::Writes,
         comment: "inserts or verifies the rows of a table or view, and counts the outcomes",
     },
@@ -248,6 +250,8 @@ const SIGNATURES: [Signature; 48] = [
             "batch_size integer DEFAULT 10000",
             "overriding text DEFAULT NULL::text",
             "on_error text DEFAULT 'error'::text",
+            "token text DEFAULT NULL::text",
+            "digest text DEFAULT NULL::text",
         ],
         returns: Returns::Procedure,
         class: Class::Writes,
@@ -263,6 +267,8 @@ const SIGNATURES: [Signature; 48] = [
             "compare text[] DEFAULT NULL::text[]",
             "ignore text[] DEFAULT NULL::text[]",
             "insert_only text[] DEFAULT NULL::text[]",
+            "token text DEFAULT NULL::text",
+            "digest text DEFAULT NULL::text",
         ],
         returns: Returns::Row(RowType::Merged),
         class: Class::Writes,
@@ -274,6 +280,18 @@ const SIGNATURES: [Signature; 48] = [
         returns: Returns::Row(RowType::Overwritten),
         class: Class::Writes,
         comment: "replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten",
+    },
+    Signature {
+        name: "idempotent_overwrite_each",
+        arguments: &["target regclass", "source regclass", "by text[]"],
+        returns: Returns::Rows(&[
+            "slice jsonb",
+            "deleted bigint",
+            "inserted bigint",
+            "unchanged boolean",
+        ]),
+        class: Class::Writes,
+        comment: "replaces each slice that the source holds, by the values of these columns; equal slices are not rewritten",
     },
     Signature {
         name: "idempotent_purge",

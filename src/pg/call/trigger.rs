@@ -1,7 +1,6 @@
 //! A call of a function of ours as a row trigger: what fired, its rows, and what it gives back.
 use super::entry::SqlCall;
 use super::result::SqlResult;
-use crate::pg::catalog::view::SimpleView;
 use crate::pg::ffi;
 use crate::pg::statement::executor::RunningStatement;
 use crate::pg::statement::scoped_state::{StatementScope, kept_for};
@@ -56,21 +55,28 @@ impl<'fcx> FiredTrigger<'fcx> {
         self.data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_INSERT
     }
 
+    /// Whether it fired before the INSERT of a row.
+    pub fn is_before_insert_row(&self) -> bool {
+        self.is_insert_row(pg_sys::TRIGGER_EVENT_BEFORE)
+    }
+
     /// Whether it fired in place of the INSERT of a row into a view.
     pub fn is_instead_of_insert(&self) -> bool {
+        self.is_insert_row(pg_sys::TRIGGER_EVENT_INSTEAD)
+    }
+
+    fn is_insert_row(&self, timing: u32) -> bool {
         const KIND: u32 = pg_sys::TRIGGER_EVENT_OPMASK
             | pg_sys::TRIGGER_EVENT_ROW
             | pg_sys::TRIGGER_EVENT_TIMINGMASK;
-        let wanted = pg_sys::TRIGGER_EVENT_INSERT
-            | pg_sys::TRIGGER_EVENT_ROW
-            | pg_sys::TRIGGER_EVENT_INSTEAD;
+        let wanted = pg_sys::TRIGGER_EVENT_INSERT | pg_sys::TRIGGER_EVENT_ROW | timing;
         self.data.tg_event & KIND == wanted
     }
 
-    /// What the view that it is on shows; None if it is on something else, see [`SimpleView::of`].
-    pub fn view(&self) -> Option<SimpleView> {
-        // SAFETY: the server has the trigger's relation open while the function runs.
-        unsafe { SimpleView::of(self.data.tg_relation) }
+    /// The table or view that it is on, which the server has open while the function runs, for core's
+    /// functions.
+    pub fn relation(&self) -> pg_sys::Relation {
+        self.data.tg_relation
     }
 
     /// The table that it is on.
@@ -78,6 +84,12 @@ impl<'fcx> FiredTrigger<'fcx> {
     pub fn table(&self) -> pg_sys::Oid {
         // SAFETY: the server has the trigger's table open while the function runs.
         unsafe { (*self.data.tg_relation).rd_id }
+    }
+
+    /// The owner of that.
+    pub fn table_owner(&self) -> pg_sys::Oid {
+        // SAFETY: an open table, likewise, has a form.
+        unsafe { (*(*self.data.tg_relation).rd_rel).relowner }
     }
 
     /// Whether that is a partition.

@@ -20,6 +20,5 @@ pub mod row_type;
 pub mod syscache;
 #[forbid(unsafe_code)]
 pub mod types;
-pub mod view;
 
 pub use relation::{is_temporary, next_number, relation_beside, relation_exists};

@@ -7,8 +7,8 @@
 //! for some number, or takes for granted that something is open, has no place here. That there
 //! is a transaction may be taken for granted: only callbacks of ours run outside of one, and they
 //! look nothing up.
+use super::inline::{members, oids};
 use super::{guard, unguarded};
-use crate::pg::list::{self, oids};
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::{CStr, CString, c_char, c_int};
 
@@ -413,6 +413,13 @@ pub fn close_settings_level(level: c_int) {
     unsafe { pg_sys::AtEOXact_GUC(true, level) };
 }
 
+/// Closes a level of settings as after an error: what was set in it, by whomever, is undone.
+pub fn abandon_settings_level(level: c_int) {
+    assert!(level > 0, "{level} is no level of settings");
+    // SAFETY: as in `close_settings_level`.
+    unsafe { pg_sys::AtEOXact_GUC(false, level) };
+}
+
 /// Fills a buffer with bytes that nobody can foresee; false if the machine has none to give.
 pub fn pg_strong_random(bytes: &mut [u8]) -> bool {
     // SAFETY: core writes no more bytes than it is told, and there are as many.
@@ -527,6 +534,15 @@ pub fn output_function(typid: Oid) -> Oid {
     function
 }
 
+/// The function that receives values of a type in the binary protocol; an ERROR if it has none, or is
+/// gone (`getTypeBinaryInputInfo`).
+pub fn receive_function(typid: Oid) -> Oid {
+    let (mut function, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+    // SAFETY: defined for every argument; core writes to the variables.
+    unsafe { pg_sys::getTypeBinaryInputInfo(typid, &raw mut function, &raw mut parameter) };
+    function
+}
+
 /// The input function of a type, and the oid that it is given with the text; an ERROR if it has
 /// none, or is gone (`getTypeInputInfo`).
 pub fn input_function(typid: Oid) -> (Oid, Oid) {
@@ -627,7 +643,7 @@ pub fn split_identifiers(text: &CStr, separator: u8) -> Option<Vec<CString>> {
         if !pg_sys::SplitIdentifierString(begin, separator as c_char, &raw mut names) {
             return None;
         }
-        let copies = list::members::<c_char>(names)
+        let copies = members::<c_char>(names)
             .map(|name| CStr::from_ptr(name).to_owned())
             .collect();
         pg_sys::list_free(names);

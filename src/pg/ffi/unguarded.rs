@@ -1,12 +1,29 @@
-//! Functions of the server without pgrx's guard.
+//! Functions of the server without pgrx's guard, to be called inside [`guard`] only.
 //!
 //! Those that pgrx binds behind its guard are declared again without it. Each is checked against
 //! pgrx's binding, for the version of the server that is built for: one whose signature differs
 //! does not compile. The others follow, by the header that each comes from. Nothing checks their
 //! declarations but the eye: they are compared with the headers of all versions that are built
 //! for.
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::ffi::{c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// Runs a piece of an inner loop under one guard: an ERROR inside becomes a
+/// panic outside. So does a panic: it is caught inside, since the guard would abort the
+/// process, and goes on behind it.
+///
+/// # Safety
+/// An ERROR jumps straight out of `work`, so nothing in it, or in what it calls,
+/// may own anything that needs dropping.
+#[inline(always)]
+pub unsafe fn guard<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: the caller's promise. What is caught owns its cause only after all has been
+    // unwound, when no ERROR can jump any more.
+    let result = unsafe { pg_guard_ffi_boundary(|| catch_unwind(AssertUnwindSafe(work))) };
+    result.unwrap_or_else(|panic| resume_unwind(panic))
+}
 
 /// Declares functions, and checks each against the binding of the same name in `pg_sys`.
 macro_rules! checked {
@@ -34,6 +51,20 @@ checked! {
         context: *mut c_void,
     ) -> bool;
     fn ProcessInterrupts();
+    fn GetUserIdAndSecContext(user: *mut Oid, context: *mut c_int);
+    fn SetUserIdAndSecContext(user: Oid, context: c_int);
+    fn NewGUCNestLevel() -> c_int;
+    fn AtEOXact_GUC(is_commit: bool, level: c_int);
+    fn set_config_option(
+        name: *const c_char,
+        value: *const c_char,
+        context: pg_sys::GucContext::Type,
+        source: pg_sys::GucSource::Type,
+        action: pg_sys::GucAction::Type,
+        change: bool,
+        elevel: c_int,
+        is_reload: bool,
+    ) -> c_int;
     fn palloc(size: usize) -> *mut c_void;
     fn palloc0(size: usize) -> *mut c_void;
     fn lappend(list: *mut pg_sys::List, datum: *mut c_void) -> *mut pg_sys::List;
@@ -322,8 +353,11 @@ pub struct PartitionKeyData {
 
 // utils/partcache.h
 unsafe extern "C-unwind" {
+    /// When the relation cache first makes it, it calls IMMUTABLE functions in its expressions as
+    /// the current user: it is for callers who write to the table or read it, and not for those
+    /// who look at what it is ([`partition_key`](crate::pg::relation::partition::partition_key)).
     pub fn RelationGetPartitionKey(rel: pg_sys::Relation) -> *mut PartitionKeyData;
-    /// Calls IMMUTABLE functions of partition keys, as [`super::partition_key`] does.
+    /// Likewise.
     pub fn RelationGetPartitionQual(rel: pg_sys::Relation) -> *mut pg_sys::List;
 }
 

@@ -1,79 +1,61 @@
-//! What the relation cache says of a relation while it is open: its triggers, rules, constraints,
-//! statistics and indexes.
-use super::OpenRelation;
-use crate::pg::call::trigger::FiredTrigger;
+//! What the relation cache says of a relation while it is open, in terms that need no pointer.
+use super::{OpenRelation, attribute_name};
+use crate::pg::catalog::name::schema_name;
 use crate::pg::catalog::row_type::{self, Attribute};
-use crate::pg::ffi;
-use crate::pg::list::oids;
 use crate::pg::value::text;
 use pgrx::pg_sys;
-
-/// Which events on its rows a table's triggers look at, its partitions' not included.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TriggerEvents {
-    /// A row was inserted.
-    pub after_insert_row: bool,
-    /// A row is about to be deleted, and may be kept.
-    pub before_delete_row: bool,
-    /// Rows are deleted, or the table is truncated, in whatever way a trigger gets to know it.
-    pub delete_or_truncate: bool,
-}
-
-/// A trigger of a table.
-#[derive(Clone, Debug)]
-pub struct TriggerInfo {
-    /// The trigger's oid.
-    pub oid: pg_sys::Oid,
-    pub name: String,
-    /// Its function,
-    pub function: pg_sys::Oid,
-    /// and the arguments of that.
-    pub arguments: Vec<String>,
-    /// When it fires (`pg_trigger.tgtype`).
-    pub kind: i16,
-    /// `O`rigin, `A`lways, `R`eplica or `D`isabled (`pg_trigger.tgenabled`).
-    pub enabled: u8,
-    /// Whether it fires for all updates of all columns, if it fires on UPDATE.
-    pub unconditional: bool,
-    /// Whether it came with the trigger of the table that this is a partition of.
-    pub is_clone: bool,
-    /// Whether it is part of a constraint, such as a foreign key.
-    pub is_internal: bool,
-}
-
-impl TriggerInfo {
-    /// A copy of the one that has fired.
-    pub fn fired(trigger: &FiredTrigger<'_>) -> Self {
-        // SAFETY: one that is firing.
-        unsafe { Self::of(trigger.definition()) }
-    }
-
-    /// A copy.
-    ///
-    /// # Safety
-    /// `trigger` is one that is firing, or one of a copied description: look-ups (the conversion
-    /// of a name to another encoding among them) leave it as it is.
-    pub unsafe fn of(trigger: &pg_sys::Trigger) -> Self {
-        // SAFETY: the server's own trigger, by the caller's promise, has as many arguments as it
-        // says, which are C strings.
-        let arguments = (0..usize::try_from(trigger.tgnargs).unwrap_or(0))
-            .map(|i| unsafe { text::from_server(*trigger.tgargs.add(i)) });
-        Self {
-            oid: trigger.tgoid,
-            // SAFETY: its name is a C string, likewise.
-            name: unsafe { text::from_server(trigger.tgname) },
-            function: trigger.tgfoid,
-            arguments: arguments.collect(),
-            kind: trigger.tgtype,
-            enabled: trigger.tgenabled as u8,
-            unconditional: trigger.tgnattr == 0 && trigger.tgqual.is_null(),
-            is_clone: trigger.tgisclone,
-            is_internal: trigger.tgisinternal,
-        }
-    }
-}
+use std::ffi::CStr;
 
 impl OpenRelation {
+    /// The relation's oid.
+    pub fn oid(&self) -> pg_sys::Oid {
+        self.entry().rd_id
+    }
+
+    /// The relation's name.
+    pub fn name(&self) -> String {
+        let name = self.form().relname;
+        text::from_name(&name)
+    }
+
+    /// The oid of the relation's schema.
+    pub fn schema_oid(&self) -> pg_sys::Oid {
+        self.form().relnamespace
+    }
+
+    /// The name of the relation's schema.
+    pub fn schema(&self) -> String {
+        schema_name(self.schema_oid()).expect("a schema exists while it has relations")
+    }
+
+    /// What it is (`pg_class.relkind`).
+    pub fn kind(&self) -> u8 {
+        self.form().relkind as u8
+    }
+
+    /// The role that owns it.
+    pub fn owner(&self) -> pg_sys::Oid {
+        self.form().relowner
+    }
+
+    /// The number of the column of this name.
+    pub fn column_number(&self, name: &CStr) -> Option<pg_sys::AttrNumber> {
+        self.attribute_rows()
+            .iter()
+            .find(|attribute| attribute_name(attribute).as_c_str() == name)
+            .map(|attribute| attribute.attnum)
+    }
+
+    /// Whether it is a partition.
+    pub fn is_partition(&self) -> bool {
+        self.form().relispartition
+    }
+
+    /// Whether it is a temporary table of another session's.
+    pub fn is_other_temp(&self) -> bool {
+        self.is_temporary() && !self.entry().rd_islocaltemp
+    }
+
     /// Whether tables inherit from it, or did so once.
     pub fn may_have_children(&self) -> bool {
         self.form().relhassubclass
@@ -105,13 +87,6 @@ impl OpenRelation {
         self.entry().rd_refcnt
     }
 
-    /// The constraints in its descriptor: defaults and CHECKs, generated columns among them.
-    fn constraints(&self) -> Option<&pg_sys::TupleConstr> {
-        // SAFETY: an open relation has a descriptor; without constraints there is a null pointer.
-        // Nothing is looked up while they are in hand.
-        unsafe { (*self.desc()).constr.as_ref() }
-    }
-
     /// Whether columns have defaults or are generated.
     pub fn has_defaults(&self) -> bool {
         self.constraints().is_some_and(|all| all.num_defval > 0)
@@ -124,55 +99,6 @@ impl OpenRelation {
             .is_some_and(|all| all.num_check != 0 || all.has_generated_stored)
     }
 
-    /// Its triggers, in the order in which they fire.
-    pub fn triggers(&self) -> Vec<TriggerInfo> {
-        // SAFETY: the relation's own triggers stay until the next look-up, and are copied before
-        // any; none are copied as none. The copy has as many as it says, and is freed when they
-        // were read. After an error it goes with the current memory.
-        unsafe {
-            let copy = pg_sys::CopyTriggerDesc(self.entry().trigdesc);
-            let Some(all) = copy.as_ref() else {
-                return Vec::new();
-            };
-            let count = usize::try_from(all.numtriggers).unwrap_or(0);
-            let triggers = (0..count).map(|i| TriggerInfo::of(&*all.triggers.add(i)));
-            let triggers = triggers.collect();
-            pg_sys::FreeTriggerDesc(copy);
-            triggers
-        }
-    }
-
-    /// What its triggers look at.
-    pub fn trigger_events(&self) -> TriggerEvents {
-        // SAFETY: without triggers there is a null pointer. Nothing is looked up while they are in
-        // hand.
-        let Some(triggers) = (unsafe { self.entry().trigdesc.as_ref() }) else {
-            return TriggerEvents::default();
-        };
-        TriggerEvents {
-            after_insert_row: triggers.trig_insert_after_row,
-            before_delete_row: triggers.trig_delete_before_row,
-            delete_or_truncate: triggers.trig_delete_before_row
-                || triggers.trig_delete_after_row
-                || triggers.trig_delete_before_statement
-                || triggers.trig_delete_after_statement
-                || triggers.trig_delete_old_table
-                || triggers.trig_truncate_before_statement
-                || triggers.trig_truncate_after_statement,
-        }
-    }
-
-    /// Whether triggers fire once for an INSERT statement.
-    pub fn has_insert_statement_triggers(&self) -> bool {
-        // SAFETY: as in `trigger_events`.
-        let triggers = unsafe { self.entry().trigdesc.as_ref() };
-        triggers.is_some_and(|triggers| {
-            triggers.trig_insert_before_statement
-                || triggers.trig_insert_after_statement
-                || triggers.trig_insert_new_table
-        })
-    }
-
     /// Whether it has rules.
     pub fn has_rules(&self) -> bool {
         !self.entry().rd_rules.is_null()
@@ -183,76 +109,8 @@ impl OpenRelation {
         self.has_rule_on(&[pg_sys::CmdType::CMD_DELETE])
     }
 
-    /// Whether a rule rewrites one of these kinds of statements on it.
-    pub fn has_rule_on(&self, events: &[pg_sys::CmdType::Type]) -> bool {
-        // SAFETY: without rules there is a null pointer; else they are as many as they say.
-        // Nothing is looked up while they are in hand.
-        unsafe {
-            self.entry().rd_rules.as_ref().is_some_and(|rules| {
-                let count = usize::try_from(rules.numLocks).unwrap_or(0);
-                (0..count).any(|i| events.contains(&(**rules.rules.add(i)).event))
-            })
-        }
-    }
-
-    /// Whether it has extended statistics.
-    pub fn has_extended_statistics(&self) -> bool {
-        // SAFETY: open; core gives a list of its own memory, null if it is empty.
-        unsafe { !pg_sys::RelationGetStatExtList(self.raw()).is_null() }
-    }
-
-    /// The oids of its indexes, valid or not.
-    pub fn index_oids(&self) -> Vec<pg_sys::Oid> {
-        // SAFETY: open; core gives a copy of its list of oids.
-        unsafe { oids(pg_sys::RelationGetIndexList(self.raw())) }
-    }
-
     /// Its columns in order, without dropped ones.
     pub fn attributes(&self) -> Vec<Attribute> {
         row_type::attributes_of(&self.row_desc())
-    }
-
-    /// The first column of the first row of a plain table, as it is committed now or written by
-    /// this transaction; None if there is no row, or the value is NULL, or the table is no plain
-    /// one whose first column is a bytea.
-    pub fn first_bytea(&self) -> Option<Vec<u8>> {
-        // SAFETY: an open relation has a descriptor with as many columns as it says.
-        let is_bytea = unsafe {
-            (*self.desc()).natts > 0 && {
-                let column = ffi::attribute(self.desc(), 0);
-                !column.attisdropped && column.atttypid == pg_sys::BYTEAOID
-            }
-        };
-        if !self.is_heap_table() || !is_bytea {
-            return None;
-        }
-        // SAFETY: a plain table, scanned in its order as a catalog is, under a snapshot of the
-        // moment. The value is a bytea, and is copied while the row is in hand; the scan is ended
-        // here, or by the abort.
-        unsafe {
-            let none = std::ptr::null_mut();
-            let scan = pg_sys::systable_beginscan(
-                self.raw(),
-                pg_sys::InvalidOid,
-                false,
-                none,
-                0,
-                none.cast(),
-            );
-            let tuple = pg_sys::systable_getnext(scan);
-            let mut bytes = None;
-            if !tuple.is_null() {
-                let count = (*self.desc()).natts as usize;
-                let (mut values, mut nulls) =
-                    (vec![pg_sys::Datum::null(); count], vec![true; count]);
-                let (columns, null) = (values.as_mut_ptr(), nulls.as_mut_ptr());
-                pg_sys::heap_deform_tuple(tuple, self.desc(), columns, null);
-                if !nulls[0] {
-                    bytes = Some(crate::pg::value::by_reference::bytes_of_datum(values[0]));
-                }
-            }
-            pg_sys::systable_endscan(scan);
-            bytes
-        }
     }
 }

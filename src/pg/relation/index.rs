@@ -5,7 +5,10 @@
 use super::OpenRelation;
 use crate::pg::catalog::syscache;
 use crate::pg::memory::Memory;
+use crate::pg::statement::expression::Expression;
+use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::value::sql_value::SqlValue;
+use crate::pg::value::text;
 use crate::pg::{ffi, lookup_function};
 use pgrx::pg_sys;
 use std::cmp::Ordering;
@@ -112,42 +115,167 @@ impl IndexDefinition {
         self.columns.iter().all(|column| column.options == 0)
     }
 
-    /// The numbers of the columns that its expressions refer to, in order.
-    pub fn numbers_in_expressions(&self) -> Vec<pg_sys::AttrNumber> {
-        let Some(expressions) = tree(self.oid, IndexRow::expressions) else {
+    /// The expressions among its key columns, in order.
+    pub fn expressions(&self) -> Vec<IndexExpression> {
+        let Some(list) = tree(self.oid, IndexRow::expressions) else {
             return Vec::new();
         };
-        let mut numbers = Vec::new();
-        // SAFETY: expressions over the table, which is number 1 among their relations; the set
-        // counts from the first system column on.
-        unsafe {
-            let mut set = ptr::null_mut();
-            pg_sys::pull_varattnos(expressions, 1, &raw mut set);
-            let mut member = -1;
-            loop {
-                member = pg_sys::bms_next_member(set, member);
-                if member < 0 {
-                    return numbers;
-                }
-                let number = member + pg_sys::FirstLowInvalidHeapAttributeNumber;
-                numbers.push(number as pg_sys::AttrNumber);
+        let places = self.columns.iter().enumerate();
+        let places = places.filter(|(_, column)| column.number == 0);
+        // What refers to other schemas says so, whoever looks.
+        let _names = LocalSettings::fixed_names();
+        let expression = |(i, (place, _)): (usize, (usize, &IndexColumn))| {
+            let number = place as i32 + 1;
+            // SAFETY: a list of expressions over the table, as many as key columns that are none
+            // of its own, and in their order.
+            let (node, typid, typmod, collation) = unsafe {
+                let node = (*(*list.cast::<pg_sys::List>()).elements.add(i)).ptr_value;
+                let node: *mut pg_sys::Node = node.cast();
+                let collation = pg_sys::exprCollation(node);
+                let (typid, typmod) = (pg_sys::exprType(node), pg_sys::exprTypmod(node));
+                (node, typid, typmod, collation)
+            };
+            IndexExpression {
+                name: column_definition(self.oid, number, true),
+                sql: column_definition(self.oid, number, false),
+                typid,
+                typmod,
+                collation,
+                // SAFETY: an expression over the table.
+                numbers: unsafe { numbers_in(node) },
             }
-        }
+        };
+        places.enumerate().map(expression).collect()
     }
 
-    /// The number of the column of which its condition says that it is NULL, and nothing else.
-    pub fn number_where_null(&self) -> Option<pg_sys::AttrNumber> {
+    /// Its condition, if it is partial.
+    pub fn condition(&self) -> Option<IndexCondition> {
         let condition = tree(self.oid, IndexRow::predicate)?;
-        // SAFETY: a whole tree; each node is of the type that its tag says, which is asked first.
+        let _names = LocalSettings::fixed_names();
+        // SAFETY: an expression over the table, which is there as long as its index is open, and so
+        // has a name. Core gives a C string.
         unsafe {
-            if (*condition).type_ != pg_sys::NodeTag::T_NullTest {
-                return None;
+            let name = pg_sys::get_rel_name(self.table);
+            let context = pg_sys::deparse_context_for(name, self.table);
+            let shown = pg_sys::deparse_expression(condition, context, false, false);
+            Some(IndexCondition {
+                sql: text::from_server(shown),
+                numbers: numbers_in(condition),
+                not_null_numbers: columns_not_null(condition),
+            })
+        }
+    }
+}
+
+/// The place of an expression among those of an index, if it is one of them.
+pub fn place_of_expression(index: pg_sys::Oid, expression: Expression<'_>) -> Option<usize> {
+    let list = tree(index, IndexRow::expressions)?.cast::<pg_sys::List>();
+    // SAFETY: a list of whole trees has as many members as it says.
+    let is = |i: &usize| unsafe {
+        let own = (*(*list).elements.add(*i)).ptr_value;
+        pg_sys::equal(own.cast(), expression.raw().cast())
+    };
+    // SAFETY: likewise, and none is empty.
+    let count = unsafe { (*list).length };
+    (0..count as usize).find(is)
+}
+
+/// A key column of an index that is an expression.
+pub struct IndexExpression {
+    /// As `pg_get_indexdef` shows it, with all schemas but `pg_catalog`.
+    pub name: String,
+    /// The same with every cast and parenthesis that the server had to add: it is read as the same
+    /// expression.
+    pub sql: String,
+    pub typid: pg_sys::Oid,
+    /// The type modifier, or -1.
+    pub typmod: i32,
+    /// Its own collation, or `InvalidOid`.
+    pub collation: pg_sys::Oid,
+    /// The numbers of the columns that it refers to; 0 is the whole row.
+    pub numbers: Vec<pg_sys::AttrNumber>,
+}
+
+/// The condition of a partial index.
+pub struct IndexCondition {
+    /// As SQL, with all schemas but `pg_catalog`.
+    pub sql: String,
+    /// The numbers of the columns that it refers to; 0 is the whole row.
+    pub numbers: Vec<pg_sys::AttrNumber>,
+    /// The numbers of the columns of which it says that they are not NULL, if it says nothing
+    /// else.
+    pub not_null_numbers: Option<Vec<pg_sys::AttrNumber>>,
+}
+
+/// A column of an index, from 1, as `pg_get_indexdef` shows it under the current `search_path`,
+/// pretty or not. Nothing is evaluated.
+///
+/// # Errors
+/// XX000 if the index is gone.
+pub fn column_definition(index: pg_sys::Oid, column: i32, pretty: bool) -> String {
+    // SAFETY: core's function, with arguments of its types. It gives a text, which is not NULL, or
+    // an error.
+    unsafe {
+        let shown = pg_sys::OidFunctionCall3Coll(
+            pg_sys::F_PG_GET_INDEXDEF_OID_INT4_BOOL.into(),
+            pg_sys::InvalidOid,
+            pg_sys::Datum::from(index),
+            pg_sys::Datum::from(column),
+            pg_sys::Datum::from(pretty),
+        );
+        text::from_server(pg_sys::text_to_cstring(shown.cast_mut_ptr()))
+    }
+}
+
+/// The numbers of the columns that an expression refers to, in order.
+///
+/// # Safety
+/// It is one over a table, which is number 1 among its relations.
+unsafe fn numbers_in(expression: *mut pg_sys::Node) -> Vec<pg_sys::AttrNumber> {
+    let mut numbers = Vec::new();
+    // SAFETY: the caller's promise; the set counts from the first system column on.
+    unsafe {
+        let mut set = ptr::null_mut();
+        pg_sys::pull_varattnos(expression, 1, &raw mut set);
+        let mut member = -1;
+        loop {
+            member = pg_sys::bms_next_member(set, member);
+            if member < 0 {
+                return numbers;
             }
-            let test = &*condition.cast::<pg_sys::NullTest>();
-            let tested = test.arg.cast::<pg_sys::Node>();
-            let is_null = test.nulltesttype == pg_sys::NullTestType::IS_NULL;
-            (is_null && (*tested).type_ == pg_sys::NodeTag::T_Var)
-                .then(|| (*tested.cast::<pg_sys::Var>()).varattno)
+            let number = member + pg_sys::FirstLowInvalidHeapAttributeNumber;
+            numbers.push(number as pg_sys::AttrNumber);
+        }
+    }
+}
+
+/// The numbers of the columns of which a condition says that they are not NULL, if it says
+/// nothing else.
+///
+/// # Safety
+/// It is a whole tree.
+unsafe fn columns_not_null(condition: *mut pg_sys::Node) -> Option<Vec<pg_sys::AttrNumber>> {
+    // SAFETY: each node is of the type that its tag says, which is asked first.
+    unsafe {
+        match (*condition).type_ {
+            pg_sys::NodeTag::T_NullTest => {
+                let test = &*condition.cast::<pg_sys::NullTest>();
+                let tested = test.arg.cast::<pg_sys::Node>();
+                let is_not_null = test.nulltesttype == pg_sys::NullTestType::IS_NOT_NULL;
+                (is_not_null && !test.argisrow && (*tested).type_ == pg_sys::NodeTag::T_Var)
+                    .then(|| vec![(*tested.cast::<pg_sys::Var>()).varattno])
+            }
+            pg_sys::NodeTag::T_BoolExpr => {
+                let all = &*condition.cast::<pg_sys::BoolExpr>();
+                if all.boolop != pg_sys::BoolExprType::AND_EXPR {
+                    return None;
+                }
+                let members = 0..(*all.args).length as usize;
+                let member = |i| (*(*all.args).elements.add(i)).ptr_value.cast();
+                let columns = members.map(|i| columns_not_null(member(i)));
+                Some(columns.collect::<Option<Vec<_>>>()?.concat())
+            }
+            _ => None,
         }
     }
 }
@@ -172,7 +300,10 @@ fn columns_of(index: &OpenRelation, form: &pg_sys::FormData_pg_index) -> Vec<Ind
 }
 
 /// An expression in the row of an index, as it is written, in the current context.
-fn tree(index: pg_sys::Oid, column: fn(&IndexRow) -> Option<CString>) -> Option<*mut pg_sys::Node> {
+pub(super) fn tree(
+    index: pg_sys::Oid,
+    column: fn(&IndexRow) -> Option<CString>,
+) -> Option<*mut pg_sys::Node> {
     let text = syscache::find(index, column)??;
     // SAFETY: the text of a node, which core reads to its NUL.
     Some(unsafe { pg_sys::stringToNode(text.as_ptr()) }.cast())
@@ -206,26 +337,41 @@ pub struct KeyOperators {
 }
 
 impl KeyOperators {
-    /// Those of the key columns of a btree that are no expressions, with the columns' numbers.
+    /// Those of the key columns of a btree, with the columns' numbers; 0 is an expression, of which
+    /// the types are given, in order.
     ///
     /// # Errors
     /// XX000, in core's words, if an operator class has gone.
     ///
     /// # Panics
     /// If the index is no btree.
-    pub fn of_btree(index: &IndexDefinition) -> Vec<(pg_sys::AttrNumber, Self)> {
+    pub fn of_btree(
+        index: &IndexDefinition,
+        expressions: &[IndexExpression],
+    ) -> Vec<(pg_sys::AttrNumber, Self)> {
         assert!(index.btree, "the operators of a btree are looked up");
         let memory = Rc::new(Memory::in_cache(c"pg_idempotent index"));
+        let mut types = expressions.iter().map(|expression| expression.typid);
         let columns = index.columns.iter().enumerate();
         columns
-            .filter(|(_, column)| column.number != 0)
-            .map(|(i, column)| (column.number, Self::of_column(index, i, &memory)))
+            .map(|(i, column)| {
+                let typid = match column.number {
+                    0 => types.next().expect("an expression has its type"),
+                    // SAFETY: a look-up by numbers.
+                    number => unsafe { pg_sys::get_atttype(index.table, number) },
+                };
+                (column.number, Self::of_column(index, i, typid, &memory))
+            })
             .collect()
     }
 
-    fn of_column(index: &IndexDefinition, i: usize, memory: &Rc<Memory>) -> Self {
+    fn of_column(
+        index: &IndexDefinition,
+        i: usize,
+        typid: pg_sys::Oid,
+        memory: &Rc<Memory>,
+    ) -> Self {
         let IndexColumn {
-            number,
             family,
             input,
             collation,
@@ -243,7 +389,7 @@ impl KeyOperators {
             let equality_function = pg_sys::get_opcode(equality_operator);
             let order_function = pg_sys::get_opfamily_proc(family, input, input, BTORDER_PROC);
             Self {
-                typid: pg_sys::get_atttype(index.table, number),
+                typid,
                 equality_operator,
                 equality: lookup_function(memory.context(), equality_function),
                 equality_function,
@@ -256,6 +402,11 @@ impl KeyOperators {
                 _memory: Rc::clone(memory),
             }
         }
+    }
+
+    /// The type of the column.
+    pub fn typid(&self) -> pg_sys::Oid {
+        self.typid
     }
 
     /// The function of the equality operator, ready to be called, for as long as this lives.

@@ -6,8 +6,7 @@
 use super::OpenRelation;
 use crate::pg::catalog::relation;
 use crate::pg::catalog::syscache::{self, PartitionedTable as PartitionedTableRow, Row};
-use crate::pg::ffi;
-use crate::pg::list::members;
+use crate::pg::ffi::{self, inline::members};
 use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use std::ffi::CString;
@@ -34,8 +33,9 @@ impl OpenRelation {
     /// Its index that belongs to an index of the partitioned table right above it; `InvalidOid` if
     /// there is none.
     pub fn index_of_parents(&self, parents_index: pg_sys::Oid) -> pg_sys::Oid {
-        // SAFETY: open.
-        unsafe { ffi::index_get_partition(self.raw(), parents_index) }
+        // SAFETY: open, and its indexes are looked at; any oid may be asked for. The guard owns
+        // nothing.
+        unsafe { ffi::guard(|| ffi::unguarded::index_get_partition(self.raw(), parents_index)) }
     }
 
     /// Its index that belongs to an index of a table above it, at whatever height.
@@ -80,9 +80,9 @@ impl PartitionedTable {
     pub fn open(table: pg_sys::Oid) -> Self {
         let relation = OpenRelation::open(table);
         assert_eq!(relation.kind(), pg_sys::RELKIND_PARTITIONED_TABLE);
-        // SAFETY: an open partitioned table, as was checked.
+        // SAFETY: an open partitioned table, as was checked; the guard owns nothing.
         let (key, partitions) = unsafe {
-            let key = ffi::partition_key(relation.raw());
+            let key = ffi::guard(|| ffi::unguarded::RelationGetPartitionKey(relation.raw()));
             (key, pg_sys::RelationGetPartitionDesc(relation.raw(), true))
         };
         Self {

@@ -1,4 +1,5 @@
 //! Expressions that are evaluated, row by row or once.
+use crate::pg::relation::OpenRelation;
 use crate::pg::statement::expression::{Expression, column_default};
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::{ffi, unwinding};
@@ -92,42 +93,45 @@ impl Drop for Evaluator {
     }
 }
 
-/// The value that a column's default has now, in the current memory; NULL if there is no default.
-///
-/// # Safety
-/// The relation is open.
-///
-/// # Errors
-/// Whatever the default raises.
-///
-/// # Panics
-/// If it has no column of this number, or a generated one.
-pub unsafe fn default_value(
-    relation: pg_sys::Relation,
-    number: pg_sys::AttrNumber,
-) -> SqlValue<'static> {
-    let evaluator = Evaluator::new();
-    // SAFETY: the caller's promise. The tree is made in the executor state's memory, with which it
-    // goes, and so needs no copy. It is of the column's type, and refers to no column, as is
-    // checked; its value is copied out before it goes.
-    unsafe {
-        let caller = pg_sys::MemoryContextSwitchTo((*evaluator.estate).es_query_cxt);
-        let default = column_default(relation, number);
-        pg_sys::MemoryContextSwitchTo(caller);
-        let attribute = ffi::attribute((*relation).rd_att, i32::from(number) - 1);
-        if default.is_null() {
-            return SqlValue::null(attribute.atttypid);
+impl OpenRelation {
+    /// The value that a column's default has now, in the current memory: what an INSERT of this
+    /// moment that leaves the column out would get. NULL without a default.
+    ///
+    /// It is evaluated as the executor evaluates it for the INSERT: with the rights of the
+    /// current user, under the active snapshot. So it is asked for only on behalf of somebody who
+    /// inserts into the table, or has its rows compared with others, and for whom the SELECT of
+    /// them runs what the owner wrote into indexes and policies; never for one who looks at what
+    /// the table is like.
+    ///
+    /// # Errors
+    /// Whatever the default raises.
+    ///
+    /// # Panics
+    /// If it has no column of this number, or a generated one.
+    pub fn default_value(&self, number: pg_sys::AttrNumber) -> SqlValue<'static> {
+        let evaluator = Evaluator::new();
+        // SAFETY: the tree is made in the executor state's memory, with which it goes, and so needs
+        // no copy. It is of the column's type, and refers to no column, as is checked; its value is
+        // copied out before it goes.
+        unsafe {
+            let caller = pg_sys::MemoryContextSwitchTo((*evaluator.estate).es_query_cxt);
+            let default = column_default(self, number);
+            pg_sys::MemoryContextSwitchTo(caller);
+            let attribute = self.attribute(number);
+            if default.is_null() {
+                return SqlValue::null(attribute.atttypid);
+            }
+            assert_eq!(
+                attribute.attgenerated, 0,
+                "a generated column has no default"
+            );
+            let (by_value, length) = (attribute.attbyval, attribute.attlen.into());
+            let prepared = Prepared(pg_sys::ExecPrepareExpr(default.cast(), evaluator.estate));
+            let value = ffi::guard(|| {
+                let value = evaluator.evaluate_unguarded(prepared)?;
+                Some(ffi::unguarded::datumCopy(value, by_value, length))
+            });
+            SqlValue::of_datum(attribute.atttypid, value)
         }
-        assert_eq!(
-            attribute.attgenerated, 0,
-            "a generated column has no default"
-        );
-        let (by_value, length) = (attribute.attbyval, attribute.attlen.into());
-        let prepared = Prepared(pg_sys::ExecPrepareExpr(default.cast(), evaluator.estate));
-        let value = ffi::guard(|| {
-            let value = evaluator.evaluate_unguarded(prepared)?;
-            Some(ffi::unguarded::datumCopy(value, by_value, length))
-        });
-        SqlValue::of_datum(attribute.atttypid, value)
     }
 }

@@ -8,7 +8,7 @@
 //! is the first thing that `CreateExecutorState` allocates there. So it lies at the start of
 //! that context's first block, which is part of the context itself; it is known by its tag,
 //! and by its pointing back to the context.
-use crate::pg::list::{member, members};
+use crate::pg::ffi::inline::{member, members};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 use std::mem::{align_of, offset_of, size_of};

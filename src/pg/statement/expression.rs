@@ -1,12 +1,14 @@
 //! Expressions of the server, as trees: what they are, and what they call. None of this calls one of
 //! their functions, [`Expression::fold`] aside.
-use super::clock_text::reads_the_clock;
+use super::clock_text::{is_input_function, is_time, says_the_moment};
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
+use crate::pg::relation::OpenRelation;
+use crate::pg::value::by_reference::content_of;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use pgrx::{pg_guard, pg_sys};
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr;
 
@@ -56,45 +58,62 @@ impl Expressions {
         })
     }
 
-    /// What fills a column of a relation: its default, or that of its identity or domain, or what
-    /// it is generated from. None if nothing does.
+    /// An expression that `make` makes in this memory; None if that is null.
     ///
     /// # Safety
-    /// The relation is open.
-    ///
-    /// # Panics
-    /// If it has no column of this number.
-    pub unsafe fn of_column(
-        &self,
-        relation: pg_sys::Relation,
-        number: pg_sys::AttrNumber,
-    ) -> Option<Expression<'_>> {
-        // SAFETY: an open relation, by the caller's promise, and one of its columns, as is
-        // checked; what comes back is a fresh tree, or null.
-        self.expression(|| unsafe { column_default(relation, number) })
+    /// It is a whole tree, or null.
+    pub unsafe fn read(&self, make: impl FnOnce() -> *mut pg_sys::Node) -> Option<Expression<'_>> {
+        self.expression(make)
     }
 
-    /// The default that a column of a relation has itself, as it was written; None if it has none.
+    /// The expressions of a list that `make` makes in this memory; none if that is null.
     ///
     /// # Safety
-    /// The relation is open.
-    pub unsafe fn own_default(
-        &self,
-        relation: pg_sys::Relation,
-        number: pg_sys::AttrNumber,
-    ) -> Option<Expression<'_>> {
-        // SAFETY: the descriptor of an open relation keeps its defaults, as text, of which a fresh
-        // tree is made.
+    /// It is a list of whole trees, or null.
+    pub unsafe fn members(&self, make: impl FnOnce() -> *mut pg_sys::Node) -> Vec<Expression<'_>> {
+        let list = self.0.scope(make).cast::<pg_sys::List>();
+        // SAFETY: the caller's promise; an empty list is null.
+        let count = unsafe { list.as_ref() }.map_or(0, |list| list.length as usize);
+        let member = |i| Expression {
+            // SAFETY: a list has as many members as it says.
+            node: unsafe { (*(*list).elements.add(i)).ptr_value.cast() },
+            memory: PhantomData,
+        };
+        (0..count).map(member).collect()
+    }
+
+    /// An expression over the columns of a relation, as an index may be on it: read from SQL, by
+    /// the caller's `search_path`. None for what is SQL, but no single expression.
+    ///
+    /// Whoever writes a literal of a composite type has its domains checked; nothing else is
+    /// evaluated.
+    ///
+    /// # Errors
+    /// 42601, 42703, 42883 and the like, as CREATE INDEX raises them.
+    pub fn parse(&self, relation: &OpenRelation, sql: &CStr) -> Option<Expression<'_>> {
+        // SAFETY: an open relation, which is the only one that the expression can refer to. The
+        // parser's trees are what their tags say; those of one expression are a SELECT of it alone.
         self.expression(|| unsafe {
-            let constraints = (*(*relation).rd_att).constr.as_ref();
-            let count = constraints.map_or(0, |constraints| constraints.num_defval);
-            let defaults = constraints.map_or(ptr::null_mut(), |constraints| constraints.defval);
-            (0..usize::from(count))
-                .map(|i| &*defaults.add(i))
-                .find(|default| default.adnum == number)
-                .map_or(ptr::null_mut(), |default| {
-                    pg_sys::stringToNode(default.adbin).cast()
-                })
+            let mode = pg_sys::RawParseMode::RAW_PARSE_PLPGSQL_EXPR;
+            let Some(read) = single_expression(pg_sys::raw_parser(sql.as_ptr(), mode)) else {
+                return ptr::null_mut();
+            };
+            let state = pg_sys::make_parsestate(ptr::null_mut());
+            let lock = pg_sys::AccessShareLock as c_int;
+            let table = pg_sys::addRangeTableEntryForRelation(
+                state,
+                relation.raw(),
+                lock,
+                ptr::null_mut(),
+                false,
+                true,
+            );
+            pg_sys::addNSItemToQuery(state, table, false, true, true);
+            let kind = pg_sys::ParseExprKind::EXPR_KIND_INDEX_EXPRESSION;
+            let expression = pg_sys::transformExpr(state, read, kind);
+            pg_sys::assign_expr_collations(state, expression);
+            pg_sys::free_parsestate(state);
+            expression
         })
     }
 
@@ -131,20 +150,54 @@ impl Default for Expressions {
     }
 }
 
-/// As [`Expressions::of_column`], in the current memory; null if nothing fills the column.
-///
-/// # Safety
-/// As there.
-pub(super) unsafe fn column_default(
-    relation: pg_sys::Relation,
+impl OpenRelation {
+    /// What fills a column: its default, or that of its identity or domain, or what it is generated
+    /// from. None if nothing does.
+    ///
+    /// # Panics
+    /// If it has no column of this number.
+    pub fn column_expression<'m>(
+        &self,
+        expressions: &'m Expressions,
+        number: pg_sys::AttrNumber,
+    ) -> Option<Expression<'m>> {
+        expressions.expression(|| column_default(self, number))
+    }
+
+    /// The default that a column has itself, as it was written; None if it has none.
+    pub fn own_default<'m>(
+        &self,
+        expressions: &'m Expressions,
+        number: pg_sys::AttrNumber,
+    ) -> Option<Expression<'m>> {
+        // SAFETY: the descriptor of an open relation keeps its defaults, as text, of which a fresh
+        // tree is made.
+        expressions.expression(|| unsafe {
+            let constraints = (*self.desc()).constr.as_ref();
+            let count = constraints.map_or(0, |constraints| constraints.num_defval);
+            let defaults = constraints.map_or(ptr::null_mut(), |constraints| constraints.defval);
+            (0..usize::from(count))
+                .map(|i| &*defaults.add(i))
+                .find(|default| default.adnum == number)
+                .map_or(ptr::null_mut(), |default| {
+                    pg_sys::stringToNode(default.adbin).cast()
+                })
+        })
+    }
+}
+
+/// As [`OpenRelation::column_expression`], in the current memory; null if nothing fills the column.
+pub(super) fn column_default(
+    relation: &OpenRelation,
     number: pg_sys::AttrNumber,
 ) -> *mut pg_sys::Node {
     let number = c_int::from(number);
-    // SAFETY: the caller's promise; a column of the relation, as is checked.
+    // SAFETY: an open relation has a descriptor, and the column, as is checked; core makes a fresh
+    // tree.
     unsafe {
-        let columns = (*(*relation).rd_att).natts;
+        let columns = (*relation.desc()).natts;
         assert!((1..=columns).contains(&number), "there is no such column");
-        pg_sys::build_column_default(relation, number)
+        pg_sys::build_column_default(relation.raw(), number)
     }
 }
 
@@ -299,6 +352,13 @@ impl<'m> Expression<'m> {
             .collect()
     }
 
+    /// Whether it calls a function that does not come with the server, or checks a domain, which
+    /// may call one.
+    pub fn calls_added_functions(self) -> bool {
+        // SAFETY: a whole tree; nothing is owned inside the guard.
+        unsafe { ffi::guard(|| find_added(self.node, ptr::null_mut())) }
+    }
+
     /// What is called in it.
     pub fn called_functions(self) -> CalledFunctions {
         let mut met = CalledFunctions::default();
@@ -307,6 +367,66 @@ impl<'m> Expression<'m> {
         unsafe { ffi::guard(|| walk(self.node, context)) };
         met
     }
+}
+
+/// The expression that a statement, as the parser reads it, is; None if it is more than that.
+///
+/// # Safety
+/// What the parser gives for an expression: a SELECT without the word.
+unsafe fn single_expression(statements: *mut pg_sys::List) -> Option<*mut pg_sys::Node> {
+    // SAFETY: the caller's promise; a list has as many members as it says, and an empty one is null.
+    unsafe {
+        let first = |list: *mut pg_sys::List| (*(*list).elements).ptr_value;
+        let statement = first(statements).cast::<pg_sys::RawStmt>();
+        let select = &*(*statement).stmt.cast::<pg_sys::SelectStmt>();
+        let clauses = [
+            select.distinctClause,
+            select.fromClause,
+            select.groupClause,
+            select.windowClause,
+            select.sortClause,
+            select.lockingClause,
+        ];
+        let others = [
+            select.whereClause,
+            select.havingClause,
+            select.limitCount,
+            select.limitOffset,
+        ];
+        let alone = clauses.iter().all(|clause| clause.is_null())
+            && others.iter().all(|clause| clause.is_null())
+            && select
+                .targetList
+                .as_ref()
+                .is_some_and(|list| list.length == 1);
+        if !alone {
+            return None;
+        }
+        let result = &*first(select.targetList).cast::<pg_sys::ResTarget>();
+        result.name.is_null().then_some(result.val)
+    }
+}
+
+/// Whether something in an expression may call a function that does not come with the server.
+///
+/// # Safety
+/// `node` is an expression or null. Runs inside `ffi::guard`.
+unsafe extern "C-unwind" fn find_added(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: the caller's promise; a node says what it is.
+    unsafe {
+        (*node).type_ == pg_sys::NodeTag::T_CoerceToDomain
+            || ffi::unguarded::check_functions_in_node(node, Some(is_added), context)
+            || ffi::unguarded::expression_tree_walker(node, find_added, context)
+    }
+}
+
+/// Whether a function was made after initdb.
+#[pg_guard]
+unsafe extern "C-unwind" fn is_added(function: pg_sys::Oid, _context: *mut c_void) -> bool {
+    function.to_u32() >= pg_sys::FirstNormalObjectId
 }
 
 /// Notes what is in an expression. Never stops early.
@@ -333,6 +453,76 @@ unsafe extern "C-unwind" fn walk(node: *mut pg_sys::Node, context: *mut c_void) 
         }
         ffi::unguarded::check_functions_in_node(node, Some(note_function), context);
         ffi::unguarded::expression_tree_walker(node, walk, context)
+    }
+}
+
+/// Whether a node makes a time of a text that says the moment.
+///
+/// # Safety
+/// `node` is an expression. Runs inside `ffi::guard`.
+unsafe fn reads_the_clock(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: the caller's promise; a node says what it is.
+    unsafe {
+        let arguments = match (*node).type_ {
+            pg_sys::NodeTag::T_CoerceViaIO => {
+                let coercion = &*node.cast::<pg_sys::CoerceViaIO>();
+                if !is_time(coercion.resulttype) {
+                    return false;
+                }
+                coercion.arg.cast::<pg_sys::Node>()
+            }
+            pg_sys::NodeTag::T_FuncExpr => {
+                let call = &*node.cast::<pg_sys::FuncExpr>();
+                if !is_input_function(call.funcid) {
+                    return false;
+                }
+                call.args.cast()
+            }
+            _ => return false,
+        };
+        has_word(arguments, std::ptr::null_mut())
+    }
+}
+
+/// Whether there is a constant text with one of the words.
+///
+/// # Safety
+/// `node` is an expression, a list of them, or null. Runs inside `ffi::guard`.
+unsafe extern "C-unwind" fn has_word(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: the caller's promise; a node says what it is, and a constant its type, of which the
+    // value in a tree is neither compressed nor elsewhere.
+    unsafe {
+        match (*node).type_ {
+            pg_sys::NodeTag::T_Const => {
+                let constant = &*node.cast::<pg_sys::Const>();
+                if constant.constisnull {
+                    return false;
+                }
+                return match constant.consttype {
+                    pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => {
+                        says_the_moment(content_of(constant.constvalue))
+                    }
+                    pg_sys::CSTRINGOID | pg_sys::UNKNOWNOID => says_the_moment(
+                        CStr::from_ptr(constant.constvalue.cast_mut_ptr()).to_bytes(),
+                    ),
+                    _ => false,
+                };
+            }
+            // Its argument is a name.
+            pg_sys::NodeTag::T_FuncExpr
+                if matches!(
+                    (*node.cast::<pg_sys::FuncExpr>()).funcid.to_u32(),
+                    pg_sys::F_CURRENT_SETTING_TEXT | pg_sys::F_CURRENT_SETTING_TEXT_BOOL
+                ) =>
+            {
+                return false;
+            }
+            _ => {}
+        }
+        ffi::unguarded::expression_tree_walker(node, has_word, context)
     }
 }
 

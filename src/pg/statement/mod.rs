@@ -1,4 +1,5 @@
 //! Statements: SPI, and what runs in the executor.
+#[forbid(unsafe_code)]
 mod clock_text;
 pub mod evaluator;
 pub mod executor;

@@ -1,7 +1,7 @@
 //! Commands that are taken through the server's stages one by one, without SPI: the parser and the
 //! analysis to know a command's parameters, and all of them for a query that is judged by the rights
 //! of another role.
-use crate::pg::list::members;
+use crate::pg::ffi::inline::members;
 use crate::pg::memory::Memory;
 use crate::pg::statement::spi::{Parameter, parameter_list};
 use crate::pg::value::text;

@@ -23,6 +23,8 @@ pub enum LockSubject {
     Attempts = 35,
     /// Where the slices of a table lie that may overlap.
     SliceRange = 36,
+    /// The token of a batch.
+    Batch = 37,
 }
 
 const MODE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
@@ -47,14 +49,19 @@ pub struct SessionLock(pg_sys::LOCKTAG);
 impl SessionLock {
     /// Waits for the lock, and takes it.
     pub fn acquire(subject: LockSubject, number: u64) -> Self {
-        let tag = pg_sys::LOCKTAG {
-            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
-            ..tag(subject, number)
-        };
+        let tag = session_tag(subject, number);
         // SAFETY: a valid tag and mode; the lock belongs to the session, and is given back when
         // this is dropped, or by an abort.
         unsafe { pg_sys::LockAcquire(&raw const tag, MODE, true, false) };
         Self(tag)
+    }
+}
+
+/// The tag of a lock that users cannot give back.
+fn session_tag(subject: LockSubject, number: u64) -> pg_sys::LOCKTAG {
+    pg_sys::LOCKTAG {
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+        ..tag(subject, number)
     }
 }
 
@@ -187,7 +194,15 @@ impl Drop for HeldLock {
 
 /// Waits for a lock, and keeps it until the transaction ends.
 pub fn acquire_until_commit(subject: LockSubject, hash: u64, mode: u32) {
-    let tag = tag(subject, hash);
+    keep_until_commit(tag(subject, hash), mode);
+}
+
+/// Waits for the lock that a [`SessionLock`] would be, and keeps it until the transaction ends.
+pub fn acquire_like_session(subject: LockSubject, number: u64) {
+    keep_until_commit(session_tag(subject, number), pg_sys::ExclusiveLock);
+}
+
+fn keep_until_commit(tag: pg_sys::LOCKTAG, mode: u32) {
     // SAFETY: a valid tag; a mode that is none is an ERROR. The lock passes on to the
     // transaction. The guard holds nothing.
     unsafe {

@@ -1,7 +1,6 @@
 //! Work that is a transaction of its own, or part of one: what may fail and is then undone, and
 //! what is committed from inside a procedure, as PL/pgSQL's COMMIT does.
 use crate::error::Caught;
-use crate::pg::ffi::plain;
 use pgrx::pg_sys;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -31,22 +30,6 @@ pub fn in_subtransaction<R>(work: impl FnOnce() -> R) -> Result<R, Caught> {
     }
 }
 
-/// Whether the running call may commit: it is a CALL, and neither it nor what calls it is
-/// part of a transaction block, a function or a savepoint.
-///
-/// # Safety
-/// `fcinfo` is that of the running call.
-pub unsafe fn is_nonatomic_call(fcinfo: pg_sys::FunctionCallInfo) -> bool {
-    // SAFETY: the caller's promise; CALL hands a CallContext over, and its tag says so.
-    unsafe {
-        let context = (*fcinfo).context;
-        !context.is_null()
-            && (*context).type_ == pg_sys::NodeTag::T_CallContext
-            && !(*context.cast::<pg_sys::CallContext>()).atomic
-            && !plain::IsSubTransaction()
-    }
-}
-
 /// A procedure that commits as it goes. Its memory context is current while it lives, outlives the
 /// commits, and goes with it.
 ///
@@ -55,7 +38,7 @@ pub unsafe fn is_nonatomic_call(fcinfo: pg_sys::FunctionCallInfo) -> bool {
 pub struct NonAtomicProcedure(());
 
 impl NonAtomicProcedure {
-    /// Connects, where [`is_nonatomic_call`] says so.
+    /// Connects, in a call that may commit ([`SqlCall::may_commit`](crate::pg::call::entry::SqlCall::may_commit)).
     pub fn open() -> Self {
         // SAFETY: closed below, or by the abort after an error.
         let code = unsafe { pg_sys::SPI_connect_ext(pg_sys::SPI_OPT_NONATOMIC as i32) };

@@ -121,6 +121,24 @@ pub unsafe fn texts_of_datum(datum: pg_sys::Datum) -> Vec<Option<String>> {
     }
 }
 
+/// A C string, in the current context.
+pub fn to_cstring(text: &CStr) -> Datum {
+    // SAFETY: core copies a C string.
+    unsafe { pg_sys::pstrdup(text.as_ptr()).into() }
+}
+
+/// A text in the server's encoding as a message to the client, in the client's encoding: a bytea, in
+/// the current context.
+pub fn to_message(text: &CStr) -> Datum {
+    let mut buffer = pg_sys::StringInfoData::default();
+    // SAFETY: core's way to make a message of a text with its length.
+    unsafe {
+        pg_sys::pq_begintypsend(&raw mut buffer);
+        pg_sys::pq_sendtext(&raw mut buffer, text.as_ptr(), text.count_bytes() as c_int);
+        pg_sys::pq_endtypsend(&raw mut buffer).into()
+    }
+}
+
 /// A name, in the current context.
 pub fn to_name(name: &str) -> Datum {
     to_name_datum(&to_server(name))

@@ -1,7 +1,5 @@
 //! Values: text, jsonb and what core makes of them.
 pub mod by_reference;
-#[cfg(not(feature = "pg15"))]
-pub mod collation;
 pub mod comparison;
 pub mod document;
 #[forbid(unsafe_code)]

@@ -1,12 +1,16 @@
 //! A value with its type: what goes into a statement as a parameter, and into the row of a
 //! result.
-use crate::pg::value::by_reference::{Interval, to_name};
-use crate::pg::value::by_reference::{bytes_of_datum, same_image, text_array, to_bytea};
+use crate::pg::ffi::plain::storage_of_type;
+use crate::pg::value::by_reference::{Interval, to_name, to_name_datum};
+use crate::pg::value::by_reference::{
+    bytes_of_datum, same_image, text_array, texts_of_datum, to_bytea,
+};
 use crate::pg::value::document::{self, JsonbDatum};
 use crate::pg::value::jsonb::Container;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 use serde::de::{Error, Visitor};
+use std::ffi::{CStr, CString};
 
 /// A value of a type of the server, or NULL. What is made of a Rust value has the layout of
 /// its type by construction; the server's datums come in by [`SqlValue::of_datum`] only.
@@ -23,6 +27,8 @@ enum Content<'v> {
     Datum(pg_sys::Datum),
     Text(&'v str),
     Name(&'v str),
+    /// In the server's encoding.
+    ServerName(&'v CStr),
     Texts(&'v [String]),
     /// Of a type that is laid out as bytea.
     Bytes([u8; 5]),
@@ -39,6 +45,7 @@ impl Content<'_> {
             Self::Datum(datum) => datum,
             Self::Text(value) => text::to_text(value),
             Self::Name(value) => to_name(value),
+            Self::ServerName(value) => to_name_datum(value),
             Self::Texts(values) => text_array(values),
             Self::Interval(interval) => interval.datum(),
             Self::Bytes(bytes) => to_bytea(&bytes),
@@ -70,6 +77,11 @@ impl<'v> SqlValue<'v> {
     /// A name.
     pub const fn name(value: &'v str) -> Self {
         Self::new(pg_sys::NAMEOID, Content::Name(value))
+    }
+
+    /// A name in the server's encoding. What is too long is cut.
+    pub const fn server_name(value: &'v CStr) -> Self {
+        Self::new(pg_sys::NAMEOID, Content::ServerName(value))
     }
 
     /// A text[].
@@ -123,6 +135,11 @@ impl<'v> SqlValue<'v> {
         Self::new(pg_sys::BYTEAOID, Content::Bytea(value))
     }
 
+    /// A bytea of these bytes, made in the current context.
+    pub fn made_bytea(bytes: &[u8]) -> Self {
+        Self::new(pg_sys::BYTEAOID, Content::Datum(to_bytea(bytes)))
+    }
+
     /// A jsonb.
     pub fn jsonb(value: JsonbDatum) -> Self {
         Self::new(pg_sys::JSONBOID, Content::Datum(value.datum()))
@@ -153,6 +170,11 @@ impl<'v> SqlValue<'v> {
     /// These bytes as a value of a type of ours.
     pub const fn of_bytes(typed: BytesType, bytes: [u8; 5]) -> Self {
         Self::new(typed.0, Content::Bytes(bytes))
+    }
+
+    /// A value of a type of ours, by its content.
+    pub const fn of_content(typed: BytesType, content: &'v [u8]) -> Self {
+        Self::new(typed.0, Content::Bytea(content))
     }
 
     /// Whether it is NULL.
@@ -191,6 +213,21 @@ impl<'v> SqlValue<'v> {
             .map(|datum| unsafe { Container::of_datum(datum) })
     }
 
+    /// The text that it is, detoasted into the current context if need be, and its bytes in the
+    /// server's encoding; None for NULL and values of other types.
+    pub fn to_whole_text(self) -> Option<(Self, &'v [u8])> {
+        if self.typid != pg_sys::TEXTOID {
+            return None;
+        }
+        // SAFETY: a text, by construction or the promise of `of_datum`.
+        self.to_datum().map(|datum| unsafe {
+            let whole = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
+            let whole = pg_sys::Datum::from(whole);
+            let value = Self::of_datum(self.typid, Some(whole));
+            (value, text::bytes_of(whole))
+        })
+    }
+
     /// The interval that it is.
     ///
     /// # Panics
@@ -216,6 +253,16 @@ impl SqlValue<'_> {
             .map(|datum| unsafe { text::from_datum(datum) })
     }
 
+    /// The members of the text[] that it is; None for NULL and values of other types.
+    pub fn to_texts(self) -> Option<Vec<Option<String>>> {
+        if self.typid != pg_sys::TEXTARRAYOID {
+            return None;
+        }
+        // SAFETY: as in `to_text`.
+        self.to_datum()
+            .map(|datum| unsafe { texts_of_datum(datum) })
+    }
+
     /// The bytes that it is; None for NULL and values of other types than bytea.
     pub fn to_bytes(self) -> Option<Vec<u8>> {
         if self.typid != pg_sys::BYTEAOID {
@@ -224,6 +271,30 @@ impl SqlValue<'_> {
         // SAFETY: as in `to_text`.
         self.to_datum()
             .map(|datum| unsafe { bytes_of_datum(datum) })
+    }
+
+    /// The content of a value of variable length, whatever its type; None for NULL and values of
+    /// other types.
+    ///
+    /// # Errors
+    /// XX000, in core's words, for a type that is gone.
+    pub fn to_content(self) -> Option<Vec<u8>> {
+        if self.is_null() || storage_of_type(self.typid).length != -1 {
+            return None;
+        }
+        // SAFETY: a varlena, by its type.
+        self.to_datum()
+            .map(|datum| unsafe { bytes_of_datum(datum) })
+    }
+
+    /// The C string that it is, or the name; None for NULL and values of other types.
+    pub fn to_c_string(self) -> Option<CString> {
+        if ![pg_sys::CSTRINGOID, pg_sys::NAMEOID].contains(&self.typid) {
+            return None;
+        }
+        // SAFETY: a C string, by its type, which a name is, too.
+        self.to_datum()
+            .map(|datum| unsafe { CStr::from_ptr(datum.cast_mut_ptr()).to_owned() })
     }
 
     /// Whether two values, both bytea or both jsonb, have the same content, however they are

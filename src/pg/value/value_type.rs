@@ -355,14 +355,56 @@ impl ValueType {
         }
     }
 
-    /// Compares two values that are not NULL, in an order of the type.
+    /// Two values of the type, to be compared by [`differing_pairs`].
+    ///
+    /// # Panics
+    /// If one of them is of another type.
+    #[inline]
+    pub fn pair<'v>(&'v self, a: SqlValue<'v>, b: SqlValue<'v>) -> Pair<'v> {
+        Pair {
+            typed: self,
+            a: self.datum_of(a),
+            b: self.datum_of(b),
+        }
+    }
+
+    /// The order of the type's values.
+    pub fn order(&self) -> ValueOrder {
+        ValueOrder {
+            typid: self.typid,
+            order: Order::of(self.typid, self.base),
+        }
+    }
+
+    /// Compares two values of the type in its order. NULL comes before every value.
+    ///
+    /// # Panics
+    /// If the order or a value is of another type.
+    pub fn compare(&self, order: ValueOrder, a: SqlValue<'_>, b: SqlValue<'_>) -> Ordering {
+        assert_eq!(self.typid, order.typid, "values have another order");
+        match (self.datum_of(a), self.datum_of(b)) {
+            (None, None) => Ordering::Equal,
+            (None, Some(_)) => Ordering::Less,
+            (Some(_), None) => Ordering::Greater,
+            // SAFETY: non-null values of the type, whose order this is, as was checked; the guard
+            // holds nothing.
+            (Some(a), Some(b)) => unsafe { ffi::guard(|| self.compare_unguarded(order, a, b)) },
+        }
+    }
+
+    /// Likewise, values that are not NULL.
     ///
     /// # Safety
     /// Both are of the type, as the order is. Runs inside `ffi::guard`.
-    pub unsafe fn compare(&self, order: Order, a: pg_sys::Datum, b: pg_sys::Datum) -> Ordering {
+    pub unsafe fn compare_unguarded(
+        &self,
+        order: ValueOrder,
+        a: pg_sys::Datum,
+        b: pg_sys::Datum,
+    ) -> Ordering {
         // SAFETY: the caller's promise; what is called is the type's own.
         unsafe {
-            match order {
+            match order.order {
                 Order::Function(function) => {
                     to_ordering(function.call_unguarded(self.collation, a, b))
                 }
@@ -397,6 +439,37 @@ impl ValueType {
             let none = pg_sys::InvalidOid;
             ffi::unguarded::DirectFunctionCall2Coll(Some(function), none, a, b)
         }
+    }
+}
+
+/// Two values of a type, each of which may be NULL.
+pub struct Pair<'v> {
+    typed: &'v ValueType,
+    a: Option<pg_sys::Datum>,
+    b: Option<pg_sys::Datum>,
+}
+
+/// How the values of a type are ordered: by the type's own order, or else by their bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct ValueOrder {
+    typid: pg_sys::Oid,
+    order: Order,
+}
+
+/// So many pairs are compared under one guard.
+pub const PAIRS: usize = 16;
+
+/// Which of the pairs differ: each has a bit, the first one the lowest. NULL equals NULL.
+pub fn differing_pairs(pairs: &[Option<Pair<'_>>; PAIRS]) -> u32 {
+    // SAFETY: two values of one type each, as `pair` has checked; inside, nothing is owned and
+    // nothing panics.
+    unsafe {
+        ffi::guard(|| {
+            let differs = |pair: &Pair<'_>| !pair.typed.equal(pair.a, pair.b);
+            pairs.iter().rev().fold(0, |found, pair| {
+                found << 1 | u32::from(pair.as_ref().is_some_and(differs))
+            })
+        })
     }
 }
 

@@ -1,0 +1,105 @@
+//! One slice, which is locked, replaced by rows that are known to be of it.
+use super::rows::{Hashing, RowSetHash};
+use super::slice::Slice;
+use super::{truncate, write};
+use crate::error::Report;
+use crate::payload::source::Source;
+use crate::pg::call::arguments::Arguments;
+use crate::pg::rows::TupleStore;
+use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, uses_transaction_snapshot};
+use crate::target::{OpenRelation, Target};
+use std::rc::Rc;
+
+/// What was done.
+pub struct OverwriteCounts {
+    pub deleted: i64,
+    pub inserted: i64,
+    pub unchanged: bool,
+}
+
+impl OverwriteCounts {
+    /// Slice and source were equal.
+    pub const UNCHANGED: Self = Self {
+        deleted: 0,
+        inserted: 0,
+        unchanged: true,
+    };
+}
+
+/// Opens the table whose rows are replaced.
+///
+/// # Errors
+/// 0A000 for one with rules, and as `Target::open_to_write`.
+pub fn open_target(arguments: &Arguments) -> (Rc<Target>, OpenRelation) {
+    let (target, relation) = Target::open_to_write(arguments.oid(0, "target"));
+    target.refuse_rules();
+    write::refuse_delete_rules(&target, &relation);
+    (target, relation)
+}
+
+/// What a slice, which is locked, holds under the active snapshot.
+pub struct StoredSlice<'s> {
+    slice: &'s Slice<'s>,
+    relation: &'s OpenRelation,
+    hashing: &'s Hashing,
+    rows: Source<'s>,
+    pub hash: RowSetHash,
+}
+
+impl<'s> StoredSlice<'s> {
+    /// # Errors
+    /// 40001 if it is not what is committed.
+    pub fn read(
+        slice: &'s Slice<'s>,
+        relation: &'s OpenRelation,
+        source: &Source<'s>,
+        hashing: &'s Hashing,
+    ) -> Self {
+        let (condition, parameters) = slice.condition();
+        let rows = source.stored(relation, format!("WHERE {condition}"), parameters);
+        let hash = RowSetHash::of(hashing, &rows);
+        if uses_transaction_snapshot() {
+            let _latest = LatestSnapshot::push();
+            if RowSetHash::of(hashing, &rows) != hash {
+                let target = slice.target;
+                Report::could_not_serialize(&target.schema, &target.name).raise()
+            }
+        }
+        Self {
+            slice,
+            relation,
+            hashing,
+            rows,
+            hash,
+        }
+    }
+
+    /// Replaces it by rows of the source; the snapshot is the one that it was read under.
+    pub fn replace(
+        &self,
+        source: &Source<'_>,
+        rows: &TupleStore,
+        snapshot: FreshSnapshot,
+    ) -> OverwriteCounts {
+        let Self {
+            slice,
+            relation,
+            hashing,
+            hash,
+            ..
+        } = self;
+        let deleted = if hash.count == 0 {
+            0
+        } else if truncate::truncate_partitions(slice, relation, hashing, &self.rows, *hash) {
+            hash.count as i64
+        } else {
+            write::delete(slice, relation, hashing, &self.rows, *hash)
+        };
+        drop(snapshot);
+        OverwriteCounts {
+            deleted,
+            inserted: write::insert(slice.target, source, rows),
+            unchanged: hash.count == 0 && rows.len() == 0,
+        }
+    }
+}
