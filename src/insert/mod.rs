@@ -14,6 +14,7 @@ use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
+use crate::pg::rows::Slot;
 use crate::pg::value::document::copy_of_object;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, UniqueIndex, check_any_privilege};
@@ -203,21 +204,7 @@ fn insert_json(
     .with_identity(options.match_rule.identity);
     let mut input = InputSorter::new(&context, payloads.len() == 1);
     let generated = GeneratedColumns::of(&target, &relation, &payloads.shapes);
-    if options.on_error.rejects() {
-        payloads.read_rejecting(
-            arbiter,
-            generated,
-            &context.scratch,
-            &mut |slot| input.put(slot),
-            &mut |ordinal, error, document| {
-                collector.rejected(ordinal, error, || copy_of_object(document));
-            },
-        );
-    } else {
-        payloads.read(Some(arbiter), generated, &context.scratch, &mut |slot| {
-            input.put(slot)
-        });
-    }
+    read_payloads(&payloads, generated, &context, &mut input, &mut collector);
     context.run(
         &mut input.into_rows(),
         payloads.len() as u64,
@@ -225,6 +212,32 @@ fn insert_json(
     );
     collector.finish(&context);
     collector
+}
+
+/// Coerces the payloads to rows of the input; those that the server refuses are the collector's, if
+/// it wants them.
+fn read_payloads(
+    payloads: &JsonPayloads<'_>,
+    generated: Option<GeneratedColumns<'_>>,
+    context: &WriteContext<'_>,
+    input: &mut InputSorter,
+    collector: &mut OutcomeCollector,
+) {
+    let mut put = |row: &Slot| input.put(row);
+    if collector.rejections.are_wanted() {
+        let reject = &mut |ordinal, error: &RowError, document| {
+            collector.rejected(ordinal, error, || copy_of_object(document));
+        };
+        payloads.read_rejecting(
+            context.arbiter,
+            generated,
+            &context.scratch,
+            &mut put,
+            reject,
+        );
+    } else {
+        payloads.read(Some(context.arbiter), generated, &context.scratch, &mut put);
+    }
 }
 
 /// By column: whether all shapes name it.
