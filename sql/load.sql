@@ -21,6 +21,8 @@ CREATE TABLE idempotent.load_records (
     updated_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     completed_at timestamptz,
     error        text,
+    on_error     text        NOT NULL DEFAULT 'error',
+    rejected     bigint      NOT NULL DEFAULT 0,
     token        text,
     replayed     boolean     NOT NULL DEFAULT false,
     CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
@@ -46,7 +48,8 @@ COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
 
 -- A running load holds a lock that no session waits for. A standby does not show it.
 CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
-SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.batch_size,
+SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.on_error,
+       record.batch_size,
        CASE
            WHEN record.status OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.status
            WHEN EXISTS (
@@ -62,7 +65,8 @@ SELECT record.load_id, record.role::regrole AS role, record.target, record.sourc
            WHEN idempotent.load_is_running(record.load_id) THEN 'died'
            ELSE 'running'
        END AS status,
-       record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.batches,
+       record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.rejected,
+       record.batches,
        record.pid, record.started_at, record.updated_at, record.completed_at, record.error,
        record.token, record.replayed
   FROM idempotent.load_records AS record
@@ -77,6 +81,7 @@ COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';
 COMMENT ON COLUMN idempotent.loads.target IS 'the table that receives the rows, by its name at the start';
 COMMENT ON COLUMN idempotent.loads.source IS 'the table or view that the rows come from, by its name at the start';
 COMMENT ON COLUMN idempotent.loads.on_conflict IS 'what the load does about a conflict';
+COMMENT ON COLUMN idempotent.loads.on_error IS 'what the load does about a row that the server refuses';
 COMMENT ON COLUMN idempotent.loads.batch_size IS 'how many rows are committed at a time';
 COMMENT ON COLUMN idempotent.loads.status IS 'running, finished, failed, or died: its server process no longer exists';
 COMMENT ON COLUMN idempotent.loads.rows_total IS 'the rows of the source; NULL while it is being read';
@@ -84,6 +89,7 @@ COMMENT ON COLUMN idempotent.loads.rows_done IS 'the rows that have an outcome, 
 COMMENT ON COLUMN idempotent.loads.inserted IS 'how many rows were inserted';
 COMMENT ON COLUMN idempotent.loads.duplicates IS 'how many rows were already stored';
 COMMENT ON COLUMN idempotent.loads.conflicts IS 'how many rows differ from the stored row';
+COMMENT ON COLUMN idempotent.loads.rejected IS 'how many rows the server refused';
 COMMENT ON COLUMN idempotent.loads.batches IS 'how many batches were committed';
 COMMENT ON COLUMN idempotent.loads.pid IS 'the server process, for pg_cancel_backend';
 COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
@@ -101,10 +107,12 @@ CREATE PROCEDURE idempotent_load(
     ignore      text[] DEFAULT NULL,
     on_conflict text   DEFAULT 'error',
     batch_size  int    DEFAULT 10000,
+    overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
     token       text   DEFAULT NULL,
     digest      text   DEFAULT NULL
 )
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
-COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int, text, text) IS
+COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int, text, text, text, text) IS
     'inserts or verifies the rows of a table or view in batches, each of which is committed';

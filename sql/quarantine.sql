@@ -1,4 +1,4 @@
--- Quarantined conflicts.
+-- Quarantined conflicts, and rejected payloads.
 
 -- The extension's functions write it as its owner, and people read the view below.
 CREATE TABLE idempotent.conflict_records (
@@ -75,3 +75,55 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
 COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
     'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
+
+-- Payloads that the server refused, with its errors. Written and read as the conflicts are.
+CREATE TABLE idempotent.rejection_records (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    target      idempotent.kept_table NOT NULL,
+    payload     jsonb       NOT NULL,
+    error       jsonb       NOT NULL,
+    digest      bytea       NOT NULL,
+    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    arrived_by  name        NOT NULL
+);
+COMMENT ON TABLE idempotent.rejection_records IS
+    'what idempotent.rejections shows; written by the extension only';
+
+COMMENT ON COLUMN idempotent.rejection_records.digest IS
+    'SHA-256 that identifies a repeated rejection';
+
+CREATE UNIQUE INDEX rejection_records_once ON idempotent.rejection_records (target, digest);
+COMMENT ON INDEX idempotent.rejection_records_once IS
+    'a rejection is recorded once, however often it arrives';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.rejection_records', '');
+
+-- Who sees what is as in idempotent.conflicts. An error quotes values of the payload.
+CREATE VIEW idempotent.rejections WITH (security_barrier = true) AS
+SELECT record.id,
+       record.target::regclass AS target,
+       CASE WHEN may.see_values THEN record.payload END AS payload,
+       CASE WHEN may.see_values THEN record.error END AS error,
+       record.arrived_at,
+       record.arrived_by
+  FROM idempotent.rejection_records AS record
+ CROSS JOIN LATERAL (
+       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
+              COALESCE(
+                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                     FROM pg_catalog.pg_class AS c
+                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
+                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
+                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
+              ) AS see_record) AS may
+ WHERE may.see_record;
+COMMENT ON VIEW idempotent.rejections IS
+    'rejected payloads of the tables that you have the privileges to name and SELECT from';
+COMMENT ON COLUMN idempotent.rejections.id IS 'the number of the rejection';
+COMMENT ON COLUMN idempotent.rejections.target IS 'the table that the payload was for';
+COMMENT ON COLUMN idempotent.rejections.payload IS 'the columns that the payload named';
+COMMENT ON COLUMN idempotent.rejections.error IS
+    'the server''s error: sqlstate, message, and detail, column and constraint if it has them';
+COMMENT ON COLUMN idempotent.rejections.arrived_at IS 'when it was recorded';
+COMMENT ON COLUMN idempotent.rejections.arrived_by IS 'the role that sent the payload';

@@ -32,7 +32,7 @@ $revoke$;
 
 -- The views show each reader what is theirs.
 GRANT USAGE ON SCHEMA idempotent TO PUBLIC;
-GRANT SELECT ON idempotent.conflicts, idempotent.guards, idempotent.loads, idempotent.requests, idempotent.pipeline_runs,
+GRANT SELECT ON idempotent.conflicts, idempotent.rejections, idempotent.guards, idempotent.loads, idempotent.requests, idempotent.pipeline_runs,
     idempotent.batches
     TO PUBLIC;
 
@@ -49,7 +49,7 @@ GRANT EXECUTE ON FUNCTION idempotent.sketch(bytea, VARIADIC "any"), idempotent.i
 -- The owner of the database dumps and restores it. src/kept.rs says what an INSERT cannot do.
 GRANT SELECT, INSERT
     ON idempotent.request_records, idempotent.pipeline_run_records, idempotent.load_records, idempotent.conflict_records,
-       idempotent.batch_records
+       idempotent.rejection_records, idempotent.batch_records
     TO pg_database_owner;
 
 -- A value that is copied is judged as a text is (src/kept/inserter.rs), whatever session_replication_role says.
@@ -58,7 +58,8 @@ DECLARE
     state regclass;
 BEGIN
     FOREACH state IN ARRAY ARRAY['idempotent.request_records', 'idempotent.pipeline_run_records', 'idempotent.load_records',
-                                 'idempotent.conflict_records', 'idempotent.batch_records']::regclass[] LOOP
+                                 'idempotent.conflict_records', 'idempotent.rejection_records',
+                                 'idempotent.batch_records']::regclass[] LOOP
         EXECUTE pg_catalog.format(
             'CREATE TRIGGER kept BEFORE INSERT ON %1$s FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger();
              ALTER TABLE %1$s ENABLE ALWAYS TRIGGER kept;

@@ -1,7 +1,7 @@
 -- The schema of everything that is not a function.
 --
 -- A table of state is called something_records, and only the extension writes it. The view
--- with the plain name (requests, pipeline_runs, loads, conflicts, batches) shows each role what it may
+-- with the plain name (requests, pipeline_runs, loads, conflicts, rejections, batches) shows each role what it may
 -- see of that table. Besides these, the view guards shows the guarded tables.
 CREATE SCHEMA idempotent;
 COMMENT ON SCHEMA idempotent IS

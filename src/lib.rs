@@ -18,14 +18,14 @@
 //! | `digest` | the aggregate `idempotent_digest`: a checksum of a set of rows |
 //! | `payload` | JSON or source row to typed columns |
 //! | `remember` | the original payload, kept in a column of the row |
-//! | `outcome` | inserted, duplicate or conflict, and what becomes of a conflict |
+//! | `outcome` | inserted, duplicate, conflict or rejected, and what becomes of the last two |
 //! | `user_context` | work with the rights of another role |
 //! | `state` | the extension's own tables, and whether they are as it made them |
 //! | `kept` | roles and tables in the rows of state, which dumps carry by name |
 //! | `id_sequence` | numbers of the rows of state |
 //! | `secret` | what the tags of locks are keyed with |
 //! | `batch` | a batch under a token, which is answered from its record once it has committed |
-//! | `quarantine` | the stored conflicts and how they end |
+//! | `quarantine` | the stored conflicts and how they end; the stored rejections |
 //! | `guard` | the trigger: plain INSERT and COPY become insert-or-verify |
 //! | `options` | which key decides and what is compared, as a call asks for it |
 //! | `write` | the rounds of the set path: look, insert, verify |

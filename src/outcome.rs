@@ -1,4 +1,4 @@
-//! What becomes of a payload, and of a conflict.
+//! What becomes of a payload, of a conflict, and of a row that the server refuses.
 use crate::enum_text;
 use crate::error::{Report, SqlState};
 use crate::target::{Target, UniqueIndex};
@@ -14,6 +14,8 @@ pub enum Outcome {
     Duplicate,
     /// A row is stored under its key, and some compared column differs.
     Conflict,
+    /// The server refuses the row.
+    Rejected,
 }
 
 impl Outcome {
@@ -40,6 +42,30 @@ impl OnConflict {
     /// The option's value; any other is error 22023.
     pub fn parse(value: &str) -> Self {
         enum_text::argument("on_conflict", value)
+    }
+}
+
+/// What is done about a row that the server refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// The call fails with the server's error.
+    Error,
+    /// The outcome says so, and the other rows go in.
+    Report,
+    /// Likewise, and the payload is recorded in `idempotent.rejections`.
+    Quarantine,
+}
+
+impl OnError {
+    /// The option's value; any other is error 22023.
+    pub fn parse(value: &str) -> Self {
+        enum_text::argument("on_error", value)
+    }
+
+    /// Whether a row that is refused is set aside.
+    pub fn rejects(self) -> bool {
+        self != Self::Error
     }
 }
 

@@ -8,6 +8,10 @@ INSERT INTO idempotent.conflict_records (target, key, payload, stored, differenc
 VALUES ('public.orders', '{"id": 1}', '{"id": 1, "amount": 2.00}', '{"id": 1, "amount": 10.00}',
         '{"amount": {"stored": 10.00, "payload": 2.00}}', '\x1ff87d5cc5e04fba3eb0c02fdca64296176b809e7219d55f4165ad158e9aefa8', 'postgres');
 
+INSERT INTO idempotent.rejection_records (target, payload, error, digest, arrived_by)
+VALUES ('public.orders', '{"id": 2, "amount": "x"}', '{"sqlstate": "22P02", "message": "invalid input syntax for type numeric: \"x\"", "column": "amount"}',
+        '\x3e7fa62f283c85cfb1d0c6b170618923e82ea3c305549ea140bfb0ab893aa2f1', 'postgres');
+
 INSERT INTO idempotent.load_records
     (role, target, source, on_conflict, batch_size, status, rows_total, rows_done, inserted, duplicates, conflicts, batches, pid,
      started_at, updated_at, completed_at)

@@ -36,6 +36,8 @@ mod position;
 mod report;
 #[forbid(unsafe_code)]
 mod row;
+#[forbid(unsafe_code)]
+mod row_error;
 
 pub use caught::{
     Caught, is_of_sqlstate_class, is_server_error, map_lock_timeout, message_of, problem_of,
@@ -48,3 +50,4 @@ pub use native::{warn, with_error_capture};
 pub use position::{PayloadPosition, StatementPosition};
 pub use report::{OrRaise, Report, SqlState};
 pub use row::RowPosition;
+pub use row_error::{RowError, catch_row_error};

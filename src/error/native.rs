@@ -44,7 +44,7 @@ pub fn with_error_capture<R>(body: impl FnOnce() -> R) -> R {
 /// A report of ours, ready to be handed over: inside `errfinish` nothing may
 /// fail any more, as a conversion of encodings could.
 #[derive(Default)]
-struct PreparedReport {
+pub(super) struct PreparedReport {
     sqlstate: c_int,
     message: CString,
     detail: Option<CString>,
@@ -56,7 +56,7 @@ struct PreparedReport {
 }
 
 impl PreparedReport {
-    fn new(report: Report) -> Self {
+    pub(super) fn new(report: Report) -> Self {
         let ready = |text: &Option<String>| text.as_deref().map(text::to_server);
         Self {
             sqlstate: report.sqlstate.packed(),
@@ -70,7 +70,7 @@ impl PreparedReport {
         }
     }
 
-    fn of_pgrx(error: &ErrorReportWithLevel) -> Self {
+    pub(super) fn of_pgrx(error: &ErrorReportWithLevel) -> Self {
         Self {
             sqlstate: error.sql_error_code() as c_int,
             message: text::to_server(error.message()),

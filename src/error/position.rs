@@ -43,6 +43,11 @@ impl<'n> PayloadPosition<'n> {
         self.0.remembered.set(Some(name));
     }
 
+    /// The column whose value was being read last.
+    pub fn column_at_hand(&self) -> Option<&'n CStr> {
+        self.0.column.get()
+    }
+
     /// No single column is being read.
     pub fn no_column(&self) {
         self.0.column.set(None);

@@ -16,27 +16,44 @@ use super::executor::WatchedStore;
 use super::fields::ErrorFields;
 use super::line::Line;
 use pgrx::pg_sys;
+use std::cell::Cell;
 use std::fmt::Write;
 
 /// While it lives, an error that the server raises while it writes a row of the store gets
 /// a CONTEXT line such as `payload 700`. All other fields stay as they are.
-pub struct RowPosition {
-    _watched: Watched<WatchedStore>,
+pub struct RowPosition<'n> {
+    _watched: Watched<NotedRow<'n>>,
 }
 
-impl RowPosition {
+/// The row at hand, and where it is noted when an error is raised.
+struct NotedRow<'n> {
+    store: WatchedStore,
+    noted: Option<&'n Cell<Option<i64>>>,
+}
+
+impl<'n> RowPosition<'n> {
     /// Puts the position on the error context stack until it is dropped. `ordinal` is the
-    /// position (from 0) of a bigint in the store's rows.
-    pub fn watch(store: *const pg_sys::Tuplestorestate, ordinal: usize) -> Self {
+    /// position (from 0) of a bigint in the store's rows; that of the row that the last error was
+    /// about, or None, is put into `noted`.
+    pub fn watch(
+        store: *const pg_sys::Tuplestorestate,
+        ordinal: usize,
+        noted: Option<&'n Cell<Option<i64>>>,
+    ) -> Self {
+        let store = WatchedStore::new(store, ordinal);
         Self {
-            _watched: Watched::by(WatchedStore::new(store, ordinal)),
+            _watched: Watched::by(NotedRow { store, noted }),
         }
     }
 }
 
-impl ErrorWatcher for WatchedStore {
+impl ErrorWatcher for NotedRow<'_> {
     fn fields(&self, error: &ErrorAtHand<'_>) -> ErrorFields<'_> {
-        match self.number_at_hand() {
+        let at_hand = self.store.number_at_hand();
+        if let Some(noted) = self.noted {
+            noted.set(at_hand);
+        }
+        match at_hand {
             Some(ordinal) if ordinal > 0 && is_about_row(error.sqlstate()) => {
                 let mut line = Line::new();
                 // A line takes what fits.

@@ -2,17 +2,20 @@
 //! the rows stored under their keys. How, and why no interleaving goes wrong, is at the head of
 //! [`write`](crate::write).
 use crate::batch::{BatchFunction, BatchToken};
-use crate::enum_text;
-use crate::error::with_error_capture;
-use crate::options::{InsertOptions, KeyOptions, MatchRule, check_rights, plan_source};
-use crate::outcome::OnConflict;
+use crate::error::{RowError, with_error_capture};
+use crate::options::{
+    InsertOptions, KeyOptions, MatchRule, check_rights, insert_options_of_batch, plan_source,
+};
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
 use crate::payload::json::JsonPayloads;
+use crate::payload::refused::RefusedRow;
 use crate::payload::shape::{KeyPlace, Shape, check_key_named, named_by_all};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
+use crate::pg::rows::Slot;
+use crate::pg::value::document::copy_of_object;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, UniqueIndex, check_any_privilege};
 use crate::write::{InputSorter, OutcomeCollector, ResultDetail, WriteContext};
@@ -73,6 +76,7 @@ fn idempotent_insert_each(call: SqlCall<'_>) -> SqlResult {
                 SqlValue::text(row.outcome.name()),
                 stored,
                 differences,
+                SqlValue::optional_jsonb(row.error),
             ]);
         }
         SqlResult::null()
@@ -91,7 +95,7 @@ fn idempotent_insert_each(call: SqlCall<'_>) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_insert_from(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
-        let ([received, inserted, duplicates, conflicts], replayed) =
+        let ([received, inserted, duplicates, conflicts, rejected], replayed) =
             insert_from(&call.arguments());
         SqlResult::row(
             RowType::BatchCounts,
@@ -100,6 +104,7 @@ fn idempotent_insert_from(call: SqlCall<'_>) -> SqlResult {
                 SqlValue::bigint(inserted),
                 SqlValue::bigint(duplicates),
                 SqlValue::bigint(conflicts),
+                SqlValue::bigint(rejected),
                 SqlValue::boolean(replayed),
             ],
         )
@@ -107,34 +112,41 @@ fn idempotent_insert_from(call: SqlCall<'_>) -> SqlResult {
 }
 
 /// The counts of a batch, as its record names them.
-const COUNTS: [&str; 4] = ["received", "inserted", "duplicates", "conflicts"];
+const COUNTS: [&str; 5] = [
+    "received",
+    "inserted",
+    "duplicates",
+    "conflicts",
+    "rejected",
+];
 
 fn counts(collector: &OutcomeCollector) -> SqlResult {
     SqlResult::row(RowType::Counts, &counts_of(collector).map(SqlValue::bigint))
 }
 
 /// Those of [`COUNTS`].
-fn counts_of(collector: &OutcomeCollector) -> [i64; 4] {
+fn counts_of(collector: &OutcomeCollector) -> [i64; 5] {
     [
         collector.received,
         collector.inserted,
         collector.duplicates,
         collector.conflicts,
+        collector.rejections.count,
     ]
 }
 
 /// Which index decides for payloads of these shapes, and what of them is compared; the caller is to
-/// have the rights for both.
+/// have the rights for both. `check` looks whether they name its key.
 fn match_shapes<'t>(
     target: &'t Target,
     match_rule: &MatchRule,
     shapes: &mut [Shape],
-    place: impl Fn(&Shape) -> KeyPlace,
+    check: impl FnOnce(&'t UniqueIndex, &[Shape]),
 ) -> &'t UniqueIndex {
     let named_by_all = named_by_all(target, shapes);
     let arbiter = match_rule.arbiter(target, |column| named_by_all[column]);
     match_rule.comparison.apply(target, arbiter, shapes);
-    check_key_named(target, arbiter, shapes, place);
+    check(arbiter, shapes);
     exclude_from_comparison(target, &match_rule.comparison, shapes);
     let named = shapes.iter().flat_map(|shape| shape.named.iter().copied());
     check_rights(target, arbiter, named);
@@ -150,7 +162,7 @@ fn insert_json(
     target.refuse_rules();
     let name = if batch { "payloads" } else { "payload" };
     let document = arguments.jsonb(1, name);
-    let options = InsertOptions::read(arguments, &target);
+    let options = InsertOptions::read(arguments, &target, batch);
     let mut payloads = if batch {
         JsonPayloads::many(&target, document)
     } else {
@@ -166,11 +178,21 @@ fn insert_json(
         &target,
         &options.match_rule,
         &mut payloads.shapes,
-        |shape| KeyPlace::Payload(batch.then_some(shape.first)),
+        |arbiter, shapes| {
+            if !options.on_error.rejects() {
+                check_key_named(&target, arbiter, shapes, |shape| {
+                    KeyPlace::Payload(batch.then_some(shape.first))
+                });
+            }
+        },
     );
+    if options.on_error.rejects() {
+        payloads.set_incomplete_aside(arbiter);
+    }
     payloads.complete_keys(&relation, arbiter);
 
-    let mut collector = OutcomeCollector::new(result_detail, payloads.len(), options.on_conflict);
+    let mut collector = OutcomeCollector::new(result_detail, payloads.len(), options.on_conflict)
+        .on_error(options.on_error);
     let context = WriteContext::new(
         &target,
         &relation,
@@ -178,12 +200,11 @@ fn insert_json(
         &payloads.shapes,
         batch,
         options.match_rule.guard,
-    );
+    )
+    .with_identity(options.match_rule.identity);
     let mut input = InputSorter::new(&context, payloads.len() == 1);
     let generated = GeneratedColumns::of(&target, &relation, &payloads.shapes);
-    payloads.read(Some(arbiter), generated, &context.scratch, &mut |slot| {
-        input.put(slot)
-    });
+    read_payloads(&payloads, generated, &context, &mut input, &mut collector);
     context.run(
         &mut input.into_rows(),
         payloads.len() as u64,
@@ -193,25 +214,48 @@ fn insert_json(
     collector
 }
 
+/// Coerces the payloads to rows of the input; those that the server refuses are the collector's, if
+/// it wants them.
+fn read_payloads(
+    payloads: &JsonPayloads<'_>,
+    generated: Option<GeneratedColumns<'_>>,
+    context: &WriteContext<'_>,
+    input: &mut InputSorter,
+    collector: &mut OutcomeCollector,
+) {
+    let mut put = |row: &Slot| input.put(row);
+    if collector.rejections.are_wanted() {
+        let reject = &mut |ordinal, error: &RowError, document| {
+            collector.rejected(ordinal, error, || copy_of_object(document));
+        };
+        payloads.read_rejecting(
+            context.arbiter,
+            generated,
+            &context.scratch,
+            &mut put,
+            reject,
+        );
+    } else {
+        payloads.read(Some(context.arbiter), generated, &context.scratch, &mut put);
+    }
+}
+
 /// The counts, and whether they are those of an earlier call with the same token.
-fn insert_from(arguments: &Arguments) -> ([i64; 4], bool) {
+fn insert_from(arguments: &Arguments) -> ([i64; 5], bool) {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
     target.refuse_rules();
     let mut source = Source::open(&target, arguments.oid(1, "source"));
     let InsertOptions {
         mut match_rule,
         on_conflict,
-    } = InsertOptions::read(arguments, &target);
+        on_error,
+    } = InsertOptions::read(arguments, &target, true);
     let surrogates = source.surrogates(&relation);
     match_rule.comparison.exclude(&surrogates);
     let (arbiter, shapes) = plan_source(&target, &source, &match_rule);
-    let batch = BatchToken::read(arguments, 6, 7).map(|token| {
+    let batch = BatchToken::read(arguments, 8, 9).map(|token| {
         let options = KeyOptions::read(arguments, [2, 3, 4]).of_batch();
-        let options = options.with_text(
-            c"on_conflict",
-            enum_text::name(on_conflict),
-            enum_text::name(OnConflict::Error),
-        );
+        let options = insert_options_of_batch(options, on_conflict, on_error, match_rule.identity);
         token.batch(&target, BatchFunction::InsertFrom, &options)
     });
     if let Some(counts) = batch
@@ -222,11 +266,20 @@ fn insert_from(arguments: &Arguments) -> ([i64; 4], bool) {
     }
     source.complete_keys(&relation, arbiter);
 
-    let mut collector = OutcomeCollector::new(ResultDetail::Counts, 0, on_conflict);
-    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard);
+    let mut collector =
+        OutcomeCollector::new(ResultDetail::Counts, 0, on_conflict).on_error(on_error);
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard)
+        .with_identity(match_rule.identity);
     let mut input = InputSorter::new(&context, false);
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
-    collector.received = source.read(arbiter, generated, input.sort());
+    collector.received = if on_error.rejects() {
+        let reject = &mut |row: &RefusedRow<'_>, error: &RowError| {
+            collector.rejected(row.ordinal, error, || row.to_json());
+        };
+        source.read_rejecting(arbiter, generated, input.sort(), &|_| {}, reject)
+    } else {
+        source.read(arbiter, generated, input.sort())
+    };
     context.run(
         &mut input.into_rows(),
         collector.received as u64,

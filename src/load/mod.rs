@@ -25,13 +25,15 @@ mod progress;
 mod record;
 
 use crate::batch::{Batch, BatchFunction, BatchToken};
-use crate::enum_text;
-use crate::error::{Caught, Report, SqlState, message_of, with_error_capture};
-use crate::options::{KeyOptions, MatchRule, check_rights, plan_source};
-use crate::outcome::OnConflict;
+use crate::error::{Caught, Report, RowError, SqlState, message_of, with_error_capture};
+use crate::options::{
+    KeyOptions, MatchRule, check_rights, insert_options_of_batch, plan_source, read_overriding,
+};
+use crate::outcome::{OnConflict, OnError};
 use crate::own_function::own_function;
 use crate::payload::generated::{GeneratedColumns, exclude_from_comparison};
-use crate::payload::shape::Shape;
+use crate::payload::refused::RefusedRow;
+use crate::payload::shape::{IdentityValues, Shape};
 use crate::payload::source::Source;
 use crate::pg::backend;
 use crate::pg::call::arguments::Arguments;
@@ -42,14 +44,17 @@ use crate::pg::rows::TupleStore;
 use crate::pg::transaction::locks::{LockSubject, SessionLock};
 use crate::pg::transaction::transactions::NonAtomicProcedure;
 use crate::target::{Column, OpenRelation, Target, UniqueIndex};
-use crate::write::{InputSorter, OutcomeCollector, ResultDetail, SortedRows, WriteContext};
+use crate::write::{
+    InputSorter, OutcomeCollector, Rejections, ResultDetail, SortedRows, WriteContext,
+};
 use pgrx::prelude::*;
 use progress::Progress;
 use record::{LoadCounts, LoadRecord};
 use std::panic::resume_unwind;
 use std::rc::Rc;
 
-/// `CALL idempotent_load(target, source, key, compare, ignore, on_conflict, batch_size, token, digest)`:
+/// `CALL idempotent_load(target, source, key, compare, ignore, on_conflict, batch_size,
+/// overriding, on_error, token, digest)`:
 /// inserts or verifies the rows of a table or view as `idempotent_insert_from` does, and
 /// commits after every `batch_size` rows.
 ///
@@ -77,6 +82,8 @@ struct LoadCall {
     key_options: KeyOptions,
     on_conflict: OnConflict,
     batch_size: u64,
+    identity: IdentityValues,
+    on_error: OnError,
     token: Option<BatchToken>,
 }
 
@@ -93,16 +100,19 @@ impl LoadCall {
             key_options,
             on_conflict,
             batch_size: batch_size as u64,
-            token: BatchToken::read(arguments, 7, 8),
+            identity: read_overriding(arguments, 7),
+            on_error: OnError::parse(&arguments.text(8, "on_error")),
+            token: BatchToken::read(arguments, 9, 10),
         }
     }
 
     /// The load as a batch, if it has a token.
     fn batch(&self, target: &Target) -> Option<Batch> {
-        let options = self.key_options.of_batch().with_text(
-            c"on_conflict",
-            enum_text::name(self.on_conflict),
-            enum_text::name(OnConflict::Error),
+        let options = insert_options_of_batch(
+            self.key_options.of_batch(),
+            self.on_conflict,
+            self.on_error,
+            self.identity,
         );
         let token = self.token.as_ref();
         token.map(|token| token.batch(target, BatchFunction::Load, &options))
@@ -182,7 +192,8 @@ fn begin(call: &LoadCall) -> Result<StartedLoad, Replayed> {
     let (target, _relation) = Target::open(call.target);
     target.refuse_rules();
     let source = Source::open(&target, call.source);
-    let match_rule = MatchRule::new(&call.key_options, &target);
+    let match_rule =
+        MatchRule::new(&call.key_options, &target).with_identity(call.identity, &target);
     plan_source(&target, &source, &match_rule);
     let progress = Progress::start(&target);
     let begin = || {
@@ -190,6 +201,7 @@ fn begin(call: &LoadCall) -> Result<StartedLoad, Replayed> {
             &target.qualified(),
             &source.qualified(),
             call.on_conflict,
+            call.on_error,
             call.batch_size,
             call.token.as_ref().map(BatchToken::text),
         )
@@ -227,8 +239,10 @@ struct SourceInfo {
     named: Vec<usize>,
     /// Those of them that both the source and the target make by themselves.
     surrogates: Vec<usize>,
-    /// How many rows there are.
+    /// How many rows there are,
     total: i64,
+    /// and how many of those the server has refused when they were read.
+    rejected: i64,
 }
 
 /// Reads the source into a store, in the arbiter's order.
@@ -236,7 +250,8 @@ fn read(call: &LoadCall, load: &StartedLoad, store: &mut Option<TupleStore>) -> 
     let (target, relation) = open(call.target, load);
     // The source may change once this is committed.
     let mut source = Source::open(&target, call.source).detached();
-    let mut match_rule = MatchRule::new(&call.key_options, &target);
+    let mut match_rule =
+        MatchRule::new(&call.key_options, &target).with_identity(call.identity, &target);
     let surrogates = source.surrogates(&relation);
     match_rule.comparison.exclude(&surrogates);
     let (arbiter, shapes) = plan_source(&target, &source, &match_rule);
@@ -245,9 +260,18 @@ fn read(call: &LoadCall, load: &StartedLoad, store: &mut Option<TupleStore>) -> 
     let mut input = InputSorter::new(&context, false);
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
     let tell = |rows| load.progress.reading(rows);
-    let total = source.read_with_progress(arbiter, generated, input.sort(), &tell);
+    let mut rejections = Rejections::new(call.on_error);
+    let total = if call.on_error.rejects() {
+        let reject = &mut |row: &RefusedRow<'_>, error: &RowError| {
+            rejections.add(error, || row.to_json());
+        };
+        source.read_rejecting(arbiter, generated, input.sort(), &tell, reject)
+    } else {
+        source.read_with_progress(arbiter, generated, input.sort(), &tell)
+    };
     input.into_store(store.insert(TupleStore::across_commits(target.row_desc())));
-    load.record.read(total);
+    rejections.write(&target);
+    load.record.read(total, rejections.count);
     let (key, signature) = (target.key_names(arbiter), IndexSignature::of(arbiter));
     let [shape] = shapes;
     SourceInfo {
@@ -257,6 +281,7 @@ fn read(call: &LoadCall, load: &StartedLoad, store: &mut Option<TupleStore>) -> 
         named: shape.named,
         surrogates,
         total,
+        rejected: rejections.count,
     }
 }
 
@@ -270,7 +295,7 @@ fn run(
 ) -> Result<LoadCounts, Caught> {
     let mut memory = Memory::in_current(c"pg_idempotent batch");
     let key_options = call.key_options.with_key(&known.key);
-    let mut counts = LoadCounts::default();
+    let mut counts = LoadCounts::rejected(known.rejected);
     load.progress.start_loading();
     loop {
         let (done, more) = procedure.step(|| {
@@ -303,7 +328,7 @@ fn batch(
 ) -> OutcomeCollector {
     let (target, relation) = open(call.target, load);
     let arbiter = check_unchanged(&target, known);
-    let mut match_rule = MatchRule::new(key_options, &target);
+    let mut match_rule = MatchRule::new(key_options, &target).with_identity(call.identity, &target);
     match_rule.comparison.exclude(&known.surrogates);
     let mut shapes = [Shape {
         named: known.named.clone(),
@@ -313,8 +338,10 @@ fn batch(
     match_rule.comparison.apply(&target, arbiter, &mut shapes);
     exclude_from_comparison(&target, &match_rule.comparison, &mut shapes);
     check_rights(&target, arbiter, known.named.iter().copied());
-    let mut collector = OutcomeCollector::new(ResultDetail::Counts, 0, call.on_conflict);
-    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard);
+    let mut collector =
+        OutcomeCollector::new(ResultDetail::Counts, 0, call.on_conflict).on_error(call.on_error);
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard)
+        .with_identity(match_rule.identity);
     context.run(rows, call.batch_size, &mut collector);
     collector.finish(&context);
     collector

@@ -92,6 +92,7 @@ impl Progress {
             inserted,
             duplicates,
             conflicts,
+            rejected,
             ..
         } = counts;
         let _ = write!(
@@ -101,6 +102,9 @@ impl Progress {
             counted(*duplicates, "duplicate"),
             counted(*conflicts, "conflict")
         );
+        if *rejected > 0 {
+            let _ = write!(line, ", {rejected} rejected");
+        }
         notice(&line);
     }
 

@@ -2,7 +2,7 @@
 use crate::enum_text;
 use crate::id_sequence::IdSequence;
 use crate::kept;
-use crate::outcome::OnConflict;
+use crate::outcome::{OnConflict, OnError};
 use crate::pg::backend;
 use crate::pg::statement::spi::{Connection, Parameter};
 use crate::pg::value::sql_value::SqlValue;
@@ -12,10 +12,10 @@ use crate::write::OutcomeCollector;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 
-/// $1 role, $2 target, $3 source, $4 on_conflict, $5 batch size, $6 pid, $7 token
+/// $1 role, $2 target, $3 source, $4 on_conflict, $5 batch size, $6 pid, $7 on_error, $8 token
 const BEGIN: &str = "
-    INSERT INTO idempotent.load_records (role, target, source, on_conflict, batch_size, pid, token)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    INSERT INTO idempotent.load_records (role, target, source, on_conflict, batch_size, pid, on_error, token)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
     ON CONFLICT (load_id) DO NOTHING
     RETURNING load_id::pg_catalog.int8";
 
@@ -25,17 +25,17 @@ const NUMBERS: IdSequence = IdSequence {
     sequence: "idempotent.load_records_load_id_seq",
 };
 
-/// $1 number, $2 rows
+/// $1 number, $2 rows, $3 how many of those are rejected
 const READ: &str = "
     UPDATE idempotent.load_records AS record
-       SET rows_total = $2, updated_at = pg_catalog.clock_timestamp()
+       SET rows_total = $2, rows_done = $3, rejected = $3, updated_at = pg_catalog.clock_timestamp()
      WHERE record.load_id OPERATOR(pg_catalog.=) $1";
 
 /// $1 number, $2 rows, $3 inserted, $4 duplicates, $5 conflicts, $6 batches, $7 the status if
-/// these are all
+/// these are all, $8 rejected
 const ADVANCE: &str = "
     UPDATE idempotent.load_records AS record
-       SET rows_done = $2, inserted = $3, duplicates = $4, conflicts = $5, batches = $6,
+       SET rows_done = $2, inserted = $3, duplicates = $4, conflicts = $5, batches = $6, rejected = $8,
            status = COALESCE($7, record.status),
            completed_at = CASE WHEN $7 IS NOT NULL THEN moment END,
            updated_at = moment
@@ -65,25 +65,49 @@ pub struct LoadCounts {
     pub duplicates: i64,
     /// How many differ from what is stored.
     pub conflicts: i64,
+    /// How many the server refused.
+    pub rejected: i64,
     batches: i64,
 }
 
 impl LoadCounts {
+    /// So many rows were refused when they were read.
+    pub fn rejected(rows: i64) -> Self {
+        Self {
+            rows,
+            rejected: rows,
+            ..Self::default()
+        }
+    }
+
     /// As the record of a batch names them.
-    pub const NAMES: [&str; 4] = ["received", "inserted", "duplicates", "conflicts"];
+    pub const NAMES: [&str; 5] = [
+        "received",
+        "inserted",
+        "duplicates",
+        "conflicts",
+        "rejected",
+    ];
 
     /// Those of these names.
-    pub fn of_names(&self) -> [i64; 4] {
-        [self.rows, self.inserted, self.duplicates, self.conflicts]
+    pub fn of_names(&self) -> [i64; 5] {
+        [
+            self.rows,
+            self.inserted,
+            self.duplicates,
+            self.conflicts,
+            self.rejected,
+        ]
     }
 
     /// Those of a batch that was recorded.
-    pub fn of_batch([rows, inserted, duplicates, conflicts]: [i64; 4]) -> Self {
+    pub fn of_batch([rows, inserted, duplicates, conflicts, rejected]: [i64; 5]) -> Self {
         Self {
             rows,
             inserted,
             duplicates,
             conflicts,
+            rejected,
             batches: 0,
         }
     }
@@ -95,6 +119,7 @@ impl LoadCounts {
             inserted: self.inserted + batch.inserted,
             duplicates: self.duplicates + batch.duplicates,
             conflicts: self.conflicts + batch.conflicts,
+            rejected: self.rejected + batch.rejections.count,
             batches: self.batches + i64::from(rows > 0),
         }
     }
@@ -125,6 +150,7 @@ impl LoadRecord {
         target: &str,
         source: &str,
         on_conflict: OnConflict,
+        on_error: OnError,
         batch_size: u64,
         token: Option<&str>,
     ) -> Self {
@@ -139,6 +165,7 @@ impl LoadRecord {
             SqlValue::text(enum_text::name(on_conflict)),
             SqlValue::int(batch_size as i32),
             SqlValue::int(backend::process_id()),
+            SqlValue::text(enum_text::name(on_error)),
             SqlValue::optional_text(token),
         ];
         let begun = Cell::new(None);
@@ -154,9 +181,9 @@ impl LoadRecord {
         self.0 as u64
     }
 
-    /// The source is read, and has so many rows.
-    pub fn read(&self, rows: i64) {
-        self.write(READ, &[SqlValue::bigint(rows)]);
+    /// The source is read, and has so many rows, of which some are rejected.
+    pub fn read(&self, rows: i64, rejected: i64) {
+        self.write(READ, &[SqlValue::bigint(rows), SqlValue::bigint(rejected)]);
     }
 
     /// A batch is done; the last one, maybe.
@@ -170,13 +197,14 @@ impl LoadRecord {
                 SqlValue::bigint(counts.conflicts),
                 SqlValue::bigint(counts.batches),
                 SqlValue::optional_text(last.then(|| enum_text::name(LoadStatus::Finished))),
+                SqlValue::bigint(counts.rejected),
             ],
         );
     }
 
     /// An earlier load with its token has done it.
     pub fn replayed(&self, counts: &LoadCounts) {
-        self.read(counts.rows);
+        self.read(counts.rows, counts.rejected);
         self.advance(counts, true);
         self.write(REPLAYED, &[]);
     }

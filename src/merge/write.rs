@@ -159,7 +159,7 @@ pub fn replace(
             plan.plan_now(&connection);
             plan
         };
-        let position = RowPosition::watch(changed.rows.raw(), changed.columns);
+        let position = RowPosition::watch(changed.rows.raw(), changed.columns, None);
         let count = connection.write_under(&plan, snapshot);
         drop(position);
         if !plan.concerns(context.target.oid) {

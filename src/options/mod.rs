@@ -1,33 +1,79 @@
 //! The options that the functions over sets of rows share: which key decides, what is compared,
 //! and what is done about a conflict; and what these come to for a source.
 use crate::batch::BatchOptions;
+use crate::enum_text;
 use crate::error::{OrRaise, Report, SqlState};
 use crate::guard;
-use crate::outcome::OnConflict;
+use crate::outcome::{OnConflict, OnError};
 use crate::payload::generated::exclude_from_comparison;
-use crate::payload::shape::{Comparison, KeyPlace, Shape, check_key_named};
+use crate::payload::shape::{Comparison, IdentityValues, KeyPlace, Shape, check_key_named};
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::target::{Target, UniqueIndex, check_insert_privileges};
+use serde::Deserialize;
 use std::rc::Rc;
 
-/// Arguments 3 to 6 of every insert function: key, compare, ignore,
-/// on_conflict.
+/// Arguments 3 to 8 of every insert function: key, compare, ignore, on_conflict, overriding,
+/// on_error. The function for a single payload has no `on_error`.
 pub struct InsertOptions {
     /// How payloads find their stored rows.
     pub match_rule: MatchRule,
     /// What is done about a conflict.
     pub on_conflict: OnConflict,
+    /// What is done about a row that the server refuses.
+    pub on_error: OnError,
 }
 
 impl InsertOptions {
     /// Reads and checks them.
-    pub fn read(arguments: &Arguments, target: &Target) -> Self {
+    pub fn read(arguments: &Arguments, target: &Target, batch: bool) -> Self {
+        let key_options = KeyOptions::read(arguments, [2, 3, 4]);
+        let on_conflict = OnConflict::parse(&arguments.text(5, "on_conflict"));
+        let identity = read_overriding(arguments, 6);
+        let on_error = if batch {
+            OnError::parse(&arguments.text(7, "on_error"))
+        } else {
+            OnError::Error
+        };
         Self {
-            match_rule: MatchRule::new(&KeyOptions::read(arguments, [2, 3, 4]), target),
-            on_conflict: OnConflict::parse(&arguments.text(5, "on_conflict")),
+            match_rule: MatchRule::new(&key_options, target).with_identity(identity, target),
+            on_conflict,
+            on_error,
         }
     }
+}
+
+/// The values of the argument `overriding`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Overriding {
+    System,
+    User,
+}
+
+/// What the argument `overriding` at this position says of identity columns.
+pub fn read_overriding(arguments: &Arguments, position: usize) -> IdentityValues {
+    let value = arguments.optional_text(position);
+    match value.map(|value| enum_text::argument("overriding", &value)) {
+        None => IdentityValues::NotOverriding,
+        Some(Overriding::System) => IdentityValues::Written,
+        Some(Overriding::User) => IdentityValues::Ignored,
+    }
+}
+
+/// What a batch under a token is known by, with the options that all insert functions have.
+pub fn insert_options_of_batch(
+    options: BatchOptions,
+    on_conflict: OnConflict,
+    on_error: OnError,
+    identity: IdentityValues,
+) -> BatchOptions {
+    let conflict = enum_text::name(on_conflict);
+    let error = enum_text::name(on_error);
+    options
+        .with_text(c"on_conflict", conflict, enum_text::name(OnConflict::Error))
+        .with_text(c"on_error", error, enum_text::name(OnError::Error))
+        .with_text(c"overriding", identity.option(), "")
 }
 
 /// The arguments key, compare and ignore, as the caller gave them.
@@ -88,6 +134,8 @@ pub struct MatchRule {
     key: Option<Vec<String>>,
     /// Which columns are compared.
     pub comparison: Comparison,
+    /// What becomes of the values of identity columns.
+    pub identity: IdentityValues,
     /// The guard of the target, if one is in force.
     pub guard: Option<Rc<guard::GuardConfig>>,
 }
@@ -133,8 +181,38 @@ impl MatchRule {
         Ok(Self {
             key,
             comparison: Comparison::new(target, compare, ignore)?,
+            identity: IdentityValues::default(),
             guard: guard::GuardConfig::in_force(target),
         })
+    }
+
+    /// With these values of identity columns. Those that are ignored tell no stored row, and are
+    /// not compared.
+    ///
+    /// # Errors
+    /// 22023 if `key` or `compare` names one that is ignored.
+    pub fn with_identity(mut self, identity: IdentityValues, target: &Target) -> Self {
+        self.identity = identity;
+        if identity != IdentityValues::Ignored {
+            return self;
+        }
+        let ignored = |c: &usize| identity.ignores(&target.columns[*c]);
+        let arbiter = self.key.as_deref().map(|key| target.arbiter_for_key(key));
+        let key = arbiter.map_or(&[][..], UniqueIndex::deciding_columns);
+        for (columns, option) in [(key, "key"), (self.comparison.named(), "compare")] {
+            if let Some(column) = columns.iter().copied().find(|c| ignored(c)) {
+                target
+                    .cannot_be_in(
+                        column,
+                        "is an identity column, whose values are ignored,",
+                        option,
+                    )
+                    .raise()
+            }
+        }
+        let all: Vec<usize> = (0..target.columns.len()).filter(ignored).collect();
+        self.comparison.exclude(&all);
+        self
     }
 
     /// Checks of the key and the comparison what can be checked without a
@@ -165,6 +243,7 @@ impl MatchRule {
         target: &'t Target,
         named: impl Fn(usize) -> bool,
     ) -> Result<&'t UniqueIndex, Box<Report>> {
+        let named = |c: usize| named(c) && !self.identity.ignores(&target.columns[c]);
         match &self.key {
             Some(key) => target.find_arbiter_for_key(key),
             None => {

@@ -4,7 +4,7 @@ use super::rows::{Hashing, RowSetHash};
 use super::slice::Slice;
 use crate::error::{Report, RowPosition, SqlState};
 use crate::payload::row::RowLayout;
-use crate::payload::shape::refuse_identity;
+use crate::payload::shape::{IdentityValues, refuse_identity};
 use crate::payload::source::Source;
 use crate::pg::backend::transaction_is_read_only;
 use crate::pg::rows::TupleStore;
@@ -108,7 +108,7 @@ pub fn insert(target: &Target, source: &Source<'_>, rows: &TupleStore) -> i64 {
     if rows.len() == 0 {
         return 0;
     }
-    refuse_identity(target, source.columns());
+    refuse_identity(target, source.columns(), IdentityValues::Refused);
     // The server computes generated columns itself.
     let named = source.columns().iter().copied();
     let named: Vec<usize> = named
@@ -133,7 +133,7 @@ pub fn insert(target: &Target, source: &Source<'_>, rows: &TupleStore) -> i64 {
     let connection = Connection::open();
     rows.as_table(ROWS, || {
         let plan = SpiPlan::prepare(&connection, &sql);
-        let position = RowPosition::watch(rows.raw(), ordinal);
+        let position = RowPosition::watch(rows.raw(), ordinal, None);
         let count = connection.insert(&plan, None);
         drop(position);
         if !plan.concerns(target.oid) {

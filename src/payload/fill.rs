@@ -9,7 +9,7 @@ use super::key_defaults::KeyDefaults;
 use super::row::{Mark, RowLayout, null_in_key};
 use crate::error::PayloadPosition;
 use crate::pg::ffi;
-use crate::pg::rows::{NewRow, RowBuilder, RowDesc, Slot, TupleSort, TupleStore};
+use crate::pg::rows::{NewRow, ReceivedRows, RowBuilder, RowDesc, Slot, TupleSort, TupleStore};
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::value::jsonb::Container;
 use crate::target::{Column, Target, UniqueIndex};
@@ -103,15 +103,15 @@ unsafe impl RowSink for RowsWithKey<'_> {
     }
 }
 
-/// A sort that refuses rows with a NULL in the key, or with a generated column that is not
+/// Hands rows on, and refuses those with a NULL in the key, or with a generated column that is not
 /// what the server computes.
-pub struct KeyedSort<'a, 'g> {
+pub struct KeyedRows<'a, 'g, S> {
     pub target: &'a Target,
     pub arbiter: &'a UniqueIndex,
     pub generated: Option<GeneratedColumns<'g>>,
     /// Where rows say that they delete, if some may.
     pub deletes: Option<RowLayout>,
-    pub sort: &'a mut TupleSort,
+    pub sink: &'a mut S,
     /// Is told how many rows there were so far, now and then.
     pub on_progress: &'a dyn Fn(i64),
     pub rows: i64,
@@ -123,7 +123,29 @@ pub struct KeyedSort<'a, 'g> {
     pub failure: Option<Box<dyn Any + Send>>,
 }
 
-impl KeyedSort<'_, '_> {
+impl<'a, 'g, S> KeyedRows<'a, 'g, S> {
+    /// No row was read yet.
+    pub fn new(
+        target: &'a Target,
+        arbiter: &'a UniqueIndex,
+        generated: Option<GeneratedColumns<'g>>,
+        sink: &'a mut S,
+        on_progress: &'a dyn Fn(i64),
+    ) -> Self {
+        Self {
+            target,
+            arbiter,
+            generated,
+            deletes: None,
+            sink,
+            on_progress,
+            rows: 0,
+            null_key: None,
+            mismatch: None,
+            failure: None,
+        }
+    }
+
     /// Tells how many rows there were; false if that fails. What is told runs under guards of
     /// its own, and its panic does not leave it.
     fn tell(&mut self) -> bool {
@@ -134,8 +156,8 @@ impl KeyedSort<'_, '_> {
 }
 
 // SAFETY: it owns nothing while it calls the server without a guard, and does not panic: columns
-// of the key are columns of a working row.
-unsafe impl RowSink for KeyedSort<'_, '_> {
+// of the key are columns of a working row. The sink that it hands rows to keeps the same promise.
+unsafe impl<S: RowSink> RowSink for KeyedRows<'_, '_, S> {
     unsafe fn take(&mut self, row: &Slot) -> bool {
         self.null_key = null_in_key(self.target, self.arbiter, row);
         // What a row that deletes has beside its key is not stored.
@@ -147,8 +169,8 @@ unsafe impl RowSink for KeyedSort<'_, '_> {
         }
         let taken = self.null_key.is_none() && self.mismatch.is_none();
         if taken {
-            // SAFETY: the sort is one of working rows, and this runs inside the guard.
-            unsafe { self.sort.put_unguarded(row) };
+            // SAFETY: the caller's promise.
+            unsafe { self.sink.take(row) };
         }
         self.rows += 1;
         taken && (self.rows % PROGRESS_INTERVAL != 0 || self.tell())
@@ -181,7 +203,29 @@ pub struct SelectedColumns<'a> {
     pub key_defaults: &'a KeyDefaults,
 }
 
-impl SelectedColumns<'_> {
+impl<'a> SelectedColumns<'a> {
+    /// Runs the SELECT, and keeps its rows as they come, for what makes working rows of them. Gives
+    /// the plan, too.
+    ///
+    /// # Errors
+    /// What core raises while it selects.
+    pub fn keep(
+        self,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> (TupleStore, RowMaker<'a>, SpiPlan) {
+        // In the memory of the call, not the connection's.
+        let mut rows = ReceivedRows::new();
+        let connection = Connection::open();
+        let types: Vec<pg_sys::Oid> = parameters.iter().map(Parameter::typid).collect();
+        let plan = SpiPlan::prepare_with(&connection, sql, &types);
+        let code = connection.receive(&plan, parameters, &mut rows);
+        assert!(code >= 0, "SPI code {code}");
+        drop(connection);
+        let rows = rows.into_rows().expect("a SELECT returns rows");
+        (rows, RowMaker::new(self), plan)
+    }
+
     /// Runs the SELECT, and hands every row to the sink as a working row. Gives the number of
     /// rows, and the plan.
     ///
@@ -203,12 +247,9 @@ impl SelectedColumns<'_> {
                 rDestroy: Some(shutdown),
                 mydest: pg_sys::CommandDest::DestNone,
             },
-            row: RowBuilder::new(self.row_desc),
-            selected: self,
+            maker: RowMaker::new(self),
             fits: false,
             sink,
-            ordinal: 0,
-            position: PayloadPosition::watch(),
         };
         let connection = Connection::open();
         let types: Vec<pg_sys::Oid> = parameters.iter().map(Parameter::typid).collect();
@@ -219,7 +260,7 @@ impl SelectedColumns<'_> {
             let receiver = (&raw mut receiver).cast();
             connection.stream(&plan, parameters, read_only, receiver);
         }
-        (receiver.ordinal, plan)
+        (receiver.maker.ordinal, plan)
     }
 
     /// Whether rows of this descriptor have the columns that are selected. Of the others, whose
@@ -278,13 +319,20 @@ impl SelectedColumns<'_> {
 struct SourceReceiver<'a> {
     /// First, so that a pointer to it is a pointer to this.
     dest: pg_sys::DestReceiver,
-    selected: SelectedColumns<'a>,
+    maker: RowMaker<'a>,
     /// Whether the rows are those that were to be selected: a table may have been renamed.
     fits: bool,
-    row: RowBuilder,
     sink: &'a mut dyn RowSink,
-    ordinal: i64,
-    position: PayloadPosition<'a>,
+}
+
+/// Makes working rows of the rows of a SELECT.
+pub struct RowMaker<'a> {
+    selected: SelectedColumns<'a>,
+    row: RowBuilder,
+    /// That of the last row, from 1.
+    pub ordinal: i64,
+    /// Which row and column is at hand.
+    pub position: PayloadPosition<'a>,
 }
 
 unsafe extern "C-unwind" fn startup(
@@ -296,7 +344,7 @@ unsafe extern "C-unwind" fn startup(
     // rows.
     unsafe {
         let receiver = &mut *dest.cast::<SourceReceiver<'_>>();
-        receiver.fits = receiver.selected.fit(desc);
+        receiver.fits = receiver.maker.selected.fit(desc);
     }
 }
 
@@ -313,14 +361,44 @@ unsafe extern "C-unwind" fn receive(
     // SAFETY: the executor hands back the receiver that it was given.
     unsafe {
         let receiver = &mut *dest.cast::<SourceReceiver<'_>>();
-        receiver.fits && receiver.take_row(row)
+        receiver.fits && receiver.maker.hand_on(row, receiver.sink)
     }
 }
 
-impl SourceReceiver<'_> {
+impl<'a> RowMaker<'a> {
+    fn new(selected: SelectedColumns<'a>) -> Self {
+        Self {
+            row: RowBuilder::new(selected.row_desc),
+            selected,
+            ordinal: 0,
+            position: PayloadPosition::watch(),
+        }
+    }
+
+    /// Hands a row of the SELECT, which was kept as it came, on to a sink as a working row; false
+    /// ends the reading.
+    ///
+    /// # Errors
+    /// What core raises while it coerces, with the row's ordinal in CONTEXT.
+    ///
+    /// # Panics
+    /// If it has other columns than were to be selected.
+    pub fn make(&mut self, row: &Slot, sink: &mut dyn RowSink) -> bool {
+        row.check_row();
+        // SAFETY: a row that is there and has the columns of the SELECT, as is checked; the guard
+        // holds nothing.
+        unsafe {
+            assert!(
+                self.selected.fit(row.desc().raw()),
+                "a kept row has other columns than were selected"
+            );
+            ffi::guard(|| self.hand_on(row.raw(), sink))
+        }
+    }
+
     /// # Safety
     /// `row` holds a row of the SELECT, which fits. Runs inside `ffi::guard`.
-    unsafe fn take_row(&mut self, row: *mut pg_sys::TupleTableSlot) -> bool {
+    unsafe fn hand_on(&mut self, row: *mut pg_sys::TupleTableSlot, sink: &mut dyn RowSink) -> bool {
         self.ordinal += 1;
         self.position.payload(self.ordinal);
         let selected = &self.selected;
@@ -377,7 +455,7 @@ impl SourceReceiver<'_> {
             };
             RowLayout::of(selected.target).set(&mut working, self.ordinal, 0, mark);
             let caller = pg_sys::MemoryContextSwitchTo(per_row);
-            let more = self.sink.take(working.finish());
+            let more = sink.take(working.finish());
             pg_sys::MemoryContextSwitchTo(caller);
             self.position.payload(0);
             more

@@ -8,11 +8,12 @@ use super::key_defaults::KeyDefaults;
 use super::merge_fields::MergeFields;
 use super::nested::NestedColumns;
 use super::row::{RowLayout, null_in_key};
-use super::shape::{KeyPlace, Shape, key_violation};
-use crate::error::{PayloadPosition, Report, SqlState};
+use super::shape::{KeyPlace, Shape, key_violation, missing_key_column};
+use crate::error::{PayloadPosition, Report, RowError, SqlState, catch_row_error};
 use crate::own_function::own_function;
 use crate::pg::memory::Scratch;
-use crate::pg::rows::{RowBuilder, RowDesc, Slot};
+use crate::pg::rows::{RowBuilder, RowDesc, Slot, TupleStore};
+use crate::pg::transaction::transactions::in_subtransaction;
 use crate::pg::value::jsonb::{Container, Kind, Value};
 use crate::pg::value::text;
 use crate::target::{OpenRelation, Target, UniqueIndex};
@@ -34,6 +35,8 @@ pub struct JsonPayloads<'t> {
     merge: Option<MergeFields>,
     /// The descriptor of the working rows.
     row_desc: RowDesc,
+    /// By shape, the key column that its payloads lack, which are refused; empty where none may.
+    incomplete: Vec<Option<usize>>,
 }
 
 impl<'t> JsonPayloads<'t> {
@@ -116,6 +119,7 @@ impl<'t> JsonPayloads<'t> {
             batch,
             key_defaults: KeyDefaults::none(),
             merge,
+            incomplete: Vec::new(),
         }
     }
 
@@ -132,13 +136,24 @@ impl<'t> JsonPayloads<'t> {
         &self.row_desc
     }
 
+    /// Lets payloads lack key columns: each is refused when it is read.
+    pub fn set_incomplete_aside(&mut self, arbiter: &UniqueIndex) {
+        let shapes = self.shapes.iter();
+        self.incomplete = shapes
+            .map(|shape| missing_key_column(self.target, arbiter, shape))
+            .collect();
+    }
+
     /// Completes the keys of payloads that leave to a default what it tells alike in every
     /// attempt.
     ///
     /// # Errors
     /// As [`KeyDefaults::of`].
     pub fn complete_keys(&mut self, relation: &OpenRelation, arbiter: &UniqueIndex) {
-        self.key_defaults = KeyDefaults::of(self.target, relation, arbiter, &self.shapes);
+        let shapes = self.shapes.iter().enumerate();
+        let complete = shapes.filter(|(i, _)| self.lacks(*i).is_none());
+        let complete: Vec<&Shape> = complete.map(|(_, shape)| shape).collect();
+        self.key_defaults = KeyDefaults::of(self.target, relation, arbiter, &complete);
     }
 
     /// How many payloads there are.
@@ -223,6 +238,11 @@ impl<'t> JsonPayloads<'t> {
         report.raise()
     }
 
+    /// The key column that payloads of a shape lack.
+    fn lacks(&self, shape: usize) -> Option<usize> {
+        self.incomplete.get(shape).copied().flatten()
+    }
+
     /// Coerces every payload to a working row and hands it to `take`, which
     /// copies what it keeps. Values live in `values`, which is reset for every
     /// payload.
@@ -234,54 +254,56 @@ impl<'t> JsonPayloads<'t> {
     pub fn read(
         &self,
         arbiter: Option<&UniqueIndex>,
-        mut generated: Option<GeneratedColumns<'_>>,
+        generated: Option<GeneratedColumns<'_>>,
         values: &Scratch,
         take: &mut dyn FnMut(&Slot),
     ) {
-        let mut builder = RowBuilder::new(&self.row_desc);
-        let nested = self.nested_columns();
-        let layout = RowLayout::of(self.target);
         let position = PayloadPosition::watch();
-        for (i, (document, shape)) in self.documents.iter().zip(&self.shape_of).enumerate() {
+        let mut reading = Reading::new(self, arbiter, generated, &position);
+        for i in 0..self.len() {
             pgrx::check_for_interrupts!();
-            let (ordinal, shape) = (i as i64 + 1, *shape as usize);
-            position.payload(if self.batch { ordinal } else { 0 });
-            let row = values.scope(|| {
-                let mut row = builder.start();
-                let named = &self.shapes[shape].named;
-                let merge = self.merge.as_ref();
-                let deletes =
-                    merge.is_some_and(|fields| fields.deletes(*document, shape, &position));
-                let columns = merge.map_or(named.as_slice(), |m| m.columns(shape, deletes));
-                let nested = nested.get(shape).and_then(Option::as_ref);
-                fill_from_json(self.target, &mut row, columns, *document, &position);
-                if let Some(nested) = nested {
-                    let fields = columns.iter().copied().zip(document.values());
-                    nested.read(self.target, fields, &position, &mut row);
-                }
-                if let Some(fields) = merge {
-                    fields.read(self.target, *document, shape, &position, &mut row);
-                }
-                self.key_defaults.complete(named, &mut row);
-                position.no_column();
-                let mark = self.key_defaults.mark(&mut row);
-                let mark = if deletes { mark.of_delete() } else { mark };
-                layout.set(&mut row, ordinal, shape, mark);
-                let row = row.finish();
-                if let Some(arbiter) = arbiter {
-                    self.check_key_values(arbiter, row, ordinal);
-                }
-                // What a payload that deletes has beside its key is not stored.
-                if let Some(generated) = generated.as_mut().filter(|_| !deletes)
-                    && let Some(column) = generated.mismatch_in(row, shape)
-                {
-                    let ordinal = self.batch.then_some(ordinal);
-                    generated.differs(column, ordinal).raise()
-                }
-                row
-            });
-            take(row);
+            take(values.scope(|| reading.row(i)));
             values.reset();
+        }
+    }
+
+    /// Likewise, but a payload with an error that rejects it is handed to `reject`, with its ordinal.
+    ///
+    /// Payloads are read in a subtransaction that goes on until one is refused. The rows that it has
+    /// made are kept meanwhile: `take` may use files, which would go with it.
+    pub fn read_rejecting(
+        &self,
+        arbiter: &UniqueIndex,
+        generated: Option<GeneratedColumns<'_>>,
+        values: &Scratch,
+        take: &mut dyn FnMut(&Slot),
+        reject: &mut dyn FnMut(i64, &RowError, Container<'t>),
+    ) {
+        let position = PayloadPosition::watch();
+        let mut reading = Reading::new(self, Some(arbiter), generated, &position);
+        let mut rows = TupleStore::new(self.target.row_desc());
+        let mut next = 0;
+        while next < self.len() {
+            let mut read = || {
+                while next < self.len() {
+                    pgrx::check_for_interrupts!();
+                    rows.put(values.scope(|| reading.row(next)));
+                    values.reset();
+                    next += 1;
+                }
+            };
+            let result = catch_row_error(|| in_subtransaction(&mut read));
+            values.reset();
+            if let Err(error) = result {
+                let error = error.or_column(position.column_at_hand());
+                reject(next as i64 + 1, &error, self.documents[next]);
+                next += 1;
+            }
+        }
+        let mut row = Slot::for_stored(rows.desc());
+        while rows.next(&mut row) {
+            pgrx::check_for_interrupts!();
+            take(&row);
         }
     }
 
@@ -296,11 +318,88 @@ impl<'t> JsonPayloads<'t> {
         };
         self.shapes.iter().enumerate().map(columns).collect()
     }
+}
 
+/// Payloads on their way to working rows.
+struct Reading<'p, 'q, 't, 'g> {
+    payloads: &'q JsonPayloads<'t>,
+    arbiter: Option<&'p UniqueIndex>,
+    generated: Option<GeneratedColumns<'g>>,
+    position: &'p PayloadPosition<'q>,
+    nested: Vec<Option<NestedColumns>>,
+    builder: RowBuilder,
+}
+
+impl<'p, 'q, 't, 'g> Reading<'p, 'q, 't, 'g> {
+    fn new(
+        payloads: &'q JsonPayloads<'t>,
+        arbiter: Option<&'p UniqueIndex>,
+        generated: Option<GeneratedColumns<'g>>,
+        position: &'p PayloadPosition<'q>,
+    ) -> Self {
+        Self {
+            payloads,
+            arbiter,
+            generated,
+            position,
+            nested: payloads.nested_columns(),
+            builder: RowBuilder::new(&payloads.row_desc),
+        }
+    }
+
+    /// The working row of a payload (from 0), whose values are in the current memory.
+    fn row(&mut self, i: usize) -> &Slot {
+        let payloads = self.payloads;
+        let (document, shape) = (payloads.documents[i], payloads.shape_of[i] as usize);
+        let (target, position) = (payloads.target, self.position);
+        let ordinal = i as i64 + 1;
+        position.payload(if payloads.batch { ordinal } else { 0 });
+        if let (Some(arbiter), Some(column)) = (self.arbiter, payloads.lacks(shape)) {
+            payloads.refuse_key(arbiter, column, "missing from", ordinal)
+        }
+        let mut row = self.builder.start();
+        let named = &payloads.shapes[shape].named;
+        let merge = payloads.merge.as_ref();
+        let deletes = merge.is_some_and(|fields| fields.deletes(document, shape, position));
+        let columns = merge.map_or(named.as_slice(), |m| m.columns(shape, deletes));
+        fill_from_json(target, &mut row, columns, document, position);
+        if let Some(nested) = self.nested.get(shape).and_then(Option::as_ref) {
+            let fields = columns.iter().copied().zip(document.values());
+            nested.read(target, fields, position, &mut row);
+        }
+        if let Some(fields) = merge {
+            fields.read(target, document, shape, position, &mut row);
+        }
+        payloads.key_defaults.complete(named, &mut row);
+        position.no_column();
+        let mark = payloads.key_defaults.mark(&mut row);
+        let mark = if deletes { mark.of_delete() } else { mark };
+        RowLayout::of(target).set(&mut row, ordinal, shape, mark);
+        let row = row.finish();
+        if let Some(arbiter) = self.arbiter {
+            payloads.check_key_values(arbiter, row, ordinal);
+        }
+        // What a payload that deletes has beside its key is not stored.
+        if let Some(generated) = self.generated.as_mut().filter(|_| !deletes)
+            && let Some(column) = generated.mismatch_in(row, shape)
+        {
+            let ordinal = payloads.batch.then_some(ordinal);
+            generated.differs(column, ordinal).raise()
+        }
+        row
+    }
+}
+
+impl JsonPayloads<'_> {
     fn check_key_values(&self, arbiter: &UniqueIndex, slot: &Slot, ordinal: i64) {
         if let Some(column) = null_in_key(self.target, arbiter, slot) {
-            let place = KeyPlace::Payload(self.batch.then_some(ordinal));
-            key_violation(self.target, arbiter, column, place, "null in").raise()
+            self.refuse_key(arbiter, column, "null in", ordinal)
         }
+    }
+
+    /// 23502
+    fn refuse_key(&self, arbiter: &UniqueIndex, column: usize, what: &str, ordinal: i64) -> ! {
+        let place = KeyPlace::Payload(self.batch.then_some(ordinal));
+        key_violation(self.target, arbiter, column, place, what).raise()
     }
 }

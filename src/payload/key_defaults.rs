@@ -11,6 +11,7 @@ use super::shape::Shape;
 use crate::pg::rows::NewRow;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{OpenRelation, Target, UniqueIndex};
+use std::borrow::Borrow;
 
 /// What completes the keys of the rows of a call.
 pub struct KeyDefaults {
@@ -30,9 +31,9 @@ impl KeyDefaults {
         target: &Target,
         relation: &OpenRelation,
         arbiter: &UniqueIndex,
-        shapes: &[Shape],
+        shapes: &[impl Borrow<Shape>],
     ) -> Self {
-        let left_out = |c: &usize| shapes.iter().any(|shape| !shape.named.contains(c));
+        let left_out = |c: &usize| shapes.iter().any(|shape| !shape.borrow().named.contains(c));
         let evaluate = |c: usize| (c, relation.default_value(target.columns[c].attnum));
         let deciding = arbiter.deciding_columns().iter().copied();
         Self {

@@ -22,6 +22,8 @@ pub mod merge_fields;
 #[forbid(unsafe_code)]
 pub mod nested;
 #[forbid(unsafe_code)]
+pub mod refused;
+#[forbid(unsafe_code)]
 pub mod row;
 #[forbid(unsafe_code)]
 pub mod shape;

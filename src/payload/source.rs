@@ -6,16 +6,19 @@
 //! casts, type modifiers, domains), by core's own expressions. What becomes of the
 //! rows is up to a [`RowSink`].
 use super::coercion::Coercions;
-use super::fill::{Deletion, KeyedSort, RowSink, SelectedColumns};
+use super::fill::{Deletion, KeyedRows, RowSink, SelectedColumns};
 use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
 use super::latest_by::Decider;
+use super::refused::{RefusedRow, RefusedTypes};
 use super::row::RowLayout;
 use super::shape::{KeyPlace, Shape, key_violation};
-use crate::error::{Report, SqlState};
+use crate::error::{Report, RowError, SqlState, catch_row_error};
 use crate::pg::catalog::types;
-use crate::pg::rows::{RowDesc, TupleSort};
-use crate::pg::statement::spi::Parameter;
+use crate::pg::memory::Scratch;
+use crate::pg::rows::{RowDesc, Slot, TupleSort, TupleStore};
+use crate::pg::statement::spi::{Parameter, SpiPlan};
+use crate::pg::transaction::transactions::in_subtransaction;
 use crate::pg::value::text;
 use crate::target::{ColumnDefault, OpenRelation, Target, UniqueIndex, attribute_name};
 use pgrx::pg_sys;
@@ -324,18 +327,8 @@ impl<'t> Source<'t> {
         sort: &mut TupleSort,
         on_progress: &dyn Fn(i64),
     ) -> i64 {
-        let mut sink = KeyedSort {
-            target: self.target,
-            arbiter,
-            generated,
-            deletes: self.deletion.as_ref().map(|_| RowLayout::of(self.target)),
-            sort,
-            on_progress,
-            rows: 0,
-            null_key: None,
-            mismatch: None,
-            failure: None,
-        };
+        let mut sink = KeyedRows::new(self.target, arbiter, generated, sort, on_progress);
+        sink.deletes = self.deletion.as_ref().map(|_| RowLayout::of(self.target));
         let rows = self.stream(&mut sink);
         if let Some(failure) = sink.failure {
             resume_unwind(failure)
@@ -357,8 +350,20 @@ impl<'t> Source<'t> {
     /// Whatever core raises while it selects and coerces, with the row's
     /// ordinal in CONTEXT for the latter.
     pub fn stream(&self, sink: &mut dyn RowSink) -> i64 {
+        let selected = self.selected_columns();
+        let (rows, plan) = selected.stream(
+            &self.select(),
+            &self.parameters,
+            self.under_active_snapshot,
+            sink,
+        );
+        self.check_read_by(&plan);
+        rows
+    }
+
+    fn selected_columns(&self) -> SelectedColumns<'_> {
         let coercions = Coercions::new(self.target, &self.relation, &self.numbers, &self.columns);
-        let selected = SelectedColumns {
+        SelectedColumns {
             target: self.target,
             columns: &self.columns,
             unstored: self.unstored.len(),
@@ -367,17 +372,85 @@ impl<'t> Source<'t> {
             coercions,
             detached: self.detached,
             key_defaults: &self.key_defaults,
-        };
-        let (rows, plan) = selected.stream(
-            &self.select(),
-            &self.parameters,
-            self.under_active_snapshot,
-            sink,
-        );
+        }
+    }
+
+    fn check_read_by(&self, plan: &SpiPlan) {
         if !plan.concerns(self.relation.oid()) {
             self.target.renamed_meanwhile().raise()
         }
-        rows
+    }
+
+    /// Reads the source as [`Source::read_with_progress`] does, but hands a row with an error that
+    /// rejects it to `reject`, and goes on. What the SELECT raises itself is about no row.
+    ///
+    /// Rows are coerced in a subtransaction that goes on until one is refused. So they are kept as the
+    /// SELECT gives them, and those that were coerced are kept until all are: the sort may use files,
+    /// which would go with the subtransaction.
+    pub fn read_rejecting(
+        &self,
+        arbiter: &UniqueIndex,
+        generated: Option<GeneratedColumns<'_>>,
+        sort: &mut TupleSort,
+        on_progress: &dyn Fn(i64),
+        reject: &mut dyn FnMut(&RefusedRow<'_>, &RowError),
+    ) -> i64 {
+        let (mut rows, mut maker, plan) = self
+            .selected_columns()
+            .keep(&self.select(), &self.parameters);
+        self.check_read_by(&plan);
+        let mut row = Slot::for_stored(rows.desc());
+        let mut coerced = TupleStore::new(&self.row_desc);
+        let mut sink = KeyedRows::new(self.target, arbiter, generated, &mut coerced, on_progress);
+        let types = RefusedTypes::new(&self.relation, &self.numbers);
+        // Where an error leaves its texts.
+        let scratch = Scratch::in_current(c"pg_idempotent coercion");
+        loop {
+            let read = || {
+                while rows.next(&mut row) {
+                    pgrx::check_for_interrupts!();
+                    if !scratch.scope(|| maker.make(&row, &mut sink)) {
+                        return false;
+                    }
+                }
+                true
+            };
+            let error = match catch_row_error(|| in_subtransaction(read)) {
+                Ok(true) => break,
+                Ok(false) => self.refusal(&mut sink, maker.ordinal),
+                Err(error) => error.or_column(maker.position.column_at_hand()),
+            };
+            scratch.reset();
+            reject(&RefusedRow::new(maker.ordinal, &row, &types), &error);
+        }
+        let mut row = Slot::for_stored(coerced.desc());
+        while coerced.next(&mut row) {
+            pgrx::check_for_interrupts!();
+            sort.put(&row);
+        }
+        maker.ordinal
+    }
+
+    /// Why the sink has refused the row with this ordinal.
+    ///
+    /// # Errors
+    /// What ends the reading.
+    fn refusal<S>(&self, sink: &mut KeyedRows<'_, '_, S>, ordinal: i64) -> RowError {
+        if let Some(failure) = sink.failure.take() {
+            resume_unwind(failure)
+        }
+        if let (Some(generated), Some(column)) = (&sink.generated, sink.mismatch) {
+            generated.source_differs(column, ordinal).raise()
+        }
+        let column = sink.null_key.take().expect("the row has no key");
+        let place = KeyPlace::SourceRow(ordinal);
+        RowError::of_report(key_violation(
+            self.target,
+            sink.arbiter,
+            column,
+            place,
+            "null in",
+        ))
     }
 
     fn select(&self) -> String {

@@ -1,13 +1,16 @@
-//! Conflicts that were set aside, and how they end.
+//! Conflicts that were set aside, and how they end; and payloads that the server refused.
 //!
-//! The records lie in `idempotent.conflict_records`, to which no user has rights;
-//! users read the view `idempotent.conflicts`. Every role that may write to a target
+//! The records lie in `idempotent.conflict_records` and `idempotent.rejection_records`, to which no
+//! user has rights; users read the views `idempotent.conflicts` and `idempotent.rejections`. Every role that may write to a target
 //! may cause a record, so the extension writes them itself, as the table's
 //! owner ([`crate::user_context`]), and never through anything that can be called from SQL.
+mod record_writer;
 mod records;
+mod rejections;
 mod resolve;
 
 pub use records::ConflictRecorder;
+pub use rejections::RejectionRecorder;
 
 use crate::error::with_error_capture;
 use crate::pg::call::entry::SqlCall;

@@ -1,13 +1,10 @@
 //! Recording the conflicts of a call.
+use super::record_writer::RecordWriter;
 use crate::compare::{Arriving, Differences};
 use crate::error::{Report, SqlState, redact_errors};
 use crate::id_sequence::IdSequence;
-use crate::kept;
-use crate::pg::backend;
 use crate::pg::hash::sha256::sha256;
-use crate::pg::memory::Memory;
 use crate::pg::rows::{RowBuilder, RowColumn, RowDesc, TupleStore};
-use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::sql_value::SqlValue;
@@ -15,44 +12,39 @@ use crate::pg::value::value_type::JsonForm;
 use crate::remember::RowFingerprint;
 use crate::state::StateTable;
 use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
-use crate::user_context::UserContext;
 use pgrx::pg_sys;
-use std::ffi::CStr;
 
-const ROWS: &CStr = c"pg_idempotent_conflicts";
-
-/// $1 is the target, $2 the caller. A conflict that arrives again while its
-/// record is unresolved is not recorded twice: a retry stays a retry.
-const RECORD: &str = "
+/// A conflict that arrives again while its record is unresolved is not recorded twice: a retry
+/// stays a retry.
+const WRITER: RecordWriter = RecordWriter {
+    table: StateTable::Conflicts,
+    rows: c"pg_idempotent_conflicts",
+    record: "
     INSERT INTO idempotent.conflict_records
            (target, key, payload, stored, differences, digest, arrived_by)
     SELECT $1, conflict.key, conflict.payload, conflict.stored, conflict.differences,
            conflict.digest, $2
       FROM pg_idempotent_conflicts AS conflict
-    ON CONFLICT DO NOTHING";
-
-/// $1 is the target. A conflict that has no record, since the number that was drawn for it is
-/// another one's.
-const MISSING: &str = "
+    ON CONFLICT DO NOTHING",
+    missing: "
     SELECT FROM pg_idempotent_conflicts AS conflict
      WHERE NOT EXISTS (
            SELECT FROM idempotent.conflict_records AS record
             WHERE record.target OPERATOR(idempotent.=) $1
               AND record.digest OPERATOR(pg_catalog.=) conflict.digest
               AND record.resolution IS NULL)
-     LIMIT 1";
-
-const NUMBERS: IdSequence = IdSequence {
-    table: "idempotent.conflict_records",
-    column: "id",
-    sequence: "idempotent.conflict_records_id_seq",
+     LIMIT 1",
+    numbers: IdSequence {
+        table: "idempotent.conflict_records",
+        column: "id",
+        sequence: "idempotent.conflict_records_id_seq",
+    },
 };
 
 /// The conflicts of one call. They wait in a tuplestore until the call is done,
 /// so that nothing is written while rows are being looked up.
 pub struct ConflictRecorder {
     store: TupleStore,
-    count: u64,
     /// How values are digested, once there is a conflict.
     digest: Option<RowFingerprint>,
 }
@@ -69,7 +61,6 @@ impl ConflictRecorder {
         ]);
         Self {
             store: TupleStore::new(&desc),
-            count: 0,
             digest: None,
         }
     }
@@ -112,7 +103,6 @@ impl ConflictRecorder {
         }
         row.set(documents.len(), SqlValue::bytea(&digest));
         self.store.put(row.finish());
-        self.count += 1;
     }
 
     /// What makes two conflicts the same: the key, the stored row, and what differs, by the
@@ -151,23 +141,9 @@ impl ConflictRecorder {
         sha256(parts.as_flattened())
     }
 
-    /// Writes them, in the caller's transaction. All values are jsonb by now: nothing of
-    /// the target's is evaluated as the owner of the records.
+    /// Writes them, in the caller's transaction.
     pub fn write(self, target: &Target) {
-        let scratch = Memory::in_current(c"pg_idempotent records");
-        scratch.scope(|| {
-            let caller = backend::current_user_name();
-            let _owner = UserContext::owner_of(StateTable::Conflicts);
-            let connection = Connection::open();
-            let target = kept::table_parameter(target.oid);
-            let parameters = [target, SqlValue::name(&caller)];
-            self.store.as_table(ROWS, || {
-                NUMBERS.insert_with_new_id(&connection, || {
-                    connection.execute(RECORD, &parameters) == self.count
-                        || connection.execute(MISSING, &[target]) == 0
-                });
-            });
-        });
+        WRITER.write(&self.store, target);
     }
 }
 

@@ -12,6 +12,8 @@ pub enum StateTable {
     Loads,
     /// `idempotent.conflict_records`
     Conflicts,
+    /// `idempotent.rejection_records`
+    Rejections,
     /// `idempotent.batch_records`
     Batches,
 }
@@ -27,6 +29,7 @@ impl StateTable {
             Self::PipelineRuns => c"pipeline_run_records",
             Self::Loads => c"load_records",
             Self::Conflicts => c"conflict_records",
+            Self::Rejections => c"rejection_records",
             Self::Batches => c"batch_records",
         }
     }
@@ -38,6 +41,7 @@ impl StateTable {
             Self::PipelineRuns => c"pipeline_run_records_run_id_seq",
             Self::Loads => c"load_records_load_id_seq",
             Self::Conflicts => c"conflict_records_id_seq",
+            Self::Rejections => c"rejection_records_id_seq",
             Self::Batches => return None,
         })
     }

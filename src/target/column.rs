@@ -35,6 +35,8 @@ pub struct Column {
     pub may_be_omitted: bool,
     /// Whether an INSERT may name it.
     pub may_be_named: bool,
+    /// Whether it is an identity column.
+    pub is_identity: bool,
     /// Whether it has a default (its own, its identity's, or its domain's).
     pub has_default: bool,
     /// Whether an INSERT that does not name it fills it with a value that is
@@ -95,6 +97,7 @@ impl Column {
             not_null: attribute.attnotnull,
             may_be_omitted,
             may_be_named: attribute.attidentity as u8 != pg_sys::ATTRIBUTE_IDENTITY_ALWAYS,
+            is_identity: attribute.attidentity != 0,
             has_default: default.exists,
             has_volatile_default: default.is_volatile,
             stable_default: default.stable,
@@ -129,6 +132,7 @@ impl Column {
             not_null: false,
             may_be_omitted: false,
             may_be_named: false,
+            is_identity: false,
             has_default: false,
             has_volatile_default: false,
             stable_default: None,

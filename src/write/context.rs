@@ -2,13 +2,14 @@
 use crate::error::{Report, SqlState};
 use crate::guard::GuardConfig;
 use crate::payload::row::{Mark, RowLayout};
-use crate::payload::shape::Shape;
+use crate::payload::shape::{IdentityValues, Shape};
 use crate::pg::memory::Scratch;
 use crate::pg::rows::Slot;
 use crate::target::{
     OpenRelation, Role, StoredRow, Target, UniqueIndex, hidden_by_policy, policies_show,
     row_security_is_active,
 };
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// A row that is neither found nor inserted in this many rounds is being
@@ -29,10 +30,14 @@ pub struct WriteContext<'a> {
     pub shapes: &'a [Shape],
     /// Whether ordinals mean something to the caller.
     pub batch: bool,
+    /// What becomes of their values for identity columns.
+    pub(super) identity: IdentityValues,
     /// The guard of the target, if it is decided by the same index.
     pub(super) guard: Option<Rc<GuardConfig>>,
     /// Whether policies may hide stored rows from the caller.
     by_policy: bool,
+    /// The ordinal of the row that the last error of a statement was about, if it was about one.
+    pub failing: Cell<Option<i64>>,
     /// Reset for every row.
     pub scratch: Scratch,
 }
@@ -61,10 +66,18 @@ impl<'a> WriteContext<'a> {
             arbiter,
             shapes,
             batch,
+            identity: IdentityValues::default(),
             guard,
             by_policy,
+            failing: Cell::new(None),
             scratch,
         }
+    }
+
+    /// With these values of identity columns.
+    pub fn with_identity(mut self, identity: IdentityValues) -> Self {
+        self.identity = identity;
+        self
     }
 
     /// Runs `make`, from inside the scope of a row, in memory that lives as long as the call.

@@ -61,10 +61,13 @@ mod input;
 mod judge;
 mod new_key_estimator;
 mod outcome_collector;
+mod reject;
+mod rejections;
 mod round;
 mod statement;
 
 pub use context::{MAX_ROUNDS, WriteContext};
 pub use input::{InputSorter, SortedRows};
 pub use outcome_collector::{OutcomeCollector, ResultDetail};
+pub use rejections::Rejections;
 pub use statement::{Returning, insert};

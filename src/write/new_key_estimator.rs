@@ -61,7 +61,7 @@ impl<'a> NewKeyEstimator<'a> {
                 .zip(shape.mask(context.target));
             columns.all(|(column, named)| {
                 if named {
-                    column.may_be_named
+                    context.identity.allows(column) && !context.identity.ignores(column)
                 } else {
                     column.may_be_omitted
                 }

@@ -1,8 +1,9 @@
 //! The outcomes of one call, and what is made of them in the end.
 use super::context::WriteContext;
+use super::rejections::{Rejections, error_document};
 use crate::compare::{Arriving, Differences};
-use crate::error::Report;
-use crate::outcome::{OnConflict, Outcome, conflict_report};
+use crate::error::{Report, RowError};
+use crate::outcome::{OnConflict, OnError, Outcome, conflict_report};
 use crate::pg::rows::{RowBuilder, Slot};
 use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::sql_value::SqlValue;
@@ -33,6 +34,8 @@ pub struct PayloadResult {
     pub stored: Option<JsonbDatum>,
     /// For a conflict.
     pub differences: Option<JsonbDatum>,
+    /// For a row that the server refused.
+    pub error: Option<JsonbDatum>,
 }
 
 impl PayloadResult {
@@ -69,6 +72,8 @@ pub struct OutcomeCollector {
     only_column: Option<usize>,
     readable: Option<Rc<VisibleColumns>>,
     records: Option<ConflictRecorder>,
+    /// What the server refused.
+    pub rejections: Rejections,
 }
 
 impl OutcomeCollector {
@@ -92,7 +97,14 @@ impl OutcomeCollector {
             only_column: None,
             readable: None,
             records: None,
+            rejections: Rejections::new(OnError::Error),
         }
+    }
+
+    /// With this option for rows that the server refuses.
+    pub fn on_error(mut self, on_error: OnError) -> Self {
+        self.rejections = Rejections::new(on_error);
+        self
     }
 
     /// Whether every inserted row is to be read once more.
@@ -175,6 +187,24 @@ impl OutcomeCollector {
         }
     }
 
+    /// The server refused this payload. The current memory is that of the call.
+    pub fn rejected(
+        &mut self,
+        ordinal: i64,
+        error: &RowError,
+        payload: impl FnOnce() -> JsonbDatum,
+    ) {
+        self.rejections.add(error, payload);
+        if self.wants_rows() {
+            self.results[ordinal as usize - 1] = Some(PayloadResult {
+                outcome: Outcome::Rejected,
+                stored: None,
+                differences: None,
+                error: Some(error_document(error)),
+            });
+        }
+    }
+
     fn store_result(
         &mut self,
         context: &WriteContext<'_>,
@@ -192,6 +222,7 @@ impl OutcomeCollector {
                 outcome,
                 stored: None,
                 differences,
+                error: None,
             });
             return;
         }
@@ -203,6 +234,7 @@ impl OutcomeCollector {
             outcome,
             stored,
             differences,
+            error: None,
         });
     }
 
@@ -233,6 +265,7 @@ impl OutcomeCollector {
         if let Some(records) = self.records.take() {
             records.write(context.target);
         }
+        self.rejections.write(context.target);
         if self.on_conflict == OnConflict::Error && self.conflicts > 0 {
             self.report(context).raise()
         }

@@ -4,6 +4,7 @@ use super::context::{MAX_ROUNDS, WriteContext};
 use super::input::SortedRows;
 use super::new_key_estimator::{NewKeyEstimator, note_whether_new};
 use super::outcome_collector::OutcomeCollector;
+use super::reject;
 use super::statement::{self, Returning};
 use crate::payload::key_values::KeyValues;
 use crate::payload::row::{Mark, RowLayout, has_key, same_key};
@@ -98,8 +99,15 @@ impl WriteContext<'_> {
         while let Some(mut store) = remaining.rows.take() {
             let first_command = next_command();
             let returning = self.returning(&remaining, collector);
-            let (count, returned) =
-                statement::insert(self, &mut store, returning, !remaining.assumed_new);
+            let new = !remaining.assumed_new;
+            let (count, returned);
+            if collector.rejections.are_wanted() {
+                let sent = reject::insert(self, store, returning, new, collector);
+                remaining.to_insert -= sent.rejected;
+                (store, count, returned) = (sent.rows, sent.count, sent.returned);
+            } else {
+                (count, returned) = statement::insert(self, &mut store, returning, new);
+            }
             let all_went_in = count == remaining.to_insert;
             note_whether_new(self.target, remaining.all_new && all_went_in);
             store.rewind();

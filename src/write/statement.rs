@@ -14,12 +14,12 @@ use super::context::WriteContext;
 use crate::error::{RowPosition, is_server_error};
 use crate::guard::OwnInsert;
 use crate::payload::row::{Mark, RowLayout};
-use crate::payload::shape::{Shape, refuse_identity};
+use crate::payload::shape::{IdentityValues, Shape, refuse_identity};
 use crate::pg::backend;
 use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::statement::spi::{AfterTriggerScope, Connection, SpiPlan};
 use crate::pg::transaction::transactions::in_subtransaction;
-use crate::target::{PerTarget, Target, UniqueIndex};
+use crate::target::PerTarget;
 use pgrx::{PgSqlErrorCode, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -36,8 +36,9 @@ const ROWS: &CStr = c"pg_idempotent_rows";
 /// new sets of columns keep flat memory.
 const MAX_STATEMENTS: usize = 64;
 
-/// The prepared statements of one target, by arbiter, named columns and form.
-type Statements = HashMap<(pg_sys::Oid, Vec<usize>, InsertForm), Rc<SpiPlan>>;
+/// The prepared statements of one target, by arbiter, named columns, what becomes of identity
+/// values, and form.
+type Statements = HashMap<(pg_sys::Oid, Vec<usize>, IdentityValues, InsertForm), Rc<SpiPlan>>;
 
 thread_local! {
     static STATEMENTS: ManuallyDrop<PerTarget<RefCell<Statements>>> = PerTarget::new();
@@ -77,6 +78,28 @@ pub fn insert(
     returning: Returning,
     new: bool,
 ) -> (u64, Option<TupleStore>) {
+    let returned = new_returned_store(context, returning);
+    let count = insert_into(context, rows, returning, returned.as_ref(), new);
+    (count, returned)
+}
+
+/// A store for what the statement returns, if it returns anything.
+pub fn new_returned_store(context: &WriteContext<'_>, returning: Returning) -> Option<TupleStore> {
+    match returning {
+        Returning::Count => None,
+        Returning::Keys => Some(TupleStore::new(&context.arbiter.key_desc)),
+        Returning::Rows => Some(TupleStore::new(context.target.columns_desc())),
+    }
+}
+
+/// As [`insert`], with the store that [`new_returned_store`] has made.
+pub fn insert_into(
+    context: &WriteContext<'_>,
+    rows: &mut TupleStore,
+    returning: Returning,
+    returned: Option<&TupleStore>,
+    new: bool,
+) -> u64 {
     if let [shape] = context.shapes
         && new
         && returning == Returning::Count
@@ -84,31 +107,24 @@ pub fn insert(
         && claim_subtransaction()
         && let Some(count) = insert_without_on_conflict(context, shape, rows)
     {
-        return (count, None);
+        return count;
     }
-    let returned = match returning {
-        Returning::Count => None,
-        Returning::Keys => Some(TupleStore::new(&context.arbiter.key_desc)),
-        Returning::Rows => Some(TupleStore::new(context.target.columns_desc())),
-    };
     let form = InsertForm::OnConflict(returning);
     let connection = Connection::open();
-    let count = match context.shapes {
+    match context.shapes {
         [shape] => {
-            let run = |plan: &SpiPlan| connection.insert(plan, returned.as_ref());
+            let run = |plan: &SpiPlan| connection.insert(plan, returned);
             insert_run(&connection, context, shape, rows, form, &run)
         }
         _ => {
             // What looks at a whole statement is to see the whole call.
             let one = AfterTriggerScope::begin(&connection);
-            let run = |plan: &SpiPlan| one.insert(plan, returned.as_ref());
+            let run = |plan: &SpiPlan| one.insert(plan, returned);
             let count = insert_runs(&connection, context, rows, form, &run);
             one.end();
             count
         }
-    };
-    drop(connection);
-    (count, returned)
+    }
 }
 
 /// Whether the transaction may have one more subtransaction of ours; counts it.
@@ -205,12 +221,12 @@ fn insert_run(
         target, arbiter, ..
     } = context;
     rows.as_table(ROWS, || {
-        let plan = plan(connection, target, arbiter, &shape.named, form);
+        let plan = plan(connection, context, &shape.named, form);
         let _own_insert = OwnInsert::for_next_statement(arbiter.oid);
         let ordinal = RowLayout::of(target).ordinal_column();
         let position = context
             .batch
-            .then(|| RowPosition::watch(rows.raw(), ordinal));
+            .then(|| RowPosition::watch(rows.raw(), ordinal, Some(&context.failing)));
         let count = run(&plan);
         drop(position);
         if !plan.concerns(target.oid) {
@@ -222,20 +238,20 @@ fn insert_run(
 
 fn plan(
     connection: &Connection,
-    target: &Target,
-    arbiter: &UniqueIndex,
+    context: &WriteContext<'_>,
     named: &[usize],
     form: InsertForm,
 ) -> Rc<SpiPlan> {
-    let key = (arbiter.oid, named.to_vec(), form);
+    let (target, identity) = (context.target, context.identity);
+    let key = (context.arbiter.oid, named.to_vec(), identity, form);
     let statements = STATEMENTS.with(|statements| statements.of(target.id));
     if let Some(plan) = statements.borrow().get(&key) {
         return Rc::clone(plan);
     }
-    refuse_identity(target, named);
+    refuse_identity(target, named, identity);
     let plan = Rc::new(SpiPlan::prepare(
         connection,
-        &insert_sql(target, arbiter, named, form),
+        &insert_sql(context, named, form),
     ));
     let mut statements = statements.borrow_mut();
     if statements.len() >= MAX_STATEMENTS {
@@ -248,7 +264,10 @@ fn plan(
 /// `INSERT INTO shop.orders (order_id, amount) SELECT a0, a1 FROM
 /// pg_idempotent_rows WHERE a6 IS NULL ON CONFLICT (order_id) DO NOTHING`, and
 /// what it is to return.
-fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize], form: InsertForm) -> String {
+fn insert_sql(context: &WriteContext<'_>, named: &[usize], form: InsertForm) -> String {
+    let WriteContext {
+        target, arbiter, ..
+    } = context;
     let inserted = || {
         let named = named.iter().copied();
         named.filter(|c| target.columns[*c].generated == 0)
@@ -289,8 +308,9 @@ fn insert_sql(target: &Target, arbiter: &UniqueIndex, named: &[usize], form: Ins
         None => String::new(),
     };
     format!(
-        "INSERT INTO {} {columns}SELECT {values} FROM {} WHERE a{mark} IS NULL{outside}{conflict}",
+        "INSERT INTO {} {columns}{}SELECT {values} FROM {} WHERE a{mark} IS NULL{outside}{conflict}",
         target.qualified(),
+        context.identity.clause(),
         ROWS.to_str().expect("ASCII"),
     )
 }

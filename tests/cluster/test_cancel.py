@@ -69,6 +69,25 @@ def quarantined(conn):
     return "SELECT * FROM idempotent_insert_many('t', (SELECT doc FROM input), on_conflict => 'quarantine')"
 
 
+def rejected(conn):
+    """One row in four is refused: when it is read, when it goes in, when the statement ends."""
+    conn.execute("CREATE TABLE known (a int PRIMARY KEY); INSERT INTO known SELECT generate_series(1, 96)")
+    payloads(conn, 40_000)
+    conn.execute("ALTER TABLE t ADD CHECK (id % 8 <> 0), ADD FOREIGN KEY (a) REFERENCES known")
+    conn.execute(
+        """UPDATE input SET doc = (SELECT jsonb_agg(CASE WHEN row->'id' <@ '[7, 1007, 2007]' THEN row || '{"c": "x"}' ELSE row END)
+             FROM jsonb_array_elements(doc) AS row)"""
+    )
+    return "SELECT * FROM idempotent_insert_many('t', (SELECT doc FROM input), on_error => 'quarantine')"
+
+
+def unreadable(conn):
+    table(conn, "t")
+    conn.execute(f"CREATE TABLE input AS SELECT id, a, b, 'x' || c AS c FROM ({rows(60_000)}) AS r")
+    conn.execute("CREATE DOMAIN refusing AS text CHECK (VALUE !~ '^x'); ALTER TABLE t ALTER c TYPE refusing")
+    return "SELECT * FROM idempotent_insert_from('t', 'input', on_error => 'report')"
+
+
 def no_objects(conn):
     """The last of very many payloads is none; nothing else is read of them."""
     table(conn, "t")
@@ -206,7 +225,8 @@ def purge(conn):
 
 
 CASES = [
-    many, each, duplicates, conflicts, quarantined, no_objects, shapes, source, merge, merge_new, overwrite, overwrite_each, reconcile, load,
+    many, each, duplicates, conflicts, quarantined, rejected, unreadable, no_objects, shapes, source, merge, merge_new, overwrite,
+    overwrite_each, reconcile, load,
     guarded, guarded_duplicates, digest, digest_array, digest_document, digest_text, lint, lint_targets, response, long_command, purge,
 ]  # fmt: skip
 

@@ -248,7 +248,7 @@ PATHS = {
 }
 
 
-# The server's hint is to use OVERRIDING, which a call has no place for, and the extension knows more of a generated column.
+# The server's hint is to use OVERRIDING, which is an option of a call, and the extension knows more of a generated column.
 OWN_HINTS = {"generated_column_given", "identity_always_given", "identity_key_given"}
 
 

@@ -43,6 +43,11 @@ def well_formed(conn, table):
     elif names and pick < 0.4:
         options["ignore"] = dice.sample(names, dice.randint(1, len(names)))
     options["on_conflict"] = dice.choice(["error", "report", "report", "quarantine"])
+    # No row is refused, and none of the columns that rows name is an identity column.
+    if function != "insert":
+        options["on_error"] = dice.choice(["error", "report", "quarantine"])
+    if dice.random() < 0.2:
+        options["overriding"] = dice.choice(["system", "user"])
     if function == "from":
         shape = set(rows[0]) | {c.name for c in table.key}
         for row in rows:
@@ -58,7 +63,7 @@ def well_formed(conn, table):
     texts = [table.json(row) for row in rows]
     outcomes, stored = table.predict(rows, options.get("compare"), options.get("ignore"))
     conflicts = sum(outcome == "conflict" for outcome, _ in outcomes)
-    casts = {"key": "text[]", "compare": "text[]", "ignore": "text[]", "on_conflict": "text"}
+    casts = {"key": "text[]", "compare": "text[]", "ignore": "text[]", "on_conflict": "text", "on_error": "text", "overriding": "text"}
     named = "".join(f", {name} => %({name})s::{casts[name]}" for name in options)
     parameters = {"target": table.name, **options}
     if function == "insert":
@@ -103,6 +108,7 @@ def well_formed(conn, table):
             "inserted": sum(outcome == "inserted" for outcome, _ in outcomes),
             "duplicates": sum(outcome == "duplicate" for outcome, _ in outcomes),
             "conflicts": conflicts,
+            "rejected": 0,
             **({"replayed": False} if function == "from" else {}),
         }
         check(found == [counts], f"expected {counts}")
@@ -176,7 +182,11 @@ def malformed(conn, table):
         options["on_conflict"] = dice.choice(["", "Error", "ignore", None, "x" * 3000])
     else:
         options["on_conflict"] = dice.choice(["error", "report", "quarantine"])
-    casts = {"key": "text[]", "compare": "text[]", "ignore": "text[]", "on_conflict": "text"}
+    if dice.random() < 0.1:
+        options["overriding"] = dice.choice(["system", "user", "", "x" * 3000])
+    if function != "insert" and dice.random() < 0.5:
+        options["on_error"] = dice.choice(["report", "quarantine", None, ""])
+    casts = {"key": "text[]", "compare": "text[]", "ignore": "text[]", "on_conflict": "text", "on_error": "text", "overriding": "text"}
     named = "".join(f", {name} => %({name})s::{casts[name]}" for name in options)
     target = table.name
     if dice.random() < 0.05:

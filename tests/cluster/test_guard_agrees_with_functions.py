@@ -352,6 +352,6 @@ def test_batches_of_functions_and_plain_statements_come_to_the_same(generated, t
                     payloads=batch,
                 ).fetchone()
                 wrong = sum(outcome == "conflict" for outcome, _ in outcomes)
-                assert counts == {"received": 40, "inserted": 0, "duplicates": 40 - wrong, "conflicts": wrong}, context
+                assert counts == {"received": 40, "inserted": 0, "duplicates": 40 - wrong, "conflicts": wrong, "rejected": 0}, context
                 table.stored = stored
             conn.execute(f"DROP TABLE {table.name}, {pair.twin}".replace("%", "%%"))

@@ -51,7 +51,7 @@ def test_a_cancelled_batch_leaves_nothing_and_the_same_call_again_completes_it(d
     assert value(conn, "SELECT count(*) FROM events") == ROWS
     again = conn.execute(sql).fetchone()
     again.pop("replayed", None)
-    assert again == {"received": ROWS, "inserted": 0, "duplicates": ROWS, "conflicts": 0}
+    assert again == {"received": ROWS, "inserted": 0, "duplicates": ROWS, "conflicts": 0, "rejected": 0}
 
 
 def test_a_cancel_is_answered_within_a_second_in_a_batch_of_duplicates(db, conn):
@@ -138,6 +138,7 @@ def test_after_a_crash_committed_calls_are_duplicates_and_uncommitted_ones_are_g
             "inserted": 100,
             "duplicates": 100,
             "conflicts": 0,
+            "rejected": 0,
         }
         assert insert(conn, "events", {"id": 1000, "n": 2})["outcome"] == "inserted"
 

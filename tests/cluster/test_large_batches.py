@@ -48,6 +48,7 @@ def each(conn, payloads, **options):
         "inserted": outcomes.count("inserted"),
         "duplicates": outcomes.count("duplicate"),
         "conflicts": outcomes.count("conflict"),
+        "rejected": outcomes.count("rejected"),
     }
 
 
@@ -178,6 +179,7 @@ def test_a_batch_whose_key_another_session_was_faster_with(db, function, work_me
                 wanted["unchanged"] = BATCH - fine - wanted["updated"]
             else:
                 wanted["conflicts"] = BATCH - fine if n == 7 else 0
+                wanted["rejected"] = 0
                 wanted["duplicates"] = BATCH + 1 - fine - wanted["conflicts"]
             assert got[0] == wanted
             stored = value(loser, "SELECT n FROM events WHERE id = %s", first + 1500)
@@ -319,7 +321,7 @@ def test_duplicates_and_conflicts_inside_a_large_batch_have_their_ordinals(conn)
         assert value(conn, "SELECT count(*) FROM events") == 0
         with conn.transaction(force_rollback=True):
             counts = act(conn, payloads, on_conflict="quarantine")
-            assert counts == {"received": BATCH + 2, "inserted": BATCH, "duplicates": 1, "conflicts": 1}
+            assert counts == {"received": BATCH + 2, "inserted": BATCH, "duplicates": 1, "conflicts": 1, "rejected": 0}
             assert value(conn, "SELECT payload FROM idempotent.conflicts") == {"id": 50, "n": -50}
     found = insert_each(conn, "events", payloads, on_conflict="report")
     odd = {row["ordinal"]: row["outcome"] for row in found if row["outcome"] != "inserted"}

@@ -5,13 +5,15 @@ contexts, and what the kernel says is private to the process.
 """
 
 import json
+import time
 
 import pytest
 
 from support.functions import insert, insert_each, insert_many
-from support.memory import MEGABYTE, grows
+from support.memory import MEGABYTE, grows, resident
 from support.project import size
 from support.queries import value
+from support.sessions import in_background
 
 CALLS = size("PGI_CALLS", 200_000)
 
@@ -115,6 +117,42 @@ def test_failing_calls_keep_the_memory_flat(table):
     contexts, resident = grows(conn, lambda n: conn.execute(LOOP.format(first=1, last=share, body=body)))
     assert contexts < MEGABYTE, contexts
     assert resident < 8 * MEGABYTE, resident
+
+
+REFUSED = {
+    "when_read": "SELECT n AS id, CASE WHEN n % 2 = 0 THEN 1e12 ELSE n END AS v FROM generate_series(1, {}) AS n",
+    "when_inserted": "SELECT n AS id, CASE WHEN n % 2 = 0 THEN -1 ELSE n END AS v FROM generate_series(1, {}) AS n",
+    "when_the_statement_ends": "SELECT n AS id, n AS v, CASE WHEN n % 2 = 0 THEN 2 ELSE 1 END AS part FROM generate_series(1, {}) AS n",
+}
+
+
+@pytest.mark.parametrize("how", REFUSED)
+def test_memory_does_not_grow_with_the_rows_that_are_refused_in_a_call(conn, how):
+    conn.execute(
+        """SET work_mem = '64kB';
+           CREATE TABLE parts (part int PRIMARY KEY); INSERT INTO parts VALUES (1);
+           CREATE TABLE target (id int PRIMARY KEY, v numeric(10,2) CHECK (v > 0), part int REFERENCES parts)"""
+    )
+
+    def most(rows):
+        """The most that is private to the process while it runs the call."""
+        conn.execute(f"TRUNCATE target; DROP VIEW IF EXISTS source; CREATE VIEW source AS {REFUSED[how].format(rows)}")
+        sql = "SELECT rejected FROM idempotent_insert_from('target', 'source', on_error => 'report')"
+        rejected = []
+        join = in_background(lambda: rejected.append(value(conn, sql)))
+        found = 0
+        while not rejected and time.monotonic() < limit:
+            found = max(found, resident(conn.info.backend_pid))
+            time.sleep(0.01)
+        assert join() is None
+        assert rejected == [rows // 2]
+        return found
+
+    limit = time.monotonic() + 200
+    share = CALLS // 20
+    most(share)
+    before = most(share)
+    assert most(5 * share) - before < 4 * MEGABYTE
 
 
 def test_large_batches_give_their_memory_back(table):

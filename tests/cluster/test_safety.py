@@ -123,6 +123,7 @@ def test_a_conflicting_row_that_a_trigger_touches_meanwhile_is_still_a_conflict(
         "inserted": 291,
         "duplicates": 0,
         "conflicts": 1,
+        "rejected": 0,
     }
     with pytest.raises(psycopg.IntegrityError):
         insert_many(conn, "versions", [{"id": 2000, "v": 5}, {"id": 2001, "v": 1}])
@@ -137,7 +138,7 @@ def test_rows_with_combined_command_ids_are_no_new_rows(conn):
     for _ in range(20):
         conn.execute("SAVEPOINT s; UPDATE events SET v = v; ROLLBACK TO s")
     found = insert_many(conn, "events", [{"id": n, "v": 9} for n in range(20)] + [{"id": 50, "v": 1}], on_conflict="report")
-    assert found == {"received": 21, "inserted": 1, "duplicates": 0, "conflicts": 20}
+    assert found == {"received": 21, "inserted": 1, "duplicates": 0, "conflicts": 20, "rejected": 0}
     found = insert_many(conn, "events", [{"id": n, "v": 1} for n in range(60)], on_conflict="report")
     assert found["conflicts"] == 0 and found["duplicates"] == 21
     conn.execute("ROLLBACK")

@@ -53,6 +53,7 @@ def test_a_retry_on_a_hot_standby_is_verified_and_a_new_row_refused_as_read_only
 
 def test_a_dump_carries_conflicts_and_after_a_restore_they_can_be_resolved(cluster):
     db = cluster.create_database()
+    reject = """SELECT idempotent_insert_many('"Other"."Order"', '[{"id": 2, "v": "x"}]', on_error => 'quarantine')"""
     with db.connect() as conn:
         # The restored tables will have other oids than these.
         conn.execute('CREATE SCHEMA "Other"; CREATE TABLE "Other"."Order" (id int PRIMARY KEY, v int, note text)')
@@ -61,6 +62,9 @@ def test_a_dump_carries_conflicts_and_after_a_restore_they_can_be_resolved(clust
             insert(conn, '"Other"."Order"', {"id": 1, "v": v}, on_conflict="quarantine")
         before = conn.execute("SELECT id, target::text, key, payload, stored, arrived_at FROM idempotent.conflicts ORDER BY id").fetchall()
         conn.execute("SELECT idempotent_resolve(%s, 'keep_stored')", [before[0]["id"]])
+        conn.execute(reject)
+        rejections = conn.execute("SELECT * FROM idempotent.rejections").fetchall()
+        assert len(rejections) == 1
     file = dump(db)
     assert "conflict_records" in file.read_text()
     restored = empty_database(cluster, f"{db.name}_restored")
@@ -76,6 +80,12 @@ def test_a_dump_carries_conflicts_and_after_a_restore_they_can_be_resolved(clust
         insert(conn, '"Other"."Order"', {"id": 1, "v": 9}, on_conflict="quarantine")
         assert value(conn, "SELECT max(id) FROM idempotent.conflicts") > before[1]["id"]
         assert value(conn, "SELECT count(*) FROM idempotent.conflicts") == 3
+        # What was rejected is known.
+        restored_rejections = conn.execute("SELECT * FROM idempotent.rejections").fetchall()
+        target = {"target": restored_rejections[0]["target"]}
+        assert restored_rejections == [{**rejections[0], **target}]
+        conn.execute(reject)
+        assert value(conn, "SELECT count(*) FROM idempotent.rejections") == 1
 
 
 def test_a_dump_carries_views_that_insert_or_verify(cluster):

@@ -19,7 +19,7 @@ from support.server import BINDIR
 from support.sessions import in_background
 
 EXECUTE = "SELECT response, replayed FROM idempotent_execute(%s, %s)"
-STATE = ("request_records", "pipeline_run_records", "load_records", "batch_records", "conflict_records")
+STATE = ("request_records", "pipeline_run_records", "load_records", "batch_records", "conflict_records", "rejection_records")
 
 
 def execute(conn, key, command="SELECT current_user AS by"):
@@ -41,12 +41,13 @@ def role(conn, name, *options):
 
 
 def fill(db, *users):
-    """Tables with a conflict each, and for each of the users a request, a run and a load."""
+    """Tables with a conflict and a rejection each, and for each of the users a request, a run and a load."""
     with db.connect() as conn:
         conn.execute("CREATE TABLE orders (id int PRIMARY KEY, v int); CREATE TABLE \"Other\" (id int PRIMARY KEY, v int)")
         for table in ("orders", '"Other"'):
             insert(conn, table, {"id": 1, "v": 1})
             insert(conn, table, {"id": 1, "v": 2}, on_conflict="quarantine")
+            conn.execute("SELECT idempotent_insert_many(%s, '[{\"id\": 2, \"v\": \"x\"}]', on_error => 'quarantine')", [table])
         conn.execute("CREATE TABLE source (id int PRIMARY KEY, v int); INSERT INTO source VALUES (7, 7)")
         conn.execute("GRANT SELECT, INSERT ON orders TO PUBLIC; GRANT SELECT ON source TO PUBLIC")
     for user in users:

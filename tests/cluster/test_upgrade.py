@@ -18,7 +18,7 @@ from psycopg.errors import IntegrityError
 EXTENSIONS = Path(pg_config("sharedir")) / "extension"
 UPGRADE = ROOT / "sql/upgrade"
 EARLIER = {re.fullmatch(r"pg_idempotent--(.+)\.sql", path.name)[1]: path for path in UPGRADE.glob("pg_idempotent--*.sql")}
-TABLES = "batch_records conflict_records load_records lock_secret pipeline_run_records request_records".split()
+TABLES = "batch_records conflict_records load_records lock_secret pipeline_run_records rejection_records request_records".split()
 # What the owner of an older database may have in it, and what an update must not pass on to new objects.
 STRANGER = "CREATE ROLE stranger; ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO stranger; ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO stranger"
 
@@ -101,7 +101,7 @@ def test_what_a_database_holds_is_there_after_the_update(database, version):
         assert all(before.values())
         conn.execute("ALTER EXTENSION pg_idempotent UPDATE")
         assert counts(conn) == before
-        for view in "conflicts guards loads requests pipeline_runs".split():
+        for view in "conflicts guards loads rejections requests pipeline_runs".split():
             assert value(conn, f"SELECT count(*) FROM idempotent.{view}") == 1
         assert conn.execute("INSERT INTO orders VALUES (1, 10)").rowcount == 0
         with pytest.raises(IntegrityError):
@@ -109,6 +109,9 @@ def test_what_a_database_holds_is_there_after_the_update(database, version):
         # It is the conflict that is in quarantine already.
         assert insert(conn, "orders", {"id": 1, "amount": 2}, on_conflict="quarantine")["outcome"] == "conflict"
         assert value(conn, "SELECT count(*) FROM idempotent.conflicts") == 1
+        # So it is with the rejection.
+        conn.execute("SELECT idempotent_insert_many('orders', '[{\"id\": 2, \"amount\": \"x\"}]', on_error => 'quarantine')")
+        assert value(conn, "SELECT count(*) FROM idempotent.rejections") == 1
         assert value(conn, "SELECT replayed FROM idempotent_execute('r-1', 'SELECT 1 AS one', '[]')")
         assert value(conn, "SELECT decision FROM idempotent_run_begin('d', 'p', 'v1')") == "skip"
 

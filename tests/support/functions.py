@@ -2,7 +2,10 @@
 
 import json
 
-OPTIONS = {"key": "text[]", "compare": "text[]", "ignore": "text[]", "on_conflict": "text", "token": "text", "digest": "text"}
+OPTIONS = {
+    "key": "text[]", "compare": "text[]", "ignore": "text[]", "on_conflict": "text", "on_error": "text", "overriding": "text",
+    "token": "text", "digest": "text",
+}  # fmt: skip
 
 
 def call(function, source_type, target, source, options):

@@ -18,9 +18,9 @@ use std::ptr;
 pub enum RowType {
     /// `outcome text, stored jsonb, differences jsonb`
     Outcome,
-    /// `received, inserted, duplicates, conflicts bigint`
+    /// `received, inserted, duplicates, conflicts, rejected bigint`
     Counts,
-    /// `received, inserted, duplicates, conflicts bigint, replayed boolean`
+    /// `received, inserted, duplicates, conflicts, rejected bigint, replayed boolean`
     BatchCounts,
     /// `key text[], arbiter name, compared text[], compare text[], ignore text[],
     /// on_conflict text, remember name, problem text`
@@ -52,12 +52,14 @@ impl RowType {
                 (c"inserted", pg_sys::INT8OID),
                 (c"duplicates", pg_sys::INT8OID),
                 (c"conflicts", pg_sys::INT8OID),
+                (c"rejected", pg_sys::INT8OID),
             ],
             Self::BatchCounts => &[
                 (c"received", pg_sys::INT8OID),
                 (c"inserted", pg_sys::INT8OID),
                 (c"duplicates", pg_sys::INT8OID),
                 (c"conflicts", pg_sys::INT8OID),
+                (c"rejected", pg_sys::INT8OID),
                 (c"replayed", pg_sys::BOOLOID),
             ],
             Self::GuardOptions => &[

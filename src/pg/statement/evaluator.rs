@@ -8,7 +8,7 @@ use crate::pg::transaction::user::{OwnerRights, SEARCH_PATH};
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::{ffi, unwinding};
 use pgrx::pg_sys;
-use std::cell::RefCell;
+use std::cell::UnsafeCell;
 use std::ffi::c_int;
 use std::ptr;
 
@@ -292,8 +292,9 @@ pub struct IndexWorkingValues {
     needed: Vec<(usize, usize)>,
     /// By expression, its place in a working row.
     places: Vec<usize>,
-    /// A row of the table.
-    row: RefCell<RowBuilder>,
+    /// A row of the table. No flag says that it is borrowed: an ERROR that jumps out of the work on it
+    /// would leave the flag set, and a call may go on after that.
+    row: UnsafeCell<RowBuilder>,
 }
 
 impl IndexWorkingValues {
@@ -321,7 +322,7 @@ impl IndexWorkingValues {
             working: working.clone(),
             needed,
             places,
-            row: RefCell::new(row),
+            row: UnsafeCell::new(row),
         }
     }
 
@@ -341,10 +342,8 @@ impl IndexWorkingValues {
     /// # Safety
     /// It is a working row. Runs inside `ffi::guard`.
     pub unsafe fn complete_unguarded(&self, working: &mut NewRow<'_>) -> bool {
-        // Nobody else has borrowed it: it is only used here.
-        let Ok(mut builder) = self.row.try_borrow_mut() else {
-            return false;
-        };
+        // SAFETY: it is only used here, and what is evaluated meanwhile cannot get at this.
+        let builder = unsafe { &mut *self.row.get() };
         // SAFETY: the caller's promise. The places are there, with these types, as `new` has
         // checked.
         unsafe {

@@ -85,6 +85,22 @@ pub enum Field<'f> {
     Document(JsonbDatum),
 }
 
+/// A copy of an object that is inside a document, in the current context.
+pub fn copy_of_object(object: Container<'_>) -> JsonbDatum {
+    // SAFETY: names and values live as long as the object; the guard owns nothing. The copy is a
+    // jsonb.
+    unsafe {
+        JsonbDatum::new(ffi::guard(|| {
+            let mut copy = ObjectBuilder::new();
+            for (name, value) in object.names().zip(object.values()) {
+                copy.key_of_bytes(name);
+                copy.value(value);
+            }
+            copy.finish()
+        }))
+    }
+}
+
 /// An object with these fields, in the current context.
 pub fn object(fields: &[(&CStr, Field<'_>)]) -> JsonbDatum {
     // SAFETY: names and values live until the object is finished; the guard owns nothing. The

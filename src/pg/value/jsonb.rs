@@ -511,7 +511,7 @@ impl ObjectBuilder {
     ///
     /// # Safety
     /// As [`ObjectBuilder::key`].
-    unsafe fn key_of_bytes(&mut self, name: &[u8]) {
+    pub(super) unsafe fn key_of_bytes(&mut self, name: &[u8]) {
         let mut key = Value::String(name).to_core();
         // SAFETY: the caller's promise.
         unsafe { self.push(pg_sys::JsonbIteratorToken::WJB_KEY, &raw mut key) };
