@@ -429,14 +429,10 @@ impl<'a> RowMaker<'a> {
                     self.position.column(&column.c_name);
                     value = evaluator.evaluate_unguarded(*expression);
                 }
-                if let Some(outside) = value
-                    && selected.detached
-                    && is_external(column, outside)
+                if let Some(outside) =
+                    value.filter(|value| selected.detached && is_external(column, *value))
                 {
-                    let caller = pg_sys::MemoryContextSwitchTo(per_row);
-                    let inline = ffi::unguarded::detoast_external_attr(outside.cast_mut_ptr());
-                    value = Some(pg_sys::Datum::from(inline));
-                    pg_sys::MemoryContextSwitchTo(caller);
+                    value = Some(inline_in(per_row, outside));
                 }
                 working.set_unguarded(*c, value);
             }
@@ -460,6 +456,20 @@ impl<'a> RowMaker<'a> {
             self.position.payload(0);
             more
         }
+    }
+}
+
+/// A value that is kept out of line, brought into a memory context.
+///
+/// # Safety
+/// Such a value, and a context that is alive. Runs inside `ffi::guard`.
+unsafe fn inline_in(memory: pg_sys::MemoryContext, outside: pg_sys::Datum) -> pg_sys::Datum {
+    // SAFETY: the caller's promise; the current memory is switched back.
+    unsafe {
+        let caller = pg_sys::MemoryContextSwitchTo(memory);
+        let inline = ffi::unguarded::detoast_external_attr(outside.cast_mut_ptr());
+        pg_sys::MemoryContextSwitchTo(caller);
+        pg_sys::Datum::from(inline)
     }
 }
 

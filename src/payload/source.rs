@@ -567,24 +567,26 @@ fn match_columns(
         .iter()
         .find(|(c, _)| columns.iter().any(|(d, _)| c == d))
     {
-        let name = &target.columns[*column].name;
-        Report::new(
-            SqlState::DuplicateColumn,
-            format!(
-                "source \"{}\" has two columns for \"{name}\"",
-                relation.name()
-            ),
-        )
-        .detail(format!(
-            "It has a column of that name, and another one that \"latest_by\" stores as \"{name}\"."
-        ))
-        .hint("Use a view of the source without one of them.")
-        .table(&target.schema, &target.name)
-        .column(name.clone())
-        .raise()
+        two_columns_for(target, *column, relation).raise()
     }
     columns.extend(renamed);
     (columns, unstored)
+}
+
+/// 42701 for a source that has a column itself, and another one that is stored as that column.
+fn two_columns_for(target: &Target, column: usize, relation: &OpenRelation) -> Report {
+    let name = &target.columns[column].name;
+    let source = relation.name();
+    Report::new(
+        SqlState::DuplicateColumn,
+        format!("source \"{source}\" has two columns for \"{name}\""),
+    )
+    .detail(format!(
+        "It has a column of that name, and another one that \"latest_by\" stores as \"{name}\"."
+    ))
+    .hint("Use a view of the source without one of them.")
+    .table(&target.schema, &target.name)
+    .column(name.clone())
 }
 
 /// The column of a source that says which rows delete.

@@ -16,6 +16,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 };
 use std::ffi::{CStr, CString, c_int};
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::{ptr, slice};
 
 /// The call that is running. Only pgrx's wrapper of a function makes one, from what the server
@@ -102,6 +103,55 @@ impl<'fcx> SqlCall<'fcx> {
     /// For core's functions.
     pub fn raw(&self) -> pg_sys::FunctionCallInfo {
         self.fcinfo
+    }
+}
+
+/// The states of aggregates.
+impl<'fcx> SqlCall<'fcx> {
+    /// The state that argument `i` is; None if it is NULL.
+    ///
+    /// # Safety
+    /// The argument is declared as `internal`, and every function that may return such a state to
+    /// the server makes a `T`. No other reference to the state is alive.
+    pub unsafe fn state<T>(&self, i: usize) -> Option<&'fcx mut T> {
+        let state = self.arguments().datum(i)?;
+        // SAFETY: the caller's promise; the aggregate's memory outlives the call.
+        unsafe { state.cast_mut_ptr::<T>().as_mut() }
+    }
+
+    /// Puts a new state into the memory of the aggregate.
+    ///
+    /// # Errors
+    /// 0A000 outside an aggregate.
+    pub fn new_state<T>(&self, state: T) -> &'fcx mut T {
+        let mut memory = std::ptr::null_mut();
+        // SAFETY: the running call's; core gives the aggregate's memory if it is one's.
+        if unsafe { pg_sys::AggCheckCallContext(self.raw(), &raw mut memory) } == 0 {
+            Report::new(
+                SqlState::FeatureNotSupported,
+                "support function of an aggregate called outside an aggregate",
+            )
+            .raise()
+        }
+        // SAFETY: a context of core's, which outlives the call.
+        unsafe { &mut *kept(memory, state).as_ptr() }
+    }
+}
+
+/// Puts a value into a context.
+///
+/// # Safety
+/// A valid context.
+pub(super) unsafe fn kept<T>(memory: pg_sys::MemoryContext, value: T) -> NonNull<T> {
+    // The context frees it, and no destructor runs.
+    const { assert!(!std::mem::needs_drop::<T>()) };
+    const { assert!(align_of::<T>() <= pg_sys::MAXIMUM_ALIGNOF as usize) };
+    // SAFETY: the caller's promise: as much memory as is written, aligned as for any type of the
+    // server's, and never null.
+    unsafe {
+        let kept = pg_sys::MemoryContextAlloc(memory, size_of::<T>()).cast::<T>();
+        kept.write(value);
+        NonNull::new_unchecked(kept)
     }
 }
 

@@ -1,5 +1,4 @@
 //! A function's call: its arguments, and its results.
-pub mod aggregate;
 #[forbid(unsafe_code)]
 pub mod arguments;
 #[forbid(unsafe_code)]

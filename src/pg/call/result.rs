@@ -1,4 +1,5 @@
 //! Results of SQL functions: one composite row, or a set of them.
+use super::entry::kept;
 use crate::pg::ffi;
 use crate::pg::value::by_reference::{to_cstring, to_message};
 use crate::pg::value::sql_value::SqlValue;
@@ -40,6 +41,7 @@ pub enum RowType {
 }
 
 impl RowType {
+    /// One table, to be read like one; so it is longer than other functions.
     fn columns(self) -> &'static [(&'static CStr, pg_sys::Oid)] {
         match self {
             Self::Outcome => &[
@@ -243,6 +245,21 @@ impl SqlResult {
                 pg_sys::heap_form_tuple(row_type.desc(), datums.as_mut_ptr(), nulls.as_mut_ptr());
             Self(Some(pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)))
         }
+    }
+
+    /// A state that was made by [`SqlCall::new_state`](super::entry::SqlCall::new_state).
+    pub fn state<T>(state: &mut T) -> Self {
+        // SAFETY: a pointer is what a function that returns `internal` gives; the server only
+        // hands it back to the aggregate's own functions, see `SqlCall::state`.
+        unsafe { Self::datum(pg_sys::Datum::from(&raw mut *state)) }
+    }
+
+    /// A new state, in the current memory, as a deserialization function gives it.
+    pub fn new_state<T>(state: T) -> Self {
+        // SAFETY: the current context is always valid.
+        let state = unsafe { kept(pg_sys::CurrentMemoryContext, state) };
+        // SAFETY: as in [`SqlResult::state`].
+        unsafe { Self::datum(pg_sys::Datum::from(state.as_ptr())) }
     }
 }
 
