@@ -1,8 +1,7 @@
 //! What an arbiter on more than columns makes of a working row: whether the row has a key in it, by
 //! its condition, and the values of the expressions in the key.
 //!
-//! They are evaluated with the rights of the table's owner, see
-//! [`IndexValues`].
+//! With whose rights they are evaluated, [`IndexValues`] says.
 use crate::pg::rows::{NewRow, RowBuilder, Slot};
 use crate::pg::statement::evaluator::{IndexValues, IndexWorkingValues};
 use crate::target::{OpenRelation, Target, UniqueIndex};

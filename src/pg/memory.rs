@@ -2,6 +2,7 @@
 use super::unwinding;
 use pgrx::pg_sys;
 use std::ffi::CStr;
+use std::ptr::NonNull;
 
 /// A memory context that is deleted with its owner.
 pub struct Memory {
@@ -146,5 +147,22 @@ impl Drop for ContextSwitch {
         // SAFETY: writes a backend-local variable. What was current before belongs to code
         // further out, which is still running and cannot have freed it meanwhile.
         unsafe { pg_sys::CurrentMemoryContext = self.previous };
+    }
+}
+
+/// Puts a value into a context.
+///
+/// # Safety
+/// A valid context.
+pub unsafe fn kept_in<T>(memory: pg_sys::MemoryContext, value: T) -> NonNull<T> {
+    // The context frees it, and no destructor runs.
+    const { assert!(!std::mem::needs_drop::<T>()) };
+    const { assert!(align_of::<T>() <= pg_sys::MAXIMUM_ALIGNOF as usize) };
+    // SAFETY: the caller's promise: as much memory as is written, aligned as for any type of the
+    // server's, and never null.
+    unsafe {
+        let kept = pg_sys::MemoryContextAlloc(memory, size_of::<T>()).cast::<T>();
+        kept.write(value);
+        NonNull::new_unchecked(kept)
     }
 }

@@ -302,10 +302,11 @@ impl Target {
     }
 }
 
-/// Whether a part of a key that is no column is meant to be an expression.
+/// Whether a part of a key that is no column is meant to be an expression. A minus sign and words
+/// are in many names, too, and say so only between blanks.
 fn looks_like_expression(name: &str) -> bool {
-    let has_operator = || name.contains(|c| "+-*/<>=~!@#%^&|?'".contains(c));
-    name.contains('(') || (name.contains(' ') && has_operator())
+    let has_words = || name.contains('-') || name.to_ascii_lowercase().contains(" is ");
+    name.contains(|c| "([+*/<>=~!@#%^&|?'".contains(c)) || (name.contains(' ') && has_words())
 }
 
 /// Of several indexes those that could be the key: the ones on columns alone and on all rows, if

@@ -412,30 +412,31 @@ fn positions(numbers: &[pg_sys::AttrNumber], columns: &[Column]) -> Vec<usize> {
 }
 
 /// An expression without the parentheses around it, which it has in a definition of an index
-/// unless it is a call of a function.
+/// unless it is a call of a function. Parentheses in quotes count, too: an expression with such ones
+/// is compared with its outer ones.
+///
+/// It takes one pass, however many there are: the text may be a caller's.
 fn without_parentheses(text: &str) -> &str {
     let mut text = text.trim();
-    while let Some(inner) = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')) {
-        if !is_balanced(inner) {
-            break;
-        }
-        text = inner.trim();
+    let run = |c: char, outer: char| c == outer || c.is_whitespace();
+    let inner = text.trim_start_matches(|c| run(c, '('));
+    let opened = text[..text.len() - inner.len()].matches('(').count();
+    let inner = inner.trim_end_matches(|c| run(c, ')'));
+    let closed = text.matches(')').count() - inner.matches(')').count();
+    // As many go as are open everywhere in between, and are all closed by those at the end.
+    let (mut depth, mut least) = (opened as i64, opened as i64);
+    for byte in inner.bytes() {
+        depth += i64::from(byte == b'(') - i64::from(byte == b')');
+        least = least.min(depth);
+    }
+    let outer = match depth >= closed as i64 {
+        true => least.min(closed as i64),
+        false => 0,
+    };
+    for _ in 0..outer {
+        text = text[1..text.len() - 1].trim();
     }
     text
-}
-
-/// Whether every parenthesis that is closed was opened before. Those in quotes count, too: an
-/// expression with such ones is compared with its outer ones.
-fn is_balanced(text: &str) -> bool {
-    let mut depth = 0i64;
-    text.bytes().all(|byte| {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth -= 1,
-            _ => {}
-        }
-        depth >= 0
-    })
 }
 
 fn desc_of(columns: &[usize], all: &[&Column]) -> RowDesc {

@@ -31,14 +31,11 @@
 //! such place says so.
 //!
 //! The expressions and the condition of a key's index are evaluated by the extension itself, to
-//! find out under which key a row is. That is no part of a statement of the caller's, so it is done
-//! with the rights of the table's owner, as ANALYZE and REINDEX do it
-//! ([`IndexValues`](crate::pg::statement::evaluator::IndexValues)): by the functions, the guard, the view, load, merge,
-//! reconcile and the resolution of a conflict, for the rows that they are given; never by who looks (the view
-//! `idempotent.guards`, the lint, `idempotent_guard`), to whom
-//! the key is its text. As the caller they are evaluated where the server does it:
-//! when a row goes in or is updated, and in the SELECT of
-//! `policies_show`.
+//! find out under which key a row is: as the caller, as in a plain INSERT; but for one who has the
+//! owner's rights anyway, with these alone ([`IndexValues`](crate::pg::statement::evaluator::IndexValues)).
+//! The functions do so, the guard, the view, load, merge, reconcile and the resolution of a conflict,
+//! for the rows that they are given; never who looks (the view `idempotent.guards`, the lint,
+//! `idempotent_guard`), to whom the key is its text.
 #[forbid(unsafe_code)]
 mod access;
 #[forbid(unsafe_code)]

@@ -1,5 +1,6 @@
--- Expressions and conditions of keys are evaluated with the rights of the table's owner: what the owner wrote gets no
--- rights of whoever calls, and what the caller has in the search_path gets none of the owner's.
+-- Expressions and conditions of keys are evaluated with the rights of the caller, who gets none of the owner's: neither by
+-- arguments of functions that the caller may not call, nor by names that lead elsewhere. A caller who has the owner's rights
+-- anyway gives away none of their own.
 \set SHOW_CONTEXT never
 \set VERBOSITY terse
 CREATE ROLE regress_owner;
@@ -97,6 +98,42 @@ SELECT outcome FROM idempotent_insert('owners.private', '{"v": 1, "w": 2, "gone"
 SELECT outcome FROM idempotent_insert('owners.private', '{"v": 2, "w": 1, "gone": false}', key => '{owners.private(v)}');
 RESET ROLE;
 TABLE owners.secrets;
+
+-- The owner's function takes an argument that the caller chose, and reads a table that the caller may not read: EXECUTE is checked.
+SET ROLE regress_owner;
+CREATE TABLE owners.persons (login text, number text);
+INSERT INTO owners.persons VALUES ('ann', '123-45-6789');
+CREATE FUNCTION owners.person(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN (SELECT number FROM owners.persons WHERE login = $1); END $$;
+CREATE TABLE owners.logins (login text, w int);
+CREATE UNIQUE INDEX logins_key ON owners.logins (owners.person(login));
+GRANT SELECT, INSERT ON owners.logins TO regress_caller;
+SET ROLE regress_caller;
+CREATE TABLE callers.guesses AS SELECT 'ann' AS login, 1 AS w;
+SELECT status, key FROM idempotent_reconcile('owners.logins', 'callers.guesses', key => '{owners.person(login)}');
+RESET ROLE;
+REVOKE ALL ON FUNCTION owners.person FROM PUBLIC;
+SET ROLE regress_caller;
+SELECT status, key FROM idempotent_reconcile('owners.logins', 'callers.guesses', key => '{owners.person(login)}');
+SELECT outcome FROM idempotent_insert('owners.logins', '{"login": "ann", "w": 1}', key => '{owners.person(login)}');
+SELECT * FROM idempotent_merge('owners.logins', 'callers.guesses', key => '{owners.person(login)}');
+-- It reads a table of whatever schema is first: the caller's runs as the caller.
+SET ROLE regress_owner;
+CREATE TABLE owners.names (from_x text, to_x text);
+CREATE FUNCTION owners.renamed(text) RETURNS text LANGUAGE plpgsql IMMUTABLE SET search_path = owners AS $$ BEGIN RETURN coalesce((SELECT to_x FROM names WHERE from_x = $1), $1); END $$;
+CREATE TABLE owners.renames (x text, w int);
+CREATE UNIQUE INDEX renames_key ON owners.renames (owners.renamed(x));
+GRANT SELECT, INSERT ON owners.renames TO regress_caller;
+RESET ROLE;
+SELECT FROM idempotent_guard('owners.renames', key => '{owners.renamed(x)}');
+SET ROLE regress_caller;
+CREATE FUNCTION pg_temp.taken() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'runs as %', current_user; RETURN 'a'; END $$;
+CREATE TEMP VIEW names AS SELECT 'a'::text AS from_x, pg_temp.taken() AS to_x;
+GRANT SELECT ON names TO PUBLIC;
+INSERT INTO owners.renames VALUES ('a', 1);
+SELECT outcome FROM idempotent_insert('owners.renames', '{"x": "a", "w": 1}');
+DROP VIEW names;
+DROP FUNCTION pg_temp.taken;
+RESET ROLE;
 
 -- Row-level security: a stored row that is hidden is told of no one.
 SET ROLE regress_owner;

@@ -161,3 +161,17 @@ SELECT outcome FROM idempotent_insert('whole', '{"a": 0, "b": 1}', key => '{tota
 SELECT outcome FROM idempotent_insert('whole', '{"a": -1}', key => '{total(whole)}');
 SELECT key FROM idempotent_guard('whole', key => '{keys_partial.total(whole)}');
 INSERT INTO whole VALUES (1, NULL), (2, NULL), (-1, NULL), (2, NULL) RETURNING a;
+
+-- An expression however it is written: without blanks, and in many parentheses, which take one pass.
+CREATE TABLE written (a int, j jsonb);
+CREATE UNIQUE INDEX written_a ON written ((a + 1));
+CREATE UNIQUE INDEX written_j ON written ((j->>'id'));
+SELECT outcome FROM idempotent_insert('written', '{"a": 1, "j": {"id": "x"}}', key => '{a+1}');
+SELECT outcome FROM idempotent_insert('written', '{"a": 1, "j": {"id": "x"}}', key => '{j->>''id''}');
+SELECT outcome FROM idempotent_insert('written', '{"a": 1, "j": {"id": "x"}}', key => ARRAY[repeat('(', 1000) || 'a+1' || repeat(')', 1000)]);
+SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{a-b}');
+SET statement_timeout = '10s';
+\set VERBOSITY terse
+SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => ARRAY[repeat('(', 200000) || repeat(')', 200000)]);
+RESET statement_timeout;
+DROP TABLE written;

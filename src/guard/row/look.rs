@@ -168,7 +168,7 @@ unsafe fn hash_unguarded(
 }
 
 /// What a row's key is, where its arbiter is on more than columns: the expressions in it, and its
-/// condition. They are evaluated with the rights of the table's owner, see [`IndexValues`].
+/// condition. With whose rights they are evaluated, [`IndexValues`] says.
 pub struct ComputedKey {
     values: IndexValues,
     /// The position of the first expression in working rows of the target: those of an index are

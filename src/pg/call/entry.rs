@@ -4,7 +4,7 @@ use super::result::{ResultSet, SqlResult};
 use crate::error::{Report, SqlState};
 use crate::pg::catalog::name::schema_of_function;
 use crate::pg::ffi;
-use crate::pg::memory::scope_of;
+use crate::pg::memory::{kept_in, scope_of};
 use crate::pg::statement::spi::Connection;
 use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::sql_value::SqlValue;
@@ -16,7 +16,6 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 };
 use std::ffi::{CStr, CString, c_int};
 use std::marker::PhantomData;
-use std::ptr::NonNull;
 use std::{ptr, slice};
 
 /// The call that is running. Only pgrx's wrapper of a function makes one, from what the server
@@ -134,24 +133,7 @@ impl<'fcx> SqlCall<'fcx> {
             .raise()
         }
         // SAFETY: a context of core's, which outlives the call.
-        unsafe { &mut *kept(memory, state).as_ptr() }
-    }
-}
-
-/// Puts a value into a context.
-///
-/// # Safety
-/// A valid context.
-pub(super) unsafe fn kept<T>(memory: pg_sys::MemoryContext, value: T) -> NonNull<T> {
-    // The context frees it, and no destructor runs.
-    const { assert!(!std::mem::needs_drop::<T>()) };
-    const { assert!(align_of::<T>() <= pg_sys::MAXIMUM_ALIGNOF as usize) };
-    // SAFETY: the caller's promise: as much memory as is written, aligned as for any type of the
-    // server's, and never null.
-    unsafe {
-        let kept = pg_sys::MemoryContextAlloc(memory, size_of::<T>()).cast::<T>();
-        kept.write(value);
-        NonNull::new_unchecked(kept)
+        unsafe { &mut *kept_in(memory, state).as_ptr() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Results of SQL functions: one composite row, or a set of them.
-use super::entry::kept;
 use crate::pg::ffi;
+use crate::pg::memory::kept_in;
 use crate::pg::value::by_reference::{to_cstring, to_message};
 use crate::pg::value::sql_value::SqlValue;
 use pgrx::callconv::{BoxRet, FcInfo};
@@ -247,7 +247,7 @@ impl SqlResult {
         }
     }
 
-    /// A state that was made by [`SqlCall::new_state`](super::entry::SqlCall::new_state).
+    /// A state that was made by `SqlCall::new_state`.
     pub fn state<T>(state: &mut T) -> Self {
         // SAFETY: a pointer is what a function that returns `internal` gives; the server only
         // hands it back to the aggregate's own functions, see `SqlCall::state`.
@@ -257,7 +257,7 @@ impl SqlResult {
     /// A new state, in the current memory, as a deserialization function gives it.
     pub fn new_state<T>(state: T) -> Self {
         // SAFETY: the current context is always valid.
-        let state = unsafe { kept(pg_sys::CurrentMemoryContext, state) };
+        let state = unsafe { kept_in(pg_sys::CurrentMemoryContext, state) };
         // SAFETY: as in [`SqlResult::state`].
         unsafe { Self::datum(pg_sys::Datum::from(state.as_ptr())) }
     }

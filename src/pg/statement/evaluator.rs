@@ -1,4 +1,5 @@
 //! Expressions that are evaluated, row by row or once; and those of an index.
+use crate::pg::catalog::privilege::has_privileges_of;
 use crate::pg::catalog::syscache;
 use crate::pg::relation::OpenRelation;
 use crate::pg::relation::index::tree;
@@ -149,15 +150,18 @@ type IndexRow = syscache::Row<pg_sys::FormData_pg_index>;
 /// expressions, and whether its condition holds.
 ///
 /// A function that these call is the code of the table's owner, or of someone whom the owner
-/// trusts. So it runs with the owner's rights, as in ANALYZE and REINDEX (see [`OwnerRights`]), and
-/// whoever wants to know a key gives away none of theirs. Where nothing but functions that come with
-/// the server is called, rights make no difference, and are not switched for each row.
+/// trusts. A caller who has the owner's rights anyway, as a superuser has, runs it with these alone,
+/// as ANALYZE and REINDEX do (see [`OwnerRights`]), and gives away none of their own. Every other
+/// caller runs it with their own rights, EXECUTE on the functions among them, as in an INSERT: with
+/// the owner's, they could choose the arguments of functions that they may not call, and lead names
+/// in these to their own temporary tables. Where nothing but functions that come with the server is
+/// called, rights make no difference, and are not switched for each row.
 pub struct IndexValues {
     expressions: Vec<Prepared>,
     /// The types of their values.
     types: Vec<pg_sys::Oid>,
     condition: Option<Prepared>,
-    /// With whose rights they are evaluated; None if that makes no difference.
+    /// With whose rights they are evaluated; None for the caller's.
     owner: Option<pg_sys::Oid>,
     evaluator: Evaluator,
 }
@@ -189,9 +193,8 @@ impl IndexValues {
             return None;
         }
         let all = || expressions.iter().chain(&condition);
-        let owner = all()
-            .any(|expression| expression.calls_added_functions())
-            .then(|| table.owner());
+        let calls_others = all().any(|expression| expression.calls_added_functions());
+        let owner = Some(table.owner()).filter(|owner| calls_others && has_privileges_of(*owner));
         let types = expressions.iter().map(|expression| expression.typid());
         let types = types.collect();
         let evaluator = Evaluator::new();
