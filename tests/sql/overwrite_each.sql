@@ -67,6 +67,14 @@ SELECT * FROM idempotent_overwrite_each('typed', 'typed_source', '{id}');
 UPDATE typed_source SET id = id + 10;
 SELECT * FROM idempotent_overwrite_each('typed', 'typed_source', '{id}');
 
+-- A composite whose members are NULL is no NULL.
+CREATE TABLE pairs (p pair, v int);
+CREATE TABLE pairs_source (LIKE pairs);
+INSERT INTO pairs_source VALUES ((NULL, NULL), 2), (NULL, 3);
+SELECT * FROM idempotent_overwrite_each('pairs', 'pairs_source', '{p}');
+SELECT * FROM idempotent_overwrite_each('pairs', 'pairs_source', '{p}');
+SELECT p::text, v FROM pairs ORDER BY v;
+
 -- Generated columns: in `by`, and with another value than the server's.
 CREATE TABLE made (day date, month int GENERATED ALWAYS AS (extract(month FROM day)) STORED, v int DEFAULT 3, w int GENERATED ALWAYS AS (v * 2) STORED);
 CREATE TABLE made_source (day date, month int, w int);
