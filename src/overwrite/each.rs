@@ -26,7 +26,6 @@ use crate::pg::memory::Memory;
 use crate::pg::rows::{Slot, SortColumn, TupleSort, TypeOrder};
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::sql_value::SqlValue;
-use crate::pg::value::value_type::JsonForm;
 use crate::target::{Column, OpenRelation, Target, check_overwrite_privileges};
 use pgrx::pg_sys;
 
@@ -49,7 +48,7 @@ pub fn overwrite_each(arguments: &Arguments, set: &mut ResultSet<'_>) {
     let mut arriving = ArrivingSlices {
         rows: TupleSort::new(target.row_desc(), &order(&target, &by)),
         first: None,
-        by: by.clone(),
+        by,
         target: &target,
         hashing: &hashing,
     };
@@ -67,12 +66,10 @@ pub fn overwrite_each(arguments: &Arguments, set: &mut ResultSet<'_>) {
             let Some((slice, rows)) = arriving.next() else {
                 return false;
             };
+            let named = slice.to_object();
             let done = replace(&slice, &relation, &source, &hashing, &rows);
-            let values = target.object(by.iter().copied(), JsonForm::Readable, |c| {
-                slice.values.value(c)
-            });
             set.row(&[
-                SqlValue::jsonb(values),
+                SqlValue::jsonb(named),
                 SqlValue::bigint(done.deleted),
                 SqlValue::bigint(done.inserted),
                 SqlValue::boolean(done.unchanged),

@@ -32,6 +32,9 @@
 //!
 //! NULL is in no range: a value that is NULL has no path.
 //!
+//! Hashes of values are the same for equal ones, however these are written. Where a type of an
+//! extension lets nobody say that, its column is in no hash, and more slices take turns.
+//!
 //! The tree has the integers of the type's width as its leaves, where the type is an integer, oid
 //! or date, and microseconds where it is a timestamp: the order of the type is that of the integers. For any other type there is
 //! only the root, so that a range takes turns with all slices beside it that are of its tree.
@@ -50,6 +53,7 @@
 //! range of timestamps fewer than 250.
 use super::cover::{Node, Tree};
 use super::slice::{RangeColumn, Slice, may_have_range};
+use crate::digest::encoding::part_without_canonical_form;
 use crate::pg::catalog::relation::partition_root;
 use crate::pg::hash::siphash::SipHash;
 use crate::pg::transaction::locks::{LockSubject, acquire_until_commit};
@@ -111,10 +115,14 @@ impl Slice<'_> {
         names.fold(family.word(named.len() as u64), SipHash::bytes)
     }
 
-    /// The hash of its values, without those of one column.
+    /// The hash of its values, without those of one column. Columns in which equal values may have
+    /// other hashes are left out, so that slices which differ in these alone take turns, too.
     fn values_but(&self, column: Option<usize>) -> [u8; 32] {
-        let others = self.columns.iter().copied();
-        let others: Vec<usize> = others.filter(|c| Some(*c) != column).collect();
+        let is_hashed = |c: &usize| {
+            let typid = self.target.columns[*c].typid;
+            Some(*c) != column && part_without_canonical_form(typid).is_none()
+        };
+        let others: Vec<usize> = self.columns.iter().copied().filter(is_hashed).collect();
         let values = RowFingerprint::new(self.target, &others);
         values.hash(self.target, |c| self.values.value(c))
     }

@@ -83,7 +83,7 @@ fn idempotent_overwrite(call: SqlCall<'_>) -> SqlResult {
 ///
 /// # Errors
 /// As [`idempotent_overwrite`], without what is said of a slice there: 22004, 22023 and 42701 for
-/// `by`.
+/// `by`; 0A000 for a value that no slice of JSON names.
 #[pg_extern(sql = false)]
 fn idempotent_overwrite_each(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {

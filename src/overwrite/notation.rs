@@ -3,17 +3,20 @@
 //!
 //! For a column whose type takes JSON objects as values, an object is a value.
 use super::slice::{RangeColumn, Slice, may_have_range};
-use crate::compare::Order;
+use crate::compare::{Order, differing, show_value};
 use crate::error::{Report, SqlState};
 use crate::payload::json::JsonPayloads;
 use crate::payload::source::Source;
 use crate::pg::catalog::types;
 use crate::pg::memory::Scratch;
 use crate::pg::rows::Slot;
+use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::jsonb::{Container, Kind, Value, with_object};
 use crate::pg::value::reading::has_cast_to_json;
 use crate::pg::value::text;
-use crate::target::{Column, Target};
+use crate::pg::value::value_type::JsonForm;
+use crate::settings;
+use crate::target::{Column, StoredRow, Target};
 use pgrx::pg_sys;
 
 /// A field of a JSON object.
@@ -67,6 +70,70 @@ impl<'t> Slice<'t> {
         this
     }
 
+    /// The object of a slice of values, which [`Slice::read`] reads as the same slice. Where it would
+    /// take what JSON has for a value as another one (an array that does not begin with 1, or with a
+    /// JSON null in it), the field is the value's text.
+    ///
+    /// # Errors
+    /// 0A000 for a value that is read from neither: a jsonb that is JSON null.
+    pub fn to_object(&self) -> JsonbDatum {
+        let target = self.target;
+        let columns = self.columns.iter().copied();
+        let object = target.object(columns, JsonForm::Readable, |c| self.values.value(c));
+        let surely_read = |c: &usize| READ_AS_SHOWN.contains(&target.columns[*c].base_type());
+        if self.columns.iter().all(surely_read) {
+            return object;
+        }
+        let container = object.container();
+        let mut fields: Vec<Field<'_>> = container.names().zip(container.values()).collect();
+        let others = self.read_otherwise(&fields);
+        if others.is_empty() {
+            return object;
+        }
+        for c in others {
+            let column = &target.columns[c];
+            let name = column.c_name.to_bytes();
+            let shown = column.values.show_value(self.values.value(c));
+            let field = fields.iter_mut().find(|field| field.0 == name);
+            if let (Some(field), Some(shown)) = (field, shown) {
+                field.1 = Value::String(shown.to_bytes());
+            }
+        }
+        if let Some(c) = self.read_otherwise(&fields).first() {
+            self.refuse_nameless(*c)
+        }
+        JsonbDatum::of_fields(&fields)
+    }
+
+    /// The columns whose values are others when they are read from these fields.
+    fn read_otherwise(&self, fields: &[Field<'_>]) -> Vec<usize> {
+        let read = row_of(self.target, fields);
+        let numbers = self.target.attnums_in_order();
+        let values = StoredRow::returned(&self.values, &numbers);
+        let columns = &self.target.columns;
+        differing(columns, &self.columns, &values, |c| read.value(c))
+    }
+
+    /// 0A000 for a column whose value no slice names.
+    fn refuse_nameless(&self, c: usize) -> ! {
+        let column = &self.target.columns[c];
+        let what = format!(
+            "column \"{}\" has a value that \"slice\" cannot name",
+            column.name
+        );
+        let value = if settings::show_values() {
+            format!("value {}", show_value(column, self.values.value(c)))
+        } else {
+            "value".to_owned()
+        };
+        refuse(self.target, column, SqlState::FeatureNotSupported, what)
+            .detail(format!(
+                "In JSON, the {value} would be read as another one."
+            ))
+            .hint("Leave the column out of \"by\", or write another value in the source.")
+            .raise()
+    }
+
     fn refuse_empty(&self, range: RangeColumn) {
         let (c, column) = (range.column, &self.target.columns[range.column]);
         let (from, to) = (self.values.value(c), self.ends.value(c));
@@ -79,6 +146,23 @@ impl<'t> Slice<'t> {
         }
     }
 }
+
+/// Types whose values JSON tells from each other, whatever the session's settings are; they are not
+/// read to see it.
+const READ_AS_SHOWN: [pg_sys::Oid; 12] = [
+    pg_sys::BOOLOID,
+    pg_sys::INT2OID,
+    pg_sys::INT4OID,
+    pg_sys::INT8OID,
+    pg_sys::NUMERICOID,
+    pg_sys::DATEOID,
+    pg_sys::TIMESTAMPOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::UUIDOID,
+    pg_sys::TEXTOID,
+    pg_sys::VARCHAROID,
+    pg_sys::BPCHAROID,
+];
 
 impl<'d> Fields<'d> {
     fn add(

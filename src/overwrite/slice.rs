@@ -5,7 +5,7 @@ use crate::pg::catalog::operator::btree_operator;
 use crate::pg::catalog::types;
 use crate::pg::rows::Slot;
 use crate::pg::statement::spi::Parameter;
-use crate::target::{Column, Target, equal};
+use crate::target::{Column, Target, equal, is_null};
 use pgrx::pg_sys;
 
 /// A slice of a target: the rows that have all of the values, and lie in all of the ranges.
@@ -58,7 +58,7 @@ impl Slice<'_> {
         for c in &self.columns {
             let name = self.target.column_list([*c]);
             match self.values.get(*c) {
-                None => condition.parts.push(format!("{name} IS NULL")),
+                None => condition.parts.push(is_null(&name)),
                 Some(_) => {
                     let column = &self.target.columns[*c];
                     let value = self.values.value(*c);

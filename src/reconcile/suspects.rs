@@ -23,7 +23,7 @@ use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
-use crate::target::{Target, UniqueIndex};
+use crate::target::{Target, UniqueIndex, is_null};
 use pgrx::pg_sys;
 use std::fmt::Write;
 
@@ -213,7 +213,7 @@ impl SuspectedRows {
         }
         // NULL is in no range.
         let nullable = sides.arbiter.columns().filter(|c| side.may_be_null(*c));
-        let nulls = nullable.map(|c| format!("{} IS NULL", target.column_list([c])));
+        let nulls = nullable.map(|c| is_null(&target.column_list([c])));
         let ranges = runs.iter().map(|run| self.ranges.condition(*run));
         let ranges: Vec<String> = ranges.chain(nulls).collect();
         if ranges.is_empty() {

@@ -41,6 +41,13 @@ pub fn equal(operator: pg_sys::Oid, left: &str, collate: &str, right: &str) -> S
     format!("{left}{cast_left}{collate} OPERATOR({schema}.{name}) {right}{cast_right}")
 }
 
+/// SQL that says whether a value is NULL. IS NULL says it of a composite all of whose members are
+/// NULL, too, which is a value like others. Of this form the server makes the test of the value
+/// itself, which finds it by an index as IS NULL does.
+pub fn is_null(value: &str) -> String {
+    format!("{value} IS NOT DISTINCT FROM NULL")
+}
+
 /// A unique index of a target.
 pub struct UniqueIndex {
     /// The index's oid.

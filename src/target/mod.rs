@@ -89,7 +89,7 @@ pub use cache::{
 pub use column::Column;
 pub use default::ColumnDefault;
 pub use default_kind::DefaultKind;
-pub use key::{KeyElement, UniqueIndex, equal};
+pub use key::{KeyElement, UniqueIndex, equal, is_null};
 pub use key_column::KeyColumn;
 pub use key_lookup::KeyLookup;
 pub use partition::{

@@ -1,5 +1,5 @@
 //! What policies of row-level security make of a stored row.
-use super::{Role, Target, UniqueIndex};
+use super::{Role, Target, UniqueIndex, is_null};
 use crate::error::{Report, SqlState};
 use crate::pg::statement::stages::row_exists_as;
 use crate::pg::value::sql_value::SqlValue;
@@ -42,7 +42,7 @@ pub fn policies_show<'v>(
             };
             let value = key(part.column);
             if value.is_null() {
-                conditions.push(format!("{name} IS NULL"));
+                conditions.push(is_null(&name));
             } else {
                 parameters.push(value);
                 conditions.push(part.equals(&name, &format!("${}", parameters.len())));

@@ -441,4 +441,14 @@ ALTER TABLE bookings_in ALTER id DROP DEFAULT;
 UPDATE bookings_in SET id = id + 10;
 SELECT * FROM twice('bookings', 'bookings_in', '{"day": "2024-01-01"}');
 
+-- A composite whose members are NULL is no NULL: its row is of another slice, and stays.
+CREATE TYPE couple AS (a int, b text);
+CREATE TABLE couples (p couple, v int);
+CREATE INDEX ON couples (p);
+CREATE VIEW null_couple AS SELECT NULL::couple AS p, 3 AS v;
+CREATE VIEW couple_of_nulls AS SELECT ROW(NULL, NULL)::couple AS p, 4 AS v;
+SELECT * FROM twice('couples', 'couple_of_nulls', '{"p": {"a": null, "b": null}}');
+SELECT * FROM twice('couples', 'null_couple', '{"p": null}');
+SELECT p::text, v FROM couples ORDER BY v;
+
 DROP SCHEMA overwrite CASCADE;

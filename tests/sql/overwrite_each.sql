@@ -67,6 +67,58 @@ SELECT * FROM idempotent_overwrite_each('typed', 'typed_source', '{id}');
 UPDATE typed_source SET id = id + 10;
 SELECT * FROM idempotent_overwrite_each('typed', 'typed_source', '{id}');
 
+-- A composite whose members are NULL is no NULL.
+CREATE TABLE pairs (p pair, v int);
+CREATE TABLE pairs_source (LIKE pairs);
+INSERT INTO pairs_source VALUES ((NULL, NULL), 2), (NULL, 3);
+SELECT * FROM idempotent_overwrite_each('pairs', 'pairs_source', '{p}');
+SELECT * FROM idempotent_overwrite_each('pairs', 'pairs_source', '{p}');
+SELECT p::text, v FROM pairs ORDER BY v;
+
+-- The slice that is shown names its slice alone, also where JSON has no form for the value: then it is the text.
+CREATE TYPE mark AS (n int, j jsonb);
+CREATE DOMAIN marks AS mark[];
+CREATE TABLE odd (id int, a int[], j jsonb, js jsonb[], n mark, ns marks, r int4range, f float8, i interval, t timestamptz[]);
+CREATE TABLE odd_source (LIKE odd);
+CREATE TABLE odd_empty (LIKE odd);
+INSERT INTO odd_source VALUES
+    (1, '[2:3]={1,2}', 'null', '{NULL}', (1, NULL), NULL, 'empty', '-0', '1 day -1 hour', '{2013-01-01 00:00+00}'),
+    (2, '{1,2}', NULL, '{"null"}', (1, 'null'), ARRAY[(1, NULL)::mark], '[1,3)', 'NaN', '-1 day', '[0:0]={2013-01-01 00:00+00}'),
+    (3, '{{1},{2}}', '"null"', '[0:0]={"null"}', (NULL, NULL), ARRAY[(1, 'null')::mark], '[1,4)', 1e10, '1 mon', '{infinity,NULL}'),
+    (4, '{}', '[null]', '{"[1, 2]"}', NULL, ARRAY[NULL::mark], NULL, 0.1, NULL, '{}');
+SELECT * FROM idempotent_overwrite_each('odd', 'odd_source', '{a}');
+SELECT * FROM idempotent_overwrite_each('odd', 'odd_source', '{js, n}');
+SELECT * FROM idempotent_overwrite_each('odd', 'odd_source', '{ns}');
+SELECT * FROM idempotent_overwrite_each('odd', 'odd_source', '{t}');
+CREATE FUNCTION deleted_by_slices(name text) RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+    shown jsonb;
+    deleted bigint[];
+BEGIN
+    FOR shown IN SELECT slice FROM idempotent_overwrite_each('odd', 'odd_source', ARRAY[name]) LOOP
+        deleted := deleted || (SELECT done.deleted FROM idempotent_overwrite('odd', 'odd_empty', shown) AS done);
+    END LOOP;
+    RETURN deleted;
+END $$;
+SELECT name, deleted_by_slices(name) FROM unnest('{a,js,n,ns,r,f,i,t}'::text[]) AS name;
+-- A jsonb that is JSON null has none: in a slice that is NULL, and the string is the string.
+SELECT * FROM idempotent_overwrite_each('odd', 'odd_source', '{j}');
+:state
+SET pg_idempotent.show_values = off;
+SELECT * FROM idempotent_overwrite_each('odd', 'odd_source', '{a, j}');
+:state
+RESET pg_idempotent.show_values;
+SELECT count(*) FROM odd;
+DELETE FROM odd_source WHERE j = 'null';
+SELECT * FROM idempotent_overwrite_each('odd', 'odd_source', '{j}');
+-- Numbers that are shown rounded.
+SET extra_float_digits = 0;
+UPDATE odd_source SET f = 0.1::float8 + 0.2::float8 WHERE id = 2;
+SELECT * FROM idempotent_overwrite_each('odd', 'odd_source', '{f}');
+:state
+RESET extra_float_digits;
+SELECT * FROM idempotent_overwrite_each('odd', 'odd_source', '{f}');
+
 -- Generated columns: in `by`, and with another value than the server's.
 CREATE TABLE made (day date, month int GENERATED ALWAYS AS (extract(month FROM day)) STORED, v int DEFAULT 3, w int GENERATED ALWAYS AS (v * 2) STORED);
 CREATE TABLE made_source (day date, month int, w int);

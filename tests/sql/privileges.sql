@@ -118,6 +118,20 @@ ALTER TABLE tenants OWNER TO regress_pgi_writer;
 SET ROLE regress_pgi_writer;
 SELECT * FROM idempotent_insert('tenants', '{"id": 2, "tenant": "x", "v": 9}', on_conflict => 'report');
 RESET ROLE;
+-- A row whose key is NULL is hidden, and one whose key is a composite of NULLs is shown: these are two keys.
+CREATE TYPE pair AS (a int, b text);
+CREATE TABLE paired (k pair, tenant text, v int);
+CREATE UNIQUE INDEX ON paired (k) NULLS NOT DISTINCT;
+INSERT INTO paired VALUES (NULL, 'other', 1), ((NULL, NULL), 'regress_pgi_clerk', 2);
+ALTER TABLE paired ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON paired USING (tenant = current_user);
+CREATE POLICY any_new ON paired FOR INSERT WITH CHECK (true);
+GRANT SELECT (k, v), INSERT ON paired TO regress_pgi_clerk;
+SET ROLE regress_pgi_clerk;
+SELECT outcome FROM idempotent_insert('paired', '{"k": {"a": null, "b": null}, "v": 2}');
+SELECT outcome FROM idempotent_insert('paired', '{"k": null, "v": 1}');
+:state
+RESET ROLE;
 -- row_security = off: an error rather than a silent filter.
 SET ROLE regress_pgi_clerk;
 SET row_security = off;

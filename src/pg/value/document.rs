@@ -30,6 +30,11 @@ impl JsonbDatum {
         Self(array.finish())
     }
 
+    /// An object of these fields, in the current context.
+    pub fn of_fields(fields: &[(&[u8], Value<'_>)]) -> Self {
+        Self(object_of(fields))
+    }
+
     /// The datum.
     pub fn datum(self) -> pg_sys::Datum {
         self.0
