@@ -61,6 +61,8 @@ pub struct UniqueIndex {
     pub keys: Vec<KeyColumn>,
     /// The columns that its expressions refer to, by position.
     expression_columns: Vec<usize>,
+    /// The same, for each of them.
+    computed_from: Vec<Vec<usize>>,
     /// See [`UniqueIndex::deciding_columns`].
     deciding: Vec<usize>,
     /// Its condition, if it is partial.
@@ -173,10 +175,11 @@ impl UniqueIndex {
         } else {
             Self::keys_of(index, &own, columns, first)
         };
-        let mut expression_columns: Vec<usize> = own
+        let computed_from: Vec<Vec<usize>> = own
             .iter()
-            .flat_map(|expression| positions(&expression.numbers, columns))
+            .map(|expression| positions(&expression.numbers, columns))
             .collect();
+        let mut expression_columns = computed_from.concat();
         expression_columns.sort_unstable();
         expression_columns.dedup();
         let mut this = Self {
@@ -189,6 +192,7 @@ impl UniqueIndex {
             ascending: index.is_ascending(),
             keys,
             expression_columns,
+            computed_from,
             deciding: Vec::new(),
             condition: None,
             valid: index.usable,
@@ -287,6 +291,13 @@ impl UniqueIndex {
             }
         }
         deciding
+    }
+
+    /// The columns that each of its expressions and its condition refer to, by position.
+    pub fn computed_from(&self) -> impl Iterator<Item = &[usize]> {
+        let expressions = self.computed_from.iter();
+        let condition = self.condition.iter().map(|by| &by.columns);
+        expressions.chain(condition).map(Vec::as_slice)
     }
 
     /// Whether more than columns of its own make the key of a row: expressions, or a condition.
