@@ -7,7 +7,9 @@ use crate::outcome::OnConflict;
 use crate::payload::row::{Mark, RowLayout, same_key};
 use crate::pg::rows::{RowBuilder, Slot, TupleStore};
 use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
-use crate::target::{KeyLookup, StoredRow, Target, kept_by_policy, row_security_is_active};
+use crate::target::{
+    KeyLookup, StoredRow, Target, UniqueIndex, kept_by_policy, row_security_is_active,
+};
 use crate::write::{
     InputSorter, MAX_ROUNDS, OutcomeCollector, ResultDetail, Returning, SortedRows, WriteContext,
     insert,
@@ -231,6 +233,7 @@ fn write(
     let PendingChanges {
         new,
         changed,
+        may_move,
         snapshot,
     } = pending;
     let first_command = next_command();
@@ -242,8 +245,10 @@ fn write(
             return true;
         }
         replaced = replace(context, updated, changed, &snapshot);
-        // If not all of them were written, the rows tell which.
-        let all = replaced == changed.len();
+        // If not all of them were written, the rows tell which; and whether they are still under
+        // their keys, where it is not known.
+        let updates = replaced != changed.deletes();
+        let all = replaced == changed.len() && !(may_move && updates);
         if all {
             counts.updated += (changed.len() - changed.deletes()) as i64;
             counts.deleted += changed.deletes() as i64;
@@ -267,16 +272,21 @@ fn not_written(context: &WriteContext<'_>, noun: &str, pending: &PendingChanges)
         let what = if deletes > 0 { "a delete" } else { "an update" };
         return kept_by_policy(context.target, what);
     }
-    let what = if noun == PAYLOAD {
-        "a payload"
-    } else {
-        "a row of the source"
-    };
+    let what = source_row(noun);
     context
         .not_stored_as_given(&format!(
             "{what} was neither inserted nor updated nor deleted"
         ))
         .detail("A BEFORE trigger suppressed the row or changed its key.")
+}
+
+/// A row of what is merged, for error texts.
+fn source_row(noun: &str) -> &'static str {
+    if noun == PAYLOAD {
+        "a payload"
+    } else {
+        "a row of the source"
+    }
 }
 
 /// What the statements of the round before have written.
@@ -307,6 +317,8 @@ struct PendingChanges {
     /// Working rows.
     new: Option<TupleStore>,
     changed: Option<ChangedRows>,
+    /// Whether an update may move some of the latter out of their keys.
+    may_move: bool,
     /// The snapshot of the look-ups.
     snapshot: FreshSnapshot,
 }
@@ -345,6 +357,7 @@ fn look_up(
     let mut pending = PendingChanges {
         new: None,
         changed: None,
+        may_move: false,
         snapshot: FreshSnapshot::push(),
     };
     let mut lookup = KeyLookup::new(context.target, context.relation, context.arbiter);
@@ -383,13 +396,36 @@ fn look_up(
         });
         context.scratch.reset();
     });
+    pending.may_move = pending.changed.is_some()
+        && (lookup.triggers_may_change_updates() || mixes_columns(context.arbiter, updated));
     // What the round before wrote, and is not updated, it has deleted. The others were deleted by
     // somebody else, or never there.
     let updated = counts.updated - updated_before;
-    let deleted = (before.replaced as i64 - updated).clamp(0, gone);
+    let deleted = before.replaced as i64 - updated;
+    if deleted > gone {
+        moved(context, latest.noun()).raise()
+    }
+    let deleted = deleted.max(0);
     counts.deleted += deleted;
     counts.unchanged += gone - deleted;
     pending
+}
+
+/// Whether a value of the key is computed from a column of the key, of which an update leaves the
+/// spelling that is stored, and another that it sets.
+fn mixes_columns(arbiter: &UniqueIndex, updated: &[usize]) -> bool {
+    arbiter.computed_from().any(|columns| {
+        let mut columns = columns.iter();
+        columns.clone().any(|c| arbiter.has_column(*c)) && columns.any(|c| updated.contains(c))
+    })
+}
+
+/// 27000: an update has put a row where its key does not lead.
+fn moved(context: &WriteContext<'_>, noun: &str) -> Report {
+    let what = source_row(noun);
+    context
+        .not_stored_as_given(&format!("{what} was stored under another key than its own"))
+        .detail("A BEFORE UPDATE trigger changed the key, or moved the row out of the condition of the index.")
 }
 
 /// Inserts new rows; gives those of which it is not known that they went in.

@@ -68,5 +68,39 @@ SELECT idempotent_resolve((SELECT id FROM idempotent.conflicts WHERE payload->>'
 :state
 SELECT * FROM sums ORDER BY a;
 
+-- BEFORE UPDATE triggers that change the key, or move the row out of the condition.
+CREATE TABLE shifted (k int PRIMARY KEY, v int);
+INSERT INTO shifted VALUES (1, 1), (2, 1);
+CREATE FUNCTION shift() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.k := NEW.k + NEW.v / 10 * 100; RETURN NEW; END';
+CREATE TRIGGER shift BEFORE UPDATE ON shifted FOR EACH ROW EXECUTE FUNCTION shift();
+SELECT inserted, updated FROM idempotent_merge_many('shifted', '[{"k": 1, "v": 12}, {"k": 3, "v": 1}]');
+:state
+CREATE TABLE shifted_in AS SELECT k, 11 AS v, k = 1 AS gone FROM generate_series(1, 3) k;
+SELECT inserted, updated, deleted FROM idempotent_merge('shifted', 'shifted_in', delete_when => 'gone');
+:state
+UPDATE shifted_in SET v = 9;
+SELECT inserted, updated, deleted FROM idempotent_merge('shifted', 'shifted_in', delete_when => 'gone');
+SELECT inserted, updated, deleted, unchanged FROM idempotent_merge('shifted', 'shifted_in', delete_when => 'gone');
+SELECT inserted, updated FROM idempotent_merge_many('shifted', '[{"k": 2, "v": 8}]');
+SELECT * FROM shifted ORDER BY k;
+CREATE TABLE hidden (k int, gone boolean DEFAULT false, v int);
+CREATE UNIQUE INDEX hidden_key ON hidden (k) WHERE NOT gone;
+INSERT INTO hidden VALUES (1, false, 1);
+CREATE FUNCTION hide() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.gone := NEW.v < 0; RETURN NEW; END';
+CREATE TRIGGER hide BEFORE UPDATE ON hidden FOR EACH ROW EXECUTE FUNCTION hide();
+SELECT updated FROM idempotent_merge_many('hidden', '[{"k": 1, "v": -1}]', key => '{k}');
+:state
+SELECT updated FROM idempotent_merge_many('hidden', '[{"k": 1, "v": 2}]', key => '{k}');
+-- Only a partition has such a trigger.
+CREATE TABLE parted (k int PRIMARY KEY, v int) PARTITION BY RANGE (k);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (1000);
+CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (1000) TO (2000);
+CREATE TRIGGER shift BEFORE UPDATE ON parted_2 FOR EACH ROW EXECUTE FUNCTION shift();
+INSERT INTO parted VALUES (1, 1), (1001, 1);
+SELECT updated FROM idempotent_merge_many('parted', '[{"k": 1, "v": 20}]');
+SELECT updated FROM idempotent_merge_many('parted', '[{"k": 1, "v": 30}, {"k": 1001, "v": 20}]');
+:state
+SELECT updated FROM idempotent_merge_many('parted', '[{"k": 1, "v": 30}, {"k": 1001, "v": 2}]');
+
 SET client_min_messages = warning;
 DROP SCHEMA merge_keys CASCADE;
