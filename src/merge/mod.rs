@@ -27,7 +27,8 @@
 //!   it, and the next round inserts: as if the call had come after the delete.
 //! - *A key is inserted between look and delete.* A row that deletes, and found nothing, is done
 //!   with: as if the insert had come after it. It does not wait for an insert that is under way,
-//!   as a DELETE would not.
+//!   as a DELETE would not. REPEATABLE READ and up, a row that was committed since the snapshot is
+//!   40001.
 //! - *Another merge inserts the key between look and insert.* ON CONFLICT waits for it,
 //!   and passes over the row; the next round judges it.
 //! - *Merges with overlapping keys do not deadlock.* Each inserts all that it inserts, in

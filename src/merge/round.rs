@@ -6,7 +6,9 @@ use crate::error::Report;
 use crate::outcome::OnConflict;
 use crate::payload::row::{Mark, RowLayout, same_key};
 use crate::pg::rows::{RowBuilder, Slot, TupleStore};
-use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
+use crate::pg::transaction::snapshot::{
+    FreshSnapshot, LatestSnapshot, next_command, uses_transaction_snapshot,
+};
 use crate::target::{
     KeyLookup, StoredRow, Target, UniqueIndex, kept_by_policy, row_security_is_active,
 };
@@ -345,6 +347,45 @@ impl PendingChanges {
     }
 }
 
+/// Rows that delete, and find nothing.
+#[derive(Default)]
+struct GoneRows {
+    count: i64,
+    /// They, in key order, where others may have written what the transaction does not see.
+    rows: Option<TupleStore>,
+}
+
+impl GoneRows {
+    fn add(&mut self, context: &WriteContext<'_>, row: &Slot) {
+        self.count += 1;
+        if uses_transaction_snapshot() {
+            let new = || context.in_call_memory(|| TupleStore::new(context.target.row_desc()));
+            self.rows.get_or_insert_with(new).put(row);
+        }
+    }
+
+    /// Demands that nothing was written since the transaction's snapshot that they would delete.
+    /// An insert and an update meet such a row when they write; there is nothing to write here.
+    ///
+    /// # Errors
+    /// 40001
+    fn check_snapshot(&mut self, context: &WriteContext<'_>) {
+        let Some(rows) = &mut self.rows else { return };
+        let target = context.target;
+        let _latest = LatestSnapshot::push();
+        let mut lookup = KeyLookup::new(target, context.relation, context.arbiter);
+        let mut row = Slot::for_stored(rows.desc());
+        while rows.next(&mut row) {
+            pgrx::check_for_interrupts!();
+            context.scratch.scope(|| lookup.find(|c| row.value(c)));
+            context.scratch.reset();
+            if lookup.stored().is_some() {
+                Report::could_not_serialize(&target.schema, &target.name).raise()
+            }
+        }
+    }
+}
+
 /// Looks every row's key up and counts the rows that need not be written.
 fn look_up(
     context: &WriteContext<'_>,
@@ -363,7 +404,7 @@ fn look_up(
     let mut lookup = KeyLookup::new(context.target, context.relation, context.arbiter);
     let updated_before = counts.updated;
     // The rows that delete, and find nothing.
-    let mut gone = 0;
+    let mut gone = GoneRows::default();
     each(&mut |row| {
         pgrx::check_for_interrupts!();
         context.scratch.scope(|| {
@@ -379,8 +420,7 @@ fn look_up(
             }
             let Some(stored) = lookup.stored() else {
                 if latest.deletes(row) {
-                    gone += 1;
-                    return;
+                    return gone.add(context, row);
                 }
                 return pending.put_new(context, row);
             };
@@ -398,6 +438,9 @@ fn look_up(
     });
     pending.may_move = pending.changed.is_some()
         && (lookup.triggers_may_change_updates() || mixes_columns(context.arbiter, updated));
+    drop(lookup);
+    gone.check_snapshot(context);
+    let gone = gone.count;
     // What the round before wrote, and is not updated, it has deleted. The others were deleted by
     // somebody else, or never there.
     let updated = counts.updated - updated_before;
