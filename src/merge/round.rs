@@ -5,6 +5,7 @@ use super::write::{ChangedRows, replace};
 use crate::error::Report;
 use crate::outcome::OnConflict;
 use crate::payload::row::{Mark, RowLayout, same_key};
+use crate::payload::shape::{KeyPlace, Shape, key_violation};
 use crate::pg::rows::{RowBuilder, Slot, TupleStore};
 use crate::pg::transaction::snapshot::{
     FreshSnapshot, LatestSnapshot, next_command, uses_transaction_snapshot,
@@ -145,12 +146,41 @@ impl LatestRows<'_> {
                     let mut stored = StoredColumns::of(context.target);
                     stored.hand_on(&row, &mut |row| outside.put(row));
                 }
-                Mark::DeleteOutside => self.gone += 1,
+                Mark::DeleteOutside => {
+                    let (arbiter, noun) = (context.arbiter, self.latest.noun());
+                    check_is_outside(context.target, arbiter, context.shapes, &row, noun);
+                    self.gone += 1;
+                }
                 _ => return Some(row),
             }
             pgrx::check_for_interrupts!();
             *free = Some(row);
         }
+    }
+}
+
+/// A row that deletes and has no key has to say so itself: the condition is not met where a column
+/// is NULL that the row leaves out, and which has no default.
+///
+/// # Errors
+/// 23502
+pub fn check_is_outside(
+    target: &Target,
+    arbiter: &UniqueIndex,
+    shapes: &[Shape],
+    row: &Slot,
+    noun: &str,
+) {
+    let layout = RowLayout::of(target);
+    let shape = &shapes[layout.shape(row)];
+    let mut columns = arbiter.condition_columns().iter();
+    let left_out = |c: &&usize| !shape.named.contains(c) && !target.columns[**c].has_default;
+    if let Some(column) = columns.find(left_out) {
+        let place = match noun {
+            PAYLOAD => KeyPlace::Payload(Some(layout.ordinal(row))),
+            _ => KeyPlace::Source,
+        };
+        key_violation(target, arbiter, *column, place, "missing from").raise()
     }
 }
 

@@ -284,8 +284,11 @@ impl UniqueIndex {
 
     fn find_deciding_columns(&self) -> Vec<usize> {
         let mut deciding: Vec<usize> = self.columns().collect();
-        let condition = self.condition.iter().flat_map(|by| &by.columns);
-        for column in self.expression_columns.iter().chain(condition) {
+        for column in self
+            .expression_columns
+            .iter()
+            .chain(self.condition_columns())
+        {
             if !deciding.contains(column) {
                 deciding.push(*column);
             }
@@ -296,8 +299,14 @@ impl UniqueIndex {
     /// The columns that each of its expressions and its condition refer to, by position.
     pub fn computed_from(&self) -> impl Iterator<Item = &[usize]> {
         let expressions = self.computed_from.iter();
-        let condition = self.condition.iter().map(|by| &by.columns);
-        expressions.chain(condition).map(Vec::as_slice)
+        let expressions = expressions.map(Vec::as_slice);
+        expressions.chain([self.condition_columns()])
+    }
+
+    /// The columns that its condition refers to, by position.
+    pub fn condition_columns(&self) -> &[usize] {
+        let condition = self.condition.as_ref();
+        condition.map_or(&[], |condition| &condition.columns)
     }
 
     /// Whether more than columns of its own make the key of a row: expressions, or a condition.

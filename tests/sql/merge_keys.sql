@@ -102,5 +102,22 @@ SELECT updated FROM idempotent_merge_many('parted', '[{"k": 1, "v": 30}, {"k": 1
 :state
 SELECT updated FROM idempotent_merge_many('parted', '[{"k": 1, "v": 30}, {"k": 1001, "v": 2}]');
 
+-- A delete that leaves out what the condition refers to.
+CREATE TABLE lived (k int, dead boolean, v int);
+CREATE UNIQUE INDEX lived_key ON lived (k) WHERE NOT dead;
+INSERT INTO lived VALUES (1, false, 1), (2, false, 1);
+SELECT deleted, unchanged FROM idempotent_merge_many('lived', '[{"k": 1, "gone": true}]', key => '{k}', delete_when => 'gone');
+:state
+SELECT deleted, unchanged FROM idempotent_merge_many('lived', '[{"k": 2, "dead": false, "v": 2}, {"k": 1, "gone": true}]', key => '{k}', delete_when => 'gone');
+:state
+SELECT deleted, unchanged FROM idempotent_merge_many('lived', '[{"k": 1, "dead": false, "gone": true}, {"k": 2, "dead": true, "gone": true}]', key => '{k}', delete_when => 'gone');
+CREATE UNIQUE INDEX lived_v ON lived (k, coalesce(v, 0)) WHERE NOT dead;
+SELECT deleted, unchanged FROM idempotent_merge_many('lived', '[{"k": 2, "dead": true, "gone": true}]', key => '{k, "coalesce(v, 0)"}', delete_when => 'gone');
+CREATE TABLE lived_in AS SELECT 2 AS k, true AS gone;
+SELECT deleted, unchanged FROM idempotent_merge('lived', 'lived_in', key => '{k}', delete_when => 'gone');
+:state
+ALTER TABLE lived ALTER dead SET DEFAULT false;
+SELECT deleted, unchanged FROM idempotent_merge('lived', 'lived_in', key => '{k}', delete_when => 'gone');
+
 SET client_min_messages = warning;
 DROP SCHEMA merge_keys CASCADE;
