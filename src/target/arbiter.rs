@@ -304,8 +304,7 @@ impl Target {
 
 /// Whether a part of a key that is no column is meant to be an expression.
 fn looks_like_expression(name: &str) -> bool {
-    let has_operator = || name.contains(|c| "+-*/<>=~!@#%^&|?'".contains(c));
-    name.contains('(') || (name.contains(' ') && has_operator())
+    name.contains(|c| "(+-*/<>=~!@#%^&|?'".contains(c))
 }
 
 /// Of several indexes those that could be the key: the ones on columns alone and on all rows, if

@@ -18,10 +18,15 @@ SELECT inserted, updated FROM idempotent_merge_many('sums', '[{"a": 3, "b": 0, "
 SELECT inserted, updated FROM idempotent_merge('sums', 'sums_in', key => '{a + b}', insert_only => '{a}');
 SELECT inserted, updated FROM idempotent_merge_many('sums', '[{"a": 3, "v": 9}]', key => '{a + b}', insert_only => '{a}');
 SELECT * FROM sums ORDER BY a;
+-- Spaces make no difference.
+SELECT updated FROM idempotent_merge('sums', 'sums_in', key => '{a+b}', insert_only => '{a}');
+SELECT unchanged FROM idempotent_merge('sums', 'sums_in', key => '{a-b}', insert_only => '{a}');
+SELECT unchanged FROM idempotent_merge('sums', 'sums_in', key => '{a-c}', insert_only => '{a}');
 -- All of them are set, or one is kept.
 ALTER TABLE sums_in ADD b int DEFAULT 0;
 SELECT inserted, updated FROM idempotent_merge('sums', 'sums_in', key => '{a + b}', insert_only => '{b}');
 :state
+UPDATE sums_in SET v = 7;
 SELECT inserted, updated FROM idempotent_merge('sums', 'sums_in', key => '{a + b}', insert_only => '{a, b}');
 SELECT inserted, updated FROM idempotent_merge('sums', 'sums_in', key => '{a + b}');
 SELECT inserted, updated, unchanged FROM idempotent_merge('sums', 'sums_in', key => '{a + b}');
