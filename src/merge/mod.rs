@@ -27,7 +27,8 @@
 //!   it, and the next round inserts: as if the call had come after the delete.
 //! - *A key is inserted between look and delete.* A row that deletes, and found nothing, is done
 //!   with: as if the insert had come after it. It does not wait for an insert that is under way,
-//!   as a DELETE would not.
+//!   as a DELETE would not. REPEATABLE READ and up, a row that was committed since the snapshot is
+//!   40001.
 //! - *Another merge inserts the key between look and insert.* ON CONFLICT waits for it,
 //!   and passes over the row; the next round judges it.
 //! - *Merges with overlapping keys do not deadlock.* Each inserts all that it inserts, in
@@ -47,6 +48,8 @@
 //!   in the end is the greatest row that ever came, and the maximum of a set does not depend on
 //!   order. Where that is a row that deletes, nothing is left that a row could be compared with,
 //!   and one that comes later goes in, however early it is.
+#[forbid(unsafe_code)]
+mod kept_key;
 #[forbid(unsafe_code)]
 mod latest;
 #[forbid(unsafe_code)]
@@ -77,6 +80,7 @@ use crate::target::{
     OpenRelation, Target, UniqueIndex, check_any_privilege, check_merge_privileges,
 };
 use crate::write::{InputSorter, WriteContext};
+use kept_key::check_key_kept;
 use latest::{LatestOrder, PAYLOAD, ROW};
 use never_updated::NeverUpdated;
 use passes::Passes;
@@ -91,7 +95,7 @@ use round::{MergeCounts, merge_rows};
 /// boolean`; the last six numbers add up to the first.
 ///
 /// # Errors
-/// 42P10 without a usable key, 42703 for columns that are none, 42701, 42804, 22023, 23502, 428C9,
+/// 42P10 without a usable key, or where an update could move a row out of it; 42703 for columns that are none, 42701, 42804, 22023, 23502, 428C9,
 /// 42501, 42809; 21000 for rows under one key that differ where `latest_by` is not given;
 /// 27000 if a trigger suppresses a row; 40001; and what INSERT, UPDATE and DELETE raise,
 /// unchanged.
@@ -211,6 +215,7 @@ fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
     let deciders = source.latest_by();
     let updated = options.plan(&target, &relation, arbiter, &mut shapes, deciders);
     check_key_named(&target, arbiter, &shapes, |_| KeyPlace::Source);
+    check_key_kept(&target, &relation, arbiter, &updated, &shapes);
     let unstored = source.unstored();
     let latest = LatestOrder::new(&target, arbiter, &shapes, deciders, unstored, ROW);
     let deciding = arbiter.deciding_columns().iter().copied();
@@ -269,6 +274,7 @@ fn merge_many(arguments: &Arguments) -> MergeCounts {
     check_key_named(&target, arbiter, shapes, |shape| {
         KeyPlace::Payload(Some(shape.first))
     });
+    check_key_kept(&target, &relation, arbiter, &updated, shapes);
     let (deciders, unstored) = (fields.deciders(), &fields.unstored);
     let mut latest = LatestOrder::new(&target, arbiter, shapes, deciders, unstored, PAYLOAD);
     let deciding = arbiter.deciding_columns().iter().copied();

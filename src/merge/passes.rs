@@ -3,11 +3,12 @@
 //! The latest under a key does not replace the others: it leaves columns out, and of these the
 //! latest payload counts that names them. So they are merged one after the other, the earliest
 //! first, in as many passes as a key needs, as if they had been sent in that order. Payloads of the
-//! same time are one that has the columns of all. A payload is superseded if later ones name all
-//! its columns, or one of them deletes. So a key has at most as many payloads left as the table has
-//! columns.
-use super::latest::LatestOrder;
-use super::round::{MergeCounts, StoredColumns};
+//! same time are one that has the columns of all. It is superseded if later ones name all its
+//! columns, or one of them deletes; and of its own payloads those whose columns later ones of them
+//! name. So a key has at most as many times left as the table has columns, and each of them as many
+//! payloads.
+use super::latest::{LatestOrder, PAYLOAD};
+use super::round::{MergeCounts, StoredColumns, check_is_outside};
 use crate::payload::row::{Mark, RowLayout, same_key};
 use crate::payload::shape::Shape;
 use crate::pg::memory::Scratch;
@@ -73,6 +74,7 @@ impl<'a, 't> Passes<'a, 't> {
                     continue;
                 }
                 Mark::DeleteOutside => {
+                    check_is_outside(self.target, self.arbiter, self.shapes, &row, PAYLOAD);
                     counts.unchanged += 1;
                     free.push(row);
                     continue;
@@ -103,29 +105,55 @@ impl<'a, 't> Passes<'a, 't> {
         scratch.reset();
         self.rows.insert(later, row);
         if self.rows.len() > 1 {
-            self.drop_superseded();
+            scratch.scope(|| self.drop_superseded());
+            scratch.reset();
         }
     }
 
+    /// Payloads of the same time stay or go together, but for those that others of them supersede:
+    /// it is as one that they are compared with what is stored.
     fn drop_superseded(&mut self) {
-        let mut covered = vec![false; self.target.columns.len()];
-        self.arbiter.columns().for_each(|c| covered[c] = true);
-        let layout = RowLayout::of(self.target);
-        let before = self.rows.len();
-        let mut number = 0;
-        self.rows.retain(|row| {
-            number += 1;
-            if self.latest.deletes(row) {
-                let counts = number == 1 || covered.contains(&false);
-                covered.fill(true);
-                return counts;
+        let mut key = vec![false; self.target.columns.len()];
+        self.arbiter.columns().for_each(|c| key[c] = true);
+        let mut covered = key.clone();
+        let mut kept = Vec::with_capacity(self.rows.len());
+        while let Some(latest) = self.rows.get(kept.len()) {
+            let rest = &self.rows[kept.len()..];
+            let same_time = |row: &&Slot| self.latest.have_same_time(row, latest);
+            let same_time = &rest[..rest.iter().take_while(same_time).count()];
+            let counts = kept.is_empty() || same_time.iter().any(|row| self.adds(row, &covered));
+            let mut within = key.clone();
+            for row in same_time {
+                kept.push(counts && (kept.is_empty() || self.adds(row, &within)));
+                self.cover(row, &mut within);
+                self.cover(row, &mut covered);
             }
-            let named = &self.shapes[layout.shape(row)].named;
-            let counts = number == 1 || named.iter().any(|c| !covered[*c]);
-            named.iter().for_each(|c| covered[*c] = true);
-            counts
-        });
+        }
+        let before = self.rows.len();
+        let mut kept = kept.into_iter();
+        self.rows.retain(|_| kept.next() == Some(true));
         self.superseded += (before - self.rows.len()) as i64;
+    }
+
+    /// Whether a payload says anything of columns that are not covered.
+    fn adds(&self, row: &Slot, covered: &[bool]) -> bool {
+        match self.latest.deletes(row) {
+            true => covered.contains(&false),
+            false => self.named(row).iter().any(|c| !covered[*c]),
+        }
+    }
+
+    /// The columns of which a payload decides are covered.
+    fn cover(&self, row: &Slot, covered: &mut [bool]) {
+        match self.latest.deletes(row) {
+            true => covered.fill(true),
+            false => self.named(row).iter().for_each(|c| covered[*c] = true),
+        }
+    }
+
+    /// The columns that a payload names.
+    fn named(&self, row: &Slot) -> &[usize] {
+        &self.shapes[RowLayout::of(self.target).shape(row)].named
     }
 
     /// Puts the payloads of a key into the passes, the earliest first.

@@ -5,9 +5,14 @@ use super::write::{ChangedRows, replace};
 use crate::error::Report;
 use crate::outcome::OnConflict;
 use crate::payload::row::{Mark, RowLayout, same_key};
+use crate::payload::shape::{KeyPlace, Shape, key_violation};
 use crate::pg::rows::{RowBuilder, Slot, TupleStore};
-use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
-use crate::target::{KeyLookup, StoredRow, Target, kept_by_policy, row_security_is_active};
+use crate::pg::transaction::snapshot::{
+    FreshSnapshot, LatestSnapshot, next_command, uses_transaction_snapshot,
+};
+use crate::target::{
+    KeyLookup, StoredRow, Target, UniqueIndex, kept_by_policy, row_security_is_active,
+};
 use crate::write::{
     InputSorter, MAX_ROUNDS, OutcomeCollector, ResultDetail, Returning, SortedRows, WriteContext,
     insert,
@@ -141,12 +146,41 @@ impl LatestRows<'_> {
                     let mut stored = StoredColumns::of(context.target);
                     stored.hand_on(&row, &mut |row| outside.put(row));
                 }
-                Mark::DeleteOutside => self.gone += 1,
+                Mark::DeleteOutside => {
+                    let (arbiter, noun) = (context.arbiter, self.latest.noun());
+                    check_is_outside(context.target, arbiter, context.shapes, &row, noun);
+                    self.gone += 1;
+                }
                 _ => return Some(row),
             }
             pgrx::check_for_interrupts!();
             *free = Some(row);
         }
+    }
+}
+
+/// A row that deletes and has no key has to say so itself: the condition is not met where a column
+/// is NULL that the row leaves out, and which has no default.
+///
+/// # Errors
+/// 23502
+pub fn check_is_outside(
+    target: &Target,
+    arbiter: &UniqueIndex,
+    shapes: &[Shape],
+    row: &Slot,
+    noun: &str,
+) {
+    let layout = RowLayout::of(target);
+    let shape = &shapes[layout.shape(row)];
+    let mut columns = arbiter.condition_columns().iter();
+    let left_out = |c: &&usize| !shape.named.contains(c) && !target.columns[**c].has_default;
+    if let Some(column) = columns.find(left_out) {
+        let place = match noun {
+            PAYLOAD => KeyPlace::Payload(Some(layout.ordinal(row))),
+            _ => KeyPlace::Source,
+        };
+        key_violation(target, arbiter, *column, place, "missing from").raise()
     }
 }
 
@@ -231,6 +265,7 @@ fn write(
     let PendingChanges {
         new,
         changed,
+        may_move,
         snapshot,
     } = pending;
     let first_command = next_command();
@@ -242,8 +277,10 @@ fn write(
             return true;
         }
         replaced = replace(context, updated, changed, &snapshot);
-        // If not all of them were written, the rows tell which.
-        let all = replaced == changed.len();
+        // If not all of them were written, the rows tell which; and whether they are still under
+        // their keys, where it is not known.
+        let updates = replaced != changed.deletes();
+        let all = replaced == changed.len() && !(may_move && updates);
         if all {
             counts.updated += (changed.len() - changed.deletes()) as i64;
             counts.deleted += changed.deletes() as i64;
@@ -267,16 +304,21 @@ fn not_written(context: &WriteContext<'_>, noun: &str, pending: &PendingChanges)
         let what = if deletes > 0 { "a delete" } else { "an update" };
         return kept_by_policy(context.target, what);
     }
-    let what = if noun == PAYLOAD {
-        "a payload"
-    } else {
-        "a row of the source"
-    };
+    let what = source_row(noun);
     context
         .not_stored_as_given(&format!(
             "{what} was neither inserted nor updated nor deleted"
         ))
         .detail("A BEFORE trigger suppressed the row or changed its key.")
+}
+
+/// A row of what is merged, for error texts.
+fn source_row(noun: &str) -> &'static str {
+    if noun == PAYLOAD {
+        "a payload"
+    } else {
+        "a row of the source"
+    }
 }
 
 /// What the statements of the round before have written.
@@ -307,6 +349,8 @@ struct PendingChanges {
     /// Working rows.
     new: Option<TupleStore>,
     changed: Option<ChangedRows>,
+    /// Whether an update may move some of the latter out of their keys.
+    may_move: bool,
     /// The snapshot of the look-ups.
     snapshot: FreshSnapshot,
 }
@@ -333,6 +377,45 @@ impl PendingChanges {
     }
 }
 
+/// Rows that delete, and find nothing.
+#[derive(Default)]
+struct GoneRows {
+    count: i64,
+    /// They, in key order, where others may have written what the transaction does not see.
+    rows: Option<TupleStore>,
+}
+
+impl GoneRows {
+    fn add(&mut self, context: &WriteContext<'_>, row: &Slot) {
+        self.count += 1;
+        if uses_transaction_snapshot() {
+            let new = || context.in_call_memory(|| TupleStore::new(context.target.row_desc()));
+            self.rows.get_or_insert_with(new).put(row);
+        }
+    }
+
+    /// Demands that nothing was written since the transaction's snapshot that they would delete.
+    /// An insert and an update meet such a row when they write; there is nothing to write here.
+    ///
+    /// # Errors
+    /// 40001
+    fn check_snapshot(&mut self, context: &WriteContext<'_>) {
+        let Some(rows) = &mut self.rows else { return };
+        let target = context.target;
+        let _latest = LatestSnapshot::push();
+        let mut lookup = KeyLookup::new(target, context.relation, context.arbiter);
+        let mut row = Slot::for_stored(rows.desc());
+        while rows.next(&mut row) {
+            pgrx::check_for_interrupts!();
+            context.scratch.scope(|| lookup.find(|c| row.value(c)));
+            context.scratch.reset();
+            if lookup.stored().is_some() {
+                Report::could_not_serialize(&target.schema, &target.name).raise()
+            }
+        }
+    }
+}
+
 /// Looks every row's key up and counts the rows that need not be written.
 fn look_up(
     context: &WriteContext<'_>,
@@ -345,12 +428,13 @@ fn look_up(
     let mut pending = PendingChanges {
         new: None,
         changed: None,
+        may_move: false,
         snapshot: FreshSnapshot::push(),
     };
     let mut lookup = KeyLookup::new(context.target, context.relation, context.arbiter);
     let updated_before = counts.updated;
     // The rows that delete, and find nothing.
-    let mut gone = 0;
+    let mut gone = GoneRows::default();
     each(&mut |row| {
         pgrx::check_for_interrupts!();
         context.scratch.scope(|| {
@@ -366,8 +450,7 @@ fn look_up(
             }
             let Some(stored) = lookup.stored() else {
                 if latest.deletes(row) {
-                    gone += 1;
-                    return;
+                    return gone.add(context, row);
                 }
                 return pending.put_new(context, row);
             };
@@ -383,13 +466,39 @@ fn look_up(
         });
         context.scratch.reset();
     });
+    pending.may_move = pending.changed.is_some()
+        && (lookup.triggers_may_change_updates() || mixes_columns(context.arbiter, updated));
+    drop(lookup);
+    gone.check_snapshot(context);
+    let gone = gone.count;
     // What the round before wrote, and is not updated, it has deleted. The others were deleted by
     // somebody else, or never there.
     let updated = counts.updated - updated_before;
-    let deleted = (before.replaced as i64 - updated).clamp(0, gone);
+    let deleted = before.replaced as i64 - updated;
+    if deleted > gone {
+        moved(context, latest.noun()).raise()
+    }
+    let deleted = deleted.max(0);
     counts.deleted += deleted;
     counts.unchanged += gone - deleted;
     pending
+}
+
+/// Whether a value of the key is computed from a column of the key, of which an update leaves the
+/// spelling that is stored, and another that it sets.
+fn mixes_columns(arbiter: &UniqueIndex, updated: &[usize]) -> bool {
+    arbiter.computed_from().any(|columns| {
+        let mut columns = columns.iter();
+        columns.clone().any(|c| arbiter.has_column(*c)) && columns.any(|c| updated.contains(c))
+    })
+}
+
+/// 27000: an update has put a row where its key does not lead.
+fn moved(context: &WriteContext<'_>, noun: &str) -> Report {
+    let what = source_row(noun);
+    context
+        .not_stored_as_given(&format!("{what} was stored under another key than its own"))
+        .detail("A BEFORE UPDATE trigger changed the key, or moved the row out of the condition of the index.")
 }
 
 /// Inserts new rows; gives those of which it is not known that they went in.

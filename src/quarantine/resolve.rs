@@ -293,6 +293,9 @@ impl Conflict<'_> {
         // If there are none, only a digest told that the payload was another.
         if record.differences.container().len() > 0 {
             self.update(connection, &payload_row, (table, tuple));
+            if self.find(arbiter, &stored_row, &[]).is_none() {
+                self.out_of_key(arbiter)
+            }
         }
     }
 
@@ -328,6 +331,24 @@ impl Conflict<'_> {
             // A trigger suppressed the update.
             self.changed_since(true)
         }
+    }
+
+    /// The key, or the condition of its index, is computed from columns in which the payload
+    /// differs, or a trigger has changed them.
+    fn out_of_key(&self, arbiter: &UniqueIndex) -> ! {
+        let (id, target) = (self.id, self.target);
+        Report::new(
+            SqlState::ObjectNotInPrerequisiteState,
+            format!(
+                "the payload of conflict {id} would move the row in table \"{}\" out of its key",
+                target.name
+            ),
+        )
+        .detail("With the payload's values the stored row would no longer be found under the key of both.")
+        .hint("Update the row yourself, then resolve the conflict with 'keep_stored'.")
+        .table(&target.schema, &target.name)
+        .constraint(arbiter.name.clone())
+        .raise()
     }
 
     fn changed_since(&self, gone: bool) -> ! {

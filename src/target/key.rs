@@ -68,6 +68,8 @@ pub struct UniqueIndex {
     pub keys: Vec<KeyColumn>,
     /// The columns that its expressions refer to, by position.
     expression_columns: Vec<usize>,
+    /// The same, for each of them.
+    computed_from: Vec<Vec<usize>>,
     /// See [`UniqueIndex::deciding_columns`].
     deciding: Vec<usize>,
     /// Its condition, if it is partial.
@@ -180,10 +182,11 @@ impl UniqueIndex {
         } else {
             Self::keys_of(index, &own, columns, first)
         };
-        let mut expression_columns: Vec<usize> = own
+        let computed_from: Vec<Vec<usize>> = own
             .iter()
-            .flat_map(|expression| positions(&expression.numbers, columns))
+            .map(|expression| positions(&expression.numbers, columns))
             .collect();
+        let mut expression_columns = computed_from.concat();
         expression_columns.sort_unstable();
         expression_columns.dedup();
         let mut this = Self {
@@ -196,6 +199,7 @@ impl UniqueIndex {
             ascending: index.is_ascending(),
             keys,
             expression_columns,
+            computed_from,
             deciding: Vec::new(),
             condition: None,
             valid: index.usable,
@@ -287,13 +291,29 @@ impl UniqueIndex {
 
     fn find_deciding_columns(&self) -> Vec<usize> {
         let mut deciding: Vec<usize> = self.columns().collect();
-        let condition = self.condition.iter().flat_map(|by| &by.columns);
-        for column in self.expression_columns.iter().chain(condition) {
+        for column in self
+            .expression_columns
+            .iter()
+            .chain(self.condition_columns())
+        {
             if !deciding.contains(column) {
                 deciding.push(*column);
             }
         }
         deciding
+    }
+
+    /// The columns that each of its expressions and its condition refer to, by position.
+    pub fn computed_from(&self) -> impl Iterator<Item = &[usize]> {
+        let expressions = self.computed_from.iter();
+        let expressions = expressions.map(Vec::as_slice);
+        expressions.chain([self.condition_columns()])
+    }
+
+    /// The columns that its condition refers to, by position.
+    pub fn condition_columns(&self) -> &[usize] {
+        let condition = self.condition.as_ref();
+        condition.map_or(&[], |condition| &condition.columns)
     }
 
     /// Whether more than columns of its own make the key of a row: expressions, or a condition.

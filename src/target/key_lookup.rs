@@ -17,6 +17,7 @@
 use super::merge_scan::MergeScan;
 use super::partition::PartitionRouter;
 use super::scan::Scan;
+use super::triggers::may_change_updates;
 use super::{OpenRelation, StoredRow, Target, UniqueIndex};
 use crate::pg::memory::Memory;
 use crate::pg::value::sql_value::SqlValue;
@@ -125,6 +126,12 @@ impl<'t> KeyLookup<'t> {
     /// A key is passed over, as if it had not been found.
     pub fn skip(&mut self) {
         self.found = None;
+    }
+
+    /// Whether triggers may change what an UPDATE writes to tables that were looked at.
+    pub fn triggers_may_change_updates(&self) -> bool {
+        let mut tables = self.leaves.iter().map(|leaf| &leaf.table);
+        tables.any(may_change_updates)
     }
 
     /// The row that the last look found, where it lies.

@@ -40,6 +40,18 @@ impl InsertTriggers {
     }
 }
 
+/// Whether a trigger of an open table may change what an UPDATE writes.
+pub fn may_change_updates(relation: &OpenRelation) -> bool {
+    let before = (pg_sys::TRIGGER_TYPE_ROW
+        | pg_sys::TRIGGER_TYPE_BEFORE
+        | pg_sys::TRIGGER_TYPE_UPDATE) as i16;
+    relation.trigger_events().before_update_row
+        && relation
+            .triggers()
+            .iter()
+            .any(|other| other.kind & before == before && !is_guard_function(other.function))
+}
+
 /// Whether this is our trigger function.
 pub fn is_guard_function(function: pg_sys::Oid) -> bool {
     FunctionSource::find(function)

@@ -233,6 +233,14 @@ SELECT merged('watched', '[{"id": 2, "at": 20, "v": 6}]');
 :state
 RESET ROLE;
 
+-- Payloads of one time are one payload, whatever comes later.
+CREATE TABLE tied (k int PRIMARY KEY, at int, a int, b int);
+INSERT INTO tied VALUES (1, 2, 1, 200), (2, 2, 1, 200), (3, 2, 1, 200);
+SELECT received, updated, stale, superseded FROM idempotent_merge_many('tied', '[{"k": 1, "at": 2, "a": 1, "b": 5}, {"k": 1, "at": 2, "a": 2},
+    {"k": 2, "at": 4, "a": 2}, {"k": 2, "at": 2, "a": 1, "b": 5}, {"k": 2, "at": 2, "a": 2},
+    {"k": 3, "at": 4, "a": 2}, {"k": 3, "at": 2, "a": 2}, {"k": 3, "at": 3, "b": 6}, {"k": 3, "at": 2, "a": 1, "b": 5}, {"k": 3, "at": 2, "a": 2}]', latest_by => '{at}');
+SELECT * FROM tied ORDER BY k;
+
 -- Many payloads of many shapes, in any order.
 CREATE TABLE many (id int PRIMARY KEY, at int, a int, b int, c int);
 CREATE TABLE sent AS

@@ -157,6 +157,7 @@ impl OpenRelation {
         };
         TriggerEvents {
             after_insert_row: triggers.trig_insert_after_row,
+            before_update_row: triggers.trig_update_before_row,
             before_delete_row: triggers.trig_delete_before_row,
             delete_or_truncate: triggers.trig_delete_before_row
                 || triggers.trig_delete_after_row
@@ -263,6 +264,8 @@ impl Drop for OpenRelation {
 pub struct TriggerEvents {
     /// A row was inserted.
     pub after_insert_row: bool,
+    /// A row is about to be updated, and may be changed once more.
+    pub before_update_row: bool,
     /// A row is about to be deleted, and may be kept.
     pub before_delete_row: bool,
     /// Rows are deleted, or the table is truncated, in whatever way a trigger gets to know it.
