@@ -16,6 +16,8 @@ mod ranges;
 #[forbid(unsafe_code)]
 mod repair;
 #[forbid(unsafe_code)]
+mod same_bytes;
+#[forbid(unsafe_code)]
 mod suspects;
 
 use crate::error::{Report, SqlState, with_error_capture};
