@@ -483,10 +483,11 @@ impl<'t> Source<'t> {
         self.relation.kind()
     }
 
-    /// The type that it has of a column, by position in the target; None if it does not have it.
-    pub fn type_of(&self, column: usize) -> Option<pg_sys::Oid> {
-        let number = self.number_of(column)?;
-        Some(self.relation.attribute(number).atttypid)
+    /// The type that it has of a column, by position in the target, and the type modifier; None if it
+    /// does not have the column.
+    pub fn type_of(&self, column: usize) -> Option<(pg_sys::Oid, i32)> {
+        let attribute = self.relation.attribute(self.number_of(column)?);
+        Some((attribute.atttypid, attribute.atttypmod))
     }
 
     /// Whether it may have a NULL in a column, by position in the target.

@@ -16,6 +16,10 @@ mod ranges;
 #[forbid(unsafe_code)]
 mod repair;
 #[forbid(unsafe_code)]
+mod same_bytes;
+#[forbid(unsafe_code)]
+mod stored_row_write;
+#[forbid(unsafe_code)]
 mod suspects;
 
 use crate::error::{Report, SqlState, with_error_capture};
@@ -63,8 +67,8 @@ fn idempotent_reconcile(call: SqlCall<'_>) -> SqlResult {
 ///
 /// # Errors
 /// As `idempotent_reconcile`; 22023 for a column in `compare` that the server fills; 0A000 for a
-/// target with rules; 428C9 for an identity column that takes no values; 40001; and what INSERT,
-/// UPDATE and DELETE raise, unchanged.
+/// target with rules; 27000 for an update that gives a row another key; 428C9 for an identity column
+/// that takes no values; 40001; and what INSERT, UPDATE and DELETE raise, unchanged.
 #[pg_extern(sql = false)]
 fn idempotent_repair(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {

@@ -13,21 +13,22 @@
 //! - It is then addressed by its place and by the transaction that wrote it. If another session
 //!   writes it at this moment, the statement waits for that, finds another version, and passes over
 //!   it, or raises 40001 (REPEATABLE READ and up).
+//! - The new version has the key of the source's row, or the call fails (27000): the columns that are
+//!   not set, or a trigger, may make it another one.
 //! - A row is inserted with ON CONFLICT DO NOTHING: if another session was faster, that row stays.
 use super::deviation::{Deviation, Status, Teller};
+use super::stored_row_write::{Statements, Written};
 use crate::compare::differing;
 use crate::enum_text;
+use crate::error::{Report, SqlState};
 use crate::payload::shape::Shape;
 use crate::pg::call::result::ResultSet;
 use crate::pg::rows::{Slot, TupleStore};
-use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{KeyLookup, StoredRow, Target, UniqueIndex};
 use crate::write::{Returning, WriteContext, insert};
-use pgrx::pg_sys;
 use serde::Serialize;
-use std::collections::HashMap;
 
 /// What became of a deviation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -97,77 +98,103 @@ impl Repair<'_, '_> {
         let numbers = self.target.attnums_in_order();
         let desc = self.target.row_desc();
         let (mut row, mut other) = (Slot::for_stored(desc), Slot::for_stored(desc));
-        self.with_statements(|this, statements| {
-            while next(&mut unexpected, &mut row) {
-                let outcome = this.write_stored(statements, &row, None, &[], Outcome::Deleted);
-                this.tell(Status::Unexpected, Some(&row), None, &[], outcome);
-            }
-        });
-        self.with_statements(|this, statements| {
-            while next(&mut stored, &mut row) && next(&mut expected, &mut other) {
-                let was = StoredRow::returned(&row, &numbers);
-                let columns = differing(&this.target.columns, &this.shape.compared, &was, |c| {
-                    other.value(c)
-                });
-                let outcome =
-                    this.write_stored(statements, &row, Some(&other), &columns, Outcome::Updated);
-                this.tell(
-                    Status::Different,
-                    Some(&row),
-                    Some(&other),
-                    &columns,
-                    outcome,
-                );
-            }
-        });
+        let mut statements = Statements::default();
+        while next(&mut unexpected, &mut row) {
+            let outcome = self.write_stored(&mut statements, &row, None, &[]);
+            self.tell(Status::Unexpected, Some(&row), None, &[], outcome);
+        }
+        while next(&mut stored, &mut row) && next(&mut expected, &mut other) {
+            let was = StoredRow::returned(&row, &numbers);
+            let columns = differing(&self.target.columns, &self.shape.compared, &was, |c| {
+                other.value(c)
+            });
+            let outcome = self.write_stored(&mut statements, &row, Some(&other), &columns);
+            self.tell(
+                Status::Different,
+                Some(&row),
+                Some(&other),
+                &columns,
+                outcome,
+            );
+        }
         while next(&mut missing, &mut row) {
             let outcome = self.insert_missing(&row);
             self.tell(Status::Missing, None, Some(&row), &[], outcome);
         }
     }
 
-    fn with_statements(&mut self, work: impl FnOnce(&mut Self, &mut Option<Statements<'_>>)) {
-        if self.context.is_none() {
-            return work(self, &mut None);
-        }
-        let connection = Connection::open();
-        work(self, &mut Some(Statements::new(&connection)));
-    }
-
     /// Deletes a row that is stored, or updates these columns of it.
     fn write_stored(
         &mut self,
-        statements: &mut Option<Statements<'_>>,
+        statements: &mut Statements,
         stored: &Slot,
         expected: Option<&Slot>,
         columns: &[usize],
-        written: Outcome,
     ) -> Option<Outcome> {
         let context = self.context.as_ref()?;
-        let statements = statements.as_mut()?;
         if self.has_lone_key(stored) {
             return Some(Outcome::Skipped);
         }
         let snapshot = FreshSnapshot::push();
-        let count = context.scratch.scope(|| {
+        let written = context.scratch.scope(|| {
             let mut lookup = KeyLookup::new(context.target, context.relation, context.arbiter);
             lookup.find(|c| stored.value(c));
             let Some(now) = lookup.stored() else {
-                return 0;
+                return Written::Nothing;
             };
             if !self.is_as_read(&now, stored) {
-                return 0;
+                return Written::Nothing;
             }
             context.check_visible(stored, &now);
-            statements.write(context.target, &now, expected, columns)
+            statements.write(self.target, self.arbiter, &now, expected, columns)
         });
         drop(snapshot);
         context.scratch.reset();
-        Some(if count == 1 {
-            written
-        } else {
-            Outcome::Skipped
+        Some(match (written, expected) {
+            (Written::Nothing, _) => Outcome::Skipped,
+            (Written::UnderKey, None) => Outcome::Deleted,
+            (Written::UnderKey, Some(_)) => Outcome::Updated,
+            (Written::UnderOtherKey, _) => self.moved().raise(),
         })
+    }
+
+    /// 27000: an update has given a row another key than that of the source's row.
+    fn moved(&self) -> Report {
+        let Self {
+            target, arbiter, ..
+        } = self;
+        let set = |c: &usize| self.shape.compared.contains(c) || arbiter.has_column(*c);
+        let deciding = arbiter.deciding_columns().iter().copied();
+        let left_out: Vec<usize> = deciding.filter(|c| !set(c)).collect();
+        let generated = arbiter.columns().any(|c| target.columns[c].generated != 0);
+        let report = Report::new(
+            SqlState::TriggeredDataChangeViolation,
+            format!(
+                "an update gave a row another key than its own in table \"{}\"",
+                target.name
+            ),
+        )
+        .table(&target.schema, &target.name)
+        .constraint(arbiter.name.clone());
+        if !left_out.is_empty() {
+            let columns = target.column_list(left_out);
+            return report
+                .detail(format!(
+                    "The key or its condition also refers to columns that the update does not set: {columns}."
+                ))
+                .hint("Add them to the source and to \"compare\", or ignore all columns that the key refers to.");
+        }
+        let (detail, hint) = match generated {
+            true => (
+                "The key is generated, also from columns that the update does not set; or a BEFORE UPDATE trigger changed it.",
+                "Add the columns to the source and to \"compare\", or disable the trigger.",
+            ),
+            false => (
+                "A BEFORE UPDATE trigger changed the key.",
+                "Disable the trigger.",
+            ),
+        };
+        report.detail(detail).hint(hint)
     }
 
     fn insert_missing(&self, expected: &Slot) -> Option<Outcome> {
@@ -230,76 +257,4 @@ impl Repair<'_, '_> {
 fn next(rows: &mut TupleStore, row: &mut Slot) -> bool {
     pgrx::check_for_interrupts!();
     rows.next(row)
-}
-
-/// The statements that write rows which are stored, by the columns that they update; without any,
-/// they delete.
-struct Statements<'c> {
-    connection: &'c Connection,
-    plans: HashMap<Vec<usize>, SpiPlan>,
-}
-
-/// The parameters that address a row.
-const ADDRESS: [pg_sys::Oid; 3] = [pg_sys::TIDOID, pg_sys::XIDOID, pg_sys::OIDOID];
-
-impl<'c> Statements<'c> {
-    fn new(connection: &'c Connection) -> Self {
-        Self {
-            connection,
-            plans: HashMap::new(),
-        }
-    }
-
-    /// Writes this version of a row; gives how many rows that were.
-    fn write(
-        &mut self,
-        target: &Target,
-        now: &StoredRow<'_>,
-        expected: Option<&Slot>,
-        columns: &[usize],
-    ) -> u64 {
-        let connection = self.connection;
-        let values = expected.map(|row| columns.iter().map(|c| row.value(*c)));
-        let (table, place) = now.table_and_tid();
-        let mut parameters: Vec<Parameter<'_>> = vec![
-            SqlValue::tid(&place),
-            SqlValue::xid(now.xmin()),
-            SqlValue::oid(table),
-        ];
-        parameters.extend(values.into_iter().flatten());
-        let prepare = || {
-            let mut types = ADDRESS.to_vec();
-            types.extend(columns.iter().map(|c| target.columns[*c].typid));
-            SpiPlan::prepare_with(connection, &sql(target, columns), &types)
-        };
-        let plan = self.plans.entry(columns.to_vec()).or_insert_with(prepare);
-        let count = connection.execute_plan(plan, &parameters);
-        if !plan.concerns(target.oid) {
-            target.renamed_meanwhile().raise()
-        }
-        count
-    }
-}
-
-/// `UPDATE ONLY shop.orders AS stored SET amount = $4 WHERE stored.ctid = $1 AND stored.xmin = $2 AND
-/// stored.tableoid = $3`, or a DELETE.
-fn sql(target: &Target, columns: &[usize]) -> String {
-    // Tables that inherit from it are tables of their own.
-    let only = if target.partitioned { "" } else { "ONLY " };
-    let table = format!("{only}{} AS stored", target.qualified());
-    let set = columns.iter().zip(ADDRESS.len() + 1..);
-    let set = set
-        .map(|(c, number)| format!("{} = ${number}", target.column_list([*c])))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let command = if columns.is_empty() {
-        format!("DELETE FROM {table}")
-    } else {
-        format!("UPDATE {table} SET {set}")
-    };
-    format!(
-        "{command} WHERE stored.ctid OPERATOR(pg_catalog.=) $1 \
-         AND stored.xmin OPERATOR(pg_catalog.=) $2 \
-         AND stored.tableoid OPERATOR(pg_catalog.=) $3"
-    )
 }

@@ -10,15 +10,18 @@
 //!   of 2^-64, since the hashes are keyed with a number that is drawn for the call.
 //! - A row that both sides have alike has the same cells on both: it is read from both or from
 //!   neither. What counts as alike here (the canonical bytes of the digest) counts as equal for the
-//!   comparison, which is why columns of some types are not compared this way, see [`comparable`].
-//!   Values that are equal in other bytes (`citext`) only cause more rows to be read.
+//!   comparison, which is why columns of some types are not compared this way, see [`has_same_values`].
+//!   Compared values that are equal in other bytes (`citext`) only cause more rows to be read.
+//! - Of rows with one key, all are read or none: a second row of the source under the key of a stored
+//!   row is judged with that. This is why keys are compared this way only if equal ones have the same
+//!   bytes, see [`has_same_keys`]; and why a range of the key is the same on both sides.
 //! - A row with a NULL in the key, where that equals nothing, is in no cell and always read.
 use super::ranges::Ranges;
+use super::same_bytes::{has_same_keys, has_same_values};
 use crate::digest::sketch_plan::{MAX_POWER, SketchPlan, Suspects};
 use crate::error::{Line, notice};
 use crate::payload::source::Source;
 use crate::pg::backend::unforeseeable_number;
-use crate::pg::catalog::types;
 use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::value::sql_value::SqlValue;
@@ -38,6 +41,10 @@ const MAX_SHARE: f64 = 0.5;
 
 /// So many ranges are named in a statement.
 const MAX_RUNS: usize = 64;
+
+/// So many columns fit in a sketch: an aggregate takes its state besides the arguments, of which the
+/// first is the plan.
+const MAX_COLUMNS: usize = pg_sys::FUNC_MAX_ARGS as usize - 2;
 
 /// What is compared.
 pub struct Sides<'a, 't> {
@@ -111,18 +118,19 @@ impl Sides<'_, '_> {
         self.arbiter.columns().any(nullable)
     }
 
-    /// Whether rows of one sketch on both sides are equal.
+    /// Whether rows of one sketch on both sides are equal, and rows with one key are in the same cells.
     fn comparable(&self) -> bool {
-        let Self {
-            target, arbiter, ..
-        } = self;
-        let mut columns = self.columns();
-        !arbiter.is_computed()
-            && arbiter.keys.len() <= u8::MAX.into()
-            && columns.all(|c| {
-                self.source
-                    .type_of(c)
-                    .is_some_and(|of| comparable(of, target.columns[c].typid))
+        let columns = &self.target.columns;
+        let mut compared = self.compared.iter();
+        !self.arbiter.is_computed()
+            && self.columns().count() <= MAX_COLUMNS
+            && self.arbiter.keys.iter().all(|key| {
+                let of = self.source.type_of(key.column);
+                of.is_some_and(|of| has_same_keys(of, &columns[key.column], key))
+            })
+            && compared.all(|c| {
+                let of = self.source.type_of(*c);
+                of.is_some_and(|(of, _)| has_same_values(of, columns[*c].typid))
             })
     }
 
@@ -221,22 +229,6 @@ impl SuspectedRows {
         }
         format!("WHERE ({}) AND {suspected}", ranges.join(" OR "))
     }
-}
-
-/// Whether values of these types that have the same canonical bytes are equal, once the first is
-/// converted to the second. Where a type has no equality, values are compared as they are stored.
-fn comparable(of: pg_sys::Oid, to: pg_sys::Oid) -> bool {
-    let (of, to) = (types::base(of), types::base(to));
-    let alike = [
-        &[pg_sys::INT2OID, pg_sys::INT4OID, pg_sys::INT8OID][..],
-        &[pg_sys::FLOAT4OID, pg_sys::FLOAT8OID],
-        &[pg_sys::TEXTOID, pg_sys::VARCHAROID],
-    ];
-    let same = of == to
-        || alike
-            .iter()
-            .any(|types| types.contains(&of) && types.contains(&to));
-    same && (types::equality_operator(to) != pg_sys::InvalidOid || to == pg_sys::JSONOID)
 }
 
 /// How many bytes the rows of a table take, its partitions' included.

@@ -24,6 +24,14 @@ INSERT INTO told VALUES (1, 'BLUE', 'a@B', '{a,B}', ('ANN', 'x'));
 INSERT INTO told VALUES (1, 'green', 'A@b', '{A,b}', ('Ann', 'x'));
 INSERT INTO told VALUES (1, 'Blue', 'A@b', '{b,A}', ('Ann', 'x'));
 INSERT INTO told VALUES (1, 'Blue', 'A@b', '{A,b}', ('Ann', 'X'));
+-- Two spellings of one key are judged with the stored row also where tables are large enough to be compared by sketches.
+CREATE TABLE spelled (k citext PRIMARY KEY, v int, n text);
+INSERT INTO spelled SELECT 'k' || i, i, repeat('x', 60) FROM generate_series(1, 8000) AS i;
+CREATE TABLE spelled_in AS TABLE spelled;
+INSERT INTO spelled_in SELECT upper(k::text), CASE k WHEN 'k7' THEN 8 ELSE v END, n FROM spelled WHERE k IN ('k7', 'k70');
+SELECT status, key, differences FROM idempotent_reconcile('spelled', 'spelled_in');
+SELECT status, key, outcome FROM idempotent_repair('spelled', 'spelled_in', dry_run => false);
+SELECT k, v FROM spelled WHERE k IN ('k7', 'k70') ORDER BY k;
 -- The operators are found although the type's schema is not in the search path.
 SET search_path = public;
 SELECT outcome FROM idempotent_insert('comparison_citext.users', '{"mail": "ANN@EXAMPLE.org", "name": "aNN"}');

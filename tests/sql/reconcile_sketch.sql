@@ -124,3 +124,44 @@ SELECT length(idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), i
 SELECT idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), i) IS NULL FROM generate_series(1, 0) AS i;
 DROP OWNED BY regress_pgi_auditor;
 DROP ROLE regress_pgi_auditor;
+-- A second row of the source under the key of a stored row is judged with this, however it is written.
+CREATE FUNCTION twice(type text, of text, first text, again text) RETURNS TABLE (status text, key jsonb, differences jsonb) LANGUAGE plpgsql AS $$
+BEGIN
+    DROP TABLE IF EXISTS orders, ledger;
+    EXECUTE format('CREATE TABLE orders (k %s PRIMARY KEY, v int, n text)', type);
+    EXECUTE format('CREATE TABLE ledger (k %s, v int, n text)', of);
+    EXECUTE format('INSERT INTO orders SELECT %s, i, repeat(''x'', 30) FROM generate_series(1, 12000) AS i', first);
+    INSERT INTO ledger TABLE orders;
+    EXECUTE format('INSERT INTO ledger SELECT %s, i, repeat(''x'', 30) FROM (VALUES (7)) AS v(i)', again);
+    EXECUTE format('INSERT INTO ledger SELECT %s, i + 1, repeat(''x'', 30) FROM (VALUES (8)) AS v(i)', again);
+    RETURN QUERY SELECT d.status, d.key, d.differences FROM idempotent_reconcile('orders', 'ledger') AS d;
+END $$;
+SET client_min_messages = warning;
+SELECT type, of, (SELECT string_agg(concat_ws(' ', status, key, differences::text), '; ') FROM twice(type, of, first, again))
+FROM (VALUES ('numeric(10,2)', 'numeric', 'i', 'i + 0.001'), ('int', 'bigint', 'i', 'i'),
+             ('timestamp(0)', 'timestamp', '''2000-01-01''::timestamp + i * interval ''1 s''', '''2000-01-01 00:00:00.1''::timestamp + i * interval ''1 s'''),
+             ('varchar(6)', 'text', 'rpad(i::text, 6)', 'rpad(i::text, 9)'), ('float4', 'float8', 'i', 'i + 1e-9'), ('char(6)', 'char(9)', 'i::text', 'i::text'),
+             ('float8', 'float4', 'i', 'i'), ('text', 'varchar(20)', 'i::text', 'i::text'), ('numeric', 'numeric(9,3)', 'i', 'i'),
+             ('jsonb', 'jsonb', 'to_jsonb(i)', 'to_jsonb(i + 0.00)'), ('inet', 'inet', '''10.0.0.0''::inet + i', '''10.0.0.0''::inet + i')) AS v(type, of, first, again);
+RESET client_min_messages;
+-- With a limit, no range of the key is taken for another one.
+CREATE TABLE rounded (k timestamp(0) PRIMARY KEY, n text DEFAULT 'lost');
+INSERT INTO rounded SELECT '2020-01-01'::timestamp + i * interval '1 s', repeat('x', 60) FROM generate_series(1, 12000) AS i;
+CREATE TABLE exact (k timestamp NOT NULL);
+INSERT INTO exact SELECT k - interval '0.4 s' FROM rounded;
+SELECT status, key FROM idempotent_reconcile('rounded', 'exact', "limit" => 100);
+SELECT status, key, outcome FROM idempotent_repair('rounded', 'exact', "limit" => 100, dry_run => false);
+SELECT count(*) FROM rounded WHERE n = 'lost';
+-- More columns than a sketch takes are read.
+CREATE FUNCTION wide(columns int) RETURNS TABLE (status text, key jsonb, differences jsonb, outcome text) LANGUAGE plpgsql AS $$
+BEGIN
+    DROP TABLE IF EXISTS wide_target, wide_source;
+    EXECUTE format('CREATE TABLE wide_target (k int PRIMARY KEY, %s)', (SELECT string_agg('c' || i || ' int DEFAULT 0', ', ') FROM generate_series(2, columns) AS i));
+    INSERT INTO wide_target (k) SELECT generate_series(1, 3000);
+    CREATE TABLE wide_source AS TABLE wide_target;
+    UPDATE wide_source SET c97 = 1 WHERE k = 7;
+    RETURN QUERY SELECT r.status, r.key, r.differences, r.outcome FROM idempotent_repair('wide_target', 'wide_source', dry_run => false) AS r;
+END $$;
+SET client_min_messages = warning;
+SELECT columns, wide.* FROM (VALUES (97), (98), (99), (100), (150)) AS v(columns), wide(columns);
+RESET client_min_messages;

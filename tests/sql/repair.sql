@@ -153,3 +153,57 @@ RESET ROLE;
 TABLE owned;
 DROP OWNED BY regress_pgi_mender;
 DROP ROLE regress_pgi_mender;
+
+-- A row that was updated has the key of the source's row. A column that the source lacks keeps its value, which may make another key.
+CREATE TABLE summed (a int, b int DEFAULT 0, v int);
+CREATE UNIQUE INDEX summed_key ON summed ((a + b));
+INSERT INTO summed VALUES (1, 2, 7), (4, 0, 4), (6, 0, 6);
+CREATE TABLE summed_in (a int, v int);
+INSERT INTO summed_in VALUES (3, 8), (4, 5), (6, 6);
+SELECT status, key, outcome FROM idempotent_repair('summed', 'summed_in', key => '{a + b}');
+SELECT status, key, outcome FROM idempotent_repair('summed', 'summed_in', key => '{a + b}', dry_run => false);
+:state
+SELECT status, key, outcome FROM idempotent_repair('summed', 'summed_in', key => '{a + b}', ignore => '{a}', dry_run => false);
+ALTER TABLE summed_in ADD b int DEFAULT 0;
+SELECT status, key, outcome FROM idempotent_repair('summed', 'summed_in', key => '{a + b}', compare => '{a}', dry_run => false);
+:state
+SELECT status, key, outcome FROM idempotent_repair('summed', 'summed_in', key => '{a + b}', dry_run => false);
+SELECT * FROM summed ORDER BY v;
+SELECT count(*) FROM idempotent_reconcile('summed', 'summed_in', key => '{a + b}');
+CREATE TABLE above (k int, x int, y int DEFAULT 0);
+CREATE UNIQUE INDEX above_key ON above (k) WHERE x > y;
+INSERT INTO above VALUES (1, 10, 5);
+CREATE VIEW above_in(k, x) AS VALUES (1, 3);
+SELECT status, key, outcome FROM idempotent_repair('above', 'above_in', key => '{k}', dry_run => false);
+:state
+CREATE TABLE made_key (a int, b int DEFAULT 0, k int GENERATED ALWAYS AS (a + b) STORED PRIMARY KEY, v int);
+INSERT INTO made_key VALUES (1, 2, DEFAULT, 7);
+CREATE VIEW made_key_in(a, k, v) AS VALUES (3, 3, 8);
+SELECT status, key, outcome FROM idempotent_repair('made_key', 'made_key_in', key => '{k}', dry_run => false);
+:state
+CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.id := NEW.id + 100; RETURN NEW; END $$;
+CREATE TABLE moved (id int PRIMARY KEY, v int);
+INSERT INTO moved VALUES (1, 1), (2, 2);
+CREATE TRIGGER move BEFORE UPDATE ON moved FOR EACH ROW EXECUTE FUNCTION move();
+CREATE VIEW moved_in(id, v) AS VALUES (1, 1), (2, 3);
+SELECT status, key, outcome FROM idempotent_repair('moved', 'moved_in', dry_run => false);
+:state
+TABLE moved;
+-- A NULL in a key in which NULL equals NULL.
+CREATE TABLE nulls_kept (a int, b int, v int, UNIQUE NULLS NOT DISTINCT (a, b));
+INSERT INTO nulls_kept VALUES (NULL, NULL, 1), (1, NULL, 1);
+CREATE VIEW nulls_kept_in(a, b, v) AS VALUES (NULL::int, NULL::int, 2), (1, NULL, 2);
+SELECT status, key, outcome FROM idempotent_repair('nulls_kept', 'nulls_kept_in', dry_run => false);
+
+-- Each row may differ in other columns: few statements are kept at a time.
+SELECT format('CREATE TABLE varied (id int PRIMARY KEY, %s)', string_agg('c' || i || ' int DEFAULT 0', ', ')) FROM generate_series(0, 9) AS i \gexec
+INSERT INTO varied SELECT generate_series(1, 1000);
+CREATE TABLE varied_in AS TABLE varied;
+SELECT format('UPDATE varied_in SET %s', string_agg(format('c%s = id >> %1$s & 1', i), ', ')) FROM generate_series(0, 9) AS i \gexec
+CREATE FUNCTION count_kept() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE NOTICE 'few are kept: %', (SELECT count(*) BETWEEN 2 AND 10 FROM pg_backend_memory_contexts WHERE name = 'CachedPlanSource' AND ident LIKE 'UPDATE%varied%SET%');
+    RETURN NEW;
+END $$;
+CREATE TRIGGER count_kept BEFORE UPDATE ON varied FOR EACH ROW WHEN (NEW.id = 1000) EXECUTE FUNCTION count_kept();
+SELECT status, outcome, count(*), count(DISTINCT differences) FROM idempotent_repair('varied', 'varied_in', dry_run => false) GROUP BY 1, 2;
+SELECT count(*) FROM idempotent_reconcile('varied', 'varied_in');
