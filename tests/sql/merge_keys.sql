@@ -73,6 +73,24 @@ SELECT idempotent_resolve((SELECT id FROM idempotent.conflicts WHERE payload->>'
 :state
 SELECT * FROM sums ORDER BY a;
 
+-- So would a generated key, a condition of two columns, and a trigger.
+CREATE VIEW open AS SELECT id, target FROM idempotent.conflicts WHERE resolution IS NULL;
+SELECT conflicts FROM idempotent_insert_many('generated', '[{"a": 0, "b": 3, "kk": 3, "v": 2}]', on_conflict => 'quarantine', compare => '{a}');
+SELECT idempotent_resolve((SELECT id FROM open WHERE target = 'generated'::regclass), 'apply_payload');
+:state
+UPDATE parts SET x = 20, y = 15;
+SELECT conflicts FROM idempotent_insert_many('parts', '[{"k": 1, "x": 10}]', key => '{k}', compare => '{x}', on_conflict => 'quarantine');
+SELECT idempotent_resolve((SELECT id FROM open WHERE target = 'parts'::regclass), 'apply_payload');
+:state
+SELECT x, y FROM parts;
+CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.k := 9; RETURN NEW; END';
+CREATE TABLE away (k int PRIMARY KEY, v int);
+INSERT INTO away VALUES (1, 1);
+CREATE TRIGGER away BEFORE UPDATE ON away FOR EACH ROW EXECUTE FUNCTION away();
+SELECT conflicts FROM idempotent_insert_many('away', '[{"k": 1, "v": 2}]', on_conflict => 'quarantine');
+SELECT idempotent_resolve((SELECT id FROM open WHERE target = 'away'::regclass), 'apply_payload');
+:state
+
 -- BEFORE UPDATE triggers that change the key, or move the row out of the condition.
 CREATE TABLE shifted (k int PRIMARY KEY, v int);
 INSERT INTO shifted VALUES (1, 1), (2, 1);
