@@ -95,6 +95,18 @@ impl MergeCounts {
     }
 }
 
+impl MergeCounts {
+    /// Counts rows that delete, and find nothing. What the round before wrote, and is not updated,
+    /// it has deleted: `written` rows. The others were deleted by somebody else, or never there.
+    /// False if it wrote more than that: rows that are not under their keys any more.
+    fn add_gone(&mut self, gone: i64, written: i64) -> bool {
+        let deleted = written.clamp(0, gone);
+        self.deleted += deleted;
+        self.unchanged += gone - deleted;
+        written <= gone
+    }
+}
+
 impl LatestRows<'_> {
     /// Hands each of them on, without the columns that are not stored.
     fn each(&mut self, take: &mut dyn FnMut(&Slot)) {
@@ -470,17 +482,10 @@ fn look_up(
         && (lookup.triggers_may_change_updates() || mixes_columns(context.arbiter, updated));
     drop(lookup);
     gone.check_snapshot(context);
-    let gone = gone.count;
-    // What the round before wrote, and is not updated, it has deleted. The others were deleted by
-    // somebody else, or never there.
     let updated = counts.updated - updated_before;
-    let deleted = before.replaced as i64 - updated;
-    if deleted > gone {
+    if !counts.add_gone(gone.count, before.replaced as i64 - updated) {
         moved(context, latest.noun()).raise()
     }
-    let deleted = deleted.max(0);
-    counts.deleted += deleted;
-    counts.unchanged += gone - deleted;
     pending
 }
 
@@ -498,7 +503,10 @@ fn moved(context: &WriteContext<'_>, noun: &str) -> Report {
     let what = source_row(noun);
     context
         .not_stored_as_given(&format!("{what} was stored under another key than its own"))
-        .detail("A BEFORE UPDATE trigger changed the key, or moved the row out of the condition of the index.")
+        .detail(
+            "A BEFORE UPDATE trigger changed the key, or moved the row out of the condition of the \
+             index.",
+        )
 }
 
 /// Inserts new rows; gives those of which it is not known that they went in.

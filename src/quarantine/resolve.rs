@@ -344,7 +344,10 @@ impl Conflict<'_> {
                 target.name
             ),
         )
-        .detail("With the payload's values, or what a trigger makes of them, its key would not lead to the row.")
+        .detail(
+            "With the payload's values, or what a trigger makes of them, its key would not lead to \
+             the row.",
+        )
         .hint("Update the row yourself, then resolve the conflict with 'keep_stored'.")
         .table(&target.schema, &target.name)
         .constraint(arbiter.name.clone())
