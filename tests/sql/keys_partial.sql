@@ -170,6 +170,19 @@ SELECT outcome FROM idempotent_insert('written', '{"a": 1, "j": {"id": "x"}}', k
 SELECT outcome FROM idempotent_insert('written', '{"a": 1, "j": {"id": "x"}}', key => '{j->>''id''}');
 SELECT outcome FROM idempotent_insert('written', '{"a": 1, "j": {"id": "x"}}', key => ARRAY[repeat('(', 1000) || 'a+1' || repeat(')', 1000)]);
 SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{a-b}');
+-- What is no expression, or none that an index may be on.
+SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{*}');
+SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{written.*}');
+SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{(written).*}');
+SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{count(*)}');
+SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => ARRAY['a = $1']);
+SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{(SELECT 1)}');
+SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{"a + 1, a"}');
+SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{"a + 1 FROM written"}');
+SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{"(a + 1) AS b"}');
+SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{"row(*)"}');
+SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{"(DEFAULT)"}');
+SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{"(a = DEFAULT)"}');
 SET statement_timeout = '10s';
 \set VERBOSITY terse
 SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => ARRAY[repeat('(', 200000) || repeat(')', 200000)]);

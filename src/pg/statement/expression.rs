@@ -418,7 +418,13 @@ unsafe fn single_expression(statements: *mut pg_sys::List) -> Option<*mut pg_sys
             return None;
         }
         let result = &*first(select.targetList).cast::<pg_sys::ResTarget>();
-        result.name.is_null().then_some(result.val)
+        // `*` stands for columns, in a list of a SELECT alone: as an expression the server does not
+        // expect it.
+        let is_star = (*result.val).type_ == pg_sys::NodeTag::T_ColumnRef && {
+            let fields = (*result.val.cast::<pg_sys::ColumnRef>()).fields;
+            (*first(fields).cast::<pg_sys::Node>()).type_ == pg_sys::NodeTag::T_A_Star
+        };
+        (result.name.is_null() && !is_star).then_some(result.val)
     }
 }
 
