@@ -1,7 +1,7 @@
 //! Walks the rows of both sides, in the key's order, and tells where they deviate.
 use super::deviation::{Deviation, Status};
 use crate::compare::differing;
-use crate::payload::row::same_key;
+use crate::payload::row::{null_in_key, same_key};
 use crate::payload::shape::Shape;
 use crate::pg::memory::Memory;
 use crate::pg::rows::{Slot, TupleSort};
@@ -119,8 +119,7 @@ impl<'a> SortedMerge<'a> {
 
     /// Whether something in the key is NULL, with which no other key is equal.
     fn has_null_key(&self, row: &Slot) -> bool {
-        let mut keys = self.arbiter.keys.iter();
-        !self.arbiter.nulls_equal && keys.any(|key| row.get(key.column).is_none())
+        null_in_key(self.target, self.arbiter, row).is_some()
     }
 
     fn same_key(&self, a: &Slot, b: &Slot) -> bool {

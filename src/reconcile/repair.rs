@@ -21,6 +21,7 @@ use super::stored_row_write::{Statements, Written};
 use crate::compare::differing;
 use crate::enum_text;
 use crate::error::{Report, SqlState};
+use crate::payload::row::null_in_key;
 use crate::payload::shape::Shape;
 use crate::pg::call::result::ResultSet;
 use crate::pg::rows::{Slot, TupleStore};
@@ -217,8 +218,7 @@ impl Repair<'_, '_> {
 
     /// Whether a NULL in its key makes it equal to no other.
     fn has_lone_key(&self, row: &Slot) -> bool {
-        let mut keys = self.arbiter.keys.iter();
-        !self.arbiter.nulls_equal && keys.any(|key| row.get(key.column).is_none())
+        null_in_key(self.target, self.arbiter, row).is_some()
     }
 
     /// Whether a row has the values that were read. What is generated follows from others.
