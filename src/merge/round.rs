@@ -117,10 +117,7 @@ impl LatestRows<'_> {
             free = Some(row);
         }
         if let Some(mut outside) = self.outside.take() {
-            let mut row = Slot::for_stored(outside.desc());
-            while outside.next(&mut row) {
-                take(&row);
-            }
+            outside.each(take);
         }
     }
 
@@ -255,11 +252,7 @@ impl LeftRows {
         };
         let mut input = InputSorter::new(context, false);
         if let Some(mut new) = new {
-            let mut row = Slot::for_stored(new.desc());
-            while new.next(&mut row) {
-                pgrx::check_for_interrupts!();
-                input.put(&row);
-            }
+            new.each(|row| input.put(row));
         }
         changed.each(context.target, |row| input.put(row));
         Some(input.into_rows())

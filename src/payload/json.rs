@@ -281,7 +281,7 @@ impl<'t> JsonPayloads<'t> {
     ) {
         let position = PayloadPosition::watch();
         let mut reading = Reading::new(self, Some(arbiter), generated, &position);
-        let mut rows = TupleStore::new(self.target.row_desc());
+        let mut rows = TupleStore::new(&self.row_desc);
         let mut next = 0;
         while next < self.len() {
             let mut read = || {
@@ -300,11 +300,7 @@ impl<'t> JsonPayloads<'t> {
                 next += 1;
             }
         }
-        let mut row = Slot::for_stored(rows.desc());
-        while rows.next(&mut row) {
-            pgrx::check_for_interrupts!();
-            take(&row);
-        }
+        rows.each(take);
     }
 
     /// By shape; empty where the target has no nested column.

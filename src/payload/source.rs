@@ -423,11 +423,7 @@ impl<'t> Source<'t> {
             scratch.reset();
             reject(&RefusedRow::new(maker.ordinal, &row, &types), &error);
         }
-        let mut row = Slot::for_stored(coerced.desc());
-        while coerced.next(&mut row) {
-            pgrx::check_for_interrupts!();
-            sort.put(&row);
-        }
+        coerced.each(|row| sort.put(row));
         maker.ordinal
     }
 

@@ -74,6 +74,18 @@ impl TupleStore {
         }
     }
 
+    /// Hands over the rows from the next one on. It can be cancelled before each.
+    ///
+    /// # Errors
+    /// 57014, and what `take` raises.
+    pub fn each(&mut self, mut take: impl FnMut(&Slot)) {
+        let mut row = Slot::for_stored(&self.desc);
+        while self.next(&mut row) {
+            pgrx::check_for_interrupts!();
+            take(&row);
+        }
+    }
+
     /// Reads from the first row again.
     pub fn rewind(&mut self) {
         // SAFETY: the store lives until we are dropped; stores are begun without flags of their

@@ -136,7 +136,7 @@ impl Sender<'_, '_> {
         })?;
         self.count += count;
         if let (Some(all), Some(mut returned)) = (&mut self.returned, returned) {
-            append(&mut returned, all);
+            returned.each(|row| all.put(row));
         }
         Ok(())
     }
@@ -189,16 +189,15 @@ impl Sender<'_, '_> {
     fn reject(&mut self, rows: &mut TupleStore, error: &RowError) {
         let target = self.context.target;
         let layout = RowLayout::of(target);
-        let mut row = Slot::for_stored(rows.desc());
         rows.rewind();
-        while rows.next(&mut row) {
-            let ordinal = layout.ordinal(&row);
-            let named = &self.context.shapes[layout.shape(&row)].named;
+        rows.each(|row| {
+            let ordinal = layout.ordinal(row);
+            let named = &self.context.shapes[layout.shape(row)].named;
             self.rejected.insert(ordinal);
             self.collector.rejected(ordinal, error, || {
                 target.object(named.iter().copied(), JsonForm::Recorded, |c| row.value(c))
             });
-        }
+        });
     }
 }
 
@@ -220,22 +219,11 @@ fn next_rows(rows: &mut TupleStore, most: u64) -> Option<TupleStore> {
 /// A copy of some rows of a store.
 fn filtered(rows: &mut TupleStore, keep: impl Fn(&Slot) -> bool) -> TupleStore {
     let mut some = TupleStore::new(rows.desc());
-    let mut row = Slot::for_stored(rows.desc());
     rows.rewind();
-    while rows.next(&mut row) {
-        pgrx::check_for_interrupts!();
-        if keep(&row) {
-            some.put(&row);
+    rows.each(|row| {
+        if keep(row) {
+            some.put(row);
         }
-    }
+    });
     some
-}
-
-/// Adds the rows of a store to another one.
-fn append(rows: &mut TupleStore, to: &mut TupleStore) {
-    let mut row = Slot::for_stored(rows.desc());
-    while rows.next(&mut row) {
-        pgrx::check_for_interrupts!();
-        to.put(&row);
-    }
 }

@@ -38,9 +38,11 @@ impl Drop for SwitchedUser {
 
 /// While it lives, expressions of a table's definition are prepared with the rights of the
 /// table's owner, as ANALYZE and REINDEX evaluate them: in the context of a
-/// SECURITY_RESTRICTED_OPERATION, and without the caller's `search_path`, which could lead an
-/// unqualified name to a function of the caller's. Settings that they change are as before
-/// afterwards. An error's abort restores all of it.
+/// SECURITY_RESTRICTED_OPERATION, and without the caller's `search_path`. Settings that they change
+/// are as before afterwards. An error's abort restores all of it.
+///
+/// Only for callers who have the owner's rights anyway: a name can still lead to a temporary table of
+/// the caller's, and so to code of the caller's that runs as the owner.
 pub struct OwnerRights {
     user: pg_sys::Oid,
     context: c_int,
