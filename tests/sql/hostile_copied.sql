@@ -19,7 +19,9 @@ SELECT outcome FROM idempotent_insert('payroll', '{"id": 1, "salary": 101}', on_
 CREATE TABLE source (id int PRIMARY KEY, salary int);
 SELECT response FROM idempotent_execute('copied', 'select 1 AS one');
 SELECT decision FROM idempotent_run_begin('copied', 'p', 'v1');
+SET client_min_messages = warning;
 CALL idempotent_load('payroll', 'source');
+RESET client_min_messages;
 SELECT replayed FROM idempotent_insert_from('payroll', 'source', token => 'copied');
 SET ROLE regress_pgi_victim;
 SELECT response FROM idempotent_execute('copied', 'select 2 AS two');
