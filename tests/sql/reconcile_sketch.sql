@@ -122,6 +122,28 @@ SELECT idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), VARIADIC
 :state
 SELECT length(idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), i, 'x')) FROM generate_series(1, 3) AS i;
 SELECT idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), i) IS NULL FROM generate_series(1, 0) AS i;
+-- Its hashes are keyed with both numbers of the seed: keys with the first, rows with the second. Each call draws others.
+CREATE FUNCTION sketched(seed text) RETURNS bytea[] LANGUAGE sql AS $$
+    SELECT array_agg(sketch) FROM (SELECT idempotent.sketch(decode('01000106' || seed || '0000', 'hex'), i, 'x') AS sketch FROM generate_series(1, 3) AS i GROUP BY i ORDER BY i) AS s $$;
+SELECT sketched(repeat('00', 16)) = sketched(repeat('00', 16)) AS same, sketched('01' || repeat('00', 15)) = sketched(repeat('00', 16)) AS same_keys,
+       sketched(repeat('00', 15) || '01') = sketched(repeat('00', 16)) AS same_rows;
+CREATE TABLE drawn (seed text);
+CREATE FUNCTION seen_by(id int) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    stack text;
+BEGIN
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    INSERT INTO drawn SELECT DISTINCT part[1] FROM regexp_matches(stack, 'idempotent.sketch\(pg_catalog.decode\(''.{8}(.{32})', 'g') AS part;
+    RETURN true;
+END $$;
+CREATE POLICY looked ON parted_source TO regress_pgi_auditor USING (id > 1 OR seen_by(id));
+ALTER TABLE parted_source ENABLE ROW LEVEL SECURITY;
+GRANT INSERT ON drawn TO regress_pgi_auditor;
+SET ROLE regress_pgi_auditor;
+SELECT status, key FROM idempotent_reconcile('parent', 'parted_source');
+SELECT status, key FROM idempotent_reconcile('parent', 'parted_source');
+RESET ROLE;
+SELECT count(*), count(DISTINCT seed), count(DISTINCT left(seed, 16)), count(DISTINCT right(seed, 16)) FROM (SELECT DISTINCT seed FROM drawn) AS d;
 DROP OWNED BY regress_pgi_auditor;
 DROP ROLE regress_pgi_auditor;
 -- A second row of the source under the key of a stored row is judged with this, however it is written.
