@@ -122,6 +122,12 @@ SELECT idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), VARIADIC
 :state
 SELECT length(idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), i, 'x')) FROM generate_series(1, 3) AS i;
 SELECT idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), i) IS NULL FROM generate_series(1, 0) AS i;
+-- Parallel workers add up to the same sketch.
+SELECT idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), id) AS alone FROM parent \gset
+SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+EXPLAIN (COSTS OFF) SELECT idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), id) FROM ONLY parent;
+SELECT idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), id) = :'alone' AS same FROM parent;
+RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size;
 -- Its hashes are keyed with both numbers of the seed: keys with the first, rows with the second. Each call draws others.
 CREATE FUNCTION sketched(seed text) RETURNS bytea[] LANGUAGE sql AS $$
     SELECT array_agg(sketch) FROM (SELECT idempotent.sketch(decode('01000106' || seed || '0000', 'hex'), i, 'x') AS sketch FROM generate_series(1, 3) AS i GROUP BY i ORDER BY i) AS s $$;
@@ -174,6 +180,17 @@ INSERT INTO exact SELECT k - interval '0.4 s' FROM rounded;
 SELECT status, key FROM idempotent_reconcile('rounded', 'exact', "limit" => 100);
 SELECT status, key, outcome FROM idempotent_repair('rounded', 'exact', "limit" => 100, dry_run => false);
 SELECT count(*) FROM rounded WHERE n = 'lost';
+-- Keys that are computed are read.
+CREATE TABLE logins (email text, gone boolean, v int);
+CREATE UNIQUE INDEX ON logins (lower(email));
+CREATE UNIQUE INDEX ON logins (email) WHERE NOT gone;
+INSERT INTO logins SELECT 'User' || i, false, i FROM generate_series(1, 20000) AS i;
+CREATE TABLE logged AS SELECT upper(email) AS email, gone, v FROM logins;
+UPDATE logged SET email = 'other' WHERE v = 7;
+SELECT status, key FROM idempotent_reconcile('logins', 'logged', key => '{lower(email)}', compare => '{v}');
+UPDATE logged SET email = initcap(email);
+UPDATE logged SET gone = true WHERE v = 8;
+SELECT status, key FROM idempotent_reconcile('logins', 'logged', key => '{email}', compare => '{v}');
 -- More columns than a sketch takes are read.
 CREATE FUNCTION wide(columns int) RETURNS TABLE (status text, key jsonb, differences jsonb, outcome text) LANGUAGE plpgsql AS $$
 BEGIN
