@@ -62,7 +62,7 @@ mod round;
 mod write;
 
 use crate::batch::{BatchFunction, BatchOptions, BatchToken};
-use crate::error::with_error_capture;
+use crate::error::{RowOrigin, with_error_capture};
 use crate::options::{KeyOptions, MatchRule};
 use crate::payload::generated::GeneratedColumns;
 use crate::payload::json::JsonPayloads;
@@ -81,7 +81,7 @@ use crate::target::{
 };
 use crate::write::{InputSorter, WriteContext};
 use kept_key::check_key_kept;
-use latest::{LatestOrder, PAYLOAD, ROW};
+use latest::LatestOrder;
 use never_updated::NeverUpdated;
 use passes::Passes;
 use pgrx::prelude::*;
@@ -217,7 +217,8 @@ fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
     check_key_named(&target, arbiter, &shapes, |_| KeyPlace::Source);
     check_key_kept(&target, &relation, arbiter, &updated, &shapes);
     let unstored = source.unstored();
-    let latest = LatestOrder::new(&target, arbiter, &shapes, deciders, unstored, ROW);
+    let origin = RowOrigin::Source;
+    let latest = LatestOrder::new(&target, arbiter, &shapes, deciders, unstored, origin);
     let deciding = arbiter.deciding_columns().iter().copied();
     source.read_of_deletes(deciding.chain(latest.by()));
 
@@ -231,7 +232,7 @@ fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
     }
     source.complete_keys(&relation, arbiter);
     let guard = options.match_rule.guard;
-    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, guard);
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard);
     let mut input = InputSorter::of_rows(&target, arbiter, source.row_desc());
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
     let mut counts = MergeCounts {
@@ -267,16 +268,17 @@ fn merge_many(arguments: &Arguments) -> MergeCounts {
         options.match_rule.check(&target);
         return counts;
     }
+    let origin = payloads.origin;
     let by_all = named_by_all(&target, &payloads.shapes);
     let arbiter = options.match_rule.arbiter(&target, |column| by_all[column]);
     let (shapes, fields) = payloads.shapes_and_fields();
     let updated = options.plan(&target, &relation, arbiter, shapes, fields.deciders());
     check_key_named(&target, arbiter, shapes, |shape| {
-        KeyPlace::Payload(Some(shape.first))
+        KeyPlace::Row(origin.numbered(shape.first))
     });
     check_key_kept(&target, &relation, arbiter, &updated, shapes);
     let (deciders, unstored) = (fields.deciders(), &fields.unstored);
-    let mut latest = LatestOrder::new(&target, arbiter, shapes, deciders, unstored, PAYLOAD);
+    let mut latest = LatestOrder::new(&target, arbiter, shapes, deciders, unstored, origin);
     let deciding = arbiter.deciding_columns().iter().copied();
     let read: Vec<usize> = deciding.chain(latest.by()).collect();
     fields.read_of_deletes(&read);
@@ -299,7 +301,7 @@ fn merge_many(arguments: &Arguments) -> MergeCounts {
         Passes::new(&target, arbiter, &mut latest, shapes).of(rows, &mut counts)
     };
     let (shapes, guard) = (&payloads.shapes, options.match_rule.guard);
-    let context = WriteContext::new(&target, &relation, arbiter, shapes, true, guard);
+    let context = WriteContext::new(&target, &relation, arbiter, shapes, origin, guard);
     for rows in passes {
         merge_rows(&context, &latest, &updated, rows, &mut counts);
     }

@@ -2,7 +2,7 @@
 //! and what is done about a conflict; and what these come to for a source.
 use crate::batch::BatchOptions;
 use crate::enum_text;
-use crate::error::{OrRaise, Report, SqlState};
+use crate::error::{OrRaise, Report, RowOrigin, SqlState};
 use crate::guard;
 use crate::outcome::{OnConflict, OnError};
 use crate::payload::generated::exclude_from_comparison;
@@ -243,6 +243,15 @@ impl MatchRule {
         target: &'t Target,
         named: impl Fn(usize) -> bool,
     ) -> Result<&'t UniqueIndex, Box<Report>> {
+        self.find_arbiter_of(target, RowOrigin::Payloads, named)
+    }
+
+    fn find_arbiter_of<'t>(
+        &self,
+        target: &'t Target,
+        origin: RowOrigin,
+        named: impl Fn(usize) -> bool,
+    ) -> Result<&'t UniqueIndex, Box<Report>> {
         let named = |c: usize| named(c) && !self.identity.ignores(&target.columns[c]);
         match &self.key {
             Some(key) => target.find_arbiter_for_key(key),
@@ -266,9 +275,9 @@ impl MatchRule {
                 let usable = || target.indexes.iter().filter(|i| i.can_be_default());
                 let by_primary = usable().any(|i| i.primary && all(i, &counts));
                 if !by_primary && usable().any(|i| all(i, &named)) {
-                    target.find_default_arbiter(named)
+                    target.find_default_arbiter(origin, named)
                 } else {
-                    target.find_default_arbiter(counts)
+                    target.find_default_arbiter(origin, counts)
                 }
             }
         }
@@ -285,7 +294,7 @@ impl MatchRule {
         target: &'t Target,
         source: &Source<'_>,
     ) -> &'t UniqueIndex {
-        match self.find_arbiter(target, |column| source.names(column)) {
+        match self.find_arbiter_of(target, RowOrigin::Source, |column| source.names(column)) {
             Ok(arbiter) => arbiter,
             Err(report)
                 if report.sqlstate() == SqlState::InvalidColumnReference && self.key.is_none() =>

@@ -7,7 +7,7 @@ use super::coercion::Coercions;
 use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
 use super::row::{Mark, RowLayout, null_in_key};
-use crate::error::PayloadPosition;
+use crate::error::{PayloadPosition, RowOrigin};
 use crate::pg::ffi;
 use crate::pg::rows::{NewRow, ReceivedRows, RowBuilder, RowDesc, Slot, TupleSort, TupleStore};
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
@@ -371,7 +371,7 @@ impl<'a> RowMaker<'a> {
             row: RowBuilder::new(selected.row_desc),
             selected,
             ordinal: 0,
-            position: PayloadPosition::watch(),
+            position: PayloadPosition::watch(RowOrigin::Source),
         }
     }
 

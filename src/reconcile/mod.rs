@@ -22,7 +22,7 @@ mod stored_row_write;
 #[forbid(unsafe_code)]
 mod suspects;
 
-use crate::error::{Report, SqlState, with_error_capture};
+use crate::error::{Report, RowOrigin, SqlState, with_error_capture};
 use crate::options::{KeyOptions, MatchRule};
 use crate::payload::fill::RowsWithKey;
 use crate::payload::row::RowLayout;
@@ -124,7 +124,8 @@ fn repair(arguments: &Arguments, set: &mut ResultSet<'_>) {
         let named = || shape.named.iter().copied();
         let key = arbiter.deciding_columns().iter().copied();
         check_merge_privileges(&target, named(), key, &shape.compared, true);
-        WriteContext::new(&target, &relation, arbiter, &shapes, true, matching.guard)
+        let (origin, guard) = (RowOrigin::Source, matching.guard);
+        WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard)
     });
     let mut deviations = Deviations::new(&target);
     let comparison = Comparison::of(&target, &relation, arbiter, shape, source);
