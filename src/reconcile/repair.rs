@@ -99,7 +99,7 @@ impl Repair<'_, '_> {
         let numbers = self.target.attnums_in_order();
         let desc = self.target.row_desc();
         let (mut row, mut other) = (Slot::for_stored(desc), Slot::for_stored(desc));
-        let mut statements = Statements::default();
+        let mut statements = Statements::of(self.target);
         while next(&mut unexpected, &mut row) {
             let outcome = self.write_stored(&mut statements, &row, None, &[]);
             self.tell(Status::Unexpected, Some(&row), None, &[], outcome);
@@ -125,6 +125,9 @@ impl Repair<'_, '_> {
     }
 
     /// Deletes a row that is stored, or updates these columns of it.
+    ///
+    /// # Errors
+    /// 27000, 40001, 42501; and what UPDATE and DELETE raise.
     fn write_stored(
         &mut self,
         statements: &mut Statements,
