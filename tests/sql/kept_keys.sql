@@ -121,6 +121,15 @@ SELECT * FROM idempotent_repair('scaled_made', 'scaled_made_in');
 :state
 SELECT * FROM idempotent_repair('scaled_made', 'scaled_made_in', dry_run => false);
 :state
+-- A merge notices it when it has written the row.
+SELECT updated FROM idempotent_merge('scaled', 'scaled_in', key => '{n, scale(n) + b}');
+:state
+SELECT updated FROM idempotent_merge('scaled_made', 'scaled_made_in');
+:state
+SELECT updated FROM idempotent_merge_many('scaled_made', '[{"n": 1.00, "b": 1, "k": 3, "v": 2}]');
+:state
+SELECT updated FROM idempotent_merge_many('scaled_made', '[{"n": 1.0, "b": 2, "k": 3, "v": 2}]');
+TABLE scaled_made;
 
 -- Resolutions. The other key is taken, or not.
 CREATE VIEW open AS SELECT id, target FROM idempotent.conflicts WHERE resolution IS NULL;
