@@ -2,7 +2,9 @@
 //!
 //! An expression of the key, its condition, or a generated column of it is computed from columns of
 //! the row, and an update may set some of these and leave others. What is computed here is what the
-//! server computes for the new version, before triggers: these may make it another one.
+//! server computes for the new version, before triggers: these may make it another one. Generated
+//! columns are evaluated as the caller, as by an UPDATE of theirs; with whose rights the rest is, says
+//! [`KeyValues`].
 use super::generated::{GeneratedColumns, sources};
 use super::key_values::KeyValues;
 use super::shape::Shape;
