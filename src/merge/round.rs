@@ -1,11 +1,7 @@
 //! The rounds of one merge: look, insert, update and delete, look again. See the module's head for
 //! the protocol.
-<<<<<<< HEAD
-use super::latest::{LatestOrder, MergeVerdict};
-=======
 use super::kept_key::mixes_columns;
-use super::latest::{LatestOrder, MergeVerdict, PAYLOAD};
->>>>>>> fix
+use super::latest::{LatestOrder, MergeVerdict};
 use super::write::{ChangedRows, replace};
 use crate::error::{Report, RowOrigin};
 use crate::outcome::OnConflict;
@@ -471,15 +467,9 @@ fn look_up(
         && (lookup.triggers_may_change_updates() || mixes_key(context, updated));
     drop(lookup);
     gone.check_snapshot(context);
-<<<<<<< HEAD
-    let updated = counts.updated - updated_before;
-    if !counts.add_gone(gone.count, before.replaced as i64 - updated) {
-        moved(context).raise()
-=======
     let newly_updated = counts.updated - updated_before;
     if !counts.add_gone(gone.count, before.replaced as i64 - newly_updated) {
-        moved(context, updated, latest.noun()).raise()
->>>>>>> fix
+        moved(context, updated).raise()
     }
     pending
 }
@@ -490,15 +480,9 @@ fn mixes_key(context: &WriteContext<'_>, updated: &[usize]) -> bool {
 }
 
 /// 27000: an update has put a row where its key does not lead.
-<<<<<<< HEAD
-fn moved(context: &WriteContext<'_>) -> Report {
+fn moved(context: &WriteContext<'_>, updated: &[usize]) -> Report {
     let what = context.origin.any();
-    context
-=======
-fn moved(context: &WriteContext<'_>, updated: &[usize], noun: &str) -> Report {
-    let what = source_row(noun);
     let report = context
->>>>>>> fix
         .not_stored_as_given(&format!("{what} was stored under another key than its own"))
         .detail(
             "A BEFORE UPDATE trigger changed the key, or moved the row out of the condition of the \

@@ -238,7 +238,11 @@ impl MatchRule {
         let others = usable.filter(|i| guards.is_none_or(|guards| guards.oid != i.oid));
         let mut all = guards.into_iter().chain(others);
         match (all.next(), all.next()) {
-            (None, _) => Some(target.find_default_arbiter(|_| true).or_raise()),
+            (None, _) => Some(
+                target
+                    .find_default_arbiter(RowOrigin::Payloads, |_| true)
+                    .or_raise(),
+            ),
             (only, None) => only,
             _ => None,
         }
