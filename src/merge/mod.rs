@@ -189,6 +189,31 @@ impl MergeOptions {
         updated
     }
 
+    /// Checks what can be checked where no payload says which columns are merged.
+    ///
+    /// # Errors
+    /// As [`MergeOptions::plan`]; 42P10 without a usable key, 42703 for names that are no columns.
+    fn check_without_payloads(
+        &mut self,
+        target: &Target,
+        relation: &OpenRelation,
+        deciders: &[Decider],
+    ) {
+        if let Some(arbiter) = self.match_rule.certain_arbiter(target) {
+            self.plan(target, relation, arbiter, &mut [], deciders);
+            return;
+        }
+        // Several indexes may be the key.
+        for name in self.insert_only.iter().flatten() {
+            target.column_by_name(name);
+        }
+        let deletes = self.delete_when.is_some();
+        if deletes {
+            target.refuse_delete_rules(relation);
+        }
+        check_merge_privileges(target, [], [], &[], deletes);
+    }
+
     /// What a record of a batch keeps of them.
     fn of_batch(&self) -> BatchOptions {
         let delete_when = self.delete_when.as_ref().map(std::slice::from_ref);
@@ -263,9 +288,10 @@ fn merge_many(arguments: &Arguments) -> MergeCounts {
         ..MergeCounts::default()
     };
     if payloads.is_empty() {
-        // No column is named, so any right will do. A caller without one must not lock the table.
+        // A caller without any right must not lock the table.
         check_any_privilege(target.oid);
-        options.match_rule.check(&target);
+        let (_, fields) = payloads.shapes_and_fields();
+        options.check_without_payloads(&target, &relation, fields.deciders());
         return counts;
     }
     let origin = payloads.origin;

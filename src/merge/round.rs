@@ -1,5 +1,6 @@
 //! The rounds of one merge: look, insert, update and delete, look again. See the module's head for
 //! the protocol.
+use super::kept_key::mixes_columns;
 use super::latest::{LatestOrder, MergeVerdict};
 use super::write::{ChangedRows, replace};
 use crate::error::{Report, RowOrigin};
@@ -463,34 +464,37 @@ fn look_up(
         context.scratch.reset();
     });
     pending.may_move = pending.changed.is_some()
-        && (lookup.triggers_may_change_updates() || mixes_columns(context.arbiter, updated));
+        && (lookup.triggers_may_change_updates() || mixes_key(context, updated));
     drop(lookup);
     gone.check_snapshot(context);
-    let updated = counts.updated - updated_before;
-    if !counts.add_gone(gone.count, before.replaced as i64 - updated) {
-        moved(context).raise()
+    let newly_updated = counts.updated - updated_before;
+    if !counts.add_gone(gone.count, before.replaced as i64 - newly_updated) {
+        moved(context, updated).raise()
     }
     pending
 }
 
-/// Whether a value of the key is computed from a column of the key, of which an update leaves the
-/// spelling that is stored, and another that it sets.
-fn mixes_columns(arbiter: &UniqueIndex, updated: &[usize]) -> bool {
-    arbiter.computed_from().any(|columns| {
-        let mut columns = columns.iter();
-        columns.clone().any(|c| arbiter.has_column(*c)) && columns.any(|c| updated.contains(c))
-    })
+/// See [`mixes_columns`].
+fn mixes_key(context: &WriteContext<'_>, updated: &[usize]) -> bool {
+    mixes_columns(context.target, context.relation, context.arbiter, updated)
 }
 
 /// 27000: an update has put a row where its key does not lead.
-fn moved(context: &WriteContext<'_>) -> Report {
+fn moved(context: &WriteContext<'_>, updated: &[usize]) -> Report {
     let what = context.origin.any();
-    context
+    let report = context
         .not_stored_as_given(&format!("{what} was stored under another key than its own"))
         .detail(
             "A BEFORE UPDATE trigger changed the key, or moved the row out of the condition of the \
              index.",
-        )
+        );
+    if !mixes_key(context, updated) {
+        return report;
+    }
+    report.more_detail(
+        "Or the key is also computed from a column of the key, of which an update leaves the stored \
+         spelling.",
+    )
 }
 
 /// Inserts new rows; gives those of which it is not known that they went in.

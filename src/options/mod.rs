@@ -224,6 +224,30 @@ impl MatchRule {
         }
     }
 
+    /// The arbiter if it does not depend on what payloads name: by the explicit key, else the only
+    /// index that can be.
+    ///
+    /// # Errors
+    /// 42P10 if there is none.
+    pub fn certain_arbiter<'t>(&self, target: &'t Target) -> Option<&'t UniqueIndex> {
+        if let Some(key) = &self.key {
+            return Some(target.arbiter_for_key(key));
+        }
+        let guards = self.guard.as_ref().map(|guard| guard.arbiter(target));
+        let usable = target.indexes.iter().filter(|i| i.can_be_default());
+        let others = usable.filter(|i| guards.is_none_or(|guards| guards.oid != i.oid));
+        let mut all = guards.into_iter().chain(others);
+        match (all.next(), all.next()) {
+            (None, _) => Some(
+                target
+                    .find_default_arbiter(RowOrigin::Payloads, |_| true)
+                    .or_raise(),
+            ),
+            (only, None) => only,
+            _ => None,
+        }
+    }
+
     /// The arbiter: by the explicit key, else that of the target's guard if every
     /// payload names its columns, else by the columns that every payload names.
     ///

@@ -527,4 +527,26 @@ impl GeneratedColumns<'_> {
             None
         }
     }
+
+    /// Puts what the server computes for the generated columns into a working row of the first shape,
+    /// whose other columns are set. It lives until the next row.
+    pub fn complete(&mut self, working: &mut NewRow<'_>) {
+        working.desc().check_same(self.target.row_desc());
+        // SAFETY: a working row of the target, as was checked, which has the columns in their order;
+        // the guard holds nothing. The expressions were prepared in the context's state, for rows of
+        // the relation, in which the columns have their numbers.
+        unsafe {
+            ffi::guard(|| {
+                let mut own = self.row.start();
+                for (c, column) in self.target.columns.iter().enumerate() {
+                    own.set_unguarded(column.attnum as usize - 1, working.get_unguarded(c));
+                }
+                self.evaluator.begin_row(own.finish().raw());
+                let columns = self.shapes.first().map(|shape| &shape.columns);
+                for (c, expression) in columns.into_iter().flatten() {
+                    working.set_unguarded(*c, self.evaluator.evaluate_unguarded(*expression));
+                }
+            });
+        }
+    }
 }

@@ -137,6 +137,21 @@ impl<'t> GeneratedColumns<'t> {
     }
 }
 
+/// The columns that a generated column is computed from, by position.
+///
+/// # Panics
+/// If it is none.
+pub fn sources(target: &Target, relation: &OpenRelation, column: usize) -> Vec<usize> {
+    let expressions = Expressions::new();
+    let expression = relation
+        .column_expression(&expressions, target.columns[column].attnum)
+        .expect("a generated column has its expression");
+    let used = expression.columns();
+    (0..target.columns.len())
+        .filter(|c| used.contains(&target.columns[*c].attnum))
+        .collect()
+}
+
 /// Generated columns are not compared: they follow from others. One that is stored may be
 /// named in `compare`.
 ///

@@ -183,6 +183,17 @@ impl<'t> Source<'t> {
         }
     }
 
+    /// Of the target itself: with these columns, too.
+    pub fn with_columns(mut self, columns: &[usize]) -> Self {
+        for c in columns {
+            if !self.columns.contains(c) {
+                self.columns.push(*c);
+                self.numbers.push(self.target.columns[*c].attnum);
+            }
+        }
+        self
+    }
+
     /// The table whose working rows it gives.
     pub fn target(&self) -> &'t Target {
         self.target

@@ -10,6 +10,8 @@
 #[forbid(unsafe_code)]
 mod deviation;
 #[forbid(unsafe_code)]
+mod kept_key;
+#[forbid(unsafe_code)]
 mod merge_join;
 #[forbid(unsafe_code)]
 mod ranges;
@@ -35,6 +37,7 @@ use crate::pg::rows::{SortColumn, TupleSort, TypeOrder};
 use crate::target::{ColumnDefault, OpenRelation, Target, UniqueIndex, check_merge_privileges};
 use crate::write::WriteContext;
 use deviation::{Deviation, Teller};
+use kept_key::KeptKey;
 use merge_join::SortedMerge;
 use pgrx::prelude::*;
 use repair::{Deviations, Repair};
@@ -85,7 +88,7 @@ fn reconcile(arguments: &Arguments, set: &mut ResultSet<'_>) {
     let wanted = arguments.optional_count(5, "limit");
     matching.comparison.exclude(&source.surrogates(&relation));
     let (arbiter, shapes) = shapes(&target, &source, &matching);
-    let comparison = Comparison::of(&target, &relation, arbiter, &shapes[0], source);
+    let comparison = Comparison::of(&target, &relation, arbiter, &shapes[0], source, &[]);
     let mut teller = Teller::new(&target, arbiter, &shapes[0]);
     comparison.run(wanted, &mut |deviation| {
         teller.tell(deviation, |values| set.row(&values));
@@ -128,12 +131,14 @@ fn repair(arguments: &Arguments, set: &mut ResultSet<'_>) {
         WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard)
     });
     let mut deviations = Deviations::new(&target);
-    let comparison = Comparison::of(&target, &relation, arbiter, shape, source);
+    let key = KeptKey::of(&target, &relation, arbiter, shape);
+    let comparison = Comparison::of(&target, &relation, arbiter, shape, source, key.needed());
     comparison.run(wanted, &mut |deviation| deviations.put(deviation));
     let mut repair = Repair {
         target: &target,
         arbiter,
         shape,
+        key,
         context,
         teller: Teller::new(&target, arbiter, shape),
         set,
@@ -191,16 +196,19 @@ struct Comparison<'t> {
 }
 
 impl<'t> Comparison<'t> {
+    /// Of the target, the columns of the source are read, and these.
     fn of(
         target: &'t Target,
         relation: &OpenRelation,
         arbiter: &'t UniqueIndex,
         shape: &'t Shape,
         mut source: Source<'t>,
+        also: &[usize],
     ) -> Self {
         source.complete_keys(relation, arbiter);
         let mut stored = source
             .stored(relation, String::new(), Vec::new())
+            .with_columns(also)
             .under_active_snapshot();
         if !target.partitioned {
             // The key is unique in the table, not in those that inherit from it.

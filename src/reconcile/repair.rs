@@ -14,13 +14,13 @@
 //!   writes it at this moment, the statement waits for that, finds another version, and passes over
 //!   it, or raises 40001 (REPEATABLE READ and up).
 //! - The new version has the key of the source's row, or the call fails (27000): the columns that are
-//!   not set, or a trigger, may make it another one.
+//!   not set, or a trigger, may make it another one. A dry run fails for the former, too.
 //! - A row is inserted with ON CONFLICT DO NOTHING: if another session was faster, that row stays.
 use super::deviation::{Deviation, Status, Teller};
+use super::kept_key::KeptKey;
 use super::stored_row_write::{Statements, Written};
 use crate::compare::differing;
 use crate::enum_text;
-use crate::error::{Report, SqlState};
 use crate::payload::row::null_in_key;
 use crate::payload::shape::Shape;
 use crate::pg::call::result::ResultSet;
@@ -82,6 +82,7 @@ pub struct Repair<'a, 'c> {
     pub target: &'a Target,
     pub arbiter: &'a UniqueIndex,
     pub shape: &'a Shape,
+    pub key: KeptKey<'a>,
     /// None if nothing is to be written.
     pub context: Option<WriteContext<'a>>,
     pub teller: Teller<'a>,
@@ -99,7 +100,7 @@ impl Repair<'_, '_> {
         let numbers = self.target.attnums_in_order();
         let desc = self.target.row_desc();
         let (mut row, mut other) = (Slot::for_stored(desc), Slot::for_stored(desc));
-        let mut statements = Statements::default();
+        let mut statements = Statements::of(self.target);
         while next(&mut unexpected, &mut row) {
             let outcome = self.write_stored(&mut statements, &row, None, &[]);
             self.tell(Status::Unexpected, Some(&row), None, &[], outcome);
@@ -125,6 +126,9 @@ impl Repair<'_, '_> {
     }
 
     /// Deletes a row that is stored, or updates these columns of it.
+    ///
+    /// # Errors
+    /// 27000, 40001, 42501; and what UPDATE and DELETE raise.
     fn write_stored(
         &mut self,
         statements: &mut Statements,
@@ -132,10 +136,16 @@ impl Repair<'_, '_> {
         expected: Option<&Slot>,
         columns: &[usize],
     ) -> Option<Outcome> {
-        let context = self.context.as_ref()?;
+        let Some(context) = self.context.as_ref() else {
+            if let Some(expected) = expected {
+                self.key.check(|c| stored.value(c), expected, columns);
+            }
+            return None;
+        };
         if self.has_lone_key(stored) {
             return Some(Outcome::Skipped);
         }
+        let (target, shape, key) = (self.target, self.shape, &mut self.key);
         let snapshot = FreshSnapshot::push();
         let written = context.scratch.scope(|| {
             let mut lookup = KeyLookup::new(context.target, context.relation, context.arbiter);
@@ -143,11 +153,14 @@ impl Repair<'_, '_> {
             let Some(now) = lookup.stored() else {
                 return Written::Nothing;
             };
-            if !self.is_as_read(&now, stored) {
+            if !is_as_read(target, shape, &now, stored) {
                 return Written::Nothing;
             }
             context.check_visible(stored, &now);
-            statements.write(self.target, self.arbiter, &now, expected, columns)
+            if let Some(expected) = expected {
+                key.check(|c| now.value(c), expected, columns);
+            }
+            statements.write(target, context.arbiter, &now, expected, columns)
         });
         drop(snapshot);
         context.scratch.reset();
@@ -155,47 +168,8 @@ impl Repair<'_, '_> {
             (Written::Nothing, _) => Outcome::Skipped,
             (Written::UnderKey, None) => Outcome::Deleted,
             (Written::UnderKey, Some(_)) => Outcome::Updated,
-            (Written::UnderOtherKey, _) => self.moved().raise(),
+            (Written::UnderOtherKey, _) => self.key.moved().raise(),
         })
-    }
-
-    /// 27000: an update has given a row another key than that of the source's row.
-    fn moved(&self) -> Report {
-        let Self {
-            target, arbiter, ..
-        } = self;
-        let set = |c: &usize| self.shape.compared.contains(c) || arbiter.has_column(*c);
-        let deciding = arbiter.deciding_columns().iter().copied();
-        let left_out: Vec<usize> = deciding.filter(|c| !set(c)).collect();
-        let generated = arbiter.columns().any(|c| target.columns[c].generated != 0);
-        let report = Report::new(
-            SqlState::TriggeredDataChangeViolation,
-            format!(
-                "an update gave a row another key than its own in table \"{}\"",
-                target.name
-            ),
-        )
-        .table(&target.schema, &target.name)
-        .constraint(arbiter.name.clone());
-        if !left_out.is_empty() {
-            let columns = target.column_list(left_out);
-            return report
-                .detail(format!(
-                    "The key or its condition also refers to columns that the update does not set: {columns}."
-                ))
-                .hint("Add them to the source and to \"compare\", or ignore all columns that the key refers to.");
-        }
-        let (detail, hint) = match generated {
-            true => (
-                "The key is generated, also from columns that the update does not set; or a BEFORE UPDATE trigger changed it.",
-                "Add the columns to the source and to \"compare\", or disable the trigger.",
-            ),
-            false => (
-                "A BEFORE UPDATE trigger changed the key.",
-                "Disable the trigger.",
-            ),
-        };
-        report.detail(detail).hint(hint)
     }
 
     fn insert_missing(&self, expected: &Slot) -> Option<Outcome> {
@@ -221,14 +195,6 @@ impl Repair<'_, '_> {
         null_in_key(self.target, self.arbiter, row).is_some()
     }
 
-    /// Whether a row has the values that were read. What is generated follows from others.
-    fn is_as_read(&self, now: &StoredRow<'_>, read: &Slot) -> bool {
-        let columns = &self.target.columns;
-        let named = self.shape.named.iter().copied();
-        let named: Vec<usize> = named.filter(|c| columns[*c].generated == 0).collect();
-        differing(columns, &named, now, |c| read.value(c)).is_empty()
-    }
-
     fn tell(
         &mut self,
         status: Status,
@@ -252,6 +218,14 @@ impl Repair<'_, '_> {
             },
         );
     }
+}
+
+/// Whether a row has the values that were read. What is generated follows from others.
+fn is_as_read(target: &Target, shape: &Shape, now: &StoredRow<'_>, read: &Slot) -> bool {
+    let columns = &target.columns;
+    let named = shape.named.iter().copied();
+    let named: Vec<usize> = named.filter(|c| columns[*c].generated == 0).collect();
+    differing(columns, &named, now, |c| read.value(c)).is_empty()
 }
 
 fn next(rows: &mut TupleStore, row: &mut Slot) -> bool {
