@@ -18,6 +18,8 @@ PAIRS = [
     ("WIN1252", b"Caf\x81", b"Caf\x8d"),
     ("WIN1252", b"\xe9\x81", b"\xe9\x8d"),
     ("EUC_JP", b"\xb7\xd9", b"\xb7\xda"),
+    # One character, in two ways to write it: converted to UTF-8 they are the same.
+    ("EUC_JP", b"\xad\xe2", b"\x8f\xa2\xf1"),
     ("UTF8", b"Caf\xf4\x8f\xbf\xa9", b"Caf\xf4\x8f\xbf\xa8"),
 ]
 

@@ -154,6 +154,8 @@ ALTER EXTENSION pg_idempotent DROP VIEW idempotent.pipeline_runs;
 DROP VIEW idempotent.pipeline_runs;
 CALL refused('ALTER TABLE idempotent.pipeline_run_records ALTER error TYPE text COLLATE "C"', :run);
 CALL refused('ALTER TABLE idempotent.pipeline_run_records DROP COLUMN error', :run);
+-- A column of another type is not the lost one under another name.
+CALL refused('ALTER TABLE idempotent.pipeline_run_records DROP COLUMN error, ADD extra int', :run);
 CALL refused('ALTER EXTENSION pg_idempotent DROP SEQUENCE idempotent.pipeline_run_records_run_id_seq; ALTER TABLE idempotent.pipeline_run_records ALTER run_id DROP IDENTITY', :run);
 ROLLBACK;
 -- A column that was renamed gets its name back; where it may be one of several, nothing is dropped.
@@ -161,6 +163,11 @@ CALL refused('ALTER TABLE idempotent.pipeline_run_records RENAME error TO fault'
 BEGIN;
 ALTER TABLE idempotent.pipeline_run_records RENAME error TO fault;
 ALTER TABLE idempotent.pipeline_run_records RENAME output_version TO made;
+SELECT idempotent_run_begin('d');
+ROLLBACK;
+BEGIN;
+ALTER TABLE idempotent.pipeline_run_records RENAME error TO fault;
+ALTER TABLE idempotent.pipeline_run_records ADD extra text;
 SELECT idempotent_run_begin('d');
 ROLLBACK;
 -- A name in two lines is a name.

@@ -117,6 +117,9 @@ CREATE TABLE clock_by_name (id int, loaded_at timestamptz, PRIMARY KEY (id, load
 EXECUTE lint('clock_by_name');
 CREATE TABLE clock_by_name_partition (id int, "importedAt" date, PRIMARY KEY (id, "importedAt")) PARTITION BY RANGE ("importedAt");
 EXECUTE lint('clock_by_name_partition');
+-- Without it there would be no key.
+CREATE TABLE clock_alone (loaded_at timestamptz PRIMARY KEY, v int);
+EXECUTE lint('clock_alone');
 
 -- nullable_key
 CREATE TABLE nullable (a int, b int NOT NULL, "C" text, UNIQUE (a, b, "C"));
@@ -125,6 +128,9 @@ ALTER TABLE lint.nullable ALTER COLUMN a SET NOT NULL, ALTER COLUMN "C" SET NOT 
 EXECUTE lint('nullable');
 CREATE TABLE nulls_are_values (a int, UNIQUE NULLS NOT DISTINCT (a));
 EXECUTE lint('nulls_are_values');
+CREATE TABLE nulls_without_key (a int, v int);
+CREATE UNIQUE INDEX ON nulls_without_key (a) WHERE a IS NOT NULL;
+EXECUTE lint('nulls_without_key');
 CREATE DOMAIN never_null AS int NOT NULL;
 CREATE DOMAIN over_never_null AS never_null;
 CREATE TABLE by_domain (a never_null, b over_never_null, UNIQUE (a, b));

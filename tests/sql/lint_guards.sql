@@ -26,13 +26,27 @@ CREATE TABLE tiny (id smallserial PRIMARY KEY, ref text NOT NULL UNIQUE);
 SELECT key FROM idempotent_guard('tiny');
 INSERT INTO tiny (ref) SELECT 'same' FROM generate_series(1, 32767);
 INSERT INTO tiny (ref) VALUES ('same');
+-- Nothing is used up where no sequence is drawn from, nor where a duplicate is found by its number.
+CREATE TABLE chance (ref text PRIMARY KEY, lot int DEFAULT (random() * 1000)::int);
+SELECT key FROM idempotent_guard('chance');
+EXECUTE lint('chance');
+CREATE TABLE numbered (id serial PRIMARY KEY, v int);
+SELECT key FROM idempotent_guard('numbered', key => '{id}');
+EXECUTE lint('numbered');
+-- A trigger that always puts in another value of the key leaves no choice to clients: that is an error, under a guard as well.
+CREATE FUNCTION another() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.id := gen_random_uuid(); RETURN NEW; END $$;
+CREATE TABLE never_again (id uuid PRIMARY KEY, v int);
+CREATE TRIGGER a BEFORE INSERT ON never_again FOR EACH ROW EXECUTE FUNCTION another();
+SELECT key FROM idempotent_guard('never_again', key => '{id}');
+EXECUTE lint('never_again');
 
 -- Times that clients fill in, and what only the server fills in.
 CREATE TABLE objects (id uuid PRIMARY KEY, created_at timestamptz DEFAULT now(), "updatedAt" timestamp, modified_on date DEFAULT CURRENT_DATE,
-    occurred_at timestamptz DEFAULT now(), created_by text DEFAULT current_user, updates int, loaded_at timestamptz);
+    occurred_at timestamptz DEFAULT now(), created_by text DEFAULT current_user, updates int, loaded_at timestamptz,
+    changed timestamptz);
 SELECT compared FROM idempotent_guard('objects');
 EXECUTE lint('objects');
-SELECT compared FROM idempotent_guard('lint_guards.objects', key => '{id}', ignore => '{created_at,updatedAt,modified_on,loaded_at}');
+SELECT compared FROM idempotent_guard('lint_guards.objects', key => '{id}', ignore => '{created_at,updatedAt,modified_on,loaded_at,changed}');
 EXECUTE lint('objects');
 SELECT compared FROM idempotent_guard('objects', compare => '{created_at, occurred_at}');
 EXECUTE lint('objects');
