@@ -310,8 +310,11 @@ pub fn key_violation(
     .detail(format!(
         "A {noun} cannot be identified without its complete key."
     ))
-    .table(&target.schema, &target.name)
-    .constraint(arbiter.name.clone());
+    .table(&target.schema, &target.name);
+    let report = match target.foreign {
+        true => report,
+        false => report.constraint(arbiter.name.clone()),
+    };
     if is_column {
         report.column(part.name.clone())
     } else {

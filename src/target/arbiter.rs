@@ -176,6 +176,9 @@ impl Target {
     /// 42P10: no usable index has only columns that are `named`. If there is one usable index,
     /// the columns of it that are not named are told.
     fn no_named_key(&self, named: impl Fn(usize) -> bool) -> Report {
+        if self.foreign {
+            return self.no_declared_key();
+        }
         let report = Report::new(
             SqlState::InvalidColumnReference,
             format!(
@@ -220,7 +223,11 @@ impl Target {
         Report::new(
             SqlState::InvalidColumnReference,
             format!(
-                "the key is ambiguous: several unique indexes of table \"{}\" qualify",
+                "the key is ambiguous: several unique indexes of {} \"{}\" qualify",
+                match self.foreign {
+                    true => "the source of foreign table",
+                    false => "table",
+                },
                 self.name
             ),
         )
@@ -304,7 +311,7 @@ impl Target {
 
 /// Whether a part of a key that is no column is meant to be an expression. A minus sign and words
 /// are in many names, too, and say so only between blanks.
-fn looks_like_expression(name: &str) -> bool {
+pub(super) fn looks_like_expression(name: &str) -> bool {
     let has_words = || name.contains('-') || name.to_ascii_lowercase().contains(" is ");
     name.contains(|c| "([+*/<>=~!@#%^&|?'".contains(c)) || (name.contains(' ') && has_words())
 }

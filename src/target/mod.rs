@@ -47,6 +47,8 @@ mod closest;
 #[forbid(unsafe_code)]
 mod column;
 #[forbid(unsafe_code)]
+mod declared;
+#[forbid(unsafe_code)]
 mod default;
 #[forbid(unsafe_code)]
 mod default_kind;
@@ -98,9 +100,9 @@ pub use partition::{
 pub use policies::{hidden_by_policy, kept_by_policy, policies_show};
 pub use privileges::{
     Role, VisibleColumns, check_any_privilege, check_insert_privileges, check_merge_privileges,
-    check_overwrite_privileges, check_ownership, check_resolve_privileges, has_any_privilege,
-    may_read, may_select, may_truncate, note_values_shown, row_security_is_active,
-    row_security_is_active_for,
+    check_overwrite_privileges, check_ownership, check_repair_privileges, check_resolve_privileges,
+    has_any_privilege, may_read, may_select, may_truncate, note_values_shown,
+    row_security_is_active, row_security_is_active_for,
 };
 pub use scan::{Scan, Writer};
 pub use stored_row::{StoredRow, first_difference, same_tuple};
@@ -132,6 +134,8 @@ pub struct Target {
     pub name: String,
     /// Whether it is a partitioned table.
     pub partitioned: bool,
+    /// Whether it is a foreign table, see [`Target::open_foreign`].
+    pub foreign: bool,
     /// Whether a rule rewrites INSERT or UPDATE, with which ON CONFLICT cannot be
     /// used.
     pub has_write_rules: bool,
@@ -225,6 +229,7 @@ impl Target {
             return (target, relation);
         }
         let before = changes();
+        effects::refuse_unusable_kind(&relation);
         let target = Rc::new(Self::gather(&relation));
         // What was gathered while something changed is used, but not kept.
         if changes() == before {
@@ -235,7 +240,6 @@ impl Target {
 
     fn gather(relation: &OpenRelation) -> Self {
         let (schema, name, kind) = (relation.schema(), relation.name(), relation.kind());
-        effects::refuse_unusable_kind(relation);
         let triggers::InsertTriggers {
             guards,
             before_rows,
@@ -257,6 +261,7 @@ impl Target {
             schema,
             name,
             partitioned: kind == pg_sys::RELKIND_PARTITIONED_TABLE,
+            foreign: kind == pg_sys::RELKIND_FOREIGN_TABLE,
             triggers_touch_rows: kind == pg_sys::RELKIND_PARTITIONED_TABLE
                 || before_rows
                 || after_rows,

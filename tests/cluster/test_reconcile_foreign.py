@@ -1,4 +1,4 @@
-"""idempotent_reconcile over foreign tables: what it says, and how much goes over the wire."""
+"""idempotent_reconcile and idempotent_repair over foreign tables: what they say, and how much goes over the wire."""
 
 import contextlib
 import random
@@ -189,3 +189,112 @@ def test_random_tables_are_compared_as_a_join_does(db):
             assert rows_of(here, RECONCILED.format(source="ledger")) == expected(here)
             rows_of(here, "SELECT FROM idempotent_repair('orders', 'copy', dry_run => false)")
             assert rows_of(here, JOINED) == []
+
+
+MIRRORED = {"missing": "unexpected", "unexpected": "missing", "different": "different"}
+REPAIR = "SELECT status, key, outcome FROM idempotent_repair('ledger', 'orders', dry_run => false)"
+
+
+def mirrored(found):
+    """What is said of `ledger` as the target, by what is said of it as the source."""
+    return [{"status": MIRRORED[row["status"]], "key": row["key"]} for row in found]
+
+
+@pytest.mark.parametrize("key", ["int", "text", "uuid", "numeric(20,3)"])
+def test_a_foreign_target_is_compared_and_repaired_with_few_bytes(db, key):
+    rows = ROWS // 4
+    reconciled = "SELECT status, key FROM idempotent_reconcile('ledger', 'orders')"
+    with two_servers(db, key, rows) as (here, there, wire):
+        wire.reset()
+        assert rows_of(here, reconciled) == []
+        assert wire.bytes < 80_000
+        deviate(here, there, key, rows, 10)
+        found = mirrored(expected(here))
+        assert len(found) in (10, 11) and len({row["status"] for row in found}) == 3
+        wire.reset()
+        assert rows_of(here, reconciled) == found
+        assert wire.bytes < 120_000
+        wire.reset()
+        repaired = rows_of(here, REPAIR)
+        assert wire.bytes < 150_000
+        assert sorted(row["outcome"] for row in repaired) == sorted(
+            {"missing": "inserted", "different": "updated", "unexpected": "deleted"}[row["status"]] for row in found
+        )
+        assert rows_of(here, reconciled) == []
+        assert expected(here) == []
+
+
+def test_two_foreign_tables_are_compared_where_they_are(db):
+    rows = ROWS // 4
+    with two_servers(db, rows=rows) as (here, there, wire):
+        there.execute("CREATE TABLE orders (LIKE ledger INCLUDING ALL); INSERT INTO orders TABLE ledger; ANALYZE orders")
+        columns = COLUMNS.format(key="int", primary="NOT NULL")
+        here.execute(f"CREATE FOREIGN TABLE far_orders ({columns}) SERVER far OPTIONS (table_name 'orders')")
+        deviate(here, there, "int", rows, 10)
+        there.execute("UPDATE orders SET customer = 'other' WHERE id IN (5, 50000)")
+        here.execute("CREATE TABLE copy AS TABLE far_orders; DROP TABLE orders; CREATE TABLE orders AS TABLE ledger")
+        found = rows_of(here, JOINED)
+        wire.reset()
+        assert rows_of(here, "SELECT status, key FROM idempotent_reconcile('ledger', 'far_orders', key => '{id}')") == found
+        assert wire.bytes < 400_000
+        # Also where ANALYZE has told how large the target is.
+        here.execute("ANALYZE ledger")
+        wire.reset()
+        assert rows_of(here, "SELECT status, key FROM idempotent_reconcile('ledger', 'far_orders', key => '{id}')") == found
+        assert wire.bytes < 400_000
+
+
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+@pytest.mark.parametrize(
+    "change, states",
+    [
+        ("UPDATE ledger SET amount = 7 WHERE id = 17", {"40001"}),
+        ("DELETE FROM ledger WHERE id = 17", {"40001"}),
+        ("UPDATE ledger SET customer = 'new' WHERE id = 3", {"40001"}),
+        ("INSERT INTO ledger SELECT 5000, customer, amount, at, document FROM ledger WHERE id = 1", {"23505"}),
+    ],
+)
+def test_a_row_of_a_foreign_target_that_is_changed_meanwhile_is_not_overwritten(db, level, change, states):
+    """The other server has read its rows, and then another session writes one."""
+    with two_servers(db, rows=1000) as (here, there, _wire):
+        here.execute(
+            "UPDATE orders SET amount = -1 WHERE id = 17; DELETE FROM orders WHERE id = 3; INSERT INTO orders SELECT 5000, customer FROM orders WHERE id = 1"
+        )
+        with pytest.raises(psycopg.errors.Error) as raised, here.transaction():
+            here.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+            rows_of(here, "SELECT FROM ledger WHERE id = 1")
+            there.execute(change)
+            rows_of(here, REPAIR)
+        assert raised.value.sqlstate in states
+        before = there.execute("SELECT * FROM ledger ORDER BY id").fetchall()
+        assert len(before) == {"D": 999, "U": 1000, "I": 1001}[change[0]]
+        assert {row["outcome"] for row in rows_of(here, REPAIR)} <= {"inserted", "updated", "deleted"}
+        assert rows_of(here, "SELECT FROM idempotent_reconcile('ledger', 'orders')") == []
+
+
+def test_random_foreign_targets_are_compared_and_repaired(db):
+    """Without a unique index there: some keys are stored twice."""
+    r = random.Random(SEED)
+    with two_servers(db, rows=0) as (here, there, _wire):
+        there.execute("ALTER TABLE ledger DROP CONSTRAINT ledger_pkey")
+        for _ in range(ROUNDS):
+            shape = f"{r.choice(['i', 'i * 1000', 'hashint4(i)'])}, repeat('customer', {r.choice([30, 40])}), i, to_timestamp(i), '{{}}'"
+            here.execute("TRUNCATE orders")
+            there.execute("TRUNCATE ledger")
+            for conn, table in ((here, "orders"), (there, "ledger")):
+                share, changed = r.choice([(0, 0), (0.001, 0.001), (0.1, 0.01), (0.9, 0.5)])
+                conn.execute(f"SELECT setseed({r.random()})")
+                conn.execute(
+                    f"INSERT INTO {table} SELECT {shape} FROM generate_series(1, 2000) AS i WHERE random() >= {share} ORDER BY random();"
+                    f"UPDATE {table} SET amount = -1 WHERE random() < {changed}"
+                )
+            found = rows_of(here, "SELECT status, key FROM idempotent_reconcile('ledger', 'orders')")
+            assert found == mirrored(expected(here))
+            # Another row under some keys: it is what is unexpected, or what is compared.
+            twice = there.execute(
+                "INSERT INTO ledger SELECT id, customer, amount + 5, at, document FROM ledger WHERE random() < 0.002 RETURNING id"
+            ).fetchall()
+            assert len(rows_of(here, REPAIR.replace(", dry", ', "limit" => 5, dry'))) <= 5
+            rows_of(here, REPAIR)
+            assert rows_of(here, "SELECT FROM idempotent_reconcile('ledger', 'orders')") == [], twice
+            assert expected(here) == []
