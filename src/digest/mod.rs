@@ -9,6 +9,8 @@
 //! is of type `internal`, so that only the executor can call them.
 mod argument;
 #[forbid(unsafe_code)]
+pub mod bounds;
+#[forbid(unsafe_code)]
 mod decimal;
 #[forbid(unsafe_code)]
 mod document;

@@ -27,8 +27,6 @@ struct Sketch {
 struct Prepared<P> {
     columns: Columns,
     plan: P,
-    /// The range of the row before.
-    near: usize,
 }
 
 /// Adds a row to a sketch: the state, the plan, and the columns, those of the key first.
@@ -49,7 +47,7 @@ fn idempotent_sketch_add(call: SqlCall<'_>) -> SqlResult {
         if let Some((prepared, row)) = found {
             state.used = prepared.plan.cells();
             let Row { key, position, all } = row;
-            for cell in prepared.plan.cells_of(key, position, &mut prepared.near) {
+            for cell in prepared.plan.cells_of(key, position) {
                 // There are never more cells than sums.
                 if let Some(sum) = state.sums.get_mut(cell) {
                     *sum = sum.wrapping_add(all);
@@ -73,7 +71,7 @@ fn idempotent_in_sketch(call: SqlCall<'_>) -> SqlResult {
         // A row whose key equals no other deviates.
         SqlResult::boolean(found.is_none_or(|(prepared, Row { key, position, .. })| {
             let suspects = &prepared.plan;
-            let cells = suspects.plan.cells_of(key, position, &mut prepared.near);
+            let cells = suspects.plan.cells_of(key, position);
             suspects.contain(cells)
         }))
     })
@@ -156,11 +154,7 @@ impl<P> Prepared<P> {
         if columns.in_array || columns.forms.len() < usize::from(shared.keys) {
             invalid("a sketch takes the columns of the key, and others after them").raise()
         }
-        Self {
-            columns,
-            plan,
-            near: 0,
-        }
+        Self { columns, plan }
     }
 }
 

@@ -8,6 +8,8 @@
 //!
 //! All hashes are keyed with seeds that are drawn for each comparison: who chose the rows did not
 //! know them.
+use super::bounds::Bounds;
+
 /// The form of the bytes below.
 const VERSION: u8 = 1;
 
@@ -35,8 +37,8 @@ pub struct SketchPlan {
     pub keys: u8,
     /// Each of the first two tables has two to this power of cells.
     pub power: u8,
-    /// Where the second and each further range of the third table begins, in order.
-    pub bounds: Vec<i64>,
+    /// Where the ranges of the third table begin.
+    pub bounds: Bounds,
 }
 
 impl SketchPlan {
@@ -44,8 +46,9 @@ impl SketchPlan {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION, u8::from(self.nulls_equal), self.keys, self.power];
         bytes.extend(self.seed.iter().flat_map(|word| word.to_be_bytes()));
-        bytes.extend((self.bounds.len() as u16).to_be_bytes());
-        bytes.extend(self.bounds.iter().flat_map(|bound| bound.to_be_bytes()));
+        let starts = self.bounds.starts();
+        bytes.extend((starts.len() as u16).to_be_bytes());
+        bytes.extend(starts.iter().flat_map(|start| start.to_be_bytes()));
         bytes
     }
 
@@ -61,30 +64,29 @@ impl SketchPlan {
         let (&[first, second], []) = seed.as_chunks::<8>() else {
             return None;
         };
-        let bounds: Vec<i64> = bounds
-            .as_chunks::<8>()
-            .0
+        let (starts, _) = bounds.as_chunks::<8>();
+        let starts: Vec<i64> = starts
             .iter()
-            .map(|bound| i64::from_be_bytes(*bound))
+            .map(|start| i64::from_be_bytes(*start))
             .collect();
         let sound = nulls_equal <= 1
             && keys > 0
             && power <= MAX_POWER
-            && bounds.len() < MAX_RANGES
-            && bounds.is_sorted();
+            && starts.len() < MAX_RANGES
+            && starts.is_sorted();
         let plan = Self {
             seed: [u64::from_be_bytes(first), u64::from_be_bytes(second)],
             nulls_equal: nulls_equal == 1,
             keys,
             power,
-            bounds,
+            bounds: Bounds::new(starts),
         };
         sound.then_some((plan, rest))
     }
 
     /// How many cells there are.
     pub fn cells(&self) -> usize {
-        self.first_range() + self.bounds.len() + 1
+        self.first_range() + self.bounds.starts().len() + 1
     }
 
     /// The first cell of the third table.
@@ -93,28 +95,17 @@ impl SketchPlan {
     }
 
     /// The cells of a row with this hash of its key, and this position of the key's first column, if
-    /// it has one. `near` is the range of the row before, where this one is looked for first.
+    /// it has one.
     #[inline]
-    pub fn cells_of(&self, key: u64, position: Option<i64>, near: &mut usize) -> [usize; 3] {
+    pub fn cells_of(&self, key: u64, position: Option<i64>) -> [usize; 3] {
         let size = 1 << self.power;
         let low = key as usize & (size - 1);
         let high = (key >> 32) as usize & (size - 1);
-        if let Some(position) = position {
-            *near = self.range_of(position, *near);
-            [low, size + high, 2 * size + *near]
-        } else {
-            [low, size + high, 2 * size + self.bounds.len()]
-        }
-    }
-
-    #[inline]
-    fn range_of(&self, position: i64, near: usize) -> usize {
-        let after = near == 0 || self.bounds.get(near - 1).is_some_and(|b| *b <= position);
-        let before = self.bounds.get(near).is_none_or(|b| position < *b);
-        if after && before {
-            return near;
-        }
-        self.bounds.partition_point(|bound| *bound <= position)
+        let range = match position {
+            Some(position) => self.bounds.range_of(position),
+            None => self.bounds.starts().len(),
+        };
+        [low, size + high, 2 * size + range]
     }
 }
 

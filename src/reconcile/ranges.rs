@@ -14,8 +14,8 @@ const RANGE_BYTES: i64 = 1 << 18;
 /// So many rows of the sample are a range, on average.
 const ROWS_OF_SAMPLE: i64 = 16;
 
-/// So many pages of a table are read for the sample, at most.
-const SAMPLE_PAGES: i64 = 2048;
+/// So many pages of a table are read for each range: of more, rows would be thrown away.
+const PAGES_OF_SAMPLE: i64 = 2;
 
 /// Where a range begins.
 pub struct Bound {
@@ -61,6 +61,11 @@ impl Ranges {
         }
     }
 
+    /// Where the second and each further range begins, as the sketch knows it.
+    pub fn positions(&self) -> Vec<i64> {
+        self.bounds.iter().map(|bound| bound.position).collect()
+    }
+
     /// The condition for the rows from the range `begin` up to the range `end`.
     pub fn condition(&self, (begin, end): (usize, usize)) -> String {
         let bound = |i: usize| self.bounds.get(i).map(|bound| bound.literal.as_str());
@@ -96,8 +101,8 @@ fn in_order(mut bounds: Vec<Bound>) -> Vec<Bound> {
 fn sample(column: &str, key_type: KeyType, bytes: i64, from: &str) -> String {
     let pages = (bytes / i64::from(pg_sys::BLCKSZ)).max(1);
     let ranges = (bytes / RANGE_BYTES).clamp(1, MAX_RANGES as i64);
-    let percent = (100.0 * SAMPLE_PAGES as f64 / pages as f64).min(100.0);
-    let sampled = pages.min(SAMPLE_PAGES);
+    let sampled = pages.min(ranges * PAGES_OF_SAMPLE);
+    let percent = (100.0 * sampled as f64 / pages as f64).min(100.0);
     let share = ((ranges * ROWS_OF_SAMPLE) as f64 / (sampled * 64) as f64).min(1.0);
     let (base, text) = key_type.sql();
     format!(

@@ -18,6 +18,7 @@
 //! - A row with a NULL in the key, where that equals nothing, is in no cell and always read.
 use super::ranges::Ranges;
 use super::same_bytes::{has_same_keys, has_same_values};
+use crate::digest::bounds::Bounds;
 use crate::digest::sketch_plan::{MAX_POWER, SketchPlan, Suspects};
 use crate::error::{Line, notice};
 use crate::payload::source::Source;
@@ -98,7 +99,7 @@ impl Sides<'_, '_> {
             nulls_equal: self.arbiter.nulls_equal,
             keys: self.arbiter.keys.len() as u8,
             power: power(bytes),
-            bounds: ranges.bounds.iter().map(|bound| bound.position).collect(),
+            bounds: Bounds::new(ranges.positions()),
         };
         let sql = self.sketches(&plan);
         // Compiling the expressions takes longer than it saves.

@@ -1,4 +1,5 @@
 //! What a sketch's cells are.
+use super::bounds::Bounds;
 use super::sketch_plan::{MAX_POWER, MAX_RANGES, SketchPlan, Suspects};
 
 fn plan() -> SketchPlan {
@@ -7,7 +8,7 @@ fn plan() -> SketchPlan {
         nulls_equal: true,
         keys: 2,
         power: 4,
-        bounds: vec![-7, 0, 5],
+        bounds: Bounds::new(vec![-7, 0, 5]),
     }
 }
 
@@ -29,21 +30,18 @@ fn plans_that_name_no_cells_are_refused() {
     };
     refused(&|plan| plan.keys = 0);
     refused(&|plan| plan.power = MAX_POWER + 1);
-    refused(&|plan| plan.bounds = vec![1, 0]);
-    refused(&|plan| plan.bounds = vec![0; MAX_RANGES]);
+    refused(&|plan| plan.bounds = Bounds::new(vec![0; MAX_RANGES]));
+    // The last bound is now below the others.
+    let mut bytes = plan().to_bytes();
+    let last = bytes.len() - 8;
+    bytes[last] = 0x80;
+    assert_eq!(SketchPlan::of_bytes(&bytes), None);
 }
 
 #[test]
-fn a_range_is_found_from_wherever_the_search_begins() {
-    for (position, range) in [(i64::MIN, 0), (-8, 0), (-7, 1), (0, 2), (4, 2), (5, 3)] {
-        for near in 0..4 {
-            let mut near = near;
-            let [low, high, cell] = plan().cells_of(0x3_0000_0005, Some(position), &mut near);
-            assert_eq!((low, high, cell), (5, 16 + 3, 32 + range));
-            assert_eq!(near, range);
-        }
-    }
-    assert_eq!(plan().cells_of(0, None, &mut 0), [0, 16, 35]);
+fn a_row_has_a_cell_in_each_table() {
+    assert_eq!(plan().cells_of(0x3_0000_0005, Some(4)), [5, 16 + 3, 32 + 2]);
+    assert_eq!(plan().cells_of(0, None), [0, 16, 35]);
 }
 
 #[test]
