@@ -298,3 +298,78 @@ def test_random_foreign_targets_are_compared_and_repaired(db):
             rows_of(here, REPAIR)
             assert rows_of(here, "SELECT FROM idempotent_reconcile('ledger', 'orders')") == [], twice
             assert expected(here) == []
+
+
+# How a value of each type is made from a small number; of some, no two are equal.
+KEY_TYPES = {
+    "int": "{n}",
+    "bigint": "{n} * 3000000000",
+    "text": "'key ' || {n}",
+    "uuid": "md5({n}::text)::uuid",
+    "date": "date '2024-01-01' + {n}",
+    "timestamptz": "to_timestamp({n} * 61.5)",
+    "numeric": "{n} / 8.0",
+    "bytea": "decode(lpad(to_hex({n}), 8, '0'), 'hex')",
+    "interval": "{n} * interval '1 hour'",
+}
+DATA_TYPES = {
+    **KEY_TYPES,
+    "float8": "{n}::float8 / 3",
+    "boolean": "{n} % 2 = 0",
+    "jsonb": "jsonb_build_object('n', {n}, 'x', {n} / 4.0)",
+    "int[]": "ARRAY[{n}, NULL, 1]",
+    "numeric(12,1)": "{n} / 4.0",
+    "char(12)": "'c' || {n}",
+    "numrange": "numrange({n}, {n} + 1)",
+}
+
+
+def random_table(r):
+    """The columns of a key and of data, with SQL for the values of row `i`; the data is changed where `c` is true."""
+    key = {f"k{n}": r.choice(list(KEY_TYPES)) for n in range(r.choice([1, 1, 2]))}
+    data = {f"d{n}": r.choice(list(DATA_TYPES)) for n in range(r.randint(0, 4))}
+    values = [KEY_TYPES[typ].format(n="i" if name == "k0" else "(i % 7)") for name, typ in key.items()]
+    for typ in data.values():
+        value = DATA_TYPES[typ].format(n="(i % 50 + CASE WHEN c THEN 1 ELSE 0 END)")
+        values.append(f"CASE WHEN i % {r.randint(2, 9)} = 0 AND NOT c THEN NULL ELSE {value} END")
+    return key, {**data, "filler": "text"}, ", ".join([*values, f"repeat('x', {r.choice([1, 700])})"])
+
+
+def test_random_columns_of_foreign_targets_are_compared_and_repaired(db):
+    """Keys and values of many types, small tables and such as are compared by sketches, sources with and without an index."""
+    r = random.Random(SEED)
+    with two_servers(db, rows=0) as (here, there, _wire):
+        here.execute("SET client_min_messages = warning")
+        for number in range(ROUNDS):
+            key, data, values = random_table(r)
+            columns = ", ".join(f"{name} {typ}" for name, typ in {**key, **data}.items())
+            names = ", ".join([*key, *data])
+            here.execute(f"DROP TABLE IF EXISTS own CASCADE; CREATE TABLE own ({columns})")
+            here.execute(f"DROP FOREIGN TABLE IF EXISTS other CASCADE; CREATE FOREIGN TABLE other ({columns}) SERVER far")
+            there.execute(f"DROP TABLE IF EXISTS other; CREATE TABLE other ({columns}, made_there int DEFAULT 7)")
+            for conn, table in ((here, "own"), (there, "other")):
+                conn.execute(f"SELECT setseed({r.random()})")
+                conn.execute(
+                    f"INSERT INTO {table} ({names}) SELECT {values}"
+                    f" FROM (SELECT i, random() < {r.choice([0, 0.005, 0.1])} AS c FROM generate_series(1, 1200) AS i) AS rows WHERE random() >= {r.choice([0, 0.005, 0.1])}"
+                )
+            argument = f", key => '{{{','.join(key)}}}'"
+            if r.random() < 0.5:
+                here.execute(f"ALTER TABLE own ADD PRIMARY KEY ({', '.join(key)})")
+                argument = r.choice([argument, ""])
+            if r.random() < 0.5:
+                there.execute(f"ALTER TABLE other ADD PRIMARY KEY ({', '.join(key)})")
+            joined = " AND ".join(f"s.{name} = e.{name}" for name in key)
+            oracle = f"""SELECT CASE WHEN e.k0 IS NULL THEN 'unexpected' WHEN s.k0 IS NULL THEN 'missing' ELSE 'different' END AS status, count(*) AS n
+                         FROM stored AS s FULL JOIN own AS e ON {joined} WHERE s IS DISTINCT FROM e GROUP BY 1 ORDER BY 1"""
+            here.execute("CREATE TEMP TABLE stored AS TABLE other")
+            found = rows_of(here, oracle)
+            case = f"PGI_SEED={SEED}, table {number}: {columns}{argument}"
+            assert rows_of(here, f"SELECT status, count(*) AS n FROM idempotent_reconcile('other', 'own'{argument}) GROUP BY 1 ORDER BY 1") == found, case
+            written = rows_of(here, f"SELECT DISTINCT status, outcome FROM idempotent_repair('other', 'own'{argument}, dry_run => false) ORDER BY 1")
+            outcomes = {"missing": "inserted", "different": "updated", "unexpected": "deleted"}
+            assert written == [{"status": row["status"], "outcome": outcomes[row["status"]]} for row in found], case
+            assert rows_of(here, "(TABLE other EXCEPT TABLE own) UNION ALL (TABLE own EXCEPT TABLE other)") == [], case
+            # What the foreign table does not have, the other server fills.
+            assert value(there, "SELECT count(*) FROM other WHERE made_there IS DISTINCT FROM 7") == 0
+            here.execute("DROP TABLE stored")
