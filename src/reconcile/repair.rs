@@ -17,9 +17,19 @@
 //!   not set, or a trigger, may make it another one.
 //! - A row is inserted with ON CONFLICT DO NOTHING: if another session was faster, that row stays.
 //!
-//! A foreign table has no look-ups and places. There one statement finds a row by its key and all values
-//! that were read, and writes it; what has other values by now is left alone. An INSERT is a plain one:
-//! if another session was faster, the other server's unique index says so.
+//! # Rows of a foreign table
+//! They have no place that could be looked up and trusted. One statement finds a row by its key and all
+//! values that were read, and writes it.
+//! - The foreign data wrapper reads anew for each statement: a row that has other values by now does
+//!   not meet the condition, and is left alone.
+//! - It keeps one snapshot, as postgres_fdw does at every isolation level: the row meets the condition
+//!   as of that snapshot. If another session has written it since, the other server raises 40001.
+//! - A trigger there, or an earlier statement of the repair, has changed the row: our own transaction
+//!   sees that, and the row does not meet the condition.
+//! - An INSERT is a plain one, since ON CONFLICT (key) cannot be sent: if another session was faster, the
+//!   unique index there raises 23505. A row of the source under the key of the one before is not sent.
+//! - Several rows meet the condition: all would be written, so the call fails (21000), and the
+//!   transaction with it.
 use super::deviation::{Deviation, Status, Teller};
 use super::foreign_row_write::ForeignStatements;
 use super::stored_row_write::{Statements, Written};
