@@ -300,6 +300,31 @@ def test_random_foreign_targets_are_compared_and_repaired(db):
             assert expected(here) == []
 
 
+def test_keys_under_a_loose_collation_are_one_key_whatever_their_spelling(db):
+    """All rows are read, and it is the foreign table's collation that counts."""
+    with two_servers(db, rows=0) as (here, there, _wire):
+        if not value(here, "SELECT count(*) FROM pg_collation WHERE collprovider = 'i'"):
+            pytest.skip("the server has no ICU")
+        here.execute(
+            """CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+               CREATE TABLE codes (code text PRIMARY KEY, v text);
+               INSERT INTO codes SELECT 'code ' || i, repeat('x', 60) FROM generate_series(1, 12000) AS i;
+               CREATE FOREIGN TABLE far_codes (code text COLLATE loose, v text) SERVER far OPTIONS (table_name 'codes')"""
+        )
+        there.execute("CREATE TABLE codes AS SELECT upper('code ' || i) AS code, repeat('x', 60) AS v FROM generate_series(1, 12000) AS i")
+        assert rows_of(here, "SELECT FROM idempotent_reconcile('far_codes', 'codes')") == []
+        there.execute("UPDATE codes SET v = 'other' WHERE code = 'CODE 7'; DELETE FROM codes WHERE code = 'CODE 8'")
+        assert [tuple(row.values()) for row in rows_of(here, REPAIR.replace("ledger", "far_codes").replace("orders", "codes"))] == [
+            ("different", {"code": "CODE 7"}, "updated"),
+            ("missing", {"code": "code 8"}, "inserted"),
+        ]
+        # An update leaves the key as it is spelt there.
+        assert rows_of(there, "SELECT code, length(v) AS n FROM codes WHERE lower(code) IN ('code 7', 'code 8') ORDER BY lower(code)") == [
+            {"code": "CODE 7", "n": 60},
+            {"code": "code 8", "n": 60},
+        ]
+
+
 # How a value of each type is made from a small number; of some, no two are equal.
 KEY_TYPES = {
     "int": "{n}",
