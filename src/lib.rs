@@ -106,7 +106,7 @@ mod unit_tests;
 #[cfg(feature = "soundness")]
 #[allow(missing_docs)]
 pub mod soundness {
-    pub use crate::error::PayloadPosition;
+    pub use crate::error::{PayloadPosition, RowOrigin};
     pub use crate::pg::call::arguments::Arguments;
     pub use crate::pg::call::entry::SqlCall;
     pub use crate::pg::call::result::{ResultSet, RowType, SqlResult};

@@ -1,4 +1,5 @@
 //! The differences of one conflict, for results and for people.
+use crate::error::{NumberedRow, RowOrigin};
 use crate::pg::value::document::{JsonbDatum, object_of_documents};
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
@@ -78,12 +79,10 @@ impl<'v, P: Fn(usize) -> SqlValue<'v>> Differences<'_, P> {
     /// A sentence: `Key (order_id)=(7f3e) is stored with amount=10.00; the
     /// payload has amount=12.00.`
     ///
-    /// `by` says who stored the row, when it was another payload of the call.
-    pub fn to_sentence(&self, by: Option<i64>) -> String {
+    /// `by` says who stored the row, when it was another row of the call.
+    pub fn to_sentence(&self, by: Option<NumberedRow>) -> String {
         let key_names = self.target.key_list(self.arbiter);
-        let by = by
-            .map(|ordinal| format!(" by payload {ordinal}"))
-            .unwrap_or_default();
+        let by = by.map(|row| format!(" by {row}")).unwrap_or_default();
         let how = if self.against_original || self.columns.is_empty() {
             "first arrived"
         } else {
@@ -132,26 +131,30 @@ impl<'v, P: Fn(usize) -> SqlValue<'v>> Differences<'_, P> {
         sentence
     }
 
-    /// A sentence about two rows (or payloads, as `noun` says) of one source: `One row with key (order_id)=(7f3e) has
+    /// A sentence about two rows of one call: `One row with key (order_id)=(7f3e) has
     /// amount=10.00; another has amount=12.00.`
-    pub fn within_source(&self, noun: &str) -> String {
+    pub fn within_call(&self, origin: RowOrigin) -> String {
         let key_names = self.target.key_list(self.arbiter);
         if !settings::show_values() {
             let differing = self.target.column_list(self.columns.iter().copied());
-            let noun = if noun == "row" { "Rows" } else { "Payloads" };
-            return format!("{noun} with the same key ({key_names}) differ in {differing}.");
+            let nouns = match origin {
+                RowOrigin::Source => "Rows",
+                _ => "Payloads",
+            };
+            return format!("{nouns} with the same key ({key_names}) differ in {differing}.");
         }
         format!(
-            "One {noun} with key ({key_names})=({}) has {}; another has {}.",
+            "One {} with key ({key_names})=({}) has {}; another has {}.",
+            origin.noun(),
             self.key_values(),
             self.list(self.columns, |c| self.stored.value(c)),
             self.list(self.columns, &self.payload)
         )
     }
 
-    /// A sentence about two rows of one source, of which one deletes what is stored under the key:
+    /// A sentence about two rows of one call, of which one deletes what is stored under the key:
     /// `One row with key (order_id)=(7f3e) deletes it; another does not.`
-    pub fn one_deletes(&self, noun: &str) -> String {
+    pub fn one_deletes(&self, origin: RowOrigin) -> String {
         let key_names = self.target.key_list(self.arbiter);
         let values = if settings::show_values() {
             format!("=({})", self.key_values())
@@ -159,7 +162,8 @@ impl<'v, P: Fn(usize) -> SqlValue<'v>> Differences<'_, P> {
             String::new()
         };
         format!(
-            "One {noun} with key ({key_names}){values} deletes what is stored; another does not."
+            "One {} with key ({key_names}){values} deletes what is stored; another does not.",
+            origin.noun()
         )
     }
 

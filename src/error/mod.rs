@@ -38,6 +38,8 @@ mod report;
 mod row;
 #[forbid(unsafe_code)]
 mod row_error;
+#[forbid(unsafe_code)]
+mod row_origin;
 
 pub use caught::{
     Caught, is_of_sqlstate_class, is_server_error, map_lock_timeout, message_of, problem_of,
@@ -51,3 +53,4 @@ pub use position::{PayloadPosition, StatementPosition};
 pub use report::{OrRaise, Report, SqlState};
 pub use row::RowPosition;
 pub use row_error::{RowError, catch_row_error};
+pub use row_origin::{NumberedRow, RowOrigin};

@@ -1,20 +1,22 @@
-//! Which payload and column is being worked on, for the CONTEXT of an error.
+//! Which payload, or row of a source, is being worked on, and which column, for the CONTEXT of an
+//! error.
 use super::context_stack::{ErrorAtHand, ErrorWatcher, Watched};
 use super::fields::{ContextLine, ErrorFields};
 use super::line::Line;
+use super::row_origin::RowOrigin;
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::fmt::Write;
 
 /// While it lives, an error gets a CONTEXT line such as
-/// `payload 700, column "amount"`, as COPY names its line. The message of the
-/// error stays core's own.
+/// `payload 700, column "amount"`, or `row 700 of the source, column "amount"`, as COPY names its
+/// line. The message of the error stays core's own.
 pub struct PayloadPosition<'n>(Watched<Position<'n>>);
 
 /// Names are in the server's encoding.
-#[derive(Default)]
 struct Position<'n> {
-    /// 1-based; 0 means that the call has one payload only.
+    origin: RowOrigin,
+    /// 1-based; 0 means that the call has one payload only, or that no row is at hand.
     ordinal: Cell<i64>,
     column: Cell<Option<&'n CStr>>,
     /// The column that remembers, if what it remembers is being read.
@@ -23,8 +25,13 @@ struct Position<'n> {
 
 impl<'n> PayloadPosition<'n> {
     /// Puts the position on the error context stack until it is dropped.
-    pub fn watch() -> Self {
-        Self(Watched::by(Position::default()))
+    pub fn watch(origin: RowOrigin) -> Self {
+        Self(Watched::by(Position {
+            origin,
+            ordinal: Cell::default(),
+            column: Cell::default(),
+            remembered: Cell::default(),
+        }))
     }
 
     /// The payload with this ordinal is next; 0 if it is the only one.
@@ -69,10 +76,11 @@ impl ErrorWatcher for Position<'_> {
         if ordinal == 0 && column.is_none() {
             return ErrorFields::default();
         }
-        line.push(b"payload");
-        if ordinal != 0 {
+        if ordinal == 0 {
+            line.push(self.origin.noun().as_bytes());
+        } else {
             // A line takes what fits.
-            let _ = write!(line, " {ordinal}");
+            let _ = write!(line, "{}", self.origin.numbered(ordinal));
         }
         if let Some(column) = column {
             line.push(b", column \"");

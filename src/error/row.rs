@@ -1,4 +1,4 @@
-//! Which payload a statement of ours was writing when the server raised an error, for its
+//! Which payload, or row of a source, a statement of ours was writing when the server raised an error, for its
 //! CONTEXT, as COPY names its line.
 //!
 //! # How it is known
@@ -15,18 +15,20 @@ use super::context_stack::{ErrorAtHand, ErrorWatcher, Watched};
 use super::executor::WatchedStore;
 use super::fields::ErrorFields;
 use super::line::Line;
+use super::row_origin::RowOrigin;
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::fmt::Write;
 
 /// While it lives, an error that the server raises while it writes a row of the store gets
-/// a CONTEXT line such as `payload 700`. All other fields stay as they are.
+/// a CONTEXT line such as `payload 700`, or `row 700 of the source`. All other fields stay as they are.
 pub struct RowPosition<'n> {
     _watched: Watched<NotedRow<'n>>,
 }
 
 /// The row at hand, and where it is noted when an error is raised.
 struct NotedRow<'n> {
+    origin: RowOrigin,
     store: WatchedStore,
     noted: Option<&'n Cell<Option<i64>>>,
 }
@@ -36,13 +38,18 @@ impl<'n> RowPosition<'n> {
     /// position (from 0) of a bigint in the store's rows; that of the row that the last error was
     /// about, or None, is put into `noted`.
     pub fn watch(
+        origin: RowOrigin,
         store: *const pg_sys::Tuplestorestate,
         ordinal: usize,
         noted: Option<&'n Cell<Option<i64>>>,
     ) -> Self {
         let store = WatchedStore::new(store, ordinal);
         Self {
-            _watched: Watched::by(NotedRow { store, noted }),
+            _watched: Watched::by(NotedRow {
+                origin,
+                store,
+                noted,
+            }),
         }
     }
 }
@@ -57,7 +64,7 @@ impl ErrorWatcher for NotedRow<'_> {
             Some(ordinal) if ordinal > 0 && is_about_row(error.sqlstate()) => {
                 let mut line = Line::new();
                 // A line takes what fits.
-                let _ = write!(line, "payload {ordinal}");
+                let _ = write!(line, "{}", self.origin.numbered(ordinal));
                 ErrorFields::line(line)
             }
             _ => ErrorFields::default(),

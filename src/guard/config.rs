@@ -128,7 +128,7 @@ impl GuardConfig {
         let remembers = options
             .remember
             .as_deref()
-            .map(|name| target.find_column(name))
+            .map(|name| target.column_in(name, "remember"))
             .transpose()?;
         let compared = compared(target, arbiter, options, remembers)?;
         let (compared_if_supplied, always): (Vec<usize>, Vec<usize>) =

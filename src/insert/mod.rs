@@ -2,7 +2,7 @@
 //! the rows stored under their keys. How, and why no interleaving goes wrong, is at the head of
 //! [`write`](crate::write).
 use crate::batch::{BatchFunction, BatchToken};
-use crate::error::{RowError, with_error_capture};
+use crate::error::{RowError, RowOrigin, with_error_capture};
 use crate::options::{
     InsertOptions, KeyOptions, MatchRule, check_rights, insert_options_of_batch, plan_source,
 };
@@ -174,6 +174,7 @@ fn insert_json(
         options.match_rule.check(&target);
         return OutcomeCollector::new(result_detail, 0, options.on_conflict);
     }
+    let origin = payloads.origin;
     let arbiter = match_shapes(
         &target,
         &options.match_rule,
@@ -181,7 +182,7 @@ fn insert_json(
         |arbiter, shapes| {
             if !options.on_error.rejects() {
                 check_key_named(&target, arbiter, shapes, |shape| {
-                    KeyPlace::Payload(batch.then_some(shape.first))
+                    KeyPlace::Row(origin.numbered(shape.first))
                 });
             }
         },
@@ -198,7 +199,7 @@ fn insert_json(
         &relation,
         arbiter,
         &payloads.shapes,
-        batch,
+        origin,
         options.match_rule.guard,
     )
     .with_identity(options.match_rule.identity);
@@ -268,7 +269,8 @@ fn insert_from(arguments: &Arguments) -> ([i64; 5], bool) {
 
     let mut collector =
         OutcomeCollector::new(ResultDetail::Counts, 0, on_conflict).on_error(on_error);
-    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard)
+    let (origin, guard) = (RowOrigin::Source, match_rule.guard);
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard)
         .with_identity(match_rule.identity);
     let mut input = InputSorter::new(&context, false);
     let generated = GeneratedColumns::of(&target, &relation, &shapes);

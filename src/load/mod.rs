@@ -25,7 +25,7 @@ mod progress;
 mod record;
 
 use crate::batch::{Batch, BatchFunction, BatchToken};
-use crate::error::{Caught, Report, RowError, SqlState, message_of, with_error_capture};
+use crate::error::{Caught, Report, RowError, RowOrigin, SqlState, message_of, with_error_capture};
 use crate::options::{
     KeyOptions, MatchRule, check_rights, insert_options_of_batch, plan_source, read_overriding,
 };
@@ -256,7 +256,8 @@ fn read(call: &LoadCall, load: &StartedLoad, store: &mut Option<TupleStore>) -> 
     match_rule.comparison.exclude(&surrogates);
     let (arbiter, shapes) = plan_source(&target, &source, &match_rule);
     source.complete_keys(&relation, arbiter);
-    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, None);
+    let origin = RowOrigin::Source;
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, origin, None);
     let mut input = InputSorter::new(&context, false);
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
     let tell = |rows| load.progress.reading(rows);
@@ -340,7 +341,8 @@ fn batch(
     check_rights(&target, arbiter, known.named.iter().copied());
     let mut collector =
         OutcomeCollector::new(ResultDetail::Counts, 0, call.on_conflict).on_error(call.on_error);
-    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, match_rule.guard)
+    let (origin, guard) = (RowOrigin::Source, match_rule.guard);
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard)
         .with_identity(match_rule.identity);
     context.run(rows, call.batch_size, &mut collector);
     collector.finish(&context);

@@ -5,8 +5,8 @@
 //! that sets none leaves that value. One that sets some makes a value that is neither: the row would
 //! be under another key, or under none, where the next merge does not find it.
 use crate::error::{Report, SqlState};
+use crate::payload::generated::sources;
 use crate::payload::shape::Shape;
-use crate::pg::statement::expression::Expressions;
 use crate::target::{OpenRelation, Target, UniqueIndex};
 
 /// Demands that the payloads of each shape set all or none of the columns that a value of the key is
@@ -22,11 +22,13 @@ pub fn check_key_kept(
     shapes: &[Shape],
 ) {
     for computed_from in computed_from(target, relation, arbiter) {
+        // In the columns of the key, rows agree anyway.
+        let others = || computed_from.iter().filter(|c| !arbiter.has_column(**c));
         for shape in shapes {
             pgrx::check_for_interrupts!();
             let is_set = |c: &&usize| updated.contains(c) && shape.named.contains(c);
-            let set = computed_from.iter().find(is_set);
-            let kept = computed_from.iter().find(|c| !is_set(c));
+            let set = others().find(is_set);
+            let kept = others().find(|c| !is_set(c));
             if let (Some(set), Some(kept)) = (set, kept) {
                 let is_named = shape.named.contains(kept);
                 moves(target, arbiter, *set, *kept, is_named).raise()
@@ -35,8 +37,22 @@ pub fn check_key_kept(
     }
 }
 
-/// The columns that each computed value of the key is computed from, but for those that the key
-/// has: in these, rows agree anyway.
+/// Whether a value of the key is computed from a column of the key, of which an update leaves the
+/// spelling that is stored, and another that it sets: the value may be another one then.
+pub fn mixes_columns(
+    target: &Target,
+    relation: &OpenRelation,
+    arbiter: &UniqueIndex,
+    updated: &[usize],
+) -> bool {
+    let computed_from = computed_from(target, relation, arbiter);
+    computed_from.iter().any(|columns| {
+        let mut columns = columns.iter();
+        columns.clone().any(|c| arbiter.has_column(*c)) && columns.any(|c| updated.contains(c))
+    })
+}
+
+/// The columns that each computed value of the key is computed from, none of them generated.
 fn computed_from(
     target: &Target,
     relation: &OpenRelation,
@@ -52,26 +68,8 @@ fn computed_from(
         };
         columns.iter().flat_map(resolve).collect()
     };
-    let mut all: Vec<Vec<usize>> = arbiter
-        .computed_from()
-        .map(resolve)
-        .chain(generated)
-        .collect();
-    all.iter_mut()
-        .for_each(|columns| columns.retain(|c| is_generated(*c) || !arbiter.has_column(*c)));
-    all
-}
-
-/// The columns that a generated column is computed from.
-fn sources(target: &Target, relation: &OpenRelation, column: usize) -> Vec<usize> {
-    let expressions = Expressions::new();
-    let expression = relation
-        .column_expression(&expressions, target.columns[column].attnum)
-        .expect("a generated column has its expression");
-    let used = expression.columns();
-    (0..target.columns.len())
-        .filter(|c| used.contains(&target.columns[*c].attnum))
-        .collect()
+    let computed = arbiter.computed_from().map(resolve);
+    computed.chain(generated).collect()
 }
 
 /// 42P10: an update that sets one of these columns, and not the other.

@@ -6,7 +6,7 @@
 //! the same row that is kept. Of two payloads that name different columns, the one that leaves
 //! a column out is the earlier.
 use crate::compare::{Differences, differing};
-use crate::error::{Report, SqlState};
+use crate::error::{Report, RowOrigin, SqlState};
 use crate::payload::latest_by::{Decider, not_in_source};
 use crate::payload::row::RowLayout;
 use crate::payload::shape::Shape;
@@ -17,10 +17,6 @@ use crate::pg::value::value_type::{ValueOrder, ValueType};
 use crate::target::{StoredRow, Target, UniqueIndex, VisibleColumns};
 use pgrx::pg_sys;
 use std::cmp::Ordering;
-
-/// What the source of a merge consists of, for error texts.
-pub const ROW: &str = "row";
-pub const PAYLOAD: &str = "payload";
 
 /// How rows of one target are judged.
 pub struct LatestOrder<'t> {
@@ -36,8 +32,8 @@ pub struct LatestOrder<'t> {
     shapes: Vec<ShapeColumns>,
     /// How the columns are ordered that some shape names.
     orders: Vec<Option<ValueOrder>>,
-    /// What the source consists of, for error texts.
-    noun: &'static str,
+    /// What is merged, for error texts.
+    origin: RowOrigin,
     /// What `unstored` has.
     _memory: Memory,
 }
@@ -69,7 +65,7 @@ pub enum MergeVerdict {
 
 impl<'t> LatestOrder<'t> {
     /// For rows of shapes whose compared columns are resolved. `unstored` has the columns behind a
-    /// working row's own; `noun` is what the source consists of.
+    /// working row's own; `origin` is what is merged.
     ///
     /// # Errors
     /// 42703 for a column that the source does not have; 22023 for a key column.
@@ -79,7 +75,7 @@ impl<'t> LatestOrder<'t> {
         shapes: &[Shape],
         deciders: &[Decider],
         unstored: &[pg_sys::FormData_pg_attribute],
-        noun: &'static str,
+        origin: RowOrigin,
     ) -> Self {
         let memory = Memory::in_current(c"pg_idempotent latest_by");
         let value_type = |attribute| ValueType::of(attribute, &memory);
@@ -108,7 +104,7 @@ impl<'t> LatestOrder<'t> {
             shapes: Vec::with_capacity(shapes.len()),
             orders,
             unstored,
-            noun,
+            origin,
             _memory: memory,
         };
         shapes.iter().for_each(|shape| this.add_shape(shape));
@@ -124,11 +120,6 @@ impl<'t> LatestOrder<'t> {
     /// Whether two rows are equal in what `latest_by` names.
     pub fn have_same_time(&self, a: &Slot, b: &Slot) -> bool {
         self.order(&self.by, |c| a.value(c), |c| b.value(c)).is_eq()
-    }
-
-    /// What the source consists of: `row` or `payload`.
-    pub fn noun(&self) -> &'static str {
-        self.noun
     }
 
     /// The columns of `latest_by` that the target keeps, by position.
@@ -269,18 +260,14 @@ impl<'t> LatestOrder<'t> {
             SqlState::CardinalityViolation,
             format!(
                 "{} for table \"{}\" have the same key and differ",
-                if self.noun == PAYLOAD {
-                    "payloads"
-                } else {
-                    "rows of the source"
-                },
+                self.origin.several(),
                 self.target.name
             ),
         )
         .detail(if one_deletes {
-            differences.one_deletes(self.noun)
+            differences.one_deletes(self.origin)
         } else {
-            differences.within_source(self.noun)
+            differences.within_call(self.origin)
         })
         .hint("Name the columns that identify the latest row with the argument latest_by.")
         .table(&self.target.schema, &self.target.name)

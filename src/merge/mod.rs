@@ -62,7 +62,7 @@ mod round;
 mod write;
 
 use crate::batch::{BatchFunction, BatchOptions, BatchToken};
-use crate::error::with_error_capture;
+use crate::error::{RowOrigin, with_error_capture};
 use crate::options::{KeyOptions, MatchRule};
 use crate::payload::generated::GeneratedColumns;
 use crate::payload::json::JsonPayloads;
@@ -81,7 +81,7 @@ use crate::target::{
 };
 use crate::write::{InputSorter, WriteContext};
 use kept_key::check_key_kept;
-use latest::{LatestOrder, PAYLOAD, ROW};
+use latest::LatestOrder;
 use never_updated::NeverUpdated;
 use passes::Passes;
 use pgrx::prelude::*;
@@ -189,6 +189,31 @@ impl MergeOptions {
         updated
     }
 
+    /// Checks what can be checked where no payload says which columns are merged.
+    ///
+    /// # Errors
+    /// As [`MergeOptions::plan`]; 42P10 without a usable key, 42703 for names that are no columns.
+    fn check_without_payloads(
+        &mut self,
+        target: &Target,
+        relation: &OpenRelation,
+        deciders: &[Decider],
+    ) {
+        if let Some(arbiter) = self.match_rule.certain_arbiter(target) {
+            self.plan(target, relation, arbiter, &mut [], deciders);
+            return;
+        }
+        // Several indexes may be the key.
+        for name in self.insert_only.iter().flatten() {
+            target.column_by_name(name);
+        }
+        let deletes = self.delete_when.is_some();
+        if deletes {
+            target.refuse_delete_rules(relation);
+        }
+        check_merge_privileges(target, [], [], &[], deletes);
+    }
+
     /// What a record of a batch keeps of them.
     fn of_batch(&self) -> BatchOptions {
         let delete_when = self.delete_when.as_ref().map(std::slice::from_ref);
@@ -217,7 +242,8 @@ fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
     check_key_named(&target, arbiter, &shapes, |_| KeyPlace::Source);
     check_key_kept(&target, &relation, arbiter, &updated, &shapes);
     let unstored = source.unstored();
-    let latest = LatestOrder::new(&target, arbiter, &shapes, deciders, unstored, ROW);
+    let origin = RowOrigin::Source;
+    let latest = LatestOrder::new(&target, arbiter, &shapes, deciders, unstored, origin);
     let deciding = arbiter.deciding_columns().iter().copied();
     source.read_of_deletes(deciding.chain(latest.by()));
 
@@ -231,7 +257,7 @@ fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
     }
     source.complete_keys(&relation, arbiter);
     let guard = options.match_rule.guard;
-    let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, guard);
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard);
     let mut input = InputSorter::of_rows(&target, arbiter, source.row_desc());
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
     let mut counts = MergeCounts {
@@ -262,21 +288,23 @@ fn merge_many(arguments: &Arguments) -> MergeCounts {
         ..MergeCounts::default()
     };
     if payloads.is_empty() {
-        // No column is named, so any right will do. A caller without one must not lock the table.
+        // A caller without any right must not lock the table.
         check_any_privilege(target.oid);
-        options.match_rule.check(&target);
+        let (_, fields) = payloads.shapes_and_fields();
+        options.check_without_payloads(&target, &relation, fields.deciders());
         return counts;
     }
+    let origin = payloads.origin;
     let by_all = named_by_all(&target, &payloads.shapes);
     let arbiter = options.match_rule.arbiter(&target, |column| by_all[column]);
     let (shapes, fields) = payloads.shapes_and_fields();
     let updated = options.plan(&target, &relation, arbiter, shapes, fields.deciders());
     check_key_named(&target, arbiter, shapes, |shape| {
-        KeyPlace::Payload(Some(shape.first))
+        KeyPlace::Row(origin.numbered(shape.first))
     });
     check_key_kept(&target, &relation, arbiter, &updated, shapes);
     let (deciders, unstored) = (fields.deciders(), &fields.unstored);
-    let mut latest = LatestOrder::new(&target, arbiter, shapes, deciders, unstored, PAYLOAD);
+    let mut latest = LatestOrder::new(&target, arbiter, shapes, deciders, unstored, origin);
     let deciding = arbiter.deciding_columns().iter().copied();
     let read: Vec<usize> = deciding.chain(latest.by()).collect();
     fields.read_of_deletes(&read);
@@ -299,7 +327,7 @@ fn merge_many(arguments: &Arguments) -> MergeCounts {
         Passes::new(&target, arbiter, &mut latest, shapes).of(rows, &mut counts)
     };
     let (shapes, guard) = (&payloads.shapes, options.match_rule.guard);
-    let context = WriteContext::new(&target, &relation, arbiter, shapes, true, guard);
+    let context = WriteContext::new(&target, &relation, arbiter, shapes, origin, guard);
     for rows in passes {
         merge_rows(&context, &latest, &updated, rows, &mut counts);
     }

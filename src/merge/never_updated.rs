@@ -3,6 +3,7 @@
 //! What the server makes by itself names the row for others: a surrogate key that foreign
 //! keys refer to, a token that a client was given. The same event, staged again, comes
 //! with another one.
+use crate::error::OrRaise;
 use crate::target::{ColumnDefault, OpenRelation, Target, UniqueIndex};
 
 /// The columns that are neither compared nor updated.
@@ -26,7 +27,8 @@ impl NeverUpdated {
         insert_only: Option<&[String]>,
     ) -> Self {
         let names = insert_only.unwrap_or_default().iter();
-        let insert_only: Vec<usize> = names.map(|name| target.column_by_name(name)).collect();
+        let position = |name: &String| target.column_in(name, "insert_only").or_raise();
+        let insert_only: Vec<usize> = names.map(position).collect();
         if let Some(column) = insert_only.iter().find(|c| arbiter.has_column(**c)) {
             target
                 .cannot_be_in(*column, "is part of the key", "insert_only")

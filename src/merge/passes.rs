@@ -7,8 +7,9 @@
 //! columns, or one of them deletes; and of its own payloads those whose columns later ones of them
 //! name. So a key has at most as many times left as the table has columns, and each of them as many
 //! payloads.
-use super::latest::{LatestOrder, PAYLOAD};
+use super::latest::LatestOrder;
 use super::round::{MergeCounts, StoredColumns, check_is_outside};
+use crate::error::RowOrigin;
 use crate::payload::row::{Mark, RowLayout, same_key};
 use crate::payload::shape::Shape;
 use crate::pg::memory::Scratch;
@@ -74,7 +75,8 @@ impl<'a, 't> Passes<'a, 't> {
                     continue;
                 }
                 Mark::DeleteOutside => {
-                    check_is_outside(self.target, self.arbiter, self.shapes, &row, PAYLOAD);
+                    let origin = RowOrigin::Payloads;
+                    check_is_outside(self.target, self.arbiter, self.shapes, &row, origin);
                     counts.unchanged += 1;
                     free.push(row);
                     continue;

@@ -1,8 +1,9 @@
 //! The rounds of one merge: look, insert, update and delete, look again. See the module's head for
 //! the protocol.
-use super::latest::{LatestOrder, MergeVerdict, PAYLOAD};
+use super::kept_key::mixes_columns;
+use super::latest::{LatestOrder, MergeVerdict};
 use super::write::{ChangedRows, replace};
-use crate::error::Report;
+use crate::error::{Report, RowOrigin};
 use crate::outcome::OnConflict;
 use crate::payload::row::{Mark, RowLayout, same_key};
 use crate::payload::shape::{KeyPlace, Shape, key_violation};
@@ -156,8 +157,8 @@ impl LatestRows<'_> {
                     stored.hand_on(&row, &mut |row| outside.put(row));
                 }
                 Mark::DeleteOutside => {
-                    let (arbiter, noun) = (context.arbiter, self.latest.noun());
-                    check_is_outside(context.target, arbiter, context.shapes, &row, noun);
+                    let (arbiter, shapes) = (context.arbiter, context.shapes);
+                    check_is_outside(context.target, arbiter, shapes, &row, context.origin);
                     self.gone += 1;
                 }
                 _ => return Some(row),
@@ -178,16 +179,16 @@ pub fn check_is_outside(
     arbiter: &UniqueIndex,
     shapes: &[Shape],
     row: &Slot,
-    noun: &str,
+    origin: RowOrigin,
 ) {
     let layout = RowLayout::of(target);
     let shape = &shapes[layout.shape(row)];
     let mut columns = arbiter.condition_columns().iter();
     let left_out = |c: &&usize| !shape.named.contains(c) && !target.columns[**c].has_default;
     if let Some(column) = columns.find(left_out) {
-        let place = match noun {
-            PAYLOAD => KeyPlace::Payload(Some(layout.ordinal(row))),
-            _ => KeyPlace::Source,
+        let place = match origin {
+            RowOrigin::Source => KeyPlace::Source,
+            _ => KeyPlace::Row(origin.numbered(layout.ordinal(row))),
         };
         key_violation(target, arbiter, *column, place, "missing from").raise()
     }
@@ -234,7 +235,7 @@ pub fn merge_rows(
         };
         pending = look_up(context, latest, updated, each, &written, counts);
     }
-    not_written(context, latest.noun(), &pending).raise()
+    not_written(context, &pending).raise()
 }
 
 /// Rows of which it is not known that they were written.
@@ -302,28 +303,19 @@ fn write(
 }
 
 /// For rows that are neither inserted nor updated nor in anybody's way.
-fn not_written(context: &WriteContext<'_>, noun: &str, pending: &PendingChanges) -> Report {
+fn not_written(context: &WriteContext<'_>, pending: &PendingChanges) -> Report {
     if pending.new.is_none() && row_security_is_active(context.target) {
         // Of a statement that does both, the server refuses such a row.
         let deletes = pending.changed.as_ref().map_or(0, ChangedRows::deletes);
         let what = if deletes > 0 { "a delete" } else { "an update" };
         return kept_by_policy(context.target, what);
     }
-    let what = source_row(noun);
+    let what = context.origin.any();
     context
         .not_stored_as_given(&format!(
             "{what} was neither inserted nor updated nor deleted"
         ))
         .detail("A BEFORE trigger suppressed the row or changed its key.")
-}
-
-/// A row of what is merged, for error texts.
-fn source_row(noun: &str) -> &'static str {
-    if noun == PAYLOAD {
-        "a payload"
-    } else {
-        "a row of the source"
-    }
 }
 
 /// What the statements of the round before have written.
@@ -472,34 +464,37 @@ fn look_up(
         context.scratch.reset();
     });
     pending.may_move = pending.changed.is_some()
-        && (lookup.triggers_may_change_updates() || mixes_columns(context.arbiter, updated));
+        && (lookup.triggers_may_change_updates() || mixes_key(context, updated));
     drop(lookup);
     gone.check_snapshot(context);
-    let updated = counts.updated - updated_before;
-    if !counts.add_gone(gone.count, before.replaced as i64 - updated) {
-        moved(context, latest.noun()).raise()
+    let newly_updated = counts.updated - updated_before;
+    if !counts.add_gone(gone.count, before.replaced as i64 - newly_updated) {
+        moved(context, updated).raise()
     }
     pending
 }
 
-/// Whether a value of the key is computed from a column of the key, of which an update leaves the
-/// spelling that is stored, and another that it sets.
-fn mixes_columns(arbiter: &UniqueIndex, updated: &[usize]) -> bool {
-    arbiter.computed_from().any(|columns| {
-        let mut columns = columns.iter();
-        columns.clone().any(|c| arbiter.has_column(*c)) && columns.any(|c| updated.contains(c))
-    })
+/// See [`mixes_columns`].
+fn mixes_key(context: &WriteContext<'_>, updated: &[usize]) -> bool {
+    mixes_columns(context.target, context.relation, context.arbiter, updated)
 }
 
 /// 27000: an update has put a row where its key does not lead.
-fn moved(context: &WriteContext<'_>, noun: &str) -> Report {
-    let what = source_row(noun);
-    context
+fn moved(context: &WriteContext<'_>, updated: &[usize]) -> Report {
+    let what = context.origin.any();
+    let report = context
         .not_stored_as_given(&format!("{what} was stored under another key than its own"))
         .detail(
             "A BEFORE UPDATE trigger changed the key, or moved the row out of the condition of the \
              index.",
-        )
+        );
+    if !mixes_key(context, updated) {
+        return report;
+    }
+    report.more_detail(
+        "Or the key is also computed from a column of the key, of which an update leaves the stored \
+         spelling.",
+    )
 }
 
 /// Inserts new rows; gives those of which it is not known that they went in.

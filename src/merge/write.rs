@@ -159,7 +159,8 @@ pub fn replace(
             plan.plan_now(&connection);
             plan
         };
-        let position = RowPosition::watch(changed.rows.raw(), changed.columns, None);
+        let position =
+            RowPosition::watch(context.origin, changed.rows.raw(), changed.columns, None);
         let count = connection.write_under(&plan, snapshot);
         drop(position);
         if !plan.concerns(context.target.oid) {

@@ -2,7 +2,7 @@
 //! and what is done about a conflict; and what these come to for a source.
 use crate::batch::BatchOptions;
 use crate::enum_text;
-use crate::error::{OrRaise, Report, SqlState};
+use crate::error::{OrRaise, Report, RowOrigin, SqlState};
 use crate::guard;
 use crate::outcome::{OnConflict, OnError};
 use crate::payload::generated::exclude_from_comparison;
@@ -224,6 +224,30 @@ impl MatchRule {
         }
     }
 
+    /// The arbiter if it does not depend on what payloads name: by the explicit key, else the only
+    /// index that can be.
+    ///
+    /// # Errors
+    /// 42P10 if there is none.
+    pub fn certain_arbiter<'t>(&self, target: &'t Target) -> Option<&'t UniqueIndex> {
+        if let Some(key) = &self.key {
+            return Some(target.arbiter_for_key(key));
+        }
+        let guards = self.guard.as_ref().map(|guard| guard.arbiter(target));
+        let usable = target.indexes.iter().filter(|i| i.can_be_default());
+        let others = usable.filter(|i| guards.is_none_or(|guards| guards.oid != i.oid));
+        let mut all = guards.into_iter().chain(others);
+        match (all.next(), all.next()) {
+            (None, _) => Some(
+                target
+                    .find_default_arbiter(RowOrigin::Payloads, |_| true)
+                    .or_raise(),
+            ),
+            (only, None) => only,
+            _ => None,
+        }
+    }
+
     /// The arbiter: by the explicit key, else that of the target's guard if every
     /// payload names its columns, else by the columns that every payload names.
     ///
@@ -241,6 +265,15 @@ impl MatchRule {
     pub fn find_arbiter<'t>(
         &self,
         target: &'t Target,
+        named: impl Fn(usize) -> bool,
+    ) -> Result<&'t UniqueIndex, Box<Report>> {
+        self.find_arbiter_of(target, RowOrigin::Payloads, named)
+    }
+
+    fn find_arbiter_of<'t>(
+        &self,
+        target: &'t Target,
+        origin: RowOrigin,
         named: impl Fn(usize) -> bool,
     ) -> Result<&'t UniqueIndex, Box<Report>> {
         let named = |c: usize| named(c) && !self.identity.ignores(&target.columns[c]);
@@ -266,9 +299,9 @@ impl MatchRule {
                 let usable = || target.indexes.iter().filter(|i| i.can_be_default());
                 let by_primary = usable().any(|i| i.primary && all(i, &counts));
                 if !by_primary && usable().any(|i| all(i, &named)) {
-                    target.find_default_arbiter(named)
+                    target.find_default_arbiter(origin, named)
                 } else {
-                    target.find_default_arbiter(counts)
+                    target.find_default_arbiter(origin, counts)
                 }
             }
         }
@@ -285,7 +318,7 @@ impl MatchRule {
         target: &'t Target,
         source: &Source<'_>,
     ) -> &'t UniqueIndex {
-        match self.find_arbiter(target, |column| source.names(column)) {
+        match self.find_arbiter_of(target, RowOrigin::Source, |column| source.names(column)) {
             Ok(arbiter) => arbiter,
             Err(report)
                 if report.sqlstate() == SqlState::InvalidColumnReference && self.key.is_none() =>

@@ -14,7 +14,7 @@ use super::replace::{OverwriteCounts, StoredSlice, open_target};
 use super::rows::{Hashing, SliceRows, sort};
 use super::slice::{Slice, may_have_range};
 use super::write;
-use crate::error::{Report, SqlState};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::own_function::own_function;
 use crate::payload::generated::GeneratedColumns;
 use crate::payload::row::RowLayout;
@@ -159,7 +159,7 @@ fn columns(arguments: &Arguments, target: &Target, source: &Source<'_>) -> Vec<u
     }
     let names = arguments.columns(2, "by").unwrap_or_default();
     let position = |name: &String| {
-        let c = target.column_by_name(name);
+        let c = target.column_in(name, "by").or_raise();
         let refuse = |state: SqlState, what: String| -> ! {
             Report::new(state, what)
                 .table(&target.schema, &target.name)

@@ -49,7 +49,7 @@ impl<'t> Slice<'t> {
             .hint("For example: {\"day\": \"2013-01-31\"}.")
             .raise()
         }
-        let document = JsonPayloads::one(target, slice);
+        let document = JsonPayloads::slice(target, slice);
         let mut fields = Fields::default();
         let named = &document.shapes[0].named;
         for ((name, value), c) in slice.names().zip(slice.values()).zip(named) {
@@ -255,7 +255,7 @@ impl<'d> Fields<'d> {
 /// A working row with these values.
 fn row_of(target: &Target, fields: &[Field<'_>]) -> Slot {
     with_object(fields, |object| {
-        let document = JsonPayloads::one(target, object);
+        let document = JsonPayloads::slice(target, object);
         let mut row = None;
         let memory = Scratch::in_current(c"pg_idempotent slice");
         document.read(None, None, &memory, &mut |slot| {

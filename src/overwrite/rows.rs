@@ -9,7 +9,7 @@
 //! Columns that source and target both number or draw by themselves are not hashed either.
 use super::slice::{RangeColumn, Slice};
 use crate::compare::{differing, show_value};
-use crate::error::{Report, SqlState};
+use crate::error::{Report, RowOrigin, SqlState};
 use crate::payload::fill::RowSink;
 use crate::payload::generated::GeneratedColumns;
 use crate::payload::row::RowLayout;
@@ -210,7 +210,9 @@ impl<'a, 'g> CheckedRows<'a, 'g> {
     /// 428C9 if the reading ended with a value that the server computes otherwise, in the last row.
     fn finish(&self, last: i64) {
         if let (Some(generated), Some(column)) = (self.generated.as_ref(), self.mismatch) {
-            generated.source_differs(column, last).raise()
+            generated
+                .differs(column, RowOrigin::Source.numbered(last))
+                .raise()
         }
     }
 }

@@ -2,7 +2,7 @@
 //! these runs what the table's owner wrote, as with a DELETE and INSERT of theirs.
 use super::rows::{Hashing, RowSetHash};
 use super::slice::Slice;
-use crate::error::{Report, RowPosition, SqlState};
+use crate::error::{Report, RowOrigin, RowPosition, SqlState};
 use crate::payload::row::RowLayout;
 use crate::payload::shape::{IdentityValues, refuse_identity};
 use crate::payload::source::Source;
@@ -133,7 +133,7 @@ pub fn insert(target: &Target, source: &Source<'_>, rows: &TupleStore) -> i64 {
     let connection = Connection::open();
     rows.as_table(ROWS, || {
         let plan = SpiPlan::prepare(&connection, &sql);
-        let position = RowPosition::watch(rows.raw(), ordinal, None);
+        let position = RowPosition::watch(RowOrigin::Source, rows.raw(), ordinal, None);
         let count = connection.insert(&plan, None);
         drop(position);
         if !plan.concerns(target.oid) {

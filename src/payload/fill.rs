@@ -7,7 +7,7 @@ use super::coercion::Coercions;
 use super::generated::GeneratedColumns;
 use super::key_defaults::KeyDefaults;
 use super::row::{Mark, RowLayout, null_in_key};
-use crate::error::PayloadPosition;
+use crate::error::{PayloadPosition, RowOrigin};
 use crate::pg::ffi;
 use crate::pg::rows::{NewRow, ReceivedRows, RowBuilder, RowDesc, Slot, TupleSort, TupleStore};
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
@@ -371,7 +371,7 @@ impl<'a> RowMaker<'a> {
             row: RowBuilder::new(selected.row_desc),
             selected,
             ordinal: 0,
-            position: PayloadPosition::watch(),
+            position: PayloadPosition::watch(RowOrigin::Source),
         }
     }
 
@@ -525,6 +525,28 @@ impl GeneratedColumns<'_> {
                 *self.computed.get_unchecked_mut(*c) = value;
             }
             None
+        }
+    }
+
+    /// Puts what the server computes for the generated columns into a working row of the first shape,
+    /// whose other columns are set. It lives until the next row.
+    pub fn complete(&mut self, working: &mut NewRow<'_>) {
+        working.desc().check_same(self.target.row_desc());
+        // SAFETY: a working row of the target, as was checked, which has the columns in their order;
+        // the guard holds nothing. The expressions were prepared in the context's state, for rows of
+        // the relation, in which the columns have their numbers.
+        unsafe {
+            ffi::guard(|| {
+                let mut own = self.row.start();
+                for (c, column) in self.target.columns.iter().enumerate() {
+                    own.set_unguarded(column.attnum as usize - 1, working.get_unguarded(c));
+                }
+                self.evaluator.begin_row(own.finish().raw());
+                let columns = self.shapes.first().map(|shape| &shape.columns);
+                for (c, expression) in columns.into_iter().flatten() {
+                    working.set_unguarded(*c, self.evaluator.evaluate_unguarded(*expression));
+                }
+            });
         }
     }
 }

@@ -8,7 +8,7 @@
 //! The expressions are evaluated as the caller, who may insert into the table, and whose
 //! INSERT would evaluate them as well.
 use super::shape::{Comparison, Shape};
-use crate::error::{Report, SqlState};
+use crate::error::{NumberedRow, Report, SqlState};
 use crate::pg::rows::RowBuilder;
 use crate::pg::statement::evaluator::{Evaluator, Prepared};
 use crate::pg::statement::expression::Expressions;
@@ -128,24 +128,28 @@ impl<'t> GeneratedColumns<'t> {
         self.computed[column]
     }
 
-    /// 428C9, for a column in which a payload differs. Without an ordinal it is the only one.
-    pub fn differs(&self, column: usize, ordinal: Option<i64>) -> Report {
-        match ordinal {
-            Some(ordinal) => self.differs_in(column, &format!("Payload {ordinal}")),
-            None => self.differs_in(column, "The payload"),
-        }
-    }
-
-    /// 428C9, for a column in which a row of a source differs. Rows count from 1.
-    pub fn source_differs(&self, column: usize, row: i64) -> Report {
-        self.differs_in(column, &format!("Row {row} of the source"))
-    }
-
-    fn differs_in(&self, column: usize, row: &str) -> Report {
+    /// 428C9, for a column in which a row differs.
+    pub fn differs(&self, column: usize, row: NumberedRow) -> Report {
         refuse(&self.target.columns[column]).more_detail(&format!(
-            "{row} has a value there that differs from the one that the server computes."
+            "{} has a value there that differs from the one that the server computes.",
+            row.capitalized()
         ))
     }
+}
+
+/// The columns that a generated column is computed from, by position.
+///
+/// # Panics
+/// If it is none.
+pub fn sources(target: &Target, relation: &OpenRelation, column: usize) -> Vec<usize> {
+    let expressions = Expressions::new();
+    let expression = relation
+        .column_expression(&expressions, target.columns[column].attnum)
+        .expect("a generated column has its expression");
+    let used = expression.columns();
+    (0..target.columns.len())
+        .filter(|c| used.contains(&target.columns[*c].attnum))
+        .collect()
 }
 
 /// Generated columns are not compared: they follow from others. One that is stored may be

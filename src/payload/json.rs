@@ -9,7 +9,7 @@ use super::merge_fields::MergeFields;
 use super::nested::NestedColumns;
 use super::row::{RowLayout, null_in_key};
 use super::shape::{KeyPlace, Shape, key_violation, missing_key_column};
-use crate::error::{PayloadPosition, Report, RowError, SqlState, catch_row_error};
+use crate::error::{PayloadPosition, Report, RowError, RowOrigin, SqlState, catch_row_error};
 use crate::own_function::own_function;
 use crate::pg::memory::Scratch;
 use crate::pg::rows::{RowBuilder, RowDesc, Slot, TupleStore};
@@ -27,8 +27,8 @@ pub struct JsonPayloads<'t> {
     shape_of: Vec<u32>,
     /// The distinct shapes.
     pub shapes: Vec<Shape>,
-    /// Whether ordinals mean something to the caller.
-    pub batch: bool,
+    /// Whether there is one, or a batch of them.
+    pub origin: RowOrigin,
     /// The key columns that some of them leave out.
     key_defaults: KeyDefaults,
     /// What a merge reads beside the columns.
@@ -46,15 +46,24 @@ impl<'t> JsonPayloads<'t> {
         if payload.kind() != Kind::Object {
             Report::new(
                 SqlState::InvalidParameterValue,
-                "payload is not a JSON object",
+                "argument \"payload\" must be a JSON object",
             )
             .detail(format!("It is a JSON {}.", payload.kind_name()))
             .raise()
         }
-        let mut this = Self::empty(target, false, None);
-        this.documents.push(payload);
+        Self::object(target, RowOrigin::Payload, payload)
+    }
+
+    fn object(target: &'t Target, origin: RowOrigin, object: Container<'t>) -> Self {
+        let mut this = Self::empty(target, origin, None);
+        this.documents.push(object);
         this.find_shapes();
         this
+    }
+
+    /// The object that names a slice, likewise.
+    pub fn slice(target: &'t Target, slice: Container<'t>) -> Self {
+        Self::object(target, RowOrigin::Slice, slice)
     }
 
     /// The payloads of a batch: an array of objects, else error 22023.
@@ -74,7 +83,7 @@ impl<'t> JsonPayloads<'t> {
         if payloads.kind() != Kind::Array {
             Report::new(
                 SqlState::InvalidParameterValue,
-                "payloads is not a JSON array",
+                "argument \"payloads\" must be a JSON array",
             )
             .detail(format!("It is a JSON {}.", payloads.kind_name()))
             .hint(match merge {
@@ -86,7 +95,7 @@ impl<'t> JsonPayloads<'t> {
             })
             .raise()
         }
-        let mut this = Self::empty(target, true, merge);
+        let mut this = Self::empty(target, RowOrigin::Payloads, merge);
         this.documents.reserve(payloads.len());
         for member in payloads.members() {
             pgrx::check_for_interrupts!();
@@ -108,7 +117,7 @@ impl<'t> JsonPayloads<'t> {
         this
     }
 
-    fn empty(target: &'t Target, batch: bool, merge: Option<MergeFields>) -> Self {
+    fn empty(target: &'t Target, origin: RowOrigin, merge: Option<MergeFields>) -> Self {
         let unstored = merge.as_ref().map_or(&[][..], |fields| &fields.unstored);
         Self {
             row_desc: target.row_desc_and(unstored),
@@ -116,7 +125,7 @@ impl<'t> JsonPayloads<'t> {
             documents: Vec::new(),
             shape_of: Vec::new(),
             shapes: Vec::new(),
-            batch,
+            origin,
             key_defaults: KeyDefaults::none(),
             merge,
             incomplete: Vec::new(),
@@ -229,10 +238,15 @@ impl<'t> JsonPayloads<'t> {
     }
 
     fn unknown_field(&self, name: &[u8], ordinal: i64) -> ! {
-        let report = self.target.no_such_column(&text::from_server_bytes(name));
-        if self.batch {
+        let name = text::from_server_bytes(name);
+        if self.origin == RowOrigin::Slice {
+            self.target.no_such_column_in(&name, "slice").raise()
+        }
+        let report = self.target.no_such_column(&name);
+        if self.origin.is_batch() {
+            let payload = self.origin.numbered(ordinal).capitalized();
             report
-                .detail(format!("Payload {ordinal} has a field of that name."))
+                .detail(format!("{payload} has a field of that name."))
                 .raise()
         }
         report.raise()
@@ -258,7 +272,7 @@ impl<'t> JsonPayloads<'t> {
         values: &Scratch,
         take: &mut dyn FnMut(&Slot),
     ) {
-        let position = PayloadPosition::watch();
+        let position = PayloadPosition::watch(self.origin);
         let mut reading = Reading::new(self, arbiter, generated, &position);
         for i in 0..self.len() {
             pgrx::check_for_interrupts!();
@@ -279,7 +293,7 @@ impl<'t> JsonPayloads<'t> {
         take: &mut dyn FnMut(&Slot),
         reject: &mut dyn FnMut(i64, &RowError, Container<'t>),
     ) {
-        let position = PayloadPosition::watch();
+        let position = PayloadPosition::watch(self.origin);
         let mut reading = Reading::new(self, Some(arbiter), generated, &position);
         let mut rows = TupleStore::new(&self.row_desc);
         let mut next = 0;
@@ -349,7 +363,12 @@ impl<'p, 'q, 't, 'g> Reading<'p, 'q, 't, 'g> {
         let (document, shape) = (payloads.documents[i], payloads.shape_of[i] as usize);
         let (target, position) = (payloads.target, self.position);
         let ordinal = i as i64 + 1;
-        position.payload(if payloads.batch { ordinal } else { 0 });
+        let number = if payloads.origin.is_batch() {
+            ordinal
+        } else {
+            0
+        };
+        position.payload(number);
         if let (Some(arbiter), Some(column)) = (self.arbiter, payloads.lacks(shape)) {
             payloads.refuse_key(arbiter, column, "missing from", ordinal)
         }
@@ -379,8 +398,8 @@ impl<'p, 'q, 't, 'g> Reading<'p, 'q, 't, 'g> {
         if let Some(generated) = self.generated.as_mut().filter(|_| !deletes)
             && let Some(column) = generated.mismatch_in(row, shape)
         {
-            let ordinal = payloads.batch.then_some(ordinal);
-            generated.differs(column, ordinal).raise()
+            let payload = payloads.origin.numbered(ordinal);
+            generated.differs(column, payload).raise()
         }
         row
     }
@@ -395,7 +414,7 @@ impl JsonPayloads<'_> {
 
     /// 23502
     fn refuse_key(&self, arbiter: &UniqueIndex, column: usize, what: &str, ordinal: i64) -> ! {
-        let place = KeyPlace::Payload(self.batch.then_some(ordinal));
+        let place = KeyPlace::Row(self.origin.numbered(ordinal));
         key_violation(self.target, arbiter, column, place, what).raise()
     }
 }

@@ -1,6 +1,6 @@
 //! What the elements of `latest_by` name: a column of the target, a column that only the source
 //! has, or the one as which it is stored: `source_column stored as target_column`.
-use crate::error::{Report, SqlState};
+use crate::error::{OrRaise, Report, SqlState};
 use crate::pg::value::text;
 use crate::target::Target;
 
@@ -54,13 +54,17 @@ impl Decider {
         match element.to_ascii_lowercase().find(STORED_AS) {
             Some(at) => {
                 let (name, column) = (&element[..at], &element[at + STORED_AS.len()..]);
-                let (name, column) = (name.trim(), target.column_by_name(column.trim()));
+                let name = name.trim();
+                let column = target.column_in(column.trim(), "latest_by").or_raise();
                 if !in_source(name) {
                     not_in_source(target, name).raise()
                 }
                 Self::StoredAs(column, name.to_owned())
             }
-            None => target.no_such_column(element).raise(),
+            None => target
+                .no_such_column_in(element, "latest_by")
+                .more_detail("The source has no column of that name, either.")
+                .raise(),
         }
     }
 

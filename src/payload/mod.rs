@@ -29,3 +29,5 @@ pub mod row;
 pub mod shape;
 #[forbid(unsafe_code)]
 pub mod source;
+#[forbid(unsafe_code)]
+pub mod updated_key;

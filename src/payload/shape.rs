@@ -1,5 +1,5 @@
 //! The columns that a payload names, and which of them are compared.
-use crate::error::{OrRaise, Report, SqlState};
+use crate::error::{NumberedRow, OrRaise, Report, RowOrigin, SqlState};
 use crate::pg::value::text;
 use crate::target::{Column, Target, UniqueIndex};
 
@@ -55,13 +55,14 @@ impl Comparison {
             );
             return Err(Box::new(report));
         }
-        let positions = |names: Option<&[String]>| {
-            let positions = names.map(|names| names.iter().map(|name| target.find_column(name)));
+        let positions = |option, names: Option<&[String]>| {
+            let position = |name: &String| target.column_in(name, option);
+            let positions = names.map(|names| names.iter().map(position));
             positions.map(Iterator::collect).transpose()
         };
         Ok(Self {
-            compare: positions(compare)?,
-            ignore: positions(ignore)?,
+            compare: positions("compare", compare)?,
+            ignore: positions("ignore", ignore)?,
             limit: None,
             excluded: Vec::new(),
         })
@@ -271,12 +272,17 @@ fn cannot_be_named(name: &str, what: &str, hint: String) -> Report {
 
 /// What has an incomplete key.
 pub enum KeyPlace {
-    /// A payload; in a batch, by its number.
-    Payload(Option<i64>),
+    /// A payload, or a row of a source.
+    Row(NumberedRow),
     /// The source: it lacks the column.
     Source,
-    /// A row of the source, by its number.
-    SourceRow(i64),
+}
+
+impl KeyPlace {
+    /// The one payload.
+    pub fn payload() -> Self {
+        Self::Row(RowOrigin::Payload.numbered(1))
+    }
 }
 
 /// 23502 for a part of the key, or a column that decides on it, that a payload or a source lacks or
@@ -291,10 +297,8 @@ pub fn key_violation(
     let part = target.column(column);
     let is_column = column < target.columns.len();
     let (place, noun) = match place {
-        KeyPlace::Payload(Some(number)) => (format!("payload {number}"), "payload"),
-        KeyPlace::Payload(None) => ("the payload".to_owned(), "payload"),
-        KeyPlace::Source => ("the source".to_owned(), "row"),
-        KeyPlace::SourceRow(number) => (format!("row {number} of the source"), "row"),
+        KeyPlace::Row(row) => (row.to_string(), row.origin().noun()),
+        KeyPlace::Source => ("the source".to_owned(), RowOrigin::Source.noun()),
     };
     let kind = if !is_column {
         "key expression"
@@ -311,10 +315,7 @@ pub fn key_violation(
         "A {noun} cannot be identified without its complete key."
     ))
     .table(&target.schema, &target.name);
-    let report = match target.foreign {
-        true => report,
-        false => report.constraint(arbiter.name.clone()),
-    };
+    let report = arbiter.name_in(report);
     if is_column {
         report.column(part.name.clone())
     } else {

@@ -13,7 +13,7 @@ use super::latest_by::Decider;
 use super::refused::{RefusedRow, RefusedTypes};
 use super::row::RowLayout;
 use super::shape::{KeyPlace, Shape, key_violation};
-use crate::error::{Report, RowError, SqlState, catch_row_error};
+use crate::error::{Report, RowError, RowOrigin, SqlState, catch_row_error};
 use crate::pg::catalog::types;
 use crate::pg::memory::Scratch;
 use crate::pg::rows::{RowDesc, Slot, TupleSort, TupleStore};
@@ -183,6 +183,17 @@ impl<'t> Source<'t> {
         }
     }
 
+    /// Of the target itself: with these columns, too.
+    pub fn with_columns(mut self, columns: &[usize]) -> Self {
+        for c in columns {
+            if !self.columns.contains(c) {
+                self.columns.push(*c);
+                self.numbers.push(self.target.columns[*c].attnum);
+            }
+        }
+        self
+    }
+
     /// The table whose working rows it gives.
     pub fn target(&self) -> &'t Target {
         self.target
@@ -246,32 +257,61 @@ impl<'t> Source<'t> {
         drawn.map(|f| f.column).filter(made).collect()
     }
 
-    /// Says of a report that no key was found which columns would have been one if the
-    /// source did not fill them by itself, and how they are taken all the same.
+    /// Says of a report that no key was found which columns of a key the source does not have. Or
+    /// which columns would have been one if the source did not fill them by itself, and how they are
+    /// taken all the same.
     pub fn explain_no_key(&self, report: Report) -> Report {
-        let filled = |index: &UniqueIndex| {
-            let filled = self.filled.iter();
-            let deciding = index.deciding_columns();
-            let filled: Vec<_> = filled.filter(|f| deciding.contains(&f.column)).collect();
-            (!filled.is_empty()).then_some(filled)
-        };
-        let usable = || self.target.indexes.iter().filter(|i| i.can_be_default());
-        let all = |index: &UniqueIndex, names: &dyn Fn(usize) -> bool| {
-            index.deciding_columns().iter().all(|c| names(*c))
-        };
-        if usable().any(|index| all(index, &|c| self.names(c))) {
+        let usable = self.target.default_indexes();
+        let counts = |c: usize| self.names(c) || self.target.columns[c].has_repeatable_default();
+        let is_named = |index: &&UniqueIndex| index.deciding_columns().iter().all(|c| counts(*c));
+        if usable.iter().any(is_named) {
             // There are several.
             return report;
         }
-        let found = usable()
-            .filter(|index| all(index, &|c| self.columns.contains(&c)))
-            .filter_map(|index| Some((index, filled(index)?)))
-            .max_by_key(|(index, _)| index.primary);
-        let Some((index, filled)) = found else {
-            return report;
+        let whole = usable
+            .iter()
+            .filter(|index| self.lacks(index).is_empty() && self.filled_of(index).count() > 0)
+            .max_by_key(|index| index.primary);
+        match (whole, usable.as_slice()) {
+            (Some(index), _) => self.explain_filled(report, index).hint(format!(
+                "If the source does carry the key in this column, name it with key => {}. \
+                 Otherwise create a unique index on the columns that identify the business event.",
+                self.target.key_argument(index)
+            )),
+            (None, [index]) => self.explain_filled(self.explain_lacking(report, index), index),
+            (None, _) => report,
+        }
+    }
+
+    /// The columns that decide on a key, and that the source does not have; without those whose
+    /// default is the same in every attempt.
+    fn lacks(&self, index: &UniqueIndex) -> Vec<usize> {
+        let deciding = index.deciding_columns().iter().copied();
+        let has =
+            |c: usize| self.columns.contains(&c) || self.target.columns[c].has_repeatable_default();
+        deciding.filter(|c| !has(*c)).collect()
+    }
+
+    /// The columns that decide on a key, and that the source fills by itself.
+    fn filled_of<'s>(&'s self, index: &UniqueIndex) -> impl Iterator<Item = &'s FilledColumn> {
+        let deciding = index.deciding_columns();
+        self.filled.iter().filter(|f| deciding.contains(&f.column))
+    }
+
+    fn explain_lacking(&self, report: Report, index: &UniqueIndex) -> Report {
+        let what = match self.lacks(index).as_slice() {
+            [] => return report,
+            [column] => format!("no column \"{}\"", self.target.columns[*column].name),
+            several => {
+                let several = several.iter().copied();
+                format!("none of the columns {}", self.target.column_list(several))
+            }
         };
-        let name = |c: usize| self.target.columns[c].name.clone();
-        let explain = |report: Report, filled: &FilledColumn| {
+        report.more_detail(&format!("Source \"{}\" has {what}.", self.name()))
+    }
+
+    fn explain_filled(&self, report: Report, index: &UniqueIndex) -> Report {
+        self.filled_of(index).fold(report, |report, filled| {
             let by = match &filled.default.expression {
                 Some(expression) => format!("its default is {expression}"),
                 None => "it is an identity column".to_owned(),
@@ -279,16 +319,10 @@ impl<'t> Source<'t> {
             report.more_detail(&format!(
                 "Column \"{}\" of source \"{}\" does not count as named, because the source \
                  fills it itself: {by}.",
-                name(filled.column),
+                self.target.columns[filled.column].name,
                 self.name(),
             ))
-        };
-        filled.into_iter().fold(report, explain).hint(format!(
-            "If the source does carry the key in this column, name it with key => {}. \
-             Otherwise create a \
-             unique index on the columns that identify the business event.",
-            self.target.key_argument(index)
-        ))
+        })
     }
 
     /// The one shape of all its rows.
@@ -334,10 +368,11 @@ impl<'t> Source<'t> {
             resume_unwind(failure)
         }
         if let (Some(generated), Some(column)) = (&sink.generated, sink.mismatch) {
-            generated.source_differs(column, rows).raise()
+            let row = RowOrigin::Source.numbered(rows);
+            generated.differs(column, row).raise()
         }
         if let Some(column) = sink.null_key {
-            let place = KeyPlace::SourceRow(rows);
+            let place = KeyPlace::Row(RowOrigin::Source.numbered(rows));
             key_violation(self.target, arbiter, column, place, "null in").raise()
         }
         rows
@@ -436,10 +471,11 @@ impl<'t> Source<'t> {
             resume_unwind(failure)
         }
         if let (Some(generated), Some(column)) = (&sink.generated, sink.mismatch) {
-            generated.source_differs(column, ordinal).raise()
+            let row = RowOrigin::Source.numbered(ordinal);
+            generated.differs(column, row).raise()
         }
         let column = sink.null_key.take().expect("the row has no key");
-        let place = KeyPlace::SourceRow(ordinal);
+        let place = KeyPlace::Row(RowOrigin::Source.numbered(ordinal));
         RowError::of_report(key_violation(
             self.target,
             sink.arbiter,

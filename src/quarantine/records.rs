@@ -95,7 +95,7 @@ impl ConflictRecorder {
             with_redacted_errors(target, readable, || stored_row(target, stored)),
             with_redacted_errors(target, readable, || complete.to_jsonb(Arriving::Payload)),
         ];
-        let digest = self.digest(target, arbiter, stored, differences, named);
+        let digest = self.digest(target, stored, differences, named);
         let mut builder = RowBuilder::new(self.store.desc());
         let mut row = builder.start();
         for (i, document) in documents.into_iter().enumerate() {
@@ -105,14 +105,18 @@ impl ConflictRecorder {
         self.store.put(row.finish());
     }
 
-    /// What makes two conflicts the same: the key, the stored row, and what differs, by the
+    /// What makes two conflicts the same: the stored row, with its key, and what differs, by the
     /// equality of the types, as the conflict itself was found: 2 and 2.0 are one. Columns
     /// that are not compared (an arrival time that the server fills in, say) may differ with
     /// every retry. Where only a digest tells the difference, it is the payload.
+    ///
+    /// The key is not taken from the payload: the stored row has it in one spelling, and a type may
+    /// have several of which no digest tells that they are equal (see `part_without_canonical_form`).
+    /// What of such a type differs enters as it is written. So two spellings of it are two conflicts:
+    /// one is recorded once too often, rather than another one not at all.
     fn digest<'v, P: Fn(usize) -> SqlValue<'v>>(
         &mut self,
         target: &Target,
-        arbiter: &UniqueIndex,
         stored: &StoredRow<'_>,
         differences: &Differences<'_, P>,
         named: &[usize],
@@ -129,10 +133,8 @@ impl ConflictRecorder {
         let names = differs
             .iter()
             .map(|c| target.columns[*c].c_name.to_bytes_with_nul());
-        let key = arbiter.deciding_columns();
         let all: Vec<usize> = (0..target.columns.len()).collect();
         let parts = [
-            digest.hash_of(target, key, payload),
             digest.hash_of(target, &all, stored),
             sha256(&names.collect::<Vec<_>>().concat()),
             digest.hash_of(target, differs, payload),

@@ -7,6 +7,7 @@ use crate::compare::differing;
 use crate::enum_text;
 use crate::error::{Report, SqlState, redact_errors};
 use crate::payload::json::JsonPayloads;
+use crate::payload::updated_key::UpdatedKey;
 use crate::pg::backend;
 use crate::pg::catalog;
 use crate::pg::memory::Scratch;
@@ -292,11 +293,29 @@ impl Conflict<'_> {
 
         // If there are none, only a digest told that the payload was another.
         if record.differences.container().len() > 0 {
+            if !self.is_key_kept(arbiter, &stored_row, &payload_row) {
+                self.out_of_key(arbiter)
+            }
             self.update(connection, &payload_row, (table, tuple));
             if self.find(arbiter, &stored_row, &[]).is_none() {
                 self.out_of_key(arbiter)
             }
         }
+    }
+
+    /// Whether the update leaves the row under its key, unless a trigger has a say. Told before it is
+    /// made: the other key may be another row's.
+    fn is_key_kept(&self, arbiter: &UniqueIndex, stored: &Slot, payload: &Slot) -> bool {
+        let differing = self.differing_columns(Resolution::ApplyPayload);
+        self.with_redacted_errors(|| {
+            let key = UpdatedKey::of(self.target, self.relation, arbiter);
+            key.is_none_or(|mut key| {
+                key.is_kept(stored, |c| match differing.contains(&c) {
+                    true => payload.value(c),
+                    false => stored.value(c),
+                })
+            })
+        })
     }
 
     /// Updates the differing columns of the row at this place.
@@ -334,7 +353,7 @@ impl Conflict<'_> {
     }
 
     /// The key, or the condition of its index, is computed from columns in which the payload
-    /// differs, or a trigger has changed them.
+    /// differs and others, or a trigger has changed them.
     fn out_of_key(&self, arbiter: &UniqueIndex) -> ! {
         let (id, target) = (self.id, self.target);
         Report::new(

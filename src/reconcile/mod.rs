@@ -12,6 +12,8 @@ mod deviation;
 #[forbid(unsafe_code)]
 mod foreign_row_write;
 #[forbid(unsafe_code)]
+mod kept_key;
+#[forbid(unsafe_code)]
 mod merge_join;
 #[forbid(unsafe_code)]
 mod ranges;
@@ -24,7 +26,7 @@ mod stored_row_write;
 #[forbid(unsafe_code)]
 mod suspects;
 
-use crate::error::{Report, SqlState, with_error_capture};
+use crate::error::{Report, RowOrigin, SqlState, with_error_capture};
 use crate::options::{KeyOptions, MatchRule};
 use crate::payload::fill::RowsWithKey;
 use crate::payload::row::RowLayout;
@@ -42,6 +44,7 @@ use crate::target::{
 use crate::write::WriteContext;
 use deviation::{Deviation, Teller};
 use foreign_row_write::ForeignStatements;
+use kept_key::KeptKey;
 use merge_join::SortedMerge;
 use pgrx::prelude::*;
 use repair::{Deviations, LocalWriter, Repair, Writer};
@@ -93,7 +96,7 @@ fn reconcile(arguments: &Arguments, set: &mut ResultSet<'_>) {
     let wanted = arguments.optional_count(5, "limit");
     matching.comparison.exclude(&source.surrogates(&relation));
     let (arbiter, shapes) = shapes(&target, &source, &matching);
-    let comparison = Comparison::of(&target, &relation, arbiter, &shapes[0], source);
+    let comparison = Comparison::of(&target, &relation, arbiter, &shapes[0], source, &[]);
     let mut teller = Teller::new(&target, arbiter, &shapes[0]);
     comparison.run(wanted, &mut |deviation| {
         teller.tell(deviation, |values| set.row(&values));
@@ -125,29 +128,30 @@ fn repair(arguments: &Arguments, set: &mut ResultSet<'_>) {
     matching.comparison.exclude(&made);
     let (arbiter, shapes) = shapes(&target, &source, &matching);
     let shape = &shapes[0];
-    let key = arbiter.deciding_columns().iter().copied();
+    let deciding = arbiter.deciding_columns().iter().copied();
     let writer = match (dry_run, target.foreign) {
         (true, _) => Writer::Nothing,
         (false, true) => {
-            check_repair_privileges(&target, &shape.named, key, &shape.compared);
-            let statements = ForeignStatements::new(&target, arbiter, &shape.named);
-            Writer::Foreign(statements)
+            check_repair_privileges(&target, &shape.named, deciding, &shape.compared);
+            Writer::Foreign(ForeignStatements::new(&target, arbiter, &shape.named))
         }
         (false, false) => {
             let named = shape.named.iter().copied();
-            check_merge_privileges(&target, named, key, &shape.compared, true);
-            let guard = matching.guard;
-            let context = WriteContext::new(&target, &relation, arbiter, &shapes, true, guard);
+            check_merge_privileges(&target, named, deciding, &shape.compared, true);
+            let (origin, guard) = (RowOrigin::Source, matching.guard);
+            let context = WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard);
             Writer::Local(LocalWriter::new(context))
         }
     };
     let mut deviations = Deviations::new(&target);
-    let comparison = Comparison::of(&target, &relation, arbiter, shape, source);
+    let key = KeptKey::of(&target, &relation, arbiter, shape);
+    let comparison = Comparison::of(&target, &relation, arbiter, shape, source, key.needed());
     comparison.run(wanted, &mut |deviation| deviations.put(deviation));
     let mut repair = Repair {
         target: &target,
         arbiter,
         shape,
+        key,
         writer,
         teller: Teller::new(&target, arbiter, shape),
         set,
@@ -221,16 +225,19 @@ struct Comparison<'t> {
 }
 
 impl<'t> Comparison<'t> {
+    /// Of the target, the columns of the source are read, and these.
     fn of(
         target: &'t Target,
         relation: &OpenRelation,
         arbiter: &'t UniqueIndex,
         shape: &'t Shape,
         mut source: Source<'t>,
+        also: &[usize],
     ) -> Self {
         source.complete_keys(relation, arbiter);
         let mut stored = source
             .stored(relation, String::new(), Vec::new())
+            .with_columns(also)
             .under_active_snapshot();
         if !target.partitioned {
             // The key is unique in the table, not in those that inherit from it.

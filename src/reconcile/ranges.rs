@@ -14,8 +14,9 @@ const RANGE_BYTES: i64 = 1 << 18;
 /// So many rows of the sample are a range, on average.
 const ROWS_OF_SAMPLE: i64 = 16;
 
-/// So many pages of a table are read for each range: of more, rows would be thrown away.
-const PAGES_OF_SAMPLE: i64 = 2;
+/// So many pages of a table are read for each range: with fewer, ranges would be of very different
+/// sizes where rows that lie together have keys that do; of more, most rows would be thrown away.
+const PAGES_OF_SAMPLE: i64 = 8;
 
 /// Where a range begins.
 pub struct Bound {

@@ -14,7 +14,7 @@
 //!   writes it at this moment, the statement waits for that, finds another version, and passes over
 //!   it, or raises 40001 (REPEATABLE READ and up).
 //! - The new version has the key of the source's row, or the call fails (27000): the columns that are
-//!   not set, or a trigger, may make it another one.
+//!   not set, or a trigger, may make it another one. A dry run fails for the former, too.
 //! - A row is inserted with ON CONFLICT DO NOTHING: if another session was faster, that row stays.
 //!
 //! # Rows of a foreign table
@@ -32,6 +32,7 @@
 //!   transaction with it.
 use super::deviation::{Deviation, Status, Teller};
 use super::foreign_row_write::ForeignStatements;
+use super::kept_key::KeptKey;
 use super::stored_row_write::{Statements, Written};
 use crate::compare::differing;
 use crate::enum_text;
@@ -112,27 +113,37 @@ impl<'a> LocalWriter<'a> {
     /// For rows of the one shape of the context.
     pub fn new(context: WriteContext<'a>) -> Self {
         Self {
+            statements: Statements::of(context.target),
             context,
-            statements: Statements::default(),
         }
     }
 
-    /// Looks a row that is stored up again, and deletes it, or updates these columns of it.
-    fn write(&mut self, stored: &Slot, expected: Option<&Slot>, columns: &[usize]) -> Written {
-        let context = &self.context;
-        let statements = &mut self.statements;
+    /// Looks a row that is stored up again, and deletes it, or updates these columns of it, which
+    /// keeps its key.
+    fn write(
+        &mut self,
+        key: &mut KeptKey<'_>,
+        stored: &Slot,
+        expected: Option<&Slot>,
+        columns: &[usize],
+    ) -> Written {
+        let (context, statements) = (&self.context, &mut self.statements);
+        let (target, shape) = (context.target, &context.shapes[0]);
         let snapshot = FreshSnapshot::push();
         let written = context.scratch.scope(|| {
-            let mut lookup = KeyLookup::new(context.target, context.relation, context.arbiter);
+            let mut lookup = KeyLookup::new(target, context.relation, context.arbiter);
             lookup.find(|c| stored.value(c));
             let Some(now) = lookup.stored() else {
                 return Written::Nothing;
             };
-            if !is_as_read(context, &now, stored) {
+            if !is_as_read(target, shape, &now, stored) {
                 return Written::Nothing;
             }
             context.check_visible(stored, &now);
-            statements.write(context.target, context.arbiter, &now, expected, columns)
+            if let Some(expected) = expected {
+                key.check(|c| now.value(c), expected, columns);
+            }
+            statements.write(target, context.arbiter, &now, expected, columns)
         });
         drop(snapshot);
         self.context.scratch.reset();
@@ -152,19 +163,12 @@ impl<'a> LocalWriter<'a> {
     }
 }
 
-/// Whether a row has the values that were read. What is generated follows from others.
-fn is_as_read(context: &WriteContext<'_>, now: &StoredRow<'_>, read: &Slot) -> bool {
-    let columns = &context.target.columns;
-    let named = context.shapes[0].named.iter().copied();
-    let named: Vec<usize> = named.filter(|c| columns[*c].generated == 0).collect();
-    differing(columns, &named, now, |c| read.value(c)).is_empty()
-}
-
 /// Puts deviations right, and tells what became of them.
 pub struct Repair<'a, 'c> {
     pub target: &'a Target,
     pub arbiter: &'a UniqueIndex,
     pub shape: &'a Shape,
+    pub key: KeptKey<'a>,
     pub writer: Writer<'a>,
     pub teller: Teller<'a>,
     pub set: &'a mut ResultSet<'c>,
@@ -207,6 +211,9 @@ impl Repair<'_, '_> {
     }
 
     /// Deletes a row that is stored, or updates these columns of it.
+    ///
+    /// # Errors
+    /// 21000, 27000, 40001, 42501; and what UPDATE and DELETE raise.
     fn write_stored(
         &mut self,
         stored: &Slot,
@@ -215,13 +222,21 @@ impl Repair<'_, '_> {
     ) -> Option<Outcome> {
         let lone = self.has_lone_key(stored);
         let written = match &mut self.writer {
-            Writer::Nothing => return None,
+            Writer::Nothing => {
+                if let Some(expected) = expected {
+                    self.key.check(|c| stored.value(c), expected, columns);
+                }
+                return None;
+            }
             _ if lone => Written::Nothing,
-            Writer::Local(writer) => writer.write(stored, expected, columns),
+            Writer::Local(writer) => writer.write(&mut self.key, stored, expected, columns),
             Writer::Foreign(statements) => {
                 let count = match expected {
                     None => statements.delete(stored),
-                    Some(expected) => statements.update(stored, expected, columns),
+                    Some(expected) => {
+                        self.key.check(|c| stored.value(c), expected, columns);
+                        statements.update(stored, expected, columns)
+                    }
                 };
                 match count {
                     0 => Written::Nothing,
@@ -234,7 +249,7 @@ impl Repair<'_, '_> {
             (Written::Nothing, _) => Outcome::Skipped,
             (Written::UnderKey, None) => Outcome::Deleted,
             (Written::UnderKey, Some(_)) => Outcome::Updated,
-            (Written::UnderOtherKey, _) => self.moved().raise(),
+            (Written::UnderOtherKey, _) => self.key.moved().raise(),
         })
     }
 
@@ -251,45 +266,6 @@ impl Repair<'_, '_> {
         .detail("A repair cannot tell them apart.")
         .hint("Remove all but one of them, and create a unique index on the key where they are stored.")
         .table(&target.schema, &target.name)
-    }
-
-    /// 27000: an update has given a row another key than that of the source's row.
-    fn moved(&self) -> Report {
-        let Self {
-            target, arbiter, ..
-        } = self;
-        let set = |c: &usize| self.shape.compared.contains(c) || arbiter.has_column(*c);
-        let deciding = arbiter.deciding_columns().iter().copied();
-        let left_out: Vec<usize> = deciding.filter(|c| !set(c)).collect();
-        let generated = arbiter.columns().any(|c| target.columns[c].generated != 0);
-        let report = Report::new(
-            SqlState::TriggeredDataChangeViolation,
-            format!(
-                "an update gave a row another key than its own in table \"{}\"",
-                target.name
-            ),
-        )
-        .table(&target.schema, &target.name)
-        .constraint(arbiter.name.clone());
-        if !left_out.is_empty() {
-            let columns = target.column_list(left_out);
-            return report
-                .detail(format!(
-                    "The key or its condition also refers to columns that the update does not set: {columns}."
-                ))
-                .hint("Add them to the source and to \"compare\", or ignore all columns that the key refers to.");
-        }
-        let (detail, hint) = match generated {
-            true => (
-                "The key is generated, also from columns that the update does not set; or a BEFORE UPDATE trigger changed it.",
-                "Add the columns to the source and to \"compare\", or disable the trigger.",
-            ),
-            false => (
-                "A BEFORE UPDATE trigger changed the key.",
-                "Disable the trigger.",
-            ),
-        };
-        report.detail(detail).hint(hint)
     }
 
     /// Inserts a row, unless that `before` has the same key. It is the next one's then.
@@ -346,6 +322,14 @@ impl Repair<'_, '_> {
             },
         );
     }
+}
+
+/// Whether a row has the values that were read. What is generated follows from others.
+fn is_as_read(target: &Target, shape: &Shape, now: &StoredRow<'_>, read: &Slot) -> bool {
+    let columns = &target.columns;
+    let named = shape.named.iter().copied();
+    let named: Vec<usize> = named.filter(|c| columns[*c].generated == 0).collect();
+    differing(columns, &named, now, |c| read.value(c)).is_empty()
 }
 
 fn next(rows: &mut TupleStore, row: &mut Slot) -> bool {

@@ -1,9 +1,19 @@
 //! The statements by which a repair writes rows that are stored: addressed by place and version, one
 //! row each.
+//!
+//! A statement that writes nothing met another version, or a trigger that suppresses the row, and both
+//! are passed over; or a policy of row-level security that shows the row and does not let it be
+//! written, which is an error. An UPDATE or a DELETE does not tell these apart.
+//! - MERGE asks the policies for DELETE before any trigger fires, and raises the error itself. It has
+//!   no RETURNING in the oldest versions of the server, which an update needs.
+//! - To lock a row FOR UPDATE asks the policies for UPDATE, and fires no trigger. So the row of an
+//!   update that wrote nothing is locked in this way: if it cannot be, and is there, a policy keeps it.
 use crate::pg::rows::Slot;
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::value::sql_value::SqlValue;
-use crate::target::{KeyColumn, StoredRow, Target, UniqueIndex};
+use crate::target::{
+    KeyColumn, StoredRow, Target, UniqueIndex, kept_by_policy, row_security_is_active,
+};
 use pgrx::pg_sys;
 
 /// What became of a stored row.
@@ -24,13 +34,25 @@ const ADDRESS: usize = 3;
 
 /// The statements that write rows which are stored, by the columns that they update; without any,
 /// they delete. The last one that was used is the first.
-#[derive(Default)]
 pub struct Statements {
     kept: Vec<(Vec<usize>, SpiPlan)>,
+    /// Whether policies say which rows the caller may write.
+    by_policy: bool,
 }
 
 impl Statements {
+    /// None yet, for rows of this target.
+    pub fn of(target: &Target) -> Self {
+        Self {
+            kept: Vec::new(),
+            by_policy: row_security_is_active(target),
+        }
+    }
+
     /// Writes this version of a row.
+    ///
+    /// # Errors
+    /// 42501 if a policy does not let it be written; and what the statement raises.
     pub fn write(
         &mut self,
         target: &Target,
@@ -58,6 +80,9 @@ impl Statements {
         }
         let is_true = |datum: pg_sys::Datum| datum.value() != 0;
         if count != 1 {
+            if self.by_policy && expected.is_some() {
+                check_policies(&connection, target, &parameters[..ADDRESS]);
+            }
             Written::Nothing
         } else if expected.is_none() || connection.first_of(1, pg_sys::BOOLOID).is_some_and(is_true)
         {
@@ -80,7 +105,10 @@ impl Statements {
             self.kept[..=place].rotate_right(1);
         } else {
             let types: Vec<pg_sys::Oid> = parameters.iter().map(Parameter::typid).collect();
-            let sql = sql(target, arbiter, columns);
+            let sql = match columns.is_empty() {
+                true => delete_sql(target, self.by_policy),
+                false => update_sql(target, arbiter, columns),
+            };
             let plan = SpiPlan::prepare_with(connection, &sql, &types);
             self.kept.truncate(KEPT - 1);
             self.kept.insert(0, (columns.to_vec(), plan));
@@ -89,20 +117,47 @@ impl Statements {
     }
 }
 
+/// Demands that the policies let a row be updated, if it is there.
+///
+/// # Errors
+/// 42501
+fn check_policies(connection: &Connection, target: &Target, address: &[Parameter<'_>]) {
+    let look = format!("SELECT FROM {} WHERE {VERSION}", table_sql(target));
+    // In this order: a row that has changed in between is passed over.
+    let may_be_locked = connection.execute(&format!("{look} FOR UPDATE"), address) > 0;
+    if !may_be_locked && connection.execute(&look, address) > 0 {
+        kept_by_policy(target, "an update").raise()
+    }
+}
+
+/// The condition of one version of a row.
+const VERSION: &str = "ctid OPERATOR(pg_catalog.=) $1 \
+                       AND xmin OPERATOR(pg_catalog.=) $2 \
+                       AND tableoid OPERATOR(pg_catalog.=) $3";
+
+/// Tables that inherit from it are tables of their own.
+fn table_sql(target: &Target) -> String {
+    let only = if target.partitioned { "" } else { "ONLY " };
+    format!("{only}{}", target.qualified())
+}
+
+/// `DELETE FROM ONLY shop.orders WHERE ctid = $1 AND xmin = $2 AND tableoid = $3`, or a MERGE.
+fn delete_sql(target: &Target, by_policy: bool) -> String {
+    let table = table_sql(target);
+    if by_policy {
+        return format!(
+            "MERGE INTO {table} USING (SELECT) AS row ON {VERSION} WHEN MATCHED THEN DELETE"
+        );
+    }
+    format!("DELETE FROM {table} WHERE {VERSION}")
+}
+
 /// `UPDATE ONLY shop.orders SET amount = $4 WHERE ctid = $1 AND xmin = $2 AND tableoid = $3
-/// RETURNING id = $5`, or a DELETE.
+/// RETURNING id = $5`.
 ///
 /// The table has no other name there, by which the expressions of a key call a whole row.
-fn sql(target: &Target, arbiter: &UniqueIndex, columns: &[usize]) -> String {
-    // Tables that inherit from it are tables of their own.
-    let only = if target.partitioned { "" } else { "ONLY " };
-    let table = format!("{only}{}", target.qualified());
-    let address = "WHERE ctid OPERATOR(pg_catalog.=) $1 \
-                   AND xmin OPERATOR(pg_catalog.=) $2 \
-                   AND tableoid OPERATOR(pg_catalog.=) $3";
-    if columns.is_empty() {
-        return format!("DELETE FROM {table} {address}");
-    }
+fn update_sql(target: &Target, arbiter: &UniqueIndex, columns: &[usize]) -> String {
+    let table = table_sql(target);
     let mut numbers = ADDRESS + 1..;
     let set = columns.iter().zip(numbers.by_ref());
     let set = set
@@ -116,7 +171,7 @@ fn sql(target: &Target, arbiter: &UniqueIndex, columns: &[usize]) -> String {
     });
     let condition = arbiter.condition_sql().map(|sql| format!("({sql})"));
     let kept = keys.chain(condition).collect::<Vec<_>>().join(" AND ");
-    format!("UPDATE {table} SET {set} {address} RETURNING {kept}")
+    format!("UPDATE {table} SET {set} WHERE {VERSION} RETURNING {kept}")
 }
 
 /// A column of a key, as SQL of the table.

@@ -1,5 +1,5 @@
 //! Remembering in a jsonb: the kept columns, by name.
-use crate::error::{PayloadPosition, Report, SqlState, redact_errors};
+use crate::error::{PayloadPosition, Report, RowOrigin, SqlState, redact_errors};
 use crate::payload::nested::NestedColumns;
 use crate::pg::rows::{NewRow, RowBuilder, Slot};
 use crate::pg::value::jsonb::{Kind, Value};
@@ -38,7 +38,7 @@ pub fn read<'v>(
         row.set(c, otherwise(c));
     }
     if document.kind() == Kind::Object {
-        let position = PayloadPosition::watch();
+        let position = PayloadPosition::watch(RowOrigin::Payload);
         position.remembered(&target.columns[column].c_name);
         let fields: Vec<(usize, Value<'_>)> = document
             .names()

@@ -103,7 +103,7 @@ impl Remember {
         let mut compared_if_supplied = compared_if_supplied.to_vec();
         compared_if_supplied
             .sort_by(|a, b| target.columns[*a].c_name.cmp(&target.columns[*b].c_name));
-        let position = target.find_column(column)?;
+        let position = target.column_in(column, "remember")?;
         let column = &target.columns[position];
         let refuse = |state, why: &str| cannot_remember(target, column, state, why);
         if column.generated != 0 {

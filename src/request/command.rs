@@ -55,7 +55,7 @@ pub fn run(command: &str, arguments: Container<'_>) -> JsonbDatum {
     if arguments.kind() != Kind::Array {
         Report::new(
             SqlState::InvalidParameterValue,
-            "arguments is not a JSON array",
+            "argument \"arguments\" must be a JSON array",
         )
         .detail(format!("It is a JSON {}.", arguments.kind_name()))
         .raise()

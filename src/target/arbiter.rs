@@ -1,6 +1,6 @@
 //! Which unique index of a target decides.
 use super::{KeyColumn, KeyElement, OpenRelation, Target, UniqueIndex};
-use crate::error::{OrRaise, Report, SqlState, StatementPosition};
+use crate::error::{OrRaise, Report, RowOrigin, SqlState, StatementPosition};
 use crate::pg::statement::expression::Expressions;
 use crate::text;
 
@@ -82,7 +82,7 @@ impl Target {
         {
             return Ok(KeyElement::Text(name));
         }
-        Err(Box::new(self.no_such_column(name)))
+        Err(Box::new(self.no_such_column_in(name, "key")))
     }
 
     /// 42P10: no usable index is on exactly these columns and expressions.
@@ -147,7 +147,7 @@ impl Target {
     }
 
     /// The arbiter when the caller names no key: the primary key if every
-    /// payload names all its columns (`named` says so for a column), else the
+    /// payload, or the source, names all its columns (`named` says so for a column), else the
     /// one usable unique index whose columns they all name. One on expressions, or with a
     /// condition (which says no more than that its key is not NULL), is taken only where there is
     /// no other.
@@ -156,6 +156,7 @@ impl Target {
     /// 42P10 if there is none, or more than one.
     pub fn find_default_arbiter(
         &self,
+        origin: RowOrigin,
         named: impl Fn(usize) -> bool,
     ) -> Result<&UniqueIndex, Box<Report>> {
         let fits = |index: &&UniqueIndex| {
@@ -168,21 +169,26 @@ impl Target {
         let candidates = most_plain(self.indexes.iter().filter(fits).collect());
         match candidates.as_slice() {
             [index] => Ok(index),
-            [] => Err(Box::new(self.no_named_key(named))),
+            [] => Err(Box::new(self.no_named_key(origin, named))),
             many => Err(Box::new(self.ambiguous_key(many))),
         }
     }
 
     /// 42P10: no usable index has only columns that are `named`. If there is one usable index,
-    /// the columns of it that are not named are told.
-    fn no_named_key(&self, named: impl Fn(usize) -> bool) -> Report {
+    /// the columns of it that payloads do not name are told; those of a source are told by who knows
+    /// the source.
+    fn no_named_key(&self, origin: RowOrigin, named: impl Fn(usize) -> bool) -> Report {
         if self.foreign {
             return self.no_declared_key();
         }
+        let (who, remedy) = match origin {
+            RowOrigin::Source => ("the source", "Add the key columns to the source"),
+            _ => ("every payload", "Name the key columns in every payload"),
+        };
         let report = Report::new(
             SqlState::InvalidColumnReference,
             format!(
-                "table \"{}\" has no usable unique index whose columns every payload names",
+                "table \"{}\" has no usable unique index whose columns {who} names",
                 self.name
             ),
         )
@@ -191,7 +197,7 @@ impl Target {
         let usable = self.default_indexes();
         let report = match usable.as_slice() {
             [] => return report.hint(self.hint_to_name_key()),
-            [index] => {
+            [index] if origin != RowOrigin::Source => {
                 let deciding = index.deciding_columns().iter().copied();
                 let lacking: Vec<usize> = deciding.filter(|c| !named(*c)).collect();
                 let lacking = match lacking.as_slice() {
@@ -211,7 +217,7 @@ impl Target {
             lacking.all(|c| self.columns[*c].may_be_named)
         };
         report.hint(if usable.iter().any(may_be_named) {
-            self.sentence_on_index("Name the key columns in every payload, or create", ".")
+            self.sentence_on_index(&format!("{remedy}, or create"), ".")
         } else {
             self.hint_to_create_index()
         })

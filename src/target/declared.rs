@@ -14,6 +14,16 @@ use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::rc::Rc;
 
+impl UniqueIndex {
+    /// An error about this key, as one about this index, if it is one of the target.
+    pub fn name_in(&self, report: Report) -> Report {
+        match self.oid {
+            pg_sys::InvalidOid => report,
+            _ => report.constraint(self.name.clone()),
+        }
+    }
+}
+
 impl Target {
     /// Opens a foreign table that is to be compared with a source, and locks it as [`Target::open`]
     /// does, which opens any other relation. Its keys are those of the source's unique indexes, and `key`, if that is named.
@@ -88,7 +98,7 @@ impl Target {
                 .detail(format!("\"{}\" is no column.", text::abbreviated(name)))
                 .hint("Name the columns that identify a row.")
                 .raise(),
-            None => self.no_such_column(name).raise(),
+            None => self.no_such_column_in(name, "key").raise(),
         }
     }
 

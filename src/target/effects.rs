@@ -71,12 +71,12 @@ pub(super) fn refuse_catalog(relation: &OpenRelation) {
     }
 }
 
-/// Refuses a relation in which no rows can be verified.
+/// Refuses a relation in which no rows can be verified, in core's words.
 ///
 /// # Errors
 /// 42809; 0A000 for another session's temporary table.
 pub(super) fn refuse_unusable_kind(relation: &OpenRelation) {
-    let what = match relation.kind() {
+    let kinds = match relation.kind() {
         pg_sys::RELKIND_RELATION | pg_sys::RELKIND_PARTITIONED_TABLE => {
             if relation.is_other_temp() {
                 Report::new(
@@ -87,22 +87,21 @@ pub(super) fn refuse_unusable_kind(relation: &OpenRelation) {
             }
             return;
         }
-        pg_sys::RELKIND_VIEW => "a view",
-        pg_sys::RELKIND_MATVIEW => "a materialized view",
-        pg_sys::RELKIND_FOREIGN_TABLE => "a foreign table",
-        pg_sys::RELKIND_SEQUENCE => "a sequence",
-        pg_sys::RELKIND_INDEX | pg_sys::RELKIND_PARTITIONED_INDEX => "an index",
-        pg_sys::RELKIND_COMPOSITE_TYPE => "a composite type",
-        _ => "a relation of another kind",
+        pg_sys::RELKIND_VIEW => "views",
+        pg_sys::RELKIND_MATVIEW => "materialized views",
+        pg_sys::RELKIND_FOREIGN_TABLE => "foreign tables",
+        pg_sys::RELKIND_SEQUENCE => "sequences",
+        pg_sys::RELKIND_INDEX => "indexes",
+        pg_sys::RELKIND_PARTITIONED_INDEX => "partitioned indexes",
+        pg_sys::RELKIND_COMPOSITE_TYPE => "composite types",
+        _ => "relations of this kind",
     };
     let name = relation.name();
     Report::new(
         SqlState::WrongObjectType,
         format!("\"{name}\" is not a table"),
     )
-    .detail(format!(
-        "\"{name}\" is {what}; only a table has the unique index that decides."
-    ))
+    .detail(format!("This operation is not supported for {kinds}."))
     .table(&relation.schema(), &name)
     .raise()
 }

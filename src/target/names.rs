@@ -1,7 +1,7 @@
 //! Names: of the target, of its columns, and what is said of one that does not exist.
 use super::Target;
 use super::closest::closest;
-use crate::error::{OrRaise, Report, SqlState};
+use crate::error::{Report, SqlState};
 use crate::pg::catalog::name::qualified_name;
 use crate::pg::catalog::relation::partition_root;
 use crate::pg::value::text;
@@ -16,13 +16,23 @@ impl Target {
 
     /// The position of the column with this name; a name that is no column is error 42703.
     pub fn column_by_name(&self, name: &str) -> usize {
-        self.find_column(name).or_raise()
+        let column = self.column_by_bytes(text::to_server(name).to_bytes());
+        column.unwrap_or_else(|| self.no_such_column(name).raise())
     }
 
-    /// As [`Target::column_by_name`], with the error for the caller to decide about.
-    pub fn find_column(&self, name: &str) -> Result<usize, Box<Report>> {
+    /// The position of the column that an option names.
+    ///
+    /// # Errors
+    /// 42703
+    pub fn column_in(&self, name: &str, option: &str) -> Result<usize, Box<Report>> {
         self.column_by_bytes(text::to_server(name).to_bytes())
-            .ok_or_else(|| Box::new(self.no_such_column(name)))
+            .ok_or_else(|| Box::new(self.no_such_column_in(name, option)))
+    }
+
+    /// 42703 for a name in an option.
+    pub fn no_such_column_in(&self, name: &str, option: &str) -> Report {
+        self.no_such_column(name)
+            .detail(format!("It is named in \"{option}\"."))
     }
 
     /// 42703, with a hint when a column's name is close.

@@ -1,6 +1,6 @@
 //! One row that is inserted through a view.
 use super::create::null_is_a_value;
-use crate::error::{OrRaise, Report, SqlState};
+use crate::error::{OrRaise, Report, RowOrigin, SqlState};
 use crate::guard::{ConflictAction, GuardOptions, view_cannot_observe};
 use crate::options::{KeyOptions, MatchRule, check_rights};
 use crate::outcome::{OnConflict, Outcome};
@@ -46,13 +46,13 @@ pub fn insert(call: SqlCall<'_>) -> SqlResult {
         .map_err(outdated)
         .or_raise();
     match_rule.comparison.apply(&target, arbiter, &mut shapes);
-    check_key_named(&target, arbiter, &shapes, |_| KeyPlace::Payload(None));
+    check_key_named(&target, arbiter, &shapes, |_| KeyPlace::payload());
     exclude_from_comparison(&target, &match_rule.comparison, &mut shapes);
     check_rights(&target, arbiter, shapes[0].named.iter().copied());
 
     let mut collector = OutcomeCollector::new(ResultDetail::StoredRow, 1, on_conflict);
-    let guard = match_rule.guard;
-    let context = WriteContext::new(&target, &relation, arbiter, &shapes, false, guard);
+    let (origin, guard) = (RowOrigin::Payload, match_rule.guard);
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard);
     let defaults = KeyDefaults::of(&target, &relation, arbiter, &shapes);
     let mut builder = RowBuilder::new(target.row_desc());
     let working = row.working_row(&target, &shapes[0], &defaults, &mut builder);
@@ -60,7 +60,7 @@ pub fn insert(call: SqlCall<'_>) -> SqlResult {
     if let Some(mut generated) = GeneratedColumns::of(&target, &relation, &shapes)
         && let Some(column) = generated.mismatch_in(working, 0)
     {
-        generated.differs(column, None).raise()
+        generated.differs(column, origin.numbered(1)).raise()
     }
     let has_no_key = RowLayout::of(&target).mark(working) == Mark::Outside;
     let mut input = InputSorter::new(&context, true);
@@ -238,6 +238,6 @@ impl<'v> NewRow<'v> {
 
 fn check_key_values(target: &Target, arbiter: &UniqueIndex, row: &Slot) {
     if let Some(column) = null_in_key(target, arbiter, row) {
-        key_violation(target, arbiter, column, KeyPlace::Payload(None), "null in").raise()
+        key_violation(target, arbiter, column, KeyPlace::payload(), "null in").raise()
     }
 }

@@ -1,5 +1,5 @@
 //! What a call works on, and what holds throughout.
-use crate::error::{Report, SqlState};
+use crate::error::{Report, RowOrigin, SqlState};
 use crate::guard::GuardConfig;
 use crate::payload::row::{Mark, RowLayout};
 use crate::payload::shape::{IdentityValues, Shape};
@@ -28,8 +28,8 @@ pub struct WriteContext<'a> {
     pub arbiter: &'a UniqueIndex,
     /// The shapes of the payloads.
     pub shapes: &'a [Shape],
-    /// Whether ordinals mean something to the caller.
-    pub batch: bool,
+    /// What its rows are.
+    pub origin: RowOrigin,
     /// What becomes of their values for identity columns.
     pub(super) identity: IdentityValues,
     /// The guard of the target, if it is decided by the same index.
@@ -49,7 +49,7 @@ impl<'a> WriteContext<'a> {
         relation: &'a OpenRelation,
         arbiter: &'a UniqueIndex,
         shapes: &'a [Shape],
-        batch: bool,
+        origin: RowOrigin,
         guard: Option<Rc<GuardConfig>>,
     ) -> Self {
         let guard = guard.filter(|guard| guard.arbiter(target).oid == arbiter.oid);
@@ -65,7 +65,7 @@ impl<'a> WriteContext<'a> {
             relation,
             arbiter,
             shapes,
-            batch,
+            origin,
             identity: IdentityValues::default(),
             guard,
             by_policy,

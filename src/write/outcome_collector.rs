@@ -2,7 +2,7 @@
 use super::context::WriteContext;
 use super::rejections::{Rejections, error_document};
 use crate::compare::{Arriving, Differences};
-use crate::error::{Report, RowError};
+use crate::error::{Report, RowError, RowOrigin};
 use crate::outcome::{OnConflict, OnError, Outcome, conflict_report};
 use crate::pg::rows::{RowBuilder, Slot};
 use crate::pg::value::document::JsonbDatum;
@@ -168,7 +168,7 @@ impl OutcomeCollector {
     ) {
         self.conflicts += 1;
         match self.on_conflict {
-            OnConflict::Error => self.show(ordinal, differences, by),
+            OnConflict::Error => self.show(context.origin, ordinal, differences, by),
             OnConflict::Report => {}
             OnConflict::Quarantine => self
                 .records
@@ -240,6 +240,7 @@ impl OutcomeCollector {
 
     fn show<'v, P: Fn(usize) -> SqlValue<'v>>(
         &mut self,
+        origin: RowOrigin,
         ordinal: i64,
         differences: &Differences<'_, P>,
         by: Option<i64>,
@@ -254,7 +255,7 @@ impl OutcomeCollector {
         };
         let at = self.shown.partition_point(|shown| shown.ordinal < ordinal);
         if at < SHOWN_CONFLICTS {
-            let sentence = differences.to_sentence(by);
+            let sentence = differences.to_sentence(by.map(|by| origin.numbered(by)));
             self.shown.insert(at, ShownConflict { ordinal, sentence });
             self.shown.truncate(SHOWN_CONFLICTS);
         }
@@ -276,8 +277,9 @@ impl OutcomeCollector {
             .shown
             .iter()
             .map(|shown| {
-                if context.batch {
-                    format!("Payload {}: {}", shown.ordinal, shown.sentence)
+                if context.origin.is_batch() {
+                    let row = context.origin.numbered(shown.ordinal).capitalized();
+                    format!("{row}: {}", shown.sentence)
                 } else {
                     shown.sentence.clone()
                 }

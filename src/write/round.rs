@@ -214,8 +214,11 @@ impl WriteContext<'_> {
             self.scratch.reset();
         }
         if more {
-            self.not_stored_as_given("a payload was stored under another key than its own")
-                .raise()
+            let what = format!(
+                "{} was stored under another key than its own",
+                self.origin.any()
+            );
+            self.not_stored_as_given(&what).raise()
         }
         rest
     }
@@ -279,12 +282,8 @@ impl WriteContext<'_> {
 
     fn refuse_suppressed(&self, row: &Slot) -> ! {
         let ordinal = RowLayout::of(self.target).ordinal(row);
-        let payload = if self.batch {
-            format!("payload {ordinal}")
-        } else {
-            "the payload".to_owned()
-        };
-        self.not_stored_as_given(&format!("{payload} was neither inserted nor found"))
+        let row = self.origin.numbered(ordinal);
+        self.not_stored_as_given(&format!("{row} was neither inserted nor found"))
             .raise()
     }
 }

@@ -224,9 +224,9 @@ fn insert_run(
         let plan = plan(connection, context, &shape.named, form);
         let _own_insert = OwnInsert::for_next_statement(arbiter.oid);
         let ordinal = RowLayout::of(target).ordinal_column();
-        let position = context
-            .batch
-            .then(|| RowPosition::watch(rows.raw(), ordinal, Some(&context.failing)));
+        let position = context.origin.is_batch().then(|| {
+            RowPosition::watch(context.origin, rows.raw(), ordinal, Some(&context.failing))
+        });
         let count = run(&plan);
         drop(position);
         if !plan.concerns(target.oid) {

@@ -101,7 +101,7 @@ pub fn a_value_outlives_its_row(table: &HeapTable, place: Tid) -> Option<SqlValu
 }
 
 pub fn an_error_names_what_is_gone() {
-    let position = PayloadPosition::watch();
+    let position = PayloadPosition::watch(RowOrigin::Payload);
     let name = CString::default();
     position.column(&name); //~ E0597
 }

@@ -23,6 +23,13 @@ INSERT INTO orders VALUES ('a', 1), ('f', 6), ('b', 3), ('c', 3) ON CONFLICT DO 
 INSERT INTO orders VALUES ('a', 7), ('c', 3) ON CONFLICT (order_id) DO UPDATE SET amount = excluded.amount RETURNING order_id, amount, status;
 -- What differs is said of the first five.
 INSERT INTO orders SELECT 'a', i FROM generate_series(1, 6) AS i ON CONFLICT DO NOTHING;
+-- A statement has one line, however many rows it has; so each statement of a function has one.
+INSERT INTO orders SELECT CASE WHEN i % 2 = 0 THEN 'a' ELSE 'c' END, 3 FROM generate_series(1, 10000) AS i ON CONFLICT DO NOTHING;
+DO $$ BEGIN
+    FOR i IN 1..2 LOOP
+        INSERT INTO orders SELECT 'c', 3 FROM generate_series(1, 100) ON CONFLICT DO NOTHING;
+    END LOOP;
+END $$;
 -- Rows that the transaction's snapshot does not see are no 40001.
 BEGIN ISOLATION LEVEL SERIALIZABLE;
 INSERT INTO orders VALUES ('a', 7) ON CONFLICT DO NOTHING;

@@ -62,5 +62,24 @@ BEGIN;
 SELECT locks_of('{"c": "(1,2),(3,4)", "n": {"from": 1, "to": 2}}') = locks_of('{"c": "(3,4),(1,2)", "n": {"from": 1, "to": 2}}') AS same;
 ROLLBACK;
 
+-- A conflict is recorded once, however its key is written. What differs in such a type is recorded in each way of writing it.
+CREATE TABLE places (c cube PRIMARY KEY, v int, other cube);
+INSERT INTO places VALUES ('(1,2),(3,4)', 1, '(0,0)');
+CREATE FUNCTION recorded(payload jsonb) RETURNS TABLE (outcome text, records bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT i.outcome INTO recorded.outcome FROM idempotent_insert('places', payload, on_conflict => 'quarantine') AS i;
+    RETURN QUERY SELECT recorded.outcome, count(*) FROM idempotent.conflicts WHERE target = 'places'::regclass;
+END $$;
+SELECT * FROM recorded('{"c": "(1,2),(3,4)", "v": 2}');
+SELECT * FROM recorded('{"c": "(3,4),(1,2)", "v": 2}');
+SELECT * FROM recorded('{"c": "(3,4),(1,2)", "v": 3}');
+SELECT * FROM recorded('{"c": "(1,2),(3,4)", "v": 3}');
+SELECT * FROM recorded('{"c": "(1,2),(3,4)", "other": "(1,2),(3,4)"}');
+SELECT * FROM recorded('{"c": "(1,2),(3,4)", "other": "(3,4),(1,2)"}');
+SELECT * FROM recorded('{"c": "(3,4),(1,2)", "other": "(1,2),(3,4)"}');
+SELECT idempotent_resolve(id, 'apply_payload') FROM idempotent.conflicts WHERE target = 'places'::regclass ORDER BY id DESC LIMIT 1;
+SELECT * FROM places;
+DELETE FROM idempotent.conflict_records;
+
 SET client_min_messages = warning;
 DROP SCHEMA digests CASCADE;

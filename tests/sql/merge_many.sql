@@ -112,6 +112,38 @@ SELECT id, at, status FROM orders ORDER BY id;
 
 -- Arguments.
 SELECT merged('orders', '[]'), merged('orders', '[]', '{seq}', 'gone');
+-- No payloads: what the options say is checked all the same.
+CREATE TABLE unsent (id int PRIMARY KEY, at int, note text, made bigserial);
+SELECT updated FROM idempotent_merge_many('unsent', '[]', insert_only => '{nope}');
+:state
+SELECT updated FROM idempotent_merge_many('unsent', '[]', insert_only => '{id}');
+:state
+SELECT updated FROM idempotent_merge_many('unsent', '[]', compare => '{made}');
+:state
+SELECT updated FROM idempotent_merge_many('unsent', '[]', compare => '{id}');
+:state
+SELECT updated FROM idempotent_merge_many('unsent', '[]', latest_by => '{note}', insert_only => '{note}');
+:state
+SELECT updated FROM idempotent_merge_many('unsent', '[]', latest_by => '{lsn stored as nope}');
+:state
+SELECT updated FROM idempotent_merge_many('unsent', '[]', delete_when => 'id');
+:state
+SELECT updated FROM idempotent_merge_many('unsent', '[]', key => '{note}');
+:state
+SELECT updated FROM idempotent_merge_many('unsent', '[]', latest_by => '{lsn stored as at}', insert_only => '{note}', delete_when => 'gone');
+CREATE RULE kept AS ON DELETE TO unsent DO INSTEAD NOTHING;
+SELECT updated FROM idempotent_merge_many('unsent', '[]', delete_when => 'gone');
+:state
+-- Payloads could have two keys, or none.
+ALTER TABLE unsent ADD UNIQUE (made);
+SELECT updated FROM idempotent_merge_many('unsent', '[]', insert_only => '{id}');
+SELECT updated FROM idempotent_merge_many('unsent', '[]', insert_only => '{nope}');
+:state
+SELECT updated FROM idempotent_merge_many('unsent', '[]', delete_when => 'gone');
+:state
+CREATE TABLE keyless (id int);
+SELECT updated FROM idempotent_merge_many('keyless', '[]');
+:state
 SELECT merged('orders', '{"id": 1}');
 :state
 SELECT merged('orders', '[{"id": 1, "at": 1}, 7]');
@@ -192,6 +224,15 @@ SELECT merged('orders', '[{"id": 20, "at": 2, "note": "s"}]');
 :state
 SELECT merged('orders', '[{"id": 20, "at": 2}]', delete_when => 'gone');
 :state
+SELECT merged('parts', '[]');
+:state
+-- Without payloads, INSERT on any column.
+SELECT merged('orders', '[]');
+SELECT merged('orders', '[]', delete_when => 'gone');
+:state
+RESET ROLE;
+GRANT SELECT, UPDATE ON parts TO regress_pgi_sender;
+SET ROLE regress_pgi_sender;
 SELECT merged('parts', '[]');
 :state
 RESET ROLE;

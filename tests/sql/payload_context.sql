@@ -1,5 +1,5 @@
--- Errors of PostgreSQL's that are raised while rows go in name the payload in CONTEXT, as COPY names its line; all other
--- fields stay as they are. Where no payload is at hand, none is named.
+-- Errors of PostgreSQL's that are raised while rows go in name the payload, or the row of the source, in CONTEXT, as COPY
+-- names its line; all other fields stay as they are. Where no row is at hand, none is named.
 \set VERBOSITY default
 \set SHOW_CONTEXT never
 CREATE SCHEMA context;
@@ -15,7 +15,7 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, t = TABLE_NAME, c = COLUMN_NAME, n = CONSTRAINT_NAME, all_of_it = PG_EXCEPTION_CONTEXT;
     about := concat_ws(' ', t, c, n);
-    context := COALESCE(substring(all_of_it FROM 'payload [0-9]+[^\n]*'), 'no payload');
+    context := COALESCE(substring(all_of_it FROM '(?:payload [0-9]+|row [0-9]+ of the source)[^\n]*'), 'no row');
     RETURN NEXT;
 END $$;
 
@@ -136,6 +136,45 @@ SELECT * FROM fails($$ SELECT idempotent_overwrite('shelf', 'shelf_in', '{"n": 1
 UPDATE shelf_in SET v = 7, double = 14 WHERE v = 1001;
 CREATE TRIGGER after_insert AFTER INSERT ON shelf FOR EACH ROW EXECUTE FUNCTION refuse();
 SELECT * FROM fails($$ SELECT idempotent_overwrite('shelf', 'shelf_in', '{"n": 1}') $$);
+
+-- A value that cannot be converted: the row of the source, and the column.
+CREATE TABLE short (id int PRIMARY KEY, v varchar(3));
+CREATE TABLE long (id int, v text);
+INSERT INTO long VALUES (1, 'abc'), (2, 'abcd');
+SELECT * FROM fails($$ SELECT idempotent_insert_from('short', 'long') $$);
+SELECT * FROM fails($$ SELECT idempotent_merge('short', 'long') $$);
+SELECT * FROM fails($$ SELECT idempotent_overwrite('short', 'long', '{}') $$);
+SELECT * FROM fails($$ SELECT idempotent_overwrite_each('short', 'long', '{id}') $$);
+SELECT * FROM fails($$ SELECT idempotent_reconcile('short', 'long') $$);
+SELECT * FROM fails($$ SELECT idempotent_repair('short', 'long') $$);
+CALL idempotent_load('short', 'long');
+-- What the SELECT of the source raises comes from none of its rows, and what names a slice is no payload.
+CREATE VIEW broken AS SELECT id, CASE id WHEN 2 THEN (1 / (id - 2))::text ELSE v END AS v FROM long;
+SELECT * FROM fails($$ SELECT idempotent_insert_from('short', 'broken') $$);
+\set SHOW_CONTEXT errors
+SELECT * FROM idempotent_overwrite('short', 'long', '{"id": "x"}');
+SELECT * FROM idempotent_overwrite('short', 'long', '{"id": {"from": "x"}}');
+\set SHOW_CONTEXT never
+-- A repair that writes: the row of the source.
+ALTER TABLE short ALTER v TYPE text, ADD CHECK (v <> 'abcd');
+SELECT * FROM fails($$ SELECT idempotent_repair('short', 'long', dry_run => false) $$);
+-- Rows that a trigger suppresses, or moves to another key.
+CREATE FUNCTION suppress() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TABLE suppressed (id int PRIMARY KEY, v text);
+CREATE TRIGGER suppress BEFORE INSERT ON suppressed FOR EACH ROW WHEN (NEW.id = 2) EXECUTE FUNCTION suppress();
+SELECT * FROM idempotent_insert_from('suppressed', 'long');
+SELECT * FROM idempotent_insert_many('suppressed', '[{"id": 1}, {"id": 2}]');
+SELECT * FROM idempotent_insert('suppressed', '{"id": 2}');
+CALL idempotent_load('suppressed', 'long');
+CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.id = NEW.id + 10; RETURN NEW; END $$;
+CREATE TABLE moved (id int PRIMARY KEY, v text);
+CREATE TRIGGER move BEFORE INSERT ON moved FOR EACH ROW EXECUTE FUNCTION move();
+SELECT * FROM idempotent_insert_from('moved', 'long');
+SELECT * FROM idempotent_insert_many('moved', '[{"id": 1}, {"id": 2}]');
+-- Two rows of one source under one key.
+INSERT INTO long VALUES (1, 'abd');
+CREATE TABLE taken (id int PRIMARY KEY, v text);
+SELECT * FROM idempotent_insert_from('taken', 'long');
 
 RESET search_path;
 SET client_min_messages = warning;

@@ -117,6 +117,16 @@ CREATE FOREIGN TABLE completed (id int, v int DEFAULT 3) SERVER far OPTIONS (sch
 CREATE VIEW ids(id) AS VALUES (1), (2), (9);
 SELECT status, key, outcome FROM idempotent_repair('completed', 'ids', key => '{id,v}', dry_run => false);
 
+-- An update that would give a row another key, by what the foreign table declares as generated.
+CREATE TABLE there.made (id int, part int, k int GENERATED ALWAYS AS (id + part) STORED);
+CREATE FOREIGN TABLE made (id int, part int, k int GENERATED ALWAYS AS (id + part) STORED) SERVER far OPTIONS (schema_name 'there');
+INSERT INTO there.made VALUES (1, 2);
+CREATE VIEW made_in(k, id) AS VALUES (3, 2);
+SELECT * FROM idempotent_repair('made', 'made_in', key => '{k}');
+:state
+SELECT * FROM idempotent_repair('made', 'made_in', key => '{k}', dry_run => false);
+:state
+
 -- Where NULL equals NULL in the source's index, it is a key there as well.
 CREATE TABLE there.nullable (a int, b int, v int);
 CREATE FOREIGN TABLE nullable (a int, b int, v int) SERVER far OPTIONS (schema_name 'there');

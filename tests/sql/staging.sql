@@ -89,6 +89,20 @@ SELECT * FROM idempotent_insert_from('pairs', 'pairs_in');
 CREATE TABLE none_in (v int);
 CREATE TABLE none (id serial PRIMARY KEY, v int);
 SELECT * FROM idempotent_insert_from('none', 'none_in');
+CALL idempotent_load('none', 'none_in');
+SELECT * FROM idempotent_merge('none', 'none_in');
+SELECT * FROM idempotent_reconcile('none', 'none_in');
+SELECT * FROM idempotent_repair('none', 'none_in');
+CREATE TABLE triples (a int, n int, v int, PRIMARY KEY (a, n));
+SELECT * FROM idempotent_insert_from('triples', 'none_in');
+CREATE TABLE n_in (n serial, v int);
+SELECT * FROM idempotent_insert_from('triples', 'n_in');
+CREATE TABLE numbers (n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v int);
+SELECT * FROM idempotent_insert_from('numbers', 'none_in');
+-- Nor is a column in the way that the source may leave to its default.
+CREATE TABLE tenants (tenant text DEFAULT current_user, n int, v int, PRIMARY KEY (tenant, n));
+SELECT * FROM idempotent_insert_from('tenants', 'n_in');
+SELECT * FROM idempotent_insert_from('tenants', 'n_in', key => '{tenant, n}');
 -- Where several others fit, it is between them.
 CREATE TABLE several (id serial PRIMARY KEY, a int UNIQUE, b int UNIQUE);
 CREATE TABLE several_in (LIKE several INCLUDING ALL);

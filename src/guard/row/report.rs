@@ -14,7 +14,7 @@ impl Guard {
         let target = &self.target;
         let arbiter = self.config.arbiter(target);
         let table = target.qualified();
-        let report = key_violation(target, arbiter, column, KeyPlace::Payload(None), "null in");
+        let report = key_violation(target, arbiter, column, KeyPlace::payload(), "null in");
         if arbiter.has_column(column) && !target.columns[column].may_be_null() {
             report
                 .hint("The table requires a value for the column, so the INSERT has to give one.")
