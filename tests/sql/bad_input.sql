@@ -258,6 +258,16 @@ CREATE RULE updates AS ON UPDATE TO ruled DO INSTEAD NOTHING;
 SELECT * FROM idempotent_insert('ruled', '{"id": 1, "v": 0}');
 :state
 
+-- What is long is cut where an error names it.
+SELECT * FROM idempotent_insert('orders', jsonb_build_object(repeat('n', 1000), 1));
+:state
+SELECT * FROM idempotent_insert('orders', '{"order_id": 1}', key => ARRAY[repeat('n', 1000)]);
+:state
+SELECT * FROM idempotent_insert('orders', '{"order_id": 1}', ignore => ARRAY[repeat('n', 1000)]);
+:state
+SELECT * FROM idempotent_insert('orders', '{"order_id": 1}', on_conflict => repeat('n', 1000));
+:state
+
 -- Nothing of all this has been stored.
 SELECT * FROM orders;
 SELECT * FROM suppressed;

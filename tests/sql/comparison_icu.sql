@@ -67,5 +67,12 @@ DROP TABLE sorted;
 INSERT INTO told VALUES (1, 'Blue', '{b,A}', ('Ann', 'x'), ARRAY[('Bob', 'y')::person]);
 INSERT INTO told VALUES (1, 'Blue', '{A,b}', ('Ann', 'X'), ARRAY[('Bob', 'y')::person]);
 INSERT INTO told VALUES (1, 'Blue', '{A,b}', ('Ann', 'x'), ARRAY[('Bob', 'Y')::person]);
+-- Keys of one spelling each, as the collation has it, in a table that is large enough for sketches.
+CREATE TABLE large (k text COLLATE ci PRIMARY KEY, v int, n text);
+INSERT INTO large SELECT 'k' || i, i, repeat('x', 400) FROM generate_series(1, 2000) AS i;
+CREATE TABLE large_in AS TABLE large;
+INSERT INTO large_in SELECT upper(k), v + (v - 7), n FROM large WHERE v IN (7, 8);
+SELECT status, key, differences FROM idempotent_reconcile('large', 'large_in');
+DROP TABLE large, large_in;
 SET client_min_messages = warning;
 DROP SCHEMA comparison_icu CASCADE;

@@ -94,5 +94,16 @@ CREATE OPERATOR #=# (FUNCTION = same_a, LEFTARG = ignoring, RIGHTARG = ignoring)
 CREATE OPERATOR CLASS ignoring_ops DEFAULT FOR TYPE ignoring USING btree AS OPERATOR 3 #=#, FUNCTION 1 order_a(ignoring, ignoring);
 INSERT INTO e VALUES (1, ROW(1, '2'));
 
+-- The names of a collation and of an operator class, which statements of ours have.
+CREATE COLLATION first_name (provider = libc, locale = 'C');
+CREATE OPERATOR CLASS first_ops FOR TYPE text USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >, FUNCTION 1 bttextcmp(text, text);
+CREATE TABLE n (id text, a int, b int);
+CREATE UNIQUE INDEX ON n (lower(id) COLLATE first_name first_ops);
+SELECT outcome FROM idempotent_insert('n', '{"id": "x"}', key => '{lower(id)}');
+ALTER COLLATION first_name RENAME TO other_name;
+SELECT outcome FROM idempotent_insert('n', '{"id": "y", "a": 1}', key => '{lower(id)}');
+ALTER OPERATOR CLASS first_ops USING btree RENAME TO other_ops;
+SELECT outcome FROM idempotent_insert('n', '{"id": "z", "b": 1}', key => '{lower(id)}');
+
 SET client_min_messages = warning;
 DROP SCHEMA changing CASCADE;

@@ -19,7 +19,9 @@ SELECT outcome FROM idempotent_insert('payroll', '{"id": 1, "salary": 101}', on_
 CREATE TABLE source (id int PRIMARY KEY, salary int);
 SELECT response FROM idempotent_execute('copied', 'select 1 AS one');
 SELECT decision FROM idempotent_run_begin('copied', 'p', 'v1');
+SET client_min_messages = warning;
 CALL idempotent_load('payroll', 'source');
+RESET client_min_messages;
 SELECT replayed FROM idempotent_insert_from('payroll', 'source', token => 'copied');
 SET ROLE regress_pgi_victim;
 SELECT response FROM idempotent_execute('copied', 'select 2 AS two');
@@ -129,6 +131,17 @@ SELECT count(*) FROM idempotent_execute('k', 'select 1 AS one');
 DROP TRIGGER kept ON idempotent.request_records;
 SELECT count(*) FROM idempotent_execute('k', 'select 1 AS one');
 CREATE TRIGGER kept BEFORE INSERT ON idempotent.request_records FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger(); ALTER TABLE idempotent.request_records ENABLE ALWAYS TRIGGER kept;
+-- Another trigger of its name, and its own that does not always fire.
+CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE OR REPLACE TRIGGER kept BEFORE INSERT ON idempotent.request_records FOR EACH ROW EXECUTE FUNCTION other();
+SELECT count(*) FROM idempotent_execute('k', 'select 1 AS one');
+CREATE OR REPLACE TRIGGER kept BEFORE INSERT ON idempotent.request_records FOR EACH ROW WHEN (false) EXECUTE FUNCTION idempotent.kept_trigger();
+SELECT count(*) FROM idempotent_execute('k', 'select 1 AS one');
+CREATE OR REPLACE TRIGGER kept BEFORE INSERT OR UPDATE ON idempotent.request_records FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger();
+SELECT count(*) FROM idempotent_execute('k', 'select 1 AS one');
+CREATE OR REPLACE TRIGGER kept BEFORE INSERT ON idempotent.request_records FOR EACH ROW EXECUTE FUNCTION idempotent.kept_trigger();
+SELECT count(*) FROM idempotent_execute('k', 'select 1 AS one');
+DROP FUNCTION other;
 -- As pg_restore --disable-triggers leaves it.
 ALTER TABLE idempotent.request_records DISABLE TRIGGER ALL;
 ALTER TABLE idempotent.request_records ENABLE TRIGGER ALL;

@@ -48,6 +48,14 @@ SELECT * FROM idempotent_merge('owners.expression', 'callers.stored', key => '{o
 SELECT * FROM idempotent_reconcile('owners.expression', 'callers.stored', key => '{owners.evil(v)}');
 SELECT * FROM idempotent_insert_from('owners.expression', 'callers.none', key => '{owners.evil(v)}');
 
+-- What runs with the owner's rights does not get back to those of whoever verifies.
+SET ROLE regress_owner;
+CREATE FUNCTION owners.escapes(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM set_config('role', 'none', false); RETURN $1; END $$;
+CREATE TABLE owners.escapes (v int, w int);
+CREATE UNIQUE INDEX escapes_key ON owners.escapes (owners.escapes(v));
+RESET ROLE;
+SELECT outcome FROM idempotent_insert('owners.escapes', '{"v": 1, "w": 1}', key => '{owners.escapes(v)}');
+
 -- A caller's function of a name that the owner's does not qualify.
 SET ROLE regress_owner;
 CREATE FUNCTION owners.helper(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
@@ -139,7 +147,7 @@ RESET ROLE;
 SET ROLE regress_owner;
 CREATE TABLE owners.hidden (email text, who text, gone boolean, w int);
 CREATE UNIQUE INDEX hidden_key ON owners.hidden (lower(email)) WHERE NOT gone;
-INSERT INTO owners.hidden VALUES ('A@x', 'regress_owner', false, 1), ('b@x', 'regress_caller', false, 1), ('b@x', 'regress_caller', true, 1);
+INSERT INTO owners.hidden VALUES ('A@x', 'regress_owner', false, 1), ('b@x', 'regress_caller', false, 1), ('b@x', 'regress_caller', true, 1), ('a@x', 'regress_caller', true, 1);
 ALTER TABLE owners.hidden ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON owners.hidden USING (who = current_user);
 GRANT SELECT (email, who, gone, w), INSERT ON owners.hidden TO regress_caller;
@@ -153,6 +161,15 @@ SELECT outcome FROM idempotent_insert('owners.hidden', '{"email": "a@x", "who": 
 SELECT outcome FROM idempotent_insert('owners.hidden', '{"email": "b@x", "who": "regress_caller", "gone": false, "w": 1}', key => '{lower(email)}');
 SELECT outcome FROM idempotent_insert('owners.hidden', '{"email": "a@x", "who": "regress_caller", "gone": true, "w": 1}', key => '{lower(email)}');
 RESET ROLE;
+-- A conflict is resolved by whoever sees the row under its key.
+GRANT UPDATE ON owners.hidden TO regress_caller;
+SELECT conflicts FROM idempotent_insert_many('owners.hidden', '[{"email": "a@x", "who": "regress_owner", "gone": false, "w": 5},
+    {"email": "B@x", "who": "regress_caller", "gone": false, "w": 6}]', key => '{lower(email)}', compare => '{w}', on_conflict => 'quarantine');
+SET ROLE regress_caller;
+SELECT idempotent_resolve((SELECT min(id) FROM idempotent.conflicts WHERE target = 'owners.hidden'::regclass), 'apply_payload');
+SELECT idempotent_resolve((SELECT max(id) FROM idempotent.conflicts WHERE target = 'owners.hidden'::regclass), 'apply_payload');
+RESET ROLE;
+SELECT email, w FROM owners.hidden WHERE NOT gone ORDER BY 1;
 
 SET client_min_messages = warning;
 DROP SCHEMA owners, callers CASCADE;

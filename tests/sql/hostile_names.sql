@@ -12,14 +12,14 @@ SET ROLE regress_pgi_namer;
 CREATE TABLE quotes (id int PRIMARY KEY);
 DO $$ BEGIN
     EXECUTE format('CREATE TRIGGER zz BEFORE INSERT ON quotes FOR EACH ROW EXECUTE FUNCTION idempotent_guard_trigger(%L)',
-                   'ignore="' || repeat('""', 300000) || '"');
+                   'ignore="' || repeat('""', 1500000) || '"');
 END $$;
 RESET ROLE;
 SET statement_timeout = '10s';
 SELECT target, left(problem, 60) AS problem FROM idempotent.guards WHERE target IN ('quotes'::regclass, 'public.named'::regclass) ORDER BY 1;
 SELECT rule FROM idempotent_lint('quotes');
-SELECT length(('"' || repeat('""', 500000) || '"')::idempotent.kept_role::text);
-SELECT idempotent_view('public.named', '"' || repeat('""', 500000) || '"')::regclass::text = '"' || repeat('""', 63) || '"' AS cut;
+SELECT length(('"' || repeat('""', 1500000) || '"')::idempotent.kept_role::text);
+SELECT idempotent_view('public.named', '"' || repeat('""', 1500000) || '"')::regclass::text = '"' || repeat('""', 63) || '"' AS cut;
 
 -- So does its operator that takes names from a document.
 SELECT status FROM idempotent_request_begin('names',

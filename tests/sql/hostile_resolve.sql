@@ -13,9 +13,11 @@ INSERT INTO vault.accounts VALUES (1, 'stored pin');
 GRANT SELECT, UPDATE ON vault.accounts TO regress_pgi_mallory, regress_pgi_clerk;
 GRANT USAGE ON SCHEMA vault TO regress_pgi_clerk;
 SELECT outcome FROM idempotent_insert('vault.accounts', '{"id": 1, "pin": "sent pin"}', on_conflict => 'quarantine');
+SELECT rejected FROM idempotent_insert_many('vault.accounts', '[{"id": "x", "pin": "rejected pin"}]', on_error => 'quarantine');
 SELECT max(id) AS id FROM idempotent.conflicts \gset
 SET ROLE regress_pgi_mallory;
 SELECT key, payload, stored FROM idempotent.conflicts;
+SELECT payload, error FROM idempotent.rejections;
 SELECT idempotent_resolve(:id, 'keep_stored');
 :state
 SELECT idempotent_resolve(:id, 'apply_payload');
@@ -23,6 +25,7 @@ SELECT idempotent_resolve(:id, 'apply_payload');
 RESET ROLE;
 SET ROLE regress_pgi_clerk;
 SELECT key, payload, stored FROM idempotent.conflicts;
+SELECT payload, error ->> 'sqlstate' AS sqlstate FROM idempotent.rejections;
 SELECT idempotent_resolve(:id, 'keep_stored') AS resolved;
 RESET ROLE;
 

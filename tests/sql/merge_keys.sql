@@ -125,6 +125,15 @@ SELECT updated FROM idempotent_merge_many('parted', '[{"k": 1, "v": 30}, {"k": 1
 :state
 SELECT updated FROM idempotent_merge_many('parted', '[{"k": 1, "v": 30}, {"k": 1001, "v": 2}]');
 
+-- An expression over a column of the key, of which an update leaves the spelling that is stored, and another that it sets.
+CREATE TABLE spelled (n numeric, d text, v int);
+CREATE UNIQUE INDEX spelled_key ON spelled (n, (n::text || d));
+INSERT INTO spelled VALUES (1.0, '0', 1), (2.0, '0', 1);
+SELECT updated FROM idempotent_merge_many('spelled', '[{"n": 2.0, "d": "0", "v": 2}]', key => '{n, "(n::text || d)"}');
+SELECT updated FROM idempotent_merge_many('spelled', '[{"n": 1.00, "d": "", "v": 2}]', key => '{n, "(n::text || d)"}');
+:state
+SELECT * FROM spelled ORDER BY n;
+
 -- A delete that leaves out what the condition refers to.
 CREATE TABLE lived (k int, dead boolean, v int);
 CREATE UNIQUE INDEX lived_key ON lived (k) WHERE NOT dead;

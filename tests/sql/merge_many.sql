@@ -42,6 +42,10 @@ SELECT merged('orders', '[{"id": 9, "at": 1, "status": "x"}, {"id": 9, "at": 1, 
 SELECT merged('orders', '[{"id": 10, "at": 1, "status": "w", "note": "z"}, {"id": 10, "at": 1, "address": "y"}, {"id": 10, "at": 1, "status": "x"}]');
 SELECT merged('orders', '[{"id": 10, "at": 2, "status": "a"}, {"id": 10, "at": 2, "note": "b"}]');
 SELECT * FROM orders WHERE id IN (9, 10) ORDER BY id;
+-- The one that leaves out the first column in which they are unlike is the earlier.
+SELECT merged('orders', '[{"id": 0, "at": 1, "status": "a", "address": "x"}, {"id": 0, "at": 1, "address": "y"}]');
+SELECT * FROM orders WHERE id = 0;
+DELETE FROM orders WHERE id = 0;
 -- Payloads of nothing but the key.
 SELECT merged('orders', '[{"id": 9}, {"id": 11}, {"id": 11}]', NULL);
 SELECT merged('orders', '[{"id": 12, "status": "s"}, {"id": 12}]', NULL);

@@ -122,6 +122,34 @@ SELECT idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), VARIADIC
 :state
 SELECT length(idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), i, 'x')) FROM generate_series(1, 3) AS i;
 SELECT idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), i) IS NULL FROM generate_series(1, 0) AS i;
+-- Parallel workers add up to the same sketch.
+SELECT idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), id) AS alone FROM parent \gset
+SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+EXPLAIN (COSTS OFF) SELECT idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), id) FROM ONLY parent;
+SELECT idempotent.sketch(decode('01000106' || repeat('00', 18), 'hex'), id) = :'alone' AS same FROM parent;
+RESET parallel_setup_cost; RESET parallel_tuple_cost; RESET min_parallel_table_scan_size;
+-- Its hashes are keyed with both numbers of the seed: keys with the first, rows with the second. Each call draws others.
+CREATE FUNCTION sketched(seed text) RETURNS bytea[] LANGUAGE sql AS $$
+    SELECT array_agg(sketch) FROM (SELECT idempotent.sketch(decode('01000106' || seed || '0000', 'hex'), i, 'x') AS sketch FROM generate_series(1, 3) AS i GROUP BY i ORDER BY i) AS s $$;
+SELECT sketched(repeat('00', 16)) = sketched(repeat('00', 16)) AS same, sketched('01' || repeat('00', 15)) = sketched(repeat('00', 16)) AS same_keys,
+       sketched(repeat('00', 15) || '01') = sketched(repeat('00', 16)) AS same_rows;
+CREATE TABLE drawn (seed text);
+CREATE FUNCTION seen_by(id int) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    stack text;
+BEGIN
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    INSERT INTO drawn SELECT DISTINCT part[1] FROM regexp_matches(stack, 'idempotent.sketch\(pg_catalog.decode\(''.{8}(.{32})', 'g') AS part;
+    RETURN true;
+END $$;
+CREATE POLICY looked ON parted_source TO regress_pgi_auditor USING (id > 1 OR seen_by(id));
+ALTER TABLE parted_source ENABLE ROW LEVEL SECURITY;
+GRANT INSERT ON drawn TO regress_pgi_auditor;
+SET ROLE regress_pgi_auditor;
+SELECT status, key FROM idempotent_reconcile('parent', 'parted_source');
+SELECT status, key FROM idempotent_reconcile('parent', 'parted_source');
+RESET ROLE;
+SELECT count(*), count(DISTINCT seed), count(DISTINCT left(seed, 16)), count(DISTINCT right(seed, 16)) FROM (SELECT DISTINCT seed FROM drawn) AS d;
 DROP OWNED BY regress_pgi_auditor;
 DROP ROLE regress_pgi_auditor;
 -- A second row of the source under the key of a stored row is judged with this, however it is written.
@@ -152,6 +180,36 @@ INSERT INTO exact SELECT k - interval '0.4 s' FROM rounded;
 SELECT status, key FROM idempotent_reconcile('rounded', 'exact', "limit" => 100);
 SELECT status, key, outcome FROM idempotent_repair('rounded', 'exact', "limit" => 100, dry_run => false);
 SELECT count(*) FROM rounded WHERE n = 'lost';
+-- Nor are keys compared by their bytes where the index has another equality than the type.
+DO $$
+DECLARE
+    name text;
+    sign text;
+BEGIN
+    CREATE FUNCTION folded_order(text, text) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT bttextcmp(lower($1), lower($2))';
+    FOR name, sign IN VALUES ('lt', '<'), ('le', '<='), ('eq', '='), ('ge', '>='), ('gt', '>') LOOP
+        EXECUTE format('CREATE FUNCTION folded_%s(text, text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $f$SELECT lower($1) %s lower($2)$f$', name, sign);
+        EXECUTE format('CREATE OPERATOR #%s# (FUNCTION = folded_%s, LEFTARG = text, RIGHTARG = text)', sign, name);
+    END LOOP;
+    CREATE OPERATOR CLASS folded_ops FOR TYPE text USING btree AS OPERATOR 1 #<#, OPERATOR 2 #<=#, OPERATOR 3 #=#, OPERATOR 4 #>=#, OPERATOR 5 #>#, FUNCTION 1 folded_order(text, text);
+END $$;
+CREATE TABLE folded (k text NOT NULL, v int, n text);
+CREATE UNIQUE INDEX ON folded (k folded_ops);
+INSERT INTO folded SELECT 'k' || i, i, repeat('x', 400) FROM generate_series(1, 2000) AS i;
+CREATE TABLE unfolded AS TABLE folded;
+INSERT INTO unfolded SELECT upper(k), v + (v - 7), n FROM folded WHERE v IN (7, 8);
+SELECT status, key, differences FROM idempotent_reconcile('folded', 'unfolded');
+-- Keys that are computed are read.
+CREATE TABLE logins (email text, gone boolean, v int);
+CREATE UNIQUE INDEX ON logins (lower(email));
+CREATE UNIQUE INDEX ON logins (email) WHERE NOT gone;
+INSERT INTO logins SELECT 'User' || i, false, i FROM generate_series(1, 20000) AS i;
+CREATE TABLE logged AS SELECT upper(email) AS email, gone, v FROM logins;
+UPDATE logged SET email = 'other' WHERE v = 7;
+SELECT status, key FROM idempotent_reconcile('logins', 'logged', key => '{lower(email)}', compare => '{v}');
+UPDATE logged SET email = initcap(email);
+UPDATE logged SET gone = true WHERE v = 8;
+SELECT status, key FROM idempotent_reconcile('logins', 'logged', key => '{email}', compare => '{v}');
 -- More columns than a sketch takes are read.
 CREATE FUNCTION wide(columns int) RETURNS TABLE (status text, key jsonb, differences jsonb, outcome text) LANGUAGE plpgsql AS $$
 BEGIN

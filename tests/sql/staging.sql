@@ -16,7 +16,10 @@ SELECT * FROM idempotent_insert_from('orders', 'arrived');
 TRUNCATE arrived;
 INSERT INTO arrived (ref, amount) VALUES ('b', 2), ('a', 1), ('c', 3);
 SELECT * FROM idempotent_insert_from('orders', 'arrived');
+SET client_min_messages = warning;
 CALL idempotent_load('orders', 'arrived', batch_size => 1);
+RESET client_min_messages;
+SELECT inserted, duplicates, conflicts FROM idempotent.loads ORDER BY load_id DESC LIMIT 1;
 SELECT status, key FROM idempotent_reconcile('orders', 'arrived');
 SELECT * FROM idempotent_merge('orders', 'arrived');
 SELECT id, ref, amount FROM orders ORDER BY id;
@@ -37,7 +40,10 @@ SELECT * FROM idempotent_insert_from('numbered', 'numbered_in', key => '{id}');
 SELECT * FROM idempotent_insert_from('numbered', 'numbered_in', key => '{id}');
 SELECT * FROM idempotent_merge('numbered', 'numbered_in', key => '{id}');
 SELECT count(*) FROM idempotent_reconcile('numbered', 'numbered_in', key => '{id}');
+SET client_min_messages = warning;
 CALL idempotent_load('numbered', 'numbered_in', key => '{id}');
+RESET client_min_messages;
+SELECT inserted, duplicates, conflicts FROM idempotent.loads ORDER BY load_id DESC LIMIT 1;
 -- Not named, there is no key, and the error says why, and how it is taken all the same.
 SELECT * FROM idempotent_insert_from('numbered', 'numbered_in');
 :state
