@@ -225,10 +225,22 @@ impl MergeOptions {
     }
 }
 
+/// Refuses a table into which nothing can be merged.
+///
+/// # Errors
+/// 0A000
+fn refuse(target: &Target) {
+    target.refuse_rules();
+    target.refuse_shards(
+        "merge into",
+        "Use INSERT … ON CONFLICT DO UPDATE with a condition on the column that says which row is the latest.",
+    );
+}
+
 /// The counts, and whether they are of an earlier call with the same token.
 fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
-    target.refuse_rules();
+    refuse(&target);
     let oid = arguments.oid(1, "source");
     let mut options = MergeOptions::read(arguments, &target);
     let (delete_when, latest_by) = (&options.delete_when, &options.latest_by);
@@ -274,7 +286,7 @@ fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
 
 fn merge_many(arguments: &Arguments) -> MergeCounts {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
-    target.refuse_rules();
+    refuse(&target);
     let document = arguments.jsonb(1, "payloads");
     let mut options = MergeOptions::read(arguments, &target);
     // Any field may be one that is not stored: each payload has to have it.

@@ -109,6 +109,9 @@ fn repair(arguments: &Arguments, set: &mut ResultSet<'_>) {
     let (target, relation) = open_target(arguments, oid, !dry_run);
     target.refuse_rules();
     refuse_delete_rules(&target, &relation);
+    if !dry_run {
+        target.refuse_shards("repair", "Take the statements from what the dry run shows.");
+    }
     let source = Source::open(&target, arguments.oid(1, "source")).under_active_snapshot();
     // What a guard leaves out because it changes after insert is what a repair brings.
     let mut matching = MatchRule::of_all_columns(&KeyOptions::read(arguments, [2, 3, 4]), &target);

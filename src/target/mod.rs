@@ -71,6 +71,8 @@ mod object;
 #[forbid(unsafe_code)]
 mod partition;
 #[forbid(unsafe_code)]
+mod placement;
+#[forbid(unsafe_code)]
 mod policies;
 #[forbid(unsafe_code)]
 mod privileges;
@@ -117,6 +119,7 @@ use crate::pg::rows::RowDesc;
 use crate::pg::transaction::{locks, relation_lock};
 use cache::PerTable;
 use pgrx::pg_sys;
+use placement::Placement;
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
@@ -134,6 +137,8 @@ pub struct Target {
     pub name: String,
     /// Whether it is a partitioned table.
     pub partitioned: bool,
+    /// Where its rows are.
+    placement: Placement,
     /// Whether it is a foreign table, see [`Target::open_foreign`].
     pub foreign: bool,
     /// Whether a rule rewrites INSERT or UPDATE, with which ON CONFLICT cannot be
@@ -261,6 +266,7 @@ impl Target {
             schema,
             name,
             partitioned: kind == pg_sys::RELKIND_PARTITIONED_TABLE,
+            placement: Placement::of(relation.oid()),
             foreign: kind == pg_sys::RELKIND_FOREIGN_TABLE,
             triggers_touch_rows: kind == pg_sys::RELKIND_PARTITIONED_TABLE
                 || before_rows
