@@ -207,11 +207,8 @@ fn insert_json(
     let mut input = InputSorter::new(&context, payloads.len() == 1);
     let generated = GeneratedColumns::of(&target, &relation, &payloads.shapes);
     read_payloads(&payloads, generated, &context, &mut input, &mut collector);
-    context.run(
-        &mut input.into_rows(),
-        payloads.len() as u64,
-        &mut collector,
-    );
+    let count = payloads.len() as u64;
+    context.run(&mut input.into_rows(), count, &mut collector);
     collector.finish(&context);
     collector
 }

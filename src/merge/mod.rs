@@ -199,6 +199,8 @@ impl MergeOptions {
         relation: &OpenRelation,
         deciders: &[Decider],
     ) {
+        // A caller without any right must not lock the table.
+        check_any_privilege(target.oid);
         if let Some(arbiter) = self.match_rule.certain_arbiter(target) {
             self.plan(target, relation, arbiter, &mut [], deciders);
             return;
@@ -300,8 +302,6 @@ fn merge_many(arguments: &Arguments) -> MergeCounts {
         ..MergeCounts::default()
     };
     if payloads.is_empty() {
-        // A caller without any right must not lock the table.
-        check_any_privilege(target.oid);
         let (_, fields) = payloads.shapes_and_fields();
         options.check_without_payloads(&target, &relation, fields.deciders());
         return counts;

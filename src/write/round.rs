@@ -178,9 +178,7 @@ impl WriteContext<'_> {
     ) -> Option<TupleStore> {
         let layout = RowLayout::of(self.target);
         let whole = returning == Returning::Rows;
-        let numbers: Vec<pg_sys::AttrNumber> = (1..)
-            .take(if whole { self.target.columns.len() } else { 0 })
-            .collect();
+        let numbers = self.target.attnums_in_order();
         let mut returned_keys = ReturnedKeys::new(self, returning);
         let mut rest: Option<TupleStore> = None;
         let mut row = Slot::for_stored(rows.desc());
@@ -226,13 +224,16 @@ impl WriteContext<'_> {
             self.scratch.reset();
         }
         if more {
-            let what = format!(
-                "{} was stored under another key than its own",
-                self.origin.any()
-            );
-            self.not_stored_as_given(&what).raise()
+            self.refuse_other_key()
         }
         rest
+    }
+
+    /// A row went in under a key that was not sent.
+    fn refuse_other_key(&self) -> ! {
+        let any = self.origin.any();
+        let what = format!("{any} was stored under another key than its own");
+        self.not_stored_as_given(&what).raise()
     }
 
     /// Looks every row's key up and judges the rows whose key is stored.
