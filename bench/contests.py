@@ -82,6 +82,8 @@ class Contest:
     """True: our table has a guard. The tables of the rivals never have one."""
     prepare: str = ""
     """Commands that prepare the staging table; {stored} stands for the number of rows that the table holds."""
+    refused: int = 0
+    """So many of 1,000 arriving rows does the server refuse, on both sides."""
     writes: bool = True
     """True: a side writes, so the tables must be rebuilt before the next round."""
 
@@ -188,6 +190,26 @@ SLICE = (
     "TRUNCATE staging; INSERT INTO staging SELECT id, amount, status, customer, note, at"
     " FROM base WHERE number <= {stored} AND status = 'paid' ORDER BY number"
 )
+OVERWRITE_RANGE = Once("""SELECT * FROM idempotent_overwrite('{s}.events', 'staging', '{"customer": {"from": 0, "to": 12500}}')""")
+DELETE_RANGE_AND_INSERT = Once(
+    "DELETE FROM {s}.events WHERE customer >= 0 AND customer < 12500; INSERT INTO {s}.events SELECT * FROM staging"
+)
+RANGE = SLICE.replace("status = 'paid'", "customer < 12500")
+
+# What people write to get ids back, also for rows that are stored: each of these is locked and written again.
+RETURNED = "WITH returned AS ({insert} RETURNING id) SELECT count(*) FROM returned"
+VIEW = Once(RETURNED.format(insert="INSERT INTO {s}.events_view SELECT * FROM staging"))
+RETURNING_UPDATE = Once(RETURNED.format(insert="INSERT INTO {s}.events SELECT * FROM staging ON CONFLICT (id) DO UPDATE SET id = excluded.id"))
+MAKE_VIEW = "SELECT idempotent_view('side_0.events', 'side_0.events_view')"
+OBSERVE = "SELECT idempotent_guard('side_0.events', on_conflict => 'observe')"
+
+# The first payload of each call is bad; the rival leaves it out.
+MANY_REPORT = Calls(
+    "SELECT * FROM idempotent_insert_many('{s}.events', $1, on_error => 'report')",
+    payload="CASE WHEN mod(i, 1000) = 0 THEN to_jsonb(event) || '{\"amount\": \"much\"}' ELSE to_jsonb(event) END",
+)
+MANY_GOOD = Calls("SELECT * FROM idempotent_insert_many('{s}.events', $1::jsonb - 0)", payload=MANY_REPORT.payload)
+
 DIGEST = Once("SELECT idempotent_digest(e) FROM {s}.events e")
 MD5 = Once("SELECT md5(string_agg(e::text, ',' ORDER BY id)) FROM {s}.events e")
 MD5_UNSORTED = Once("SELECT md5(string_agg(e::text, ',')) FROM {s}.events e")
@@ -390,6 +412,33 @@ def contests(quick):
                 ("equal", 5.0, SLICE),
                 ("changed", None, f"{SLICE}; UPDATE staging SET amount = amount + 1"),
             )
+        ),
+        Contest(
+            name="overwrite_range",
+            what=f"idempotent_overwrite of a range, a quarter of {staged:,} rows, equal",
+            percent=100, rows=staged // 4, stored=staged, target=5.0, prepare=RANGE,
+            ours=OVERWRITE_RANGE, rivals={"DELETE, INSERT": DELETE_RANGE_AND_INSERT},
+        ),
+        *(
+            Contest(
+                name=f"view_{percent}",
+                what=f"INSERT … RETURNING into a view, {guarded:,} rows, {percent} % duplicates, which returns stored rows",
+                percent=percent, rows=guarded, stored=guarded * percent // 100, target=target, prepare=MAKE_VIEW,
+                ours=VIEW, rivals={"DO UPDATE … RETURNING": RETURNING_UPDATE},
+            )
+            for percent, target in ((0, None), (100, 1.0))
+        ),
+        Contest(
+            name="observe_0",
+            what=f"INSERT … SELECT into a table whose guard observes, {guarded:,} new rows",
+            percent=0, rows=guarded, stored=0, target=0.5, prepare=OBSERVE,
+            ours=FROM_PLAIN, rivals={"INSERT, unguarded": FROM_PLAIN},
+        ),
+        Contest(
+            name="many_rejected",
+            what="_many with on_error, one bad payload beside 999 good ones, compared with the good ones alone",
+            percent=0, rows=batches, batch=1000, target=0.5, refused=1,
+            ours=MANY_REPORT, rivals={"without the bad one": MANY_GOOD},
         ),
         Contest(
             name="digest",

@@ -280,7 +280,8 @@ def hold(session, contest, rounds, progress):
             take_turns(sides, arrivals, number)
             for side in sides:
                 side.figures["wal_again"].append(side.wal / contest.rows)
-        expected = contest.stored + arrivals.rows * (100 - contest.percent) // 100
+        accepted = arrivals.rows - arrivals.rows * contest.refused // 1000
+        expected = contest.stored + accepted * (100 - contest.percent) // 100
         for side in sides:
             if (count := side.count()) != expected:
                 raise RuntimeError(f"{contest.name}: {side.name} left {count} rows in the table, not {expected}")

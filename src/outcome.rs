@@ -78,7 +78,11 @@ pub fn conflict_report(
     detail: String,
     only_column: Option<usize>,
 ) -> Report {
-    let table = &target.name;
+    // A guard on a shard speaks of the table that the user knows.
+    let (schema, table, suffix) = target
+        .sharded_table()
+        .unwrap_or_else(|| (target.schema.clone(), target.name.clone(), String::new()));
+    let constraint = arbiter.name.strip_suffix(&suffix).unwrap_or(&arbiter.name);
     let message = match conflicts {
         1 => format!("payload conflicts with the stored row in table \"{table}\""),
         n => format!("{n} payloads conflict with stored rows in table \"{table}\""),
@@ -89,8 +93,8 @@ pub fn conflict_report(
             "Use a new key for a new event, or leave columns that change after insert out of the \
              comparison with ignore.",
         )
-        .table(&target.schema, table)
-        .constraint(arbiter.name.clone());
+        .table(&schema, &table)
+        .constraint(constraint.to_owned());
     match only_column {
         Some(column) => report.column(target.columns[column].name.clone()),
         None => report,

@@ -6,6 +6,8 @@ static SHOW_VALUES: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 static GUARD: GucSetting<bool> = GucSetting::<bool>::new(true);
 
+static USE_DISTRIBUTED_FORM: GucSetting<bool> = GucSetting::<bool>::new(false);
+
 /// Defines the parameters and reserves their prefix, so that a misspelt one is
 /// an error and not a placeholder.
 pub fn define() {
@@ -26,6 +28,15 @@ pub fn define() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    GucRegistry::define_bool_guc(
+        c"pg_idempotent.use_distributed_form",
+        c"Finds and writes the rows of every table as those of a distributed one, for tests.",
+        c"When on, functions use the SQL on every table that they use on distributed tables of Citus. \
+          It has the same outcomes, and takes longer.",
+        &USE_DISTRIBUTED_FORM,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
     reserve_settings(c"pg_idempotent");
 }
 
@@ -37,4 +48,9 @@ pub fn show_values() -> bool {
 /// Whether guards judge rows (`pg_idempotent.guard`).
 pub fn guard() -> bool {
     GUARD.get()
+}
+
+/// Whether tables are treated as distributed ones (`pg_idempotent.use_distributed_form`).
+pub fn use_distributed_form() -> bool {
+    USE_DISTRIBUTED_FORM.get()
 }

@@ -6,7 +6,7 @@ CREATE TRIGGER zz_idempotent_guard BEFORE INSERT ON public.orders
 
 INSERT INTO idempotent.conflict_records (target, key, payload, stored, differences, digest, arrived_by)
 VALUES ('public.orders', '{"id": 1}', '{"id": 1, "amount": 2.00}', '{"id": 1, "amount": 10.00}',
-        '{"amount": {"stored": 10.00, "payload": 2.00}}', '\x1ff87d5cc5e04fba3eb0c02fdca64296176b809e7219d55f4165ad158e9aefa8', 'postgres');
+        '{"amount": {"stored": 10.00, "payload": 2.00}}', '\x8cbab8388f9019e4c32275e3adbf5a13af9b6fc240336d62949a2c21d494b9ba', 'postgres');
 
 INSERT INTO idempotent.rejection_records (target, payload, error, digest, arrived_by)
 VALUES ('public.orders', '{"id": 2, "amount": "x"}', '{"sqlstate": "22P02", "message": "invalid input syntax for type numeric: \"x\"", "column": "amount"}',

@@ -775,7 +775,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
 AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
 
 COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[], bigint) IS
-    'returns the rows, by key, in which a table deviates from another table or view';
+    'returns the rows, by key, in which a table or foreign table deviates from another one or a view';
 
 CREATE FUNCTION idempotent_repair(
     target  regclass,
@@ -796,7 +796,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
 AS 'MODULE_PATHNAME', 'idempotent_repair_wrapper';
 
 COMMENT ON FUNCTION idempotent_repair(regclass, regclass, text[], text[], text[], bigint, boolean) IS
-    'makes a table equal to another table or view, row by row, or says what that would change';
+    'makes a table or foreign table equal to another one or a view, row by row, or says what that would change';
 
 -- Two tables are compared by sketches of them, so that only rows that may deviate are read and sent. See src/digest/sketch.rs.
 CREATE FUNCTION idempotent.sketch_add(state internal, plan bytea, VARIADIC columns "any") RETURNS internal

@@ -34,6 +34,13 @@ pub fn guard(call: SqlCall<'_>) -> SqlResult {
     let mut options = GuardOptions::of_call(&arguments);
     let (target, relation) = Target::open(oid);
     check_not_partition(&target, &relation);
+    target.refuse_triggers_on_shards();
+    if options.on_conflict == Some(ConflictAction::Quarantine) {
+        target.refuse_shards(
+            "quarantine conflicts of",
+            "Choose on_conflict => 'error'; the functions can quarantine conflicts of this table.",
+        );
+    }
     options.key = options.key.map(|key| target.canonical_key(&key));
     let config = GuardConfig::resolve(&target, &options).or_raise();
     let previous = previous_guard(&target);

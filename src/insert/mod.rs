@@ -202,15 +202,13 @@ fn insert_json(
         origin,
         options.match_rule.guard,
     )
+    .reaching_shards()
     .with_identity(options.match_rule.identity);
     let mut input = InputSorter::new(&context, payloads.len() == 1);
     let generated = GeneratedColumns::of(&target, &relation, &payloads.shapes);
     read_payloads(&payloads, generated, &context, &mut input, &mut collector);
-    context.run(
-        &mut input.into_rows(),
-        payloads.len() as u64,
-        &mut collector,
-    );
+    let count = payloads.len() as u64;
+    context.run(&mut input.into_rows(), count, &mut collector);
     collector.finish(&context);
     collector
 }
@@ -271,6 +269,7 @@ fn insert_from(arguments: &Arguments) -> ([i64; 5], bool) {
         OutcomeCollector::new(ResultDetail::Counts, 0, on_conflict).on_error(on_error);
     let (origin, guard) = (RowOrigin::Source, match_rule.guard);
     let context = WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard)
+        .reaching_shards()
         .with_identity(match_rule.identity);
     let mut input = InputSorter::new(&context, false);
     let generated = GeneratedColumns::of(&target, &relation, &shapes);

@@ -24,8 +24,13 @@ pub fn no_business_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
         rule: Rule::NoBusinessKey,
         object: String::new(),
         message: format!(
-            "table \"{}\" has no unique index that identifies a repeated payload",
-            target.name
+            "table \"{}\" has no unique index that identifies a repeated payload{}",
+            target.name,
+            match target.distribution_column() {
+                Some(column) =>
+                    format!(", which has to contain the distribution column \"{column}\""),
+                None => String::new(),
+            }
         ),
         hint: create_on_event(target),
     });

@@ -257,7 +257,8 @@ fn read(call: &LoadCall, load: &StartedLoad, store: &mut Option<TupleStore>) -> 
     let (arbiter, shapes) = plan_source(&target, &source, &match_rule);
     source.complete_keys(&relation, arbiter);
     let origin = RowOrigin::Source;
-    let context = WriteContext::new(&target, &relation, arbiter, &shapes, origin, None);
+    let context =
+        WriteContext::new(&target, &relation, arbiter, &shapes, origin, None).reaching_shards();
     let mut input = InputSorter::new(&context, false);
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
     let tell = |rows| load.progress.reading(rows);
@@ -343,6 +344,7 @@ fn batch(
         OutcomeCollector::new(ResultDetail::Counts, 0, call.on_conflict).on_error(call.on_error);
     let (origin, guard) = (RowOrigin::Source, match_rule.guard);
     let context = WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard)
+        .reaching_shards()
         .with_identity(match_rule.identity);
     context.run(rows, call.batch_size, &mut collector);
     collector.finish(&context);

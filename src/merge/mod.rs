@@ -199,6 +199,8 @@ impl MergeOptions {
         relation: &OpenRelation,
         deciders: &[Decider],
     ) {
+        // A caller without any right must not lock the table.
+        check_any_privilege(target.oid);
         if let Some(arbiter) = self.match_rule.certain_arbiter(target) {
             self.plan(target, relation, arbiter, &mut [], deciders);
             return;
@@ -225,10 +227,22 @@ impl MergeOptions {
     }
 }
 
+/// Refuses a table into which nothing can be merged.
+///
+/// # Errors
+/// 0A000
+fn refuse(target: &Target) {
+    target.refuse_rules();
+    target.refuse_shards(
+        "merge into",
+        "Use INSERT … ON CONFLICT DO UPDATE with a condition on the column that says which row is the latest.",
+    );
+}
+
 /// The counts, and whether they are of an earlier call with the same token.
 fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
-    target.refuse_rules();
+    refuse(&target);
     let oid = arguments.oid(1, "source");
     let mut options = MergeOptions::read(arguments, &target);
     let (delete_when, latest_by) = (&options.delete_when, &options.latest_by);
@@ -274,7 +288,7 @@ fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
 
 fn merge_many(arguments: &Arguments) -> MergeCounts {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
-    target.refuse_rules();
+    refuse(&target);
     let document = arguments.jsonb(1, "payloads");
     let mut options = MergeOptions::read(arguments, &target);
     // Any field may be one that is not stored: each payload has to have it.
@@ -288,8 +302,6 @@ fn merge_many(arguments: &Arguments) -> MergeCounts {
         ..MergeCounts::default()
     };
     if payloads.is_empty() {
-        // A caller without any right must not lock the table.
-        check_any_privilege(target.oid);
         let (_, fields) = payloads.shapes_and_fields();
         options.check_without_payloads(&target, &relation, fields.deciders());
         return counts;

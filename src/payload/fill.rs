@@ -219,7 +219,7 @@ impl<'a> SelectedColumns<'a> {
         let connection = Connection::open();
         let types: Vec<pg_sys::Oid> = parameters.iter().map(Parameter::typid).collect();
         let plan = SpiPlan::prepare_with(&connection, sql, &types);
-        let code = connection.receive(&plan, parameters, &mut rows);
+        let code = connection.receive(&plan, parameters, false, &mut rows);
         assert!(code >= 0, "SPI code {code}");
         drop(connection);
         let rows = rows.into_rows().expect("a SELECT returns rows");

@@ -314,8 +314,8 @@ pub fn key_violation(
     .detail(format!(
         "A {noun} cannot be identified without its complete key."
     ))
-    .table(&target.schema, &target.name)
-    .constraint(arbiter.name.clone());
+    .table(&target.schema, &target.name);
+    let report = arbiter.name_in(report);
     if is_column {
         report.column(part.name.clone())
     } else {

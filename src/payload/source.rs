@@ -515,6 +515,26 @@ impl<'t> Source<'t> {
         self.relation.kind()
     }
 
+    /// Its oid.
+    pub fn oid(&self) -> pg_sys::Oid {
+        self.relation.oid()
+    }
+
+    /// How many bytes it had when it was analyzed last; 0 if it never was.
+    pub fn bytes_analyzed(&self) -> i64 {
+        i64::from(self.relation.pages_analyzed()) * i64::from(pg_sys::BLCKSZ)
+    }
+
+    /// Whether a sample of its rows can be read.
+    pub fn can_be_sampled(&self) -> bool {
+        let sampled = [
+            pg_sys::RELKIND_RELATION,
+            pg_sys::RELKIND_PARTITIONED_TABLE,
+            pg_sys::RELKIND_MATVIEW,
+        ];
+        sampled.contains(&self.kind())
+    }
+
     /// The type that it has of a column, by position in the target, and the type modifier; None if it
     /// does not have the column.
     pub fn type_of(&self, column: usize) -> Option<(pg_sys::Oid, i32)> {

@@ -13,6 +13,8 @@ pub struct TupleStore {
     store: *mut pg_sys::Tuplestorestate,
     /// That of the rows.
     desc: RowDesc,
+    /// The read pointer for rows that are only shown.
+    peeking: Option<c_int>,
 }
 
 impl TupleStore {
@@ -32,6 +34,7 @@ impl TupleStore {
         Self {
             store: begin_store(across_commits),
             desc: desc.clone(),
+            peeking: None,
         }
     }
 
@@ -84,6 +87,31 @@ impl TupleStore {
             pgrx::check_for_interrupts!();
             take(&row);
         }
+    }
+
+    /// Shows the rows that are read next, so many at most, and says how many it has shown. They are still
+    /// to be read.
+    pub fn peek(&mut self, most: u64, mut show: impl FnMut(&Slot)) -> u64 {
+        let pointer = *self.peeking.get_or_insert_with(|| {
+            // SAFETY: the store lives until we are dropped; the new pointer asks for nothing that the
+            // first one does not.
+            unsafe { pg_sys::tuplestore_alloc_read_pointer(self.store, 0) }
+        });
+        // SAFETY: both pointers are the store's.
+        unsafe {
+            pg_sys::tuplestore_copy_read_pointer(self.store, 0, pointer);
+            pg_sys::tuplestore_select_read_pointer(self.store, pointer);
+        }
+        let mut row = Slot::for_stored(&self.desc);
+        let mut shown = 0;
+        while shown < most && self.next(&mut row) {
+            pgrx::check_for_interrupts!();
+            show(&row);
+            shown += 1;
+        }
+        // SAFETY: the first pointer, which every store has.
+        unsafe { pg_sys::tuplestore_select_read_pointer(self.store, 0) };
+        shown
     }
 
     /// Reads from the first row again.
@@ -211,7 +239,11 @@ impl ReceivedRows {
         let desc = self.desc.take()?;
         desc.bless();
         let store = mem::replace(&mut self.store, ptr::null_mut());
-        Some(TupleStore { store, desc })
+        Some(TupleStore {
+            store,
+            desc,
+            peeking: None,
+        })
     }
 
     /// Called by the server before the first row; an ERROR jumps straight out of it.

@@ -68,6 +68,10 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
     }
     let (target, relation) = Target::open(record.target);
     if resolution == Resolution::ApplyPayload {
+        target.refuse_shards(
+            "apply payloads to",
+            "Update the row with a statement of your own, and resolve the conflict with 'keep_stored'.",
+        );
         // Its statements say in which partition the row is, but are planned for all of them.
         target.lock_to_write();
     }

@@ -102,14 +102,13 @@ impl<'a> KeptKey<'a> {
         let Self {
             target, arbiter, ..
         } = self;
-        Report::new(
+        let report = Report::new(
             SqlState::TriggeredDataChangeViolation,
             format!(
                 "{what} another key than its own in table \"{}\"",
                 target.name
             ),
-        )
-        .table(&target.schema, &target.name)
-        .constraint(arbiter.name.clone())
+        );
+        arbiter.name_in(report.table(&target.schema, &target.name))
     }
 }

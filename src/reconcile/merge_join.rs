@@ -48,7 +48,8 @@ impl<'a> SortedMerge<'a> {
     /// many more would have been.
     ///
     /// A stored row may meet several rows of the source: each is judged. Of several that
-    /// meet none, the first is told, and those that differ from it.
+    /// meet none, the first is told, and those that differ from it. Of several stored rows under one key,
+    /// as a foreign table may have them, the first meets them, and the others are unexpected.
     pub fn run(mut self, mut stored: TupleSort, mut expected: TupleSort) -> u64 {
         let mut left = MergeSide::new(self.target);
         let mut right = MergeSide::new(self.target);

@@ -10,6 +10,8 @@
 #[forbid(unsafe_code)]
 mod deviation;
 #[forbid(unsafe_code)]
+mod foreign_row_write;
+#[forbid(unsafe_code)]
 mod kept_key;
 #[forbid(unsafe_code)]
 mod merge_join;
@@ -33,14 +35,20 @@ use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{ResultSet, SqlResult};
+use crate::pg::catalog::relation;
 use crate::pg::rows::{SortColumn, TupleSort, TypeOrder};
-use crate::target::{ColumnDefault, OpenRelation, Target, UniqueIndex, check_merge_privileges};
+use crate::target::{
+    ColumnDefault, OpenRelation, Target, UniqueIndex, check_merge_privileges,
+    check_repair_privileges,
+};
 use crate::write::WriteContext;
 use deviation::{Deviation, Teller};
+use foreign_row_write::ForeignStatements;
 use kept_key::KeptKey;
 use merge_join::SortedMerge;
 use pgrx::prelude::*;
-use repair::{Deviations, Repair};
+use repair::{Deviations, LocalWriter, Repair, Writer};
+use std::rc::Rc;
 use suspects::{Reading, Sides};
 
 /// `idempotent_reconcile(target, source, key, compare, ignore, limit)`: gives a row for each
@@ -82,7 +90,7 @@ fn idempotent_repair(call: SqlCall<'_>) -> SqlResult {
 }
 
 fn reconcile(arguments: &Arguments, set: &mut ResultSet<'_>) {
-    let (target, relation) = Target::open(arguments.oid(0, "target"));
+    let (target, relation) = open_target(arguments, arguments.oid(0, "target"), false);
     let source = Source::open(&target, arguments.oid(1, "source")).under_active_snapshot();
     let mut matching = MatchRule::new(&KeyOptions::read(arguments, [2, 3, 4]), &target);
     let wanted = arguments.optional_count(5, "limit");
@@ -98,12 +106,12 @@ fn reconcile(arguments: &Arguments, set: &mut ResultSet<'_>) {
 fn repair(arguments: &Arguments, set: &mut ResultSet<'_>) {
     let oid = arguments.oid(0, "target");
     let dry_run = arguments.boolean(6, "dry_run");
-    let (target, relation) = match dry_run {
-        true => Target::open(oid),
-        false => Target::open_to_write(oid),
-    };
+    let (target, relation) = open_target(arguments, oid, !dry_run);
     target.refuse_rules();
     refuse_delete_rules(&target, &relation);
+    if !dry_run {
+        target.refuse_shards("repair", "Take the statements from what the dry run shows.");
+    }
     let source = Source::open(&target, arguments.oid(1, "source")).under_active_snapshot();
     // What a guard leaves out because it changes after insert is what a repair brings.
     let mut matching = MatchRule::of_all_columns(&KeyOptions::read(arguments, [2, 3, 4]), &target);
@@ -123,13 +131,21 @@ fn repair(arguments: &Arguments, set: &mut ResultSet<'_>) {
     matching.comparison.exclude(&made);
     let (arbiter, shapes) = shapes(&target, &source, &matching);
     let shape = &shapes[0];
-    let context = (!dry_run).then(|| {
-        let named = || shape.named.iter().copied();
-        let key = arbiter.deciding_columns().iter().copied();
-        check_merge_privileges(&target, named(), key, &shape.compared, true);
-        let (origin, guard) = (RowOrigin::Source, matching.guard);
-        WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard)
-    });
+    let deciding = arbiter.deciding_columns().iter().copied();
+    let writer = match (dry_run, target.foreign) {
+        (true, _) => Writer::Nothing,
+        (false, true) => {
+            check_repair_privileges(&target, &shape.named, deciding, &shape.compared);
+            Writer::Foreign(ForeignStatements::new(&target, arbiter, &shape.named))
+        }
+        (false, false) => {
+            let named = shape.named.iter().copied();
+            check_merge_privileges(&target, named, deciding, &shape.compared, true);
+            let (origin, guard) = (RowOrigin::Source, matching.guard);
+            let context = WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard);
+            Writer::Local(LocalWriter::new(context))
+        }
+    };
     let mut deviations = Deviations::new(&target);
     let key = KeptKey::of(&target, &relation, arbiter, shape);
     let comparison = Comparison::of(&target, &relation, arbiter, shape, source, key.needed());
@@ -139,11 +155,27 @@ fn repair(arguments: &Arguments, set: &mut ResultSet<'_>) {
         arbiter,
         shape,
         key,
-        context,
+        writer,
         teller: Teller::new(&target, arbiter, shape),
         set,
     };
     repair.run(deviations);
+}
+
+/// Opens the target, which may be a foreign table.
+fn open_target(
+    arguments: &Arguments,
+    oid: pg_sys::Oid,
+    writes: bool,
+) -> (Rc<Target>, OpenRelation) {
+    if relation::kind(oid) == pg_sys::RELKIND_FOREIGN_TABLE {
+        let key = arguments.columns(2, "key");
+        Target::open_foreign(oid, arguments.oid(1, "source"), key.as_deref())
+    } else if writes {
+        Target::open_to_write(oid)
+    } else {
+        Target::open(oid)
+    }
 }
 
 /// The columns that the server fills in a new row, with another value each time or from others.

@@ -1,7 +1,8 @@
 //! The ranges of a key by which a sketch cuts a table: where they begin, and how SQL names them.
 //!
-//! The bounds are quantiles of a sample of the target. They say what belongs together, and nothing
-//! about what is equal: with bad bounds, more rows are read than necessary.
+//! The bounds are quantiles of a sample of the target, or of the source if the target is a foreign
+//! table. They say what belongs together, and nothing about what is equal: with bad bounds, more rows
+//! are read than necessary.
 use crate::digest::sketch_plan::MAX_RANGES;
 use crate::pg::statement::spi::Connection;
 use crate::target::{Column, Target, UniqueIndex};
@@ -34,20 +35,20 @@ pub struct Ranges {
 }
 
 impl Ranges {
-    /// Ranges of the target's rows, which take so many bytes; one range for keys of whose order the
-    /// sketch knows nothing.
-    pub fn of_target(
+    /// Ranges of the rows of one side, which take so many bytes; one range for keys of whose order the
+    /// sketch knows nothing, and where no side can be sampled.
+    pub fn of_sample(
         connection: &Connection,
         target: &Target,
         arbiter: &UniqueIndex,
         bytes: i64,
-        from: &str,
+        from: Option<String>,
     ) -> Self {
         let first = arbiter.keys[0].column;
         let column = target.column_list([first]);
-        let bounds = match KeyType::of(&target.columns[first]) {
-            Some(key_type) => {
-                let sql = sample(&column, key_type, bytes, from);
+        let bounds = match KeyType::of(&target.columns[first]).zip(from) {
+            Some((key_type, from)) => {
+                let sql = sample(&column, key_type, bytes, &from);
                 connection.query(&sql, &[]);
                 let texts = connection.first_texts(1).unwrap_or_default();
                 let bounds = texts.iter().flatten();

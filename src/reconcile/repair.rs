@@ -16,12 +16,28 @@
 //! - The new version has the key of the source's row, or the call fails (27000): the columns that are
 //!   not set, or a trigger, may make it another one. A dry run fails for the former, too.
 //! - A row is inserted with ON CONFLICT DO NOTHING: if another session was faster, that row stays.
+//!
+//! # Rows of a foreign table
+//! They have no place that could be looked up and trusted. One statement finds a row by its key and all
+//! values that were read, and writes it.
+//! - The foreign data wrapper reads anew for each statement: a row that has other values by now does
+//!   not meet the condition, and is left alone.
+//! - It keeps one snapshot, as postgres_fdw does at every isolation level: the row meets the condition
+//!   as of that snapshot. If another session has written it since, the other server raises 40001.
+//! - A trigger there, or an earlier statement of the repair, has changed the row: our own transaction
+//!   sees that, and the row does not meet the condition.
+//! - An INSERT is a plain one, since ON CONFLICT (key) cannot be sent: if another session was faster, the
+//!   unique index there raises 23505. A row of the source under the key of the one before is not sent.
+//! - Several rows meet the condition: all would be written, so the call fails (21000), and the
+//!   transaction with it.
 use super::deviation::{Deviation, Status, Teller};
+use super::foreign_row_write::ForeignStatements;
 use super::kept_key::KeptKey;
 use super::stored_row_write::{Statements, Written};
 use crate::compare::differing;
 use crate::enum_text;
-use crate::payload::row::null_in_key;
+use crate::error::{Report, SqlState};
+use crate::payload::row::{null_in_key, same_key};
 use crate::payload::shape::Shape;
 use crate::pg::call::result::ResultSet;
 use crate::pg::rows::{Slot, TupleStore};
@@ -77,14 +93,83 @@ impl Deviations {
     }
 }
 
+/// What writes.
+pub enum Writer<'a> {
+    /// Nothing does: deviations are told only.
+    Nothing,
+    /// What writes rows of a local table, by their place.
+    Local(LocalWriter<'a>),
+    /// Statements for rows of a foreign table, by their values.
+    Foreign(ForeignStatements<'a>),
+}
+
+/// Writes rows of a local table.
+pub struct LocalWriter<'a> {
+    context: WriteContext<'a>,
+    statements: Statements,
+}
+
+impl<'a> LocalWriter<'a> {
+    /// For rows of the one shape of the context.
+    pub fn new(context: WriteContext<'a>) -> Self {
+        Self {
+            statements: Statements::of(context.target),
+            context,
+        }
+    }
+
+    /// Looks a row that is stored up again, and deletes it, or updates these columns of it, which
+    /// keeps its key.
+    fn write(
+        &mut self,
+        key: &mut KeptKey<'_>,
+        stored: &Slot,
+        expected: Option<&Slot>,
+        columns: &[usize],
+    ) -> Written {
+        let (context, statements) = (&self.context, &mut self.statements);
+        let (target, shape) = (context.target, &context.shapes[0]);
+        let snapshot = FreshSnapshot::push();
+        let written = context.scratch.scope(|| {
+            let mut lookup = KeyLookup::new(target, context.relation, context.arbiter);
+            lookup.find(|c| stored.value(c));
+            let Some(now) = lookup.stored() else {
+                return Written::Nothing;
+            };
+            if !is_as_read(target, shape, &now, stored) {
+                return Written::Nothing;
+            }
+            context.check_visible(stored, &now);
+            if let Some(expected) = expected {
+                key.check(|c| now.value(c), expected, columns);
+            }
+            statements.write(target, context.arbiter, &now, expected, columns)
+        });
+        drop(snapshot);
+        self.context.scratch.reset();
+        written
+    }
+
+    /// Inserts a row. Gives the number of rows that went in.
+    fn insert(&mut self, expected: &Slot) -> u64 {
+        let context = &self.context;
+        let count = context.scratch.scope(|| {
+            let mut row = TupleStore::new(context.target.row_desc());
+            row.put(expected);
+            insert(context, &mut row, Returning::Count, false).0
+        });
+        self.context.scratch.reset();
+        count
+    }
+}
+
 /// Puts deviations right, and tells what became of them.
 pub struct Repair<'a, 'c> {
     pub target: &'a Target,
     pub arbiter: &'a UniqueIndex,
     pub shape: &'a Shape,
     pub key: KeptKey<'a>,
-    /// None if nothing is to be written.
-    pub context: Option<WriteContext<'a>>,
+    pub writer: Writer<'a>,
     pub teller: Teller<'a>,
     pub set: &'a mut ResultSet<'c>,
 }
@@ -100,9 +185,8 @@ impl Repair<'_, '_> {
         let numbers = self.target.attnums_in_order();
         let desc = self.target.row_desc();
         let (mut row, mut other) = (Slot::for_stored(desc), Slot::for_stored(desc));
-        let mut statements = Statements::of(self.target);
         while next(&mut unexpected, &mut row) {
-            let outcome = self.write_stored(&mut statements, &row, None, &[]);
+            let outcome = self.write_stored(&row, None, &[]);
             self.tell(Status::Unexpected, Some(&row), None, &[], outcome);
         }
         while next(&mut stored, &mut row) && next(&mut expected, &mut other) {
@@ -110,7 +194,7 @@ impl Repair<'_, '_> {
             let columns = differing(&self.target.columns, &self.shape.compared, &was, |c| {
                 other.value(c)
             });
-            let outcome = self.write_stored(&mut statements, &row, Some(&other), &columns);
+            let outcome = self.write_stored(&row, Some(&other), &columns);
             self.tell(
                 Status::Different,
                 Some(&row),
@@ -119,8 +203,9 @@ impl Repair<'_, '_> {
                 outcome,
             );
         }
+        let mut before = None;
         while next(&mut missing, &mut row) {
-            let outcome = self.insert_missing(&row);
+            let outcome = self.insert_missing(&row, &mut before);
             self.tell(Status::Missing, None, Some(&row), &[], outcome);
         }
     }
@@ -128,42 +213,38 @@ impl Repair<'_, '_> {
     /// Deletes a row that is stored, or updates these columns of it.
     ///
     /// # Errors
-    /// 27000, 40001, 42501; and what UPDATE and DELETE raise.
+    /// 21000, 27000, 40001, 42501; and what UPDATE and DELETE raise.
     fn write_stored(
         &mut self,
-        statements: &mut Statements,
         stored: &Slot,
         expected: Option<&Slot>,
         columns: &[usize],
     ) -> Option<Outcome> {
-        let Some(context) = self.context.as_ref() else {
-            if let Some(expected) = expected {
-                self.key.check(|c| stored.value(c), expected, columns);
+        let lone = self.has_lone_key(stored);
+        let written = match &mut self.writer {
+            Writer::Nothing => {
+                if let Some(expected) = expected {
+                    self.key.check(|c| stored.value(c), expected, columns);
+                }
+                return None;
             }
-            return None;
+            _ if lone => Written::Nothing,
+            Writer::Local(writer) => writer.write(&mut self.key, stored, expected, columns),
+            Writer::Foreign(statements) => {
+                let count = match expected {
+                    None => statements.delete(stored),
+                    Some(expected) => {
+                        self.key.check(|c| stored.value(c), expected, columns);
+                        statements.update(stored, expected, columns)
+                    }
+                };
+                match count {
+                    0 => Written::Nothing,
+                    1 => Written::UnderKey,
+                    _ => self.stored_twice().raise(),
+                }
+            }
         };
-        if self.has_lone_key(stored) {
-            return Some(Outcome::Skipped);
-        }
-        let (target, shape, key) = (self.target, self.shape, &mut self.key);
-        let snapshot = FreshSnapshot::push();
-        let written = context.scratch.scope(|| {
-            let mut lookup = KeyLookup::new(context.target, context.relation, context.arbiter);
-            lookup.find(|c| stored.value(c));
-            let Some(now) = lookup.stored() else {
-                return Written::Nothing;
-            };
-            if !is_as_read(target, shape, &now, stored) {
-                return Written::Nothing;
-            }
-            context.check_visible(stored, &now);
-            if let Some(expected) = expected {
-                key.check(|c| now.value(c), expected, columns);
-            }
-            statements.write(target, context.arbiter, &now, expected, columns)
-        });
-        drop(snapshot);
-        context.scratch.reset();
         Some(match (written, expected) {
             (Written::Nothing, _) => Outcome::Skipped,
             (Written::UnderKey, None) => Outcome::Deleted,
@@ -172,21 +253,44 @@ impl Repair<'_, '_> {
         })
     }
 
-    fn insert_missing(&self, expected: &Slot) -> Option<Outcome> {
-        let context = self.context.as_ref()?;
-        if self.has_lone_key(expected) {
-            return Some(Outcome::Skipped);
-        }
-        let count = context.scratch.scope(|| {
-            let mut row = TupleStore::new(self.target.row_desc());
-            row.put(expected);
-            insert(context, &mut row, Returning::Count, false).0
-        });
-        context.scratch.reset();
-        Some(if count == 1 {
-            Outcome::Inserted
-        } else {
-            Outcome::Skipped
+    /// 21000: one statement has written several rows, which are alike in all that was read of them.
+    fn stored_twice(&self) -> Report {
+        let target = self.target;
+        Report::new(
+            SqlState::CardinalityViolation,
+            format!(
+                "several rows of foreign table \"{}\" have the same key and values",
+                target.name
+            ),
+        )
+        .detail("A repair cannot tell them apart.")
+        .hint("Remove all but one of them, and create a unique index on the key where they are stored.")
+        .table(&target.schema, &target.name)
+    }
+
+    /// Inserts a row, unless that `before` has the same key. It is the next one's then.
+    fn insert_missing(&mut self, expected: &Slot, before: &mut Option<Slot>) -> Option<Outcome> {
+        let lone = self.has_lone_key(expected);
+        let count = match &mut self.writer {
+            Writer::Nothing => return None,
+            _ if lone => 0,
+            Writer::Local(writer) => writer.insert(expected),
+            Writer::Foreign(statements) => {
+                let again = before
+                    .as_ref()
+                    .is_some_and(|before| same_key(self.arbiter, before, expected));
+                let kept = expected.to_stored();
+                kept.deform();
+                *before = Some(kept);
+                match again {
+                    true => 0,
+                    false => statements.insert(expected),
+                }
+            }
+        };
+        Some(match count {
+            1 => Outcome::Inserted,
+            _ => Outcome::Skipped,
         })
     }
 

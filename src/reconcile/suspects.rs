@@ -34,6 +34,9 @@ use std::fmt::Write;
 /// A target smaller than this is read.
 const MIN_BYTES: i64 = 1 << 19;
 
+/// Two tables of which none is here are not taken for smaller.
+const MIN_FOREIGN_BYTES: i64 = 1 << 26;
+
 /// So many bytes of a table share a cell.
 const CELL_BYTES: i64 = 1 << 14;
 
@@ -78,12 +81,19 @@ impl Sides<'_, '_> {
             return Reading::All;
         }
         let connection = Connection::open();
-        let bytes = size(&connection, self.target);
+        let local = [self.stored, self.source]
+            .into_iter()
+            .find(|side| side.can_be_sampled());
+        let bytes = match local {
+            Some(side) => size(&connection, side.oid()),
+            // What ANALYZE has found of the foreign table.
+            None => self.stored.bytes_analyzed().max(MIN_FOREIGN_BYTES),
+        };
         if bytes < MIN_BYTES {
             return Reading::All;
         }
-        let from = self.stored.from();
-        let ranges = Ranges::of_target(&connection, self.target, self.arbiter, bytes, &from);
+        let from = local.map(Source::from);
+        let ranges = Ranges::of_sample(&connection, self.target, self.arbiter, bytes, from);
         let plan = SketchPlan {
             seed: [unforeseeable_number(), unforeseeable_number()],
             nulls_equal: self.arbiter.nulls_equal,
@@ -171,10 +181,16 @@ impl Sides<'_, '_> {
             line.starts_with("Remote SQL: SELECT ") && line.contains("idempotent.sketch(")
         });
         let (scans, sketches) = (scans.count(), sketches.count());
-        if scans > sketches && self.source.kind() == pg_sys::RELKIND_FOREIGN_TABLE {
-            tell_that_rows_are_fetched(&self.source.name());
+        // A scan that sends a sketch names no table; an alias may follow the name of one.
+        for side in [self.stored, self.source] {
+            let scan = format!("Foreign Scan on {} ", side.qualified());
+            let is_fetched = plan.iter().any(|line| format!("{line} ").contains(&scan));
+            if is_fetched && side.kind() == pg_sys::RELKIND_FOREIGN_TABLE {
+                tell_that_rows_are_fetched(&side.name());
+            }
         }
-        scans == sketches && (self.source.kind() != pg_sys::RELKIND_VIEW || sketches > 0)
+        let of_target = usize::from(self.target.foreign);
+        scans == sketches && (self.source.kind() != pg_sys::RELKIND_VIEW || sketches > of_target)
     }
 }
 
@@ -233,11 +249,11 @@ impl SuspectedRows {
 }
 
 /// How many bytes the rows of a table take, its partitions' included.
-fn size(connection: &Connection, target: &Target) -> i64 {
+fn size(connection: &Connection, table: pg_sys::Oid) -> i64 {
     let sql = "SELECT (pg_catalog.pg_relation_size($1) OPERATOR(pg_catalog.+) COALESCE(( \
                    SELECT pg_catalog.sum(pg_catalog.pg_relation_size(relid)) \
                    FROM pg_catalog.pg_partition_tree($1) WHERE isleaf), 0))::pg_catalog.int8";
-    connection.query(sql, &[SqlValue::regclass(target.oid)]);
+    connection.query(sql, &[SqlValue::regclass(table)]);
     let size = connection.first_of(1, pg_sys::INT8OID);
     size.map_or(0, |size| size.value() as i64)
 }

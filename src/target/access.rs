@@ -17,10 +17,10 @@ impl Access {
     pub fn to(target: &Target) -> Self {
         Self(TableAccess {
             table: target.oid,
-            kind: if target.partitioned {
-                pg_sys::RELKIND_PARTITIONED_TABLE
-            } else {
-                pg_sys::RELKIND_RELATION
+            kind: match (target.partitioned, target.foreign) {
+                (true, _) => pg_sys::RELKIND_PARTITIONED_TABLE,
+                (_, true) => pg_sys::RELKIND_FOREIGN_TABLE,
+                _ => pg_sys::RELKIND_RELATION,
             },
             required: 0,
             selected: Vec::new(),

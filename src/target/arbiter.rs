@@ -178,6 +178,9 @@ impl Target {
     /// the columns of it that payloads do not name are told; those of a source are told by who knows
     /// the source.
     fn no_named_key(&self, origin: RowOrigin, named: impl Fn(usize) -> bool) -> Report {
+        if self.foreign {
+            return self.no_declared_key();
+        }
         let (who, remedy) = match origin {
             RowOrigin::Source => ("the source", "Add the key columns to the source"),
             _ => ("every payload", "Name the key columns in every payload"),
@@ -226,7 +229,11 @@ impl Target {
         Report::new(
             SqlState::InvalidColumnReference,
             format!(
-                "the key is ambiguous: several unique indexes of table \"{}\" qualify",
+                "the key is ambiguous: several unique indexes of {} \"{}\" qualify",
+                match self.foreign {
+                    true => "the source of foreign table",
+                    false => "table",
+                },
                 self.name
             ),
         )
@@ -310,7 +317,7 @@ impl Target {
 
 /// Whether a part of a key that is no column is meant to be an expression. A minus sign and words
 /// are in many names, too, and say so only between blanks.
-fn looks_like_expression(name: &str) -> bool {
+pub(super) fn looks_like_expression(name: &str) -> bool {
     let has_words = || name.contains('-') || name.to_ascii_lowercase().contains(" is ");
     name.contains(|c| "([+*/<>=~!@#%^&|?'".contains(c)) || (name.contains(' ') && has_words())
 }

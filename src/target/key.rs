@@ -213,6 +213,38 @@ impl UniqueIndex {
         this
     }
 
+    /// What takes the place of an index where there is none: these columns of a table, which has no
+    /// index, under the default order of their types. Only what reads the whole table can use it. None
+    /// if a type has no order.
+    pub(super) fn declared(
+        name: &str,
+        (primary, nulls_equal): (bool, bool),
+        key: &[usize],
+        columns: &[Column],
+    ) -> Option<Self> {
+        let part = |c: &usize| {
+            let (typid, collation) = (columns[*c].typid, columns[*c].collation);
+            Some(key_column(*c, KeyOperators::of_type(typid, collation)?))
+        };
+        Some(Self {
+            oid: pg_sys::InvalidOid,
+            name: name.to_owned(),
+            inference_clause: None,
+            primary,
+            nulls_equal,
+            key_desc: desc_of(key, &columns.iter().collect::<Vec<_>>()),
+            ascending: true,
+            keys: key.iter().map(part).collect::<Option<_>>()?,
+            expression_columns: Vec::new(),
+            computed_from: Vec::new(),
+            deciding: key.to_vec(),
+            condition: None,
+            valid: true,
+            deferrable: false,
+            unusable_reason: None,
+        })
+    }
+
     /// The key columns of a btree; `first` is the position of its first expression.
     fn keys_of(
         index: &IndexDefinition,
@@ -229,15 +261,9 @@ impl UniqueIndex {
             } else {
                 (position(number, columns)?, None)
             };
-            let (less_than, collation) = (operators.less_than, operators.collation);
-            let typid = operators.typid();
-            let storage = types::storage(typid);
             Some(KeyColumn {
-                column,
-                storage: (storage.by_value, storage.length),
-                sort_order: TypeOrder::new(typid, less_than, collation),
-                operators,
                 expression,
+                ..key_column(column, operators)
             })
         };
         let parts = KeyOperators::of_btree(index, own).into_iter();
@@ -422,6 +448,20 @@ impl UniqueIndex {
                 order: key.sort_order,
             })
             .collect()
+    }
+}
+
+/// A key column that is a column of the table.
+fn key_column(column: usize, operators: KeyOperators) -> KeyColumn {
+    let (less_than, collation) = (operators.less_than, operators.collation);
+    let typid = operators.typid();
+    let storage = types::storage(typid);
+    KeyColumn {
+        column,
+        storage: (storage.by_value, storage.length),
+        sort_order: TypeOrder::new(typid, less_than, collation),
+        operators,
+        expression: None,
     }
 }
 

@@ -47,6 +47,8 @@ mod closest;
 #[forbid(unsafe_code)]
 mod column;
 #[forbid(unsafe_code)]
+mod declared;
+#[forbid(unsafe_code)]
 mod default;
 #[forbid(unsafe_code)]
 mod default_kind;
@@ -68,6 +70,8 @@ mod names;
 mod object;
 #[forbid(unsafe_code)]
 mod partition;
+#[forbid(unsafe_code)]
+mod placement;
 #[forbid(unsafe_code)]
 mod policies;
 #[forbid(unsafe_code)]
@@ -98,9 +102,9 @@ pub use partition::{
 pub use policies::{hidden_by_policy, kept_by_policy, policies_show};
 pub use privileges::{
     Role, VisibleColumns, check_any_privilege, check_insert_privileges, check_merge_privileges,
-    check_overwrite_privileges, check_ownership, check_resolve_privileges, has_any_privilege,
-    may_read, may_select, may_truncate, note_values_shown, row_security_is_active,
-    row_security_is_active_for,
+    check_overwrite_privileges, check_ownership, check_repair_privileges, check_resolve_privileges,
+    has_any_privilege, may_read, may_select, may_truncate, note_values_shown,
+    row_security_is_active, row_security_is_active_for,
 };
 pub use scan::{Scan, Writer};
 pub use stored_row::{StoredRow, first_difference, same_tuple};
@@ -115,6 +119,7 @@ use crate::pg::rows::RowDesc;
 use crate::pg::transaction::{locks, relation_lock};
 use cache::PerTable;
 use pgrx::pg_sys;
+use placement::Placement;
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
@@ -132,6 +137,10 @@ pub struct Target {
     pub name: String,
     /// Whether it is a partitioned table.
     pub partitioned: bool,
+    /// Where its rows are.
+    placement: Placement,
+    /// Whether it is a foreign table, see [`Target::open_foreign`].
+    pub foreign: bool,
     /// Whether a rule rewrites INSERT or UPDATE, with which ON CONFLICT cannot be
     /// used.
     pub has_write_rules: bool,
@@ -225,6 +234,7 @@ impl Target {
             return (target, relation);
         }
         let before = changes();
+        effects::refuse_unusable_kind(&relation);
         let target = Rc::new(Self::gather(&relation));
         // What was gathered while something changed is used, but not kept.
         if changes() == before {
@@ -235,7 +245,6 @@ impl Target {
 
     fn gather(relation: &OpenRelation) -> Self {
         let (schema, name, kind) = (relation.schema(), relation.name(), relation.kind());
-        effects::refuse_unusable_kind(relation);
         let triggers::InsertTriggers {
             guards,
             before_rows,
@@ -257,6 +266,8 @@ impl Target {
             schema,
             name,
             partitioned: kind == pg_sys::RELKIND_PARTITIONED_TABLE,
+            placement: Placement::of(relation.oid()),
+            foreign: kind == pg_sys::RELKIND_FOREIGN_TABLE,
             triggers_touch_rows: kind == pg_sys::RELKIND_PARTITIONED_TABLE
                 || before_rows
                 || after_rows,

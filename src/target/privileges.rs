@@ -89,6 +89,27 @@ pub fn check_merge_privileges(
     );
 }
 
+/// The rights to insert rows with these columns, to find stored rows by them and the key, to update the
+/// columns `updated`, if there are any, and to delete: by statements that name values, not places.
+pub fn check_repair_privileges(
+    target: &Target,
+    named: &[usize],
+    key: impl IntoIterator<Item = usize>,
+    updated: &[usize],
+) {
+    let all = || named.iter().copied();
+    let access = Access::to(target).insert(target, all()).delete();
+    let access = access.select(target, key.into_iter().chain(all()));
+    check_access(
+        target,
+        if updated.is_empty() {
+            access
+        } else {
+            access.update(target, updated.iter().copied())
+        },
+    );
+}
+
 /// The rights to resolve a conflict: SELECT on the whole table, UPDATE on the columns.
 pub fn check_resolve_privileges(target: &Target, columns: impl IntoIterator<Item = usize>) {
     check_access(

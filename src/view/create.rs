@@ -188,11 +188,23 @@ fn set_default(connection: &Connection, target: &Target, column: &Column, view: 
     let shown = null_is_a_value(column).then(own_default).flatten();
     let action = match shown {
         Some(expression) => format!("SET DEFAULT {expression}"),
-        None => "DROP DEFAULT".to_owned(),
+        None if has_default(connection, view, column) => "DROP DEFAULT".to_owned(),
+        None => return,
     };
     let name = text::quote_identifier(&column.name);
     let sql = format!("ALTER VIEW {view} ALTER COLUMN {name} {action}");
     connection.execute(&sql, &[]);
+}
+
+/// Whether a column of the view has a default, from an earlier call.
+fn has_default(connection: &Connection, view: &str, column: &Column) -> bool {
+    let found = connection.execute(
+        "SELECT FROM pg_catalog.pg_attribute \
+         WHERE attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1)::pg_catalog.oid \
+           AND attname OPERATOR(pg_catalog.=) $2 AND atthasdef",
+        &[SqlValue::text(view), SqlValue::name(&column.name)],
+    );
+    found > 0
 }
 
 /// Whether a NULL in this column of the view is a NULL, and not one that was left out.

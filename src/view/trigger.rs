@@ -52,7 +52,8 @@ pub fn insert(call: SqlCall<'_>) -> SqlResult {
 
     let mut collector = OutcomeCollector::new(ResultDetail::StoredRow, 1, on_conflict);
     let (origin, guard) = (RowOrigin::Payload, match_rule.guard);
-    let context = WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard);
+    let context =
+        WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard).reaching_shards();
     let defaults = KeyDefaults::of(&target, &relation, arbiter, &shapes);
     let mut builder = RowBuilder::new(target.row_desc());
     let working = row.working_row(&target, &shapes[0], &defaults, &mut builder);

@@ -3,12 +3,15 @@ use crate::error::{Report, RowOrigin, SqlState};
 use crate::guard::GuardConfig;
 use crate::payload::row::{Mark, RowLayout};
 use crate::payload::shape::{IdentityValues, Shape};
+use crate::pg::catalog::types;
 use crate::pg::memory::Scratch;
 use crate::pg::rows::Slot;
+use crate::pg::value::sql_value::ArrayBuilder;
 use crate::target::{
-    OpenRelation, Role, StoredRow, Target, UniqueIndex, hidden_by_policy, policies_show,
+    KeyColumn, OpenRelation, Role, StoredRow, Target, UniqueIndex, hidden_by_policy, policies_show,
     row_security_is_active,
 };
+use pgrx::pg_sys;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -34,8 +37,10 @@ pub struct WriteContext<'a> {
     pub(super) identity: IdentityValues,
     /// The guard of the target, if it is decided by the same index.
     pub(super) guard: Option<Rc<GuardConfig>>,
+    /// Whether rows are found and written as those of a distributed table.
+    pub(super) distributed: bool,
     /// Whether policies may hide stored rows from the caller.
-    by_policy: bool,
+    pub(super) by_policy: bool,
     /// The ordinal of the row that the last error of a statement was about, if it was about one.
     pub failing: Cell<Option<i64>>,
     /// Reset for every row.
@@ -66,12 +71,22 @@ impl<'a> WriteContext<'a> {
             arbiter,
             shapes,
             origin,
+            distributed: false,
             identity: IdentityValues::default(),
             guard,
             by_policy,
             failing: Cell::new(None),
             scratch,
         }
+    }
+
+    /// With rows that may be in shards of Citus, for [`WriteContext::run`].
+    ///
+    /// # Errors
+    /// 0A000 for a distributed table with a key that cannot be looked for there.
+    pub fn reaching_shards(mut self) -> Self {
+        self.distributed = uses_distributed_form(self.target, self.arbiter);
+        self
     }
 
     /// With these values of identity columns.
@@ -96,6 +111,7 @@ impl<'a> WriteContext<'a> {
     /// trigger, a policy) looks at it.
     pub fn can_insert_plainly(&self, rows: u64) -> bool {
         rows >= PLAIN_INSERT_MIN_ROWS
+            && !self.distributed
             && !self.target.triggers_touch_rows
             && self.target.can_chunk
             && !self.by_policy
@@ -115,7 +131,8 @@ impl<'a> WriteContext<'a> {
                 |c| row.value(c),
             )
         };
-        if self.by_policy && !shown() {
+        // What a SELECT gave is shown to the caller.
+        if self.by_policy && !self.distributed && !shown() {
             hidden_by_policy(self.target).raise()
         }
     }
@@ -131,4 +148,36 @@ impl<'a> WriteContext<'a> {
         .table(&self.target.schema, &self.target.name)
         .constraint(self.arbiter.name.clone())
     }
+}
+
+/// Whether the rows of a target are found and written so.
+///
+/// # Errors
+/// 0A000 for a distributed table with a key that cannot be looked for so.
+fn uses_distributed_form(target: &Target, arbiter: &UniqueIndex) -> bool {
+    if !target.is_distributed() {
+        return false;
+    }
+    // A composite comes out of an array as columns.
+    let comes_from_array = |key: &KeyColumn| {
+        let column = target.column(key.column);
+        types::kind(column.base_type()) != pg_sys::TYPTYPE_COMPOSITE
+            && ArrayBuilder::new(column.typid).is_some()
+    };
+    let possible = !arbiter.is_computed() && arbiter.keys.iter().all(comes_from_array);
+    if !possible && target.is_in_shards() {
+        Report::new(
+            SqlState::FeatureNotSupported,
+            format!("cannot look for keys of distributed table \"{}\"", target.name),
+        )
+        .detail(format!(
+            "The unique index \"{}\" has a condition, an expression, or a column that is a composite or an array.",
+            arbiter.name
+        ))
+        .hint("Name another key that the table has, of plain columns.")
+        .table(&target.schema, &target.name)
+        .constraint(arbiter.name.clone())
+        .raise()
+    }
+    possible
 }

@@ -128,6 +128,30 @@ impl SortedRows {
         self.pushed_back = Some(row);
     }
 
+    /// Shows the rows that are read next, so many at most, and says how many it has shown. They are
+    /// still to be read.
+    pub fn peek(&mut self, most: u64, mut show: impl FnMut(&Slot)) -> u64 {
+        let mut shown = 0;
+        if let Some(row) = &self.pushed_back {
+            show(row);
+            shown += 1;
+        }
+        if let RowSource::Sorted(sort) = &mut self.from {
+            let mut store = TupleStore::new(sort.desc());
+            sort.drain(&mut store);
+            self.from = RowSource::Stored(store);
+        }
+        match &mut self.from {
+            RowSource::One(Some(row)) => {
+                row.deform();
+                show(row);
+                shown + 1
+            }
+            RowSource::Stored(store) => shown + store.peek(most, show),
+            _ => shown,
+        }
+    }
+
     /// The next row, in the slot that was given back, if one was; None at the
     /// end.
     pub fn next(&mut self, target: &Target, free: Option<Slot>) -> Option<Slot> {

@@ -41,14 +41,17 @@ impl WriteContext<'_> {
             return collector.duplicate(self, ordinal, stored);
         }
         let by = match mark {
-            Mark::SameKeyAs(first) if remember.is_none() && ours() => Some(first),
+            // In a distributed table, this mark is kept only behind a row that went in.
+            Mark::SameKeyAs(first) if remember.is_none() && (self.distributed || ours()) => {
+                Some(first)
+            }
             _ => None,
         };
         self.report_conflict(row, stored, &verdict, by, collector);
     }
 
     /// What the guard remembers of original payloads, if it does.
-    fn remember(&self) -> Option<&Remember> {
+    pub(super) fn remember(&self) -> Option<&Remember> {
         let guard = self.guard.as_ref()?;
         guard.remember.as_ref()
     }

@@ -57,17 +57,21 @@
 //! 23505 from the arbiter cannot arise, because the arbiter is named in ON
 //! CONFLICT; from any other unique index it is the error it should be.
 mod context;
+mod distributed;
 mod input;
 mod judge;
+mod lookup;
 mod new_key_estimator;
 mod outcome_collector;
 mod reject;
 mod rejections;
 mod round;
+mod send;
 mod statement;
 
 pub use context::{MAX_ROUNDS, WriteContext};
 pub use input::{InputSorter, SortedRows};
 pub use outcome_collector::{OutcomeCollector, ResultDetail};
 pub use rejections::Rejections;
-pub use statement::{Returning, insert};
+pub use send::insert;
+pub use statement::Returning;

@@ -16,7 +16,8 @@
 //! more. Keys still go in in their order, so that calls do not wait for each other in a circle.
 use super::context::WriteContext;
 use super::outcome_collector::OutcomeCollector;
-use super::statement::{self, Returning};
+use super::send;
+use super::statement::Returning;
 use crate::error::{RowError, catch_row_error};
 use crate::payload::row::{Mark, RowLayout};
 use crate::pg::memory::Memory;
@@ -46,7 +47,7 @@ pub struct Sent {
     pub returned: Option<TupleStore>,
 }
 
-/// Inserts the plain rows as [`statement::insert`] does, but for those that the server refuses, of
+/// Inserts the plain rows as [`send::insert`] does, but for those that the server refuses, of
 /// which the collector is told.
 pub fn insert(
     context: &WriteContext<'_>,
@@ -63,7 +64,7 @@ pub fn insert(
         new,
         collector,
         count: 0,
-        returned: statement::new_returned_store(context, returning),
+        returned: send::new_returned_store(context, returning),
         rejected: HashSet::new(),
     };
     let layout = RowLayout::of(context.target);
@@ -121,13 +122,12 @@ impl Sender<'_, '_> {
         pgrx::check_for_interrupts!();
         let context = self.context;
         // Of the call, and not of the subtransaction, with which its files would go.
-        let returned = statement::new_returned_store(context, self.returning);
+        let mut returned = send::new_returned_store(context, self.returning);
         let memory = Memory::in_current(c"pg_idempotent attempt");
         context.failing.set(None);
         let count = memory.scope(|| {
-            let insert = || {
-                statement::insert_into(context, rows, self.returning, returned.as_ref(), self.new)
-            };
+            let insert =
+                || send::insert_into(context, rows, self.returning, returned.as_mut(), self.new);
             catch_row_error(|| in_subtransaction(insert))
         });
         let count = count.map_err(|error| Refusal {

@@ -2,15 +2,17 @@
 //! the protocol.
 use super::context::{MAX_ROUNDS, WriteContext};
 use super::input::SortedRows;
+use super::lookup::Lookup;
 use super::new_key_estimator::{NewKeyEstimator, note_whether_new};
 use super::outcome_collector::OutcomeCollector;
 use super::reject;
-use super::statement::{self, Returning};
+use super::send;
+use super::statement::Returning;
 use crate::payload::key_values::KeyValues;
 use crate::payload::row::{Mark, RowLayout, has_key, same_key};
 use crate::pg::rows::{RowBuilder, Slot, TupleStore};
 use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
-use crate::target::{KeyLookup, StoredRow};
+use crate::target::{StoredRow, hidden_by_policy};
 use pgrx::pg_sys;
 use std::ops::Range;
 
@@ -78,7 +80,7 @@ impl WriteContext<'_> {
         let mut first = Round {
             number: 1,
             chunk_rows: CHUNK_ROWS,
-            estimates: !plain,
+            estimates: !plain && !self.distributed,
             last_insert: InsertResult::None,
             commands: 0..0,
         };
@@ -106,7 +108,7 @@ impl WriteContext<'_> {
                 remaining.to_insert -= sent.rejected;
                 (store, count, returned) = (sent.rows, sent.count, sent.returned);
             } else {
-                (count, returned) = statement::insert(self, &mut store, returning, new);
+                (count, returned) = send::insert(self, &mut store, returning, new);
             }
             let all_went_in = count == remaining.to_insert;
             note_whether_new(self.target, remaining.all_new && all_went_in);
@@ -154,7 +156,7 @@ impl WriteContext<'_> {
         let final_rows = !self.target.after_insert_triggers;
         if collector.wants_rows() && final_rows && collector.readable(self).shows_all() {
             Returning::Rows
-        } else if remaining.expects_skips || self.target.triggers_touch_rows {
+        } else if remaining.expects_skips || self.target.triggers_touch_rows || self.distributed {
             Returning::Keys
         } else {
             Returning::Count
@@ -176,14 +178,14 @@ impl WriteContext<'_> {
     ) -> Option<TupleStore> {
         let layout = RowLayout::of(self.target);
         let whole = returning == Returning::Rows;
-        let numbers: Vec<pg_sys::AttrNumber> = (1..)
-            .take(if whole { self.target.columns.len() } else { 0 })
-            .collect();
+        let numbers = self.target.attnums_in_order();
         let mut returned_keys = ReturnedKeys::new(self, returning);
         let mut rest: Option<TupleStore> = None;
         let mut row = Slot::for_stored(rows.desc());
         let mut was_inserted = Slot::for_stored(returned.desc());
         let mut more = returned.next(&mut was_inserted);
+        // Whether the last row that was sent went in.
+        let mut went_in = false;
         while rows.next(&mut row) {
             pgrx::check_for_interrupts!();
             self.scratch.scope(|| {
@@ -192,11 +194,19 @@ impl WriteContext<'_> {
                 };
                 let outside = self.is_outside(&row);
                 let sent = outside || layout.mark(&row) == Mark::Pending;
-                if !more || !sent || !returned_keys.is_that_of(&row, &was_inserted) {
+                let is_returned = more && sent && returned_keys.is_that_of(&row, &was_inserted);
+                if sent {
+                    went_in = is_returned;
+                }
+                if !is_returned {
                     if outside {
                         self.refuse_suppressed(&row);
                     }
-                    keep(&row);
+                    match went_in || sent {
+                        true => keep(&row),
+                        // The row with the same key that was sent did not go in.
+                        false => layout.with_mark(&row, Mark::Pending, keep),
+                    }
                     return;
                 }
                 if whole {
@@ -214,13 +224,16 @@ impl WriteContext<'_> {
             self.scratch.reset();
         }
         if more {
-            let what = format!(
-                "{} was stored under another key than its own",
-                self.origin.any()
-            );
-            self.not_stored_as_given(&what).raise()
+            self.refuse_other_key()
         }
         rest
+    }
+
+    /// A row went in under a key that was not sent.
+    fn refuse_other_key(&self) -> ! {
+        let any = self.origin.any();
+        let what = format!("{any} was stored under another key than its own");
+        self.not_stored_as_given(&what).raise()
     }
 
     /// Looks every row's key up and judges the rows whose key is stored.
@@ -235,7 +248,7 @@ impl WriteContext<'_> {
         // The row before, whose key the one at hand may have.
         let mut previous: Option<Slot> = None;
         let mut free: Option<Slot> = None;
-        while let Some(row) = rows.next(self.target, free.take()) {
+        while let Some(row) = look.lookup.next_row(self, rows, free.take()) {
             pgrx::check_for_interrupts!();
             if look.is_done_with(&row) {
                 free = Some(row);
@@ -278,6 +291,15 @@ impl WriteContext<'_> {
         } else {
             layout.with_mark(row, mark, |row| rows.put(row));
         }
+    }
+
+    /// A row is neither found nor inserted, however often it is sent.
+    fn refuse_unfound(&self, row: &Slot) -> ! {
+        if self.distributed && self.by_policy {
+            // A SELECT does not show the row that is in the way.
+            hidden_by_policy(self.target).raise()
+        }
+        self.refuse_suppressed(row)
     }
 
     fn refuse_suppressed(&self, row: &Slot) -> ! {
@@ -338,7 +360,7 @@ struct Look<'a> {
     context: &'a WriteContext<'a>,
     round: &'a Round,
     collector: &'a mut OutcomeCollector,
-    lookup: KeyLookup<'a>,
+    lookup: Lookup<'a>,
     estimator: NewKeyEstimator<'a>,
     /// The ordinal of the first row with the key at hand.
     first: Option<i64>,
@@ -355,7 +377,7 @@ impl<'a> Look<'a> {
             context,
             round,
             collector,
-            lookup: KeyLookup::new(context.target, context.relation, context.arbiter),
+            lookup: Lookup::new(context),
             estimator: NewKeyEstimator::new(context, round.estimates),
             first: None,
             remaining: Remaining::default(),
@@ -405,7 +427,7 @@ impl<'a> Look<'a> {
             }
             None => {
                 if round.number > MAX_ROUNDS {
-                    context.refuse_suppressed(row);
+                    context.refuse_unfound(row);
                 }
                 context.retain(&mut self.remaining, row, Mark::Pending);
                 self.remaining.to_insert += 1;
@@ -433,7 +455,7 @@ impl<'a> Look<'a> {
             self.lookup.skip();
             self.remaining.assumed_new = true;
         } else {
-            self.lookup.find(|c| row.value(c));
+            self.lookup.find(row);
             self.estimator.record(self.lookup.stored().is_none());
         }
     }

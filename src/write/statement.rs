@@ -19,7 +19,7 @@ use crate::pg::backend;
 use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::statement::spi::{AfterTriggerScope, Connection, SpiPlan};
 use crate::pg::transaction::transactions::in_subtransaction;
-use crate::target::PerTarget;
+use crate::target::{PerTarget, Target};
 use pgrx::{PgSqlErrorCode, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -62,38 +62,19 @@ enum InsertForm {
     Plain,
     /// With it, and what it returns.
     OnConflict(Returning),
+    /// The same, of so many rows that are parameters.
+    Values(Returning, usize),
 }
 
 /// A transaction has so many subtransactions of ours at most: from 64 on
 /// (`PGPROC_MAX_CACHED_SUBXIDS`) others look them up on disk.
 const MAX_SUBTRANSACTIONS: u32 = 32;
 
-/// Inserts the plain rows in their order, those of each shape with the columns
-/// that it names. Gives the number of those that went in, and what they return.
+/// Inserts the plain rows of a table in their order, those of each shape with the columns that it names.
+/// Gives the number of those that went in. What they return goes into `returned`.
 ///
 /// `new` says that none of their keys was stored when they were looked up just now.
 pub fn insert(
-    context: &WriteContext<'_>,
-    rows: &mut TupleStore,
-    returning: Returning,
-    new: bool,
-) -> (u64, Option<TupleStore>) {
-    let returned = new_returned_store(context, returning);
-    let count = insert_into(context, rows, returning, returned.as_ref(), new);
-    (count, returned)
-}
-
-/// A store for what the statement returns, if it returns anything.
-pub fn new_returned_store(context: &WriteContext<'_>, returning: Returning) -> Option<TupleStore> {
-    match returning {
-        Returning::Count => None,
-        Returning::Keys => Some(TupleStore::new(&context.arbiter.key_desc)),
-        Returning::Rows => Some(TupleStore::new(context.target.columns_desc())),
-    }
-}
-
-/// As [`insert`], with the store that [`new_returned_store`] has made.
-pub fn insert_into(
     context: &WriteContext<'_>,
     rows: &mut TupleStore,
     returning: Returning,
@@ -221,7 +202,8 @@ fn insert_run(
         target, arbiter, ..
     } = context;
     rows.as_table(ROWS, || {
-        let plan = plan(connection, context, &shape.named, form);
+        let sql = || insert_sql(context, &shape.named, form);
+        let plan = plan(connection, context, &shape.named, form, &[], sql);
         let _own_insert = OwnInsert::for_next_statement(arbiter.oid);
         let ordinal = RowLayout::of(target).ordinal_column();
         let position = context.origin.is_batch().then(|| {
@@ -236,11 +218,39 @@ fn insert_run(
     })
 }
 
+/// A statement that inserts rows which are its parameters, column by column.
+pub struct ValuesPlan {
+    pub plan: Rc<SpiPlan>,
+    /// The columns of each row, by position.
+    pub columns: Vec<usize>,
+}
+
+impl ValuesPlan {
+    /// For so many rows with these named columns.
+    pub fn of(
+        connection: &Connection,
+        context: &WriteContext<'_>,
+        named: &[usize],
+        returning: Returning,
+        rows: usize,
+    ) -> Self {
+        let columns: Vec<usize> = inserted_columns(context.target, named).collect();
+        let of_row = columns.iter().map(|c| context.target.columns[*c].typid);
+        let types: Vec<pg_sys::Oid> = (0..rows).flat_map(|_| of_row.clone()).collect();
+        let form = InsertForm::Values(returning, rows);
+        let sql = || values_sql(context, &columns, returning, rows);
+        let plan = plan(connection, context, named, form, &types, sql);
+        Self { plan, columns }
+    }
+}
+
 fn plan(
     connection: &Connection,
     context: &WriteContext<'_>,
     named: &[usize],
     form: InsertForm,
+    types: &[pg_sys::Oid],
+    sql: impl FnOnce() -> String,
 ) -> Rc<SpiPlan> {
     let (target, identity) = (context.target, context.identity);
     let key = (context.arbiter.oid, named.to_vec(), identity, form);
@@ -249,16 +259,79 @@ fn plan(
         return Rc::clone(plan);
     }
     refuse_identity(target, named, identity);
-    let plan = Rc::new(SpiPlan::prepare(
-        connection,
-        &insert_sql(context, named, form),
-    ));
+    let plan = Rc::new(SpiPlan::prepare_with(connection, &sql(), types));
     let mut statements = statements.borrow_mut();
     if statements.len() >= MAX_STATEMENTS {
         statements.clear();
     }
     statements.insert(key, Rc::clone(&plan));
     plan
+}
+
+/// The columns that an INSERT of these sets: generated ones it computes.
+fn inserted_columns<'n>(
+    target: &'n Target,
+    named: &'n [usize],
+) -> impl Iterator<Item = usize> + 'n {
+    let named = named.iter().copied();
+    named.filter(|c| target.columns[*c].generated == 0)
+}
+
+/// ` ON CONFLICT (order_id) DO NOTHING`, and what is returned.
+fn on_conflict(context: &WriteContext<'_>, returning: Returning) -> String {
+    let WriteContext {
+        target, arbiter, ..
+    } = context;
+    let key = target.column_list(arbiter.deciding_columns().iter().copied());
+    let arbiter = arbiter
+        .inference_clause
+        .clone()
+        .unwrap_or_else(|| format!("({key})"));
+    let returning = match returning {
+        Returning::Count => String::new(),
+        Returning::Keys => format!(" RETURNING {key}"),
+        Returning::Rows => {
+            format!(" RETURNING {}", target.column_list(0..target.columns.len()))
+        }
+    };
+    format!(" ON CONFLICT {arbiter} DO NOTHING{returning}")
+}
+
+/// `INSERT INTO shop.orders (order_id, amount) VALUES ($1, $2), ($3, $4) ON CONFLICT (order_id) DO
+/// NOTHING`, and what it is to return.
+fn values_sql(
+    context: &WriteContext<'_>,
+    columns: &[usize],
+    returning: Returning,
+    rows: usize,
+) -> String {
+    let target = context.target;
+    let mut number = 0;
+    let mut row = || {
+        let parameter = |_| {
+            number += 1;
+            format!("${number}")
+        };
+        match columns {
+            [] => "(DEFAULT)".to_owned(),
+            _ => {
+                let parameters: Vec<String> = columns.iter().map(parameter).collect();
+                format!("({})", parameters.join(", "))
+            }
+        }
+    };
+    let rows: Vec<String> = (0..rows).map(|_| row()).collect();
+    let columns = match columns {
+        [] => target.column_list([0]),
+        _ => target.column_list(columns.iter().copied()),
+    };
+    format!(
+        "INSERT INTO {} ({columns}) {}VALUES {}{}",
+        target.qualified(),
+        context.identity.clause(),
+        rows.join(", "),
+        on_conflict(context, returning),
+    )
 }
 
 /// `INSERT INTO shop.orders (order_id, amount) SELECT a0, a1 FROM
@@ -268,31 +341,15 @@ fn insert_sql(context: &WriteContext<'_>, named: &[usize], form: InsertForm) -> 
     let WriteContext {
         target, arbiter, ..
     } = context;
-    let inserted = || {
-        let named = named.iter().copied();
-        named.filter(|c| target.columns[*c].generated == 0)
-    };
-    let columns = target.column_list(inserted());
-    let values = inserted()
+    let columns = target.column_list(inserted_columns(target, named));
+    let values = inserted_columns(target, named)
         .map(|c| format!("a{c}"))
         .collect::<Vec<_>>()
         .join(", ");
-    let key = target.column_list(arbiter.deciding_columns().iter().copied());
     let conflict = match form {
         InsertForm::Plain => String::new(),
-        InsertForm::OnConflict(returning) => {
-            let arbiter = arbiter
-                .inference_clause
-                .clone()
-                .unwrap_or_else(|| format!("({key})"));
-            let returning = match returning {
-                Returning::Count => String::new(),
-                Returning::Keys => format!(" RETURNING {key}"),
-                Returning::Rows => {
-                    format!(" RETURNING {}", target.column_list(0..target.columns.len()))
-                }
-            };
-            format!(" ON CONFLICT {arbiter} DO NOTHING{returning}")
+        InsertForm::OnConflict(returning) | InsertForm::Values(returning, _) => {
+            on_conflict(context, returning)
         }
     };
     // Nothing is inserted where payloads name generated columns only.

@@ -63,7 +63,9 @@ impl Guard {
             readable: &readable,
             sent: &sent,
         };
-        if config.on_conflict == ConflictAction::Quarantine {
+        // On a shard, the record would be one that the table's own server does not have.
+        let quarantines = config.on_conflict == ConflictAction::Quarantine;
+        if quarantines && target.sharded_table().is_none() {
             let remembers = config.remember.as_ref().map(|remember| remember.column);
             let named: Vec<usize> = (0..target.columns.len())
                 .filter(|c| target.columns[*c].generated == 0 && remembers != Some(*c))

@@ -337,7 +337,7 @@ const SIGNATURES: [Signature; 56] = [
             "differences jsonb",
         ]),
         class: Class::Writes,
-        comment: "returns the rows, by key, in which a table deviates from another table or view",
+        comment: "returns the rows, by key, in which a table or foreign table deviates from another one or a view",
     },
     Signature {
         name: "idempotent_repair",
@@ -359,7 +359,7 @@ const SIGNATURES: [Signature; 56] = [
             "outcome text",
         ]),
         class: Class::Writes,
-        comment: "makes a table equal to another table or view, row by row, or says what that would change",
+        comment: "makes a table or foreign table equal to another one or a view, row by row, or says what that would change",
     },
     Signature {
         name: "idempotent_request_abandon",

@@ -363,6 +363,8 @@ functions! {
     fn get_typtype(typid: Oid) -> c_char;
     /// Whether its values are compared under a collation.
     fn type_is_collatable(typid: Oid) -> bool;
+    /// Of the arrays whose members are of this type.
+    fn get_array_type(typid: Oid) -> Oid;
     /// Of an array's members.
     fn get_element_type(typid: Oid) -> Oid;
     /// Of a range's bounds.

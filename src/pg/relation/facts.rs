@@ -39,6 +39,11 @@ impl OpenRelation {
         self.form().relkind as u8
     }
 
+    /// How many pages it had when it was analyzed last; 0 if it never was.
+    pub fn pages_analyzed(&self) -> i32 {
+        self.form().relpages
+    }
+
     /// The role that owns it.
     pub fn owner(&self) -> pg_sys::Oid {
         self.form().relowner

@@ -3,7 +3,8 @@
 //! The server's own functions for conditions and expressions fold constants, and with that run what
 //! its owner wrote. Here they are looked at as they are written: nothing is evaluated.
 use super::OpenRelation;
-use crate::pg::catalog::syscache;
+use crate::pg::catalog::{operator, syscache};
+use crate::pg::ffi::plain;
 use crate::pg::memory::Memory;
 use crate::pg::statement::expression::Expression;
 use crate::pg::transaction::local_settings::LocalSettings;
@@ -377,6 +378,35 @@ impl KeyOperators {
             collation,
             ..
         } = index.columns[i];
+        // SAFETY: a look-up by numbers.
+        let class = unsafe { pg_sys::get_index_column_opclass(index.oid, i as i32 + 1) };
+        Self::of_class(class, [family, input], (typid, collation), memory)
+    }
+
+    /// Those of a column of this type and collation under the type's default order, as a btree on it
+    /// would have them; None if the type has no order.
+    pub fn of_type(typid: pg_sys::Oid, collation: pg_sys::Oid) -> Option<Self> {
+        let class = operator::btree_class(typid)?;
+        let memory = Rc::new(Memory::in_cache(c"pg_idempotent key"));
+        let class_for = [
+            plain::get_opclass_family(class),
+            plain::get_opclass_input_type(class),
+        ];
+        Some(Self::of_class(
+            class,
+            class_for,
+            (typid, collation),
+            &memory,
+        ))
+    }
+
+    /// Those of a class, which is of this family and for this type, for a column.
+    fn of_class(
+        class: pg_sys::Oid,
+        [family, input]: [pg_sys::Oid; 2],
+        (typid, collation): (pg_sys::Oid, pg_sys::Oid),
+        memory: &Rc<Memory>,
+    ) -> Self {
         let member = |strategy: u32| {
             // SAFETY: a look-up by numbers, which gives `InvalidOid` for what there is not.
             unsafe { pg_sys::get_opfamily_member(family, input, input, strategy as i16) }
@@ -398,7 +428,7 @@ impl KeyOperators {
                 greater_equal_function: pg_sys::get_opcode(greater_equal),
                 less_than: member(pg_sys::BTLessStrategyNumber),
                 collation,
-                operator_class: pg_sys::get_index_column_opclass(index.oid, i as i32 + 1),
+                operator_class: class,
                 _memory: Rc::clone(memory),
             }
         }

@@ -26,7 +26,7 @@ impl Connection {
         parameters: &[Parameter<'_>],
     ) -> Result<ArrayBuilder, NoArray> {
         let mut received = ReceivedRows::new();
-        let code = self.receive(plan, parameters, &mut received);
+        let code = self.receive(plan, parameters, false, &mut received);
         if code < 0 {
             return Err(NoArray::NotRun(code));
         }

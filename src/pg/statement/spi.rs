@@ -249,7 +249,8 @@ impl Connection {
         assert!(code >= 0, "SPI code {code}");
     }
 
-    /// Runs a kept plan of any kind, and keeps every row; returns the code that SPI has for what
+    /// Runs a kept plan of any kind, and keeps every row. One that only reads does so under the active
+    /// snapshot. Returns the code that SPI has for what
     /// it did or could not do.
     ///
     /// # Panics
@@ -258,12 +259,13 @@ impl Connection {
         &self,
         plan: &SpiPlan,
         parameters: &[Parameter<'_>],
+        read_only: bool,
         rows: &mut Box<ReceivedRows>,
     ) -> c_int {
         plan.check_parameters(parameters);
         // SAFETY: the receiver is in a box of its own; the parameters are the plan's, as was
         // checked.
-        unsafe { self.try_stream(plan, parameters, false, rows.raw()) }
+        unsafe { self.try_stream(plan, parameters, read_only, rows.raw()) }
     }
 
     /// # Safety

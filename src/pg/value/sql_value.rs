@@ -1,6 +1,7 @@
 //! A value with its type: what goes into a statement as a parameter, and into the row of a
 //! result.
-use crate::pg::ffi::plain::storage_of_type;
+use crate::pg::ffi::plain::{get_array_type, getBaseType, storage_of_type};
+use crate::pg::memory::Memory;
 use crate::pg::value::by_reference::{Interval, to_name, to_name_datum};
 use crate::pg::value::by_reference::{
     bytes_of_datum, same_image, text_array, texts_of_datum, to_bytea,
@@ -355,5 +356,67 @@ impl BytesType {
     /// Its oid.
     pub const fn oid(self) -> pg_sys::Oid {
         self.0
+    }
+}
+
+/// An array that grows.
+pub struct ArrayBuilder {
+    state: *mut pg_sys::ArrayBuildState,
+    /// The types of its members, and of itself.
+    element: pg_sys::Oid,
+    array: pg_sys::Oid,
+    /// What the state and the array are in.
+    memory: Memory,
+}
+
+impl ArrayBuilder {
+    /// An empty array of values of a type, or of the one that a domain is over; None if there is no
+    /// array of such values.
+    pub fn new(typid: pg_sys::Oid) -> Option<Self> {
+        let element = getBaseType(typid);
+        let array = get_array_type(element);
+        if array == pg_sys::InvalidOid {
+            return None;
+        }
+        let memory = Memory::in_current(c"pg_idempotent array");
+        // SAFETY: a type that exists, since it has an array; the memory lives as long as the state.
+        let state = unsafe { pg_sys::initArrayResult(element, memory.context(), false) };
+        Some(Self {
+            state,
+            element,
+            array,
+            memory,
+        })
+    }
+
+    /// The type of the array.
+    pub fn typid(&self) -> pg_sys::Oid {
+        self.array
+    }
+
+    /// Adds a copy of a value.
+    ///
+    /// # Panics
+    /// If it is of another type.
+    pub fn push(&mut self, value: SqlValue<'_>) {
+        assert_eq!(getBaseType(value.typid()), self.element);
+        let datum = value.to_datum();
+        let is_null = datum.is_none();
+        let datum = datum.unwrap_or_else(pg_sys::Datum::null);
+        // SAFETY: the state is ours; the value is one of its members' type, as was checked.
+        unsafe {
+            let memory = self.memory.context();
+            let state = self.state;
+            self.state = pg_sys::accumArrayResult(state, datum, is_null, self.element, memory);
+        }
+    }
+
+    /// The array, as it is now.
+    pub fn value(&self) -> SqlValue<'_> {
+        // SAFETY: the state is ours. The array is in the memory that lives as long as it is borrowed.
+        unsafe {
+            let array = pg_sys::makeArrayResult(self.state, self.memory.context());
+            SqlValue::of_datum(self.array, Some(array))
+        }
     }
 }

@@ -1,0 +1,133 @@
+//! The statements by which a repair writes rows of a foreign table, one row each.
+//!
+//! A row there has no place or version that could be trusted. So it is addressed by its key and by all
+//! values that were read of it: a row that has others by now is left alone. The statements are such
+//! that postgres_fdw can leave a whole one to the other server, which then does it in one round trip.
+use crate::pg::rows::Slot;
+use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
+use crate::pg::value::sql_value::SqlValue;
+use crate::target::{Target, UniqueIndex, equal, is_null};
+use pgrx::pg_sys;
+
+/// So many statements are kept.
+const KEPT: usize = 8;
+
+/// The statements for one foreign table.
+pub struct ForeignStatements<'a> {
+    target: &'a Target,
+    arbiter: &'a UniqueIndex,
+    /// The columns of the source, without those that are generated.
+    named: Vec<usize>,
+    /// The last one that was used is the first.
+    kept: Vec<(String, SpiPlan)>,
+}
+
+impl<'a> ForeignStatements<'a> {
+    /// None yet; `named` are the columns that the source has.
+    pub fn new(target: &'a Target, arbiter: &'a UniqueIndex, named: &[usize]) -> Self {
+        let named = named.iter().copied();
+        Self {
+            target,
+            arbiter,
+            named: named
+                .filter(|c| target.columns[*c].generated == 0)
+                .collect(),
+            kept: Vec::new(),
+        }
+    }
+
+    /// Deletes the rows that are still as this one was read. Gives their number.
+    pub fn delete(&mut self, stored: &Slot) -> u64 {
+        let mut parameters = Parameters::default();
+        let same = self.is_as_read(&mut parameters, stored);
+        let sql = format!("DELETE FROM ONLY {} WHERE {same}", self.target.qualified());
+        self.run(sql, &parameters)
+    }
+
+    /// Gives these columns the values that are expected, in the rows that are still as `stored` was
+    /// read. Gives their number.
+    pub fn update(&mut self, stored: &Slot, expected: &Slot, columns: &[usize]) -> u64 {
+        let mut parameters = Parameters::default();
+        let set = columns.iter().map(|c| {
+            let value = parameters.add(expected.value(*c));
+            format!("{} = {value}", self.target.column_list([*c]))
+        });
+        let set = set.collect::<Vec<_>>().join(", ");
+        let same = self.is_as_read(&mut parameters, stored);
+        let table = self.target.qualified();
+        self.run(
+            format!("UPDATE ONLY {table} SET {set} WHERE {same}"),
+            &parameters,
+        )
+    }
+
+    /// Inserts a row. Gives the number of rows that went in.
+    pub fn insert(&mut self, expected: &Slot) -> u64 {
+        let mut parameters = Parameters::default();
+        let named = self.named.iter().copied();
+        let values = named.clone().map(|c| parameters.add(expected.value(c)));
+        let values = values.collect::<Vec<_>>().join(", ");
+        let (table, columns) = (self.target.qualified(), self.target.column_list(named));
+        self.run(
+            format!("INSERT INTO {table} ({columns}) VALUES ({values})"),
+            &parameters,
+        )
+    }
+
+    /// The condition that a row is the one that was read, with the same values.
+    fn is_as_read<'v>(&self, parameters: &mut Parameters<'v>, row: &'v Slot) -> String {
+        let keys = self
+            .arbiter
+            .keys
+            .iter()
+            .map(|key| (key.column, key.operators.equality_operator));
+        let values = self.named.iter().copied();
+        let values = values.filter(|c| !self.arbiter.has_column(*c));
+        let values = values.map(|c| (c, self.target.columns[c].equality_operator()));
+        let same = keys.chain(values).map(|(c, operator)| {
+            let (own, value) = (self.target.column_list([c]), row.value(c));
+            if value.is_null() {
+                return is_null(&own);
+            }
+            let read = parameters.add(value);
+            // Of the column's own collation: with a COLLATE, postgres_fdw would compare here.
+            match operator {
+                pg_sys::InvalidOid => {
+                    format!("{own}::pg_catalog.text OPERATOR(pg_catalog.=) {read}::pg_catalog.text")
+                }
+                operator => equal(operator, &own, "", &read),
+            }
+        });
+        same.collect::<Vec<_>>().join(" AND ")
+    }
+
+    fn run(&mut self, sql: String, parameters: &Parameters<'_>) -> u64 {
+        let connection = Connection::open();
+        if let Some(place) = self.kept.iter().position(|(of, _)| *of == sql) {
+            self.kept[..=place].rotate_right(1);
+        } else {
+            let types: Vec<pg_sys::Oid> = parameters.0.iter().map(Parameter::typid).collect();
+            let plan = SpiPlan::prepare_with(&connection, &sql, &types);
+            self.kept.truncate(KEPT - 1);
+            self.kept.insert(0, (sql, plan));
+        }
+        let plan = &self.kept[0].1;
+        let count = connection.execute_plan(plan, &parameters.0);
+        if !plan.concerns(self.target.oid) {
+            self.target.renamed_meanwhile().raise()
+        }
+        count
+    }
+}
+
+/// The parameters of a statement.
+#[derive(Default)]
+struct Parameters<'v>(Vec<SqlValue<'v>>);
+
+impl<'v> Parameters<'v> {
+    /// Adds one, and gives its name in SQL.
+    fn add(&mut self, value: SqlValue<'v>) -> String {
+        self.0.push(value);
+        format!("${}", self.0.len())
+    }
+}

@@ -1,0 +1,412 @@
+//! The rows of a distributed table: found and written by SQL that Citus plans.
+//!
+//! The table itself is empty, and its index leads nowhere; the rows are in shards, which only a
+//! statement reaches. So keys are looked up by one SELECT for many of them, and new rows are sent by
+//! INSERT … VALUES, both of which Citus sends to the shards that they concern. A tuplestore it would not
+//! find, and of an INSERT … SELECT it counts the rows that it sent, not those that went in. So each
+//! INSERT returns the keys of its rows, which tell what went in, wherever the rows are.
+//!
+//! The protocol is that of [`write`](super): the same rounds, with the same arguments. What differs:
+//! - A statement runs under a snapshot of each server that it reaches. The next look comes after the
+//!   INSERT has ended, and so sees what made ON CONFLICT skip a row, as on one server.
+//! - Keys are sent in the arbiter's order in each statement, but Citus writes to several shards at a
+//!   time. Two calls may wait for each other there: Citus finds such a circle, and one of them fails
+//!   with 40P01.
+//! - The SELECT needs the caller's right to read, and policies apply to it.
+use super::context::WriteContext;
+use super::input::SortedRows;
+use super::statement::{Returning, ValuesPlan};
+use crate::guard::OwnInsert;
+use crate::payload::row::{Mark, RowLayout};
+use crate::pg::catalog::operator::Operator;
+use crate::pg::rows::{ReceivedRows, RowBuilder, RowDesc, Slot, SortColumn, TupleSort, TupleStore};
+use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
+use crate::pg::value::sql_value::ArrayBuilder;
+use crate::target::{
+    KeyColumn, PerTarget, StoredRow, Target, UniqueIndex, VisibleColumns, is_null,
+};
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::mem::ManuallyDrop;
+use std::rc::Rc;
+
+/// So many keys are looked up at once.
+const KEYS_AT_ONCE: u64 = 1000;
+
+/// So many rows are sent by one statement, at most. Fewer are sent by statements for fewer rows, each a
+/// quarter of the one before, so that few statements are prepared.
+const ROWS_AT_ONCE: usize = 256;
+
+/// So many parameters has a statement at most.
+const PARAMETERS: usize = 30_000;
+
+/// Beyond this many statements a table's cache starts anew.
+const MAX_STATEMENTS: usize = 16;
+
+/// The prepared look-ups of one target, by arbiter and the columns that are read.
+type LookUps = HashMap<(pg_sys::Oid, Vec<usize>), Rc<SpiPlan>>;
+
+thread_local! {
+    static LOOK_UPS: ManuallyDrop<PerTarget<RefCell<LookUps>>> = PerTarget::new();
+}
+
+/// Looks many keys up with one statement.
+pub struct DistributedLookup<'a> {
+    context: &'a WriteContext<'a>,
+    /// The columns that are read, by position.
+    columns: Vec<usize>,
+    /// What was found, in the arbiter's order.
+    rows: Option<TupleSort>,
+    /// How many of the next working rows were looked up.
+    prepared: u64,
+    /// The first found row that no key was greater than so far, if there is one,
+    row: Slot,
+    some: bool,
+    /// and whether it is under the key that was looked for.
+    found: bool,
+    numbers: Vec<pg_sys::AttrNumber>,
+}
+
+impl<'a> DistributedLookup<'a> {
+    /// Nothing is looked up yet.
+    pub fn new(context: &'a WriteContext<'a>) -> Self {
+        let target = context.target;
+        Self {
+            context,
+            columns: columns(context),
+            rows: None,
+            prepared: 0,
+            row: Slot::for_stored(target.columns_desc()),
+            some: false,
+            found: false,
+            numbers: target.attnums_in_order(),
+        }
+    }
+
+    /// Looks up the keys of the rows that come next, unless that is done for the next one.
+    pub fn prepare_for_next(&mut self, rows: &mut SortedRows) {
+        if self.prepared == 0 {
+            let mut arrays = self.arrays();
+            let keys = &self.context.arbiter.keys;
+            let layout = RowLayout::of(self.context.target);
+            self.prepared = rows.peek(KEYS_AT_ONCE, |row| {
+                // What went in is looked for only if it is to be shown.
+                if layout.mark(row) == Mark::Outside {
+                    return;
+                }
+                for (key, array) in keys.iter().zip(&mut arrays) {
+                    array.push(row.value(key.column));
+                }
+            });
+            if self.prepared > 0 {
+                self.look_up(&arrays);
+            }
+        }
+        self.prepared = self.prepared.saturating_sub(1);
+    }
+
+    fn arrays(&self) -> Vec<ArrayBuilder> {
+        let keys = self.context.arbiter.keys.iter();
+        let array = |key: &KeyColumn| {
+            let column = self.context.target.column(key.column);
+            ArrayBuilder::new(column.typid).expect("its type has arrays, as was checked")
+        };
+        keys.map(array).collect()
+    }
+
+    fn look_up(&mut self, keys: &[ArrayBuilder]) {
+        let (target, arbiter) = (self.context.target, self.context.arbiter);
+        let mut sort = TupleSort::new(target.columns_desc(), &arbiter.sort_columns());
+        let mut received = ReceivedRows::new();
+        {
+            let connection = Connection::open();
+            let plan = look_up_plan(&connection, target, arbiter, &self.columns, keys);
+            let parameters: Vec<Parameter<'_>> = keys.iter().map(ArrayBuilder::value).collect();
+            let code = connection.receive(&plan, &parameters, true, &mut received);
+            assert!(code >= 0, "SPI code {code}");
+            if !plan.concerns(target.oid) {
+                target.renamed_meanwhile().raise()
+            }
+        }
+        let mut builder = RowBuilder::new(target.columns_desc());
+        if let Some(mut rows) = received.into_rows() {
+            rows.each(|found| {
+                let mut row = builder.start();
+                for (i, column) in self.columns.iter().enumerate() {
+                    row.set(*column, found.value(i));
+                }
+                sort.put(row.finish());
+            });
+        }
+        sort.sort();
+        self.rows = Some(sort);
+        self.next();
+    }
+
+    fn next(&mut self) {
+        let Self { rows, row, .. } = self;
+        self.some = rows.as_mut().is_some_and(|rows| rows.next(row));
+    }
+
+    /// Looks for what was found under the key of a row. Keys come in the arbiter's order.
+    pub fn find(&mut self, row: &Slot) {
+        self.found = false;
+        while self.some {
+            match self.order(row) {
+                Ordering::Less => self.next(),
+                order => {
+                    self.found = order == Ordering::Equal;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// How the key of the row at hand compares with that of a working row.
+    fn order(&self, row: &Slot) -> Ordering {
+        let keys = self.context.arbiter.keys.iter();
+        let mut orders = keys.map(|key| {
+            let column = key.column;
+            key.compare(self.row.value(column), row.value(column))
+        });
+        let differing = orders.find(|order| order.is_ne());
+        differing.unwrap_or(Ordering::Equal)
+    }
+
+    /// The row that the last look found.
+    pub fn stored(&self) -> Option<StoredRow<'_>> {
+        let row = || StoredRow::returned(&self.row, &self.numbers);
+        self.found.then(row)
+    }
+}
+
+/// The columns that are read of stored rows: what the key is made of, what is compared, and what the
+/// caller may see of the others.
+fn columns(context: &WriteContext<'_>) -> Vec<usize> {
+    let target = context.target;
+    let visible = VisibleColumns::by_caller(target);
+    let is_read = |c: &usize| {
+        let compared = || {
+            context
+                .shapes
+                .iter()
+                .any(|shape| shape.compared.contains(c))
+        };
+        let remembered = || {
+            context
+                .remember()
+                .is_some_and(|remember| remember.column == *c)
+        };
+        !target.columns[*c].virtual_generated()
+            && (context.arbiter.has_column(*c) || compared() || remembered() || visible.shows(*c))
+    };
+    (0..target.columns.len()).filter(is_read).collect()
+}
+
+fn look_up_plan(
+    connection: &Connection,
+    target: &Target,
+    arbiter: &UniqueIndex,
+    columns: &[usize],
+    keys: &[ArrayBuilder],
+) -> Rc<SpiPlan> {
+    let look_ups = LOOK_UPS.with(|look_ups| look_ups.of(target.id));
+    let known_as = (arbiter.oid, columns.to_vec());
+    if let Some(plan) = look_ups.borrow().get(&known_as) {
+        return Rc::clone(plan);
+    }
+    let types: Vec<pg_sys::Oid> = keys.iter().map(ArrayBuilder::typid).collect();
+    let sql = look_up_sql(target, arbiter, columns);
+    let plan = Rc::new(SpiPlan::prepare_with(connection, &sql, &types));
+    let mut look_ups = look_ups.borrow_mut();
+    if look_ups.len() >= MAX_STATEMENTS {
+        look_ups.clear();
+    }
+    look_ups.insert(known_as, Rc::clone(&plan));
+    plan
+}
+
+/// `SELECT t.order_id, t.amount FROM shop.orders AS t WHERE t.order_id = ANY ($1)`; for a key of several
+/// columns, or of NULLs that are equal, joined with the keys.
+///
+/// From `= ANY` Citus knows the shards. With several columns it finds more rows than the keys have, which
+/// the join leaves out.
+fn look_up_sql(target: &Target, arbiter: &UniqueIndex, columns: &[usize]) -> String {
+    let named = |c: usize| format!("t.{}", target.column_list([c]));
+    let list: Vec<String> = columns.iter().map(|c| named(*c)).collect();
+    let unnested: Vec<String> = (1..=arbiter.keys.len())
+        .map(|i| format!("pg_catalog.unnest(${i})"))
+        .collect();
+    let nullable =
+        |key: &KeyColumn| arbiter.nulls_equal && target.columns[key.column].may_be_null();
+    let mut conditions = Vec::new();
+    let mut joined = arbiter.keys.len() > 1;
+    for (i, key) in arbiter.keys.iter().enumerate() {
+        if is_core(key) && !nullable(key) {
+            conditions.push(key.equals(&named(key.column), &format!("ANY (${})", i + 1)));
+        } else {
+            joined = true;
+        }
+    }
+    // As in the arbiter, rows of tables that inherit from it have no keys.
+    let only = if target.partitioned { "" } else { "ONLY " };
+    let mut from = format!("{only}{} AS t", target.qualified());
+    if joined {
+        let names: Vec<String> = (0..arbiter.keys.len()).map(|i| format!("k{i}")).collect();
+        from.push_str(&format!(
+            ", ROWS FROM ({}) AS k ({})",
+            unnested.join(", "),
+            names.join(", ")
+        ));
+        for (key, name) in arbiter.keys.iter().zip(&names) {
+            let (stored, sent) = (named(key.column), format!("k.{name}"));
+            let equal = key.equals(&stored, &sent);
+            conditions.push(match nullable(key) {
+                false => equal,
+                true => format!("({equal} OR {} AND {})", is_null(&stored), is_null(&sent)),
+            });
+        }
+    }
+    format!(
+        "SELECT {} FROM {from} WHERE {}",
+        list.join(", "),
+        conditions.join(" AND ")
+    )
+}
+
+/// Whether the key is compared by an operator of the server's own, which needs no casts.
+fn is_core(key: &KeyColumn) -> bool {
+    let operator = Operator::find(key.operators.equality_operator);
+    operator.is_some_and(|operator| operator.schema.to_u32() == pg_sys::PG_CATALOG_NAMESPACE)
+}
+
+/// Sends the plain rows of a store, from the next one on, and gives the number of those that went in. What they return goes
+/// into `returned`, in the order of the rows.
+pub fn insert(
+    context: &WriteContext<'_>,
+    rows: &mut TupleStore,
+    returning: Returning,
+    returned: &mut TupleStore,
+) -> u64 {
+    let layout = RowLayout::of(context.target);
+    let mut sender = Sender {
+        context,
+        returning,
+        returned,
+        shape: 0,
+        rows: Vec::new(),
+        count: 0,
+    };
+    rows.each(|row| {
+        if layout.mark(row) == Mark::Pending {
+            sender.take(layout.shape(row), row);
+        }
+    });
+    sender.send_all();
+    sender.count
+}
+
+/// Collects rows of one shape, and sends them.
+struct Sender<'s, 'a> {
+    context: &'s WriteContext<'a>,
+    returning: Returning,
+    returned: &'s mut TupleStore,
+    /// The shape of the rows.
+    shape: usize,
+    rows: Vec<Slot>,
+    /// How many rows went in.
+    count: u64,
+}
+
+impl Sender<'_, '_> {
+    fn take(&mut self, shape: usize, row: &Slot) {
+        if shape != self.shape {
+            self.send_all();
+            self.shape = shape;
+        }
+        let row = row.to_stored();
+        row.deform();
+        self.rows.push(row);
+        let named = self.context.shapes[shape].named.len();
+        if self.rows.len() >= rows_at_once(named) {
+            self.send_all();
+        }
+    }
+
+    fn send_all(&mut self) {
+        let rows = std::mem::take(&mut self.rows);
+        let mut rest = rows.as_slice();
+        while !rest.is_empty() {
+            let mut size = ROWS_AT_ONCE;
+            while size > rest.len() {
+                size /= 4;
+            }
+            let (part, others) = rest.split_at(size);
+            self.send(part);
+            rest = others;
+        }
+    }
+
+    /// Sends these rows with one statement.
+    fn send(&mut self, rows: &[Slot]) {
+        pgrx::check_for_interrupts!();
+        let context = self.context;
+        let mut received = ReceivedRows::new();
+        {
+            let connection = Connection::open();
+            let ValuesPlan { plan, columns } = ValuesPlan::of(
+                &connection,
+                context,
+                &context.shapes[self.shape].named,
+                self.returning,
+                rows.len(),
+            );
+            let values = rows
+                .iter()
+                .flat_map(|row| columns.iter().map(|c| row.value(*c)));
+            let parameters: Vec<Parameter<'_>> = values.collect();
+            let _own_insert = OwnInsert::for_next_statement(context.arbiter.oid);
+            let code = connection.receive(&plan, &parameters, false, &mut received);
+            assert!(code >= 0, "SPI code {code}");
+            if !plan.concerns(context.target.oid) {
+                context.target.renamed_meanwhile().raise()
+            }
+        }
+        let Some(mut went_in) = received.into_rows() else {
+            return;
+        };
+        // In the order in which the shards have answered.
+        let mut sort = TupleSort::new(went_in.desc(), &self.order());
+        went_in.each(|row| sort.put(row));
+        self.count += went_in.len();
+        sort.sort();
+        put_all(&mut sort, went_in.desc(), self.returned);
+    }
+
+    /// The arbiter's order of what is returned.
+    fn order(&self) -> Vec<SortColumn> {
+        let mut order = self.context.arbiter.sort_columns();
+        if self.returning == Returning::Keys {
+            for (i, column) in order.iter_mut().enumerate() {
+                column.column = i;
+            }
+        }
+        order
+    }
+}
+
+/// How many rows of so many columns are sent at once.
+fn rows_at_once(columns: usize) -> usize {
+    (PARAMETERS / columns.max(1)).clamp(1, ROWS_AT_ONCE)
+}
+
+/// Puts sorted rows into a store of rows with the same types.
+fn put_all(sort: &mut TupleSort, desc: &RowDesc, store: &mut TupleStore) {
+    let mut row = Slot::for_stored(desc);
+    while sort.next(&mut row) {
+        pgrx::check_for_interrupts!();
+        store.put(&row);
+    }
+}

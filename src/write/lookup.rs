@@ -1,0 +1,61 @@
+//! Where the rounds find what is stored.
+use super::context::WriteContext;
+use super::distributed::DistributedLookup;
+use super::input::SortedRows;
+use crate::pg::rows::Slot;
+use crate::target::{KeyLookup, StoredRow};
+
+/// Looks keys up, in the arbiter's order.
+pub enum Lookup<'a> {
+    /// In the arbiter itself.
+    Local(KeyLookup<'a>),
+    /// By SQL, many keys at once.
+    Distributed(DistributedLookup<'a>),
+}
+
+impl<'a> Lookup<'a> {
+    /// Looks under the active snapshot, which must stay active while it lives.
+    pub fn new(context: &'a WriteContext<'a>) -> Self {
+        if context.distributed {
+            return Self::Distributed(DistributedLookup::new(context));
+        }
+        let (target, relation) = (context.target, context.relation);
+        Self::Local(KeyLookup::new(target, relation, context.arbiter))
+    }
+
+    /// The next working row, whose key may then be looked for.
+    pub fn next_row(
+        &mut self,
+        context: &WriteContext<'_>,
+        rows: &mut SortedRows,
+        free: Option<Slot>,
+    ) -> Option<Slot> {
+        if let Self::Distributed(lookup) = self {
+            lookup.prepare_for_next(rows);
+        }
+        rows.next(context.target, free)
+    }
+
+    /// Looks for what is stored under the key of a row, which [`Lookup::stored`] then gives.
+    pub fn find(&mut self, row: &Slot) {
+        match self {
+            Self::Local(lookup) => lookup.find(|c| row.value(c)),
+            Self::Distributed(lookup) => lookup.find(row),
+        }
+    }
+
+    /// A key is passed over, as if it had not been found.
+    pub fn skip(&mut self) {
+        if let Self::Local(lookup) = self {
+            lookup.skip();
+        }
+    }
+
+    /// The row that the last look found.
+    pub fn stored(&self) -> Option<StoredRow<'_>> {
+        match self {
+            Self::Local(lookup) => lookup.stored(),
+            Self::Distributed(lookup) => lookup.stored(),
+        }
+    }
+}

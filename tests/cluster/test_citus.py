@@ -1,0 +1,310 @@
+"""Distributed tables, on three nodes of Citus. Skipped where the server has no Citus."""
+
+import contextlib
+import os
+import re
+import threading
+
+import psycopg
+import pytest
+
+from support.cluster import Cluster, assert_clean
+from support.queries import value
+from support.waiting import until
+
+BATCH = "SELECT * FROM idempotent_insert_many(%s, %s)"
+EACH = "SELECT outcome, stored, differences FROM idempotent_insert_each(%s, %s, on_conflict => 'report')"
+TRIGGERS = "SET citus.enable_unsafe_triggers = on"
+
+
+class Nodes:
+    """A coordinator and two workers, which listen on loopback addresses of their own."""
+
+    def __init__(self):
+        self.nodes = []
+        try:
+            for number in range(1, 4):
+                address = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}.{number}"
+                node = Cluster(
+                    settings={
+                        "listen_addresses": address,
+                        "shared_preload_libraries": "citus",
+                        "citus.shard_count": "8",
+                        "citus.enable_statistics_collection": "off",
+                        "citus.node_connection_timeout": "10s",
+                        "citus.local_hostname": address,
+                    }
+                )
+                node.address = address
+                self.nodes.append(node)
+                with node.connect("template1") as conn:
+                    conn.execute("CREATE EXTENSION citus")
+                with node.connect() as conn:
+                    conn.execute("CREATE DATABASE app")
+            with self.connect() as conn:
+                first, *workers = self.nodes
+                conn.execute("SELECT citus_set_coordinator_host(%s, 5432)", [first.address])
+                for worker in workers:
+                    conn.execute("SELECT citus_add_node(%s, 5432)", [worker.address])
+        except BaseException:
+            self.destroy()
+            raise
+
+    def connect(self, **options):
+        return self.nodes[0].connect("app", **options)
+
+    def forbidden_log_lines(self):
+        return [line for node in self.nodes for line in node.forbidden_log_lines()]
+
+    def destroy(self):
+        lines = [line for node in self.nodes for line in node.destroy()]
+        # Citus warns so of connections to a node that is gone.
+        return [line for line in lines if not re.search("XX000 (WARNING|CONTEXT)", line)]
+
+
+@pytest.fixture(scope="module")
+def nodes(cluster):
+    with cluster.connect() as conn:
+        if value(conn, "SELECT count(*) FROM pg_available_extensions WHERE name = 'citus'") == 0:
+            pytest.skip("the server has no Citus")
+    nodes = Nodes()
+    yield nodes
+    assert_clean(nodes.destroy())
+
+
+@pytest.fixture
+def conn(nodes):
+    with nodes.connect() as conn:
+        yield conn
+    with nodes.connect() as conn:
+        conn.execute("SET client_min_messages = warning")
+        conn.execute("DROP TABLE IF EXISTS t, source, loose CASCADE")
+        # Shards that were moved leave the old ones behind for a while.
+        conn.execute("CALL citus_cleanup_orphaned_resources()")
+        # Citus does the same on its workers.
+        conn.execute("DROP EXTENSION pg_idempotent")
+        conn.execute("CREATE EXTENSION pg_idempotent")
+
+
+def payloads(*rows):
+    return psycopg.types.json.Jsonb([dict(zip(("id", "v"), row)) for row in rows])
+
+
+def table(conn, distribute="create_distributed_table('t', 'id')", columns="id int PRIMARY KEY, v text"):
+    conn.execute(f"CREATE TABLE t ({columns})")
+    conn.execute(f"SELECT {distribute}")
+
+
+def contents(conn, name="t"):
+    return [tuple(row.values()) for row in conn.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall()]
+
+
+def refused(conn, sql, parameters=None, state="0A000"):
+    with pytest.raises(psycopg.Error) as caught:
+        conn.execute(sql, parameters)
+    assert caught.value.sqlstate == state, caught.value
+    return caught.value.diag
+
+
+@pytest.mark.parametrize(
+    "distribute",
+    [
+        "create_distributed_table('t', 'id')",
+        "create_distributed_table('t', NULL, colocate_with => 'none', distribution_type => NULL)",
+        "create_reference_table('t')",
+        "citus_add_local_table_to_metadata('t')",
+    ],
+)
+def test_functions_insert_or_verify(conn, distribute):
+    table(conn, distribute)
+    counts = conn.execute(BATCH, ["t", payloads((1, "a"), (2, "b"), (1, "a"))]).fetchone()
+    assert counts == {"received": 3, "inserted": 2, "duplicates": 1, "conflicts": 0, "rejected": 0}
+    found = conn.execute(EACH, ["t", payloads((3, "c"), (1, "a"), (2, "x"), (3, "y"))]).fetchall()
+    assert [row["outcome"] for row in found] == ["inserted", "duplicate", "conflict", "conflict"]
+    assert [row["stored"] for row in found] == [{"id": i, "v": v} for i, v in ((3, "c"), (1, "a"), (2, "b"), (3, "c"))]
+    assert found[2]["differences"] == {"v": {"stored": "b", "payload": "x"}}
+    error = refused(conn, BATCH, ["t", payloads((4, "d"), (4, "e"))], state="23I01")
+    assert error.message_detail == "Payload 2: Key (id)=(4) is stored by payload 1 with v=d; the payload has v=e."
+    assert error.table_name == "t" and error.constraint_name == "t_pkey"
+    conn.execute("CREATE TABLE source AS SELECT i AS id, 'v' || i AS v FROM generate_series(10, 3000) AS i")
+    counts = conn.execute("SELECT * FROM idempotent_insert_from('t', 'source', token => 'one')").fetchone()
+    assert counts["inserted"] == 2991
+    assert conn.execute("SELECT * FROM idempotent_insert_from('t', 'source', token => 'one')").fetchone()["replayed"]
+    conn.execute("UPDATE source SET v = 'other' WHERE id = 77; INSERT INTO source VALUES (1, 'a')")
+    conn.execute("CALL idempotent_load('t', 'source', batch_size => 500, on_conflict => 'quarantine')")
+    assert value(conn, "SELECT key FROM idempotent.conflicts") == {"id": 77}
+    deviations = conn.execute("SELECT status, key FROM idempotent_reconcile('t', 'source')").fetchall()
+    assert [(row["status"], row["key"]["id"]) for row in deviations] == [("unexpected", 2), ("unexpected", 3), ("different", 77)]
+
+
+def test_keys_of_several_columns(conn):
+    table(conn, "create_distributed_table('t', 'tenant')", "tenant int, id varchar(9), v text, PRIMARY KEY (id, tenant)")
+    rows = psycopg.types.json.Jsonb([{"tenant": t, "id": i, "v": "v"} for t in range(20) for i in "abc"])
+    assert conn.execute(BATCH, ["t", rows]).fetchone()["inserted"] == 60
+    assert conn.execute(BATCH, ["t", rows]).fetchone()["duplicates"] == 60
+    other = psycopg.types.json.Jsonb([{"tenant": 3, "id": "b", "v": "w"}])
+    assert refused(conn, BATCH, ["t", other], state="23I01").message_detail.startswith("Payload 1: Key (id, tenant)=(b, 3) is stored")
+
+
+@pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
+def test_one_transaction_sees_its_own_rows_and_a_rollback_takes_them(conn, level):
+    table(conn)
+    conn.execute(f"BEGIN ISOLATION LEVEL {level}")
+    assert conn.execute(BATCH, ["t", payloads((1, "a"))]).fetchone()["inserted"] == 1
+    assert conn.execute(BATCH, ["t", payloads((1, "a"))]).fetchone()["duplicates"] == 1
+    conn.execute("ROLLBACK")
+    assert contents(conn) == []
+
+
+def test_rejected_rows_are_set_aside(conn):
+    table(conn, columns="id int PRIMARY KEY, v text CHECK (v <> 'bad')")
+    rows = payloads(*((i, "bad" if i % 9 == 0 else "good") for i in range(1, 100)))
+    counts = conn.execute("SELECT * FROM idempotent_insert_many('t', %s, on_error => 'quarantine')", [rows]).fetchone()
+    assert (counts["inserted"], counts["rejected"]) == (88, 11)
+    assert value(conn, "SELECT count(*) FROM idempotent.rejections") == 11
+
+
+def test_a_view_gives_the_stored_row(conn):
+    table(conn)
+    conn.execute("SELECT idempotent_view('t', 't_view')")
+    for _ in range(2):
+        assert conn.execute("INSERT INTO t_view VALUES (1, 'a') RETURNING *").fetchone() == {"id": 1, "v": "a"}
+    refused(conn, "INSERT INTO t_view VALUES (1, 'b')", state="23I01")
+
+
+def test_a_request_commits_with_its_rows(conn):
+    table(conn)
+    call = "SELECT response, replayed FROM idempotent_execute('k', 'INSERT INTO t VALUES (1, $1) RETURNING id', '[\"a\"]')"
+    assert conn.execute(call).fetchone() == {"response": [{"id": 1}], "replayed": False}
+    assert conn.execute(call).fetchone() == {"response": [{"id": 1}], "replayed": True}
+
+
+def test_what_works_on_the_table_itself_is_refused(conn):
+    table(conn)
+    conn.execute("CREATE TABLE source AS SELECT 1 AS id, 'a'::text AS v")
+    for call in (
+        "SELECT * FROM idempotent_merge('t', 'source')",
+        "SELECT * FROM idempotent_merge_many('t', '[]')",
+        "SELECT * FROM idempotent_overwrite('t', 'source', '{}')",
+        "SELECT * FROM idempotent_overwrite_each('t', 'source', '{id}')",
+        "SELECT * FROM idempotent_repair('t', 'source', dry_run => false)",
+        "SELECT * FROM idempotent_guard('t')",
+    ):
+        assert 'distributed table "t"' in refused(conn, call).message_primary
+    conn.execute(f"{TRIGGERS}")
+    refused(conn, "SELECT * FROM idempotent_guard('t', on_conflict => 'quarantine')")
+    conn.execute("CREATE TABLE loose (id int, v text); SELECT create_distributed_table('loose', 'id')")
+    assert 'the distribution column "id"' in conn.execute("SELECT message FROM idempotent_lint('loose')").fetchone()["message"]
+
+
+def test_a_guard_verifies_on_every_shard(nodes, conn):
+    table(conn)
+    conn.execute(TRIGGERS)
+    conn.execute("SELECT idempotent_guard('t')")
+    rows = ", ".join(f"({i}, 'a')" for i in range(1, 41))
+    assert conn.execute(f"INSERT INTO t VALUES {rows}").rowcount == 40
+    assert conn.execute(f"INSERT INTO t VALUES {rows}, (41, 'a')").rowcount == 1
+    error = refused(conn, "INSERT INTO t VALUES (7, 'b')", state="23I01")
+    assert error.message_primary == 'payload conflicts with the stored row in table "t"'
+    assert conn.execute("INSERT INTO t SELECT i, 'a' FROM generate_series(30, 50) AS i").rowcount >= 0
+    assert len(contents(conn)) == 50
+    with conn.cursor().copy("COPY t FROM STDIN") as copy:
+        copy.write("50\ta\n51\ta\n")
+    assert len(contents(conn)) == 51
+    assert_clean(nodes.forbidden_log_lines())
+    with pytest.raises(psycopg.Error) as caught, conn.cursor().copy("COPY t FROM STDIN") as copy:
+        copy.write("50\tb\n52\ta\n")
+    # Citus keeps the message and the DETAIL, and loses the SQLSTATE.
+    assert caught.value.diag.message_detail == "Key (id)=(50) is stored with v=a; the payload has v=b."
+    errors = [line for line in nodes.forbidden_log_lines() if " ERROR: " in line]
+    assert ["payload conflicts with the stored row" in line for line in errors] == [True]
+    assert len(contents(conn)) == 51
+
+
+def guards_on_shards(conn):
+    command = "SELECT count(*) FROM pg_trigger WHERE tgrelid = '%s'::regclass AND tgname ~ '^zz_idempotent_guard'"
+    found = conn.execute("SELECT success, result FROM run_command_on_shards('t', %s)", [command]).fetchall()
+    return {(row["success"], row["result"]) for row in found}
+
+
+def test_a_guard_stays_where_shards_go(nodes, conn):
+    table(conn)
+    conn.execute(TRIGGERS)
+    conn.execute("SELECT idempotent_guard('t')")
+    conn.execute("INSERT INTO t SELECT i, 'a' FROM generate_series(1, 40) AS i")
+    assert guards_on_shards(conn) == {(True, "1")}
+    shards = conn.execute(
+        "SELECT shardid, nodename FROM citus_shards WHERE table_name = 't'::regclass AND nodename = %s", [nodes.nodes[1].address]
+    ).fetchall()
+    for shard in shards:
+        conn.execute(
+            "SELECT citus_move_shard_placement(%s, %s, 5432, %s, 5432, 'block_writes')",
+            [shard["shardid"], shard["nodename"], nodes.nodes[2].address],
+        )
+    assert guards_on_shards(conn) == {(True, "1")}
+    for i in range(1, 41):
+        refused(conn, f"INSERT INTO t VALUES ({i}, 'b')", state="23I01")
+    conn.execute("SET client_min_messages = warning; SELECT undistribute_table('t')")
+    assert value(conn, "SELECT count(*) FROM idempotent.guards WHERE target = 't'::regclass") == 1
+    refused(conn, "INSERT INTO t VALUES (1, 'b')", state="23I01")
+    assert value(conn, "SELECT idempotent_unguard('t')")
+
+
+@pytest.mark.timeout(300)
+def test_racing_batches_store_each_key_once_and_verify_the_rest(nodes, conn):
+    table(conn)
+    rounds, sessions, keys = 12, 8, 60
+    errors, counts = [], []
+
+    def send(number):
+        with nodes.connect() as own:
+            for round_ in range(rounds):
+                order = list(range(keys))
+                if number % 2:
+                    order.reverse()
+                rows = payloads(*((round_ * keys + key, "same" if key % 5 else f"own {number}") for key in order))
+                while True:
+                    try:
+                        found = own.execute("SELECT * FROM idempotent_insert_many('t', %s, on_conflict => 'report')", [rows]).fetchone()
+                        counts.append(found)
+                        break
+                    except psycopg.Error as error:
+                        errors.append(error.sqlstate)
+
+    threads = [threading.Thread(target=send, args=[number]) for number in range(sessions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(errors) <= {"40P01", "40001"}
+    assert len(counts) == rounds * sessions
+    assert sum(found["inserted"] for found in counts) == rounds * keys == len(contents(conn))
+    # Of the keys under which all send the same, each other payload is a duplicate; of the others, a conflict.
+    assert sum(found["conflicts"] for found in counts) == rounds * (sessions - 1) * keys // 5
+
+
+def test_a_load_is_called_again_after_a_worker_was_lost(nodes, conn):
+    table(conn)
+    conn.execute("CREATE TABLE source AS SELECT i AS id, repeat('v', 20) AS v FROM generate_series(1, 20000) AS i")
+    failed = []
+
+    def load():
+        with nodes.connect() as own, contextlib.suppress(psycopg.Error):
+            own.execute("CALL idempotent_load('t', 'source', batch_size => 500)")
+            failed.append(False)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    until(lambda: value(conn, "SELECT count(*) >= 1000 FROM t"), 60)
+    worker = nodes.nodes[1]
+    worker.crash()
+    thread.join()
+    worker.wait_until_up()
+    assert not failed
+    until(lambda: value(conn, "SELECT count(*) >= 0 FROM t") is not None, 60)
+    with nodes.connect() as again:
+        again.execute("SELECT recover_prepared_transactions()")
+        again.execute("CALL idempotent_load('t', 'source', batch_size => 5000)")
+        assert value(again, "SELECT idempotent_digest(t) FROM t") == value(again, "SELECT idempotent_digest(s) FROM source s")
+    lines = nodes.forbidden_log_lines()
+    assert not [line for line in lines if re.search("panicked|TRAP|PANIC", line)]
