@@ -107,6 +107,13 @@ def shapes(conn):
     return "SELECT * FROM idempotent_insert_many('t', (SELECT doc FROM input))"
 
 
+def nested(conn):
+    """One payload with a very long list."""
+    conn.execute("CREATE TABLE t (id int PRIMARY KEY, list int[])")
+    conn.execute(f"CREATE TABLE input AS SELECT jsonb_build_object('id', 1, 'list', jsonb_agg(g)) AS doc FROM generate_series(1, {4_000_000 * SCALE}) AS g")
+    return "SELECT outcome FROM idempotent_insert('t', (SELECT doc FROM input))"
+
+
 def source(conn):
     table(conn, "t")
     table(conn, "source", 150_000)
@@ -123,6 +130,11 @@ def merge_new(conn):
     table(conn, "t")
     table(conn, "source", 100_000)
     return "SELECT * FROM idempotent_merge('t', 'source', latest_by => '{a}')"
+
+
+def merge_shapes(conn):
+    shapes(conn)
+    return "SELECT * FROM idempotent_merge_many('t', (SELECT doc FROM input))"
 
 
 def overwrite(conn):
@@ -176,6 +188,11 @@ def digest_array(conn):
     return "SELECT idempotent_digest(t) FROM t"
 
 
+def digest_multirange(conn):
+    conn.execute(f"CREATE TABLE t AS SELECT range_agg(int4range(2 * g, 2 * g + 1)) AS list FROM generate_series(1, {1_500_000 * SCALE}) AS g")
+    return "SELECT idempotent_digest(t) FROM t"
+
+
 def digest_document(conn):
     conn.execute(f"CREATE TABLE t AS SELECT jsonb_agg(g) AS list FROM generate_series(1, {2_000_000 * SCALE}) AS g")
     return "SELECT idempotent_digest(t) FROM t"
@@ -216,6 +233,17 @@ def long_command(conn):
     return "SELECT length(response::text) FROM t, idempotent_execute('k', command)"
 
 
+def mismatch(conn):
+    """Two requests of very many fields."""
+    conn.execute(
+        "CREATE TABLE t AS SELECT n, jsonb_object_agg('field ' || g, g + n) AS doc"
+        f" FROM generate_series(1, {600_000 * SCALE}) AS g, generate_series(0, 1) AS n GROUP BY n"
+    )
+    begin = "SELECT * FROM idempotent_request_begin('k', (SELECT doc FROM t WHERE n = {}))"
+    conn.execute(begin.format(0))
+    return begin.format(1)
+
+
 def purge(conn):
     conn.execute(
         "INSERT INTO idempotent.request_records (role, scope, key, status, attempt, fingerprint, request, ttl, started_at, expires_at, purge_after)"
@@ -225,9 +253,10 @@ def purge(conn):
 
 
 CASES = [
-    many, each, duplicates, conflicts, quarantined, rejected, unreadable, no_objects, shapes, source, merge, merge_new, overwrite,
-    overwrite_each, reconcile, load,
-    guarded, guarded_duplicates, digest, digest_array, digest_document, digest_text, lint, lint_targets, response, long_command, purge,
+    many, each, duplicates, conflicts, quarantined, rejected, unreadable, no_objects, shapes, nested, source, merge, merge_new, merge_shapes,
+    overwrite, overwrite_each, reconcile, load,
+    guarded, guarded_duplicates, digest, digest_array, digest_multirange, digest_document, digest_text, lint, lint_targets, response, long_command,
+    mismatch, purge,
 ]  # fmt: skip
 
 
@@ -241,9 +270,9 @@ def seconds(conn, sql, timeout=0):
         conn.execute(sql)
     except psycopg.errors.QueryCanceled:
         cancelled = True
-    except psycopg.errors.InvalidParameterValue:
-        # What `no_objects` comes to.
-        pass
+    except psycopg.Error as error:
+        # What `no_objects` and `mismatch` come to.
+        assert error.sqlstate in ("22023", "23I02"), error
     took = time.monotonic() - begin
     conn.execute("SET statement_timeout = 0; TRUNCATE t" if commits else "ROLLBACK")
     return took, cancelled

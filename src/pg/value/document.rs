@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::fmt;
 use std::ptr;
 use std::slice;
@@ -47,8 +47,11 @@ impl JsonbDatum {
         if document.kind() != Kind::Object {
             return self;
         }
-        let names: HashSet<CString> = names.iter().map(|name| text::to_server(name)).collect();
-        let names: HashSet<&[u8]> = names.iter().map(|name| name.to_bytes()).collect();
+        let in_servers_encoding = |name: &String| {
+            interrupt::check();
+            text::to_server(name).into_bytes()
+        };
+        let names: HashSet<Vec<u8>> = names.iter().map(in_servers_encoding).collect();
         let mut left = Vec::new();
         for field in document.names().zip(document.values()) {
             interrupt::check();
