@@ -132,11 +132,6 @@ def merge_new(conn):
     return "SELECT * FROM idempotent_merge('t', 'source', latest_by => '{a}')"
 
 
-def merge_shapes(conn):
-    shapes(conn)
-    return "SELECT * FROM idempotent_merge_many('t', (SELECT doc FROM input))"
-
-
 def overwrite(conn):
     table(conn, "t", 80_000, changed=True)
     table(conn, "source", 80_000)
@@ -253,7 +248,7 @@ def purge(conn):
 
 
 CASES = [
-    many, each, duplicates, conflicts, quarantined, rejected, unreadable, no_objects, shapes, nested, source, merge, merge_new, merge_shapes,
+    many, each, duplicates, conflicts, quarantined, rejected, unreadable, no_objects, shapes, nested, source, merge, merge_new,
     overwrite, overwrite_each, reconcile, load,
     guarded, guarded_duplicates, digest, digest_array, digest_multirange, digest_document, digest_text, lint, lint_targets, response, long_command,
     mismatch, purge,
