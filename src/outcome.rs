@@ -2,6 +2,7 @@
 use crate::enum_text;
 use crate::error::{Report, SqlState};
 use crate::target::{Target, UniqueIndex};
+use pgrx::pg_sys;
 use serde::{Deserialize, Serialize};
 
 /// What a payload turned out to be.
@@ -93,8 +94,11 @@ pub fn conflict_report(
             "Use a new key for a new event, or leave columns that change after insert out of the \
              comparison with ignore.",
         )
-        .table(&schema, &table)
-        .constraint(constraint.to_owned());
+        .table(&schema, &table);
+    let report = match arbiter.oid {
+        pg_sys::InvalidOid => report,
+        _ => report.constraint(constraint.to_owned()),
+    };
     match only_column {
         Some(column) => report.column(target.columns[column].name.clone()),
         None => report,

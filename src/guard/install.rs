@@ -36,13 +36,14 @@ pub fn guard(call: SqlCall<'_>) -> SqlResult {
     check_not_partition(&target, &relation);
     target.refuse_triggers_on_shards();
     if options.on_conflict == Some(ConflictAction::Quarantine) {
-        target.refuse_shards(
+        target.refuse_rows_elsewhere(
             "quarantine conflicts of",
             "Choose on_conflict => 'error'; the functions can quarantine conflicts of this table.",
         );
     }
     options.key = options.key.map(|key| target.canonical_key(&key));
     let config = GuardConfig::resolve(&target, &options).or_raise();
+    refuse_defaults_of_shards(&target, &config);
     let previous = previous_guard(&target);
     let triggers = triggers(&relation);
     if previous.is_none() {
@@ -82,6 +83,26 @@ pub fn guard(call: SqlCall<'_>) -> SqlResult {
         &[SqlValue::oid(oid)],
     );
     call.first_result(&connection, 1)
+}
+
+/// Refuses to compare a column of a distributed table that an INSERT fills with the time, or with what the session
+/// is: Citus does that before it sends the row to its shard, where it counts as supplied.
+///
+/// # Errors
+/// 0A000
+fn refuse_defaults_of_shards(target: &Target, config: &GuardConfig) {
+    let Some(column) = config.compared_if_supplied.first() else {
+        return;
+    };
+    let name = &target.columns[*column].name;
+    target.refuse_rows_elsewhere(
+        &format!("compare column \"{name}\" of"),
+        &format!(
+            "Its default has another value in each attempt, and Citus fills it before the guard sees the row. \
+             Leave it out of the comparison with ignore => {}.",
+            text::quote_array(std::slice::from_ref(name))
+        ),
+    );
 }
 
 /// Refuses a table on which a trigger that is no guard has the guard's name.

@@ -17,9 +17,10 @@ use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::rows::Slot;
 use crate::pg::value::document::copy_of_object;
 use crate::pg::value::sql_value::SqlValue;
-use crate::target::{Target, UniqueIndex, check_any_privilege};
+use crate::target::{OpenRelation, Target, UniqueIndex, check_any_privilege};
 use crate::write::{InputSorter, OutcomeCollector, ResultDetail, WriteContext};
 use pgrx::prelude::*;
+use std::rc::Rc;
 
 /// `idempotent_insert(target, payload, key, compare, ignore, on_conflict)`:
 /// inserts one JSON object, or verifies it against the row stored under its
@@ -153,12 +154,18 @@ fn match_shapes<'t>(
     arbiter
 }
 
+/// The table that is inserted into; a foreign one by the key that is named.
+fn open_target(arguments: &Arguments) -> (Rc<Target>, OpenRelation) {
+    let key = arguments.columns(2, "key");
+    Target::open_to_insert(arguments.oid(0, "target"), key.as_deref())
+}
+
 fn insert_json(
     arguments: &Arguments,
     result_detail: ResultDetail,
     batch: bool,
 ) -> OutcomeCollector {
-    let (target, relation) = Target::open(arguments.oid(0, "target"));
+    let (target, relation) = open_target(arguments);
     target.refuse_rules();
     let name = if batch { "payloads" } else { "payload" };
     let document = arguments.jsonb(1, name);
@@ -241,7 +248,7 @@ fn read_payloads(
 
 /// The counts, and whether they are those of an earlier call with the same token.
 fn insert_from(arguments: &Arguments) -> ([i64; 5], bool) {
-    let (target, relation) = Target::open(arguments.oid(0, "target"));
+    let (target, relation) = open_target(arguments);
     target.refuse_rules();
     let mut source = Source::open(&target, arguments.oid(1, "source"));
     let InsertOptions {

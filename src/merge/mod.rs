@@ -233,7 +233,7 @@ impl MergeOptions {
 /// 0A000
 fn refuse(target: &Target) {
     target.refuse_rules();
-    target.refuse_shards(
+    target.refuse_rows_elsewhere(
         "merge into",
         "Use INSERT … ON CONFLICT DO UPDATE with a condition on the column that says which row is the latest.",
     );

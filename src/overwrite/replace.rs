@@ -33,7 +33,7 @@ impl OverwriteCounts {
 pub fn open_target(arguments: &Arguments) -> (Rc<Target>, OpenRelation) {
     let (target, relation) = Target::open_to_write(arguments.oid(0, "target"));
     target.refuse_rules();
-    target.refuse_shards(
+    target.refuse_rows_elsewhere(
         "overwrite slices of",
         "Delete the rows of the slice and insert the new ones in one transaction.",
     );

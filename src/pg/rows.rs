@@ -89,9 +89,9 @@ impl TupleStore {
         }
     }
 
-    /// Shows the rows that are read next, so many at most, and says how many it has shown. They are still
-    /// to be read.
-    pub fn peek(&mut self, most: u64, mut show: impl FnMut(&Slot)) -> u64 {
+    /// Shows the rows that are read next, as long as `take` takes them, and says how many it has taken. They
+    /// are still to be read.
+    pub fn peek(&mut self, mut take: impl FnMut(&Slot) -> bool) -> u64 {
         let pointer = *self.peeking.get_or_insert_with(|| {
             // SAFETY: the store lives until we are dropped; the new pointer asks for nothing that the
             // first one does not.
@@ -103,15 +103,14 @@ impl TupleStore {
             pg_sys::tuplestore_select_read_pointer(self.store, pointer);
         }
         let mut row = Slot::for_stored(&self.desc);
-        let mut shown = 0;
-        while shown < most && self.next(&mut row) {
+        let mut taken = 0;
+        while self.next(&mut row) && take(&row) {
             pgrx::check_for_interrupts!();
-            show(&row);
-            shown += 1;
+            taken += 1;
         }
         // SAFETY: the first pointer, which every store has.
         unsafe { pg_sys::tuplestore_select_read_pointer(self.store, 0) };
-        shown
+        taken
     }
 
     /// Reads from the first row again.

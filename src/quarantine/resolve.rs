@@ -66,9 +66,9 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
     if !may_read(record.target) {
         hidden(id).raise()
     }
-    let (target, relation) = Target::open(record.target);
+    let (target, relation) = Target::open_wherever(record.target);
     if resolution == Resolution::ApplyPayload {
-        target.refuse_shards(
+        target.refuse_rows_elsewhere(
             "apply payloads to",
             "Update the row with a statement of your own, and resolve the conflict with 'keep_stored'.",
         );

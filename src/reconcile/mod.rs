@@ -10,13 +10,13 @@
 #[forbid(unsafe_code)]
 mod deviation;
 #[forbid(unsafe_code)]
-mod foreign_row_write;
-#[forbid(unsafe_code)]
 mod kept_key;
 #[forbid(unsafe_code)]
 mod merge_join;
 #[forbid(unsafe_code)]
 mod ranges;
+#[forbid(unsafe_code)]
+mod remote_row_write;
 #[forbid(unsafe_code)]
 mod repair;
 #[forbid(unsafe_code)]
@@ -43,10 +43,10 @@ use crate::target::{
 };
 use crate::write::WriteContext;
 use deviation::{Deviation, Teller};
-use foreign_row_write::ForeignStatements;
 use kept_key::KeptKey;
 use merge_join::SortedMerge;
 use pgrx::prelude::*;
+use remote_row_write::RemoteStatements;
 use repair::{Deviations, LocalWriter, Repair, Writer};
 use std::rc::Rc;
 use suspects::{Reading, Sides};
@@ -109,9 +109,6 @@ fn repair(arguments: &Arguments, set: &mut ResultSet<'_>) {
     let (target, relation) = open_target(arguments, oid, !dry_run);
     target.refuse_rules();
     refuse_delete_rules(&target, &relation);
-    if !dry_run {
-        target.refuse_shards("repair", "Take the statements from what the dry run shows.");
-    }
     let source = Source::open(&target, arguments.oid(1, "source")).under_active_snapshot();
     // What a guard leaves out because it changes after insert is what a repair brings.
     let mut matching = MatchRule::of_all_columns(&KeyOptions::read(arguments, [2, 3, 4]), &target);
@@ -132,11 +129,11 @@ fn repair(arguments: &Arguments, set: &mut ResultSet<'_>) {
     let (arbiter, shapes) = shapes(&target, &source, &matching);
     let shape = &shapes[0];
     let deciding = arbiter.deciding_columns().iter().copied();
-    let writer = match (dry_run, target.foreign) {
+    let writer = match (dry_run, target.foreign || target.is_in_shards()) {
         (true, _) => Writer::Nothing,
         (false, true) => {
             check_repair_privileges(&target, &shape.named, deciding, &shape.compared);
-            Writer::Foreign(ForeignStatements::new(&target, arbiter, &shape.named))
+            Writer::Remote(RemoteStatements::new(&target, arbiter, &shape.named))
         }
         (false, false) => {
             let named = shape.named.iter().copied();

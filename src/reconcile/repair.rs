@@ -17,7 +17,7 @@
 //!   not set, or a trigger, may make it another one. A dry run fails for the former, too.
 //! - A row is inserted with ON CONFLICT DO NOTHING: if another session was faster, that row stays.
 //!
-//! # Rows of a foreign table
+//! # Rows of a foreign or distributed table
 //! They have no place that could be looked up and trusted. One statement finds a row by its key and all
 //! values that were read, and writes it.
 //! - The foreign data wrapper reads anew for each statement: a row that has other values by now does
@@ -31,8 +31,8 @@
 //! - Several rows meet the condition: all would be written, so the call fails (21000), and the
 //!   transaction with it.
 use super::deviation::{Deviation, Status, Teller};
-use super::foreign_row_write::ForeignStatements;
 use super::kept_key::KeptKey;
+use super::remote_row_write::RemoteStatements;
 use super::stored_row_write::{Statements, Written};
 use crate::compare::differing;
 use crate::enum_text;
@@ -99,8 +99,8 @@ pub enum Writer<'a> {
     Nothing,
     /// What writes rows of a local table, by their place.
     Local(LocalWriter<'a>),
-    /// Statements for rows of a foreign table, by their values.
-    Foreign(ForeignStatements<'a>),
+    /// Statements for rows that are in shards or on another server, by their values.
+    Remote(RemoteStatements<'a>),
 }
 
 /// Writes rows of a local table.
@@ -230,7 +230,7 @@ impl Repair<'_, '_> {
             }
             _ if lone => Written::Nothing,
             Writer::Local(writer) => writer.write(&mut self.key, stored, expected, columns),
-            Writer::Foreign(statements) => {
+            Writer::Remote(statements) => {
                 let count = match expected {
                     None => statements.delete(stored),
                     Some(expected) => {
@@ -259,7 +259,7 @@ impl Repair<'_, '_> {
         Report::new(
             SqlState::CardinalityViolation,
             format!(
-                "several rows of foreign table \"{}\" have the same key and values",
+                "several rows of table \"{}\" have the same key and values",
                 target.name
             ),
         )
@@ -275,7 +275,7 @@ impl Repair<'_, '_> {
             Writer::Nothing => return None,
             _ if lone => 0,
             Writer::Local(writer) => writer.insert(expected),
-            Writer::Foreign(statements) => {
+            Writer::Remote(statements) => {
                 let again = before
                     .as_ref()
                     .is_some_and(|before| same_key(self.arbiter, before, expected));

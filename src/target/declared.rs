@@ -54,6 +54,42 @@ impl Target {
         (Rc::new(target), relation)
     }
 
+    /// Opens a table as [`Target::open`] does, or a foreign table whose key is named, for rows that are found
+    /// and written by SQL alone. Nothing here makes the key unique.
+    ///
+    /// # Errors
+    /// As [`Target::open`]; 42P10 for a foreign table without a named key, or with one that cannot be; 42703 for a name
+    /// that is no column.
+    pub fn open_to_insert(oid: pg_sys::Oid, key: Option<&[String]>) -> (Rc<Self>, OpenRelation) {
+        let relation = OpenRelation::open(oid);
+        if relation.kind() != pg_sys::RELKIND_FOREIGN_TABLE {
+            return Self::of(relation);
+        }
+        let mut target = Self::gather(&relation);
+        target.guards = Vec::new();
+        match key {
+            Some(key) => target.declare_key(key),
+            None => target
+                .no_key("no key is known of", "")
+                .detail("A foreign table has no unique index.")
+                .hint("Name the columns of the key with the argument key.")
+                .raise(),
+        }
+        (Rc::new(target), relation)
+    }
+
+    /// Opens a table as [`Target::open`] does, or a foreign table, whose key is not asked for.
+    ///
+    /// # Errors
+    /// As [`Target::open`].
+    pub fn open_wherever(oid: pg_sys::Oid) -> (Rc<Self>, OpenRelation) {
+        let relation = OpenRelation::open(oid);
+        match relation.kind() {
+            pg_sys::RELKIND_FOREIGN_TABLE => (Rc::new(Self::gather(&relation)), relation),
+            _ => Self::of(relation),
+        }
+    }
+
     /// The unique indexes of a source, as far as they are on columns that the target has, too.
     fn keys_of_source(&self, source: &OpenRelation) -> Vec<UniqueIndex> {
         if source.index_oids().is_empty() {

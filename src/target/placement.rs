@@ -12,6 +12,9 @@ use crate::settings;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
+/// So many bytes a name has at most.
+const NAME_LENGTH: usize = pg_sys::NAMEDATALEN as usize - 1;
+
 /// Where the rows of a table are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
@@ -57,22 +60,28 @@ impl Target {
         self.is_in_shards() || settings::use_distributed_form()
     }
 
-    /// Refuses a table whose rows are in shards, for a function that works on the rows of the table itself.
-    /// `what` it does to the table is said before its name, `instead` is a sentence.
+    /// Refuses a table whose rows are in shards, or on another server, for a function that works on the rows of
+    /// the table itself. `what` it does to the table is said before its name, `instead` is a sentence.
     ///
     /// # Errors
     /// 0A000
-    pub fn refuse_shards(&self, what: &str, instead: &str) {
-        if self.is_in_shards() {
-            Report::new(
-                SqlState::FeatureNotSupported,
-                format!("cannot {what} distributed table \"{}\"", self.name),
-            )
-            .detail("Citus keeps the rows of the table in shards.")
-            .hint(instead)
-            .table(&self.schema, &self.name)
-            .raise()
-        }
+    pub fn refuse_rows_elsewhere(&self, what: &str, instead: &str) {
+        let (kind, why) = match (self.foreign, self.is_in_shards()) {
+            (true, _) => ("foreign", "The rows of the table are on another server."),
+            (_, true) => (
+                "distributed",
+                "Citus keeps the rows of the table in shards.",
+            ),
+            _ => return,
+        };
+        Report::new(
+            SqlState::FeatureNotSupported,
+            format!("cannot {what} {kind} table \"{}\"", self.name),
+        )
+        .detail(why)
+        .hint(instead)
+        .table(&self.schema, &self.name)
+        .raise()
     }
 
     /// Refuses a guard on a table whose shards take no triggers.
@@ -89,7 +98,7 @@ impl Target {
             &[],
         );
         if connection.first_text(1).as_deref() != Some("on") {
-            self.refuse_shards(
+            self.refuse_rows_elsewhere(
                 "guard",
                 "Allow triggers on its shards: SET citus.enable_unsafe_triggers = on; a guard needs \
                  the shard's own rows only.",
@@ -125,14 +134,23 @@ impl Target {
              FROM pg_catalog.pg_dist_shard AS d \
              JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) d.logicalrelid::pg_catalog.oid \
              JOIN pg_catalog.pg_namespace AS s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace \
-             WHERE d.shardid OPERATOR(pg_catalog.=) $1",
-            &[SqlValue::bigint(shard)],
+             JOIN pg_catalog.pg_class AS own ON own.oid OPERATOR(pg_catalog.=) $2 \
+             WHERE d.shardid OPERATOR(pg_catalog.=) $1 AND own.relowner OPERATOR(pg_catalog.=) c.relowner \
+               AND own.relnamespace OPERATOR(pg_catalog.=) c.relnamespace",
+            &[SqlValue::bigint(shard), SqlValue::oid(self.oid)],
         );
         let (schema, name) = match found {
             1 => (connection.first_text(1)?, connection.first_text(2)?),
             _ => return None,
         };
-        (schema == self.schema).then(|| (schema, name, format!("_{number}")))
+        let suffix = format!("_{number}");
+        // Citus cuts a name that is too long, and puts a hash behind it.
+        let own = self.name.strip_suffix(&suffix)?;
+        let is_cut = || -> Option<bool> {
+            let begin = own.get(..NAME_LENGTH / 2)?;
+            Some(self.name.len() >= NAME_LENGTH && name.starts_with(begin))
+        };
+        (own == name || is_cut() == Some(true)).then_some((schema, name, suffix))
     }
 }
 

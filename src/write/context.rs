@@ -139,14 +139,14 @@ impl<'a> WriteContext<'a> {
 
     /// 27000 for what a trigger has kept from being stored, or has stored under another key.
     pub fn not_stored_as_given(&self, what: &str) -> Report {
-        Report::new(
+        let report = Report::new(
             SqlState::TriggeredDataChangeViolation,
             format!("{what} in table \"{}\"", self.target.name),
         )
         .detail("A BEFORE INSERT trigger suppressed the row or changed its key.")
         .hint("Insert into the table that the trigger writes to, or disable the trigger.")
-        .table(&self.target.schema, &self.target.name)
-        .constraint(self.arbiter.name.clone())
+        .table(&self.target.schema, &self.target.name);
+        self.arbiter.name_in(report)
     }
 }
 
@@ -155,7 +155,7 @@ impl<'a> WriteContext<'a> {
 /// # Errors
 /// 0A000 for a distributed table with a key that cannot be looked for so.
 fn uses_distributed_form(target: &Target, arbiter: &UniqueIndex) -> bool {
-    if !target.is_distributed() {
+    if !target.foreign && !target.is_distributed() {
         return false;
     }
     // A composite comes out of an array as columns.
@@ -165,19 +165,22 @@ fn uses_distributed_form(target: &Target, arbiter: &UniqueIndex) -> bool {
             && ArrayBuilder::new(column.typid).is_some()
     };
     let possible = !arbiter.is_computed() && arbiter.keys.iter().all(comes_from_array);
-    if !possible && target.is_in_shards() {
-        Report::new(
+    if !possible && (target.foreign || target.is_in_shards()) {
+        let kind = if target.foreign {
+            "foreign"
+        } else {
+            "distributed"
+        };
+        let report = Report::new(
             SqlState::FeatureNotSupported,
-            format!("cannot look for keys of distributed table \"{}\"", target.name),
+            format!("cannot look for keys of {kind} table \"{}\"", target.name),
         )
-        .detail(format!(
-            "The unique index \"{}\" has a condition, an expression, or a column that is a composite or an array.",
-            arbiter.name
-        ))
+        .detail(
+            "The key has a condition, an expression, or a column that is a composite or an array.",
+        )
         .hint("Name another key that the table has, of plain columns.")
-        .table(&target.schema, &target.name)
-        .constraint(arbiter.name.clone())
-        .raise()
+        .table(&target.schema, &target.name);
+        arbiter.name_in(report).raise()
     }
     possible
 }

@@ -17,10 +17,11 @@ use super::context::WriteContext;
 use super::input::SortedRows;
 use super::statement::{Returning, ValuesPlan};
 use crate::guard::OwnInsert;
-use crate::payload::row::{Mark, RowLayout};
+use crate::payload::row::{Mark, RowLayout, same_key};
 use crate::pg::catalog::operator::Operator;
 use crate::pg::rows::{ReceivedRows, RowBuilder, RowDesc, Slot, SortColumn, TupleSort, TupleStore};
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
+use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::value::sql_value::ArrayBuilder;
 use crate::target::{
     KeyColumn, PerTarget, StoredRow, Target, UniqueIndex, VisibleColumns, is_null,
@@ -38,6 +39,9 @@ const KEYS_AT_ONCE: u64 = 1000;
 /// So many rows are sent by one statement, at most. Fewer are sent by statements for fewer rows, each a
 /// quarter of the one before, so that few statements are prepared.
 const ROWS_AT_ONCE: usize = 256;
+
+/// Beyond so many bytes, rows are sent.
+const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// So many parameters has a statement at most.
 const PARAMETERS: usize = 30_000;
@@ -85,22 +89,33 @@ impl<'a> DistributedLookup<'a> {
         }
     }
 
-    /// Looks up the keys of the rows that come next, unless that is done for the next one.
+    /// Looks up the keys of the rows that come next, unless that is done for the next one. Rows with one key
+    /// are looked up at once: each look has a snapshot of its own on another server.
     pub fn prepare_for_next(&mut self, rows: &mut SortedRows) {
         if self.prepared == 0 {
             let mut arrays = self.arrays();
-            let keys = &self.context.arbiter.keys;
-            let layout = RowLayout::of(self.context.target);
-            self.prepared = rows.peek(KEYS_AT_ONCE, |row| {
-                // What went in is looked for only if it is to be shown.
-                if layout.mark(row) == Mark::Outside {
-                    return;
+            let (target, arbiter) = (self.context.target, self.context.arbiter);
+            let layout = RowLayout::of(target);
+            let mut previous: Option<Slot> = None;
+            let mut keys = 0;
+            self.prepared = rows.peek(|row| {
+                let has_key = layout.mark(row) != Mark::Outside;
+                let is_new = |previous: &Slot| !same_key(arbiter, previous, row);
+                if has_key && previous.as_ref().is_none_or(is_new) {
+                    if keys == KEYS_AT_ONCE {
+                        return false;
+                    }
+                    keys += 1;
+                    for (key, array) in arbiter.keys.iter().zip(&mut arrays) {
+                        array.push(row.value(key.column));
+                    }
+                    let copy = row.to_stored();
+                    copy.deform();
+                    previous = Some(copy);
                 }
-                for (key, array) in keys.iter().zip(&mut arrays) {
-                    array.push(row.value(key.column));
-                }
+                true
             });
-            if self.prepared > 0 {
+            if keys > 0 {
                 self.look_up(&arrays);
             }
         }
@@ -121,6 +136,7 @@ impl<'a> DistributedLookup<'a> {
         let mut sort = TupleSort::new(target.columns_desc(), &arbiter.sort_columns());
         let mut received = ReceivedRows::new();
         {
+            let _settings = transmission(target);
             let connection = Connection::open();
             let plan = look_up_plan(&connection, target, arbiter, &self.columns, keys);
             let parameters: Vec<Parameter<'_>> = keys.iter().map(ArrayBuilder::value).collect();
@@ -297,6 +313,7 @@ pub fn insert(
         returned,
         shape: 0,
         rows: Vec::new(),
+        bytes: 0,
         count: 0,
     };
     rows.each(|row| {
@@ -316,6 +333,8 @@ struct Sender<'s, 'a> {
     /// The shape of the rows.
     shape: usize,
     rows: Vec<Slot>,
+    /// About how many bytes they have.
+    bytes: usize,
     /// How many rows went in.
     count: u64,
 }
@@ -328,15 +347,17 @@ impl Sender<'_, '_> {
         }
         let row = row.to_stored();
         row.deform();
+        let named = &self.context.shapes[shape].named;
+        self.bytes += named.iter().map(|c| row.value(*c).size()).sum::<usize>();
         self.rows.push(row);
-        let named = self.context.shapes[shape].named.len();
-        if self.rows.len() >= rows_at_once(named) {
+        if self.rows.len() >= rows_at_once(named.len()) || self.bytes > BYTES_AT_ONCE {
             self.send_all();
         }
     }
 
     fn send_all(&mut self) {
         let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
         let mut rest = rows.as_slice();
         while !rest.is_empty() {
             let mut size = ROWS_AT_ONCE;
@@ -355,6 +376,7 @@ impl Sender<'_, '_> {
         let context = self.context;
         let mut received = ReceivedRows::new();
         {
+            let _settings = transmission(context.target);
             let connection = Connection::open();
             let ValuesPlan { plan, columns } = ValuesPlan::of(
                 &connection,
@@ -409,4 +431,12 @@ fn put_all(sort: &mut TupleSort, desc: &RowDesc, store: &mut TupleStore) {
         pgrx::check_for_interrupts!();
         store.put(&row);
     }
+}
+
+/// The settings under which Citus sends values to the shards: it writes them down as the session shows them, and
+/// reads them as the other server does. Foreign data wrappers look after that themselves.
+fn transmission(target: &Target) -> Option<LocalSettings> {
+    target
+        .is_in_shards()
+        .then(LocalSettings::fixed_transmission)
 }

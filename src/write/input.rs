@@ -128,13 +128,15 @@ impl SortedRows {
         self.pushed_back = Some(row);
     }
 
-    /// Shows the rows that are read next, so many at most, and says how many it has shown. They are
-    /// still to be read.
-    pub fn peek(&mut self, most: u64, mut show: impl FnMut(&Slot)) -> u64 {
-        let mut shown = 0;
+    /// Shows the rows that are read next, as long as `take` takes them, and says how many it has taken. They
+    /// are still to be read.
+    pub fn peek(&mut self, mut take: impl FnMut(&Slot) -> bool) -> u64 {
+        let mut taken = 0;
         if let Some(row) = &self.pushed_back {
-            show(row);
-            shown += 1;
+            if !take(row) {
+                return 0;
+            }
+            taken = 1;
         }
         if let RowSource::Sorted(sort) = &mut self.from {
             let mut store = TupleStore::new(sort.desc());
@@ -144,11 +146,10 @@ impl SortedRows {
         match &mut self.from {
             RowSource::One(Some(row)) => {
                 row.deform();
-                show(row);
-                shown + 1
+                taken + u64::from(take(row))
             }
-            RowSource::Stored(store) => shown + store.peek(most, show),
-            _ => shown,
+            RowSource::Stored(store) => taken + store.peek(take),
+            _ => taken,
         }
     }
 

@@ -299,7 +299,20 @@ impl WriteContext<'_> {
             // A SELECT does not show the row that is in the way.
             hidden_by_policy(self.target).raise()
         }
+        if self.target.foreign {
+            self.refuse_unseen(row)
+        }
         self.refuse_suppressed(row)
+    }
+
+    fn refuse_unseen(&self, row: &Slot) -> ! {
+        let what = self
+            .origin
+            .numbered(RowLayout::of(self.target).ordinal(row));
+        self.not_stored_as_given(&format!("{what} was neither inserted nor found"))
+            .detail("A trigger of the other server suppressed the row or changed its key, or another unique index there has its values.")
+            .hint("Look at the table on the other server.")
+            .raise()
     }
 
     fn refuse_suppressed(&self, row: &Slot) -> ! {

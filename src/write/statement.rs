@@ -283,10 +283,12 @@ fn on_conflict(context: &WriteContext<'_>, returning: Returning) -> String {
         target, arbiter, ..
     } = context;
     let key = target.column_list(arbiter.deciding_columns().iter().copied());
-    let arbiter = arbiter
-        .inference_clause
-        .clone()
-        .unwrap_or_else(|| format!("({key})"));
+    // Of a foreign table, the other server knows the unique indexes.
+    let arbiter = match (&arbiter.inference_clause, target.foreign) {
+        (_, true) => String::new(),
+        (Some(clause), _) => format!(" {clause}"),
+        (None, _) => format!(" ({key})"),
+    };
     let returning = match returning {
         Returning::Count => String::new(),
         Returning::Keys => format!(" RETURNING {key}"),
@@ -294,7 +296,7 @@ fn on_conflict(context: &WriteContext<'_>, returning: Returning) -> String {
             format!(" RETURNING {}", target.column_list(0..target.columns.len()))
         }
     };
-    format!(" ON CONFLICT {arbiter} DO NOTHING{returning}")
+    format!(" ON CONFLICT{arbiter} DO NOTHING{returning}")
 }
 
 /// `INSERT INTO shop.orders (order_id, amount) VALUES ($1, $2), ($3, $4) ON CONFLICT (order_id) DO

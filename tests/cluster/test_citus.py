@@ -187,7 +187,6 @@ def test_what_works_on_the_table_itself_is_refused(conn):
         "SELECT * FROM idempotent_merge_many('t', '[]')",
         "SELECT * FROM idempotent_overwrite('t', 'source', '{}')",
         "SELECT * FROM idempotent_overwrite_each('t', 'source', '{id}')",
-        "SELECT * FROM idempotent_repair('t', 'source', dry_run => false)",
         "SELECT * FROM idempotent_guard('t')",
     ):
         assert 'distributed table "t"' in refused(conn, call).message_primary
@@ -195,6 +194,17 @@ def test_what_works_on_the_table_itself_is_refused(conn):
     refused(conn, "SELECT * FROM idempotent_guard('t', on_conflict => 'quarantine')")
     conn.execute("CREATE TABLE loose (id int, v text); SELECT create_distributed_table('loose', 'id')")
     assert 'the distribution column "id"' in conn.execute("SELECT message FROM idempotent_lint('loose')").fetchone()["message"]
+
+
+@pytest.mark.parametrize("distribute", ["create_distributed_table('t', 'id')", "create_reference_table('t')"])
+def test_a_repair_makes_the_table_equal_to_its_source(conn, distribute):
+    table(conn, distribute)
+    conn.execute("INSERT INTO t SELECT i, 'v' || i FROM generate_series(1, 60) AS i")
+    conn.execute("CREATE TABLE source AS SELECT i AS id, CASE WHEN i % 7 = 0 THEN 'other' ELSE 'v' || i END AS v FROM generate_series(11, 80) AS i")
+    found = conn.execute("SELECT outcome, count(*) FROM idempotent_repair('t', 'source', dry_run => false) GROUP BY outcome ORDER BY 1").fetchall()
+    assert [tuple(row.values()) for row in found] == [("deleted", 10), ("inserted", 20), ("updated", 7)]
+    assert conn.execute("SELECT * FROM idempotent_reconcile('t', 'source')").fetchall() == []
+    assert contents(conn) == contents(conn, "source")
 
 
 def test_a_guard_verifies_on_every_shard(nodes, conn):
@@ -281,6 +291,74 @@ def test_racing_batches_store_each_key_once_and_verify_the_rest(nodes, conn):
     assert sum(found["inserted"] for found in counts) == rounds * keys == len(contents(conn))
     # Of the keys under which all send the same, each other payload is a duplicate; of the others, a conflict.
     assert sum(found["conflicts"] for found in counts) == rounds * (sessions - 1) * keys // 5
+
+
+@pytest.mark.timeout(300)
+def test_payloads_with_one_key_are_judged_against_one_look(nodes, conn):
+    """A look is for 1,000 keys; the payloads around its end have one key, which comes and goes meanwhile."""
+    table(conn)
+    conn.execute("INSERT INTO t SELECT i, 'a' FROM generate_series(0, 1500) AS i")
+    ended = threading.Event()
+
+    def come_and_go():
+        with nodes.connect() as own:
+            while not ended.is_set():
+                own.execute("DELETE FROM t WHERE id = 999")
+                own.execute("INSERT INTO t VALUES (999, 'a') ON CONFLICT DO NOTHING")
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        keys = [*range(1000), 999, *range(1000, 1100)]
+        rows = payloads(*((key, "a") for key in keys))
+        for _ in range(60):
+            found = conn.execute(EACH, ["t", rows]).fetchall()
+            assert {row["outcome"] for row in found} <= {"inserted", "duplicate"}
+            assert [row["stored"]["id"] for row in found] == keys
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_settings_of_the_session_change_no_value(conn):
+    table(conn, columns="id date PRIMARY KEY, v text, f float8, b bytea, i interval, at timestamptz")
+    row = psycopg.types.json.Jsonb([{"id": "2020-02-01", "v": "a\\nb", "f": 0.30000000000000004, "b": "\\x00ff", "i": "-1 mons +2 days", "at": "2020-03-29 00:30:00+00"}])
+    conn.execute("SET citus.enable_local_execution = off")
+    for setting in ("datestyle = 'sql, dmy'", "standard_conforming_strings = off", "extra_float_digits = 0", "bytea_output = escape", "intervalstyle = sql_standard", "plan_cache_mode = force_generic_plan"):
+        conn.execute("DELETE FROM t")
+        conn.execute(f"SET {setting}")
+        assert conn.execute(BATCH, ["t", row]).fetchone()["inserted"] == 1
+        assert conn.execute(BATCH, ["t", row]).fetchone()["duplicates"] == 1
+        conn.execute("RESET ALL")
+        stored = value(conn, "SELECT to_jsonb(t) FROM t")
+        assert (stored["id"], stored["f"], stored["b"], stored["v"]) == ("2020-02-01", 0.30000000000000004, "\\x00ff", "a\\nb")
+
+
+def test_wide_rows_are_sent_in_parts(conn):
+    table(conn)
+    conn.execute("CREATE TABLE source AS SELECT i AS id, repeat(md5(i::text), 60000) AS v FROM generate_series(1, 300) AS i")
+    assert conn.execute("SELECT inserted FROM idempotent_insert_from('t', 'source')").fetchone()["inserted"] == 300
+    assert conn.execute("SELECT duplicates FROM idempotent_insert_from('t', 'source')").fetchone()["duplicates"] == 300
+
+
+def test_a_guard_compares_no_column_that_the_coordinator_fills(conn):
+    table(conn, columns="id int PRIMARY KEY, v text, at timestamptz DEFAULT now()")
+    conn.execute(TRIGGERS)
+    assert "ignore => '{at}'" in refused(conn, "SELECT idempotent_guard('t')").message_hint
+    conn.execute("SELECT idempotent_guard('t', ignore => '{at}')")
+    assert conn.execute("INSERT INTO t (id, v) VALUES (1, 'a')").rowcount == 1
+    assert conn.execute("INSERT INTO t (id, v) VALUES (1, 'a')").rowcount == 0
+    refused(conn, "INSERT INTO t (id, v) VALUES (1, 'b')", state="23I01")
+
+
+def test_a_table_named_like_a_shard_is_none(conn):
+    conn.execute("CREATE TABLE source_2024 (id int PRIMARY KEY, v text); SELECT idempotent_guard('source_2024', on_conflict => 'quarantine')")
+    conn.execute("SET citus.next_shard_id = 2024")
+    table(conn)
+    conn.execute("RESET citus.next_shard_id; INSERT INTO source_2024 VALUES (1, 'a')")
+    assert conn.execute("INSERT INTO source_2024 VALUES (1, 'b')").rowcount == 0
+    assert value(conn, "SELECT count(*) FROM idempotent.conflicts") == 1
+    conn.execute("DROP TABLE source_2024")
 
 
 def test_a_load_is_called_again_after_a_worker_was_lost(nodes, conn):

@@ -95,7 +95,7 @@ SELECT * FROM idempotent_reconcile('ledger', 'more', key => '{order_id}');
 CREATE FOREIGN TABLE ledger_default (order_id int, amount numeric(9,2), status text DEFAULT 'paid') SERVER far OPTIONS (schema_name 'there', table_name 'ledger');
 CREATE VIEW unnamed AS SELECT order_id, amount FROM orders;
 SELECT status, key FROM idempotent_reconcile('ledger_default', 'unnamed', key => '{order_id,status}');
--- For the other functions it is no target.
+-- The insert functions take it with a key, see insert_foreign; for the others it is no target.
 SELECT idempotent_insert('ledger', '{"order_id": 1}', key => '{order_id}');
 :state
 SELECT idempotent_insert_from('ledger', 'orders');

@@ -13,6 +13,18 @@ const FIXED_OUTPUT: [(&CStr, &CStr); 5] = [
     (c"bytea_output", c"hex"),
 ];
 
+/// Those without the time zone, which an instant names by itself, and in which defaults may be evaluated; and how
+/// a text is quoted.
+const FIXED_TRANSMISSION: [(&CStr, &CStr); 6] = [
+    (c"extra_float_digits", c"3"),
+    (c"DateStyle", c"ISO"),
+    (c"IntervalStyle", c"postgres"),
+    (c"bytea_output", c"hex"),
+    (c"standard_conforming_strings", c"on"),
+    // Who sends a statement on plans it by its values.
+    (c"plan_cache_mode", c"force_custom_plan"),
+];
+
 /// Under which the names of objects are always the same text.
 const FIXED_NAMES: [(&CStr, &CStr); 2] = [
     (c"search_path", c"pg_catalog, pg_temp"),
@@ -48,6 +60,12 @@ impl LocalSettings {
     /// Those under which values are written down and read again.
     pub fn fixed_output() -> Self {
         Self::set(&FIXED_OUTPUT)
+    }
+
+    /// Those settings, under which another server also reads the values of a statement as they are
+    /// written here.
+    pub fn fixed_transmission() -> Self {
+        Self::set(&FIXED_TRANSMISSION)
     }
 
     /// Those settings, under which objects are also named with their schema, whatever the

@@ -203,6 +203,18 @@ impl<'v> SqlValue<'v> {
         }
     }
 
+    /// About how many bytes it has, once it is read whole.
+    pub fn size(self) -> usize {
+        let Some(datum) = self.to_datum() else {
+            return 0;
+        };
+        match storage_of_type(self.typid).length {
+            // SAFETY: a varlena, as its type says.
+            -1 => unsafe { pg_sys::toast_raw_datum_size(datum) },
+            length => usize::try_from(length).unwrap_or(size_of::<pg_sys::Datum>()),
+        }
+    }
+
     /// The document that it is, detoasted into the current context; None for NULL and values of
     /// other types.
     pub fn to_container(self) -> Option<Container<'v>> {

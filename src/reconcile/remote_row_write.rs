@@ -1,4 +1,4 @@
-//! The statements by which a repair writes rows of a foreign table, one row each.
+//! The statements by which a repair writes rows of a foreign or distributed table, one row each.
 //!
 //! A row there has no place or version that could be trusted. So it is addressed by its key and by all
 //! values that were read of it: a row that has others by now is left alone. The statements are such
@@ -12,8 +12,8 @@ use pgrx::pg_sys;
 /// So many statements are kept.
 const KEPT: usize = 8;
 
-/// The statements for one foreign table.
-pub struct ForeignStatements<'a> {
+/// The statements for one table.
+pub struct RemoteStatements<'a> {
     target: &'a Target,
     arbiter: &'a UniqueIndex,
     /// The columns of the source, without those that are generated.
@@ -22,7 +22,7 @@ pub struct ForeignStatements<'a> {
     kept: Vec<(String, SpiPlan)>,
 }
 
-impl<'a> ForeignStatements<'a> {
+impl<'a> RemoteStatements<'a> {
     /// None yet; `named` are the columns that the source has.
     pub fn new(target: &'a Target, arbiter: &'a UniqueIndex, named: &[usize]) -> Self {
         let named = named.iter().copied();
@@ -40,8 +40,8 @@ impl<'a> ForeignStatements<'a> {
     pub fn delete(&mut self, stored: &Slot) -> u64 {
         let mut parameters = Parameters::default();
         let same = self.is_as_read(&mut parameters, stored);
-        let sql = format!("DELETE FROM ONLY {} WHERE {same}", self.target.qualified());
-        self.run(sql, &parameters)
+        let table = self.rows();
+        self.run(format!("DELETE FROM {table} WHERE {same}"), &parameters)
     }
 
     /// Gives these columns the values that are expected, in the rows that are still as `stored` was
@@ -54,9 +54,9 @@ impl<'a> ForeignStatements<'a> {
         });
         let set = set.collect::<Vec<_>>().join(", ");
         let same = self.is_as_read(&mut parameters, stored);
-        let table = self.target.qualified();
+        let table = self.rows();
         self.run(
-            format!("UPDATE ONLY {table} SET {set} WHERE {same}"),
+            format!("UPDATE {table} SET {set} WHERE {same}"),
             &parameters,
         )
     }
@@ -72,6 +72,12 @@ impl<'a> ForeignStatements<'a> {
             format!("INSERT INTO {table} ({columns}) VALUES ({values})"),
             &parameters,
         )
+    }
+
+    /// The table, without those that inherit from it.
+    fn rows(&self) -> String {
+        let only = if self.target.partitioned { "" } else { "ONLY " };
+        format!("{only}{}", self.target.qualified())
     }
 
     /// The condition that a row is the one that was read, with the same values.

@@ -1,0 +1,78 @@
+-- The functions that insert or verify, on a foreign table whose key is named. Needs postgres_fdw.
+SELECT count(*) = 0 AS no_fdw FROM pg_available_extensions WHERE name = 'postgres_fdw' \gset
+\if :no_fdw
+\echo SKIPPED: this server has no postgres_fdw
+\quit
+\endif
+\set VERBOSITY default
+\set SHOW_CONTEXT never
+\set state '\\echo SQLSTATE :SQLSTATE'
+CREATE EXTENSION postgres_fdw;
+SELECT format('host %L, port %L, dbname %L', split_part(current_setting('unix_socket_directories'), ',', 1), current_setting('port'), current_database()) AS there \gset
+CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (:there);
+CREATE USER MAPPING FOR CURRENT_USER SERVER far;
+CREATE SCHEMA there;
+CREATE TABLE there.ledger (order_id int PRIMARY KEY, amount numeric(9,2), status text UNIQUE);
+CREATE FOREIGN TABLE ledger (order_id int NOT NULL, amount numeric(9,2), status text) SERVER far OPTIONS (schema_name 'there');
+-- Inserted, verified, differing.
+SELECT * FROM idempotent_insert_many('ledger', '[{"order_id": 2, "amount": 20}, {"order_id": 1, "amount": 10, "status": "paid"}, {"order_id": 2, "amount": 20.0}]', key => '{order_id}');
+SELECT * FROM idempotent_insert('ledger', '{"order_id": 1, "amount": 10.00, "status": "paid"}', key => '{order_id}');
+SELECT * FROM idempotent_insert('ledger', '{"order_id": 1, "amount": 11}', key => '{order_id}');
+:state
+SELECT * FROM idempotent_insert_each('ledger', '[{"order_id": 3, "amount": 30}, {"order_id": 1, "amount": 11}, {"order_id": 3, "amount": 31}]', key => '{order_id}', on_conflict => 'report');
+CREATE TABLE orders AS SELECT i AS order_id, i * 10 AS amount, NULL::text AS status FROM generate_series(2, 700) AS i;
+SELECT * FROM idempotent_insert_from('ledger', 'orders', key => '{order_id}', token => 'orders');
+SELECT * FROM idempotent_insert_from('ledger', 'orders', key => '{order_id}');
+SELECT * FROM idempotent_insert_from('ledger', 'orders', key => '{order_id}', token => 'orders');
+SELECT count(*), sum(amount) FROM there.ledger;
+-- A pure retry writes nothing.
+BEGIN READ ONLY;
+SELECT * FROM idempotent_insert('ledger', '{"order_id": 1, "amount": 10, "status": "paid"}', key => '{order_id}');
+COMMIT;
+BEGIN;
+SELECT * FROM idempotent_insert('ledger', '{"order_id": 1000}', key => '{order_id}');
+ROLLBACK;
+SELECT count(*) FROM there.ledger WHERE order_id = 1000;
+-- Another unique index of the other server keeps a row out.
+SELECT * FROM idempotent_insert('ledger', '{"order_id": 1001, "status": "paid"}', key => '{order_id}');
+:state
+-- Rows that the other server refuses are set aside.
+ALTER TABLE there.ledger ADD CHECK (amount < 10000);
+SELECT * FROM idempotent_insert_each('ledger', '[{"order_id": 1002, "amount": 1}, {"order_id": 1003, "amount": 10000}, {"order_id": 1004, "amount": 2}]', key => '{order_id}', on_error => 'report');
+-- The key has to be named, of columns that can be looked for; a NULL in it is none.
+SELECT * FROM idempotent_insert('ledger', '{"order_id": 1}');
+:state
+SELECT * FROM idempotent_insert('ledger', '{"order_id": 1}', key => '{nothing}');
+:state
+SELECT * FROM idempotent_insert('ledger', '{"order_id": 1}', key => '{lower(status)}');
+:state
+SELECT * FROM idempotent_insert('ledger', '{"order_id": null}', key => '{order_id}');
+:state
+CREATE FOREIGN TABLE lists (ids int[], v int) SERVER far OPTIONS (schema_name 'there');
+SELECT * FROM idempotent_insert('lists', '{"ids": [1], "v": 1}', key => '{ids}');
+:state
+-- A conflict is recorded here. Its payload cannot be applied from here.
+SELECT outcome FROM idempotent_insert('ledger', '{"order_id": 1, "amount": 11}', key => '{order_id}', on_conflict => 'quarantine');
+SELECT target, key, payload, stored FROM idempotent.conflicts;
+SELECT idempotent_resolve(id, 'apply_payload') FROM idempotent.conflicts;
+:state
+SELECT idempotent_resolve(id, 'keep_stored') FROM idempotent.conflicts;
+-- With the rights of the caller, and the user mapping of the caller.
+CREATE ROLE regress_pgi_far;
+SELECT idempotent_insert('ledger', '{"order_id": 1}', key => '{order_id}') IS NOT NULL AS done;
+SET ROLE regress_pgi_far;
+SELECT * FROM idempotent_insert('ledger', '{"order_id": 1}', key => '{order_id}');
+:state
+RESET ROLE;
+GRANT SELECT, INSERT ON ledger TO regress_pgi_far;
+SET ROLE regress_pgi_far;
+SELECT * FROM idempotent_insert('ledger', '{"order_id": 1}', key => '{order_id}');
+:state
+RESET ROLE;
+DROP OWNED BY regress_pgi_far;
+DROP ROLE regress_pgi_far;
+-- The others want a table of this server.
+SELECT idempotent_guard('ledger', key => '{order_id}');
+:state
+CALL idempotent_load('ledger', 'orders', key => '{order_id}');
+:state
