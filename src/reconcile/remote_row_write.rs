@@ -1,8 +1,8 @@
 //! The statements by which a repair writes rows of a foreign or distributed table, one row each.
 //!
-//! A row there has no place or version that could be trusted. So it is addressed by its key and by all
-//! values that were read of it: a row that has others by now is left alone. The statements are such
-//! that postgres_fdw can leave a whole one to the other server, which then does it in one round trip.
+//! The place or version of such a row cannot be trusted here. So a statement finds the row by its key and
+//! by all values that were read of it, and leaves a row alone that has other values by now. postgres_fdw
+//! can send each of these statements to the other server as a whole, which takes one round trip.
 use crate::pg::rows::Slot;
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::value::sql_value::SqlValue;
@@ -18,12 +18,12 @@ pub struct RemoteStatements<'a> {
     arbiter: &'a UniqueIndex,
     /// The columns of the source, without those that are generated.
     named: Vec<usize>,
-    /// The last one that was used is the first.
+    /// The one that was used last comes first.
     kept: Vec<(String, SpiPlan)>,
 }
 
 impl<'a> RemoteStatements<'a> {
-    /// None yet; `named` are the columns that the source has.
+    /// No statement is kept yet; `named` are the columns that the source has.
     pub fn new(target: &'a Target, arbiter: &'a UniqueIndex, named: &[usize]) -> Self {
         let named = named.iter().copied();
         Self {
@@ -96,7 +96,7 @@ impl<'a> RemoteStatements<'a> {
                 return is_null(&own);
             }
             let read = parameters.add(value);
-            // Of the column's own collation: with a COLLATE, postgres_fdw would compare here.
+            // Under the column's own collation: with a COLLATE, postgres_fdw would compare on this server.
             match operator {
                 pg_sys::InvalidOid => {
                     format!("{own}::pg_catalog.text OPERATOR(pg_catalog.=) {read}::pg_catalog.text")

@@ -1,10 +1,11 @@
 //! The keys of a foreign table.
 //!
-//! It has no unique index. Its key is what the caller names, or that of a unique index of the local
-//! table with which it is compared: then this index also says whether NULL equals NULL. Values are in
-//! the default order of their types, under the collations of the foreign table's columns.
+//! A foreign table has no unique index. Its key has the columns that the caller names, or those of a
+//! unique index of the local table with which it is compared; this index then also says whether NULL
+//! equals NULL. Values are in the default order of their types, under the collations of the foreign
+//! table's columns.
 //!
-//! Nothing makes such a key unique: the other server may have rows with the same one.
+//! Nothing here makes such a key unique: several rows on the other server may have the same key.
 use super::arbiter::looks_like_expression;
 use super::{Column, OpenRelation, Target, UniqueIndex};
 use crate::error::{Report, SqlState};
@@ -15,7 +16,7 @@ use pgrx::pg_sys;
 use std::rc::Rc;
 
 impl UniqueIndex {
-    /// An error about this key, as one about this index, if it is one of the target.
+    /// Names this index as the constraint of an error about the key, if it is an index of the target.
     pub fn name_in(&self, report: Report) -> Report {
         match self.oid {
             pg_sys::InvalidOid => report,
@@ -25,12 +26,12 @@ impl UniqueIndex {
 }
 
 impl Target {
-    /// Opens a foreign table that is to be compared with a source, and locks it as [`Target::open`]
-    /// does, which opens any other relation. Its keys are those of the source's unique indexes, and `key`, if that is named.
+    /// Opens a table as [`Target::open`] does, or a foreign table that is to be compared with a source.
+    /// The keys of a foreign table are those of the source's unique indexes, and `key`, if that is named.
     ///
-    /// Only for who reads all its rows, or writes them by statements: look-ups in an index, and the
-    /// INSERT of the other functions, need one. It is gathered for each call, so that [`Target::open`]
-    /// never finds it.
+    /// Only for callers that read all its rows, or write them by statements: look-ups in an index, and
+    /// the INSERT of the other functions, need an index. A foreign table is gathered anew for each
+    /// call, so that [`Target::open`] never finds it.
     ///
     /// # Errors
     /// As [`Target::open`]; 42703 for a name that is no column; 42P10 for what cannot be
@@ -45,7 +46,7 @@ impl Target {
             return Self::of(relation);
         }
         let mut target = Self::gather(&relation);
-        // Triggers of a foreign table are none of a guard's: it has no index by which one could verify.
+        // A trigger of a foreign table is no guard: there is no index by which it could verify.
         target.guards = Vec::new();
         target.indexes = target.keys_of_source(&OpenRelation::open(source));
         if let Some(key) = key {
@@ -58,8 +59,8 @@ impl Target {
     /// and written by SQL alone. Nothing here makes the key unique.
     ///
     /// # Errors
-    /// As [`Target::open`]; 42P10 for a foreign table without a named key, or with one that cannot be; 42703 for a name
-    /// that is no column.
+    /// As [`Target::open`]; 42P10 for a foreign table whose key is not named, or for what cannot be a key; 42703
+    /// for a name that is no column.
     pub fn open_to_insert(oid: pg_sys::Oid, key: Option<&[String]>) -> (Rc<Self>, OpenRelation) {
         let relation = OpenRelation::open(oid);
         if relation.kind() != pg_sys::RELKIND_FOREIGN_TABLE {
@@ -78,7 +79,7 @@ impl Target {
         (Rc::new(target), relation)
     }
 
-    /// Opens a table as [`Target::open`] does, or a foreign table, whose key is not asked for.
+    /// Opens a table as [`Target::open`] does, or a foreign table without a key.
     ///
     /// # Errors
     /// As [`Target::open`].
@@ -90,7 +91,7 @@ impl Target {
         }
     }
 
-    /// The unique indexes of a source, as far as they are on columns that the target has, too.
+    /// The unique indexes of a source that are on columns which the target has, too.
     fn keys_of_source(&self, source: &OpenRelation) -> Vec<UniqueIndex> {
         if source.index_oids().is_empty() {
             return Vec::new();
@@ -110,7 +111,7 @@ impl Target {
         usable.filter_map(declared).collect()
     }
 
-    /// Takes these columns as a key, unless an index of the source has them.
+    /// Takes these columns as a key, unless an index of the source is on them.
     fn declare_key(&mut self, key: &[String]) {
         let columns: Vec<usize> = key.iter().map(|name| self.key_column(name)).collect();
         if self.indexes.iter().any(|own| own.same_columns(&columns)) {

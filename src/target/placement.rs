@@ -1,8 +1,8 @@
 //! Where the rows of a table are: in the table, or in shards of Citus.
 //!
 //! Citus keeps the rows of a table that it knows in shards, which are tables of their own, here or on other
-//! servers. The table itself is empty, and only statements that Citus plans find the rows. It announces a change
-//! of this as one of the table.
+//! servers. The table itself is empty, and only statements that Citus plans find the rows. If this changes, Citus
+//! announces it as a change of the table.
 use super::Target;
 use crate::error::{Report, SqlState};
 use crate::pg::catalog::name::relation_oid;
@@ -12,7 +12,7 @@ use crate::settings;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
-/// So many bytes a name has at most.
+/// A name has so many bytes at most.
 const NAME_LENGTH: usize = pg_sys::NAMEDATALEN as usize - 1;
 
 /// Where the rows of a table are.
@@ -60,8 +60,8 @@ impl Target {
         self.is_in_shards() || settings::use_distributed_form()
     }
 
-    /// Refuses a table whose rows are in shards, or on another server, for a function that works on the rows of
-    /// the table itself. `what` it does to the table is said before its name, `instead` is a sentence.
+    /// Refuses a table whose rows are in shards or on another server, for a function that works on the rows of
+    /// the table itself. The message says after "cannot" `what` the function does; `instead` is the HINT.
     ///
     /// # Errors
     /// 0A000
@@ -120,8 +120,8 @@ impl Target {
         connection.first_text(1)
     }
 
-    /// What a shard is a part of, by schema and name, and by what its own name ends with; None for a table
-    /// that is no shard.
+    /// The table of which this one is a shard: its schema, its name, and what the shard's name has after it.
+    /// None for a table that is no shard.
     pub fn sharded_table(&self) -> Option<(String, String, String)> {
         let (_, number) = self.name.rsplit_once('_')?;
         let shard: i64 = number.parse().ok()?;
@@ -154,7 +154,7 @@ impl Target {
     }
 }
 
-/// Whether Citus is installed, which has this table among the system catalogs.
+/// Whether the system catalogs contain this table, which Citus creates there.
 fn has_catalog(name: &CStr) -> bool {
     relation_oid(pg_sys::PG_CATALOG_NAMESPACE.into(), name).is_some()
 }

@@ -1,18 +1,19 @@
-//! The rows of a distributed table: found and written by SQL that Citus plans.
+//! The rows of a distributed table, found and written by SQL that Citus plans. Foreign tables are
+//! read and written in the same way.
 //!
-//! The table itself is empty, and its index leads nowhere; the rows are in shards, which only a
-//! statement reaches. So keys are looked up by one SELECT for many of them, and new rows are sent by
-//! INSERT … VALUES, both of which Citus sends to the shards that they concern. A tuplestore it would not
-//! find, and of an INSERT … SELECT it counts the rows that it sent, not those that went in. So each
-//! INSERT returns the keys of its rows, which tell what went in, wherever the rows are.
+//! A distributed table and its indexes are empty. Its rows are in shards, which only statements reach.
+//! So one SELECT looks up many keys, and INSERT … VALUES sends the new rows; Citus sends both to the
+//! shards that they concern. The rows cannot come from a tuplestore, because Citus would not find it.
+//! They cannot come from INSERT … SELECT, because Citus then counts the rows that it has sent, not those
+//! that went in. Each INSERT returns the keys of the rows that went in, wherever the rows are.
 //!
-//! The protocol is that of [`write`](super): the same rounds, with the same arguments. What differs:
-//! - A statement runs under a snapshot of each server that it reaches. The next look comes after the
+//! The protocol is that of [`write`](super): the same rounds, and the same reasons why no interleaving
+//! goes wrong. What differs:
+//! - A statement has a snapshot of its own on each server that it reaches. The next look comes after the
 //!   INSERT has ended, and so sees what made ON CONFLICT skip a row, as on one server.
-//! - Keys are sent in the arbiter's order in each statement, but Citus writes to several shards at a
-//!   time. Two calls may wait for each other there: Citus finds such a circle, and one of them fails
-//!   with 40P01.
-//! - The SELECT needs the caller's right to read, and policies apply to it.
+//! - Each statement has its keys in the arbiter's order, but Citus writes to several shards at a time.
+//!   So two calls may wait for each other. Citus detects this, and one of them fails with 40P01.
+//! - The caller needs the right to SELECT, and policies apply to this SELECT.
 use super::context::WriteContext;
 use super::input::SortedRows;
 use super::statement::{Returning, ValuesPlan};
@@ -43,7 +44,7 @@ const ROWS_AT_ONCE: usize = 256;
 /// Beyond so many bytes, rows are sent.
 const BYTES_AT_ONCE: usize = 1 << 20;
 
-/// So many parameters has a statement at most.
+/// A statement has so many parameters at most.
 const PARAMETERS: usize = 30_000;
 
 /// Beyond this many statements a table's cache starts anew.
@@ -65,10 +66,11 @@ pub struct DistributedLookup<'a> {
     rows: Option<TupleSort>,
     /// How many of the next working rows were looked up.
     prepared: u64,
-    /// The first found row that no key was greater than so far, if there is one,
+    /// The first row of `rows` that is not before the key that was looked for last.
     row: Slot,
+    /// Whether there is such a row.
     some: bool,
-    /// and whether it is under the key that was looked for.
+    /// Whether it has that key.
     found: bool,
     numbers: Vec<pg_sys::AttrNumber>,
 }
@@ -89,8 +91,8 @@ impl<'a> DistributedLookup<'a> {
         }
     }
 
-    /// Looks up the keys of the rows that come next, unless that is done for the next one. Rows with one key
-    /// are looked up at once: each look has a snapshot of its own on another server.
+    /// Looks up the keys of the rows that come next, unless the key of the next one was looked up already. Rows
+    /// with the same key need the same look: each look has a snapshot of its own on another server.
     pub fn prepare_for_next(&mut self, rows: &mut SortedRows) {
         if self.prepared == 0 {
             let mut arrays = self.arrays();
@@ -198,8 +200,8 @@ impl<'a> DistributedLookup<'a> {
     }
 }
 
-/// The columns that are read of stored rows: what the key is made of, what is compared, and what the
-/// caller may see of the others.
+/// The columns that are read of stored rows: those of the key, those that are compared, and others that
+/// the caller may see.
 fn columns(context: &WriteContext<'_>) -> Vec<usize> {
     let target = context.target;
     let visible = VisibleColumns::by_caller(target);
@@ -244,11 +246,11 @@ fn look_up_plan(
     plan
 }
 
-/// `SELECT t.order_id, t.amount FROM shop.orders AS t WHERE t.order_id = ANY ($1)`; for a key of several
-/// columns, or of NULLs that are equal, joined with the keys.
+/// `SELECT t.order_id, t.amount FROM shop.orders AS t WHERE t.order_id = ANY ($1)`. If the key has several
+/// columns, or NULL equals NULL in it, the statement also joins with the keys.
 ///
-/// From `= ANY` Citus knows the shards. With several columns it finds more rows than the keys have, which
-/// the join leaves out.
+/// Citus finds the shards by `= ANY`. With several columns, these conditions also find rows that have none of
+/// the keys; the join removes them.
 fn look_up_sql(target: &Target, arbiter: &UniqueIndex, columns: &[usize]) -> String {
     let named = |c: usize| format!("t.{}", target.column_list([c]));
     let list: Vec<String> = columns.iter().map(|c| named(*c)).collect();
@@ -298,8 +300,8 @@ fn is_core(key: &KeyColumn) -> bool {
     operator.is_some_and(|operator| operator.schema.to_u32() == pg_sys::PG_CATALOG_NAMESPACE)
 }
 
-/// Sends the plain rows of a store, from the next one on, and gives the number of those that went in. What they return goes
-/// into `returned`, in the order of the rows.
+/// Sends the plain rows of a store, from the next one on, and gives the number of those that went in. What the
+/// statements return goes into `returned`, in the order of the rows.
 pub fn insert(
     context: &WriteContext<'_>,
     rows: &mut TupleStore,
@@ -399,7 +401,7 @@ impl Sender<'_, '_> {
         let Some(mut went_in) = received.into_rows() else {
             return;
         };
-        // In the order in which the shards have answered.
+        // They come in the order in which the shards have answered.
         let mut sort = TupleSort::new(went_in.desc(), &self.order());
         went_in.each(|row| sort.put(row));
         self.count += went_in.len();
@@ -433,8 +435,8 @@ fn put_all(sort: &mut TupleSort, desc: &RowDesc, store: &mut TupleStore) {
     }
 }
 
-/// The settings under which Citus sends values to the shards: it writes them down as the session shows them, and
-/// reads them as the other server does. Foreign data wrappers look after that themselves.
+/// The settings under which Citus sends values to the shards: it writes them as text under the settings of the
+/// session, and the other server reads them under its own. Foreign data wrappers look after that themselves.
 fn transmission(target: &Target) -> Option<LocalSettings> {
     target
         .is_in_shards()

@@ -1,4 +1,4 @@
-//! Where the rounds find what is stored.
+//! How the rounds look up what is stored: in the arbiter, or by SQL.
 use super::context::WriteContext;
 use super::distributed::DistributedLookup;
 use super::input::SortedRows;
@@ -44,7 +44,7 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    /// A key is passed over, as if it had not been found.
+    /// Passes over a key, as if it had not been found.
     pub fn skip(&mut self) {
         if let Self::Local(lookup) = self {
             lookup.skip();
