@@ -156,8 +156,8 @@ fn match_shapes<'t>(
 
 /// The table that is inserted into; a foreign one by the key that is named.
 fn open_target(arguments: &Arguments) -> (Rc<Target>, OpenRelation) {
-    let key = arguments.columns(2, "key");
-    Target::open_to_insert(arguments.oid(0, "target"), key.as_deref())
+    let target = arguments.oid(0, "target");
+    Target::open_to_insert(target, || arguments.columns(2, "key"))
 }
 
 fn insert_json(

@@ -56,20 +56,23 @@ impl Target {
     }
 
     /// Opens a table as [`Target::open`] does, or a foreign table whose key is named, for rows that are found
-    /// and written by SQL alone. Nothing here makes the key unique.
+    /// and written by SQL alone. Nothing here makes the key unique. `key` is called only for a foreign table.
     ///
     /// # Errors
     /// As [`Target::open`]; 42P10 for a foreign table whose key is not named, or for what cannot be a key; 42703
     /// for a name that is no column.
-    pub fn open_to_insert(oid: pg_sys::Oid, key: Option<&[String]>) -> (Rc<Self>, OpenRelation) {
+    pub fn open_to_insert(
+        oid: pg_sys::Oid,
+        key: impl FnOnce() -> Option<Vec<String>>,
+    ) -> (Rc<Self>, OpenRelation) {
         let relation = OpenRelation::open(oid);
         if relation.kind() != pg_sys::RELKIND_FOREIGN_TABLE {
             return Self::of(relation);
         }
         let mut target = Self::gather(&relation);
         target.guards = Vec::new();
-        match key {
-            Some(key) => target.declare_key(key),
+        match key() {
+            Some(key) => target.declare_key(&key),
             None => target
                 .no_key("no key is known of", "")
                 .detail("A foreign table has no unique index.")
