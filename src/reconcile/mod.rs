@@ -132,6 +132,12 @@ fn repair(arguments: &Arguments, set: &mut ResultSet<'_>) {
     let writer = match (dry_run, target.foreign || target.is_in_shards()) {
         (true, _) => Writer::Nothing,
         (false, true) => {
+            if arbiter.is_computed() {
+                target.refuse_rows_elsewhere(
+                    "repair rows by a key with an expression or a condition in",
+                    "Name a key of plain columns.",
+                );
+            }
             check_repair_privileges(&target, &shape.named, deciding, &shape.compared);
             Writer::Remote(RemoteStatements::new(&target, arbiter, &shape.named))
         }

@@ -68,10 +68,22 @@ impl<'a> RemoteStatements<'a> {
         let values = named.clone().map(|c| parameters.add(expected.value(c)));
         let values = values.collect::<Vec<_>>().join(", ");
         let (table, columns) = (self.target.qualified(), self.target.column_list(named));
+        // A foreign table has no key that could be named here.
+        let skip = match self.target.foreign {
+            true => String::new(),
+            false => format!(" ON CONFLICT {} DO NOTHING", self.key_clause()),
+        };
         self.run(
-            format!("INSERT INTO {table} ({columns}) VALUES ({values})"),
+            format!("INSERT INTO {table} ({columns}) VALUES ({values}){skip}"),
             &parameters,
         )
+    }
+
+    /// How ON CONFLICT names the key of a distributed table.
+    fn key_clause(&self) -> String {
+        let clause = self.arbiter.inference_clause.clone();
+        let columns = || self.target.column_list(self.arbiter.columns());
+        clause.unwrap_or_else(|| format!("({})", columns()))
     }
 
     /// The table, without those that inherit from it.

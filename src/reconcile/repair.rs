@@ -26,8 +26,9 @@
 //!   as of that snapshot. If another session has written it since, the other server raises 40001.
 //! - A trigger there, or an earlier statement of the repair, has changed the row: our own transaction
 //!   sees that, and the row does not meet the condition.
-//! - An INSERT is a plain one, since ON CONFLICT (key) cannot be sent: if another session was faster, the
-//!   unique index there raises 23505. A row of the source under the key of the one before is not sent.
+//! - An INSERT into a foreign table is a plain one, since ON CONFLICT (key) cannot be sent: if another session
+//!   was faster, the unique index there raises 23505. A row of the source under the key of the one
+//!   before is not sent.
 //! - Several rows meet the condition: all would be written, so the call fails (21000), and the
 //!   transaction with it.
 use super::deviation::{Deviation, Status, Teller};

@@ -207,6 +207,28 @@ def test_a_repair_makes_the_table_equal_to_its_source(conn, distribute):
     assert contents(conn) == contents(conn, "source")
 
 
+def test_a_repair_skips_a_row_that_another_session_inserts(nodes, conn):
+    table(conn)
+    conn.execute("CREATE TABLE source AS SELECT 1 AS id, 'a'::text AS v")
+    with nodes.connect(autocommit=False) as other:
+        other.execute("INSERT INTO t VALUES (1, 'b')")
+        found = []
+        thread = threading.Thread(target=lambda: found.append(conn.execute("SELECT outcome FROM idempotent_repair('t', 'source', dry_run => false)").fetchone()))
+        thread.start()
+        with nodes.connect() as watch:
+            until(lambda: value(watch, "SELECT count(*) > 0 FROM citus_lock_waits"), 30)
+        other.commit()
+        thread.join()
+    assert found == [{"outcome": "skipped"}]
+
+
+def test_a_repair_by_a_partial_key_is_refused(conn):
+    table(conn, columns="id int, v text")
+    conn.execute("CREATE UNIQUE INDEX ON t (id) WHERE v IS NOT NULL; CREATE TABLE source AS SELECT 1 AS id, 'a'::text AS v")
+    refused(conn, "SELECT * FROM idempotent_repair('t', 'source', key => '{id}', dry_run => false)")
+    refused(conn, "SELECT * FROM idempotent_insert_from('t', 'source', key => '{id}')")
+
+
 def test_a_guard_verifies_on_every_shard(nodes, conn):
     table(conn)
     conn.execute(TRIGGERS)
