@@ -224,7 +224,8 @@ def test_a_repair_skips_a_row_that_another_session_inserts(nodes, conn):
 
 def test_a_repair_by_a_partial_key_is_refused(conn):
     table(conn, columns="id int, v text")
-    conn.execute("CREATE UNIQUE INDEX ON t (id) WHERE v IS NOT NULL; CREATE TABLE source AS SELECT 1 AS id, 'a'::text AS v")
+    conn.execute("CREATE UNIQUE INDEX ON t (id) WHERE v IS NOT NULL")
+    conn.execute("CREATE TABLE source AS SELECT 1 AS id, 'a'::text AS v")
     refused(conn, "SELECT * FROM idempotent_repair('t', 'source', key => '{id}', dry_run => false)")
     refused(conn, "SELECT * FROM idempotent_insert_from('t', 'source', key => '{id}')")
 
