@@ -203,7 +203,8 @@ def test_the_error_after_a_lost_race_is_the_conflict_and_nothing_of_the_unique_v
         assert (diag.schema_name, diag.table_name, diag.column_name) == ("public", "events", "n")
         assert diag.constraint_name == "events_pkey"
         assert diag.message_primary == 'payload conflicts with the stored row in table "events"'
-        assert diag.message_detail == "Payload 1500: Key (id)=(1500) is stored with n=7; the payload has n=1500."
+        sent = {"many": "Payload 1500", "from": "Row 1500 of the source"}[function]
+        assert diag.message_detail == f"{sent}: Key (id)=(1500) is stored with n=7; the payload has n=1500."
         assert "duplicate key" not in str(error) and not (diag.context or "").count("INSERT INTO")
         assert value(loser, "SELECT count(*) FROM events") == 1
         # In quarantine it is recorded once.
@@ -312,13 +313,11 @@ def test_duplicates_and_conflicts_inside_a_large_batch_have_their_ordinals(conn)
     payloads = rows(1)
     payloads.insert(700, {"id": 100, "n": 100})
     payloads.insert(1700, {"id": 50, "n": -50})
-    for act in (many, from_source):
+    for act, later, first in ((many, "Payload 1701", "payload 50"), (from_source, "Row 1701 of the source", "row 50 of the source")):
         with pytest.raises(psycopg.Error) as error:
             act(conn, payloads)
         assert error.value.sqlstate == "23I01"
-        assert error.value.diag.message_detail == (
-            "Payload 1701: Key (id)=(50) is stored by payload 50 with n=50; the payload has n=-50."
-        )
+        assert error.value.diag.message_detail == f"{later}: Key (id)=(50) is stored by {first} with n=50; the payload has n=-50."
         assert value(conn, "SELECT count(*) FROM events") == 0
         with conn.transaction(force_rollback=True):
             counts = act(conn, payloads, on_conflict="quarantine")
