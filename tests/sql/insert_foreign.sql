@@ -66,8 +66,10 @@ SELECT * FROM idempotent_insert('ledger', '{"order_id": 1}', key => '{order_id}'
 RESET ROLE;
 GRANT SELECT, INSERT ON ledger TO regress_pgi_far;
 SET ROLE regress_pgi_far;
+-- The server's own words differ between versions.
+\set VERBOSITY sqlstate
 SELECT * FROM idempotent_insert('ledger', '{"order_id": 1}', key => '{order_id}');
-:state
+\set VERBOSITY default
 RESET ROLE;
 DROP OWNED BY regress_pgi_far;
 DROP ROLE regress_pgi_far;
