@@ -41,6 +41,19 @@ impl Target {
         source: pg_sys::Oid,
         key: Option<&[String]>,
     ) -> (Rc<Self>, OpenRelation) {
+        Self::open_declaring(oid, |target| {
+            target.indexes = target.keys_of_source(&OpenRelation::open(source));
+            if let Some(key) = key {
+                target.declare_key(key);
+            }
+        })
+    }
+
+    /// Opens a table as [`Target::open`] does, or a foreign table, whose keys `declare` says.
+    fn open_declaring(
+        oid: pg_sys::Oid,
+        declare: impl FnOnce(&mut Self),
+    ) -> (Rc<Self>, OpenRelation) {
         let relation = OpenRelation::open(oid);
         if relation.kind() != pg_sys::RELKIND_FOREIGN_TABLE {
             return Self::of(relation);
@@ -48,10 +61,7 @@ impl Target {
         let mut target = Self::gather(&relation);
         // A trigger of a foreign table is no guard: there is no index by which it could verify.
         target.guards = Vec::new();
-        target.indexes = target.keys_of_source(&OpenRelation::open(source));
-        if let Some(key) = key {
-            target.declare_key(key);
-        }
+        declare(&mut target);
         (Rc::new(target), relation)
     }
 
@@ -65,21 +75,14 @@ impl Target {
         oid: pg_sys::Oid,
         key: impl FnOnce() -> Option<Vec<String>>,
     ) -> (Rc<Self>, OpenRelation) {
-        let relation = OpenRelation::open(oid);
-        if relation.kind() != pg_sys::RELKIND_FOREIGN_TABLE {
-            return Self::of(relation);
-        }
-        let mut target = Self::gather(&relation);
-        target.guards = Vec::new();
-        match key() {
+        Self::open_declaring(oid, |target| match key() {
             Some(key) => target.declare_key(&key),
             None => target
                 .no_key("no key is known of", "")
                 .detail("A foreign table has no unique index.")
                 .hint("Name the columns of the key with the argument key.")
                 .raise(),
-        }
-        (Rc::new(target), relation)
+        })
     }
 
     /// Opens a table as [`Target::open`] does, or a foreign table without a key.
@@ -87,11 +90,7 @@ impl Target {
     /// # Errors
     /// As [`Target::open`].
     pub fn open_wherever(oid: pg_sys::Oid) -> (Rc<Self>, OpenRelation) {
-        let relation = OpenRelation::open(oid);
-        match relation.kind() {
-            pg_sys::RELKIND_FOREIGN_TABLE => (Rc::new(Self::gather(&relation)), relation),
-            _ => Self::of(relation),
-        }
+        Self::open_declaring(oid, |_| {})
     }
 
     /// The unique indexes of a source that are on columns which the target has, too.
