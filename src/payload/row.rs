@@ -9,6 +9,7 @@ use crate::pg::rows::{NewRow, RowBuilder, Slot};
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{Target, UniqueIndex};
 use pgrx::pg_sys;
+use std::cmp::Ordering;
 
 /// What is known of a row from the round before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +138,16 @@ pub fn same_key(arbiter: &UniqueIndex, a: &Slot, b: &Slot) -> bool {
         .keys
         .iter()
         .all(|key| key.agrees(a.value(key.column), b.value(key.column)))
+}
+
+/// The arbiter's order of the keys of two rows, NULL last.
+pub fn order_of_keys(arbiter: &UniqueIndex, a: &Slot, b: &Slot) -> Ordering {
+    let mut orders = arbiter
+        .keys
+        .iter()
+        .map(|key| key.compare(a.value(key.column), b.value(key.column)));
+    let differing = orders.find(|order| order.is_ne());
+    differing.unwrap_or(Ordering::Equal)
 }
 
 /// Whether a working row has this key, a row of the columns of [`UniqueIndex::key_desc`], which for

@@ -1,7 +1,7 @@
 //! Walks the rows of both sides, in the key's order, and tells where they deviate.
 use super::deviation::{Deviation, Status};
 use crate::compare::differing;
-use crate::payload::row::{null_in_key, same_key};
+use crate::payload::row::{null_in_key, order_of_keys, same_key};
 use crate::payload::shape::Shape;
 use crate::pg::memory::Memory;
 use crate::pg::rows::{Slot, TupleSort};
@@ -104,14 +104,8 @@ impl<'a> SortedMerge<'a> {
             (false, _) => return Ordering::Greater,
             _ => {}
         }
-        let keys = &self.arbiter.keys;
-        let orders = keys
-            .iter()
-            .map(|key| key.compare(left.slot.value(key.column), right.slot.value(key.column)));
-        let order = self
-            .scratch
-            .scope(|| orders.into_iter().find(|order| order.is_ne()))
-            .unwrap_or(Ordering::Equal);
+        let order = || order_of_keys(self.arbiter, &left.slot, &right.slot);
+        let order = self.scratch.scope(order);
         if order == Ordering::Equal && self.has_null_key(&left.slot) {
             return Ordering::Less;
         }

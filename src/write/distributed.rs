@@ -18,7 +18,7 @@ use super::context::WriteContext;
 use super::input::SortedRows;
 use super::statement::{Returning, ValuesPlan};
 use crate::guard::OwnInsert;
-use crate::payload::row::{Mark, RowLayout, same_key};
+use crate::payload::row::{Mark, RowLayout, order_of_keys, same_key};
 use crate::pg::catalog::operator::Operator;
 use crate::pg::rows::{ReceivedRows, RowBuilder, RowDesc, Slot, SortColumn, TupleSort, TupleStore};
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
@@ -172,7 +172,7 @@ impl<'a> DistributedLookup<'a> {
     pub fn find(&mut self, row: &Slot) {
         self.found = false;
         while self.some {
-            match self.order(row) {
+            match order_of_keys(self.context.arbiter, &self.row, row) {
                 Ordering::Less => self.next(),
                 order => {
                     self.found = order == Ordering::Equal;
@@ -180,17 +180,6 @@ impl<'a> DistributedLookup<'a> {
                 }
             }
         }
-    }
-
-    /// How the key of the row at hand compares with that of a working row.
-    fn order(&self, row: &Slot) -> Ordering {
-        let keys = self.context.arbiter.keys.iter();
-        let mut orders = keys.map(|key| {
-            let column = key.column;
-            key.compare(self.row.value(column), row.value(column))
-        });
-        let differing = orders.find(|order| order.is_ne());
-        differing.unwrap_or(Ordering::Equal)
     }
 
     /// The row that the last look found.
