@@ -108,7 +108,7 @@ pub use privileges::{
 };
 pub use scan::{Scan, Writer};
 pub use stored_row::{StoredRow, first_difference, same_tuple};
-pub use triggers::is_guard_function;
+pub use triggers::{is_guard_function, may_change_updates};
 
 // Where the rooms above look for them.
 pub use crate::pg::relation::{OpenRelation, TriggerInfo, attribute_name, no_relation};

@@ -42,7 +42,7 @@ const KEYS_AT_ONCE: u64 = 1000;
 const ROWS_AT_ONCE: usize = 256;
 
 /// Beyond so many bytes, rows are sent.
-const BYTES_AT_ONCE: usize = 1 << 20;
+pub(super) const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// A statement has so many parameters at most.
 const PARAMETERS: usize = 30_000;
@@ -207,7 +207,11 @@ fn columns(context: &WriteContext<'_>) -> Vec<usize> {
                 .is_some_and(|remember| remember.column == *c)
         };
         !target.columns[*c].virtual_generated()
-            && (context.arbiter.has_column(*c) || compared() || remembered() || visible.shows(*c))
+            && (context.arbiter.has_column(*c)
+                || compared()
+                || context.judged.contains(c)
+                || remembered()
+                || visible.shows(*c))
     };
     (0..target.columns.len()).filter(is_read).collect()
 }
@@ -284,7 +288,7 @@ fn look_up_sql(target: &Target, arbiter: &UniqueIndex, columns: &[usize]) -> Str
 }
 
 /// Whether the key is compared by an operator of the server's own, which needs no casts.
-fn is_core(key: &KeyColumn) -> bool {
+pub(super) fn is_core(key: &KeyColumn) -> bool {
     let operator = Operator::find(key.operators.equality_operator);
     operator.is_some_and(|operator| operator.schema.to_u32() == pg_sys::PG_CATALOG_NAMESPACE)
 }
@@ -411,7 +415,7 @@ impl Sender<'_, '_> {
 }
 
 /// How many rows of so many columns are sent at once.
-fn rows_at_once(columns: usize) -> usize {
+pub(super) fn rows_at_once(columns: usize) -> usize {
     (PARAMETERS / columns.max(1)).clamp(1, ROWS_AT_ONCE)
 }
 
@@ -426,7 +430,7 @@ fn put_all(sort: &mut TupleSort, desc: &RowDesc, store: &mut TupleStore) {
 
 /// The settings under which Citus sends values to the shards: it writes them as text under the settings of the
 /// session, and the other server reads them under its own. Foreign data wrappers look after that themselves.
-fn transmission(target: &Target) -> Option<LocalSettings> {
+pub(super) fn transmission(target: &Target) -> Option<LocalSettings> {
     target
         .is_in_shards()
         .then(LocalSettings::fixed_transmission)

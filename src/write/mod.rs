@@ -65,13 +65,16 @@ mod new_key_estimator;
 mod outcome_collector;
 mod reject;
 mod rejections;
+mod replace;
 mod round;
 mod send;
 mod statement;
 
 pub use context::{MAX_ROUNDS, WriteContext};
 pub use input::{InputSorter, SortedRows};
+pub use lookup::Lookup;
 pub use outcome_collector::{OutcomeCollector, ResultDetail};
 pub use rejections::Rejections;
+pub use replace::Replacements;
 pub use send::insert;
 pub use statement::Returning;

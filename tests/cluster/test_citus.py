@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import re
 import threading
 
@@ -15,6 +16,17 @@ from support.waiting import until
 BATCH = "SELECT * FROM idempotent_insert_many(%s, %s)"
 EACH = "SELECT outcome, stored, differences FROM idempotent_insert_each(%s, %s, on_conflict => 'report')"
 TRIGGERS = "SET citus.enable_unsafe_triggers = on"
+
+
+every_placement = pytest.mark.parametrize(
+    "distribute",
+    [
+        "create_distributed_table('t', 'id')",
+        "create_distributed_table('t', NULL, colocate_with => 'none', distribution_type => NULL)",
+        "create_reference_table('t')",
+        "citus_add_local_table_to_metadata('t')",
+    ],
+)
 
 
 class Nodes:
@@ -106,15 +118,7 @@ def refused(conn, sql, parameters=None, state="0A000"):
     return caught.value.diag
 
 
-@pytest.mark.parametrize(
-    "distribute",
-    [
-        "create_distributed_table('t', 'id')",
-        "create_distributed_table('t', NULL, colocate_with => 'none', distribution_type => NULL)",
-        "create_reference_table('t')",
-        "citus_add_local_table_to_metadata('t')",
-    ],
-)
+@every_placement
 def test_functions_insert_or_verify(conn, distribute):
     table(conn, distribute)
     counts = conn.execute(BATCH, ["t", payloads((1, "a"), (2, "b"), (1, "a"))]).fetchone()
@@ -183,8 +187,6 @@ def test_what_works_on_the_table_itself_is_refused(conn):
     table(conn)
     conn.execute("CREATE TABLE source AS SELECT 1 AS id, 'a'::text AS v")
     for call in (
-        "SELECT * FROM idempotent_merge('t', 'source')",
-        "SELECT * FROM idempotent_merge_many('t', '[]')",
         "SELECT * FROM idempotent_overwrite('t', 'source', '{}')",
         "SELECT * FROM idempotent_overwrite_each('t', 'source', '{id}')",
         "SELECT * FROM idempotent_guard('t')",
@@ -194,6 +196,151 @@ def test_what_works_on_the_table_itself_is_refused(conn):
     refused(conn, "SELECT * FROM idempotent_guard('t', on_conflict => 'quarantine')")
     conn.execute("CREATE TABLE loose (id int, v text); SELECT create_distributed_table('loose', 'id')")
     assert 'the distribution column "id"' in conn.execute("SELECT message FROM idempotent_lint('loose')").fetchone()["message"]
+
+
+def merged(conn, rows, **options):
+    """The counts but for the first, of rows (id, at, v) or (id, at, v, gone); None leaves v out."""
+    names = ("id", "at", "v", "gone")
+    payloads = [{name: x for name, x in zip(names, row) if x is not None} for row in rows]
+    counts = conn.execute(
+        "SELECT * FROM idempotent_merge_many('t', %s, latest_by => '{at}', delete_when => %s)",
+        [psycopg.types.json.Jsonb(payloads), options.get("delete_when")],
+    ).fetchone()
+    return {name: number for name, number in list(counts.items())[1:] if number}
+
+
+@every_placement
+def test_the_latest_row_wins(conn, distribute):
+    table(conn, distribute, "id int PRIMARY KEY, at int, v text, note text DEFAULT 'none'")
+    conn.execute("INSERT INTO t SELECT i, 5, 'v' || i FROM generate_series(1, 600) AS i")
+    conn.execute("CREATE TABLE source (id int, at int, v text, gone boolean)")
+    conn.execute("INSERT INTO source SELECT i, i % 11, 'v' || i % 3, i % 5 = 0 FROM generate_series(1, 1200) AS i")
+    merge = "SELECT * FROM idempotent_merge('t', 'source', latest_by => '{at}', delete_when => 'gone', token => %s)"
+    # The same on one server, by plain SQL.
+    conn.execute("CREATE TABLE loose AS TABLE t; DELETE FROM loose USING source AS s WHERE loose.id = s.id AND s.at >= loose.at AND s.gone")
+    conn.execute("INSERT INTO loose SELECT id, at, v, 'none' FROM source WHERE NOT gone AND id > 600")
+    conn.execute("UPDATE loose SET at = s.at, v = s.v FROM source AS s WHERE loose.id = s.id AND (s.at, s.v) > (loose.at, loose.v) AND NOT s.gone")
+    first = conn.execute(merge, ["one"]).fetchone()
+    assert contents(conn) == contents(conn, "loose")
+    assert conn.execute(merge, ["one"]).fetchone() == {**first, "replayed": True}
+    again = conn.execute(merge, ["two"]).fetchone()
+    assert (again["inserted"], again["updated"], again["deleted"]) == (0, 0, 0)
+    # Payloads that leave columns out, and several under one key.
+    rows = [*((i, 20, "w") for i in range(1, 400)), *((i, 21, None) for i in range(200, 800)), *((i, 20, "x") for i in range(1500, 1502))]
+    found = merged(conn, rows)
+    assert sum(found.values()) == len(rows)
+    assert merged(conn, rows) == {"unchanged": 801, "stale": 200}
+    assert {(row["at"], row["v"]) for row in conn.execute("SELECT at, v FROM t WHERE id BETWEEN 200 AND 399").fetchall()} == {(21, "w")}
+
+
+@pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
+def test_a_merge_sees_what_its_transaction_has_written(conn, level):
+    table(conn, columns="id int PRIMARY KEY, at int, v text")
+    conn.execute("INSERT INTO t VALUES (1, 1, 'a'), (2, 1, 'a')")
+    conn.execute(f"BEGIN ISOLATION LEVEL {level}")
+    assert merged(conn, [(1, 2, "b"), (2, 2, "b", True), (3, 2, "b")], delete_when="gone") == {"inserted": 1, "updated": 1, "deleted": 1}
+    assert merged(conn, [(1, 1, "c"), (2, 1, "c"), (3, 3, "c")]) == {"inserted": 1, "updated": 1, "stale": 1}
+    conn.execute("ROLLBACK")
+    assert contents(conn) == [(1, 1, "a"), (2, 1, "a")]
+
+
+def test_a_merge_takes_rows_of_all_types(conn):
+    columns = "k {0}, id int, e {0}, d {1}, a int[], es {0}[], c {2}, j json, p point, f float8, at timestamptz, t text COLLATE \"C\""
+    conn.execute("CREATE TYPE feeling AS ENUM ('sad', 'glad'); CREATE DOMAIN positive AS int CHECK (value > 0); CREATE TYPE pair AS (a int, b text)")
+    table(conn, columns=columns.format("feeling", "positive", "pair") + ", PRIMARY KEY (k, id)")
+    values = "e, d, a, es, c, j, p, f, at, t"
+    conn.execute(f"INSERT INTO t (k, id, {values}) SELECT 'sad', 1, 'sad', 1, '{{1,2}}', '{{sad}}', '(1,x)', '{{\"a\": 1}}', '(1,2)', 0.1, now(), 'x'")
+    conn.execute(f"INSERT INTO t (k, id, {values}) SELECT 'glad', 2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL")
+    conn.execute("CREATE TABLE source (LIKE t)")
+    conn.execute("INSERT INTO source SELECT * FROM t")
+    for setting in ("datestyle = 'sql, dmy'", "extra_float_digits = -15", "plan_cache_mode = force_generic_plan"):
+        conn.execute(f"SET {setting}")
+        merge = "SELECT updated, unchanged FROM idempotent_merge('t', 'source')"
+        assert conn.execute(merge).fetchone() == {"updated": 0, "unchanged": 2}
+        # Both rows change in each column, to a value or to NULL, and back.
+        for _ in range(2):
+            conn.execute(f"UPDATE source SET ({values}) = (SELECT {values} FROM source AS other WHERE other.id <> source.id)")
+            assert conn.execute(merge).fetchone() == {"updated": 2, "unchanged": 0}
+            assert value(conn, "SELECT idempotent_digest(x) FROM t x") == value(conn, "SELECT idempotent_digest(x) FROM source x")
+        conn.execute("RESET ALL")
+    conn.execute("SET client_min_messages = warning; DROP TABLE t, source; DROP TYPE feeling, pair; DROP DOMAIN positive")
+
+
+@pytest.mark.parametrize("level", ["read committed", "repeatable read"])
+def test_a_merge_judges_again_what_another_session_has_changed(nodes, conn, level):
+    table(conn, columns="id int PRIMARY KEY, at int, v text")
+    conn.execute("INSERT INTO t SELECT i, 1, 'a' FROM generate_series(1, 9) AS i")
+    conn.execute(f"BEGIN ISOLATION LEVEL {level}")
+    assert value(conn, "SELECT count(*) FROM t") == 9
+    with nodes.connect(autocommit=False) as other:
+        for change in ("SET at = 5, v = 'b' WHERE id = 1", "SET at = 2 WHERE id = 2", "SET v = 'c' WHERE id = 3", "SET at = 1 WHERE id = 4", "SET at = 5 WHERE id = 5"):
+            other.execute(f"UPDATE t {change}")
+        other.execute("DELETE FROM t WHERE id = 6")
+        found = []
+
+        def merge():
+            try:
+                found.append(merged(conn, [(i, 3, "m", i == 5) for i in range(1, 9)], delete_when="gone"))
+            except psycopg.Error as error:
+                found.append(error.sqlstate)
+
+        thread = threading.Thread(target=merge)
+        thread.start()
+        with nodes.connect() as watch:
+            until(lambda: value(watch, "SELECT count(*) > 0 FROM citus_lock_waits"), 30)
+        other.commit()
+        thread.join()
+    if level == "repeatable read":
+        assert found == ["40001"]
+        conn.execute("ROLLBACK")
+        return
+    assert found == [{"inserted": 1, "updated": 5, "stale": 2}]
+    conn.execute("COMMIT")
+    latest = {1: (5, "b"), 5: (5, "a"), 9: (1, "a")}
+    assert contents(conn) == [(i, *latest.get(i, (3, "m"))) for i in range(1, 10)]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("distribute", ["create_distributed_table('t', 'id')", "create_reference_table('t')"])
+def test_racing_merges_leave_the_greatest_row_of_each_key(nodes, conn, distribute):
+    table(conn, distribute, "id int PRIMARY KEY, at int, v text")
+    rounds, sessions, keys = 10, 8, 60
+    errors, calls = [], []
+    sent = {key: [] for key in range(keys)}
+
+    def send(number):
+        dice = random.Random(number)
+        with nodes.connect() as own:
+            for _ in range(rounds):
+                rows = [{"id": key, "at": dice.randint(1, 40), "v": dice.choice("abc"), "gone": key % 4 == 0 and dice.random() < 0.3} for key in range(keys)]
+                dice.shuffle(rows)
+                for row in rows:
+                    sent[row["id"]].append((row["at"], row["gone"], row["v"]))
+                # Rows are compared by v where the time is the same: both are the same order.
+                latest_by = [["at"], ["at", "v"]][number % 2]
+                while True:
+                    try:
+                        own.execute("SELECT * FROM idempotent_merge_many('t', %s, latest_by => %s, delete_when => 'gone')", [psycopg.types.json.Jsonb(rows), latest_by])
+                        calls.append(number)
+                        break
+                    except psycopg.Error as error:
+                        errors.append(error.sqlstate)
+
+    threads = [threading.Thread(target=send, args=[number]) for number in range(sessions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(errors) <= {"40P01", "40001"}
+    assert len(calls) == rounds * sessions and len(errors) < len(calls)
+    stored = {row["id"]: (row["at"], False, row["v"]) for row in conn.execute("SELECT * FROM t").fetchall()}
+    for key, rows in sent.items():
+        greatest = max(rows)
+        if greatest[1]:
+            # After the delete, an earlier row may have gone in again.
+            assert stored.get(key) is None or stored[key] in rows
+        else:
+            assert stored[key] == greatest
 
 
 @pytest.mark.parametrize("distribute", ["create_distributed_table('t', 'id')", "create_reference_table('t')"])
