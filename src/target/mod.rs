@@ -41,6 +41,8 @@ mod access;
 #[forbid(unsafe_code)]
 mod arbiter;
 #[forbid(unsafe_code)]
+mod as_read;
+#[forbid(unsafe_code)]
 mod cache;
 #[forbid(unsafe_code)]
 mod closest;
@@ -86,6 +88,7 @@ mod stored_row;
 mod triggers;
 
 pub use arbiter::most_plain;
+pub use as_read::{Parameters, is_equal};
 pub use cache::{
     PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks, watch,
     watched_changes,

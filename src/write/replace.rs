@@ -17,7 +17,7 @@ use crate::payload::row::RowLayout;
 use crate::pg::rows::{ReceivedRows, RowBuilder, Slot, TupleStore};
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::value::sql_value::{ArrayBuilder, SqlValue};
-use crate::target::{KeyColumn, PerTarget, StoredRow, equal, is_null};
+use crate::target::{KeyColumn, PerTarget, StoredRow, is_equal, is_null};
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -419,12 +419,7 @@ fn conditions(context: &WriteContext<'_>, columns: &Columns, before: usize) -> S
     });
     let judged = columns.judged.iter().enumerate().map(|(i, c)| {
         let (own, sent) = (stored(*c), format!("r.j{i}"));
-        let same = match target.columns[*c].equality_operator() {
-            pg_sys::InvalidOid => {
-                format!("{own}::pg_catalog.text OPERATOR(pg_catalog.=) {sent}::pg_catalog.text")
-            }
-            operator => equal(operator, &own, "", &sent),
-        };
+        let same = is_equal(target.columns[*c].equality_operator(), &own, &sent);
         or_null(same, target.columns[*c].may_be_null(), &own, &sent)
     });
     let all = in_shards.chain(keys).chain(judged);

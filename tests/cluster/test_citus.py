@@ -343,6 +343,53 @@ def test_racing_merges_leave_the_greatest_row_of_each_key(nodes, conn, distribut
             assert stored[key] == greatest
 
 
+def conflict(conn, key, v):
+    """The number of a conflict that is recorded for a payload."""
+    conn.execute("SELECT * FROM idempotent_insert_many('t', %s, on_conflict => 'quarantine')", [payloads((key, v))])
+    return value(conn, "SELECT max(id) FROM idempotent.conflicts")
+
+
+APPLY = "SELECT idempotent_resolve(%s, 'apply_payload')"
+
+
+@every_placement
+def test_a_conflict_ends_with_the_payload(conn, distribute):
+    table(conn, distribute, "id int PRIMARY KEY, v text, j json, p point DEFAULT '(1,2)'")
+    conn.execute("INSERT INTO t SELECT i, 'a', '{\"a\":   1}' FROM generate_series(1, 9) AS i")
+    first = conflict(conn, 1, "b")
+    assert [value(conn, APPLY, first) for _ in range(2)] == [True, False]
+    assert conn.execute("SELECT v, j FROM t WHERE id = 1").fetchone() == {"v": "b", "j": {"a": 1}}
+    changed, gone, kept = conflict(conn, 2, "b"), conflict(conn, 3, "b"), conflict(conn, 4, "b")
+    conn.execute("UPDATE t SET j = '[]' WHERE id = 2")
+    conn.execute("DELETE FROM t WHERE id = 3")
+    assert "differs from the one that was recorded" in refused(conn, APPLY, [changed], "55000").message_detail
+    assert "no longer exists" in refused(conn, APPLY, [gone], "55000").message_detail
+    assert value(conn, "SELECT idempotent_resolve(%s, 'keep_stored')", kept)
+    refused(conn, APPLY, [kept], "55000")
+    assert value(conn, "SELECT count(*) FROM t WHERE v = 'b'") == 1
+
+
+@pytest.mark.parametrize("level", ["read committed", "repeatable read"])
+def test_a_payload_is_not_applied_to_a_row_that_another_session_changes(nodes, conn, level):
+    table(conn)
+    conn.execute("INSERT INTO t VALUES (1, 'a')")
+    number = conflict(conn, 1, "b")
+    conn.execute(f"BEGIN ISOLATION LEVEL {level}")
+    assert value(conn, "SELECT count(*) FROM t") == 1
+    found = []
+    with nodes.connect(autocommit=False) as other:
+        other.execute("UPDATE t SET v = 'c'")
+        thread = threading.Thread(target=lambda: found.append(refused(conn, APPLY, [number], ["55000", "40001"][level == "repeatable read"])))
+        thread.start()
+        with nodes.connect() as watch:
+            until(lambda: value(watch, "SELECT count(*) > 0 FROM citus_lock_waits"), 30)
+        other.commit()
+        thread.join()
+    assert len(found) == 1
+    conn.execute("ROLLBACK")
+    assert contents(conn) == [(1, "c")]
+
+
 @pytest.mark.parametrize("distribute", ["create_distributed_table('t', 'id')", "create_reference_table('t')"])
 def test_a_repair_makes_the_table_equal_to_its_source(conn, distribute):
     table(conn, distribute)
