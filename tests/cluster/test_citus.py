@@ -16,6 +16,8 @@ from support.waiting import until
 BATCH = "SELECT * FROM idempotent_insert_many(%s, %s)"
 EACH = "SELECT outcome, stored, differences FROM idempotent_insert_each(%s, %s, on_conflict => 'report')"
 TRIGGERS = "SET citus.enable_unsafe_triggers = on"
+# For work on the shards of one node.
+BY_HAND = "SET citus.override_table_visibility = off; SET citus.enable_ddl_propagation = off"
 
 
 every_placement = pytest.mark.parametrize(
@@ -44,6 +46,7 @@ class Nodes:
                         "citus.shard_count": "8",
                         "citus.enable_statistics_collection": "off",
                         "citus.node_connection_timeout": "10s",
+                        "citus.recover_2pc_interval": "-1",
                         "citus.local_hostname": address,
                     }
                 )
@@ -603,3 +606,116 @@ def test_a_load_is_called_again_after_a_worker_was_lost(nodes, conn):
         assert value(again, "SELECT idempotent_digest(t) FROM t") == value(again, "SELECT idempotent_digest(s) FROM source s")
     lines = nodes.forbidden_log_lines()
     assert not [line for line in lines if re.search("panicked|TRAP|PANIC", line)]
+
+
+CALLS = {
+    "load": "CALL idempotent_load('t', 'source', batch_size => 500)",
+    "merge": "SELECT * FROM idempotent_merge('t', 'source', latest_by => '{at}')",
+    "request": "SELECT response, replayed FROM idempotent_execute('k', 'INSERT INTO t SELECT * FROM source RETURNING id')",
+}
+
+
+class Held:
+    """A call in a session of its own."""
+
+    def __init__(self, nodes, kind):
+        self.nodes, self.kind = nodes, kind
+        self.found = None
+        self.thread = threading.Thread(target=self.call)
+        self.thread.start()
+
+    def call(self):
+        try:
+            with self.nodes.connect() as own:
+                self.found = own.execute(CALLS[self.kind]).rowcount
+        except psycopg.Error as error:
+            self.found = error
+
+    def until_prepared(self, worker):
+        until(lambda: prepared(worker) > 0, 60)
+
+
+def prepared(node):
+    with node.connect("app") as conn:
+        return value(conn, "SELECT count(*) FROM pg_prepared_xacts")
+
+
+def repeated(nodes, kind):
+    """Recovers the transactions, and makes the call again, which makes the table equal to the source."""
+    with nodes.connect() as conn:
+        recovered = value(conn, "SELECT recover_prepared_transactions()")
+        assert [prepared(node) for node in nodes.nodes] == [0, 0, 0]
+        found = conn.execute(CALLS[kind])
+        found = None if kind == "load" else found.fetchone()
+        assert value(conn, "SELECT idempotent_digest(t) FROM t") == value(conn, "SELECT idempotent_digest(s) FROM source s")
+        return recovered, found
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", CALLS)
+def test_a_worker_is_lost_after_the_coordinator_has_committed(nodes, conn, kind):
+    """The coordinator has committed, and waits for a standby that is not there; the workers have only prepared."""
+    table(conn, columns="id int PRIMARY KEY, at int, v text")
+    rows = 20000 if kind == "load" else 1000
+    conn.execute(f"CREATE TABLE source AS SELECT i AS id, 1 AS at, 'v' || i AS v FROM generate_series(1, {rows}) AS i")
+    worker = nodes.nodes[1]
+
+    def hold(standby):
+        conn.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{standby}'")
+        conn.execute("SELECT pg_reload_conf()")
+
+    if kind != "load":
+        hold("nobody")
+    held = Held(nodes, kind)
+    if kind == "load":
+        # It also commits before the first rows.
+        until(lambda: value(conn, "SELECT count(*) >= 1000 FROM t"), 60)
+        hold("nobody")
+    held.until_prepared(worker)
+    worker.crash()
+    worker.wait_until_up()
+    hold("")
+    held.thread.join()
+    assert prepared(worker) > 0
+    if kind != "load":
+        # The call has succeeded. Rows of the worker are neither there nor free.
+        assert not isinstance(held.found, psycopg.Error)
+        assert value(conn, "SELECT count(*) FROM t") < rows
+        conn.execute("SET statement_timeout = '2s'")
+        refused(conn, CALLS["merge"], state="57014")
+    recovered, found = repeated(nodes, kind)
+    assert recovered > 0
+    if kind == "merge":
+        assert (found["inserted"], found["updated"], found["unchanged"]) == (0, 0, rows)
+    if kind == "request":
+        assert found["replayed"] and len(found["response"]) == rows
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", CALLS)
+def test_the_coordinator_is_lost_before_it_has_committed(nodes, conn, kind):
+    """One worker has prepared, the other is held by a trigger that is deferred to the end of its transaction."""
+    table(conn, columns="id int PRIMARY KEY, at int, v text")
+    conn.execute("CREATE TABLE source AS SELECT i AS id, 1 AS at, 'v' || i AS v FROM generate_series(1, 1000) AS i")
+    coordinator, first, second = nodes.nodes
+    shard = value(conn, "SELECT shard_name::text FROM citus_shards WHERE table_name = 't'::regclass AND nodename = %s LIMIT 1", second.address)
+    with second.connect("app") as own:
+        own.execute(f"{BY_HAND}; SELECT pg_advisory_lock(13)")
+        own.execute("CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(13); RETURN NULL; END'")
+        own.execute(f"CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON {shard} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hold()")
+        held = Held(nodes, kind)
+        held.until_prepared(first)
+        coordinator.crash()
+        held.thread.join()
+        assert isinstance(held.found, psycopg.Error)
+    coordinator.wait_until_up()
+    with second.connect("app") as own:
+        until(lambda: value(own, "SELECT count(*) = 0 FROM pg_stat_activity WHERE wait_event = 'advisory'"), 30)
+        assert prepared(first) > 0
+        recovered, found = repeated(nodes, kind)
+        own.execute(f"{BY_HAND}; SET client_min_messages = warning; DROP FUNCTION hold CASCADE")
+    assert recovered > 0
+    if kind == "merge":
+        assert (found["inserted"], found["unchanged"]) == (1000, 0)
+    if kind == "request":
+        assert not found["replayed"] and len(found["response"]) == 1000
