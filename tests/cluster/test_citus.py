@@ -303,6 +303,25 @@ def test_a_merge_judges_again_what_another_session_has_changed(nodes, conn, leve
     assert contents(conn) == [(i, *latest.get(i, (3, "m"))) for i in range(1, 10)]
 
 
+def test_a_merge_obeys_policies(conn):
+    table(conn, columns="id int PRIMARY KEY, at int, v text DEFAULT 'own'")
+    conn.execute("INSERT INTO t VALUES (1, 1, 'own'), (2, 1, 'hidden'), (3, 1, 'kept')")
+    conn.execute("DROP ROLE IF EXISTS regress_merger; CREATE ROLE regress_merger; GRANT ALL ON t TO regress_merger")
+    conn.execute("ALTER TABLE t ENABLE ROW LEVEL SECURITY")
+    for command, rows in (("SELECT", "USING (v <> 'hidden')"), ("INSERT", "WITH CHECK (true)"), ("UPDATE", "USING (v = 'own')"), ("DELETE", "USING (v = 'own')")):
+        conn.execute(f"CREATE POLICY for_{command} ON t FOR {command} {rows}")
+    conn.execute("SET ROLE regress_merger")
+    assert merged(conn, [(1, 2, None), (4, 1, None)]) == {"inserted": 1, "updated": 1}
+    many = "SELECT * FROM idempotent_merge_many('t', %s, latest_by => '{at}', delete_when => 'gone')"
+    for id_ in (2, 3):
+        refused(conn, many, [psycopg.types.json.Jsonb([{"id": id_, "at": 2}])], "42501")
+    refused(conn, many, [psycopg.types.json.Jsonb([{"id": 3, "at": 2, "gone": True}])], "42501")
+    assert merged(conn, [(2, 2, None, True), (4, 2, None, True)], delete_when="gone") == {"deleted": 1, "unchanged": 1}
+    conn.execute("RESET ROLE")
+    assert contents(conn) == [(1, 2, "own"), (2, 1, "hidden"), (3, 1, "kept")]
+    conn.execute("DROP TABLE t; DROP ROLE regress_merger")
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("distribute", ["create_distributed_table('t', 'id')", "create_reference_table('t')"])
 def test_racing_merges_leave_the_greatest_row_of_each_key(nodes, conn, distribute):
@@ -683,6 +702,9 @@ def test_a_worker_is_lost_after_the_coordinator_has_committed(nodes, conn, kind)
         assert value(conn, "SELECT count(*) FROM t") < rows
         conn.execute("SET statement_timeout = '2s'")
         refused(conn, CALLS["merge"], state="57014")
+    if kind == "request":
+        # The record is on the coordinator.
+        assert conn.execute(CALLS["request"]).fetchone()["replayed"]
     recovered, found = repeated(nodes, kind)
     assert recovered > 0
     if kind == "merge":
