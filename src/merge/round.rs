@@ -520,11 +520,14 @@ fn look_up(
                 counts.inserted += 1;
                 return;
             }
-            lookup.skip();
-            if !outside {
-                lookup.find(row);
-            }
-            let Some(stored) = lookup.stored() else {
+            let stored = match outside {
+                true => None,
+                false => {
+                    lookup.find(row);
+                    lookup.stored()
+                }
+            };
+            let Some(stored) = stored else {
                 if latest.deletes(row) {
                     return gone.add(context, row);
                 }

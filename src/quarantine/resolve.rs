@@ -69,9 +69,7 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
     }
     let (target, relation) = Target::open_wherever(record.target);
     if resolution == Resolution::ApplyPayload {
-        if target.foreign {
-            refuse_rows_elsewhere(&target);
-        }
+        refuse_foreign(&target);
         // Its statements say in which partition the row is, but are planned for all of them.
         target.lock_to_write();
     }
@@ -91,15 +89,17 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
     ended
 }
 
-/// Refuses a table whose rows are not reached.
+/// Refuses a foreign table.
 ///
 /// # Errors
 /// 0A000
-fn refuse_rows_elsewhere(target: &Target) {
-    target.refuse_rows_elsewhere(
-        "apply payloads to",
-        "Update the row with a statement of your own, and resolve the conflict with 'keep_stored'.",
-    );
+fn refuse_foreign(target: &Target) {
+    if target.foreign {
+        target.refuse_rows_elsewhere(
+            "apply payloads to",
+            "Update the row with a statement of your own, and resolve the conflict with 'keep_stored'.",
+        );
+    }
 }
 
 /// 42501 for a conflict that the caller may not see, or whose stored row they may not see:
@@ -288,7 +288,6 @@ impl Conflict<'_> {
         if let Some(rows) = RowByValues::of(self.target, arbiter) {
             return self.apply_by_values(&rows, (arbiter, compared), &stored_row, &payload_row);
         }
-        refuse_rows_elsewhere(self.target);
         self.apply_in_place(connection, (arbiter, compared), &stored_row, &payload_row);
     }
 
@@ -310,7 +309,7 @@ impl Conflict<'_> {
             self.out_of_key(arbiter)
         }
         let columns = self.differing_columns(Resolution::ApplyPayload);
-        if rows.update(&read, compared, payload_row, &columns) == 0 {
+        if rows.update(stored_row, (&read, compared), payload_row, &columns) == 0 {
             self.read_unchanged(rows, stored_row, compared);
             self.not_updated()
         }

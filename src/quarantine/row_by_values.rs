@@ -13,10 +13,10 @@ pub struct RowByValues<'a> {
 }
 
 impl<'a> RowByValues<'a> {
-    /// None where rows are found in the table itself, or by a key that is computed.
+    /// None where rows are found in the table itself.
     pub fn of(target: &'a Target, arbiter: &'a UniqueIndex) -> Option<Self> {
-        let possible = target.is_distributed() && !arbiter.is_computed();
-        possible.then_some(Self { target, arbiter })
+        let this = Self { target, arbiter };
+        target.is_distributed().then_some(this)
     }
 
     /// The row that is stored under the key of a working row, as far as the caller may see it.
@@ -47,12 +47,12 @@ impl<'a> RowByValues<'a> {
         found
     }
 
-    /// Gives these columns of the row that was read the payload's values, if it still has the values that were read in the
-    /// columns `compared`. Gives the number of rows.
+    /// Gives these columns of the row with the key of `key` the payload's values, if it still has the values that were
+    /// read in the columns `compared`. Gives the number of rows.
     pub fn update(
         &self,
-        read: &Slot,
-        compared: &[usize],
+        key: &Slot,
+        (read, compared): (&Slot, &[usize]),
         payload: &Slot,
         columns: &[usize],
     ) -> u64 {
@@ -65,7 +65,7 @@ impl<'a> RowByValues<'a> {
         let set = set.collect::<Vec<_>>().join(", ");
         let is_stored = |c: &usize| target.columns[*c].generated == 0;
         let compared: Vec<usize> = compared.iter().copied().filter(is_stored).collect();
-        let same = target.is_as_read(self.arbiter, &compared, &mut parameters, read);
+        let same = target.is_as_read(self.arbiter, &compared, &mut parameters, key, read);
         let sql = format!("UPDATE {} SET {set} WHERE {same}", self.rows());
         let _settings = self.transmission();
         Connection::open().execute(&sql, &parameters.0)

@@ -93,7 +93,7 @@ impl<'a> RemoteStatements<'a> {
     /// The condition that a row is the one that was read, with the same values.
     fn is_as_read<'v>(&self, parameters: &mut Parameters<'v>, row: &'v Slot) -> String {
         self.target
-            .is_as_read(self.arbiter, &self.named, parameters, row)
+            .is_as_read(self.arbiter, &self.named, parameters, row, row)
     }
 
     fn run(&mut self, sql: String, parameters: &Parameters<'_>) -> u64 {

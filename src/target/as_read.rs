@@ -22,51 +22,64 @@ impl<'v> Parameters<'v> {
 }
 
 impl Target {
-    /// The condition that a stored row has the key of this one.
+    /// The condition that a stored row has the key of this one, a working row. It names columns alone: where it is used,
+    /// no other table is read.
     pub fn has_key_of<'v>(
         &self,
         arbiter: &UniqueIndex,
         parameters: &mut Parameters<'v>,
         row: &'v Slot,
     ) -> String {
-        let keys = arbiter.keys.iter();
-        let keys = keys.map(|key| (key.column, key.operators.equality_operator));
-        self.has_values(keys, parameters, row)
+        let keys = arbiter.keys.iter().map(|key| {
+            let own = match &key.expression {
+                Some(expression) => format!("({})", expression.sql),
+                None => self.column_list([key.column]),
+            };
+            (own, key.column, key.operators.equality_operator)
+        });
+        let has_key = has_values(keys, parameters, row);
+        match arbiter.condition_sql() {
+            Some(condition) => format!("({condition}) AND {has_key}"),
+            None => has_key,
+        }
     }
 
-    /// The condition that a stored row has the key of this one, and its values in these columns.
+    /// The condition that a stored row has the key of the working row `key`, and the values of `row` in these columns.
     pub fn is_as_read<'v>(
         &self,
         arbiter: &UniqueIndex,
         columns: &[usize],
         parameters: &mut Parameters<'v>,
+        key: &'v Slot,
         row: &'v Slot,
     ) -> String {
-        let has_key = self.has_key_of(arbiter, parameters, row);
+        let has_key = self.has_key_of(arbiter, parameters, key);
         let others = columns.iter().filter(|c| !arbiter.has_column(**c));
-        let others = others.map(|c| (*c, self.columns[*c].equality_operator()));
-        match self.has_values(others, parameters, row) {
+        let others = others.map(|c| {
+            let operator = self.columns[*c].equality_operator();
+            (self.column_list([*c]), *c, operator)
+        });
+        match has_values(others, parameters, row) {
             same if same.is_empty() => has_key,
             same => format!("{has_key} AND {same}"),
         }
     }
+}
 
-    /// The condition that a stored row has the values of this one in these columns, by these operators.
-    fn has_values<'v>(
-        &self,
-        columns: impl Iterator<Item = (usize, pg_sys::Oid)>,
-        parameters: &mut Parameters<'v>,
-        row: &'v Slot,
-    ) -> String {
-        let same = columns.map(|(c, operator)| {
-            let (own, value) = (self.column_list([c]), row.value(c));
-            match value.is_null() {
-                true => is_null(&own),
-                false => is_equal(operator, &own, &parameters.add(value)),
-            }
-        });
-        same.collect::<Vec<_>>().join(" AND ")
-    }
+/// The condition that columns or expressions, each with its place in this row, have the row's values, by these operators.
+fn has_values<'v>(
+    parts: impl Iterator<Item = (String, usize, pg_sys::Oid)>,
+    parameters: &mut Parameters<'v>,
+    row: &'v Slot,
+) -> String {
+    let same = parts.map(|(own, place, operator)| {
+        let value = row.value(place);
+        match value.is_null() {
+            true => is_null(&own),
+            false => is_equal(operator, &own, &parameters.add(value)),
+        }
+    });
+    same.collect::<Vec<_>>().join(" AND ")
 }
 
 /// The condition that a column equals a value. A type that has no equality is compared as text.

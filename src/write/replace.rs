@@ -17,7 +17,8 @@ use crate::payload::row::RowLayout;
 use crate::pg::rows::{ReceivedRows, RowBuilder, Slot, TupleStore};
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::value::sql_value::{ArrayBuilder, SqlValue};
-use crate::target::{KeyColumn, PerTarget, StoredRow, is_equal, is_null};
+use crate::target::{KeyColumn, PerTarget, StoredRow, Target, UniqueIndex, is_equal, is_null};
+use crate::text;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -336,18 +337,73 @@ fn arrays_of_keys(context: &WriteContext<'_>, rows: &[Slot]) -> Vec<ArrayBuilder
     finding_shards(context).map(array).collect()
 }
 
+/// Of the key, what may be compared with an array.
 fn finding_shards<'a>(context: &WriteContext<'a>) -> impl Iterator<Item = &'a KeyColumn> {
     let WriteContext {
         target, arbiter, ..
     } = *context;
-    let nullable =
-        |key: &KeyColumn| arbiter.nulls_equal && target.columns[key.column].may_be_null();
     let keys = arbiter.keys.iter();
-    keys.filter(move |key| is_core(key) && !nullable(key))
+    keys.filter(move |key| is_core(key) && !is_nullable(target, arbiter, key))
 }
 
-/// `UPDATE shop.orders AS t SET amount = r.n0 FROM (VALUES (0, $1, $2, $3), (1, $4, $5, $6)) AS r (i, k0, j0, n0)
-/// WHERE t.order_id = ANY ($7) AND t.order_id = r.k0 AND t.amount = r.j0 RETURNING r.i`; or a DELETE, likewise.
+/// Whether a part of the key may be NULL, and is then a part like others.
+fn is_nullable(target: &Target, arbiter: &UniqueIndex, key: &KeyColumn) -> bool {
+    let may_be_null = || key.expression.is_some() || target.columns[key.column].may_be_null();
+    arbiter.nulls_equal && may_be_null()
+}
+
+/// How a statement names things. An expression of the key names columns alone, and may name the table: it has no
+/// alias, and what else is named begins like no column.
+struct Names<'a> {
+    target: &'a Target,
+    table: String,
+    /// The rows; names of their columns begin so, too.
+    rows: String,
+}
+
+impl<'a> Names<'a> {
+    fn of(target: &'a Target) -> Self {
+        let mut rows = "r".to_owned();
+        let columns = || target.columns.iter().map(|column| &column.name);
+        while columns()
+            .chain([&target.name])
+            .any(|c| c.starts_with(&rows))
+        {
+            rows.push('r');
+        }
+        Self {
+            target,
+            table: text::quote_identifier(&target.name),
+            rows,
+        }
+    }
+
+    /// A column of the table.
+    fn stored(&self, column: usize) -> String {
+        format!("{}.{}", self.table, self.target.column_list([column]))
+    }
+
+    /// A column of the key, or an expression.
+    fn key(&self, key: &KeyColumn) -> String {
+        match &key.expression {
+            Some(expression) => format!("({})", expression.sql),
+            None => self.stored(key.column),
+        }
+    }
+
+    /// A column of the rows: a letter for what it is, and a number.
+    fn sent(&self, letter: char, number: usize) -> String {
+        format!("{}.{}", self.rows, self.declared(letter, number))
+    }
+
+    fn declared(&self, letter: char, number: usize) -> String {
+        format!("{}{letter}{number}", self.rows)
+    }
+}
+
+/// `UPDATE ONLY shop.orders SET amount = r.rn0 FROM (VALUES (0, $1, $2, $3), (1, $4, $5, $6)) AS r (r, rk0, rj0, rn0)
+/// WHERE orders.order_id = ANY ($7) AND orders.order_id = r.rk0 AND orders.amount = r.rj0 RETURNING r.r`; or a DELETE,
+/// likewise.
 ///
 /// Citus finds the shards by `= ANY`.
 fn write_sql(context: &WriteContext<'_>, form: &Form) -> String {
@@ -355,73 +411,91 @@ fn write_sql(context: &WriteContext<'_>, form: &Form) -> String {
     let Form {
         columns, deletes, ..
     } = form;
-    let keys = context.arbiter.keys.len();
-    let named = |letter: char, count: usize| (0..count).map(move |i| format!("{letter}{i}"));
-    let mut names: Vec<String> = named('k', keys)
-        .chain(named('j', columns.judged.len()))
-        .collect();
+    let names = Names::of(target);
+    let mut parts = vec![
+        ('k', context.arbiter.keys.len()),
+        ('j', columns.judged.len()),
+    ];
     if !deletes {
-        names.extend(named('n', columns.updated.len()));
-        names.extend(named('l', columns.left_out.len()));
+        parts.extend([('n', columns.updated.len()), ('l', columns.left_out.len())]);
     }
+    let declared = parts.iter().flat_map(|(letter, count)| {
+        let declared = |number| names.declared(*letter, number);
+        (0..*count).map(declared).collect::<Vec<_>>()
+    });
+    let declared: Vec<String> = declared.collect();
     let row = |i: usize| {
-        let first = i * names.len() + 1;
-        let values = first..first + names.len();
+        let first = i * declared.len() + 1;
+        let values = first..first + declared.len();
         let values: String = values.map(|number| format!(", ${number}")).collect();
         format!("({i}{values})")
     };
-    let rows: Vec<String> = (0..form.rows).map(row).collect();
+    let values: Vec<String> = (0..form.rows).map(row).collect();
     let rows = format!(
-        "(VALUES {}) AS r (i, {})",
-        rows.join(", "),
-        names.join(", ")
+        "(VALUES {}) AS {r} ({r}, {})",
+        values.join(", "),
+        declared.join(", "),
+        r = names.rows
     );
     // Rows of tables that inherit from it have no keys.
     let only = if target.partitioned { "" } else { "ONLY " };
-    let table = format!("{only}{} AS t", target.qualified());
-    let same = conditions(context, columns, form.rows * names.len());
+    let table = format!("{only}{}", target.qualified());
+    let same = conditions(context, &names, columns, form.rows * declared.len());
+    let returning = format!("RETURNING {r}.{r}", r = names.rows);
     if *deletes {
-        return format!("DELETE FROM {table} USING {rows} WHERE {same} RETURNING r.i");
+        return format!("DELETE FROM {table} USING {rows} WHERE {same} {returning}");
     }
-    let set = assignments(context, columns);
-    format!("UPDATE {table} SET {set} FROM {rows} WHERE {same} RETURNING r.i")
+    let set = assignments(&names, columns);
+    format!("UPDATE {table} SET {set} FROM {rows} WHERE {same} {returning}")
 }
 
 /// What an update sets.
-fn assignments(context: &WriteContext<'_>, columns: &Columns) -> String {
+fn assignments(names: &Names<'_>, columns: &Columns) -> String {
     let set = columns.updated.iter().enumerate().map(|(i, c)| {
-        let name = context.target.column_list([*c]);
+        let (name, new) = (names.target.column_list([*c]), names.sent('n', i));
         match columns.left_out.iter().position(|other| other == c) {
-            None => format!("{name} = r.n{i}"),
-            Some(l) => format!("{name} = CASE WHEN r.l{l} THEN t.{name} ELSE r.n{i} END"),
+            None => format!("{name} = {new}"),
+            Some(l) => {
+                let (is_left_out, stored) = (names.sent('l', l), names.stored(*c));
+                format!("{name} = CASE WHEN {is_left_out} THEN {stored} ELSE {new} END")
+            }
         }
     });
     set.collect::<Vec<_>>().join(", ")
 }
 
 /// The conditions that a stored row is one that was judged. The arrays of keys are the parameters behind the first
-/// `before`.
-fn conditions(context: &WriteContext<'_>, columns: &Columns, before: usize) -> String {
+/// `before`. The arbiter's condition comes first: an expression may fail for a row outside of it.
+fn conditions(
+    context: &WriteContext<'_>,
+    names: &Names<'_>,
+    columns: &Columns,
+    before: usize,
+) -> String {
     let (target, arbiter) = (context.target, context.arbiter);
-    let stored = |c: usize| format!("t.{}", target.column_list([c]));
     let or_null = |equal: String, may_be_null: bool, stored: &str, sent: &str| match may_be_null {
         false => equal,
         true => format!("({equal} OR {} AND {})", is_null(stored), is_null(sent)),
     };
+    let has_key = arbiter.condition_sql().map(|sql| format!("({sql})"));
     let in_shards = finding_shards(context).enumerate().map(|(i, key)| {
         let array = format!("ANY (${})", before + i + 1);
-        key.equals(&stored(key.column), &array)
+        key.equals(&names.key(key), &array)
     });
     let keys = arbiter.keys.iter().enumerate().map(|(i, key)| {
-        let (own, sent) = (stored(key.column), format!("r.k{i}"));
-        let nullable = arbiter.nulls_equal && target.columns[key.column].may_be_null();
-        or_null(key.equals(&own, &sent), nullable, &own, &sent)
+        let (stored, sent) = (names.key(key), names.sent('k', i));
+        let equal = key.equals(&stored, &sent);
+        or_null(equal, is_nullable(target, arbiter, key), &stored, &sent)
     });
     let judged = columns.judged.iter().enumerate().map(|(i, c)| {
-        let (own, sent) = (stored(*c), format!("r.j{i}"));
-        let same = is_equal(target.columns[*c].equality_operator(), &own, &sent);
-        or_null(same, target.columns[*c].may_be_null(), &own, &sent)
+        let (stored, sent, column) = (names.stored(*c), names.sent('j', i), &target.columns[*c]);
+        let equal = is_equal(column.equality_operator(), &stored, &sent);
+        or_null(equal, column.may_be_null(), &stored, &sent)
     });
-    let all = in_shards.chain(keys).chain(judged);
+    let all = has_key
+        .into_iter()
+        .chain(in_shards)
+        .chain(keys)
+        .chain(judged);
     all.collect::<Vec<_>>().join(" AND ")
 }

@@ -306,7 +306,7 @@ def test_a_merge_judges_again_what_another_session_has_changed(nodes, conn, leve
 def test_a_merge_obeys_policies(conn):
     table(conn, columns="id int PRIMARY KEY, at int, v text DEFAULT 'own'")
     conn.execute("INSERT INTO t VALUES (1, 1, 'own'), (2, 1, 'hidden'), (3, 1, 'kept')")
-    conn.execute("DROP ROLE IF EXISTS regress_merger; CREATE ROLE regress_merger; GRANT ALL ON t TO regress_merger")
+    conn.execute("DROP ROLE IF EXISTS regress_merger; CREATE ROLE regress_merger LOGIN; GRANT ALL ON t TO regress_merger")
     conn.execute("ALTER TABLE t ENABLE ROW LEVEL SECURITY")
     for command, rows in (("SELECT", "USING (v <> 'hidden')"), ("INSERT", "WITH CHECK (true)"), ("UPDATE", "USING (v = 'own')"), ("DELETE", "USING (v = 'own')")):
         conn.execute(f"CREATE POLICY for_{command} ON t FOR {command} {rows}")
