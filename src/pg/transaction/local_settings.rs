@@ -68,6 +68,11 @@ impl LocalSettings {
         Self::set(&FIXED_TRANSMISSION)
     }
 
+    /// Only the `search_path` under which objects are named and found.
+    pub fn fixed_search_path() -> Self {
+        Self::set(&FIXED_NAMES[..1])
+    }
+
     /// Those settings, under which objects are also named with their schema, whatever the
     /// `search_path`.
     pub fn fixed_names() -> Self {
