@@ -73,8 +73,21 @@ SELECT * FROM idempotent_insert('ledger', '{"order_id": 1}', key => '{order_id}'
 RESET ROLE;
 DROP OWNED BY regress_pgi_far;
 DROP ROLE regress_pgi_far;
--- The others want a table of this server.
+-- The others want a table of this server, and say where to go.
 SELECT idempotent_guard('ledger', key => '{order_id}');
 :state
-CALL idempotent_load('ledger', 'orders', key => '{order_id}');
+SELECT idempotent_view('ledger', 'ledger_view');
 :state
+SELECT * FROM idempotent_overwrite('ledger', 'orders', '{}');
+:state
+-- Only the other server can say whether the key is unique.
+ALTER FOREIGN TABLE ledger OPTIONS (table_name 'ledger');
+CREATE FOREIGN TABLE "Quoted" (id int) SERVER far OPTIONS (schema_name 'the "schema"', table_name 'it''s');
+SELECT * FROM idempotent_lint('ledger');
+SELECT hint FROM idempotent_lint('"Quoted"');
+SELECT idempotent_guard('"Quoted"');
+CREATE FOREIGN DATA WRAPPER nothing;
+CREATE SERVER nothing FOREIGN DATA WRAPPER nothing;
+CREATE FOREIGN TABLE nothing (id int) SERVER nothing;
+SELECT hint FROM idempotent_lint('nothing');
+SELECT idempotent_guard('nothing');
