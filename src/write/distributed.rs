@@ -20,6 +20,7 @@ use super::context::WriteContext;
 use super::input::SortedRows;
 use super::returned_keys::ReturnedKeys;
 use super::statement::{Returning, ValuesPlan};
+use crate::error::{Report, SqlState};
 use crate::guard::OwnInsert;
 use crate::payload::row::{Mark, RowLayout, order_of_keys, same_key};
 use crate::pg::catalog::operator::Operator;
@@ -35,7 +36,7 @@ use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::rc::Rc;
 
 /// So many keys are looked up at once.
@@ -74,6 +75,10 @@ pub struct DistributedLookup<'a> {
     row: Slot,
     /// Whether there is such a row.
     some: bool,
+    /// The row after it,
+    ahead: Slot,
+    /// and whether there is one.
+    some_ahead: bool,
     /// Whether it has that key.
     found: bool,
     numbers: Vec<pg_sys::AttrNumber>,
@@ -90,6 +95,8 @@ impl<'a> DistributedLookup<'a> {
             prepared: 0,
             row: Slot::for_stored(target.row_desc()),
             some: false,
+            ahead: Slot::for_stored(target.row_desc()),
+            some_ahead: false,
             found: false,
             numbers: target.attnums_in_order(),
         }
@@ -143,9 +150,8 @@ impl<'a> DistributedLookup<'a> {
         let mut received = ReceivedRows::new();
         {
             let _settings = transmission(target);
-            // The text of an expression or condition is for this path.
             let computed = arbiter.is_computed();
-            let _names = computed.then(LocalSettings::fixed_search_path);
+            let _names = computed.then(LocalSettings::read_fixed_names);
             let connection = Connection::open();
             let plan = look_up_plan(&connection, target, arbiter, &self.columns, keys);
             let parameters: Vec<Parameter<'_>> = keys.iter().map(ArrayBuilder::value).collect();
@@ -166,16 +172,22 @@ impl<'a> DistributedLookup<'a> {
             });
         }
         sort.sort();
+        self.some_ahead = sort.next(&mut self.ahead);
         self.rows = Some(sort);
         self.next();
     }
 
     fn next(&mut self) {
-        let Self { rows, row, .. } = self;
-        self.some = rows.as_mut().is_some_and(|rows| rows.next(row));
+        mem::swap(&mut self.row, &mut self.ahead);
+        self.some = self.some_ahead;
+        let (rows, ahead) = (&mut self.rows, &mut self.ahead);
+        self.some_ahead = rows.as_mut().is_some_and(|rows| rows.next(ahead));
     }
 
     /// Looks for what was found under the key of a row. Keys come in the arbiter's order.
+    ///
+    /// # Errors
+    /// 21000 if several rows of a foreign table have the key: which of them to judge by, nothing says.
     pub fn find(&mut self, row: &Slot) {
         self.found = false;
         while self.some {
@@ -183,10 +195,38 @@ impl<'a> DistributedLookup<'a> {
                 Ordering::Less => self.next(),
                 order => {
                     self.found = order == Ordering::Equal;
+                    if self.found && self.some_ahead && self.context.target.foreign {
+                        self.refuse_several(row);
+                    }
                     return;
                 }
             }
         }
+    }
+
+    fn refuse_several(&self, row: &Slot) {
+        let WriteContext {
+            target, arbiter, ..
+        } = self.context;
+        if !same_key(arbiter, &self.row, &self.ahead) {
+            return;
+        }
+        let ordinal = RowLayout::of(target).ordinal(row);
+        let whose = self.context.origin.numbered(ordinal);
+        Report::new(
+            SqlState::CardinalityViolation,
+            format!(
+                "several rows of table \"{}\" have the key of {whose}",
+                target.name
+            ),
+        )
+        .detail(format!(
+            "Key ({}) is not unique on the other server.",
+            target.key_list(arbiter)
+        ))
+        .hint("Remove all but one of them, and create a unique index on the key where they are stored.")
+        .table(&target.schema, &target.name)
+        .raise()
     }
 
     /// The row that the last look found.
@@ -263,7 +303,11 @@ fn look_up_sql(target: &Target, arbiter: &UniqueIndex, columns: &[usize]) -> Str
         .map(|i| format!("pg_catalog.unnest(${i})"))
         .collect();
     let nullable = |key: &KeyColumn| arbiter.nulls_equal && may_be_null(target, key);
-    let mut conditions = Vec::new();
+    // First, because an expression may fail for a row outside of the condition. The server keeps the order
+    // of what costs it the same.
+    let condition = arbiter.condition_sql();
+    let condition = condition.map(|condition| format!("({condition})"));
+    let mut conditions: Vec<String> = condition.into_iter().collect();
     let mut joined = arbiter.keys.len() > 1;
     for (i, key) in arbiter.keys.iter().enumerate() {
         if is_core(key) && !nullable(key) {
@@ -272,8 +316,6 @@ fn look_up_sql(target: &Target, arbiter: &UniqueIndex, columns: &[usize]) -> Str
             joined = true;
         }
     }
-    let condition = arbiter.condition_sql();
-    conditions.extend(condition.map(|condition| format!("({condition})")));
     // As in the arbiter, rows of tables that inherit from it have no keys.
     let only = if target.partitioned { "" } else { "ONLY " };
     let mut from = format!("{only}{}", target.qualified());

@@ -34,6 +34,12 @@ SELECT ordinal, outcome, error ->> 'sqlstate' AS sqlstate FROM idempotent_insert
     {"tenant": 8, "email": "a@x", "name": "good"}, {"tenant": 8, "email": "b@x", "name": "bad"}, {"tenant": 8, "email": "a@x", "name": "bad", "deleted_at": "2020-01-01"},
     {"tenant": 8, "email": "c@x", "name": "good"}, {"tenant": 8, "email": "a@x", "name": "good", "deleted_at": "2020-01-01"}]', key => '{tenant, lower(email::text)}', on_error => 'report');
 
+-- For a row outside of the condition, the expression fails.
+CREATE TABLE documents (kind text, doc jsonb);
+CREATE UNIQUE INDEX documents_key ON documents ((CAST(doc ->> 'id' AS int))) WHERE kind = 'order';
+INSERT INTO documents VALUES ('note', '{"id": "none"}'), ('order', '{"id": 1}');
+SELECT outcome FROM idempotent_insert_each('documents', '[{"kind": "order", "doc": {"id": 1}}, {"kind": "order", "doc": {"id": 2}}, {"kind": "note", "doc": {"id": "other"}}]', key => '{(doc ->> ''id''::text)::integer}');
+
 -- Names of columns that the statement might use itself, a table of such a name, and an expression over the whole row.
 CREATE TABLE k (k int, k0 text, kk text, "Kk1" text, t int);
 CREATE UNIQUE INDEX k_key ON k (upper("Kk1"), (k + t)) WHERE t > 0 AND k0 <> kk;
@@ -76,6 +82,15 @@ CREATE OPERATOR nearer.|| (FUNCTION = nearer.joined, LEFTARG = text, RIGHTARG = 
 SET search_path = nearer, pg_catalog, public;
 SELECT outcome FROM idempotent_insert('distributed_keys.tagged', '{"tags": ["a", "b"], "v": 1}');
 SET search_path = distributed_keys, public;
+-- Constants are read as they were written.
+SET standard_conforming_strings = off;
+SET escape_string_warning = off;
+CREATE TABLE paths (path text, v int);
+CREATE UNIQUE INDEX paths_key ON paths (replace(path, E'\\', '/'), replace(path, E'\'\\', E'\''));
+SELECT outcome FROM idempotent_insert_each('paths', '[{"path": "a/b", "v": 1}, {"path": "a\\\\b", "v": 1}, {"path": "c", "v": 1}]', on_conflict => 'report');
+SET standard_conforming_strings = on;
+SELECT outcome FROM idempotent_insert_each('paths', '[{"path": "a/b", "v": 1}, {"path": "a\\b", "v": 1}, {"path": "d", "v": 1}]', on_conflict => 'report');
+RESET escape_string_warning;
 
 -- With the rights of the caller, under policies.
 CREATE ROLE regress_pgi_keys;
