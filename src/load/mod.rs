@@ -165,8 +165,12 @@ fn load(procedure: &NonAtomicProcedure, call: &LoadCall) {
     match read.and_then(load_rows) {
         Ok(counts) => load.progress.loaded(&counts),
         Err(error) => {
-            // If this fails as well, the error of the load is the one to tell.
-            let _ = procedure.step(|| load.record.fail(&message_of(&error)));
+            let fail = || procedure.step(|| load.record.fail(&message_of(&error)));
+            // A transaction that has lost the connection to another server cannot commit; the next one
+            // can. If this fails as well, the error of the load is the one to tell.
+            if fail().is_err() {
+                let _ = fail();
+            }
             drop(load);
             resume_unwind(error)
         }

@@ -233,7 +233,14 @@ impl WriteContext<'_> {
     fn refuse_other_key(&self) -> ! {
         let any = self.origin.any();
         let what = format!("{any} was stored under another key than its own");
-        self.not_stored_as_given(&what).raise()
+        let report = self.not_stored_as_given(&what);
+        match self.target.foreign {
+            true => report
+                .detail("A trigger changed the key, or its columns have other types on the other server.")
+                .hint("Look at the table on the other server."),
+            false => report,
+        }
+        .raise()
     }
 
     /// Looks every row's key up and judges the rows whose key is stored.
@@ -310,7 +317,11 @@ impl WriteContext<'_> {
             .origin
             .numbered(RowLayout::of(self.target).ordinal(row));
         self.not_stored_as_given(&format!("{what} was neither inserted nor found"))
-            .detail("A trigger of the other server suppressed the row or changed its key, or another unique index there has its values.")
+            .detail(
+                "On the other server, a trigger suppressed the row or changed its key, another unique \
+                 index has its values, a view or policy hides the stored row, or columns of the key have other \
+                 types or collations.",
+            )
             .hint("Look at the table on the other server.")
             .raise()
     }

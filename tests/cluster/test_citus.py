@@ -220,7 +220,11 @@ def test_what_works_on_the_table_itself_is_refused(conn):
     conn.execute(f"{TRIGGERS}")
     refused(conn, "SELECT * FROM idempotent_guard('t', on_conflict => 'quarantine')")
     conn.execute("CREATE TABLE loose (id int, v text); SELECT create_distributed_table('loose', 'id')")
-    assert 'the distribution column "id"' in conn.execute("SELECT message FROM idempotent_lint('loose')").fetchone()["message"]
+    found = conn.execute("SELECT message, hint FROM idempotent_lint('loose')").fetchone()
+    assert 'the distribution column "id"' in found["message"] and "ON public.loose (…, id);" in found["hint"]
+    conn.execute("DROP TABLE loose; CREATE TABLE loose (id int, v text); SELECT create_reference_table('loose')")
+    found = conn.execute("SELECT message, hint FROM idempotent_lint('loose')").fetchone()
+    assert "distribution column" not in found["message"] and "ON public.loose (…);" in found["hint"]
 
 
 @pytest.mark.parametrize("distribute", ["create_distributed_table('t', 'id')", "create_reference_table('t')"])
@@ -310,9 +314,11 @@ def test_a_guard_stays_where_shards_go(nodes, conn):
     assert value(conn, "SELECT idempotent_unguard('t')")
 
 
+@pytest.mark.parametrize("index", ["t (id)", "t (id, (id + 1)) WHERE id IS NOT NULL"])
 @pytest.mark.timeout(300)
-def test_racing_batches_store_each_key_once_and_verify_the_rest(nodes, conn):
-    table(conn)
+def test_racing_batches_store_each_key_once_and_verify_the_rest(nodes, conn, index):
+    table(conn, columns="id int, v text")
+    conn.execute(f"CREATE UNIQUE INDEX ON {index}")
     rounds, sessions, keys = 12, 8, 60
     errors, counts = [], []
 

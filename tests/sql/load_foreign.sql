@@ -54,6 +54,20 @@ DROP TRIGGER fails ON there."Ledger";
 CALL idempotent_load('ledger', 'orders', key => '{order_id}', batch_size => 100);
 TABLE loads;
 SELECT status, count(*) FROM idempotent_reconcile('ledger', 'orders', key => '{order_id}') GROUP BY status;
+-- The other server goes away in the middle.
+TRUNCATE there."Ledger";
+CREATE FUNCTION there.goes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(60); RETURN NEW; END $$;
+CREATE TRIGGER goes BEFORE INSERT ON there."Ledger" FOR EACH ROW WHEN (NEW."Id" = 222) EXECUTE FUNCTION there.goes();
+\set VERBOSITY sqlstate
+SET client_min_messages = error;
+CALL idempotent_load('ledger', 'orders', key => '{order_id}', batch_size => 100, token => 'third');
+SET client_min_messages = warning;
+\set VERBOSITY default
+SELECT status, rows_done, inserted, error IS NOT NULL AS told FROM loads;
+DROP TRIGGER goes ON there."Ledger";
+CALL idempotent_load('ledger', 'orders', key => '{order_id}', batch_size => 100, token => 'third');
+TABLE loads;
+
 -- From one foreign table to another, in a procedure.
 CREATE TABLE there.copy (LIKE there."Ledger", PRIMARY KEY ("Id"));
 CREATE FOREIGN TABLE copy (order_id int OPTIONS (column_name 'Id'), amount numeric(9,2), note text) SERVER far OPTIONS (schema_name 'there');
