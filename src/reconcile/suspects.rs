@@ -18,6 +18,7 @@
 //! - A row with a NULL in the key, where that equals nothing, is in no cell and always read.
 use super::ranges::Ranges;
 use super::same_bytes::{has_same_keys, has_same_values};
+use super::same_rows::have_same_rows;
 use crate::digest::bounds::Bounds;
 use crate::digest::sketch_plan::{MAX_POWER, SketchPlan, Suspects};
 use crate::error::{Line, notice};
@@ -91,6 +92,9 @@ impl Sides<'_, '_> {
         };
         if bytes < MIN_BYTES {
             return Reading::All;
+        }
+        if !self.may_have_lone_keys() && have_same_rows(self.stored, self.source) {
+            return Reading::None;
         }
         let from = local.map(Source::from);
         let ranges = Ranges::of_sample(&connection, self.target, self.arbiter, bytes, from);
