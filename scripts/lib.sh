@@ -10,6 +10,11 @@ tools=$root/.tools
 logs=$tools/log
 mkdir -p "$logs"
 
+# What libpq and the server's programs read from the environment (PGHOST, PGPORT, PGOPTIONS, PGSERVICE, PGDATA, …) is about
+# the user's own servers. The scripts start servers of their own, so nothing of it may reach them.
+while read -r variable; do unset "$variable"; done < <(compgen -e | grep -x 'PG[A-Z]\{1,\}')
+unset variable
+
 # The PostgreSQL versions that `make test` covers.
 # shellcheck disable=SC2034  # read by the scripts that source this file
 tested_majors="15 16 18"
@@ -203,6 +208,7 @@ cluster_start() {
     rm -f "$cluster.initdb"
     in_cluster tee -a "$cluster/data/postgresql.conf" >/dev/null <<-CONF
 		listen_addresses = ''
+		port = 5432
 		unix_socket_directories = '$cluster'
 		fsync = off
 		max_connections = 100
@@ -213,12 +219,11 @@ cluster_start() {
     in_cluster "$bin/pg_ctl" --pgdata="$cluster/data" --log="$cluster/log" --wait --timeout=60 start >/dev/null ||
         { cat "$cluster/log" >&2; return 1; }
     export PGHOST=$cluster PGPORT=5432 PGUSER=postgres
-    unset PGDATABASE PGSERVICE PGOPTIONS PGPASSFILE
 }
 
 # in_cluster COMMAND…: runs a command as the server's user, with the directory of the cluster as its home and working
 # directory.
-in_cluster() { (cd "$cluster" && as_run_user env -u PGDATA -u RUST_BACKTRACE HOME="$cluster" "$@"); }
+in_cluster() { (cd "$cluster" && as_run_user env -u RUST_BACKTRACE HOME="$cluster" "$@"); }
 
 # cluster_stop: stops this cluster, and no other, and removes its files.
 cluster_stop() {
