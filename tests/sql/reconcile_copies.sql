@@ -6,8 +6,7 @@
 SET max_parallel_workers_per_gather = 0;
 CREATE TABLE orders (id int PRIMARY KEY, a int NOT NULL, b int, c text);
 INSERT INTO orders SELECT i, i, nullif(i % 3, 0), repeat('x', i % 50) FROM generate_series(1, 20000) AS i;
-CREATE TABLE copied (LIKE orders);
-INSERT INTO copied SELECT * FROM orders ORDER BY md5(id::text);
+CREATE TABLE copied AS SELECT * FROM orders ORDER BY md5(id::text);
 ANALYZE orders, copied;
 -- How often the rows of a table were read so far, in this transaction.
 CREATE FUNCTION readings(relation regclass) RETURNS numeric LANGUAGE sql AS $$
