@@ -6,7 +6,7 @@
 # make && make install  build it, and install it into the server of PG_CONFIG
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := all
-.PHONY: all help demo pipeline test test-clients bench install installcheck uninstall dist clean
+.PHONY: all help demo pipeline test test-clients bench install installcheck uninstall dist package clean
 
 all: ## build the extension for the server of PG_CONFIG (default: the pg_config in PATH)
 	@scripts/build-for-server
@@ -44,6 +44,9 @@ dist: ## make the archive for PGXN of what is committed, target/pg_idempotent-VE
 	@mkdir -p target && version=$$(sed -n 's/^  "version": "\(.*\)",$$/\1/p' META.json) && \
 		git archive --format zip --prefix "pg_idempotent-$$version/" -o "target/pg_idempotent-$$version.zip" HEAD && \
 		echo "target/pg_idempotent-$$version.zip"
+
+package: ## build Debian packages of what is committed, for each installed server, in target/debian
+	@scripts/package
 
 clean: ## remove the build; keep the tools and servers in .tools (make clean ALL=1 removes them too)
 	@rm -rf target tests/output
