@@ -6,7 +6,7 @@
 # make && make install  build it, and install it into the server of PG_CONFIG
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := all
-.PHONY: all help demo pipeline test test-clients bench install installcheck uninstall dist package clean
+.PHONY: all help demo pipeline test test-clients bench install installcheck uninstall dist package test-package clean
 
 all: ## build the extension for the server of PG_CONFIG (default: the pg_config in PATH)
 	@scripts/build-for-server
@@ -47,6 +47,9 @@ dist: ## make the archive for PGXN of what is committed, target/pg_idempotent-VE
 
 package: ## build Debian packages of what is committed, for each installed server, in target/debian
 	@scripts/package
+
+test-package: ## install the Debian packages of target/debian in a bare system, use them there, and purge them (as root)
+	@scripts/test-package target/debian/postgresql-*-idempotent_*.deb
 
 clean: ## remove the build; keep the tools and servers in .tools (make clean ALL=1 removes them too)
 	@rm -rf target tests/output
