@@ -66,6 +66,7 @@ mod outcome_collector;
 mod reject;
 mod rejections;
 mod replace;
+mod returned_keys;
 mod round;
 mod send;
 mod statement;
