@@ -87,8 +87,8 @@ mod triggers;
 
 pub use arbiter::most_plain;
 pub use cache::{
-    PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks, watch,
-    watched_changes,
+    PerTable, PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks,
+    watch, watched_changes,
 };
 pub use column::Column;
 pub use default::ColumnDefault;
@@ -117,7 +117,6 @@ use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::rows::RowDesc;
 use crate::pg::transaction::{locks, relation_lock};
-use cache::PerTable;
 use pgrx::pg_sys;
 use placement::Placement;
 use std::collections::HashMap;

@@ -50,6 +50,18 @@ impl OpenRelation {
         (!relation.is_null()).then(|| Self { relation, unlock })
     }
 
+    /// The table that a trigger has fired on, open once more; whoever writes to it has locked it.
+    pub fn of_fired(trigger: &FiredTrigger<'_>) -> Self {
+        let relation = trigger.relation();
+        // SAFETY: the server has the table open while the trigger's function runs, so its entry may be
+        // counted once more.
+        unsafe { pg_sys::RelationIncrementReferenceCount(relation) };
+        Self {
+            relation,
+            unlock: KEEP,
+        }
+    }
+
     /// The same relation, open once more; the lock is the first one's.
     pub fn reopen(&self) -> Self {
         // SAFETY: the relation is open as long as this is, so its entry may be counted once more.
@@ -273,7 +285,7 @@ pub struct TriggerEvents {
 }
 
 /// A trigger of a table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TriggerInfo {
     /// The trigger's oid.
     pub oid: pg_sys::Oid,
