@@ -38,7 +38,7 @@ impl OpenRelation {
     pub fn try_open_unlocked(oid: pg_sys::Oid) -> Option<Self> {
         // SAFETY: a look-up; null if there is no such relation.
         let relation = unsafe { pg_sys::RelationIdGetRelation(oid) };
-        (!relation.is_null()).then_some(Self {
+        (!relation.is_null()).then(|| Self {
             relation,
             unlock: KEEP,
         })
