@@ -197,7 +197,7 @@ impl Target {
     /// As [`Target::open`].
     pub fn open_to_write(oid: pg_sys::Oid) -> (Rc<Self>, OpenRelation) {
         relation_lock::lock_relation(oid, locks::working_lock_mode() as u32);
-        Self::open(oid)
+        Self::of(OpenRelation::open_locked(oid))
     }
 
     /// Takes the lock of the writing on the table and on every partition, for a caller who

@@ -44,9 +44,18 @@ impl OpenRelation {
         })
     }
 
+    /// Opens what this transaction has locked by its oid; None if it was gone before.
+    pub fn try_open_locked(oid: pg_sys::Oid) -> Option<Self> {
+        Self::opened(oid, KEEP, KEEP)
+    }
+
     fn locked(oid: pg_sys::Oid, unlock: pg_sys::LOCKMODE) -> Option<Self> {
-        // SAFETY: locks before it looks; null if there is no such relation.
-        let relation = unsafe { pg_sys::try_relation_open(oid, SHARE) };
+        Self::opened(oid, SHARE, unlock)
+    }
+
+    fn opened(oid: pg_sys::Oid, lock: pg_sys::LOCKMODE, unlock: pg_sys::LOCKMODE) -> Option<Self> {
+        // SAFETY: locks before it looks, if it is to; null if there is no such relation.
+        let relation = unsafe { pg_sys::try_relation_open(oid, lock) };
         (!relation.is_null()).then(|| Self { relation, unlock })
     }
 
