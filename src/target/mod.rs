@@ -78,6 +78,7 @@ mod policies;
 mod privileges;
 #[forbid(unsafe_code)]
 mod remedy;
+mod remote_name;
 #[forbid(unsafe_code)]
 mod rows;
 mod scan;
@@ -99,6 +100,7 @@ pub use key_lookup::KeyLookup;
 pub use partition::{
     PartitionKeyColumns, PartitionRouter, ancestor_partition_columns, partition_key_columns,
 };
+pub use placement::Placement;
 pub use policies::{hidden_by_policy, kept_by_policy, policies_show};
 pub use privileges::{
     Role, VisibleColumns, check_any_privilege, check_insert_privileges, check_merge_privileges,
@@ -106,6 +108,7 @@ pub use privileges::{
     has_any_privilege, may_read, may_select, may_truncate, note_values_shown,
     row_security_is_active, row_security_is_active_for,
 };
+pub use remote_name::name_on_other_server;
 pub use scan::{Scan, Writer};
 pub use stored_row::{StoredRow, first_difference, same_tuple};
 pub use triggers::is_guard_function;
@@ -118,7 +121,6 @@ use crate::pg::memory::Memory;
 use crate::pg::rows::RowDesc;
 use crate::pg::transaction::{locks, relation_lock};
 use pgrx::pg_sys;
-use placement::Placement;
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;

@@ -180,6 +180,8 @@ functions! {
     /// The number of the cluster, of the control file's copy in shared memory, which the
     /// postmaster has made before any backend starts.
     fn GetSystemIdentifier() -> u64;
+    /// A flag of this process, and one in shared memory.
+    fn RecoveryInProgress() -> bool;
     /// The clock.
     fn GetCurrentTimestamp() -> pg_sys::TimestampTz;
     /// Whether a transaction is going on, and has not failed.
@@ -631,13 +633,6 @@ fn inheritors(root: Oid, mode: pg_sys::LOCKMODE) -> Vec<Oid> {
     // SAFETY: a look-up in a catalog by any oid, which gives a list of oids that is made for
     // us; a lock mode that is none is an ERROR. Nothing is owned in the guard.
     unsafe { oids(guard(|| unguarded::find_all_inheritors(root, mode, none))) }
-}
-
-/// The name of an operator class, as SQL has it; an ERROR if it is gone.
-pub fn generate_opclass_name(class: Oid) -> CString {
-    // SAFETY: defined for every argument. The text is inside of what core has allocated, which is
-    // left to the current memory.
-    unsafe { CStr::from_ptr(pg_sys::generate_opclass_name(class)).to_owned() }
 }
 
 /// An identifier in the server's encoding, quoted where SQL needs it.
