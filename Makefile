@@ -4,9 +4,10 @@
 # make test-clients  run real clients against a guarded table
 # make bench         compare its speed with the alternatives
 # make install       install it into the server of PG_CONFIG
+# make portable      put the edition without a library together
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
-.PHONY: help demo pipeline test test-clients bench install clean
+.PHONY: help demo pipeline test test-clients bench install portable clean
 
 help: ## show this list
 	@echo 'pg_idempotent. Set PG_CONFIG=/path/to/pg_config to choose a server.'
@@ -30,6 +31,9 @@ bench: ## compare its speed with the alternatives (ARGS=--quick for a first look
 
 install: ## build the extension and install it into the server of PG_CONFIG (default: the pg_config in PATH)
 	@scripts/install-into-server
+
+portable: ## put the edition for servers without compiled extensions together, in SQL alone (docs/managed.md)
+	@scripts/portable
 
 clean: ## remove the build; keep the tools and servers in .tools (make clean ALL=1 removes them too)
 	@rm -rf target tests/output
