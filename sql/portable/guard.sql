@@ -68,7 +68,7 @@ DECLARE
     value text;
     given text[] := '{}';
 BEGIN
-    FOREACH argument IN ARRAY arguments LOOP
+    FOREACH argument IN ARRAY coalesce(arguments, '{}') LOOP
         option := trim(split_part(argument, '=', 1));
         value := trim(substr(argument, strpos(argument, '=') + 1));
         IF strpos(argument, '=') = 0 OR option NOT IN ('key', 'compare', 'ignore', 'on_conflict', 'null_key') THEN
@@ -674,6 +674,30 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.check_guardable(regclass, text) IS 'refuses a table that cannot have a guard';
 
+-- What a trigger keeps of the options, as literals.
+CREATE FUNCTION idempotent.trigger_arguments(options idempotent.guard_options) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT quote_literal(option || '=' || value)
+          FROM (VALUES (1, 'key', idempotent.identifiers(options.key)), (2, 'compare', idempotent.identifiers(options.compare)),
+                       (3, 'ignore', idempotent.identifiers(options.ignore)), (4, 'on_conflict', nullif(options.on_conflict, 'error')),
+                       (5, 'null_key', nullif(options.null_key, 'error'))) AS o (n, option, value)
+         WHERE value IS NOT NULL ORDER BY n);
+END
+$$;
+COMMENT ON FUNCTION idempotent.trigger_arguments(idempotent.guard_options) IS 'the arguments of a trigger that keep the options';
+
+CREATE FUNCTION idempotent.identifiers(names text[]) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT string_agg(quote_ident(name), ', ' ORDER BY n) FROM unnest(names) WITH ORDINALITY AS l (name, n));
+END
+$$;
+COMMENT ON FUNCTION idempotent.identifiers(text[]) IS 'names as a list of SQL identifiers';
+
 -- The key is kept as it is now: an index that is made later, or a default that changes, must not change which rows are the
 -- same event.
 CREATE FUNCTION idempotent.make_guard(target regclass, options idempotent.guard_options) RETURNS void
@@ -686,12 +710,7 @@ DECLARE
     arguments text[];
 BEGIN
     options.key := config.key;
-    SELECT array_agg(quote_literal(option || '=' || value) ORDER BY n) INTO arguments
-      FROM (VALUES (1, 'key', (SELECT string_agg(quote_ident(m), ', ' ORDER BY n) FROM unnest(options.key) WITH ORDINALITY AS k (m, n))),
-                   (2, 'compare', (SELECT string_agg(quote_ident(m), ', ' ORDER BY n) FROM unnest(options.compare) WITH ORDINALITY AS k (m, n))),
-                   (3, 'ignore', (SELECT string_agg(quote_ident(m), ', ' ORDER BY n) FROM unnest(options.ignore) WITH ORDINALITY AS k (m, n))),
-                   (4, 'on_conflict', nullif(options.on_conflict, 'error')), (5, 'null_key', nullif(options.null_key, 'error'))) AS o (n, option, value)
-     WHERE value IS NOT NULL;
+    arguments := idempotent.trigger_arguments(options);
     EXECUTE format('CREATE OR REPLACE TRIGGER zz_idempotent_guard BEFORE INSERT%s ON %s FOR EACH ROW EXECUTE FUNCTION %I.idempotent_guard_trigger(%s)',
         CASE (SELECT relkind FROM pg_class WHERE oid = target) WHEN 'p' THEN ' OR UPDATE' ELSE '' END,
         idempotent.qualified(target), idempotent.home(), array_to_string(arguments, ', '));
