@@ -317,6 +317,22 @@ COMMENT ON FUNCTION idempotent.list_guards() IS 'for the view idempotent.guards'
 
 CREATE VIEW idempotent.guards AS SELECT * FROM idempotent.list_guards();
 COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
+COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
+COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
+COMMENT ON COLUMN idempotent.guards.enabled IS
+    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
+COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
+COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
+COMMENT ON COLUMN idempotent.guards.compared IS
+    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
+COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
+COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
+COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error, quarantine or observe';
+COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
+COMMENT ON COLUMN idempotent.guards.null_key IS
+    'rows with a NULL in the key: error, or pass (insert them without verification)';
+COMMENT ON COLUMN idempotent.guards.problem IS
+    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
 
 -- Whether a row that is inserted into a partition comes from an UPDATE, which moves it there. The guard of a partitioned
 -- table fires on UPDATE, too: where the new row will leave its partition, it notes the row; the next row that comes to
@@ -334,23 +350,22 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.leaves_partition(regclass, record) IS 'whether an updated row goes to another partition';
 
--- A number for the lock on a key: equal keys have equal numbers, however they are spelt, where their types have a hash.
-CREATE FUNCTION idempotent.lock_key(config idempotent.guard_config, key text[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- SQL that locks a key, $1, until the transaction ends. Equal keys have equal numbers, however they are spelt, where their
+-- types have a hash.
+CREATE FUNCTION idempotent.lock_of(target regclass, arbiter idempotent.unique_index) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    hash bigint;
+#variable_conflict use_column
 BEGIN
-    EXECUTE (SELECT CASE
-        WHEN bool_and(idempotent.is_hashable(a.atttypid)) THEN
-            format('SELECT hash_record_extended(ROW(%s), $2)', string_agg(format('$1[%s]::%s', a.attnum, format_type(a.atttypid, NULL)), ', ' ORDER BY a.attnum))
-        ELSE 'SELECT hashtextextended($1::text, $2)' END
-          FROM pg_attribute AS a WHERE a.attrelid = (config.arbiter).index AND a.attnum <= cardinality(key))
-       INTO hash USING key, config.target::oid::bigint;
-    PERFORM pg_advisory_xact_lock(hash);
+    RETURN (
+    SELECT format('SELECT pg_catalog.pg_advisory_xact_lock(%s)', CASE
+               WHEN bool_and(idempotent.is_hashable(a.atttypid)) THEN
+                   format('pg_catalog.hash_record_extended(ROW(%s), %s)', string_agg(format('$1[%s]::%s', a.attnum, format_type(a.atttypid, NULL)), ', ' ORDER BY a.attnum), target::oid)
+               ELSE format('pg_catalog.hashtextextended($1::pg_catalog.text, %s)', target::oid) END)
+      FROM pg_attribute AS a WHERE a.attrelid = arbiter.index AND a.attnum <= cardinality(arbiter.parts));
 END
 $$;
-COMMENT ON FUNCTION idempotent.lock_key(idempotent.guard_config, text[]) IS 'waits for others that insert the key, and keeps them waiting until the transaction ends';
+COMMENT ON FUNCTION idempotent.lock_of(regclass, idempotent.unique_index) IS 'SQL that waits for others that insert a key, and keeps them waiting until the transaction ends';
 
 CREATE FUNCTION idempotent.is_hashable(type oid) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -436,17 +451,110 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.check_trigger(text, text, text) IS 'refuses a trigger that is made wrongly';
 
--- Step 1: reads the row and looks its key up.
-CREATE FUNCTION idempotent.guard_look(config idempotent.guard_config) RETURNS text
+-- The statements of a guard are made when the guard is: to make them for every row would take too long. They are good as
+-- long as the definition of the table is the same; else they are made for each row, until idempotent_guard is called again.
+-- Only the owner of a table can write them, who could make any other trigger on it as well.
+CREATE TABLE idempotent.guard_plans (
+    target      regclass PRIMARY KEY,
+    definition  text     NOT NULL,
+    look        text     NOT NULL,
+    lock        text     NOT NULL,
+    -- The index that decides.
+    arbiter     oid      NOT NULL
+);
+COMMENT ON TABLE idempotent.guard_plans IS 'the statements of guards';
+ALTER TABLE idempotent.guard_plans ENABLE ROW LEVEL SECURITY;
+CREATE POLICY for_all ON idempotent.guard_plans FOR SELECT USING (true);
+
+CREATE FUNCTION idempotent.owns(target regclass) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN coalesce((SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = target), false);
+END
+$$;
+COMMENT ON FUNCTION idempotent.owns(regclass) IS 'whether the current user owns a table';
+
+CREATE POLICY of_owner ON idempotent.guard_plans USING (idempotent.owns(target)) WITH CHECK (idempotent.owns(target));
+
+-- What the statements of a guard depend on: the table, its owner, columns, defaults, indexes and guard.
+CREATE FUNCTION idempotent.definition_of(target regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
-    RETURN idempotent.look_of(config.target, config.arbiter,
-        ARRAY(SELECT c.number FROM idempotent.columns_of(config.target) AS c WHERE c.generated = '' ORDER BY c.number), config.compared);
+    RETURN (
+    SELECT md5(concat_ws(' ', c.relname, c.relnamespace, c.relowner, c.relkind,
+               (SELECT string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, a.attnotnull, a.attgenerated, a.attidentity), ',' ORDER BY a.attnum)
+                  FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0),
+               (SELECT string_agg(concat_ws(' ', d.oid, d.xmin), ',' ORDER BY d.adnum) FROM pg_attrdef AS d WHERE d.adrelid = c.oid),
+               (SELECT string_agg(concat_ws(' ', i.indexrelid, i.indisvalid, i.indisready, i.indimmediate), ',' ORDER BY i.indexrelid) FROM pg_index AS i WHERE i.indrelid = c.oid),
+               (SELECT string_agg(concat_ws(' ', t.oid, t.tgargs), ',' ORDER BY t.oid) FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)))
+      FROM pg_class AS c WHERE c.oid = target);
 END
 $$;
-COMMENT ON FUNCTION idempotent.guard_look(idempotent.guard_config) IS 'the statement by which a guard looks a row up';
+COMMENT ON FUNCTION idempotent.definition_of(regclass) IS 'what changes when the definition of a table changes';
+
+CREATE FUNCTION idempotent.plan_guard(config idempotent.guard_config) RETURNS idempotent.guard_plans
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    plan idempotent.guard_plans;
+BEGIN
+    plan.target := config.target;
+    plan.definition := idempotent.definition_of(config.target);
+    plan.look := idempotent.look_of(config.target, config.arbiter,
+        ARRAY(SELECT c.number FROM idempotent.columns_of(config.target) AS c WHERE c.generated = '' ORDER BY c.number), config.compared, '{}',
+        -- Those whose defaults cannot fail. The others are asked for where a row differs.
+        ARRAY(SELECT c.number FROM idempotent.columns_of(config.target) AS c
+               WHERE c.number = ANY (config.if_supplied)
+                 AND c.filled_by ~ '^((now|transaction_timestamp|statement_timestamp)\(\)|CURRENT_(DATE|TIME|TIMESTAMP|USER|ROLE)|LOCALTIME|LOCALTIMESTAMP|SESSION_USER|USER)$'));
+    plan.lock := idempotent.lock_of(config.target, config.arbiter);
+    plan.arbiter := (config.arbiter).index;
+    RETURN plan;
+END
+$$;
+COMMENT ON FUNCTION idempotent.plan_guard(idempotent.guard_config) IS 'makes the statements of a guard';
+
+CREATE FUNCTION idempotent.keep_plan(target regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF idempotent.owns(target) THEN
+        INSERT INTO idempotent.guard_plans AS own SELECT (p).* FROM idempotent.plan_guard(idempotent.guard_in_force(target)) AS p
+        ON CONFLICT ON CONSTRAINT guard_plans_pkey DO UPDATE SET (definition, look, lock, arbiter) = (excluded.definition, excluded.look, excluded.lock, excluded.arbiter);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.keep_plan(regclass) IS 'keeps the statements of a guard';
+
+-- The statements of the guard that fires.
+CREATE FUNCTION idempotent.plan_of(relation oid, trigger_name name, arguments text[]) RETURNS idempotent.guard_plans
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    guarded regclass := idempotent.guarded_table(relation, trigger_name);
+    plan idempotent.guard_plans;
+BEGIN
+    SELECT * INTO plan FROM idempotent.guard_plans AS p WHERE p.target = guarded AND p.definition = idempotent.definition_of(guarded);
+    IF NOT FOUND THEN
+        plan := idempotent.plan_guard(idempotent.config_of(guarded, idempotent.options_of(arguments), idempotent.own_trigger(guarded)));
+    END IF;
+    RETURN plan;
+END
+$$;
+COMMENT ON FUNCTION idempotent.plan_of(oid, name, text[]) IS 'the statements of the guard that fires';
+
+-- Whether a row has no key that has to be verified.
+CREATE FUNCTION idempotent.has_whole_key(seen idempotent.look) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN seen.has_key AND array_position(seen.key, NULL) IS NULL;
+END
+$$;
+COMMENT ON FUNCTION idempotent.has_whole_key(idempotent.look) IS 'whether a row has its whole key';
 
 -- 23502, and how such rows are let in; true if the row passes without verification.
 CREATE FUNCTION idempotent.passes(config idempotent.guard_config, seen idempotent.look) RETURNS boolean
@@ -491,84 +599,102 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.guard_call(regclass, idempotent.guard_options) IS 'the call of idempotent_guard with these options';
 
--- The row differs: an error, or a record.
-CREATE FUNCTION idempotent.guard_conflict(config idempotent.guard_config, seen idempotent.look) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- The row differs: an error, or a record. It does not, if all that differs is what the statement has left out.
+CREATE FUNCTION idempotent.guard_conflict(config idempotent.guard_config, seen idempotent.look, payload jsonb) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    seen.differing := idempotent.supplied_differences(config, seen, payload);
+    IF NOT idempotent.is_conflict(seen) THEN
+        RETURN;
+    ELSIF config.on_conflict OPERATOR(pg_catalog.=) 'quarantine' THEN
+        EXECUTE idempotent.whole_look(config) INTO seen.stored USING payload;
+        PERFORM idempotent.record_conflict(config.target, idempotent.key_object(config.arbiter, seen), seen.sent, seen.stored,
+                                           idempotent.differences(config.target, seen, true));
+    ELSE
+        PERFORM idempotent.refuse_row(config, seen);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.guard_conflict(idempotent.guard_config, idempotent.look, jsonb) IS 'what a guard does about a conflict';
+
+-- The whole stored row, for a record.
+CREATE FUNCTION idempotent.whole_look(config idempotent.guard_config) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN format('SELECT stored FROM (%s) AS look (has_key, key, wrong, found, stored_key, stored, sent, differing, stored_values, sent_values)',
+        idempotent.look_of(config.target, config.arbiter,
+            ARRAY(SELECT c.number FROM idempotent.columns_of(config.target) AS c WHERE c.generated = '' ORDER BY c.number), config.compared));
+END
+$$;
+COMMENT ON FUNCTION idempotent.whole_look(idempotent.guard_config) IS 'the statement that reads a whole stored row';
+
+CREATE FUNCTION idempotent.refuse_row(config idempotent.guard_config, seen idempotent.look) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     plan idempotent.plan;
 BEGIN
-    IF config.on_conflict = 'quarantine' THEN
-        PERFORM idempotent.record_conflict(config.target, idempotent.key_object(config.arbiter, seen), seen.sent, seen.stored,
-                                           idempotent.differences(config.target, seen, true));
-        RETURN;
-    END IF;
     plan.compared_names := ARRAY(SELECT c.name FROM idempotent.columns_of(config.target) AS c WHERE c.number = ANY (config.compared) ORDER BY c.number);
     PERFORM idempotent.refuse_conflicts(config.target, config.arbiter, 1,
         ARRAY[idempotent.conflict_sentence(config.target, config.arbiter, plan, seen, NULL)], idempotent.only_one(seen.differing));
 END
 $$;
-COMMENT ON FUNCTION idempotent.guard_conflict(idempotent.guard_config, idempotent.look) IS 'what a guard does about a conflict';
+COMMENT ON FUNCTION idempotent.refuse_row(idempotent.guard_config, idempotent.look) IS 'raises 23I01 for a guarded INSERT';
 
 CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    plan idempotent.guard_plans;
     config idempotent.guard_config;
     seen idempotent.look;
     payload jsonb;
-    look text;
     inserting text := pg_catalog.current_setting('idempotent.own_insert', true);
-    is_own boolean;
     is_moved boolean := false;
 BEGIN
     PERFORM idempotent.check_trigger(TG_WHEN, TG_LEVEL, TG_OP);
     payload := pg_catalog.to_jsonb(NEW);
     IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-        IF idempotent.is_partition(TG_RELID) AND idempotent.leaves_partition(TG_RELID, NEW) THEN
-            PERFORM pg_catalog.set_config('idempotent.moving', payload::pg_catalog.text, true);
-        ELSIF idempotent.has_later_update_trigger(TG_RELID, TG_NAME) THEN
-            -- That one may move the row after all.
-            PERFORM pg_catalog.set_config('idempotent.moving', 'from ' OPERATOR(pg_catalog.||) TG_RELID::pg_catalog.text, true);
-        ELSE
-            PERFORM pg_catalog.set_config('idempotent.moving', '', true);
-        END IF;
+        PERFORM idempotent.note_move(TG_RELID, TG_NAME, NEW, payload);
         RETURN NEW;
     ELSIF idempotent.is_partition(TG_RELID) AND pg_catalog.current_setting('idempotent.moving', true) OPERATOR(pg_catalog.=) payload::pg_catalog.text THEN
         PERFORM pg_catalog.set_config('idempotent.moving', '', true);
         is_moved := true;
     END IF;
-    config.target := idempotent.guarded_table(TG_RELID, TG_NAME);
-    config := idempotent.config_of(config.target, idempotent.options_of(TG_ARGV), idempotent.own_trigger(config.target));
-    is_own := inserting OPERATOR(pg_catalog.=) (config.arbiter).index::pg_catalog.text;
-    look := idempotent.guard_look(config);
+    plan := idempotent.plan_of(TG_RELID, TG_NAME, TG_ARGV);
 
-    EXECUTE look INTO seen USING payload;
-    IF idempotent.passes(config, seen) THEN
-        RETURN NEW;
+    EXECUTE plan.look INTO seen USING payload;
+    IF NOT idempotent.has_whole_key(seen) THEN
+        config := idempotent.config_of(plan.target, idempotent.options_of(TG_ARGV), idempotent.own_trigger(plan.target));
+        IF idempotent.passes(config, seen) THEN
+            RETURN NEW;
+        END IF;
     ELSIF is_moved THEN
         -- It is no payload, but others have to wait for it.
-        PERFORM idempotent.lock_key(config, seen.key);
+        EXECUTE plan.lock USING seen.key;
         RETURN NEW;
     END IF;
     IF NOT seen.found THEN
-        PERFORM idempotent.lock_key(config, seen.key);
-        EXECUTE look INTO seen USING payload;
+        EXECUTE plan.lock USING seen.key;
+        EXECUTE plan.look INTO seen USING payload;
     END IF;
     IF NOT seen.found THEN
         RETURN NEW;
-    ELSIF is_own THEN
+    ELSIF inserting OPERATOR(pg_catalog.=) plan.arbiter::pg_catalog.text THEN
+        -- One of our functions: it verifies the row itself.
         RETURN NULL;
+    ELSIF inserting OPERATOR(pg_catalog.<>) '' THEN
+        -- One that is decided by another key: this one is one more unique index.
+        RETURN NEW;
     ELSIF idempotent.may_come_from_elsewhere(TG_RELID) THEN
         -- Better 23505 for a payload than a row of an UPDATE that is lost.
         RETURN NEW;
-    ELSIF inserting OPERATOR(pg_catalog.<>) '' THEN
-        -- A function that is decided by another key: this one is one more unique index.
-        RETURN NEW;
-    END IF;
-    seen.differing := idempotent.supplied_differences(config, seen, payload);
-    IF idempotent.is_conflict(seen) THEN
-        PERFORM idempotent.guard_conflict(config, seen);
+    ELSIF idempotent.is_conflict(seen) THEN
+        config := idempotent.config_of(plan.target, idempotent.options_of(TG_ARGV), idempotent.own_trigger(plan.target));
+        PERFORM idempotent.guard_conflict(config, seen, payload);
     END IF;
     RETURN NULL;
 END
@@ -583,6 +709,22 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION idempotent.may_come_from_elsewhere(oid) IS 'whether a row may be one that a trigger behind the guard has moved';
+
+CREATE FUNCTION idempotent.note_move(relation oid, guard name, new_row record, payload jsonb) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF idempotent.is_partition(relation) AND idempotent.leaves_partition(relation, new_row) THEN
+        PERFORM pg_catalog.set_config('idempotent.moving', payload::pg_catalog.text, true);
+    ELSIF idempotent.has_later_update_trigger(relation, guard) THEN
+        -- That one may move the row after all.
+        PERFORM pg_catalog.set_config('idempotent.moving', 'from ' OPERATOR(pg_catalog.||) relation::pg_catalog.text, true);
+    ELSE
+        PERFORM pg_catalog.set_config('idempotent.moving', '', true);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.note_move(oid, name, record, jsonb) IS 'notes a row that an UPDATE moves to another partition';
 
 CREATE FUNCTION idempotent.has_later_update_trigger(relation oid, guard name) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -718,6 +860,7 @@ BEGIN
     IF enabled IN ('A', 'R') THEN
         EXECUTE format('ALTER TABLE %s ENABLE %s TRIGGER zz_idempotent_guard', idempotent.qualified(target), CASE enabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END);
     END IF;
+    PERFORM idempotent.keep_plan(target);
     PERFORM idempotent.warn_of_clock(config);
     SELECT tgname INTO later FROM pg_trigger
      WHERE tgrelid = target AND tgtype & 7 = 7 AND tgname::text > 'zz_idempotent_guard' COLLATE "C" AND NOT tgisinternal ORDER BY tgname LIMIT 1;

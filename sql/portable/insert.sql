@@ -95,11 +95,13 @@ COMMENT ON FUNCTION idempotent.differences(regclass, idempotent.look, boolean) I
 CREATE FUNCTION idempotent.visible(target regclass, stored jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
 BEGIN
-    RETURN (
-    SELECT nullif(jsonb_object_agg(c.name, stored -> c.name), '{}') FROM idempotent.columns_of(target) AS c
-     WHERE stored ? c.name AND has_column_privilege(target, c.number, 'SELECT') AND NOT row_security_active(target));
+    IF row_security_active(target) THEN
+        RETURN NULL;
+    ELSIF has_table_privilege(target, 'SELECT') THEN
+        RETURN nullif(stored, '{}');
+    END IF;
+    RETURN (SELECT nullif(jsonb_object_agg(name, value), '{}') FROM jsonb_each(stored) AS c (name, value) WHERE has_column_privilege(target, name, 'SELECT'));
 END
 $$;
 COMMENT ON FUNCTION idempotent.visible(regclass, jsonb) IS 'what the caller may see of a stored row';

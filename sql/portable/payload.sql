@@ -93,14 +93,19 @@ $$;
 COMMENT ON FUNCTION idempotent.completion_of(regclass, idempotent.unique_index, smallint[]) IS 'SQL for what completes the key of a payload';
 
 -- The statement that reads a payload, completes its key, and looks at the row that is stored under it.
-CREATE FUNCTION idempotent.look_of(target regclass, arbiter idempotent.unique_index, named smallint[], compared smallint[]) RETURNS text
+-- Of the stored row it shows what the caller may read, unless `shown` says which columns. A column of `omitted` does not
+-- differ if the payload has what its default gives in this statement.
+CREATE FUNCTION idempotent.look_of(
+    target regclass, arbiter idempotent.unique_index, named smallint[], compared smallint[], shown smallint[] DEFAULT NULL, omitted smallint[] DEFAULT '{}'
+) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     cols idempotent.column_info[] := ARRAY(SELECT c FROM idempotent.columns_of(target) AS c);
     -- What is read of the stored row: what may be shown, and what is compared.
     read text[] := ARRAY(SELECT quote_ident(c.name) FROM unnest(cols) AS c
-                          WHERE c.generated <> 'v' AND (has_column_privilege(target, c.number, 'SELECT') OR c.number = ANY (compared)) ORDER BY c.number);
+                          WHERE c.generated <> 'v' AND (c.number = ANY (compared) OR c.number = ANY (shown)
+                                                        OR shown IS NULL AND has_column_privilege(target, c.number, 'SELECT')) ORDER BY c.number);
     keys text;
     stored_keys text;
     join_on text;
@@ -123,7 +128,10 @@ BEGIN
     SELECT coalesce(string_agg(format(', CAST(%s AS %s) AS "generated %s"', c.filled_by, split_part(c.type, ' COLLATE ', 1), c.number), '' ORDER BY c.number), ''),
            coalesce('CASE ' || string_agg(format('WHEN NOT %s THEN %L', idempotent.agreement(c, format('sent.%I', c.name), format('sent."generated %s"', c.number)), c.name), ' ' ORDER BY c.number) || ' END', 'NULL')
       INTO generated, wrong FROM unnest(cols) AS c WHERE c.generated <> '' AND c.number = ANY (named);
-    SELECT coalesce('pg_catalog.array_remove(ARRAY[' || string_agg(format('CASE WHEN NOT %s THEN %L END', idempotent.agreement(c, format('s.%I', c.name), format('sent.%I', c.name)), c.name), ', ' ORDER BY c.number) || '], NULL)', '''{}'''),
+    SELECT coalesce('pg_catalog.array_remove(ARRAY[' || string_agg(format('CASE WHEN NOT %s%s THEN %L END', idempotent.agreement(c, format('s.%I', c.name), format('sent.%I', c.name)),
+                        CASE WHEN c.number = ANY (omitted) THEN
+                            ' AND NOT ' || idempotent.agreement(c, format('sent.%I', c.name), format('CAST(%s AS %s)', c.filled_by, split_part(c.type, ' COLLATE ', 1))) END,
+                        c.name), ', ' ORDER BY c.number) || '], NULL)', '''{}'''),
            coalesce('ARRAY[' || string_agg(idempotent.shown(format('s.%I', c.name)), ', ' ORDER BY c.number) || ']', '''{}'''),
            coalesce('ARRAY[' || string_agg(idempotent.shown(format('sent.%I', c.name)), ', ' ORDER BY c.number) || ']', '''{}''')
       INTO differing, stored_values, sent_values FROM unnest(cols) AS c WHERE c.number = ANY (compared);
@@ -145,7 +153,7 @@ BEGIN
         coalesce(' WHERE ' || arbiter.condition, ''), join_on);
 END
 $$;
-COMMENT ON FUNCTION idempotent.look_of(regclass, idempotent.unique_index, smallint[], smallint[]) IS 'the statement that looks a payload up';
+COMMENT ON FUNCTION idempotent.look_of(regclass, idempotent.unique_index, smallint[], smallint[], smallint[], smallint[]) IS 'the statement that looks a payload up';
 
 -- The statement that inserts a payload, and gives the key under which it went in, and the row.
 CREATE FUNCTION idempotent.put_of(target regclass, arbiter idempotent.unique_index, named smallint[], overriding text) RETURNS text

@@ -67,6 +67,18 @@ SELECT record.id, record.target,
  CROSS JOIN LATERAL (SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values) AS may
  WHERE idempotent.may_see(record.target);
 COMMENT ON VIEW idempotent.conflicts IS 'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
+COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
+COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
+COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
+COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
+COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
+COMMENT ON COLUMN idempotent.conflicts.differences IS
+    'the columns that differ, each with its stored and its payload value';
+COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
+COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
+COMMENT ON COLUMN idempotent.conflicts.resolution IS
+    'keep_stored or apply_payload; NULL while it is open';
+COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
 
 CREATE VIEW idempotent.rejections WITH (security_barrier = true) AS
 SELECT record.id, record.target,
@@ -77,6 +89,13 @@ SELECT record.id, record.target,
  CROSS JOIN LATERAL (SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values) AS may
  WHERE idempotent.may_see(record.target);
 COMMENT ON VIEW idempotent.rejections IS 'rejected payloads of the tables that you have the privileges to name and SELECT from';
+COMMENT ON COLUMN idempotent.rejections.id IS 'the number of the rejection';
+COMMENT ON COLUMN idempotent.rejections.target IS 'the table that the payload was for';
+COMMENT ON COLUMN idempotent.rejections.payload IS 'the columns that the payload named';
+COMMENT ON COLUMN idempotent.rejections.error IS
+    'the server''s error: sqlstate, message, and detail, column and constraint if it has them';
+COMMENT ON COLUMN idempotent.rejections.arrived_at IS 'when it was recorded';
+COMMENT ON COLUMN idempotent.rejections.arrived_by IS 'the role that sent the payload';
 
 -- 192 bits of hashes that agree for documents which are equal as jsonb: 2 and 2.0 are one.
 CREATE FUNCTION idempotent.digest_of(document jsonb) RETURNS bytea

@@ -45,6 +45,22 @@ CREATE TABLE idempotent.request_records (
     CONSTRAINT request_records_pkey PRIMARY KEY (key, scope, role)
 ) WITH (fillfactor = 75);
 COMMENT ON TABLE idempotent.request_records IS 'what idempotent.requests shows; written by the functions, with the rights of their callers';
+COMMENT ON COLUMN idempotent.request_records.role IS 'the role that sent the request';
+COMMENT ON COLUMN idempotent.request_records.scope IS 'the key is unique within role and scope';
+COMMENT ON COLUMN idempotent.request_records.key IS 'the key that the client gave the request';
+COMMENT ON COLUMN idempotent.request_records.status IS 'started, finished or abandoned';
+COMMENT ON COLUMN idempotent.request_records.attempt IS 'the attempt that holds the request, or finished it';
+COMMENT ON COLUMN idempotent.request_records.fingerprint IS 'SHA-256 of the request';
+COMMENT ON COLUMN idempotent.request_records.request IS 'the request itself';
+COMMENT ON COLUMN idempotent.request_records.recovery_point IS 'how far the work has got';
+COMMENT ON COLUMN idempotent.request_records.response IS 'the answer, once it is finished';
+COMMENT ON COLUMN idempotent.request_records.ttl IS 'how long the answer is kept';
+COMMENT ON COLUMN idempotent.request_records.lease IS 'how long an attempt holds the request without renewing its lease';
+COMMENT ON COLUMN idempotent.request_records.lease_until IS 'when another attempt may resume the request';
+COMMENT ON COLUMN idempotent.request_records.started_at IS 'when the attempt began';
+COMMENT ON COLUMN idempotent.request_records.completed_at IS 'when the request was finished';
+COMMENT ON COLUMN idempotent.request_records.expires_at IS 'when the key becomes free again';
+COMMENT ON COLUMN idempotent.request_records.purge_after IS 'a purge skips the row until then; never later than expires_at';
 CREATE INDEX request_records_purge_after ON idempotent.request_records (purge_after);
 COMMENT ON INDEX idempotent.request_records_purge_after IS 'for idempotent_purge';
 ALTER TABLE idempotent.request_records ENABLE ROW LEVEL SECURITY;
@@ -58,6 +74,21 @@ SELECT request.scope, request.key, request.status, request.attempt, request.fing
   FROM idempotent.request_records AS request
  WHERE request.role OPERATOR(pg_catalog.=) idempotent.own_role();
 COMMENT ON VIEW idempotent.requests IS 'your own request keys with their answers';
+COMMENT ON COLUMN idempotent.requests.scope IS 'the key is unique within role and scope';
+COMMENT ON COLUMN idempotent.requests.key IS 'the key that the client gave the request';
+COMMENT ON COLUMN idempotent.requests.status IS 'started, finished or abandoned';
+COMMENT ON COLUMN idempotent.requests.attempt IS 'the attempt that holds the request, or finished it';
+COMMENT ON COLUMN idempotent.requests.fingerprint IS 'SHA-256 of the request';
+COMMENT ON COLUMN idempotent.requests.request IS 'the request itself';
+COMMENT ON COLUMN idempotent.requests.recovery_point IS 'how far the work has got';
+COMMENT ON COLUMN idempotent.requests.response IS 'the answer, once it is finished';
+COMMENT ON COLUMN idempotent.requests.ttl IS 'how long the answer is kept';
+COMMENT ON COLUMN idempotent.requests.lease IS 'how long an attempt holds the request without renewing its lease';
+COMMENT ON COLUMN idempotent.requests.lease_until IS 'when another attempt may resume the request';
+COMMENT ON COLUMN idempotent.requests.started_at IS 'when the attempt began';
+COMMENT ON COLUMN idempotent.requests.completed_at IS 'when the request was finished';
+COMMENT ON COLUMN idempotent.requests.expires_at IS 'when the key becomes free again';
+COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge skips the row until then; never later than expires_at';
 
 CREATE FUNCTION idempotent.check_key(key text, scope text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -615,7 +646,7 @@ BEGIN
     UPDATE idempotent.request_records AS r
        SET status = 'finished', response = finish_command.response, completed_at = clock_timestamp(), expires_at = clock_timestamp() + r.ttl
      WHERE r.key = finish_command.key AND r.scope = finish_command.scope AND r.role = idempotent.own_role()
-       AND r.attempt = finish_command.attempt AND r.status = 'started';
+       AND r.attempt = finish_command.attempt;
     IF NOT FOUND THEN
         PERFORM idempotent.fail('55000', format('request key "%s" was removed while its command ran', key));
     END IF;
@@ -629,6 +660,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     purged bigint;
+    moment timestamptz := clock_timestamp();
+    all_roles boolean := idempotent.owns('idempotent.request_records');
 BEGIN
     PERFORM idempotent.require('batch_size', batch_size IS NOT NULL);
     IF batch_size <= 0 THEN
@@ -636,9 +669,8 @@ BEGIN
     END IF;
     WITH expired AS MATERIALIZED (
         SELECT r.ctid AS place FROM idempotent.request_records AS r
-         WHERE r.purge_after <= clock_timestamp() AND r.expires_at <= clock_timestamp()
-           AND (r.status <> 'started' OR r.lease_until <= clock_timestamp())
-           AND (r.role = idempotent.own_role() OR (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'idempotent.request_records'::regclass))
+         WHERE r.purge_after <= moment AND r.expires_at <= moment AND (r.status <> 'started' OR r.lease_until <= moment)
+           AND (all_roles OR r.role = idempotent.own_role())
          ORDER BY r.purge_after LIMIT batch_size FOR UPDATE SKIP LOCKED)
     DELETE FROM idempotent.request_records AS r USING expired WHERE r.ctid = expired.place;
     GET DIAGNOSTICS purged = ROW_COUNT;

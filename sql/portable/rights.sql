@@ -8,4 +8,5 @@ GRANT UPDATE (resolution, resolved_at) ON idempotent.conflict_records TO PUBLIC;
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotent.request_records TO PUBLIC;
 GRANT SELECT, INSERT, UPDATE ON idempotent.pipeline_run_records TO PUBLIC;
 GRANT USAGE, SELECT, UPDATE ON SEQUENCE idempotent.request_attempts TO PUBLIC;
+GRANT SELECT, INSERT, UPDATE, DELETE ON idempotent.guard_plans TO PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA idempotent TO PUBLIC;

@@ -31,6 +31,23 @@ CREATE TABLE idempotent.pipeline_run_records (
     CONSTRAINT pipeline_run_records_completed CHECK ((status = 'running') = (completed_at IS NULL))
 );
 COMMENT ON TABLE idempotent.pipeline_run_records IS 'what idempotent.pipeline_runs shows; written by the functions, with the rights of their callers';
+COMMENT ON COLUMN idempotent.pipeline_run_records.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
+COMMENT ON COLUMN idempotent.pipeline_run_records.role IS 'the role that began the run';
+COMMENT ON COLUMN idempotent.pipeline_run_records.dataset IS 'the table, or other data, that the run writes';
+COMMENT ON COLUMN idempotent.pipeline_run_records.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
+COMMENT ON COLUMN idempotent.pipeline_run_records.attempt IS 'the number of the run among those of its partition';
+COMMENT ON COLUMN idempotent.pipeline_run_records.status IS 'running, published, failed or taken_over';
+COMMENT ON COLUMN idempotent.pipeline_run_records.reason IS
+    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
+COMMENT ON COLUMN idempotent.pipeline_run_records.input_version IS 'what the run reads, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_run_records.output_version IS 'what the run made, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_run_records.row_count IS 'how many rows the run made, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_run_records.error IS 'why the run failed, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_run_records.lease IS 'how long the run holds the partition without a heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_run_records.lease_until IS 'when the lease ends: from then on another run may take over';
+COMMENT ON COLUMN idempotent.pipeline_run_records.started_at IS 'when the run began';
+COMMENT ON COLUMN idempotent.pipeline_run_records.heartbeat_at IS 'the last heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_run_records.completed_at IS 'when the run was published, failed or taken over';
 CREATE UNIQUE INDEX pipeline_run_records_running ON idempotent.pipeline_run_records (role, dataset, partition)
     WHERE status = 'running';
 COMMENT ON INDEX idempotent.pipeline_run_records_running IS 'at most one run of a partition is running';
@@ -44,6 +61,22 @@ SELECT run.run_id, run.dataset, run.partition, run.attempt, run.status, run.reas
   FROM idempotent.pipeline_run_records AS run
  WHERE run.role OPERATOR(pg_catalog.=) idempotent.own_role();
 COMMENT ON VIEW idempotent.pipeline_runs IS 'your own runs of pipelines, present and past';
+COMMENT ON COLUMN idempotent.pipeline_runs.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
+COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'the table, or other data, that the run writes';
+COMMENT ON COLUMN idempotent.pipeline_runs.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
+COMMENT ON COLUMN idempotent.pipeline_runs.attempt IS 'the number of the run among those of its partition';
+COMMENT ON COLUMN idempotent.pipeline_runs.status IS 'running, published, failed or taken_over';
+COMMENT ON COLUMN idempotent.pipeline_runs.reason IS
+    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
+COMMENT ON COLUMN idempotent.pipeline_runs.input_version IS 'what the run reads, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_runs.output_version IS 'what the run made, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_runs.row_count IS 'how many rows the run made, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_runs.error IS 'why the run failed, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_runs.lease IS 'how long the run holds the partition without a heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'when the lease ends: from then on another run may take over';
+COMMENT ON COLUMN idempotent.pipeline_runs.started_at IS 'when the run began';
+COMMENT ON COLUMN idempotent.pipeline_runs.heartbeat_at IS 'the last heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_runs.completed_at IS 'when the run was published, failed or taken over';
 
 CREATE FUNCTION idempotent.check_partition(dataset text, partition text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp

@@ -1,43 +1,33 @@
 -- What the catalogs say of a target: its columns, its unique indexes, and how values of its columns are compared.
 
--- The functions that a stored expression calls, by their oids in its tree.
-CREATE FUNCTION idempotent.called_functions(expression pg_node_tree) RETURNS SETOF pg_proc
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
-AS $$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
-    SELECT DISTINCT called.* FROM regexp_matches(expression::text, ':(?:funcid|opfuncid) (\d+)', 'g') AS id
-      JOIN pg_proc AS called ON called.oid = id[1]::oid;
-END
-$$;
-COMMENT ON FUNCTION idempotent.called_functions(pg_node_tree) IS 'the functions that a stored expression calls';
-
 -- What a default gives to the next attempt: another value, if it is of kind clock, transaction, sequence or volatile; the
--- same, if it is constant or depends on the session only. docs/keys.md, Clock and session defaults.
-CREATE FUNCTION idempotent.default_kind(expression pg_node_tree, shown text) RETURNS text
+-- same, if it is constant or depends on the session only (docs/keys.md, Clock and session defaults). `drawn` says whether it
+-- is another value at every call.
+CREATE FUNCTION idempotent.default_kind(expression pg_node_tree, shown text, OUT kind text, OUT drawn boolean)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
-#variable_conflict use_column
+DECLARE
+    tree text := expression;
+    -- The functions that it calls, by their oids in its tree.
+    called oid[] := ARRAY(SELECT DISTINCT id[1]::oid FROM regexp_matches(tree, ':(?:funcid|opfuncid) (\d+)', 'g') AS id);
+    volatilities "char"[] := ARRAY(SELECT provolatile FROM pg_proc WHERE oid = ANY (called));
+    -- Of the server's own functions, all of which have low oids.
+    names text[] := ARRAY(SELECT proname::text FROM pg_proc WHERE oid = ANY (called) AND oid < 16384);
 BEGIN
-    RETURN (
-    SELECT CASE
-        WHEN bool_or(called.pronamespace = 'pg_catalog'::regnamespace
-                     AND (called.proname IN ('now', 'transaction_timestamp', 'statement_timestamp', 'clock_timestamp', 'timeofday')
-                          OR called.oid IN ('age(timestamp)'::regprocedure, 'age(timestamptz)'::regprocedure)))
-             OR expression::text ~ '\{SQLVALUEFUNCTION :op [0-8] '
+    drawn := 'v' = ANY (volatilities);
+    kind := CASE
+        WHEN names && '{now,transaction_timestamp,statement_timestamp,clock_timestamp,timeofday}'
+             OR called && ARRAY['age(timestamp)'::regprocedure, 'age(timestamptz)'::regprocedure]::oid[]
+             OR tree ~ '\{SQLVALUEFUNCTION :op [0-8] '
              OR shown ~* '''(now|today|tomorrow|yesterday)''::text\)?::(date|time)' THEN 'clock'
-        WHEN bool_or(called.pronamespace = 'pg_catalog'::regnamespace AND called.proname = 'nextval') THEN 'sequence'
-        WHEN bool_or(called.provolatile = 'v') THEN 'volatile'
-        WHEN bool_or(called.pronamespace = 'pg_catalog'::regnamespace
-                     AND (called.proname IN ('txid_current', 'txid_current_if_assigned', 'txid_current_snapshot', 'pg_current_xact_id',
-                                             'pg_current_xact_id_if_assigned', 'pg_current_snapshot', 'pg_backend_pid', 'inet_client_port',
-                                             'pg_my_temp_schema')
-                          OR called.oid = 'age(xid)'::regprocedure)) THEN 'transaction'
-        WHEN bool_or(called.provolatile = 's') OR expression::text ~ '\{(SQLVALUEFUNCTION|COERCEVIAIO) ' THEN 'session'
+        WHEN 'nextval' = ANY (names) THEN 'sequence'
+        WHEN drawn THEN 'volatile'
+        WHEN names && '{txid_current,txid_current_if_assigned,txid_current_snapshot,pg_current_xact_id,pg_current_xact_id_if_assigned}'
+             OR names && '{pg_current_snapshot,pg_backend_pid,inet_client_port,pg_my_temp_schema}'
+             OR 'age(xid)'::regprocedure = ANY (called) THEN 'transaction'
+        WHEN 's' = ANY (volatilities) OR tree ~ '\{(SQLVALUEFUNCTION|COERCEVIAIO) ' THEN 'session'
         ELSE 'constant'
-    END
-      FROM idempotent.called_functions(expression) AS called);
+    END;
 END
 $$;
 COMMENT ON FUNCTION idempotent.default_kind(pg_node_tree, text) IS 'whether a default is another value in the next attempt';
@@ -90,17 +80,13 @@ BEGIN
               WHERE c.oid = a.attcollation AND t.typcollation IS DISTINCT FROM a.attcollation), ''),
            a.atttypid, based.base, NOT a.attnotnull AND NOT based.refuses_null,
            a.attgenerated, a.attidentity, shown.sql,
-           CASE WHEN a.attidentity <> '' THEN 'sequence' WHEN shown.sql IS NOT NULL THEN kind.kind END,
-           a.attidentity <> ''
-               OR (shown.sql IS NOT NULL
-                   AND EXISTS (SELECT FROM idempotent.called_functions(coalesce(d.adbin, t.typdefaultbin)) AS f WHERE f.provolatile = 'v'))
+           CASE WHEN a.attidentity <> '' THEN 'sequence' ELSE kind.kind END, a.attidentity <> '' OR coalesce(kind.drawn, false)
       FROM pg_attribute AS a
       JOIN pg_type AS t ON t.oid = a.atttypid
      CROSS JOIN LATERAL idempotent.base_of(t) AS based
       LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
      CROSS JOIN LATERAL (SELECT pg_get_expr(coalesce(d.adbin, t.typdefaultbin), CASE WHEN d.adbin IS NULL THEN 0 ELSE target END) AS sql) AS shown
-     CROSS JOIN LATERAL (SELECT CASE WHEN shown.sql IS NOT NULL AND a.attgenerated = ''
-                                     THEN idempotent.default_kind(coalesce(d.adbin, t.typdefaultbin), shown.sql) END AS kind) AS kind
+      LEFT JOIN LATERAL idempotent.default_kind(coalesce(d.adbin, t.typdefaultbin), shown.sql) AS kind ON shown.sql IS NOT NULL AND a.attgenerated = ''
      WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
      ORDER BY a.attnum;
 END

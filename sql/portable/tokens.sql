@@ -16,6 +16,14 @@ CREATE TABLE idempotent.batch_records (
     CONSTRAINT batch_records_pkey PRIMARY KEY (token, target, role)
 );
 COMMENT ON TABLE idempotent.batch_records IS 'what idempotent.batches shows; written by the functions, with the rights of their callers';
+COMMENT ON COLUMN idempotent.batch_records.role IS 'the role that sent the batch';
+COMMENT ON COLUMN idempotent.batch_records.target IS 'the table that the batch was for';
+COMMENT ON COLUMN idempotent.batch_records.token IS 'the token that the caller gave the batch';
+COMMENT ON COLUMN idempotent.batch_records.function IS 'insert_from, load or merge';
+COMMENT ON COLUMN idempotent.batch_records.options IS 'what the call asked for beside target and source';
+COMMENT ON COLUMN idempotent.batch_records.digest IS 'a digest of the content, according to the caller';
+COMMENT ON COLUMN idempotent.batch_records.counts IS 'the counts that the call returned';
+COMMENT ON COLUMN idempotent.batch_records.completed_at IS 'when the batch was done';
 ALTER TABLE idempotent.batch_records ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON idempotent.batch_records USING (role = idempotent.own_role()) WITH CHECK (role = idempotent.own_role());
 
@@ -24,6 +32,13 @@ SELECT batch.target, batch.token, batch.function, batch.options, batch.digest, b
   FROM idempotent.batch_records AS batch
  WHERE batch.role OPERATOR(pg_catalog.=) idempotent.own_role();
 COMMENT ON VIEW idempotent.batches IS 'your own batches that have committed under a token';
+COMMENT ON COLUMN idempotent.batches.target IS 'the table that the batch was for';
+COMMENT ON COLUMN idempotent.batches.token IS 'the token that the caller gave the batch';
+COMMENT ON COLUMN idempotent.batches.function IS 'insert_from, load or merge';
+COMMENT ON COLUMN idempotent.batches.options IS 'what the call asked for beside target and source';
+COMMENT ON COLUMN idempotent.batches.digest IS 'a digest of the content, according to the caller';
+COMMENT ON COLUMN idempotent.batches.counts IS 'the counts that the call returned';
+COMMENT ON COLUMN idempotent.batches.completed_at IS 'when the batch was done';
 
 CREATE FUNCTION idempotent.check_token(token text, digest text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
