@@ -477,7 +477,7 @@ COMMENT ON FUNCTION idempotent.owns(regclass) IS 'whether the current user owns 
 
 CREATE POLICY of_owner ON idempotent.guard_plans USING (idempotent.owns(target)) WITH CHECK (idempotent.owns(target));
 
--- What the statements of a guard depend on: the table, its owner, columns, defaults, indexes and guard.
+-- What the statements of a guard depend on: the table, its owner, columns with what their defaults are, indexes and guard.
 CREATE FUNCTION idempotent.definition_of(target regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -485,9 +485,7 @@ AS $$
 BEGIN
     RETURN (
     SELECT md5(concat_ws(' ', c.relname, c.relnamespace, c.relowner, c.relkind,
-               (SELECT string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, a.attnotnull, a.attgenerated, a.attidentity), ',' ORDER BY a.attnum)
-                  FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0),
-               (SELECT string_agg(concat_ws(' ', d.oid, d.xmin), ',' ORDER BY d.adnum) FROM pg_attrdef AS d WHERE d.adrelid = c.oid),
+               (SELECT string_agg(own::text, ',' ORDER BY own.number) FROM idempotent.columns_of(target) AS own),
                (SELECT string_agg(concat_ws(' ', i.indexrelid, i.indisvalid, i.indisready, i.indimmediate), ',' ORDER BY i.indexrelid) FROM pg_index AS i WHERE i.indrelid = c.oid),
                (SELECT string_agg(concat_ws(' ', t.oid, t.tgargs), ',' ORDER BY t.oid) FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)))
       FROM pg_class AS c WHERE c.oid = target);

@@ -32,18 +32,18 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.has_row_trigger(regclass, boolean) IS 'whether INSERT fires row triggers';
 
--- The order in which pending payloads are inserted: that of their keys, which are given as their texts.
-CREATE FUNCTION idempotent.in_key_order(arbiter idempotent.unique_index, ordinals bigint[], keys jsonb[]) RETURNS bigint[]
+-- The order in which pending payloads are inserted: that of their keys, which are given as their texts. `repeats` says of each
+-- whether it has the same key as the one before.
+CREATE FUNCTION idempotent.in_key_order(arbiter idempotent.unique_index, ordinals bigint[], keys jsonb[], OUT sorted bigint[], OUT repeats boolean[])
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    sorted bigint[];
+    by_key text := (SELECT string_agg(format('(key ->> %s)::%s%s', a.attnum - 1, format_type(a.atttypid, NULL), arbiter.collates[a.attnum]), ', ' ORDER BY a.attnum)
+                      FROM pg_attribute AS a WHERE a.attrelid = arbiter.index AND a.attnum <= cardinality(arbiter.parts));
 BEGIN
-    EXECUTE format('SELECT array_agg(n ORDER BY %s, n) FROM unnest($1, $2) AS p (n, key)',
-        (SELECT string_agg(format('(key ->> %s)::%s%s', a.attnum - 1, format_type(a.atttypid, NULL), arbiter.collates[a.attnum]), ', ' ORDER BY a.attnum)
-           FROM pg_attribute AS a WHERE a.attrelid = arbiter.index AND a.attnum <= cardinality(arbiter.parts)))
-       INTO sorted USING ordinals, keys;
-    RETURN coalesce(sorted, '{}');
+    EXECUTE format('SELECT coalesce(array_agg(n ORDER BY place), ''{}''), coalesce(array_agg(place > least_place ORDER BY place), ''{}'')
+                      FROM (SELECT n, row_number() OVER (ORDER BY %s, n) AS place, rank() OVER (ORDER BY %1$s) AS least_place FROM unnest($1, $2) AS p (n, key)) AS ranked',
+        by_key) INTO sorted, repeats USING ordinals, keys;
 END
 $$;
 COMMENT ON FUNCTION idempotent.in_key_order(idempotent.unique_index, bigint[], jsonb[]) IS 'payloads in the order of their keys';
@@ -282,6 +282,7 @@ DECLARE
     i bigint;
     put record;
     failed record;
+    ordered record;
 BEGIN
     SELECT * INTO planned FROM idempotent.plans_of(target, payloads, rule, (idempotent.guard_in_force(target)).key, origin, source_names, rejects);
 
@@ -307,8 +308,15 @@ BEGIN
     END LOOP;
 
     -- 2. and 3. What was not found is inserted, in the order of the keys.
-    FOREACH i IN ARRAY idempotent.in_key_order(planned.arbiter, pending, pending_keys) LOOP
+    SELECT * INTO ordered FROM idempotent.in_key_order(planned.arbiter, pending, pending_keys);
+    FOR place IN 1 .. pg_catalog.cardinality(ordered.sorted) LOOP
+        i := ordered.sorted[place];
         plan := planned.plans[planned.plan_of[i]];
+        IF ordered.repeats[place] THEN
+            -- The payload before it has gone in, most likely: an INSERT would only draw numbers from sequences.
+            looks[i] := idempotent.look(target, planned.arbiter, plan, payloads[i], origin, i);
+            CONTINUE WHEN (looks[i]).found;
+        END IF;
         IF rejects THEN
             SELECT * INTO put FROM idempotent.put_or_reject(target, planned.arbiter, plan, payloads[i], origin, i, looks[i]);
         ELSE

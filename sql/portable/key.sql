@@ -260,14 +260,17 @@ $$;
 COMMENT ON FUNCTION idempotent.looks_like_expression(text) IS 'whether a part of a key that is no column is meant to be an expression';
 
 -- An expression as the server shows it once it is parsed, however it was written. EXPLAIN parses and plans it, and runs
--- nothing. With the search_path of the caller, who wrote it.
+-- nothing; a cursor refuses more than one statement before it runs any. With the search_path of the caller, who wrote it.
 CREATE FUNCTION idempotent.canonical(target regclass, expression text) RETURNS text
-LANGUAGE plpgsql STABLE
+LANGUAGE plpgsql
 AS $$
 DECLARE
     plan json;
+    c refcursor;
 BEGIN
-    EXECUTE pg_catalog.format('EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) SELECT (%s) FROM ONLY %s', expression, idempotent.qualified(target)) INTO plan;
+    OPEN c FOR EXECUTE pg_catalog.format('EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) SELECT (%s) FROM ONLY %s', expression, idempotent.qualified(target));
+    FETCH c INTO plan;
+    CLOSE c;
     RETURN plan OPERATOR(pg_catalog.#>>) '{0,Plan,Output,0}';
 END
 $$;
@@ -275,7 +278,7 @@ COMMENT ON FUNCTION idempotent.canonical(regclass, text) IS 'an expression as th
 
 -- A key as a caller has written it, with expressions as the indexes have them.
 CREATE FUNCTION idempotent.canonical_key(target regclass, key text[]) RETURNS text[]
-LANGUAGE plpgsql STABLE
+LANGUAGE plpgsql
 AS $$
 DECLARE
     written text;

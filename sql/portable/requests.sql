@@ -4,6 +4,8 @@
 -- the key, which it holds until its transaction ends, and looks once more. So a lock that is not free says that another
 -- transaction works on the key.
 --
+-- The holder of a lease takes the lock, too, when it writes.
+--
 -- Why no interleaving goes wrong:
 -- - Two calls with one key at once: one gets the lock. The other gets 55I01, or waits for the end of that transaction and
 --   looks again: it finds the answer, or nothing, and does the work.
@@ -191,12 +193,21 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.refuse_reuse(text, jsonb, jsonb) IS 'raises 23I02';
 
+CREATE FUNCTION idempotent.request_lock(key text, scope text) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN hashtextextended(format('idempotent request %s %s %s', idempotent.own_role()::oid, scope, key), octet_length(scope));
+END
+$$;
+COMMENT ON FUNCTION idempotent.request_lock(text, text) IS 'the number of the lock on a request key';
+
 -- Takes the lock on a key. False if another transaction has it, and the call may not wait, or has waited for long enough.
 CREATE FUNCTION idempotent.lock_request(key text, scope text, wait interval, deadline timestamptz) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    number bigint := hashtextextended(format('idempotent request %s %s %s', idempotent.own_role()::oid, scope, key), octet_length(scope));
+    number bigint := idempotent.request_lock(key, scope);
     patience text := current_setting('lock_timeout');
 BEGIN
     IF pg_try_advisory_xact_lock(number) THEN
@@ -368,6 +379,7 @@ BEGIN
     PERFORM idempotent.check_key(key, scope);
     PERFORM idempotent.require('attempt', attempt IS NOT NULL);
     PERFORM idempotent.require('recovery_point', recovery_point IS NOT NULL);
+    PERFORM pg_advisory_xact_lock(idempotent.request_lock(key, scope));
     UPDATE idempotent.request_records AS r
        SET recovery_point = idempotent_request_advance.recovery_point, lease_until = clock_timestamp() + r.lease
      WHERE r.key = idempotent_request_advance.key AND r.scope = idempotent_request_advance.scope AND r.role = idempotent.own_role()
@@ -391,9 +403,10 @@ BEGIN
     PERFORM idempotent.check_key(key, scope);
     PERFORM idempotent.require('attempt', attempt IS NOT NULL);
     PERFORM idempotent.require('response', response IS NOT NULL);
+    PERFORM pg_advisory_xact_lock(idempotent.request_lock(key, scope));
     UPDATE idempotent.request_records AS r
-       SET status = 'finished', response = idempotent_request_finish.response, lease_until = NULL, completed_at = clock_timestamp(),
-           expires_at = clock_timestamp() + r.ttl
+       SET status = 'finished', response = idempotent_request_finish.response, lease_until = NULL, completed_at = moment, expires_at = moment + r.ttl
+      FROM clock_timestamp() AS moment
      WHERE r.key = idempotent_request_finish.key AND r.scope = idempotent_request_finish.scope AND r.role = idempotent.own_role()
        AND r.attempt = idempotent_request_finish.attempt AND r.status = 'started';
     IF FOUND THEN
@@ -419,6 +432,7 @@ DECLARE
 BEGIN
     PERFORM idempotent.check_key(key, scope);
     PERFORM idempotent.require('attempt', attempt IS NOT NULL);
+    PERFORM pg_advisory_xact_lock(idempotent.request_lock(key, scope));
     UPDATE idempotent.request_records AS r
        SET status = 'abandoned', lease_until = NULL, completed_at = clock_timestamp()
      WHERE r.key = idempotent_request_abandon.key AND r.scope = idempotent_request_abandon.scope AND r.role = idempotent.own_role()
@@ -530,6 +544,16 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.execution(text, jsonb) IS 'the EXECUTE of a command with its arguments';
 
+-- A name for a prepared command. A command may call a function that has a command of its own.
+CREATE FUNCTION idempotent.free_name() RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN concat('idempotent_command', nullif((SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'idempotent\_command%'), 0));
+END
+$$;
+COMMENT ON FUNCTION idempotent.free_name() IS 'a name that no prepared statement has';
+
 -- Runs the command, as the caller and with the search_path of the caller, and gives its rows. A cursor refuses what gives
 -- no rows before it runs it.
 CREATE FUNCTION idempotent.run_command(command text, arguments jsonb, name text) RETURNS jsonb
@@ -620,7 +644,7 @@ BEGIN
         EXIT WHEN attempt IS NOT NULL;
     END LOOP;
     PERFORM idempotent.check_arguments(arguments);
-    response := idempotent.run_command(command, arguments, pg_catalog.concat('idempotent_command_', attempt));
+    response := idempotent.run_command(command, arguments, idempotent.free_name());
     PERFORM idempotent.finish_command(key, scope, attempt, response);
     replayed := false;
 END
@@ -644,7 +668,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     UPDATE idempotent.request_records AS r
-       SET status = 'finished', response = finish_command.response, completed_at = clock_timestamp(), expires_at = clock_timestamp() + r.ttl
+       SET status = 'finished', response = finish_command.response, completed_at = moment, expires_at = moment + r.ttl
+      FROM clock_timestamp() AS moment
      WHERE r.key = finish_command.key AND r.scope = finish_command.scope AND r.role = idempotent.own_role()
        AND r.attempt = finish_command.attempt;
     IF NOT FOUND THEN
