@@ -93,7 +93,7 @@ impl Sides<'_, '_> {
         if bytes < MIN_BYTES {
             return Reading::All;
         }
-        if !self.may_have_lone_keys() && have_same_rows(self.stored, self.source) {
+        if self.may_be_alike() && have_same_rows(self.stored, self.source) {
             return Reading::None;
         }
         let from = local.map(Source::from);
@@ -120,6 +120,13 @@ impl Sides<'_, '_> {
             }
             _ => Reading::All,
         }
+    }
+
+    /// Whether two sides with the same rows agree: no row has a NULL in its key, which would equal no other.
+    /// What one side cannot have, the other does not have either, if the rows are the same.
+    fn may_be_alike(&self) -> bool {
+        let nullable = |c| self.stored.may_be_null(c) && self.source.may_be_null(c);
+        self.arbiter.nulls_equal || !self.arbiter.columns().any(nullable)
     }
 
     /// Whether a row of either side may have a NULL in its key, which makes it equal to no other.

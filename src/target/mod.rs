@@ -78,6 +78,7 @@ mod policies;
 mod privileges;
 #[forbid(unsafe_code)]
 mod remedy;
+mod remote_name;
 #[forbid(unsafe_code)]
 mod rows;
 mod scan;
@@ -107,6 +108,7 @@ pub use privileges::{
     has_any_privilege, may_read, may_select, may_truncate, note_values_shown,
     row_security_is_active, row_security_is_active_for,
 };
+pub use remote_name::name_on_other_server;
 pub use scan::{Scan, Writer};
 pub use stored_row::{StoredRow, first_difference, same_tuple};
 pub use triggers::is_guard_function;

@@ -164,7 +164,7 @@ fn uses_distributed_form(target: &Target, arbiter: &UniqueIndex) -> bool {
         types::kind(column.base_type()) != pg_sys::TYPTYPE_COMPOSITE
             && ArrayBuilder::new(column.typid).is_some()
     };
-    let possible = !arbiter.is_computed() && arbiter.keys.iter().all(comes_from_array);
+    let possible = arbiter.keys.iter().all(comes_from_array);
     if !possible && (target.foreign || target.is_in_shards()) {
         let kind = if target.foreign {
             "foreign"
@@ -175,10 +175,8 @@ fn uses_distributed_form(target: &Target, arbiter: &UniqueIndex) -> bool {
             SqlState::FeatureNotSupported,
             format!("cannot look for keys of {kind} table \"{}\"", target.name),
         )
-        .detail(
-            "The key has a condition, an expression, or a column that is a composite or an array.",
-        )
-        .hint("Name another key that the table has, of plain columns.")
+        .detail("The key has a composite or an array.")
+        .hint("Name another key that the table has, without composites and arrays.")
         .table(&target.schema, &target.name);
         arbiter.name_in(report).raise()
     }

@@ -65,6 +65,7 @@ mod new_key_estimator;
 mod outcome_collector;
 mod reject;
 mod rejections;
+mod returned_keys;
 mod round;
 mod send;
 mod statement;

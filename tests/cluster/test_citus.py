@@ -146,6 +146,33 @@ def test_keys_of_several_columns(conn):
     assert refused(conn, BATCH, ["t", other], state="23I01").message_detail.startswith("Payload 1: Key (id, tenant)=(b, 3) is stored")
 
 
+@pytest.mark.parametrize("distribute", ["create_distributed_table('t', 'tenant')", "create_reference_table('t')"])
+def test_keys_with_expressions_and_conditions(conn, distribute):
+    table(conn, distribute, "tenant int, id varchar(9), v text, gone boolean")
+    conn.execute("CREATE UNIQUE INDEX ON t (tenant, lower(id)) WHERE NOT gone")
+    each = EACH.replace("on_conflict", "key => '{tenant, lower(id::text)}', on_conflict")
+
+    def send(*rows):
+        names = ("tenant", "id", "v", "gone")
+        return conn.execute(each, ["t", psycopg.types.json.Jsonb([dict(zip(names, row)) for row in rows])]).fetchall()
+
+    rows = [(t, i, f"{t}{i}", gone) for t in range(20) for i in "abc" for gone in (False, True)]
+    found = send(*rows)
+    assert {row["outcome"] for row in found} == {"inserted"}
+    assert [row["stored"] for row in found] == [{"tenant": t, "id": i, "v": v, "gone": gone} for t, i, v, gone in rows]
+    found = send(*rows)
+    assert [row["outcome"] for row in found] == ["inserted" if row[3] else "duplicate" for row in rows]
+    found = send((3, "A", "3a", False), (4, "d", "new", False), (4, "D", "new", True))
+    assert [row["outcome"] for row in found] == ["conflict", "inserted", "inserted"]
+    assert found[0]["differences"] == {"id": {"stored": "a", "payload": "A"}}
+    conn.execute("CREATE TABLE source AS SELECT i % 50 AS tenant, 'K' || i AS id, 'v' AS v, i % 4 = 0 AS gone FROM generate_series(1, 2000) AS i")
+    for inserted in (2000, 500):
+        counts = conn.execute("SELECT * FROM idempotent_insert_from('t', 'source', key => '{tenant, lower(id::text)}')").fetchone()
+        assert (counts["inserted"], counts["duplicates"]) == (inserted, 2000 - inserted)
+    conn.execute("CALL idempotent_load('t', 'source', key => '{tenant, lower(id::text)}', batch_size => 300)")
+    assert value(conn, "SELECT count(*) FROM t WHERE NOT gone") == 60 + 1 + 1500
+
+
 @pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
 def test_one_transaction_sees_its_own_rows_and_a_rollback_takes_them(conn, level):
     table(conn)
@@ -193,7 +220,11 @@ def test_what_works_on_the_table_itself_is_refused(conn):
     conn.execute(f"{TRIGGERS}")
     refused(conn, "SELECT * FROM idempotent_guard('t', on_conflict => 'quarantine')")
     conn.execute("CREATE TABLE loose (id int, v text); SELECT create_distributed_table('loose', 'id')")
-    assert 'the distribution column "id"' in conn.execute("SELECT message FROM idempotent_lint('loose')").fetchone()["message"]
+    found = conn.execute("SELECT message, hint FROM idempotent_lint('loose')").fetchone()
+    assert 'the distribution column "id"' in found["message"] and "ON public.loose (…, id);" in found["hint"]
+    conn.execute("DROP TABLE loose; CREATE TABLE loose (id int, v text); SELECT create_reference_table('loose')")
+    found = conn.execute("SELECT message, hint FROM idempotent_lint('loose')").fetchone()
+    assert "distribution column" not in found["message"] and "ON public.loose (…);" in found["hint"]
 
 
 @pytest.mark.parametrize("distribute", ["create_distributed_table('t', 'id')", "create_reference_table('t')"])
@@ -227,7 +258,7 @@ def test_a_repair_by_a_partial_key_is_refused(conn):
     conn.execute("CREATE UNIQUE INDEX ON t (id) WHERE v IS NOT NULL")
     conn.execute("CREATE TABLE source AS SELECT 1 AS id, 'a'::text AS v")
     refused(conn, "SELECT * FROM idempotent_repair('t', 'source', key => '{id}', dry_run => false)")
-    refused(conn, "SELECT * FROM idempotent_insert_from('t', 'source', key => '{id}')")
+    assert conn.execute("SELECT * FROM idempotent_insert_from('t', 'source', key => '{id}')").fetchone()["inserted"] == 1
 
 
 def test_a_guard_verifies_on_every_shard(nodes, conn):
@@ -283,9 +314,11 @@ def test_a_guard_stays_where_shards_go(nodes, conn):
     assert value(conn, "SELECT idempotent_unguard('t')")
 
 
+@pytest.mark.parametrize("index", ["t (id)", "t (id, (id + 1)) WHERE id IS NOT NULL"])
 @pytest.mark.timeout(300)
-def test_racing_batches_store_each_key_once_and_verify_the_rest(nodes, conn):
-    table(conn)
+def test_racing_batches_store_each_key_once_and_verify_the_rest(nodes, conn, index):
+    table(conn, columns="id int, v text")
+    conn.execute(f"CREATE UNIQUE INDEX ON {index}")
     rounds, sessions, keys = 12, 8, 60
     errors, counts = [], []
 
