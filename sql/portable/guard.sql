@@ -681,10 +681,10 @@ BEGIN
     END IF;
     IF NOT seen.found THEN
         RETURN NEW;
-    ELSIF inserting OPERATOR(pg_catalog.=) plan.arbiter::pg_catalog.text THEN
+    ELSIF inserting OPERATOR(pg_catalog.=) pg_catalog.concat(plan.target::pg_catalog.oid, ' ', plan.arbiter) THEN
         -- One of our functions: it verifies the row itself.
         RETURN NULL;
-    ELSIF inserting OPERATOR(pg_catalog.<>) '' THEN
+    ELSIF pg_catalog.starts_with(inserting, pg_catalog.concat(plan.target::pg_catalog.oid, ' ')) THEN
         -- One that is decided by another key: this one is one more unique index.
         RETURN NEW;
     ELSIF idempotent.may_come_from_elsewhere(TG_RELID) THEN

@@ -184,7 +184,7 @@ BEGIN
     END IF;
     FOR round IN 1 .. 16 LOOP
         -- A guard of the table steps aside for this statement.
-        PERFORM pg_catalog.set_config('idempotent.own_insert', arbiter.index::pg_catalog.text, true);
+        PERFORM pg_catalog.set_config('idempotent.own_insert', pg_catalog.concat(target::pg_catalog.oid, ' ', arbiter.index), true);
         EXECUTE plan.put INTO seen.stored_key, seen.stored USING payload;
         PERFORM pg_catalog.set_config('idempotent.own_insert', '', true);
         inserted := seen.stored_key IS NOT NULL;
