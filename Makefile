@@ -3,10 +3,11 @@
 # make test          run every check except those with real clients
 # make test-clients  run real clients against a guarded table
 # make bench         compare its speed with the alternatives
+# make portable      put the edition without a library together
 # make && make install  build it, and install it into the server of PG_CONFIG
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := all
-.PHONY: all help demo pipeline test test-clients bench install installcheck uninstall dist package test-package clean
+.PHONY: all help demo pipeline test test-clients bench install installcheck uninstall dist package test-package portable clean
 
 all: ## build the extension for the server of PG_CONFIG (default: the pg_config in PATH)
 	@scripts/build-for-server
@@ -33,6 +34,9 @@ bench: ## compare its speed with the alternatives (ARGS=--quick for a first look
 
 install: ## build the extension and install it into the server of PG_CONFIG (default: the pg_config in PATH)
 	@scripts/install-into-server
+
+portable: ## put the edition for servers without compiled extensions together, in SQL alone (docs/managed.md)
+	@scripts/portable
 
 installcheck: ## test what is installed in the running server that PGHOST, PGPORT and PGUSER name
 	@scripts/installcheck

@@ -4,7 +4,7 @@ docs/index.md lists every page; PROSE are the pages that show no SQL.
 
 A block fenced as ```sql must be followed directly by a block fenced as ```text (or ```console) that shows what psql
 prints for it. The blocks of a file run in their order, in one session of a superuser, in a database of the file's own
-that has nothing in it. What psql prints must be what is shown, but for blanks at the ends of lines.
+that has nothing in it (for the pages in PORTABLE, nothing but the portable edition). What psql prints must be what is shown, but for blanks at the ends of lines.
 
 After a change that is meant, PGI_DOCS_WRITE=1 puts what psql prints into the files; git diff then shows what changed.
 
@@ -26,6 +26,7 @@ from support.server import program
 
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROSE = {"architecture.md", "benchmarks.md", "index.md", "install.md"}
+PORTABLE = {"managed.md"}
 SQL = [file for file in FILES if file.name not in PROSE]
 LINKING = [*FILES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "tests/README.md"))]
 MARK = "-- end of block --"
@@ -104,6 +105,12 @@ def run(cluster, database, found):
     return [tidy(part.split("\n")) for part in parts[:-1]]
 
 
+def install_portable(cluster, database):
+    path = subprocess.run([ROOT / "scripts" / "portable"], check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout.strip()
+    command = [program("psql"), "--no-psqlrc", "--quiet", f"--host={cluster.root}", "--username=postgres", "--file", ROOT / path, database]
+    subprocess.run([*command, "--set=ON_ERROR_STOP=1"], env=cluster.environment, check=True)
+
+
 @pytest.fixture(scope="module")
 def server():
     with running() as cluster:
@@ -130,6 +137,8 @@ def test_the_sql_of_a_page_prints_what_the_page_shows(file, server, database):
     for block in found:
         assert block.shown, f"{file.name}:{block.sql.first + 1}: the sql block has no shown output"
 
+    if file.name in PORTABLE:
+        install_portable(server, database)
     printed = run(server, database, found)
 
     if os.environ.get("PGI_DOCS_WRITE"):

@@ -1,0 +1,945 @@
+-- The guard: plain INSERT and COPY become insert-or-verify. docs/guard.md
+--
+-- A BEFORE trigger that looks the key up and skips the row if it finds it is racy: between its look and the insertion,
+-- another session inserts the same key. Here a lock on the key spans that gap.
+--
+-- The protocol, for every row, last of the BEFORE triggers:
+-- 1. Look at the row under the key. Found: it is a duplicate, and skipped; or a conflict.
+-- 2. Not found: take the lock on the key, which is held until the transaction ends, and look again. Found now: as above.
+--    Not found: the row goes in.
+--
+-- Why no interleaving goes wrong, at READ COMMITTED. Let A and B be sessions with a row of one key. Whoever lets a row in
+-- holds the lock on its key from a look that found nothing until its transaction has ended. If A has it, B waits; then
+-- A's row is committed, and B's second look, which takes a new snapshot, sees it; or it is rolled back, and B's row goes
+-- in. ROLLBACK TO SAVEPOINT gives the lock back together with the row. So the arbiter never has two rows of guarded
+-- sessions to choose from.
+-- - A updates or deletes the stored row and has not committed: B verifies against the last committed row, without waiting.
+-- - At REPEATABLE READ and above, the snapshot cannot see what A has committed after it: B's row goes in, and the arbiter
+--   raises 23505. The row is never judged wrongly, and the transaction has to be repeated, as after 40001.
+-- - Sessions that insert overlapping keys in different orders can deadlock, as without a guard: 40P01.
+-- - The lock is on a hash of the key. Two keys with one hash wait for each other in vain, that is all.
+-- - Rows of our own functions take part, and what is found is skipped without judgement: the function verifies it.
+
+-- The options are in the arguments of the trigger, as name=value; lists of columns are lists of SQL identifiers.
+CREATE TYPE idempotent.guard_options AS (key text[], compare text[], ignore text[], on_conflict text, null_key text);
+COMMENT ON TYPE idempotent.guard_options IS 'the options of a guard, as they were given';
+
+CREATE TYPE idempotent.guard_config AS (
+    trigger     oid,
+    -- The guarded table: of a partition, its partitioned table.
+    target      regclass,
+    arbiter     idempotent.unique_index,
+    key         text[],
+    compared    smallint[],
+    -- Those whose default is one value throughout a statement: they are compared unless the row has that value.
+    if_supplied smallint[],
+    on_conflict text,
+    null_key    text
+);
+COMMENT ON TYPE idempotent.guard_config IS 'what the options of a guard come to on its table';
+
+-- The members of a list of SQL identifiers: in lower case unless they are quoted. Expressions are as they are.
+CREATE FUNCTION idempotent.listed(option text, list text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    members text[];
+BEGIN
+    IF list !~ '^\s*("([^"]|"")+"|[^",]+)(\s*,\s*("([^"]|"")+"|[^",]+))*\s*$' THEN
+        PERFORM idempotent.fail('22023', format('invalid list of columns in option "%s" of the guard: "%s"', option, idempotent.cut(list)),
+            hint => 'Separate names by commas, and put double quotes around those that need them.');
+    END IF;
+    SELECT array_agg(CASE WHEN part[1] LIKE '"%' THEN replace(substr(part[1], 2, char_length(part[1]) - 2), '""', '"')
+                          WHEN strpos(list, '(') > 0 THEN trim(part[1]) ELSE lower(trim(part[1])) END ORDER BY n) INTO members
+      FROM regexp_matches(list, '\s*("(?:[^"]|"")+"|[^",]+)\s*(?:,|$)', 'g') WITH ORDINALITY AS m (part, n);
+    PERFORM idempotent.check_list(option, members);
+    RETURN members;
+END
+$$;
+COMMENT ON FUNCTION idempotent.listed(text, text) IS 'the members of a list of columns';
+
+CREATE FUNCTION idempotent.options_of(arguments text[]) RETURNS idempotent.guard_options
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    options idempotent.guard_options := ROW(NULL, NULL, NULL, 'error', 'error');
+    argument text;
+    option text;
+    value text;
+    given text[] := '{}';
+BEGIN
+    FOREACH argument IN ARRAY coalesce(arguments, '{}') LOOP
+        option := trim(split_part(argument, '=', 1));
+        value := trim(substr(argument, strpos(argument, '=') + 1));
+        IF strpos(argument, '=') = 0 OR option NOT IN ('key', 'compare', 'ignore', 'on_conflict', 'null_key') THEN
+            PERFORM idempotent.fail('22023', format('unrecognized option of the guard: "%s"', idempotent.cut(argument)),
+                hint => 'Available options: key=…, compare=…, ignore=…, on_conflict=…, null_key=….');
+        ELSIF option = ANY (given) THEN
+            PERFORM idempotent.fail('22023', format('option "%s" of the guard is given more than once', option));
+        END IF;
+        given := given || option;
+        CASE option
+            WHEN 'key' THEN options.key := idempotent.listed(option, value);
+            WHEN 'compare' THEN options.compare := idempotent.listed(option, value);
+            WHEN 'ignore' THEN options.ignore := idempotent.listed(option, value);
+            WHEN 'on_conflict' THEN options.on_conflict := value;
+            ELSE options.null_key := value;
+        END CASE;
+    END LOOP;
+    PERFORM idempotent.check_guard_options(options);
+    RETURN options;
+END
+$$;
+COMMENT ON FUNCTION idempotent.options_of(text[]) IS 'the options of a guard, from the arguments of its trigger';
+
+CREATE FUNCTION idempotent.check_guard_options(options idempotent.guard_options) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF options.on_conflict = 'report' THEN
+        PERFORM idempotent.fail('22023', 'a guard cannot report conflicts: a plain INSERT has nowhere to return them',
+            hint => 'Available values: error, quarantine.');
+    END IF;
+    PERFORM idempotent.check_option('on_conflict', options.on_conflict, '{error,quarantine}');
+    PERFORM idempotent.check_option('null_key', options.null_key, '{error,pass}');
+END
+$$;
+COMMENT ON FUNCTION idempotent.check_guard_options(idempotent.guard_options) IS 'refuses options of a guard that are none';
+
+-- The arguments of a trigger. They are kept as texts that end with a zero byte.
+CREATE FUNCTION idempotent.arguments_of(guard oid) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    kept bytea;
+    arguments text[] := '{}';
+    zero int;
+BEGIN
+    SELECT tgargs INTO kept FROM pg_trigger WHERE oid = guard;
+    LOOP
+        zero := position('\x00'::bytea IN kept);
+        EXIT WHEN zero = 0;
+        arguments := arguments || convert_from(substr(kept, 1, zero - 1), getdatabaseencoding());
+        kept := substr(kept, zero + 1);
+    END LOOP;
+    RETURN arguments;
+END
+$$;
+COMMENT ON FUNCTION idempotent.arguments_of(oid) IS 'the arguments of a trigger';
+
+-- The guards of a table, with those that come from its partitioned table; without disabled ones.
+CREATE FUNCTION idempotent.guards_of(target regclass) RETURNS SETOF pg_trigger
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT t.* FROM pg_trigger AS t
+     WHERE t.tgrelid = target AND t.tgfoid = to_regprocedure(format('%I.idempotent_guard_trigger()', idempotent.home())) ORDER BY t.tgname;
+END
+$$;
+COMMENT ON FUNCTION idempotent.guards_of(regclass) IS 'the guards of a table';
+
+-- The columns whose values must agree: the compared ones as named; or every column less the key, generated ones and those
+-- that the server makes anew for every row, less the ignored ones.
+CREATE FUNCTION idempotent.guard_compared(target regclass, arbiter idempotent.unique_index, options idempotent.guard_options) RETURNS smallint[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    rule idempotent.rule := idempotent.rule_of(target, NULL, options.compare, options.ignore);
+    generated smallint;
+BEGIN
+    SELECT c.number INTO generated FROM unnest(rule.compare) WITH ORDINALITY AS n (number, place)
+      JOIN idempotent.columns_of(target) AS c ON c.number = n.number WHERE c.generated <> '' ORDER BY place LIMIT 1;
+    IF FOUND THEN
+        PERFORM idempotent.cannot_be_in(target, generated, 'is generated after the guard has verified the row', 'compare');
+    END IF;
+    PERFORM idempotent.check_rule(target, arbiter, rule);
+    RETURN idempotent.compared(target, arbiter, rule,
+        ARRAY(SELECT c.number FROM idempotent.columns_of(target) AS c WHERE c.generated = '' AND (rule.compare IS NOT NULL OR NOT c.drawn)));
+END
+$$;
+COMMENT ON FUNCTION idempotent.guard_compared(regclass, idempotent.unique_index, idempotent.guard_options) IS 'the columns that a guard compares';
+
+-- The key where none is named: the primary key if clients can send the same one again, else the one other usable unique
+-- index with which they can.
+CREATE FUNCTION idempotent.guard_arbiter(target regclass) RETURNS idempotent.unique_index
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    generated smallint[] := ARRAY(SELECT c.number FROM idempotent.columns_of(target) AS c WHERE c.generated <> '');
+    anew smallint[] := ARRAY(SELECT c.number FROM idempotent.columns_of(target) AS c WHERE idempotent.changes(c));
+    always smallint[] := ARRAY(SELECT c.number FROM idempotent.columns_of(target) AS c WHERE c.identity = 'a');
+    of_default idempotent.unique_index[] := ARRAY(SELECT i FROM idempotent.indexes_of(target) AS i WHERE idempotent.can_be_default(i));
+    usable idempotent.unique_index[] := ARRAY(SELECT i FROM unnest(of_default) AS i WHERE NOT i.deciding && generated);
+    made idempotent.unique_index[] := ARRAY(SELECT i FROM unnest(usable) AS i WHERE i.deciding && anew);
+    of_clients idempotent.unique_index[] := ARRAY(SELECT i FROM unnest(usable) AS i WHERE NOT i.deciding && anew);
+    candidates idempotent.unique_index[];
+    partial idempotent.unique_index;
+    detail text;
+BEGIN
+    IF (of_clients[1]).is_primary THEN
+        RETURN of_clients[1];
+    END IF;
+    candidates := idempotent.most_plain(of_clients);
+    IF cardinality(candidates) = 1 THEN
+        RETURN candidates[1];
+    ELSIF cardinality(candidates) > 1 THEN
+        PERFORM idempotent.fail('42P10', format('the key is ambiguous: several unique indexes of table "%s" qualify', idempotent.name_of(target)),
+            format('Candidates: %s.', (SELECT string_agg(idempotent.describe(i), ', ') FROM unnest(candidates) AS i)),
+            'Name the key columns with the argument key.', target);
+    END IF;
+    detail := concat_ws(' ',
+        CASE WHEN cardinality(made) > 0 THEN
+            (SELECT string_agg(idempotent.describe(i), ', ') FROM unnest(made) AS i)
+            || CASE cardinality(made) WHEN 1 THEN ' is a server-generated key.' ELSE ' are server-generated keys.' END END,
+        (SELECT string_agg(format('Column "%s" of index "%s" is generated, and the server computes it after the guard has verified the row.',
+                                  idempotent.column_name(target, (SELECT n FROM unnest(i.deciding) AS n WHERE n = ANY (generated) LIMIT 1)), i.name), ' ')
+           FROM unnest(of_default) AS i WHERE i.deciding && generated));
+    SELECT * INTO partial FROM idempotent.indexes_of(target) AS i WHERE i.unusable IS NULL LIMIT 1;
+    PERFORM idempotent.fail('42P10', format('table "%s" has no unique index that identifies a repeated payload', idempotent.name_of(target)),
+        coalesce(nullif(detail, ''), idempotent.list_indexes(target)),
+        CASE
+            WHEN cardinality(of_default) = 0 AND partial.index IS NOT NULL THEN
+                format('Name the key of a partial index, as in key => %s; rows outside its condition have no key.', quote_literal(idempotent.array_text(partial.parts)))
+            WHEN EXISTS (SELECT FROM unnest(made) AS i WHERE NOT i.deciding && always) THEN
+                idempotent.create_some_index(target, 'Create', ', or name the key columns with the argument key if clients provide them.')
+            ELSE idempotent.create_some_index(target)
+        END, target);
+END
+$$;
+COMMENT ON FUNCTION idempotent.guard_arbiter(regclass) IS 'the key of a guard, where none is named';
+
+CREATE FUNCTION idempotent.config_of(target regclass, options idempotent.guard_options, guard oid) RETURNS idempotent.guard_config
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    config idempotent.guard_config;
+    arbiter idempotent.unique_index;
+    generated text;
+    other idempotent.unique_index;
+    gone record;
+BEGIN
+    SELECT * INTO gone FROM (SELECT 'compare' AS option, name FROM unnest(options.compare) AS name UNION ALL SELECT 'ignore', name FROM unnest(options.ignore) AS name
+                             UNION ALL SELECT 'key', name FROM unnest(options.key) AS name WHERE NOT idempotent.looks_like_expression(name)) AS named
+     WHERE guard IS NOT NULL AND idempotent.column_number(target, name) IS NULL LIMIT 1;
+    IF FOUND THEN
+        PERFORM idempotent.fail('42703', format('column "%s" of relation "%s" does not exist', gone.name, idempotent.name_of(target)),
+            format('It is named in "%s".', gone.option), format('Call %s again, with columns that the table has.', idempotent.own_function('idempotent_guard')), target);
+    END IF;
+    arbiter := CASE WHEN options.key IS NULL THEN idempotent.guard_arbiter(target) ELSE idempotent.arbiter_for_key(target, options.key) END;
+    SELECT c.name INTO generated FROM idempotent.columns_of(target) AS c WHERE c.number = ANY (arbiter.deciding) AND c.generated <> '' LIMIT 1;
+    IF FOUND THEN
+        SELECT * INTO other FROM idempotent.indexes_of(target) AS i WHERE i.unusable IS NULL
+           AND NOT EXISTS (SELECT FROM idempotent.columns_of(target) AS c WHERE c.number = ANY (i.deciding) AND c.generated <> '') LIMIT 1;
+        PERFORM idempotent.fail('42P10', format('index "%s" of table "%s" cannot be the key of a guard', arbiter.name, idempotent.name_of(target)),
+            format('Its column "%s" is generated, and the server computes it after the guard has verified the row.', generated),
+            CASE WHEN other.index IS NOT NULL THEN format('Name other key columns, as in key => %s.', quote_literal(idempotent.array_text(other.parts)))
+                 ELSE idempotent.create_some_index(target) END, target, "constraint" => arbiter.name);
+    END IF;
+    config.trigger := guard;
+    config.target := target;
+    config.arbiter := arbiter;
+    config.key := arbiter.parts;
+    config.compared := idempotent.guard_compared(target, arbiter, options);
+    config.if_supplied := ARRAY(SELECT c.number FROM idempotent.columns_of(target) AS c
+                                 WHERE options.compare IS NULL AND c.number = ANY (config.compared) AND NOT c.drawn AND c.kind IN ('clock', 'transaction', 'session'));
+    config.on_conflict := options.on_conflict;
+    config.null_key := options.null_key;
+    RETURN config;
+END
+$$;
+COMMENT ON FUNCTION idempotent.config_of(regclass, idempotent.guard_options, oid) IS 'what the options of a guard come to';
+
+-- What the guard of a table comes to, for the functions; NULL without one.
+CREATE FUNCTION idempotent.guard_in_force(target regclass) RETURNS idempotent.guard_config
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    guard pg_trigger;
+BEGIN
+    SELECT * INTO guard FROM idempotent.guards_of(target) WHERE tgenabled <> 'D' LIMIT 1;
+    IF FOUND THEN
+        RETURN idempotent.config_of(target, idempotent.options_of(idempotent.arguments_of(guard.oid)), guard.oid);
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION idempotent.guard_in_force(regclass) IS 'the guard of a table';
+
+CREATE FUNCTION idempotent.describe_guard(
+    target regclass, guard oid,
+    OUT key text[], OUT arbiter name, OUT compared text[], OUT compare text[], OUT ignore text[], OUT on_conflict text, OUT null_key text, OUT problem text
+) LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    options idempotent.guard_options;
+    config idempotent.guard_config;
+    detail text;
+BEGIN
+    options := idempotent.options_of(idempotent.arguments_of(guard));
+    key := options.key;
+    compare := options.compare;
+    ignore := options.ignore;
+    on_conflict := options.on_conflict;
+    null_key := options.null_key;
+    config := idempotent.config_of(target, options, guard);
+    key := config.key;
+    arbiter := (config.arbiter).name;
+    compared := ARRAY(SELECT c.name FROM idempotent.columns_of(target) AS c WHERE c.number = ANY (config.compared) ORDER BY c.number);
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+    problem := concat_ws('. ', SQLERRM, nullif(detail, ''));
+END
+$$;
+COMMENT ON FUNCTION idempotent.describe_guard(regclass, oid) IS 'the options of a guard as they apply to its table; for the view idempotent.guards';
+
+CREATE FUNCTION idempotent.list_guards() RETURNS TABLE (
+    target regclass, trigger name, enabled text, key text[], arbiter name, compared text[], compare text[], ignore text[], on_conflict text,
+    remember name, null_key text, problem text
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT guard.tgrelid::regclass, guard.tgname,
+           CASE guard.tgenabled WHEN 'O' THEN 'origin' WHEN 'A' THEN 'always' WHEN 'R' THEN 'replica' ELSE 'disabled' END,
+           options.key, options.arbiter, options.compared, options.compare, options.ignore, options.on_conflict, NULL::name, options.null_key, options.problem
+      FROM pg_class AS class
+     CROSS JOIN LATERAL idempotent.guards_of(class.oid) AS guard
+     CROSS JOIN LATERAL idempotent.describe_guard(guard.tgrelid, guard.oid) AS options
+     WHERE class.relhastriggers AND class.relkind IN ('r', 'p') AND guard.tgparentid = 0
+       AND (class.relpersistence <> 't' OR class.relnamespace = pg_my_temp_schema());
+END
+$$;
+COMMENT ON FUNCTION idempotent.list_guards() IS 'for the view idempotent.guards';
+
+CREATE VIEW idempotent.guards AS SELECT * FROM idempotent.list_guards();
+COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
+COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
+COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
+COMMENT ON COLUMN idempotent.guards.enabled IS
+    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
+COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
+COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
+COMMENT ON COLUMN idempotent.guards.compared IS
+    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
+COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
+COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
+COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error, quarantine or observe';
+COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
+COMMENT ON COLUMN idempotent.guards.null_key IS
+    'rows with a NULL in the key: error, or pass (insert them without verification)';
+COMMENT ON COLUMN idempotent.guards.problem IS
+    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
+
+-- Whether a row that is inserted into a partition comes from an UPDATE, which moves it there. The guard of a partitioned
+-- table fires on UPDATE, too: where the new row will leave its partition, it notes the row; the next row that comes to
+-- another partition is that one, and is no payload.
+CREATE FUNCTION idempotent.leaves_partition(partition regclass, new_row record) RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    stays boolean;
+BEGIN
+    EXECUTE pg_catalog.format('SELECT %s FROM (SELECT ($1::%s).*) AS own', COALESCE(pg_catalog.pg_get_partition_constraintdef(partition), 'true'), idempotent.qualified(partition))
+       INTO stays USING new_row;
+    RETURN NOT COALESCE(stays, true);
+END
+$$;
+COMMENT ON FUNCTION idempotent.leaves_partition(regclass, record) IS 'whether an updated row goes to another partition';
+
+-- SQL that locks a key, $1, until the transaction ends. Equal keys have equal numbers, however they are spelt, where their
+-- types have a hash.
+CREATE FUNCTION idempotent.lock_of(target regclass, arbiter idempotent.unique_index) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
+    SELECT format('SELECT pg_catalog.pg_advisory_xact_lock(%s)', CASE
+               WHEN bool_and(idempotent.is_hashable(a.atttypid)) THEN
+                   format('pg_catalog.hash_record_extended(ROW(%s), %s)', string_agg(format('$1[%s]::%s', a.attnum, format_type(a.atttypid, NULL)), ', ' ORDER BY a.attnum), target::oid)
+               ELSE format('pg_catalog.hashtextextended($1::pg_catalog.text, %s)', target::oid) END)
+      FROM pg_attribute AS a WHERE a.attrelid = arbiter.index AND a.attnum <= cardinality(arbiter.parts));
+END
+$$;
+COMMENT ON FUNCTION idempotent.lock_of(regclass, idempotent.unique_index) IS 'SQL that waits for others that insert a key, and keeps them waiting until the transaction ends';
+
+CREATE FUNCTION idempotent.is_hashable(type oid) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (SELECT t.typtype = 'e' OR EXISTS (
+                SELECT FROM pg_opclass AS c WHERE c.opcmethod = 405 AND c.opcdefault
+                   AND (c.opcintype = t.oid OR EXISTS (SELECT FROM pg_cast WHERE castsource = t.oid AND casttarget = c.opcintype AND castmethod = 'b' AND castcontext = 'i')))
+              FROM pg_type AS t WHERE t.oid = type);
+END
+$$;
+COMMENT ON FUNCTION idempotent.is_hashable(oid) IS 'whether the values of a type have a hash';
+
+-- The columns in which a row differs, without those that it got from a stable default: the statement is taken to have
+-- left them out.
+CREATE FUNCTION idempotent.supplied_differences(config idempotent.guard_config, seen idempotent.look, payload jsonb) RETURNS text[]
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    differing text[] := '{}';
+    name text;
+    test text;
+    left_out boolean;
+BEGIN
+    FOREACH name IN ARRAY seen.differing LOOP
+        left_out := false;
+        test := idempotent.omission_test(config, name);
+        IF test IS NOT NULL THEN
+            BEGIN
+                EXECUTE test INTO left_out USING payload;
+            EXCEPTION WHEN OTHERS THEN
+                -- A default that fails for this role did not supply the value.
+                NULL;
+            END;
+        END IF;
+        IF NOT left_out THEN
+            differing := pg_catalog.array_append(differing, name);
+        END IF;
+    END LOOP;
+    RETURN differing;
+END
+$$;
+COMMENT ON FUNCTION idempotent.supplied_differences(idempotent.guard_config, idempotent.look, jsonb) IS 'the columns that the statement named, and in which the row differs';
+
+CREATE FUNCTION idempotent.omission_test(config idempotent.guard_config, name text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (SELECT format('SELECT %s FROM (%s) AS sent, (SELECT CAST(%s AS %s) AS value) AS made',
+                          idempotent.agreement(c, format('sent.%I', c.name), 'made.value'),
+                          idempotent.reading_of(config.target, ARRAY[c.number]), c.filled_by, split_part(c.type, ' COLLATE ', 1))
+              FROM idempotent.columns_of(config.target) AS c WHERE c.name = omission_test.name AND c.number = ANY (config.if_supplied));
+END
+$$;
+COMMENT ON FUNCTION idempotent.omission_test(idempotent.guard_config, text) IS 'SQL that says whether a value is that of a stable default';
+
+-- The guarded table of a trigger: of a partition, the partitioned table whose guard this is.
+CREATE FUNCTION idempotent.guarded_table(relation oid, trigger_name name) RETURNS regclass
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    guard pg_trigger;
+BEGIN
+    SELECT * INTO guard FROM pg_trigger AS t WHERE t.tgrelid = relation AND t.tgname = trigger_name;
+    WHILE guard.tgparentid <> 0 LOOP
+        SELECT * INTO guard FROM pg_trigger AS t WHERE t.oid = guard.tgparentid;
+    END LOOP;
+    RETURN guard.tgrelid::regclass;
+END
+$$;
+COMMENT ON FUNCTION idempotent.guarded_table(oid, name) IS 'the table that a guard was made for';
+
+CREATE FUNCTION idempotent.check_trigger(tg_when text, tg_level text, tg_op text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF tg_when <> 'BEFORE' OR tg_level <> 'ROW' OR tg_op NOT IN ('INSERT', 'UPDATE') THEN
+        PERFORM idempotent.fail('39P01', 'the guard must fire BEFORE INSERT FOR EACH ROW');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.check_trigger(text, text, text) IS 'refuses a trigger that is made wrongly';
+
+-- The statements of a guard are made when the guard is: to make them for every row would take too long. They are good as
+-- long as the definition of the table is the same; else they are made for each row, until idempotent_guard is called again.
+-- Only the owner of a table can write them, who could make any other trigger on it as well.
+CREATE TABLE idempotent.guard_plans (
+    target      regclass PRIMARY KEY,
+    definition  text     NOT NULL,
+    look        text     NOT NULL,
+    lock        text     NOT NULL,
+    -- The index that decides.
+    arbiter     oid      NOT NULL
+);
+COMMENT ON TABLE idempotent.guard_plans IS 'the statements of guards';
+ALTER TABLE idempotent.guard_plans ENABLE ROW LEVEL SECURITY;
+CREATE POLICY for_all ON idempotent.guard_plans FOR SELECT USING (true);
+
+CREATE FUNCTION idempotent.owns(target regclass) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN coalesce((SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = target), false);
+END
+$$;
+COMMENT ON FUNCTION idempotent.owns(regclass) IS 'whether the current user owns a table';
+
+CREATE POLICY of_owner ON idempotent.guard_plans USING (idempotent.owns(target)) WITH CHECK (idempotent.owns(target));
+
+-- What the statements of a guard depend on: the table, its owner, columns with what their defaults are, indexes and guard.
+CREATE FUNCTION idempotent.definition_of(target regclass) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
+    SELECT md5(concat_ws(' ', c.relname, c.relnamespace, c.relowner, c.relkind,
+               (SELECT string_agg(own::text, ',' ORDER BY own.number) FROM idempotent.columns_of(target) AS own),
+               (SELECT string_agg(concat_ws(' ', i.indexrelid, i.indisvalid, i.indisready, i.indimmediate), ',' ORDER BY i.indexrelid) FROM pg_index AS i WHERE i.indrelid = c.oid),
+               (SELECT string_agg(concat_ws(' ', t.oid, t.tgargs), ',' ORDER BY t.oid) FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)))
+      FROM pg_class AS c WHERE c.oid = target);
+END
+$$;
+COMMENT ON FUNCTION idempotent.definition_of(regclass) IS 'what changes when the definition of a table changes';
+
+CREATE FUNCTION idempotent.plan_guard(config idempotent.guard_config) RETURNS idempotent.guard_plans
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    plan idempotent.guard_plans;
+BEGIN
+    plan.target := config.target;
+    plan.definition := idempotent.definition_of(config.target);
+    plan.look := idempotent.look_of(config.target, config.arbiter,
+        ARRAY(SELECT c.number FROM idempotent.columns_of(config.target) AS c WHERE c.generated = '' ORDER BY c.number), config.compared, '{}',
+        -- Those whose defaults cannot fail. The others are asked for where a row differs.
+        ARRAY(SELECT c.number FROM idempotent.columns_of(config.target) AS c
+               WHERE c.number = ANY (config.if_supplied)
+                 AND c.filled_by ~ '^((now|transaction_timestamp|statement_timestamp)\(\)|CURRENT_(DATE|TIME|TIMESTAMP|USER|ROLE)|LOCALTIME|LOCALTIMESTAMP|SESSION_USER|USER)$'));
+    plan.lock := idempotent.lock_of(config.target, config.arbiter);
+    plan.arbiter := (config.arbiter).index;
+    RETURN plan;
+END
+$$;
+COMMENT ON FUNCTION idempotent.plan_guard(idempotent.guard_config) IS 'makes the statements of a guard';
+
+CREATE FUNCTION idempotent.keep_plan(target regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF idempotent.owns(target) THEN
+        INSERT INTO idempotent.guard_plans AS own SELECT (p).* FROM idempotent.plan_guard(idempotent.guard_in_force(target)) AS p
+        ON CONFLICT ON CONSTRAINT guard_plans_pkey DO UPDATE SET (definition, look, lock, arbiter) = (excluded.definition, excluded.look, excluded.lock, excluded.arbiter);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.keep_plan(regclass) IS 'keeps the statements of a guard';
+
+-- The statements of the guard that fires.
+CREATE FUNCTION idempotent.plan_of(relation oid, trigger_name name, arguments text[]) RETURNS idempotent.guard_plans
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    guarded regclass := idempotent.guarded_table(relation, trigger_name);
+    plan idempotent.guard_plans;
+BEGIN
+    SELECT * INTO plan FROM idempotent.guard_plans AS p WHERE p.target = guarded AND p.definition = idempotent.definition_of(guarded);
+    IF NOT FOUND THEN
+        plan := idempotent.plan_guard(idempotent.config_of(guarded, idempotent.options_of(arguments), idempotent.own_trigger(guarded)));
+    END IF;
+    RETURN plan;
+END
+$$;
+COMMENT ON FUNCTION idempotent.plan_of(oid, name, text[]) IS 'the statements of the guard that fires';
+
+-- Whether a row has no key that has to be verified.
+CREATE FUNCTION idempotent.has_whole_key(seen idempotent.look) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN seen.has_key AND array_position(seen.key, NULL) IS NULL;
+END
+$$;
+COMMENT ON FUNCTION idempotent.has_whole_key(idempotent.look) IS 'whether a row has its whole key';
+
+-- 23502, and how such rows are let in; true if the row passes without verification.
+CREATE FUNCTION idempotent.passes(config idempotent.guard_config, seen idempotent.look) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    part text := (config.key)[array_position(seen.key, NULL)];
+    c idempotent.column_info;
+    options idempotent.guard_options;
+BEGIN
+    IF NOT seen.has_key THEN
+        RETURN true;
+    ELSIF part IS NULL OR (config.arbiter).nulls_equal THEN
+        RETURN false;
+    ELSIF config.null_key = 'pass' THEN
+        RETURN true;
+    END IF;
+    SELECT * INTO c FROM idempotent.columns_of(config.target) AS own WHERE own.name = part;
+    options := idempotent.options_of(idempotent.arguments_of(config.trigger));
+    options.null_key := 'pass';
+    PERFORM idempotent.refuse_key(config.target, config.arbiter, part, 'null in', 'the payload', 'payload',
+        CASE WHEN NOT c.may_be_null THEN 'The table requires a value for the column, so the INSERT has to give one.'
+             ELSE 'If there are rows with a null in the key, let them pass without verification: ' || idempotent.guard_call(config.target, options)
+                  || coalesce(' If there are none: ' || CASE WHEN c.name IS NOT NULL THEN
+                         format('ALTER TABLE %s ALTER COLUMN %I SET NOT NULL;', idempotent.qualified(config.target), c.name) END, '') END);
+END
+$$;
+COMMENT ON FUNCTION idempotent.passes(idempotent.guard_config, idempotent.look) IS 'whether a row has no key that could be verified';
+
+-- The call that makes a guard with these options.
+CREATE FUNCTION idempotent.guard_call(target regclass, options idempotent.guard_options) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN format('SELECT %s(%L%s%s%s%s%s);', idempotent.own_function('idempotent_guard'), idempotent.qualified(target),
+        ', key => ' || quote_literal(idempotent.array_text(options.key)),
+        ', compare => ' || quote_literal(idempotent.array_text(options.compare)),
+        ', ignore => ' || quote_literal(idempotent.array_text(options.ignore)),
+        CASE WHEN options.on_conflict <> 'error' THEN ', on_conflict => ' || quote_literal(options.on_conflict) END,
+        CASE WHEN options.null_key = 'pass' THEN ', null_key => ''pass''' END);
+END
+$$;
+COMMENT ON FUNCTION idempotent.guard_call(regclass, idempotent.guard_options) IS 'the call of idempotent_guard with these options';
+
+-- The row differs: an error, or a record. It does not, if all that differs is what the statement has left out.
+CREATE FUNCTION idempotent.guard_conflict(config idempotent.guard_config, seen idempotent.look, payload jsonb) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    seen.differing := idempotent.supplied_differences(config, seen, payload);
+    IF NOT idempotent.is_conflict(seen) THEN
+        RETURN;
+    ELSIF config.on_conflict OPERATOR(pg_catalog.=) 'quarantine' THEN
+        EXECUTE idempotent.whole_look(config) INTO seen.stored USING payload;
+        PERFORM idempotent.record_conflict(config.target, idempotent.key_object(config.arbiter, seen), seen.sent, seen.stored,
+                                           idempotent.differences(config.target, seen, true));
+    ELSE
+        PERFORM idempotent.refuse_row(config, seen);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.guard_conflict(idempotent.guard_config, idempotent.look, jsonb) IS 'what a guard does about a conflict';
+
+-- The whole stored row, for a record.
+CREATE FUNCTION idempotent.whole_look(config idempotent.guard_config) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN format('SELECT stored FROM (%s) AS look (has_key, key, wrong, found, stored_key, stored, sent, differing, stored_values, sent_values)',
+        idempotent.look_of(config.target, config.arbiter,
+            ARRAY(SELECT c.number FROM idempotent.columns_of(config.target) AS c WHERE c.generated = '' ORDER BY c.number), config.compared));
+END
+$$;
+COMMENT ON FUNCTION idempotent.whole_look(idempotent.guard_config) IS 'the statement that reads a whole stored row';
+
+CREATE FUNCTION idempotent.refuse_row(config idempotent.guard_config, seen idempotent.look) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    plan idempotent.plan;
+BEGIN
+    plan.compared_names := ARRAY(SELECT c.name FROM idempotent.columns_of(config.target) AS c WHERE c.number = ANY (config.compared) ORDER BY c.number);
+    PERFORM idempotent.refuse_conflicts(config.target, config.arbiter, 1,
+        ARRAY[idempotent.conflict_sentence(config.target, config.arbiter, plan, seen, NULL)], idempotent.only_one(seen.differing));
+END
+$$;
+COMMENT ON FUNCTION idempotent.refuse_row(idempotent.guard_config, idempotent.look) IS 'raises 23I01 for a guarded INSERT';
+
+CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    plan idempotent.guard_plans;
+    config idempotent.guard_config;
+    seen idempotent.look;
+    payload jsonb;
+    inserting text := pg_catalog.current_setting('idempotent.own_insert', true);
+    is_moved boolean := false;
+BEGIN
+    PERFORM idempotent.check_trigger(TG_WHEN, TG_LEVEL, TG_OP);
+    payload := pg_catalog.to_jsonb(NEW);
+    IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+        PERFORM idempotent.note_move(TG_RELID, TG_NAME, NEW, payload);
+        RETURN NEW;
+    ELSIF idempotent.is_partition(TG_RELID) AND pg_catalog.current_setting('idempotent.moving', true) OPERATOR(pg_catalog.=) payload::pg_catalog.text THEN
+        PERFORM pg_catalog.set_config('idempotent.moving', '', true);
+        is_moved := true;
+    END IF;
+    plan := idempotent.plan_of(TG_RELID, TG_NAME, TG_ARGV);
+
+    EXECUTE plan.look INTO seen USING payload;
+    IF NOT idempotent.has_whole_key(seen) THEN
+        config := idempotent.config_of(plan.target, idempotent.options_of(TG_ARGV), idempotent.own_trigger(plan.target));
+        IF idempotent.passes(config, seen) THEN
+            RETURN NEW;
+        END IF;
+    ELSIF is_moved THEN
+        -- It is no payload, but others have to wait for it.
+        EXECUTE plan.lock USING seen.key;
+        RETURN NEW;
+    END IF;
+    IF NOT seen.found THEN
+        EXECUTE plan.lock USING seen.key;
+        EXECUTE plan.look INTO seen USING payload;
+    END IF;
+    IF NOT seen.found THEN
+        RETURN NEW;
+    ELSIF inserting OPERATOR(pg_catalog.=) pg_catalog.concat(plan.target::pg_catalog.oid, ' ', plan.arbiter) THEN
+        -- One of our functions: it verifies the row itself.
+        RETURN NULL;
+    ELSIF pg_catalog.starts_with(inserting, pg_catalog.concat(plan.target::pg_catalog.oid, ' ')) THEN
+        -- One that is decided by another key: this one is one more unique index.
+        RETURN NEW;
+    ELSIF idempotent.may_come_from_elsewhere(TG_RELID) THEN
+        -- Better 23505 for a payload than a row of an UPDATE that is lost.
+        RETURN NEW;
+    ELSIF idempotent.is_conflict(seen) THEN
+        config := idempotent.config_of(plan.target, idempotent.options_of(TG_ARGV), idempotent.own_trigger(plan.target));
+        PERFORM idempotent.guard_conflict(config, seen, payload);
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION idempotent_guard_trigger() IS 'trigger function of guards; idempotent_guard creates the trigger';
+
+CREATE FUNCTION idempotent.may_come_from_elsewhere(partition oid) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN coalesce(current_setting('idempotent.moving', true) LIKE 'from %', false) AND current_setting('idempotent.moving', true) <> 'from ' || partition;
+END
+$$;
+COMMENT ON FUNCTION idempotent.may_come_from_elsewhere(oid) IS 'whether a row may be one that a trigger behind the guard has moved';
+
+CREATE FUNCTION idempotent.note_move(relation oid, guard name, new_row record, payload jsonb) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF idempotent.is_partition(relation) AND idempotent.leaves_partition(relation, new_row) THEN
+        PERFORM pg_catalog.set_config('idempotent.moving', payload::pg_catalog.text, true);
+    ELSIF idempotent.has_later_update_trigger(relation, guard) THEN
+        -- That one may move the row after all.
+        PERFORM pg_catalog.set_config('idempotent.moving', 'from ' OPERATOR(pg_catalog.||) relation::pg_catalog.text, true);
+    ELSE
+        PERFORM pg_catalog.set_config('idempotent.moving', '', true);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.note_move(oid, name, record, jsonb) IS 'notes a row that an UPDATE moves to another partition';
+
+CREATE FUNCTION idempotent.has_later_update_trigger(relation oid, guard name) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- For each row, BEFORE, UPDATE.
+    RETURN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND tgtype & 19 = 19 AND tgname > guard AND NOT tgisinternal AND tgenabled <> 'D');
+END
+$$;
+COMMENT ON FUNCTION idempotent.has_later_update_trigger(oid, name) IS 'whether a trigger fires on UPDATE behind the guard';
+
+CREATE FUNCTION idempotent.is_partition(relation oid) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT relispartition FROM pg_class WHERE oid = relation);
+END
+$$;
+COMMENT ON FUNCTION idempotent.is_partition(oid) IS 'whether a table is a partition';
+
+CREATE FUNCTION idempotent.own_trigger(target regclass) RETURNS oid
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT oid FROM idempotent.guards_of(target) LIMIT 1);
+END
+$$;
+COMMENT ON FUNCTION idempotent.own_trigger(regclass) IS 'the guard of a table';
+
+CREATE FUNCTION idempotent_guard(
+    target      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    remember    text   DEFAULT NULL,
+    null_key    text   DEFAULT 'error'
+) RETURNS idempotent.guards
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    options idempotent.guard_options;
+    result idempotent.guards;
+BEGIN
+    PERFORM idempotent.require('target', target IS NOT NULL);
+    PERFORM idempotent.check_list('key', key);
+    PERFORM idempotent.check_list('compare', compare);
+    PERFORM idempotent.check_list('ignore', ignore);
+    options := ROW(key, compare, ignore, on_conflict, null_key);
+    PERFORM idempotent.require('on_conflict', on_conflict IS NOT NULL);
+    PERFORM idempotent.check_guard_options(options);
+    PERFORM idempotent.check_guardable(target, remember);
+    IF key IS NOT NULL THEN
+        options.key := idempotent.canonical_key(target, key);
+    END IF;
+    PERFORM idempotent.make_guard(target, options);
+    SELECT * INTO result FROM idempotent.guards AS g WHERE g.target OPERATOR(pg_catalog.=) idempotent_guard.target;
+    RETURN result;
+END
+$$;
+COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
+    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
+
+CREATE FUNCTION idempotent.check_guardable(target regclass, remember text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    other record;
+BEGIN
+    PERFORM idempotent.check_target(target, false);
+    IF idempotent.is_partition(target) THEN
+        PERFORM idempotent.fail('42809', format('"%s" is a partition', idempotent.name_of(target)),
+            'A guard on a partition alone cannot distinguish a payload from a row that an UPDATE moves there.',
+            format('Guard the partitioned table "%s".', idempotent.name_of(pg_partition_root(target))), target);
+    ELSIF remember IS NOT NULL THEN
+        PERFORM idempotent.fail('0A000', 'the portable edition has no option "remember"', target => target);
+    END IF;
+    SELECT * INTO other FROM idempotent.guards_of(target) WHERE tgname <> 'zz_idempotent_guard' LIMIT 1;
+    IF FOUND THEN
+        PERFORM idempotent.fail('42710', format('table "%s" is already guarded', idempotent.name_of(target)),
+            format('Its guard is the trigger "%s".', other.tgname), target => target);
+    END IF;
+    IF NOT EXISTS (SELECT FROM idempotent.guards_of(target))
+       AND EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = target AND t.tgname = 'zz_idempotent_guard') THEN
+        PERFORM idempotent.fail('42710', format('table "%s" has a trigger "zz_idempotent_guard" that is not a guard', idempotent.name_of(target)),
+            hint => 'Rename it so that its name sorts before the guard''s.', target => target);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.check_guardable(regclass, text) IS 'refuses a table that cannot have a guard';
+
+-- What a trigger keeps of the options, as literals.
+CREATE FUNCTION idempotent.trigger_arguments(options idempotent.guard_options) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT quote_literal(option || '=' || value)
+          FROM (VALUES (1, 'key', idempotent.identifiers(options.key)), (2, 'compare', idempotent.identifiers(options.compare)),
+                       (3, 'ignore', idempotent.identifiers(options.ignore)), (4, 'on_conflict', nullif(options.on_conflict, 'error')),
+                       (5, 'null_key', nullif(options.null_key, 'error'))) AS o (n, option, value)
+         WHERE value IS NOT NULL ORDER BY n);
+END
+$$;
+COMMENT ON FUNCTION idempotent.trigger_arguments(idempotent.guard_options) IS 'the arguments of a trigger that keep the options';
+
+CREATE FUNCTION idempotent.identifiers(names text[]) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT string_agg(quote_ident(name), ', ' ORDER BY n) FROM unnest(names) WITH ORDINALITY AS l (name, n));
+END
+$$;
+COMMENT ON FUNCTION idempotent.identifiers(text[]) IS 'names as a list of SQL identifiers';
+
+-- The key is kept as it is now: an index that is made later, or a default that changes, must not change which rows are the
+-- same event.
+CREATE FUNCTION idempotent.make_guard(target regclass, options idempotent.guard_options) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    config idempotent.guard_config := idempotent.config_of(target, options, NULL);
+    enabled "char" := (SELECT tgenabled FROM idempotent.guards_of(target) LIMIT 1);
+    later text;
+    arguments text[];
+BEGIN
+    options.key := config.key;
+    arguments := idempotent.trigger_arguments(options);
+    EXECUTE format('CREATE OR REPLACE TRIGGER zz_idempotent_guard BEFORE INSERT%s ON %s FOR EACH ROW EXECUTE FUNCTION %I.idempotent_guard_trigger(%s)',
+        CASE (SELECT relkind FROM pg_class WHERE oid = target) WHEN 'p' THEN ' OR UPDATE' ELSE '' END,
+        idempotent.qualified(target), idempotent.home(), array_to_string(arguments, ', '));
+    -- To be replaced makes a trigger fire as a new one would.
+    IF enabled IN ('A', 'R') THEN
+        EXECUTE format('ALTER TABLE %s ENABLE %s TRIGGER zz_idempotent_guard', idempotent.qualified(target), CASE enabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END);
+    END IF;
+    PERFORM idempotent.keep_plan(target);
+    PERFORM idempotent.warn_of_clock(config);
+    SELECT tgname INTO later FROM pg_trigger
+     WHERE tgrelid = target AND tgtype & 7 = 7 AND tgname::text > 'zz_idempotent_guard' COLLATE "C" AND NOT tgisinternal ORDER BY tgname LIMIT 1;
+    IF FOUND THEN
+        RAISE WARNING USING MESSAGE = format('trigger "%s" fires after the guard of table "%s"', later, idempotent.name_of(target)),
+            DETAIL = 'The guard does not see the changes that this trigger makes to a row.',
+            HINT = 'Rename it so that its name sorts before "zz_idempotent_guard".';
+    END IF;
+    PERFORM idempotent.warn_of_null(config, options);
+END
+$$;
+COMMENT ON FUNCTION idempotent.make_guard(regclass, idempotent.guard_options) IS 'creates the trigger of a guard';
+
+-- Key columns that a row without them gets from the clock or the transaction, and those that clients cannot send.
+CREATE FUNCTION idempotent.warn_of_clock(config idempotent.guard_config) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c idempotent.column_info;
+    in_table text := idempotent.name_of(config.target);
+    partitioned boolean := (SELECT relkind = 'p' FROM pg_class WHERE oid = config.target);
+BEGIN
+    FOR c IN SELECT own.* FROM unnest((config.arbiter).numbers) WITH ORDINALITY AS k (number, n)
+               JOIN idempotent.columns_of(config.target) AS own ON own.number = k.number
+              WHERE own.kind IN ('clock', 'transaction') OR own.identity = 'a' ORDER BY n LOOP
+        IF c.identity = 'a' THEN
+            RAISE WARNING USING MESSAGE = format('key column "%s" of the guard on table "%s" is an identity column defined as GENERATED ALWAYS', c.name, in_table),
+                DETAIL = 'Every row gets a number of its own, so the guard never finds a duplicate.', HINT = 'Use a key of columns that clients send.';
+        ELSE
+            RAISE WARNING USING MESSAGE = format('key column "%s" of the guard on table "%s" defaults to %s', c.name, in_table,
+                    CASE c.kind WHEN 'clock' THEN 'the current time' ELSE 'a value of the transaction or connection' END),
+                DETAIL = format('A retry that omits the column gets another %s, and is inserted as another row.', CASE c.kind WHEN 'clock' THEN 'time' ELSE 'value' END),
+                HINT = CASE WHEN partitioned THEN 'Make clients send the same value in every retry, or partition the table by a column of the business event.'
+                            ELSE 'Make clients send the same value in every retry, or use a key without this column.' END;
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION idempotent.warn_of_clock(idempotent.guard_config) IS 'warns of key columns that are others in every attempt';
+
+CREATE FUNCTION idempotent.warn_of_null(config idempotent.guard_config, options idempotent.guard_options) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    nullable text[] := ARRAY(SELECT own.name FROM unnest((config.arbiter).numbers) WITH ORDINALITY AS k (number, n)
+                               JOIN idempotent.columns_of(config.target) AS own ON own.number = k.number WHERE own.may_be_null ORDER BY n);
+BEGIN
+    IF cardinality(nullable) = 0 OR (config.arbiter).nulls_equal OR (config.arbiter).only_not_null OR options.null_key = 'pass' THEN
+        RETURN;
+    END IF;
+    options.null_key := 'pass';
+    RAISE WARNING USING MESSAGE = format('key column "%s" of table "%s" may be null', nullable[1], idempotent.name_of(config.target)),
+        DETAIL = 'The guard cannot identify a row with a null in its key, and refuses it with SQLSTATE 23502.',
+        HINT = format('If every row has a key: ALTER TABLE %s %s; If not, let such rows pass without verification: %s', idempotent.qualified(config.target),
+            (SELECT string_agg(format('ALTER COLUMN %I SET NOT NULL', m), ', ' ORDER BY n) FROM unnest(nullable) WITH ORDINALITY AS k (m, n)),
+            idempotent.guard_call(config.target, options));
+END
+$$;
+COMMENT ON FUNCTION idempotent.warn_of_null(idempotent.guard_config, idempotent.guard_options) IS 'warns of a key that may be NULL';
+
+CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    guard pg_trigger;
+    removed boolean := false;
+BEGIN
+    PERFORM idempotent.require('target', target IS NOT NULL);
+    IF EXISTS (SELECT FROM pg_class WHERE oid = target AND NOT pg_has_role(relowner, 'USAGE')) THEN
+        PERFORM idempotent.fail('42501', format('must be owner of relation %s', idempotent.name_of(target)));
+    END IF;
+    PERFORM idempotent.check_target(target, false);
+    FOR guard IN SELECT * FROM idempotent.guards_of(target) LOOP
+        IF guard.tgparentid <> 0 THEN
+            PERFORM idempotent.fail('42809', format('"%s" is a partition', idempotent.name_of(target)), 'The guard of its partitioned table covers it.',
+                format('Remove the guard of all partitions: SELECT %s(%L);', idempotent.own_function('idempotent_unguard'), idempotent.qualified(pg_partition_root(target))), target);
+        END IF;
+        EXECUTE format('DROP TRIGGER %I ON %s', guard.tgname, idempotent.qualified(target));
+        removed := true;
+    END LOOP;
+    RETURN removed;
+END
+$$;
+COMMENT ON FUNCTION idempotent_unguard(regclass) IS 'removes the guard of a table; false if there was none';

@@ -1,0 +1,329 @@
+-- From a payload to statements. Payloads that name the same fields have one plan: the statement that reads such a payload
+-- and looks its key up, and the one that inserts it. Both take the payload as their parameter.
+
+CREATE TYPE idempotent.plan AS (
+    -- The fields, in the order of the document, and their columns.
+    fields   text[],
+    named    smallint[],
+    -- The ordinal of the first such payload.
+    first    bigint,
+    -- The columns whose values must agree, by number and by name.
+    compared smallint[],
+    compared_names text[],
+    -- A column that the key needs and the payload leaves out.
+    missing  text,
+    -- An identity column that is GENERATED ALWAYS, and must not be inserted.
+    refused  text,
+    look     text,
+    put      text
+);
+COMMENT ON TYPE idempotent.plan IS 'how payloads that name the same fields are read, looked up and inserted';
+
+CREATE TYPE idempotent.look AS (
+    -- Whether the payload is inside the condition of the key, and its key as text.
+    has_key  boolean,
+    key      text[],
+    -- A generated column in which it has another value than the server computes.
+    wrong    text,
+    -- Whether a row is stored under the key, with this spelling of it, and what is in it.
+    found    boolean,
+    stored_key text[],
+    stored   jsonb,
+    -- The payload as it is read.
+    sent     jsonb,
+    -- The columns that differ, and by compared column both values as text.
+    differing text[],
+    stored_values text[],
+    sent_values text[]
+);
+COMMENT ON TYPE idempotent.look IS 'what a look at the row under the key of a payload has shown';
+
+-- How a field is read: the declaration of its column in jsonb_to_record, and the expression that gives its value. The input
+-- function of the type reads it, with the modifier of the column, as it reads a literal. A number for an integer is the
+-- literal: 1.0 is 1, and 1.5 is rounded.
+CREATE FUNCTION idempotent.reading(c idempotent.column_info, OUT declaration text, OUT value text)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN c.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype)
+                THEN format('%I pg_catalog.text', c.name) ELSE format('%I %s', c.name, c.type) END,
+           CASE WHEN c.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+                THEN format('CASE WHEN pg_catalog.jsonb_typeof($1 OPERATOR(pg_catalog.->) %L) OPERATOR(pg_catalog.=) ''number'' AND pg_catalog.strpos(sent.%I, ''.'') OPERATOR(pg_catalog.>) 0 THEN sent.%2$I::pg_catalog.numeric::%3$s ELSE sent.%2$I::%3$s END',
+                            c.name, c.name, c.type)
+                WHEN c.base = 'oid'::regtype
+                THEN format('CASE pg_catalog.jsonb_typeof($1 OPERATOR(pg_catalog.->) %L) WHEN ''number'' THEN pg_catalog.trim_scale(sent.%I::pg_catalog.numeric)::pg_catalog.text::%s ELSE sent.%2$I::%3$s END',
+                            c.name, c.name, c.type)
+                ELSE format('sent.%I', c.name) END
+$$;
+COMMENT ON FUNCTION idempotent.reading(idempotent.column_info) IS 'how the field of a column is read';
+
+-- The payload as a row: SELECT … FROM jsonb_to_record($1) …
+CREATE FUNCTION idempotent.reading_of(target regclass, named smallint[]) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
+    SELECT CASE WHEN cardinality(named) = 0 THEN 'SELECT' ELSE (
+        SELECT format('SELECT %s FROM pg_catalog.jsonb_to_record($1) AS sent (%s)',
+                      string_agg(format('%s AS %I', r.value, c.name), ', ' ORDER BY place), string_agg(r.declaration, ', ' ORDER BY place))
+          FROM unnest(named) WITH ORDINALITY AS n (number, place)
+          JOIN idempotent.columns_of(target) AS c ON c.number = n.number
+         CROSS JOIN LATERAL idempotent.reading(c) AS r) END);
+END
+$$;
+COMMENT ON FUNCTION idempotent.reading_of(regclass, smallint[]) IS 'SQL that reads a payload as a row';
+
+-- The columns that a payload leaves out and the key, or a generated column that it names, is computed from: what their
+-- defaults give, or NULL.
+CREATE FUNCTION idempotent.completion_of(target regclass, arbiter idempotent.unique_index, named smallint[]) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
+    SELECT coalesce(string_agg(format(', CAST(%s AS %s) AS %I',
+               CASE WHEN idempotent.repeats(c) THEN c.filled_by ELSE 'NULL' END, split_part(c.type, ' COLLATE ', 1), c.name), '' ORDER BY c.number), '')
+      FROM idempotent.columns_of(target) AS c
+     WHERE c.number <> ALL (named)
+       AND (c.number = ANY (arbiter.deciding)
+            OR c.number IN (SELECT idempotent.columns_in(target, d.adbin) FROM pg_attrdef AS d JOIN pg_attribute AS g ON g.attrelid = adrelid AND g.attnum = adnum
+                             WHERE adrelid = target AND adnum = ANY (named) AND g.attgenerated <> '')));
+END
+$$;
+COMMENT ON FUNCTION idempotent.completion_of(regclass, idempotent.unique_index, smallint[]) IS 'SQL for what completes the key of a payload';
+
+-- The statement that reads a payload, completes its key, and looks at the row that is stored under it.
+-- Of the stored row it shows what the caller may read, unless `shown` says which columns. A column of `omitted` does not
+-- differ if the payload has what its default gives in this statement.
+CREATE FUNCTION idempotent.look_of(
+    target regclass, arbiter idempotent.unique_index, named smallint[], compared smallint[], shown smallint[] DEFAULT NULL, omitted smallint[] DEFAULT '{}'
+) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    cols idempotent.column_info[] := ARRAY(SELECT c FROM idempotent.columns_of(target) AS c);
+    -- What is read of the stored row: what may be shown, and what is compared.
+    read text[] := ARRAY(SELECT quote_ident(c.name) FROM unnest(cols) AS c
+                          WHERE c.generated <> 'v' AND (c.number = ANY (compared) OR c.number = ANY (shown)
+                                                        OR shown IS NULL AND has_column_privilege(target, c.number, 'SELECT')) ORDER BY c.number);
+    keys text;
+    stored_keys text;
+    join_on text;
+    key_shown text;
+    stored_shown text;
+    wrong text;
+    generated text;
+    differing text;
+    stored_values text;
+    sent_values text;
+BEGIN
+    SELECT string_agg(format(', (%s) AS "key %s"', arbiter.expressions[n], n), '' ORDER BY n),
+           string_agg(format('(%s) AS "key %s"', arbiter.expressions[n], n), ', ' ORDER BY n),
+           string_agg(format(CASE WHEN arbiter.nulls_equal
+                                  THEN '(s."key %1$s" %3$s sent."key %1$s"%2$s OR (s."key %1$s" IS NOT DISTINCT FROM NULL AND sent."key %1$s" IS NOT DISTINCT FROM NULL))'
+                                  ELSE 's."key %1$s" %3$s sent."key %1$s"%2$s' END, n, arbiter.collates[n], arbiter.equals[n]), ' AND ' ORDER BY n),
+           string_agg(idempotent.shown(format('sent."key %s"', n)), ', ' ORDER BY n),
+           string_agg(idempotent.shown(format('s."key %s"', n)), ', ' ORDER BY n)
+      INTO keys, stored_keys, join_on, key_shown, stored_shown FROM generate_subscripts(arbiter.parts, 1) AS n;
+    SELECT coalesce(string_agg(format(', CAST(%s AS %s) AS "generated %s"', c.filled_by, split_part(c.type, ' COLLATE ', 1), c.number), '' ORDER BY c.number), ''),
+           coalesce('CASE ' || string_agg(format('WHEN NOT %s THEN %L', idempotent.agreement(c, format('sent.%I', c.name), format('sent."generated %s"', c.number)), c.name), ' ' ORDER BY c.number) || ' END', 'NULL')
+      INTO generated, wrong FROM unnest(cols) AS c WHERE c.generated <> '' AND c.number = ANY (named);
+    SELECT coalesce('pg_catalog.array_remove(ARRAY[' || string_agg(format('CASE WHEN NOT %s%s THEN %L END', idempotent.agreement(c, format('s.%I', c.name), format('sent.%I', c.name)),
+                        CASE WHEN c.number = ANY (omitted) THEN
+                            ' AND NOT ' || idempotent.agreement(c, format('sent.%I', c.name), format('CAST(%s AS %s)', c.filled_by, split_part(c.type, ' COLLATE ', 1))) END,
+                        c.name), ', ' ORDER BY c.number) || '], NULL)', '''{}'''),
+           coalesce('ARRAY[' || string_agg(idempotent.shown(format('s.%I', c.name)), ', ' ORDER BY c.number) || ']', '''{}'''),
+           coalesce('ARRAY[' || string_agg(idempotent.shown(format('sent.%I', c.name)), ', ' ORDER BY c.number) || ']', '''{}''')
+      INTO differing, stored_values, sent_values FROM unnest(cols) AS c WHERE c.number = ANY (compared);
+    RETURN format(
+        'WITH read AS MATERIALIZED (%s),'
+        ' payload AS MATERIALIZED (SELECT read.*%s FROM read),'
+        ' sent AS MATERIALIZED (SELECT %I.*%s%s, (%s) AS "has key" FROM payload AS %I)'
+        ' SELECT COALESCE(sent."has key", false), ARRAY[%s], %s, s."found" IS NOT NULL, ARRAY[%s],'
+        ' %s, (SELECT pg_catalog.to_jsonb(read) FROM read), %s, %s, %s'
+        ' FROM sent LEFT JOIN (SELECT true AS "found", %s%s FROM %s %s%s) AS s ON %s AND sent."has key"',
+        idempotent.reading_of(target, named), idempotent.completion_of(target, arbiter, named),
+        idempotent.name_of(target), keys, generated, coalesce(arbiter.condition, 'true'), idempotent.name_of(target),
+        key_shown, wrong, stored_shown,
+        CASE WHEN cardinality(read) = 0 THEN 'NULL::pg_catalog.jsonb'
+             ELSE format('(SELECT pg_catalog.to_jsonb(shown) FROM (SELECT %s) AS shown)', (SELECT string_agg('s.' || name, ', ') FROM unnest(read) AS name)) END,
+        differing, stored_values, sent_values,
+        stored_keys, coalesce(', ' || nullif(array_to_string(read, ', '), ''), ''),
+        CASE (SELECT relkind FROM pg_class WHERE oid = target) WHEN 'p' THEN '' ELSE 'ONLY' END, idempotent.qualified(target),
+        coalesce(' WHERE ' || arbiter.condition, ''), join_on);
+END
+$$;
+COMMENT ON FUNCTION idempotent.look_of(regclass, idempotent.unique_index, smallint[], smallint[], smallint[], smallint[]) IS 'the statement that looks a payload up';
+
+-- The statement that inserts a payload, and gives the key under which it went in, and the row.
+CREATE FUNCTION idempotent.put_of(target regclass, arbiter idempotent.unique_index, named smallint[], overriding text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
+    SELECT format('INSERT INTO %s %s ON CONFLICT %s DO NOTHING RETURNING ARRAY[%s], %s', idempotent.qualified(target),
+        coalesce(
+            (SELECT format('(%s) %sSELECT %s FROM (%s) AS sent', string_agg(quote_ident(c.name), ', ' ORDER BY place),
+                        'OVERRIDING ' || upper(overriding) || ' VALUE ',
+                        string_agg(format('sent.%I', c.name), ', ' ORDER BY place), idempotent.reading_of(target, named))
+               FROM unnest(named) WITH ORDINALITY AS n (number, place) JOIN idempotent.columns_of(target) AS c ON c.number = n.number AND c.generated = ''
+             HAVING count(*) > 0),
+            'DEFAULT VALUES'),
+        idempotent.conflict_target(target, arbiter),
+        (SELECT string_agg(idempotent.shown(format('(%s)', e)), ', ' ORDER BY n) FROM unnest(arbiter.expressions) WITH ORDINALITY AS k (e, n)),
+        coalesce((SELECT format('(SELECT pg_catalog.to_jsonb(shown) FROM (SELECT %s) AS shown)', string_agg(quote_ident(c.name), ', ' ORDER BY c.number))
+                    FROM idempotent.columns_of(target) AS c WHERE c.generated <> 'v' AND has_column_privilege(target, c.number, 'SELECT')
+                  HAVING count(*) > 0), 'NULL::pg_catalog.jsonb')));
+END
+$$;
+COMMENT ON FUNCTION idempotent.put_of(regclass, idempotent.unique_index, smallint[], text) IS 'the statement that inserts a payload';
+
+-- Refuses what is no object, and a field that is no column.
+CREATE FUNCTION idempotent.check_payloads(target regclass, payloads jsonb[], origin text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    bad record;
+BEGIN
+    SELECT n, jsonb_typeof(payload) AS kind INTO bad FROM unnest(payloads) WITH ORDINALITY AS p (payload, n) WHERE jsonb_typeof(payload) <> 'object' ORDER BY n LIMIT 1;
+    IF FOUND THEN
+        PERFORM idempotent.fail('22023', CASE origin WHEN 'payload' THEN 'argument "payload" must be a JSON object' ELSE format('payload %s is not a JSON object', bad.n) END,
+            format('It is a JSON %s.', bad.kind));
+    END IF;
+    SELECT n, field INTO bad FROM unnest(payloads) WITH ORDINALITY AS p (payload, n), jsonb_object_keys(payload) WITH ORDINALITY AS f (field, place)
+     WHERE idempotent.column_number(target, field) IS NULL ORDER BY n, place LIMIT 1;
+    IF FOUND THEN
+        PERFORM idempotent.no_such_column(target, bad.field, CASE origin WHEN 'payloads' THEN format('Payload %s has a field of that name.', bad.n) END);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.check_payloads(regclass, jsonb[], text) IS 'refuses payloads that are no rows of the target';
+
+-- The plans of payloads, which of them each payload has, and the arbiter. `named` are the columns that all of them name.
+CREATE FUNCTION idempotent.plans_of(
+    target regclass, payloads jsonb[], rule idempotent.rule, guard_key text[], origin text, source_names smallint[], rejects boolean,
+    OUT arbiter idempotent.unique_index, OUT plans idempotent.plan[], OUT plan_of int[]
+) LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    named smallint[];
+    plan idempotent.plan;
+    place text;
+BEGIN
+    -- Payloads that name the same fields have the same text of them.
+    WITH documents AS (SELECT n, ARRAY(SELECT jsonb_object_keys(payload)) AS fields FROM unnest(payloads) WITH ORDINALITY AS p (payload, n)),
+         shapes AS (SELECT fields, min(n) AS first, row_number() OVER (ORDER BY min(n)) AS shape FROM documents GROUP BY fields)
+    SELECT array_agg(DISTINCT ROW(fields, ARRAY(SELECT idempotent.column_number(target, f) FROM unnest(fields) WITH ORDINALITY AS u (f, k) ORDER BY k),
+                                  first, NULL, NULL, NULL, NULL, NULL, NULL)::idempotent.plan),
+           (SELECT array_agg(shape ORDER BY n) FROM documents JOIN shapes USING (fields))
+      INTO plans, plan_of FROM shapes;
+    plans := ARRAY(SELECT p FROM unnest(plans) AS p ORDER BY p.first);
+    named := coalesce(source_names, ARRAY(SELECT c.number FROM idempotent.columns_of(target) AS c
+                                           WHERE NOT EXISTS (SELECT FROM unnest(plans) AS p WHERE c.number <> ALL (p.named))));
+    arbiter := idempotent.find_arbiter(target, rule, named, guard_key, origin);
+    PERFORM idempotent.check_rule(target, arbiter, rule);
+    FOR i IN 1 .. coalesce(cardinality(plans), 0) LOOP
+        plan := plans[i];
+        plan.compared := idempotent.compared(target, arbiter, rule, plan.named);
+        plan.compared_names := ARRAY(SELECT name FROM idempotent.columns_of(target) WHERE number = ANY (plan.compared) ORDER BY number);
+        plan.missing := idempotent.missing_column(target, arbiter, plan.named);
+        place := CASE origin WHEN 'source' THEN 'the source' ELSE idempotent.numbered(origin, plan.first) END;
+        IF plan.missing IS NOT NULL AND NOT rejects THEN
+            PERFORM idempotent.refuse_key(target, arbiter, plan.missing, 'missing from', place, origin);
+        END IF;
+        plans[i] := plan;
+    END LOOP;
+    PERFORM idempotent.check_rights(target, (SELECT array_agg(DISTINCT n) FROM unnest(plans) AS p, unnest(p.named) AS n), arbiter.deciding);
+    FOR i IN 1 .. coalesce(cardinality(plans), 0) LOOP
+        plan := plans[i];
+        SELECT name INTO plan.refused FROM idempotent.columns_of(target) WHERE identity = 'a' AND number = ANY (plan.named) AND rule.overriding IS NULL;
+        PERFORM idempotent.check_generated(target, plan.named);
+        plan.look := idempotent.look_of(target, arbiter, plan.named, plan.compared);
+        plan.put := idempotent.put_of(target, arbiter, plan.named, rule.overriding);
+        plans[i] := plan;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION idempotent.plans_of(regclass, jsonb[], idempotent.rule, text[], text, smallint[], boolean) IS 'the plans of payloads, and the arbiter';
+
+-- `payload`, `payload 3`, `row 3 of the source`.
+CREATE FUNCTION idempotent.numbered(origin text, n bigint) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT CASE WHEN n IS NULL THEN NULL WHEN origin = 'source' THEN format('row %s of the source', n) WHEN origin = 'payloads' THEN format('payload %s', n) ELSE 'the payload' END $$;
+COMMENT ON FUNCTION idempotent.numbered(text, bigint) IS 'how a payload is called in errors';
+
+-- A column that the key needs, and that these payloads leave out without a default that is the same in every attempt. What
+-- an expression or a condition refers to may be left out where that is NULL then.
+CREATE FUNCTION idempotent.missing_column(target regclass, arbiter idempotent.unique_index, named smallint[]) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (
+    SELECT c.name FROM unnest(arbiter.deciding) WITH ORDINALITY AS d (number, place) JOIN idempotent.columns_of(target) AS c ON c.number = d.number
+     WHERE c.number <> ALL (named) AND NOT idempotent.repeats(c)
+       AND NOT ((arbiter.condition IS NOT NULL OR c.number <> ALL (arbiter.numbers)) AND c.filled_by IS NULL AND c.identity = '' AND c.generated = '')
+     ORDER BY place LIMIT 1);
+END
+$$;
+COMMENT ON FUNCTION idempotent.missing_column(regclass, idempotent.unique_index, smallint[]) IS 'a column that a payload lacks for its key';
+
+-- 23502 for a part of the key, or a column that decides on it, that a payload or a source lacks or has as NULL.
+CREATE FUNCTION idempotent.refuse_key(target regclass, arbiter idempotent.unique_index, part text, what text, place text, origin text, hint text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    number smallint := idempotent.column_number(target, part);
+BEGIN
+    PERFORM idempotent.fail('23502',
+        format('%s "%s" is %s %s', CASE WHEN number IS NULL THEN 'key expression' WHEN number = ANY (arbiter.numbers) THEN 'key column' ELSE 'column' END, part, what, place),
+        format('A %s cannot be identified without its complete key.', CASE origin WHEN 'source' THEN 'row' ELSE 'payload' END),
+        hint, target, CASE WHEN number IS NULL THEN '' ELSE part END, arbiter.name);
+END
+$$;
+COMMENT ON FUNCTION idempotent.refuse_key(regclass, idempotent.unique_index, text, text, text, text, text) IS 'refuses a payload without its key';
+
+-- 428C9 for a generated column whose value cannot be checked.
+CREATE FUNCTION idempotent.check_generated(target regclass, named smallint[]) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    bad record;
+BEGIN
+    SELECT g.name, c.name AS needs INTO bad
+      FROM idempotent.columns_of(target) AS g
+      JOIN pg_attrdef AS d ON d.adrelid = target AND d.adnum = g.number
+     CROSS JOIN LATERAL idempotent.columns_in(target, d.adbin) AS used
+      JOIN idempotent.columns_of(target) AS c ON c.number = used
+     WHERE g.generated <> '' AND g.number = ANY (named) AND c.number <> ALL (named) AND c.number <> g.number
+       AND (c.filled_by IS NOT NULL OR c.identity <> '') AND c.kind IS DISTINCT FROM 'constant'
+     ORDER BY g.number, c.number LIMIT 1;
+    IF FOUND THEN
+        PERFORM idempotent.refuse_generated(target, bad.name, format('Its value cannot be checked without column "%s".', bad.needs));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.check_generated(regclass, smallint[]) IS 'refuses a generated column whose value cannot be checked';
+
+CREATE FUNCTION idempotent.refuse_generated(target regclass, name text, why text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM idempotent.fail('428C9', format('cannot insert a non-DEFAULT value into column "%s"', name),
+        format(E'Column "%s" is a generated column.\n%s', name, why), 'Leave the column out.');
+END
+$$;
+COMMENT ON FUNCTION idempotent.refuse_generated(regclass, text, text) IS 'refuses a value for a generated column';
+
+CREATE FUNCTION idempotent.refuse_identity(target regclass, name text, origin text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM idempotent.fail('428C9', format('cannot insert a non-DEFAULT value into column "%s"', name),
+        format('Column "%s" is an identity column defined as GENERATED ALWAYS.', name),
+        format('Write it with overriding => ''system'', ignore it with overriding => ''user'', or make it writable: ALTER TABLE %s ALTER COLUMN %I SET GENERATED BY DEFAULT;',
+            idempotent.qualified(coalesce(pg_partition_root(target), target)), name));
+END
+$$;
+COMMENT ON FUNCTION idempotent.refuse_identity(regclass, text, text) IS 'refuses a value for an identity column';

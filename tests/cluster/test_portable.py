@@ -1,0 +1,88 @@
+"""The portable edition where whole databases and many sessions are needed: who installs it, a batch data API that loses
+answers, and the race that its guard closes. The suite `portable` runs the tests of tests/sql on it."""
+
+import random
+import subprocess
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+
+from support.project import ROOT, SEED
+from support.server import program
+
+NAME = "portable"
+
+
+@pytest.fixture
+def portable(cluster):
+    """A database without our library, in which an ordinary role has installed the portable edition."""
+    path = ROOT / subprocess.run([ROOT / "scripts" / "portable"], check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout.strip()
+    with cluster.connect() as conn:
+        conn.execute("CREATE ROLE tool_owner LOGIN; CREATE ROLE app LOGIN")
+        conn.execute(f"CREATE DATABASE {NAME} TEMPLATE template0")
+        conn.execute(f"GRANT CREATE ON DATABASE {NAME} TO tool_owner")
+    with cluster.connect(NAME) as conn:
+        conn.execute("CREATE SCHEMA tools AUTHORIZATION tool_owner; CREATE SCHEMA app AUTHORIZATION app")
+        conn.execute("GRANT USAGE ON SCHEMA tools TO app")
+    command = [program("psql"), "--no-psqlrc", "--quiet", f"--host={cluster.root}", "--username=tool_owner", "--set=ON_ERROR_STOP=1"]
+    subprocess.run([*command, "--command=SET search_path = tools", "--file", path, NAME], env=cluster.environment, check=True)
+
+    def connect(**options):
+        conn = cluster.connect(NAME, user="app", **options)
+        conn.execute("SET search_path = app, tools")
+        return conn
+
+    yield SimpleNamespace(connect=connect, host=cluster.root, environment=cluster.environment)
+    with cluster.connect() as conn:
+        conn.execute(f"DROP DATABASE {NAME} WITH (FORCE)")
+        conn.execute("DROP ROLE tool_owner; DROP ROLE app")
+
+
+def test_no_superuser_installs_or_uses_it(portable):
+    with portable.connect() as conn:
+        conn.execute("CREATE TABLE orders (order_id text PRIMARY KEY, amount numeric(10,2))")
+        insert = """SELECT outcome FROM idempotent_insert('orders', '{"order_id": "a", "amount": %d}', on_conflict => 'quarantine')"""
+        outcomes = [conn.execute(insert % amount).fetchone()["outcome"] for amount in (1, 1, 2)]
+        assert outcomes == ["inserted", "duplicate", "conflict"]
+        conflict = conn.execute("SELECT id, arrived_by FROM idempotent.conflicts").fetchone()
+        assert conflict["arrived_by"] == "app"
+        assert conn.execute("SELECT idempotent_resolve(%s, 'apply_payload') AS ended", [conflict["id"]]).fetchone()["ended"]
+        assert conn.execute("SELECT amount FROM orders").fetchone()["amount"] == 2
+        command = "SELECT replayed FROM idempotent_execute('k', 'DELETE FROM orders RETURNING *')"
+        assert [conn.execute(command).fetchone()["replayed"] for _ in range(2)] == [False, True]
+
+
+def test_a_batch_whose_answer_is_lost_is_sent_again(portable):
+    rng = random.Random(SEED)
+    sets = [(f"p{n}", n) for n in range(20)]
+    with portable.connect() as conn:
+        conn.execute("CREATE TABLE payments (id text PRIMARY KEY, amount numeric(10,2), paid_at timestamptz DEFAULT now())")
+        conn.execute("SELECT idempotent_guard('payments')")
+        # Each attempt ends somewhere, after sets that are committed one by one.
+        for done in sorted(rng.sample(range(1, 20), 3)):
+            for values in sets[:done]:
+                conn.execute("INSERT INTO payments (id, amount) VALUES (%s, %s)", values)
+        for values in sets:
+            conn.execute("INSERT INTO payments (id, amount) VALUES (%s, %s)", values)
+        assert conn.execute("SELECT count(*) AS n, sum(amount) AS total FROM payments").fetchone() == {"n": 20, "total": 190}
+        with pytest.raises(psycopg.Error) as altered:
+            conn.execute("INSERT INTO payments (id, amount) VALUES ('p3', 4)")
+        assert (altered.value.sqlstate, altered.value.diag.column_name) == ("23I01", "amount")
+
+
+def test_guarded_sessions_never_meet_in_the_index(portable, tmp_path):
+    with portable.connect() as conn:
+        conn.execute("CREATE TABLE events (id bigint PRIMARY KEY, v int); CREATE SEQUENCE draws; SELECT idempotent_guard('events')")
+    # Sixteen draws to a key, so that the clients are always after the same fresh key; some by a function.
+    plain, function = tmp_path / "plain.sql", tmp_path / "function.sql"
+    plain.write_text("INSERT INTO events SELECT nextval('draws') / 16, 1;")
+    function.write_text("SELECT idempotent_insert('events', jsonb_build_object('id', nextval('draws') / 16, 'v', 1));")
+    command = [program("pgbench"), "-n", "-c", "16", "-t", "40", "-f", f"{plain}@8", "-f", f"{function}@1"]
+    command += [f"--host={portable.host}", "--username=app", NAME]
+    environment = {**portable.environment, "PGOPTIONS": "-c search_path=app,tools"}
+    race = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    assert race.returncode == 0, race.stdout
+    with portable.connect() as conn:
+        stored = conn.execute("SELECT count(*) AS n, max(id) AS last, sum(v) AS versions FROM events").fetchone()
+    assert stored["n"] == stored["last"] + 1 == stored["versions"]
