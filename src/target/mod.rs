@@ -91,8 +91,8 @@ mod triggers;
 pub use arbiter::most_plain;
 pub use as_read::{Parameters, is_equal};
 pub use cache::{
-    PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks, watch,
-    watched_changes,
+    PerTable, PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks,
+    watch, watched_changes,
 };
 pub use column::Column;
 pub use default::ColumnDefault;
@@ -123,7 +123,6 @@ use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::rows::RowDesc;
 use crate::pg::transaction::{locks, relation_lock};
-use cache::PerTable;
 use pgrx::pg_sys;
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
@@ -203,7 +202,7 @@ impl Target {
     /// As [`Target::open`].
     pub fn open_to_write(oid: pg_sys::Oid) -> (Rc<Self>, OpenRelation) {
         relation_lock::lock_relation(oid, locks::working_lock_mode() as u32);
-        Self::open(oid)
+        Self::of(OpenRelation::open_locked(oid))
     }
 
     /// Takes the lock of the writing on the table and on every partition, for a caller who
