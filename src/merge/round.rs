@@ -520,14 +520,10 @@ fn look_up(
                 counts.inserted += 1;
                 return;
             }
-            let stored = match outside {
-                true => None,
-                false => {
-                    lookup.find(row);
-                    lookup.stored()
-                }
-            };
-            let Some(stored) = stored else {
+            if !outside {
+                lookup.find(row);
+            }
+            let Some(stored) = lookup.stored().filter(|_| !outside) else {
                 if latest.deletes(row) {
                     return gone.add(context, row);
                 }

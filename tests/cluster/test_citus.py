@@ -300,6 +300,28 @@ def test_a_merge_takes_rows_of_all_types(conn):
     conn.execute("SET client_min_messages = warning; DROP TABLE t, source; DROP TYPE feeling, pair; DROP DOMAIN positive")
 
 
+def test_a_merge_finds_rows_by_expressions_and_a_condition(conn):
+    # Names of columns that the statement could use for its own.
+    table(conn, "create_distributed_table('t', 'tenant')", "tenant int, email text, at int, gone_at int, v int, r int, rk0 int")
+    conn.execute("CREATE UNIQUE INDEX ON t (tenant, lower(email)) WHERE gone_at IS NULL")
+
+    def merge(at, letter, **others):
+        rows = [{"tenant": i % 5, "email": f"{letter}{i}@x", "at": at, "gone_at": None, **{name: of(i) for name, of in others.items()}} for i in range(60)]
+        counts = conn.execute(
+            "SELECT * FROM idempotent_merge_many('t', %s, key => '{tenant,lower(email)}', latest_by => '{at}', delete_when => 'gone')",
+            [psycopg.types.json.Jsonb(rows)],
+        ).fetchone()
+        return {name: number for name, number in counts.items() if number}
+
+    assert merge(1, "A") == {"received": 60, "inserted": 60}
+    assert merge(2, "a", v=lambda i: i) == {"received": 60, "updated": 60}
+    assert merge(3, "A", gone=lambda i: i % 6 == 0) == {"received": 60, "updated": 50, "deleted": 10}
+    # What is outside of the condition has no key: it goes in beside the others.
+    assert merge(4, "a", gone_at=lambda i: 9 if i % 2 else None) == {"received": 60, "inserted": 40, "updated": 20}
+    assert value(conn, "SELECT count(*) FROM t WHERE gone_at IS NULL") == 60
+    assert {row["email"][0] for row in conn.execute("SELECT email FROM t WHERE tenant = 0 AND gone_at IS NULL AND at = 3").fetchall()} == {"A"}
+
+
 @pytest.mark.parametrize("level", ["read committed", "repeatable read"])
 def test_a_merge_judges_again_what_another_session_has_changed(nodes, conn, level):
     table(conn, columns="id int PRIMARY KEY, at int, v text")
