@@ -15,8 +15,8 @@ use crate::target::{
     KeyLookup, StoredRow, Target, UniqueIndex, kept_by_policy, row_security_is_active,
 };
 use crate::write::{
-    InputSorter, MAX_ROUNDS, OutcomeCollector, ResultDetail, Returning, SortedRows, WriteContext,
-    insert,
+    InputSorter, Keys, MAX_ROUNDS, OutcomeCollector, ResultDetail, Returning, SortedRows,
+    WriteContext, insert,
 };
 use pgrx::pg_sys;
 use std::ops::Range;
@@ -508,7 +508,7 @@ fn insert_new(
     } else {
         Returning::Count
     };
-    let (count, returned) = insert(context, &mut new, returning, true);
+    let (count, returned) = insert(context, &mut new, returning, Keys::New);
     new.rewind();
     if let Some(returned) = returned {
         let mut collector = OutcomeCollector::new(ResultDetail::Counts, 0, OnConflict::Report);

@@ -85,6 +85,7 @@ mod stored_row;
 #[forbid(unsafe_code)]
 mod triggers;
 
+pub use access::insert_access;
 pub use arbiter::most_plain;
 pub use cache::{
     PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks, watch,
@@ -149,6 +150,9 @@ pub struct Target {
     /// have some of their own). Then only the INSERT itself can tell what went
     /// in.
     pub triggers_touch_rows: bool,
+    /// Whether BEFORE INSERT row triggers other than guards may change a row, its key among it, or
+    /// suppress it.
+    pub before_insert_triggers: bool,
     /// Whether AFTER INSERT row triggers may change its rows once more.
     pub after_insert_triggers: bool,
     /// Whether handing a row to INSERT … ON CONFLICT DO NOTHING that turns out
@@ -271,6 +275,7 @@ impl Target {
             triggers_touch_rows: kind == pg_sys::RELKIND_PARTITIONED_TABLE
                 || before_rows
                 || after_rows,
+            before_insert_triggers: before_rows,
             after_insert_triggers: after_rows,
             has_write_rules: effects::has_write_rules(relation),
             skip_has_no_effect: !before_rows && effects::skip_has_no_effect(relation),

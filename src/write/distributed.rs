@@ -16,7 +16,8 @@
 //! - The caller needs the right to SELECT, and policies apply to this SELECT.
 use super::context::WriteContext;
 use super::input::SortedRows;
-use super::statement::{Returning, ValuesPlan};
+use super::statement::ValuesPlan;
+use super::terms::Returning;
 use crate::guard::OwnInsert;
 use crate::payload::row::{Mark, RowLayout, order_of_keys, same_key};
 use crate::pg::catalog::operator::Operator;

@@ -30,10 +30,10 @@ pub struct TableAccess {
 
 /// A range table, and the permissions that go with it (in the entries, on PostgreSQL 15).
 #[derive(Clone, Copy)]
-struct RangeTable {
-    entries: *mut pg_sys::List,
+pub struct RangeTable {
+    pub(in crate::pg) entries: *mut pg_sys::List,
     #[cfg(not(feature = "pg15"))]
-    permissions: *mut pg_sys::List,
+    pub(in crate::pg) permissions: *mut pg_sys::List,
 }
 
 /// What hooks were handed in this transaction.
@@ -87,9 +87,11 @@ impl TableAccess {
         }
     }
 
+    /// A range table in the current memory, as a statement has it that does this.
+    ///
     /// # Safety
     /// Runs inside `ffi::guard`.
-    unsafe fn range_table_unguarded(&self) -> RangeTable {
+    pub unsafe fn range_table_unguarded(&self) -> RangeTable {
         // SAFETY: nodes of these kinds, zeroed, with a single table.
         unsafe {
             let entry: *mut pg_sys::RangeTblEntry = node(pg_sys::NodeTag::T_RangeTblEntry);
