@@ -165,6 +165,9 @@ pub struct Target {
     pub can_chunk: bool,
     /// Its columns in order, without dropped ones.
     pub columns: Vec<Column>,
+    /// The positions of its columns in the order in which jsonb keeps their names: an object that is
+    /// made in that order needs no sorting.
+    pub in_json_order: Vec<usize>,
     /// Its unique indexes, usable as arbiter or not.
     pub indexes: Vec<UniqueIndex>,
     /// The expressions in the keys of these, as if they were columns: their positions are behind
@@ -282,6 +285,7 @@ impl Target {
             can_chunk: !relation.has_insert_statement_triggers() && !after_rows,
             row_desc: rows::row_desc(&columns, &key_expressions, &rows::ROW_EXTRAS),
             columns_desc: rows::row_desc(&columns, &[], &[]),
+            in_json_order: rows::json_order(&columns),
             columns,
             key_expressions,
             indexes,

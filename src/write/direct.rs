@@ -15,12 +15,17 @@
 //! | row-level security in force for the caller | no | the planner puts the policies in |
 //! | an arbiter with a condition or expressions, or a twin | no | a statement names it so that the server finds the one that is meant |
 //! | a domain without a default that is left out | no | the planner checks it for NULL |
+//! | payloads that name columns in very many ways | no | see [`MAX_KINDS`] |
 //! | another kind of storage than a heap | no | it need not know ON CONFLICT |
 //! | a hook into the check of permissions | no | an auditor is to see a statement |
-//! | payloads that name different columns | no | |
 //!
 //! What a target is like is looked at when it is locked for writing: from then on nobody can add
 //! what would send it the other way. (A trigger can be created while a table is only being read.)
+//!
+//! Many rows that are known to be new go in in bundles, without ON CONFLICT, in a subtransaction that
+//! their first 23505 undoes: [`insert_plainly`]. Where a guard fires, or a volatile default is
+//! evaluated, such rows go in one by one, by a plain INSERT, since a function might look at the
+//! rows before.
 //!
 //! Rights were checked when the call began, with those columns: the statement would be checked
 //! alike.
@@ -35,12 +40,15 @@ use crate::pg::ffi::plain;
 use crate::pg::relation::permission_check::hooks_see_checks;
 use crate::pg::rows::{RowBuilder, RowDesc, Slot, TupleStore};
 use crate::pg::statement::insertion::{InsertColumns, InsertedRow, Insertion};
-use crate::pg::transaction::locks;
 use crate::pg::transaction::relation_lock::lock_relation;
 use crate::settings;
 use crate::target::{StoredRow, insert_access};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
+
+/// Payloads that name columns in more ways go in by statements, which are prepared one after the other:
+/// what is made ready here is made ready for all of them.
+const MAX_KINDS: usize = 64;
 
 /// Inserts the plain rows in their order, and gives the number of those that went in; None, with
 /// nothing done, if they cannot go this way. `returned` gets what of them is asked for.
@@ -51,7 +59,7 @@ pub fn insert(
     returned: Option<&mut TupleStore>,
     keys: Keys,
 ) -> Option<u64> {
-    let columns = columns_of_direct(context)?;
+    let kinds = kinds_of_direct(context)?;
     let mut kept = returned.map(|store| Kept::new(context, returning, store));
     let layout = RowLayout::of(context.target);
     rows.rewind();
@@ -62,30 +70,24 @@ pub fn insert(
         .origin
         .is_batch()
         .then(|| RowPosition::watch_number(context.origin, &at_hand, &context.failing));
-    run(
-        context,
-        &desc,
-        &columns,
-        keys == Keys::Absent,
-        |insertion| {
-            let mut count = 0;
-            while rows.next(&mut row) {
-                if !matches!(layout.mark(&row), Mark::Pending | Mark::Outside) {
-                    continue;
-                }
-                at_hand.set(Some(layout.ordinal(&row)));
-                if insertion.insert(&row) {
-                    count += 1;
-                    if let Some(kept) = &mut kept {
-                        kept.put(insertion.row());
-                    }
+    run(context, &desc, &kinds, keys == Keys::Absent, |insertion| {
+        let mut count = 0;
+        while rows.next(&mut row) {
+            if !matches!(layout.mark(&row), Mark::Pending | Mark::Outside) {
+                continue;
+            }
+            at_hand.set(Some(layout.ordinal(&row)));
+            if insertion.insert(&row, layout.shape(&row)) {
+                count += 1;
+                if let Some(kept) = &mut kept {
+                    kept.put(insertion.row());
                 }
             }
-            // What the end of the statement brings is about no row.
-            at_hand.set(None);
-            count
-        },
-    )
+        }
+        // What the end of the statement brings is about no row.
+        at_hand.set(None);
+        count
+    })
 }
 
 /// Inserts rows that are new without ON CONFLICT, many at once, as COPY does. None, with nothing done,
@@ -94,14 +96,17 @@ pub fn insert(
 /// # Errors
 /// 23505 for a row whose key is stored by now.
 pub fn insert_plainly(context: &WriteContext<'_>, rows: &mut TupleStore) -> Option<u64> {
-    let columns = columns_of_direct(context)?;
+    let kinds = kinds_of_direct(context)?;
     let target = context.target;
     let is_volatile = |number: &pg_sys::AttrNumber| {
         let mut columns = target.columns.iter();
         columns.any(|column| column.attnum == *number && column.has_volatile_default)
     };
     // A function might look at the rows before.
-    if columns.defaults.iter().any(is_volatile) {
+    if kinds
+        .iter()
+        .any(|kind| kind.defaults.iter().any(is_volatile))
+    {
         return None;
     }
     let layout = RowLayout::of(target);
@@ -114,7 +119,7 @@ pub fn insert_plainly(context: &WriteContext<'_>, rows: &mut TupleStore) -> Opti
         .is_batch()
         .then(|| RowPosition::watch_number(context.origin, &at_hand, &context.failing));
     let ordinals = RefCell::new(Vec::new());
-    run(context, &desc, &columns, true, |insertion| {
+    run(context, &desc, &kinds, true, |insertion| {
         if !insertion.can_bundle() {
             return None;
         }
@@ -127,7 +132,7 @@ pub fn insert_plainly(context: &WriteContext<'_>, rows: &mut TupleStore) -> Opti
             let ordinal = layout.ordinal(&row);
             at_hand.set(Some(ordinal));
             ordinals.borrow_mut().push(ordinal);
-            if insertion.add(&row) {
+            if insertion.add(&row, layout.shape(&row)) {
                 count += insertion.enter_bundle(at) as u64;
                 ordinals.borrow_mut().clear();
             }
@@ -142,9 +147,7 @@ pub fn insert_plainly(context: &WriteContext<'_>, rows: &mut TupleStore) -> Opti
 /// writing. Where BEFORE triggers may change its key, it goes the way of many rows, on which keys
 /// are compared.
 pub fn takes_single(context: &WriteContext<'_>) -> bool {
-    settings::direct_insertion()
-        && !context.target.before_insert_triggers
-        && may_go_directly(context)
+    !context.target.before_insert_triggers && may_go_directly(context)
 }
 
 /// Puts one row in; whether it went in, of which the collector is told then. None, with nothing
@@ -155,16 +158,17 @@ pub fn insert_single(
     looked: bool,
     collector: &mut OutcomeCollector,
 ) -> Option<bool> {
-    let columns = columns_of_direct(context)?;
-    let ordinal = RowLayout::of(context.target).ordinal(row);
+    let kinds = kinds_of_direct(context)?;
+    let layout = RowLayout::of(context.target);
+    let ordinal = layout.ordinal(row);
     let at_hand = Cell::new(Some(ordinal));
     let _position = context
         .origin
         .is_batch()
         .then(|| RowPosition::watch_number(context.origin, &at_hand, &context.failing));
     let is_final = !context.target.after_insert_triggers;
-    let inserted = run(context, row.desc(), &columns, looked, |insertion| {
-        let inserted = insertion.insert(row);
+    let inserted = run(context, row.desc(), &kinds, looked, |insertion| {
+        let inserted = insertion.insert(row, layout.shape(row));
         at_hand.set(None);
         if inserted && is_final {
             let numbers = context.target.attnums_in(context.target.oid);
@@ -179,21 +183,25 @@ pub fn insert_single(
     Some(inserted)
 }
 
-/// What goes directly of the only shape; None if rows must go in by a statement. The table is
+/// What goes directly, by shape; None if rows must go in by a statement. The table is
 /// locked for writing then.
 ///
 /// # Errors
 /// 428C9 for an identity column that may not be named; 25006 in a READ ONLY transaction.
-fn columns_of_direct(context: &WriteContext<'_>) -> Option<InsertColumns> {
-    let [shape] = context.shapes else {
-        return None;
-    };
-    if !settings::direct_insertion() || !may_go_directly(context) {
+fn kinds_of_direct(context: &WriteContext<'_>) -> Option<Vec<InsertColumns>> {
+    if !may_go_directly(context) || context.shapes.len() > MAX_KINDS {
         return None;
     }
-    let columns = columns_of(context, shape)?;
-    refuse_identity(context.target, &shape.named, context.identity);
-    lock_relation(context.target.oid, locks::working_lock_mode() as u32);
+    let kind = |shape| {
+        pgrx::check_for_interrupts!();
+        columns_of(context, shape)
+    };
+    let kinds = context.shapes.iter().map(kind).collect::<Option<_>>()?;
+    for shape in context.shapes {
+        refuse_identity(context.target, &shape.named, context.identity);
+    }
+    // As an INSERT does, which may also come into a temporary table in a READ ONLY transaction.
+    lock_relation(context.target.oid, pg_sys::RowExclusiveLock);
     let relation = context.relation;
     if relation.has_insert_statement_triggers()
         || relation.has_rule_on(&[pg_sys::CmdType::CMD_INSERT])
@@ -204,12 +212,13 @@ fn columns_of_direct(context: &WriteContext<'_>) -> Option<InsertColumns> {
         plain::PreventCommandIfReadOnly(c"INSERT");
     }
     plain::PreventCommandIfParallelMode(c"INSERT");
-    Some(columns)
+    Some(kinds)
 }
 
-/// What the lock on the table does not matter to.
-fn may_go_directly(context: &WriteContext<'_>) -> bool {
-    !context.distributed
+/// Whether rows may go this way, as far as is known before the table is locked for writing.
+pub fn may_go_directly(context: &WriteContext<'_>) -> bool {
+    settings::direct_insertion()
+        && !context.distributed
         && !context.by_policy
         && context.relation.is_heap_table()
         && context.arbiter.inference_clause.is_none()
@@ -236,7 +245,7 @@ fn columns_of(context: &WriteContext<'_>, shape: &Shape) -> Option<InsertColumns
     }
     let number = |c: usize| (c, target.columns[c].attnum);
     Some(InsertColumns {
-        access: insert_access(target, named()),
+        named: named().map(|c| target.columns[c].attnum).collect(),
         given: given.into_iter().map(number).collect(),
         defaults,
     })
@@ -246,13 +255,22 @@ fn columns_of(context: &WriteContext<'_>, shape: &Shape) -> Option<InsertColumns
 fn run<R>(
     context: &WriteContext<'_>,
     desc: &RowDesc,
-    columns: &InsertColumns,
+    kinds: &[InsertColumns],
     looked: bool,
     work: impl FnOnce(&mut Insertion<'_>) -> R,
 ) -> Option<R> {
     let arbiter = context.arbiter.oid;
+    let access = insert_access(context.target);
     let _own_insert = OwnInsert::for_next_statement(arbiter);
-    Insertion::run(context.relation, arbiter, desc, columns, looked, work)
+    Insertion::run(
+        context.relation,
+        arbiter,
+        desc,
+        &access,
+        kinds,
+        looked,
+        work,
+    )
 }
 
 /// What is kept of rows that went in.

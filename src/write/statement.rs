@@ -62,15 +62,26 @@ enum InsertForm {
 const MAX_SUBTRANSACTIONS: u32 = 32;
 
 /// Inserts rows whose keys were not stored when they were looked up just now, without ON CONFLICT;
-/// None, with nothing done, if they are few, or not alike, or one of them is stored by now.
+/// None, with nothing done, if they are few, or one of them is stored by now, or they name different
+/// columns and cannot go in directly.
 pub fn insert_plainly(context: &WriteContext<'_>, rows: &mut TupleStore) -> Option<u64> {
-    let [shape] = context.shapes else {
-        return None;
+    let only_shape = match context.shapes {
+        [shape] => Some(shape),
+        _ => None,
     };
-    if context.can_insert_plainly(rows.len()) && claim_subtransaction() {
-        return insert_without_on_conflict(context, shape, rows);
+    let possible = only_shape.is_some() || direct::may_go_directly(context);
+    if !possible || !context.can_insert_plainly(rows.len()) || !claim_subtransaction() {
+        return None;
     }
-    None
+    let inserted = in_subtransaction(|| {
+        let direct = direct::insert_plainly(context, rows);
+        direct.or_else(|| Some(insert_run_plainly(context, only_shape?, rows)))
+    });
+    match inserted {
+        Ok(count) => count,
+        Err(caught) if is_server_error(&caught, PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION) => None,
+        Err(caught) => resume_unwind(caught),
+    }
 }
 
 /// Inserts the plain rows of a table in their order, those of each shape with the columns that it names.
@@ -115,25 +126,10 @@ fn claim_subtransaction() -> bool {
     had < MAX_SUBTRANSACTIONS
 }
 
-/// Inserts rows that are new without ON CONFLICT; None if one of them was not.
-fn insert_without_on_conflict(
-    context: &WriteContext<'_>,
-    shape: &Shape,
-    rows: &mut TupleStore,
-) -> Option<u64> {
-    let inserted = in_subtransaction(|| {
-        if let Some(count) = direct::insert_plainly(context, rows) {
-            return count;
-        }
-        let connection = Connection::open();
-        let run = |plan: &SpiPlan| connection.insert(plan, None);
-        insert_run(&connection, context, shape, rows, InsertForm::Plain, &run)
-    });
-    match inserted {
-        Ok(count) => Some(count),
-        Err(caught) if is_server_error(&caught, PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION) => None,
-        Err(caught) => resume_unwind(caught),
-    }
+fn insert_run_plainly(context: &WriteContext<'_>, shape: &Shape, rows: &TupleStore) -> u64 {
+    let connection = Connection::open();
+    let run = |plan: &SpiPlan| connection.insert(plan, None);
+    insert_run(&connection, context, shape, rows, InsertForm::Plain, &run)
 }
 
 /// One statement for each run of rows of one shape, so that keys go in in order

@@ -31,6 +31,14 @@ CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; EN
 CREATE TABLE plain (id int PRIMARY KEY, note text, way text DEFAULT way());
 SELECT * FROM ways('plain');
 TRUNCATE plain;
+-- Many rows that name different columns, with rows of one key among them; then with rows that are stored.
+SELECT * FROM idempotent_insert_many('plain', (SELECT jsonb_agg(jsonb_build_object('id', i % 5999) || CASE WHEN i % 3 = 1 THEN jsonb_build_object('note', i % 5999) ELSE '{}' END)
+    FROM generate_series(1, 6000) i));
+SELECT count(*), count(note), sum(note::int), string_agg(DISTINCT way, ' and ') FROM plain;
+SELECT * FROM idempotent_insert_many('plain', (SELECT jsonb_agg(jsonb_build_object('id', i) || CASE WHEN i % 3 = 1 THEN jsonb_build_object('note', i) ELSE '{}' END)
+    FROM generate_series(1000, 14000) i), ignore => '{note}');
+SELECT count(*), count(note), string_agg(DISTINCT way, ' and ') FROM plain;
+TRUNCATE plain;
 SET pg_idempotent.direct_insertion = off;
 SELECT * FROM ways('plain');
 SET pg_idempotent.direct_insertion = on;

@@ -23,7 +23,7 @@
 use crate::error::{Report, SqlState};
 use crate::pg::ffi::{self, unguarded};
 use crate::pg::relation::OpenRelation;
-use crate::pg::relation::permission_check::TableAccess;
+use crate::pg::relation::permission_check::{self, RangeTable, TableAccess};
 use crate::pg::rows::{RowDesc, Slot};
 use crate::pg::statement::expression::column_default;
 use crate::pg::transaction::snapshot::{FreshSnapshot, uses_transaction_snapshot};
@@ -34,10 +34,11 @@ use std::ffi::c_int;
 use std::marker::PhantomData;
 use std::ptr;
 
-/// What rows are made of.
+/// What rows of one kind are made of.
 pub struct InsertColumns {
-    /// What the statement would name, for messages that show no more than the caller may see.
-    pub access: TableAccess,
+    /// The columns that a statement would name, for messages that show no more than the caller may
+    /// see.
+    pub named: Vec<pg_sys::AttrNumber>,
     /// Where a column's values are in the rows that come (from 0), and its number in the table.
     pub given: Vec<(usize, pg_sys::AttrNumber)>,
     /// The columns that get their defaults.
@@ -64,12 +65,18 @@ pub struct Insertion<'r> {
     arbiters: *mut pg_sys::List,
     /// Where the arbiter is among the indexes.
     arbiter: usize,
-    /// The descriptor of the rows that come.
+    /// The descriptor of the rows that come,
     source: RowDesc,
-    /// By column that is given: its place in a row that comes, and in the table's.
-    given: Vec<(usize, usize)>,
-    /// By column that gets its default: its place in the table's rows, and the default.
-    defaults: Vec<(usize, *mut pg_sys::ExprState)>,
+    /// their kinds,
+    kinds: &'r [InsertColumns],
+    /// and that of the row at hand.
+    kind: usize,
+    /// By kind, the set of the columns that are named; None before the first row of that kind.
+    named: Vec<Option<*mut pg_sys::Bitmapset>>,
+    /// By column of the table, its default; null before it is needed.
+    defaults: Vec<*mut pg_sys::ExprState>,
+    /// Where the set of the kind at hand is noted.
+    range_table: RangeTable,
     /// Whether the arbiter is looked at before a row is tried,
     looks_first: bool,
     /// and whether it was made ready for that.
@@ -89,17 +96,18 @@ impl<'r> Insertion<'r> {
     /// What an INSERT of these rows raises.
     ///
     /// # Panics
-    /// If a column is given values of another type.
+    /// If there is no kind, or a column is given values of another type.
     pub fn run<R>(
         relation: &'r OpenRelation,
         arbiter: pg_sys::Oid,
         source: &RowDesc,
-        columns: &InsertColumns,
+        access: &TableAccess,
+        kinds: &'r [InsertColumns],
         looked: bool,
         work: impl FnOnce(&mut Self) -> R,
     ) -> Option<R> {
         let snapshot = FreshSnapshot::push();
-        let mut insertion = Self::begin(relation, arbiter, source, columns, snapshot)?;
+        let mut insertion = Self::begin(relation, arbiter, source, access, kinds, snapshot)?;
         insertion.looks_first |= !looked;
         let queues = insertion.has_after_triggers();
         if queues {
@@ -118,29 +126,26 @@ impl<'r> Insertion<'r> {
         relation: &'r OpenRelation,
         arbiter: pg_sys::Oid,
         source: &RowDesc,
-        columns: &InsertColumns,
+        access: &TableAccess,
+        kinds: &'r [InsertColumns],
         _snapshot: FreshSnapshot,
     ) -> Option<Self> {
-        let place = |number: pg_sys::AttrNumber| number as usize - 1;
-        let given = columns.given.iter().map(|(from, number)| {
-            let same = source.types()[*from] == relation.attribute(*number).atttypid;
-            assert!(same, "a column is given values of another type");
-            (*from, place(*number))
-        });
-        let given = given.collect();
         // SAFETY: the relation is open as long as this lives; the guard holds nothing.
-        let (estate, table, slot, arbiters) =
-            unsafe { ffi::guard(|| open_unguarded(relation.raw(), arbiter, &columns.access)) };
+        let opened = unsafe { ffi::guard(|| open_unguarded(relation.raw(), arbiter, access)) };
         let mut this = Self {
             relation,
-            estate,
-            table,
-            slot,
-            arbiters,
+            estate: opened.estate,
+            table: opened.table,
+            slot: opened.slot,
+            arbiters: opened.arbiters,
             arbiter: 0,
             source: source.clone(),
-            given,
-            defaults: Vec::new(),
+            kinds,
+            kind: 0,
+            named: vec![None; kinds.len()],
+            // SAFETY: an open relation has a descriptor.
+            defaults: vec![ptr::null_mut(); unsafe { (*relation.desc()).natts } as usize],
+            range_table: opened.range_table,
             looks_first: false,
             can_look: false,
             bundle: Bundle::default(),
@@ -151,10 +156,7 @@ impl<'r> Insertion<'r> {
         this.looks_first = this
             .triggers()
             .is_some_and(|all| all.trig_insert_before_row);
-        let defaults = columns.defaults.iter();
-        this.defaults = defaults
-            .map(|number| (place(*number), this.prepare_default(*number)))
-            .collect();
+        this.take_kind(0);
         Some(this)
     }
 
@@ -181,6 +183,38 @@ impl<'r> Insertion<'r> {
         self.triggers().is_some_and(|all| all.trig_insert_after_row)
     }
 
+    /// The row at hand is of this kind.
+    fn take_kind(&mut self, kind: usize) {
+        let named = self.named[kind].unwrap_or_else(|| self.prepare_kind(kind));
+        self.named[kind] = Some(named);
+        self.kind = kind;
+        // SAFETY: range table and set are in the state's memory.
+        unsafe { self.range_table.set_inserted(named) };
+    }
+
+    /// Checks the types of what is given, prepares the defaults, and makes the set of the columns that
+    /// are named.
+    fn prepare_kind(&mut self, kind: usize) -> *mut pg_sys::Bitmapset {
+        let columns = &self.kinds[kind];
+        for (from, number) in &columns.given {
+            let same = self.source.types()[*from] == self.relation.attribute(*number).atttypid;
+            assert!(same, "a column is given values of another type");
+        }
+        for number in &columns.defaults {
+            let place = place(*number);
+            if self.defaults[place].is_null() {
+                self.defaults[place] = self.prepare_default(*number);
+            }
+        }
+        // SAFETY: made in the state's memory, with which it goes; the guard holds nothing.
+        unsafe {
+            let caller = pg_sys::MemoryContextSwitchTo((*self.estate).es_query_cxt);
+            let named = ffi::guard(|| permission_check::set(&columns.named));
+            pg_sys::MemoryContextSwitchTo(caller);
+            named
+        }
+    }
+
     /// Prepares a default as the planner and the executor do, in the state's memory.
     fn prepare_default(&self, number: pg_sys::AttrNumber) -> *mut pg_sys::ExprState {
         // SAFETY: the tree is of the column, refers to no column, and goes with the state's memory.
@@ -193,7 +227,16 @@ impl<'r> Insertion<'r> {
         }
     }
 
-    /// Puts a row in. False if one with its key is there, or a trigger suppressed it.
+    /// The row is at hand. It is checked to be a whole one of the columns that come.
+    fn take(&mut self, row: &Slot, kind: usize) {
+        row.desc().check_same(&self.source);
+        row.check_whole();
+        if kind != self.kind {
+            self.take_kind(kind);
+        }
+    }
+
+    /// Puts a row of this kind in. False if one with its key is there, or a trigger suppressed it.
     ///
     /// # Errors
     /// What an INSERT of it raises; 40001 if the row that is there is not for the transaction's
@@ -201,9 +244,8 @@ impl<'r> Insertion<'r> {
     ///
     /// # Panics
     /// If it has other columns, or is not read whole.
-    pub fn insert(&mut self, row: &Slot) -> bool {
-        row.desc().check_same(&self.source);
-        row.check_whole();
+    pub fn insert(&mut self, row: &Slot, kind: usize) -> bool {
+        self.take(row, kind);
         // SAFETY: a whole row with the columns that are given; the guard holds nothing.
         match unsafe { ffi::guard(|| self.insert_unguarded(row)) } {
             Outcome::Inserted => true,
@@ -281,16 +323,20 @@ impl<'r> Insertion<'r> {
             let columns = (*(*slot).tts_tupleDescriptor).natts as usize;
             ptr::write_bytes(values, 0, columns);
             ptr::write_bytes(nulls, 1, columns);
-            for (from, to) in &self.given {
+            let kind = self.kinds.get_unchecked(self.kind);
+            for (from, number) in &kind.given {
                 if let Some(value) = row.get_unguarded(*from) {
-                    *values.add(*to) = value;
-                    *nulls.add(*to) = false;
+                    let to = place(*number);
+                    *values.add(to) = value;
+                    *nulls.add(to) = false;
                 }
             }
             let caller = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
-            for (to, default) in &self.defaults {
-                let evaluate = (**default).evalfunc.unwrap_unchecked();
-                *values.add(*to) = evaluate(*default, context, nulls.add(*to));
+            for number in &kind.defaults {
+                let to = place(*number);
+                let default = *self.defaults.get_unchecked(to);
+                let evaluate = (*default).evalfunc.unwrap_unchecked();
+                *values.add(to) = evaluate(default, context, nulls.add(to));
             }
             pg_sys::MemoryContextSwitchTo(caller);
             unguarded::ExecStoreVirtualTuple(slot);
@@ -460,9 +506,8 @@ impl Insertion<'_> {
     ///
     /// # Panics
     /// As [`Insertion::insert`].
-    pub fn add(&mut self, row: &Slot) -> bool {
-        row.desc().check_same(&self.source);
-        row.check_whole();
+    pub fn add(&mut self, row: &Slot, kind: usize) -> bool {
+        self.take(row, kind);
         let slot = self.next_slot();
         // SAFETY: a whole row with the columns that are given, and a slot of the table's; the guard
         // holds nothing.
@@ -600,13 +645,20 @@ impl<'i> InsertedRow<'i> {
     }
 }
 
+/// Where a column is in the rows of its table, by its number.
+#[inline]
+fn place(number: pg_sys::AttrNumber) -> usize {
+    number as usize - 1
+}
+
 /// What [`Insertion`] works with.
-type Opened = (
-    *mut pg_sys::EState,
-    *mut pg_sys::ResultRelInfo,
-    *mut pg_sys::TupleTableSlot,
-    *mut pg_sys::List,
-);
+struct Opened {
+    estate: *mut pg_sys::EState,
+    table: *mut pg_sys::ResultRelInfo,
+    slot: *mut pg_sys::TupleTableSlot,
+    arbiters: *mut pg_sys::List,
+    range_table: RangeTable,
+}
 
 /// Opens the state of a statement that inserts into a table, and the table's indexes.
 ///
@@ -621,12 +673,12 @@ unsafe fn open_unguarded(
     unsafe {
         let estate = unguarded::CreateExecutorState();
         let caller = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
-        let named = access.range_table_unguarded();
+        let range_table = access.range_table_unguarded();
         unguarded::ExecInitRangeTable(
             estate,
-            named.entries,
+            range_table.entries,
             #[cfg(not(feature = "pg15"))]
-            named.permissions,
+            range_table.permissions,
             #[cfg(feature = "pg18")]
             unguarded::bms_add_member(ptr::null_mut(), 1),
         );
@@ -641,6 +693,12 @@ unsafe fn open_unguarded(
         let slot = unguarded::table_slot_create(relation, &raw mut (*estate).es_tupleTable);
         let arbiters = unguarded::lappend_oid(ptr::null_mut(), arbiter);
         pg_sys::MemoryContextSwitchTo(caller);
-        (estate, table, slot, arbiters)
+        Opened {
+            estate,
+            table,
+            slot,
+            arbiters,
+            range_table,
+        }
     }
 }
