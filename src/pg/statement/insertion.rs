@@ -89,14 +89,15 @@ impl<'r> Insertion<'r> {
     /// Runs `work`, which puts rows of this descriptor into a table, and then the AFTER triggers;
     /// None, with nothing done, if the arbiter is none (any more).
     ///
-    /// The table is locked as for an INSERT, by one who may do it. `looked` says that the
+    /// Who calls this may insert, and has locked the table for it. `looked` says that the
     /// arbiter was looked at just now, and had no entry for the first row's key.
     ///
     /// # Errors
     /// What an INSERT of these rows raises.
     ///
     /// # Panics
-    /// If there is no kind, or a column is given values of another type.
+    /// If the relation is no table in a heap, or is not locked; if there is no kind; if a column is
+    /// given values of another type.
     pub fn run<R>(
         relation: &'r OpenRelation,
         arbiter: pg_sys::Oid,
@@ -130,6 +131,13 @@ impl<'r> Insertion<'r> {
         kinds: &'r [InsertColumns],
         _snapshot: FreshSnapshot,
     ) -> Option<Self> {
+        let mode = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+        // SAFETY: a look-up among the locks of this process, for an open relation.
+        let locked = unsafe { pg_sys::CheckRelationLockedByMe(relation.raw(), mode, true) };
+        assert!(
+            locked && relation.is_heap_table(),
+            "a relation is no table, or is not locked for writing"
+        );
         // SAFETY: the relation is open as long as this lives; the guard holds nothing.
         let opened = unsafe { ffi::guard(|| open_unguarded(relation.raw(), arbiter, access)) };
         let mut this = Self {
@@ -217,6 +225,8 @@ impl<'r> Insertion<'r> {
 
     /// Prepares a default as the planner and the executor do, in the state's memory.
     fn prepare_default(&self, number: pg_sys::AttrNumber) -> *mut pg_sys::ExprState {
+        let generated = self.relation.attribute(number).attgenerated;
+        assert_eq!(generated, 0, "a generated column has no default");
         // SAFETY: the tree is of the column, refers to no column, and goes with the state's memory.
         unsafe {
             let caller = pg_sys::MemoryContextSwitchTo((*self.estate).es_query_cxt);
