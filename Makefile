@@ -3,10 +3,13 @@
 # make test          run every check except those with real clients
 # make test-clients  run real clients against a guarded table
 # make bench         compare its speed with the alternatives
-# make install       install it into the server of PG_CONFIG
+# make && make install  build it, and install it into the server of PG_CONFIG
 SHELL := /usr/bin/env bash
-.DEFAULT_GOAL := help
-.PHONY: help demo pipeline test test-clients bench install clean
+.DEFAULT_GOAL := all
+.PHONY: all help demo pipeline test test-clients bench install installcheck uninstall dist package test-package clean
+
+all: ## build the extension for the server of PG_CONFIG (default: the pg_config in PATH)
+	@scripts/build-for-server
 
 help: ## show this list
 	@echo 'pg_idempotent. Set PG_CONFIG=/path/to/pg_config to choose a server.'
@@ -30,6 +33,23 @@ bench: ## compare its speed with the alternatives (ARGS=--quick for a first look
 
 install: ## build the extension and install it into the server of PG_CONFIG (default: the pg_config in PATH)
 	@scripts/install-into-server
+
+installcheck: ## test what is installed in the running server that PGHOST, PGPORT and PGUSER name
+	@scripts/installcheck
+
+uninstall: ## remove the extension's files from the server of PG_CONFIG
+	@scripts/uninstall-from-server
+
+dist: ## make the archive for PGXN of what is committed, target/pg_idempotent-VERSION.zip
+	@mkdir -p target && version=$$(sed -n 's/^  "version": "\(.*\)",$$/\1/p' META.json) && \
+		git archive --format zip --prefix "pg_idempotent-$$version/" -o "target/pg_idempotent-$$version.zip" HEAD && \
+		echo "target/pg_idempotent-$$version.zip"
+
+package: ## build Debian packages of what is committed, for each installed server, in target/debian
+	@scripts/package
+
+test-package: ## install the Debian packages of target/debian in a bare system, use them there, and purge them (as root)
+	@scripts/test-package target/debian/postgresql-*-idempotent_*.deb
 
 clean: ## remove the build; keep the tools and servers in .tools (make clean ALL=1 removes them too)
 	@rm -rf target tests/output

@@ -10,6 +10,14 @@ tools=$root/.tools
 logs=$tools/log
 mkdir -p "$logs"
 
+# What libpq and the server's programs read from the environment (PGHOST, PGPORT, PGOPTIONS, PGSERVICE, PGDATA, …) is about
+# the user's own servers. The scripts start servers of their own, so nothing of it may reach them.
+while read -r variable; do unset "$variable"; done < <(compgen -e | grep -x 'PG[A-Z]\{1,\}')
+unset variable
+
+# The PostgreSQL versions that the extension runs on.
+supported_majors="15 16 17 18"
+
 # The PostgreSQL versions that `make test` covers.
 # shellcheck disable=SC2034  # read by the scripts that source this file
 tested_majors="15 16 18"
@@ -116,6 +124,21 @@ fi
 # The major version of the server that a pg_config belongs to.
 major_of() { "$1" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/'; }
 
+# server_pg_config: the pg_config of the user's server: the one in PG_CONFIG, or else in PATH.
+server_pg_config() {
+    local pg_config major
+    pg_config=${PG_CONFIG:-$(command -v pg_config || true)}
+    [ -n "$pg_config" ] || die "pg_config was not found in PATH. Name the one of your server: PG_CONFIG=/path/to/pg_config"
+    # Debian's /usr/bin/pg_config is a wrapper; the server's own is in the directory of its programs.
+    if [ -x "$("$pg_config" --bindir)/pg_config" ]; then pg_config=$("$pg_config" --bindir)/pg_config; fi
+    major=$(major_of "$pg_config")
+    case " $supported_majors " in
+        *" $major "*) ;;
+        *) die "PostgreSQL $major is not supported. pg_idempotent runs on PostgreSQL ${supported_majors// /, }." ;;
+    esac
+    printf '%s\n' "$pg_config"
+}
+
 # The pg_config of an installed server that has its headers: the one in PG_CONFIG, or one in Debian's layout. Prints
 # nothing if there is none.
 installed_pg_config() {
@@ -172,14 +195,14 @@ package() {
     cargo pgrx package --profile "$profile" --pg-config "$1" --out-dir "$3" --no-default-features --features "pg$2"
 }
 
-# put_in_place DIR [sudo]: copies the files of a package to the server. It writes each file under a temporary name and then
+# put_in_place DIR [sudo]: copies the files of a package to the server, below $DESTDIR. It writes each file under a temporary name and then
 # renames it: a session that uses the library keeps the old file, whereas overwriting the file would crash it. It copies
 # the library last, so that no session loads it before the SQL files that belong to it are there.
 put_in_place() {
     local package=$1 file place mode
     shift
     (cd "$package" && find . -type f ! -name '*.so' && find . -type f -name '*.so') | while IFS= read -r file; do
-        place=${file#.}
+        place=${DESTDIR:-}${file#.}
         case $file in *.so) mode=755 ;; *) mode=644 ;; esac
         "$@" mkdir -p "${place%/*}" &&
             "$@" install -m "$mode" "$package/$file" "$place.new" &&
@@ -203,6 +226,7 @@ cluster_start() {
     rm -f "$cluster.initdb"
     in_cluster tee -a "$cluster/data/postgresql.conf" >/dev/null <<-CONF
 		listen_addresses = ''
+		port = 5432
 		unix_socket_directories = '$cluster'
 		fsync = off
 		max_connections = 100
@@ -213,12 +237,11 @@ cluster_start() {
     in_cluster "$bin/pg_ctl" --pgdata="$cluster/data" --log="$cluster/log" --wait --timeout=60 start >/dev/null ||
         { cat "$cluster/log" >&2; return 1; }
     export PGHOST=$cluster PGPORT=5432 PGUSER=postgres
-    unset PGDATABASE PGSERVICE PGOPTIONS PGPASSFILE
 }
 
 # in_cluster COMMAND…: runs a command as the server's user, with the directory of the cluster as its home and working
 # directory.
-in_cluster() { (cd "$cluster" && as_run_user env -u PGDATA -u RUST_BACKTRACE HOME="$cluster" "$@"); }
+in_cluster() { (cd "$cluster" && as_run_user env -u RUST_BACKTRACE HOME="$cluster" "$@"); }
 
 # cluster_stop: stops this cluster, and no other, and removes its files.
 cluster_stop() {

@@ -510,6 +510,11 @@ impl<'t> Source<'t> {
         self.condition = condition;
     }
 
+    /// The relation, open.
+    pub fn relation(&self) -> &OpenRelation {
+        &self.relation
+    }
+
     /// What kind of relation it is.
     pub fn kind(&self) -> u8 {
         self.relation.kind()

@@ -21,6 +21,11 @@ pub fn current_user_name() -> String {
     text::from_server_bytes(name.unwrap_or_default().to_bytes())
 }
 
+/// Whether the server is a standby, or starts after a crash.
+pub fn is_standby() -> bool {
+    plain::RecoveryInProgress()
+}
+
 /// Whether the current user is a superuser.
 pub fn is_superuser() -> bool {
     plain::superuser()

@@ -24,6 +24,7 @@ pub mod relation;
 pub mod rows;
 mod slot;
 pub mod statement;
+pub mod stored_bytes;
 pub mod transaction;
 pub mod value;
 

@@ -1,7 +1,8 @@
 //! `idempotent_reconcile`: in which rows a table deviates from what it should hold; and
 //! `idempotent_repair`, which makes it hold that.
 //!
-//! First both sides are compared by [`suspects`], so that only rows that may deviate are read. These
+//! First both sides are compared as they are stored, by [`same_rows`], and then by [`suspects`], so that only rows that
+//! may deviate are read. These
 //! are read by plain SELECTs with the caller's rights, the target only in the columns that the source
 //! has: so policies and column privileges hold, and what they hide is not there. Everything is read
 //! under the snapshot of the calling statement (a foreign server has one of its own for the
@@ -21,6 +22,8 @@ mod remote_row_write;
 mod repair;
 #[forbid(unsafe_code)]
 mod same_bytes;
+#[forbid(unsafe_code)]
+mod same_rows;
 #[forbid(unsafe_code)]
 mod stored_row_write;
 #[forbid(unsafe_code)]

@@ -18,6 +18,7 @@
 //! - A row with a NULL in the key, where that equals nothing, is in no cell and always read.
 use super::ranges::Ranges;
 use super::same_bytes::{has_same_keys, has_same_values};
+use super::same_rows::have_same_rows;
 use crate::digest::bounds::Bounds;
 use crate::digest::sketch_plan::{MAX_POWER, SketchPlan, Suspects};
 use crate::error::{Line, notice};
@@ -92,6 +93,9 @@ impl Sides<'_, '_> {
         if bytes < MIN_BYTES {
             return Reading::All;
         }
+        if self.may_be_alike() && have_same_rows(self.stored, self.source) {
+            return Reading::None;
+        }
         let from = local.map(Source::from);
         let ranges = Ranges::of_sample(&connection, self.target, self.arbiter, bytes, from);
         let plan = SketchPlan {
@@ -116,6 +120,13 @@ impl Sides<'_, '_> {
             }
             _ => Reading::All,
         }
+    }
+
+    /// Whether two sides with the same rows agree: no row has a NULL in its key, which would equal no other.
+    /// What one side cannot have, the other does not have either, if the rows are the same.
+    fn may_be_alike(&self) -> bool {
+        let nullable = |c| self.stored.may_be_null(c) && self.source.may_be_null(c);
+        self.arbiter.nulls_equal || !self.arbiter.columns().any(nullable)
     }
 
     /// Whether a row of either side may have a NULL in its key, which makes it equal to no other.

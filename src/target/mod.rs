@@ -100,6 +100,7 @@ pub use key_lookup::KeyLookup;
 pub use partition::{
     PartitionKeyColumns, PartitionRouter, ancestor_partition_columns, partition_key_columns,
 };
+pub use placement::Placement;
 pub use policies::{hidden_by_policy, kept_by_policy, policies_show};
 pub use privileges::{
     Role, VisibleColumns, check_any_privilege, check_insert_privileges, check_merge_privileges,
@@ -120,7 +121,6 @@ use crate::pg::rows::RowDesc;
 use crate::pg::transaction::{locks, relation_lock};
 use cache::PerTable;
 use pgrx::pg_sys;
-use placement::Placement;
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;

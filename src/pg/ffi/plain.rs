@@ -180,6 +180,8 @@ functions! {
     /// The number of the cluster, of the control file's copy in shared memory, which the
     /// postmaster has made before any backend starts.
     fn GetSystemIdentifier() -> u64;
+    /// A flag of this process, and one in shared memory.
+    fn RecoveryInProgress() -> bool;
     /// The clock.
     fn GetCurrentTimestamp() -> pg_sys::TimestampTz;
     /// Whether a transaction is going on, and has not failed.

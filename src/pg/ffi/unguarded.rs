@@ -88,6 +88,10 @@ checked! {
         values: *mut Datum,
         nulls: *mut bool,
     );
+    fn heap_getnext(
+        scan: pg_sys::TableScanDesc,
+        direction: pg_sys::ScanDirection::Type,
+    ) -> pg_sys::HeapTuple;
     fn deconstruct_array(
         array: *mut pg_sys::ArrayType,
         element: Oid,

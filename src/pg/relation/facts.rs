@@ -83,6 +83,11 @@ impl OpenRelation {
         form.relkind as u8 == pg_sys::RELKIND_RELATION && form.relam == pg_sys::HEAP_TABLE_AM_OID
     }
 
+    /// Whether a crash and a standby keep its rows.
+    pub fn is_permanent(&self) -> bool {
+        self.form().relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT
+    }
+
     /// Whether it is a temporary table.
     pub fn is_temporary(&self) -> bool {
         self.form().relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP

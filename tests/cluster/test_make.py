@@ -1,0 +1,82 @@
+"""The targets of the Makefile that packagers use: `make`, `make install`, `make uninstall`, `make installcheck`, `make dist`."""
+
+import os
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+from support.project import ROOT
+from support.server import PG_CONFIG, pg_config
+
+LIBRARY = Path(pg_config("pkglibdir")).relative_to("/") / "pg_idempotent.so"
+SHARE = Path(pg_config("sharedir")).relative_to("/") / "extension"
+
+
+def make(*arguments, **environment):
+    return subprocess.run(
+        ["make", "--silent", *arguments],
+        cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        env={**os.environ, "PG_CONFIG": PG_CONFIG, **environment},
+    )
+
+
+def files(directory):
+    return {path.relative_to(directory) for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def private_copy():
+    """The server is one that scripts/install has built for, so that nothing is built again."""
+    if ROOT / ".tools/servers" not in Path(PG_CONFIG).parents:
+        pytest.skip("it would take a build")
+
+
+@pytest.mark.timeout(900)
+def test_install_and_uninstall_below_another_root(private_copy, tmp_path):
+    installed = make("install", f"DESTDIR={tmp_path}")
+    assert installed.returncode == 0, installed.stdout + installed.stderr
+    found = files(tmp_path)
+    assert LIBRARY in found and SHARE / "pg_idempotent.control" in found and SHARE / "pg_idempotent--0.1.0.sql" in found
+    assert (tmp_path / LIBRARY).read_bytes() == (Path("/") / LIBRARY).read_bytes()
+    assert os.stat(tmp_path / LIBRARY).st_mode & 0o777 == 0o755
+    other = tmp_path / SHARE / "another.control"
+    other.touch()
+    removed = make("uninstall", f"DESTDIR={tmp_path}")
+    assert removed.returncode == 0, removed.stdout + removed.stderr
+    assert files(tmp_path) == {other.relative_to(tmp_path)}
+
+
+def test_a_server_that_is_not_supported_is_told_which_are(tmp_path):
+    old = tmp_path / "pg_config"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "PostgreSQL 14.3" || echo /nowhere\n')
+    old.chmod(0o755)
+    for target in ("all", "install", "uninstall", "installcheck"):
+        refused = make(target, PG_CONFIG=str(old))
+        assert refused.returncode != 0
+        told = refused.stderr.splitlines()[0]
+        assert told == "PostgreSQL 14 is not supported. pg_idempotent runs on PostgreSQL 15, 16, 17, 18."
+
+
+def test_the_archive_is_what_is_committed():
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout")
+    made = make("dist")
+    assert made.returncode == 0, made.stderr
+    with zipfile.ZipFile(ROOT / made.stdout.strip()) as archive:
+        names = set(archive.namelist())
+    assert {"pg_idempotent-0.1.0/META.json", "pg_idempotent-0.1.0/Makefile", "pg_idempotent-0.1.0/src/lib.rs"} <= names
+    assert all(name.startswith("pg_idempotent-0.1.0/") for name in names)
+
+
+def test_installcheck_uses_the_server_that_the_environment_names(own_cluster):
+    """Three files of tests/sql stand for all: scripts/test runs the others in the same way."""
+    with own_cluster.connect("postgres") as conn:
+        conn.execute("ALTER ROLE postgres SET timezone = 'Asia/Kolkata'")
+    checked = make("installcheck", "TESTS=keys lint objects", PGHOST=str(own_cluster.root), PGUSER="postgres")
+    if "pg_regress is missing" in checked.stderr:
+        pytest.skip("this server came without pg_regress")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.stdout.splitlines()[-1] == "All 3 tests passed."
+    failed = make("installcheck", "TESTS=keys", PGHOST=str(own_cluster.root), PGUSER="nobody_at_all")
+    assert failed.returncode != 0

@@ -1,0 +1,50 @@
+"""The project's scripts and the user's environment: they start servers of their own, whatever that says."""
+
+import os
+import subprocess
+
+import pytest
+from support.project import ROOT
+from support.server import PG_CONFIG, SERVER_MAJOR
+
+# What libpq, its programs and the server read from the environment, each with a value that leads astray.
+ASTRAY = {
+    "PGHOST": "nowhere.invalid",
+    "PGHOSTADDR": "192.0.2.1",
+    "PGPORT": "1",
+    "PGDATABASE": "nothing",
+    "PGUSER": "nobody_at_all",
+    "PGPASSWORD": "wrong",
+    "PGPASSFILE": "/nowhere",
+    "PGSERVICE": "none",
+    "PGSERVICEFILE": "/nowhere",
+    "PGSYSCONFDIR": "/nowhere",
+    "PGOPTIONS": "-c no_such_setting=1",
+    "PGAPPNAME": "another",
+    "PGSSLMODE": "verify-full",
+    "PGREQUIREPEER": "nobody",
+    "PGCONNECT_TIMEOUT": "2",
+    "PGCLIENTENCODING": "LATIN1",
+    "PGTZ": "Mars/Olympus",
+    "PGDATESTYLE": "Mayan",
+    "PGGEQO": "off",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGDATA": "/nowhere",
+    "PGCTLTIMEOUT": "1",
+}
+
+
+def test_the_environment_does_not_lead_scripts_astray():
+    staged = subprocess.run(
+        ["bash", "-c", 'source "$0"; staged_pg_config "$1"', str(ROOT / "scripts/lib.sh"), str(SERVER_MAJOR)],
+        check=True, capture_output=True, text=True, env={**os.environ, "PG_CONFIG": PG_CONFIG},
+    ).stdout.strip()
+    if not os.access(staged, os.X_OK):
+        pytest.skip("there is no private copy of this server")
+    query = "SELECT current_user, current_database(), current_setting('port'), current_setting('client_encoding')"
+    done = subprocess.run(
+        [str(ROOT / "scripts/with-cluster"), str(SERVER_MAJOR), "psql", "-XAt", "-c", query],
+        capture_output=True, text=True, env={**os.environ, **ASTRAY}, stdin=subprocess.DEVNULL,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == "postgres|postgres|5432|UTF8"
