@@ -314,6 +314,7 @@ checked! {
     fn GetCurrentTransactionId() -> pg_sys::TransactionId;
     fn GetCurrentCommandId(used: bool) -> pg_sys::CommandId;
     fn TransactionIdIsCurrentTransactionId(transaction: pg_sys::TransactionId) -> bool;
+    fn list_free(list: *mut pg_sys::List);
     fn lappend_oid(list: *mut pg_sys::List, oid: Oid) -> *mut pg_sys::List;
     fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, attnum: c_int);
     fn tuplesort_puttupleslot(

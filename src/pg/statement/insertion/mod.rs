@@ -17,21 +17,27 @@
 //! waits for the other while its own is in: it is taken back first.
 //!
 //! `ExecInsert` looks into the arbiter before it tries, so that a row which is stored already is
-//! not written in vain. Who has just looked there himself, and has met no entry, says so, and that
-//! look is left out for the first row. As soon as one row met another, every one is looked for
-//! first: a retry that races its original leaves one dead row behind at most.
+//! not written in vain. Who has just looked there himself, for every row, and has met no entry of
+//! their keys, says so, and that look is left out until one row meets another. From then on every row
+//! is looked for first: a retry that races its original leaves one dead row behind at most, as it may
+//! with ON CONFLICT.
+mod bundle;
+mod open;
+mod row;
+
+pub use row::InsertedRow;
+
 use crate::error::{Report, SqlState};
 use crate::pg::ffi::{self, unguarded};
 use crate::pg::relation::OpenRelation;
-use crate::pg::relation::permission_check::{self, RangeTable, TableAccess};
+use crate::pg::relation::permission_check::{self, TableAccess};
 use crate::pg::rows::{RowDesc, Slot};
 use crate::pg::statement::expression::column_default;
 use crate::pg::transaction::snapshot::{FreshSnapshot, uses_transaction_snapshot};
 use crate::pg::unwinding;
-use crate::pg::value::sql_value::SqlValue;
+use bundle::Bundle;
+use open::{TableState, open_unguarded};
 use pgrx::pg_sys;
-use std::ffi::c_int;
-use std::marker::PhantomData;
 use std::ptr;
 
 /// What rows of one kind are made of.
@@ -57,12 +63,7 @@ enum Outcome {
 /// Rows on their way into a table that is open.
 pub struct Insertion<'r> {
     relation: &'r OpenRelation,
-    estate: *mut pg_sys::EState,
-    /// The table with its indexes and triggers, and the row at hand.
-    table: *mut pg_sys::ResultRelInfo,
-    slot: *mut pg_sys::TupleTableSlot,
-    /// A list of the one arbiter.
-    arbiters: *mut pg_sys::List,
+    state: TableState,
     /// Where the arbiter is among the indexes.
     arbiter: usize,
     /// The descriptor of the rows that come,
@@ -75,8 +76,6 @@ pub struct Insertion<'r> {
     named: Vec<Option<*mut pg_sys::Bitmapset>>,
     /// By column of the table, its default; null before it is needed.
     defaults: Vec<*mut pg_sys::ExprState>,
-    /// Where the set of the kind at hand is noted.
-    range_table: RangeTable,
     /// Whether the arbiter is looked at before a row is tried,
     looks_first: bool,
     /// and whether it was made ready for that.
@@ -90,7 +89,7 @@ impl<'r> Insertion<'r> {
     /// None, with nothing done, if the arbiter is none (any more).
     ///
     /// Who calls this may insert, and has locked the table for it. `looked` says that the
-    /// arbiter was looked at just now, and had no entry for the first row's key.
+    /// arbiter was looked at just now, and had no entry of the rows' keys.
     ///
     /// # Errors
     /// What an INSERT of these rows raises.
@@ -118,7 +117,7 @@ impl<'r> Insertion<'r> {
         let result = work(&mut insertion);
         if queues {
             // SAFETY: the level that was opened above; the state knows the table.
-            unsafe { pg_sys::AfterTriggerEndQuery(insertion.estate) };
+            unsafe { pg_sys::AfterTriggerEndQuery(insertion.state.estate) };
         }
         Some(result)
     }
@@ -139,13 +138,10 @@ impl<'r> Insertion<'r> {
             "a relation is no table, or is not locked for writing"
         );
         // SAFETY: the relation is open as long as this lives; the guard holds nothing.
-        let opened = unsafe { ffi::guard(|| open_unguarded(relation.raw(), arbiter, access)) };
+        let state = unsafe { ffi::guard(|| open_unguarded(relation.raw(), arbiter, access)) };
         let mut this = Self {
             relation,
-            estate: opened.estate,
-            table: opened.table,
-            slot: opened.slot,
-            arbiters: opened.arbiters,
+            state,
             arbiter: 0,
             source: source.clone(),
             kinds,
@@ -153,7 +149,6 @@ impl<'r> Insertion<'r> {
             named: vec![None; kinds.len()],
             // SAFETY: an open relation has a descriptor.
             defaults: vec![ptr::null_mut(); unsafe { (*relation.desc()).natts } as usize],
-            range_table: opened.range_table,
             looks_first: false,
             can_look: false,
             bundle: Bundle::default(),
@@ -172,7 +167,7 @@ impl<'r> Insertion<'r> {
     fn place_of_arbiter(&self, arbiter: pg_sys::Oid) -> Option<usize> {
         // SAFETY: the table is open with its indexes, which are as many as it says.
         unsafe {
-            let table = &*self.table;
+            let table = &*self.state.table;
             (0..usize::try_from(table.ri_NumIndices).unwrap_or(0)).find(|i| {
                 let index = &**table.ri_IndexRelationDescs.add(*i);
                 let form = &*index.rd_index;
@@ -184,7 +179,7 @@ impl<'r> Insertion<'r> {
 
     fn triggers(&self) -> Option<&pg_sys::TriggerDesc> {
         // SAFETY: the table has a copy of its triggers, or a null pointer.
-        unsafe { (*self.table).ri_TrigDesc.as_ref() }
+        unsafe { (*self.state.table).ri_TrigDesc.as_ref() }
     }
 
     fn has_after_triggers(&self) -> bool {
@@ -197,7 +192,7 @@ impl<'r> Insertion<'r> {
         self.named[kind] = Some(named);
         self.kind = kind;
         // SAFETY: range table and set are in the state's memory.
-        unsafe { self.range_table.set_inserted(named) };
+        unsafe { self.state.range_table.set_inserted(named) };
     }
 
     /// Checks the types of what is given, prepares the defaults, and makes the set of the columns that
@@ -216,7 +211,7 @@ impl<'r> Insertion<'r> {
         }
         // SAFETY: made in the state's memory, with which it goes; the guard holds nothing.
         unsafe {
-            let caller = pg_sys::MemoryContextSwitchTo((*self.estate).es_query_cxt);
+            let caller = pg_sys::MemoryContextSwitchTo((*self.state.estate).es_query_cxt);
             let named = ffi::guard(|| permission_check::set(&columns.named));
             pg_sys::MemoryContextSwitchTo(caller);
             named
@@ -229,11 +224,11 @@ impl<'r> Insertion<'r> {
         assert_eq!(generated, 0, "a generated column has no default");
         // SAFETY: the tree is of the column, refers to no column, and goes with the state's memory.
         unsafe {
-            let caller = pg_sys::MemoryContextSwitchTo((*self.estate).es_query_cxt);
+            let caller = pg_sys::MemoryContextSwitchTo((*self.state.estate).es_query_cxt);
             let default = column_default(self.relation, number);
             pg_sys::MemoryContextSwitchTo(caller);
             assert!(!default.is_null(), "a column has a default");
-            pg_sys::ExecPrepareExpr(default.cast(), self.estate)
+            pg_sys::ExecPrepareExpr(default.cast(), self.state.estate)
         }
     }
 
@@ -275,7 +270,7 @@ impl<'r> Insertion<'r> {
         // SAFETY: the caller's promise. The table and its state are open as long as this lives, and
         // the steps are those of ExecInsert, in its order.
         unsafe {
-            let (table, slot, estate) = (self.table, self.slot, self.estate);
+            let (table, slot, estate) = (self.state.table, self.state.slot, self.state.estate);
             self.fill_unguarded(slot, row);
             if self
                 .triggers()
@@ -290,6 +285,7 @@ impl<'r> Insertion<'r> {
                 Err(stored) => return Outcome::Skipped(stored),
             };
             unguarded::ExecARInsertTriggers(estate, table, slot, recheck, ptr::null_mut());
+            unguarded::list_free(recheck);
             Outcome::Inserted
         }
     }
@@ -299,7 +295,7 @@ impl<'r> Insertion<'r> {
     /// # Safety
     /// The slot holds a row of the table. Runs inside `ffi::guard`.
     unsafe fn check_unguarded(&self, slot: *mut pg_sys::TupleTableSlot) {
-        let (table, estate) = (self.table, self.estate);
+        let (table, estate) = (self.state.table, self.state.estate);
         // SAFETY: the caller's promise; an open relation has its row of pg_class, and a descriptor.
         unsafe {
             let relation = &*self.relation.raw();
@@ -326,7 +322,7 @@ impl<'r> Insertion<'r> {
         // table, whose places these are; the values live as long as the row that comes, and those of
         // defaults until the state's memory for a row is reset, with the next one.
         unsafe {
-            let context = (*self.estate).es_per_tuple_exprcontext;
+            let context = (*self.state.estate).es_per_tuple_exprcontext;
             unguarded::MemoryContextReset((*context).ecxt_per_tuple_memory);
             ffi::inline::exec_clear_tuple_unguarded(slot);
             let (values, nulls) = ((*slot).tts_values, (*slot).tts_isnull);
@@ -359,7 +355,7 @@ impl<'r> Insertion<'r> {
     /// # Safety
     /// The slot holds a row that was checked. Runs inside `ffi::guard`.
     unsafe fn enter_unguarded(&mut self) -> Result<*mut pg_sys::List, pg_sys::ItemPointerData> {
-        let Self { estate, slot, .. } = *self;
+        let (estate, slot) = (self.state.estate, self.state.slot);
         // SAFETY: the caller's promise. A method of a table has these functions: the arbiter was
         // found, so that it is a table of users with an index.
         unsafe {
@@ -378,13 +374,13 @@ impl<'r> Insertion<'r> {
                 insert(relation, slot, command, 0, ptr::null_mut(), token);
                 let mut conflict = false;
                 let recheck = unguarded::ExecInsertIndexTuples(
-                    self.table,
+                    self.state.table,
                     slot,
                     estate,
                     false,
                     true,
                     &raw mut conflict,
-                    self.arbiters,
+                    self.state.arbiters,
                     #[cfg(not(feature = "pg15"))]
                     false,
                 );
@@ -409,9 +405,9 @@ impl<'r> Insertion<'r> {
         // in memory that lives as long as they do.
         unsafe {
             if !self.can_look {
-                let caller = pg_sys::MemoryContextSwitchTo((*self.estate).es_query_cxt);
-                let index = *(*self.table).ri_IndexRelationDescs.add(self.arbiter);
-                let info = *(*self.table).ri_IndexRelationInfo.add(self.arbiter);
+                let caller = pg_sys::MemoryContextSwitchTo((*self.state.estate).es_query_cxt);
+                let index = *(*self.state.table).ri_IndexRelationDescs.add(self.arbiter);
+                let info = *(*self.state.table).ri_IndexRelationInfo.add(self.arbiter);
                 unguarded::BuildSpeculativeIndexInfo(index, info);
                 pg_sys::MemoryContextSwitchTo(caller);
                 self.can_look = true;
@@ -422,13 +418,13 @@ impl<'r> Insertion<'r> {
                 ..Default::default()
             };
             let free = unguarded::ExecCheckIndexConstraints(
-                self.table,
-                self.slot,
-                self.estate,
+                self.state.table,
+                self.state.slot,
+                self.state.estate,
                 &raw mut stored,
                 #[cfg(feature = "pg18")]
                 &raw mut none,
-                self.arbiters,
+                self.state.arbiters,
             );
             if free { Ok(()) } else { Err(stored) }
         }
@@ -468,36 +464,19 @@ impl<'r> Insertion<'r> {
     /// # Panics
     /// If none did.
     pub fn row(&self) -> InsertedRow<'_> {
+        let slot = self.state.slot;
         // SAFETY: the slot lives as long as this.
-        let flags = unsafe { (*self.slot).tts_flags };
+        let flags = unsafe { (*slot).tts_flags };
         let empty = u32::from(flags) & pg_sys::TTS_FLAG_EMPTY != 0;
         assert!(!empty, "no row went in");
-        // SAFETY: the slot holds a row, as was checked; the guard holds nothing.
+        // SAFETY: the slot holds a row, as was checked, until another one is put in, which takes this
+        // for itself; the guard holds nothing.
         unsafe {
-            let columns = (*(*self.slot).tts_tupleDescriptor).natts;
-            ffi::guard(|| ffi::slot_getsomeattrs_unguarded(self.slot, columns));
-        }
-        InsertedRow {
-            slot: self.slot,
-            lives: PhantomData,
+            let columns = (*(*slot).tts_tupleDescriptor).natts;
+            ffi::guard(|| ffi::slot_getsomeattrs_unguarded(slot, columns));
+            InsertedRow::in_slot(slot)
         }
     }
-}
-
-/// So many rows, or rows of so many bytes, go into the table at once, as with COPY.
-const BUNDLE_ROWS: usize = 1000;
-const BUNDLE_BYTES: usize = 65535;
-
-/// Rows that go into the table together.
-#[derive(Default)]
-struct Bundle {
-    slots: Vec<*mut pg_sys::TupleTableSlot>,
-    /// How many of the slots have a row,
-    used: usize,
-    /// and how many bytes these are.
-    bytes: usize,
-    /// The page that was written last.
-    page: Option<pg_sys::BulkInsertState>,
 }
 
 impl Insertion<'_> {
@@ -518,90 +497,27 @@ impl Insertion<'_> {
     /// As [`Insertion::insert`].
     pub fn add(&mut self, row: &Slot, kind: usize) -> bool {
         self.take(row, kind);
-        let slot = self.next_slot();
         // SAFETY: a whole row with the columns that are given, and a slot of the table's; the guard
         // holds nothing.
-        let bytes = unsafe {
+        unsafe {
+            let slot = self.bundle.next_slot(self.relation.raw(), &self.state);
             ffi::guard(|| {
                 self.fill_unguarded(slot, row);
                 self.check_unguarded(slot);
-                let tuple = unguarded::ExecFetchSlotHeapTuple(slot, true, ptr::null_mut());
-                (*tuple).t_len as usize
-            })
-        };
-        let bundle = &mut self.bundle;
-        bundle.used += 1;
-        bundle.bytes += bytes;
-        bundle.used >= BUNDLE_ROWS || bundle.bytes >= BUNDLE_BYTES
-    }
-
-    fn next_slot(&mut self) -> *mut pg_sys::TupleTableSlot {
-        let Self { bundle, estate, .. } = self;
-        if bundle.used == bundle.slots.len() {
-            // SAFETY: the table is open; the slot goes with the state.
-            bundle.slots.push(unsafe {
-                let caller = pg_sys::MemoryContextSwitchTo((**estate).es_query_cxt);
-                let slots = &raw mut (**estate).es_tupleTable;
-                let slot = pg_sys::table_slot_create(self.relation.raw(), slots);
-                pg_sys::MemoryContextSwitchTo(caller);
-                slot
+                self.bundle.keep_unguarded(slot);
             });
         }
-        bundle.slots[bundle.used]
+        self.bundle.is_full()
     }
 
     /// Puts the rows of the bundle into the table and its indexes, and gives their number.
-    /// `at` is told which row of the bundle is at hand.
+    /// `at` is told which row of the bundle is at hand; it owns nothing.
     ///
     /// # Errors
     /// 23505 for a row whose key is stored; and what an INSERT of the rows raises.
     pub fn enter_bundle(&mut self, at: impl Fn(usize)) -> usize {
-        if self.bundle.used == 0 {
-            return 0;
-        }
-        let estate = self.estate;
-        // SAFETY: the state's memory is current for what lives as long as the state.
-        let page = *self.bundle.page.get_or_insert_with(|| unsafe {
-            let caller = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
-            let page = pg_sys::GetBulkInsertState();
-            pg_sys::MemoryContextSwitchTo(caller);
-            page
-        });
-        let Bundle { slots, used, .. } = &mut self.bundle;
-        // SAFETY: slots with rows of the table, which is open with its indexes. `at` keeps to the guard,
-        // as it takes a number and owns nothing.
-        unsafe {
-            ffi::guard(|| {
-                let relation = self.relation.raw();
-                let method = &*(*relation).rd_tableam;
-                let insert = method.multi_insert.unwrap_unchecked();
-                let context = (*estate).es_per_tuple_exprcontext;
-                let command = (*estate).es_output_cid;
-                unguarded::MemoryContextReset((*context).ecxt_per_tuple_memory);
-                let caller = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
-                let rows = slots.as_mut_ptr();
-                insert(relation, rows, *used as c_int, command, 0, page);
-                pg_sys::MemoryContextSwitchTo(caller);
-                for (i, slot) in slots.iter().take(*used).enumerate() {
-                    at(i);
-                    ffi::check_for_interrupts_unguarded();
-                    unguarded::ExecInsertIndexTuples(
-                        self.table,
-                        *slot,
-                        estate,
-                        false,
-                        false,
-                        ptr::null_mut(),
-                        ptr::null_mut(),
-                        #[cfg(not(feature = "pg15"))]
-                        false,
-                    );
-                    ffi::inline::exec_clear_tuple_unguarded(*slot);
-                }
-            });
-        }
-        self.bundle.bytes = 0;
-        std::mem::take(&mut self.bundle.used)
+        // SAFETY: the rows were made for the table, which is open with this state.
+        unsafe { self.bundle.enter(self.relation.raw(), &self.state, at) }
     }
 }
 
@@ -610,48 +526,15 @@ impl Drop for Insertion<'_> {
         if !unwinding() {
             // SAFETY: what `begin` has opened is closed once, as ExecutorEnd does it; after an error
             // the abort closes it. The guard holds nothing.
+            self.bundle.close();
             unsafe {
-                if let Some(page) = self.bundle.page {
-                    pg_sys::FreeBulkInsertState(page);
-                }
                 ffi::guard(|| {
-                    unguarded::ExecResetTupleTable((*self.estate).es_tupleTable, false);
-                    unguarded::ExecCloseResultRelations(self.estate);
-                    unguarded::FreeExecutorState(self.estate);
+                    unguarded::ExecResetTupleTable((*self.state.estate).es_tupleTable, false);
+                    unguarded::ExecCloseResultRelations(self.state.estate);
+                    unguarded::FreeExecutorState(self.state.estate);
                 });
             }
         }
-    }
-}
-
-/// A row that went in, with its columns in the table's order.
-#[derive(Clone, Copy)]
-pub struct InsertedRow<'i> {
-    slot: *mut pg_sys::TupleTableSlot,
-    lives: PhantomData<&'i ()>,
-}
-
-impl<'i> InsertedRow<'i> {
-    /// The value of the column with this number.
-    ///
-    /// # Panics
-    /// If there is no such column.
-    pub fn value(self, number: pg_sys::AttrNumber) -> SqlValue<'i> {
-        // SAFETY: the slot holds a row with all columns read, as long as this lives; the column is
-        // checked to be there, and the value is one of its type.
-        unsafe {
-            let slot = &*self.slot;
-            assert!((1..=slot.tts_nvalid).contains(&number), "no such column");
-            let i = number as usize - 1;
-            let typid = ffi::attribute(slot.tts_tupleDescriptor, i as c_int).atttypid;
-            let value = (!*slot.tts_isnull.add(i)).then(|| *slot.tts_values.add(i));
-            SqlValue::of_datum(typid, value)
-        }
-    }
-
-    /// The slot, which holds the row with all columns read, as long as this lives.
-    pub fn slot(self) -> *mut pg_sys::TupleTableSlot {
-        self.slot
     }
 }
 
@@ -659,56 +542,4 @@ impl<'i> InsertedRow<'i> {
 #[inline]
 fn place(number: pg_sys::AttrNumber) -> usize {
     number as usize - 1
-}
-
-/// What [`Insertion`] works with.
-struct Opened {
-    estate: *mut pg_sys::EState,
-    table: *mut pg_sys::ResultRelInfo,
-    slot: *mut pg_sys::TupleTableSlot,
-    arbiters: *mut pg_sys::List,
-    range_table: RangeTable,
-}
-
-/// Opens the state of a statement that inserts into a table, and the table's indexes.
-///
-/// # Safety
-/// An open relation. Runs inside `ffi::guard`.
-unsafe fn open_unguarded(
-    relation: pg_sys::Relation,
-    arbiter: pg_sys::Oid,
-    access: &TableAccess,
-) -> Opened {
-    // SAFETY: the caller's promise. All is made in the state's own memory, with which it goes.
-    unsafe {
-        let estate = unguarded::CreateExecutorState();
-        let caller = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
-        let range_table = access.range_table_unguarded();
-        unguarded::ExecInitRangeTable(
-            estate,
-            range_table.entries,
-            #[cfg(not(feature = "pg15"))]
-            range_table.permissions,
-            #[cfg(feature = "pg18")]
-            unguarded::bms_add_member(ptr::null_mut(), 1),
-        );
-        (*estate).es_output_cid = unguarded::GetCurrentCommandId(true);
-        unguarded::MakePerTupleExprContext(estate);
-        let size = size_of::<pg_sys::ResultRelInfo>();
-        let table: *mut pg_sys::ResultRelInfo = unguarded::palloc0(size).cast();
-        unguarded::InitResultRelInfo(table, relation, 1, ptr::null_mut(), 0);
-        unguarded::ExecOpenIndices(table, false);
-        // Where AFTER triggers look for it, and where it is closed.
-        (*estate).es_opened_result_relations = unguarded::lappend(ptr::null_mut(), table.cast());
-        let slot = unguarded::table_slot_create(relation, &raw mut (*estate).es_tupleTable);
-        let arbiters = unguarded::lappend_oid(ptr::null_mut(), arbiter);
-        pg_sys::MemoryContextSwitchTo(caller);
-        Opened {
-            estate,
-            table,
-            slot,
-            arbiters,
-            range_table,
-        }
-    }
 }
