@@ -57,16 +57,22 @@ thread_local! {
 /// # Errors
 /// 42P01 without the extension, 55000 if its table is not what it was made.
 pub fn hash(subject: LockSubject) -> SipHash {
-    SipHash::new(secret()).word(subject as u64)
+    hash_under(secret(), subject)
 }
 
-/// A secret number that goes with another, and is the tag of no lock.
+/// The same, and a secret number that goes with another one, and is the tag of no lock.
 ///
 /// # Errors
 /// As [`hash`].
-pub fn seed(number: u64) -> u64 {
+pub fn hash_and_seed(subject: LockSubject, number: u64) -> (SipHash, u64) {
+    let secret = secret();
     // No subject has this number.
-    SipHash::new(secret()).word(0).word(number).finish()
+    let seed = SipHash::new(secret).word(0).word(number).finish();
+    (hash_under(secret, subject), seed)
+}
+
+fn hash_under(secret: [u64; 2], subject: LockSubject) -> SipHash {
+    SipHash::new(secret).word(subject as u64)
 }
 
 /// Why no lock can be tagged; None if locks can. No lock is kept on the table.

@@ -22,8 +22,6 @@ use crate::pg::catalog::name::{relation_oid, schema_oid};
 use crate::pg::catalog::relation;
 use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
-use crate::pg::transaction::locks;
-use crate::pg::transaction::relation_lock::lock_relation;
 use crate::pg::transaction::snapshot::LatestSnapshot;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{OpenRelation, Target, function_changes, watch, watched_changes};
@@ -51,8 +49,7 @@ impl StateTable {
     /// 42P01 without the extension; 55000 if the table is not as the extension made it.
     pub fn open(self) -> (Rc<Target>, OpenRelation) {
         let oid = self.oid();
-        lock_relation(oid, locks::working_lock_mode() as u32);
-        let (target, relation) = Target::open(oid);
+        let (target, relation) = Target::open_to_write(oid);
         self.check_definition(&target, &relation);
         (target, relation)
     }

@@ -70,9 +70,10 @@ impl KeyHasher {
 
     /// What hashes begin with.
     pub fn seeds(&self) -> KeyHashSeeds {
+        let (start, types) = secret::hash_and_seed(LockSubject::RowKey, self.table);
         KeyHashSeeds {
-            start: secret::hash(LockSubject::RowKey).word(self.table),
-            types: pg_sys::Datum::from(secret::seed(self.table)),
+            start: start.word(self.table),
+            types: pg_sys::Datum::from(types),
         }
     }
 }

@@ -138,10 +138,11 @@ use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
 use crate::pg::call::trigger::FiredTrigger;
 use crate::settings;
-use crate::target::TriggerInfo;
+use crate::target::{OpenRelation, TriggerInfo};
 use pgrx::prelude::*;
-use row::{Guard, TriggerResult};
+use row::{Guard, GuardPlan, TriggerResult};
 use std::cell::RefCell;
+use std::rc::Rc;
 
 /// `idempotent_guard(target, key, compare, ignore, on_conflict, remember, null_key)`:
 /// installs the guard's trigger on a table, or replaces its options.
@@ -222,19 +223,23 @@ fn fire(trigger: FiredTrigger<'_>) -> SqlResult {
 /// None if the guard only observes, and does not fit its table any more: that must not fail the
 /// statement.
 fn open<'c>(fired: &FiredTrigger<'c>) -> &'c RefCell<Option<Guard>> {
+    let role = insert_role::insert_role(fired);
+    let plan = GuardPlan::kept(fired).or_else(|| plan(fired));
+    fired.keep(|statement| plan.map(|plan| Guard::open(fired, statement, plan, role)))
+}
+
+/// What has to be known of a guard that has fired. None if it only observes, and does not fit its
+/// table any more.
+fn plan(fired: &FiredTrigger<'_>) -> Option<Rc<GuardPlan>> {
     let trigger = TriggerInfo::fired(fired);
     let on_partition = fired.is_on_partition();
     // A partition's own guard is refused below, however it is made.
     if trigger.is_clone || !on_partition {
         trigger_check::check_definition(fired.table(), &trigger, on_partition).or_raise();
     }
-    let role = insert_role::insert_role(fired);
-    let problem = observed::problem(fired.table(), &trigger);
-    if let Some(problem) = &problem {
+    if let Some(problem) = observed::problem(fired.table(), &trigger) {
         problem.log();
+        return None;
     }
-    fired.keep(|statement| {
-        let works = problem.is_none();
-        works.then(|| Guard::open(fired, statement, trigger, role))
-    })
+    Some(GuardPlan::make(&OpenRelation::of_fired(fired), trigger))
 }

@@ -182,12 +182,11 @@ pub fn check_enabled_on_partitions(
     Err(Box::new(report))
 }
 
-/// Whether a BEFORE UPDATE row trigger fires after the one with this name.
-pub fn has_later_update_trigger(table: &OpenRelation, name: &str) -> bool {
+/// Whether one of a table's triggers fires BEFORE UPDATE of a row, after the one with this name.
+pub fn has_later_update_trigger(triggers: &[TriggerInfo], name: &str) -> bool {
     let wanted =
         pg_sys::TRIGGER_TYPE_ROW | pg_sys::TRIGGER_TYPE_BEFORE | pg_sys::TRIGGER_TYPE_UPDATE;
-    table
-        .triggers()
+    triggers
         .iter()
         .filter(|trigger| trigger.kind as u32 & wanted == wanted)
         .any(|trigger| trigger.name.as_str() > name)

@@ -19,6 +19,7 @@ pub enum Severity {
 pub enum Rule {
     NoBusinessKey,
     PartitionIndex,
+    KeyElsewhere,
     UnusableIndex,
     MachineMadeKey,
     ClockKey,

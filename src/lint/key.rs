@@ -322,14 +322,17 @@ pub fn partial_key(subject: &LintedTable, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Only the owner of the table knows which columns name the event. A partitioned table needs the
-/// columns by which it is partitioned, too. Some tables cannot have a unique index.
+/// Only the owner of the table knows which columns name the event. A partitioned or distributed table needs
+/// the columns by which it is partitioned or distributed, too. Some tables cannot have a unique index.
 fn create_on_event(target: &Target) -> String {
-    let by = match partition_key_columns(target) {
+    let mut by = match partition_key_columns(target) {
         PartitionKeyColumns::Unindexable(why) => return why.to_owned(),
         PartitionKeyColumns::None => Vec::new(),
         PartitionKeyColumns::By(by) => by,
     };
+    let distributed_by = target.distribution_column();
+    let distributed_by = distributed_by.map(|name| target.column_by_name(&name));
+    by.extend(distributed_by.filter(|column| !by.contains(column)));
     let separator = if by.is_empty() { "" } else { ", " };
     format!(
         "Create a unique index on the columns that name the business event: CREATE UNIQUE INDEX ON \

@@ -8,6 +8,7 @@
 mod body;
 mod compared;
 mod finding;
+mod foreign;
 mod guarding;
 mod key;
 mod key_columns;
@@ -41,7 +42,10 @@ fn idempotent_lint(call: SqlCall<'_>) -> SqlResult {
         let oid = call.arguments().oid(0, "target");
         // Before the table is waited for, meanwhile this function may be dropped.
         let mut set = call.result_set();
-        let findings = find(&LintedTable::open(oid));
+        let findings = match foreign::key_elsewhere(oid) {
+            Some(finding) => vec![finding],
+            None => find(&LintedTable::open(oid)),
+        };
         for finding in &findings {
             set.row(&[
                 SqlValue::regclass(oid),

@@ -21,6 +21,10 @@
 //!
 //! The record of a token goes in with the last batch. Until then the session has the lock on the
 //! token, over all commits.
+//!
+//! The batch of a foreign table commits on the other server first, and here afterwards. If it does not
+//! come to the latter, its rows are in and counted nowhere: the next call finds duplicates, as after a death
+//! of the session.
 mod progress;
 mod record;
 
@@ -161,8 +165,12 @@ fn load(procedure: &NonAtomicProcedure, call: &LoadCall) {
     match read.and_then(load_rows) {
         Ok(counts) => load.progress.loaded(&counts),
         Err(error) => {
-            // If this fails as well, the error of the load is the one to tell.
-            let _ = procedure.step(|| load.record.fail(&message_of(&error)));
+            let fail = || procedure.step(|| load.record.fail(&message_of(&error)));
+            // A transaction that has lost the connection to another server cannot commit; the next one
+            // can. If this fails as well, the error of the load is the one to tell.
+            if fail().is_err() {
+                let _ = fail();
+            }
             drop(load);
             resume_unwind(error)
         }
@@ -189,7 +197,7 @@ struct Replayed {
 
 /// Checks the call, and makes the load's row.
 fn begin(call: &LoadCall) -> Result<StartedLoad, Replayed> {
-    let (target, _relation) = Target::open(call.target);
+    let (target, _relation) = Target::open_to_insert(call.target, || call.key_options.key());
     target.refuse_rules();
     let source = Source::open(&target, call.source);
     let match_rule =
@@ -247,7 +255,7 @@ struct SourceInfo {
 
 /// Reads the source into a store, in the arbiter's order.
 fn read(call: &LoadCall, load: &StartedLoad, store: &mut Option<TupleStore>) -> SourceInfo {
-    let (target, relation) = open(call.target, load);
+    let (target, relation) = open(call.target, &call.key_options, load);
     // The source may change once this is committed.
     let mut source = Source::open(&target, call.source).detached();
     let mut match_rule =
@@ -328,7 +336,7 @@ fn batch(
     known: &SourceInfo,
     rows: &mut SortedRows,
 ) -> OutcomeCollector {
-    let (target, relation) = open(call.target, load);
+    let (target, relation) = open(call.target, key_options, load);
     let arbiter = check_unchanged(&target, known);
     let mut match_rule = MatchRule::new(key_options, &target).with_identity(call.identity, &target);
     match_rule.comparison.exclude(&known.surrogates);
@@ -351,12 +359,16 @@ fn batch(
     collector
 }
 
-/// Opens the target, which may have gone since the last commit.
+/// Opens the target, which may have gone since the last commit; a foreign one by the key that is named.
 ///
 /// # Errors
 /// 55000, also if a commit has made the caller another role again, with whose rights the
 /// source must not be read.
-fn open(target: pg_sys::Oid, load: &StartedLoad) -> (Rc<Target>, OpenRelation) {
+fn open(
+    target: pg_sys::Oid,
+    key_options: &KeyOptions,
+    load: &StartedLoad,
+) -> (Rc<Target>, OpenRelation) {
     if backend::current_user() != load.role {
         Report::new(
             SqlState::ObjectNotInPrerequisiteState,
@@ -376,7 +388,7 @@ fn open(target: pg_sys::Oid, load: &StartedLoad) -> (Rc<Target>, OpenRelation) {
         )
         .raise()
     }
-    let (target, relation) = Target::open(target);
+    let (target, relation) = Target::open_to_insert(target, || key_options.key());
     target.refuse_rules();
     (target, relation)
 }

@@ -48,6 +48,26 @@
 //!   in the end is the greatest row that ever came, and the maximum of a set does not depend on
 //!   order. Where that is a row that deletes, nothing is left that a row could be compared with,
 //!   and one that comes later goes in, however early it is.
+//!
+//! # Rows of a distributed table
+//! The rounds are the same, and so are the judgements. A look and an insert go by SQL as elsewhere (see
+//! [`write`](crate::write)). A stored row has no place and no version that could be trusted, so the update or delete
+//! finds it by its key and by all values that were judged. What differs:
+//! - *A row is changed between look and update.* Its values are others then, and the statement passes over it. If
+//!   the values are the same again, what was judged still holds: the update replaces what it would have
+//!   replaced. A statement that waits for another session checks the values again when that has committed.
+//! - *What was written* the statements return, row by row. So nothing depends on transaction and command ids, which
+//!   are those of another server. Where a trigger may have changed an update, or the key is computed, the rows
+//!   are looked up once more.
+//! - *Columns that a payload leaves out* keep what is stored when the update meets it.
+//! - *Merges with overlapping keys may deadlock.* Citus writes to several shards at a time, in no order of keys, and
+//!   updates and deletes are two statements. Citus lets two sessions take turns that update several shards
+//!   from one node: the first of these statements concerns all shards of up to 256 rows, so few merges
+//!   deadlock. One fails with 40P01 then, and a retry is the answer.
+//! - *A row that deletes, and finds nothing, under REPEATABLE READ.* Whether somebody has inserted the key since the
+//!   snapshot cannot be looked up there. The row is done with: as if the insert had come after it.
+#[forbid(unsafe_code)]
+mod changes;
 #[forbid(unsafe_code)]
 mod kept_key;
 #[forbid(unsafe_code)]
@@ -227,22 +247,10 @@ impl MergeOptions {
     }
 }
 
-/// Refuses a table into which nothing can be merged.
-///
-/// # Errors
-/// 0A000
-fn refuse(target: &Target) {
-    target.refuse_rules();
-    target.refuse_rows_elsewhere(
-        "merge into",
-        "Use INSERT … ON CONFLICT DO UPDATE with a condition on the column that says which row is the latest.",
-    );
-}
-
 /// The counts, and whether they are of an earlier call with the same token.
 fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
-    refuse(&target);
+    target.refuse_rules();
     let oid = arguments.oid(1, "source");
     let mut options = MergeOptions::read(arguments, &target);
     let (delete_when, latest_by) = (&options.delete_when, &options.latest_by);
@@ -271,7 +279,9 @@ fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
     }
     source.complete_keys(&relation, arbiter);
     let guard = options.match_rule.guard;
-    let context = WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard);
+    let context = WriteContext::new(&target, &relation, arbiter, &shapes, origin, guard)
+        .reaching_shards()
+        .judging(latest.by());
     let mut input = InputSorter::of_rows(&target, arbiter, source.row_desc());
     let generated = GeneratedColumns::of(&target, &relation, &shapes);
     let mut counts = MergeCounts {
@@ -288,7 +298,7 @@ fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
 
 fn merge_many(arguments: &Arguments) -> MergeCounts {
     let (target, relation) = Target::open(arguments.oid(0, "target"));
-    refuse(&target);
+    target.refuse_rules();
     let document = arguments.jsonb(1, "payloads");
     let mut options = MergeOptions::read(arguments, &target);
     // Any field may be one that is not stored: each payload has to have it.
@@ -339,7 +349,9 @@ fn merge_many(arguments: &Arguments) -> MergeCounts {
         Passes::new(&target, arbiter, &mut latest, shapes).of(rows, &mut counts)
     };
     let (shapes, guard) = (&payloads.shapes, options.match_rule.guard);
-    let context = WriteContext::new(&target, &relation, arbiter, shapes, origin, guard);
+    let context = WriteContext::new(&target, &relation, arbiter, shapes, origin, guard)
+        .reaching_shards()
+        .judging(latest.by());
     for rows in passes {
         merge_rows(&context, &latest, &updated, rows, &mut counts);
     }

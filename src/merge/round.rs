@@ -1,8 +1,9 @@
 //! The rounds of one merge: look, insert, update and delete, look again. See the module's head for
 //! the protocol.
+use super::changes::Changes;
 use super::kept_key::mixes_columns;
 use super::latest::{LatestOrder, MergeVerdict};
-use super::write::{ChangedRows, replace};
+use super::write::replace;
 use crate::error::{Report, RowOrigin};
 use crate::outcome::OnConflict;
 use crate::payload::row::{Mark, RowLayout, same_key};
@@ -12,11 +13,12 @@ use crate::pg::transaction::snapshot::{
     FreshSnapshot, LatestSnapshot, next_command, uses_transaction_snapshot,
 };
 use crate::target::{
-    KeyLookup, StoredRow, Target, UniqueIndex, kept_by_policy, row_security_is_active,
+    KeyLookup, StoredRow, Target, UniqueIndex, hidden_by_policy, kept_by_policy,
+    row_security_is_active,
 };
 use crate::write::{
-    InputSorter, Keys, MAX_ROUNDS, OutcomeCollector, ResultDetail, Returning, SortedRows,
-    WriteContext, insert,
+    InputSorter, Keys, Lookup, MAX_ROUNDS, OutcomeCollector, Replacements, ResultDetail, Returning,
+    SortedRows, WriteContext, insert,
 };
 use pgrx::pg_sys;
 use std::ops::Range;
@@ -50,9 +52,6 @@ struct LatestRows<'a> {
     /// How many such rows delete, and so do nothing.
     gone: i64,
 }
-
-/// Hands rows on, one after the other.
-type EachRow<'a> = dyn FnMut(&mut dyn FnMut(&Slot)) + 'a;
 
 /// Takes columns that are not stored off working rows.
 pub struct StoredColumns {
@@ -108,7 +107,43 @@ impl MergeCounts {
     }
 }
 
+/// The rows of a round, in key order.
+enum RoundRows<'r, 'a> {
+    /// The source's.
+    Latest(&'r mut LatestRows<'a>),
+    /// Rows that are kept.
+    Kept(SortedRows),
+}
+
+impl RoundRows<'_, '_> {
+    /// Hands each of them on, with what looks up its key.
+    fn each<'l>(
+        self,
+        context: &WriteContext<'_>,
+        lookup: &mut Lookup<'l>,
+        take: &mut dyn FnMut(&mut Lookup<'l>, &Slot),
+    ) {
+        match self {
+            Self::Latest(rows) => rows.each(&mut |row| take(lookup, row)),
+            Self::Kept(mut rows) => {
+                let mut free = None;
+                while let Some(row) = lookup.next_row(context, &mut rows, free.take()) {
+                    take(lookup, &row);
+                    free = Some(row);
+                }
+            }
+        }
+    }
+}
+
 impl LatestRows<'_> {
+    /// All of them, without the columns that are not stored: many are looked up at once.
+    fn read_all(&mut self) -> SortedRows {
+        let mut kept = TupleStore::new(self.context.target.row_desc());
+        self.each(&mut |row| kept.put(row));
+        SortedRows::from_store(kept)
+    }
+
     /// Hands each of them on, without the columns that are not stored.
     fn each(&mut self, take: &mut dyn FnMut(&Slot)) {
         let mut stored = StoredColumns::of(self.context.target);
@@ -211,51 +246,44 @@ pub fn merge_rows(
         outside: None,
         gone: 0,
     };
-    let mut pending = look_up(
-        context,
-        latest,
-        updated,
-        &mut |take| reduced.each(take),
-        &WrittenCommands::default(),
-        counts,
-    );
+    let rows = match context.distributed {
+        true => RoundRows::Kept(reduced.read_all()),
+        false => RoundRows::Latest(&mut reduced),
+    };
+    let none = WrittenCommands::default();
+    let mut pending = look_up(context, latest, updated, rows, &none, counts);
     counts.superseded += reduced.superseded;
     counts.unchanged += reduced.gone;
     for _ in 0..MAX_ROUNDS {
         let (written, left) = write(context, updated, pending, counts);
-        let Some(mut rows) = left.in_key_order(context) else {
+        let Some(rows) = left.in_key_order(context) else {
             return;
         };
-        let each = &mut |take: &mut dyn FnMut(&Slot)| {
-            let mut free = None;
-            while let Some(row) = rows.next(context.target, free.take()) {
-                take(&row);
-                free = Some(row);
-            }
-        };
-        pending = look_up(context, latest, updated, each, &written, counts);
+        let rows = RoundRows::Kept(rows);
+        pending = look_up(context, latest, updated, rows, &written, counts);
     }
     not_written(context, &pending).raise()
 }
 
 /// Rows of which it is not known that they were written.
 struct LeftRows {
-    new: Option<TupleStore>,
-    changed: Option<ChangedRows>,
+    /// In key order.
+    rows: Option<TupleStore>,
+    changed: Option<Changes>,
 }
 
 impl LeftRows {
     /// All of them; None if there are none.
     fn in_key_order(self, context: &WriteContext<'_>) -> Option<SortedRows> {
-        let Self { new, changed } = self;
+        let Self { rows, changed } = self;
         let Some(mut changed) = changed else {
-            return new.map(SortedRows::from_store);
+            return rows.map(SortedRows::from_store);
         };
         let mut input = InputSorter::new(context, false);
-        if let Some(mut new) = new {
-            new.each(|row| input.put(row));
+        if let Some(mut rows) = rows {
+            rows.each(|row| input.put(row));
         }
-        changed.each(context.target, |row| input.put(row));
+        changed.each(context, |row| input.put(row));
         Some(input.into_rows())
     }
 }
@@ -275,38 +303,88 @@ fn write(
         snapshot,
     } = pending;
     let first_command = next_command();
-    let new = new.and_then(|new| insert_new(context, new, counts));
+    let rows = new.and_then(|new| insert_new(context, new, counts));
     let after_inserts = next_command();
+    let mut left = LeftRows {
+        rows,
+        changed: None,
+    };
     let mut replaced = 0;
-    let changed = changed.filter(|changed| {
-        if new.is_some() {
-            return true;
+    match changed {
+        Some(changed) if left.rows.is_some() => left.changed = Some(changed),
+        Some(Changes::ByPlace(changed)) => {
+            replaced = replace(context, updated, &changed, &snapshot);
+            // If not all of them were written, the rows tell which; and whether they are still under
+            // their keys, where it is not known.
+            let updates = replaced != changed.deletes();
+            if replaced == changed.len() && !(may_move && updates) {
+                counts.updated += (changed.len() - changed.deletes()) as i64;
+                counts.deleted += changed.deletes() as i64;
+            } else {
+                left.changed = Some(Changes::ByPlace(changed));
+            }
         }
-        replaced = replace(context, updated, changed, &snapshot);
-        // If not all of them were written, the rows tell which; and whether they are still under
-        // their keys, where it is not known.
-        let updates = replaced != changed.deletes();
-        let all = replaced == changed.len() && !(may_move && updates);
-        if all {
-            counts.updated += (changed.len() - changed.deletes()) as i64;
-            counts.deleted += changed.deletes() as i64;
+        Some(Changes::ByValue(changed)) => {
+            left.rows = replace_by_value(context, updated, changed, may_move, counts);
         }
-        !all
-    });
+        None => {}
+    }
     drop(snapshot);
+    if context.distributed {
+        // The statements have returned what they wrote.
+        return (WrittenCommands::default(), left);
+    }
     let written = WrittenCommands {
         inserted: first_command..after_inserts,
         updated: after_inserts..next_command(),
         replaced,
     };
-    (written, LeftRows { new, changed })
+    (written, left)
+}
+
+/// Replaces rows that are found by their values. Gives those that were not written.
+fn replace_by_value(
+    context: &WriteContext<'_>,
+    updated: &[usize],
+    mut changed: Replacements,
+    may_move: bool,
+    counts: &mut MergeCounts,
+) -> Option<TupleStore> {
+    let replaced = changed.write(context, may_move);
+    counts.updated += replaced.updated;
+    counts.deleted += replaced.deleted;
+    if let Some(updates) = replaced.updates {
+        check_found(context, updated, updates);
+    }
+    replaced.left
+}
+
+/// Demands that rows that were updated are found under their keys.
+///
+/// # Errors
+/// 27000
+fn check_found(context: &WriteContext<'_>, updated: &[usize], rows: TupleStore) {
+    let _snapshot = FreshSnapshot::push();
+    let rows = RoundRows::Kept(SortedRows::from_store(rows));
+    rows.each(context, &mut Lookup::new(context), &mut |lookup, row| {
+        context.scratch.scope(|| lookup.find(row));
+        context.scratch.reset();
+        if lookup.stored().is_none() {
+            moved(context, updated).raise()
+        }
+    });
 }
 
 /// For rows that are neither inserted nor updated nor in anybody's way.
 fn not_written(context: &WriteContext<'_>, pending: &PendingChanges) -> Report {
-    if pending.new.is_none() && row_security_is_active(context.target) {
+    let by_policy = row_security_is_active(context.target);
+    if by_policy && context.distributed && pending.new.is_some() {
+        // A SELECT does not show the row that is in the way.
+        return hidden_by_policy(context.target);
+    }
+    if pending.new.is_none() && by_policy {
         // Of a statement that does both, the server refuses such a row.
-        let deletes = pending.changed.as_ref().map_or(0, ChangedRows::deletes);
+        let deletes = pending.changed.as_ref().map_or(0, Changes::deletes);
         let what = if deletes > 0 { "a delete" } else { "an update" };
         return kept_by_policy(context.target, what);
     }
@@ -345,7 +423,7 @@ impl WrittenCommands {
 struct PendingChanges {
     /// Working rows.
     new: Option<TupleStore>,
-    changed: Option<ChangedRows>,
+    changed: Option<Changes>,
     /// Whether an update may move some of the latter out of their keys.
     may_move: bool,
     /// The snapshot of the look-ups.
@@ -366,11 +444,11 @@ impl PendingChanges {
         row: &Slot,
         stored: &StoredRow<'_>,
     ) {
-        let make = || ChangedRows::new(context.target, context.shapes, updated);
+        let make = || Changes::new(context, updated);
         let changed = self
             .changed
             .get_or_insert_with(|| context.in_call_memory(make));
-        changed.put(context.target, row, stored);
+        changed.put(context, row, stored);
     }
 }
 
@@ -385,7 +463,8 @@ struct GoneRows {
 impl GoneRows {
     fn add(&mut self, context: &WriteContext<'_>, row: &Slot) {
         self.count += 1;
-        if uses_transaction_snapshot() {
+        // The snapshot of a transaction on another server cannot be left for a look.
+        if uses_transaction_snapshot() && !context.distributed {
             let new = || context.in_call_memory(|| TupleStore::new(context.target.row_desc()));
             self.rows.get_or_insert_with(new).put(row);
         }
@@ -418,7 +497,7 @@ fn look_up(
     context: &WriteContext<'_>,
     latest: &LatestOrder<'_>,
     updated: &[usize],
-    each: &mut EachRow<'_>,
+    rows: RoundRows<'_, '_>,
     before: &WrittenCommands,
     counts: &mut MergeCounts,
 ) -> PendingChanges {
@@ -428,11 +507,11 @@ fn look_up(
         may_move: false,
         snapshot: FreshSnapshot::push(),
     };
-    let mut lookup = KeyLookup::new(context.target, context.relation, context.arbiter);
+    let mut lookup = Lookup::new(context);
     let updated_before = counts.updated;
     // The rows that delete, and find nothing.
     let mut gone = GoneRows::default();
-    each(&mut |row| {
+    rows.each(context, &mut lookup, &mut |lookup, row| {
         pgrx::check_for_interrupts!();
         context.scratch.scope(|| {
             let outside = context.is_outside(row);
@@ -441,11 +520,14 @@ fn look_up(
                 counts.inserted += 1;
                 return;
             }
-            lookup.skip();
-            if !outside {
-                lookup.find(|c| row.value(c));
-            }
-            let Some(stored) = lookup.stored() else {
+            let stored = match outside {
+                true => None,
+                false => {
+                    lookup.find(row);
+                    lookup.stored()
+                }
+            };
+            let Some(stored) = stored else {
                 if latest.deletes(row) {
                     return gone.add(context, row);
                 }
@@ -464,7 +546,7 @@ fn look_up(
         context.scratch.reset();
     });
     pending.may_move = pending.changed.is_some()
-        && (lookup.triggers_may_change_updates() || mixes_key(context, updated));
+        && (lookup.triggers_may_change_updates(context) || mixes_key(context, updated));
     drop(lookup);
     gone.check_snapshot(context);
     let newly_updated = counts.updated - updated_before;
@@ -503,7 +585,7 @@ fn insert_new(
     mut new: TupleStore,
     counts: &mut MergeCounts,
 ) -> Option<TupleStore> {
-    let returning = if context.target.triggers_touch_rows {
+    let returning = if context.target.triggers_touch_rows || context.distributed {
         Returning::Keys
     } else {
         Returning::Count

@@ -120,6 +120,11 @@ impl KeyOptions {
             .with_names(c"ignore", self.ignore.as_deref())
     }
 
+    /// The key, if it is named.
+    pub fn key(&self) -> Option<Vec<String>> {
+        self.key.clone()
+    }
+
     /// A copy of these options, with this key.
     pub fn with_key(&self, key: &[String]) -> Self {
         Self {

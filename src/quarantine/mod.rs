@@ -8,6 +8,7 @@ mod record_writer;
 mod records;
 mod rejections;
 mod resolve;
+mod row_by_values;
 
 pub use records::ConflictRecorder;
 pub use rejections::RejectionRecorder;

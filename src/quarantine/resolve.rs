@@ -3,6 +3,7 @@
 //! To keep what is stored runs nothing of the table's owner. To apply the
 //! payload is an UPDATE of the caller's: input functions and CHECKs of domains, triggers,
 //! policies and the rest run as the caller, as in an UPDATE that they write.
+use super::row_by_values::RowByValues;
 use crate::compare::differing;
 use crate::enum_text;
 use crate::error::{Report, SqlState, redact_errors};
@@ -21,8 +22,8 @@ use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::state::StateTable;
 use crate::target::{
-    KeyLookup, OpenRelation, Role, Target, UniqueIndex, check_resolve_privileges, kept_by_policy,
-    may_read, policies_show, row_security_is_active,
+    KeyLookup, OpenRelation, Role, StoredRow, Target, UniqueIndex, check_resolve_privileges,
+    kept_by_policy, may_read, policies_show, row_security_is_active,
 };
 use crate::user_context::UserContext;
 use pgrx::pg_sys;
@@ -68,10 +69,7 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
     }
     let (target, relation) = Target::open_wherever(record.target);
     if resolution == Resolution::ApplyPayload {
-        target.refuse_rows_elsewhere(
-            "apply payloads to",
-            "Update the row with a statement of your own, and resolve the conflict with 'keep_stored'.",
-        );
+        refuse_foreign(&target);
         // Its statements say in which partition the row is, but are planned for all of them.
         target.lock_to_write();
     }
@@ -89,6 +87,19 @@ pub fn resolve(id: i64, resolution: &str) -> bool {
         conflict.apply(&connection);
     }
     ended
+}
+
+/// Refuses a foreign table.
+///
+/// # Errors
+/// 0A000
+fn refuse_foreign(target: &Target) {
+    if target.foreign {
+        target.refuse_rows_elsewhere(
+            "apply payloads to",
+            "Update the row with a statement of your own, and resolve the conflict with 'keep_stored'.",
+        );
+    }
 }
 
 /// 42501 for a conflict that the caller may not see, or whose stored row they may not see:
@@ -190,6 +201,12 @@ impl Conflict<'_> {
             let key = self.payload_of(key, arbiter);
             (arbiter, working_row(&key, arbiter))
         });
+        if let Some(rows) = RowByValues::of(self.target, arbiter) {
+            if rows.find(&row).is_none() {
+                hidden(self.id).raise()
+            }
+            return;
+        }
         match self.find(arbiter, &row, &[]) {
             Some((table, tuple, _)) => self.check_policies_show(arbiter, &row, (table, tuple)),
             None => hidden(self.id).raise(),
@@ -257,12 +274,8 @@ impl Conflict<'_> {
 
     /// Updates the differing columns with the caller's rights, if the stored row is
     /// still what it was.
-    ///
-    /// The row is locked before it is compared, so that it cannot change in
-    /// between; it is addressed by table and tuple id, which needs no operator of
-    /// the key's types. What became of it while the lock was waited for may be hidden.
     fn apply(&self, connection: &Connection) {
-        let (target, record) = (self.target, self.record);
+        let record = self.record;
         let arbiter = self.arbiter();
         let fixed = LocalSettings::fixed_output();
         let stored = self.with_redacted_errors(|| self.payload_of(&record.stored, arbiter));
@@ -271,8 +284,74 @@ impl Conflict<'_> {
         let payload_row = self.with_redacted_errors(|| working_row(&payload, arbiter));
         // The user's triggers run under the session's own settings.
         drop(fixed);
+        let compared = &stored.shapes[0].named;
+        if let Some(rows) = RowByValues::of(self.target, arbiter) {
+            return self.apply_by_values(&rows, (arbiter, compared), &stored_row, &payload_row);
+        }
+        self.apply_in_place(connection, (arbiter, compared), &stored_row, &payload_row);
+    }
 
-        let before = self.find(arbiter, &stored_row, &[]);
+    /// Does so where rows are found by their values. The update leaves a row alone that another session has
+    /// changed since it was read.
+    fn apply_by_values(
+        &self,
+        rows: &RowByValues<'_>,
+        (arbiter, compared): (&UniqueIndex, &[usize]),
+        stored_row: &Slot,
+        payload_row: &Slot,
+    ) {
+        let read = self.read_unchanged(rows, stored_row, compared);
+        // If there are none, only a digest told that the payload was another.
+        if self.record.differences.container().len() == 0 {
+            return;
+        }
+        if !self.is_key_kept(arbiter, stored_row, payload_row) {
+            self.out_of_key(arbiter)
+        }
+        let columns = self.differing_columns(Resolution::ApplyPayload);
+        if rows.update(stored_row, (&read, compared), payload_row, &columns) == 0 {
+            self.read_unchanged(rows, stored_row, compared);
+            self.not_updated()
+        }
+        if rows.find(stored_row).is_none() {
+            self.out_of_key(arbiter)
+        }
+    }
+
+    /// The stored row, if it is still what it was.
+    ///
+    /// # Errors
+    /// 55000, 42501
+    fn read_unchanged(&self, rows: &RowByValues<'_>, expected: &Slot, compared: &[usize]) -> Slot {
+        let Some(read) = rows.find(expected) else {
+            if self.by_policy {
+                hidden(self.id).raise()
+            }
+            self.changed_since(true)
+        };
+        let numbers = self.target.attnums_in_order();
+        let stored = StoredRow::returned(&read, &numbers);
+        let columns = &self.target.columns;
+        if !differing(columns, compared, &stored, |c| expected.value(c)).is_empty() {
+            self.changed_since(false)
+        }
+        read
+    }
+
+    /// Does so where rows are found in the table itself.
+    ///
+    /// The row is locked before it is compared, so that it cannot change in
+    /// between; it is addressed by table and tuple id, which needs no operator of
+    /// the key's types. What became of it while the lock was waited for may be hidden.
+    fn apply_in_place(
+        &self,
+        connection: &Connection,
+        (arbiter, compared): (&UniqueIndex, &[usize]),
+        stored_row: &Slot,
+        payload_row: &Slot,
+    ) {
+        let (target, record) = (self.target, self.record);
+        let before = self.find(arbiter, stored_row, &[]);
         if let Some((table, tuple, _)) = before {
             connection.execute(
                 &format!(
@@ -283,10 +362,10 @@ impl Conflict<'_> {
                 &place(table, &tuple),
             );
         }
-        let found = self.find(arbiter, &stored_row, &stored.shapes[0].named);
+        let found = self.find(arbiter, stored_row, compared);
         match &found {
             Some((table, tuple, _)) => {
-                self.check_policies_show(arbiter, &stored_row, (*table, *tuple))
+                self.check_policies_show(arbiter, stored_row, (*table, *tuple))
             }
             None if self.by_policy => hidden(self.id).raise(),
             None => {}
@@ -297,11 +376,11 @@ impl Conflict<'_> {
 
         // If there are none, only a digest told that the payload was another.
         if record.differences.container().len() > 0 {
-            if !self.is_key_kept(arbiter, &stored_row, &payload_row) {
+            if !self.is_key_kept(arbiter, stored_row, payload_row) {
                 self.out_of_key(arbiter)
             }
-            self.update(connection, &payload_row, (table, tuple));
-            if self.find(arbiter, &stored_row, &[]).is_none() {
+            self.update(connection, payload_row, (table, tuple));
+            if self.find(arbiter, stored_row, &[]).is_none() {
                 self.out_of_key(arbiter)
             }
         }
@@ -348,12 +427,16 @@ impl Conflict<'_> {
         let place = place(table, &tuple);
         let updated = rows.as_table(ROWS, || connection.execute(&update, &place));
         if updated == 0 {
-            if self.by_policy {
-                kept_by_policy(target, "an update").raise()
-            }
-            // A trigger suppressed the update.
-            self.changed_since(true)
+            self.not_updated()
         }
+    }
+
+    /// A policy or a trigger has suppressed the update.
+    fn not_updated(&self) -> ! {
+        if self.by_policy {
+            kept_by_policy(self.target, "an update").raise()
+        }
+        self.changed_since(true)
     }
 
     /// The key, or the condition of its index, is computed from columns in which the payload

@@ -4,10 +4,8 @@
 //! by all values that were read of it, and leaves a row alone that has other values by now. postgres_fdw
 //! can send each of these statements to the other server as a whole, which takes one round trip.
 use crate::pg::rows::Slot;
-use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
-use crate::pg::value::sql_value::SqlValue;
-use crate::target::{Target, UniqueIndex, equal, is_null};
-use pgrx::pg_sys;
+use crate::pg::statement::spi::{Connection, SpiPlan};
+use crate::target::{Parameters, Target, UniqueIndex};
 
 /// So many statements are kept.
 const KEPT: usize = 8;
@@ -94,29 +92,8 @@ impl<'a> RemoteStatements<'a> {
 
     /// The condition that a row is the one that was read, with the same values.
     fn is_as_read<'v>(&self, parameters: &mut Parameters<'v>, row: &'v Slot) -> String {
-        let keys = self
-            .arbiter
-            .keys
-            .iter()
-            .map(|key| (key.column, key.operators.equality_operator));
-        let values = self.named.iter().copied();
-        let values = values.filter(|c| !self.arbiter.has_column(*c));
-        let values = values.map(|c| (c, self.target.columns[c].equality_operator()));
-        let same = keys.chain(values).map(|(c, operator)| {
-            let (own, value) = (self.target.column_list([c]), row.value(c));
-            if value.is_null() {
-                return is_null(&own);
-            }
-            let read = parameters.add(value);
-            // Under the column's own collation: with a COLLATE, postgres_fdw would compare on this server.
-            match operator {
-                pg_sys::InvalidOid => {
-                    format!("{own}::pg_catalog.text OPERATOR(pg_catalog.=) {read}::pg_catalog.text")
-                }
-                operator => equal(operator, &own, "", &read),
-            }
-        });
-        same.collect::<Vec<_>>().join(" AND ")
+        self.target
+            .is_as_read(self.arbiter, &self.named, parameters, row, row)
     }
 
     fn run(&mut self, sql: String, parameters: &Parameters<'_>) -> u64 {
@@ -124,8 +101,7 @@ impl<'a> RemoteStatements<'a> {
         if let Some(place) = self.kept.iter().position(|(of, _)| *of == sql) {
             self.kept[..=place].rotate_right(1);
         } else {
-            let types: Vec<pg_sys::Oid> = parameters.0.iter().map(Parameter::typid).collect();
-            let plan = SpiPlan::prepare_with(&connection, &sql, &types);
+            let plan = SpiPlan::prepare_with(&connection, &sql, &parameters.types());
             self.kept.truncate(KEPT - 1);
             self.kept.insert(0, (sql, plan));
         }
@@ -135,17 +111,5 @@ impl<'a> RemoteStatements<'a> {
             self.target.renamed_meanwhile().raise()
         }
         count
-    }
-}
-
-/// The parameters of a statement.
-#[derive(Default)]
-struct Parameters<'v>(Vec<SqlValue<'v>>);
-
-impl<'v> Parameters<'v> {
-    /// Adds one, and gives its name in SQL.
-    fn add(&mut self, value: SqlValue<'v>) -> String {
-        self.0.push(value);
-        format!("${}", self.0.len())
     }
 }

@@ -119,7 +119,7 @@ impl RequestTable {
         let index = target.indexes[layout.arbiter].oid;
         lock_relation(index, locks::working_lock_mode() as u32);
         Self {
-            index: OpenRelation::open(index),
+            index: OpenRelation::open_locked(index),
             known,
             target,
             heap: HeapTable::of(relation),

@@ -1,6 +1,8 @@
 //! What happens when rows go into a table, by its kind, rules, triggers and constraints.
+use super::remote_name::name_on_other_server;
 use super::{OpenRelation, Target};
 use crate::error::{Report, SqlState};
+use crate::own_function::own_function;
 use pgrx::pg_sys;
 
 impl Target {
@@ -97,11 +99,28 @@ pub(super) fn refuse_unusable_kind(relation: &OpenRelation) {
         _ => "relations of this kind",
     };
     let name = relation.name();
-    Report::new(
+    let report = Report::new(
         SqlState::WrongObjectType,
         format!("\"{name}\" is not a table"),
     )
     .detail(format!("This operation is not supported for {kinds}."))
-    .table(&relation.schema(), &name)
+    .table(&relation.schema(), &name);
+    match relation.kind() {
+        pg_sys::RELKIND_FOREIGN_TABLE => report.hint(work_on_foreign_table(relation.oid())),
+        _ => report,
+    }
     .raise()
+}
+
+/// What can be done with a foreign table instead.
+fn work_on_foreign_table(table: pg_sys::Oid) -> String {
+    let there = match name_on_other_server(table) {
+        Some(name) => format!("Call the function on the other server, on table {name}"),
+        None => "Work on the other server".to_owned(),
+    };
+    format!(
+        "{there}. {} and {} take the foreign table, if the argument key names its key.",
+        own_function("idempotent_insert_from"),
+        own_function("idempotent_load")
+    )
 }

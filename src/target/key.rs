@@ -294,6 +294,7 @@ impl UniqueIndex {
                 None => text::quote_identifier(&columns[key.column].name),
             };
             let class = class_name(key.operators.operator_class);
+            let class = class.expect("an index keeps its classes");
             format!("{name}{} {class}", collate(key.operators.collation))
         });
         let parts = parts.collect::<Vec<_>>().join(", ");

@@ -65,5 +65,6 @@ pub(super) fn collate(collation: pg_sys::Oid) -> String {
     if collation == pg_sys::InvalidOid {
         return String::new();
     }
-    format!(" COLLATE {}", types::collation_name(collation))
+    let name = types::qualified_collation_name(collation);
+    format!(" COLLATE {}", name.expect("an index keeps its collations"))
 }

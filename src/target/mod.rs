@@ -41,6 +41,8 @@ mod access;
 #[forbid(unsafe_code)]
 mod arbiter;
 #[forbid(unsafe_code)]
+mod as_read;
+#[forbid(unsafe_code)]
 mod cache;
 #[forbid(unsafe_code)]
 mod closest;
@@ -78,6 +80,7 @@ mod policies;
 mod privileges;
 #[forbid(unsafe_code)]
 mod remedy;
+mod remote_name;
 #[forbid(unsafe_code)]
 mod rows;
 mod scan;
@@ -87,9 +90,10 @@ mod triggers;
 
 pub use access::insert_access;
 pub use arbiter::most_plain;
+pub use as_read::{Parameters, is_equal};
 pub use cache::{
-    PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks, watch,
-    watched_changes,
+    PerTable, PerTarget, TargetId, changes, function_changes, register_invalidation_callbacks,
+    watch, watched_changes,
 };
 pub use column::Column;
 pub use default::ColumnDefault;
@@ -108,9 +112,10 @@ pub use privileges::{
     has_any_privilege, may_read, may_select, may_truncate, note_values_shown,
     row_security_is_active, row_security_is_active_for,
 };
+pub use remote_name::name_on_other_server;
 pub use scan::{Scan, Writer};
 pub use stored_row::{StoredRow, first_difference, same_tuple};
-pub use triggers::is_guard_function;
+pub use triggers::{is_guard_function, may_change_updates};
 
 // Where the rooms above look for them.
 pub use crate::pg::relation::{OpenRelation, TriggerInfo, attribute_name, no_relation};
@@ -119,7 +124,6 @@ use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::rows::RowDesc;
 use crate::pg::transaction::{locks, relation_lock};
-use cache::PerTable;
 use pgrx::pg_sys;
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
@@ -205,7 +209,7 @@ impl Target {
     /// As [`Target::open`].
     pub fn open_to_write(oid: pg_sys::Oid) -> (Rc<Self>, OpenRelation) {
         relation_lock::lock_relation(oid, locks::working_lock_mode() as u32);
-        Self::open(oid)
+        Self::of(OpenRelation::open_locked(oid))
     }
 
     /// Takes the lock of the writing on the table and on every partition, for a caller who

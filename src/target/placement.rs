@@ -112,11 +112,14 @@ impl Target {
             return None;
         }
         let connection = Connection::open();
-        connection.query(
+        let found = connection.query(
             "SELECT pg_catalog.column_to_column_name(logicalrelid, partkey) FROM pg_catalog.pg_dist_partition \
              WHERE logicalrelid OPERATOR(pg_catalog.=) $1 AND partkey IS NOT NULL",
             &[SqlValue::regclass(self.oid)],
         );
+        if found == 0 {
+            return None;
+        }
         connection.first_text(1)
     }
 

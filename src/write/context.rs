@@ -38,7 +38,9 @@ pub struct WriteContext<'a> {
     /// The guard of the target, if it is decided by the same index.
     pub(super) guard: Option<Rc<GuardConfig>>,
     /// Whether rows are found and written as those of a distributed table.
-    pub(super) distributed: bool,
+    pub distributed: bool,
+    /// Columns that are judged although no shape compares them, by position.
+    pub(super) judged: Vec<usize>,
     /// Whether policies may hide stored rows from the caller.
     pub(super) by_policy: bool,
     /// The ordinal of the row that the last error of a statement was about, if it was about one.
@@ -72,6 +74,7 @@ impl<'a> WriteContext<'a> {
             shapes,
             origin,
             distributed: false,
+            judged: Vec::new(),
             identity: IdentityValues::default(),
             guard,
             by_policy,
@@ -87,6 +90,20 @@ impl<'a> WriteContext<'a> {
     pub fn reaching_shards(mut self) -> Self {
         self.distributed = uses_distributed_form(self.target, self.arbiter);
         self
+    }
+
+    /// With these columns judged, too, whether they are compared or not.
+    pub fn judging(mut self, columns: Vec<usize>) -> Self {
+        self.judged = columns;
+        self
+    }
+
+    /// The columns of stored rows that are judged, without those of the key.
+    pub(super) fn judged_columns(&self) -> Vec<usize> {
+        let is_compared = |c: &usize| self.shapes.iter().any(|shape| shape.compared.contains(c));
+        let is_judged =
+            |c: &usize| !self.arbiter.has_column(*c) && (self.judged.contains(c) || is_compared(c));
+        (0..self.target.columns.len()).filter(is_judged).collect()
     }
 
     /// With these values of identity columns.
@@ -164,7 +181,7 @@ fn uses_distributed_form(target: &Target, arbiter: &UniqueIndex) -> bool {
         types::kind(column.base_type()) != pg_sys::TYPTYPE_COMPOSITE
             && ArrayBuilder::new(column.typid).is_some()
     };
-    let possible = !arbiter.is_computed() && arbiter.keys.iter().all(comes_from_array);
+    let possible = arbiter.keys.iter().all(comes_from_array);
     if !possible && (target.foreign || target.is_in_shards()) {
         let kind = if target.foreign {
             "foreign"
@@ -175,10 +192,8 @@ fn uses_distributed_form(target: &Target, arbiter: &UniqueIndex) -> bool {
             SqlState::FeatureNotSupported,
             format!("cannot look for keys of {kind} table \"{}\"", target.name),
         )
-        .detail(
-            "The key has a condition, an expression, or a column that is a composite or an array.",
-        )
-        .hint("Name another key that the table has, of plain columns.")
+        .detail("The key has a composite or an array.")
+        .hint("Name another key that the table has, without composites and arrays.")
         .table(&target.schema, &target.name);
         arbiter.name_in(report).raise()
     }

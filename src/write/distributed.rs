@@ -14,25 +14,30 @@
 //! - Each statement has its keys in the arbiter's order, but Citus writes to several shards at a time.
 //!   So two calls may wait for each other. Citus detects this, and one of them fails with 40P01.
 //! - The caller needs the right to SELECT, and policies apply to this SELECT.
+//! - Expressions in the key, and its condition, are part of the SELECT. So they run with the caller's rights there,
+//!   as in the INSERT, and as functions of SQL without the caller's `search_path`.
 use super::context::WriteContext;
 use super::input::SortedRows;
+use super::returned_keys::ReturnedKeys;
 use super::statement::ValuesPlan;
 use super::terms::Returning;
+use crate::error::{Report, SqlState};
 use crate::guard::OwnInsert;
 use crate::payload::row::{Mark, RowLayout, order_of_keys, same_key};
 use crate::pg::catalog::operator::Operator;
-use crate::pg::rows::{ReceivedRows, RowBuilder, RowDesc, Slot, SortColumn, TupleSort, TupleStore};
+use crate::pg::rows::{ReceivedRows, RowBuilder, Slot, TupleSort, TupleStore};
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::value::sql_value::ArrayBuilder;
 use crate::target::{
     KeyColumn, PerTarget, StoredRow, Target, UniqueIndex, VisibleColumns, is_null,
 };
+use crate::text;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::rc::Rc;
 
 /// So many keys are looked up at once.
@@ -43,7 +48,7 @@ const KEYS_AT_ONCE: u64 = 1000;
 const ROWS_AT_ONCE: usize = 256;
 
 /// Beyond so many bytes, rows are sent.
-const BYTES_AT_ONCE: usize = 1 << 20;
+pub(super) const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// A statement has so many parameters at most.
 const PARAMETERS: usize = 30_000;
@@ -61,7 +66,7 @@ thread_local! {
 /// Looks many keys up with one statement.
 pub struct DistributedLookup<'a> {
     context: &'a WriteContext<'a>,
-    /// The columns that are read, by position.
+    /// The columns and expressions that are read, by position in a working row.
     columns: Vec<usize>,
     /// What was found, in the arbiter's order.
     rows: Option<TupleSort>,
@@ -71,6 +76,10 @@ pub struct DistributedLookup<'a> {
     row: Slot,
     /// Whether there is such a row.
     some: bool,
+    /// The row after it,
+    ahead: Slot,
+    /// and whether there is one.
+    some_ahead: bool,
     /// Whether it has that key.
     found: bool,
     numbers: Vec<pg_sys::AttrNumber>,
@@ -85,8 +94,10 @@ impl<'a> DistributedLookup<'a> {
             columns: columns(context),
             rows: None,
             prepared: 0,
-            row: Slot::for_stored(target.columns_desc()),
+            row: Slot::for_stored(target.row_desc()),
             some: false,
+            ahead: Slot::for_stored(target.row_desc()),
+            some_ahead: false,
             found: false,
             numbers: target.attnums_in_order(),
         }
@@ -136,10 +147,12 @@ impl<'a> DistributedLookup<'a> {
 
     fn look_up(&mut self, keys: &[ArrayBuilder]) {
         let (target, arbiter) = (self.context.target, self.context.arbiter);
-        let mut sort = TupleSort::new(target.columns_desc(), &arbiter.sort_columns());
+        let mut sort = TupleSort::new(target.row_desc(), &arbiter.sort_columns());
         let mut received = ReceivedRows::new();
         {
             let _settings = transmission(target);
+            let computed = arbiter.is_computed();
+            let _names = computed.then(LocalSettings::read_fixed_names);
             let connection = Connection::open();
             let plan = look_up_plan(&connection, target, arbiter, &self.columns, keys);
             let parameters: Vec<Parameter<'_>> = keys.iter().map(ArrayBuilder::value).collect();
@@ -149,7 +162,7 @@ impl<'a> DistributedLookup<'a> {
                 target.renamed_meanwhile().raise()
             }
         }
-        let mut builder = RowBuilder::new(target.columns_desc());
+        let mut builder = RowBuilder::new(target.row_desc());
         if let Some(mut rows) = received.into_rows() {
             rows.each(|found| {
                 let mut row = builder.start();
@@ -160,16 +173,22 @@ impl<'a> DistributedLookup<'a> {
             });
         }
         sort.sort();
+        self.some_ahead = sort.next(&mut self.ahead);
         self.rows = Some(sort);
         self.next();
     }
 
     fn next(&mut self) {
-        let Self { rows, row, .. } = self;
-        self.some = rows.as_mut().is_some_and(|rows| rows.next(row));
+        mem::swap(&mut self.row, &mut self.ahead);
+        self.some = self.some_ahead;
+        let (rows, ahead) = (&mut self.rows, &mut self.ahead);
+        self.some_ahead = rows.as_mut().is_some_and(|rows| rows.next(ahead));
     }
 
     /// Looks for what was found under the key of a row. Keys come in the arbiter's order.
+    ///
+    /// # Errors
+    /// 21000 if several rows of a foreign table have the key: which of them to judge by, nothing says.
     pub fn find(&mut self, row: &Slot) {
         self.found = false;
         while self.some {
@@ -177,10 +196,38 @@ impl<'a> DistributedLookup<'a> {
                 Ordering::Less => self.next(),
                 order => {
                     self.found = order == Ordering::Equal;
+                    if self.found && self.some_ahead && self.context.target.foreign {
+                        self.refuse_several(row);
+                    }
                     return;
                 }
             }
         }
+    }
+
+    fn refuse_several(&self, row: &Slot) {
+        let WriteContext {
+            target, arbiter, ..
+        } = self.context;
+        if !same_key(arbiter, &self.row, &self.ahead) {
+            return;
+        }
+        let ordinal = RowLayout::of(target).ordinal(row);
+        let whose = self.context.origin.numbered(ordinal);
+        Report::new(
+            SqlState::CardinalityViolation,
+            format!(
+                "several rows of table \"{}\" have the key of {whose}",
+                target.name
+            ),
+        )
+        .detail(format!(
+            "Key ({}) is not unique on the other server.",
+            target.key_list(arbiter)
+        ))
+        .hint("Remove all but one of them, and create a unique index on the key where they are stored.")
+        .table(&target.schema, &target.name)
+        .raise()
     }
 
     /// The row that the last look found.
@@ -190,8 +237,7 @@ impl<'a> DistributedLookup<'a> {
     }
 }
 
-/// The columns that are read of stored rows: those of the key, those that are compared, and others that
-/// the caller may see.
+/// What is read of stored rows: the key, the columns that are compared, and others that the caller may see.
 fn columns(context: &WriteContext<'_>) -> Vec<usize> {
     let target = context.target;
     let visible = VisibleColumns::by_caller(target);
@@ -208,9 +254,16 @@ fn columns(context: &WriteContext<'_>) -> Vec<usize> {
                 .is_some_and(|remember| remember.column == *c)
         };
         !target.columns[*c].virtual_generated()
-            && (context.arbiter.has_column(*c) || compared() || remembered() || visible.shows(*c))
+            && (context.arbiter.has_column(*c)
+                || compared()
+                || context.judged.contains(c)
+                || remembered()
+                || visible.shows(*c))
     };
-    (0..target.columns.len()).filter(is_read).collect()
+    let computed = context.arbiter.keys.iter();
+    let computed = computed.filter(|key| key.expression.is_some());
+    let columns = (0..target.columns.len()).filter(is_read);
+    columns.chain(computed.map(|key| key.column)).collect()
 }
 
 fn look_up_plan(
@@ -236,20 +289,30 @@ fn look_up_plan(
     plan
 }
 
-/// `SELECT t.order_id, t.amount FROM shop.orders AS t WHERE t.order_id = ANY ($1)`. If the key has several
-/// columns, or NULL equals NULL in it, the statement also joins with the keys.
+/// `SELECT orders.order_id, orders.amount FROM ONLY shop.orders WHERE orders.order_id = ANY ($1)`. If the key has
+/// several columns, or NULL equals NULL in it, the statement also joins with the keys.
 ///
 /// Citus finds the shards by `= ANY`. With several columns, these conditions also find rows that have none of
-/// the keys; the join removes them.
+/// the keys; the join removes them. The table has no alias, because an expression may name it.
 fn look_up_sql(target: &Target, arbiter: &UniqueIndex, columns: &[usize]) -> String {
-    let named = |c: usize| format!("t.{}", target.column_list([c]));
+    let table = text::quote_identifier(&target.name);
+    let named = |c: usize| {
+        let expression = arbiter.keys.iter().find(|key| key.column == c);
+        match expression.and_then(|key| key.expression.as_ref()) {
+            Some(expression) => format!("({})", expression.sql),
+            None => format!("{table}.{}", target.column_list([c])),
+        }
+    };
     let list: Vec<String> = columns.iter().map(|c| named(*c)).collect();
     let unnested: Vec<String> = (1..=arbiter.keys.len())
         .map(|i| format!("pg_catalog.unnest(${i})"))
         .collect();
-    let nullable =
-        |key: &KeyColumn| arbiter.nulls_equal && target.columns[key.column].may_be_null();
-    let mut conditions = Vec::new();
+    let nullable = |key: &KeyColumn| arbiter.nulls_equal && may_be_null(target, key);
+    // First, because an expression may fail for a row outside of the condition. The server keeps the order
+    // of what costs it the same.
+    let condition = arbiter.condition_sql();
+    let condition = condition.map(|condition| format!("({condition})"));
+    let mut conditions: Vec<String> = condition.into_iter().collect();
     let mut joined = arbiter.keys.len() > 1;
     for (i, key) in arbiter.keys.iter().enumerate() {
         if is_core(key) && !nullable(key) {
@@ -260,16 +323,19 @@ fn look_up_sql(target: &Target, arbiter: &UniqueIndex, columns: &[usize]) -> Str
     }
     // As in the arbiter, rows of tables that inherit from it have no keys.
     let only = if target.partitioned { "" } else { "ONLY " };
-    let mut from = format!("{only}{} AS t", target.qualified());
+    let mut from = format!("{only}{}", target.qualified());
     if joined {
-        let names: Vec<String> = (0..arbiter.keys.len()).map(|i| format!("k{i}")).collect();
+        let keys = unused_name(target);
+        let names: Vec<String> = (0..arbiter.keys.len())
+            .map(|i| format!("{keys}{i}"))
+            .collect();
         from.push_str(&format!(
-            ", ROWS FROM ({}) AS k ({})",
+            ", ROWS FROM ({}) AS {keys} ({})",
             unnested.join(", "),
             names.join(", ")
         ));
         for (key, name) in arbiter.keys.iter().zip(&names) {
-            let (stored, sent) = (named(key.column), format!("k.{name}"));
+            let (stored, sent) = (named(key.column), format!("{keys}.{name}"));
             let equal = key.equals(&stored, &sent);
             conditions.push(match nullable(key) {
                 false => equal,
@@ -284,8 +350,28 @@ fn look_up_sql(target: &Target, arbiter: &UniqueIndex, columns: &[usize]) -> Str
     )
 }
 
+/// Whether a part of the key may be NULL.
+fn may_be_null(target: &Target, key: &KeyColumn) -> bool {
+    key.expression.is_some() || target.columns[key.column].may_be_null()
+}
+
+/// A name with which neither the table's name nor that of a column begins: an expression names columns alone.
+fn unused_name(target: &Target) -> String {
+    let mut name = "k".to_owned();
+    let is_used = |name: &String| {
+        let columns = target.columns.iter().map(|column| &column.name);
+        columns
+            .chain([&target.name])
+            .any(|used| used.starts_with(name))
+    };
+    while is_used(&name) {
+        name.push('k');
+    }
+    name
+}
+
 /// Whether the key is compared by an operator of the server's own, which needs no casts.
-fn is_core(key: &KeyColumn) -> bool {
+pub(super) fn is_core(key: &KeyColumn) -> bool {
     let operator = Operator::find(key.operators.equality_operator);
     operator.is_some_and(|operator| operator.schema.to_u32() == pg_sys::PG_CATALOG_NAMESPACE)
 }
@@ -303,13 +389,14 @@ pub fn insert(
         context,
         returning,
         returned,
+        returned_keys: ReturnedKeys::new(context, returning),
         shape: 0,
         rows: Vec::new(),
         bytes: 0,
         count: 0,
     };
     rows.each(|row| {
-        if layout.mark(row) == Mark::Pending {
+        if matches!(layout.mark(row), Mark::Pending | Mark::Outside) {
             sender.take(layout.shape(row), row);
         }
     });
@@ -322,6 +409,7 @@ struct Sender<'s, 'a> {
     context: &'s WriteContext<'a>,
     returning: Returning,
     returned: &'s mut TupleStore,
+    returned_keys: ReturnedKeys<'a>,
     /// The shape of the rows.
     shape: usize,
     rows: Vec<Slot>,
@@ -333,7 +421,9 @@ struct Sender<'s, 'a> {
 
 impl Sender<'_, '_> {
     fn take(&mut self, shape: usize, row: &Slot) {
-        if shape != self.shape {
+        // No key would tell which of the rows that are returned is this one.
+        let alone = self.returning == Returning::Rows && self.context.is_outside(row);
+        if shape != self.shape || alone {
             self.send_all();
             self.shape = shape;
         }
@@ -342,7 +432,8 @@ impl Sender<'_, '_> {
         let named = &self.context.shapes[shape].named;
         self.bytes += named.iter().map(|c| row.value(*c).size()).sum::<usize>();
         self.rows.push(row);
-        if self.rows.len() >= rows_at_once(named.len()) || self.bytes > BYTES_AT_ONCE {
+        let full = self.rows.len() >= rows_at_once(named.len()) || self.bytes > BYTES_AT_ONCE;
+        if full || alone {
             self.send_all();
         }
     }
@@ -391,43 +482,21 @@ impl Sender<'_, '_> {
         let Some(mut went_in) = received.into_rows() else {
             return;
         };
-        // They come in the order in which the shards have answered.
-        let mut sort = TupleSort::new(went_in.desc(), &self.order());
-        went_in.each(|row| sort.put(row));
         self.count += went_in.len();
-        sort.sort();
-        put_all(&mut sort, went_in.desc(), self.returned);
-    }
-
-    /// The arbiter's order of what is returned.
-    fn order(&self) -> Vec<SortColumn> {
-        let mut order = self.context.arbiter.sort_columns();
-        if self.returning == Returning::Keys {
-            for (i, column) in order.iter_mut().enumerate() {
-                column.column = i;
-            }
-        }
-        order
+        // They come in the order in which the shards have answered.
+        self.returned_keys
+            .put_in_order_of(rows, &mut went_in, self.returned);
     }
 }
 
 /// How many rows of so many columns are sent at once.
-fn rows_at_once(columns: usize) -> usize {
+pub(super) fn rows_at_once(columns: usize) -> usize {
     (PARAMETERS / columns.max(1)).clamp(1, ROWS_AT_ONCE)
-}
-
-/// Puts sorted rows into a store of rows with the same types.
-fn put_all(sort: &mut TupleSort, desc: &RowDesc, store: &mut TupleStore) {
-    let mut row = Slot::for_stored(desc);
-    while sort.next(&mut row) {
-        pgrx::check_for_interrupts!();
-        store.put(&row);
-    }
 }
 
 /// The settings under which Citus sends values to the shards: it writes them as text under the settings of the
 /// session, and the other server reads them under its own. Foreign data wrappers look after that themselves.
-fn transmission(target: &Target) -> Option<LocalSettings> {
+pub(super) fn transmission(target: &Target) -> Option<LocalSettings> {
     target
         .is_in_shards()
         .then(LocalSettings::fixed_transmission)

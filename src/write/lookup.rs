@@ -3,7 +3,7 @@ use super::context::WriteContext;
 use super::distributed::DistributedLookup;
 use super::input::SortedRows;
 use crate::pg::rows::Slot;
-use crate::target::{KeyLookup, StoredRow};
+use crate::target::{KeyLookup, StoredRow, may_change_updates};
 
 /// Looks keys up, in the arbiter's order.
 pub enum Lookup<'a> {
@@ -56,6 +56,17 @@ impl<'a> Lookup<'a> {
     pub fn skip(&mut self) {
         if let Self::Local(lookup) = self {
             lookup.skip();
+        }
+    }
+
+    /// Whether triggers may change what an UPDATE writes to rows that were looked for.
+    pub fn triggers_may_change_updates(&self, context: &WriteContext<'_>) -> bool {
+        match self {
+            Self::Local(lookup) => lookup.triggers_may_change_updates(),
+            // Partitions may have triggers of their own.
+            Self::Distributed(_) => {
+                context.target.partitioned || may_change_updates(context.relation)
+            }
         }
     }
 

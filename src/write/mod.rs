@@ -69,6 +69,8 @@ mod new_key_estimator;
 mod outcome_collector;
 mod reject;
 mod rejections;
+mod replace;
+mod returned_keys;
 mod round;
 mod send;
 mod single;
@@ -77,7 +79,9 @@ mod terms;
 
 pub use context::{MAX_ROUNDS, WriteContext};
 pub use input::{InputSorter, SortedRows};
+pub use lookup::Lookup;
 pub use outcome_collector::{OutcomeCollector, ResultDetail};
 pub use rejections::Rejections;
+pub use replace::Replacements;
 pub use send::insert;
 pub use terms::{Keys, Returning};

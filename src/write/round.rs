@@ -7,11 +7,11 @@ use super::lookup::Lookup;
 use super::new_key_estimator::{NewKeyEstimator, note_whether_new};
 use super::outcome_collector::OutcomeCollector;
 use super::reject;
+use super::returned_keys::ReturnedKeys;
 use super::send;
 use super::terms::{Keys, Returning};
-use crate::payload::key_values::KeyValues;
-use crate::payload::row::{Mark, RowLayout, has_key, same_key};
-use crate::pg::rows::{RowBuilder, Slot, TupleStore};
+use crate::payload::row::{Mark, RowLayout, same_key};
+use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
 use crate::target::{StoredRow, hidden_by_policy};
 use pgrx::pg_sys;
@@ -267,7 +267,14 @@ impl WriteContext<'_> {
     fn refuse_other_key(&self) -> ! {
         let any = self.origin.any();
         let what = format!("{any} was stored under another key than its own");
-        self.not_stored_as_given(&what).raise()
+        let report = self.not_stored_as_given(&what);
+        match self.target.foreign {
+            true => report
+                .detail("A trigger changed the key, or its columns have other types on the other server.")
+                .hint("Look at the table on the other server."),
+            false => report,
+        }
+        .raise()
     }
 
     /// Looks every row's key up and judges the rows whose key is stored.
@@ -344,7 +351,11 @@ impl WriteContext<'_> {
             .origin
             .numbered(RowLayout::of(self.target).ordinal(row));
         self.not_stored_as_given(&format!("{what} was neither inserted nor found"))
-            .detail("A trigger of the other server suppressed the row or changed its key, or another unique index there has its values.")
+            .detail(
+                "On the other server, a trigger suppressed the row or changed its key, another unique \
+                 index has its values, a view or policy hides the stored row, or columns of the key have other \
+                 types or collations.",
+            )
             .hint("Look at the table on the other server.")
             .raise()
     }
@@ -354,51 +365,6 @@ impl WriteContext<'_> {
         let row = self.origin.numbered(ordinal);
         self.not_stored_as_given(&format!("{row} was neither inserted nor found"))
             .raise()
-    }
-}
-
-/// The keys of rows that INSERT returned.
-struct ReturnedKeys<'a> {
-    context: &'a WriteContext<'a>,
-    /// Whether whole rows are returned.
-    whole: bool,
-    /// Where their columns are in working rows.
-    columns: Vec<usize>,
-    /// The arbiter's expressions and condition, and working rows for these, if it has some.
-    computed: Option<(KeyValues, RowBuilder)>,
-}
-
-impl<'a> ReturnedKeys<'a> {
-    fn new(context: &'a WriteContext<'a>, returning: Returning) -> Self {
-        let values = KeyValues::of(context.target, context.relation, context.arbiter);
-        let whole = returning == Returning::Rows;
-        let columns = match (&values, whole) {
-            (None, _) => Vec::new(),
-            (Some(_), true) => (0..context.target.columns.len()).collect(),
-            (Some(_), false) => context.arbiter.deciding_columns().to_vec(),
-        };
-        Self {
-            context,
-            whole,
-            columns,
-            computed: values.map(|values| (values, RowBuilder::new(context.target.row_desc()))),
-        }
-    }
-
-    /// Whether a row was returned for this working row: it has the same key, or both have none.
-    fn is_that_of(&mut self, row: &Slot, returned: &Slot) -> bool {
-        let arbiter = self.context.arbiter;
-        let Some((values, builder)) = &mut self.computed else {
-            return match self.whole {
-                true => same_key(arbiter, row, returned),
-                false => has_key(arbiter, row, returned),
-            };
-        };
-        let columns = self.columns.iter().copied();
-        match values.working_row(builder, returned, columns) {
-            Some(returned) => !self.context.is_outside(row) && same_key(arbiter, row, returned),
-            None => self.context.is_outside(row),
-        }
     }
 }
 

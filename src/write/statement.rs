@@ -20,6 +20,7 @@ use crate::payload::shape::{IdentityValues, Shape, refuse_identity};
 use crate::pg::backend;
 use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::statement::spi::{AfterTriggerScope, Connection, SpiPlan};
+use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::transaction::transactions::in_subtransaction;
 use crate::target::PerTarget;
 use pgrx::{PgSqlErrorCode, pg_sys};
@@ -249,6 +250,8 @@ fn plan(
         return Rc::clone(plan);
     }
     refuse_identity(target, named, identity);
+    let computed = context.arbiter.is_computed();
+    let _literals = computed.then(LocalSettings::read_fixed_literals);
     let plan = Rc::new(SpiPlan::prepare_with(connection, &sql(), types));
     let mut statements = statements.borrow_mut();
     if statements.len() >= MAX_STATEMENTS {

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import re
 import threading
 
@@ -15,6 +16,19 @@ from support.waiting import until
 BATCH = "SELECT * FROM idempotent_insert_many(%s, %s)"
 EACH = "SELECT outcome, stored, differences FROM idempotent_insert_each(%s, %s, on_conflict => 'report')"
 TRIGGERS = "SET citus.enable_unsafe_triggers = on"
+# For work on the shards of one node.
+BY_HAND = "SET citus.override_table_visibility = off; SET citus.enable_ddl_propagation = off"
+
+
+every_placement = pytest.mark.parametrize(
+    "distribute",
+    [
+        "create_distributed_table('t', 'id')",
+        "create_distributed_table('t', NULL, colocate_with => 'none', distribution_type => NULL)",
+        "create_reference_table('t')",
+        "citus_add_local_table_to_metadata('t')",
+    ],
+)
 
 
 class Nodes:
@@ -32,6 +46,7 @@ class Nodes:
                         "citus.shard_count": "8",
                         "citus.enable_statistics_collection": "off",
                         "citus.node_connection_timeout": "10s",
+                        "citus.recover_2pc_interval": "-1",
                         "citus.local_hostname": address,
                     }
                 )
@@ -106,15 +121,7 @@ def refused(conn, sql, parameters=None, state="0A000"):
     return caught.value.diag
 
 
-@pytest.mark.parametrize(
-    "distribute",
-    [
-        "create_distributed_table('t', 'id')",
-        "create_distributed_table('t', NULL, colocate_with => 'none', distribution_type => NULL)",
-        "create_reference_table('t')",
-        "citus_add_local_table_to_metadata('t')",
-    ],
-)
+@every_placement
 def test_functions_insert_or_verify(conn, distribute):
     table(conn, distribute)
     counts = conn.execute(BATCH, ["t", payloads((1, "a"), (2, "b"), (1, "a"))]).fetchone()
@@ -144,6 +151,33 @@ def test_keys_of_several_columns(conn):
     assert conn.execute(BATCH, ["t", rows]).fetchone()["duplicates"] == 60
     other = psycopg.types.json.Jsonb([{"tenant": 3, "id": "b", "v": "w"}])
     assert refused(conn, BATCH, ["t", other], state="23I01").message_detail.startswith("Payload 1: Key (id, tenant)=(b, 3) is stored")
+
+
+@pytest.mark.parametrize("distribute", ["create_distributed_table('t', 'tenant')", "create_reference_table('t')"])
+def test_keys_with_expressions_and_conditions(conn, distribute):
+    table(conn, distribute, "tenant int, id varchar(9), v text, gone boolean")
+    conn.execute("CREATE UNIQUE INDEX ON t (tenant, lower(id)) WHERE NOT gone")
+    each = EACH.replace("on_conflict", "key => '{tenant, lower(id::text)}', on_conflict")
+
+    def send(*rows):
+        names = ("tenant", "id", "v", "gone")
+        return conn.execute(each, ["t", psycopg.types.json.Jsonb([dict(zip(names, row)) for row in rows])]).fetchall()
+
+    rows = [(t, i, f"{t}{i}", gone) for t in range(20) for i in "abc" for gone in (False, True)]
+    found = send(*rows)
+    assert {row["outcome"] for row in found} == {"inserted"}
+    assert [row["stored"] for row in found] == [{"tenant": t, "id": i, "v": v, "gone": gone} for t, i, v, gone in rows]
+    found = send(*rows)
+    assert [row["outcome"] for row in found] == ["inserted" if row[3] else "duplicate" for row in rows]
+    found = send((3, "A", "3a", False), (4, "d", "new", False), (4, "D", "new", True))
+    assert [row["outcome"] for row in found] == ["conflict", "inserted", "inserted"]
+    assert found[0]["differences"] == {"id": {"stored": "a", "payload": "A"}}
+    conn.execute("CREATE TABLE source AS SELECT i % 50 AS tenant, 'K' || i AS id, 'v' AS v, i % 4 = 0 AS gone FROM generate_series(1, 2000) AS i")
+    for inserted in (2000, 500):
+        counts = conn.execute("SELECT * FROM idempotent_insert_from('t', 'source', key => '{tenant, lower(id::text)}')").fetchone()
+        assert (counts["inserted"], counts["duplicates"]) == (inserted, 2000 - inserted)
+    conn.execute("CALL idempotent_load('t', 'source', key => '{tenant, lower(id::text)}', batch_size => 300)")
+    assert value(conn, "SELECT count(*) FROM t WHERE NOT gone") == 60 + 1 + 1500
 
 
 @pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
@@ -183,8 +217,6 @@ def test_what_works_on_the_table_itself_is_refused(conn):
     table(conn)
     conn.execute("CREATE TABLE source AS SELECT 1 AS id, 'a'::text AS v")
     for call in (
-        "SELECT * FROM idempotent_merge('t', 'source')",
-        "SELECT * FROM idempotent_merge_many('t', '[]')",
         "SELECT * FROM idempotent_overwrite('t', 'source', '{}')",
         "SELECT * FROM idempotent_overwrite_each('t', 'source', '{id}')",
         "SELECT * FROM idempotent_guard('t')",
@@ -193,7 +225,222 @@ def test_what_works_on_the_table_itself_is_refused(conn):
     conn.execute(f"{TRIGGERS}")
     refused(conn, "SELECT * FROM idempotent_guard('t', on_conflict => 'quarantine')")
     conn.execute("CREATE TABLE loose (id int, v text); SELECT create_distributed_table('loose', 'id')")
-    assert 'the distribution column "id"' in conn.execute("SELECT message FROM idempotent_lint('loose')").fetchone()["message"]
+    found = conn.execute("SELECT message, hint FROM idempotent_lint('loose')").fetchone()
+    assert 'the distribution column "id"' in found["message"] and "ON public.loose (…, id);" in found["hint"]
+    conn.execute("DROP TABLE loose; CREATE TABLE loose (id int, v text); SELECT create_reference_table('loose')")
+    found = conn.execute("SELECT message, hint FROM idempotent_lint('loose')").fetchone()
+    assert "distribution column" not in found["message"] and "ON public.loose (…);" in found["hint"]
+
+
+def merged(conn, rows, **options):
+    """The counts but for the first, of rows (id, at, v) or (id, at, v, gone); None leaves v out."""
+    names = ("id", "at", "v", "gone")
+    payloads = [{name: x for name, x in zip(names, row) if x is not None} for row in rows]
+    counts = conn.execute(
+        "SELECT * FROM idempotent_merge_many('t', %s, latest_by => '{at}', delete_when => %s)",
+        [psycopg.types.json.Jsonb(payloads), options.get("delete_when")],
+    ).fetchone()
+    return {name: number for name, number in list(counts.items())[1:] if number}
+
+
+@every_placement
+def test_the_latest_row_wins(conn, distribute):
+    table(conn, distribute, "id int PRIMARY KEY, at int, v text, note text DEFAULT 'none'")
+    conn.execute("INSERT INTO t SELECT i, 5, 'v' || i FROM generate_series(1, 600) AS i")
+    conn.execute("CREATE TABLE source (id int, at int, v text, gone boolean)")
+    conn.execute("INSERT INTO source SELECT i, i % 11, 'v' || i % 3, i % 5 = 0 FROM generate_series(1, 1200) AS i")
+    merge = "SELECT * FROM idempotent_merge('t', 'source', latest_by => '{at}', delete_when => 'gone', token => %s)"
+    # The same on one server, by plain SQL.
+    conn.execute("CREATE TABLE loose AS TABLE t; DELETE FROM loose USING source AS s WHERE loose.id = s.id AND s.at >= loose.at AND s.gone")
+    conn.execute("INSERT INTO loose SELECT id, at, v, 'none' FROM source WHERE NOT gone AND id > 600")
+    conn.execute("UPDATE loose SET at = s.at, v = s.v FROM source AS s WHERE loose.id = s.id AND (s.at, s.v) > (loose.at, loose.v) AND NOT s.gone")
+    first = conn.execute(merge, ["one"]).fetchone()
+    assert contents(conn) == contents(conn, "loose")
+    assert conn.execute(merge, ["one"]).fetchone() == {**first, "replayed": True}
+    again = conn.execute(merge, ["two"]).fetchone()
+    assert (again["inserted"], again["updated"], again["deleted"]) == (0, 0, 0)
+    # Payloads that leave columns out, and several under one key.
+    rows = [*((i, 20, "w") for i in range(1, 400)), *((i, 21, None) for i in range(200, 800)), *((i, 20, "x") for i in range(1500, 1502))]
+    found = merged(conn, rows)
+    assert sum(found.values()) == len(rows)
+    assert merged(conn, rows) == {"unchanged": 801, "stale": 200}
+    assert {(row["at"], row["v"]) for row in conn.execute("SELECT at, v FROM t WHERE id BETWEEN 200 AND 399").fetchall()} == {(21, "w")}
+
+
+@pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
+def test_a_merge_sees_what_its_transaction_has_written(conn, level):
+    table(conn, columns="id int PRIMARY KEY, at int, v text")
+    conn.execute("INSERT INTO t VALUES (1, 1, 'a'), (2, 1, 'a')")
+    conn.execute(f"BEGIN ISOLATION LEVEL {level}")
+    assert merged(conn, [(1, 2, "b"), (2, 2, "b", True), (3, 2, "b")], delete_when="gone") == {"inserted": 1, "updated": 1, "deleted": 1}
+    assert merged(conn, [(1, 1, "c"), (2, 1, "c"), (3, 3, "c")]) == {"inserted": 1, "updated": 1, "stale": 1}
+    conn.execute("ROLLBACK")
+    assert contents(conn) == [(1, 1, "a"), (2, 1, "a")]
+
+
+def test_a_merge_takes_rows_of_all_types(conn):
+    columns = "k {0}, id int, e {0}, d {1}, a int[], es {0}[], c {2}, j json, p point, f float8, at timestamptz, t text COLLATE \"C\""
+    conn.execute("CREATE TYPE feeling AS ENUM ('sad', 'glad'); CREATE DOMAIN positive AS int CHECK (value > 0); CREATE TYPE pair AS (a int, b text)")
+    table(conn, columns=columns.format("feeling", "positive", "pair") + ", PRIMARY KEY (k, id)")
+    values = "e, d, a, es, c, j, p, f, at, t"
+    conn.execute(f"INSERT INTO t (k, id, {values}) SELECT 'sad', 1, 'sad', 1, '{{1,2}}', '{{sad}}', '(1,x)', '{{\"a\": 1}}', '(1,2)', 0.1, now(), 'x'")
+    conn.execute(f"INSERT INTO t (k, id, {values}) SELECT 'glad', 2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL")
+    conn.execute("CREATE TABLE source (LIKE t)")
+    conn.execute("INSERT INTO source SELECT * FROM t")
+    for setting in ("datestyle = 'sql, dmy'", "extra_float_digits = -15", "plan_cache_mode = force_generic_plan"):
+        conn.execute(f"SET {setting}")
+        merge = "SELECT updated, unchanged FROM idempotent_merge('t', 'source')"
+        assert conn.execute(merge).fetchone() == {"updated": 0, "unchanged": 2}
+        # Both rows change in each column, to a value or to NULL, and back.
+        for _ in range(2):
+            conn.execute(f"UPDATE source SET ({values}) = (SELECT {values} FROM source AS other WHERE other.id <> source.id)")
+            assert conn.execute(merge).fetchone() == {"updated": 2, "unchanged": 0}
+            assert value(conn, "SELECT idempotent_digest(x) FROM t x") == value(conn, "SELECT idempotent_digest(x) FROM source x")
+        conn.execute("RESET ALL")
+    conn.execute("SET client_min_messages = warning; DROP TABLE t, source; DROP TYPE feeling, pair; DROP DOMAIN positive")
+
+
+@pytest.mark.parametrize("level", ["read committed", "repeatable read"])
+def test_a_merge_judges_again_what_another_session_has_changed(nodes, conn, level):
+    table(conn, columns="id int PRIMARY KEY, at int, v text")
+    conn.execute("INSERT INTO t SELECT i, 1, 'a' FROM generate_series(1, 9) AS i")
+    conn.execute(f"BEGIN ISOLATION LEVEL {level}")
+    assert value(conn, "SELECT count(*) FROM t") == 9
+    with nodes.connect(autocommit=False) as other:
+        for change in ("SET at = 5, v = 'b' WHERE id = 1", "SET at = 2 WHERE id = 2", "SET v = 'c' WHERE id = 3", "SET at = 1 WHERE id = 4", "SET at = 5 WHERE id = 5"):
+            other.execute(f"UPDATE t {change}")
+        other.execute("DELETE FROM t WHERE id = 6")
+        found = []
+
+        def merge():
+            try:
+                found.append(merged(conn, [(i, 3, "m", i == 5) for i in range(1, 9)], delete_when="gone"))
+            except psycopg.Error as error:
+                found.append(error.sqlstate)
+
+        thread = threading.Thread(target=merge)
+        thread.start()
+        with nodes.connect() as watch:
+            until(lambda: value(watch, "SELECT count(*) > 0 FROM citus_lock_waits"), 30)
+        other.commit()
+        thread.join()
+    if level == "repeatable read":
+        assert found == ["40001"]
+        conn.execute("ROLLBACK")
+        return
+    assert found == [{"inserted": 1, "updated": 5, "stale": 2}]
+    conn.execute("COMMIT")
+    latest = {1: (5, "b"), 5: (5, "a"), 9: (1, "a")}
+    assert contents(conn) == [(i, *latest.get(i, (3, "m"))) for i in range(1, 10)]
+
+
+def test_a_merge_obeys_policies(conn):
+    table(conn, columns="id int PRIMARY KEY, at int, v text DEFAULT 'own'")
+    conn.execute("INSERT INTO t VALUES (1, 1, 'own'), (2, 1, 'hidden'), (3, 1, 'kept')")
+    conn.execute("DROP ROLE IF EXISTS regress_merger; CREATE ROLE regress_merger LOGIN; GRANT ALL ON t TO regress_merger")
+    conn.execute("ALTER TABLE t ENABLE ROW LEVEL SECURITY")
+    for command, rows in (("SELECT", "USING (v <> 'hidden')"), ("INSERT", "WITH CHECK (true)"), ("UPDATE", "USING (v = 'own')"), ("DELETE", "USING (v = 'own')")):
+        conn.execute(f"CREATE POLICY for_{command} ON t FOR {command} {rows}")
+    conn.execute("SET ROLE regress_merger")
+    assert merged(conn, [(1, 2, None), (4, 1, None)]) == {"inserted": 1, "updated": 1}
+    many = "SELECT * FROM idempotent_merge_many('t', %s, latest_by => '{at}', delete_when => 'gone')"
+    for id_ in (2, 3):
+        refused(conn, many, [psycopg.types.json.Jsonb([{"id": id_, "at": 2}])], "42501")
+    refused(conn, many, [psycopg.types.json.Jsonb([{"id": 3, "at": 2, "gone": True}])], "42501")
+    assert merged(conn, [(2, 2, None, True), (4, 2, None, True)], delete_when="gone") == {"deleted": 1, "unchanged": 1}
+    conn.execute("RESET ROLE")
+    assert contents(conn) == [(1, 2, "own"), (2, 1, "hidden"), (3, 1, "kept")]
+    conn.execute("DROP TABLE t; DROP ROLE regress_merger")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("distribute", ["create_distributed_table('t', 'id')", "create_reference_table('t')"])
+def test_racing_merges_leave_the_greatest_row_of_each_key(nodes, conn, distribute):
+    table(conn, distribute, "id int PRIMARY KEY, at int, v text")
+    rounds, sessions, keys = 10, 8, 60
+    errors, calls = [], []
+    sent = {key: [] for key in range(keys)}
+
+    def send(number):
+        dice = random.Random(number)
+        with nodes.connect() as own:
+            for _ in range(rounds):
+                rows = [{"id": key, "at": dice.randint(1, 40), "v": dice.choice("abc"), "gone": key % 4 == 0 and dice.random() < 0.3} for key in range(keys)]
+                dice.shuffle(rows)
+                for row in rows:
+                    sent[row["id"]].append((row["at"], row["gone"], row["v"]))
+                # Rows are compared by v where the time is the same: both are the same order.
+                latest_by = [["at"], ["at", "v"]][number % 2]
+                while True:
+                    try:
+                        own.execute("SELECT * FROM idempotent_merge_many('t', %s, latest_by => %s, delete_when => 'gone')", [psycopg.types.json.Jsonb(rows), latest_by])
+                        calls.append(number)
+                        break
+                    except psycopg.Error as error:
+                        errors.append(error.sqlstate)
+
+    threads = [threading.Thread(target=send, args=[number]) for number in range(sessions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(errors) <= {"40P01", "40001"}
+    assert len(calls) == rounds * sessions and len(errors) < len(calls)
+    stored = {row["id"]: (row["at"], False, row["v"]) for row in conn.execute("SELECT * FROM t").fetchall()}
+    for key, rows in sent.items():
+        greatest = max(rows)
+        if greatest[1]:
+            # After the delete, an earlier row may have gone in again.
+            assert stored.get(key) is None or stored[key] in rows
+        else:
+            assert stored[key] == greatest
+
+
+def conflict(conn, key, v):
+    """The number of a conflict that is recorded for a payload."""
+    conn.execute("SELECT * FROM idempotent_insert_many('t', %s, on_conflict => 'quarantine')", [payloads((key, v))])
+    return value(conn, "SELECT max(id) FROM idempotent.conflicts")
+
+
+APPLY = "SELECT idempotent_resolve(%s, 'apply_payload')"
+
+
+@every_placement
+def test_a_conflict_ends_with_the_payload(conn, distribute):
+    table(conn, distribute, "id int PRIMARY KEY, v text, j json, p point DEFAULT '(1,2)'")
+    conn.execute("INSERT INTO t SELECT i, 'a', '{\"a\":   1}' FROM generate_series(1, 9) AS i")
+    first = conflict(conn, 1, "b")
+    assert [value(conn, APPLY, first) for _ in range(2)] == [True, False]
+    assert conn.execute("SELECT v, j FROM t WHERE id = 1").fetchone() == {"v": "b", "j": {"a": 1}}
+    changed, gone, kept = conflict(conn, 2, "b"), conflict(conn, 3, "b"), conflict(conn, 4, "b")
+    conn.execute("UPDATE t SET j = '[]' WHERE id = 2")
+    conn.execute("DELETE FROM t WHERE id = 3")
+    assert "differs from the one that was recorded" in refused(conn, APPLY, [changed], "55000").message_detail
+    assert "no longer exists" in refused(conn, APPLY, [gone], "55000").message_detail
+    assert value(conn, "SELECT idempotent_resolve(%s, 'keep_stored')", kept)
+    refused(conn, APPLY, [kept], "55000")
+    assert value(conn, "SELECT count(*) FROM t WHERE v = 'b'") == 1
+
+
+@pytest.mark.parametrize("level", ["read committed", "repeatable read"])
+def test_a_payload_is_not_applied_to_a_row_that_another_session_changes(nodes, conn, level):
+    table(conn)
+    conn.execute("INSERT INTO t VALUES (1, 'a')")
+    number = conflict(conn, 1, "b")
+    conn.execute(f"BEGIN ISOLATION LEVEL {level}")
+    assert value(conn, "SELECT count(*) FROM t") == 1
+    found = []
+    with nodes.connect(autocommit=False) as other:
+        other.execute("UPDATE t SET v = 'c'")
+        thread = threading.Thread(target=lambda: found.append(refused(conn, APPLY, [number], ["55000", "40001"][level == "repeatable read"])))
+        thread.start()
+        with nodes.connect() as watch:
+            until(lambda: value(watch, "SELECT count(*) > 0 FROM citus_lock_waits"), 30)
+        other.commit()
+        thread.join()
+    assert len(found) == 1
+    conn.execute("ROLLBACK")
+    assert contents(conn) == [(1, "c")]
 
 
 @pytest.mark.parametrize("distribute", ["create_distributed_table('t', 'id')", "create_reference_table('t')"])
@@ -227,7 +474,7 @@ def test_a_repair_by_a_partial_key_is_refused(conn):
     conn.execute("CREATE UNIQUE INDEX ON t (id) WHERE v IS NOT NULL")
     conn.execute("CREATE TABLE source AS SELECT 1 AS id, 'a'::text AS v")
     refused(conn, "SELECT * FROM idempotent_repair('t', 'source', key => '{id}', dry_run => false)")
-    refused(conn, "SELECT * FROM idempotent_insert_from('t', 'source', key => '{id}')")
+    assert conn.execute("SELECT * FROM idempotent_insert_from('t', 'source', key => '{id}')").fetchone()["inserted"] == 1
 
 
 def test_a_guard_verifies_on_every_shard(nodes, conn):
@@ -283,9 +530,11 @@ def test_a_guard_stays_where_shards_go(nodes, conn):
     assert value(conn, "SELECT idempotent_unguard('t')")
 
 
+@pytest.mark.parametrize("index", ["t (id)", "t (id, (id + 1)) WHERE id IS NOT NULL"])
 @pytest.mark.timeout(300)
-def test_racing_batches_store_each_key_once_and_verify_the_rest(nodes, conn):
-    table(conn)
+def test_racing_batches_store_each_key_once_and_verify_the_rest(nodes, conn, index):
+    table(conn, columns="id int, v text")
+    conn.execute(f"CREATE UNIQUE INDEX ON {index}")
     rounds, sessions, keys = 12, 8, 60
     errors, counts = [], []
 
@@ -409,3 +658,119 @@ def test_a_load_is_called_again_after_a_worker_was_lost(nodes, conn):
         assert value(again, "SELECT idempotent_digest(t) FROM t") == value(again, "SELECT idempotent_digest(s) FROM source s")
     lines = nodes.forbidden_log_lines()
     assert not [line for line in lines if re.search("panicked|TRAP|PANIC", line)]
+
+
+CALLS = {
+    "load": "CALL idempotent_load('t', 'source', batch_size => 500)",
+    "merge": "SELECT * FROM idempotent_merge('t', 'source', latest_by => '{at}')",
+    "request": "SELECT response, replayed FROM idempotent_execute('k', 'INSERT INTO t SELECT * FROM source RETURNING id')",
+}
+
+
+class Held:
+    """A call in a session of its own."""
+
+    def __init__(self, nodes, kind):
+        self.nodes, self.kind = nodes, kind
+        self.found = None
+        self.thread = threading.Thread(target=self.call)
+        self.thread.start()
+
+    def call(self):
+        try:
+            with self.nodes.connect() as own:
+                self.found = own.execute(CALLS[self.kind]).rowcount
+        except psycopg.Error as error:
+            self.found = error
+
+    def until_prepared(self, worker):
+        until(lambda: prepared(worker) > 0, 60)
+
+
+def prepared(node):
+    with node.connect("app") as conn:
+        return value(conn, "SELECT count(*) FROM pg_prepared_xacts")
+
+
+def repeated(nodes, kind):
+    """Recovers the transactions, and makes the call again, which makes the table equal to the source."""
+    with nodes.connect() as conn:
+        recovered = value(conn, "SELECT recover_prepared_transactions()")
+        assert [prepared(node) for node in nodes.nodes] == [0, 0, 0]
+        found = conn.execute(CALLS[kind])
+        found = None if kind == "load" else found.fetchone()
+        assert value(conn, "SELECT idempotent_digest(t) FROM t") == value(conn, "SELECT idempotent_digest(s) FROM source s")
+        return recovered, found
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", CALLS)
+def test_a_worker_is_lost_after_the_coordinator_has_committed(nodes, conn, kind):
+    """The coordinator has committed, and waits for a standby that is not there; the workers have only prepared."""
+    table(conn, columns="id int PRIMARY KEY, at int, v text")
+    rows = 20000 if kind == "load" else 1000
+    conn.execute(f"CREATE TABLE source AS SELECT i AS id, 1 AS at, 'v' || i AS v FROM generate_series(1, {rows}) AS i")
+    worker = nodes.nodes[1]
+
+    def hold(standby):
+        conn.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{standby}'")
+        conn.execute("SELECT pg_reload_conf()")
+
+    if kind != "load":
+        hold("nobody")
+    held = Held(nodes, kind)
+    if kind == "load":
+        # It also commits before the first rows.
+        until(lambda: value(conn, "SELECT count(*) >= 1000 FROM t"), 60)
+        hold("nobody")
+    held.until_prepared(worker)
+    worker.crash()
+    worker.wait_until_up()
+    hold("")
+    held.thread.join()
+    assert prepared(worker) > 0
+    if kind != "load":
+        # The call has succeeded. Rows of the worker are neither there nor free.
+        assert not isinstance(held.found, psycopg.Error)
+        assert value(conn, "SELECT count(*) FROM t") < rows
+        conn.execute("SET statement_timeout = '2s'")
+        refused(conn, CALLS["merge"], state="57014")
+    if kind == "request":
+        # The record is on the coordinator.
+        assert conn.execute(CALLS["request"]).fetchone()["replayed"]
+    recovered, found = repeated(nodes, kind)
+    assert recovered > 0
+    if kind == "merge":
+        assert (found["inserted"], found["updated"], found["unchanged"]) == (0, 0, rows)
+    if kind == "request":
+        assert found["replayed"] and len(found["response"]) == rows
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", CALLS)
+def test_the_coordinator_is_lost_before_it_has_committed(nodes, conn, kind):
+    """One worker has prepared, the other is held by a trigger that is deferred to the end of its transaction."""
+    table(conn, columns="id int PRIMARY KEY, at int, v text")
+    conn.execute("CREATE TABLE source AS SELECT i AS id, 1 AS at, 'v' || i AS v FROM generate_series(1, 1000) AS i")
+    coordinator, first, second = nodes.nodes
+    shard = value(conn, "SELECT shard_name::text FROM citus_shards WHERE table_name = 't'::regclass AND nodename = %s LIMIT 1", second.address)
+    with second.connect("app") as own:
+        own.execute(f"{BY_HAND}; SELECT pg_advisory_lock(13)")
+        own.execute("CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(13); RETURN NULL; END'")
+        own.execute(f"CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON {shard} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hold()")
+        held = Held(nodes, kind)
+        held.until_prepared(first)
+        coordinator.crash()
+        held.thread.join()
+        assert isinstance(held.found, psycopg.Error)
+    coordinator.wait_until_up()
+    with second.connect("app") as own:
+        until(lambda: value(own, "SELECT count(*) = 0 FROM pg_stat_activity WHERE wait_event = 'advisory'"), 30)
+        assert prepared(first) > 0
+        recovered, found = repeated(nodes, kind)
+        own.execute(f"{BY_HAND}; SET client_min_messages = warning; DROP FUNCTION hold CASCADE")
+    assert recovered > 0
+    if kind == "merge":
+        assert (found["inserted"], found["unchanged"]) == (1000, 0)
+    if kind == "request":
+        assert not found["replayed"] and len(found["response"]) == 1000

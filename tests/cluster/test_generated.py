@@ -337,6 +337,7 @@ def merged_log(conn, table):
 
 def staged_case(conn, table):
     dice = table.dice
+    conn.execute(f"SET pg_idempotent.use_distributed_form = {dice.choice(['on', 'off'])}")
     if dice.random() < 0.7:
         table.stage(conn)
     names = {"target": table.target, "source": table.staging, "key": table.key if dice.random() < 0.3 else None}

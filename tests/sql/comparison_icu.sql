@@ -74,5 +74,12 @@ CREATE TABLE large_in AS TABLE large;
 INSERT INTO large_in SELECT upper(k), v + (v - 7), n FROM large WHERE v IN (7, 8);
 SELECT status, key, differences FROM idempotent_reconcile('large', 'large_in');
 DROP TABLE large, large_in;
+-- The same in the SQL for distributed tables, which finds the collation whatever the search_path.
+SET pg_idempotent.use_distributed_form = on;
+CREATE TABLE caseless (a text COLLATE ci, v int);
+CREATE UNIQUE INDEX caseless_key ON caseless (trim(a), v);
+SELECT outcome FROM idempotent_insert_each('caseless', '[{"a": " x", "v": 1}, {"a": "X", "v": 1}, {"a": "y", "v": 1}]', ignore => '{a}');
+SELECT outcome FROM idempotent_insert_each('caseless', '[{"a": "X ", "v": 1}, {"a": "Z", "v": 1}, {"a": "Y", "v": 1}]', ignore => '{a}');
+RESET pg_idempotent.use_distributed_form;
 SET client_min_messages = warning;
 DROP SCHEMA comparison_icu CASCADE;

@@ -171,6 +171,29 @@ SELECT idempotent_resolve((SELECT max(id) FROM idempotent.conflicts WHERE target
 RESET ROLE;
 SELECT email, w FROM owners.hidden WHERE NOT gone ORDER BY 1;
 
+-- Whether the owner of a view sees the stored row is asked by an expression of the key: no function that is nearer on the client's
+-- search_path is given values that only the owner may read.
+CREATE ROLE regress_box;
+GRANT USAGE ON SCHEMA owners TO regress_box;
+SET ROLE regress_owner;
+CREATE TABLE owners.tagged (tags text[], who text, w int);
+CREATE UNIQUE INDEX tagged_key ON owners.tagged (array_length(tags, 1));
+INSERT INTO owners.tagged VALUES ('{secret, word}', 'x', 1), ('{other}', 'x', 1);
+ALTER TABLE owners.tagged ENABLE ROW LEVEL SECURITY;
+CREATE POLICY box ON owners.tagged TO regress_box USING (true);
+GRANT SELECT (tags), INSERT ON owners.tagged TO regress_box;
+RESET ROLE;
+SELECT FROM idempotent_guard('owners.tagged', key => '{"array_length(tags, 1)"}');
+CREATE VIEW owners.box AS SELECT tags, who, w FROM owners.tagged;
+ALTER VIEW owners.box OWNER TO regress_box;
+GRANT INSERT ON owners.box TO regress_caller;
+SET ROLE regress_caller;
+CREATE FUNCTION callers.array_length(text[], int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'taken: %', $1; RETURN 2; END $$;
+SET search_path = callers, pg_catalog;
+INSERT INTO owners.box VALUES ('{a, b}', 'x', 1);
+RESET search_path;
+RESET ROLE;
+
 SET client_min_messages = warning;
 DROP SCHEMA owners, callers CASCADE;
-DROP ROLE regress_owner, regress_caller;
+DROP ROLE regress_owner, regress_caller, regress_box;

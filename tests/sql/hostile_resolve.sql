@@ -113,8 +113,10 @@ RESET ROLE;
 -- With row_security off it is the server's own error.
 SET ROLE regress_pgi_mallory;
 SET row_security = off;
+\set SHOW_CONTEXT never
 SELECT idempotent_resolve(:c1, 'keep_stored');
 :state
+\set SHOW_CONTEXT errors
 RESET row_security;
 RESET ROLE;
 

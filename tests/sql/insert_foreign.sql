@@ -73,8 +73,39 @@ SELECT * FROM idempotent_insert('ledger', '{"order_id": 1}', key => '{order_id}'
 RESET ROLE;
 DROP OWNED BY regress_pgi_far;
 DROP ROLE regress_pgi_far;
--- The others want a table of this server.
+-- What the other server lets in twice, sees in another way, or hides.
+CREATE TABLE there.loose (id int, v int);
+CREATE FOREIGN TABLE loose (id int, v int) SERVER far OPTIONS (schema_name 'there');
+INSERT INTO there.loose VALUES (1, 1), (2, 1), (2, 2), (3, 1);
+SELECT outcome FROM idempotent_insert_each('loose', '[{"id": 1, "v": 1}, {"id": 3, "v": 1}, {"id": 4, "v": 1}]', key => '{id}');
+SELECT outcome FROM idempotent_insert_each('loose', '[{"id": 3, "v": 1}, {"id": 2, "v": 1}]', key => '{id}', on_conflict => 'report');
+:state
+CREATE TABLE there.short (id numeric(9,2) PRIMARY KEY, v int);
+CREATE FOREIGN TABLE short (id numeric, v int) SERVER far OPTIONS (schema_name 'there');
+SELECT outcome FROM idempotent_insert('short', '{"id": 1.00}', key => '{id}');
+SELECT outcome FROM idempotent_insert('short', '{"id": 1.0}', key => '{id}');
+SELECT outcome FROM idempotent_insert('short', '{"id": 1.234}', key => '{id}');
+:state
+CREATE VIEW there.seen AS SELECT * FROM there.loose WHERE v > 1;
+CREATE UNIQUE INDEX ON there.loose (id) WHERE id <> 2;
+CREATE FOREIGN TABLE seen (id int, v int) SERVER far OPTIONS (schema_name 'there');
+SELECT outcome FROM idempotent_insert('seen', '{"id": 3, "v": 3}', key => '{id}');
+:state
+-- The others want a table of this server, and say where to go.
 SELECT idempotent_guard('ledger', key => '{order_id}');
 :state
-CALL idempotent_load('ledger', 'orders', key => '{order_id}');
+SELECT idempotent_view('ledger', 'ledger_view');
 :state
+SELECT * FROM idempotent_overwrite('ledger', 'orders', '{}');
+:state
+-- Only the other server can say whether the key is unique.
+ALTER FOREIGN TABLE ledger OPTIONS (table_name 'ledger');
+CREATE FOREIGN TABLE "Quoted" (id int) SERVER far OPTIONS (schema_name 'the "schema"', table_name 'it''s');
+SELECT * FROM idempotent_lint('ledger');
+SELECT hint FROM idempotent_lint('"Quoted"');
+SELECT idempotent_guard('"Quoted"');
+CREATE FOREIGN DATA WRAPPER nothing;
+CREATE SERVER nothing FOREIGN DATA WRAPPER nothing;
+CREATE FOREIGN TABLE nothing (id int) SERVER nothing;
+SELECT hint FROM idempotent_lint('nothing');
+SELECT idempotent_guard('nothing');

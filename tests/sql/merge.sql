@@ -182,7 +182,7 @@ CREATE VIEW code_new AS SELECT * FROM (VALUES (1, 'a', 5), (3, 'b', 1)) v (id, c
 CREATE VIEW code_old AS SELECT * FROM (VALUES (3, 'c', 1), (1, 'b', 1)) v (id, code, pieces);
 CREATE VIEW null_old AS SELECT * FROM (VALUES (3, 'c', 1), (1, 'a', NULL)) v (id, code, pieces);
 CREATE VIEW parent_old AS SELECT * FROM (VALUES (3, 'c', 1, 3), (1, 'a', 1, 77)) v (id, code, pieces, parent);
-CREATE VIEW parent_good AS SELECT * FROM (VALUES (3, 'c', 1, 4), (1, 'a', 1, 3), (4, 'd', 1, 4)) v (id, code, pieces, parent);
+CREATE VIEW parent_good AS SELECT * FROM (VALUES (3, 'c', 1, 3), (1, 'a', 1, 3), (4, 'd', 1, 4)) v (id, code, pieces, parent);
 SELECT * FROM idempotent_merge('strict', 'check_new', key => '{id}');
 :state
 SELECT * FROM idempotent_merge('strict', 'check_old', key => '{id}');

@@ -147,7 +147,7 @@ SET ROLE regress_pgi_deleter;
 SELECT merged('orders', 'key_alone', NULL);
 RESET ROLE;
 
--- Policies: a row that they hide, one that they do not let be deleted, beside one to update and alone.
+-- Policies: a row that they do not let be deleted. More of it: merge_statements.
 CREATE TABLE guarded (id int PRIMARY KEY, at int, owner text);
 INSERT INTO guarded VALUES (1, 1, 'mine'), (2, 1, 'mine'), (3, 1, 'hidden'), (4, 1, 'kept');
 ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
@@ -157,22 +157,16 @@ CREATE POLICY u ON guarded FOR UPDATE USING (owner = 'mine');
 CREATE POLICY d ON guarded FOR DELETE USING (owner = 'mine');
 GRANT ALL ON guarded TO regress_pgi_deleter;
 CREATE VIEW guarded_own AS SELECT * FROM (VALUES (1, 2, true), (2, 2, false)) v (id, at, gone);
-CREATE VIEW guarded_hidden AS SELECT 3 AS id, 2 AS at, true AS gone;
 CREATE VIEW guarded_kept AS SELECT 4 AS id, 2 AS at, true AS gone;
-CREATE VIEW guarded_kept_both AS SELECT 4 AS id, 2 AS at, true AS gone UNION ALL SELECT 2, 3, false;
-GRANT SELECT ON guarded_own, guarded_hidden, guarded_kept, guarded_kept_both TO regress_pgi_deleter;
+GRANT SELECT ON guarded_own, guarded_kept TO regress_pgi_deleter;
 SET ROLE regress_pgi_deleter;
 SELECT merged('guarded', 'guarded_own');
-SELECT merged('guarded', 'guarded_hidden');
-:state
 SELECT merged('guarded', 'guarded_kept');
-:state
-SELECT merged('guarded', 'guarded_kept_both');
 :state
 RESET ROLE;
 SELECT * FROM guarded ORDER BY id;
 
--- Triggers and foreign keys, as of a plain UPDATE and DELETE: row by row in the order of the keys, statement triggers once.
+-- Triggers and foreign keys, as of a plain UPDATE and DELETE. What the triggers see: merge_statements.
 CREATE TABLE watched (id int PRIMARY KEY, at int);
 CREATE TABLE child (id int PRIMARY KEY REFERENCES watched ON DELETE CASCADE);
 CREATE TABLE holder (id int PRIMARY KEY REFERENCES watched);
@@ -188,7 +182,9 @@ CREATE TRIGGER b BEFORE INSERT OR UPDATE OR DELETE ON watched FOR EACH ROW EXECU
 CREATE TRIGGER a AFTER INSERT OR UPDATE OR DELETE ON watched FOR EACH ROW EXECUTE FUNCTION tell();
 CREATE TRIGGER s AFTER INSERT OR UPDATE OR DELETE ON watched FOR EACH STATEMENT EXECUTE FUNCTION tell();
 CREATE VIEW watched_in AS SELECT * FROM (VALUES (4, 2, false), (3, 2, true), (7, 2, false), (1, 2, false), (2, 2, true), (5, 0, true)) v (id, at, gone);
+SET client_min_messages = warning;
 SELECT merged('watched', 'watched_in');
+RESET client_min_messages;
 CREATE VIEW watched_delete AS SELECT 4 AS id, 3 AS at, true AS gone;
 SELECT merged('watched', 'watched_delete');
 SELECT merged('watched', 'watched_delete');

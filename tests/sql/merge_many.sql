@@ -250,7 +250,10 @@ END $$;
 INSERT INTO watched VALUES (2, 1, 1, 1), (3, 1, 1, 1);
 CREATE TRIGGER b BEFORE INSERT OR UPDATE OR DELETE ON watched FOR EACH ROW EXECUTE FUNCTION tell();
 CREATE TRIGGER s AFTER INSERT OR UPDATE OR DELETE ON watched FOR EACH STATEMENT EXECUTE FUNCTION tell();
+-- What the triggers see: merge_statements.
+SET client_min_messages = warning;
 SELECT merged('watched', '[{"id": 3, "at": 2, "gone": true}, {"id": 2, "at": 2, "v": 7}, {"id": 1, "at": 2, "w": 8}, {"id": 2, "at": 3, "w": 9}]', delete_when => 'gone');
+RESET client_min_messages;
 DROP TRIGGER b ON watched;
 DROP TRIGGER s ON watched;
 CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';

@@ -116,7 +116,7 @@ RESET ROLE;
 SELECT merged('notes', 'notes_in', '{v}');
 SELECT * FROM notes ORDER BY id;
 
--- Triggers: those of INSERT for new rows, those of UPDATE for changed rows, none for others; once for each statement.
+-- Triggers: those of INSERT for new rows, those of UPDATE for changed rows, none for others. What they see: merge_statements.
 CREATE TABLE watched (id int PRIMARY KEY, v int, changes int DEFAULT 0);
 INSERT INTO watched VALUES (1, 1), (2, 1), (3, 1);
 CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -131,7 +131,9 @@ CREATE TRIGGER a BEFORE INSERT OR UPDATE ON watched FOR EACH ROW EXECUTE FUNCTIO
 CREATE TRIGGER b AFTER INSERT OR UPDATE ON watched FOR EACH ROW EXECUTE FUNCTION watch();
 CREATE TRIGGER c AFTER INSERT OR UPDATE ON watched FOR EACH STATEMENT EXECUTE FUNCTION watch();
 CREATE VIEW watched_in AS SELECT * FROM (VALUES (1, 1), (2, 2), (3, 3), (4, 4)) v (id, v);
+SET client_min_messages = warning;
 SELECT merged('watched', 'watched_in');
+RESET client_min_messages;
 SELECT merged('watched', 'watched_in');
 SELECT * FROM watched ORDER BY id;
 -- Suppressed rows.

@@ -29,13 +29,13 @@ impl Guard {
         // SAFETY: the key's columns are among the table's, since the numbers are those of the
         // target's columns in it; the caller's promise.
         unsafe {
-            let numbers = self.numbers.as_slice();
+            let numbers = self.plan.numbers.as_slice();
             if let Some(key) = &mut self.computed_key
                 && !key.compute_unguarded(row)
             {
                 return ProbeResult::Outside;
             }
-            let payload = StoredRow::fired_unguarded(row, self.key_columns, numbers);
+            let payload = StoredRow::fired_unguarded(row, self.plan.key_columns, numbers);
             let key = self.computed_key.as_ref();
             let arbiter = self.config.arbiter(&self.target);
             if !arbiter.nulls_equal {
@@ -74,7 +74,7 @@ impl Guard {
         // scan is one by equality, of the arbiter. The caller's promise.
         unsafe {
             let config = &*self.config;
-            let payload = StoredRow::fired_unguarded(row, 0, &self.numbers);
+            let payload = StoredRow::fired_unguarded(row, 0, &self.plan.numbers);
             let key = self.computed_key.as_ref();
             let value = |c| part_of_key(&payload, key, c);
             let lock = || {
@@ -120,9 +120,9 @@ impl Guard {
             if same_tuple(stored, row.tuple()) {
                 return true;
             }
-            let payload = StoredRow::fired_unguarded(row, self.columns, &self.numbers);
-            ffi::slot_getsomeattrs_unguarded(stored, self.columns);
-            let stored = StoredRow::in_slot(stored, &self.numbers);
+            let payload = StoredRow::fired_unguarded(row, self.plan.columns, &self.plan.numbers);
+            ffi::slot_getsomeattrs_unguarded(stored, self.plan.columns);
+            let stored = StoredRow::in_slot(stored, &self.plan.numbers);
             let columns = &self.target.columns;
             let value = |c| payload.get_unguarded(c);
             first_difference(columns, &self.config.always, &stored, value).is_none()

@@ -8,6 +8,8 @@ mod observe;
 #[forbid(unsafe_code)]
 mod open;
 #[forbid(unsafe_code)]
+mod plan;
+#[forbid(unsafe_code)]
 mod probe;
 #[forbid(unsafe_code)]
 mod report;
@@ -15,6 +17,8 @@ mod report;
 mod stored;
 #[forbid(unsafe_code)]
 mod update;
+
+pub use plan::GuardPlan;
 
 use super::config::GuardConfig;
 use super::key_lock::KeyHashSeeds;
@@ -26,13 +30,11 @@ use crate::error::OrRaise;
 use crate::pg::call::trigger::{FiredTrigger, TriggerRow};
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{
-    OpenRelation, Role, Scan, StoredRow, Target, TriggerInfo, UniqueIndex, changes,
-    hidden_by_policy,
+    OpenRelation, Role, Scan, StoredRow, Target, UniqueIndex, changes, hidden_by_policy,
 };
 use look::ComputedKey;
 use pgrx::pg_sys;
 use probe::ProbeResult;
-use std::ffi::c_int;
 use std::rc::Rc;
 
 /// A guard of one table (or partition) in one statement.
@@ -41,19 +43,13 @@ pub struct Guard {
     statement: Rc<StatementState>,
     /// The guarded table: for a partition, the root that the guard came from.
     target: Rc<Target>,
-    /// The trigger on the table at hand.
-    trigger: TriggerInfo,
     config: Rc<GuardConfig>,
+    /// What is known of the table at hand.
+    plan: Rc<GuardPlan>,
     /// What the hashes of its keys begin with.
     seeds: KeyHashSeeds,
-    /// Where the target's columns are in the table at hand.
-    numbers: Vec<pg_sys::AttrNumber>,
     /// What makes the key, if that is more than columns.
     computed_key: Option<ComputedKey>,
-    /// How many columns of a row its key reaches into,
-    key_columns: c_int,
-    /// and what is compared.
-    columns: c_int,
     /// Whether the rows are those of a function of ours.
     mode: GuardMode,
     /// Whether nothing but the compared columns decides.
@@ -62,9 +58,6 @@ pub struct Guard {
     role: Role,
     /// Whether policies may hide stored rows from that role.
     by_policy: bool,
-    /// Whether a BEFORE UPDATE trigger fires after the guard, and may do what it
-    /// likes with the row.
-    has_later_update_trigger: bool,
     /// What the defaults of columns give that are compared only where the row supplies them.
     defaults: StatementDefaults,
     /// In memory of the statement, not of the row at hand.
@@ -181,7 +174,7 @@ impl Guard {
         let Some(remember) = &self.config.remember else {
             return TriggerResult::Unchanged;
         };
-        let payload = StoredRow::fired(row, &self.numbers);
+        let payload = StoredRow::fired(row, &self.plan.numbers);
         if payload.get(remember.column).is_some() {
             return TriggerResult::Unchanged;
         }
@@ -190,7 +183,7 @@ impl Guard {
             |c| payload.value(c),
             |c| self.is_omitted(c, &payload),
         );
-        TriggerResult::Modified(self.numbers[remember.column], value)
+        TriggerResult::Modified(self.plan.numbers[remember.column], value)
     }
 
     /// The value of a column of the row at hand, or of an expression in its key.
@@ -220,7 +213,7 @@ impl Guard {
         {
             return;
         }
-        check_enabled_on_partitions(&self.target, &self.trigger).or_raise();
+        check_enabled_on_partitions(&self.target, &self.plan.trigger).or_raise();
         self.config.partitions_checked_at.set(Some(now));
     }
 

@@ -36,7 +36,7 @@ impl Guard {
                 None => return Some(Observation::NotVerified),
             }
         }
-        let payload = StoredRow::fired(row, &self.numbers);
+        let payload = StoredRow::fired(row, &self.plan.numbers);
         let arbiter = self.config.arbiter(&self.target);
         let has_null = || {
             let mut keys = arbiter.keys.iter();

@@ -1,52 +1,31 @@
 //! What a guard has to know and to open before its first row.
-use super::super::config::GuardConfig;
 use super::super::key_lock::KeyHashSeeds;
 use super::super::omitted::StatementDefaults;
 use super::super::options::ConflictAction;
 use super::super::own_insert::own_insert_arbiter;
-use super::super::partitions::{has_later_update_trigger, resolve_definition};
 use super::super::statement::StatementState;
-use super::super::trigger_check;
 use super::look::ComputedKey;
-use super::{Guard, GuardMode};
-use crate::error::OrRaise;
+use super::{Guard, GuardMode, GuardPlan};
 use crate::pg::call::trigger::FiredTrigger;
 use crate::pg::transaction::snapshot::uses_transaction_snapshot;
-use crate::target::{OpenRelation, Role, Scan, TriggerInfo, row_security_is_active_for};
+use crate::target::{OpenRelation, Role, Scan, row_security_is_active_for};
 use pgrx::pg_sys;
-use std::ffi::c_int;
 use std::rc::Rc;
 
 impl Guard {
     /// Opens what the guard of a table needs in the running statement, in the current memory,
-    /// which is the statement's. `trigger` is what has `fired`; rows go in with the rights of
-    /// `role`.
-    ///
-    /// # Errors
-    /// As [`GuardConfig::of`]; 55000 for a partition that has a guard of its own.
+    /// which is the statement's. `plan` is that of the trigger that has `fired`; rows go in with the
+    /// rights of `role`.
     pub fn open(
         fired: &FiredTrigger<'_>,
         statement: Rc<StatementState>,
-        trigger: TriggerInfo,
+        plan: Rc<GuardPlan>,
         role: Role,
     ) -> Self {
-        let oid = fired.table();
-        let table = OpenRelation::open(oid);
-        let has_later_update_trigger = has_later_update_trigger(&table, &trigger.name);
-        let (target, original) = resolve_definition(&table, trigger.clone());
-        trigger_check::check_single_guard(&target).or_raise();
-        let config = GuardConfig::of(&target, &original).or_raise();
+        let table = OpenRelation::of_fired(fired);
+        let index = OpenRelation::open(plan.index);
+        let (target, config) = (Rc::clone(&plan.target), Rc::clone(&plan.config));
         let arbiter = config.arbiter(&target);
-        let index = if target.oid == oid {
-            arbiter.oid
-        } else {
-            let index = table.index_of_ancestors(arbiter.oid);
-            index.unwrap_or(pg_sys::InvalidOid)
-        };
-        let numbers = target.attnums_in(oid);
-        let key_columns = last_number(&numbers, arbiter.columns());
-        let compared = last_number(&numbers, config.compared.iter().copied());
-        let index = OpenRelation::open(index);
         let computed_key = ComputedKey::of(&target, arbiter, &table, &index);
         let mode = GuardMode::of(fired, &table, arbiter.oid, &index).under(config.on_conflict);
         let mut scan = Scan::by_equality_dirty(&table, &index, arbiter);
@@ -59,10 +38,7 @@ impl Guard {
         Self {
             statement,
             computed_key,
-            key_columns,
-            columns: key_columns.max(compared),
             target,
-            trigger,
             seeds: match mode {
                 // The secret might not be to be had.
                 GuardMode::Observe | GuardMode::Ignore => KeyHashSeeds::without_secret(),
@@ -70,12 +46,11 @@ impl Guard {
             },
             defaults: StatementDefaults::new(&config.compared_if_supplied),
             config,
-            numbers,
+            plan,
             mode,
             simple,
             role,
             by_policy,
-            has_later_update_trigger,
             scan,
             index,
             table,
@@ -119,11 +94,6 @@ impl GuardMode {
             (_, mode) => mode,
         }
     }
-}
-
-/// The highest of these columns' numbers.
-fn last_number(numbers: &[pg_sys::AttrNumber], columns: impl Iterator<Item = usize>) -> c_int {
-    columns.map(|c| c_int::from(numbers[c])).max().unwrap_or(0)
 }
 
 /// Whether a table is this one, or a partitioned table that it is in.

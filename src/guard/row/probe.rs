@@ -45,7 +45,7 @@ impl Guard {
     /// Whether a committed row is stored under the row's key: looks once more, under
     /// an MVCC snapshot, which misses none. The key lock is in hand.
     fn is_committed(&self, row: TriggerRow<'_>) -> bool {
-        let row = StoredRow::fired(row, &self.numbers);
+        let row = StoredRow::fired(row, &self.plan.numbers);
         let _snapshot = LatestSnapshot::push();
         let memory = Memory::in_current(c"pg_idempotent second look");
         memory.scope(|| {

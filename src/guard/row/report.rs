@@ -22,7 +22,7 @@ impl Guard {
         }
         let mut hint = format!(
             "If there are rows with a null in the key, let them pass without verification: {}",
-            call_passing_null_keys(&table, &self.trigger.arguments),
+            call_passing_null_keys(&table, &self.plan.trigger.arguments),
         );
         if arbiter.has_column(column) {
             hint.push_str(&format!(

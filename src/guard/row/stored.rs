@@ -17,7 +17,7 @@ impl Guard {
         row: TriggerRow<'_>,
         place: (pg_sys::Oid, pg_sys::ItemPointerData),
     ) -> bool {
-        let payload = StoredRow::fired(row, &self.numbers);
+        let payload = StoredRow::fired(row, &self.plan.numbers);
         let seen = self.mode == GuardMode::SkipStored || self.is_shown_by_policies(place, &payload);
         if seen {
             self.judge_stored(&payload);
@@ -29,7 +29,7 @@ impl Guard {
 
     /// The row that the scan is at.
     pub(super) fn stored(&self) -> StoredRow<'_> {
-        let row = self.scan.whole_row(&self.numbers);
+        let row = self.scan.whole_row(&self.plan.numbers);
         row.expect("a probe has found it")
     }
 

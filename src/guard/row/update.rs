@@ -21,7 +21,7 @@ impl Guard {
         old: TriggerRow<'g>,
         new: TriggerRow<'g>,
     ) -> TriggerResult<'g> {
-        let [old, new] = [old, new].map(|row| StoredRow::fired(row, &self.numbers));
+        let [old, new] = [old, new].map(|row| StoredRow::fired(row, &self.plan.numbers));
         let moving_from =
             (self.target.partitioned && self.may_leave(&old, &new)).then(|| self.table.oid());
         self.statement.note_update(moving_from);
@@ -32,7 +32,7 @@ impl Guard {
             let (was, is) = (old.get(remember.column), new.get(remember.column));
             if was.is_some() && is.is_none() && backend::is_replica() {
                 // The publisher remembers nothing, we do.
-                let number = self.numbers[remember.column];
+                let number = self.plan.numbers[remember.column];
                 return TriggerResult::Modified(number, old.value(remember.column));
             }
             let name = &self.target.columns[remember.column].name;
@@ -54,7 +54,7 @@ impl Guard {
     /// Whether an updated row may belong to another partition than this one. The
     /// key contains the whole partition key.
     fn may_leave(&self, old: &StoredRow<'_>, new: &StoredRow<'_>) -> bool {
-        if self.has_later_update_trigger {
+        if self.plan.has_later_update_trigger {
             return true;
         }
         let arbiter = self.arbiter();

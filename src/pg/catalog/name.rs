@@ -63,6 +63,12 @@ pub fn schema_name(schema: pg_sys::Oid) -> Option<String> {
     plain::get_namespace_name(schema).map(in_utf8)
 }
 
+/// A name with its schema, both quoted where SQL needs it; None if the schema is gone.
+pub fn qualified(schema: pg_sys::Oid, name: &str) -> Option<String> {
+    let schema = text::quote_identifier(&schema_name(schema)?);
+    Some(format!("{schema}.{}", text::quote_identifier(name)))
+}
+
 /// The name of a relation's schema; None if one of the two is gone.
 pub fn schema_of_relation(relation: pg_sys::Oid) -> Option<String> {
     // There is no schema `InvalidOid`.
@@ -71,12 +77,10 @@ pub fn schema_of_relation(relation: pg_sys::Oid) -> Option<String> {
 
 /// The quoted, schema-qualified name of a relation; None if it is gone.
 pub fn qualified_name(relation: pg_sys::Oid) -> Option<String> {
-    let (schema, name) = (schema_of_relation(relation)?, relation_name(relation)?);
-    Some(format!(
-        "{}.{}",
-        text::quote_identifier(&schema),
-        text::quote_identifier(&name)
-    ))
+    qualified(
+        plain::get_rel_namespace(relation),
+        &relation_name(relation)?,
+    )
 }
 
 /// The name of a function; None if it is gone.

@@ -1,4 +1,5 @@
 //! Operators and their classes by oid.
+use crate::pg::catalog::name::qualified;
 use crate::pg::catalog::syscache;
 use crate::pg::ffi::plain;
 use crate::pg::value::text;
@@ -61,10 +62,13 @@ pub fn btree_class(typid: pg_sys::Oid) -> Option<pg_sys::Oid> {
     (class != pg_sys::InvalidOid).then_some(class)
 }
 
-/// The name of an operator class as SQL has it, quoted and, where it has to be, qualified; XX000
-/// if it is gone.
-pub fn class_name(class: pg_sys::Oid) -> String {
-    text::from_server_bytes(plain::generate_opclass_name(class).to_bytes())
+/// The name of an operator class as SQL has it, with its schema; None if it is gone.
+pub fn class_name(class: pg_sys::Oid) -> Option<String> {
+    let (schema, name) = syscache::find(class, |row| {
+        let form: &pg_sys::FormData_pg_opclass = row.form();
+        (form.opcnamespace, text::from_name(&form.opcname))
+    })?;
+    qualified(schema, &name)
 }
 
 /// The schema of an operator class; None if it is gone.

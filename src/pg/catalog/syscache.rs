@@ -29,6 +29,7 @@ macro_rules! catalogs {
 }
 
 catalogs! {
+    FormData_pg_collation: COLLOID,
     FormData_pg_index: INDEXRELID,
     FormData_pg_opclass: CLAOID,
     FormData_pg_operator: OPEROID,

@@ -3,6 +3,7 @@
 //! # Errors
 //! A type that is gone is an error of core's (XX000, or 42704 where it says so): the types that
 //! are asked for here are those of columns of a table that is locked.
+use crate::pg::catalog::name::qualified;
 use crate::pg::catalog::row_type::attribute_types;
 use crate::pg::catalog::syscache;
 use crate::pg::ffi::plain::{self, Storage};
@@ -132,6 +133,15 @@ pub fn is_deterministic(collation: pg_sys::Oid) -> bool {
 /// The name of a collation as SQL has it, quoted and, where it has to be, qualified.
 pub fn collation_name(collation: pg_sys::Oid) -> String {
     in_utf8(plain::generate_collation_name(collation))
+}
+
+/// The name of a collation as SQL has it, with its schema; None if it is gone.
+pub fn qualified_collation_name(collation: pg_sys::Oid) -> Option<String> {
+    let (schema, name) = syscache::find(collation, |row| {
+        let form: &pg_sys::FormData_pg_collation = row.form();
+        (form.collnamespace, text::from_name(&form.collname))
+    })?;
+    qualified(schema, &name)
 }
 
 /// The name of a type as SQL has it; `???` if it is gone.

@@ -635,13 +635,6 @@ fn inheritors(root: Oid, mode: pg_sys::LOCKMODE) -> Vec<Oid> {
     unsafe { oids(guard(|| unguarded::find_all_inheritors(root, mode, none))) }
 }
 
-/// The name of an operator class, as SQL has it; an ERROR if it is gone.
-pub fn generate_opclass_name(class: Oid) -> CString {
-    // SAFETY: defined for every argument. The text is inside of what core has allocated, which is
-    // left to the current memory.
-    unsafe { CStr::from_ptr(pg_sys::generate_opclass_name(class)).to_owned() }
-}
-
 /// An identifier in the server's encoding, quoted where SQL needs it.
 pub fn quote_identifier(name: &CStr) -> CString {
     // SAFETY: core gives back its argument or a C string of palloc's; both live until they are

@@ -113,6 +113,16 @@ checked! {
     -> *mut c_char;
     fn pg_detoast_datum_packed(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
     fn int64_to_numeric(value: i64) -> pg_sys::Numeric;
+    /// An integer; `overflow` says whether there is none, instead of an error.
+    fn numeric_int4_opt_error(number: pg_sys::Numeric, overflow: *mut bool) -> i32;
+    fn date2j(year: c_int, month: c_int, day: c_int) -> c_int;
+    /// Not 0 for what is out of range.
+    fn tm2timestamp(
+        time: *mut pg_sys::pg_tm,
+        microsecond: pg_sys::fsec_t,
+        seconds_behind_utc: *mut c_int,
+        result: *mut pg_sys::Timestamp,
+    ) -> c_int;
     fn numeric_is_nan(number: pg_sys::Numeric) -> bool;
     fn numeric_is_inf(number: pg_sys::Numeric) -> bool;
     fn JsonEncodeDateTime(

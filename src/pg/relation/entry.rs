@@ -38,16 +38,37 @@ impl OpenRelation {
     pub fn try_open_unlocked(oid: pg_sys::Oid) -> Option<Self> {
         // SAFETY: a look-up; null if there is no such relation.
         let relation = unsafe { pg_sys::RelationIdGetRelation(oid) };
-        (!relation.is_null()).then_some(Self {
+        (!relation.is_null()).then(|| Self {
             relation,
             unlock: KEEP,
         })
     }
 
+    /// Opens what this transaction has locked by its oid; None if it was gone before.
+    pub fn try_open_locked(oid: pg_sys::Oid) -> Option<Self> {
+        Self::opened(oid, KEEP, KEEP)
+    }
+
     fn locked(oid: pg_sys::Oid, unlock: pg_sys::LOCKMODE) -> Option<Self> {
-        // SAFETY: locks before it looks; null if there is no such relation.
-        let relation = unsafe { pg_sys::try_relation_open(oid, SHARE) };
+        Self::opened(oid, SHARE, unlock)
+    }
+
+    fn opened(oid: pg_sys::Oid, lock: pg_sys::LOCKMODE, unlock: pg_sys::LOCKMODE) -> Option<Self> {
+        // SAFETY: locks before it looks, if it is to; null if there is no such relation.
+        let relation = unsafe { pg_sys::try_relation_open(oid, lock) };
         (!relation.is_null()).then(|| Self { relation, unlock })
+    }
+
+    /// The table that a trigger has fired on, open once more; whoever writes to it has locked it.
+    pub fn of_fired(trigger: &FiredTrigger<'_>) -> Self {
+        let relation = trigger.relation();
+        // SAFETY: the server has the table open while the trigger's function runs, so its entry may be
+        // counted once more.
+        unsafe { pg_sys::RelationIncrementReferenceCount(relation) };
+        Self {
+            relation,
+            unlock: KEEP,
+        }
     }
 
     /// The same relation, open once more; the lock is the first one's.
@@ -273,7 +294,7 @@ pub struct TriggerEvents {
 }
 
 /// A trigger of a table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TriggerInfo {
     /// The trigger's oid.
     pub oid: pg_sys::Oid,

@@ -10,7 +10,12 @@ use std::ffi::CStr;
 impl OpenRelation {
     /// Whether it is a catalog of the server that statements of users may not change.
     pub fn is_protected_catalog(&self) -> bool {
-        plain::IsCatalogRelationOid(self.oid()) && !plain::allowSystemTableMods()
+        self.is_catalog() && !plain::allowSystemTableMods()
+    }
+
+    /// Whether it is a catalog of the server.
+    pub fn is_catalog(&self) -> bool {
+        plain::IsCatalogRelationOid(self.oid())
     }
 
     /// The relation's oid.

@@ -37,6 +37,14 @@ impl OpenRelation {
         Self::try_open(oid).unwrap_or_else(|| no_relation(oid).raise())
     }
 
+    /// Opens what this transaction has locked by its oid.
+    ///
+    /// # Errors
+    /// 42P01 if it was gone before.
+    pub fn open_locked(oid: pg_sys::Oid) -> Self {
+        Self::try_open_locked(oid).unwrap_or_else(|| no_relation(oid).raise())
+    }
+
     /// An index of a table that is locked, for a look. The lock on the index goes when it is
     /// closed; the table's own keeps it. Kept longer, it would be in the way of a REINDEX that
     /// an INSERT behind the look waits for on the table: a deadlock, where an INSERT alone

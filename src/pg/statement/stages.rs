@@ -4,6 +4,7 @@
 use crate::pg::ffi::inline::members;
 use crate::pg::memory::Memory;
 use crate::pg::statement::spi::{Parameter, parameter_list};
+use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_int};
@@ -61,7 +62,8 @@ pub fn parameter_types(command: &CStr) -> Result<Vec<pg_sys::Oid>, Unsuitable> {
 /// policies of row-level security of a role: as the server reads the tables of a view with
 /// those of the view's owner. `current_user` stays who it is.
 ///
-/// Names in it must be qualified.
+/// Names in it must be qualified, or those that [`LocalSettings::fixed_names`] gives: whose functions are called
+/// with values that the role may read is not up to the caller's `search_path`.
 pub fn row_exists_as(role: pg_sys::Oid, sql: &str, parameters: &[Parameter<'_>]) -> bool {
     let sql = text::to_server(sql);
     let types: Vec<pg_sys::Oid> = parameters.iter().map(Parameter::typid).collect();
@@ -70,6 +72,7 @@ pub fn row_exists_as(role: pg_sys::Oid, sql: &str, parameters: &[Parameter<'_>])
     // memory of its own, with parameters of the types that it is analyzed with; the executor is shut down before that goes, or by the abort after an error.
     memory.scope(|| unsafe {
         let none = ptr::null_mut();
+        let names = LocalSettings::read_fixed_names();
         let parsed = only(pg_sys::pg_parse_query(sql.as_ptr())).cast::<pg_sys::RawStmt>();
         let query = pg_sys::parse_analyze_fixedparams(
             parsed,
@@ -78,6 +81,7 @@ pub fn row_exists_as(role: pg_sys::Oid, sql: &str, parameters: &[Parameter<'_>])
             types.len() as c_int,
             none,
         );
+        drop(names);
         set_check_as_user(query, role);
         let query = only(pg_sys::pg_rewrite_query(query)).cast::<pg_sys::Query>();
         let parameters = parameter_list(parameters);

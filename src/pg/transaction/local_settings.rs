@@ -25,11 +25,15 @@ const FIXED_TRANSMISSION: [(&CStr, &CStr); 6] = [
     (c"plan_cache_mode", c"force_custom_plan"),
 ];
 
-/// Under which the names of objects are always the same text.
-const FIXED_NAMES: [(&CStr, &CStr); 2] = [
+/// Under which the names of objects, and constants, are always the same text.
+const FIXED_NAMES: [(&CStr, &CStr); 3] = [
+    FIXED_LITERALS,
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"quote_all_identifiers", c"off"),
 ];
+
+/// How a constant is quoted.
+const FIXED_LITERALS: (&CStr, &CStr) = (c"standard_conforming_strings", c"on");
 
 /// While it lives, settings have other values than the session's.
 ///
@@ -66,6 +70,17 @@ impl LocalSettings {
     /// written here.
     pub fn fixed_transmission() -> Self {
         Self::set(&FIXED_TRANSMISSION)
+    }
+
+    /// Those under which SQL that was written with [`fixed_names`](Self::fixed_names) is read: its names stand
+    /// for the same objects, and its constants for the same values.
+    pub fn read_fixed_names() -> Self {
+        Self::set(&FIXED_NAMES)
+    }
+
+    /// Those under which only its constants are read so.
+    pub fn read_fixed_literals() -> Self {
+        Self::set(&[FIXED_LITERALS])
     }
 
     /// Those settings, under which objects are also named with their schema, whatever the

@@ -5,6 +5,8 @@ pub mod document;
 #[forbid(unsafe_code)]
 pub mod hstore;
 #[forbid(unsafe_code)]
+mod iso_time;
+#[forbid(unsafe_code)]
 pub mod json_text;
 pub mod jsonb;
 pub mod reading;

@@ -336,6 +336,8 @@ impl ValueType {
         // SAFETY: the caller's promise; what is called is the type's own.
         unsafe {
             match self.equality {
+                // The server unpacks a stored numeric, to compare it.
+                Equality::Function(_) if self.is_same_numeric(a, b) => true,
                 Equality::Function(function) => {
                     function.call_unguarded(self.collation, a, b).value() != 0
                 }
@@ -351,6 +353,16 @@ impl ValueType {
                 }
             }
         }
+    }
+
+    /// Whether two values are numerics of the same digits and scale.
+    ///
+    /// # Safety
+    /// As [`ValueType::equal`], values that are not NULL.
+    #[inline]
+    unsafe fn is_same_numeric(&self, a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
+        // SAFETY: the caller's promise: a numeric is a varlena.
+        self.base == pg_sys::NUMERICOID && unsafe { packed_content_of(a) == packed_content_of(b) }
     }
 
     /// Two values of the type, to be compared by [`differing_pairs`].

@@ -9,6 +9,7 @@ use crate::pg::ffi;
 use crate::pg::function::cast_unguarded;
 use crate::pg::memory::Memory;
 use crate::pg::value::hstore;
+use crate::pg::value::iso_time;
 use crate::pg::value::jsonb::{Container, Kind, Numeric, Value};
 use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
@@ -106,51 +107,73 @@ impl Scalar {
     /// # Safety
     /// Runs inside `ffi::guard`, and `value` outlives the result.
     pub unsafe fn read(&self, value: Value<'_>) -> Option<pg_sys::Datum> {
-        // SAFETY: the type's own functions; the shortcuts give what the way
-        // over the text would.
+        // SAFETY: the caller's promise; the type's own functions.
         unsafe {
-            let text = match (self.typid, value) {
-                (_, Value::Null) => ptr::null_mut(),
-                (pg_sys::NUMERICOID, Value::Number(number)) if self.typmod < 0 => {
-                    return Some(number.datum());
-                }
-                (pg_sys::NUMERICOID, Value::Number(number)) => {
-                    return Some(ffi::unguarded::DirectFunctionCall2Coll(
-                        Some(ffi::functions::numeric),
-                        pg_sys::InvalidOid,
-                        number.datum(),
-                        pg_sys::Datum::from(self.typmod),
-                    ));
-                }
-                (pg_sys::BOOLOID, Value::Boolean(boolean)) => {
-                    return Some(pg_sys::Datum::from(boolean));
-                }
-                (pg_sys::TEXTOID, Value::String(string)) => {
-                    return Some(pg_sys::Datum::from(
-                        ffi::unguarded::cstring_to_text_with_len(
-                            string.as_ptr().cast(),
-                            string.len() as i32,
-                        ),
-                    ));
-                }
-                (pg_sys::UUIDOID, Value::String(string)) => match canonical_uuid(string) {
-                    Some(uuid) => return Some(uuid),
-                    None => value.to_input_text(),
-                },
-                (pg_sys::JSONBOID, value) => return Some(value.to_jsonb()),
+            if let Some(value) = self.read_without_text(value) {
+                return Some(value);
+            }
+            let text = match value {
+                Value::Null => ptr::null_mut(),
                 // Also below a domain: a string keeps its quotes.
-                (_, value) if [pg_sys::JSONOID, pg_sys::JSONBOID].contains(&self.base) => {
+                value if [pg_sys::JSONOID, pg_sys::JSONBOID].contains(&self.base) => {
                     value.to_json_text()
                 }
-                (_, Value::Number(number)) => self.number_text(number),
-                (_, Value::Container(container, _)) if self.cast_to_json => {
+                Value::Number(number) => self.number_text(number),
+                Value::Container(container, _) if self.cast_to_json => {
                     self.container_text(container, value)
                 }
-                (_, value) => value.to_input_text(),
+                value => value.to_input_text(),
             };
             let value = self.read_text(text);
             (!text.is_null()).then_some(value)
         }
+    }
+
+    /// The value, where there is a shorter way to what the input function makes of the text; None
+    /// where there is none, and for what that function may refuse.
+    ///
+    /// # Safety
+    /// As [`Scalar::read`].
+    #[inline]
+    unsafe fn read_without_text(&self, value: Value<'_>) -> Option<pg_sys::Datum> {
+        // SAFETY: the caller's promise; core's own functions, for the types that they are of.
+        unsafe {
+            match (self.typid, value) {
+                (_, Value::Null) => None,
+                (pg_sys::NUMERICOID, Value::Number(number)) if self.typmod < 0 => {
+                    Some(number.datum())
+                }
+                (pg_sys::NUMERICOID, Value::Number(number)) => {
+                    Some(ffi::unguarded::DirectFunctionCall2Coll(
+                        Some(ffi::functions::numeric),
+                        pg_sys::InvalidOid,
+                        number.datum(),
+                        pg_sys::Datum::from(self.typmod),
+                    ))
+                }
+                (pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID, Value::Number(number)) => {
+                    small_integer(self.typid, number)
+                }
+                (pg_sys::BOOLOID, Value::Boolean(boolean)) => Some(pg_sys::Datum::from(boolean)),
+                (pg_sys::TEXTOID, Value::String(string)) => Some(text_of(string)),
+                (pg_sys::VARCHAROID, Value::String(string)) if self.fits(string) => {
+                    Some(text_of(string))
+                }
+                (pg_sys::UUIDOID, Value::String(string)) => canonical_uuid(string),
+                (
+                    pg_sys::DATEOID | pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID,
+                    Value::String(string),
+                ) if self.typmod < 0 => iso_time(self.typid, string),
+                (pg_sys::JSONBOID, value) => Some(value.to_jsonb()),
+                _ => None,
+            }
+        }
+    }
+
+    /// Whether a varchar's length is no limit for a text: it has no more bytes than characters
+    /// are allowed.
+    fn fits(&self, string: &[u8]) -> bool {
+        self.typmod < 0 || string.len() + pg_sys::VARHDRSZ <= self.typmod as usize
     }
 
     /// What the type's input function makes of a text, or of null.
@@ -250,6 +273,78 @@ unsafe fn hstore_text(object: Container<'_>) -> *mut c_char {
         });
         end.write(0);
         begin
+    }
+}
+
+/// A text.
+///
+/// # Safety
+/// In the server's encoding. Runs inside `ffi::guard`.
+unsafe fn text_of(string: &[u8]) -> pg_sys::Datum {
+    let (begin, length) = (string.as_ptr().cast(), string.len() as c_int);
+    // SAFETY: as many bytes as are there; the caller's promise.
+    pg_sys::Datum::from(unsafe { ffi::unguarded::cstring_to_text_with_len(begin, length) })
+}
+
+/// A number as an integer of one of the three types, rounded as the cast from numeric rounds; None
+/// if it is none of 32 bits, or of the type.
+///
+/// # Safety
+/// Runs inside `ffi::guard`.
+unsafe fn small_integer(typid: pg_sys::Oid, number: Numeric<'_>) -> Option<pg_sys::Datum> {
+    let mut overflow = false;
+    // SAFETY: a numeric of a document; with a place for it there is no error.
+    let integer = unsafe {
+        let number = number.datum().cast_mut_ptr();
+        ffi::unguarded::numeric_int4_opt_error(number, &raw mut overflow)
+    };
+    match typid {
+        _ if overflow => None,
+        pg_sys::INT2OID => i16::try_from(integer).ok().map(pg_sys::Datum::from),
+        pg_sys::INT4OID => Some(pg_sys::Datum::from(integer)),
+        _ => Some(pg_sys::Datum::from(i64::from(integer))),
+    }
+}
+
+/// A date, timestamp or timestamptz in the form in which core writes it to JSON; None for any other
+/// form, and where the form is that of another of these types.
+///
+/// # Safety
+/// Runs inside `ffi::guard`.
+unsafe fn iso_time(typid: pg_sys::Oid, text: &[u8]) -> Option<pg_sys::Datum> {
+    // SAFETY: core's functions of numbers, with places for what they fill.
+    unsafe {
+        if typid == pg_sys::DATEOID {
+            let date = iso_time::date(text)?;
+            let day = ffi::unguarded::date2j(date.year, date.month, date.day);
+            return Some(pg_sys::Datum::from(
+                day - pg_sys::POSTGRES_EPOCH_JDATE as c_int,
+            ));
+        }
+        let at = iso_time::timestamp(text)?;
+        let mut behind_utc = match (typid, at.offset) {
+            (pg_sys::TIMESTAMPTZOID, Some(offset)) => Some(-offset),
+            (pg_sys::TIMESTAMPOID, None) => None,
+            _ => return None,
+        };
+        let mut time = pg_sys::pg_tm {
+            tm_sec: at.second,
+            tm_min: at.minute,
+            tm_hour: at.hour,
+            tm_mday: at.date.day,
+            tm_mon: at.date.month,
+            tm_year: at.date.year,
+            ..Default::default()
+        };
+        let mut result = 0;
+        let behind_utc = behind_utc.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+        let failed = ffi::unguarded::tm2timestamp(
+            &raw mut time,
+            at.microsecond,
+            behind_utc,
+            &raw mut result,
+        );
+        (failed == 0).then(|| pg_sys::Datum::from(result))
     }
 }
 
