@@ -6,6 +6,8 @@ static SHOW_VALUES: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 static GUARD: GucSetting<bool> = GucSetting::<bool>::new(true);
 
+static DIRECT_INSERTION: GucSetting<bool> = GucSetting::<bool>::new(true);
+
 static USE_DISTRIBUTED_FORM: GucSetting<bool> = GucSetting::<bool>::new(false);
 
 /// Defines the parameters and reserves their prefix, so that a misspelt one is
@@ -29,6 +31,15 @@ pub fn define() {
         GucFlags::default(),
     );
     GucRegistry::define_bool_guc(
+        c"pg_idempotent.direct_insertion",
+        c"Inserts rows without a statement, where that makes no difference.",
+        c"When off, functions insert every row by a statement of SQL. It has the same outcomes, and \
+          takes longer.",
+        &DIRECT_INSERTION,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
         c"pg_idempotent.use_distributed_form",
         c"Finds and writes the rows of every table as those of a distributed one, for tests.",
         c"When on, functions use the SQL on every table that they use on distributed tables of Citus. \
@@ -48,6 +59,11 @@ pub fn show_values() -> bool {
 /// Whether guards judge rows (`pg_idempotent.guard`).
 pub fn guard() -> bool {
     GUARD.get()
+}
+
+/// Whether rows go in without a statement where they can (`pg_idempotent.direct_insertion`).
+pub fn direct_insertion() -> bool {
+    DIRECT_INSERTION.get()
 }
 
 /// Whether tables are treated as distributed ones (`pg_idempotent.use_distributed_form`).

@@ -9,6 +9,8 @@
 //! come when the run has ended, and the slot is forgotten. None of these is said to be about a
 //! payload.
 //!
+//! Where rows go in without a statement, who puts them in says which one is at hand.
+//!
 //! An error that is not about what is written, such as a cancellation or a full disk, may
 //! be raised between two rows. It names none either.
 use super::context_stack::{ErrorAtHand, ErrorWatcher, Watched};
@@ -29,8 +31,23 @@ pub struct RowPosition<'n> {
 /// The row at hand, and where it is noted when an error is raised.
 struct NotedRow<'n> {
     origin: RowOrigin,
-    store: WatchedStore,
+    row: RowAtHand<'n>,
     noted: Option<&'n Cell<Option<i64>>>,
+}
+
+/// What knows the row at hand.
+enum RowAtHand<'n> {
+    Scan(WatchedStore),
+    Number(&'n Cell<Option<i64>>),
+}
+
+impl RowAtHand<'_> {
+    fn number(&self) -> Option<i64> {
+        match self {
+            Self::Scan(store) => store.number_at_hand(),
+            Self::Number(number) => number.get(),
+        }
+    }
 }
 
 impl<'n> RowPosition<'n> {
@@ -43,20 +60,28 @@ impl<'n> RowPosition<'n> {
         ordinal: usize,
         noted: Option<&'n Cell<Option<i64>>>,
     ) -> Self {
-        let store = WatchedStore::new(store, ordinal);
+        let row = RowAtHand::Scan(WatchedStore::new(store, ordinal));
         Self {
-            _watched: Watched::by(NotedRow {
-                origin,
-                store,
-                noted,
-            }),
+            _watched: Watched::by(NotedRow { origin, row, noted }),
+        }
+    }
+
+    /// Likewise, where `number` has the ordinal of the row at hand, if one is.
+    pub fn watch_number(
+        origin: RowOrigin,
+        number: &'n Cell<Option<i64>>,
+        noted: &'n Cell<Option<i64>>,
+    ) -> Self {
+        let (row, noted) = (RowAtHand::Number(number), Some(noted));
+        Self {
+            _watched: Watched::by(NotedRow { origin, row, noted }),
         }
     }
 }
 
 impl ErrorWatcher for NotedRow<'_> {
     fn fields(&self, error: &ErrorAtHand<'_>) -> ErrorFields<'_> {
-        let at_hand = self.store.number_at_hand();
+        let at_hand = self.row.number();
         if let Some(noted) = self.noted {
             noted.set(at_hand);
         }

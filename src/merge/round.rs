@@ -17,7 +17,7 @@ use crate::target::{
     row_security_is_active,
 };
 use crate::write::{
-    InputSorter, Lookup, MAX_ROUNDS, OutcomeCollector, Replacements, ResultDetail, Returning,
+    InputSorter, Keys, Lookup, MAX_ROUNDS, OutcomeCollector, Replacements, ResultDetail, Returning,
     SortedRows, WriteContext, insert,
 };
 use pgrx::pg_sys;
@@ -586,7 +586,7 @@ fn insert_new(
     } else {
         Returning::Count
     };
-    let (count, returned) = insert(context, &mut new, returning, true);
+    let (count, returned) = insert(context, &mut new, returning, Keys::New);
     new.rewind();
     if let Some(returned) = returned {
         let mut collector = OutcomeCollector::new(ResultDetail::Counts, 0, OnConflict::Report);

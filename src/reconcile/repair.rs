@@ -45,7 +45,7 @@ use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{KeyLookup, StoredRow, Target, UniqueIndex};
-use crate::write::{Returning, WriteContext, insert};
+use crate::write::{Keys, Returning, WriteContext, insert};
 use serde::Serialize;
 
 /// What became of a deviation.
@@ -157,7 +157,7 @@ impl<'a> LocalWriter<'a> {
         let count = context.scratch.scope(|| {
             let mut row = TupleStore::new(context.target.row_desc());
             row.put(expected);
-            insert(context, &mut row, Returning::Count, false).0
+            insert(context, &mut row, Returning::Count, Keys::Unknown).0
         });
         self.context.scratch.reset();
         count

@@ -12,6 +12,11 @@ use pgrx::pg_sys;
 /// What a call does with a target.
 pub struct Access(TableAccess);
 
+/// What a statement does that inserts rows, and verifies nothing.
+pub fn insert_access(target: &Target) -> TableAccess {
+    Access::to(target).insert(target, []).0
+}
+
 impl Access {
     /// To a target, with nothing done yet.
     pub fn to(target: &Target) -> Self {

@@ -35,6 +35,8 @@ pub struct KeyLookup<'t> {
     leaf_of: HashMap<pg_sys::Oid, usize>,
     /// The leaf in which the last look found a row, and which of its scans did.
     found: Option<(usize, FoundBy)>,
+    /// Whether the last look may have met an entry of the key.
+    met_entry: bool,
     /// Scans and slots live here, and are closed before it goes.
     memory: Memory,
 }
@@ -52,6 +54,8 @@ struct LeafPartition {
     numbers: Vec<pg_sys::AttrNumber>,
     index_probe: Scan,
     merge_scan: MergeScan,
+    /// Whether the last look may have met an entry of the key.
+    met_entry: bool,
     /// Closed after the scans, in this order.
     index: OpenRelation,
     table: OpenRelation,
@@ -72,6 +76,7 @@ impl<'t> KeyLookup<'t> {
             leaves: Vec::new(),
             leaf_of: HashMap::new(),
             found: None,
+            met_entry: false,
             memory,
         }
     }
@@ -91,6 +96,7 @@ impl<'t> KeyLookup<'t> {
             leaves,
             leaf_of,
             found,
+            met_entry,
             memory,
         } = self;
         let key = |column: usize| {
@@ -119,13 +125,22 @@ impl<'t> KeyLookup<'t> {
                     })
                 }
             };
-            leaves[leaf].find(index, key).map(|by| (leaf, by))
+            let leaf_at_hand = &mut leaves[leaf];
+            let by = leaf_at_hand.find(index, key);
+            *met_entry = leaf_at_hand.met_entry;
+            by.map(|by| (leaf, by))
         });
     }
 
     /// A key is passed over, as if it had not been found.
     pub fn skip(&mut self) {
         self.found = None;
+    }
+
+    /// Whether the last look, which found nothing, may have met an entry in the index: that of a
+    /// row that is not visible.
+    pub fn met_entry(&self) -> bool {
+        self.met_entry
     }
 
     /// Whether triggers may change what an UPDATE writes to tables that were looked at.
@@ -160,6 +175,7 @@ impl LeafPartition {
             numbers,
             index_probe,
             merge_scan: MergeScan::new(arbiter),
+            met_entry: false,
             index,
             table,
         }
@@ -174,9 +190,14 @@ impl LeafPartition {
             .merge_scan
             .find(&self.table, &self.index, arbiter, &self.numbers, &key)
         {
-            Some(found) => found.then_some(FoundBy::MergeScan),
+            Some(found) => {
+                // It passes by entries whose rows are not visible.
+                self.met_entry = true;
+                found.then_some(FoundBy::MergeScan)
+            }
             None => {
                 let found = self.index_probe.find(key);
+                self.met_entry = self.index_probe.saw_entry();
                 found.then_some(FoundBy::IndexProbe)
             }
         }

@@ -88,6 +88,7 @@ mod stored_row;
 #[forbid(unsafe_code)]
 mod triggers;
 
+pub use access::insert_access;
 pub use arbiter::most_plain;
 pub use as_read::{Parameters, is_equal};
 pub use cache::{
@@ -153,6 +154,9 @@ pub struct Target {
     /// have some of their own). Then only the INSERT itself can tell what went
     /// in.
     pub triggers_touch_rows: bool,
+    /// Whether BEFORE INSERT row triggers other than guards may change a row, its key among it, or
+    /// suppress it.
+    pub before_insert_triggers: bool,
     /// Whether AFTER INSERT row triggers may change its rows once more.
     pub after_insert_triggers: bool,
     /// Whether handing a row to INSERT … ON CONFLICT DO NOTHING that turns out
@@ -165,6 +169,9 @@ pub struct Target {
     pub can_chunk: bool,
     /// Its columns in order, without dropped ones.
     pub columns: Vec<Column>,
+    /// The positions of its columns in the order in which jsonb keeps their names: an object that is
+    /// made in that order needs no sorting.
+    pub in_json_order: Vec<usize>,
     /// Its unique indexes, usable as arbiter or not.
     pub indexes: Vec<UniqueIndex>,
     /// The expressions in the keys of these, as if they were columns: their positions are behind
@@ -275,12 +282,14 @@ impl Target {
             triggers_touch_rows: kind == pg_sys::RELKIND_PARTITIONED_TABLE
                 || before_rows
                 || after_rows,
+            before_insert_triggers: before_rows,
             after_insert_triggers: after_rows,
             has_write_rules: effects::has_write_rules(relation),
             skip_has_no_effect: !before_rows && effects::skip_has_no_effect(relation),
             can_chunk: !relation.has_insert_statement_triggers() && !after_rows,
             row_desc: rows::row_desc(&columns, &key_expressions, &rows::ROW_EXTRAS),
             columns_desc: rows::row_desc(&columns, &[], &[]),
+            in_json_order: rows::json_order(&columns),
             columns,
             key_expressions,
             indexes,

@@ -67,6 +67,17 @@ impl Target {
     }
 }
 
+/// See [`Target::in_json_order`]: shorter names come first.
+pub(super) fn json_order(columns: &[Column]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..columns.len()).collect();
+    let name = |c: &usize| columns[*c].c_name.to_bytes();
+    order.sort_by(|a, b| {
+        let (a, b) = (name(a), name(b));
+        a.len().cmp(&b.len()).then(a.cmp(b))
+    });
+    order
+}
+
 /// What a working row has behind the target's own columns: ordinal, shape, mark.
 pub(super) const ROW_EXTRAS: [pg_sys::Oid; 3] = [pg_sys::INT8OID, pg_sys::INT4OID, pg_sys::INT8OID];
 

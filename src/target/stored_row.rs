@@ -4,6 +4,7 @@ use crate::pg::backend::is_own_transaction;
 use crate::pg::call::trigger::TriggerRow;
 use crate::pg::ffi;
 use crate::pg::rows::Slot;
+use crate::pg::statement::insertion::InsertedRow;
 use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use std::ffi::c_int;
@@ -22,6 +23,14 @@ impl<'l> StoredRow<'l> {
     pub fn returned(row: &'l Slot, numbers: &'l [pg_sys::AttrNumber]) -> Self {
         Self {
             slot: row.raw(),
+            numbers,
+        }
+    }
+
+    /// A row that went in without a statement, likewise.
+    pub fn inserted(row: InsertedRow<'l>, numbers: &'l [pg_sys::AttrNumber]) -> Self {
+        Self {
+            slot: row.slot(),
             numbers,
         }
     }

@@ -19,7 +19,8 @@
 use super::context::WriteContext;
 use super::input::SortedRows;
 use super::returned_keys::ReturnedKeys;
-use super::statement::{Returning, ValuesPlan};
+use super::statement::ValuesPlan;
+use super::terms::Returning;
 use crate::error::{Report, SqlState};
 use crate::guard::OwnInsert;
 use crate::payload::row::{Mark, RowLayout, order_of_keys, same_key};

@@ -153,6 +153,14 @@ impl SortedRows {
         }
     }
 
+    /// The row of a call with one payload.
+    pub fn single(&self) -> Option<&Slot> {
+        let RowSource::One(row) = &self.from else {
+            return None;
+        };
+        row.as_ref().inspect(|row| row.deform())
+    }
+
     /// The next row, in the slot that was given back, if one was; None at the
     /// end.
     pub fn next(&mut self, target: &Target, free: Option<Slot>) -> Option<Slot> {

@@ -44,6 +44,14 @@ impl<'a> Lookup<'a> {
         }
     }
 
+    /// Whether the last look, which found nothing, may have met an entry of the key in the arbiter.
+    pub fn met_entry(&self) -> bool {
+        match self {
+            Self::Local(lookup) => lookup.met_entry(),
+            Self::Distributed(_) => true,
+        }
+    }
+
     /// Passes over a key, as if it had not been found.
     pub fn skip(&mut self) {
         if let Self::Local(lookup) = self {

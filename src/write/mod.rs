@@ -9,8 +9,9 @@
 //!    (READ COMMITTED) or the transaction's (REPEATABLE READ, SERIALIZABLE). A
 //!    stored row that is found is compared in place: duplicate or conflict.
 //!    Nothing has been written so far; a pure retry ends here.
-//! 2. **Insert.** What was not found goes into one
-//!    `INSERT … SELECT … ON CONFLICT (key) DO NOTHING`, in key order.
+//! 2. **Insert.** What was not found goes in in key order, as by one
+//!    `INSERT … SELECT … ON CONFLICT (key) DO NOTHING`: without a statement where
+//!    nothing but the table has a say (see [`direct`]), else by that statement.
 //! 3. If all of it went in, those payloads are `inserted`. If not, someone was
 //!    faster. Which went in, INSERT has returned where anything but itself
 //!    could have touched the rows (triggers); elsewhere the rows tell, by
@@ -55,8 +56,11 @@
 //!   keys alike, so a decision that rests on them is checked at commit.
 //!
 //! 23505 from the arbiter cannot arise, because the arbiter is named in ON
-//! CONFLICT; from any other unique index it is the error it should be.
+//! CONFLICT; from any other unique index it is the error it should be. What is said of ON CONFLICT
+//! here also holds for rows that go in directly: they do by the server's own protocol of it, see
+//! [`insertion`](crate::pg::statement::insertion).
 mod context;
+mod direct;
 mod distributed;
 mod input;
 mod judge;
@@ -69,7 +73,9 @@ mod replace;
 mod returned_keys;
 mod round;
 mod send;
+mod single;
 mod statement;
+mod terms;
 
 pub use context::{MAX_ROUNDS, WriteContext};
 pub use input::{InputSorter, SortedRows};
@@ -78,4 +84,4 @@ pub use outcome_collector::{OutcomeCollector, ResultDetail};
 pub use rejections::Rejections;
 pub use replace::Replacements;
 pub use send::insert;
-pub use statement::Returning;
+pub use terms::{Keys, Returning};

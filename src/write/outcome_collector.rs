@@ -303,10 +303,8 @@ impl OutcomeCollector {
 /// The stored row as jsonb, without what may not be read, and without virtual
 /// columns, which are not stored.
 fn row_to_jsonb(target: &Target, stored: &StoredRow<'_>, readable: &VisibleColumns) -> JsonbDatum {
-    let columns = target.columns.iter().enumerate();
-    let shown = columns
-        .filter(|(c, column)| readable.shows(*c) && !column.virtual_generated())
-        .map(|(c, _)| c);
+    let columns = target.in_json_order.iter().copied();
+    let shown = columns.filter(|c| readable.shows(*c) && !target.columns[*c].virtual_generated());
     target.object(shown, JsonForm::Shown, |c| stored.value(c))
 }
 

@@ -17,7 +17,7 @@
 use super::context::WriteContext;
 use super::outcome_collector::OutcomeCollector;
 use super::send;
-use super::statement::Returning;
+use super::terms::{Keys, Returning};
 use crate::error::{RowError, catch_row_error};
 use crate::payload::row::{Mark, RowLayout};
 use crate::pg::memory::Memory;
@@ -53,7 +53,7 @@ pub fn insert(
     context: &WriteContext<'_>,
     mut rows: TupleStore,
     returning: Returning,
-    new: bool,
+    keys: Keys,
     collector: &mut OutcomeCollector,
 ) -> Sent {
     // What is undone gives its locks back; nobody is to change the table meanwhile.
@@ -61,7 +61,7 @@ pub fn insert(
     let mut sender = Sender {
         context,
         returning,
-        new,
+        keys,
         collector,
         count: 0,
         returned: send::new_returned_store(context, returning),
@@ -96,8 +96,8 @@ struct Refusal {
 struct Sender<'s, 'a> {
     context: &'s WriteContext<'a>,
     returning: Returning,
-    /// Whether no key of the rows was stored when they were looked up.
-    new: bool,
+    /// What was known of the keys of the rows.
+    keys: Keys,
     collector: &'s mut OutcomeCollector,
     count: u64,
     returned: Option<TupleStore>,
@@ -127,7 +127,7 @@ impl Sender<'_, '_> {
         context.failing.set(None);
         let count = memory.scope(|| {
             let insert =
-                || send::insert_into(context, rows, self.returning, returned.as_mut(), self.new);
+                || send::insert_into(context, rows, self.returning, returned.as_mut(), self.keys);
             catch_row_error(|| in_subtransaction(insert))
         });
         let count = count.map_err(|error| Refusal {

@@ -1,6 +1,6 @@
 //! The keys of the rows that INSERT returned.
 use super::context::WriteContext;
-use super::statement::Returning;
+use super::terms::Returning;
 use crate::payload::key_values::KeyValues;
 use crate::payload::row::{has_key, same_key};
 use crate::pg::rows::{RowBuilder, Slot, TupleSort, TupleStore};

@@ -1,6 +1,7 @@
 //! The rounds of one call: look, insert, look again. See the module's head for
 //! the protocol.
 use super::context::{MAX_ROUNDS, WriteContext};
+use super::direct;
 use super::input::SortedRows;
 use super::lookup::Lookup;
 use super::new_key_estimator::{NewKeyEstimator, note_whether_new};
@@ -8,7 +9,7 @@ use super::outcome_collector::OutcomeCollector;
 use super::reject;
 use super::returned_keys::ReturnedKeys;
 use super::send;
-use super::statement::Returning;
+use super::terms::{Keys, Returning};
 use crate::payload::row::{Mark, RowLayout, same_key};
 use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
@@ -65,15 +66,48 @@ struct Remaining {
     all_new: bool,
     /// Whether some keys were not looked up, but assumed to be new.
     assumed_new: bool,
+    /// Whether the arbiter may have entries of keys that were not found.
+    met_entries: bool,
     /// Whether some of them are likely to be skipped, so that it pays to ask
     /// INSERT which went in.
     expects_skips: bool,
+}
+
+impl Remaining {
+    /// What is known of the keys of the rows that are to be inserted.
+    fn keys(&self) -> Keys {
+        match (self.assumed_new, self.met_entries) {
+            (true, _) => Keys::Unknown,
+            (false, true) => Keys::New,
+            (false, false) => Keys::Absent,
+        }
+    }
+}
+
+impl Round {
+    /// One with a row that was not handed to INSERT.
+    pub(super) fn single() -> Self {
+        Self {
+            number: 1,
+            chunk_rows: u64::MAX,
+            estimates: false,
+            last_insert: InsertResult::None,
+            commands: 0..0,
+        }
+    }
 }
 
 impl WriteContext<'_> {
     /// Gives the collector the outcome of every row, chunk by chunk.
     /// `expected` says how many rows there are, as far as that is known.
     pub fn run(&self, rows: &mut SortedRows, expected: u64, collector: &mut OutcomeCollector) {
+        if let Some(row) = rows.single()
+            && !collector.rejections.are_wanted()
+            && direct::takes_single(self)
+            && self.run_single(row, collector)
+        {
+            return;
+        }
         let plain = expected >= LOOKUP_MIN_ROWS
             && self.can_insert_plainly(expected)
             && !collector.wants_rows();
@@ -101,14 +135,14 @@ impl WriteContext<'_> {
         while let Some(mut store) = remaining.rows.take() {
             let first_command = next_command();
             let returning = self.returning(&remaining, collector);
-            let new = !remaining.assumed_new;
+            let keys = remaining.keys();
             let (count, returned);
             if collector.rejections.are_wanted() {
-                let sent = reject::insert(self, store, returning, new, collector);
+                let sent = reject::insert(self, store, returning, keys, collector);
                 remaining.to_insert -= sent.rejected;
                 (store, count, returned) = (sent.rows, sent.count, sent.returned);
             } else {
-                (count, returned) = send::insert(self, &mut store, returning, new);
+                (count, returned) = send::insert(self, &mut store, returning, keys);
             }
             let all_went_in = count == remaining.to_insert;
             note_whether_new(self.target, remaining.all_new && all_went_in);
@@ -301,7 +335,7 @@ impl WriteContext<'_> {
     }
 
     /// A row is neither found nor inserted, however often it is sent.
-    fn refuse_unfound(&self, row: &Slot) -> ! {
+    pub(super) fn refuse_unfound(&self, row: &Slot) -> ! {
         if self.distributed && self.by_policy {
             // A SELECT does not show the row that is in the way.
             hidden_by_policy(self.target).raise()
@@ -435,7 +469,9 @@ impl<'a> Look<'a> {
             self.remaining.assumed_new = true;
         } else {
             self.lookup.find(row);
-            self.estimator.record(self.lookup.stored().is_none());
+            let new = self.lookup.stored().is_none();
+            self.remaining.met_entries |= new && self.lookup.met_entry();
+            self.estimator.record(new);
         }
     }
 

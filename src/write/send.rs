@@ -1,21 +1,21 @@
 //! Sends rows to where the rows of the target are.
 use super::context::WriteContext;
+use super::direct;
 use super::distributed;
-use super::statement::{self, Returning};
+use super::statement;
+use super::terms::{Keys, Returning};
 use crate::pg::rows::TupleStore;
 
 /// Inserts the plain rows in their order, those of each shape with the columns
 /// that it names. Gives the number of those that went in, and what they return.
-///
-/// `new` says that none of their keys was stored when they were looked up just now.
 pub fn insert(
     context: &WriteContext<'_>,
     rows: &mut TupleStore,
     returning: Returning,
-    new: bool,
+    keys: Keys,
 ) -> (u64, Option<TupleStore>) {
     let mut returned = new_returned_store(context, returning);
-    let count = insert_into(context, rows, returning, returned.as_mut(), new);
+    let count = insert_into(context, rows, returning, returned.as_mut(), keys);
     (count, returned)
 }
 
@@ -33,11 +33,18 @@ pub fn insert_into(
     context: &WriteContext<'_>,
     rows: &mut TupleStore,
     returning: Returning,
-    returned: Option<&mut TupleStore>,
-    new: bool,
+    mut returned: Option<&mut TupleStore>,
+    keys: Keys,
 ) -> u64 {
-    match (context.distributed, returned) {
-        (true, Some(returned)) => distributed::insert(context, rows, returning, returned),
-        (_, returned) => statement::insert(context, rows, returning, returned.as_deref(), new),
+    if let (true, Some(returned)) = (context.distributed, &mut returned) {
+        return distributed::insert(context, rows, returning, returned);
     }
+    if keys != Keys::Unknown
+        && returning == Returning::Count
+        && let Some(count) = statement::insert_plainly(context, rows)
+    {
+        return count;
+    }
+    let direct = direct::insert(context, rows, returning, returned.as_deref_mut(), keys);
+    direct.unwrap_or_else(|| statement::insert(context, rows, returning, returned.as_deref()))
 }

@@ -11,6 +11,8 @@
 //! to be new are inserted without it, in a subtransaction: if another session was faster with
 //! one of them, that is rolled back, and all are sent again with ON CONFLICT.
 use super::context::WriteContext;
+use super::direct;
+use super::terms::{Returning, inserted_columns};
 use crate::error::{RowPosition, is_server_error};
 use crate::guard::OwnInsert;
 use crate::payload::row::{Mark, RowLayout};
@@ -20,7 +22,7 @@ use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::statement::spi::{AfterTriggerScope, Connection, SpiPlan};
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::transaction::transactions::in_subtransaction;
-use crate::target::{PerTarget, Target};
+use crate::target::PerTarget;
 use pgrx::{PgSqlErrorCode, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -45,17 +47,6 @@ thread_local! {
     static STATEMENTS: ManuallyDrop<PerTarget<RefCell<Statements>>> = PerTarget::new();
 }
 
-/// What the statement is to say of the rows that went in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Returning {
-    /// How many.
-    Count,
-    /// What decides on their keys, rows of `UniqueIndex::key_desc`, in order.
-    Keys,
-    /// All their columns, as in a working row, in order.
-    Rows,
-}
-
 /// How the statement is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum InsertForm {
@@ -71,26 +62,37 @@ enum InsertForm {
 /// (`PGPROC_MAX_CACHED_SUBXIDS`) others look them up on disk.
 const MAX_SUBTRANSACTIONS: u32 = 32;
 
+/// Inserts rows whose keys were not stored when they were looked up just now, without ON CONFLICT;
+/// None, with nothing done, if they are few, or one of them is stored by now, or they name different
+/// columns and cannot go in directly.
+pub fn insert_plainly(context: &WriteContext<'_>, rows: &mut TupleStore) -> Option<u64> {
+    let only_shape = match context.shapes {
+        [shape] => Some(shape),
+        _ => None,
+    };
+    let possible = only_shape.is_some() || direct::may_go_directly(context);
+    if !possible || !context.can_insert_plainly(rows.len()) || !claim_subtransaction() {
+        return None;
+    }
+    let inserted = in_subtransaction(|| {
+        let direct = direct::insert_plainly(context, rows);
+        direct.or_else(|| Some(insert_run_plainly(context, only_shape?, rows)))
+    });
+    match inserted {
+        Ok(count) => count,
+        Err(caught) if is_server_error(&caught, PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION) => None,
+        Err(caught) => resume_unwind(caught),
+    }
+}
+
 /// Inserts the plain rows of a table in their order, those of each shape with the columns that it names.
 /// Gives the number of those that went in. What they return goes into `returned`.
-///
-/// `new` says that none of their keys was stored when they were looked up just now.
 pub fn insert(
     context: &WriteContext<'_>,
     rows: &mut TupleStore,
     returning: Returning,
     returned: Option<&TupleStore>,
-    new: bool,
 ) -> u64 {
-    if let [shape] = context.shapes
-        && new
-        && returning == Returning::Count
-        && context.can_insert_plainly(rows.len())
-        && claim_subtransaction()
-        && let Some(count) = insert_without_on_conflict(context, shape, rows)
-    {
-        return count;
-    }
     let form = InsertForm::OnConflict(returning);
     let connection = Connection::open();
     match context.shapes {
@@ -125,22 +127,10 @@ fn claim_subtransaction() -> bool {
     had < MAX_SUBTRANSACTIONS
 }
 
-/// Inserts rows that are new without ON CONFLICT; None if one of them was not.
-fn insert_without_on_conflict(
-    context: &WriteContext<'_>,
-    shape: &Shape,
-    rows: &TupleStore,
-) -> Option<u64> {
-    let inserted = in_subtransaction(|| {
-        let connection = Connection::open();
-        let run = |plan: &SpiPlan| connection.insert(plan, None);
-        insert_run(&connection, context, shape, rows, InsertForm::Plain, &run)
-    });
-    match inserted {
-        Ok(count) => Some(count),
-        Err(caught) if is_server_error(&caught, PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION) => None,
-        Err(caught) => resume_unwind(caught),
-    }
+fn insert_run_plainly(context: &WriteContext<'_>, shape: &Shape, rows: &TupleStore) -> u64 {
+    let connection = Connection::open();
+    let run = |plan: &SpiPlan| connection.insert(plan, None);
+    insert_run(&connection, context, shape, rows, InsertForm::Plain, &run)
 }
 
 /// One statement for each run of rows of one shape, so that keys go in in order
@@ -269,15 +259,6 @@ fn plan(
     }
     statements.insert(key, Rc::clone(&plan));
     plan
-}
-
-/// The columns that an INSERT of these sets: generated ones it computes.
-fn inserted_columns<'n>(
-    target: &'n Target,
-    named: &'n [usize],
-) -> impl Iterator<Item = usize> + 'n {
-    let named = named.iter().copied();
-    named.filter(|c| target.columns[*c].generated == 0)
 }
 
 /// ` ON CONFLICT (order_id) DO NOTHING`, and what is returned.

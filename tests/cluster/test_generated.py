@@ -30,6 +30,7 @@ CASES_A_TABLE = 25
 def well_formed(conn, table):
     dice = table.dice
     conn.execute(f"SET pg_idempotent.use_distributed_form = {dice.choice(['on', 'off'])}")
+    conn.execute(f"SET pg_idempotent.direct_insertion = {dice.choice(['on', 'on', 'off'])}")
     rows = [table.payload() for _ in range(dice.choice([1, 1, 2, 5, 12, 12, 150]))]
     function = dice.choice(["insert", "insert", "each", "each", "many", "from"])
     if function == "insert":

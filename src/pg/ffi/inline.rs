@@ -59,6 +59,31 @@ pub unsafe fn slot_getsomeattrs_unguarded(slot: *mut pg_sys::TupleTableSlot, col
     }
 }
 
+/// Empties a slot, as core's inline `ExecClearTuple`.
+///
+/// # Safety
+/// A valid slot. Runs inside [`guard`](super::guard).
+#[inline]
+pub unsafe fn exec_clear_tuple_unguarded(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: the caller's promise; every kind of slot has this method.
+    unsafe { (*(*slot).tts_ops).clear.unwrap_unchecked()(slot) };
+}
+
+/// The transaction that wrote the row in a slot.
+///
+/// # Safety
+/// The slot holds a row of a table. Runs inside [`guard`](super::guard).
+pub unsafe fn slot_xmin_unguarded(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::TransactionId {
+    let mut null = false;
+    let number = pg_sys::MinTransactionIdAttributeNumber;
+    // SAFETY: the caller's promise; every kind of slot has this method, as core's inline
+    // `slot_getsysattr` calls it.
+    unsafe {
+        let read = (*(*slot).tts_ops).getsysattr.unwrap_unchecked();
+        pg_sys::TransactionId::from(read(slot, number, &raw mut null).value() as u32)
+    }
+}
+
 /// Serves an interrupt if one is waiting, as `CHECK_FOR_INTERRUPTS` does.
 ///
 /// # Safety

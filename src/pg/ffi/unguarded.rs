@@ -29,17 +29,17 @@ pub unsafe fn guard<R>(work: impl FnOnce() -> R) -> R {
 macro_rules! checked {
     ($(
         $(#[$attribute:meta])*
-        fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?;
+        fn $name:ident($($(#[$only:meta])* $argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?;
     )*) => {
         unsafe extern "C-unwind" {
             $(
                 $(#[$attribute])*
-                pub fn $name($($argument: $type),*) $(-> $result)?;
+                pub fn $name($($(#[$only])* $argument: $type),*) $(-> $result)?;
             )*
         }
         $(
             $(#[$attribute])*
-            const _: unsafe fn($($type),*) $(-> $result)? = pg_sys::$name;
+            const _: unsafe fn($($(#[$only])* $type),*) $(-> $result)? = pg_sys::$name;
         )*
     };
 }
@@ -248,6 +248,84 @@ checked! {
         mode: pg_sys::LOCKMODE,
         session: bool,
     ) -> bool;
+    fn CreateExecutorState() -> *mut pg_sys::EState;
+    fn FreeExecutorState(estate: *mut pg_sys::EState);
+    fn MakePerTupleExprContext(estate: *mut pg_sys::EState) -> *mut pg_sys::ExprContext;
+    fn ExecInitRangeTable(
+        estate: *mut pg_sys::EState,
+        entries: *mut pg_sys::List,
+        #[cfg(not(feature = "pg15"))] permissions: *mut pg_sys::List,
+        #[cfg(feature = "pg18")] unpruned: *mut pg_sys::Bitmapset,
+    );
+    fn InitResultRelInfo(
+        table: *mut pg_sys::ResultRelInfo,
+        relation: pg_sys::Relation,
+        number: pg_sys::Index,
+        root: *mut pg_sys::ResultRelInfo,
+        instrument: c_int,
+    );
+    fn ExecOpenIndices(table: *mut pg_sys::ResultRelInfo, speculative: bool);
+    fn ExecCloseResultRelations(estate: *mut pg_sys::EState);
+    fn ExecResetTupleTable(slots: *mut pg_sys::List, free: bool);
+    fn table_slot_create(
+        relation: pg_sys::Relation,
+        slots: *mut *mut pg_sys::List,
+    ) -> *mut pg_sys::TupleTableSlot;
+    fn ExecFetchSlotHeapTuple(
+        slot: *mut pg_sys::TupleTableSlot,
+        materialize: bool,
+        free: *mut bool,
+    ) -> pg_sys::HeapTuple;
+    fn ExecStoreVirtualTuple(slot: *mut pg_sys::TupleTableSlot) -> *mut pg_sys::TupleTableSlot;
+    fn ExecBRInsertTriggers(
+        estate: *mut pg_sys::EState,
+        table: *mut pg_sys::ResultRelInfo,
+        slot: *mut pg_sys::TupleTableSlot,
+    ) -> bool;
+    fn ExecARInsertTriggers(
+        estate: *mut pg_sys::EState,
+        table: *mut pg_sys::ResultRelInfo,
+        slot: *mut pg_sys::TupleTableSlot,
+        recheck: *mut pg_sys::List,
+        capture: *mut pg_sys::TransitionCaptureState,
+    );
+    fn ExecConstraints(
+        table: *mut pg_sys::ResultRelInfo,
+        slot: *mut pg_sys::TupleTableSlot,
+        estate: *mut pg_sys::EState,
+    );
+    fn ExecPartitionCheck(
+        table: *mut pg_sys::ResultRelInfo,
+        slot: *mut pg_sys::TupleTableSlot,
+        estate: *mut pg_sys::EState,
+        error: bool,
+    ) -> bool;
+    fn BuildSpeculativeIndexInfo(index: pg_sys::Relation, info: *mut pg_sys::IndexInfo);
+    fn ExecCheckIndexConstraints(
+        table: *mut pg_sys::ResultRelInfo,
+        slot: *mut pg_sys::TupleTableSlot,
+        estate: *mut pg_sys::EState,
+        conflict: pg_sys::ItemPointer,
+        #[cfg(feature = "pg18")] own: pg_sys::ItemPointer,
+        arbiters: *mut pg_sys::List,
+    ) -> bool;
+    fn ExecInsertIndexTuples(
+        table: *mut pg_sys::ResultRelInfo,
+        slot: *mut pg_sys::TupleTableSlot,
+        estate: *mut pg_sys::EState,
+        update: bool,
+        no_duplicate_error: bool,
+        conflict: *mut bool,
+        arbiters: *mut pg_sys::List,
+        #[cfg(not(feature = "pg15"))] only_summarizing: bool,
+    ) -> *mut pg_sys::List;
+    fn SpeculativeInsertionLockAcquire(transaction: pg_sys::TransactionId) -> u32;
+    fn SpeculativeInsertionLockRelease(transaction: pg_sys::TransactionId);
+    fn GetCurrentTransactionId() -> pg_sys::TransactionId;
+    fn GetCurrentCommandId(used: bool) -> pg_sys::CommandId;
+    fn TransactionIdIsCurrentTransactionId(transaction: pg_sys::TransactionId) -> bool;
+    fn list_free(list: *mut pg_sys::List);
+    fn lappend_oid(list: *mut pg_sys::List, oid: Oid) -> *mut pg_sys::List;
     fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, attnum: c_int);
     fn tuplesort_puttupleslot(
         sort: *mut pg_sys::Tuplesortstate,
@@ -301,6 +379,16 @@ unsafe extern "C-unwind" {
 // commands/sequence.h
 unsafe extern "C-unwind" {
     pub fn nextval_internal(sequence: Oid, check_permissions: bool) -> i64;
+}
+
+// executor/nodeModifyTable.h
+unsafe extern "C-unwind" {
+    pub fn ExecComputeStoredGenerated(
+        table: *mut pg_sys::ResultRelInfo,
+        estate: *mut pg_sys::EState,
+        slot: *mut pg_sys::TupleTableSlot,
+        command: pg_sys::CmdType::Type,
+    );
 }
 
 // executor/tstoreReceiver.h

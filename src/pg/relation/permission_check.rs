@@ -4,7 +4,7 @@
 //! it was handed until the statement ends (pgaudit does, to log it with the number of rows). So
 //! where there is a hook, range tables live as long as the transaction; what was handed over once
 //! is handed over again, so that a loop of calls keeps flat memory.
-use crate::pg::ffi;
+use crate::pg::ffi::{self, inline::member};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -30,10 +30,10 @@ pub struct TableAccess {
 
 /// A range table, and the permissions that go with it (in the entries, on PostgreSQL 15).
 #[derive(Clone, Copy)]
-struct RangeTable {
-    entries: *mut pg_sys::List,
+pub struct RangeTable {
+    pub(in crate::pg) entries: *mut pg_sys::List,
     #[cfg(not(feature = "pg15"))]
-    permissions: *mut pg_sys::List,
+    pub(in crate::pg) permissions: *mut pg_sys::List,
 }
 
 /// What hooks were handed in this transaction.
@@ -87,9 +87,11 @@ impl TableAccess {
         }
     }
 
+    /// A range table in the current memory, as a statement has it that does this.
+    ///
     /// # Safety
     /// Runs inside `ffi::guard`.
-    unsafe fn range_table_unguarded(&self) -> RangeTable {
+    pub unsafe fn range_table_unguarded(&self) -> RangeTable {
         // SAFETY: nodes of these kinds, zeroed, with a single table.
         unsafe {
             let entry: *mut pg_sys::RangeTblEntry = node(pg_sys::NodeTag::T_RangeTblEntry);
@@ -125,6 +127,23 @@ impl TableAccess {
 }
 
 impl RangeTable {
+    /// Has other columns be those that are inserted.
+    ///
+    /// # Safety
+    /// Its memory is there, as that of the set is as long as anybody looks at the range table.
+    pub unsafe fn set_inserted(self, columns: *mut pg_sys::Bitmapset) {
+        // SAFETY: the caller's promise; each list has one member, of this kind.
+        unsafe {
+            #[cfg(feature = "pg15")]
+            let permissions = member::<pg_sys::RangeTblEntry>(self.entries, 1);
+            #[cfg(not(feature = "pg15"))]
+            let permissions = member::<pg_sys::RTEPermissionInfo>(self.permissions, 1);
+            if let Some(permissions) = permissions {
+                (*permissions).insertedCols = columns;
+            }
+        }
+    }
+
     fn check(self) {
         // SAFETY: a range table with one table, and its permissions.
         unsafe {
@@ -213,7 +232,7 @@ unsafe fn node<T>(tag: pg_sys::NodeTag) -> *mut T {
 ///
 /// # Safety
 /// Runs inside `ffi::guard`.
-unsafe fn set(numbers: &[pg_sys::AttrNumber]) -> *mut pg_sys::Bitmapset {
+pub unsafe fn set(numbers: &[pg_sys::AttrNumber]) -> *mut pg_sys::Bitmapset {
     let first = pg_sys::FirstLowInvalidHeapAttributeNumber;
     numbers.iter().fold(ptr::null_mut(), |set, number| {
         // SAFETY: a set of ours, in the current memory.

@@ -4,6 +4,7 @@ mod clock_text;
 pub mod evaluator;
 pub mod executor;
 pub mod expression;
+pub mod insertion;
 #[forbid(unsafe_code)]
 pub mod json_rows;
 #[forbid(unsafe_code)]
