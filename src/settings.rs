@@ -39,13 +39,14 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    // Not for everybody: the SQL runs the expressions of a key with the caller's rights, be the caller a superuser.
     GucRegistry::define_bool_guc(
         c"pg_idempotent.use_distributed_form",
         c"Finds and writes the rows of every table as those of a distributed one, for tests.",
         c"When on, functions use the SQL on every table that they use on distributed tables of Citus. \
           It has the same outcomes, and takes longer.",
         &USE_DISTRIBUTED_FORM,
-        GucContext::Userset,
+        GucContext::Suset,
         GucFlags::default(),
     );
     reserve_settings(c"pg_idempotent");

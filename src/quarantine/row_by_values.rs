@@ -34,6 +34,7 @@ impl<'a> RowByValues<'a> {
             let plan = SpiPlan::prepare_with(&connection, &sql, &parameters.types());
             let code = connection.receive(&plan, &parameters.0, true, &mut received);
             assert!(code >= 0, "SPI code {code}");
+            self.check_same_table(&plan);
         }
         let mut builder = RowBuilder::new(target.row_desc());
         let mut found = None;
@@ -68,7 +69,19 @@ impl<'a> RowByValues<'a> {
         let same = target.is_as_read(self.arbiter, &compared, &mut parameters, key, read);
         let sql = format!("UPDATE {} SET {set} WHERE {same}", self.rows());
         let _settings = self.transmission();
-        Connection::open().execute(&sql, &parameters.0)
+        let connection = Connection::open();
+        let plan = SpiPlan::prepare_with(&connection, &sql, &parameters.types());
+        let count = connection.execute_plan(&plan, &parameters.0);
+        self.check_same_table(&plan);
+        count
+    }
+
+    /// # Errors
+    /// 55000 if its name has become that of another table.
+    fn check_same_table(&self, plan: &SpiPlan) {
+        if !plan.concerns(self.target.oid) {
+            self.target.renamed_meanwhile().raise()
+        }
     }
 
     /// The table, without those that inherit from it.

@@ -103,10 +103,8 @@ pub fn insert_plainly(context: &WriteContext<'_>, rows: &mut TupleStore) -> Opti
         columns.any(|column| column.attnum == *number && column.has_volatile_default)
     };
     // A function might look at the rows before.
-    if kinds
-        .iter()
-        .any(|kind| kind.defaults.iter().any(is_volatile))
-    {
+    let mut defaults = kinds.iter().flat_map(|kind| &kind.defaults);
+    if defaults.any(is_volatile) || context.relation.has_volatile_check() {
         return None;
     }
     let layout = RowLayout::of(target);

@@ -164,6 +164,25 @@ impl OpenRelation {
         expressions.expression(|| column_default(self, number))
     }
 
+    /// Whether a CHECK of it calls a volatile function.
+    pub fn has_volatile_check(&self) -> bool {
+        let expressions = Expressions::new();
+        // SAFETY: the descriptor of an open relation keeps its CHECKs, as text, of which fresh trees are
+        // made; nothing is looked up meanwhile.
+        let checks: Vec<Expression<'_>> = unsafe {
+            let constraints = (*self.desc()).constr.as_ref();
+            let count = constraints.map_or(0, |constraints| constraints.num_check);
+            let first = constraints.map_or(ptr::null_mut(), |constraints| constraints.check);
+            (0..usize::from(count))
+                .filter_map(|i| {
+                    let text = (*first.add(i)).ccbin;
+                    expressions.expression(|| pg_sys::stringToNode(text).cast())
+                })
+                .collect()
+        };
+        checks.into_iter().any(Expression::is_volatile)
+    }
+
     /// The default that a column has itself, as it was written; None if it has none.
     pub fn own_default<'m>(
         &self,

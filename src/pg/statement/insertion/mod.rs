@@ -480,11 +480,14 @@ impl<'r> Insertion<'r> {
 }
 
 impl Insertion<'_> {
-    /// Whether rows can go in in bundles: none of them looks at those before.
+    /// Whether rows can go in in bundles: no trigger looks at them, foreign keys among these. It is asked here,
+    /// of the table as it is since it was locked to be written, and not before: whoever adds a trigger
+    /// or a foreign key meanwhile is waited for then.
     pub fn can_bundle(&self) -> bool {
-        !self
-            .triggers()
-            .is_some_and(|all| all.trig_insert_before_row)
+        !self.has_after_triggers()
+            && !self
+                .triggers()
+                .is_some_and(|all| all.trig_insert_before_row)
     }
 
     /// Puts a row into the bundle at hand, whose rows go in together, without ON CONFLICT. True if the
