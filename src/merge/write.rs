@@ -163,9 +163,7 @@ pub fn replace(
             RowPosition::watch(context.origin, changed.rows.raw(), changed.columns, None);
         let count = connection.write_under(&plan, snapshot);
         drop(position);
-        if !plan.concerns(context.target.oid) {
-            context.target.renamed_meanwhile().raise()
-        }
+        context.target.check_still_named(&plan);
         count
     })
 }
@@ -176,8 +174,7 @@ pub fn replace(
 fn write_sql(context: &WriteContext<'_>, updated: &[usize], changed: &ChangedRows) -> String {
     let target = context.target;
     // Tables that inherit from it are tables of their own.
-    let only = if target.partitioned { "" } else { "ONLY " };
-    let stored = format!("{only}{} AS stored", target.qualified());
+    let stored = format!("{} AS stored", target.own_rows());
     let rows = format!("{} AS row", ROWS.to_str().expect("ASCII"));
     let set = updated
         .iter()

@@ -32,9 +32,7 @@ pub fn lock_tables(slice: &Slice<'_>, relation: &OpenRelation) {
     let connection = Connection::open();
     let plan = SpiPlan::prepare_with(&connection, &sql, &types);
     plan.lock_tables(&connection, &parameters);
-    if !plan.concerns(slice.target.oid) {
-        slice.target.renamed_meanwhile().raise()
-    }
+    slice.target.check_still_named(&plan);
 }
 
 fn delete_statement<'s>(slice: &'s Slice<'_>) -> (String, Vec<Parameter<'s>>) {
@@ -62,9 +60,7 @@ pub fn delete(
     let connection = Connection::open();
     let plan = SpiPlan::prepare_with(&connection, &sql, &types);
     let deleted = connection.execute_plan(&plan, &parameters);
-    if !plan.concerns(target.oid) {
-        target.renamed_meanwhile().raise()
-    }
+    target.check_still_named(&plan);
     drop(connection);
     let by_policy = row_security_is_active(target);
     if deleted < stored.count && (by_policy || triggers_may_suppress_deletes(target, relation)) {
@@ -136,9 +132,7 @@ pub fn insert(target: &Target, source: &Source<'_>, rows: &TupleStore) -> i64 {
         let position = RowPosition::watch(RowOrigin::Source, rows.raw(), ordinal, None);
         let count = connection.insert(&plan, None);
         drop(position);
-        if !plan.concerns(target.oid) {
-            target.renamed_meanwhile().raise()
-        }
+        target.check_still_named(&plan);
         count as i64
     })
 }

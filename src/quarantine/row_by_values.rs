@@ -25,7 +25,10 @@ impl<'a> RowByValues<'a> {
         let mut parameters = Parameters::default();
         let has_key = target.has_key_of(self.arbiter, &mut parameters, key);
         let columns = target.column_list(0..target.columns.len());
-        let sql = format!("SELECT {columns} FROM {} WHERE {has_key}", self.rows());
+        let sql = format!(
+            "SELECT {columns} FROM {} WHERE {has_key}",
+            target.own_rows()
+        );
         let mut received = ReceivedRows::new();
         {
             let _settings = self.transmission();
@@ -34,7 +37,7 @@ impl<'a> RowByValues<'a> {
             let plan = SpiPlan::prepare_with(&connection, &sql, &parameters.types());
             let code = connection.receive(&plan, &parameters.0, true, &mut received);
             assert!(code >= 0, "SPI code {code}");
-            self.check_same_table(&plan);
+            target.check_still_named(&plan);
         }
         let mut builder = RowBuilder::new(target.row_desc());
         let mut found = None;
@@ -67,27 +70,13 @@ impl<'a> RowByValues<'a> {
         let is_stored = |c: &usize| target.columns[*c].generated == 0;
         let compared: Vec<usize> = compared.iter().copied().filter(is_stored).collect();
         let same = target.is_as_read(self.arbiter, &compared, &mut parameters, key, read);
-        let sql = format!("UPDATE {} SET {set} WHERE {same}", self.rows());
+        let sql = format!("UPDATE {} SET {set} WHERE {same}", target.own_rows());
         let _settings = self.transmission();
         let connection = Connection::open();
         let plan = SpiPlan::prepare_with(&connection, &sql, &parameters.types());
         let count = connection.execute_plan(&plan, &parameters.0);
-        self.check_same_table(&plan);
+        target.check_still_named(&plan);
         count
-    }
-
-    /// # Errors
-    /// 55000 if its name has become that of another table.
-    fn check_same_table(&self, plan: &SpiPlan) {
-        if !plan.concerns(self.target.oid) {
-            self.target.renamed_meanwhile().raise()
-        }
-    }
-
-    /// The table, without those that inherit from it.
-    fn rows(&self) -> String {
-        let only = if self.target.partitioned { "" } else { "ONLY " };
-        format!("{only}{}", self.target.qualified())
     }
 
     /// The settings under which Citus sends values to the shards.

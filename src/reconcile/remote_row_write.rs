@@ -38,7 +38,7 @@ impl<'a> RemoteStatements<'a> {
     pub fn delete(&mut self, stored: &Slot) -> u64 {
         let mut parameters = Parameters::default();
         let same = self.is_as_read(&mut parameters, stored);
-        let table = self.rows();
+        let table = self.target.own_rows();
         self.run(format!("DELETE FROM {table} WHERE {same}"), &parameters)
     }
 
@@ -52,7 +52,7 @@ impl<'a> RemoteStatements<'a> {
         });
         let set = set.collect::<Vec<_>>().join(", ");
         let same = self.is_as_read(&mut parameters, stored);
-        let table = self.rows();
+        let table = self.target.own_rows();
         self.run(
             format!("UPDATE {table} SET {set} WHERE {same}"),
             &parameters,
@@ -84,12 +84,6 @@ impl<'a> RemoteStatements<'a> {
         clause.unwrap_or_else(|| format!("({})", columns()))
     }
 
-    /// The table, without those that inherit from it.
-    fn rows(&self) -> String {
-        let only = if self.target.partitioned { "" } else { "ONLY " };
-        format!("{only}{}", self.target.qualified())
-    }
-
     /// The condition that a row is the one that was read, with the same values.
     fn is_as_read<'v>(&self, parameters: &mut Parameters<'v>, row: &'v Slot) -> String {
         self.target
@@ -107,9 +101,7 @@ impl<'a> RemoteStatements<'a> {
         }
         let plan = &self.kept[0].1;
         let count = connection.execute_plan(plan, &parameters.0);
-        if !plan.concerns(self.target.oid) {
-            self.target.renamed_meanwhile().raise()
-        }
+        self.target.check_still_named(plan);
         count
     }
 }

@@ -75,9 +75,7 @@ impl Statements {
         let connection = Connection::open();
         let plan = self.plan(&connection, target, arbiter, columns, &parameters);
         let count = connection.execute_plan(plan, &parameters);
-        if !plan.concerns(target.oid) {
-            target.renamed_meanwhile().raise()
-        }
+        target.check_still_named(plan);
         let is_true = |datum: pg_sys::Datum| datum.value() != 0;
         if count != 1 {
             if self.by_policy && expected.is_some() {
@@ -122,7 +120,7 @@ impl Statements {
 /// # Errors
 /// 42501
 fn check_policies(connection: &Connection, target: &Target, address: &[Parameter<'_>]) {
-    let look = format!("SELECT FROM {} WHERE {VERSION}", table_sql(target));
+    let look = format!("SELECT FROM {} WHERE {VERSION}", target.own_rows());
     // In this order: a row that has changed in between is passed over.
     let may_be_locked = connection.execute(&format!("{look} FOR UPDATE"), address) > 0;
     if !may_be_locked && connection.execute(&look, address) > 0 {
@@ -135,15 +133,9 @@ const VERSION: &str = "ctid OPERATOR(pg_catalog.=) $1 \
                        AND xmin OPERATOR(pg_catalog.=) $2 \
                        AND tableoid OPERATOR(pg_catalog.=) $3";
 
-/// Tables that inherit from it are tables of their own.
-fn table_sql(target: &Target) -> String {
-    let only = if target.partitioned { "" } else { "ONLY " };
-    format!("{only}{}", target.qualified())
-}
-
 /// `DELETE FROM ONLY shop.orders WHERE ctid = $1 AND xmin = $2 AND tableoid = $3`, or a MERGE.
 fn delete_sql(target: &Target, by_policy: bool) -> String {
-    let table = table_sql(target);
+    let table = target.own_rows();
     if by_policy {
         return format!(
             "MERGE INTO {table} USING (SELECT) AS row ON {VERSION} WHEN MATCHED THEN DELETE"
@@ -157,7 +149,7 @@ fn delete_sql(target: &Target, by_policy: bool) -> String {
 ///
 /// The table has no other name there, by which the expressions of a key call a whole row.
 fn update_sql(target: &Target, arbiter: &UniqueIndex, columns: &[usize]) -> String {
-    let table = table_sql(target);
+    let table = target.own_rows();
     let mut numbers = ADDRESS + 1..;
     let set = columns.iter().zip(numbers.by_ref());
     let set = set

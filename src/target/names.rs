@@ -4,6 +4,7 @@ use super::closest::closest;
 use crate::error::{Report, SqlState};
 use crate::pg::catalog::name::qualified_name;
 use crate::pg::catalog::relation::partition_root;
+use crate::pg::statement::spi::SpiPlan;
 use crate::pg::value::text;
 use pgrx::pg_sys;
 
@@ -77,6 +78,22 @@ impl Target {
         )
         .hint("Call it again.")
         .table(&self.schema, &self.name)
+    }
+
+    /// Checks that a statement that names it means it.
+    ///
+    /// # Errors
+    /// 55000, see [`Target::renamed_meanwhile`].
+    pub fn check_still_named(&self, plan: &SpiPlan) {
+        if !plan.concerns(self.oid) {
+            self.renamed_meanwhile().raise()
+        }
+    }
+
+    /// Its own rows, or its partitions': as a statement names it without the tables that inherit from it.
+    pub fn own_rows(&self) -> String {
+        let only = if self.partitioned { "" } else { "ONLY " };
+        format!("{only}{}", self.qualified())
     }
 
     /// The quoted, schema-qualified name.

@@ -158,9 +158,7 @@ impl<'a> DistributedLookup<'a> {
             let parameters: Vec<Parameter<'_>> = keys.iter().map(ArrayBuilder::value).collect();
             let code = connection.receive(&plan, &parameters, true, &mut received);
             assert!(code >= 0, "SPI code {code}");
-            if !plan.concerns(target.oid) {
-                target.renamed_meanwhile().raise()
-            }
+            target.check_still_named(&plan);
         }
         let mut builder = RowBuilder::new(target.row_desc());
         if let Some(mut rows) = received.into_rows() {
@@ -322,10 +320,9 @@ fn look_up_sql(target: &Target, arbiter: &UniqueIndex, columns: &[usize]) -> Str
         }
     }
     // As in the arbiter, rows of tables that inherit from it have no keys.
-    let only = if target.partitioned { "" } else { "ONLY " };
-    let mut from = format!("{only}{}", target.qualified());
+    let mut from = target.own_rows();
     if joined {
-        let keys = unused_name(target);
+        let keys = unused_name(target, 'k');
         let names: Vec<String> = (0..arbiter.keys.len())
             .map(|i| format!("{keys}{i}"))
             .collect();
@@ -355,9 +352,10 @@ fn may_be_null(target: &Target, key: &KeyColumn) -> bool {
     key.expression.is_some() || target.columns[key.column].may_be_null()
 }
 
-/// A name with which neither the table's name nor that of a column begins: an expression names columns alone.
-fn unused_name(target: &Target) -> String {
-    let mut name = "k".to_owned();
+/// A name of this letter with which neither the table's name nor that of a column begins: an expression names columns
+/// alone.
+pub(super) fn unused_name(target: &Target, letter: char) -> String {
+    let mut name = letter.to_string();
     let is_used = |name: &String| {
         let columns = target.columns.iter().map(|column| &column.name);
         columns
@@ -365,7 +363,7 @@ fn unused_name(target: &Target) -> String {
             .any(|used| used.starts_with(name))
     };
     while is_used(&name) {
-        name.push('k');
+        name.push(letter);
     }
     name
 }
@@ -475,9 +473,7 @@ impl Sender<'_, '_> {
             let _own_insert = OwnInsert::for_next_statement(context.arbiter.oid);
             let code = connection.receive(&plan, &parameters, false, &mut received);
             assert!(code >= 0, "SPI code {code}");
-            if !plan.concerns(context.target.oid) {
-                context.target.renamed_meanwhile().raise()
-            }
+            context.target.check_still_named(&plan);
         }
         let Some(mut went_in) = received.into_rows() else {
             return;

@@ -12,7 +12,7 @@
 //! the first statement names the keys of all rows that are sent, also of those that the second one writes: where it has locked the
 //! shards, no other session comes between.
 use super::context::WriteContext;
-use super::distributed::{BYTES_AT_ONCE, is_core, rows_at_once, transmission};
+use super::distributed::{BYTES_AT_ONCE, is_core, rows_at_once, transmission, unused_name};
 use crate::payload::row::RowLayout;
 use crate::pg::rows::{ReceivedRows, RowBuilder, Slot, TupleStore};
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
@@ -263,9 +263,7 @@ impl Sender<'_, '_> {
             let plan = self.plan(&connection, &parameters, size, deletes);
             let code = connection.receive(&plan, &parameters, false, &mut received);
             assert!(code >= 0, "SPI code {code}");
-            if !plan.concerns(context.target.oid) {
-                context.target.renamed_meanwhile().raise()
-            }
+            context.target.check_still_named(&plan);
         }
         let mut written = Vec::with_capacity(numbers.len());
         if let Some(mut returned) = received.into_rows() {
@@ -363,18 +361,10 @@ struct Names<'a> {
 
 impl<'a> Names<'a> {
     fn of(target: &'a Target) -> Self {
-        let mut rows = "r".to_owned();
-        let columns = || target.columns.iter().map(|column| &column.name);
-        while columns()
-            .chain([&target.name])
-            .any(|c| c.starts_with(&rows))
-        {
-            rows.push('r');
-        }
         Self {
             target,
             table: text::quote_identifier(&target.name),
-            rows,
+            rows: unused_name(target, 'r'),
         }
     }
 
@@ -438,8 +428,7 @@ fn write_sql(context: &WriteContext<'_>, form: &Form) -> String {
         r = names.rows
     );
     // Rows of tables that inherit from it have no keys.
-    let only = if target.partitioned { "" } else { "ONLY " };
-    let table = format!("{only}{}", target.qualified());
+    let table = target.own_rows();
     let same = conditions(context, &names, columns, form.rows * declared.len());
     let returning = format!("RETURNING {r}.{r}", r = names.rows);
     if *deletes {

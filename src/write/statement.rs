@@ -202,9 +202,7 @@ fn insert_run(
         });
         let count = run(&plan);
         drop(position);
-        if !plan.concerns(target.oid) {
-            target.renamed_meanwhile().raise()
-        }
+        target.check_still_named(&plan);
         count
     })
 }
