@@ -74,8 +74,8 @@ def test_installcheck_uses_the_server_that_the_environment_names(own_cluster):
     with own_cluster.connect("postgres") as conn:
         conn.execute("ALTER ROLE postgres SET timezone = 'Asia/Kolkata'")
     checked = make("installcheck", "TESTS=keys lint objects", PGHOST=str(own_cluster.root), PGUSER="postgres")
-    if "pg_regress is missing" in checked.stderr:
-        pytest.skip("this server came without pg_regress")
+    if "pg_regress is missing" in checked.stderr or "pg_regress does not start" in checked.stderr:
+        pytest.skip("this server came without a pg_regress that works")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert checked.stdout.splitlines()[-1] == "All 3 tests passed."
     failed = make("installcheck", "TESTS=keys", PGHOST=str(own_cluster.root), PGUSER="nobody_at_all")
