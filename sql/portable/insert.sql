@@ -595,7 +595,7 @@ $$;
 COMMENT ON FUNCTION idempotent.members_of(jsonb) IS 'the payloads of a batch';
 
 -- Without a payload no column is named, and any right will do.
-CREATE FUNCTION idempotent.check_nothing(target regclass, rule idempotent.rule) RETURNS void
+CREATE FUNCTION idempotent.check_any_right(target regclass) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -603,6 +603,15 @@ BEGIN
        AND NOT has_any_column_privilege(target, 'SELECT, INSERT, UPDATE, REFERENCES') THEN
         PERFORM idempotent.fail('42501', format('permission denied for table %s', idempotent.name_of(target)));
     END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.check_any_right(regclass) IS 'demands any right on a table';
+
+CREATE FUNCTION idempotent.check_nothing(target regclass, rule idempotent.rule) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM idempotent.check_any_right(target);
     IF rule.key IS NOT NULL THEN
         PERFORM idempotent.check_rule(target, idempotent.arbiter_for_key(target, rule.key), rule);
     END IF;

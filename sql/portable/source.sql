@@ -18,28 +18,37 @@ $$;
 COMMENT ON FUNCTION idempotent.check_source(regclass) IS 'refuses a source from which no rows can be read';
 
 -- The columns of a source, matched with those of the target by name. `fills` says that the source fills the column itself,
--- with another value every time; such a column does not count as named.
-CREATE FUNCTION idempotent.columns_of_source(target regclass, source regclass) RETURNS SETOF idempotent.source_column
+-- with another value every time; such a column does not count as named. A merge has more: the target need not have the
+-- columns `besides`, and a column of `renamed` goes to that of `renamed_to`, too.
+CREATE FUNCTION idempotent.columns_of_source(
+    target regclass, source regclass, besides text[] DEFAULT '{}', renamed text[] DEFAULT '{}', renamed_to smallint[] DEFAULT '{}'
+) RETURNS SETOF idempotent.source_column
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     own record;
 BEGIN
-    FOR own IN SELECT c.name, t.number, idempotent.changes(c) AS fills, c.drawn, c.filled_by, c.identity, c.typid AS from_type, t.typid AS to_type
-                 FROM idempotent.columns_of(source) AS c LEFT JOIN idempotent.columns_of(target) AS t ON t.name = c.name ORDER BY c.number LOOP
+    FOR own IN SELECT c.name, t.number, t.name AS column_name, idempotent.changes(c) AS fills, c.drawn, c.filled_by, c.identity, c.typid AS from_type, t.typid AS to_type
+                 FROM (SELECT s, s.name AS to_name, s.number::int AS place FROM idempotent.columns_of(source) AS s
+                       UNION ALL
+                       SELECT s, idempotent.column_name(target, r.number), 10000 FROM unnest(renamed, renamed_to) AS r (name, number)
+                         JOIN idempotent.columns_of(source) AS s USING (name)) AS given
+                CROSS JOIN LATERAL (SELECT (given.s).*) AS c
+                 LEFT JOIN idempotent.columns_of(target) AS t ON t.name = given.to_name ORDER BY given.place LOOP
+        CONTINUE WHEN own.number IS NULL AND own.name = ANY (besides);
         IF own.number IS NULL THEN
             PERFORM idempotent.no_such_column(target, own.name, format('Source "%s" has a column of that name.', idempotent.name_of(source)));
         END IF;
         IF NOT idempotent.is_assignable(own.from_type, own.to_type) THEN
             PERFORM idempotent.fail('42804',
-                format('column "%s" is of type %s but expression is of type %s', own.name, format_type(own.to_type, NULL), format_type(own.from_type, NULL)),
-                hint => 'Cast the column in the source, or use a view that casts it.', target => target, "column" => own.name);
+                format('column "%s" is of type %s but expression is of type %s', own.column_name, format_type(own.to_type, NULL), format_type(own.from_type, NULL)),
+                hint => 'Cast the column in the source, or use a view that casts it.', target => target, "column" => own.column_name);
         END IF;
         RETURN NEXT ROW(own.number, own.name, own.fills, own.drawn, CASE WHEN own.identity = '' THEN own.filled_by END)::idempotent.source_column;
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION idempotent.columns_of_source(regclass, regclass) IS 'the columns of a source that are matched with those of the target';
+COMMENT ON FUNCTION idempotent.columns_of_source(regclass, regclass, text[], text[], smallint[]) IS 'the columns of a source that are matched with those of the target';
 
 -- Whether INSERT … SELECT assigns a value of one type to a column of another.
 CREATE FUNCTION idempotent.is_assignable(from_type oid, to_type oid) RETURNS boolean
