@@ -38,54 +38,77 @@ CREATE FUNCTION idempotent.join_family(space text, family text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    in_the_way int;
+    in_the_way record;
 BEGIN
     PERFORM pg_advisory_xact_lock(idempotent.small_number_of('process'), pg_backend_pid());
     LOOP
-        in_the_way := idempotent.try_family(space, family);
-        EXIT WHEN in_the_way IS NULL;
-        -- Its transaction has this lock until it ends.
-        PERFORM pg_advisory_lock_shared(idempotent.small_number_of('process'), in_the_way);
-        PERFORM pg_advisory_unlock_shared(idempotent.small_number_of('process'), in_the_way);
+        SELECT * INTO in_the_way FROM idempotent.try_family(space, family);
+        EXIT WHEN in_the_way.other IS NULL;
+        PERFORM idempotent.wait_for(in_the_way.pid, idempotent.small_number_of('space ' || space), in_the_way.other);
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION idempotent.join_family(text, text) IS 'waits until a family can be joined';
 
--- Joins it, or gives a process that is in another one. Of a transaction that is prepared nobody knows the process: then it waits
--- for everybody in that family.
-CREATE FUNCTION idempotent.try_family(space text, family text) RETURNS int
+-- Joins it, or gives a process that is in another one. The lock on the door is the session's, since it has to be given back: also
+-- when the call is cancelled.
+CREATE FUNCTION idempotent.try_family(space text, family text, OUT pid int, OUT other int)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
 DECLARE
-    other record;
     door CONSTANT bigint := idempotent.number_of('door of ' || space);
     own CONSTANT int := idempotent.small_number_of('space ' || space);
     name CONSTANT int := idempotent.small_number_of('family ' || family);
 BEGIN
     PERFORM pg_advisory_lock(door);
-    BEGIN
-        SELECT l.pid, l.objid INTO other FROM pg_locks AS l
-         WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-           AND l.classid = own::bigint::bit(32)::bigint::oid AND l.objsubid = 2 AND l.granted
-           AND l.objid <> name::bigint::bit(32)::bigint::oid AND l.pid IS DISTINCT FROM pg_backend_pid() LIMIT 1;
-        IF NOT FOUND THEN
-            PERFORM pg_advisory_xact_lock_shared(own, name);
-        END IF;
-    EXCEPTION WHEN query_canceled OR OTHERS THEN
-        PERFORM pg_advisory_unlock(door);
-        RAISE;
-    END;
-    PERFORM pg_advisory_unlock(door);
-    IF other.objid IS NOT NULL AND other.pid IS NULL THEN
-        PERFORM pg_advisory_lock(own, other.objid::bigint::bit(32)::int);
-        PERFORM pg_advisory_unlock(own, other.objid::bigint::bit(32)::int);
-        RETURN pg_backend_pid();
+    SELECT l.pid, idempotent.signed(l.objid) INTO pid, other FROM idempotent.advisory_locks() AS l
+     WHERE l.classid = idempotent.unsigned(own) AND l.objsubid = 2 AND l.objid <> idempotent.unsigned(name) AND l.pid IS DISTINCT FROM pg_backend_pid() LIMIT 1;
+    IF NOT FOUND THEN
+        PERFORM pg_advisory_xact_lock_shared(own, name);
     END IF;
-    RETURN other.pid;
+    PERFORM pg_advisory_unlock(door);
+EXCEPTION WHEN query_canceled OR OTHERS THEN
+    PERFORM pg_advisory_unlock(door) FROM idempotent.advisory_locks() AS l
+      WHERE l.classid = idempotent.unsigned((door >> 32)::int) AND l.objid = idempotent.unsigned((door << 32 >> 32)::int) AND l.objsubid = 1 AND l.pid = pg_backend_pid();
+    RAISE;
 END
 $$;
 COMMENT ON FUNCTION idempotent.try_family(text, text) IS 'joins a family, or says who is in the way';
+
+CREATE FUNCTION idempotent.advisory_locks() RETURNS SETOF pg_locks
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT * FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) $$;
+COMMENT ON FUNCTION idempotent.advisory_locks() IS 'the advisory locks that are held in the database';
+
+-- The server shows the halves of the number of an advisory lock as oids.
+CREATE FUNCTION idempotent.unsigned(half int) RETURNS oid
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT (half::bigint & 4294967295)::oid $$;
+COMMENT ON FUNCTION idempotent.unsigned(int) IS 'half of the number of a lock, as pg_locks has it';
+
+CREATE FUNCTION idempotent.signed(half oid) RETURNS int
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT (half::bigint << 32 >> 32)::int $$;
+COMMENT ON FUNCTION idempotent.signed(oid) IS 'half of the number of a lock, as its functions take it';
+
+-- Waits for the end of the transaction of a process, which has a lock until then. The lock that the waiting ends with is given back
+-- with the subtransaction. Of a transaction that is prepared nobody knows the process: then it is waited for all in its family.
+CREATE FUNCTION idempotent.wait_for(pid int, space int, family int) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF pid IS NULL THEN
+        PERFORM pg_advisory_xact_lock(space, family);
+    ELSE
+        PERFORM pg_advisory_xact_lock_shared(idempotent.small_number_of('process'), pid);
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = 'ID001', MESSAGE = 'the waiting is over';
+EXCEPTION WHEN SQLSTATE 'ID001' THEN
+    NULL;
+END
+$$;
+COMMENT ON FUNCTION idempotent.wait_for(int, int, int) IS 'waits for the end of a transaction';
 
 -- The tree of a type: how many children a node has, by how high it is above the leaves, and how high nodes are that have a
 -- start. Of microseconds, most that are meant are the first of a day, an hour, a minute or a second: for these the path ends
