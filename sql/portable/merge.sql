@@ -1109,7 +1109,6 @@ DECLARE
     numbers smallint[] := ARRAY(SELECT o.number FROM unnest(own) AS o);
     plan idempotent.merge_plan;
 BEGIN
-    PERFORM idempotent.check_source_key(target, source, rule, own);
     plan := idempotent.plan_merge(target,
         idempotent.find_arbiter(target, rule, idempotent.named_by_source(own), (idempotent.guard_in_force(target)).key, 'source'),
         rule, deciders, insert_only, delete_when, numbers, 'source', true);
@@ -1159,6 +1158,7 @@ BEGIN
     PERFORM idempotent.check_source(source);
     deciders := idempotent.deciders_of(target, latest_by, idempotent.source_fields(source));
     own := idempotent.merged_columns(target, source, deciders, delete_when);
+    PERFORM idempotent.check_source_key(target, source, rule, own);
     plan := idempotent.plan_source_merge(target, source, rule, own, deciders, insert_only, delete_when);
     PERFORM idempotent.check_token(token, digest);
     replayed := false;

@@ -82,8 +82,30 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.rows_of(regclass) IS 'the rows of a source as payloads';
 
--- The arbiter for the rows of a source; where there is none, because the source fills the columns itself, the error says so.
+-- The defaults of a table as its caller names what they call: with the search_path of the session.
+CREATE FUNCTION idempotent.defaults_in_words(source regclass) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN (SELECT pg_catalog.jsonb_object_agg(a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid))
+              FROM pg_catalog.pg_attribute AS a
+              JOIN pg_catalog.pg_attrdef AS d ON d.adrelid OPERATOR(pg_catalog.=) a.attrelid AND d.adnum OPERATOR(pg_catalog.=) a.attnum
+             WHERE a.attrelid OPERATOR(pg_catalog.=) source AND a.attidentity OPERATOR(pg_catalog.=) '');
+END
+$$;
+COMMENT ON FUNCTION idempotent.defaults_in_words(regclass) IS 'the defaults of a source, for people';
+
 CREATE FUNCTION idempotent.check_source_key(target regclass, source regclass, rule idempotent.rule, own idempotent.source_column[]) RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    PERFORM idempotent.check_source_key(target, source, rule, own, idempotent.defaults_in_words(source));
+END
+$$;
+COMMENT ON FUNCTION idempotent.check_source_key(regclass, regclass, idempotent.rule, idempotent.source_column[]) IS 'refuses a source that names no key';
+
+-- The arbiter for the rows of a source; where there is none, because the source fills the columns itself, the error says so.
+CREATE FUNCTION idempotent.check_source_key(target regclass, source regclass, rule idempotent.rule, own idempotent.source_column[], defaults jsonb) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -111,7 +133,7 @@ BEGIN
             ELSE format('none of the columns %s', idempotent.column_list(target, lacking)) END);
     END IF;
     SELECT string_agg(format('Column "%s" of source "%s" does not count as named, because the source fills it itself: %s.', o.name, idempotent.name_of(source),
-               coalesce('its default is ' || o.shown, 'it is an identity column')), E'\n') INTO filled
+               coalesce('its default is ' || coalesce(defaults ->> o.name, o.shown), 'it is an identity column')), E'\n') INTO filled
       FROM unnest(own) AS o WHERE o.fills AND o.number = ANY (explained.deciding);
     PERFORM idempotent.no_named_key(target, counted, 'source', nullif(concat_ws(E'\n', detail, filled), ''),
         CASE WHEN whole.index IS NOT NULL THEN
@@ -119,7 +141,7 @@ BEGIN
                 quote_literal(idempotent.array_text(whole.parts))) END);
 END
 $$;
-COMMENT ON FUNCTION idempotent.check_source_key(regclass, regclass, idempotent.rule, idempotent.source_column[]) IS 'refuses a source that names no key';
+COMMENT ON FUNCTION idempotent.check_source_key(regclass, regclass, idempotent.rule, idempotent.source_column[], jsonb) IS 'refuses a source that names no key';
 
 CREATE FUNCTION idempotent_insert_from(
     target      regclass,
