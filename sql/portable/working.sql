@@ -36,6 +36,7 @@ AS $$
 DECLARE
     a pg_attribute;
     base oid;
+    member oid;
     modifier int;
     length_function text;
 BEGIN
@@ -46,11 +47,16 @@ BEGIN
         SELECT t.oid, t.typtype, t.typbasetype, greatest(chain.modifier, chain.typtypmod), t.typtypmod, step + 1
           FROM chain JOIN pg_type AS t ON t.oid = chain.typbasetype WHERE chain.typtype = 'd')
     SELECT chain.oid, chain.modifier INTO base, modifier FROM chain ORDER BY step DESC LIMIT 1;
+    member := (SELECT typelem FROM pg_type WHERE oid = base AND typcategory = 'A');
     SELECT format('%I.%I', n.nspname, f.proname) INTO length_function
       FROM pg_cast AS c JOIN pg_proc AS f ON f.oid = c.castfunc JOIN pg_namespace AS n ON n.oid = f.pronamespace
-     WHERE c.castsource = base AND c.casttarget = base AND f.pronargs = 3 AND modifier >= 0;
-    IF FOUND THEN
+     WHERE c.castsource = coalesce(member, base) AND c.casttarget = c.castsource AND f.pronargs = 3 AND modifier >= 0;
+    IF FOUND AND member IS NULL THEN
         value := format('%s(CAST(%s AS %s), %s, false)', length_function, value, format_type(base, -1), modifier);
+    ELSIF FOUND THEN
+        -- The members go through the input function of their type.
+        value := format('(SELECT one.value FROM pg_catalog.jsonb_to_record(pg_catalog.jsonb_build_object(''value'', CAST(%s AS %s))) AS one (value %s))',
+            value, format_type(base, -1), format_type(base, modifier));
     END IF;
     RETURN format('CAST(%s AS %s)', value, format_type(a.atttypid, a.atttypmod));
 END
