@@ -78,15 +78,16 @@ BEGIN
            format_type(a.atttypid, a.atttypmod) || coalesce(' COLLATE ' || (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname)
                FROM pg_collation AS c JOIN pg_namespace AS n ON n.oid = c.collnamespace
               WHERE c.oid = a.attcollation AND t.typcollation IS DISTINCT FROM a.attcollation), ''),
-           a.atttypid, based.base, NOT a.attnotnull AND NOT based.refuses_null,
+           a.atttypid, coalesce(based.base, a.atttypid), NOT a.attnotnull AND NOT coalesce(based.refuses_null, false),
            a.attgenerated, a.attidentity, shown.sql,
            CASE WHEN a.attidentity <> '' THEN 'sequence' ELSE kind.kind END, a.attidentity <> '' OR coalesce(kind.drawn, false)
       FROM pg_attribute AS a
-      JOIN pg_type AS t ON t.oid = a.atttypid
-     CROSS JOIN LATERAL idempotent.base_of(t) AS based
+      -- One by one: a plan for any table would read all types. The functions are called only where they have something to say.
+     CROSS JOIN LATERAL (SELECT type.* FROM pg_type AS type WHERE type.oid = a.atttypid OFFSET 0) AS t
+      LEFT JOIN LATERAL (SELECT * FROM idempotent.base_of((SELECT domain FROM pg_type AS domain WHERE domain.oid = a.atttypid)) WHERE t.typtype = 'd') AS based ON true
       LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
      CROSS JOIN LATERAL (SELECT pg_get_expr(coalesce(d.adbin, t.typdefaultbin), CASE WHEN d.adbin IS NULL THEN 0 ELSE target END) AS sql) AS shown
-      LEFT JOIN LATERAL idempotent.default_kind(coalesce(d.adbin, t.typdefaultbin), shown.sql) AS kind ON shown.sql IS NOT NULL AND a.attgenerated = ''
+      LEFT JOIN LATERAL (SELECT * FROM idempotent.default_kind(coalesce(d.adbin, t.typdefaultbin), shown.sql) WHERE shown.sql IS NOT NULL AND a.attgenerated = '') AS kind ON true
      WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
      ORDER BY a.attnum;
 END
