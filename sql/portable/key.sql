@@ -383,7 +383,9 @@ DECLARE
     only_columns boolean := array_position(wanted, NULL) IS NULL;
 BEGIN
     SELECT * INTO refused FROM idempotent.indexes_of(target) AS i
-     WHERE i.unusable IS NOT NULL AND i.parts @> key AND key @> i.parts AND cardinality(i.parts) = cardinality(key) LIMIT 1;
+     WHERE i.unusable IS NOT NULL AND i.parts @> key AND key @> i.parts AND cardinality(i.parts) = cardinality(key)
+       -- A temporal key is no key of these columns.
+       AND NOT (SELECT indisexclusion FROM pg_index WHERE indexrelid = i.index) LIMIT 1;
     SELECT * INTO about FROM idempotent.indexes_of(target) AS i
      WHERE i.unusable IS NULL AND only_columns
        AND (SELECT array_agg(DISTINCT c ORDER BY c) FROM (
