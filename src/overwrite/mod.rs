@@ -29,9 +29,13 @@ mod notation;
 mod replace;
 mod rows;
 #[forbid(unsafe_code)]
+mod send;
+#[forbid(unsafe_code)]
 mod slice;
 #[forbid(unsafe_code)]
 mod truncate;
+#[forbid(unsafe_code)]
+mod turns;
 #[forbid(unsafe_code)]
 mod write;
 
@@ -103,6 +107,7 @@ fn overwrite(arguments: &Arguments) -> OverwriteCounts {
     let mut generated = GeneratedColumns::of(&target, &relation, &shapes);
 
     slice.lock();
+    turns::wait_for_commits(&target);
     write::lock_tables(&slice, &relation);
     let snapshot = FreshSnapshot::push();
     let mut surrogates = source.surrogates(&relation);
@@ -116,6 +121,6 @@ fn overwrite(arguments: &Arguments) -> OverwriteCounts {
     }
     // Read once more, since a source may give other rows every time: what goes in is what
     // was seen to be of the slice.
-    let rows = collect(&source, &slice, &mut generated);
-    stored.replace(&source, &rows, snapshot)
+    let mut rows = collect(&source, &slice, &mut generated);
+    stored.replace(&source, &mut rows, snapshot)
 }
