@@ -15,6 +15,7 @@
 //! - *REPEATABLE READ, SERIALIZABLE.* The snapshot may be older than the lock. What it
 //!   cannot see would stay beside the new rows; so the slice is read once more as it is
 //!   now, and 40001 if it is another.
+//! - *Rows on other nodes of Citus, or on another server.* What those show must not be older than the lock, see [`turns`].
 //! - *Plain writers* do not know the lock. A row that one inserts into the slice meanwhile
 //!   stays, as after any DELETE; it came after the overwrite.
 #[forbid(unsafe_code)]

@@ -131,16 +131,20 @@ pub fn wait_for_commits(target: &Target) {
     }
 }
 
-/// The transactions, or of these some, that this node has committed, and another one has prepared and not
-/// committed.
+/// The transactions, or of these some, that this node has committed, and a node with shards of the target has
+/// prepared and not committed.
 fn prepared(target: &Target, some: Option<&[String]>) -> Vec<String> {
     let _snapshot = FreshSnapshot::push();
     let connection = Connection::open();
-    if connection.query("SELECT FROM pg_catalog.pg_dist_transaction LIMIT 1", &[]) == 0 {
+    let table = SqlValue::regclass(target.oid);
+    let on_its_nodes =
+        format!("SELECT FROM pg_catalog.pg_dist_transaction AS t {ON_ITS_NODES} LIMIT 1");
+    if connection.query(&on_its_nodes, &[table]) == 0 {
         return Vec::new();
     }
     let some = some.map(array_literal);
-    connection.query(PREPARED, &[SqlValue::optional_text(some.as_deref())]);
+    let parameters = [table, SqlValue::optional_text(some.as_deref())];
+    connection.query(&format!("{PREPARED} {ON_ITS_NODES}"), &parameters);
     if let Some(silent) = connection.first_text(2) {
         drop(connection);
         refuse_silence(target, &silent)
@@ -162,9 +166,16 @@ const PREPARED: &str = "\
         SELECT g.groupid, true, NULL, ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts) \
         FROM pg_catalog.pg_dist_local_group AS g) \
     SELECT pg_catalog.array_agg(t.gid) FILTER (WHERE t.gid OPERATOR(pg_catalog.=) ANY (a.gids) \
-            AND ($1 IS NULL OR t.gid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]))), \
+            AND ($2 IS NULL OR t.gid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.text[]))), \
         pg_catalog.min(a.node) FILTER (WHERE NOT a.success) \
     FROM pg_catalog.pg_dist_transaction AS t JOIN answer AS a ON a.groupid OPERATOR(pg_catalog.=) t.groupid";
+
+/// Of transactions, those on nodes with shards of the target.
+const ON_ITS_NODES: &str = "\
+    WHERE t.groupid OPERATOR(pg_catalog.=) ANY (ARRAY( \
+        SELECT p.groupid FROM pg_catalog.pg_dist_placement AS p \
+        JOIN pg_catalog.pg_dist_shard AS s ON s.shardid OPERATOR(pg_catalog.=) p.shardid \
+        WHERE s.logicalrelid OPERATOR(pg_catalog.=) $1))";
 
 fn refuse_silence(target: &Target, node: &str) -> ! {
     let what = format!(

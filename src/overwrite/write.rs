@@ -88,7 +88,11 @@ fn refuse_undeleted(target: &Target, kept: u64, by_policy: bool) -> ! {
             "A row-level security policy",
         )
     } else {
-        (SqlState::TriggeredDataChangeViolation, "A trigger")
+        let who = match target.foreign {
+            true => "A trigger or policy on the other server",
+            false => "A trigger",
+        };
+        (SqlState::TriggeredDataChangeViolation, who)
     };
     Report::new(
         state,
