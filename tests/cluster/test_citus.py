@@ -1030,11 +1030,13 @@ def test_an_overwrite_waits_for_no_node_that_is_silent(nodes, conn):
     conn.execute("CREATE TABLE loose (id int, v text); SELECT citus_add_local_table_to_metadata('loose')")
     worker = nodes.nodes[2]
     worker.stop()
-    with nodes.connect() as own:
-        error = refused(own, "SELECT idempotent_overwrite('t', 'source', '{}')", state="55000")
-        assert worker.address in error.message_detail
-        # This one has no rows there.
-        assert own.execute("SELECT inserted FROM idempotent_overwrite('loose', 'source', '{}')").fetchone()["inserted"] == 40
-    worker.start()
+    try:
+        with nodes.connect() as own:
+            error = refused(own, "SELECT idempotent_overwrite('t', 'source', '{}')", state="55000")
+            assert worker.address in error.message_detail
+            # This one has no rows there.
+            assert own.execute("SELECT inserted FROM idempotent_overwrite('loose', 'source', '{}')").fetchone()["inserted"] == 40
+    finally:
+        worker.start()
     with nodes.connect() as own:
         assert overwritten(own, {}) == (0, 0, True)
