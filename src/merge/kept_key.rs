@@ -86,7 +86,7 @@ fn moves(
     } else {
         format!("Add column \"{kept}\" to what is merged, or name \"{set}\" in insert_only.")
     };
-    Report::new(
+    let report = Report::new(
         SqlState::InvalidColumnReference,
         format!(
             "an update could move a row of table \"{}\" out of its key",
@@ -94,11 +94,14 @@ fn moves(
         ),
     )
     .detail(format!(
-        "The key of index \"{}\" is computed from columns \"{set}\" and \"{kept}\", of which an \
-         update would set only \"{set}\".",
-        arbiter.name
+        "The key{} is computed from columns \"{set}\" and \"{kept}\", of which an update would set \
+         only \"{set}\".",
+        match arbiter.name.as_str() {
+            "" => String::new(),
+            index => format!(" of index \"{index}\""),
+        }
     ))
     .hint(hint)
-    .table(&target.schema, &target.name)
-    .constraint(arbiter.name.clone())
+    .table(&target.schema, &target.name);
+    arbiter.name_in(report)
 }

@@ -49,7 +49,7 @@
 //!   order. Where that is a row that deletes, nothing is left that a row could be compared with,
 //!   and one that comes later goes in, however early it is.
 //!
-//! # Rows of a distributed table
+//! # Rows of a distributed or foreign table
 //! The rounds are the same, and so are the judgements. A look and an insert go by SQL as elsewhere (see
 //! [`write`](crate::write)). A stored row has no place and no version that could be trusted, so the update or delete
 //! finds it by its key and by all values that were judged. What differs:
@@ -64,6 +64,8 @@
 //!   updates and deletes are two statements. Citus lets two sessions take turns that update several shards
 //!   from one node: the first of these statements concerns all shards of up to 256 rows, so few merges
 //!   deadlock. One fails with 40P01 then, and a retry is the answer.
+//! - *A row of a foreign table.* The statement finds its place on the other server by the values, and locks it; then it
+//!   writes it by its place. postgres_fdw does all that under one snapshot: a row that was changed since is 40001.
 //! - *A row that deletes, and finds nothing, under REPEATABLE READ.* Whether somebody has inserted the key since the
 //!   snapshot cannot be looked up there. The row is done with: as if the insert had come after it.
 #[forbid(unsafe_code)]
@@ -106,6 +108,7 @@ use never_updated::NeverUpdated;
 use passes::Passes;
 use pgrx::prelude::*;
 use round::{MergeCounts, merge_rows};
+use std::rc::Rc;
 
 /// `idempotent_merge(target, source, key, latest_by, compare, ignore, insert_only, delete_when,
 /// token, digest)`: inserts or updates the rows of a table or view, by key, and deletes where the
@@ -247,9 +250,15 @@ impl MergeOptions {
     }
 }
 
+/// The table that is merged into; a foreign one by the key that is named.
+fn open_target(arguments: &Arguments) -> (Rc<Target>, OpenRelation) {
+    let target = arguments.oid(0, "target");
+    Target::open_to_insert(target, || arguments.columns(2, "key"))
+}
+
 /// The counts, and whether they are of an earlier call with the same token.
 fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
-    let (target, relation) = Target::open(arguments.oid(0, "target"));
+    let (target, relation) = open_target(arguments);
     target.refuse_rules();
     let oid = arguments.oid(1, "source");
     let mut options = MergeOptions::read(arguments, &target);
@@ -297,7 +306,7 @@ fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
 }
 
 fn merge_many(arguments: &Arguments) -> MergeCounts {
-    let (target, relation) = Target::open(arguments.oid(0, "target"));
+    let (target, relation) = open_target(arguments);
     target.refuse_rules();
     let document = arguments.jsonb(1, "payloads");
     let mut options = MergeOptions::read(arguments, &target);

@@ -389,10 +389,12 @@ fn not_written(context: &WriteContext<'_>, pending: &PendingChanges) -> Report {
         return kept_by_policy(context.target, what);
     }
     let what = context.origin.any();
+    let what = format!("{what} was neither inserted nor updated nor deleted");
+    if context.target.foreign {
+        return context.not_stored_there(&what);
+    }
     context
-        .not_stored_as_given(&format!(
-            "{what} was neither inserted nor updated nor deleted"
-        ))
+        .not_stored_as_given(&what)
         .detail("A BEFORE trigger suppressed the row or changed its key.")
 }
 
@@ -560,12 +562,17 @@ fn mixes_key(context: &WriteContext<'_>, updated: &[usize]) -> bool {
 /// 27000: an update has put a row where its key does not lead.
 fn moved(context: &WriteContext<'_>, updated: &[usize]) -> Report {
     let what = context.origin.any();
-    let report = context
-        .not_stored_as_given(&format!("{what} was stored under another key than its own"))
-        .detail(
-            "A BEFORE UPDATE trigger changed the key, or moved the row out of the condition of the \
-             index.",
-        );
+    let report =
+        context.not_stored_as_given(&format!("{what} was stored under another key than its own"));
+    if context.target.foreign {
+        return report
+            .detail("On the other server, a trigger changed the key.")
+            .hint("Look at the table on the other server.");
+    }
+    let report = report.detail(
+        "A BEFORE UPDATE trigger changed the key, or moved the row out of the condition of the \
+         index.",
+    );
     if !mixes_key(context, updated) {
         return report;
     }

@@ -13,7 +13,7 @@
 use super::replace::{OverwriteCounts, StoredSlice, open_target};
 use super::rows::{Hashing, SliceRows, sort};
 use super::slice::{Slice, may_have_range};
-use super::write;
+use super::{turns, write};
 use crate::error::{OrRaise, Report, SqlState};
 use crate::own_function::own_function;
 use crate::payload::generated::GeneratedColumns;
@@ -41,6 +41,7 @@ pub fn overwrite_each(arguments: &Arguments, set: &mut ResultSet<'_>) {
 
     let whole = Slice::of_row(&target, &[], Slot::for_stored(target.row_desc()));
     whole.lock();
+    turns::wait_for_commits(&target);
     write::lock_tables(&whole, &relation);
     let mut surrogates = source.surrogates(&relation);
     surrogates.retain(|c| !by.contains(c));
@@ -63,11 +64,11 @@ pub fn overwrite_each(arguments: &Arguments, set: &mut ResultSet<'_>) {
     let mut more = true;
     while more {
         more = memory.scope(|| {
-            let Some((slice, rows)) = arriving.next() else {
+            let Some((slice, mut rows)) = arriving.next() else {
                 return false;
             };
             let named = slice.to_object();
-            let done = replace(&slice, &relation, &source, &hashing, &rows);
+            let done = replace(&slice, &relation, &source, &hashing, &mut rows);
             set.row(&[
                 SqlValue::jsonb(named),
                 SqlValue::bigint(done.deleted),
@@ -86,14 +87,14 @@ fn replace(
     relation: &OpenRelation,
     source: &Source<'_>,
     hashing: &Hashing,
-    rows: &SliceRows<'_>,
+    rows: &mut SliceRows<'_>,
 ) -> OverwriteCounts {
     let snapshot = FreshSnapshot::push();
     let stored = StoredSlice::read(slice, relation, source, hashing);
     if stored.hash == rows.hash() {
         return OverwriteCounts::UNCHANGED;
     }
-    stored.replace(source, &rows.kept, snapshot)
+    stored.replace(source, &mut rows.kept, snapshot)
 }
 
 /// The slices of a source, one after the other.

@@ -15,6 +15,7 @@
 //! - *REPEATABLE READ, SERIALIZABLE.* The snapshot may be older than the lock. What it
 //!   cannot see would stay beside the new rows; so the slice is read once more as it is
 //!   now, and 40001 if it is another.
+//! - *Rows on other nodes of Citus, or on another server.* What those show must not be older than the lock, see [`turns`].
 //! - *Plain writers* do not know the lock. A row that one inserts into the slice meanwhile
 //!   stays, as after any DELETE; it came after the overwrite.
 #[forbid(unsafe_code)]
@@ -29,9 +30,13 @@ mod notation;
 mod replace;
 mod rows;
 #[forbid(unsafe_code)]
+mod send;
+#[forbid(unsafe_code)]
 mod slice;
 #[forbid(unsafe_code)]
 mod truncate;
+#[forbid(unsafe_code)]
+mod turns;
 #[forbid(unsafe_code)]
 mod write;
 
@@ -103,6 +108,7 @@ fn overwrite(arguments: &Arguments) -> OverwriteCounts {
     let mut generated = GeneratedColumns::of(&target, &relation, &shapes);
 
     slice.lock();
+    turns::wait_for_commits(&target);
     write::lock_tables(&slice, &relation);
     let snapshot = FreshSnapshot::push();
     let mut surrogates = source.surrogates(&relation);
@@ -116,6 +122,6 @@ fn overwrite(arguments: &Arguments) -> OverwriteCounts {
     }
     // Read once more, since a source may give other rows every time: what goes in is what
     // was seen to be of the slice.
-    let rows = collect(&source, &slice, &mut generated);
-    stored.replace(&source, &rows, snapshot)
+    let mut rows = collect(&source, &slice, &mut generated);
+    stored.replace(&source, &mut rows, snapshot)
 }

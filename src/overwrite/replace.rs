@@ -1,13 +1,14 @@
 //! One slice, which is locked, replaced by rows that are known to be of it.
 use super::rows::{Hashing, RowSetHash};
 use super::slice::Slice;
-use super::{truncate, write};
+use super::{truncate, turns, write};
 use crate::error::Report;
 use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::rows::TupleStore;
 use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, uses_transaction_snapshot};
 use crate::target::{OpenRelation, Target};
+use crate::write::transmission;
 use std::rc::Rc;
 
 /// What was done.
@@ -29,15 +30,15 @@ impl OverwriteCounts {
 /// Opens the table whose rows are replaced.
 ///
 /// # Errors
-/// 0A000 for one with rules, and as `Target::open_to_write`.
+/// 0A000 for one with rules; 0A000 and 25001 where overwrites could not take turns; and as
+/// `Target::open_wherever_to_write`.
 pub fn open_target(arguments: &Arguments) -> (Rc<Target>, OpenRelation) {
-    let (target, relation) = Target::open_to_write(arguments.oid(0, "target"));
+    let table = arguments.oid(0, "target");
+    turns::check_snapshot_to_come(table);
+    let (target, relation) = Target::open_wherever_to_write(table);
     target.refuse_rules();
-    target.refuse_rows_elsewhere(
-        "overwrite slices of",
-        "Delete the rows of the slice and insert the new ones in one transaction.",
-    );
     write::refuse_delete_rules(&target, &relation);
+    turns::check_turns(&target);
     (target, relation)
 }
 
@@ -61,8 +62,10 @@ impl<'s> StoredSlice<'s> {
     ) -> Self {
         let (condition, parameters) = slice.condition();
         let rows = source.stored(relation, format!("WHERE {condition}"), parameters);
+        let _settings = transmission(slice.target);
         let hash = RowSetHash::of(hashing, &rows);
-        if uses_transaction_snapshot() {
+        // Another server keeps to the snapshot that it has.
+        if uses_transaction_snapshot() && !slice.target.foreign {
             let _latest = LatestSnapshot::push();
             if RowSetHash::of(hashing, &rows) != hash {
                 let target = slice.target;
@@ -82,7 +85,7 @@ impl<'s> StoredSlice<'s> {
     pub fn replace(
         &self,
         source: &Source<'_>,
-        rows: &TupleStore,
+        rows: &mut TupleStore,
         snapshot: FreshSnapshot,
     ) -> OverwriteCounts {
         let Self {
@@ -92,6 +95,7 @@ impl<'s> StoredSlice<'s> {
             hash,
             ..
         } = self;
+        let _settings = transmission(slice.target);
         let deleted = if hash.count == 0 {
             0
         } else if truncate::truncate_partitions(slice, relation, hashing, &self.rows, *hash) {
@@ -102,8 +106,8 @@ impl<'s> StoredSlice<'s> {
         drop(snapshot);
         OverwriteCounts {
             deleted,
-            inserted: write::insert(slice.target, source, rows),
             unchanged: hash.count == 0 && rows.len() == 0,
+            inserted: write::insert(slice.target, source, rows),
         }
     }
 }

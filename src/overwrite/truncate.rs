@@ -34,6 +34,7 @@ pub fn truncate_partitions(
 ) -> bool {
     let target = slice.target;
     if !target.partitioned
+        || target.is_in_shards()
         || row_security_is_active(target)
         || !may_select(target)
         // Then nothing may be locked so, and the DELETE says that it may not write.

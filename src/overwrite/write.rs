@@ -1,6 +1,7 @@
 //! The statements that write: plain DELETE and INSERT, with the caller's rights. With
 //! these runs what the table's owner wrote, as with a DELETE and INSERT of theirs.
 use super::rows::{Hashing, RowSetHash};
+use super::send;
 use super::slice::Slice;
 use crate::error::{Report, RowOrigin, RowPosition, SqlState};
 use crate::payload::row::RowLayout;
@@ -11,6 +12,7 @@ use crate::pg::rows::TupleStore;
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::target::{OpenRelation, Target, row_security_is_active};
+use crate::write::inserted_columns;
 use std::ffi::CStr;
 
 /// The name under which INSERT sees the rows.
@@ -73,9 +75,10 @@ pub fn delete(
     deleted as i64
 }
 
-/// Whether a trigger might keep rows from being deleted. Partitions may have their own.
+/// Whether a trigger might keep rows from being deleted. Partitions may have their own, and the table on another
+/// server.
 fn triggers_may_suppress_deletes(target: &Target, relation: &OpenRelation) -> bool {
-    target.partitioned || relation.trigger_events().before_delete_row
+    target.partitioned || target.foreign || relation.trigger_events().before_delete_row
 }
 
 fn refuse_undeleted(target: &Target, kept: u64, by_policy: bool) -> ! {
@@ -85,7 +88,11 @@ fn refuse_undeleted(target: &Target, kept: u64, by_policy: bool) -> ! {
             "A row-level security policy",
         )
     } else {
-        (SqlState::TriggeredDataChangeViolation, "A trigger")
+        let who = match target.foreign {
+            true => "A trigger or policy on the other server",
+            false => "A trigger",
+        };
+        (SqlState::TriggeredDataChangeViolation, who)
     };
     Report::new(
         state,
@@ -100,16 +107,15 @@ fn refuse_undeleted(target: &Target, kept: u64, by_policy: bool) -> ! {
 }
 
 /// Inserts the rows; gives how many went in.
-pub fn insert(target: &Target, source: &Source<'_>, rows: &TupleStore) -> i64 {
+pub fn insert(target: &Target, source: &Source<'_>, rows: &mut TupleStore) -> i64 {
     if rows.len() == 0 {
         return 0;
     }
     refuse_identity(target, source.columns(), IdentityValues::Refused);
-    // The server computes generated columns itself.
-    let named = source.columns().iter().copied();
-    let named: Vec<usize> = named
-        .filter(|c| target.columns[*c].generated == 0)
-        .collect();
+    let named: Vec<usize> = inserted_columns(target, source.columns()).collect();
+    if target.is_distributed() && !target.columns.is_empty() {
+        return send::insert(target, &named, rows);
+    }
     let columns = match target.column_list(named.iter().copied()) {
         none if none.is_empty() => none,
         some => format!("({some}) "),

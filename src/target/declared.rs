@@ -11,6 +11,7 @@ use super::{Column, OpenRelation, Target, UniqueIndex};
 use crate::error::{Report, SqlState};
 use crate::pg::catalog::types;
 use crate::pg::memory::Memory;
+use crate::pg::transaction::{locks, relation_lock};
 use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -41,7 +42,7 @@ impl Target {
         source: pg_sys::Oid,
         key: Option<&[String]>,
     ) -> (Rc<Self>, OpenRelation) {
-        Self::open_declaring(oid, |target| {
+        Self::declaring(OpenRelation::open(oid), |target| {
             target.indexes = target.keys_of_source(&OpenRelation::open(source));
             if let Some(key) = key {
                 target.declare_key(key);
@@ -49,12 +50,11 @@ impl Target {
         })
     }
 
-    /// Opens a table as [`Target::open`] does, or a foreign table, whose keys `declare` says.
-    fn open_declaring(
-        oid: pg_sys::Oid,
+    /// What is known of a table, which is open, or of a foreign table, whose keys `declare` says.
+    fn declaring(
+        relation: OpenRelation,
         declare: impl FnOnce(&mut Self),
     ) -> (Rc<Self>, OpenRelation) {
-        let relation = OpenRelation::open(oid);
         if relation.kind() != pg_sys::RELKIND_FOREIGN_TABLE {
             return Self::of(relation);
         }
@@ -75,7 +75,7 @@ impl Target {
         oid: pg_sys::Oid,
         key: impl FnOnce() -> Option<Vec<String>>,
     ) -> (Rc<Self>, OpenRelation) {
-        Self::open_declaring(oid, |target| match key() {
+        Self::declaring(OpenRelation::open(oid), |target| match key() {
             Some(key) => target.declare_key(&key),
             None => target
                 .no_key("no key is known of", "")
@@ -85,12 +85,21 @@ impl Target {
         })
     }
 
+    /// Opens a table as [`Target::open_to_write`] does, or a foreign table without a key.
+    ///
+    /// # Errors
+    /// As [`Target::open`].
+    pub fn open_wherever_to_write(oid: pg_sys::Oid) -> (Rc<Self>, OpenRelation) {
+        relation_lock::lock_relation(oid, locks::working_lock_mode() as u32);
+        Self::declaring(OpenRelation::open_locked(oid), |_| {})
+    }
+
     /// Opens a table as [`Target::open`] does, or a foreign table without a key.
     ///
     /// # Errors
     /// As [`Target::open`].
     pub fn open_wherever(oid: pg_sys::Oid) -> (Rc<Self>, OpenRelation) {
-        Self::open_declaring(oid, |_| {})
+        Self::declaring(OpenRelation::open(oid), |_| {})
     }
 
     /// The unique indexes of a source that are on columns which the target has, too.

@@ -165,6 +165,17 @@ impl<'a> WriteContext<'a> {
         .table(&self.target.schema, &self.target.name);
         self.arbiter.name_in(report)
     }
+
+    /// The same, of a foreign table.
+    pub fn not_stored_there(&self, what: &str) -> Report {
+        self.not_stored_as_given(what)
+            .detail(
+                "On the other server, a trigger suppressed the row or changed its key, another unique \
+                 index has its values, a view or policy hides the stored row, or columns of the key have other \
+                 types or collations.",
+            )
+            .hint("Look at the table on the other server.")
+    }
 }
 
 /// Whether the rows of a target are found and written so.

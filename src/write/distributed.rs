@@ -18,6 +18,7 @@
 //!   as in the INSERT, and as functions of SQL without the caller's `search_path`.
 use super::context::WriteContext;
 use super::input::SortedRows;
+use super::portion::Portion;
 use super::returned_keys::ReturnedKeys;
 use super::statement::ValuesPlan;
 use super::terms::Returning;
@@ -42,16 +43,6 @@ use std::rc::Rc;
 
 /// So many keys are looked up at once.
 const KEYS_AT_ONCE: u64 = 1000;
-
-/// So many rows are sent by one statement, at most. Fewer are sent by statements for fewer rows, each a
-/// quarter of the one before, so that few statements are prepared.
-const ROWS_AT_ONCE: usize = 256;
-
-/// Beyond so many bytes, rows are sent.
-pub(super) const BYTES_AT_ONCE: usize = 1 << 20;
-
-/// A statement has so many parameters at most.
-const PARAMETERS: usize = 30_000;
 
 /// Beyond this many statements a table's cache starts anew.
 const MAX_STATEMENTS: usize = 16;
@@ -389,8 +380,7 @@ pub fn insert(
         returned,
         returned_keys: ReturnedKeys::new(context, returning),
         shape: 0,
-        rows: Vec::new(),
-        bytes: 0,
+        portion: Portion::default(),
         count: 0,
     };
     rows.each(|row| {
@@ -410,9 +400,7 @@ struct Sender<'s, 'a> {
     returned_keys: ReturnedKeys<'a>,
     /// The shape of the rows.
     shape: usize,
-    rows: Vec<Slot>,
-    /// About how many bytes they have.
-    bytes: usize,
+    portion: Portion,
     /// How many rows went in.
     count: u64,
 }
@@ -425,30 +413,15 @@ impl Sender<'_, '_> {
             self.send_all();
             self.shape = shape;
         }
-        let row = row.to_stored();
-        row.deform();
-        let named = &self.context.shapes[shape].named;
-        self.bytes += named.iter().map(|c| row.value(*c).size()).sum::<usize>();
-        self.rows.push(row);
-        let full = self.rows.len() >= rows_at_once(named.len()) || self.bytes > BYTES_AT_ONCE;
+        let full = self.portion.put(row, &self.context.shapes[shape].named);
         if full || alone {
             self.send_all();
         }
     }
 
     fn send_all(&mut self) {
-        let rows = std::mem::take(&mut self.rows);
-        self.bytes = 0;
-        let mut rest = rows.as_slice();
-        while !rest.is_empty() {
-            let mut size = ROWS_AT_ONCE;
-            while size > rest.len() {
-                size /= 4;
-            }
-            let (part, others) = rest.split_at(size);
-            self.send(part);
-            rest = others;
-        }
+        let mut portion = mem::take(&mut self.portion);
+        portion.send(|rows| self.send(rows));
     }
 
     /// Sends these rows with one statement.
@@ -485,14 +458,9 @@ impl Sender<'_, '_> {
     }
 }
 
-/// How many rows of so many columns are sent at once.
-pub(super) fn rows_at_once(columns: usize) -> usize {
-    (PARAMETERS / columns.max(1)).clamp(1, ROWS_AT_ONCE)
-}
-
 /// The settings under which Citus sends values to the shards: it writes them as text under the settings of the
 /// session, and the other server reads them under its own. Foreign data wrappers look after that themselves.
-pub(super) fn transmission(target: &Target) -> Option<LocalSettings> {
+pub fn transmission(target: &Target) -> Option<LocalSettings> {
     target
         .is_in_shards()
         .then(LocalSettings::fixed_transmission)

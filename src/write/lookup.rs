@@ -63,9 +63,10 @@ impl<'a> Lookup<'a> {
     pub fn triggers_may_change_updates(&self, context: &WriteContext<'_>) -> bool {
         match self {
             Self::Local(lookup) => lookup.triggers_may_change_updates(),
-            // Partitions may have triggers of their own.
+            // Partitions may have triggers of their own, and the table on another server.
             Self::Distributed(_) => {
-                context.target.partitioned || may_change_updates(context.relation)
+                let target = context.target;
+                target.partitioned || target.foreign || may_change_updates(context.relation)
             }
         }
     }

@@ -12,7 +12,8 @@
 //! the first statement names the keys of all rows that are sent, also of those that the second one writes: where it has locked the
 //! shards, no other session comes between.
 use super::context::WriteContext;
-use super::distributed::{BYTES_AT_ONCE, is_core, rows_at_once, transmission, unused_name};
+use super::distributed::{is_core, transmission, unused_name};
+use super::portion::{BYTES_AT_ONCE, rows_at_once};
 use crate::payload::row::RowLayout;
 use crate::pg::rows::{ReceivedRows, RowBuilder, Slot, TupleStore};
 use crate::pg::statement::spi::{Connection, Parameter, SpiPlan};

@@ -350,13 +350,7 @@ impl WriteContext<'_> {
         let what = self
             .origin
             .numbered(RowLayout::of(self.target).ordinal(row));
-        self.not_stored_as_given(&format!("{what} was neither inserted nor found"))
-            .detail(
-                "On the other server, a trigger suppressed the row or changed its key, another unique \
-                 index has its values, a view or policy hides the stored row, or columns of the key have other \
-                 types or collations.",
-            )
-            .hint("Look at the table on the other server.")
+        self.not_stored_there(&format!("{what} was neither inserted nor found"))
             .raise()
     }
 

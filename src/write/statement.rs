@@ -22,7 +22,7 @@ use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::statement::spi::{AfterTriggerScope, Connection, SpiPlan};
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::transaction::transactions::in_subtransaction;
-use crate::target::PerTarget;
+use crate::target::{PerTarget, Target};
 use pgrx::{PgSqlErrorCode, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -289,7 +289,13 @@ fn values_sql(
     returning: Returning,
     rows: usize,
 ) -> String {
-    let target = context.target;
+    let insert = insert_values(context.target, columns, context.identity.clause(), rows);
+    format!("{insert}{}", on_conflict(context, returning))
+}
+
+/// `INSERT INTO shop.orders (order_id, amount) VALUES ($1, $2), ($3, $4)`: so many rows of these columns. Without
+/// columns, all have their defaults. The table has a column. `overriding` stands before VALUES.
+pub fn insert_values(target: &Target, columns: &[usize], overriding: &str, rows: usize) -> String {
     let mut number = 0;
     let mut row = || {
         let parameter = |_| {
@@ -310,11 +316,9 @@ fn values_sql(
         _ => target.column_list(columns.iter().copied()),
     };
     format!(
-        "INSERT INTO {} ({columns}) {}VALUES {}{}",
+        "INSERT INTO {} ({columns}) {overriding}VALUES {}",
         target.qualified(),
-        context.identity.clause(),
         rows.join(", "),
-        on_conflict(context, returning),
     )
 }
 

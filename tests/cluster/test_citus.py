@@ -93,6 +93,8 @@ def conn(nodes):
         yield conn
     with nodes.connect() as conn:
         conn.execute("SET client_min_messages = warning")
+        # What a test that has failed leaves behind.
+        conn.execute("SELECT recover_prepared_transactions()")
         conn.execute("DROP TABLE IF EXISTS t, source, loose CASCADE")
         # Shards that were moved leave the old ones behind for a while.
         conn.execute("CALL citus_cleanup_orphaned_resources()")
@@ -216,12 +218,7 @@ def test_a_request_commits_with_its_rows(conn):
 def test_what_works_on_the_table_itself_is_refused(conn):
     table(conn)
     conn.execute("CREATE TABLE source AS SELECT 1 AS id, 'a'::text AS v")
-    for call in (
-        "SELECT * FROM idempotent_overwrite('t', 'source', '{}')",
-        "SELECT * FROM idempotent_overwrite_each('t', 'source', '{id}')",
-        "SELECT * FROM idempotent_guard('t')",
-    ):
-        assert 'distributed table "t"' in refused(conn, call).message_primary
+    assert 'distributed table "t"' in refused(conn, "SELECT * FROM idempotent_guard('t')").message_primary
     conn.execute(f"{TRIGGERS}")
     refused(conn, "SELECT * FROM idempotent_guard('t', on_conflict => 'quarantine')")
     conn.execute("CREATE TABLE loose (id int, v text); SELECT create_distributed_table('loose', 'id')")
@@ -499,6 +496,186 @@ def test_a_repair_by_a_partial_key_is_refused(conn):
     assert conn.execute("SELECT * FROM idempotent_insert_from('t', 'source', key => '{id}')").fetchone()["inserted"] == 1
 
 
+def overwritten(conn, slice_, source="source"):
+    row = conn.execute("SELECT * FROM idempotent_overwrite('t', %s, %s)", [source, psycopg.types.json.Jsonb(slice_)]).fetchone()
+    return tuple(row.values())
+
+
+@every_placement
+def test_an_overwrite_replaces_a_slice(conn, distribute):
+    table(conn, distribute, "id int, day date, v text, f float8, note text DEFAULT 'none'")
+    conn.execute("INSERT INTO t SELECT i % 90, date '2020-01-01' + i % 5, 'old', i FROM generate_series(1, 900) AS i")
+    # The same on one server, by plain SQL.
+    conn.execute("CREATE TABLE loose (LIKE t INCLUDING DEFAULTS); INSERT INTO loose TABLE t")
+    conn.execute("CREATE TABLE source (day date, v text, f float8, id int)")
+    every = "SELECT array_agg(x ORDER BY x) FROM {} AS x"
+    slices = [
+        ({"day": "2020-01-02"}, "day = '2020-01-02'", "'2020-01-02'", 2000),
+        ({"day": {"from": "2020-01-02", "to": "2020-01-04"}}, "day >= '2020-01-02' AND day < '2020-01-04'", "date '2020-01-02' + i % 2", 300),
+        ({"day": None}, "day IS NULL", "NULL", 3),
+        ({"id": 7, "day": "2020-01-03"}, "id = 7 AND day = '2020-01-03'", "'2020-01-03'", 5),
+        ({"id": 8}, "id = 8", "NULL", 0),
+        ({}, "true", "'2020-01-01'", 1500),
+    ]
+    settings = ("datestyle = 'sql, dmy'", "extra_float_digits = -15", "plan_cache_mode = force_generic_plan", "citus.enable_local_execution = off")
+    for (slice_, condition, day, rows), setting in zip(slices, (*settings, *settings[:2])):
+        conn.execute(f"TRUNCATE source; INSERT INTO source SELECT ({day})::date, 'v' || i, 1 / i::float8, {slice_.get('id', 'i % 700')} FROM generate_series(1, {rows}) AS i")
+        if rows > 1:
+            # A row that comes twice counts twice.
+            conn.execute("INSERT INTO source SELECT * FROM source WHERE v = 'v1'")
+        count = value(conn, "SELECT count(*) FROM source")
+        deleted = conn.execute(f"DELETE FROM loose WHERE {condition}").rowcount
+        conn.execute("INSERT INTO loose (day, v, f, id) SELECT * FROM source")
+        conn.execute(f"SET {setting}")
+        assert overwritten(conn, slice_) == (deleted, count, False)
+        assert overwritten(conn, slice_) == (0, 0, True)
+        conn.execute("RESET ALL")
+        assert value(conn, every.format("t")) == value(conn, every.format("loose"))
+    conn.execute("UPDATE source SET v = 'other' WHERE id = 5; INSERT INTO source VALUES ('2021-01-01', 'new', 1, 1)")
+    call = "SELECT * FROM idempotent_overwrite_each('t', 'source', '{day}')"
+    found = [tuple(row.values()) for row in conn.execute(call).fetchall()]
+    assert found == [({"day": "2020-01-01"}, 1501, 1501, False), ({"day": "2021-01-01"}, 0, 1, False)]
+    assert [row["unchanged"] for row in conn.execute(call).fetchall()] == [True, True]
+    conn.execute("BEGIN")
+    conn.execute("INSERT INTO t VALUES (1, '2021-01-01', 'more')")
+    assert conn.execute(call).fetchall()[1]["deleted"] == 2
+    conn.execute("ROLLBACK")
+    error = refused(conn, "SELECT idempotent_overwrite('t', 'source', '{\"day\": \"2021-01-01\"}')", state="23514")
+    assert error.message_primary == 'row 1 of the source is outside the slice of table "t"'
+    assert value(conn, "SELECT count(*) FROM t") == 1502
+
+
+def test_an_overwrite_of_a_partitioned_table(conn):
+    table(conn, columns="id int, day date, v text) PARTITION BY RANGE (day")
+    for month in range(1, 4):
+        conn.execute(f"CREATE TABLE t_{month} PARTITION OF t FOR VALUES FROM ('2020-{month:02}-01') TO ('2020-{month + 1:02}-01')")
+    conn.execute("CREATE TABLE source AS SELECT i AS id, date '2020-01-01' + i % 90 AS day, 'v' || i AS v FROM generate_series(1, 1800) AS i")
+    assert overwritten(conn, {}) == (0, 1800, False)
+    conn.execute("DELETE FROM source WHERE day >= '2020-02-01' OR id < 20; INSERT INTO t VALUES (1, '2020-01-31', 'late')")
+    first = {"day": {"from": "2020-01-01", "to": "2020-02-01"}}
+    assert overwritten(conn, first) == (621, value(conn, "SELECT count(*) FROM source"), False)
+    assert overwritten(conn, first) == (0, 0, True)
+    assert value(conn, "SELECT count(*) FROM t WHERE day >= '2020-02-01'") == 1180
+
+
+def test_an_overwrite_of_a_guarded_table(conn):
+    table(conn)
+    conn.execute(f"{TRIGGERS}; SELECT idempotent_guard('t'); INSERT INTO t VALUES (1, 'a'), (2, 'a')")
+    conn.execute("CREATE TABLE source (id int, v text); INSERT INTO source SELECT i, 'b' FROM generate_series(2, 400) AS i; INSERT INTO source VALUES (3, 'b')")
+    # The guard skips the row that comes twice.
+    assert overwritten(conn, {}) == (2, 399, False)
+    conn.execute("INSERT INTO source VALUES (4, 'c')")
+    refused(conn, "SELECT idempotent_overwrite('t', 'source', '{}')", state="23I01")
+    assert value(conn, "SELECT count(*) FROM t") == 399
+
+
+def test_rows_of_a_slice_that_are_kept_are_an_error(conn):
+    table(conn)
+    conn.execute("INSERT INTO t SELECT i, 'a' FROM generate_series(1, 9) AS i")
+    conn.execute("CREATE TABLE source AS SELECT i AS id, 'b' AS v FROM generate_series(1, 9) AS i")
+    conn.execute("DROP ROLE IF EXISTS regress_keeper; CREATE ROLE regress_keeper LOGIN; GRANT ALL ON t, source TO regress_keeper")
+    conn.execute("ALTER TABLE t ENABLE ROW LEVEL SECURITY")
+    for policy in ("DELETE USING (id <> 5)", "SELECT USING (true)", "INSERT WITH CHECK (true)"):
+        conn.execute(f"CREATE POLICY for_{policy[:6]} ON t FOR {policy}")
+    conn.execute("SET ROLE regress_keeper")
+    call = "SELECT * FROM idempotent_overwrite('t', 'source', '{}')"
+    assert "1 of its rows could not be deleted" in refused(conn, call, state="42501").message_primary
+    conn.execute("RESET ROLE")
+    conn.execute("ALTER TABLE t DISABLE ROW LEVEL SECURITY")
+    conn.execute(TRIGGERS)
+    conn.execute("CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN CASE WHEN OLD.id = 5 THEN NULL ELSE OLD END; END'")
+    conn.execute("CREATE TRIGGER keep BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION keep()")
+    assert "1 of its rows could not be deleted" in refused(conn, call, state="27000").message_primary
+    assert {v for _, v in contents(conn)} == {"a"}
+    conn.execute("SET client_min_messages = warning")
+    for drop in ("TABLE t", "FUNCTION keep", "OWNED BY regress_keeper", "ROLE regress_keeper"):
+        conn.execute(f"DROP {drop}")
+
+
+@every_placement
+def test_an_overwrite_that_could_take_no_turn_is_refused(nodes, conn, distribute):
+    table(conn, distribute)
+    conn.execute("CREATE TABLE source AS SELECT 1 AS id, 'a'::text AS v")
+    for call in ("SELECT idempotent_overwrite('t', 'source', '{}')", "SELECT idempotent_overwrite_each('t', 'source', '{id}')"):
+        for level in ("repeatable read", "serializable"):
+            conn.execute(f"BEGIN ISOLATION LEVEL {level}")
+            assert "READ COMMITTED" in refused(conn, call).message_hint
+            conn.execute("ROLLBACK")
+        with nodes.nodes[1].connect("app") as worker:
+            worker.execute("CREATE TEMP TABLE source (id int, v text)")
+            assert "on the coordinator" in refused(worker, call).message_hint
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("distribute", ["create_distributed_table('t', 'id')", "create_reference_table('t')"])
+def test_racing_overwrites_of_slices_that_overlap_take_turns(nodes, conn, distribute):
+    """No key keeps the rows of two calls apart. Each call writes all cells of its slice anew, a cell being an id and a day."""
+    table(conn, distribute, "id int, day int, v text")
+    ids, days, rows, calls, sessions = 6, 4, 3, 25, 8
+    errors, done = [], []
+
+    def send(number):
+        dice = random.Random(number)
+        with nodes.connect() as own:
+            own.execute("CREATE TEMP TABLE mine (id int, day int, v text)")
+            for call in range(calls):
+                id_, day = dice.randrange(ids), dice.randrange(days)
+                slice_, condition = dice.choice(
+                    [
+                        ({"id": id_}, f"id = {id_}"),
+                        ({"day": day}, f"day = {day}"),
+                        ({"id": id_, "day": day}, f"id = {id_} AND day = {day}"),
+                        ({"id": id_, "day": {"from": 1, "to": day + 2}}, f"id = {id_} AND day >= 1 AND day < {day + 2}"),
+                        ({}, "true"),
+                    ]
+                )
+                own.execute("TRUNCATE mine")
+                own.execute(
+                    f"INSERT INTO mine SELECT id, day, '{number}.{call}' FROM generate_series(0, {ids - 1}) AS id,"
+                    f" generate_series(0, {days - 1}) AS day, generate_series(1, {rows}) WHERE {condition}"
+                )
+                each = len(slice_) == 1 and dice.random() < 0.3
+                while True:
+                    try:
+                        with own.transaction():
+                            if each:
+                                own.execute("SELECT * FROM idempotent_overwrite_each('t', 'mine', %s)", [list(slice_)])
+                            else:
+                                own.execute("SELECT * FROM idempotent_overwrite('t', 'mine', %s)", [psycopg.types.json.Jsonb(slice_)])
+                        done.append(number)
+                        break
+                    except psycopg.Error as error:
+                        errors.append(error.sqlstate)
+
+    threads = [threading.Thread(target=send, args=[number]) for number in range(sessions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(errors) <= {"40P01", "40001"}
+    assert len(done) == calls * sessions and len(errors) < len(done) / 10
+    cells = conn.execute("SELECT id, day, count(*), count(DISTINCT v) AS calls FROM t GROUP BY id, day").fetchall()
+    assert {(row["count"], row["calls"]) for row in cells} == {(rows, 1)}
+    assert len(cells) == ids * days
+
+
+def test_an_overwrite_waits_for_the_one_before(nodes, conn):
+    """The slice is empty at first: no row of it could be waited for."""
+    table(conn, columns="id int, v text")
+    conn.execute("CREATE TABLE source AS SELECT i AS id, 'a'::text AS v FROM generate_series(1, 40) AS i")
+    with nodes.connect(autocommit=False) as other:
+        assert overwritten(other, {}) == (0, 40, False)
+        found = []
+        thread = threading.Thread(target=lambda: found.append(overwritten(conn, {})))
+        thread.start()
+        with nodes.connect() as watch:
+            until(lambda: value(watch, "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"), 30)
+        other.commit()
+        thread.join()
+    assert found == [(0, 0, True)]
+    assert value(conn, "SELECT count(*) FROM t") == 40
+
+
 def test_a_guard_verifies_on_every_shard(nodes, conn):
     table(conn)
     conn.execute(TRIGGERS)
@@ -686,7 +863,13 @@ CALLS = {
     "load": "CALL idempotent_load('t', 'source', batch_size => 500)",
     "merge": "SELECT * FROM idempotent_merge('t', 'source', latest_by => '{at}')",
     "request": "SELECT response, replayed FROM idempotent_execute('k', 'INSERT INTO t SELECT * FROM source RETURNING id')",
+    "overwrite": "SELECT * FROM idempotent_overwrite('t', 'source', '{}')",
 }
+
+
+def table_for(conn, kind):
+    """No key makes an overwrite wait."""
+    table(conn, columns=f"id int {'' if kind == 'overwrite' else 'PRIMARY KEY'}, at int, v text")
 
 
 class Held:
@@ -729,7 +912,7 @@ def repeated(nodes, kind):
 @pytest.mark.parametrize("kind", CALLS)
 def test_a_worker_is_lost_after_the_coordinator_has_committed(nodes, conn, kind):
     """The coordinator has committed, and waits for a standby that is not there; the workers have only prepared."""
-    table(conn, columns="id int PRIMARY KEY, at int, v text")
+    table_for(conn, kind)
     rows = 20000 if kind == "load" else 1000
     conn.execute(f"CREATE TABLE source AS SELECT i AS id, 1 AS at, 'v' || i AS v FROM generate_series(1, {rows}) AS i")
     worker = nodes.nodes[1]
@@ -756,7 +939,7 @@ def test_a_worker_is_lost_after_the_coordinator_has_committed(nodes, conn, kind)
         assert not isinstance(held.found, psycopg.Error)
         assert value(conn, "SELECT count(*) FROM t") < rows
         conn.execute("SET statement_timeout = '2s'")
-        refused(conn, CALLS["merge"], state="57014")
+        refused(conn, CALLS["overwrite" if kind == "overwrite" else "merge"], state="57014")
     if kind == "request":
         # The record is on the coordinator.
         assert conn.execute(CALLS["request"]).fetchone()["replayed"]
@@ -764,6 +947,8 @@ def test_a_worker_is_lost_after_the_coordinator_has_committed(nodes, conn, kind)
     assert recovered > 0
     if kind == "merge":
         assert (found["inserted"], found["updated"], found["unchanged"]) == (0, 0, rows)
+    if kind == "overwrite":
+        assert found == {"deleted": 0, "inserted": 0, "unchanged": True}
     if kind == "request":
         assert found["replayed"] and len(found["response"]) == rows
 
@@ -772,7 +957,7 @@ def test_a_worker_is_lost_after_the_coordinator_has_committed(nodes, conn, kind)
 @pytest.mark.parametrize("kind", CALLS)
 def test_the_coordinator_is_lost_before_it_has_committed(nodes, conn, kind):
     """One worker has prepared, the other is held by a trigger that is deferred to the end of its transaction."""
-    table(conn, columns="id int PRIMARY KEY, at int, v text")
+    table_for(conn, kind)
     conn.execute("CREATE TABLE source AS SELECT i AS id, 1 AS at, 'v' || i AS v FROM generate_series(1, 1000) AS i")
     coordinator, first, second = nodes.nodes
     shard = value(conn, "SELECT shard_name::text FROM citus_shards WHERE table_name = 't'::regclass AND nodename = %s LIMIT 1", second.address)
@@ -794,5 +979,64 @@ def test_the_coordinator_is_lost_before_it_has_committed(nodes, conn, kind):
     assert recovered > 0
     if kind == "merge":
         assert (found["inserted"], found["unchanged"]) == (1000, 0)
+    if kind == "overwrite":
+        assert found == {"deleted": 0, "inserted": 1000, "unchanged": False}
     if kind == "request":
         assert not found["replayed"] and len(found["response"]) == 1000
+
+
+@pytest.mark.timeout(300)
+def test_a_worker_is_lost_in_the_middle_of_an_overwrite(nodes, conn):
+    table(conn, columns="id int, v text")
+    conn.execute("INSERT INTO t SELECT i, 'old' FROM generate_series(1, 500) AS i")
+    conn.execute("CREATE TABLE source AS SELECT i AS id, 'new' AS v FROM generate_series(1, 1000) AS i")
+    _, first, second = nodes.nodes
+    shard = value(conn, "SELECT shard_name::text FROM citus_shards WHERE table_name = 't'::regclass AND nodename = %s LIMIT 1", second.address)
+    found = []
+
+    def call():
+        try:
+            with nodes.connect() as own:
+                found.append(overwritten(own, {}))
+        except psycopg.Error as error:
+            found.append(error)
+
+    with second.connect("app") as own:
+        own.execute(f"{BY_HAND}; SELECT pg_advisory_lock(13)")
+        own.execute("CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(13); RETURN NEW; END'")
+        own.execute(f"CREATE TRIGGER hold BEFORE INSERT ON {shard} FOR EACH ROW EXECUTE FUNCTION hold()")
+        thread = threading.Thread(target=call)
+        thread.start()
+        # It has deleted, and is inserting.
+        until(lambda: value(own, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'advisory'"), 30)
+        first.crash()
+        first.wait_until_up()
+        own.execute("SELECT pg_advisory_unlock(13)")
+        thread.join()
+        own.execute(f"{BY_HAND}; SET client_min_messages = warning; DROP FUNCTION hold CASCADE")
+    assert isinstance(found[0], psycopg.Error)
+    with nodes.connect() as again:
+        again.execute("SELECT recover_prepared_transactions()")
+        assert again.execute("SELECT v, count(*) FROM t GROUP BY v").fetchall() == [{"v": "old", "count": 500}]
+        assert overwritten(again, {}) == (500, 1000, False)
+        assert overwritten(again, {}) == (0, 0, True)
+        assert value(again, "SELECT idempotent_digest(t) FROM t") == value(again, "SELECT idempotent_digest(s) FROM source s")
+
+
+def test_an_overwrite_waits_for_no_node_that_is_silent(nodes, conn):
+    table(conn)
+    conn.execute("CREATE TABLE source AS SELECT i AS id, 'a'::text AS v FROM generate_series(1, 40) AS i")
+    assert overwritten(conn, {}) == (0, 40, False)
+    conn.execute("CREATE TABLE loose (id int, v text); SELECT citus_add_local_table_to_metadata('loose')")
+    worker = nodes.nodes[2]
+    worker.stop()
+    try:
+        with nodes.connect() as own:
+            error = refused(own, "SELECT idempotent_overwrite('t', 'source', '{}')", state="55000")
+            assert worker.address in error.message_detail
+            # This one has no rows there.
+            assert own.execute("SELECT inserted FROM idempotent_overwrite('loose', 'source', '{}')").fetchone()["inserted"] == 40
+    finally:
+        worker.start()
+    with nodes.connect() as own:
+        assert overwritten(own, {}) == (0, 0, True)

@@ -201,6 +201,7 @@ def test_a_slice_is_what_plain_sql_says(conn, kind):
         slice = any_slice(chance, VALUES)
         where = condition(slice)
         conn.execute("TRUNCATE mixed, arriving")
+        conn.execute(f"SET pg_idempotent.use_distributed_form = {chance.choice(['on', 'off'])}")
         fill("mixed", chance.choice([1, 30, 100]))
         fill("arriving", chance.choice([0, 30, 300]))
         outside = value(conn, f"SELECT count(*) FROM arriving WHERE ({where}) IS NOT TRUE")
@@ -243,6 +244,7 @@ def test_each_is_an_overwrite_of_every_slice_of_the_source(conn, kind):
         by = [name for name in VALUES if chance.random() < 0.4] or ["day"]
         names = ", ".join(by)
         conn.execute("TRUNCATE mixed, arriving")
+        conn.execute(f"SET pg_idempotent.use_distributed_form = {chance.choice(['on', 'off'])}")
         fill("mixed", chance.choice([1, 30, 100]))
         fill("arriving", chance.choice([0, 30, 300]))
         if chance.random() < 0.5:

@@ -96,8 +96,6 @@ SELECT idempotent_guard('ledger', key => '{order_id}');
 :state
 SELECT idempotent_view('ledger', 'ledger_view');
 :state
-SELECT * FROM idempotent_overwrite('ledger', 'orders', '{}');
-:state
 -- Only the other server can say whether the key is unique.
 ALTER FOREIGN TABLE ledger OPTIONS (table_name 'ledger');
 CREATE FOREIGN TABLE "Quoted" (id int) SERVER far OPTIONS (schema_name 'the "schema"', table_name 'it''s');

@@ -160,10 +160,10 @@ INSERT INTO noted VALUES ('2013-01-01', 'UA', 1, 'abc'), ('2013-01-02', 'UA', 1,
 \set SHOW_CONTEXT always
 SELECT * FROM idempotent_overwrite_each('delays', 'noted', '{day}');
 :state
+\set SHOW_CONTEXT never
 UPDATE noted SET note = 'abc', minutes = CASE WHEN day = '2013-01-02' THEN 200 ELSE 1 END;
 SELECT * FROM idempotent_overwrite_each('delays', 'noted', '{day}');
 :state
-\set SHOW_CONTEXT never
 SELECT count(*) FROM delays WHERE note IS NOT NULL;
 
 -- Partitions that are slices are emptied by TRUNCATE; a source may be a view of the table itself, with large values.

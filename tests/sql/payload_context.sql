@@ -133,6 +133,7 @@ CREATE TABLE shelf_in (n int, v int, double int);
 INSERT INTO shelf VALUES (1, 1);
 INSERT INTO shelf_in VALUES (1, 5, 10), (1, 1001, 2002), (1, 6, 12);
 SELECT * FROM fails($$ SELECT idempotent_overwrite('shelf', 'shelf_in', '{"n": 1}') $$);
+SELECT * FROM fails($$ SELECT idempotent_overwrite_each('shelf', 'shelf_in', '{n}') $$);
 UPDATE shelf_in SET v = 7, double = 14 WHERE v = 1001;
 CREATE TRIGGER after_insert AFTER INSERT ON shelf FOR EACH ROW EXECUTE FUNCTION refuse();
 SELECT * FROM fails($$ SELECT idempotent_overwrite('shelf', 'shelf_in', '{"n": 1}') $$);

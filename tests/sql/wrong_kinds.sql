@@ -1,5 +1,5 @@
 -- Every function that takes a target, given what is no table: a view, a materialized view, a foreign table, a sequence, an index, a
--- composite type, a system catalog, or nothing. All say the same, but for those that compare a foreign table, and want to know its key.
+-- composite type, a system catalog, or nothing. All say the same, but for those that work on a foreign table, and want to know its key.
 \set VERBOSITY default
 \set SHOW_CONTEXT never
 CREATE SCHEMA wrong_kinds;
