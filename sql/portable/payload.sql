@@ -41,37 +41,37 @@ COMMENT ON TYPE idempotent.look IS 'what a look at the row under the key of a pa
 -- How a field is read: the declaration of its column in jsonb_to_record, and the expression that gives its value. The input
 -- function of the type reads it, with the modifier of the column, as it reads a literal. A number for an integer is the
 -- literal: 1.0 is 1, and 1.5 is rounded.
-CREATE FUNCTION idempotent.reading(c idempotent.column_info, OUT declaration text, OUT value text)
+CREATE FUNCTION idempotent.reading(c idempotent.column_info, document text DEFAULT '$1', OUT declaration text, OUT value text)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN c.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype)
                 THEN format('%I pg_catalog.text', c.name) ELSE format('%I %s', c.name, c.type) END,
            CASE WHEN c.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
-                THEN format('CASE WHEN pg_catalog.jsonb_typeof($1 OPERATOR(pg_catalog.->) %L) OPERATOR(pg_catalog.=) ''number'' AND pg_catalog.strpos(sent.%I, ''.'') OPERATOR(pg_catalog.>) 0 THEN sent.%2$I::pg_catalog.numeric::%3$s ELSE sent.%2$I::%3$s END',
-                            c.name, c.name, c.type)
+                THEN format('CASE WHEN pg_catalog.jsonb_typeof(%s OPERATOR(pg_catalog.->) %L) OPERATOR(pg_catalog.=) ''number'' AND pg_catalog.strpos(sent.%I, ''.'') OPERATOR(pg_catalog.>) 0 THEN sent.%3$I::pg_catalog.numeric::%4$s ELSE sent.%3$I::%4$s END',
+                            document, c.name, c.name, c.type)
                 WHEN c.base = 'oid'::regtype
-                THEN format('CASE pg_catalog.jsonb_typeof($1 OPERATOR(pg_catalog.->) %L) WHEN ''number'' THEN pg_catalog.trim_scale(sent.%I::pg_catalog.numeric)::pg_catalog.text::%s ELSE sent.%2$I::%3$s END',
-                            c.name, c.name, c.type)
+                THEN format('CASE pg_catalog.jsonb_typeof(%s OPERATOR(pg_catalog.->) %L) WHEN ''number'' THEN pg_catalog.trim_scale(sent.%I::pg_catalog.numeric)::pg_catalog.text::%s ELSE sent.%3$I::%4$s END',
+                            document, c.name, c.name, c.type)
                 ELSE format('sent.%I', c.name) END
 $$;
-COMMENT ON FUNCTION idempotent.reading(idempotent.column_info) IS 'how the field of a column is read';
+COMMENT ON FUNCTION idempotent.reading(idempotent.column_info, text) IS 'how the field of a column is read';
 
--- The payload as a row: SELECT … FROM jsonb_to_record($1) …
-CREATE FUNCTION idempotent.reading_of(target regclass, named smallint[]) RETURNS text
+-- The payload as a row: SELECT … FROM jsonb_to_record($1) …, or from another document.
+CREATE FUNCTION idempotent.reading_of(target regclass, named smallint[], document text DEFAULT '$1') RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
     RETURN (
     SELECT CASE WHEN cardinality(named) = 0 THEN 'SELECT' ELSE (
-        SELECT format('SELECT %s FROM pg_catalog.jsonb_to_record($1) AS sent (%s)',
-                      string_agg(format('%s AS %I', r.value, c.name), ', ' ORDER BY place), string_agg(r.declaration, ', ' ORDER BY place))
+        SELECT format('SELECT %s FROM pg_catalog.jsonb_to_record(%s) AS sent (%s)',
+                      string_agg(format('%s AS %I', r.value, c.name), ', ' ORDER BY place), document, string_agg(r.declaration, ', ' ORDER BY place))
           FROM unnest(named) WITH ORDINALITY AS n (number, place)
           JOIN idempotent.columns_of(target) AS c ON c.number = n.number
-         CROSS JOIN LATERAL idempotent.reading(c) AS r) END);
+         CROSS JOIN LATERAL idempotent.reading(c, document) AS r) END);
 END
 $$;
-COMMENT ON FUNCTION idempotent.reading_of(regclass, smallint[]) IS 'SQL that reads a payload as a row';
+COMMENT ON FUNCTION idempotent.reading_of(regclass, smallint[], text) IS 'SQL that reads a payload as a row';
 
 -- The columns that a payload leaves out and the key, or a generated column that it names, is computed from: what their
 -- defaults give, or NULL.

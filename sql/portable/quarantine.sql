@@ -255,7 +255,7 @@ BEGIN
     look := idempotent.look_of(record.target, arbiter, named, ARRAY(SELECT n FROM unnest(named) AS n WHERE n <> ALL (arbiter.numbers)));
     update := format('WITH updated AS (UPDATE %s AS own SET %s FROM %s, (%s) AS payload WHERE %s%s RETURNING true) SELECT true FROM updated', idempotent.qualified(record.target),
         (SELECT string_agg(format('%I = payload.%1$I', name), ', ') FROM jsonb_object_keys(record.differences) AS name), key_of_stored,
-        replace(idempotent.reading_of(record.target, differing), '$1', '$2'), same_key, ' AND ' || arbiter.condition);
+        idempotent.reading_of(record.target, differing, '$2'), same_key, ' AND ' || arbiter.condition);
 END
 $$;
 COMMENT ON FUNCTION idempotent.application_of(idempotent.conflict_records) IS 'the statements that apply the payload of a conflict';
