@@ -210,6 +210,20 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.guard_arbiter(regclass) IS 'the key of a guard, where none is named';
 
+CREATE FUNCTION idempotent.check_single_guard(target regclass) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    names text[] := ARRAY(SELECT tgname::text FROM idempotent.guards_of(target) WHERE tgenabled <> 'D');
+BEGIN
+    IF cardinality(names) > 1 THEN
+        PERFORM idempotent.fail('39P01', format('table "%s" has two guards', idempotent.name_of(target)),
+            format('They are the triggers "%s" and "%s".', names[1], names[2]), 'Drop one of them.', target);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.check_single_guard(regclass) IS 'refuses a second guard';
+
 CREATE FUNCTION idempotent.config_of(target regclass, options idempotent.guard_options, guard oid) RETURNS idempotent.guard_config
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -226,6 +240,9 @@ BEGIN
     IF FOUND THEN
         PERFORM idempotent.fail('42703', format('column "%s" of relation "%s" does not exist', gone.name, idempotent.name_of(target)),
             format('It is named in "%s".', gone.option), format('Call %s again, with columns that the table has.', idempotent.own_function('idempotent_guard')), target);
+    END IF;
+    IF guard IS NOT NULL THEN
+        PERFORM idempotent.check_single_guard(target);
     END IF;
     arbiter := CASE WHEN options.key IS NULL THEN idempotent.guard_arbiter(target) ELSE idempotent.arbiter_for_key(target, options.key) END;
     SELECT c.name INTO generated FROM idempotent.columns_of(target) AS c WHERE c.number = ANY (arbiter.deciding) AND c.generated <> '' LIMIT 1;
@@ -527,6 +544,32 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.keep_plan(regclass) IS 'keeps the statements of a guard';
 
+-- 55000: a partition has a guard of its own.
+CREATE FUNCTION idempotent.refuse_own_guard(root regclass, partition regclass, guard pg_trigger) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    remove text := format('DROP TRIGGER %I ON %s;', guard.tgname, idempotent.qualified(partition));
+    options idempotent.guard_options;
+    hint text;
+BEGIN
+    IF EXISTS (SELECT FROM idempotent.guards_of(root)) THEN
+        hint := 'Drop the partition''s trigger: ' || remove;
+    ELSE
+        BEGIN
+            options := idempotent.options_of(idempotent.arguments_of(guard.oid));
+            PERFORM idempotent.config_of(root, options, NULL);
+            hint := format('Drop the partition''s trigger, and guard its partitioned table: %s %s', remove, idempotent.guard_call(root, options));
+        EXCEPTION WHEN OTHERS THEN
+            hint := format('Drop the partition''s trigger, and guard the partitioned table "%s" by a key that it has: %s', idempotent.name_of(root), remove);
+        END;
+    END IF;
+    PERFORM idempotent.fail('55000', format('the guard of partition "%s" is not part of the guard of its partitioned table', idempotent.name_of(partition)),
+        'A guard on a partition alone cannot distinguish a payload from a row that an UPDATE moves there.', hint, root);
+END
+$$;
+COMMENT ON FUNCTION idempotent.refuse_own_guard(regclass, regclass, pg_trigger) IS 'refuses a guard of a partition alone';
+
 -- The statements of the guard that fires.
 CREATE FUNCTION idempotent.plan_of(relation oid, trigger_name name, arguments text[]) RETURNS idempotent.guard_plans
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -535,6 +578,9 @@ DECLARE
     guarded regclass := idempotent.guarded_table(relation, trigger_name);
     plan idempotent.guard_plans;
 BEGIN
+    IF guarded = relation AND idempotent.is_partition(relation) THEN
+        PERFORM idempotent.refuse_own_guard(pg_partition_root(relation), relation, (SELECT g FROM idempotent.guards_of(relation) AS g WHERE g.tgname = trigger_name));
+    END IF;
     SELECT * INTO plan FROM idempotent.guard_plans AS p WHERE p.target = guarded AND p.definition = idempotent.definition_of(guarded);
     IF NOT FOUND THEN
         plan := idempotent.plan_guard(idempotent.config_of(guarded, idempotent.options_of(arguments), idempotent.own_trigger(guarded)));

@@ -19,7 +19,8 @@ BEGIN
         WHEN names && '{now,transaction_timestamp,statement_timestamp,clock_timestamp,timeofday}'
              OR called && ARRAY['age(timestamp)'::regprocedure, 'age(timestamptz)'::regprocedure]::oid[]
              OR tree ~ '\{SQLVALUEFUNCTION :op [0-8] '
-             OR shown ~* '''(now|today|tomorrow|yesterday)''::text\)?::(date|time)' THEN 'clock'
+             OR ((tree ~ '\{COERCEVIAIO ' OR names && '{date_in,time_in,timetz_in,timestamp_in,timestamptz_in}')
+                 AND shown ~* '''([^'']*[^''.\w])?(now|today|tomorrow|yesterday)\M') THEN 'clock'
         WHEN 'nextval' = ANY (names) THEN 'sequence'
         WHEN drawn THEN 'volatile'
         WHEN names && '{txid_current,txid_current_if_assigned,txid_current_snapshot,pg_current_xact_id,pg_current_xact_id_if_assigned}'
