@@ -98,9 +98,9 @@ AS $$
 BEGIN
     IF options.on_conflict = 'report' THEN
         PERFORM idempotent.fail('22023', 'a guard cannot report conflicts: a plain INSERT has nowhere to return them',
-            hint => 'Available values: error, quarantine.');
+            hint => 'Available values: error, quarantine, observe.');
     END IF;
-    PERFORM idempotent.check_option('on_conflict', options.on_conflict, '{error,quarantine}');
+    PERFORM idempotent.check_option('on_conflict', options.on_conflict, '{error,quarantine,observe}');
     PERFORM idempotent.check_option('null_key', options.null_key, '{error,pass}');
 END
 $$;
@@ -268,7 +268,7 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.config_of(regclass, idempotent.guard_options, oid) IS 'what the options of a guard come to';
 
--- What the guard of a table comes to, for the functions; NULL without one.
+-- What the guard of a table comes to, for the functions; NULL without one, or with one that only observes.
 CREATE FUNCTION idempotent.guard_in_force(target regclass) RETURNS idempotent.guard_config
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -276,7 +276,7 @@ DECLARE
     guard pg_trigger;
 BEGIN
     SELECT * INTO guard FROM idempotent.guards_of(target) WHERE tgenabled <> 'D' LIMIT 1;
-    IF FOUND THEN
+    IF FOUND AND NOT idempotent.observes(idempotent.arguments_of(guard.oid)) THEN
         RETURN idempotent.config_of(target, idempotent.options_of(idempotent.arguments_of(guard.oid)), guard.oid);
     END IF;
     RETURN NULL;
@@ -535,9 +535,12 @@ COMMENT ON FUNCTION idempotent.plan_guard(idempotent.guard_config) IS 'makes the
 CREATE FUNCTION idempotent.keep_plan(target regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    guard oid := idempotent.own_trigger(target);
+    config idempotent.guard_config := idempotent.config_of(target, idempotent.options_of(idempotent.arguments_of(guard)), guard);
 BEGIN
     IF idempotent.owns(target) THEN
-        INSERT INTO idempotent.guard_plans AS own SELECT (p).* FROM idempotent.plan_guard(idempotent.guard_in_force(target)) AS p
+        INSERT INTO idempotent.guard_plans AS own SELECT (p).* FROM idempotent.plan_guard(config) AS p
         ON CONFLICT ON CONSTRAINT guard_plans_pkey DO UPDATE SET (definition, look, lock, arbiter) = (excluded.definition, excluded.look, excluded.lock, excluded.arbiter);
     END IF;
 END
@@ -707,6 +710,12 @@ BEGIN
     ELSIF idempotent.is_partition(TG_RELID) AND pg_catalog.current_setting('idempotent.moving', true) OPERATOR(pg_catalog.=) payload::pg_catalog.text THEN
         PERFORM pg_catalog.set_config('idempotent.moving', '', true);
         is_moved := true;
+    END IF;
+    IF idempotent.observes(TG_ARGV) THEN
+        IF NOT is_moved AND COALESCE(inserting, '') OPERATOR(pg_catalog.=) '' THEN
+            PERFORM idempotent.observe(TG_RELID, TG_NAME, TG_ARGV, payload);
+        END IF;
+        RETURN NEW;
     END IF;
     plan := idempotent.plan_of(TG_RELID, TG_NAME, TG_ARGV);
 
@@ -952,7 +961,7 @@ DECLARE
     nullable text[] := ARRAY(SELECT own.name FROM unnest((config.arbiter).numbers) WITH ORDINALITY AS k (number, n)
                                JOIN idempotent.columns_of(config.target) AS own ON own.number = k.number WHERE own.may_be_null ORDER BY n);
 BEGIN
-    IF cardinality(nullable) = 0 OR (config.arbiter).nulls_equal OR (config.arbiter).only_not_null OR options.null_key = 'pass' THEN
+    IF cardinality(nullable) = 0 OR (config.arbiter).nulls_equal OR (config.arbiter).only_not_null OR options.null_key = 'pass' OR options.on_conflict = 'observe' THEN
         RETURN;
     END IF;
     options.null_key := 'pass';

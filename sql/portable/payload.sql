@@ -247,10 +247,10 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.plans_of(regclass, jsonb[], idempotent.rule, text[], text, smallint[], boolean) IS 'the plans of payloads, and the arbiter';
 
--- `payload`, `payload 3`, `row 3 of the source`.
+-- `payload`, `payload 3`, `row 3 of the source`. A load says which rows of the source are in its batch.
 CREATE FUNCTION idempotent.numbered(origin text, n bigint) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT CASE WHEN n IS NULL THEN NULL WHEN origin = 'source' THEN format('row %s of the source', n) WHEN origin = 'payloads' THEN format('payload %s', n) ELSE 'the payload' END $$;
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT CASE WHEN n IS NULL THEN NULL WHEN origin = 'source' THEN format('row %s of the source', coalesce((nullif(current_setting('idempotent.row_numbers', true), '')::bigint[])[n], n)) WHEN origin = 'payloads' THEN format('payload %s', n) ELSE 'the payload' END $$;
 COMMENT ON FUNCTION idempotent.numbered(text, bigint) IS 'how a payload is called in errors';
 
 -- A column that the key needs, and that these payloads leave out without a default that is the same in every attempt. What

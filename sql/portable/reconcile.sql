@@ -122,22 +122,32 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.needed_for_key(regclass, idempotent.unique_index) IS 'the columns from which a key is computed';
 
--- The rows of both sides. Those of the source are read as payloads are.
+-- The rows of a source, read as payloads are, with their keys.
+CREATE FUNCTION idempotent.rows_with_keys(target regclass, source regclass, plan idempotent.reconciliation) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN format(
+        'documents AS (SELECT pg_catalog.row_number() OVER () AS "its number", pg_catalog.to_jsonb(own) AS "its row" FROM %s AS own),'
+        ' read AS (SELECT documents."its number", documents."its row", own.* FROM documents CROSS JOIN LATERAL (%s) AS own),'
+        ' payload AS (SELECT read.*%s FROM read),'
+        ' keyed AS (SELECT %I.*, %s, COALESCE(%s, false) AS "has key" FROM payload AS %I)',
+        idempotent.qualified(source), idempotent.reading_of(target, plan.named, 'documents."its row"'),
+        idempotent.completion_of(target, plan.arbiter, plan.named),
+        idempotent.name_of(target), idempotent.each_key(plan.arbiter, '%2$s AS "key %1$s"'), coalesce((plan.arbiter).condition, 'true'), idempotent.name_of(target));
+END
+$$;
+COMMENT ON FUNCTION idempotent.rows_with_keys(regclass, regclass, idempotent.reconciliation) IS 'SQL that reads a source';
+
 CREATE FUNCTION idempotent.both_sides(target regclass, source regclass, plan idempotent.reconciliation, places boolean) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     stored_columns text := (SELECT string_agg(quote_ident(idempotent.column_name(target, n)), ', ') FROM (SELECT unnest(plan.named) UNION SELECT unnest(plan.needed)) AS u (n));
 BEGIN
-    RETURN format(
-        'documents AS (SELECT pg_catalog.row_number() OVER () AS "its number", pg_catalog.to_jsonb(own) AS "its row" FROM %s AS own),'
-        ' read AS (SELECT documents."its number", own.* FROM documents CROSS JOIN LATERAL (%s) AS own),'
-        ' payload AS (SELECT read.*%s FROM read),'
-        ' expected AS MATERIALIZED (SELECT * FROM (SELECT %I.*, %s, %s AS "has key" FROM payload AS %I) AS own WHERE "has key"),'
+    RETURN idempotent.rows_with_keys(target, source, plan) || format(
+        ', expected AS MATERIALIZED (SELECT * FROM keyed WHERE "has key"),'
         ' stored AS MATERIALIZED (SELECT pg_catalog.row_number() OVER () AS "its number", %s, %s%s FROM %s %s%s)',
-        idempotent.qualified(source), idempotent.reading_of(target, plan.named, 'documents."its row"'),
-        idempotent.completion_of(target, plan.arbiter, plan.named),
-        idempotent.name_of(target), idempotent.each_key(plan.arbiter, '%2$s AS "key %1$s"'), coalesce((plan.arbiter).condition, 'true'), idempotent.name_of(target),
         stored_columns, idempotent.each_key(plan.arbiter, '%2$s AS "key %1$s"'),
         CASE WHEN places THEN ', ctid AS "its tid", xmin AS "its version", tableoid AS "its table"'
              ELSE ', NULL::pg_catalog.tid AS "its tid", NULL::pg_catalog.xid AS "its version", NULL::pg_catalog.oid AS "its table"' END,
