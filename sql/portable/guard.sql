@@ -245,7 +245,7 @@ BEGIN
         PERFORM idempotent.check_single_guard(target);
     END IF;
     arbiter := CASE WHEN options.key IS NULL THEN idempotent.guard_arbiter(target) ELSE idempotent.arbiter_for_key(target, options.key) END;
-    SELECT c.name INTO generated FROM idempotent.columns_of(target) AS c WHERE c.number = ANY (arbiter.deciding) AND c.generated <> '' LIMIT 1;
+    SELECT c.name INTO generated FROM idempotent.columns_of(target, false) AS c WHERE c.number = ANY (arbiter.deciding) AND c.generated <> '' LIMIT 1;
     IF FOUND THEN
         SELECT * INTO other FROM idempotent.indexes_of(target) AS i WHERE i.unusable IS NULL
            AND NOT EXISTS (SELECT FROM idempotent.columns_of(target) AS c WHERE c.number = ANY (i.deciding) AND c.generated <> '') LIMIT 1;
@@ -300,10 +300,14 @@ BEGIN
     ignore := options.ignore;
     on_conflict := options.on_conflict;
     null_key := options.null_key;
+    IF NOT idempotent.has_any_right(target) THEN
+        problem := 'not checked: you have no privilege on the table';
+        RETURN;
+    END IF;
     config := idempotent.config_of(target, options, guard);
     key := config.key;
     arbiter := (config.arbiter).name;
-    compared := ARRAY(SELECT c.name FROM idempotent.columns_of(target) AS c WHERE c.number = ANY (config.compared) ORDER BY c.number);
+    compared := ARRAY(SELECT c.name FROM idempotent.columns_of(target, false) AS c WHERE c.number = ANY (config.compared) ORDER BY c.number);
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
     problem := concat_ws('. ', SQLERRM, nullif(detail, ''));
@@ -494,7 +498,8 @@ COMMENT ON FUNCTION idempotent.owns(regclass) IS 'whether the current user owns 
 
 CREATE POLICY of_owner ON idempotent.guard_plans USING (idempotent.owns(target)) WITH CHECK (idempotent.owns(target));
 
--- What the statements of a guard depend on: the table, its owner, columns with what their defaults are, indexes and guard.
+-- What the statements of a guard depend on: the table, its owner, columns with their defaults and the functions in these, indexes
+-- and guard. It is asked for every row, so it reads the catalogs itself.
 CREATE FUNCTION idempotent.definition_of(target regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -502,7 +507,11 @@ AS $$
 BEGIN
     RETURN (
     SELECT md5(concat_ws(' ', c.relname, c.relnamespace, c.relowner, c.relkind,
-               (SELECT string_agg(own::text, ',' ORDER BY own.number) FROM idempotent.columns_of(target) AS own),
+               (SELECT string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, a.attnotnull, a.attgenerated, a.attidentity, t.typdefault, t.typnotnull, d.adbin,
+                           (SELECT string_agg(f.oid || f.provolatile::text, ',' ORDER BY f.oid) FROM pg_depend AS on_function JOIN pg_proc AS f ON f.oid = on_function.refobjid
+                             WHERE on_function.classid = 'pg_attrdef'::regclass AND on_function.objid = d.oid AND on_function.refclassid = 'pg_proc'::regclass)), ',' ORDER BY a.attnum)
+                  FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
                (SELECT string_agg(concat_ws(' ', i.indexrelid, i.indisvalid, i.indisready, i.indimmediate), ',' ORDER BY i.indexrelid) FROM pg_index AS i WHERE i.indrelid = c.oid),
                (SELECT string_agg(concat_ws(' ', t.oid, t.tgargs), ',' ORDER BY t.oid) FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)))
       FROM pg_class AS c WHERE c.oid = target);
@@ -684,7 +693,7 @@ AS $$
 DECLARE
     plan idempotent.plan;
 BEGIN
-    plan.compared_names := ARRAY(SELECT c.name FROM idempotent.columns_of(config.target) AS c WHERE c.number = ANY (config.compared) ORDER BY c.number);
+    plan.compared_names := ARRAY(SELECT c.name FROM idempotent.columns_of(config.target, false) AS c WHERE c.number = ANY (config.compared) ORDER BY c.number);
     PERFORM idempotent.refuse_conflicts(config.target, config.arbiter, 1,
         ARRAY[idempotent.conflict_sentence(config.target, config.arbiter, plan, seen, NULL)], idempotent.only_one(seen.differing));
 END

@@ -600,8 +600,7 @@ CREATE FUNCTION idempotent.check_nothing(target regclass, rule idempotent.rule) 
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT has_table_privilege(target, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
-       AND NOT has_any_column_privilege(target, 'SELECT, INSERT, UPDATE, REFERENCES') THEN
+    IF NOT idempotent.has_any_right(target) THEN
         PERFORM idempotent.fail('42501', format('permission denied for table %s', idempotent.name_of(target)));
     END IF;
     IF rule.key IS NOT NULL THEN

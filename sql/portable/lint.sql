@@ -816,18 +816,6 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.lint_table(idempotent.linted) IS 'rules of the lint: rewrite_rule, unlogged, inheritance';
 
-CREATE FUNCTION idempotent.check_any_right(target regclass) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF NOT has_table_privilege(target, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
-       AND NOT has_any_column_privilege(target, 'SELECT, INSERT, UPDATE, REFERENCES') THEN
-        PERFORM idempotent.fail('42501', format('permission denied for table %s', idempotent.name_of(target)));
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION idempotent.check_any_right(regclass) IS 'demands any right on a table';
-
 -- The defaults of a table as its caller names what they call: with the search_path of the session.
 CREATE FUNCTION idempotent.defaults_shown(target regclass) RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -849,7 +837,9 @@ DECLARE
     l idempotent.linted;
 BEGIN
     PERFORM idempotent.require('target', looked_at IS NOT NULL);
-    PERFORM idempotent.check_any_right(looked_at);
+    IF NOT idempotent.has_any_right(looked_at) THEN
+        PERFORM idempotent.fail('42501', format('permission denied for table %s', idempotent.name_of(looked_at)));
+    END IF;
     PERFORM idempotent.check_target(looked_at, false);
     l := idempotent.look_at(looked_at, defaults);
     RETURN QUERY

@@ -32,11 +32,18 @@ CREATE TYPE idempotent.deviation AS (
 );
 COMMENT ON TYPE idempotent.deviation IS 'a row that deviates';
 
--- SQL that says whether two rows have one key, which both show as "key 1", "key 2", …
+-- SQL that says whether two rows have one key, which both show as "key 1", "key 2", … Where NULL equals NULL, rows are compared, of
+-- which that is true, and which can be joined by sorting.
 CREATE FUNCTION idempotent.same_key(arbiter idempotent.unique_index, l text, r text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF arbiter.nulls_equal AND NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = arbiter.index AND a.attnum <= cardinality(arbiter.parts)
+                                               AND arbiter.equals[a.attnum] IS DISTINCT FROM idempotent.equality(a.atttypid)) THEN
+        RETURN format('ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.=) ROW(%s)::pg_catalog.record',
+            (SELECT string_agg(format('%s."key %s"%s', l, n, arbiter.collates[n]), ', ' ORDER BY n) FROM generate_subscripts(arbiter.parts, 1) AS n),
+            (SELECT string_agg(format('%s."key %s"%s', r, n, arbiter.collates[n]), ', ' ORDER BY n) FROM generate_subscripts(arbiter.parts, 1) AS n));
+    END IF;
     RETURN (SELECT string_agg(format(CASE WHEN arbiter.nulls_equal
             THEN '(%1$s."key %3$s" %4$s %2$s."key %3$s"%5$s OR (%1$s."key %3$s" IS NOT DISTINCT FROM NULL AND %2$s."key %3$s" IS NOT DISTINCT FROM NULL))'
             ELSE '%1$s."key %3$s" %4$s %2$s."key %3$s"%5$s' END, l, r, n, arbiter.equals[n], arbiter.collates[n]), ' AND ' ORDER BY n)

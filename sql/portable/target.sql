@@ -69,30 +69,32 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.base_of(pg_type) IS 'the type that a domain is over';
 
-CREATE FUNCTION idempotent.columns_of(target regclass) RETURNS SETOF idempotent.column_info
+-- `kinds` says whether kind and drawn are asked for, which takes longer than the rest.
+CREATE FUNCTION idempotent.columns_of(target regclass, kinds boolean DEFAULT true) RETURNS SETOF idempotent.column_info
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 BEGIN
+    -- OFFSET 0 keeps the functions from being called for columns that need them not.
     RETURN QUERY
     SELECT a.attnum, a.attname::text,
            format_type(a.atttypid, a.atttypmod) || coalesce(' COLLATE ' || (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname)
                FROM pg_collation AS c JOIN pg_namespace AS n ON n.oid = c.collnamespace
               WHERE c.oid = a.attcollation AND t.typcollation IS DISTINCT FROM a.attcollation), ''),
-           a.atttypid, based.base, NOT a.attnotnull AND NOT based.refuses_null,
+           a.atttypid, coalesce(based.base, t.oid), NOT a.attnotnull AND based.refuses_null IS NOT TRUE,
            a.attgenerated, a.attidentity, shown.sql,
            CASE WHEN a.attidentity <> '' THEN 'sequence' ELSE kind.kind END, a.attidentity <> '' OR coalesce(kind.drawn, false)
       FROM pg_attribute AS a
       JOIN pg_type AS t ON t.oid = a.atttypid
-     CROSS JOIN LATERAL idempotent.base_of(t) AS based
+      LEFT JOIN LATERAL (SELECT * FROM idempotent.base_of(t) WHERE t.typtype = 'd' OFFSET 0) AS based ON true
       LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
      CROSS JOIN LATERAL (SELECT pg_get_expr(coalesce(d.adbin, t.typdefaultbin), CASE WHEN d.adbin IS NULL THEN 0 ELSE target END) AS sql) AS shown
-      LEFT JOIN LATERAL idempotent.default_kind(coalesce(d.adbin, t.typdefaultbin), shown.sql) AS kind ON shown.sql IS NOT NULL AND a.attgenerated = ''
+      LEFT JOIN LATERAL (SELECT * FROM idempotent.default_kind(coalesce(d.adbin, t.typdefaultbin), shown.sql) WHERE kinds AND shown.sql IS NOT NULL AND a.attgenerated = '' OFFSET 0) AS kind ON true
      WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
      ORDER BY a.attnum;
 END
 $$;
-COMMENT ON FUNCTION idempotent.columns_of(regclass) IS 'the columns of a table';
+COMMENT ON FUNCTION idempotent.columns_of(regclass, boolean) IS 'the columns of a table';
 
 -- Whether the next attempt fills the column with another value, or with the same one.
 CREATE FUNCTION idempotent.changes(c idempotent.column_info) RETURNS boolean
@@ -316,6 +318,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION idempotent.name_of(regclass) IS 'the name of a table';
+
+-- True of what does not exist.
+CREATE FUNCTION idempotent.has_any_right(target regclass) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN coalesce(has_table_privilege(target, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+                    OR has_any_column_privilege(target, 'SELECT, INSERT, UPDATE, REFERENCES'), true);
+END
+$$;
+COMMENT ON FUNCTION idempotent.has_any_right(regclass) IS 'whether the caller has any right on a table';
 
 -- Refuses what is no table, or one in which no row can be verified.
 CREATE FUNCTION idempotent.check_target(target regclass, verifies boolean DEFAULT true) RETURNS void
