@@ -258,7 +258,108 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.column_name(regclass, smallint) IS 'the name of a column';
 
--- All payloads of a call. `source_names` are the columns that a source names, as far as the key is looked for.
+-- What a call writes.
+CREATE TYPE idempotent.writing AS (
+    target   regclass,
+    arbiter  idempotent.unique_index,
+    plans    idempotent.plan[],
+    -- Which of them each payload has.
+    plan_of  int[],
+    payloads jsonb[],
+    origin   text,
+    -- Whether a payload that cannot be read or inserted is rejected by itself.
+    rejects  boolean
+);
+COMMENT ON TYPE idempotent.writing IS 'what a call writes';
+
+-- Step 1: every payload is looked up.
+CREATE FUNCTION idempotent.look_all(w idempotent.writing, OUT looks idempotent.look[], OUT errors jsonb[])
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    plans idempotent.plan[] := w.plans;
+    plan_of int[] := w.plan_of;
+    payloads jsonb[] := w.payloads;
+    looked record;
+BEGIN
+    FOR i IN 1 .. pg_catalog.cardinality(payloads) LOOP
+        IF w.rejects THEN
+            SELECT * INTO looked FROM idempotent.look_or_reject(w.target, w.arbiter, plans[plan_of[i]], payloads[i], w.origin, i);
+            looks[i] := looked.seen;
+            errors[i] := looked.error;
+        ELSE
+            looks[i] := idempotent.look(w.target, w.arbiter, plans[plan_of[i]], payloads[i], w.origin, i);
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION idempotent.look_all(idempotent.writing) IS 'looks all payloads of a call up';
+
+-- The payloads that were not found, in the order of their keys, and whether each has the key of the one before.
+CREATE FUNCTION idempotent.pending_of(arbiter idempotent.unique_index, looks idempotent.look[], errors jsonb[], OUT sorted bigint[], OUT repeats boolean[])
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    ordinals bigint[] := ARRAY(SELECT l.n FROM unnest(looks) WITH ORDINALITY AS l (has_key, key, wrong, found, stored_key, stored, sent, differing, stored_values, sent_values, n)
+                                WHERE errors[l.n] IS NULL AND NOT l.found ORDER BY l.n);
+    keys jsonb[] := ARRAY(SELECT to_jsonb((looks[n]).key) FROM unnest(ordinals) WITH ORDINALITY AS o (n, place) ORDER BY place);
+BEGIN
+    SELECT * INTO sorted, repeats FROM idempotent.in_key_order(arbiter, ordinals, keys);
+END
+$$;
+COMMENT ON FUNCTION idempotent.pending_of(idempotent.unique_index, idempotent.look[], jsonb[]) IS 'the payloads that are to be inserted';
+
+-- Steps 2 and 3: what was not found is inserted. It gives the keys of those that went in, with their ordinals.
+CREATE FUNCTION idempotent.put_all(
+    w idempotent.writing, INOUT looks idempotent.look[], INOUT errors jsonb[], OUT inserted boolean[], OUT inserted_keys text[], OUT inserted_ordinals bigint[]
+) LANGUAGE plpgsql
+AS $$
+DECLARE
+    plans idempotent.plan[] := w.plans;
+    plan_of int[] := w.plan_of;
+    payloads jsonb[] := w.payloads;
+    pending record;
+    put record;
+    i bigint;
+BEGIN
+    SELECT * INTO pending FROM idempotent.pending_of(w.arbiter, looks, errors);
+    FOR place IN 1 .. pg_catalog.cardinality(pending.sorted) LOOP
+        i := pending.sorted[place];
+        IF pending.repeats[place] THEN
+            -- The payload before it has gone in, most likely: an INSERT would only draw numbers from sequences.
+            looks[i] := idempotent.look(w.target, w.arbiter, plans[plan_of[i]], payloads[i], w.origin, i);
+            CONTINUE WHEN (looks[i]).found;
+        END IF;
+        IF w.rejects THEN
+            SELECT * INTO put FROM idempotent.put_or_reject(w.target, w.arbiter, plans[plan_of[i]], payloads[i], w.origin, i, looks[i]);
+            errors[i] := put.error;
+        ELSE
+            SELECT * INTO put FROM idempotent.put(w.target, w.arbiter, plans[plan_of[i]], payloads[i], w.origin, i, looks[i]);
+        END IF;
+        looks[i] := put.seen;
+        IF put.inserted THEN
+            inserted[i] := true;
+            inserted_keys := pg_catalog.array_append(inserted_keys, (put.seen).stored_key::pg_catalog.text);
+            inserted_ordinals := pg_catalog.array_append(inserted_ordinals, i);
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION idempotent.put_all(idempotent.writing, idempotent.look[], jsonb[]) IS 'inserts the payloads of a call that were not found';
+
+CREATE FUNCTION idempotent.outcome_of(ordinal bigint, seen idempotent.look, inserted boolean, error jsonb) RETURNS idempotent.outcome
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE WHEN error IS NOT NULL THEN ROW(ordinal, 'rejected', NULL, NULL, error)::idempotent.outcome
+                WHEN inserted THEN ROW(ordinal, 'inserted', seen.stored, NULL, NULL)::idempotent.outcome
+                ELSE ROW(ordinal, idempotent.verdict(seen), seen.stored, NULL, NULL)::idempotent.outcome END;
+END
+$$;
+COMMENT ON FUNCTION idempotent.outcome_of(bigint, idempotent.look, boolean, jsonb) IS 'what became of a payload';
+
+-- All payloads of a call. `source_names` are the columns that a source names, as far as the key is looked for. What was found is
+-- a duplicate or a conflict.
 CREATE FUNCTION idempotent.write(
     target regclass, payloads jsonb[], origin text, rule idempotent.rule, on_conflict text, on_error text, source_names smallint[] DEFAULT NULL
 ) RETURNS SETOF idempotent.outcome
@@ -266,96 +367,31 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     planned record;
-    rejects boolean := on_error OPERATOR(pg_catalog.<>) 'error';
+    w idempotent.writing;
+    done record;
     looks idempotent.look[];
-    results idempotent.outcome[];
     result idempotent.outcome;
-    pending bigint[] := '{}';
-    pending_keys jsonb[] := '{}';
-    inserted_keys text[] := '{}';
-    inserted_ordinals bigint[] := '{}';
     conflicts bigint[] := '{}';
-    earlier text;
     sentences text[] := '{}';
     only_columns text[] := '{}';
-    seen idempotent.look;
-    plan idempotent.plan;
-    i bigint;
-    put record;
-    failed record;
-    ordered record;
 BEGIN
-    SELECT * INTO planned FROM idempotent.plans_of(target, payloads, rule, (idempotent.guard_in_force(target)).key, origin, source_names, rejects);
-
-    -- 1. Every payload is looked up.
+    SELECT * INTO planned FROM idempotent.plans_of(target, payloads, rule, (idempotent.guard_in_force(target)).key, origin, source_names, on_error OPERATOR(pg_catalog.<>) 'error');
+    w := ROW(target, planned.arbiter, planned.plans, planned.plan_of, payloads, origin, on_error OPERATOR(pg_catalog.<>) 'error');
+    SELECT * INTO done FROM idempotent.look_all(w);
+    SELECT * INTO done FROM idempotent.put_all(w, done.looks, done.errors);
+    looks := done.looks;
     FOR i IN 1 .. pg_catalog.cardinality(payloads) LOOP
-        plan := planned.plans[planned.plan_of[i]];
-        result := ROW(i, NULL, NULL, NULL, NULL);
-        IF rejects THEN
-            SELECT * INTO failed FROM idempotent.look_or_reject(target, planned.arbiter, plan, payloads[i], origin, i);
-            seen := failed.seen;
-            result.error := failed.error;
-        ELSE
-            seen := idempotent.look(target, planned.arbiter, plan, payloads[i], origin, i);
-        END IF;
-        looks[i] := seen;
-        IF result.error IS NOT NULL THEN
-            result.outcome := 'rejected';
-        ELSIF NOT seen.found THEN
-            pending := pg_catalog.array_append(pending, i);
-            pending_keys := pg_catalog.array_append(pending_keys, pg_catalog.to_jsonb(seen.key));
-        END IF;
-        results[i] := result;
-    END LOOP;
-
-    -- 2. and 3. What was not found is inserted, in the order of the keys.
-    SELECT * INTO ordered FROM idempotent.in_key_order(planned.arbiter, pending, pending_keys);
-    FOR place IN 1 .. pg_catalog.cardinality(ordered.sorted) LOOP
-        i := ordered.sorted[place];
-        plan := planned.plans[planned.plan_of[i]];
-        IF ordered.repeats[place] THEN
-            -- The payload before it has gone in, most likely: an INSERT would only draw numbers from sequences.
-            looks[i] := idempotent.look(target, planned.arbiter, plan, payloads[i], origin, i);
-            CONTINUE WHEN (looks[i]).found;
-        END IF;
-        IF rejects THEN
-            SELECT * INTO put FROM idempotent.put_or_reject(target, planned.arbiter, plan, payloads[i], origin, i, looks[i]);
-        ELSE
-            SELECT *, NULL::pg_catalog.jsonb AS error INTO put FROM idempotent.put(target, planned.arbiter, plan, payloads[i], origin, i, looks[i]);
-        END IF;
-        looks[i] := put.seen;
-        result := results[i];
-        IF put.error IS NOT NULL THEN
-            result.outcome := 'rejected';
-            result.error := put.error;
-        ELSIF put.inserted THEN
-            result.outcome := 'inserted';
-            result.stored := (put.seen).stored;
-            inserted_keys := pg_catalog.array_append(inserted_keys, (put.seen).stored_key::pg_catalog.text);
-            inserted_ordinals := pg_catalog.array_append(inserted_ordinals, i);
-        END IF;
-        results[i] := result;
-    END LOOP;
-
-    -- What was found is a duplicate or a conflict.
-    FOR i IN 1 .. pg_catalog.cardinality(payloads) LOOP
-        result := results[i];
-        seen := looks[i];
-        IF result.outcome IS NULL THEN
-            result.stored := seen.stored;
-            result.outcome := idempotent.verdict(seen);
-            IF idempotent.is_conflict(seen) THEN
-                conflicts := pg_catalog.array_append(conflicts, i);
-                plan := planned.plans[planned.plan_of[i]];
-                IF NOT idempotent.is_many(conflicts, 5) THEN
-                    earlier := inserted_ordinals[pg_catalog.array_position(inserted_keys, seen.stored_key::pg_catalog.text)]::pg_catalog.text;
-                    sentences := pg_catalog.array_append(sentences, idempotent.conflict_line(target, planned.arbiter, plan, seen, origin, i, earlier));
-                END IF;
-                only_columns := idempotent.united(only_columns, seen.differing);
-                result.differences := idempotent.differences(target, seen, false);
-                IF on_conflict OPERATOR(pg_catalog.=) 'quarantine' THEN
-                    PERFORM idempotent.record_conflict(target, idempotent.key_object(planned.arbiter, seen), seen.sent, seen.stored, idempotent.differences(target, seen, true));
-                END IF;
+        result := idempotent.outcome_of(i, looks[i], done.inserted[i], done.errors[i]);
+        IF result.outcome OPERATOR(pg_catalog.=) 'conflict' THEN
+            conflicts := pg_catalog.array_append(conflicts, i::pg_catalog.int8);
+            IF NOT idempotent.is_many(conflicts, 5) THEN
+                sentences := pg_catalog.array_append(sentences, idempotent.conflict_line(target, w.arbiter, w.plans[w.plan_of[i]], looks[i], origin, i,
+                    done.inserted_ordinals[pg_catalog.array_position(done.inserted_keys, (looks[i]).stored_key::pg_catalog.text)]::pg_catalog.text));
+            END IF;
+            only_columns := idempotent.united(only_columns, (looks[i]).differing);
+            result.differences := idempotent.differences(target, looks[i], false);
+            IF on_conflict OPERATOR(pg_catalog.=) 'quarantine' THEN
+                PERFORM idempotent.record_conflict(target, idempotent.key_object(w.arbiter, looks[i]), (looks[i]).sent, (looks[i]).stored, idempotent.differences(target, looks[i], true));
             END IF;
         ELSIF result.error IS NOT NULL AND on_error OPERATOR(pg_catalog.=) 'quarantine' THEN
             PERFORM idempotent.record_rejection(target, payloads[i], result.error);
@@ -364,7 +400,7 @@ BEGIN
         RETURN NEXT result;
     END LOOP;
     IF on_conflict OPERATOR(pg_catalog.=) 'error' AND conflicts OPERATOR(pg_catalog.<>) '{}' THEN
-        PERFORM idempotent.refuse_conflicts(target, planned.arbiter, pg_catalog.cardinality(conflicts), sentences, idempotent.only_one(only_columns));
+        PERFORM idempotent.refuse_conflicts(target, w.arbiter, pg_catalog.cardinality(conflicts), sentences, idempotent.only_one(only_columns));
     END IF;
 END
 $$;
@@ -596,13 +632,22 @@ $$;
 COMMENT ON FUNCTION idempotent.members_of(jsonb) IS 'the payloads of a batch';
 
 -- Without a payload no column is named, and any right will do.
-CREATE FUNCTION idempotent.check_nothing(target regclass, rule idempotent.rule) RETURNS void
+CREATE FUNCTION idempotent.check_any_right(target regclass) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF NOT idempotent.has_any_right(target) THEN
         PERFORM idempotent.fail('42501', format('permission denied for table %s', idempotent.name_of(target)));
     END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.check_any_right(regclass) IS 'demands any right on a table';
+
+CREATE FUNCTION idempotent.check_nothing(target regclass, rule idempotent.rule) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM idempotent.check_any_right(target);
     IF rule.key IS NOT NULL THEN
         PERFORM idempotent.check_rule(target, idempotent.arbiter_for_key(target, rule.key), rule);
     END IF;

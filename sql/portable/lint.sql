@@ -816,18 +816,6 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.lint_table(idempotent.linted) IS 'rules of the lint: rewrite_rule, unlogged, inheritance';
 
--- The defaults of a table as its caller names what they call: with the search_path of the session.
-CREATE FUNCTION idempotent.defaults_shown(target regclass) RETURNS jsonb
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-    RETURN (SELECT pg_catalog.jsonb_object_agg(a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid))
-              FROM pg_catalog.pg_attrdef AS d JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) d.adrelid AND a.attnum OPERATOR(pg_catalog.=) d.adnum
-             WHERE d.adrelid OPERATOR(pg_catalog.=) target);
-END
-$$;
-COMMENT ON FUNCTION idempotent.defaults_shown(regclass) IS 'the defaults of a table, for people';
-
 -- PL/pgSQL does not have an argument and a result of one name.
 CREATE FUNCTION idempotent.lint(looked_at regclass, defaults jsonb) RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -863,6 +851,6 @@ COMMENT ON FUNCTION idempotent.lint(regclass, jsonb) IS 'for idempotent_lint';
 CREATE FUNCTION idempotent_lint(target regclass)
 RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
 LANGUAGE sql ROWS 10
-AS $$ SELECT * FROM idempotent.lint($1, idempotent.defaults_shown($1)) $$;
+AS $$ SELECT * FROM idempotent.lint($1, idempotent.defaults_in_words($1)) $$;
 COMMENT ON FUNCTION idempotent_lint(regclass) IS
     'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';

@@ -171,8 +171,6 @@ BEGIN
     load.ended := false;
     load.counts := '{"received": 0, "inserted": 0, "duplicates": 0, "conflicts": 0, "rejected": 0}';
     IF token IS NOT NULL THEN
-        -- Over all commits.
-        PERFORM pg_catalog.pg_advisory_lock(idempotent.token_number(target, token));
         load.counts := COALESCE(idempotent.find_batch(target, token, digest, 'load', load.options), load.counts);
         load.ended := (load.counts OPERATOR(pg_catalog.->>) 'received') OPERATOR(pg_catalog.<>) '0' OR idempotent.has_batch(target, token);
     END IF;
@@ -180,6 +178,10 @@ BEGIN
     load.cursor := 'idempotent load ' OPERATOR(pg_catalog.||) load.load_id::pg_catalog.text;
     load.since := pg_catalog.clock_timestamp();
     load.due := load.since OPERATOR(pg_catalog.+) '2 s'::pg_catalog.interval;
+    IF token IS NOT NULL THEN
+        -- The transaction has this lock by now. The session gets it for all commits of the load, when no error can come any more.
+        PERFORM pg_catalog.pg_advisory_lock(idempotent.token_number(target, token));
+    END IF;
     RETURN load;
 END
 $$;
@@ -276,6 +278,17 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.with_outcomes(idempotent.load_state, text[]) IS 'the counts of a load with those of one more batch';
 
+CREATE FUNCTION idempotent.with_replay(load idempotent.load_state) RETURNS idempotent.load_state
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    load.rows_done := load.counts ->> 'received';
+    load.rows_total := load.rows_done;
+    RETURN load;
+END
+$$;
+COMMENT ON FUNCTION idempotent.with_replay(idempotent.load_state) IS 'a load that an earlier one has done';
+
 -- 12 rows, 1 row.
 CREATE FUNCTION idempotent.counted_words(count bigint, what text) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -371,7 +384,8 @@ BEGIN
     END;
     load := idempotent.begin_load(target, source, key, compare, ignore, on_conflict, batch_size, overriding, on_error, token, digest);
     IF load.ended THEN
-        PERFORM idempotent.note_load(load, 'running', NULL, true);
+        load := idempotent.with_replay(load);
+        PERFORM idempotent.note_load(load, 'finished', NULL, true);
         PERFORM idempotent.end_load(load, target, token, NULL);
         COMMIT;
         PERFORM idempotent.tell_load(load, target, 'by an earlier load with this token');

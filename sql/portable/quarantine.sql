@@ -253,8 +253,9 @@ DECLARE
 BEGIN
     lock := format('SELECT FROM %s AS own, %s WHERE %s%s FOR UPDATE OF own', idempotent.qualified(record.target), key_of_stored, same_key, ' AND ' || arbiter.condition);
     look := idempotent.look_of(record.target, arbiter, named, ARRAY(SELECT n FROM unnest(named) AS n WHERE n <> ALL (arbiter.numbers)));
-    update := format('WITH updated AS (UPDATE %s AS own SET %s FROM %s, (%s) AS payload WHERE %s%s RETURNING true) SELECT true FROM updated', idempotent.qualified(record.target),
-        (SELECT string_agg(format('%I = payload.%1$I', name), ', ') FROM jsonb_object_keys(record.differences) AS name), key_of_stored,
+    -- The payload is one column, so that an expression of the key finds columns of the table alone.
+    update := format('WITH updated AS (UPDATE %s AS own SET %s FROM %s, (SELECT payload AS "the payload" FROM (%s) AS payload) AS given WHERE %s%s RETURNING true) SELECT true FROM updated', idempotent.qualified(record.target),
+        (SELECT string_agg(format('%I = ("the payload").%1$I', name), ', ') FROM jsonb_object_keys(record.differences) AS name), key_of_stored,
         idempotent.reading_of(record.target, differing, '$2'), same_key, ' AND ' || arbiter.condition);
 END
 $$;

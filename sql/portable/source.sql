@@ -18,28 +18,37 @@ $$;
 COMMENT ON FUNCTION idempotent.check_source(regclass) IS 'refuses a source from which no rows can be read';
 
 -- The columns of a source, matched with those of the target by name. `fills` says that the source fills the column itself,
--- with another value every time; such a column does not count as named.
-CREATE FUNCTION idempotent.columns_of_source(target regclass, source regclass) RETURNS SETOF idempotent.source_column
+-- with another value every time; such a column does not count as named. A merge has more: the target need not have the
+-- columns `besides`, and a column of `renamed` goes to that of `renamed_to`, too.
+CREATE FUNCTION idempotent.columns_of_source(
+    target regclass, source regclass, besides text[] DEFAULT '{}', renamed text[] DEFAULT '{}', renamed_to smallint[] DEFAULT '{}'
+) RETURNS SETOF idempotent.source_column
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     own record;
 BEGIN
-    FOR own IN SELECT c.name, t.number, idempotent.changes(c) AS fills, c.drawn, c.filled_by, c.identity, c.typid AS from_type, t.typid AS to_type
-                 FROM idempotent.columns_of(source) AS c LEFT JOIN idempotent.columns_of(target) AS t ON t.name = c.name ORDER BY c.number LOOP
+    FOR own IN SELECT c.name, t.number, t.name AS column_name, idempotent.changes(c) AS fills, c.drawn, c.filled_by, c.identity, c.typid AS from_type, t.typid AS to_type
+                 FROM (SELECT s, s.name AS to_name, s.number::int AS place FROM idempotent.columns_of(source) AS s
+                       UNION ALL
+                       SELECT s, idempotent.column_name(target, r.number), 10000 FROM unnest(renamed, renamed_to) AS r (name, number)
+                         JOIN idempotent.columns_of(source) AS s USING (name)) AS given
+                CROSS JOIN LATERAL (SELECT (given.s).*) AS c
+                 LEFT JOIN idempotent.columns_of(target) AS t ON t.name = given.to_name ORDER BY given.place LOOP
+        CONTINUE WHEN own.number IS NULL AND own.name = ANY (besides);
         IF own.number IS NULL THEN
             PERFORM idempotent.no_such_column(target, own.name, format('Source "%s" has a column of that name.', idempotent.name_of(source)));
         END IF;
         IF NOT idempotent.is_assignable(own.from_type, own.to_type) THEN
             PERFORM idempotent.fail('42804',
-                format('column "%s" is of type %s but expression is of type %s', own.name, format_type(own.to_type, NULL), format_type(own.from_type, NULL)),
-                hint => 'Cast the column in the source, or use a view that casts it.', target => target, "column" => own.name);
+                format('column "%s" is of type %s but expression is of type %s', own.column_name, format_type(own.to_type, NULL), format_type(own.from_type, NULL)),
+                hint => 'Cast the column in the source, or use a view that casts it.', target => target, "column" => own.column_name);
         END IF;
         RETURN NEXT ROW(own.number, own.name, own.fills, own.drawn, CASE WHEN own.identity = '' THEN own.filled_by END)::idempotent.source_column;
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION idempotent.columns_of_source(regclass, regclass) IS 'the columns of a source that are matched with those of the target';
+COMMENT ON FUNCTION idempotent.columns_of_source(regclass, regclass, text[], text[], smallint[]) IS 'the columns of a source that are matched with those of the target';
 
 -- Whether INSERT … SELECT assigns a value of one type to a column of another.
 CREATE FUNCTION idempotent.is_assignable(from_type oid, to_type oid) RETURNS boolean
@@ -73,8 +82,30 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.rows_of(regclass) IS 'the rows of a source as payloads';
 
--- The arbiter for the rows of a source; where there is none, because the source fills the columns itself, the error says so.
+-- The defaults of a table as its caller names what they call: with the search_path of the session.
+CREATE FUNCTION idempotent.defaults_in_words(source regclass) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN (SELECT pg_catalog.jsonb_object_agg(a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid))
+              FROM pg_catalog.pg_attribute AS a
+              JOIN pg_catalog.pg_attrdef AS d ON d.adrelid OPERATOR(pg_catalog.=) a.attrelid AND d.adnum OPERATOR(pg_catalog.=) a.attnum
+             WHERE a.attrelid OPERATOR(pg_catalog.=) source AND a.attidentity OPERATOR(pg_catalog.=) '');
+END
+$$;
+COMMENT ON FUNCTION idempotent.defaults_in_words(regclass) IS 'the defaults of a source, for people';
+
 CREATE FUNCTION idempotent.check_source_key(target regclass, source regclass, rule idempotent.rule, own idempotent.source_column[]) RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    PERFORM idempotent.check_source_key(target, source, rule, own, idempotent.defaults_in_words(source));
+END
+$$;
+COMMENT ON FUNCTION idempotent.check_source_key(regclass, regclass, idempotent.rule, idempotent.source_column[]) IS 'refuses a source that names no key';
+
+-- The arbiter for the rows of a source; where there is none, because the source fills the columns itself, the error says so.
+CREATE FUNCTION idempotent.check_source_key(target regclass, source regclass, rule idempotent.rule, own idempotent.source_column[], defaults jsonb) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -102,7 +133,7 @@ BEGIN
             ELSE format('none of the columns %s', idempotent.column_list(target, lacking)) END);
     END IF;
     SELECT string_agg(format('Column "%s" of source "%s" does not count as named, because the source fills it itself: %s.', o.name, idempotent.name_of(source),
-               coalesce('its default is ' || o.shown, 'it is an identity column')), E'\n') INTO filled
+               coalesce('its default is ' || coalesce(defaults ->> o.name, o.shown), 'it is an identity column')), E'\n') INTO filled
       FROM unnest(own) AS o WHERE o.fills AND o.number = ANY (explained.deciding);
     PERFORM idempotent.no_named_key(target, counted, 'source', nullif(concat_ws(E'\n', detail, filled), ''),
         CASE WHEN whole.index IS NOT NULL THEN
@@ -110,7 +141,7 @@ BEGIN
                 quote_literal(idempotent.array_text(whole.parts))) END);
 END
 $$;
-COMMENT ON FUNCTION idempotent.check_source_key(regclass, regclass, idempotent.rule, idempotent.source_column[]) IS 'refuses a source that names no key';
+COMMENT ON FUNCTION idempotent.check_source_key(regclass, regclass, idempotent.rule, idempotent.source_column[], jsonb) IS 'refuses a source that names no key';
 
 CREATE FUNCTION idempotent_insert_from(
     target      regclass,
@@ -161,7 +192,8 @@ BEGIN
             PERFORM idempotent.record_batch(target, token, digest, 'insert_from', options, counts);
         END IF;
     END IF;
-    SELECT c.received, c.inserted, c.duplicates, c.conflicts, c.rejected INTO received, inserted, duplicates, conflicts, rejected
+    SELECT COALESCE(c.received, 0), COALESCE(c.inserted, 0), COALESCE(c.duplicates, 0), COALESCE(c.conflicts, 0), COALESCE(c.rejected, 0)
+      INTO received, inserted, duplicates, conflicts, rejected
       FROM pg_catalog.jsonb_to_record(counts) AS c (received bigint, inserted bigint, duplicates bigint, conflicts bigint, rejected bigint);
 END
 $$;

@@ -227,14 +227,15 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.indexes_of(regclass) IS 'the unique indexes of a table, usable as the key or not';
 
--- Whether a type has a default equality, and what it is: of its own operator class, of the type that it is the same bytes
--- as, or of its kind. NULL: none, or one that fails for what the type is made of.
-CREATE FUNCTION idempotent.equality(type oid) RETURNS text
+-- The operator of a type's default order, by its strategy in btree (1 is <, 3 is =, 5 is >), of its own operator class, of
+-- the type that it is the same bytes as, or of its kind; for equality that of hash will do. NULL: none, or one that fails
+-- for what the type is made of.
+CREATE FUNCTION idempotent.operator_of(type oid, strategy int) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     t pg_type;
-    found text;
+    class pg_opclass;
     members oid[];
     candidates oid[];
     btree CONSTANT oid := 403;
@@ -242,28 +243,36 @@ DECLARE
 BEGIN
     SELECT * INTO t FROM pg_type WHERE oid = type;
     IF t.typtype = 'd' THEN
-        RETURN idempotent.equality(t.typbasetype);
+        RETURN idempotent.operator_of(t.typbasetype, strategy);
     END IF;
     members := CASE
         WHEN t.typtype = 'c' THEN (SELECT array_agg(atttypid) FROM pg_attribute WHERE attrelid = t.typrelid AND attnum > 0 AND NOT attisdropped)
         WHEN t.typcategory = 'A' AND t.typelem <> 0 THEN ARRAY[t.typelem]
         ELSE '{}' END;
-    IF EXISTS (SELECT FROM unnest(members) AS m (member) WHERE idempotent.equality(member) IS NULL) THEN
+    IF EXISTS (SELECT FROM unnest(members) AS m (member) WHERE idempotent.operator_of(member, strategy) IS NULL) THEN
         RETURN NULL;
     END IF;
     candidates := ARRAY[type, CASE WHEN t.typtype = 'e' THEN 'anyenum'::regtype WHEN t.typtype = 'r' THEN 'anyrange'::regtype
                                    WHEN t.typtype = 'm' THEN 'anymultirange'::regtype WHEN t.typtype = 'c' THEN 'record'::regtype
                                    WHEN cardinality(members) > 0 THEN 'anyarray'::regtype END]
                   || ARRAY(SELECT casttarget FROM pg_cast WHERE castsource = type AND castmethod = 'b' AND castcontext = 'i');
-    SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname) INTO found
-      FROM pg_opclass AS c
-      JOIN pg_amop AS op ON op.amopfamily = c.opcfamily AND op.amoplefttype = c.opcintype AND op.amoprighttype = c.opcintype
-                        AND op.amopstrategy = CASE c.opcmethod WHEN btree THEN 3 ELSE 1 END
-      JOIN pg_operator AS o ON o.oid = op.amopopr
-      JOIN pg_namespace AS n ON n.oid = o.oprnamespace
-     WHERE c.opcdefault AND c.opcmethod IN (btree, hash) AND c.opcintype = ANY (candidates)
+    SELECT * INTO class FROM pg_opclass AS c
+     WHERE c.opcdefault AND (c.opcmethod = btree OR c.opcmethod = hash AND strategy = 3) AND c.opcintype = ANY (candidates)
      ORDER BY array_position(candidates, c.opcintype), c.opcmethod <> btree LIMIT 1;
-    RETURN found;
+    RETURN (
+        SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+          FROM pg_amop AS op JOIN pg_operator AS o ON o.oid = op.amopopr JOIN pg_namespace AS n ON n.oid = o.oprnamespace
+         WHERE op.amopfamily = class.opcfamily AND op.amoplefttype = class.opcintype AND op.amoprighttype = class.opcintype
+           AND op.amopstrategy = CASE class.opcmethod WHEN btree THEN strategy ELSE 1 END);
+END
+$$;
+COMMENT ON FUNCTION idempotent.operator_of(oid, int) IS 'an operator of the default order of a type; NULL if it has none';
+
+CREATE FUNCTION idempotent.equality(type oid) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN idempotent.operator_of(type, 3);
 END
 $$;
 COMMENT ON FUNCTION idempotent.equality(oid) IS 'the operator of the default equality of a type; NULL if it has none';
@@ -287,6 +296,39 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION idempotent.agreement(idempotent.column_info, text, text) IS 'SQL that says whether two values of a column agree';
+
+-- SQL that says whether a value of a column comes after another one. NULL comes before every value; values of a type
+-- without an order go by their bytes.
+CREATE FUNCTION idempotent.is_after(c idempotent.column_info, l text, r text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    greater text := idempotent.operator_of(c.typid, 5);
+BEGIN
+    IF c.base = 'json'::regtype THEN
+        RETURN format('COALESCE(%1$s::pg_catalog.jsonb OPERATOR(pg_catalog.>) %2$s::pg_catalog.jsonb, %1$s IS DISTINCT FROM NULL AND %2$s IS NOT DISTINCT FROM NULL)', l, r);
+    ELSIF greater IS NULL THEN
+        RETURN format('(%1$s IS DISTINCT FROM NULL AND (%2$s IS NOT DISTINCT FROM NULL OR ROW(%1$s)::pg_catalog.record OPERATOR(pg_catalog.*>) ROW(%2$s)::pg_catalog.record))', l, r);
+    END IF;
+    RETURN format('COALESCE(%1$s %3$s %2$s, %1$s IS DISTINCT FROM NULL AND %2$s IS NOT DISTINCT FROM NULL)', l, r, greater);
+END
+$$;
+COMMENT ON FUNCTION idempotent.is_after(idempotent.column_info, text, text) IS 'SQL that says whether a value of a column comes after another one';
+
+-- The same as a list for ORDER BY, the last first.
+CREATE FUNCTION idempotent.descending(c idempotent.column_info, value text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF c.base = 'json'::regtype THEN
+        RETURN format('%s::pg_catalog.jsonb DESC NULLS LAST', value);
+    ELSIF idempotent.operator_of(c.typid, 5) IS NULL THEN
+        RETURN format('(%1$s IS DISTINCT FROM NULL) DESC, ROW(%1$s)::pg_catalog.record USING OPERATOR(pg_catalog.*>)', value);
+    END IF;
+    RETURN format('%s DESC NULLS LAST', value);
+END
+$$;
+COMMENT ON FUNCTION idempotent.descending(idempotent.column_info, text) IS 'how values of a column are sorted, the last first';
 
 -- SQL for a value as people see it: by the output function of its type.
 CREATE FUNCTION idempotent.shown(value text) RETURNS text

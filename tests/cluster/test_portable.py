@@ -1,5 +1,5 @@
 """The portable edition where whole databases and many sessions are needed: who installs it, a batch data API that loses
-answers, and the race that its guard closes. The suite `portable` runs the tests of tests/sql on it."""
+answers, and the races that its guard, merges and overwrites close. The suite `portable` runs the tests of tests/sql on it."""
 
 import random
 import subprocess
@@ -71,6 +71,15 @@ def test_a_batch_whose_answer_is_lost_is_sent_again(portable):
         assert (altered.value.sqlstate, altered.value.diag.column_name) == ("23I01", "amount")
 
 
+def pgbench(portable, *scripts, clients=8, transactions=25):
+    command = [program("pgbench"), "-n", "-c", str(clients), "-t", str(transactions), *(f"--file={script}" for script in scripts)]
+    command += [f"--host={portable.host}", "--username=app", NAME]
+    environment = {**portable.environment, "PGOPTIONS": "-c search_path=app,tools"}
+    race = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    assert race.returncode == 0, race.stdout
+    assert "ERROR" not in race.stdout, race.stdout
+
+
 def test_guarded_sessions_never_meet_in_the_index(portable, tmp_path):
     with portable.connect() as conn:
         conn.execute("CREATE TABLE events (id bigint PRIMARY KEY, v int); CREATE SEQUENCE draws; SELECT idempotent_guard('events')")
@@ -78,11 +87,7 @@ def test_guarded_sessions_never_meet_in_the_index(portable, tmp_path):
     plain, function = tmp_path / "plain.sql", tmp_path / "function.sql"
     plain.write_text("INSERT INTO events SELECT nextval('draws') / 16, 1;")
     function.write_text("SELECT idempotent_insert('events', jsonb_build_object('id', nextval('draws') / 16, 'v', 1));")
-    command = [program("pgbench"), "-n", "-c", "16", "-t", "40", "-f", f"{plain}@8", "-f", f"{function}@1"]
-    command += [f"--host={portable.host}", "--username=app", NAME]
-    environment = {**portable.environment, "PGOPTIONS": "-c search_path=app,tools"}
-    race = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
-    assert race.returncode == 0, race.stdout
+    pgbench(portable, f"{plain}@8", f"{function}@1", clients=16, transactions=40)
     with portable.connect() as conn:
         stored = conn.execute("SELECT count(*) AS n, max(id) AS last, sum(v) AS versions FROM events").fetchone()
     assert stored["n"] == stored["last"] + 1 == stored["versions"]
@@ -123,3 +128,53 @@ def test_a_digest_is_that_of_the_extension(portable, conn):
     query = f"SELECT idempotent_digest(r) AS digest FROM ({rows}) AS r"
     with portable.connect() as other:
         assert other.execute(query).fetchone() == conn.execute(query).fetchone()
+
+
+def test_merges_leave_the_latest_row_that_ever_came(portable, tmp_path):
+    with portable.connect() as conn:
+        conn.execute("CREATE TABLE events (id int PRIMARY KEY, at int, v int)")
+        conn.execute("CREATE TABLE sent (id int, at int, v int); CREATE SEQUENCE batches")
+        conn.execute("""
+            CREATE FUNCTION only_later() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                ASSERT (NEW.at, NEW.v) > (OLD.at, OLD.v);
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER only_later BEFORE UPDATE ON events FOR EACH ROW EXECUTE FUNCTION only_later()""")
+    merge = tmp_path / "merge.sql"
+    # Batches come about in the order of their times, and meet at the same keys.
+    merge.write_text("""
+        WITH batch AS (SELECT jsonb_agg(jsonb_build_object('id', id, 'at', n + (random() * 8)::int, 'v', n)) AS payloads
+                         FROM generate_series(0, 2) AS id, nextval('batches') AS n),
+             noted AS (INSERT INTO sent SELECT p.* FROM batch, jsonb_to_recordset(payloads) AS p (id int, at int, v int))
+        SELECT idempotent_merge_many('events', payloads, latest_by => '{at}') FROM batch;""")
+    pgbench(portable, merge)
+    with portable.connect() as conn:
+        latest = "SELECT DISTINCT ON (id) id, at, v FROM sent ORDER BY id, at DESC, v DESC"
+        assert conn.execute(f"SELECT count(*) AS n FROM (({latest}) EXCEPT SELECT * FROM events) AS lost").fetchone()["n"] == 0
+
+
+def test_overwrites_take_turns_whatever_columns_their_slices_name(portable, tmp_path):
+    with portable.connect() as conn:
+        conn.execute("CREATE TABLE sales (day int, shop text, writer bigint); CREATE SEQUENCE writers; CREATE TABLE seen (copies int, writers int)")
+        rows = "SELECT day, shop, currval('writers') AS writer FROM generate_series(1, 3) AS day, unnest('{a,b,c}'::text[]) AS shop"
+        conn.execute(f"CREATE VIEW everything AS {rows}")
+        for source, condition in {"day_1": "day = 1", "day_2": "day = 2", "days": "day < 3", "shop_a": "shop = 'a'"}.items():
+            conn.execute(f"CREATE VIEW {source} AS SELECT * FROM everything WHERE {condition}")
+    slices = {"day_1": '{"day": 1}', "day_2": '{"day": 2}', "days": '{"day": {"from": 1, "to": 3}}', "shop_a": '{"shop": "a"}', "everything": "{}"}
+    scripts = []
+    for source, named in slices.items():
+        scripts.append(tmp_path / f"{source}.sql")
+        # How often a row is there, and by how many writers the rows of a day are that shop a has no part in.
+        scripts[-1].write_text(f"""
+            SELECT nextval('writers');
+            SELECT idempotent_overwrite('sales', '{source}', '{named}');
+            INSERT INTO seen SELECT max(copies), max(writers)
+              FROM (SELECT count(*) OVER (PARTITION BY day, shop) AS copies,
+                           max(writer) FILTER (WHERE shop <> 'a') OVER day - min(writer) FILTER (WHERE shop <> 'a') OVER day AS writers
+                      FROM sales WINDOW day AS (PARTITION BY day)) AS s;
+            """)
+    pgbench(portable, *scripts)
+    with portable.connect() as conn:
+        assert conn.execute("SELECT max(copies) AS copies, max(writers) AS more_writers FROM seen").fetchone() == {"copies": 1, "more_writers": 0}
+        assert conn.execute("SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory'").fetchone()["n"] == 0
