@@ -1,5 +1,34 @@
 -- Errors of our own, with the fields that a driver can show. docs/errors.md lists them.
 
+CREATE TYPE idempotent.error_fields AS (
+    state text, message text, detail text, hint text, in_schema text, in_table text, in_column text, in_constraint text, datatype text
+);
+COMMENT ON TYPE idempotent.error_fields IS 'the fields of an error';
+
+-- RAISE has no way to leave an option out.
+CREATE FUNCTION idempotent.raise_error(e idempotent.error_fields) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    e := ROW(e.state, e.message, nullif(e.detail, ''), nullif(e.hint, ''), coalesce(e.in_schema, ''), coalesce(e.in_table, ''), coalesce(e.in_column, ''),
+             coalesce(e.in_constraint, ''), coalesce(e.datatype, ''));
+    IF e.detail IS NULL AND e.hint IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = e.state, MESSAGE = e.message,
+            SCHEMA = e.in_schema, TABLE = e.in_table, COLUMN = e.in_column, CONSTRAINT = e.in_constraint, DATATYPE = e.datatype;
+    ELSIF e.detail IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = e.state, MESSAGE = e.message, HINT = e.hint,
+            SCHEMA = e.in_schema, TABLE = e.in_table, COLUMN = e.in_column, CONSTRAINT = e.in_constraint, DATATYPE = e.datatype;
+    ELSIF e.hint IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = e.state, MESSAGE = e.message, DETAIL = e.detail,
+            SCHEMA = e.in_schema, TABLE = e.in_table, COLUMN = e.in_column, CONSTRAINT = e.in_constraint, DATATYPE = e.datatype;
+    ELSE
+        RAISE EXCEPTION USING ERRCODE = e.state, MESSAGE = e.message, DETAIL = e.detail, HINT = e.hint,
+            SCHEMA = e.in_schema, TABLE = e.in_table, COLUMN = e.in_column, CONSTRAINT = e.in_constraint, DATATYPE = e.datatype;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.raise_error(idempotent.error_fields) IS 'raises an error with all its fields';
+
 CREATE FUNCTION idempotent.fail(
     sqlstate text, message text, detail text DEFAULT NULL, hint text DEFAULT NULL,
     target regclass DEFAULT NULL, "column" text DEFAULT '', "constraint" text DEFAULT ''
@@ -7,26 +36,12 @@ CREATE FUNCTION idempotent.fail(
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    in_schema text := '';
-    in_table text := '';
+    in_schema text;
+    in_table text;
 BEGIN
     SELECT nspname, relname INTO in_schema, in_table
       FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = target;
-    in_schema := coalesce(in_schema, '');
-    in_table := coalesce(in_table, '');
-    -- RAISE has no way to leave an option out.
-    IF detail IS NULL AND hint IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message, SCHEMA = in_schema, TABLE = in_table, COLUMN = "column", CONSTRAINT = "constraint";
-    ELSIF detail IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message, HINT = hint,
-            SCHEMA = in_schema, TABLE = in_table, COLUMN = "column", CONSTRAINT = "constraint";
-    ELSIF hint IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message, DETAIL = detail,
-            SCHEMA = in_schema, TABLE = in_table, COLUMN = "column", CONSTRAINT = "constraint";
-    ELSE
-        RAISE EXCEPTION USING ERRCODE = sqlstate, MESSAGE = message, DETAIL = detail, HINT = hint,
-            SCHEMA = in_schema, TABLE = in_table, COLUMN = "column", CONSTRAINT = "constraint";
-    END IF;
+    PERFORM idempotent.raise_error(ROW(sqlstate, message, detail, hint, in_schema, in_table, "column", "constraint", NULL));
 END
 $$;
 COMMENT ON FUNCTION idempotent.fail(text, text, text, text, regclass, text, text) IS 'raises an error of our own';

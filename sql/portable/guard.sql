@@ -98,9 +98,9 @@ AS $$
 BEGIN
     IF options.on_conflict = 'report' THEN
         PERFORM idempotent.fail('22023', 'a guard cannot report conflicts: a plain INSERT has nowhere to return them',
-            hint => 'Available values: error, quarantine.');
+            hint => 'Available values: error, quarantine, observe.');
     END IF;
-    PERFORM idempotent.check_option('on_conflict', options.on_conflict, '{error,quarantine}');
+    PERFORM idempotent.check_option('on_conflict', options.on_conflict, '{error,quarantine,observe}');
     PERFORM idempotent.check_option('null_key', options.null_key, '{error,pass}');
 END
 $$;
@@ -210,6 +210,20 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.guard_arbiter(regclass) IS 'the key of a guard, where none is named';
 
+CREATE FUNCTION idempotent.check_single_guard(target regclass) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    names text[] := ARRAY(SELECT tgname::text FROM idempotent.guards_of(target) WHERE tgenabled <> 'D');
+BEGIN
+    IF cardinality(names) > 1 THEN
+        PERFORM idempotent.fail('39P01', format('table "%s" has two guards', idempotent.name_of(target)),
+            format('They are the triggers "%s" and "%s".', names[1], names[2]), 'Drop one of them.', target);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.check_single_guard(regclass) IS 'refuses a second guard';
+
 CREATE FUNCTION idempotent.config_of(target regclass, options idempotent.guard_options, guard oid) RETURNS idempotent.guard_config
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -227,8 +241,11 @@ BEGIN
         PERFORM idempotent.fail('42703', format('column "%s" of relation "%s" does not exist', gone.name, idempotent.name_of(target)),
             format('It is named in "%s".', gone.option), format('Call %s again, with columns that the table has.', idempotent.own_function('idempotent_guard')), target);
     END IF;
+    IF guard IS NOT NULL THEN
+        PERFORM idempotent.check_single_guard(target);
+    END IF;
     arbiter := CASE WHEN options.key IS NULL THEN idempotent.guard_arbiter(target) ELSE idempotent.arbiter_for_key(target, options.key) END;
-    SELECT c.name INTO generated FROM idempotent.columns_of(target) AS c WHERE c.number = ANY (arbiter.deciding) AND c.generated <> '' LIMIT 1;
+    SELECT c.name INTO generated FROM idempotent.columns_of(target, false) AS c WHERE c.number = ANY (arbiter.deciding) AND c.generated <> '' LIMIT 1;
     IF FOUND THEN
         SELECT * INTO other FROM idempotent.indexes_of(target) AS i WHERE i.unusable IS NULL
            AND NOT EXISTS (SELECT FROM idempotent.columns_of(target) AS c WHERE c.number = ANY (i.deciding) AND c.generated <> '') LIMIT 1;
@@ -251,7 +268,7 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.config_of(regclass, idempotent.guard_options, oid) IS 'what the options of a guard come to';
 
--- What the guard of a table comes to, for the functions; NULL without one.
+-- What the guard of a table comes to, for the functions; NULL without one, or with one that only observes.
 CREATE FUNCTION idempotent.guard_in_force(target regclass) RETURNS idempotent.guard_config
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -259,7 +276,7 @@ DECLARE
     guard pg_trigger;
 BEGIN
     SELECT * INTO guard FROM idempotent.guards_of(target) WHERE tgenabled <> 'D' LIMIT 1;
-    IF FOUND THEN
+    IF FOUND AND NOT idempotent.observes(idempotent.arguments_of(guard.oid)) THEN
         RETURN idempotent.config_of(target, idempotent.options_of(idempotent.arguments_of(guard.oid)), guard.oid);
     END IF;
     RETURN NULL;
@@ -283,10 +300,14 @@ BEGIN
     ignore := options.ignore;
     on_conflict := options.on_conflict;
     null_key := options.null_key;
+    IF NOT idempotent.has_any_right(target) THEN
+        problem := 'not checked: you have no privilege on the table';
+        RETURN;
+    END IF;
     config := idempotent.config_of(target, options, guard);
     key := config.key;
     arbiter := (config.arbiter).name;
-    compared := ARRAY(SELECT c.name FROM idempotent.columns_of(target) AS c WHERE c.number = ANY (config.compared) ORDER BY c.number);
+    compared := ARRAY(SELECT c.name FROM idempotent.columns_of(target, false) AS c WHERE c.number = ANY (config.compared) ORDER BY c.number);
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
     problem := concat_ws('. ', SQLERRM, nullif(detail, ''));
@@ -477,7 +498,8 @@ COMMENT ON FUNCTION idempotent.owns(regclass) IS 'whether the current user owns 
 
 CREATE POLICY of_owner ON idempotent.guard_plans USING (idempotent.owns(target)) WITH CHECK (idempotent.owns(target));
 
--- What the statements of a guard depend on: the table, its owner, columns with what their defaults are, indexes and guard.
+-- What the statements of a guard depend on: the table, its owner, columns with their defaults and the functions in these, indexes
+-- and guard. It is asked for every row, so it reads the catalogs itself.
 CREATE FUNCTION idempotent.definition_of(target regclass) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -485,7 +507,11 @@ AS $$
 BEGIN
     RETURN (
     SELECT md5(concat_ws(' ', c.relname, c.relnamespace, c.relowner, c.relkind,
-               (SELECT string_agg(own::text, ',' ORDER BY own.number) FROM idempotent.columns_of(target) AS own),
+               (SELECT string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, a.attnotnull, a.attgenerated, a.attidentity, t.typdefault, t.typnotnull, d.adbin,
+                           (SELECT string_agg(f.oid || f.provolatile::text, ',' ORDER BY f.oid) FROM pg_depend AS on_function JOIN pg_proc AS f ON f.oid = on_function.refobjid
+                             WHERE on_function.classid = 'pg_attrdef'::regclass AND on_function.objid = d.oid AND on_function.refclassid = 'pg_proc'::regclass)), ',' ORDER BY a.attnum)
+                  FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
                (SELECT string_agg(concat_ws(' ', i.indexrelid, i.indisvalid, i.indisready, i.indimmediate), ',' ORDER BY i.indexrelid) FROM pg_index AS i WHERE i.indrelid = c.oid),
                (SELECT string_agg(concat_ws(' ', t.oid, t.tgargs), ',' ORDER BY t.oid) FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)))
       FROM pg_class AS c WHERE c.oid = target);
@@ -518,14 +544,43 @@ COMMENT ON FUNCTION idempotent.plan_guard(idempotent.guard_config) IS 'makes the
 CREATE FUNCTION idempotent.keep_plan(target regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    guard oid := idempotent.own_trigger(target);
+    config idempotent.guard_config := idempotent.config_of(target, idempotent.options_of(idempotent.arguments_of(guard)), guard);
 BEGIN
     IF idempotent.owns(target) THEN
-        INSERT INTO idempotent.guard_plans AS own SELECT (p).* FROM idempotent.plan_guard(idempotent.guard_in_force(target)) AS p
+        INSERT INTO idempotent.guard_plans AS own SELECT (p).* FROM idempotent.plan_guard(config) AS p
         ON CONFLICT ON CONSTRAINT guard_plans_pkey DO UPDATE SET (definition, look, lock, arbiter) = (excluded.definition, excluded.look, excluded.lock, excluded.arbiter);
     END IF;
 END
 $$;
 COMMENT ON FUNCTION idempotent.keep_plan(regclass) IS 'keeps the statements of a guard';
+
+-- 55000: a partition has a guard of its own.
+CREATE FUNCTION idempotent.refuse_own_guard(root regclass, partition regclass, guard pg_trigger) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    remove text := format('DROP TRIGGER %I ON %s;', guard.tgname, idempotent.qualified(partition));
+    options idempotent.guard_options;
+    hint text;
+BEGIN
+    IF EXISTS (SELECT FROM idempotent.guards_of(root)) THEN
+        hint := 'Drop the partition''s trigger: ' || remove;
+    ELSE
+        BEGIN
+            options := idempotent.options_of(idempotent.arguments_of(guard.oid));
+            PERFORM idempotent.config_of(root, options, NULL);
+            hint := format('Drop the partition''s trigger, and guard its partitioned table: %s %s', remove, idempotent.guard_call(root, options));
+        EXCEPTION WHEN OTHERS THEN
+            hint := format('Drop the partition''s trigger, and guard the partitioned table "%s" by a key that it has: %s', idempotent.name_of(root), remove);
+        END;
+    END IF;
+    PERFORM idempotent.fail('55000', format('the guard of partition "%s" is not part of the guard of its partitioned table', idempotent.name_of(partition)),
+        'A guard on a partition alone cannot distinguish a payload from a row that an UPDATE moves there.', hint, root);
+END
+$$;
+COMMENT ON FUNCTION idempotent.refuse_own_guard(regclass, regclass, pg_trigger) IS 'refuses a guard of a partition alone';
 
 -- The statements of the guard that fires.
 CREATE FUNCTION idempotent.plan_of(relation oid, trigger_name name, arguments text[]) RETURNS idempotent.guard_plans
@@ -535,6 +590,9 @@ DECLARE
     guarded regclass := idempotent.guarded_table(relation, trigger_name);
     plan idempotent.guard_plans;
 BEGIN
+    IF guarded = relation AND idempotent.is_partition(relation) THEN
+        PERFORM idempotent.refuse_own_guard(pg_partition_root(relation), relation, (SELECT g FROM idempotent.guards_of(relation) AS g WHERE g.tgname = trigger_name));
+    END IF;
     SELECT * INTO plan FROM idempotent.guard_plans AS p WHERE p.target = guarded AND p.definition = idempotent.definition_of(guarded);
     IF NOT FOUND THEN
         plan := idempotent.plan_guard(idempotent.config_of(guarded, idempotent.options_of(arguments), idempotent.own_trigger(guarded)));
@@ -635,7 +693,7 @@ AS $$
 DECLARE
     plan idempotent.plan;
 BEGIN
-    plan.compared_names := ARRAY(SELECT c.name FROM idempotent.columns_of(config.target) AS c WHERE c.number = ANY (config.compared) ORDER BY c.number);
+    plan.compared_names := ARRAY(SELECT c.name FROM idempotent.columns_of(config.target, false) AS c WHERE c.number = ANY (config.compared) ORDER BY c.number);
     PERFORM idempotent.refuse_conflicts(config.target, config.arbiter, 1,
         ARRAY[idempotent.conflict_sentence(config.target, config.arbiter, plan, seen, NULL)], idempotent.only_one(seen.differing));
 END
@@ -661,6 +719,12 @@ BEGIN
     ELSIF idempotent.is_partition(TG_RELID) AND pg_catalog.current_setting('idempotent.moving', true) OPERATOR(pg_catalog.=) payload::pg_catalog.text THEN
         PERFORM pg_catalog.set_config('idempotent.moving', '', true);
         is_moved := true;
+    END IF;
+    IF idempotent.observes(TG_ARGV) THEN
+        IF NOT is_moved AND COALESCE(inserting, '') OPERATOR(pg_catalog.=) '' THEN
+            PERFORM idempotent.observe(TG_RELID, TG_NAME, TG_ARGV, payload);
+        END IF;
+        RETURN NEW;
     END IF;
     plan := idempotent.plan_of(TG_RELID, TG_NAME, TG_ARGV);
 
@@ -906,7 +970,7 @@ DECLARE
     nullable text[] := ARRAY(SELECT own.name FROM unnest((config.arbiter).numbers) WITH ORDINALITY AS k (number, n)
                                JOIN idempotent.columns_of(config.target) AS own ON own.number = k.number WHERE own.may_be_null ORDER BY n);
 BEGIN
-    IF cardinality(nullable) = 0 OR (config.arbiter).nulls_equal OR (config.arbiter).only_not_null OR options.null_key = 'pass' THEN
+    IF cardinality(nullable) = 0 OR (config.arbiter).nulls_equal OR (config.arbiter).only_not_null OR options.null_key = 'pass' OR options.on_conflict = 'observe' THEN
         RETURN;
     END IF;
     options.null_key := 'pass';

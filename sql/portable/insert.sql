@@ -157,12 +157,13 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     null_at int := array_position(seen.key, NULL);
-    row_name text := idempotent.numbered(origin, ordinal);
+    row_name text;
 BEGIN
     IF seen.has_key AND null_at IS NOT NULL AND NOT arbiter.nulls_equal THEN
-        PERFORM idempotent.refuse_key(target, arbiter, arbiter.parts[null_at], 'null in', row_name, origin);
+        PERFORM idempotent.refuse_key(target, arbiter, arbiter.parts[null_at], 'null in', idempotent.numbered(origin, ordinal), origin);
     END IF;
     IF seen.wrong IS NOT NULL THEN
+        row_name := idempotent.numbered(origin, ordinal);
         PERFORM idempotent.refuse_generated(target, seen.wrong,
             format('%s has a value there that differs from the one that the server computes.', upper(left(row_name, 1)) || substr(row_name, 2)));
     END IF;
@@ -635,8 +636,7 @@ CREATE FUNCTION idempotent.check_any_right(target regclass) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF NOT has_table_privilege(target, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
-       AND NOT has_any_column_privilege(target, 'SELECT, INSERT, UPDATE, REFERENCES') THEN
+    IF NOT idempotent.has_any_right(target) THEN
         PERFORM idempotent.fail('42501', format('permission denied for table %s', idempotent.name_of(target)));
     END IF;
 END

@@ -200,7 +200,7 @@ $$;
 COMMENT ON FUNCTION idempotent.create_some_index(regclass, text, text) IS 'a hint to create a unique index';
 
 -- The SQL that creates a unique index on these columns; or why there can be none.
-CREATE FUNCTION idempotent.create_index_on(target regclass, numbers smallint[]) RETURNS text
+CREATE FUNCTION idempotent.create_index_on(target regclass, numbers smallint[], lead text DEFAULT 'Create one with') RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -235,7 +235,7 @@ BEGIN
         RETURN format('Name fewer key columns: an index has at most %s.', current_setting('max_index_keys'));
     END IF;
     IF cardinality(added) = 0 THEN
-        RETURN format('Create one with: CREATE UNIQUE INDEX ON %s (%s);', idempotent.qualified(target), idempotent.column_list(target, wanted));
+        RETURN format('%s: CREATE UNIQUE INDEX ON %s (%s);', lead, idempotent.qualified(target), idempotent.column_list(target, wanted));
     END IF;
     names := ARRAY(SELECT c.name FROM unnest(wanted) WITH ORDINALITY AS n (number, place)
                      JOIN idempotent.columns_of(target) AS c ON c.number = n.number ORDER BY place);
@@ -246,7 +246,7 @@ BEGIN
              ELSE format(': CREATE UNIQUE INDEX ON %s (%s);', idempotent.qualified(target), idempotent.column_list(target, wanted)) END);
 END
 $$;
-COMMENT ON FUNCTION idempotent.create_index_on(regclass, smallint[]) IS 'a hint to create a unique index on some columns';
+COMMENT ON FUNCTION idempotent.create_index_on(regclass, smallint[], text) IS 'a hint to create a unique index on some columns';
 
 -- A minus sign and words are in many names, too, and say that an expression is meant only between blanks.
 CREATE FUNCTION idempotent.looks_like_expression(name text) RETURNS boolean

@@ -67,7 +67,7 @@ BEGIN
         SELECT format('SELECT %s FROM pg_catalog.jsonb_to_record(%s) AS sent (%s)',
                       string_agg(format('%s AS %I', r.value, c.name), ', ' ORDER BY place), document, string_agg(r.declaration, ', ' ORDER BY place))
           FROM unnest(named) WITH ORDINALITY AS n (number, place)
-          JOIN idempotent.columns_of(target) AS c ON c.number = n.number
+          JOIN idempotent.columns_of(target, false) AS c ON c.number = n.number
          CROSS JOIN LATERAL idempotent.reading(c, document) AS r) END);
 END
 $$;
@@ -101,7 +101,7 @@ CREATE FUNCTION idempotent.look_of(
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    cols idempotent.column_info[] := ARRAY(SELECT c FROM idempotent.columns_of(target) AS c);
+    cols idempotent.column_info[] := ARRAY(SELECT c FROM idempotent.columns_of(target, false) AS c);
     -- What is read of the stored row: what may be shown, and what is compared.
     read text[] := ARRAY(SELECT quote_ident(c.name) FROM unnest(cols) AS c
                           WHERE c.generated <> 'v' AND (c.number = ANY (compared) OR c.number = ANY (shown)
@@ -167,13 +167,13 @@ BEGIN
             (SELECT format('(%s) %sSELECT %s FROM (%s) AS sent', string_agg(quote_ident(c.name), ', ' ORDER BY place),
                         'OVERRIDING ' || upper(overriding) || ' VALUE ',
                         string_agg(format('sent.%I', c.name), ', ' ORDER BY place), idempotent.reading_of(target, named))
-               FROM unnest(named) WITH ORDINALITY AS n (number, place) JOIN idempotent.columns_of(target) AS c ON c.number = n.number AND c.generated = ''
+               FROM unnest(named) WITH ORDINALITY AS n (number, place) JOIN idempotent.columns_of(target, false) AS c ON c.number = n.number AND c.generated = ''
              HAVING count(*) > 0),
             'DEFAULT VALUES'),
         idempotent.conflict_target(target, arbiter),
         (SELECT string_agg(idempotent.shown(format('(%s)', e)), ', ' ORDER BY n) FROM unnest(arbiter.expressions) WITH ORDINALITY AS k (e, n)),
         coalesce((SELECT format('(SELECT pg_catalog.to_jsonb(shown) FROM (SELECT %s) AS shown)', string_agg(quote_ident(c.name), ', ' ORDER BY c.number))
-                    FROM idempotent.columns_of(target) AS c WHERE c.generated <> 'v' AND has_column_privilege(target, c.number, 'SELECT')
+                    FROM idempotent.columns_of(target, false) AS c WHERE c.generated <> 'v' AND has_column_privilege(target, c.number, 'SELECT')
                   HAVING count(*) > 0), 'NULL::pg_catalog.jsonb')));
 END
 $$;
@@ -219,14 +219,14 @@ BEGIN
            (SELECT array_agg(shape ORDER BY n) FROM documents JOIN shapes USING (fields))
       INTO plans, plan_of FROM shapes;
     plans := ARRAY(SELECT p FROM unnest(plans) AS p ORDER BY p.first);
-    named := coalesce(source_names, ARRAY(SELECT c.number FROM idempotent.columns_of(target) AS c
+    named := coalesce(source_names, ARRAY(SELECT c.number FROM idempotent.columns_of(target, false) AS c
                                            WHERE NOT EXISTS (SELECT FROM unnest(plans) AS p WHERE c.number <> ALL (p.named))));
     arbiter := idempotent.find_arbiter(target, rule, named, guard_key, origin);
     PERFORM idempotent.check_rule(target, arbiter, rule);
     FOR i IN 1 .. coalesce(cardinality(plans), 0) LOOP
         plan := plans[i];
         plan.compared := idempotent.compared(target, arbiter, rule, plan.named);
-        plan.compared_names := ARRAY(SELECT name FROM idempotent.columns_of(target) WHERE number = ANY (plan.compared) ORDER BY number);
+        plan.compared_names := ARRAY(SELECT name FROM idempotent.columns_of(target, false) WHERE number = ANY (plan.compared) ORDER BY number);
         plan.missing := idempotent.missing_column(target, arbiter, plan.named);
         place := CASE origin WHEN 'source' THEN 'the source' ELSE idempotent.numbered(origin, plan.first) END;
         IF plan.missing IS NOT NULL AND NOT rejects THEN
@@ -237,7 +237,7 @@ BEGIN
     PERFORM idempotent.check_rights(target, (SELECT array_agg(DISTINCT n) FROM unnest(plans) AS p, unnest(p.named) AS n), arbiter.deciding);
     FOR i IN 1 .. coalesce(cardinality(plans), 0) LOOP
         plan := plans[i];
-        SELECT name INTO plan.refused FROM idempotent.columns_of(target) WHERE identity = 'a' AND number = ANY (plan.named) AND rule.overriding IS NULL;
+        SELECT name INTO plan.refused FROM idempotent.columns_of(target, false) WHERE identity = 'a' AND number = ANY (plan.named) AND rule.overriding IS NULL;
         PERFORM idempotent.check_generated(target, plan.named);
         plan.look := idempotent.look_of(target, arbiter, plan.named, plan.compared);
         plan.put := idempotent.put_of(target, arbiter, plan.named, rule.overriding);
@@ -247,10 +247,10 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.plans_of(regclass, jsonb[], idempotent.rule, text[], text, smallint[], boolean) IS 'the plans of payloads, and the arbiter';
 
--- `payload`, `payload 3`, `row 3 of the source`.
+-- `payload`, `payload 3`, `row 3 of the source`. A load says which rows of the source are in its batch.
 CREATE FUNCTION idempotent.numbered(origin text, n bigint) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT CASE WHEN n IS NULL THEN NULL WHEN origin = 'source' THEN format('row %s of the source', n) WHEN origin = 'payloads' THEN format('payload %s', n) ELSE 'the payload' END $$;
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT CASE WHEN n IS NULL THEN NULL WHEN origin = 'source' THEN format('row %s of the source', coalesce((nullif(current_setting('idempotent.row_numbers', true), '')::bigint[])[n], n)) WHEN origin = 'payloads' THEN format('payload %s', n) ELSE 'the payload' END $$;
 COMMENT ON FUNCTION idempotent.numbered(text, bigint) IS 'how a payload is called in errors';
 
 -- A column that the key needs, and that these payloads leave out without a default that is the same in every attempt. What

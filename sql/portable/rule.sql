@@ -33,7 +33,7 @@ BEGIN
     rule.excluded := '{}';
     IF overriding IS NOT DISTINCT FROM 'user' THEN
         -- The values of identity columns are ignored: they tell no stored row, and are not compared.
-        identity := ARRAY(SELECT number FROM idempotent.columns_of(target) AS c WHERE c.identity <> '');
+        identity := ARRAY(SELECT number FROM idempotent.columns_of(target, false) AS c WHERE c.identity <> '');
         IF key IS NOT NULL THEN
             arbiter := idempotent.arbiter_for_key(target, key);
         END IF;
@@ -73,7 +73,7 @@ BEGIN
     IF FOUND THEN
         PERFORM idempotent.cannot_be_in(target, bad.n, 'is part of the key', bad.option);
     END IF;
-    SELECT c.name INTO bad FROM idempotent.columns_of(target) AS c WHERE c.number = ANY (rule.compare) AND c.generated = 'v' LIMIT 1;
+    SELECT c.name INTO bad FROM idempotent.columns_of(target, false) AS c WHERE c.number = ANY (rule.compare) AND c.generated = 'v' LIMIT 1;
     IF FOUND THEN
         PERFORM idempotent.fail('22023', format('column "%s" is virtual and cannot be in "compare"', bad.name),
             hint => 'Compare the columns that it is computed from.', target => target, "column" => bad.name);
@@ -90,7 +90,7 @@ AS $$
 BEGIN
     RETURN (
     SELECT ARRAY(
-        SELECT c.number FROM idempotent.columns_of(target) AS c
+        SELECT c.number FROM idempotent.columns_of(target, false) AS c
          WHERE c.number = ANY (named) AND c.number <> ALL (arbiter.numbers)
            AND CASE WHEN rule.compare IS NOT NULL THEN c.number = ANY (rule.compare)
                     ELSE c.number <> ALL (coalesce(rule.ignore, '{}')) AND c.number <> ALL (rule.excluded) AND c.generated = ''
@@ -147,7 +147,7 @@ BEGIN
     END IF;
     allowed := (has_table_privilege(target, 'INSERT')
                 OR (SELECT coalesce(bool_and(has_column_privilege(target, a.number, 'INSERT')), has_any_column_privilege(target, 'INSERT'))
-                      FROM idempotent.columns_of(target) AS a WHERE a.number = ANY (named) AND a.generated = ''))
+                      FROM idempotent.columns_of(target, false) AS a WHERE a.number = ANY (named) AND a.generated = ''))
            AND (has_table_privilege(target, 'SELECT')
                 OR (SELECT coalesce(bool_and(has_column_privilege(target, n, 'SELECT')), true) FROM unnest(read) AS n));
     IF NOT allowed THEN

@@ -192,7 +192,8 @@ BEGIN
             PERFORM idempotent.record_batch(target, token, digest, 'insert_from', options, counts);
         END IF;
     END IF;
-    SELECT c.received, c.inserted, c.duplicates, c.conflicts, c.rejected INTO received, inserted, duplicates, conflicts, rejected
+    SELECT COALESCE(c.received, 0), COALESCE(c.inserted, 0), COALESCE(c.duplicates, 0), COALESCE(c.conflicts, 0), COALESCE(c.rejected, 0)
+      INTO received, inserted, duplicates, conflicts, rejected
       FROM pg_catalog.jsonb_to_record(counts) AS c (received bigint, inserted bigint, duplicates bigint, conflicts bigint, rejected bigint);
 END
 $$;

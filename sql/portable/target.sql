@@ -19,7 +19,8 @@ BEGIN
         WHEN names && '{now,transaction_timestamp,statement_timestamp,clock_timestamp,timeofday}'
              OR called && ARRAY['age(timestamp)'::regprocedure, 'age(timestamptz)'::regprocedure]::oid[]
              OR tree ~ '\{SQLVALUEFUNCTION :op [0-8] '
-             OR shown ~* '''(now|today|tomorrow|yesterday)''::text\)?::(date|time)' THEN 'clock'
+             OR ((tree ~ '\{COERCEVIAIO ' OR names && '{date_in,time_in,timetz_in,timestamp_in,timestamptz_in}')
+                 AND shown ~* '''([^'']*[^''.\w])?(now|today|tomorrow|yesterday)\M') THEN 'clock'
         WHEN 'nextval' = ANY (names) THEN 'sequence'
         WHEN drawn THEN 'volatile'
         WHEN names && '{txid_current,txid_current_if_assigned,txid_current_snapshot,pg_current_xact_id,pg_current_xact_id_if_assigned}'
@@ -68,7 +69,8 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.base_of(pg_type) IS 'the type that a domain is over';
 
-CREATE FUNCTION idempotent.columns_of(target regclass) RETURNS SETOF idempotent.column_info
+-- `kinds` says whether kind and drawn are asked for, which takes longer than the rest.
+CREATE FUNCTION idempotent.columns_of(target regclass, kinds boolean DEFAULT true) RETURNS SETOF idempotent.column_info
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
@@ -87,12 +89,12 @@ BEGIN
       LEFT JOIN LATERAL (SELECT * FROM idempotent.base_of((SELECT domain FROM pg_type AS domain WHERE domain.oid = a.atttypid)) WHERE t.typtype = 'd') AS based ON true
       LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
      CROSS JOIN LATERAL (SELECT pg_get_expr(coalesce(d.adbin, t.typdefaultbin), CASE WHEN d.adbin IS NULL THEN 0 ELSE target END) AS sql) AS shown
-      LEFT JOIN LATERAL (SELECT * FROM idempotent.default_kind(coalesce(d.adbin, t.typdefaultbin), shown.sql) WHERE shown.sql IS NOT NULL AND a.attgenerated = '') AS kind ON true
+      LEFT JOIN LATERAL (SELECT * FROM idempotent.default_kind(coalesce(d.adbin, t.typdefaultbin), shown.sql) WHERE kinds AND shown.sql IS NOT NULL AND a.attgenerated = '') AS kind ON true
      WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
      ORDER BY a.attnum;
 END
 $$;
-COMMENT ON FUNCTION idempotent.columns_of(regclass) IS 'the columns of a table';
+COMMENT ON FUNCTION idempotent.columns_of(regclass, boolean) IS 'the columns of a table';
 
 -- Whether the next attempt fills the column with another value, or with the same one.
 CREATE FUNCTION idempotent.changes(c idempotent.column_info) RETURNS boolean
@@ -358,6 +360,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION idempotent.name_of(regclass) IS 'the name of a table';
+
+-- True of what does not exist.
+CREATE FUNCTION idempotent.has_any_right(target regclass) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN coalesce(has_table_privilege(target, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+                    OR has_any_column_privilege(target, 'SELECT, INSERT, UPDATE, REFERENCES'), true);
+END
+$$;
+COMMENT ON FUNCTION idempotent.has_any_right(regclass) IS 'whether the caller has any right on a table';
 
 -- Refuses what is no table, or one in which no row can be verified.
 CREATE FUNCTION idempotent.check_target(target regclass, verifies boolean DEFAULT true) RETURNS void

@@ -64,6 +64,24 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.batch_options(text[], text[], text[], jsonb) IS 'what a retry of a batch has to ask for, too';
 
+CREATE FUNCTION idempotent.token_number(target regclass, token text) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN hashtextextended(format('idempotent batch %s %s %s', idempotent.own_role()::oid, target::oid, token), 0);
+END
+$$;
+COMMENT ON FUNCTION idempotent.token_number(regclass, text) IS 'the number of the lock on a token';
+
+CREATE FUNCTION idempotent.has_batch(target regclass, token text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM idempotent.batch_records AS r WHERE r.token = has_batch.token AND r.target = has_batch.target AND r.role = idempotent.own_role());
+END
+$$;
+COMMENT ON FUNCTION idempotent.has_batch(regclass, text) IS 'whether a batch has committed under a token';
+
 -- The record of a batch that has committed; else the token is locked until the transaction ends.
 CREATE FUNCTION idempotent.find_batch(target regclass, token text, digest text, function text, options jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -92,7 +110,7 @@ BEGIN
             END IF;
             RETURN known.counts;
         END IF;
-        PERFORM pg_advisory_xact_lock(hashtextextended(format('idempotent batch %s %s %s', idempotent.own_role()::oid, target::oid, token), 0));
+        PERFORM pg_advisory_xact_lock(idempotent.token_number(target, token));
     END LOOP;
     RETURN NULL;
 END

@@ -93,6 +93,43 @@ def test_guarded_sessions_never_meet_in_the_index(portable, tmp_path):
     assert stored["n"] == stored["last"] + 1 == stored["versions"]
 
 
+def test_the_extension_takes_guards_views_and_state_over(portable, cluster):
+    with portable.connect() as conn:
+        conn.execute("CREATE TABLE orders (id int PRIMARY KEY, v int, s text); CREATE TABLE arrived AS SELECT 2 AS id, 2 AS v")
+        conn.execute("SELECT idempotent_guard('orders', ignore => '{s}', on_conflict => 'quarantine'), idempotent_view('orders', 'orders_in')")
+        conn.execute("INSERT INTO orders VALUES (1, 1, 'a'); INSERT INTO orders VALUES (1, 2, 'b')")
+        conn.execute("SELECT idempotent_execute('k', 'SELECT 7 AS n')")
+        conn.execute("SELECT idempotent_insert_from('orders', 'arrived', token => 't')")
+        conn.execute("CREATE VIEW mine AS SELECT * FROM idempotent.conflicts")
+    with cluster.connect(NAME) as conn:
+        conn.execute("SET search_path = app, tools")
+        with pytest.raises(psycopg.errors.DependentObjectsStillExist, match="view app.mine"):
+            conn.execute("SELECT idempotent_adopt()")
+        conn.execute("DROP VIEW mine")
+        assert len(conn.execute("SELECT idempotent_adopt()").fetchall()) == 2
+        assert conn.execute("SELECT count(*) AS n FROM pg_extension WHERE extname = 'pg_idempotent'").fetchone()["n"] == 1
+        assert conn.execute("SELECT to_regproc('idempotent_adopt') AS gone").fetchone()["gone"] is None
+    with portable.connect() as conn:
+        guard = conn.execute("SELECT key, ignore, on_conflict, problem FROM idempotent.guards").fetchone()
+        assert guard == {"key": ["id"], "ignore": ["s"], "on_conflict": "quarantine", "problem": None}
+        assert conn.execute("INSERT INTO orders VALUES (1, 1, 'c')").statusmessage == "INSERT 0 0"
+        assert conn.execute("INSERT INTO orders_in VALUES (1, 1, 'a') RETURNING s").fetchone() == {"s": "a"}
+        assert conn.execute("SELECT arrived_by, differences -> 'v' ->> 'payload' AS v FROM idempotent.conflicts").fetchone() == {"arrived_by": "app", "v": "2"}
+        assert conn.execute("SELECT replayed FROM idempotent_execute('k', 'SELECT 7 AS n')").fetchone()["replayed"]
+        assert conn.execute("SELECT replayed FROM idempotent_insert_from('orders', 'arrived', token => 't')").fetchone()["replayed"]
+
+
+def test_a_digest_is_that_of_the_extension(portable, conn):
+    rng = random.Random(SEED)
+    rows = f"""SELECT (hash / 7919 - 100000)::int AS i, hash::bigint * hash AS l, (hash % 100000) / 100.0 AS n, nullif(hash % 5, 0)::float8 / 3 AS f, (hash % 99)::real / 7 AS real,
+                      md5(hash::text) AS t, to_timestamp(hash) AS at, make_interval(secs => hash) AS span, ARRAY[hash, NULL] AS list, int4range(0, hash % 9) AS range,
+                      jsonb_build_object('b', hash % 3, 'a', ARRAY[hash / 2.0], 'c', NULL) AS document, ROW(hash, 'x') AS inside, hash::text::tsvector AS words
+               FROM (SELECT abs(hashint4(g + {rng.randrange(10**6)})) % 2000000000 AS hash FROM generate_series(1, 100) AS g) AS made"""
+    query = f"SELECT idempotent_digest(r) AS digest FROM ({rows}) AS r"
+    with portable.connect() as other:
+        assert other.execute(query).fetchone() == conn.execute(query).fetchone()
+
+
 def test_merges_leave_the_latest_row_that_ever_came(portable, tmp_path):
     with portable.connect() as conn:
         conn.execute("CREATE TABLE events (id int PRIMARY KEY, at int, v int)")
