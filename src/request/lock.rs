@@ -8,6 +8,7 @@ use super::record::{self, DirtyProbe, Request};
 use super::table::RequestTable;
 use super::wait::WaitLimit;
 use crate::error::map_lock_timeout;
+use crate::pg::schedule::wait_at;
 use crate::pg::transaction::hash_lock::HashLock;
 
 impl RequestKey<'_> {
@@ -15,7 +16,9 @@ impl RequestKey<'_> {
     /// no other session has the lock. For a key that is probably new: the row need not be
     /// looked up before.
     pub fn lock_if_new(&self, table: &RequestTable) -> Option<KeyLock> {
+        wait_at!("request: lock if new");
         let lock = HashLock::try_acquire(self.tag)?;
+        wait_at!("request: locked");
         match record::probe(table, self) {
             DirtyProbe::Idle(false) => Some(KeyLock {
                 _lock: lock,
@@ -32,8 +35,10 @@ impl RequestKey<'_> {
     /// at once or when the limit is reached.
     pub fn lock(&self, table: &RequestTable, request: &Request, limit: &WaitLimit) -> KeyLock {
         loop {
+            wait_at!("request: lock");
             let acquire = || limit.limit_lock_wait(|| HashLock::acquire(self.tag));
             let lock = map_lock_timeout(acquire, || self.in_progress());
+            wait_at!("request: locked");
             let busy = match record::probe(table, self) {
                 DirtyProbe::Idle(exists) => {
                     return KeyLock {
