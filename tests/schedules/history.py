@@ -58,8 +58,8 @@ class Transaction:
         # Whether it has written, or tried to: then it may have an id.
         self.wrote = False
 
-    def touches(self, key, times=1):
-        return sum(tried == key for tried, _ in self.tried) >= times
+    def touches(self, key):
+        return any(tried == key for tried, _ in self.tried)
 
     def requested(self, key, but):
         """Whether it came with another request for a key."""

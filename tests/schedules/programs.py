@@ -75,6 +75,7 @@ def _row_pairs(mine, table):
     yield "updated", lambda k: [[_change(table, k, 3)], [mine(k, 1)]]
     yield "updated by itself", lambda k: [[_change(table, k, 1)], [mine(k, 1, level=None)]]
     yield "deleted", lambda k: [[_change(table, k, None)], [mine(k, 2)]]
+    yield "three times", lambda k: [[mine(k, 1)], [mine(k, 1)], [mine(k, 2)]]
     yield "cancelled", lambda k: [[mine(k, 1)], [Block([*mine(k, 1).steps, Cancel(0)])]]
     yield "savepoint", lambda k: [[Block([SAVEPOINT, *mine(k, 2).steps, ROLL_BACK_TO, *mine(k, 1).steps])], [mine(k, 1)]]
 
@@ -129,6 +130,11 @@ def _state_pairs(family):
         yield "execute others", lambda k: [[Block([execute(k, 1)], end="ROLLBACK")], [Block([execute(k, 2)])]]
         end = requests.End
         last = [lambda k: end(k, "finish", 8), lambda k: end(k, "abandon"), lambda k: end(k, "advance")]
+        for i, done in enumerate(last):
+            yield f"goes on {i}", lambda k, done=done: [
+                [Block([begin(k, 1, short)]), Block([done(k), begin(k, 1, short)])],
+                [Block([begin(k, 1, short)])],
+            ]
     else:
         last = [lambda k, how=how: runs.End(k, how) for how in ("publish", "fail", "heartbeat")]
     yield "begin twice", lambda k: [[Block([begin(k, 1, long)])], [Block([begin(k, 1, long)])]]

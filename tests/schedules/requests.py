@@ -99,14 +99,7 @@ class Step:
             return transaction.own(mine)
         return session.history.now(mine) if mine in session.history.values else None
 
-    def is_tried_twice(self, statement):
-        """Whether a transaction has worked on the request before, and goes on with it: it may then want the lock that
-        another holds who waits for it."""
-        return any(t.touches(self.key, 2) for t in (statement.transaction, *statement.others))
-
     def judge_error(self, statement, answer, request=None):
-        if answer.state == "40P01" and self.is_tried_twice(statement):
-            return
         if statement.judge_error(answer, self.keys):
             return
         seen = [row for row in statement.seen(self.key) if row]
