@@ -2,19 +2,15 @@
 # shellcheck disable=SC2154  # cluster_start sets $cluster and $cluster_bin
 # Functions that the demos share. Other scripts source this file after scripts/lib.sh.
 
-# demo_server WORDS: builds the extension for the server that PG_CONFIG or PG names, else for an installed one, else for
-# PostgreSQL 15, which provision installs. Then it starts a temporary server with an empty database "demo"; the server is
+# demo_server WORDS: builds the extension for the server that PG_CONFIG or PG names, else for the newest one that is installed or
+# that the distribution has. Then it starts a temporary server with an empty database "demo"; the server is
 # removed when the script ends.
 demo_server() {
-    local major candidate
+    local major
     if [ -n "${PG_CONFIG:-}" ]; then
         major=$(major_of "$PG_CONFIG")
     else
-        major=${PG:-}
-        for candidate in 15 16 17 18; do
-            if [ -z "$major" ] && [ -n "$(installed_pg_config "$candidate")" ]; then major=$candidate; fi
-        done
-        major=${major:-15}
+        major=${PG:-$(newest_major)}
     fi
 
     say "pg_idempotent on PostgreSQL $major: $1"

@@ -151,6 +151,33 @@ installed_pg_config() {
     fi
 }
 
+# distribution_major: the PostgreSQL version that the distribution itself has; nothing where apt does not tell.
+distribution_major() {
+    command -v apt-cache >/dev/null || return 0
+    apt-cache depends postgresql 2>/dev/null | sed -n 's/^ *Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1
+}
+
+# newest_major: the newest supported version that is installed, else the distribution's, else 15, which provision can install
+# on Debian 12.
+newest_major() {
+    local major own
+    for major in $(printf '%s\n' $supported_majors | sort -rn); do
+        if [ -n "$(installed_pg_config "$major")" ]; then
+            printf '%s\n' "$major"
+            return 0
+        fi
+    done
+    own=$(distribution_major)
+    # A new system has no list of packages yet.
+    if [ -z "$own" ] && am_root && command -v apt-get >/dev/null && apt-get update >/dev/null 2>&1; then
+        own=$(distribution_major)
+    fi
+    case " $supported_majors " in
+        *" $own "*) printf '%s\n' "$own" ;;
+        *) echo 15 ;;
+    esac
+}
+
 # The path of the pg_config of a private copy, whether or not the copy exists yet.
 staged_pg_config() { printf '%s\n' "$(servers_dir)/$1/pg_config"; }
 

@@ -4,7 +4,9 @@
 //! What was looked up for it is kept as long as the calling expression, behind its `fn_extra`.
 use super::encoding::{Canonical, ValueEncoding};
 use super::row_encoder::RowEncoders;
-use super::writer::{Writer, tag};
+use super::sink::Sink;
+use super::tag;
+use super::writer::Writer;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::catalog::types;
 use crate::pg::ffi;

@@ -1,6 +1,8 @@
 //! Canonical bytes of jsonb.
 use super::number;
-use super::writer::{Writer, tag};
+use super::sink::Sink;
+use super::tag;
+use super::writer::Writer;
 use crate::pg::backend::check_stack_depth;
 use crate::pg::interrupt;
 use crate::pg::value::jsonb::{Container, Kind, Value};

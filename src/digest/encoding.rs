@@ -6,11 +6,15 @@
 use super::document;
 use super::number;
 use super::row_encoder::RowEncoders;
+use super::sink::Sink;
 use super::sort_key::SortKey;
-use super::writer::{Writer, tag};
+use super::tag;
+use super::writer::Writer;
 use crate::pg::catalog::name::function_name;
 use crate::pg::catalog::{operator, types};
-use crate::pg::value::by_reference::packed_content_of as packed;
+use crate::pg::value::by_reference::{
+    inline_content_of as inline_content, packed_content_of as packed,
+};
 use crate::pg::{ffi, lookup_function};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int};
@@ -38,6 +42,10 @@ pub enum Canonical {
     /// is stored if it says that equal values are stored alike.
     ByEquality(pg_sys::Oid),
 }
+
+/// The tag of a text that its sort key stands for. In no digest of rows.
+#[cfg(not(feature = "pg15"))]
+const SORT_KEY: u8 = 42;
 
 /// How values of a type are written.
 pub enum ValueEncoding {
@@ -280,6 +288,99 @@ impl ValueEncoding {
         }
     }
 
+    /// Hands a value over, if nothing of the server is needed for it; else false, with nothing handed
+    /// over. `foreign` says that text is to be converted.
+    ///
+    /// # Safety
+    /// `value` is a non-null value of the type.
+    #[inline]
+    pub unsafe fn write_plain(
+        &self,
+        value: pg_sys::Datum,
+        foreign: bool,
+        sink: &mut impl Sink,
+    ) -> bool {
+        // SAFETY: the caller's promise; each arm has the type that it treats, as
+        // `postgres.h` and the type's header have it.
+        unsafe {
+            let word = value.value();
+            match self {
+                Self::Int4 => sink.integer(i64::from(word as i32)),
+                Self::Text | Self::Numeric | Self::Bpchar | Self::Bytes(_) => {
+                    let Some(content) = inline_content(value) else {
+                        return false;
+                    };
+                    return self.write_content(content, foreign, sink);
+                }
+                Self::Float8 => sink.float(f64::from_bits(word as u64)),
+                Self::Timestamptz => sink.fixed(tag::TIMESTAMPTZ, (word as i64).to_be_bytes()),
+                Self::Boolean => sink.tag(if word & 0xFF == 0 {
+                    tag::FALSE
+                } else {
+                    tag::TRUE
+                }),
+                Self::Int2 => sink.integer(i64::from(word as i16)),
+                Self::Int8 => sink.integer(word as i64),
+                Self::Oid => sink.integer(i64::from(word as u32)),
+                Self::Float4 => sink.float(f64::from(f32::from_bits(word as u32))),
+                Self::Date => sink.fixed(tag::DATE, (word as i32).to_be_bytes()),
+                Self::Time => sink.fixed(tag::TIME, (word as i64).to_be_bytes()),
+                Self::Timestamp => sink.fixed(tag::TIMESTAMP, (word as i64).to_be_bytes()),
+                Self::Money => sink.fixed(tag::MONEY, (word as i64).to_be_bytes()),
+                Self::Fixed(tag, length) => {
+                    sink.bytes(*tag, slice::from_raw_parts(value.cast_mut_ptr(), *length));
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Hands over what [`ValueEncoding::content_unguarded`] gives; false, with nothing handed over, if it
+    /// is text that is to be converted.
+    #[inline]
+    pub fn write_content(&self, content: &[u8], foreign: bool, sink: &mut impl Sink) -> bool {
+        match self {
+            Self::Numeric => number::write(content, sink),
+            Self::Bytes(tag) => sink.bytes(*tag, content),
+            _ => {
+                let text = self.significant(content);
+                if foreign && !text.is_ascii() {
+                    return false;
+                }
+                sink.bytes(tag::TEXT, text);
+            }
+        }
+        true
+    }
+
+    /// What of a text counts.
+    #[inline]
+    fn significant<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        match self {
+            Self::Bpchar => text.trim_blanks(),
+            _ => text,
+        }
+    }
+
+    /// The content of a text, a numeric or a string of bytes, detoasted in the current memory if need
+    /// be; None for other types.
+    ///
+    /// # Safety
+    /// `value` is a non-null value of the type that outlives `'v`, as does the current memory. Runs
+    /// inside `ffi::guard`.
+    #[inline]
+    pub unsafe fn content_unguarded<'v>(&self, value: pg_sys::Datum) -> Option<&'v [u8]> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Self::Text | Self::Bpchar | Self::Numeric | Self::Bytes(_) => Some(packed(value)),
+                Self::Name | Self::CString => Some(CStr::from_ptr(value.cast_mut_ptr()).to_bytes()),
+                _ => None,
+            }
+        }
+    }
+
     /// Writes a value.
     ///
     /// # Safety
@@ -291,45 +392,25 @@ impl ValueEncoding {
         rows: &RowEncoders,
         writer: &mut Writer,
     ) -> Result<(), Missing> {
-        // SAFETY: the caller's promise; each arm has the type that it treats, as
-        // `postgres.h` and the type's header have it.
+        // SAFETY: the caller's promise.
         unsafe {
-            let word = value.value();
-            match self {
-                Self::Int4 => writer.integer(i64::from(word as i32)),
-                Self::Text => write_text(packed(value), writer),
-                Self::Float8 => writer.float(f64::from_bits(word as u64)),
-                Self::Numeric => number::write(packed(value), writer),
-                Self::Timestamptz => writer.fixed(tag::TIMESTAMPTZ, (word as i64).to_be_bytes()),
-                Self::Boolean => writer.tag(if word & 0xFF == 0 {
-                    tag::FALSE
-                } else {
-                    tag::TRUE
-                }),
-                Self::Int2 => writer.integer(i64::from(word as i16)),
-                Self::Int8 => writer.integer(word as i64),
-                Self::Oid => writer.integer(i64::from(word as u32)),
-                Self::Float4 => writer.float(f64::from(f32::from_bits(word as u32))),
-                Self::Date => writer.fixed(tag::DATE, (word as i32).to_be_bytes()),
-                Self::Time => writer.fixed(tag::TIME, (word as i64).to_be_bytes()),
-                Self::Timestamp => writer.fixed(tag::TIMESTAMP, (word as i64).to_be_bytes()),
-                Self::Money => writer.fixed(tag::MONEY, (word as i64).to_be_bytes()),
-                Self::Bpchar => write_text(packed(value).trim_blanks(), writer),
-                Self::Bytes(tag) => writer.bytes(*tag, packed(value)),
-                Self::Fixed(tag, length) => {
-                    writer.bytes(*tag, slice::from_raw_parts(value.cast_mut_ptr(), *length));
-                }
-                Self::Name | Self::CString => {
-                    write_text(CStr::from_ptr(value.cast_mut_ptr()).to_bytes(), writer);
-                }
-                Self::Output(output, false) => {
-                    let shown = ffi::unguarded::OutputFunctionCall(*output, value);
-                    write_text(CStr::from_ptr(shown).to_bytes(), writer);
-                }
-                _ => return self.write_rare(value, rows, writer),
+            let foreign = writer.is_foreign();
+            if self.write_plain(value, foreign, writer) {
+                return Ok(());
             }
+            if let Some(content) = self.content_unguarded(value) {
+                if !self.write_content(content, foreign, writer) {
+                    write_text(self.significant(content), writer);
+                }
+                return Ok(());
+            }
+            if let Self::Output(output, false) = self {
+                let shown = ffi::unguarded::OutputFunctionCall(*output, value);
+                write_text(CStr::from_ptr(shown).to_bytes(), writer);
+                return Ok(());
+            }
+            self.write_rare(value, rows, writer)
         }
-        Ok(())
     }
 
     /// As [`ValueEncoding::write`].
@@ -453,7 +534,7 @@ impl ValueEncoding {
                 Self::Sorted(key) => {
                     let text = key.significant(packed(value));
                     let key = key.collation().sort_key_unguarded(text);
-                    writer.bytes(tag::SORT_KEY, key);
+                    writer.bytes(SORT_KEY, key);
                 }
                 Self::Hashed(hash, collation) => {
                     writer.tag(tag::HASHED);

@@ -18,11 +18,17 @@ pub mod encoding;
 #[forbid(unsafe_code)]
 mod number;
 pub mod row_encoder;
+#[forbid(unsafe_code)]
+mod row_hash;
+#[forbid(unsafe_code)]
+mod sink;
 mod sketch;
 #[forbid(unsafe_code)]
 pub mod sketch_plan;
 #[forbid(unsafe_code)]
 pub mod sort_key;
+#[forbid(unsafe_code)]
+mod tag;
 #[forbid(unsafe_code)]
 pub mod writer;
 

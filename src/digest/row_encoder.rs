@@ -5,7 +5,9 @@
 //! happens under one guard. What is missing for it, such as the columns of a row inside
 //! the row, is looked up outside, and the row is written again from its start.
 use super::encoding::{Canonical, Missing, ValueEncoding};
-use super::writer::{Writer, tag};
+use super::sink::Sink;
+use super::tag;
+use super::writer::Writer;
 use crate::pg::ffi;
 use crate::pg::memory::Memory;
 use crate::pg::transaction::local_settings::LocalSettings;

@@ -6,15 +6,19 @@
 //! on every server. The aggregate is declared under `sql/`; its state is of type `internal`.
 use super::argument::{CallState, Columns};
 use super::encoding::ValueEncoding;
+use super::row_encoder::RowEncoders;
+use super::row_hash::RowHash;
+use super::sink::Sink;
 use super::sketch_plan::{MAX_CELLS, SketchPlan, Suspects};
-use super::writer::tag;
+use super::tag;
+use super::writer::Writer;
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
+use crate::pg::ffi;
 use crate::pg::value::by_reference::bytes_of_datum;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use std::cell::Cell;
 
 /// The sums of a sketch.
 struct Sketch {
@@ -178,8 +182,7 @@ fn row_of<'c, P: 'static>(
 ) -> Option<(&'c mut Prepared<P>, Row)> {
     let look_up = |memory| look_up(memory).unwrap_or_else(|| invalid("invalid sketch").raise());
     // SAFETY: ours, and used by one call at a time, as in `argument`. The values are of the types that
-    // were looked up for the first call, which are those of the expression. The closure that runs
-    // inside the guard owns nothing and does not panic.
+    // were looked up for the first call, which are those of the expression.
     unsafe {
         let state = &mut *CallState::of_call(call, look_up);
         let CallState {
@@ -194,32 +197,50 @@ fn row_of<'c, P: 'static>(
         if !shared.nulls_equal && values.iter().take(keys).any(|key| key.isnull) {
             return None;
         }
-        let [of_key, of_row] = shared.seed;
-        let forms = &prepared.columns.forms;
-        let key = Cell::new(0);
-        rows.written(writer, |rows, writer| {
-            for (i, (value, form)) in values.iter().zip(forms).enumerate() {
-                if i == keys {
-                    key.set(writer.hashed(of_key));
-                }
-                if value.isnull {
-                    writer.tag(tag::NULL);
-                } else {
-                    form.write(value.value, rows, writer)?;
-                }
+        let foreign = writer.is_foreign();
+        let mut hash = RowHash::new(shared.seed);
+        let mut key = None;
+        for (i, (value, form)) in values.iter().zip(&prepared.columns.forms).enumerate() {
+            if i == keys {
+                key = Some(hash.so_far());
             }
-            Ok(())
-        });
-        let all = writer.hashed(of_row);
-        if values.len() == keys {
-            key.set(writer.hashed(of_key));
+            if value.isnull {
+                hash.tag(tag::NULL);
+            } else if !form.write_plain(value.value, foreign, &mut hash) {
+                hash_rare(form, value.value, rows, writer, &mut hash);
+            }
         }
-        let position = match (values.first(), forms.first()) {
+        let key = key.unwrap_or_else(|| hash.so_far());
+        let all = hash.finish();
+        let position = match (values.first(), prepared.columns.forms.first()) {
             (Some(value), Some(form)) if !value.isnull => position(form, value.value),
             _ => None,
         };
-        let key = key.get();
         Some((prepared, Row { key, position, all }))
+    }
+}
+
+/// Adds a value to a hash that the server is needed for: to fetch it, to convert it, or to show it.
+///
+/// # Safety
+/// `value` is a non-null value of the type.
+unsafe fn hash_rare(
+    form: &ValueEncoding,
+    value: pg_sys::Datum,
+    rows: &mut RowEncoders,
+    writer: &mut Writer,
+    hash: &mut RowHash,
+) {
+    // SAFETY: the caller's promise; the closures own nothing, and do not panic.
+    unsafe {
+        if let Some(content) = ffi::guard(|| form.content_unguarded(value)) {
+            if !form.write_content(content, writer.is_foreign(), hash) {
+                form.write_content(&writer.in_utf8(content), false, hash);
+            }
+        } else {
+            rows.written(writer, |rows, writer| form.write(value, rows, writer));
+            writer.with_written(|bytes| hash.written(bytes));
+        }
     }
 }
 

@@ -20,7 +20,7 @@ const HEAD: usize = 4 + 16 + 2;
 pub const MAX_POWER: u8 = 13;
 
 /// How many ranges there are at most.
-pub const MAX_RANGES: usize = 1024;
+pub const MAX_RANGES: usize = 4096;
 
 /// How many cells a sketch has at most.
 pub const MAX_CELLS: usize = (2 << MAX_POWER) + MAX_RANGES;
@@ -28,7 +28,7 @@ pub const MAX_CELLS: usize = (2 << MAX_POWER) + MAX_RANGES;
 /// What both sides of a comparison have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SketchPlan {
-    /// Keys the hashes of keys, and those of rows.
+    /// The key of the hashes.
     pub seed: [u64; 2],
     /// Whether NULL equals NULL in the key. Else a row with a NULL in it equals no other, and is in
     /// no cell.

@@ -18,6 +18,9 @@ const ROWS_OF_SAMPLE: i64 = 16;
 /// sizes where rows that lie together have keys that do; of more, most rows would be thrown away.
 const PAGES_OF_SAMPLE: i64 = 8;
 
+/// So many pages are read in all.
+const MAX_PAGES_OF_SAMPLE: i64 = 8192;
+
 /// Where a range begins.
 pub struct Bound {
     /// The place of this value in the order of its type, as the sketch knows it.
@@ -102,7 +105,7 @@ fn in_order(mut bounds: Vec<Bound>) -> Vec<Bound> {
 fn sample(column: &str, key_type: KeyType, bytes: i64, from: &str) -> String {
     let pages = (bytes / i64::from(pg_sys::BLCKSZ)).max(1);
     let ranges = (bytes / RANGE_BYTES).clamp(1, MAX_RANGES as i64);
-    let sampled = pages.min(ranges * PAGES_OF_SAMPLE);
+    let sampled = pages.min((ranges * PAGES_OF_SAMPLE).min(MAX_PAGES_OF_SAMPLE));
     let percent = (100.0 * sampled as f64 / pages as f64).min(100.0);
     let share = ((ranges * ROWS_OF_SAMPLE) as f64 / (sampled * 64) as f64).min(1.0);
     let (base, text) = key_type.sql();

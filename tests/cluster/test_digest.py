@@ -384,6 +384,26 @@ def test_an_encoding_changes_no_digest(cluster, encoding):
     assert got == reference(rows)
 
 
+def test_an_encoding_changes_no_sketch(cluster):
+    """As text, char(n) and name, short, compressed and outside of its row, and inside an array."""
+    sketch = (
+        "SELECT idempotent.sketch(decode('01000106' || repeat('0123456789abcdef', 2) || '0000', 'hex'), i, s, s::char(9000), left(s, 30)::name, p, ARRAY[s])"
+        " FROM t"
+    )
+    sketches = []
+    for encoding in ("LATIN1", "UTF8"):
+        name = f"sketched_{encoding.lower()}"
+        with cluster.connect("postgres") as conn:
+            conn.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+        with cluster.connect(name) as conn:
+            conn.execute("CREATE EXTENSION pg_idempotent; CREATE TABLE t (i int, s text, p text); ALTER TABLE t ALTER p SET STORAGE EXTERNAL")
+            for count in (0, 1, 40, 3000):
+                text = "äöü é zz" * count
+                conn.execute("INSERT INTO t VALUES (%s, %s, %s)", (count, text, text))
+            sketches.append(value(conn, sketch))
+    assert sketches[0] == sketches[1]
+
+
 def extension(conn, name):
     if not value(conn, "SELECT count(*) FROM pg_available_extensions WHERE name = %s", name):
         pytest.skip(f"no {name} here")

@@ -223,3 +223,24 @@ END $$;
 SET client_min_messages = warning;
 SELECT columns, wide.* FROM (VALUES (97), (98), (99), (100), (150)) AS v(columns), wide(columns);
 RESET client_min_messages;
+-- Equal values are one, however they are stored, and whatever their type calls them; others are others.
+CREATE TABLE stored (id int2, t text, b bytea, n numeric, f float4, c char(9000));
+ALTER TABLE stored ALTER t SET STORAGE EXTERNAL, ALTER b SET STORAGE EXTENDED, ALTER n SET STORAGE EXTERNAL;
+INSERT INTO stored SELECT i, repeat('text ' || i, 500 * i), repeat('bytes', 900 * i)::bytea, repeat('9', 6000 * i + 1)::numeric, i, repeat('ß', i) FROM generate_series(0, 4) AS i;
+CREATE FUNCTION pg_temp.plan() RETURNS bytea LANGUAGE sql IMMUTABLE RETURN decode('01000106' || repeat('1234567890abcdef', 2) || '0000', 'hex');
+SELECT pg_temp.plan() AS plan \gset
+SELECT idempotent.sketch(:'plan', id, t, b, n, f, c) = idempotent.sketch(:'plan', id::int8, t || '', b || '', n + 0.00, f::float8, c::char(9003)) AS same FROM stored;
+SELECT idempotent.sketch(:'plan', id, left(t, 60), f) = idempotent.sketch(:'plan', id::int4, left(t, 60)::name, -(-f)) AS same FROM stored;
+SELECT count(*), count(DISTINCT sketch) FROM (
+    SELECT idempotent.sketch(:'plan', id, t, b, n, f, c) AS sketch FROM stored
+    UNION ALL SELECT idempotent.sketch(:'plan', id, left(t, -1), b, n, f, c) FROM stored
+    UNION ALL SELECT idempotent.sketch(:'plan', id, t, set_byte(b || '!', 0, 1), n, f, c) FROM stored
+    UNION ALL SELECT idempotent.sketch(:'plan', id, t, b, -n, f, c) FROM stored
+    UNION ALL SELECT idempotent.sketch(:'plan', id, t, b, n * 10000, f, c) FROM stored
+    UNION ALL SELECT idempotent.sketch(:'plan', id, t, b, n, -f, c) FROM stored
+    UNION ALL SELECT idempotent.sketch(:'plan', id, t, b, n, NULLIF(f, 4), c) FROM stored
+    UNION ALL SELECT idempotent.sketch(:'plan', id, t, b, n, f, c || '.') FROM stored
+    UNION ALL SELECT idempotent.sketch(:'plan', id, b, t, n, f, c) FROM stored
+    UNION ALL SELECT idempotent.sketch(:'plan', f, t, b, n, id, c) FROM stored) AS sketches;
+SELECT count(DISTINCT sketch) FROM (SELECT idempotent.sketch(:'plan', 1, v) AS sketch FROM (VALUES (0.0), (0), (0.00), (1), (1.0), (10), (10000), (1.0001), (100000001), ('NaN'), ('Infinity'), ('-Infinity'), (-1)) AS v(v) GROUP BY v, scale(v)) AS sketches;
+SELECT count(DISTINCT sketch) FROM (SELECT idempotent.sketch(:'plan', 1, v::float8) AS sketch FROM unnest('{0,-0,1,NaN,Infinity}'::text[]) AS v GROUP BY v) AS sketches;

@@ -49,6 +49,23 @@ pub unsafe fn content_of<'d>(datum: pg_sys::Datum) -> &'d [u8] {
     }
 }
 
+/// The content of a varlena; None if it is compressed, or outside of its row.
+///
+/// # Safety
+/// The datum is a varlena that outlives `'d`.
+#[inline]
+pub unsafe fn inline_content_of<'d>(datum: pg_sys::Datum) -> Option<&'d [u8]> {
+    // SAFETY: the caller's promise; one byte of the header tells the kind, and what is neither
+    // compressed nor outside is as `content_of` wants it.
+    unsafe {
+        let value = datum.cast_mut_ptr::<pg_sys::varlena>();
+        let external = pgrx::varlena::varatt_is_1b_e(value);
+        let is_inline = !external
+            && (pgrx::varlena::varatt_is_1b(value) || pgrx::varlena::varatt_is_4b_u(value));
+        is_inline.then(|| content_of(datum))
+    }
+}
+
 /// The content of a varlena, detoasted in the current memory if need be.
 ///
 /// # Safety

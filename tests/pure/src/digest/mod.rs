@@ -3,8 +3,14 @@
 pub mod bounds;
 #[path = "../../../../src/digest/decimal.rs"]
 pub mod decimal;
+#[path = "../../../../src/digest/row_hash.rs"]
+pub mod row_hash;
+#[path = "../../../../src/digest/sink.rs"]
+pub mod sink;
 #[path = "../../../../src/digest/sketch_plan.rs"]
 pub mod sketch_plan;
+#[path = "../../../../src/digest/tag.rs"]
+pub mod tag;
 
 #[cfg(test)]
 mod test_bounds;
@@ -12,5 +18,7 @@ mod test_bounds;
 mod test_decimal;
 #[cfg(test)]
 mod test_lthash;
+#[cfg(test)]
+mod test_row_hash;
 #[cfg(test)]
 mod test_sketch_plan;
