@@ -5,7 +5,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from schedules.history import READ_COMMITTED, History, Statement, Transaction, Violation
-from schedules.sessions import BLOCKED, IDLE, POINT, Stuck
+from schedules.sessions import BLOCKED, IDLE, POINT
 
 SAVEPOINT, ROLL_BACK_TO = "SAVEPOINT s", "ROLLBACK TO SAVEPOINT s"
 
@@ -215,30 +215,30 @@ class Schedule:
         answered = [p for p in self.players if p.busy and p.session.state == IDLE]
         answered.sort(key=lambda player: player is not acting)
         if len(answered) < 2:
-            for player in answered:
-                player.take_answer(player.session.answer)
-            return
+            return self._take_in(answered)
         *orders, last = itertools.permutations(answered)
         for order in orders:
-            before = self._state_of_all()
+            before = self._judged()
             try:
-                for player in order:
-                    player.take_answer(player.session.answer)
-                return
+                return self._take_in(order)
             except Violation:
-                self._restore(before)
-        for player in last:
+                self._go_back_to(before)
+        self._take_in(last)
+
+    @staticmethod
+    def _take_in(order):
+        for player in order:
             player.take_answer(player.session.answer)
 
-    def _state_of_all(self):
-        mine = [(p.transaction, list(p.steps), p.busy, p.step) for p in self.players]
-        transactions, values, open_ones = copy.deepcopy((self.transactions, self.history.values, [m[0] for m in mine]))
-        return transactions, values, [(o, *m[1:]) for o, m in zip(open_ones, mine)]
+    def _judged(self):
+        """A copy of what answers change."""
+        open_ones = [(p.transaction, p.steps, p.busy) for p in self.players]
+        return copy.deepcopy((self.transactions, self.history.values, open_ones))
 
-    def _restore(self, before):
-        self.transactions, self.history.values, mine = before
-        for player, (player.transaction, player.steps, player.busy, player.step) in zip(self.players, mine):
-            pass
+    def _go_back_to(self, before):
+        self.transactions, self.history.values, open_ones = before
+        for player, (transaction, steps, busy) in zip(self.players, open_ones):
+            player.transaction, player.steps, player.busy = transaction, steps, busy
 
     @staticmethod
     def _state(player):
@@ -256,6 +256,3 @@ class Schedule:
             lines.append(f"{number:3} session {chosen} {words}")
             lines += [f"        {i}: {state}" for i, state in enumerate(states) if state]
         return "\n".join(lines)
-
-
-__all__ = ["ROLL_BACK_TO", "SAVEPOINT", "Block", "Cancel", "Case", "Schedule", "Stuck"]

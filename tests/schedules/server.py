@@ -32,7 +32,9 @@ def schedule_database():
     """A database with the tables of the programs, and the functions of the test build."""
     assert is_built(), f"there is no {LIBRARY}.so: ONLY=schedules scripts/test builds it"
     # A deadlock is meant to be found at once, and a checkpoint to be nobody's business.
-    settings = {"deadlock_timeout": "20ms", "max_wal_size": "4GB", "synchronous_commit": "off", "log_min_error_statement": "panic"}
+    settings = {"deadlock_timeout": "20ms", "max_wal_size": "4GB", "synchronous_commit": "off"}
+    # Errors are what is looked for, in great number.
+    settings["log_min_error_statement"] = "panic"
     with running(settings=settings) as cluster:
         db = cluster.create_database()
         with db.connect() as conn:

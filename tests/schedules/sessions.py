@@ -158,6 +158,7 @@ class Driver:
     """Sessions, and one connection that asks the server about them."""
 
     def __init__(self, db, count=3):
+        self.started = time.process_time()
         self.path = f"{db.cluster.root}/schedules{next(NUMBERS)}"
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(self.path)
@@ -191,7 +192,7 @@ class Driver:
 
     def processor_time(self):
         """The seconds that this process has used, and the backends."""
-        return time.process_time(), sum(c.processor_time() for c in (self.control, *self.sessions))
+        return time.process_time() - self.started, sum(c.processor_time() for c in (self.control, *self.sessions))
 
     def cancel(self, session):
         session.must_answer = True

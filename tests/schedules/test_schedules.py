@@ -2,7 +2,7 @@
 
 A failure names its schedule; `make schedules SEEDS=…` runs that again and shows its steps.
 
-PGI_SCHEDULES   how many random schedules are run (default 1500)
+PGI_SCHEDULES   how many random schedules are run (default 1000)
 """
 
 import pytest
@@ -12,7 +12,7 @@ from schedules.server import schedule_database
 from support.project import SEED, size
 from support.wait_points import wait_points
 
-COUNT = size("PGI_SCHEDULES", 1500)
+COUNT = size("PGI_SCHEDULES", 1000)
 
 pytestmark = pytest.mark.timeout(300)
 
