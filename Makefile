@@ -1,13 +1,14 @@
 # make demo          load real data twice in a temporary server
 # make pipeline      run, rerun, kill and backfill a daily job on the same data
 # make test          run every check except those with real clients
+# make schedules     step two and three sessions through interleavings, and judge what they are told
 # make test-clients  run real clients against a guarded table
 # make bench         compare its speed with the alternatives
 # make portable      put the edition without a library together
 # make && make install  build it, and install it into the server of PG_CONFIG
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := all
-.PHONY: all help demo pipeline test test-clients bench install installcheck uninstall dist package test-package portable clean
+.PHONY: all help demo pipeline test schedules test-clients bench install installcheck uninstall dist package test-package portable clean
 
 all: ## build the extension for the server of PG_CONFIG (default: the pg_config in PATH)
 	@scripts/build-for-server
@@ -25,6 +26,9 @@ pipeline: ## build the extension and run, rerun, kill and backfill a daily job i
 
 test: ## run every check on PostgreSQL 15, 16 and 18 (for less: ONLY="regress isolation" PG="15" TESTS="name"; PROFILE=dev builds in seconds)
 	@scripts/test
+
+schedules: ## step sessions of a test build through interleavings, and judge what they are told (COUNT=100000 schedules; SEEDS="7 100-199" runs these; PG=18)
+	@scripts/schedules
 
 test-clients: ## run real clients, from psql to JDBC, against a guarded table on PostgreSQL 15 (for more: PG="15 18"; for less: TESTS="name")
 	@scripts/test-clients

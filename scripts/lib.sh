@@ -215,11 +215,11 @@ cargo_settings() {
 # assertions.
 profile=${PROFILE:-release}
 
-# package PG_CONFIG MAJOR DIR: builds the extension for a server and writes its files to DIR, under the paths that they
-# have in the server.
+# package PG_CONFIG MAJOR DIR [FEATURE]: builds the extension for a server and writes its files to DIR, under the paths that
+# they have in the server.
 package() {
     rm -rf "$3"
-    cargo pgrx package --profile "$profile" --pg-config "$1" --out-dir "$3" --no-default-features --features "pg$2"
+    cargo pgrx package --profile "$profile" --pg-config "$1" --out-dir "$3" --no-default-features --features "pg$2 ${4:-}"
 }
 
 # put_in_place DIR [sudo]: copies the files of a package to the server, below $DESTDIR. It writes each file under a temporary name and then

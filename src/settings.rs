@@ -49,6 +49,8 @@ pub fn define() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    #[cfg(feature = "schedules")]
+    crate::pg::schedule::define_settings();
     reserve_settings(c"pg_idempotent");
 }
 

@@ -4,6 +4,7 @@ use super::options::{ConflictAction, GuardOptions, NullKey};
 use crate::error::{OrRaise, Report, SqlState};
 use crate::own_function::own_function;
 use crate::payload::shape::{Comparison, Shape};
+use crate::pg::schedule::expects_new;
 use crate::remember::Remember;
 use crate::target::{PerTarget, Target, TriggerInfo, UniqueIndex, most_plain};
 use pgrx::pg_sys;
@@ -52,7 +53,7 @@ impl MissRate {
 
     /// Whether the next look-up is expected to find no row.
     pub fn predicts_miss(&self) -> bool {
-        self.0.get() > Self::THRESHOLD
+        expects_new().unwrap_or(self.0.get() > Self::THRESHOLD)
     }
 
     /// A row was new.

@@ -22,6 +22,8 @@ pub mod interrupt;
 pub mod memory;
 pub mod relation;
 pub mod rows;
+#[forbid(unsafe_code)]
+pub mod schedule;
 mod slot;
 pub mod statement;
 pub mod stored_bytes;

@@ -54,6 +54,7 @@ use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::backend;
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::SqlResult;
+use crate::pg::schedule::{leaves_out, wait_at};
 use crate::pg::transaction::snapshot::uses_transaction_snapshot;
 use crate::pg::value::sql_value::SqlValue;
 use answer::BeginStatus;
@@ -127,6 +128,7 @@ fn idempotent_execute(call: SqlCall<'_>) -> SqlResult {
             };
             // The command may alter the table.
             drop(table);
+            wait_at!("request: command");
             let response = command::run(&command, parameters);
             let table = RequestTable::open();
             match row_of(&table, &key, attempt) {
@@ -305,6 +307,7 @@ fn find(
     key: &RequestKey<'_>,
     held: Option<&KeyLock>,
 ) -> Option<RequestRecord> {
+    wait_at!("request: look");
     match held {
         Some(held) if !held.exists => None,
         _ => RequestRecord::find(table, key),
@@ -350,8 +353,10 @@ fn row_of(table: &RequestTable, key: &RequestKey<'_>, attempt: i64) -> Option<Re
 
 /// The row of a request, if this attempt holds it.
 fn held_by(table: &RequestTable, key: &RequestKey<'_>, attempt: i64) -> Option<RequestRecord> {
+    wait_at!("request: look for attempt");
     row_of(table, key, attempt)
-        .filter(|known| known.status == RequestStatus::Started && known.attempt == attempt)
+        .filter(|known| known.status == RequestStatus::Started)
+        .filter(|known| known.attempt == attempt || leaves_out!("fencing"))
 }
 
 /// A new attempt, with the lock on the key, which is given back.

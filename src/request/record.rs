@@ -242,6 +242,14 @@ fn arguments_of(request: Container<'_>) -> Option<Container<'_>> {
         .filter(|array| request.len() == 2 && array.kind() == Kind::Array)
 }
 
+/// Whether there is a row under a key, and this transaction has written it: until that ends, nobody else
+/// writes it.
+pub fn is_written_by_us(table: &RequestTable, key: &RequestKey<'_>) -> bool {
+    let _snapshot = LatestSnapshot::push();
+    let mut scan = table.scan();
+    scan.find(|c| table.key_value(key, c)) && scan.row(&[]).is_some_and(|row| row.is_ours())
+}
+
 /// What a look at all versions of the row shows, committed or not.
 pub enum DirtyProbe {
     /// No other transaction is writing it. Whether there is one, for the transaction's

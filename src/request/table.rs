@@ -4,6 +4,7 @@ use crate::id_sequence;
 use crate::kept;
 use crate::pg::catalog;
 use crate::pg::heap::{HeapRow, HeapTable};
+use crate::pg::schedule::expects_new;
 use crate::pg::statement::row::record;
 use crate::pg::transaction::locks;
 use crate::pg::transaction::relation_lock::lock_relation;
@@ -200,7 +201,7 @@ impl RequestTable {
 
     /// Whether the last key that was begun was new: then the next one probably is.
     pub fn expects_new(&self) -> bool {
-        self.known.last_was_new.get()
+        expects_new().unwrap_or_else(|| self.known.last_was_new.get())
     }
 
     /// Whether that was so.

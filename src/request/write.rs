@@ -10,6 +10,7 @@ use crate::enum_text;
 use crate::error::{Report, SqlState};
 use crate::pg::backend::{self, check_not_read_only};
 use crate::pg::heap::NotReplaced;
+use crate::pg::schedule::wait_at;
 use crate::pg::transaction::snapshot::uses_transaction_snapshot;
 use crate::pg::value::by_reference::Interval;
 use crate::pg::value::document::JsonbDatum;
@@ -61,6 +62,7 @@ pub fn start(
     match known {
         Some(known) => update_row(table, known, attempt, &changes).then_some(attempt),
         None => {
+            wait_at!("request: insert");
             insert(table, attempt, &changes);
             Some(attempt)
         }
@@ -159,6 +161,7 @@ fn update_row(
     attempt: i64,
     changes: &[Change<'_>],
 ) -> bool {
+    wait_at!("request: replace");
     match known.row.replace(table, changes) {
         Ok(tid) => {
             if let Some(tid) = tid {

@@ -28,6 +28,7 @@ use crate::enum_text;
 use crate::error::{Report, SqlState, with_error_capture};
 use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
+use crate::pg::schedule::{leaves_out, wait_at};
 use crate::pg::value::sql_value::SqlValue;
 use decision::{Decision, RunDecision};
 use partition::Partition;
@@ -55,7 +56,9 @@ fn idempotent_run_begin(call: SqlCall<'_>) -> SqlResult {
         let mut decision = decide();
         let mut lock = None;
         if matches!(decision, RunDecision::Run { .. }) {
+            wait_at!("run: lock");
             lock = Some(partition.lock_to_begin());
+            wait_at!("run: locked");
             decision = decide();
         }
         let (run, told, reason) = match decision {
@@ -65,6 +68,7 @@ fn idempotent_run_begin(call: SqlCall<'_>) -> SqlResult {
                 if let Some(lock) = lock.take() {
                     lock.keep();
                 }
+                wait_at!("run: begin");
                 let run = record::begin(
                     &partition,
                     latest.as_ref(),
@@ -155,7 +159,12 @@ fn idempotent_run_fail(call: SqlCall<'_>) {
 /// A run of the caller's, with the lock on its partition.
 fn lock_run(id: i64) -> Run {
     let found = || Run::find(id).unwrap_or_else(|| no_such_run(id));
-    found().partition().lock_to_write().keep();
+    let partition = found().partition();
+    wait_at!("run: lock");
+    if !leaves_out!("run_lock") {
+        partition.lock_to_write().keep();
+    }
+    wait_at!("run: locked");
     found()
 }
 

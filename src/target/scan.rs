@@ -2,6 +2,7 @@
 use super::{KeyColumn, OpenRelation, StoredRow, UniqueIndex};
 use crate::pg::heap::HeapRow;
 use crate::pg::memory::Memory;
+use crate::pg::schedule::wait_at;
 use crate::pg::transaction::snapshot::{DirtySnapshot, Writers};
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::{ffi, unwinding};
@@ -397,6 +398,9 @@ impl Scan {
                         break;
                     }
                     self.saw_entry = true;
+                    if matches!(self.snapshot, ScanSnapshot::Dirty(_)) {
+                        wait_at!("scan: entry");
+                    }
                 }
                 found = ffi::unguarded::index_fetch_heap(self.scan, self.slot);
             }

@@ -3,6 +3,7 @@ use super::context::WriteContext;
 use crate::payload::shape::Shape;
 use crate::pg::backend::transaction_is_read_only;
 use crate::pg::rows::Slot;
+use crate::pg::schedule;
 use crate::target::{PerTarget, Target};
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
@@ -75,7 +76,8 @@ impl<'a> NewKeyEstimator<'a> {
         } else {
             Vec::new()
         };
-        let expects_new = possible && last_keys_were_new(context.target);
+        let were_new = || last_keys_were_new(context.target);
+        let expects_new = possible && schedule::expects_new().unwrap_or_else(were_new);
         Self {
             context,
             shapes,

@@ -12,6 +12,7 @@ use super::send;
 use super::terms::{Keys, Returning};
 use crate::payload::row::{Mark, RowLayout, same_key};
 use crate::pg::rows::{Slot, TupleStore};
+use crate::pg::schedule::wait_at;
 use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
 use crate::target::{StoredRow, hidden_by_policy};
 use pgrx::pg_sys;
@@ -137,6 +138,7 @@ impl WriteContext<'_> {
             let returning = self.returning(&remaining, collector);
             let keys = remaining.keys();
             let (count, returned);
+            wait_at!("write: insert");
             if collector.rejections.are_wanted() {
                 let sent = reject::insert(self, store, returning, keys, collector);
                 remaining.to_insert -= sent.rejected;
@@ -284,6 +286,7 @@ impl WriteContext<'_> {
         round: &Round,
         collector: &mut OutcomeCollector,
     ) -> Remaining {
+        wait_at!("write: look");
         let _snapshot = FreshSnapshot::push();
         let mut look = Look::new(self, round, collector);
         // The row before, whose key the one at hand may have.

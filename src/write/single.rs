@@ -7,6 +7,7 @@ use super::outcome_collector::OutcomeCollector;
 use super::round::Round;
 use crate::payload::row::RowLayout;
 use crate::pg::rows::Slot;
+use crate::pg::schedule::wait_at;
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::target::KeyLookup;
 
@@ -25,6 +26,7 @@ impl WriteContext<'_> {
         let assumed_new = NewKeyEstimator::new(self, true).predicts_new(row, 0);
         for number in 1..=MAX_ROUNDS {
             let mut looked = false;
+            wait_at!("write: look");
             if number > 1 || !assumed_new {
                 match self.judge_single(row, collector) {
                     Found::Stored => {

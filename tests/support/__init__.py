@@ -16,6 +16,7 @@ memory      what a backend has in memory
 dumps       dumps and restored databases
 replication waiting until a subscription has caught up
 pgbench     races driven by pgbench
+wait_points where the test build holds sessions
 rows        a source of very many rows
 generated_values, generated_tables
             random values and tables, and the model of what calls on them come to

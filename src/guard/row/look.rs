@@ -9,6 +9,7 @@ use super::probe::ProbeResult;
 use crate::guard::key_lock::{KeyHashSeeds, KeyHasher};
 use crate::pg::call::trigger::TriggerRow;
 use crate::pg::ffi;
+use crate::pg::schedule::{leaves_out, wait_at};
 use crate::pg::statement::evaluator::IndexValues;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{OpenRelation, StoredRow, Target, UniqueIndex, first_difference, same_tuple};
@@ -78,9 +79,14 @@ impl Guard {
             let key = self.computed_key.as_ref();
             let value = |c| part_of_key(&payload, key, c);
             let lock = || {
+                if leaves_out!("key_lock") {
+                    return;
+                }
+                wait_at!("guard: key lock");
                 let arbiter = config.arbiter(&self.target);
                 let hash = hash_unguarded(&config.key_hasher, &self.seeds, arbiter, value);
                 self.statement.key_lock.exchange_unguarded(hash);
+                wait_at!("guard: key locked");
             };
             // Where misses are likely: with the lock in hand one look serves.
             let mut locked = false;
@@ -102,6 +108,9 @@ impl Guard {
                 }
                 lock();
                 locked = true;
+                if leaves_out!("second_look") {
+                    return Some(ProbeResult::New);
+                }
             }
         }
     }

@@ -28,6 +28,7 @@ use super::partitions::check_enabled_on_partitions;
 use super::statement::StatementState;
 use crate::error::OrRaise;
 use crate::pg::call::trigger::{FiredTrigger, TriggerRow};
+use crate::pg::schedule::wait_at;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{
     OpenRelation, Role, Scan, StoredRow, Target, UniqueIndex, changes, hidden_by_policy,
@@ -132,7 +133,10 @@ impl Guard {
         let mut hidden = None;
         loop {
             match self.probe(row) {
-                ProbeResult::New => return self.admit(row),
+                ProbeResult::New => {
+                    wait_at!("guard: goes in");
+                    return self.admit(row);
+                }
                 ProbeResult::Duplicate => {
                     self.check_enabled_on_partitions();
                     return TriggerResult::Skipped;
@@ -143,6 +147,7 @@ impl Guard {
                     return TriggerResult::Unchanged;
                 }
                 ProbeResult::Stored => {
+                    wait_at!("guard: stored");
                     let place = self.stored().table_and_tid();
                     if self.settle(row, place) {
                         return TriggerResult::Skipped;

@@ -2,6 +2,7 @@
 use super::Guard;
 use crate::pg::call::trigger::TriggerRow;
 use crate::pg::memory::Memory;
+use crate::pg::schedule::{leaves_out, wait_at};
 use crate::pg::transaction::snapshot::LatestSnapshot;
 use crate::target::{Scan, StoredRow, Writer};
 
@@ -30,11 +31,13 @@ impl Guard {
     #[inline]
     pub(super) fn probe(&mut self, row: TriggerRow<'_>) -> ProbeResult {
         loop {
+            wait_at!("guard: look");
             let probe = self.look(row);
             if !matches!(probe, ProbeResult::MaybeNew) {
                 return probe;
             }
-            if !self.is_committed(row) {
+            wait_at!("guard: second look");
+            if leaves_out!("mvcc_check") || !self.is_committed(row) {
                 return ProbeResult::New;
             }
             self.config.miss_rate.record_hit();

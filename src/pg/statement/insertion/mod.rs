@@ -32,6 +32,7 @@ use crate::pg::ffi::{self, unguarded};
 use crate::pg::relation::OpenRelation;
 use crate::pg::relation::permission_check::{self, TableAccess};
 use crate::pg::rows::{RowDesc, Slot};
+use crate::pg::schedule::wait_at;
 use crate::pg::statement::expression::column_default;
 use crate::pg::transaction::snapshot::{FreshSnapshot, uses_transaction_snapshot};
 use crate::pg::unwinding;
@@ -367,11 +368,14 @@ impl<'r> Insertion<'r> {
             loop {
                 ffi::check_for_interrupts_unguarded();
                 if self.looks_first {
+                    wait_at!("direct: look");
                     self.find_unguarded()?;
                 }
+                wait_at!("direct: enter");
                 let transaction = unguarded::GetCurrentTransactionId();
                 let token = unguarded::SpeculativeInsertionLockAcquire(transaction);
                 insert(relation, slot, command, 0, ptr::null_mut(), token);
+                wait_at!("direct: entered");
                 let mut conflict = false;
                 let recheck = unguarded::ExecInsertIndexTuples(
                     self.state.table,
@@ -384,6 +388,7 @@ impl<'r> Insertion<'r> {
                     #[cfg(not(feature = "pg15"))]
                     false,
                 );
+                wait_at!("direct: complete");
                 complete(relation, slot, token, !conflict);
                 unguarded::SpeculativeInsertionLockRelease(transaction);
                 if !conflict {
