@@ -11,6 +11,7 @@ import pytest
 
 from support.cluster import Cluster, assert_clean
 from support.queries import value
+from support.sessions import Sessions, until_it_succeeds
 from support.waiting import until
 
 BATCH = "SELECT * FROM idempotent_insert_many(%s, %s)"
@@ -380,29 +381,20 @@ def test_racing_merges_leave_the_greatest_row_of_each_key(nodes, conn, distribut
     errors, calls = [], []
     sent = {key: [] for key in range(keys)}
 
-    def send(number):
+    def send(number, own):
         dice = random.Random(number)
-        with nodes.connect() as own:
-            for _ in range(rounds):
-                rows = [{"id": key, "at": dice.randint(1, 40), "v": dice.choice("abc"), "gone": key % 4 == 0 and dice.random() < 0.3} for key in range(keys)]
-                dice.shuffle(rows)
-                for row in rows:
-                    sent[row["id"]].append((row["at"], row["gone"], row["v"]))
-                # Rows are compared by v where the time is the same: both are the same order.
-                latest_by = [["at"], ["at", "v"]][number % 2]
-                while True:
-                    try:
-                        own.execute("SELECT * FROM idempotent_merge_many('t', %s, latest_by => %s, delete_when => 'gone')", [psycopg.types.json.Jsonb(rows), latest_by])
-                        calls.append(number)
-                        break
-                    except psycopg.Error as error:
-                        errors.append(error.sqlstate)
+        for _ in range(rounds):
+            rows = [{"id": key, "at": dice.randint(1, 40), "v": dice.choice("abc"), "gone": key % 4 == 0 and dice.random() < 0.3} for key in range(keys)]
+            dice.shuffle(rows)
+            for row in rows:
+                sent[row["id"]].append((row["at"], row["gone"], row["v"]))
+            # Rows are compared by v where the time is the same: both are the same order.
+            latest_by = [["at"], ["at", "v"]][number % 2]
+            merge = "SELECT * FROM idempotent_merge_many('t', %s, latest_by => %s, delete_when => 'gone')"
+            until_it_succeeds(lambda: own.execute(merge, [psycopg.types.json.Jsonb(rows), latest_by]), errors)
+            calls.append(number)
 
-    threads = [threading.Thread(target=send, args=[number]) for number in range(sessions)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    Sessions(sessions, nodes.connect, send).join()
     assert set(errors) <= {"40P01", "40001"}
     assert len(calls) == rounds * sessions and len(errors) < len(calls)
     stored = {row["id"]: (row["at"], False, row["v"]) for row in conn.execute("SELECT * FROM t").fetchall()}
@@ -614,44 +606,38 @@ def test_racing_overwrites_of_slices_that_overlap_take_turns(nodes, conn, distri
     ids, days, rows, calls, sessions = 6, 4, 3, 25, 8
     errors, done = [], []
 
-    def send(number):
+    def send(number, own):
         dice = random.Random(number)
-        with nodes.connect() as own:
-            own.execute("CREATE TEMP TABLE mine (id int, day int, v text)")
-            for call in range(calls):
-                id_, day = dice.randrange(ids), dice.randrange(days)
-                slice_, condition = dice.choice(
-                    [
-                        ({"id": id_}, f"id = {id_}"),
-                        ({"day": day}, f"day = {day}"),
-                        ({"id": id_, "day": day}, f"id = {id_} AND day = {day}"),
-                        ({"id": id_, "day": {"from": 1, "to": day + 2}}, f"id = {id_} AND day >= 1 AND day < {day + 2}"),
-                        ({}, "true"),
-                    ]
-                )
-                own.execute("TRUNCATE mine")
-                own.execute(
-                    f"INSERT INTO mine SELECT id, day, '{number}.{call}' FROM generate_series(0, {ids - 1}) AS id,"
-                    f" generate_series(0, {days - 1}) AS day, generate_series(1, {rows}) WHERE {condition}"
-                )
-                each = len(slice_) == 1 and dice.random() < 0.3
-                while True:
-                    try:
-                        with own.transaction():
-                            if each:
-                                own.execute("SELECT * FROM idempotent_overwrite_each('t', 'mine', %s)", [list(slice_)])
-                            else:
-                                own.execute("SELECT * FROM idempotent_overwrite('t', 'mine', %s)", [psycopg.types.json.Jsonb(slice_)])
-                        done.append(number)
-                        break
-                    except psycopg.Error as error:
-                        errors.append(error.sqlstate)
+        own.execute("CREATE TEMP TABLE mine (id int, day int, v text)")
+        for call in range(calls):
+            id_, day = dice.randrange(ids), dice.randrange(days)
+            slice_, condition = dice.choice(
+                [
+                    ({"id": id_}, f"id = {id_}"),
+                    ({"day": day}, f"day = {day}"),
+                    ({"id": id_, "day": day}, f"id = {id_} AND day = {day}"),
+                    ({"id": id_, "day": {"from": 1, "to": day + 2}}, f"id = {id_} AND day >= 1 AND day < {day + 2}"),
+                    ({}, "true"),
+                ]
+            )
+            own.execute("TRUNCATE mine")
+            own.execute(
+                f"INSERT INTO mine SELECT id, day, '{number}.{call}' FROM generate_series(0, {ids - 1}) AS id,"
+                f" generate_series(0, {days - 1}) AS day, generate_series(1, {rows}) WHERE {condition}"
+            )
+            each = len(slice_) == 1 and dice.random() < 0.3
 
-    threads = [threading.Thread(target=send, args=[number]) for number in range(sessions)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+            def overwrite():
+                with own.transaction():
+                    if each:
+                        own.execute("SELECT * FROM idempotent_overwrite_each('t', 'mine', %s)", [list(slice_)])
+                    else:
+                        own.execute("SELECT * FROM idempotent_overwrite('t', 'mine', %s)", [psycopg.types.json.Jsonb(slice_)])
+
+            until_it_succeeds(overwrite, errors)
+            done.append(number)
+
+    Sessions(sessions, nodes.connect, send).join()
     assert set(errors) <= {"40P01", "40001"}
     assert len(done) == calls * sessions and len(errors) < len(done) / 10
     cells = conn.execute("SELECT id, day, count(*), count(DISTINCT v) AS calls FROM t GROUP BY id, day").fetchall()
@@ -737,26 +723,16 @@ def test_racing_batches_store_each_key_once_and_verify_the_rest(nodes, conn, ind
     rounds, sessions, keys = 12, 8, 60
     errors, counts = [], []
 
-    def send(number):
-        with nodes.connect() as own:
-            for round_ in range(rounds):
-                order = list(range(keys))
-                if number % 2:
-                    order.reverse()
-                rows = payloads(*((round_ * keys + key, "same" if key % 5 else f"own {number}") for key in order))
-                while True:
-                    try:
-                        found = own.execute("SELECT * FROM idempotent_insert_many('t', %s, on_conflict => 'report')", [rows]).fetchone()
-                        counts.append(found)
-                        break
-                    except psycopg.Error as error:
-                        errors.append(error.sqlstate)
+    def send(number, own):
+        for round_ in range(rounds):
+            order = list(range(keys))
+            if number % 2:
+                order.reverse()
+            rows = payloads(*((round_ * keys + key, "same" if key % 5 else f"own {number}") for key in order))
+            insert = "SELECT * FROM idempotent_insert_many('t', %s, on_conflict => 'report')"
+            counts.append(until_it_succeeds(lambda: own.execute(insert, [rows]).fetchone(), errors))
 
-    threads = [threading.Thread(target=send, args=[number]) for number in range(sessions)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    Sessions(sessions, nodes.connect, send).join()
     assert set(errors) <= {"40P01", "40001"}
     assert len(counts) == rounds * sessions
     assert sum(found["inserted"] for found in counts) == rounds * keys == len(contents(conn))

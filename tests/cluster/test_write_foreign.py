@@ -9,6 +9,7 @@ import pytest
 
 from support.project import SEED, size
 from support.queries import value
+from support.sessions import Sessions, until_it_succeeds
 from support.waiting import until
 
 ROUNDS = size("PGI_ROUNDS", 20)
@@ -44,29 +45,12 @@ def rows_of(conn, table):
 def in_sessions(db, count, work):
     """Lets sessions work at the same time: `work(number, dice, conn, send)`. `send` makes a call until it succeeds. Gives the
     SQLSTATEs of its failures."""
-    states, others = [], []
+    states = []
 
-    def session(number):
-        try:
-            with db.connect() as conn:
+    def session(number, conn):
+        work(number, random.Random(SEED + number), conn, lambda *call: until_it_succeeds(lambda: conn.execute(*call).fetchall(), states))
 
-                def send(*call):
-                    while True:
-                        try:
-                            return conn.execute(*call).fetchall()
-                        except psycopg.Error as error:
-                            states.append(error.sqlstate)
-
-                work(number, random.Random(SEED + number), conn, send)
-        except BaseException as error:
-            others.append(error)
-
-    threads = [threading.Thread(target=session, args=[number]) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not others
+    Sessions(count, db.connect, session).join()
     return states
 
 

@@ -9,8 +9,7 @@ import json
 from typing import NamedTuple
 
 from schedules.history import Violation
-
-LONG, SHORT = "1 hour", "1 microsecond"
+from schedules.lease import LONG, SHORT, Step
 
 # The number of the attempt that idempotent_execute makes is not told.
 EXECUTED = 0
@@ -84,20 +83,10 @@ def judge_final(answer, history):
             raise Violation(f"the command of request {key} has {done.get(key, 0)} effects, and {effects} were acknowledged")
 
 
-class Step:
+class RequestStep(Step):
     """What is done to one request."""
 
-    may_write = True
-
-    def __init__(self, key):
-        self.key = key
-        self.keys = [key]
-
-    def attempt(self, session):
-        transaction, mine = session.transaction, ("attempt", session.number, self.key)
-        if transaction and transaction.has(mine):
-            return transaction.own(mine)
-        return session.history.now(mine) if mine in session.history.values else None
+    number = "attempt"
 
     def judge_error(self, statement, answer, request=None):
         if statement.judge_error(answer, self.keys):
@@ -114,7 +103,7 @@ class Step:
             raise Violation(f"error {answer}")
 
 
-class Begin(Step):
+class Begin(RequestStep):
     """idempotent_request_begin"""
 
     def __init__(self, key, request, lease):
@@ -147,10 +136,10 @@ class Begin(Step):
         newer = latest is None or attempt > latest.attempt
         statement.demand(newer, f"attempt {attempt} has no greater number than that of {latest}")
         statement.transaction.note(self.key, Request("started", attempt, self.request, None, self.lease == SHORT))
-        statement.transaction.note(("attempt", session.number, self.key), attempt)
+        statement.transaction.note(self.name(session), attempt)
 
 
-class End(Step):
+class End(RequestStep):
     """idempotent_request_finish, _abandon or _advance for the session's own attempt, if it has one."""
 
     def __init__(self, key, how, response=None):
@@ -159,7 +148,7 @@ class End(Step):
         self.response = response
 
     def sql(self, session):
-        attempt = self.attempt(session)
+        attempt = self.mine(session)
         if attempt is None:
             return None
         if self.how == "finish":
@@ -169,7 +158,7 @@ class End(Step):
         return f"SELECT idempotent_request_advance('{self.key}', {attempt}, 'half')"
 
     def judge(self, statement, answer, session):
-        attempt = self.attempt(session)
+        attempt = self.mine(session)
         holds = lambda row: row is not None and row.status == "started" and row.attempt == attempt  # noqa: E731
         if answer.state == "55000":
             free = [row for row in statement.seen(self.key) if not holds(row)]
@@ -189,7 +178,7 @@ class End(Step):
         statement.transaction.note(self.key, latest._replace(response=self.response, **changes))
 
 
-class Execute(Step):
+class Execute(RequestStep):
     """idempotent_execute, with a command that leaves an effect"""
 
     def __init__(self, key, request):

@@ -7,8 +7,7 @@ taken over (its lease is so short that it has run out whenever anybody looks).
 from typing import NamedTuple
 
 from schedules.history import Violation
-
-LONG, SHORT = "1 hour", "1 microsecond"
+from schedules.lease import LONG, SHORT, Step
 
 
 class Run(NamedTuple):
@@ -58,20 +57,10 @@ def judge_final(answer, history):
             raise Violation(f"the latest run of {key} is {stored.get(key)}, and {known} was acknowledged")
 
 
-class Step:
+class RunStep(Step):
     """What is done to one partition."""
 
-    may_write = True
-
-    def __init__(self, key):
-        self.key = key
-        self.keys = [key]
-
-    def mine(self, session):
-        transaction, mine = session.transaction, ("run", session.number, self.key)
-        if transaction and transaction.has(mine):
-            return transaction.own(mine)
-        return session.history.now(mine) if mine in session.history.values else None
+    number = "run"
 
     def judge_error(self, statement, answer):
         if statement.judge_error(answer, self.keys):
@@ -83,7 +72,7 @@ class Step:
         statement.demand(held or busy, "55I01, and nobody works on the partition")
 
 
-class Begin(Step):
+class Begin(RunStep):
     """idempotent_run_begin"""
 
     def __init__(self, key, version, lease):
@@ -114,10 +103,10 @@ class Begin(Step):
         }
         statement.demand(expected.get(reason), f"a run begins because of {reason}, and the latest one was {latest}")
         statement.transaction.note(self.key, Run(number, "running", self.version, self.lease == SHORT))
-        statement.transaction.note(("run", session.number, self.key), number)
+        statement.transaction.note(self.name(session), number)
 
 
-class End(Step):
+class End(RunStep):
     """idempotent_run_publish, _fail or _heartbeat for the session's own run, if it has one."""
 
     def __init__(self, key, how):

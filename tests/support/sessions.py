@@ -29,6 +29,15 @@ def in_background(act):
     return join
 
 
+def until_it_succeeds(call, states):
+    """What `call()` gives when it is repeated until it succeeds. The SQLSTATE of each failure is added to `states`."""
+    while True:
+        try:
+            return call()
+        except psycopg.Error as error:
+            states.append(error.sqlstate)
+
+
 class Sessions:
     """`count` sessions at once. Each opens a connection by `connect()` and runs `work(number, conn)` in it.
 
