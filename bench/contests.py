@@ -29,9 +29,9 @@ class Once:
 
 
 @dataclass(frozen=True)
-class Both:
-    """A command that two sessions run at the same time, each with its own number for {session}. They load the rows of the
-    staging table from files of `batch` rows (see load_files in setup.sql)."""
+class Together:
+    """A command that several sessions run at the same time, each with its own number for {session}. They load the rows of the
+    staging table in batches of `batch` rows (see write_batches in setup.sql)."""
 
     sql: str
 
@@ -66,7 +66,7 @@ class Contest:
     """The percentage of arriving rows that are already stored."""
     rows: int
     """The number of rows that arrive in a timed run."""
-    ours: Calls | Loop | Once | Both | Requests | RequestLoop
+    ours: Calls | Loop | Once | Together | Requests | RequestLoop
     rivals: dict
     """The statements of the rivals by name, all of the same kind as ours."""
     stored: int = 200_000
@@ -86,6 +86,10 @@ class Contest:
     """So many of 1,000 arriving rows does the server refuse, on both sides."""
     writes: bool = True
     """True: a side writes, so the tables must be rebuilt before the next round."""
+    grows: bool = False
+    """True: the tables are not rebuilt, although a side writes. Each round brings other rows, few beside those that are stored."""
+    sessions: int = 2
+    """The number of sessions that run a command together."""
 
 
 def differ(one, other):
@@ -104,6 +108,7 @@ MANY = Calls("SELECT * FROM idempotent_insert_many('{s}.events', $1)")
 MANY_NOTHING = Calls(
     "INSERT INTO {s}.events SELECT * FROM jsonb_populate_recordset(NULL::{s}.events, $1) ON CONFLICT DO NOTHING"
 )
+MANY_PLAIN = Calls("INSERT INTO {s}.events SELECT * FROM jsonb_populate_recordset(NULL::{s}.events, $1)")
 MANY_UPDATE = Calls(
     f"INSERT INTO {{s}}.events SELECT * FROM jsonb_populate_recordset(NULL::{{s}}.events, $1) {VERIFYING_UPDATE}"
 )
@@ -131,8 +136,10 @@ COPY_AND_JOIN = Once(
     " INSERT INTO {s}.events SELECT * FROM arrived ON CONFLICT DO NOTHING;"
     f" SELECT count(*) FROM arrived JOIN {{s}}.events USING (id) WHERE {differ('events', 'arrived')}"
 )
-COPY_OVERLAPPING = Both("CALL load_files('{s}.events', 'overlapping', {session})")
-COPY_DISTINCT = Both("CALL load_files('{s}.events', 'distinct', {session})")
+COPY_OVERLAPPING = Together("CALL copy_batches('{s}.events', 'overlapping', {session})")
+COPY_DISTINCT = Together("CALL copy_batches('{s}.events', 'distinct', {session})")
+INSERT_OVERLAPPING = Together("CALL insert_batches('{s}.events', 'overlapping', {session}, '')")
+INSERT_OVERLAPPING_NOTHING = Together("CALL insert_batches('{s}.events', 'overlapping', {session}, 'ON CONFLICT DO NOTHING')")
 # As a client that does not use JSON sends it.
 ROW_PLAIN = Calls("INSERT INTO {s}.events VALUES (($1::event).*)", payload="event::text")
 ROW_NOTHING = Calls("INSERT INTO {s}.events VALUES (($1::event).*) ON CONFLICT DO NOTHING", payload="event::text")
@@ -363,6 +370,28 @@ def contests(quick):
             what="two sessions at once, COPY into a guarded table, 1 row of 16 a duplicate",
             percent=0, rows=guarded, stored=0, batch=1000, guard=True,
             ours=COPY_OVERLAPPING, rivals={"COPY, no duplicates": COPY_DISTINCT},
+        ),
+        *(
+            Contest(
+                name=f"sessions_{sessions}",
+                what=f"{sessions} sessions at once, batches of 1,000 rows into a guarded table, 1 row of 16 a duplicate",
+                percent=0, rows=guarded, stored=0, batch=1000, guard=True, sessions=sessions,
+                ours=INSERT_OVERLAPPING, rivals={NOTHING: INSERT_OVERLAPPING_NOTHING},
+            )
+            for sessions in (1, 2, 4, 8)
+        ),
+        *(
+            Contest(
+                name=f"growth_{kind}_{stored}",
+                what=f"{what}, half of the rows duplicates, beside {stored:,} stored rows",
+                percent=50, rows=batches, batch=1000, stored=stored, grows=True, guard=guard,
+                ours=ours, rivals={NOTHING: MANY_NOTHING},
+            )
+            for stored in (100_000, 1_000_000, 10_000_000)
+            for kind, what, ours, guard in (
+                ("many", "_many, 1,000 payloads a call", MANY, False),
+                ("guard", "INSERT of 1,000 rows into a guarded table", MANY_PLAIN, True),
+            )
         ),
         *(
             Contest(

@@ -11,23 +11,25 @@ import psycopg
 from psycopg.pq import ExecStatus
 
 import report
-from contests import Both, Calls, Loop, RequestLoop, Requests, contests
+from contests import Calls, Loop, RequestLoop, Requests, Together, contests
 
 HERE = Path(__file__).resolve().parent
 SIDES = 3
 """The greatest number of sides in a comparison."""
+SESSIONS = 8
+"""The greatest number of sessions that load at the same time."""
 WARM_UP = 8
 """The number of untimed turns at the beginning, in which PostgreSQL switches to generic plans."""
 
 
 class Session:
-    """The session that all sides use, and a second one for comparisons that need two."""
+    """The session that all sides use, and more of them for comparisons that need several."""
 
     def __init__(self):
         with psycopg.connect(dbname="postgres", autocommit=True) as maintenance:
             maintenance.execute("CREATE DATABASE bench")
         # Only name_of prepares statements, because psycopg would deallocate all of them after an ALTER TABLE.
-        self.connections = [psycopg.connect(dbname="bench", autocommit=True, prepare_threshold=None) for _ in range(2)]
+        self.connections = [psycopg.connect(dbname="bench", autocommit=True, prepare_threshold=None) for _ in range(SESSIONS)]
         self.connection = self.connections[0]
         self.wires = [connection.pgconn for connection in self.connections]
         self.wire = self.wires[0]
@@ -106,8 +108,8 @@ class Arrivals:
                 if contest.prepare:
                     session.execute(contest.prepare.replace("{stored}", str(contest.stored)))
                     session.execute("VACUUM ANALYZE staging")
-                if kind is Both:
-                    session.execute(f"CALL write_files({contest.batch})")
+                if kind is Together:
+                    session.execute(f"CALL write_batches({contest.batch}, {contest.sessions})")
                 else:
                     session.execute(f"COPY staging TO '{session.value('SHOW data_directory')}/staging'")
             self.portions = [None]
@@ -130,8 +132,10 @@ class Arrivals:
 class Side:
     """One side of a comparison, with the time and WAL that it has used in this round."""
 
-    def __init__(self, session, name, schema, statement, stored, guard):
-        self.session, self.name, self.schema, self.stored, self.guard = session, name, schema, stored, guard
+    def __init__(self, session, name, schema, statement, contest):
+        self.session, self.name, self.schema, self.stored = session, name, schema, contest.stored
+        self.guard = contest.guard and name == report.OURS
+        self.numbers = range(1, contest.sessions + 1) if type(statement) is Together else (1,)
         self.statement = statement
         self.kind = type(statement)
         if self.kind not in (Requests, RequestLoop):
@@ -180,7 +184,7 @@ class Side:
         if self.kind in (Calls, Loop, RequestLoop):
             name = session.name_of(self.sql)
         else:
-            commands = [self.sql.replace("{session}", str(n)) for n in ((1, 2) if self.kind is Both else (1,))]
+            commands = [self.sql.replace("{session}", str(number)) for number in self.numbers]
         written, computed, started = session.written(), session.computed(), time.perf_counter()
         if self.kind is Calls:
             session.call_each(name, portion)
@@ -258,15 +262,16 @@ def hold(session, contest, rounds, progress):
     requests = type(contest.ours) in (Requests, RequestLoop)
     kind = RequestSide if requests else Side
     sides = [
-        kind(session, name, f"side_{number}", statement, contest.stored, contest.guard and name == report.OURS)
+        kind(session, name, f"side_{number}", statement, contest)
         for number, (name, statement) in enumerate(statements.items())
     ]
     for connection in session.connections:
         connection.execute(f"SET synchronous_commit = {'on' if contest.flush else 'off'}")
+    stored = contest.stored
     for number in range(rounds):
         progress(f"{contest.name}: round {number + 1} of {rounds}")
         arrivals = Arrivals(session, contest, number)
-        if contest.writes and not requests or number == 0:
+        if contest.writes and not contest.grows and not requests or number == 0:
             for side in sides:
                 side.make_table()
         session.execute("CHECKPOINT")
@@ -281,7 +286,9 @@ def hold(session, contest, rounds, progress):
             for side in sides:
                 side.figures["wal_again"].append(side.wal / contest.rows)
         accepted = arrivals.rows - arrivals.rows * contest.refused // 1000
-        expected = contest.stored + accepted * (100 - contest.percent) // 100
+        expected = stored + accepted * (100 - contest.percent) // 100
+        if contest.grows:
+            stored = expected
         for side in sides:
             if (count := side.count()) != expected:
                 raise RuntimeError(f"{contest.name}: {side.name} left {count} rows in the table, not {expected}")

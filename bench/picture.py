@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Draws docs/speed.svg from the table of speed in README.md. Run it after the figures there have changed."""
+"""Draws the pictures of docs/ from tables: speed.svg from the table of speed in README.md, duplicates.svg and sessions.svg from
+docs/benchmarks.md. Run it after the figures there have changed."""
 
 import re
 from html import escape
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURE = ROOT / "docs" / "speed.svg"
+README = ROOT / "README.md"
+BENCHMARKS = ROOT / "docs" / "benchmarks.md"
 
 # In pixels: where the names and the bars begin, from the left, and what a row of the table takes.
 NAMES = 8
@@ -35,8 +37,8 @@ def text(x, y, words, size=12, colour="#222222", anchor="start"):
     return f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{colour}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
-def drawn(table, headings=("new rows", "sent again")):
-    """The picture as SVG: two bars for each row, and a line where both are equally fast."""
+def bars(table, headings=("new rows", "sent again")):
+    """The table as SVG: two bars for each row, and a line where both are equally fast."""
     most = max(ratio for _, _, ratios in table for ratio in ratios)
     scale = (WIDTH - ZERO - 50) / most
     height = TOP + ROW * len(table) + 14
@@ -70,6 +72,80 @@ def drawn(table, headings=("new rows", "sent again")):
     return "\n".join(parts) + "\n"
 
 
+# The same for curves: where the plane of the figures begins and ends.
+LEFT, RIGHT, UPPER, LOWER = 50, 520, 40, 300
+CURVES = ("#2f6f9f", "#d1782f", "#7fb069", "#8a5fa8", "#c0392b", "#111111", "#b8a038")
+
+
+def curves_of(page, heading):
+    """The table that follows a heading: the numbers at the head of its columns, and by row its name and its figures. A cell is
+    empty, or begins with the figure."""
+    section = page[page.index(f"\n{heading}\n") :]
+    lines = [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
+             for line in section.splitlines() if line.startswith("|")]
+    head = [re.search(r"\d+", cell) for cell in lines[0]]
+    columns = [place for place, number in enumerate(head) if number]
+    found = []
+    for cells in lines[2:]:
+        if len(cells) != len(head):
+            break
+        points = [(int(head[place][0]), float(cells[place].split()[0])) for place in columns if cells[place]]
+        found.append((cells[0], points))
+    return found
+
+
+def curves(table, title, across, equal=None):
+    """The table as SVG: a curve for each row. `across` says what the numbers below are; `equal` is where a line is drawn on
+    which both are equally fast."""
+    places = sorted({x for _, points in table for x, _ in points})
+    most = max(y for _, points in table for _, y in points) * 1.1
+    height = LOWER + 46
+
+    def at(x, y):
+        return LEFT + (RIGHT - LEFT) * (x - places[0]) / (places[-1] - places[0]), LOWER - (LOWER - UPPER) * y / most
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        'font-family="Helvetica, Arial, sans-serif" role="img">',
+        f"<title>{escape(title)}</title>",
+        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+        text(LEFT, 22, title),
+        f'<path d="M{LEFT} {UPPER}V{LOWER}H{RIGHT}" fill="none" stroke="#222222"/>',
+        text((LEFT + RIGHT) / 2, LOWER + 38, across, 12, "#222222", "middle"),
+    ]
+    parts += [text(round(at(x, 0)[0], 1), LOWER + 18, f"{x:g}", 11, "#222222", "middle") for x in places]
+    step = next(step for step in (0.5, 50, 100, 200, 500) if most / step < 8)
+    for mark in range(1, int(most / step) + 1):
+        y = round(at(0, mark * step)[1], 1)
+        parts += [f'<path d="M{LEFT} {y}H{RIGHT}" stroke="#e4e4e4"/>', text(LEFT - 6, y + 4, f"{mark * step:g}", 11, "#222222", "end")]
+    if equal:
+        y = round(at(0, equal)[1], 1)
+        parts.append(f'<path d="M{LEFT} {y}H{RIGHT}" stroke="#222222" stroke-dasharray="3 3"/>')
+    for place, ((name, points), colour) in enumerate(zip(table, CURVES[: len(table)], strict=True)):
+        spots = [tuple(round(value, 1) for value in at(*point)) for point in points]
+        path = "L".join(f"{x:g} {y:g}" for x, y in spots)
+        parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts += [f'<circle cx="{x:g}" cy="{y:g}" r="3" fill="{colour}"/>' for x, y in spots]
+        y = UPPER + 8 + place * 24
+        parts += [f'<rect x="{RIGHT + 24}" y="{y}" width="12" height="12" fill="{colour}"/>', text(RIGHT + 42, y + 10, name, 11)]
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def pictures():
+    """Each picture by the file that it belongs into."""
+    readme, benchmarks = README.read_text(encoding="utf-8"), BENCHMARKS.read_text(encoding="utf-8")
+    return {
+        ROOT / "docs" / "speed.svg": bars(rows(readme)),
+        ROOT / "docs" / "duplicates.svg": curves(
+            curves_of(benchmarks, "## Functions") + [(f"guard, {name}", points) for name, points in curves_of(benchmarks, "## Guard")],
+            "Rows a second, as a ratio to the alternative", "duplicates among the arriving rows, in percent", equal=1),
+        ROOT / "docs" / "sessions.svg": curves(
+            curves_of(benchmarks, "## Several sessions"),
+            "Thousands of rows a second, together", "sessions"),
+    }
+
+
 if __name__ == "__main__":
-    PICTURE.write_text(drawn(rows((ROOT / "README.md").read_text(encoding="utf-8"))), encoding="utf-8")
-    print(f"Drew {PICTURE}")
+    for file, picture in pictures().items():
+        file.write_text(picture, encoding="utf-8")
+        print(f"Drew {file.relative_to(ROOT)}")

@@ -47,45 +47,59 @@ CREATE TABLE feed (i bigint PRIMARY KEY, payload jsonb);
 -- The table for a COPY before an INSERT. It is faster than a temporary table, which has few buffers.
 CREATE UNLOGGED TABLE arrived (LIKE event);
 
--- The files that two sessions load at the same time; each file is one transaction. In the load `distinct` each session has
--- half of the rows of staging. In `overlapping` each session also has every 15th row of the other half, so one of 16
--- arriving rows is a duplicate. The sessions load their files in different orders. Inside a file the rows are ordered by
--- key; otherwise two transactions could wait for keys of each other, which is a deadlock.
-CREATE TABLE files (load text, session int, file text);
+-- The batches that several sessions load at the same time; each is one transaction, and a file as well. In the load `distinct`
+-- each session has its share of the rows of staging. In `overlapping` each also has every 15th row of its neighbour's share,
+-- so one of 16 arriving rows is a duplicate. The sessions load their batches in different orders. Inside a batch the rows
+-- are ordered by key; otherwise two transactions could wait for keys of each other, which is a deadlock.
+CREATE UNLOGGED TABLE batches (load text, session int, name text, event event);
+CREATE INDEX ON batches (name);
 
-CREATE PROCEDURE write_files(size int)
+CREATE PROCEDURE write_batches(size int, sessions int)
 LANGUAGE plpgsql AS $$
 DECLARE
-    file text;
+    name text;
 BEGIN
-    CREATE TEMP TABLE batches ON COMMIT DROP AS
+    TRUNCATE batches;
+    INSERT INTO batches
     SELECT load, session,
            format('%s_%s_%s', load, session,
-                  row_number() OVER (PARTITION BY load, session ORDER BY hashint8extended(i, session)) / size) AS file,
+                  row_number() OVER (PARTITION BY load, session ORDER BY hashint8extended(i, session)) / size),
            event
-    FROM (SELECT row_number() OVER () AS i, staging AS event FROM staging) arriving,
+    FROM (SELECT row_number() OVER () AS i, staging::event AS event FROM staging) arriving,
          (VALUES ('distinct'), ('overlapping')) loads (load),
-         generate_series(1, 2) session
-    WHERE i % 2 + 1 = session OR load = 'overlapping' AND i % 15 = 0;
-    CREATE INDEX ON batches (file);
-    TRUNCATE files;
-    INSERT INTO files SELECT DISTINCT batches.load, batches.session, batches.file FROM batches;
-    FOR file IN SELECT files.file FROM files LOOP
+         generate_series(1, sessions) session
+    WHERE i % sessions + 1 = session OR load = 'overlapping' AND i % 15 = 0 AND (i + 1) % sessions + 1 = session;
+    FOR name IN SELECT DISTINCT b.name FROM batches b LOOP
         EXECUTE format(
-            'COPY (SELECT (event).* FROM batches WHERE file = %L ORDER BY (event).id) TO %L',
-            file, current_setting('data_directory') || '/' || file
+            'COPY (SELECT (event).* FROM batches WHERE name = %L ORDER BY (event).id) TO %L',
+            name, current_setting('data_directory') || '/' || name
         );
+    END LOOP;
+    ANALYZE batches;
+END
+$$;
+
+CREATE PROCEDURE copy_batches(target regclass, load text, session int)
+LANGUAGE plpgsql AS $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT DISTINCT b.name FROM batches b WHERE b.load = copy_batches.load AND b.session = copy_batches.session LOOP
+        EXECUTE format('COPY %s FROM %L', target, name);
+        COMMIT;
     END LOOP;
 END
 $$;
 
-CREATE PROCEDURE load_files(target regclass, load text, session int)
+-- `clause` follows each INSERT.
+CREATE PROCEDURE insert_batches(target regclass, load text, session int, clause text)
 LANGUAGE plpgsql AS $$
 DECLARE
-    file text;
+    name text;
 BEGIN
-    FOR file IN SELECT f.file FROM files f WHERE f.load = load_files.load AND f.session = load_files.session LOOP
-        EXECUTE format('COPY %s FROM %L', target, file);
+    FOR name IN SELECT DISTINCT b.name FROM batches b WHERE b.load = insert_batches.load AND b.session = insert_batches.session LOOP
+        EXECUTE format('INSERT INTO %s SELECT (event).* FROM batches WHERE name = $1 ORDER BY (event).id %s', target, clause)
+        USING name;
         COMMIT;
     END LOOP;
 END
