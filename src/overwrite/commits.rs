@@ -1,0 +1,154 @@
+//! What this node has committed, and another node has prepared and not committed yet: a call waits for it.
+//!
+//! Citus records the name of each such transaction in `pg_dist_transaction`, and removes it there about a minute after all
+//! nodes have committed. So names that are there say that a node may have to be asked, and which one. A slice of one
+//! shard concerns the shard's node alone, which a statement on the shard asks: the session has a connection to
+//! that node, or will need one. Other nodes are asked by a connection of its own each.
+use super::slice::Slice;
+use crate::error::{Report, SqlState};
+use crate::pg::backend;
+use crate::pg::statement::spi::{Connection, Parameter};
+use crate::pg::transaction::snapshot::FreshSnapshot;
+use crate::pg::value::sql_value::SqlValue;
+use crate::target::Target;
+use crate::text::array_literal;
+
+/// Microseconds between two looks: at first, and at most.
+const FIRST_PAUSE: i64 = 5_000;
+const LONGEST_PAUSE: i64 = 500_000;
+
+/// Waits, with the lock of the slice in hand, until all nodes have committed what the coordinator has.
+///
+/// # Errors
+/// 55000 if a node does not answer.
+pub fn wait_for_commits(slice: &Slice<'_>) {
+    if !slice.target.is_in_shards() {
+        return;
+    }
+    // Those that come later are of no concern.
+    let mut left = committed_here(slice.target);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        left = prepared(slice, &left);
+        if left.is_empty() {
+            return;
+        }
+        backend::sleep(pause);
+        pause = (2 * pause).min(LONGEST_PAUSE);
+    }
+}
+
+/// The transactions that this node has committed, and of which it does not know yet whether the nodes with shards of the
+/// table have.
+fn committed_here(target: &Target) -> Vec<String> {
+    let _snapshot = FreshSnapshot::push();
+    let connection = Connection::open();
+    connection.query(COMMITTED, &[SqlValue::regclass(target.oid)]);
+    names(&connection)
+}
+
+const COMMITTED: &str = "\
+    SELECT pg_catalog.array_agg(t.gid) FROM pg_catalog.pg_dist_transaction AS t \
+    WHERE t.groupid OPERATOR(pg_catalog.=) ANY (ARRAY( \
+        SELECT p.groupid FROM pg_catalog.pg_dist_placement AS p \
+        JOIN pg_catalog.pg_dist_shard AS s ON s.shardid OPERATOR(pg_catalog.=) p.shardid \
+        WHERE s.logicalrelid OPERATOR(pg_catalog.=) $1))";
+
+/// Those of the transactions that a node has prepared and not committed.
+fn prepared(slice: &Slice<'_>, some: &[String]) -> Vec<String> {
+    if some.is_empty() {
+        return Vec::new();
+    }
+    let _snapshot = FreshSnapshot::push();
+    let connection = Connection::open();
+    let some = array_literal(some);
+    let some = SqlValue::text(&some);
+    if is_of_one_shard(slice, &connection) {
+        return prepared_beside(slice, &connection, some);
+    }
+    connection.query(PREPARED, &[some]);
+    if let Some(silent) = connection.first_text(2) {
+        drop(connection);
+        refuse_silence(slice.target, &silent)
+    }
+    names(&connection)
+}
+
+/// Gives the names of those that are prepared, and the name of a node that may have one and does not answer.
+const PREPARED: &str = "\
+    WITH question AS MATERIALIZED ( \
+        SELECT pg_catalog.array_agg(n.nodename) AS nodes, pg_catalog.array_agg(n.nodeport) AS ports, \
+            pg_catalog.array_agg(pg_catalog.format( \
+                'SELECT coalesce(pg_catalog.array_agg(gid), ''{}'') FROM pg_catalog.pg_prepared_xacts \
+                 WHERE gid OPERATOR(pg_catalog.=) ANY (%L::pg_catalog.text[])', t.gids)) AS commands \
+        FROM (SELECT groupid, pg_catalog.array_agg(gid) AS gids FROM pg_catalog.pg_dist_transaction \
+              WHERE gid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]) GROUP BY groupid) AS t \
+        JOIN pg_catalog.pg_dist_node AS n ON n.groupid OPERATOR(pg_catalog.=) t.groupid \
+            AND n.noderole OPERATOR(pg_catalog.=) 'primary' \
+        JOIN pg_catalog.pg_dist_local_group AS g ON g.groupid OPERATOR(pg_catalog.<>) t.groupid), \
+    answer AS MATERIALIZED ( \
+        SELECT w.success, pg_catalog.format('%s:%s', w.node_name, w.node_port) AS node, \
+            CASE WHEN w.success THEN w.result ELSE '{}' END::pg_catalog.text[] AS gids \
+        FROM question AS q \
+        CROSS JOIN LATERAL pg_catalog.master_run_on_worker(q.nodes, q.ports, q.commands, true) AS w \
+        UNION ALL \
+        SELECT true, NULL, ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts \
+                                 WHERE gid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]))) \
+    SELECT (SELECT pg_catalog.array_agg(g.gid) FROM answer AS a CROSS JOIN LATERAL pg_catalog.unnest(a.gids) AS g (gid)), \
+        (SELECT pg_catalog.min(a.node) FROM answer AS a WHERE NOT a.success)";
+
+/// Whether all rows of the slice are in one shard, of which there is one copy.
+fn is_of_one_shard(slice: &Slice<'_>, connection: &Connection) -> bool {
+    let target = slice.target;
+    let distribution = target.distribution_column();
+    let is_it = |c: &&usize| {
+        distribution.as_ref() == Some(&target.columns[**c].name) && slice.values.get(**c).is_some()
+    };
+    slice.columns.iter().any(|c| is_it(&c))
+        && connection.query(COPIES, &[SqlValue::regclass(target.oid)]) == 0
+}
+
+/// Gives a row if a shard has several copies.
+const COPIES: &str = "\
+    SELECT FROM pg_catalog.pg_dist_partition WHERE logicalrelid OPERATOR(pg_catalog.=) $1 \
+        AND (partmethod OPERATOR(pg_catalog.<>) 'h' OR repmodel OPERATOR(pg_catalog.<>) 's') \
+    UNION ALL \
+    SELECT FROM pg_catalog.pg_dist_shard AS s \
+    JOIN pg_catalog.pg_dist_placement AS p ON p.shardid OPERATOR(pg_catalog.=) s.shardid \
+    WHERE s.logicalrelid OPERATOR(pg_catalog.=) $1 \
+    GROUP BY s.shardid HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1";
+
+/// Asks the node of the shard. The function gives what `pg_prepared_xacts` shows; Citus would look at the view here.
+fn prepared_beside(slice: &Slice<'_>, connection: &Connection, some: Parameter<'_>) -> Vec<String> {
+    let (condition, mut parameters) = slice.condition();
+    parameters.push(some);
+    let sql = format!(
+        "SELECT (SELECT pg_catalog.array_agg(x.gid) FROM pg_catalog.pg_prepared_xact() AS x \
+                 WHERE x.gid OPERATOR(pg_catalog.=) ANY (${}::pg_catalog.text[])), \
+            EXISTS (SELECT FROM {} WHERE {condition} LIMIT 0)",
+        parameters.len(),
+        slice.target.qualified(),
+    );
+    connection.query(&sql, &parameters);
+    names(connection)
+}
+
+/// The texts of the array in the first column.
+fn names(connection: &Connection) -> Vec<String> {
+    let names = connection.first_texts(1).unwrap_or_default();
+    names.into_iter().flatten().collect()
+}
+
+fn refuse_silence(target: &Target, node: &str) -> ! {
+    let what = format!(
+        "cannot overwrite rows of distributed table \"{}\" now",
+        target.name
+    );
+    Report::new(SqlState::ObjectNotInPrerequisiteState, what)
+        .detail(format!(
+            "Node {node} does not answer. It may have to commit an earlier overwrite."
+        ))
+        .hint("Try again when the node is back.")
+        .table(&target.schema, &target.name)
+        .raise()
+}
