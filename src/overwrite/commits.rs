@@ -7,7 +7,7 @@
 use super::slice::Slice;
 use crate::error::{Report, SqlState};
 use crate::pg::backend;
-use crate::pg::statement::spi::{Connection, Parameter};
+use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::Target;
@@ -25,75 +25,86 @@ pub fn wait_for_commits(slice: &Slice<'_>) {
     if !slice.target.is_in_shards() {
         return;
     }
-    // Those that come later are of no concern.
-    let mut left = committed_here(slice.target);
     let mut pause = FIRST_PAUSE;
-    loop {
-        left = prepared(slice, &left);
-        if left.is_empty() {
-            return;
-        }
+    let mut left = prepared(slice, None);
+    // Those that come later are of no concern.
+    while !left.is_empty() {
         backend::sleep(pause);
         pause = (2 * pause).min(LONGEST_PAUSE);
+        left = prepared(slice, Some(&left));
     }
 }
 
-/// The transactions that this node has committed, and of which it does not know yet whether the nodes with shards of the
-/// table have.
-fn committed_here(target: &Target) -> Vec<String> {
+/// The transactions, or of these some, that this node has committed, and a node with shards of the target has
+/// prepared and not committed.
+fn prepared(slice: &Slice<'_>, some: Option<&[String]>) -> Vec<String> {
     let _snapshot = FreshSnapshot::push();
     let connection = Connection::open();
-    connection.query(COMMITTED, &[SqlValue::regclass(target.oid)]);
+    let table = SqlValue::regclass(slice.target.oid);
+    let is_any = format!("SELECT FROM ({COMMITTED}) AS t LIMIT 1");
+    if connection.query(&is_any, &[table]) == 0 {
+        return Vec::new();
+    }
+    if is_of_one_shard(slice, &connection) {
+        ask_beside(slice, &connection);
+    } else {
+        connection.query(ASK, &[table]);
+        if let Some(silent) = connection.first_text(2) {
+            drop(connection);
+            refuse_silence(slice.target, &silent)
+        }
+    }
+    let mut prepared = names(&connection);
+    if let Some(some) = some {
+        prepared.retain(|name| some.contains(name));
+    }
+    if prepared.is_empty() {
+        return prepared;
+    }
+    let prepared = array_literal(&prepared);
+    let of_these = format!(
+        "SELECT pg_catalog.array_agg(t.gid) FROM ({COMMITTED}) AS t \
+         WHERE t.gid OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.text[])"
+    );
+    connection.query(&of_these, &[table, SqlValue::text(&prepared)]);
     names(&connection)
 }
 
+/// The transactions that this node has committed, and of which it does not know yet whether the nodes with shards of the
+/// table $1 have.
 const COMMITTED: &str = "\
-    SELECT pg_catalog.array_agg(t.gid) FROM pg_catalog.pg_dist_transaction AS t \
+    SELECT t.groupid, t.gid FROM pg_catalog.pg_dist_transaction AS t \
     WHERE t.groupid OPERATOR(pg_catalog.=) ANY (ARRAY( \
         SELECT p.groupid FROM pg_catalog.pg_dist_placement AS p \
         JOIN pg_catalog.pg_dist_shard AS s ON s.shardid OPERATOR(pg_catalog.=) p.shardid \
         WHERE s.logicalrelid OPERATOR(pg_catalog.=) $1))";
 
-/// Those of the transactions that a node has prepared and not committed.
-fn prepared(slice: &Slice<'_>, some: &[String]) -> Vec<String> {
-    if some.is_empty() {
-        return Vec::new();
-    }
-    let _snapshot = FreshSnapshot::push();
-    let connection = Connection::open();
-    let some = array_literal(some);
-    let some = SqlValue::text(&some);
-    if is_of_one_shard(slice, &connection) {
-        return prepared_beside(slice, &connection, some);
-    }
-    connection.query(PREPARED, &[some]);
-    if let Some(silent) = connection.first_text(2) {
-        drop(connection);
-        refuse_silence(slice.target, &silent)
-    }
-    names(&connection)
-}
-
-/// Gives the names of those that are prepared, and the name of a node that may have one and does not answer.
-const PREPARED: &str = "\
-    WITH question AS MATERIALIZED ( \
+/// Gives the names of what is prepared on nodes that may have to commit such a transaction, and the name of one of these nodes
+/// that does not answer.
+const ASK: &str = "\
+    WITH node AS MATERIALIZED ( \
+        SELECT n.groupid, n.nodename, n.nodeport FROM pg_catalog.pg_dist_node AS n \
+        WHERE n.noderole OPERATOR(pg_catalog.=) 'primary' \
+            AND EXISTS (SELECT FROM pg_catalog.pg_dist_transaction AS t \
+                        WHERE t.groupid OPERATOR(pg_catalog.=) n.groupid) \
+            AND EXISTS (SELECT FROM pg_catalog.pg_dist_placement AS p \
+                        JOIN pg_catalog.pg_dist_shard AS s ON s.shardid OPERATOR(pg_catalog.=) p.shardid \
+                        WHERE s.logicalrelid OPERATOR(pg_catalog.=) $1 \
+                            AND p.groupid OPERATOR(pg_catalog.=) n.groupid)), \
+    question AS MATERIALIZED ( \
         SELECT pg_catalog.array_agg(n.nodename) AS nodes, pg_catalog.array_agg(n.nodeport) AS ports, \
-            pg_catalog.array_agg(pg_catalog.format( \
-                'SELECT coalesce(pg_catalog.array_agg(gid), ''{}'') FROM pg_catalog.pg_prepared_xacts \
-                 WHERE gid OPERATOR(pg_catalog.=) ANY (%L::pg_catalog.text[])', t.gids)) AS commands \
-        FROM (SELECT groupid, pg_catalog.array_agg(gid) AS gids FROM pg_catalog.pg_dist_transaction \
-              WHERE gid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]) GROUP BY groupid) AS t \
-        JOIN pg_catalog.pg_dist_node AS n ON n.groupid OPERATOR(pg_catalog.=) t.groupid \
-            AND n.noderole OPERATOR(pg_catalog.=) 'primary' \
-        JOIN pg_catalog.pg_dist_local_group AS g ON g.groupid OPERATOR(pg_catalog.<>) t.groupid), \
+            pg_catalog.array_agg( \
+                'SELECT coalesce(pg_catalog.array_agg(gid), ''{}'') FROM pg_catalog.pg_prepared_xacts'::pg_catalog.text \
+            ) AS commands \
+        FROM node AS n \
+        JOIN pg_catalog.pg_dist_local_group AS g ON g.groupid OPERATOR(pg_catalog.<>) n.groupid), \
     answer AS MATERIALIZED ( \
         SELECT w.success, pg_catalog.format('%s:%s', w.node_name, w.node_port) AS node, \
             CASE WHEN w.success THEN w.result ELSE '{}' END::pg_catalog.text[] AS gids \
         FROM question AS q \
         CROSS JOIN LATERAL pg_catalog.master_run_on_worker(q.nodes, q.ports, q.commands, true) AS w \
         UNION ALL \
-        SELECT true, NULL, ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts \
-                                 WHERE gid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]))) \
+        SELECT true, NULL, ARRAY(SELECT gid FROM pg_catalog.pg_prepared_xacts)) \
     SELECT (SELECT pg_catalog.array_agg(g.gid) FROM answer AS a CROSS JOIN LATERAL pg_catalog.unnest(a.gids) AS g (gid)), \
         (SELECT pg_catalog.min(a.node) FROM answer AS a WHERE NOT a.success)";
 
@@ -118,19 +129,16 @@ const COPIES: &str = "\
     WHERE s.logicalrelid OPERATOR(pg_catalog.=) $1 \
     GROUP BY s.shardid HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1";
 
-/// Asks the node of the shard. The function gives what `pg_prepared_xacts` shows; Citus would look at the view here.
-fn prepared_beside(slice: &Slice<'_>, connection: &Connection, some: Parameter<'_>) -> Vec<String> {
-    let (condition, mut parameters) = slice.condition();
-    parameters.push(some);
+/// Gives the names of what is prepared on the node of the shard. The function gives what `pg_prepared_xacts` shows; Citus
+/// would look at the view here.
+fn ask_beside(slice: &Slice<'_>, connection: &Connection) {
+    let (condition, parameters) = slice.condition();
     let sql = format!(
-        "SELECT (SELECT pg_catalog.array_agg(x.gid) FROM pg_catalog.pg_prepared_xact() AS x \
-                 WHERE x.gid OPERATOR(pg_catalog.=) ANY (${}::pg_catalog.text[])), \
+        "SELECT (SELECT pg_catalog.array_agg(gid) FROM pg_catalog.pg_prepared_xact()), \
             EXISTS (SELECT FROM {} WHERE {condition} LIMIT 0)",
-        parameters.len(),
         slice.target.qualified(),
     );
     connection.query(&sql, &parameters);
-    names(connection)
 }
 
 /// The texts of the array in the first column.

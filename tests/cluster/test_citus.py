@@ -1065,14 +1065,25 @@ def test_an_overwrite_waits_for_no_node_that_is_silent(nodes, conn):
     assert overwritten(conn, {}) == (0, 40, False)
     conn.execute("CREATE TABLE loose (id int, v text); SELECT citus_add_local_table_to_metadata('loose')")
     worker = nodes.nodes[2]
+    # One elsewhere, and one there.
+    there = "SELECT min(i) FROM generate_series(1, 40) AS i JOIN citus_shards AS s ON s.shardid = get_shard_id_for_distribution_column('t', i) WHERE (nodename = %s) = %s"
+    ids = [value(conn, there, worker.address, is_there) for is_there in (False, True)]
     worker.stop()
     try:
         with nodes.connect() as own:
             error = refused(own, "SELECT idempotent_overwrite('t', 'source', '{}')", state="55000")
             assert worker.address in error.message_detail
+            # A slice of one shard is a matter of its node alone.
+            own.execute("CREATE TEMP TABLE one (id int, v text)")
+            for id_, is_there in ((ids[0], False), (ids[1], True)):
+                own.execute("TRUNCATE one; INSERT INTO one SELECT id, 'b' FROM source WHERE id = " + str(id_))
+                if is_there:
+                    refused(own, "SELECT idempotent_overwrite('t', 'one', jsonb_build_object('id', %s::int))", [id_], state="08006")
+                else:
+                    assert overwritten(own, {"id": id_}, "one") == (1, 1, False)
             # This one has no rows there.
             assert own.execute("SELECT inserted FROM idempotent_overwrite('loose', 'source', '{}')").fetchone()["inserted"] == 40
     finally:
         worker.start()
     with nodes.connect() as own:
-        assert overwritten(own, {}) == (0, 0, True)
+        assert overwritten(own, {}) == (40, 40, False)
