@@ -12,6 +12,7 @@ use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::Target;
 use crate::text::array_literal;
+use pgrx::pg_sys;
 
 /// Microseconds between two looks: at first, and at most.
 const FIRST_PAUSE: i64 = 5_000;
@@ -45,9 +46,7 @@ fn prepared(slice: &Slice<'_>, some: Option<&[String]>) -> Vec<String> {
     if connection.query(&is_any, &[table]) == 0 {
         return Vec::new();
     }
-    if is_of_one_shard(slice, &connection) {
-        ask_beside(slice, &connection);
-    } else {
+    if !(is_of_one_shard(slice, &connection) && is_asked_beside(slice, &connection)) {
         connection.query(ASK, &[table]);
         if let Some(silent) = connection.first_text(2) {
             drop(connection);
@@ -131,14 +130,18 @@ const COPIES: &str = "\
 
 /// Gives the names of what is prepared on the node of the shard. The function gives what `pg_prepared_xacts` shows; Citus
 /// would look at the view here.
-fn ask_beside(slice: &Slice<'_>, connection: &Connection) {
+///
+/// False if this session itself has answered: then the shard is here, or Citus did not send the statement there as a whole.
+fn is_asked_beside(slice: &Slice<'_>, connection: &Connection) -> bool {
     let (condition, parameters) = slice.condition();
     let sql = format!(
         "SELECT (SELECT pg_catalog.array_agg(gid) FROM pg_catalog.pg_prepared_xact()), \
-            EXISTS (SELECT FROM {} WHERE {condition} LIMIT 0)",
+            pg_catalog.pg_backend_pid(), EXISTS (SELECT FROM {} WHERE {condition} LIMIT 0)",
         slice.target.qualified(),
     );
     connection.query(&sql, &parameters);
+    let answered = connection.first_of(2, pg_sys::INT4OID);
+    answered.is_some_and(|pid| pid.value() as i32 != backend::process_id())
 }
 
 /// The texts of the array in the first column.

@@ -15,15 +15,19 @@
 //!   - before the coordinator has committed. The other node has prepared the transaction, or is about to, or rolls it back;
 //!     Citus rolls back what is prepared without a commit on the coordinator. Nothing of it is ever seen.
 //!   - after that. The other node has prepared the transaction. A SELECT does not wait for it: it reads the slice as it
-//!     was. So the call [first waits](super::commits) until no other node has such a transaction. What the coordinator has committed is
-//!     in `pg_dist_transaction` until it is known to have committed everywhere; and a node shows its commit before
-//!     `pg_prepared_xacts` shows the transaction no more.
+//!     was. So the call [first waits](super::commits) until no other node has such a transaction. What the coordinator has
+//!     committed is in `pg_dist_transaction` until it is known to have committed everywhere; and a node shows its commit
+//!     before `pg_prepared_xacts` shows the transaction no more.
 //!
 //! # Foreign tables
 //! postgres_fdw commits on the other server before the lock goes. But it reads under one snapshot of that server for the
 //! whole transaction. So that this snapshot is not older than the lock, the transaction must not have read from the server
 //! before: then it would have locked one of the server's foreign tables here. Calls on other servers do not take turns
 //! with this one.
+//!
+//! There is no second phase. If the connection is lost while the other server commits, the lock goes before that has ended,
+//! and nothing here shows whether it has. At SERIALIZABLE, which postgres_fdw hands on, the other server lets only one of
+//! the two calls commit: each has read the slice without the rows of the other.
 use crate::error::{Report, SqlState};
 use crate::own_function::own_function;
 use crate::pg::catalog::relation::kind;
