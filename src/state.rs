@@ -17,12 +17,17 @@
 //! sequence, or a function, which may have another owner since. The look reads the relation cache,
 //! and catalogs under a snapshot of the moment. What the cache shows not to be there is not asked
 //! for: a session's first call pays for the query, most of all for planning it.
+//!
+//! # On Citus
+//! What is recorded here says that something is stored on other nodes. So both commit, or neither does, see
+//! [`two_phase`](crate::pg::transaction::two_phase).
 use crate::error::{Report, SqlState};
 use crate::pg::catalog::name::{relation_oid, schema_oid};
 use crate::pg::catalog::relation;
 use crate::pg::statement::spi::Connection;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::transaction::snapshot::LatestSnapshot;
+use crate::pg::transaction::two_phase::commit_in_two_phases;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{OpenRelation, Target, function_changes, watch, watched_changes};
 use crate::user_context::UserContext;
@@ -51,6 +56,7 @@ impl StateTable {
         let oid = self.oid();
         let (target, relation) = Target::open_to_write(oid);
         self.check_definition(&target, &relation);
+        commit_in_two_phases();
         (target, relation)
     }
 

@@ -10,10 +10,11 @@
 //!
 //! Since it has one lock, which all overwrites of the table take, the call meets no other one
 //! half-way, and the number of slices does not matter to the table of locks.
+use super::commits::wait_for_commits;
 use super::replace::{OverwriteCounts, StoredSlice, open_target};
 use super::rows::{Hashing, SliceRows, sort};
 use super::slice::{Slice, may_have_range};
-use super::{turns, write};
+use super::write;
 use crate::error::{OrRaise, Report, SqlState};
 use crate::own_function::own_function;
 use crate::payload::generated::GeneratedColumns;
@@ -41,7 +42,7 @@ pub fn overwrite_each(arguments: &Arguments, set: &mut ResultSet<'_>) {
 
     let whole = Slice::of_row(&target, &[], Slot::for_stored(target.row_desc()));
     whole.lock();
-    turns::wait_for_commits(&target);
+    wait_for_commits(&whole);
     write::lock_tables(&whole, &relation);
     let mut surrogates = source.surrogates(&relation);
     surrogates.retain(|c| !by.contains(c));

@@ -19,6 +19,8 @@
 //! - *Plain writers* do not know the lock. A row that one inserts into the slice meanwhile
 //!   stays, as after any DELETE; it came after the overwrite.
 #[forbid(unsafe_code)]
+mod commits;
+#[forbid(unsafe_code)]
 mod cover;
 #[forbid(unsafe_code)]
 mod each;
@@ -49,6 +51,7 @@ use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::check_overwrite_privileges;
+use commits::wait_for_commits;
 use each::overwrite_each;
 use pgrx::prelude::*;
 use replace::{OverwriteCounts, StoredSlice, open_target};
@@ -108,7 +111,7 @@ fn overwrite(arguments: &Arguments) -> OverwriteCounts {
     let mut generated = GeneratedColumns::of(&target, &relation, &shapes);
 
     slice.lock();
-    turns::wait_for_commits(&target);
+    wait_for_commits(&slice);
     write::lock_tables(&slice, &relation);
     let snapshot = FreshSnapshot::push();
     let mut surrogates = source.surrogates(&relation);

@@ -841,18 +841,25 @@ CALLS = {
     "request": "SELECT response, replayed FROM idempotent_execute('k', 'INSERT INTO t SELECT * FROM source RETURNING id')",
     "overwrite": "SELECT * FROM idempotent_overwrite('t', 'source', '{}')",
 }
+SLICE = "SELECT * FROM idempotent_overwrite('t', 'source', '{\"id\": 7}')"
 
 
 def table_for(conn, kind):
     """No key makes an overwrite wait."""
-    table(conn, columns=f"id int {'' if kind == 'overwrite' else 'PRIMARY KEY'}, at int, v text")
+    table(conn, columns=f"id int {'' if kind in ('overwrite', 'slice') else 'PRIMARY KEY'}, at int, v text")
+
+
+def shard_of_slice(nodes, conn):
+    """The name of the shard, and its worker."""
+    shard = conn.execute("SELECT shard_name::text, nodename FROM citus_shards WHERE shardid = get_shard_id_for_distribution_column('t', 7)").fetchone()
+    return shard["shard_name"], next(node for node in nodes.nodes if node.address == shard["nodename"])
 
 
 class Held:
     """A call in a session of its own."""
 
-    def __init__(self, nodes, kind):
-        self.nodes, self.kind = nodes, kind
+    def __init__(self, nodes, call):
+        self.nodes, self.sql = nodes, call
         self.found = None
         self.thread = threading.Thread(target=self.call)
         self.thread.start()
@@ -860,7 +867,7 @@ class Held:
     def call(self):
         try:
             with self.nodes.connect() as own:
-                self.found = own.execute(CALLS[self.kind]).rowcount
+                self.found = own.execute(self.sql).rowcount
         except psycopg.Error as error:
             self.found = error
 
@@ -878,20 +885,22 @@ def repeated(nodes, kind):
     with nodes.connect() as conn:
         recovered = value(conn, "SELECT recover_prepared_transactions()")
         assert [prepared(node) for node in nodes.nodes] == [0, 0, 0]
-        found = conn.execute(CALLS[kind])
+        found = conn.execute(SLICE if kind == "slice" else CALLS[kind])
         found = None if kind == "load" else found.fetchone()
         assert value(conn, "SELECT idempotent_digest(t) FROM t") == value(conn, "SELECT idempotent_digest(s) FROM source s")
         return recovered, found
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", CALLS)
+@pytest.mark.parametrize("kind", [*CALLS, "slice"])
 def test_a_worker_is_lost_after_the_coordinator_has_committed(nodes, conn, kind):
     """The coordinator has committed, and waits for a standby that is not there; the workers have only prepared."""
     table_for(conn, kind)
     rows = 20000 if kind == "load" else 1000
-    conn.execute(f"CREATE TABLE source AS SELECT i AS id, 1 AS at, 'v' || i AS v FROM generate_series(1, {rows}) AS i")
-    worker = nodes.nodes[1]
+    id_ = "7" if kind == "slice" else "i"
+    conn.execute(f"CREATE TABLE source AS SELECT {id_} AS id, 1 AS at, 'v' || i AS v FROM generate_series(1, {rows}) AS i")
+    worker = shard_of_slice(nodes, conn)[1] if kind == "slice" else nodes.nodes[1]
+    call = SLICE if kind == "slice" else CALLS[kind]
 
     def hold(standby):
         conn.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{standby}'")
@@ -899,7 +908,7 @@ def test_a_worker_is_lost_after_the_coordinator_has_committed(nodes, conn, kind)
 
     if kind != "load":
         hold("nobody")
-    held = Held(nodes, kind)
+    held = Held(nodes, call)
     if kind == "load":
         # It also commits before the first rows.
         until(lambda: value(conn, "SELECT count(*) >= 1000 FROM t"), 60)
@@ -915,7 +924,7 @@ def test_a_worker_is_lost_after_the_coordinator_has_committed(nodes, conn, kind)
         assert not isinstance(held.found, psycopg.Error)
         assert value(conn, "SELECT count(*) FROM t") < rows
         conn.execute("SET statement_timeout = '2s'")
-        refused(conn, CALLS["overwrite" if kind == "overwrite" else "merge"], state="57014")
+        refused(conn, call if kind in ("overwrite", "slice") else CALLS["merge"], state="57014")
     if kind == "request":
         # The record is on the coordinator.
         assert conn.execute(CALLS["request"]).fetchone()["replayed"]
@@ -923,7 +932,7 @@ def test_a_worker_is_lost_after_the_coordinator_has_committed(nodes, conn, kind)
     assert recovered > 0
     if kind == "merge":
         assert (found["inserted"], found["updated"], found["unchanged"]) == (0, 0, rows)
-    if kind == "overwrite":
+    if kind in ("overwrite", "slice"):
         assert found == {"deleted": 0, "inserted": 0, "unchanged": True}
     if kind == "request":
         assert found["replayed"] and len(found["response"]) == rows
@@ -941,7 +950,7 @@ def test_the_coordinator_is_lost_before_it_has_committed(nodes, conn, kind):
         own.execute(f"{BY_HAND}; SELECT pg_advisory_lock(13)")
         own.execute("CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(13); RETURN NULL; END'")
         own.execute(f"CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON {shard} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hold()")
-        held = Held(nodes, kind)
+        held = Held(nodes, CALLS[kind])
         held.until_prepared(first)
         coordinator.crash()
         held.thread.join()
@@ -950,15 +959,66 @@ def test_the_coordinator_is_lost_before_it_has_committed(nodes, conn, kind):
     with second.connect("app") as own:
         until(lambda: value(own, "SELECT count(*) = 0 FROM pg_stat_activity WHERE wait_event = 'advisory'"), 30)
         assert prepared(first) > 0
+        if kind == "overwrite":
+            # It waits for nothing that the coordinator has not committed, and what is prepared is never seen.
+            with nodes.connect() as again:
+                assert overwritten(again, {}) == (0, 1000, False)
         recovered, found = repeated(nodes, kind)
         own.execute(f"{BY_HAND}; SET client_min_messages = warning; DROP FUNCTION hold CASCADE")
     assert recovered > 0
     if kind == "merge":
         assert (found["inserted"], found["unchanged"]) == (1000, 0)
     if kind == "overwrite":
-        assert found == {"deleted": 0, "inserted": 1000, "unchanged": False}
+        assert found == {"deleted": 0, "inserted": 0, "unchanged": True}
     if kind == "request":
         assert not found["replayed"] and len(found["response"]) == 1000
+
+
+# With the number of rows that they store.
+ON_ONE_WORKER = {
+    "overwrite": (SLICE, 40),
+    "request": ("SELECT response, replayed FROM idempotent_execute('k', 'INSERT INTO t VALUES (7, $1)', '[\"a\"]')", 1),
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ON_ONE_WORKER)
+def test_the_coordinator_is_lost_while_the_only_worker_commits(nodes, conn, kind):
+    """The call is made again before the worker ends its commit, and no key keeps the rows of both apart."""
+    table(conn, columns="id int, v text")
+    conn.execute("CREATE TABLE source AS SELECT 7 AS id, 'v' || i AS v FROM generate_series(1, 40) AS i")
+    shard, worker = shard_of_slice(nodes, conn)
+    coordinator = nodes.nodes[0]
+    call, rows = ON_ONE_WORKER[kind]
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
+    with worker.connect("app") as own:
+        own.execute(f"{BY_HAND}; SELECT pg_advisory_lock(13); CREATE SEQUENCE first")
+        own.execute(
+            """CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN IF nextval('public.first') = 1 THEN PERFORM pg_advisory_xact_lock_shared(13); END IF; RETURN NULL; END $$"""
+        )
+        own.execute(
+            f"CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON {shard} DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hold()"
+        )
+        held = Held(nodes, call)
+        until(lambda: value(own, waiting) == 1, 60)
+        coordinator.crash()
+        held.thread.join()
+        assert isinstance(held.found, psycopg.Error)
+        coordinator.wait_until_up()
+        with nodes.connect() as again:
+            found = again.execute(call).fetchone()
+            assert found.get("inserted") == rows or found.get("replayed") is False
+        own.execute("SELECT pg_advisory_unlock(13)")
+        until(lambda: prepared(worker) > 0 or value(own, "SELECT count(*) FROM pg_stat_activity WHERE state = 'active'") == 1, 30)
+        with nodes.connect() as again:
+            recovered = value(again, "SELECT recover_prepared_transactions()")
+        own.execute(f"{BY_HAND}; SET client_min_messages = warning; DROP FUNCTION hold CASCADE; DROP SEQUENCE first")
+    with nodes.connect() as again:
+        assert value(again, "SELECT count(*) FROM t") == rows
+        assert recovered == 1
+        found = again.execute(call).fetchone()
+        assert found.get("unchanged") or found.get("replayed")
 
 
 @pytest.mark.timeout(300)
@@ -1005,14 +1065,25 @@ def test_an_overwrite_waits_for_no_node_that_is_silent(nodes, conn):
     assert overwritten(conn, {}) == (0, 40, False)
     conn.execute("CREATE TABLE loose (id int, v text); SELECT citus_add_local_table_to_metadata('loose')")
     worker = nodes.nodes[2]
+    # One elsewhere, and one there.
+    there = "SELECT min(i) FROM generate_series(1, 40) AS i JOIN citus_shards AS s ON s.shardid = get_shard_id_for_distribution_column('t', i) WHERE (nodename = %s) = %s"
+    ids = [value(conn, there, worker.address, is_there) for is_there in (False, True)]
     worker.stop()
     try:
         with nodes.connect() as own:
             error = refused(own, "SELECT idempotent_overwrite('t', 'source', '{}')", state="55000")
             assert worker.address in error.message_detail
+            # A slice of one shard is a matter of its node alone.
+            own.execute("CREATE TEMP TABLE one (id int, v text)")
+            for id_, is_there in ((ids[0], False), (ids[1], True)):
+                own.execute("TRUNCATE one; INSERT INTO one SELECT id, 'b' FROM source WHERE id = " + str(id_))
+                if is_there:
+                    refused(own, "SELECT idempotent_overwrite('t', 'one', jsonb_build_object('id', %s::int))", [id_], state="08006")
+                else:
+                    assert overwritten(own, {"id": id_}, "one") == (1, 1, False)
             # This one has no rows there.
             assert own.execute("SELECT inserted FROM idempotent_overwrite('loose', 'source', '{}')").fetchone()["inserted"] == 40
     finally:
         worker.start()
     with nodes.connect() as own:
-        assert overwritten(own, {}) == (0, 0, True)
+        assert overwritten(own, {}) == (40, 40, False)

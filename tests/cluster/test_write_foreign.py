@@ -182,3 +182,46 @@ def test_an_overwrite_waits_for_the_one_before(db):
         thread.join()
         assert found == [{"deleted": 0, "inserted": 0, "unchanged": True}]
         assert value(there, "SELECT count(*) FROM far") == 40
+
+
+@pytest.mark.timeout(120)
+def test_at_serializable_an_overwrite_takes_turns_with_a_commit_that_was_abandoned(db):
+    """The session ends while the other server commits, which goes on there. The slice is empty at first."""
+    with foreign_table(db, key=None) as (here, there):
+        here.execute("INSERT INTO near SELECT i, i, '2020-01-01' FROM generate_series(1, 40) AS i")
+        there.execute("CREATE SEQUENCE first; SELECT pg_advisory_lock(13)")
+        there.execute(
+            """CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN IF nextval('public.first') = 1 THEN PERFORM pg_advisory_xact_lock_shared(13); END IF; RETURN NULL; END $$;
+            CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON far DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hold()"""
+        )
+        call = "SELECT * FROM idempotent_overwrite('far', 'near', '{}')"
+        session = []
+
+        def abandoned():
+            with db.connect() as own, contextlib.suppress(psycopg.OperationalError):
+                session.append(value(own, "SELECT pg_backend_pid()"))
+                own.execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
+                own.execute(call)
+                own.execute("COMMIT")
+                session.append("committed")
+
+        held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
+        thread = threading.Thread(target=abandoned)
+        thread.start()
+        until(lambda: value(there, held) == 1, 30)
+        here.execute("SELECT pg_terminate_backend(%s)", session)
+        thread.join()
+        assert session[1:] == [] and value(there, held) == 1
+
+        def overwrite():
+            with here.transaction():
+                here.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+                return here.execute(call).fetchone()
+
+        states = []
+        until_it_succeeds(overwrite, states)
+        assert set(states) <= {"40001"}
+        there.execute("SELECT pg_advisory_unlock(13)")
+        until(lambda: value(there, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'postgres_fdw' AND state = 'active'") == 0, 30)
+        assert value(there, "SELECT count(*) FROM far") == 40

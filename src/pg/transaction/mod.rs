@@ -8,5 +8,6 @@ pub mod locks;
 pub mod relation_lock;
 pub mod snapshot;
 pub mod transactions;
+pub mod two_phase;
 #[forbid(unsafe_code)]
 pub mod user;
