@@ -26,6 +26,7 @@ use crate::pg::transaction::snapshot::LatestSnapshot;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{OpenRelation, Target, function_changes, watch, watched_changes};
 use crate::user_context::UserContext;
+use crate::version;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -58,6 +59,9 @@ impl StateTable {
         let schema = schema_oid(c"idempotent");
         let table = schema.and_then(|schema| relation_oid(schema, self.name()));
         table.unwrap_or_else(|| {
+            if schema.is_some() {
+                version::check();
+            }
             Report::new(
                 SqlState::UndefinedTable,
                 format!(
@@ -90,6 +94,8 @@ impl StateTable {
         // A lost identity takes its sequence along, and its hint brings both back.
         let deviation = definition::deviation(self, &self.parts(relation)).or(lost);
         if let Some((what, heal)) = deviation {
+            // Of another version's table nothing is to be repaired.
+            version::check();
             Report::new(
                 SqlState::ObjectNotInPrerequisiteState,
                 format!(
