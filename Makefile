@@ -2,13 +2,14 @@
 # make pipeline      run, rerun, kill and backfill a daily job on the same data
 # make test          run every check except those with real clients
 # make schedules     step two and three sessions through interleavings, and judge what they are told
+# make test-cassert  run them on a server that checks its assertions
 # make test-clients  run real clients against a guarded table
 # make bench         compare its speed with the alternatives
 # make portable      put the edition without a library together
 # make && make install  build it, and install it into the server of PG_CONFIG
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := all
-.PHONY: all help demo pipeline test schedules test-clients bench install installcheck uninstall dist package test-package portable clean
+.PHONY: image all help demo pipeline test test-cassert schedules test-clients bench install installcheck uninstall dist package test-package portable clean
 
 all: ## build the extension for the server of PG_CONFIG (default: the pg_config in PATH)
 	@scripts/build-for-server
@@ -24,8 +25,11 @@ demo: ## build the extension and load real data twice in a temporary server (EXP
 pipeline: ## build the extension and run, rerun, kill and backfill a daily job in a temporary server (EXPLORE=1 as above)
 	@demo/pipeline/run
 
-test: ## run every check on PostgreSQL 15, 16 and 18 (for less: ONLY="regress isolation" PG="15" TESTS="name"; PROFILE=dev builds in seconds)
+test: ## run every check on PostgreSQL 15 and 18, and those that need a server on 16 and 17 (for less: ONLY="regress isolation" PG="15" TESTS="name"; PROFILE=dev builds in seconds)
 	@scripts/test
+
+test-cassert: ## run the suites on the server of PG_CONFIG, which was built with --enable-cassert, then without caches (LIMIT=600 seconds a test)
+	@scripts/test-cassert
 
 schedules: ## step sessions of a test build through interleavings, and judge what they are told (COUNT=100000 schedules; SEEDS="7 100-199" runs these; PG=18)
 	@scripts/schedules
@@ -55,6 +59,9 @@ dist: ## make the archive for PGXN of what is committed, target/pg_idempotent-VE
 
 package: ## build Debian packages of what is committed, for each installed server, in target/debian
 	@scripts/package
+
+image: ## put the extension together as a folder for extension_control_path of PostgreSQL 18, target/image
+	@scripts/image
 
 test-package: ## install the Debian packages of target/debian in a bare system, use them there, and purge them (as root)
 	@scripts/test-package target/debian/postgresql-*-idempotent_*.deb

@@ -20,7 +20,7 @@ supported_majors="15 16 17 18"
 
 # The PostgreSQL versions that `make test` covers.
 # shellcheck disable=SC2034  # read by the scripts that source this file
-tested_majors="15 16 18"
+tested_majors="15 16 17 18"
 
 # --- messages ---------------------------------------------------------------------------------------------------
 
@@ -161,7 +161,7 @@ distribution_major() {
 # on Debian 12.
 newest_major() {
     local major own
-    for major in $(printf '%s\n' $supported_majors | sort -rn); do
+    for major in $(tr ' ' '\n' <<<"$supported_majors" | sort -rn); do
         if [ -n "$(installed_pg_config "$major")" ]; then
             printf '%s\n' "$major"
             return 0

@@ -43,6 +43,7 @@ use crate::pg::catalog::privilege::{has_privileges_of, may_select_and_update};
 use crate::pg::statement::spi::Parameter;
 use crate::pg::value::sql_value::{BytesType, SqlValue};
 use crate::pg::value::text;
+use crate::version;
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
 
@@ -90,6 +91,7 @@ fn type_named(name: &CStr, output: pg_sys::PGFunction) -> BytesType {
     find_type(name)
         .and_then(|typid| BytesType::of(typid, output))
         .unwrap_or_else(|| {
+            version::check();
             Report::new(
                 SqlState::ObjectNotInPrerequisiteState,
                 format!(

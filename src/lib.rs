@@ -14,6 +14,7 @@
 //! | `enum_text` | the closed sets of values, and their texts |
 //! | `own_function` | how a HINT names a function of the extension |
 //! | `target` | what is known of a table: columns, key, arbiter, partitions, rights |
+//! | `version` | whether the objects in the database are those that the library works with |
 //! | `compare` | equality of two column values, and what differs |
 //! | `digest` | the aggregate `idempotent_digest`: a checksum of a set of rows |
 //! | `payload` | JSON or source row to typed columns |
@@ -94,6 +95,8 @@ mod text;
 #[forbid(unsafe_code)]
 mod user_context;
 #[forbid(unsafe_code)]
+mod version;
+#[forbid(unsafe_code)]
 mod view;
 #[forbid(unsafe_code)]
 mod write;
@@ -125,6 +128,7 @@ pub mod soundness {
 
 ::pgrx::pg_module_magic!(name, version);
 extension_sql_file!("../sql/state.sql", name = "state", bootstrap);
+extension_sql_file!("../sql/version.sql", name = "version", requires = ["state"]);
 extension_sql_file!("../sql/kept.sql", name = "kept", requires = ["state"]);
 extension_sql_file!("../sql/insert.sql", name = "insert", requires = ["state"]);
 extension_sql_file!(
@@ -166,6 +170,7 @@ extension_sql_file!("../sql/rights.sql", name = "rights", finalize);
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
     target::register_invalidation_callbacks();
+    version::register();
     error::install_executor_hook();
 }
 

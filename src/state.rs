@@ -31,6 +31,7 @@ use crate::pg::transaction::two_phase::commit_in_two_phases;
 use crate::pg::value::sql_value::SqlValue;
 use crate::target::{OpenRelation, Target, function_changes, watch, watched_changes};
 use crate::user_context::UserContext;
+use crate::version;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -64,6 +65,9 @@ impl StateTable {
         let schema = schema_oid(c"idempotent");
         let table = schema.and_then(|schema| relation_oid(schema, self.name()));
         table.unwrap_or_else(|| {
+            if schema.is_some() {
+                version::check();
+            }
             Report::new(
                 SqlState::UndefinedTable,
                 format!(
@@ -96,6 +100,8 @@ impl StateTable {
         // A lost identity takes its sequence along, and its hint brings both back.
         let deviation = definition::deviation(self, &self.parts(relation)).or(lost);
         if let Some((what, heal)) = deviation {
+            // Of another version's table nothing is to be repaired.
+            version::check();
             Report::new(
                 SqlState::ObjectNotInPrerequisiteState,
                 format!(

@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:127
+-- src/lib.rs:130
 -- bootstrap
 -- The schema of everything that is not a function.
 --
@@ -35,44 +35,7 @@ ALTER TABLE idempotent.lock_secret ENABLE ROW LEVEL SECURITY;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:143
--- requires:
---   state
-
--- One slice replaced atomically. See docs/overwrite.md.
-
-CREATE FUNCTION idempotent_overwrite(
-    target    regclass,
-    source    regclass,
-    slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
-    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
-
-CREATE FUNCTION idempotent_overwrite_each(
-    target    regclass,
-    source    regclass,
-    by        text[],
-    OUT slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_each_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
-    'replaces each slice that the source holds, by the values of these columns; equal slices are not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:128
+-- src/lib.rs:132
 -- requires:
 --   state
 
@@ -208,294 +171,7 @@ COMMENT ON EXTENSION pg_idempotent IS NULL;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:154
--- requires:
---   kept
-
--- Runs: a job is done once for its input. See docs/runs.md.
-
--- Written by the extension's functions only, as its owner. People read the view
--- idempotent.pipeline_runs.
-CREATE TABLE idempotent.pipeline_run_records (
-    run_id         bigint      GENERATED ALWAYS AS IDENTITY,
-    role           idempotent.kept_role NOT NULL,
-    dataset        text        NOT NULL,
-    partition      text        NOT NULL,
-    attempt        int         NOT NULL,
-    status         text        NOT NULL,
-    reason         text        NOT NULL,
-    input_version  text,
-    output_version text,
-    row_count      bigint,
-    error          text,
-    lease          interval    NOT NULL,
-    lease_until    timestamptz,
-    started_at     timestamptz NOT NULL,
-    heartbeat_at   timestamptz NOT NULL,
-    completed_at   timestamptz,
-    CONSTRAINT pipeline_run_records_pkey PRIMARY KEY (run_id),
-    CONSTRAINT pipeline_run_records_attempt UNIQUE (role, dataset, partition, attempt),
-    CONSTRAINT pipeline_run_records_status CHECK (status IN ('running', 'published', 'failed', 'taken_over')),
-    CONSTRAINT pipeline_run_records_completed CHECK ((status = 'running') = (completed_at IS NULL))
-);
-COMMENT ON TABLE idempotent.pipeline_run_records IS 'what idempotent.pipeline_runs shows; written by the extension only';
-COMMENT ON COLUMN idempotent.pipeline_run_records.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
-COMMENT ON COLUMN idempotent.pipeline_run_records.role IS 'the role that began the run';
-COMMENT ON COLUMN idempotent.pipeline_run_records.dataset IS 'the table, or other data, that the run writes';
-COMMENT ON COLUMN idempotent.pipeline_run_records.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
-COMMENT ON COLUMN idempotent.pipeline_run_records.attempt IS 'the number of the run among those of its partition';
-COMMENT ON COLUMN idempotent.pipeline_run_records.status IS 'running, published, failed or taken_over';
-COMMENT ON COLUMN idempotent.pipeline_run_records.reason IS
-    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
-COMMENT ON COLUMN idempotent.pipeline_run_records.input_version IS 'what the run reads, as the caller names it';
-COMMENT ON COLUMN idempotent.pipeline_run_records.output_version IS 'what the run made, as the caller names it';
-COMMENT ON COLUMN idempotent.pipeline_run_records.row_count IS 'how many rows the run made, according to the caller';
-COMMENT ON COLUMN idempotent.pipeline_run_records.error IS 'why the run failed, according to the caller';
-COMMENT ON COLUMN idempotent.pipeline_run_records.lease IS 'how long the run holds the partition without a heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_run_records.lease_until IS 'when the lease ends: from then on another run may take over';
-COMMENT ON COLUMN idempotent.pipeline_run_records.started_at IS 'when the run began';
-COMMENT ON COLUMN idempotent.pipeline_run_records.heartbeat_at IS 'the last heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_run_records.completed_at IS 'when the run was published, failed or taken over';
-
-CREATE UNIQUE INDEX pipeline_run_records_running ON idempotent.pipeline_run_records (role, dataset, partition)
-    WHERE status = 'running';
-COMMENT ON INDEX idempotent.pipeline_run_records_running IS 'at most one run of a partition is running';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.pipeline_run_records', '');
-
-CREATE VIEW idempotent.pipeline_runs WITH (security_barrier = true) AS
-SELECT run.run_id, run.dataset, run.partition, run.attempt, run.status, run.reason,
-       run.input_version, run.output_version, run.row_count, run.error, run.lease,
-       run.lease_until, run.started_at, run.heartbeat_at, run.completed_at
-  FROM idempotent.pipeline_run_records AS run
- WHERE run.role OPERATOR(idempotent.=) idempotent.own_role();
-COMMENT ON VIEW idempotent.pipeline_runs IS 'your own runs of pipelines, present and past';
-COMMENT ON COLUMN idempotent.pipeline_runs.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
-COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'the table, or other data, that the run writes';
-COMMENT ON COLUMN idempotent.pipeline_runs.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
-COMMENT ON COLUMN idempotent.pipeline_runs.attempt IS 'the number of the run among those of its partition';
-COMMENT ON COLUMN idempotent.pipeline_runs.status IS 'running, published, failed or taken_over';
-COMMENT ON COLUMN idempotent.pipeline_runs.reason IS
-    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
-COMMENT ON COLUMN idempotent.pipeline_runs.input_version IS 'what the run reads, as the caller names it';
-COMMENT ON COLUMN idempotent.pipeline_runs.output_version IS 'what the run made, as the caller names it';
-COMMENT ON COLUMN idempotent.pipeline_runs.row_count IS 'how many rows the run made, according to the caller';
-COMMENT ON COLUMN idempotent.pipeline_runs.error IS 'why the run failed, according to the caller';
-COMMENT ON COLUMN idempotent.pipeline_runs.lease IS 'how long the run holds the partition without a heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'when the lease ends: from then on another run may take over';
-COMMENT ON COLUMN idempotent.pipeline_runs.started_at IS 'when the run began';
-COMMENT ON COLUMN idempotent.pipeline_runs.heartbeat_at IS 'the last heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_runs.completed_at IS 'when the run was published, failed or taken over';
-
-CREATE FUNCTION idempotent_run_begin(
-    dataset       text,
-    partition     text     DEFAULT '',
-    input_version text     DEFAULT NULL,
-    force         boolean  DEFAULT false,
-    lease         interval DEFAULT '1 hour',
-    OUT run_id   bigint,
-    OUT decision text,
-    OUT reason   text
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_run_begin_wrapper';
-COMMENT ON FUNCTION idempotent_run_begin(text, text, text, boolean, interval) IS
-    'begins a run of a partition, unless its input was published already';
-
-CREATE FUNCTION idempotent_run_heartbeat(run_id bigint) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_run_heartbeat_wrapper';
-COMMENT ON FUNCTION idempotent_run_heartbeat(bigint) IS
-    'renews the lease of a run';
-
-CREATE FUNCTION idempotent_run_publish(
-    run_id bigint, row_count bigint DEFAULT NULL, output_version text DEFAULT NULL
-) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_run_publish_wrapper';
-COMMENT ON FUNCTION idempotent_run_publish(bigint, bigint, text) IS
-    'ends a run that succeeded';
-
-CREATE FUNCTION idempotent_run_fail(run_id bigint, error text) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_run_fail_wrapper';
-COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
-    'ends a run that failed; the next idempotent_run_begin of its partition begins another run';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:153
--- requires:
---   kept
-
--- Loads in committed batches. What the procedure promises is in docs/load.md.
-
--- Written by the procedure only, as the extension's owner. People read the view
--- idempotent.loads.
-CREATE TABLE idempotent.load_records (
-    load_id      bigint      GENERATED ALWAYS AS IDENTITY,
-    role         idempotent.kept_role NOT NULL,
-    target       text        NOT NULL,
-    source       text        NOT NULL,
-    on_conflict  text        NOT NULL,
-    batch_size   int         NOT NULL,
-    status       text        NOT NULL DEFAULT 'running',
-    rows_total   bigint,
-    rows_done    bigint      NOT NULL DEFAULT 0,
-    inserted     bigint      NOT NULL DEFAULT 0,
-    duplicates   bigint      NOT NULL DEFAULT 0,
-    conflicts    bigint      NOT NULL DEFAULT 0,
-    batches      bigint      NOT NULL DEFAULT 0,
-    pid          int         NOT NULL,
-    started_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    updated_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    completed_at timestamptz,
-    error        text,
-    on_error     text        NOT NULL DEFAULT 'error',
-    rejected     bigint      NOT NULL DEFAULT 0,
-    token        text,
-    replayed     boolean     NOT NULL DEFAULT false,
-    CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
-    CONSTRAINT load_records_status CHECK (status IN ('running', 'finished', 'failed'))
-) WITH (fillfactor = 50);
-COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
-
--- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
--- query's snapshot and its look at the locks has not died. DEFINER, since a reader of
--- the view has no right on the table; pg_locks shows every role that a load is running.
-CREATE FUNCTION idempotent.load_is_running(load_id bigint) RETURNS boolean
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT EXISTS (
-        SELECT FROM idempotent.load_records AS record
-         WHERE record.load_id OPERATOR(pg_catalog.=) load_is_running.load_id
-           AND record.status OPERATOR(pg_catalog.=) 'running');
-END;
-COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
-    'whether a load is recorded as running at this moment';
-
--- A running load holds a lock that no session waits for. A standby does not show it.
-CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
-SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.on_error,
-       record.batch_size,
-       CASE
-           WHEN record.status OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.status
-           WHEN EXISTS (
-               SELECT FROM pg_catalog.pg_locks AS held
-                WHERE held.locktype OPERATOR(pg_catalog.=) 'advisory'
-                  AND held.objsubid OPERATOR(pg_catalog.=) 34
-                  AND held.database OPERATOR(pg_catalog.=) (
-                      SELECT here.oid FROM pg_catalog.pg_database AS here
-                       WHERE here.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
-                  AND ((held.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) held.objid::bigint)
-                      OPERATOR(pg_catalog.=) record.load_id)
-               THEN 'running'
-           WHEN idempotent.load_is_running(record.load_id) THEN 'died'
-           ELSE 'running'
-       END AS status,
-       record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.rejected,
-       record.batches,
-       record.pid, record.started_at, record.updated_at, record.completed_at, record.error,
-       record.token, record.replayed
-  FROM idempotent.load_records AS record
- WHERE record.role OPERATOR(idempotent.=) idempotent.own_role()
-    OR (SELECT pg_catalog.pg_has_role(class.relowner, 'USAGE') OR reader.rolbypassrls
-          FROM pg_catalog.pg_class AS class CROSS JOIN pg_catalog.pg_roles AS reader
-         WHERE class.oid OPERATOR(pg_catalog.=) 'idempotent.load_records'::regclass::oid
-           AND reader.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
-COMMENT ON VIEW idempotent.loads IS 'your own loads, present and past, with their progress; all loads for the owner of the extension';
-COMMENT ON COLUMN idempotent.loads.load_id IS 'the number of the load';
-COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';
-COMMENT ON COLUMN idempotent.loads.target IS 'the table that receives the rows, by its name at the start';
-COMMENT ON COLUMN idempotent.loads.source IS 'the table or view that the rows come from, by its name at the start';
-COMMENT ON COLUMN idempotent.loads.on_conflict IS 'what the load does about a conflict';
-COMMENT ON COLUMN idempotent.loads.on_error IS 'what the load does about a row that the server refuses';
-COMMENT ON COLUMN idempotent.loads.batch_size IS 'how many rows are committed at a time';
-COMMENT ON COLUMN idempotent.loads.status IS 'running, finished, failed, or died: its server process no longer exists';
-COMMENT ON COLUMN idempotent.loads.rows_total IS 'the rows of the source; NULL while it is being read';
-COMMENT ON COLUMN idempotent.loads.rows_done IS 'the rows that have an outcome, committed';
-COMMENT ON COLUMN idempotent.loads.inserted IS 'how many rows were inserted';
-COMMENT ON COLUMN idempotent.loads.duplicates IS 'how many rows were already stored';
-COMMENT ON COLUMN idempotent.loads.conflicts IS 'how many rows differ from the stored row';
-COMMENT ON COLUMN idempotent.loads.rejected IS 'how many rows the server refused';
-COMMENT ON COLUMN idempotent.loads.batches IS 'how many batches were committed';
-COMMENT ON COLUMN idempotent.loads.pid IS 'the server process, for pg_cancel_backend';
-COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
-COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
-COMMENT ON COLUMN idempotent.loads.completed_at IS 'when it finished or failed';
-COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
-COMMENT ON COLUMN idempotent.loads.token IS 'the token that the caller gave the load';
-COMMENT ON COLUMN idempotent.loads.replayed IS 'whether the counts are those of an earlier load with this token, and nothing was loaded';
-
-CREATE PROCEDURE idempotent_load(
-    target      regclass,
-    source      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    batch_size  int    DEFAULT 10000,
-    overriding  text   DEFAULT NULL,
-    on_error    text   DEFAULT 'error',
-    token       text   DEFAULT NULL,
-    digest      text   DEFAULT NULL
-)
-LANGUAGE c
-AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
-COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int, text, text, text, text) IS
-    'inserts or verifies the rows of a table or view in batches, each of which is committed';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:140
--- requires:
---   kept
-
--- Batches under a token. What a token does is in docs/tokens.md.
-
--- Written by the extension's functions only, as its owner. People read the view idempotent.batches.
-CREATE TABLE idempotent.batch_records (
-    role         idempotent.kept_role  NOT NULL,
-    target       idempotent.kept_table NOT NULL,
-    token        text        NOT NULL,
-    function     text        NOT NULL,
-    options      jsonb       NOT NULL,
-    digest       text,
-    counts       jsonb       NOT NULL,
-    completed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    CONSTRAINT batch_records_pkey PRIMARY KEY (token, target, role)
-);
-COMMENT ON TABLE idempotent.batch_records IS 'what idempotent.batches shows; written by the extension only';
-COMMENT ON COLUMN idempotent.batch_records.role IS 'the role that sent the batch';
-COMMENT ON COLUMN idempotent.batch_records.target IS 'the table that the batch was for';
-COMMENT ON COLUMN idempotent.batch_records.token IS 'the token that the caller gave the batch';
-COMMENT ON COLUMN idempotent.batch_records.function IS 'insert_from, load or merge';
-COMMENT ON COLUMN idempotent.batch_records.options IS 'what the call asked for beside target and source';
-COMMENT ON COLUMN idempotent.batch_records.digest IS 'a digest of the content, according to the caller';
-COMMENT ON COLUMN idempotent.batch_records.counts IS 'the counts that the call returned';
-COMMENT ON COLUMN idempotent.batch_records.completed_at IS 'when the batch was done';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.batch_records', '');
-
-CREATE VIEW idempotent.batches WITH (security_barrier = true) AS
-SELECT batch.target::regclass AS target, batch.token, batch.function, batch.options, batch.digest, batch.counts,
-       batch.completed_at
-  FROM idempotent.batch_records AS batch
- WHERE batch.role OPERATOR(idempotent.=) idempotent.own_role();
-COMMENT ON VIEW idempotent.batches IS 'your own batches that have committed under a token';
-COMMENT ON COLUMN idempotent.batches.target IS 'the table that the batch was for';
-COMMENT ON COLUMN idempotent.batches.token IS 'the token that the caller gave the batch';
-COMMENT ON COLUMN idempotent.batches.function IS 'insert_from, load or merge';
-COMMENT ON COLUMN idempotent.batches.options IS 'what the call asked for beside target and source';
-COMMENT ON COLUMN idempotent.batches.digest IS 'a digest of the content, according to the caller';
-COMMENT ON COLUMN idempotent.batches.counts IS 'the counts that the call returned';
-COMMENT ON COLUMN idempotent.batches.completed_at IS 'when the batch was done';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:148
+-- src/lib.rs:152
 -- requires:
 --   kept
 
@@ -645,262 +321,294 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:161
+-- src/lib.rs:144
 -- requires:
---   state
+--   kept
 
--- What makes retries on a table unsafe. See docs/lint.md.
+-- Batches under a token. What a token does is in docs/tokens.md.
 
-CREATE FUNCTION idempotent_lint(target regclass)
-RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
-AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
-COMMENT ON FUNCTION idempotent_lint(regclass) IS
-    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
+-- Written by the extension's functions only, as its owner. People read the view idempotent.batches.
+CREATE TABLE idempotent.batch_records (
+    role         idempotent.kept_role  NOT NULL,
+    target       idempotent.kept_table NOT NULL,
+    token        text        NOT NULL,
+    function     text        NOT NULL,
+    options      jsonb       NOT NULL,
+    digest       text,
+    counts       jsonb       NOT NULL,
+    completed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    CONSTRAINT batch_records_pkey PRIMARY KEY (token, target, role)
+);
+COMMENT ON TABLE idempotent.batch_records IS 'what idempotent.batches shows; written by the extension only';
+COMMENT ON COLUMN idempotent.batch_records.role IS 'the role that sent the batch';
+COMMENT ON COLUMN idempotent.batch_records.target IS 'the table that the batch was for';
+COMMENT ON COLUMN idempotent.batch_records.token IS 'the token that the caller gave the batch';
+COMMENT ON COLUMN idempotent.batch_records.function IS 'insert_from, load or merge';
+COMMENT ON COLUMN idempotent.batch_records.options IS 'what the call asked for beside target and source';
+COMMENT ON COLUMN idempotent.batch_records.digest IS 'a digest of the content, according to the caller';
+COMMENT ON COLUMN idempotent.batch_records.counts IS 'the counts that the call returned';
+COMMENT ON COLUMN idempotent.batch_records.completed_at IS 'when the batch was done';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.batch_records', '');
+
+CREATE VIEW idempotent.batches WITH (security_barrier = true) AS
+SELECT batch.target::regclass AS target, batch.token, batch.function, batch.options, batch.digest, batch.counts,
+       batch.completed_at
+  FROM idempotent.batch_records AS batch
+ WHERE batch.role OPERATOR(idempotent.=) idempotent.own_role();
+COMMENT ON VIEW idempotent.batches IS 'your own batches that have committed under a token';
+COMMENT ON COLUMN idempotent.batches.target IS 'the table that the batch was for';
+COMMENT ON COLUMN idempotent.batches.token IS 'the token that the caller gave the batch';
+COMMENT ON COLUMN idempotent.batches.function IS 'insert_from, load or merge';
+COMMENT ON COLUMN idempotent.batches.options IS 'what the call asked for beside target and source';
+COMMENT ON COLUMN idempotent.batches.digest IS 'a digest of the content, according to the caller';
+COMMENT ON COLUMN idempotent.batches.counts IS 'the counts that the call returned';
+COMMENT ON COLUMN idempotent.batches.completed_at IS 'when the batch was done';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:129
+-- src/lib.rs:158
 -- requires:
---   state
+--   kept
 
--- Insert or verify. What each function promises is in docs/insert.md.
+-- Runs: a job is done once for its input. See docs/runs.md.
 
-CREATE FUNCTION idempotent_insert(
-    target      regclass,
-    payload     jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    overriding  text   DEFAULT NULL,
-    OUT outcome     text,
-    OUT stored      jsonb,
-    OUT differences jsonb
+-- Written by the extension's functions only, as its owner. People read the view
+-- idempotent.pipeline_runs.
+CREATE TABLE idempotent.pipeline_run_records (
+    run_id         bigint      GENERATED ALWAYS AS IDENTITY,
+    role           idempotent.kept_role NOT NULL,
+    dataset        text        NOT NULL,
+    partition      text        NOT NULL,
+    attempt        int         NOT NULL,
+    status         text        NOT NULL,
+    reason         text        NOT NULL,
+    input_version  text,
+    output_version text,
+    row_count      bigint,
+    error          text,
+    lease          interval    NOT NULL,
+    lease_until    timestamptz,
+    started_at     timestamptz NOT NULL,
+    heartbeat_at   timestamptz NOT NULL,
+    completed_at   timestamptz,
+    CONSTRAINT pipeline_run_records_pkey PRIMARY KEY (run_id),
+    CONSTRAINT pipeline_run_records_attempt UNIQUE (role, dataset, partition, attempt),
+    CONSTRAINT pipeline_run_records_status CHECK (status IN ('running', 'published', 'failed', 'taken_over')),
+    CONSTRAINT pipeline_run_records_completed CHECK ((status = 'running') = (completed_at IS NULL))
+);
+COMMENT ON TABLE idempotent.pipeline_run_records IS 'what idempotent.pipeline_runs shows; written by the extension only';
+COMMENT ON COLUMN idempotent.pipeline_run_records.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
+COMMENT ON COLUMN idempotent.pipeline_run_records.role IS 'the role that began the run';
+COMMENT ON COLUMN idempotent.pipeline_run_records.dataset IS 'the table, or other data, that the run writes';
+COMMENT ON COLUMN idempotent.pipeline_run_records.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
+COMMENT ON COLUMN idempotent.pipeline_run_records.attempt IS 'the number of the run among those of its partition';
+COMMENT ON COLUMN idempotent.pipeline_run_records.status IS 'running, published, failed or taken_over';
+COMMENT ON COLUMN idempotent.pipeline_run_records.reason IS
+    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
+COMMENT ON COLUMN idempotent.pipeline_run_records.input_version IS 'what the run reads, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_run_records.output_version IS 'what the run made, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_run_records.row_count IS 'how many rows the run made, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_run_records.error IS 'why the run failed, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_run_records.lease IS 'how long the run holds the partition without a heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_run_records.lease_until IS 'when the lease ends: from then on another run may take over';
+COMMENT ON COLUMN idempotent.pipeline_run_records.started_at IS 'when the run began';
+COMMENT ON COLUMN idempotent.pipeline_run_records.heartbeat_at IS 'the last heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_run_records.completed_at IS 'when the run was published, failed or taken over';
+
+CREATE UNIQUE INDEX pipeline_run_records_running ON idempotent.pipeline_run_records (role, dataset, partition)
+    WHERE status = 'running';
+COMMENT ON INDEX idempotent.pipeline_run_records_running IS 'at most one run of a partition is running';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.pipeline_run_records', '');
+
+CREATE VIEW idempotent.pipeline_runs WITH (security_barrier = true) AS
+SELECT run.run_id, run.dataset, run.partition, run.attempt, run.status, run.reason,
+       run.input_version, run.output_version, run.row_count, run.error, run.lease,
+       run.lease_until, run.started_at, run.heartbeat_at, run.completed_at
+  FROM idempotent.pipeline_run_records AS run
+ WHERE run.role OPERATOR(idempotent.=) idempotent.own_role();
+COMMENT ON VIEW idempotent.pipeline_runs IS 'your own runs of pipelines, present and past';
+COMMENT ON COLUMN idempotent.pipeline_runs.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
+COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'the table, or other data, that the run writes';
+COMMENT ON COLUMN idempotent.pipeline_runs.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
+COMMENT ON COLUMN idempotent.pipeline_runs.attempt IS 'the number of the run among those of its partition';
+COMMENT ON COLUMN idempotent.pipeline_runs.status IS 'running, published, failed or taken_over';
+COMMENT ON COLUMN idempotent.pipeline_runs.reason IS
+    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
+COMMENT ON COLUMN idempotent.pipeline_runs.input_version IS 'what the run reads, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_runs.output_version IS 'what the run made, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_runs.row_count IS 'how many rows the run made, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_runs.error IS 'why the run failed, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_runs.lease IS 'how long the run holds the partition without a heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'when the lease ends: from then on another run may take over';
+COMMENT ON COLUMN idempotent.pipeline_runs.started_at IS 'when the run began';
+COMMENT ON COLUMN idempotent.pipeline_runs.heartbeat_at IS 'the last heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_runs.completed_at IS 'when the run was published, failed or taken over';
+
+CREATE FUNCTION idempotent_run_begin(
+    dataset       text,
+    partition     text     DEFAULT '',
+    input_version text     DEFAULT NULL,
+    force         boolean  DEFAULT false,
+    lease         interval DEFAULT '1 hour',
+    OUT run_id   bigint,
+    OUT decision text,
+    OUT reason   text
 ) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_wrapper';
+AS 'MODULE_PATHNAME', 'idempotent_run_begin_wrapper';
+COMMENT ON FUNCTION idempotent_run_begin(text, text, text, boolean, interval) IS
+    'begins a run of a partition, unless its input was published already';
 
-COMMENT ON FUNCTION idempotent_insert(regclass, jsonb, text[], text[], text[], text, text) IS
-    'inserts a JSON object as a row, or verifies it against the row stored under its key';
-
-CREATE FUNCTION idempotent_insert_many(
-    target      regclass,
-    payloads    jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    overriding  text   DEFAULT NULL,
-    on_error    text   DEFAULT 'error',
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT duplicates bigint,
-    OUT conflicts  bigint,
-    OUT rejected   bigint
-) RETURNS record
+CREATE FUNCTION idempotent_run_heartbeat(run_id bigint) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_many_wrapper';
+AS 'MODULE_PATHNAME', 'idempotent_run_heartbeat_wrapper';
+COMMENT ON FUNCTION idempotent_run_heartbeat(bigint) IS
+    'renews the lease of a run';
 
-COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text, text, text) IS
-    'inserts or verifies an array of JSON objects, and counts the outcomes';
+CREATE FUNCTION idempotent_run_publish(
+    run_id bigint, row_count bigint DEFAULT NULL, output_version text DEFAULT NULL
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_run_publish_wrapper';
+COMMENT ON FUNCTION idempotent_run_publish(bigint, bigint, text) IS
+    'ends a run that succeeded';
 
-CREATE FUNCTION idempotent_insert_each(
-    target      regclass,
-    payloads    jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    overriding  text   DEFAULT NULL,
-    on_error    text   DEFAULT 'error',
-    OUT ordinal     bigint,
-    OUT outcome     text,
-    OUT stored      jsonb,
-    OUT differences jsonb,
-    OUT error       jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
+CREATE FUNCTION idempotent_run_fail(run_id bigint, error text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_run_fail_wrapper';
+COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
+    'ends a run that failed; the next idempotent_run_begin of its partition begins another run';
+/* </end connected objects> */
 
-COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text, text, text) IS
-    'inserts or verifies an array of JSON objects, and returns the outcome of each';
+/* <begin connected objects> */
+-- src/lib.rs:157
+-- requires:
+--   kept
 
-CREATE FUNCTION idempotent_insert_from(
+-- Loads in committed batches. What the procedure promises is in docs/load.md.
+
+-- Written by the procedure only, as the extension's owner. People read the view
+-- idempotent.loads.
+CREATE TABLE idempotent.load_records (
+    load_id      bigint      GENERATED ALWAYS AS IDENTITY,
+    role         idempotent.kept_role NOT NULL,
+    target       text        NOT NULL,
+    source       text        NOT NULL,
+    on_conflict  text        NOT NULL,
+    batch_size   int         NOT NULL,
+    status       text        NOT NULL DEFAULT 'running',
+    rows_total   bigint,
+    rows_done    bigint      NOT NULL DEFAULT 0,
+    inserted     bigint      NOT NULL DEFAULT 0,
+    duplicates   bigint      NOT NULL DEFAULT 0,
+    conflicts    bigint      NOT NULL DEFAULT 0,
+    batches      bigint      NOT NULL DEFAULT 0,
+    pid          int         NOT NULL,
+    started_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    updated_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    completed_at timestamptz,
+    error        text,
+    on_error     text        NOT NULL DEFAULT 'error',
+    rejected     bigint      NOT NULL DEFAULT 0,
+    token        text,
+    replayed     boolean     NOT NULL DEFAULT false,
+    CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
+    CONSTRAINT load_records_status CHECK (status IN ('running', 'finished', 'failed'))
+) WITH (fillfactor = 50);
+COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
+
+-- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
+-- query's snapshot and its look at the locks has not died. DEFINER, since a reader of
+-- the view has no right on the table; pg_locks shows every role that a load is running.
+CREATE FUNCTION idempotent.load_is_running(load_id bigint) RETURNS boolean
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT EXISTS (
+        SELECT FROM idempotent.load_records AS record
+         WHERE record.load_id OPERATOR(pg_catalog.=) load_is_running.load_id
+           AND record.status OPERATOR(pg_catalog.=) 'running');
+END;
+COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
+    'whether a load is recorded as running at this moment';
+
+-- A running load holds a lock that no session waits for. A standby does not show it.
+CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
+SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.on_error,
+       record.batch_size,
+       CASE
+           WHEN record.status OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.status
+           WHEN EXISTS (
+               SELECT FROM pg_catalog.pg_locks AS held
+                WHERE held.locktype OPERATOR(pg_catalog.=) 'advisory'
+                  AND held.objsubid OPERATOR(pg_catalog.=) 34
+                  AND held.database OPERATOR(pg_catalog.=) (
+                      SELECT here.oid FROM pg_catalog.pg_database AS here
+                       WHERE here.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+                  AND ((held.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) held.objid::bigint)
+                      OPERATOR(pg_catalog.=) record.load_id)
+               THEN 'running'
+           WHEN idempotent.load_is_running(record.load_id) THEN 'died'
+           ELSE 'running'
+       END AS status,
+       record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.rejected,
+       record.batches,
+       record.pid, record.started_at, record.updated_at, record.completed_at, record.error,
+       record.token, record.replayed
+  FROM idempotent.load_records AS record
+ WHERE record.role OPERATOR(idempotent.=) idempotent.own_role()
+    OR (SELECT pg_catalog.pg_has_role(class.relowner, 'USAGE') OR reader.rolbypassrls
+          FROM pg_catalog.pg_class AS class CROSS JOIN pg_catalog.pg_roles AS reader
+         WHERE class.oid OPERATOR(pg_catalog.=) 'idempotent.load_records'::regclass::oid
+           AND reader.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
+COMMENT ON VIEW idempotent.loads IS 'your own loads, present and past, with their progress; all loads for the owner of the extension';
+COMMENT ON COLUMN idempotent.loads.load_id IS 'the number of the load';
+COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';
+COMMENT ON COLUMN idempotent.loads.target IS 'the table that receives the rows, by its name at the start';
+COMMENT ON COLUMN idempotent.loads.source IS 'the table or view that the rows come from, by its name at the start';
+COMMENT ON COLUMN idempotent.loads.on_conflict IS 'what the load does about a conflict';
+COMMENT ON COLUMN idempotent.loads.on_error IS 'what the load does about a row that the server refuses';
+COMMENT ON COLUMN idempotent.loads.batch_size IS 'how many rows are committed at a time';
+COMMENT ON COLUMN idempotent.loads.status IS 'running, finished, failed, or died: its server process no longer exists';
+COMMENT ON COLUMN idempotent.loads.rows_total IS 'the rows of the source; NULL while it is being read';
+COMMENT ON COLUMN idempotent.loads.rows_done IS 'the rows that have an outcome, committed';
+COMMENT ON COLUMN idempotent.loads.inserted IS 'how many rows were inserted';
+COMMENT ON COLUMN idempotent.loads.duplicates IS 'how many rows were already stored';
+COMMENT ON COLUMN idempotent.loads.conflicts IS 'how many rows differ from the stored row';
+COMMENT ON COLUMN idempotent.loads.rejected IS 'how many rows the server refused';
+COMMENT ON COLUMN idempotent.loads.batches IS 'how many batches were committed';
+COMMENT ON COLUMN idempotent.loads.pid IS 'the server process, for pg_cancel_backend';
+COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
+COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
+COMMENT ON COLUMN idempotent.loads.completed_at IS 'when it finished or failed';
+COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
+COMMENT ON COLUMN idempotent.loads.token IS 'the token that the caller gave the load';
+COMMENT ON COLUMN idempotent.loads.replayed IS 'whether the counts are those of an earlier load with this token, and nothing was loaded';
+
+CREATE PROCEDURE idempotent_load(
     target      regclass,
     source      regclass,
     key         text[] DEFAULT NULL,
     compare     text[] DEFAULT NULL,
     ignore      text[] DEFAULT NULL,
     on_conflict text   DEFAULT 'error',
+    batch_size  int    DEFAULT 10000,
     overriding  text   DEFAULT NULL,
     on_error    text   DEFAULT 'error',
     token       text   DEFAULT NULL,
-    digest      text   DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT duplicates bigint,
-    OUT conflicts  bigint,
-    OUT rejected   bigint,
-    OUT replayed   boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text, text, text, text, text) IS
-    'inserts or verifies the rows of a table or view, and counts the outcomes';
+    digest      text   DEFAULT NULL
+)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
+COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int, text, text, text, text) IS
+    'inserts or verifies the rows of a table or view in batches, each of which is committed';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:155
--- requires:
---   state
-
--- Compares what a table holds with what it should hold, and makes it so. See docs/reconcile.md.
-
-CREATE FUNCTION idempotent_reconcile(
-    target  regclass,
-    source  regclass,
-    key     text[] DEFAULT NULL,
-    compare text[] DEFAULT NULL,
-    ignore  text[] DEFAULT NULL,
-    "limit" bigint DEFAULT NULL,
-    OUT status      text,
-    OUT key         jsonb,
-    OUT stored      jsonb,
-    OUT expected    jsonb,
-    OUT differences jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
-
-COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[], bigint) IS
-    'returns the rows, by key, in which a table or foreign table deviates from another one or a view';
-
-CREATE FUNCTION idempotent_repair(
-    target  regclass,
-    source  regclass,
-    key     text[] DEFAULT NULL,
-    compare text[] DEFAULT NULL,
-    ignore  text[] DEFAULT NULL,
-    "limit" bigint DEFAULT NULL,
-    dry_run boolean DEFAULT true,
-    OUT status      text,
-    OUT key         jsonb,
-    OUT stored      jsonb,
-    OUT expected    jsonb,
-    OUT differences jsonb,
-    OUT outcome     text
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_repair_wrapper';
-
-COMMENT ON FUNCTION idempotent_repair(regclass, regclass, text[], text[], text[], bigint, boolean) IS
-    'makes a table or foreign table equal to another one or a view, row by row, or says what that would change';
-
--- Two tables are compared by sketches of them, so that only rows that may deviate are read and sent. See src/digest/sketch.rs.
-CREATE FUNCTION idempotent.sketch_add(state internal, plan bytea, VARIADIC columns "any") RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_sketch_add_wrapper';
-COMMENT ON FUNCTION idempotent.sketch_add(internal, bytea, VARIADIC "any") IS 'part of idempotent.sketch: adds a row';
-
-CREATE FUNCTION idempotent.sketch_combine(state internal, other internal) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_sketch_combine_wrapper';
-COMMENT ON FUNCTION idempotent.sketch_combine(internal, internal) IS
-    'part of idempotent.sketch: adds the rows of another process';
-
-CREATE FUNCTION idempotent.sketch_bytes(state internal) RETURNS bytea
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_sketch_bytes_wrapper';
-COMMENT ON FUNCTION idempotent.sketch_bytes(internal) IS
-    'part of idempotent.sketch: the sketch, and its state for another process';
-
-CREATE FUNCTION idempotent.sketch_deserialize(bytes bytea, unused internal) RETURNS internal
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_sketch_deserialize_wrapper';
-COMMENT ON FUNCTION idempotent.sketch_deserialize(bytea, internal) IS
-    'part of idempotent.sketch: its state, from another process';
-
-CREATE AGGREGATE idempotent.sketch(plan bytea, VARIADIC columns "any") (
-    SFUNC        = idempotent.sketch_add,
-    STYPE        = internal,
-    SSPACE       = 139272,
-    FINALFUNC    = idempotent.sketch_bytes,
-    COMBINEFUNC  = idempotent.sketch_combine,
-    SERIALFUNC   = idempotent.sketch_bytes,
-    DESERIALFUNC = idempotent.sketch_deserialize,
-    PARALLEL     = SAFE
-);
-COMMENT ON AGGREGATE idempotent.sketch(bytea, VARIADIC "any") IS
-    'part of idempotent_reconcile: what it compares of a table, under a plan that is the same for every row';
-
-CREATE FUNCTION idempotent.in_sketch(suspects bytea, VARIADIC key "any") RETURNS boolean
-LANGUAGE c IMMUTABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_in_sketch_wrapper';
-COMMENT ON FUNCTION idempotent.in_sketch(bytea, VARIADIC "any") IS
-    'part of idempotent_reconcile: whether a row may deviate, by suspects that are the same for every row';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:142
--- requires:
---   state
-
--- Upsert in which the latest row wins. See docs/merge.md.
-
-CREATE FUNCTION idempotent_merge(
-    target    regclass,
-    source    regclass,
-    key       text[] DEFAULT NULL,
-    latest_by text[] DEFAULT NULL,
-    compare   text[] DEFAULT NULL,
-    ignore    text[] DEFAULT NULL,
-    insert_only text[] DEFAULT NULL,
-    delete_when text DEFAULT NULL,
-    token     text   DEFAULT NULL,
-    digest    text   DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT updated    bigint,
-    OUT deleted    bigint,
-    OUT unchanged  bigint,
-    OUT stale      bigint,
-    OUT superseded bigint,
-    OUT replayed   boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
-
-COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text, text, text) IS
-    'inserts, updates or deletes rows by those of a table or view with the same key; the latest row wins, equal rows are not rewritten';
-
-CREATE FUNCTION idempotent_merge_many(
-    target    regclass,
-    payloads  jsonb,
-    key       text[] DEFAULT NULL,
-    latest_by text[] DEFAULT NULL,
-    compare   text[] DEFAULT NULL,
-    ignore    text[] DEFAULT NULL,
-    insert_only text[] DEFAULT NULL,
-    delete_when text DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT updated    bigint,
-    OUT deleted    bigint,
-    OUT unchanged  bigint,
-    OUT stale      bigint,
-    OUT superseded bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_merge_many_wrapper';
-
-COMMENT ON FUNCTION idempotent_merge_many(regclass, jsonb, text[], text[], text[], text[], text[], text) IS
-    'inserts, updates or deletes rows by an array of JSON objects; a field that an object leaves out leaves the stored value alone';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:160
+-- src/lib.rs:164
 -- requires:
 --   state
 
@@ -992,7 +700,156 @@ COMMENT ON AGGREGATE idempotent_digest("any", VARIADIC "any") IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:130
+-- src/lib.rs:146
+-- requires:
+--   state
+
+-- Upsert in which the latest row wins. See docs/merge.md.
+
+CREATE FUNCTION idempotent_merge(
+    target    regclass,
+    source    regclass,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    delete_when text DEFAULT NULL,
+    token     text   DEFAULT NULL,
+    digest    text   DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT deleted    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint,
+    OUT replayed   boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
+
+COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text, text, text) IS
+    'inserts, updates or deletes rows by those of a table or view with the same key; the latest row wins, equal rows are not rewritten';
+
+CREATE FUNCTION idempotent_merge_many(
+    target    regclass,
+    payloads  jsonb,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    delete_when text DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT deleted    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_many_wrapper';
+
+COMMENT ON FUNCTION idempotent_merge_many(regclass, jsonb, text[], text[], text[], text[], text[], text) IS
+    'inserts, updates or deletes rows by an array of JSON objects; a field that an object leaves out leaves the stored value alone';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:133
+-- requires:
+--   state
+
+-- Insert or verify. What each function promises is in docs/insert.md.
+
+CREATE FUNCTION idempotent_insert(
+    target      regclass,
+    payload     jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    OUT outcome     text,
+    OUT stored      jsonb,
+    OUT differences jsonb
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert(regclass, jsonb, text[], text[], text[], text, text) IS
+    'inserts a JSON object as a row, or verifies it against the row stored under its key';
+
+CREATE FUNCTION idempotent_insert_many(
+    target      regclass,
+    payloads    jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT duplicates bigint,
+    OUT conflicts  bigint,
+    OUT rejected   bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_many_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text, text, text) IS
+    'inserts or verifies an array of JSON objects, and counts the outcomes';
+
+CREATE FUNCTION idempotent_insert_each(
+    target      regclass,
+    payloads    jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
+    OUT ordinal     bigint,
+    OUT outcome     text,
+    OUT stored      jsonb,
+    OUT differences jsonb,
+    OUT error       jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text, text, text) IS
+    'inserts or verifies an array of JSON objects, and returns the outcome of each';
+
+CREATE FUNCTION idempotent_insert_from(
+    target      regclass,
+    source      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
+    token       text   DEFAULT NULL,
+    digest      text   DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT duplicates bigint,
+    OUT conflicts  bigint,
+    OUT rejected   bigint,
+    OUT replayed   boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text, text, text, text, text) IS
+    'inserts or verifies the rows of a table or view, and counts the outcomes';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:134
 -- requires:
 --   kept
 --   insert
@@ -1129,7 +986,7 @@ COMMENT ON COLUMN idempotent.rejections.arrived_by IS 'the role that sent the pa
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:135
+-- src/lib.rs:139
 -- requires:
 --   state
 --   quarantine
@@ -1230,7 +1087,7 @@ COMMENT ON FUNCTION idempotent_unguard(regclass) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:141
+-- src/lib.rs:145
 -- requires:
 --   guard
 
@@ -1257,241 +1114,399 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:178
+-- src/lib.rs:165
+-- requires:
+--   state
+
+-- What makes retries on a table unsafe. See docs/lint.md.
+
+CREATE FUNCTION idempotent_lint(target regclass)
+RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
+COMMENT ON FUNCTION idempotent_lint(regclass) IS
+    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:131
+-- requires:
+--   state
+
+-- The mark: in which version what CREATE EXTENSION makes has changed last. The library compares it with the one that it was
+-- made for (src/version.rs). A step of an upgrade that changes objects sets it first of all; one that changes none leaves
+-- it alone, and needs no update to go on.
+CREATE FUNCTION idempotent.objects_version() RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$SELECT '0.1.0-dev'$$;
+COMMENT ON FUNCTION idempotent.objects_version() IS
+    'the version of the extension in which its objects changed last';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:159
+-- requires:
+--   state
+
+-- Compares what a table holds with what it should hold, and makes it so. See docs/reconcile.md.
+
+CREATE FUNCTION idempotent_reconcile(
+    target  regclass,
+    source  regclass,
+    key     text[] DEFAULT NULL,
+    compare text[] DEFAULT NULL,
+    ignore  text[] DEFAULT NULL,
+    "limit" bigint DEFAULT NULL,
+    OUT status      text,
+    OUT key         jsonb,
+    OUT stored      jsonb,
+    OUT expected    jsonb,
+    OUT differences jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
+
+COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[], bigint) IS
+    'returns the rows, by key, in which a table or foreign table deviates from another one or a view';
+
+CREATE FUNCTION idempotent_repair(
+    target  regclass,
+    source  regclass,
+    key     text[] DEFAULT NULL,
+    compare text[] DEFAULT NULL,
+    ignore  text[] DEFAULT NULL,
+    "limit" bigint DEFAULT NULL,
+    dry_run boolean DEFAULT true,
+    OUT status      text,
+    OUT key         jsonb,
+    OUT stored      jsonb,
+    OUT expected    jsonb,
+    OUT differences jsonb,
+    OUT outcome     text
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_repair_wrapper';
+
+COMMENT ON FUNCTION idempotent_repair(regclass, regclass, text[], text[], text[], bigint, boolean) IS
+    'makes a table or foreign table equal to another one or a view, row by row, or says what that would change';
+
+-- Two tables are compared by sketches of them, so that only rows that may deviate are read and sent. See src/digest/sketch.rs.
+CREATE FUNCTION idempotent.sketch_add(state internal, plan bytea, VARIADIC columns "any") RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_sketch_add_wrapper';
+COMMENT ON FUNCTION idempotent.sketch_add(internal, bytea, VARIADIC "any") IS 'part of idempotent.sketch: adds a row';
+
+CREATE FUNCTION idempotent.sketch_combine(state internal, other internal) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_sketch_combine_wrapper';
+COMMENT ON FUNCTION idempotent.sketch_combine(internal, internal) IS
+    'part of idempotent.sketch: adds the rows of another process';
+
+CREATE FUNCTION idempotent.sketch_bytes(state internal) RETURNS bytea
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_sketch_bytes_wrapper';
+COMMENT ON FUNCTION idempotent.sketch_bytes(internal) IS
+    'part of idempotent.sketch: the sketch, and its state for another process';
+
+CREATE FUNCTION idempotent.sketch_deserialize(bytes bytea, unused internal) RETURNS internal
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_sketch_deserialize_wrapper';
+COMMENT ON FUNCTION idempotent.sketch_deserialize(bytea, internal) IS
+    'part of idempotent.sketch: its state, from another process';
+
+CREATE AGGREGATE idempotent.sketch(plan bytea, VARIADIC columns "any") (
+    SFUNC        = idempotent.sketch_add,
+    STYPE        = internal,
+    SSPACE       = 139272,
+    FINALFUNC    = idempotent.sketch_bytes,
+    COMBINEFUNC  = idempotent.sketch_combine,
+    SERIALFUNC   = idempotent.sketch_bytes,
+    DESERIALFUNC = idempotent.sketch_deserialize,
+    PARALLEL     = SAFE
+);
+COMMENT ON AGGREGATE idempotent.sketch(bytea, VARIADIC "any") IS
+    'part of idempotent_reconcile: what it compares of a table, under a plan that is the same for every row';
+
+CREATE FUNCTION idempotent.in_sketch(suspects bytea, VARIADIC key "any") RETURNS boolean
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_in_sketch_wrapper';
+COMMENT ON FUNCTION idempotent.in_sketch(bytea, VARIADIC "any") IS
+    'part of idempotent_reconcile: whether a row may deviate, by suspects that are the same for every row';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:147
+-- requires:
+--   state
+
+-- One slice replaced atomically. See docs/overwrite.md.
+
+CREATE FUNCTION idempotent_overwrite(
+    target    regclass,
+    source    regclass,
+    slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
+
+COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
+    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
+
+CREATE FUNCTION idempotent_overwrite_each(
+    target    regclass,
+    source    regclass,
+    by        text[],
+    OUT slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_each_wrapper';
+
+COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
+    'replaces each slice that the source holds, by the values of these columns; equal slices are not rewritten';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/guard/mod.rs:179
 -- pg_idempotent::guard::guard_options
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:34
+-- src/digest/mod.rs:42
 -- pg_idempotent::digest::idempotent_digest_add
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:46
+-- src/digest/mod.rs:54
 -- pg_idempotent::digest::idempotent_digest_add_columns
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:58
+-- src/digest/mod.rs:66
 -- pg_idempotent::digest::idempotent_digest_combine
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:77
+-- src/digest/mod.rs:85
 -- pg_idempotent::digest::idempotent_digest_deserialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:40
+-- src/digest/mod.rs:48
 -- pg_idempotent::digest::idempotent_digest_remove
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:52
+-- src/digest/mod.rs:60
 -- pg_idempotent::digest::idempotent_digest_remove_columns
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:71
+-- src/digest/mod.rs:79
 -- pg_idempotent::digest::idempotent_digest_serialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/mod.rs:90
+-- src/digest/mod.rs:98
 -- pg_idempotent::digest::idempotent_digest_text
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:81
+-- src/request/mod.rs:82
 -- pg_idempotent::request::idempotent_execute
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:156
+-- src/guard/mod.rs:157
 -- pg_idempotent::guard::idempotent_guard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:191
+-- src/guard/mod.rs:192
 -- pg_idempotent::guard::idempotent_guard_trigger
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/sketch.rs:64
+-- src/digest/sketch.rs:66
 -- pg_idempotent::digest::sketch::idempotent_in_sketch
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:34
+-- src/insert/mod.rs:35
 -- pg_idempotent::insert::idempotent_insert
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:66
+-- src/insert/mod.rs:67
 -- pg_idempotent::insert::idempotent_insert_each
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:95
+-- src/insert/mod.rs:96
 -- pg_idempotent::insert::idempotent_insert_from
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:55
+-- src/insert/mod.rs:56
 -- pg_idempotent::insert::idempotent_insert_many
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lint/mod.rs:38
+-- src/lint/mod.rs:39
 -- pg_idempotent::lint::idempotent_lint
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/load/mod.rs:65
+-- src/load/mod.rs:69
 -- pg_idempotent::load::idempotent_load
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/merge/mod.rs:102
+-- src/merge/mod.rs:125
 -- pg_idempotent::merge::idempotent_merge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/merge/mod.rs:118
+-- src/merge/mod.rs:141
 -- pg_idempotent::merge::idempotent_merge_many
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/overwrite/mod.rs:64
+-- src/overwrite/mod.rs:69
 -- pg_idempotent::overwrite::idempotent_overwrite
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/overwrite/mod.rs:87
+-- src/overwrite/mod.rs:92
 -- pg_idempotent::overwrite::idempotent_overwrite_each
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:293
+-- src/request/mod.rs:295
 -- pg_idempotent::request::idempotent_purge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/reconcile/mod.rs:53
+-- src/reconcile/mod.rs:67
 -- pg_idempotent::reconcile::idempotent_reconcile
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/reconcile/mod.rs:72
+-- src/reconcile/mod.rs:86
 -- pg_idempotent::reconcile::idempotent_repair
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:267
+-- src/request/mod.rs:269
 -- pg_idempotent::request::idempotent_request_abandon
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:217
+-- src/request/mod.rs:219
 -- pg_idempotent::request::idempotent_request_advance
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:152
+-- src/request/mod.rs:154
 -- pg_idempotent::request::idempotent_request_begin
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:239
+-- src/request/mod.rs:241
 -- pg_idempotent::request::idempotent_request_finish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/quarantine/mod.rs:30
+-- src/quarantine/mod.rs:31
 -- pg_idempotent::quarantine::idempotent_resolve
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:46
+-- src/run/mod.rs:47
 -- pg_idempotent::run::idempotent_run_begin
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:140
+-- src/run/mod.rs:144
 -- pg_idempotent::run::idempotent_run_fail
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:94
+-- src/run/mod.rs:98
 -- pg_idempotent::run::idempotent_run_heartbeat
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:111
+-- src/run/mod.rs:115
 -- pg_idempotent::run::idempotent_run_publish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/sketch.rs:35
+-- src/digest/sketch.rs:37
 -- pg_idempotent::digest::sketch::idempotent_sketch_add
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/sketch.rs:101
+-- src/digest/sketch.rs:103
 -- pg_idempotent::digest::sketch::idempotent_sketch_bytes
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/sketch.rs:83
+-- src/digest/sketch.rs:85
 -- pg_idempotent::digest::sketch::idempotent_sketch_combine
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/digest/sketch.rs:113
+-- src/digest/sketch.rs:115
 -- pg_idempotent::digest::sketch::idempotent_sketch_deserialize
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/guard/mod.rs:167
+-- src/guard/mod.rs:168
 -- pg_idempotent::guard::idempotent_unguard
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1509,55 +1524,55 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:259
+-- src/kept.rs:261
 -- pg_idempotent::kept::kept_oid
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:136
+-- src/kept.rs:138
 -- pg_idempotent::kept::kept_role_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:210
+-- src/kept.rs:212
 -- pg_idempotent::kept::kept_role_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:148
+-- src/kept.rs:150
 -- pg_idempotent::kept::kept_role_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:222
+-- src/kept.rs:224
 -- pg_idempotent::kept::kept_role_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:142
+-- src/kept.rs:144
 -- pg_idempotent::kept::kept_table_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:216
+-- src/kept.rs:218
 -- pg_idempotent::kept::kept_table_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:154
+-- src/kept.rs:156
 -- pg_idempotent::kept::kept_table_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:228
+-- src/kept.rs:230
 -- pg_idempotent::kept::kept_table_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1569,13 +1584,13 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:270
+-- src/kept.rs:272
 -- pg_idempotent::kept::own_role
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:162
+-- src/lib.rs:166
 -- finalize
 -- Rights on state. ALTER DEFAULT PRIVILEGES may have granted any privilege on new objects to any role; all of that is
 -- revoked first. This file has every grant.

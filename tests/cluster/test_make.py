@@ -1,13 +1,18 @@
 """The targets of the Makefile that packagers use: `make`, `make install`, `make uninstall`, `make installcheck`, `make dist`."""
 
 import os
+import shutil
 import subprocess
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from support.cluster import running
 from support.project import ROOT
-from support.server import PG_CONFIG, pg_config
+from support.queries import value
+from support.server import PG_CONFIG, SERVER_MAJOR, pg_config
+from support.versions import installed_version
 
 LIBRARY = Path(pg_config("pkglibdir")).relative_to("/") / "pg_idempotent.so"
 SHARE = Path(pg_config("sharedir")).relative_to("/") / "extension"
@@ -36,6 +41,7 @@ def private_copy():
 def test_install_and_uninstall_below_another_root(private_copy, tmp_path):
     installed = make("install", f"DESTDIR={tmp_path}")
     assert installed.returncode == 0, installed.stdout + installed.stderr
+    assert "Compiling" not in (ROOT / f".tools/log/install-{SERVER_MAJOR}.log").read_text(), "it was built already"
     found = files(tmp_path)
     assert LIBRARY in found and SHARE / "pg_idempotent.control" in found and SHARE / "pg_idempotent--0.1.0.sql" in found
     assert (tmp_path / LIBRARY).read_bytes() == (Path("/") / LIBRARY).read_bytes()
@@ -47,6 +53,27 @@ def test_install_and_uninstall_below_another_root(private_copy, tmp_path):
     assert files(tmp_path) == {other.relative_to(tmp_path)}
 
 
+@pytest.mark.timeout(900)
+def test_an_image_folder_is_used_where_it_is(private_copy):
+    """With a script and a library that only this folder has, so that the server's own are none of it."""
+    made = make("image")
+    if SERVER_MAJOR < 18:
+        assert made.returncode != 0 and "extension_control_path came with PostgreSQL 18" in made.stderr
+        return
+    assert made.returncode == 0, made.stdout + made.stderr
+    with tempfile.TemporaryDirectory(prefix="pgi_image_") as folder:
+        os.chmod(folder, 0o755)
+        shutil.copytree(ROOT / "target/image", folder, dirs_exist_ok=True)
+        Path(folder, f"share/extension/pg_idempotent--{installed_version()}--9.9.9.sql").write_text("-- nothing\n")
+        settings = {"extension_control_path": f"{folder}/share:$system", "dynamic_library_path": f"{folder}/lib:$libdir"}
+        with running(settings=settings) as cluster, cluster.create_database().connect() as conn:
+            conn.execute("ALTER EXTENSION pg_idempotent UPDATE TO '9.9.9'")
+            conn.execute("CREATE TABLE orders (id int PRIMARY KEY); SELECT idempotent_guard('orders'); INSERT INTO orders VALUES (1)")
+            assert conn.execute("INSERT INTO orders VALUES (1)").rowcount == 0
+            maps = Path(f"/proc/{value(conn, 'SELECT pg_backend_pid()')}/maps").read_text()
+            assert f"{folder}/lib/pg_idempotent.so" in maps
+
+
 def test_a_server_that_is_not_supported_is_told_which_are(tmp_path):
     old = tmp_path / "pg_config"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "PostgreSQL 14.3" || echo /nowhere\n')
@@ -56,6 +83,18 @@ def test_a_server_that_is_not_supported_is_told_which_are(tmp_path):
         assert refused.returncode != 0
         told = refused.stderr.splitlines()[0]
         assert told == "PostgreSQL 14 is not supported. pg_idempotent runs on PostgreSQL 15, 16, 17, 18."
+
+
+def test_a_server_without_assertions_is_no_server_for_test_cassert(own_cluster):
+    unnamed = make("test-cassert", PG_CONFIG="")
+    assert unnamed.returncode != 0
+    assert unnamed.stderr.splitlines()[0].startswith("Name the server that was built with assertions: ")
+    with own_cluster.connect() as conn:
+        if value(conn, "SHOW debug_assertions") == "on":
+            pytest.skip("this server was built with assertions")
+    refused = make("test-cassert")
+    assert refused.returncode != 0 and refused.stdout == ""
+    assert refused.stderr.splitlines()[0].endswith("was built without --enable-cassert. CONTRIBUTING.md says how to build one with it.")
 
 
 def test_the_archive_is_what_is_committed():

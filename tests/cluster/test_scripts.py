@@ -1,6 +1,7 @@
 """The project's scripts and the user's environment: they start servers of their own, whatever that says."""
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -48,3 +49,20 @@ def test_the_environment_does_not_lead_scripts_astray():
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip() == "postgres|postgres|5432|UTF8"
+
+
+# These start no program of a server, or leave that to the others.
+WITHOUT = {"portable", "run"}
+
+
+def test_every_script_that_starts_a_program_of_the_server_forgets_the_environment():
+    """scripts/lib.sh does that, so whoever takes it in is safe; `test_the_environment_does_not_lead_scripts_astray` tries one."""
+    without = set()
+    for folder in ("scripts", "demo", "demo/pipeline", "bench", ".ci"):
+        for path in (ROOT / folder).iterdir():
+            if path.is_file() and os.access(path, os.X_OK) and path.read_bytes().startswith(b"#!/usr/bin/env bash"):
+                if not re.search(r'^source "?\S*lib\.sh"?$|^source "\$\(dirname "\$0"\)/\S*lib\.sh"$', path.read_text(), re.M):
+                    without.add(path)
+    assert {path.name for path in without} == WITHOUT
+    for path in without:
+        assert not re.search(r"psql|initdb|pg_ctl|createdb|libpq|PGHOST", path.read_text()), path

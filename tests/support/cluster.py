@@ -35,6 +35,9 @@ SETTINGS = {
 class Cluster:
     """A server on a unix socket in a directory of its own, which `destroy` removes."""
 
+    # The programs of the server.
+    bindir = BINDIR
+
     def __init__(self, environment=None, settings=None):
         self.root = Path(tempfile.mkdtemp(prefix="pgi_"))
         self.identity = unprivileged()
@@ -52,17 +55,26 @@ class Cluster:
         self.environment.update(environment or {})
         self._databases = itertools.count(1)
         try:
-            self._run(BINDIR / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+            self.init()
             with (self.data / "postgresql.conf").open("a") as file:
                 for name, value in {**SETTINGS, "unix_socket_directories": self.root, **(settings or {})}.items():
                     file.write(f"{name} = '{value}'\n")
             self._checked = Log(self)
-            self.start()
-            with self.connect("template1") as conn:
-                conn.execute("CREATE EXTENSION pg_idempotent")
+            self.begin()
         except BaseException:
             self.destroy()
             raise
+
+    def init(self, *options):
+        """Make its data directory."""
+        made = (self.bindir / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        self._run(*made, *options)
+
+    def begin(self):
+        """Start it for the first time, and put the extension where new databases have it from."""
+        self.start()
+        with self.connect("template1") as conn:
+            conn.execute("CREATE EXTENSION pg_idempotent")
 
     def tool(self, *command, check=True, options="", timeout=None):
         """Run a client program against this server, as the user that it runs as. `options` are settings of its
@@ -90,10 +102,10 @@ class Cluster:
         return done
 
     def start(self):
-        self._run(BINDIR / "pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "60", "start")
+        self._run(self.bindir / "pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "60", "start")
 
     def stop(self, mode="fast", check=True):
-        self._run(BINDIR / "pg_ctl", "-D", self.data, "-m", mode, "-w", "-t", "60", "stop", check=check)
+        self._run(self.bindir / "pg_ctl", "-D", self.data, "-m", mode, "-w", "-t", "60", "stop", check=check)
 
     def crash(self):
         """End the server at once, without a checkpoint, and start it again: it recovers from its WAL."""
@@ -144,7 +156,7 @@ class Cluster:
         copy.log = copy.root / "log"
         copy._checked = Log(copy)
         self.tool("mkdir", copy.root)
-        self.tool(BINDIR / "pg_basebackup", "-D", copy.data, "-R", "-X", "stream", "-c", "fast")
+        self.tool(self.bindir / "pg_basebackup", "-D", copy.data, "-R", "-X", "stream", "-c", "fast")
         with (copy.data / "postgresql.auto.conf").open("a") as conf:
             conf.write(f"unix_socket_directories = '{copy.root}'\n")
         copy.start()

@@ -10,6 +10,18 @@ use crate::pg::value::text;
 use pgrx::pg_sys;
 use std::cell::OnceCell;
 use std::collections::HashSet;
+use std::sync::OnceLock;
+
+/// What is called before an argument is read.
+static BEFORE_READING: OnceLock<fn()> = OnceLock::new();
+
+/// Has `check` called whenever an argument is about to be read by its place in the declaration.
+///
+/// # Panics
+/// If another check is registered already.
+pub fn check_before_reading(check: fn()) {
+    assert!(BEFORE_READING.set(check).is_ok(), "there is one check");
+}
 
 /// What is required was seen not to be NULL.
 const NOT_NULL: &str = "a value that is not NULL";
@@ -36,9 +48,13 @@ impl<'fcx> SqlCall<'fcx> {
 }
 
 impl<'c> Arguments<'c> {
-    /// In a build with debug assertions, fails if the function's signature has no argument
-    /// here, or one of another name or type. No types are any type.
+    /// Runs the check that was registered. In a build with debug assertions, also fails if the
+    /// function's signature has no argument here, or one of another name or type. No types are
+    /// any type.
     fn expect(&self, i: usize, name: Option<&str>, types: &[&str]) {
+        if let Some(check) = BEFORE_READING.get() {
+            check();
+        }
         #[cfg(debug_assertions)]
         super::signature::check(self.call.function(), i, name, types);
         #[cfg(not(debug_assertions))]

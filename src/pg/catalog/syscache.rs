@@ -86,6 +86,16 @@ pub fn type_oid(schema: Oid, name: &CStr) -> Oid {
     }
 }
 
+/// The oid of the function of this name in a schema that takes no argument.
+pub fn function_without_arguments(schema: Oid, name: &CStr) -> Option<Oid> {
+    functions_named(name).into_iter().find(|function| {
+        find(*function, |row| {
+            let form: &pg_sys::FormData_pg_proc = row.form();
+            form.pronamespace == schema && form.pronargs == 0
+        }) == Some(true)
+    })
+}
+
 /// The oids of the functions of this name, in all schemas.
 pub fn functions_named(name: &CStr) -> Vec<Oid> {
     let none = Datum::null();

@@ -11,6 +11,7 @@ pub mod overwrite;
 pub mod pg;
 pub mod target;
 pub mod text;
+pub mod version;
 
 #[cfg(test)]
 mod random;
