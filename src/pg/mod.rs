@@ -24,6 +24,7 @@ pub mod relation;
 pub mod rows;
 #[forbid(unsafe_code)]
 pub mod schedule;
+pub mod shared;
 mod slot;
 pub mod statement;
 pub mod stored_bytes;

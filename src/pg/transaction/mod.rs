@@ -1,4 +1,5 @@
 //! Transactions, snapshots, locks and settings.
+pub mod ends;
 #[forbid(unsafe_code)]
 pub mod hash_lock;
 #[forbid(unsafe_code)]
@@ -10,3 +11,5 @@ pub mod snapshot;
 pub mod transactions;
 #[forbid(unsafe_code)]
 pub mod user;
+#[forbid(unsafe_code)]
+pub mod waits;
