@@ -12,6 +12,8 @@
 pub mod backend;
 pub mod call;
 pub mod catalog;
+#[cfg(feature = "pg18")]
+pub mod explain;
 pub mod ffi;
 pub mod function;
 #[forbid(unsafe_code)]

@@ -1,7 +1,11 @@
 //! Statistics: what became of rows, requests and runs, over all sessions, since the server has started.
 //!
 //! A form counts in memory of its session ([`pending`]). When the transaction ends, the counts are added to
-//! those that all sessions share ([`shared`], [`table`]), which `idempotent.stats` shows ([`report`]).
+//! those that all sessions share ([`shared`], [`table`]), which `idempotent.stats` shows ([`report`]). On
+//! PostgreSQL 18, `EXPLAIN (ANALYZE, IDEMPOTENT)` shows what one statement has counted ([`explain`]).
+#[cfg(feature = "pg18")]
+#[forbid(unsafe_code)]
+mod explain;
 #[forbid(unsafe_code)]
 mod form;
 #[forbid(unsafe_code)]
@@ -25,4 +29,6 @@ pub fn prepare() {
         transaction: pending::transaction_ended,
         subtransaction: pending::subtransaction_ended,
     });
+    #[cfg(feature = "pg18")]
+    explain::register();
 }

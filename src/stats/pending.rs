@@ -32,15 +32,18 @@ const KEPT: usize = 32;
 pub struct Pending {
     relation: pg_sys::Oid,
     form: Form,
+    /// Whether they are added to the shared counters. If not, only an EXPLAIN asks for them.
+    counted: bool,
     level: Cell<i32>,
     counts: [Cell<u64>; COUNTERS],
 }
 
 impl Pending {
-    fn new(relation: pg_sys::Oid, form: Form, level: i32) -> Self {
+    fn new(relation: pg_sys::Oid, form: Form, counted: bool, level: i32) -> Self {
         Self {
             relation,
             form,
+            counted,
             level: Cell::new(level),
             counts: [const { Cell::new(0) }; COUNTERS],
         }
@@ -70,7 +73,10 @@ impl Pending {
     }
 
     fn is_of(&self, other: &Self, level: i32) -> bool {
-        self.relation == other.relation && self.form == other.form && self.level.get() == level
+        self.relation == other.relation
+            && self.form == other.form
+            && self.counted == other.counted
+            && self.level.get() == level
     }
 }
 
@@ -78,13 +84,16 @@ thread_local! {
     static PENDING: RefCell<Vec<Rc<Pending>>> = const { RefCell::new(Vec::new()) };
 
     /// Who counts nothing adds here.
-    static NOBODY: Rc<Pending> = Rc::new(Pending::new(pg_sys::InvalidOid, Form::Guard, 0));
+    static NOBODY: Rc<Pending> = Rc::new(Pending::new(pg_sys::InvalidOid, Form::Guard, false, 0));
 
     /// The one that was opened last: whose waits they are that nobody has asked for yet.
     static LATEST: RefCell<Option<Rc<Pending>>> = const { RefCell::new(None) };
 
     /// Whether any was opened in the transaction.
     static OPENED: Cell<bool> = const { Cell::new(false) };
+
+    /// Whether an EXPLAIN wants to show what its statement counts.
+    static EXPLAINED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Counts for one table and form.
@@ -95,13 +104,14 @@ impl Recorder {
     /// One for a table; for what belongs to no table, without an oid. It is of use until its subtransaction
     /// ends.
     pub fn open(relation: pg_sys::Oid, form: Form) -> Self {
-        if !shared::counts() {
+        let counted = shared::counts();
+        if !counted && !EXPLAINED.get() {
             return Self::nobody();
         }
         if shared::was_full() {
             give_unused_back();
         }
-        let wanted = Pending::new(relation, form, nest_level());
+        let wanted = Pending::new(relation, form, counted, nest_level());
         let found = PENDING.with_borrow_mut(|pending| {
             let level = wanted.level.get();
             let known = pending.iter().rev().find(|one| one.is_of(&wanted, level));
@@ -251,6 +261,7 @@ pub fn transaction_ended(committed: bool) {
         return;
     }
     settle_waits();
+    EXPLAINED.set(false);
     LATEST.with(|latest| {
         let latest = latest
             .try_borrow_mut()
@@ -266,7 +277,7 @@ pub fn transaction_ended(committed: bool) {
             pending.iter().for_each(|one| one.roll_back());
         }
         let database = backend::current_database().to_u32();
-        shared::add(pending.iter().filter_map(|one| {
+        shared::add(pending.iter().filter(|one| one.counted).filter_map(|one| {
             let subject = Subject {
                 database,
                 relation: one.relation.to_u32(),
@@ -275,7 +286,65 @@ pub fn transaction_ended(committed: bool) {
             let counts = one.take();
             (counts != [0; COUNTERS]).then_some((subject, counts))
         }));
-        pending.retain(|one| one.level.get() <= 1);
+        pending.retain(|one| one.counted && one.level.get() <= 1);
         pending.truncate(KEPT);
     });
+}
+
+/// Until [`end_explained`], or the end of the transaction, what is counted is kept for an EXPLAIN even if the
+/// shared counters do not get it.
+#[cfg(feature = "pg18")]
+pub fn begin_explained() -> Explained {
+    EXPLAINED.set(true);
+    Explained(snapshot())
+}
+
+/// See [`begin_explained`].
+#[cfg(feature = "pg18")]
+pub fn end_explained() {
+    EXPLAINED.set(false);
+}
+
+/// What was counted when an EXPLAIN began.
+#[cfg(feature = "pg18")]
+pub struct Explained(Vec<(pg_sys::Oid, Form, Counts)>);
+
+#[cfg(feature = "pg18")]
+impl Explained {
+    /// What was counted since, for each table and form for which anything was.
+    pub fn since(&self) -> Vec<(pg_sys::Oid, Form, Counts)> {
+        settle_waits();
+        let mut now = snapshot();
+        for (relation, form, counts) in &mut now {
+            let of = |one: &&(pg_sys::Oid, Form, Counts)| one.0 == *relation && one.1 == *form;
+            for before in self.0.iter().filter(of) {
+                for (count, before) in counts.iter_mut().zip(&before.2) {
+                    *count = count.wrapping_sub(*before);
+                }
+            }
+        }
+        now.retain(|(_, _, counts)| *counts != [0; COUNTERS]);
+        now
+    }
+}
+
+/// What was counted so far, by table and form.
+#[cfg(feature = "pg18")]
+fn snapshot() -> Vec<(pg_sys::Oid, Form, Counts)> {
+    let mut sums: Vec<(pg_sys::Oid, Form, Counts)> = Vec::new();
+    PENDING.with_borrow(|pending| {
+        for one in pending {
+            let place = sums
+                .iter()
+                .position(|(relation, form, _)| *relation == one.relation && *form == one.form);
+            let place = place.unwrap_or_else(|| {
+                sums.push((one.relation, one.form, [0; COUNTERS]));
+                sums.len() - 1
+            });
+            for (sum, count) in sums[place].2.iter_mut().zip(&one.counts) {
+                *sum = sum.wrapping_add(count.get());
+            }
+        }
+    });
+    sums
 }

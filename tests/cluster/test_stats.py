@@ -480,3 +480,47 @@ def test_many_sessions_make_an_entry_at_once(db):
     with db.connect() as conn:
         assert value(conn, "SELECT count(*) FROM idempotent.stats") == 20
         assert value(conn, "SELECT array_agg(DISTINCT inserted) FROM idempotent.stats") == [16]
+
+
+@pytest.mark.skipif(SERVER_MAJOR < 18, reason="EXPLAIN takes no options of extensions")
+class TestExplain:
+    def explained(self, conn, statement, options="ANALYZE, IDEMPOTENT, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF"):
+        rows = conn.execute(f"EXPLAIN ({options}) {statement}").fetchall()
+        return [row["QUERY PLAN"] for row in rows]
+
+    def shown(self, conn, statement):
+        return [line for line in self.explained(conn, statement) if line.startswith("Idempotent")]
+
+    @pytest.fixture
+    def conn(self, db):
+        with db.connect() as conn:
+            conn.execute(f"LOAD 'pg_idempotent'; {GUARDED}; INSERT INTO orders VALUES (1, 1), (2, 2)")
+            yield conn
+
+    def test_it_shows_what_the_statement_did(self, conn):
+        statement = "INSERT INTO orders VALUES (1, 1), (2, 2), (3, 3)"
+        expected = ["Idempotent: guard on public.orders: inserted=1 duplicates=2 conflicts=0 waits=0"]
+        assert self.shown(conn, statement) == expected
+        conn.execute("SET pg_idempotent.track = off; BEGIN; INSERT INTO orders VALUES (9, 9)")
+        assert self.shown(conn, statement) == ["Idempotent: guard on public.orders: inserted=0 duplicates=3 conflicts=0 waits=0"]
+        conn.execute("ROLLBACK")
+        assert self.shown(conn, "SELECT 1") == []
+
+    def test_it_shows_functions_too(self, conn):
+        call = """SELECT idempotent_insert('orders', '{"id": 1, "amount": 5}', on_conflict => 'report')"""
+        assert self.shown(conn, call) == ["Idempotent: insert on public.orders: inserted=0 duplicates=0 conflicts=1 waits=0"]
+
+    def test_other_formats_have_fields(self, conn):
+        (plan,) = self.explained(conn, "INSERT INTO orders VALUES (1, 1)", "ANALYZE, IDEMPOTENT, FORMAT JSON")
+        assert plan[0]["Idempotent"] == [
+            {
+                "Form": "guard", "Relation": "public.orders", "Inserted": 0, "Updated": 0, "Deleted": 0, "Duplicates": 1,
+                "Superseded": 0, "Conflicts": 0, "Rejected": 0, "Waits": 0,
+            }
+        ]  # fmt: skip
+
+    def test_it_requires_analyze(self, conn):
+        with pytest.raises(psycopg.Error, match="EXPLAIN option IDEMPOTENT requires ANALYZE"):
+            self.explained(conn, "INSERT INTO orders VALUES (1, 1)", "IDEMPOTENT")
+        assert self.shown(conn, "INSERT INTO orders VALUES (1, 1)") != []
+        assert not any("Idempotent" in line for line in self.explained(conn, "SELECT 1", "ANALYZE"))
