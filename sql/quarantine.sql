@@ -13,6 +13,9 @@ CREATE TABLE idempotent.conflict_records (
     arrived_by  name        NOT NULL,
     resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
     resolved_at timestamptz,
+    xid         xid8        DEFAULT pg_catalog.pg_current_xact_id(),
+    lsn         pg_lsn      DEFAULT pg_catalog.pg_current_wal_insert_lsn(),
+    application_name text   DEFAULT pg_catalog.current_setting('application_name'),
     CHECK ((resolution IS NULL) = (resolved_at IS NULL))
 );
 COMMENT ON TABLE idempotent.conflict_records IS
@@ -42,7 +45,10 @@ SELECT record.id,
        record.arrived_at,
        record.arrived_by,
        record.resolution,
-       record.resolved_at
+       record.resolved_at,
+       record.xid,
+       record.lsn,
+       record.application_name
   FROM idempotent.conflict_records AS record
  CROSS JOIN LATERAL (
        SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
@@ -69,6 +75,9 @@ COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the pay
 COMMENT ON COLUMN idempotent.conflicts.resolution IS
     'keep_stored or apply_payload; NULL while it is open';
 COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
+COMMENT ON COLUMN idempotent.conflicts.xid IS 'the transaction that recorded it';
+COMMENT ON COLUMN idempotent.conflicts.lsn IS 'where the write-ahead log ended then';
+COMMENT ON COLUMN idempotent.conflicts.application_name IS 'application_name of the session that sent the payload';
 
 CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
 LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -84,7 +93,10 @@ CREATE TABLE idempotent.rejection_records (
     error       jsonb       NOT NULL,
     digest      bytea       NOT NULL,
     arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    arrived_by  name        NOT NULL
+    arrived_by  name        NOT NULL,
+    xid         xid8        DEFAULT pg_catalog.pg_current_xact_id(),
+    lsn         pg_lsn      DEFAULT pg_catalog.pg_current_wal_insert_lsn(),
+    application_name text   DEFAULT pg_catalog.current_setting('application_name')
 );
 COMMENT ON TABLE idempotent.rejection_records IS
     'what idempotent.rejections shows; written by the extension only';
@@ -105,7 +117,10 @@ SELECT record.id,
        CASE WHEN may.see_values THEN record.payload END AS payload,
        CASE WHEN may.see_values THEN record.error END AS error,
        record.arrived_at,
-       record.arrived_by
+       record.arrived_by,
+       record.xid,
+       record.lsn,
+       record.application_name
   FROM idempotent.rejection_records AS record
  CROSS JOIN LATERAL (
        SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
@@ -127,3 +142,6 @@ COMMENT ON COLUMN idempotent.rejections.error IS
     'the server''s error: sqlstate, message, and detail, column and constraint if it has them';
 COMMENT ON COLUMN idempotent.rejections.arrived_at IS 'when it was recorded';
 COMMENT ON COLUMN idempotent.rejections.arrived_by IS 'the role that sent the payload';
+COMMENT ON COLUMN idempotent.rejections.xid IS 'the transaction that recorded it';
+COMMENT ON COLUMN idempotent.rejections.lsn IS 'where the write-ahead log ended then';
+COMMENT ON COLUMN idempotent.rejections.application_name IS 'application_name of the session that sent the payload';

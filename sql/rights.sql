@@ -33,14 +33,15 @@ $revoke$;
 -- The views show each reader what is theirs.
 GRANT USAGE ON SCHEMA idempotent TO PUBLIC;
 GRANT SELECT ON idempotent.conflicts, idempotent.rejections, idempotent.guards, idempotent.loads, idempotent.requests, idempotent.pipeline_runs,
-    idempotent.batches
+    idempotent.batches, idempotent.stats, idempotent.stats_database
     TO PUBLIC;
 
 -- They call these functions with the rights of their reader. ALTER DEFAULT PRIVILEGES may have revoked EXECUTE.
 GRANT EXECUTE ON FUNCTION idempotent.own_role(), idempotent.load_is_running(bigint),
     idempotent.guard_options(regclass, oid), idempotent.kept_regrole(idempotent.kept_role),
     idempotent.kept_role_eq(idempotent.kept_role, idempotent.kept_role),
-    idempotent.kept_regclass(idempotent.kept_table), idempotent.kept_oid(idempotent.kept_table)
+    idempotent.kept_regclass(idempotent.kept_table), idempotent.kept_oid(idempotent.kept_table),
+    idempotent.counted(), idempotent.counting()
     TO PUBLIC;
 
 -- So does idempotent_reconcile, here and through foreign tables.

@@ -13,6 +13,7 @@
 //! | `settings` | configuration parameters |
 //! | `enum_text` | the closed sets of values, and their texts |
 //! | `own_function` | how a HINT names a function of the extension |
+//! | `stats` | what became of rows, requests and runs, counted over all sessions |
 //! | `target` | what is known of a table: columns, key, arbiter, partitions, rights |
 //! | `version` | whether the objects in the database are those that the library works with |
 //! | `compare` | equality of two column values, and what differs |
@@ -90,6 +91,7 @@ mod secret;
 mod settings;
 #[forbid(unsafe_code)]
 mod state;
+mod stats;
 mod target;
 mod text;
 #[forbid(unsafe_code)]
@@ -163,12 +165,14 @@ extension_sql_file!(
 );
 extension_sql_file!("../sql/digest.sql", name = "digest", requires = ["state"]);
 extension_sql_file!("../sql/lint.sql", name = "lint", requires = ["state"]);
+extension_sql_file!("../sql/stats.sql", name = "stats", requires = ["state"]);
 extension_sql_file!("../sql/rights.sql", name = "rights", finalize);
 
 /// Runs once in every backend that loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
+    stats::prepare();
     target::register_invalidation_callbacks();
     version::register();
     error::install_executor_hook();

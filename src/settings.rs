@@ -6,6 +6,8 @@ static SHOW_VALUES: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 static GUARD: GucSetting<bool> = GucSetting::<bool>::new(true);
 
+static TRACK: GucSetting<bool> = GucSetting::<bool>::new(true);
+
 static DIRECT_INSERTION: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 static USE_DISTRIBUTED_FORM: GucSetting<bool> = GucSetting::<bool>::new(false);
@@ -27,6 +29,14 @@ pub fn define() {
         c"Lets guards verify the rows that are inserted.",
         c"When off, guards let every row pass without verification, for maintenance.",
         &GUARD,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_idempotent.track",
+        c"Collects the statistics of idempotent.stats.",
+        c"When off, what the session does is not counted.",
+        &TRACK,
         GucContext::Suset,
         GucFlags::default(),
     );
@@ -62,6 +72,12 @@ pub fn show_values() -> bool {
 /// Whether guards judge rows (`pg_idempotent.guard`).
 pub fn guard() -> bool {
     GUARD.get()
+}
+
+/// Whether outcomes are counted (`pg_idempotent.track`).
+#[inline]
+pub fn track() -> bool {
+    TRACK.get()
 }
 
 /// Whether rows go in without a statement where they can (`pg_idempotent.direct_insertion`).

@@ -12,6 +12,9 @@ CREATE TABLE idempotent.conflict_records (
     arrived_by  name        NOT NULL DEFAULT current_user,
     resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
     resolved_at timestamptz,
+    xid         xid8        DEFAULT pg_catalog.pg_current_xact_id(),
+    lsn         pg_lsn      DEFAULT pg_catalog.pg_current_wal_insert_lsn(),
+    application_name text   DEFAULT pg_catalog.current_setting('application_name'),
     CHECK ((resolution IS NULL) = (resolved_at IS NULL))
 );
 COMMENT ON TABLE idempotent.conflict_records IS 'what idempotent.conflicts shows; written by the functions, with the rights of their callers';
@@ -26,7 +29,10 @@ CREATE TABLE idempotent.rejection_records (
     error       jsonb       NOT NULL,
     digest      bytea       NOT NULL,
     arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    arrived_by  name        NOT NULL DEFAULT current_user
+    arrived_by  name        NOT NULL DEFAULT current_user,
+    xid         xid8        DEFAULT pg_catalog.pg_current_xact_id(),
+    lsn         pg_lsn      DEFAULT pg_catalog.pg_current_wal_insert_lsn(),
+    application_name text   DEFAULT pg_catalog.current_setting('application_name')
 );
 COMMENT ON TABLE idempotent.rejection_records IS 'what idempotent.rejections shows; written by the functions, with the rights of their callers';
 COMMENT ON COLUMN idempotent.rejection_records.digest IS 'what identifies a repeated rejection';
@@ -62,7 +68,8 @@ SELECT record.id, record.target,
        CASE WHEN may.see_values THEN record.payload END AS payload,
        CASE WHEN may.see_values THEN record.stored END AS stored,
        CASE WHEN may.see_values THEN record.differences END AS differences,
-       record.arrived_at, record.arrived_by, record.resolution, record.resolved_at
+       record.arrived_at, record.arrived_by, record.resolution, record.resolved_at,
+       record.xid, record.lsn, record.application_name
   FROM idempotent.conflict_records AS record
  CROSS JOIN LATERAL (SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values) AS may
  WHERE idempotent.may_see(record.target);
@@ -79,12 +86,16 @@ COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the pay
 COMMENT ON COLUMN idempotent.conflicts.resolution IS
     'keep_stored or apply_payload; NULL while it is open';
 COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
+COMMENT ON COLUMN idempotent.conflicts.xid IS 'the transaction that recorded it';
+COMMENT ON COLUMN idempotent.conflicts.lsn IS 'where the write-ahead log ended then';
+COMMENT ON COLUMN idempotent.conflicts.application_name IS 'application_name of the session that sent the payload';
 
 CREATE VIEW idempotent.rejections WITH (security_barrier = true) AS
 SELECT record.id, record.target,
        CASE WHEN may.see_values THEN record.payload END AS payload,
        CASE WHEN may.see_values THEN record.error END AS error,
-       record.arrived_at, record.arrived_by
+       record.arrived_at, record.arrived_by,
+       record.xid, record.lsn, record.application_name
   FROM idempotent.rejection_records AS record
  CROSS JOIN LATERAL (SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values) AS may
  WHERE idempotent.may_see(record.target);
@@ -96,6 +107,9 @@ COMMENT ON COLUMN idempotent.rejections.error IS
     'the server''s error: sqlstate, message, and detail, column and constraint if it has them';
 COMMENT ON COLUMN idempotent.rejections.arrived_at IS 'when it was recorded';
 COMMENT ON COLUMN idempotent.rejections.arrived_by IS 'the role that sent the payload';
+COMMENT ON COLUMN idempotent.rejections.xid IS 'the transaction that recorded it';
+COMMENT ON COLUMN idempotent.rejections.lsn IS 'where the write-ahead log ended then';
+COMMENT ON COLUMN idempotent.rejections.application_name IS 'application_name of the session that sent the payload';
 
 -- 192 bits of hashes that agree for documents which are equal as jsonb: 2 and 2.0 are one.
 CREATE FUNCTION idempotent.digest_of(document jsonb) RETURNS bytea

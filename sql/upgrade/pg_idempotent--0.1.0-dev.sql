@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:130
+-- src/lib.rs:129
 -- bootstrap
 -- The schema of everything that is not a function.
 --
@@ -35,7 +35,7 @@ ALTER TABLE idempotent.lock_secret ENABLE ROW LEVEL SECURITY;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:132
+-- src/lib.rs:130
 -- requires:
 --   state
 
@@ -171,7 +171,1069 @@ COMMENT ON EXTENSION pg_idempotent IS NULL;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:152
+-- src/lib.rs:155
+-- requires:
+--   kept
+
+-- Loads in committed batches. What the procedure promises is in docs/load.md.
+
+-- Written by the procedure only, as the extension's owner. People read the view
+-- idempotent.loads.
+CREATE TABLE idempotent.load_records (
+    load_id      bigint      GENERATED ALWAYS AS IDENTITY,
+    role         idempotent.kept_role NOT NULL,
+    target       text        NOT NULL,
+    source       text        NOT NULL,
+    on_conflict  text        NOT NULL,
+    batch_size   int         NOT NULL,
+    status       text        NOT NULL DEFAULT 'running',
+    rows_total   bigint,
+    rows_done    bigint      NOT NULL DEFAULT 0,
+    inserted     bigint      NOT NULL DEFAULT 0,
+    duplicates   bigint      NOT NULL DEFAULT 0,
+    conflicts    bigint      NOT NULL DEFAULT 0,
+    batches      bigint      NOT NULL DEFAULT 0,
+    pid          int         NOT NULL,
+    started_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    updated_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    completed_at timestamptz,
+    error        text,
+    on_error     text        NOT NULL DEFAULT 'error',
+    rejected     bigint      NOT NULL DEFAULT 0,
+    token        text,
+    replayed     boolean     NOT NULL DEFAULT false,
+    CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
+    CONSTRAINT load_records_status CHECK (status IN ('running', 'finished', 'failed'))
+) WITH (fillfactor = 50);
+COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
+
+-- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
+-- query's snapshot and its look at the locks has not died. DEFINER, since a reader of
+-- the view has no right on the table; pg_locks shows every role that a load is running.
+CREATE FUNCTION idempotent.load_is_running(load_id bigint) RETURNS boolean
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT EXISTS (
+        SELECT FROM idempotent.load_records AS record
+         WHERE record.load_id OPERATOR(pg_catalog.=) load_is_running.load_id
+           AND record.status OPERATOR(pg_catalog.=) 'running');
+END;
+COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
+    'whether a load is recorded as running at this moment';
+
+-- A running load holds a lock that no session waits for. A standby does not show it.
+CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
+SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.on_error,
+       record.batch_size,
+       CASE
+           WHEN record.status OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.status
+           WHEN EXISTS (
+               SELECT FROM pg_catalog.pg_locks AS held
+                WHERE held.locktype OPERATOR(pg_catalog.=) 'advisory'
+                  AND held.objsubid OPERATOR(pg_catalog.=) 34
+                  AND held.database OPERATOR(pg_catalog.=) (
+                      SELECT here.oid FROM pg_catalog.pg_database AS here
+                       WHERE here.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+                  AND ((held.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) held.objid::bigint)
+                      OPERATOR(pg_catalog.=) record.load_id)
+               THEN 'running'
+           WHEN idempotent.load_is_running(record.load_id) THEN 'died'
+           ELSE 'running'
+       END AS status,
+       record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.rejected,
+       record.batches,
+       record.pid, record.started_at, record.updated_at, record.completed_at, record.error,
+       record.token, record.replayed
+  FROM idempotent.load_records AS record
+ WHERE record.role OPERATOR(idempotent.=) idempotent.own_role()
+    OR (SELECT pg_catalog.pg_has_role(class.relowner, 'USAGE') OR reader.rolbypassrls
+          FROM pg_catalog.pg_class AS class CROSS JOIN pg_catalog.pg_roles AS reader
+         WHERE class.oid OPERATOR(pg_catalog.=) 'idempotent.load_records'::regclass::oid
+           AND reader.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
+COMMENT ON VIEW idempotent.loads IS 'your own loads, present and past, with their progress; all loads for the owner of the extension';
+COMMENT ON COLUMN idempotent.loads.load_id IS 'the number of the load';
+COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';
+COMMENT ON COLUMN idempotent.loads.target IS 'the table that receives the rows, by its name at the start';
+COMMENT ON COLUMN idempotent.loads.source IS 'the table or view that the rows come from, by its name at the start';
+COMMENT ON COLUMN idempotent.loads.on_conflict IS 'what the load does about a conflict';
+COMMENT ON COLUMN idempotent.loads.on_error IS 'what the load does about a row that the server refuses';
+COMMENT ON COLUMN idempotent.loads.batch_size IS 'how many rows are committed at a time';
+COMMENT ON COLUMN idempotent.loads.status IS 'running, finished, failed, or died: its server process no longer exists';
+COMMENT ON COLUMN idempotent.loads.rows_total IS 'the rows of the source; NULL while it is being read';
+COMMENT ON COLUMN idempotent.loads.rows_done IS 'the rows that have an outcome, committed';
+COMMENT ON COLUMN idempotent.loads.inserted IS 'how many rows were inserted';
+COMMENT ON COLUMN idempotent.loads.duplicates IS 'how many rows were already stored';
+COMMENT ON COLUMN idempotent.loads.conflicts IS 'how many rows differ from the stored row';
+COMMENT ON COLUMN idempotent.loads.rejected IS 'how many rows the server refused';
+COMMENT ON COLUMN idempotent.loads.batches IS 'how many batches were committed';
+COMMENT ON COLUMN idempotent.loads.pid IS 'the server process, for pg_cancel_backend';
+COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
+COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
+COMMENT ON COLUMN idempotent.loads.completed_at IS 'when it finished or failed';
+COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
+COMMENT ON COLUMN idempotent.loads.token IS 'the token that the caller gave the load';
+COMMENT ON COLUMN idempotent.loads.replayed IS 'whether the counts are those of an earlier load with this token, and nothing was loaded';
+
+CREATE PROCEDURE idempotent_load(
+    target      regclass,
+    source      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    batch_size  int    DEFAULT 10000,
+    overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
+    token       text   DEFAULT NULL,
+    digest      text   DEFAULT NULL
+)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
+COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int, text, text, text, text) IS
+    'inserts or verifies the rows of a table or view in batches, each of which is committed';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:142
+-- requires:
+--   kept
+
+-- Batches under a token. What a token does is in docs/tokens.md.
+
+-- Written by the extension's functions only, as its owner. People read the view idempotent.batches.
+CREATE TABLE idempotent.batch_records (
+    role         idempotent.kept_role  NOT NULL,
+    target       idempotent.kept_table NOT NULL,
+    token        text        NOT NULL,
+    function     text        NOT NULL,
+    options      jsonb       NOT NULL,
+    digest       text,
+    counts       jsonb       NOT NULL,
+    completed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    CONSTRAINT batch_records_pkey PRIMARY KEY (token, target, role)
+);
+COMMENT ON TABLE idempotent.batch_records IS 'what idempotent.batches shows; written by the extension only';
+COMMENT ON COLUMN idempotent.batch_records.role IS 'the role that sent the batch';
+COMMENT ON COLUMN idempotent.batch_records.target IS 'the table that the batch was for';
+COMMENT ON COLUMN idempotent.batch_records.token IS 'the token that the caller gave the batch';
+COMMENT ON COLUMN idempotent.batch_records.function IS 'insert_from, load or merge';
+COMMENT ON COLUMN idempotent.batch_records.options IS 'what the call asked for beside target and source';
+COMMENT ON COLUMN idempotent.batch_records.digest IS 'a digest of the content, according to the caller';
+COMMENT ON COLUMN idempotent.batch_records.counts IS 'the counts that the call returned';
+COMMENT ON COLUMN idempotent.batch_records.completed_at IS 'when the batch was done';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.batch_records', '');
+
+CREATE VIEW idempotent.batches WITH (security_barrier = true) AS
+SELECT batch.target::regclass AS target, batch.token, batch.function, batch.options, batch.digest, batch.counts,
+       batch.completed_at
+  FROM idempotent.batch_records AS batch
+ WHERE batch.role OPERATOR(idempotent.=) idempotent.own_role();
+COMMENT ON VIEW idempotent.batches IS 'your own batches that have committed under a token';
+COMMENT ON COLUMN idempotent.batches.target IS 'the table that the batch was for';
+COMMENT ON COLUMN idempotent.batches.token IS 'the token that the caller gave the batch';
+COMMENT ON COLUMN idempotent.batches.function IS 'insert_from, load or merge';
+COMMENT ON COLUMN idempotent.batches.options IS 'what the call asked for beside target and source';
+COMMENT ON COLUMN idempotent.batches.digest IS 'a digest of the content, according to the caller';
+COMMENT ON COLUMN idempotent.batches.counts IS 'the counts that the call returned';
+COMMENT ON COLUMN idempotent.batches.completed_at IS 'when the batch was done';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:163
+-- requires:
+--   state
+
+-- What makes retries on a table unsafe. See docs/lint.md.
+
+CREATE FUNCTION idempotent_lint(target regclass)
+RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
+COMMENT ON FUNCTION idempotent_lint(regclass) IS
+    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:131
+-- requires:
+--   state
+
+-- Insert or verify. What each function promises is in docs/insert.md.
+
+CREATE FUNCTION idempotent_insert(
+    target      regclass,
+    payload     jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    OUT outcome     text,
+    OUT stored      jsonb,
+    OUT differences jsonb
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert(regclass, jsonb, text[], text[], text[], text, text) IS
+    'inserts a JSON object as a row, or verifies it against the row stored under its key';
+
+CREATE FUNCTION idempotent_insert_many(
+    target      regclass,
+    payloads    jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT duplicates bigint,
+    OUT conflicts  bigint,
+    OUT rejected   bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_many_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text, text, text) IS
+    'inserts or verifies an array of JSON objects, and counts the outcomes';
+
+CREATE FUNCTION idempotent_insert_each(
+    target      regclass,
+    payloads    jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
+    OUT ordinal     bigint,
+    OUT outcome     text,
+    OUT stored      jsonb,
+    OUT differences jsonb,
+    OUT error       jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text, text, text) IS
+    'inserts or verifies an array of JSON objects, and returns the outcome of each';
+
+CREATE FUNCTION idempotent_insert_from(
+    target      regclass,
+    source      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
+    token       text   DEFAULT NULL,
+    digest      text   DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT duplicates bigint,
+    OUT conflicts  bigint,
+    OUT rejected   bigint,
+    OUT replayed   boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text, text, text, text, text) IS
+    'inserts or verifies the rows of a table or view, and counts the outcomes';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:162
+-- requires:
+--   state
+
+-- A checksum of a set of rows. See docs/digest.md.
+
+CREATE FUNCTION idempotent.digest_add(state internal, line record) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_add_wrapper';
+COMMENT ON FUNCTION idempotent.digest_add(internal, record) IS 'part of idempotent_digest: adds a row';
+
+CREATE FUNCTION idempotent.digest_remove(state internal, line record) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_remove_wrapper';
+COMMENT ON FUNCTION idempotent.digest_remove(internal, record) IS
+    'part of idempotent_digest: takes a row out that leaves a window frame';
+
+CREATE FUNCTION idempotent.digest_add_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_add_columns_wrapper';
+COMMENT ON FUNCTION idempotent.digest_add_columns(internal, "any", VARIADIC "any") IS
+    'part of idempotent_digest: adds a row, column by column';
+
+CREATE FUNCTION idempotent.digest_remove_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_remove_columns_wrapper';
+COMMENT ON FUNCTION idempotent.digest_remove_columns(internal, "any", VARIADIC "any") IS
+    'part of idempotent_digest: takes a row out that leaves a window frame, column by column';
+
+CREATE FUNCTION idempotent.digest_combine(state internal, other internal) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_combine_wrapper';
+COMMENT ON FUNCTION idempotent.digest_combine(internal, internal) IS
+    'part of idempotent_digest: adds the rows of another process';
+
+CREATE FUNCTION idempotent.digest_serialize(state internal) RETURNS bytea
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_serialize_wrapper';
+COMMENT ON FUNCTION idempotent.digest_serialize(internal) IS
+    'part of idempotent_digest: its state, for another process';
+
+CREATE FUNCTION idempotent.digest_deserialize(bytes bytea, unused internal) RETURNS internal
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_deserialize_wrapper';
+COMMENT ON FUNCTION idempotent.digest_deserialize(bytea, internal) IS
+    'part of idempotent_digest: its state, from another process';
+
+CREATE FUNCTION idempotent.digest_text(state internal) RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_digest_text_wrapper';
+COMMENT ON FUNCTION idempotent.digest_text(internal) IS 'part of idempotent_digest: the digest';
+
+CREATE AGGREGATE idempotent_digest(record) (
+    SFUNC        = idempotent.digest_add,
+    STYPE        = internal,
+    SSPACE       = 2064,
+    FINALFUNC    = idempotent.digest_text,
+    COMBINEFUNC  = idempotent.digest_combine,
+    SERIALFUNC   = idempotent.digest_serialize,
+    DESERIALFUNC = idempotent.digest_deserialize,
+    MSFUNC       = idempotent.digest_add,
+    MINVFUNC     = idempotent.digest_remove,
+    MSTYPE       = internal,
+    MSSPACE      = 2064,
+    MFINALFUNC   = idempotent.digest_text,
+    PARALLEL     = SAFE
+);
+COMMENT ON AGGREGATE idempotent_digest(record) IS
+    'a checksum of a set of rows that does not depend on their order';
+
+-- Whole rows are not pushed down to foreign servers, columns are. With one argument the server could not tell which of the two
+-- is meant.
+CREATE AGGREGATE idempotent_digest("any", VARIADIC "any") (
+    SFUNC        = idempotent.digest_add_columns,
+    STYPE        = internal,
+    SSPACE       = 2064,
+    FINALFUNC    = idempotent.digest_text,
+    COMBINEFUNC  = idempotent.digest_combine,
+    SERIALFUNC   = idempotent.digest_serialize,
+    DESERIALFUNC = idempotent.digest_deserialize,
+    MSFUNC       = idempotent.digest_add_columns,
+    MINVFUNC     = idempotent.digest_remove_columns,
+    MSTYPE       = internal,
+    MSSPACE      = 2064,
+    MFINALFUNC   = idempotent.digest_text,
+    PARALLEL     = SAFE
+);
+COMMENT ON AGGREGATE idempotent_digest("any", VARIADIC "any") IS
+    'a checksum of a set of rows, given column by column, that does not depend on their order';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:144
+-- requires:
+--   state
+
+-- Upsert in which the latest row wins. See docs/merge.md.
+
+CREATE FUNCTION idempotent_merge(
+    target    regclass,
+    source    regclass,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    delete_when text DEFAULT NULL,
+    token     text   DEFAULT NULL,
+    digest    text   DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT deleted    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint,
+    OUT replayed   boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
+
+COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text, text, text) IS
+    'inserts, updates or deletes rows by those of a table or view with the same key; the latest row wins, equal rows are not rewritten';
+
+CREATE FUNCTION idempotent_merge_many(
+    target    regclass,
+    payloads  jsonb,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    delete_when text DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT deleted    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_many_wrapper';
+
+COMMENT ON FUNCTION idempotent_merge_many(regclass, jsonb, text[], text[], text[], text[], text[], text) IS
+    'inserts, updates or deletes rows by an array of JSON objects; a field that an object leaves out leaves the stored value alone';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:145
+-- requires:
+--   state
+
+-- One slice replaced atomically. See docs/overwrite.md.
+
+CREATE FUNCTION idempotent_overwrite(
+    target    regclass,
+    source    regclass,
+    slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
+
+COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
+    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
+
+CREATE FUNCTION idempotent_overwrite_each(
+    target    regclass,
+    source    regclass,
+    by        text[],
+    OUT slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_each_wrapper';
+
+COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
+    'replaces each slice that the source holds, by the values of these columns; equal slices are not rewritten';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:156
+-- requires:
+--   kept
+
+-- Runs: a job is done once for its input. See docs/runs.md.
+
+-- Written by the extension's functions only, as its owner. People read the view
+-- idempotent.pipeline_runs.
+CREATE TABLE idempotent.pipeline_run_records (
+    run_id         bigint      GENERATED ALWAYS AS IDENTITY,
+    role           idempotent.kept_role NOT NULL,
+    dataset        text        NOT NULL,
+    partition      text        NOT NULL,
+    attempt        int         NOT NULL,
+    status         text        NOT NULL,
+    reason         text        NOT NULL,
+    input_version  text,
+    output_version text,
+    row_count      bigint,
+    error          text,
+    lease          interval    NOT NULL,
+    lease_until    timestamptz,
+    started_at     timestamptz NOT NULL,
+    heartbeat_at   timestamptz NOT NULL,
+    completed_at   timestamptz,
+    CONSTRAINT pipeline_run_records_pkey PRIMARY KEY (run_id),
+    CONSTRAINT pipeline_run_records_attempt UNIQUE (role, dataset, partition, attempt),
+    CONSTRAINT pipeline_run_records_status CHECK (status IN ('running', 'published', 'failed', 'taken_over')),
+    CONSTRAINT pipeline_run_records_completed CHECK ((status = 'running') = (completed_at IS NULL))
+);
+COMMENT ON TABLE idempotent.pipeline_run_records IS 'what idempotent.pipeline_runs shows; written by the extension only';
+COMMENT ON COLUMN idempotent.pipeline_run_records.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
+COMMENT ON COLUMN idempotent.pipeline_run_records.role IS 'the role that began the run';
+COMMENT ON COLUMN idempotent.pipeline_run_records.dataset IS 'the table, or other data, that the run writes';
+COMMENT ON COLUMN idempotent.pipeline_run_records.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
+COMMENT ON COLUMN idempotent.pipeline_run_records.attempt IS 'the number of the run among those of its partition';
+COMMENT ON COLUMN idempotent.pipeline_run_records.status IS 'running, published, failed or taken_over';
+COMMENT ON COLUMN idempotent.pipeline_run_records.reason IS
+    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
+COMMENT ON COLUMN idempotent.pipeline_run_records.input_version IS 'what the run reads, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_run_records.output_version IS 'what the run made, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_run_records.row_count IS 'how many rows the run made, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_run_records.error IS 'why the run failed, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_run_records.lease IS 'how long the run holds the partition without a heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_run_records.lease_until IS 'when the lease ends: from then on another run may take over';
+COMMENT ON COLUMN idempotent.pipeline_run_records.started_at IS 'when the run began';
+COMMENT ON COLUMN idempotent.pipeline_run_records.heartbeat_at IS 'the last heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_run_records.completed_at IS 'when the run was published, failed or taken over';
+
+CREATE UNIQUE INDEX pipeline_run_records_running ON idempotent.pipeline_run_records (role, dataset, partition)
+    WHERE status = 'running';
+COMMENT ON INDEX idempotent.pipeline_run_records_running IS 'at most one run of a partition is running';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.pipeline_run_records', '');
+
+CREATE VIEW idempotent.pipeline_runs WITH (security_barrier = true) AS
+SELECT run.run_id, run.dataset, run.partition, run.attempt, run.status, run.reason,
+       run.input_version, run.output_version, run.row_count, run.error, run.lease,
+       run.lease_until, run.started_at, run.heartbeat_at, run.completed_at
+  FROM idempotent.pipeline_run_records AS run
+ WHERE run.role OPERATOR(idempotent.=) idempotent.own_role();
+COMMENT ON VIEW idempotent.pipeline_runs IS 'your own runs of pipelines, present and past';
+COMMENT ON COLUMN idempotent.pipeline_runs.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
+COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'the table, or other data, that the run writes';
+COMMENT ON COLUMN idempotent.pipeline_runs.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
+COMMENT ON COLUMN idempotent.pipeline_runs.attempt IS 'the number of the run among those of its partition';
+COMMENT ON COLUMN idempotent.pipeline_runs.status IS 'running, published, failed or taken_over';
+COMMENT ON COLUMN idempotent.pipeline_runs.reason IS
+    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
+COMMENT ON COLUMN idempotent.pipeline_runs.input_version IS 'what the run reads, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_runs.output_version IS 'what the run made, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_runs.row_count IS 'how many rows the run made, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_runs.error IS 'why the run failed, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_runs.lease IS 'how long the run holds the partition without a heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'when the lease ends: from then on another run may take over';
+COMMENT ON COLUMN idempotent.pipeline_runs.started_at IS 'when the run began';
+COMMENT ON COLUMN idempotent.pipeline_runs.heartbeat_at IS 'the last heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_runs.completed_at IS 'when the run was published, failed or taken over';
+
+CREATE FUNCTION idempotent_run_begin(
+    dataset       text,
+    partition     text     DEFAULT '',
+    input_version text     DEFAULT NULL,
+    force         boolean  DEFAULT false,
+    lease         interval DEFAULT '1 hour',
+    OUT run_id   bigint,
+    OUT decision text,
+    OUT reason   text
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_run_begin_wrapper';
+COMMENT ON FUNCTION idempotent_run_begin(text, text, text, boolean, interval) IS
+    'begins a run of a partition, unless its input was published already';
+
+CREATE FUNCTION idempotent_run_heartbeat(run_id bigint) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_run_heartbeat_wrapper';
+COMMENT ON FUNCTION idempotent_run_heartbeat(bigint) IS
+    'renews the lease of a run';
+
+CREATE FUNCTION idempotent_run_publish(
+    run_id bigint, row_count bigint DEFAULT NULL, output_version text DEFAULT NULL
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_run_publish_wrapper';
+COMMENT ON FUNCTION idempotent_run_publish(bigint, bigint, text) IS
+    'ends a run that succeeded';
+
+CREATE FUNCTION idempotent_run_fail(run_id bigint, error text) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_run_fail_wrapper';
+COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
+    'ends a run that failed; the next idempotent_run_begin of its partition begins another run';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:164
+-- requires:
+--   state
+
+-- Statistics: what became of rows, requests and runs, since the server has started.
+
+-- What each counter is depends on the form: the views below name them.
+CREATE FUNCTION idempotent.counted(
+    OUT target oid, OUT form text,
+    OUT n1 bigint, OUT n2 bigint, OUT n3 bigint, OUT n4 bigint,
+    OUT n5 bigint, OUT n6 bigint, OUT n7 bigint, OUT n8 bigint,
+    OUT since timestamptz
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'counted_wrapper';
+COMMENT ON FUNCTION idempotent.counted() IS
+    'the counters of this database, for the views idempotent.stats and idempotent.stats_database';
+
+CREATE FUNCTION idempotent.counting(OUT collected boolean, OUT reason text, OUT uncounted bigint) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'counting_wrapper';
+COMMENT ON FUNCTION idempotent.counting() IS
+    'whether what the session does is counted, for the view idempotent.stats_database';
+
+-- Counts tell no value of a row: everybody sees them, as in pg_stat_user_tables.
+CREATE VIEW idempotent.stats AS
+SELECT class.oid::regclass AS target,
+       counted.form,
+       counted.n1 AS inserted,
+       counted.n2 AS updated,
+       counted.n3 AS deleted,
+       counted.n4 AS duplicates,
+       counted.n5 AS superseded,
+       counted.n6 AS conflicts,
+       counted.n7 AS rejected,
+       counted.n8 AS waits,
+       counted.since
+  FROM idempotent.counted() AS counted
+  JOIN pg_catalog.pg_class AS class ON class.oid OPERATOR(pg_catalog.=) counted.target;
+COMMENT ON VIEW idempotent.stats IS 'what became of the rows of each table, by the form in which they came';
+COMMENT ON COLUMN idempotent.stats.target IS 'the table';
+COMMENT ON COLUMN idempotent.stats.form IS
+    'guard, observe, view, or the function without idempotent_: insert, insert_many, insert_each, insert_from, load, merge, merge_many, overwrite, overwrite_each, repair';
+COMMENT ON COLUMN idempotent.stats.inserted IS 'rows that were inserted';
+COMMENT ON COLUMN idempotent.stats.updated IS 'stored rows that were updated';
+COMMENT ON COLUMN idempotent.stats.deleted IS 'stored rows that were deleted';
+COMMENT ON COLUMN idempotent.stats.duplicates IS 'payloads that were stored already';
+COMMENT ON COLUMN idempotent.stats.superseded IS 'payloads of merges that gave way to a later one';
+COMMENT ON COLUMN idempotent.stats.conflicts IS 'payloads that differ from the stored row, also of transactions that were rolled back';
+COMMENT ON COLUMN idempotent.stats.rejected IS 'payloads that the server refused while the others went in, likewise';
+COMMENT ON COLUMN idempotent.stats.waits IS 'how often a session found a key in the hands of another one, likewise';
+COMMENT ON COLUMN idempotent.stats.since IS 'since when this is counted: the first row, or the last reset';
+
+CREATE VIEW idempotent.stats_database AS
+WITH counted AS MATERIALIZED (SELECT * FROM idempotent.counted())
+SELECT counting.collected,
+       counting.reason,
+       COALESCE(requests.n1, 0) AS requests_started,
+       COALESCE(requests.n2, 0) AS requests_resumed,
+       COALESCE(requests.n3, 0) AS requests_replayed,
+       COALESCE(requests.n4, 0) AS requests_finished,
+       COALESCE(requests.n5, 0) AS requests_abandoned,
+       COALESCE(requests.n6, 0) AS requests_in_progress,
+       COALESCE(requests.n7, 0) AS requests_mismatched,
+       COALESCE(requests.n8, 0) AS requests_waits,
+       COALESCE(runs.n1, 0) AS runs_started,
+       COALESCE(runs.n2, 0) AS runs_taken_over,
+       COALESCE(runs.n3, 0) AS runs_skipped,
+       COALESCE(runs.n4, 0) AS runs_published,
+       COALESCE(runs.n5, 0) AS runs_failed,
+       COALESCE(runs.n6, 0) AS runs_in_progress,
+       COALESCE(runs.n8, 0) AS runs_waits,
+       LEAST(requests.since, runs.since) AS since,
+       counting.uncounted
+  FROM idempotent.counting() AS counting
+  LEFT JOIN counted AS requests ON requests.form OPERATOR(pg_catalog.=) 'requests'
+  LEFT JOIN counted AS runs ON runs.form OPERATOR(pg_catalog.=) 'runs';
+COMMENT ON VIEW idempotent.stats_database IS 'what became of the requests and runs of this database, and whether statistics are collected';
+COMMENT ON COLUMN idempotent.stats_database.collected IS 'whether what this session does is counted';
+COMMENT ON COLUMN idempotent.stats_database.reason IS 'why it is not';
+COMMENT ON COLUMN idempotent.stats_database.requests_started IS 'attempts that began';
+COMMENT ON COLUMN idempotent.stats_database.requests_resumed IS 'attempts that took a request over whose lease ran out';
+COMMENT ON COLUMN idempotent.stats_database.requests_replayed IS 'calls that got the answer of an earlier one';
+COMMENT ON COLUMN idempotent.stats_database.requests_finished IS 'attempts that stored their answer';
+COMMENT ON COLUMN idempotent.stats_database.requests_abandoned IS 'attempts that were given up';
+COMMENT ON COLUMN idempotent.stats_database.requests_in_progress IS 'calls that failed with 55I01';
+COMMENT ON COLUMN idempotent.stats_database.requests_mismatched IS 'calls that failed with 23I02';
+COMMENT ON COLUMN idempotent.stats_database.requests_waits IS 'how often a call waited for another one with its key';
+COMMENT ON COLUMN idempotent.stats_database.runs_started IS 'runs that began';
+COMMENT ON COLUMN idempotent.stats_database.runs_taken_over IS 'those of them that took over a run whose lease ran out';
+COMMENT ON COLUMN idempotent.stats_database.runs_skipped IS 'runs that were not needed';
+COMMENT ON COLUMN idempotent.stats_database.runs_published IS 'runs that were published';
+COMMENT ON COLUMN idempotent.stats_database.runs_failed IS 'runs that were ended by idempotent_run_fail';
+COMMENT ON COLUMN idempotent.stats_database.runs_in_progress IS 'calls that failed with 55I01';
+COMMENT ON COLUMN idempotent.stats_database.runs_waits IS 'how often a call waited for another one''s work on the partition';
+COMMENT ON COLUMN idempotent.stats_database.since IS 'since when requests and runs are counted';
+COMMENT ON COLUMN idempotent.stats_database.uncounted IS
+    'what was not counted in any database, because there was no room for more tables';
+
+CREATE FUNCTION idempotent_stats_reset(target regclass DEFAULT NULL) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_stats_reset_wrapper';
+COMMENT ON FUNCTION idempotent_stats_reset(regclass) IS
+    'sets the statistics of a table, or of all tables, requests and runs of the database, to 0';
+REVOKE ALL ON FUNCTION idempotent_stats_reset(regclass) FROM PUBLIC;
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:132
+-- requires:
+--   kept
+--   insert
+
+-- Quarantined conflicts, and rejected payloads.
+
+-- The extension's functions write it as its owner, and people read the view below.
+CREATE TABLE idempotent.conflict_records (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    target      idempotent.kept_table NOT NULL,
+    key         jsonb       NOT NULL,
+    payload     jsonb       NOT NULL,
+    stored      jsonb       NOT NULL,
+    differences jsonb       NOT NULL,
+    digest      bytea       NOT NULL,
+    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    arrived_by  name        NOT NULL,
+    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
+    resolved_at timestamptz,
+    xid         xid8        DEFAULT pg_catalog.pg_current_xact_id(),
+    lsn         pg_lsn      DEFAULT pg_catalog.pg_current_wal_insert_lsn(),
+    application_name text   DEFAULT pg_catalog.current_setting('application_name'),
+    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
+);
+COMMENT ON TABLE idempotent.conflict_records IS
+    'what idempotent.conflicts shows; written by the extension only';
+
+COMMENT ON COLUMN idempotent.conflict_records.digest IS
+    'SHA-256 that identifies a repeated conflict';
+
+CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
+    (target, digest)
+    WHERE resolution IS NULL;
+COMMENT ON INDEX idempotent.conflict_records_unresolved IS
+    'an unresolved conflict is recorded once, however often it arrives';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
+
+-- A role that may name the target (USAGE on its schema) and SELECT from it sees its
+-- conflicts; without values if row-level security is in force for it. Only superusers see
+-- a record whose table no longer exists.
+CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
+SELECT record.id,
+       record.target::regclass AS target,
+       CASE WHEN may.see_values THEN record.key END AS key,
+       CASE WHEN may.see_values THEN record.payload END AS payload,
+       CASE WHEN may.see_values THEN record.stored END AS stored,
+       CASE WHEN may.see_values THEN record.differences END AS differences,
+       record.arrived_at,
+       record.arrived_by,
+       record.resolution,
+       record.resolved_at,
+       record.xid,
+       record.lsn,
+       record.application_name
+  FROM idempotent.conflict_records AS record
+ CROSS JOIN LATERAL (
+       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
+              COALESCE(
+                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                     FROM pg_catalog.pg_class AS c
+                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
+                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
+                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
+              ) AS see_record) AS may
+ WHERE may.see_record;
+COMMENT ON VIEW idempotent.conflicts IS
+    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
+COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
+COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
+COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
+COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
+COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
+COMMENT ON COLUMN idempotent.conflicts.differences IS
+    'the columns that differ, each with its stored and its payload value';
+COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
+COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
+COMMENT ON COLUMN idempotent.conflicts.resolution IS
+    'keep_stored or apply_payload; NULL while it is open';
+COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
+COMMENT ON COLUMN idempotent.conflicts.xid IS 'the transaction that recorded it';
+COMMENT ON COLUMN idempotent.conflicts.lsn IS 'where the write-ahead log ended then';
+COMMENT ON COLUMN idempotent.conflicts.application_name IS 'application_name of the session that sent the payload';
+
+CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
+COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
+    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
+
+-- Payloads that the server refused, with its errors. Written and read as the conflicts are.
+CREATE TABLE idempotent.rejection_records (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    target      idempotent.kept_table NOT NULL,
+    payload     jsonb       NOT NULL,
+    error       jsonb       NOT NULL,
+    digest      bytea       NOT NULL,
+    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    arrived_by  name        NOT NULL,
+    xid         xid8        DEFAULT pg_catalog.pg_current_xact_id(),
+    lsn         pg_lsn      DEFAULT pg_catalog.pg_current_wal_insert_lsn(),
+    application_name text   DEFAULT pg_catalog.current_setting('application_name')
+);
+COMMENT ON TABLE idempotent.rejection_records IS
+    'what idempotent.rejections shows; written by the extension only';
+
+COMMENT ON COLUMN idempotent.rejection_records.digest IS
+    'SHA-256 that identifies a repeated rejection';
+
+CREATE UNIQUE INDEX rejection_records_once ON idempotent.rejection_records (target, digest);
+COMMENT ON INDEX idempotent.rejection_records_once IS
+    'a rejection is recorded once, however often it arrives';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.rejection_records', '');
+
+-- Who sees what is as in idempotent.conflicts. An error quotes values of the payload.
+CREATE VIEW idempotent.rejections WITH (security_barrier = true) AS
+SELECT record.id,
+       record.target::regclass AS target,
+       CASE WHEN may.see_values THEN record.payload END AS payload,
+       CASE WHEN may.see_values THEN record.error END AS error,
+       record.arrived_at,
+       record.arrived_by,
+       record.xid,
+       record.lsn,
+       record.application_name
+  FROM idempotent.rejection_records AS record
+ CROSS JOIN LATERAL (
+       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
+              COALESCE(
+                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                     FROM pg_catalog.pg_class AS c
+                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
+                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
+                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
+              ) AS see_record) AS may
+ WHERE may.see_record;
+COMMENT ON VIEW idempotent.rejections IS
+    'rejected payloads of the tables that you have the privileges to name and SELECT from';
+COMMENT ON COLUMN idempotent.rejections.id IS 'the number of the rejection';
+COMMENT ON COLUMN idempotent.rejections.target IS 'the table that the payload was for';
+COMMENT ON COLUMN idempotent.rejections.payload IS 'the columns that the payload named';
+COMMENT ON COLUMN idempotent.rejections.error IS
+    'the server''s error: sqlstate, message, and detail, column and constraint if it has them';
+COMMENT ON COLUMN idempotent.rejections.arrived_at IS 'when it was recorded';
+COMMENT ON COLUMN idempotent.rejections.arrived_by IS 'the role that sent the payload';
+COMMENT ON COLUMN idempotent.rejections.xid IS 'the transaction that recorded it';
+COMMENT ON COLUMN idempotent.rejections.lsn IS 'where the write-ahead log ended then';
+COMMENT ON COLUMN idempotent.rejections.application_name IS 'application_name of the session that sent the payload';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:137
+-- requires:
+--   state
+--   quarantine
+
+-- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
+
+CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_guard_trigger() IS
+    'trigger function of guards; idempotent_guard creates the trigger';
+
+CREATE FUNCTION idempotent.guard_options(
+    target  regclass,
+    trigger oid,
+    OUT key         text[],
+    OUT arbiter     name,
+    OUT compared    text[],
+    OUT compare     text[],
+    OUT ignore      text[],
+    OUT on_conflict text,
+    OUT remember    name,
+    OUT null_key    text,
+    OUT problem     text
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'guard_options_wrapper';
+COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
+    'the options of a guard as they apply to its table; for the view idempotent.guards';
+
+-- Everything is read from the triggers: there is nothing else that would know.
+-- A partition's clone is part of the guard of its partitioned table. Temporary
+-- tables of other sessions cannot be opened.
+CREATE VIEW idempotent.guards AS
+SELECT guard.tgrelid::regclass AS target,
+       guard.tgname AS trigger,
+       CASE guard.tgenabled
+           WHEN 'O' THEN 'origin'
+           WHEN 'A' THEN 'always'
+           WHEN 'R' THEN 'replica'
+           ELSE 'disabled'
+       END AS enabled,
+       options.key,
+       options.arbiter,
+       options.compared,
+       options.compare,
+       options.ignore,
+       options.on_conflict,
+       options.remember,
+       options.null_key,
+       options.problem
+  FROM pg_catalog.pg_trigger AS guard
+  JOIN pg_catalog.pg_class AS class
+    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
+   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
+        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
+   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
+ CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
+ WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
+   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
+COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
+COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
+COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
+COMMENT ON COLUMN idempotent.guards.enabled IS
+    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
+COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
+COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
+COMMENT ON COLUMN idempotent.guards.compared IS
+    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
+COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
+COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
+COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error, quarantine or observe';
+COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
+COMMENT ON COLUMN idempotent.guards.null_key IS
+    'rows with a NULL in the key: error, or pass (insert them without verification)';
+COMMENT ON COLUMN idempotent.guards.problem IS
+    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
+
+CREATE FUNCTION idempotent_guard(
+    target      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    remember    text   DEFAULT NULL,
+    null_key    text   DEFAULT 'error'
+) RETURNS idempotent.guards
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
+COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
+    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
+
+CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
+COMMENT ON FUNCTION idempotent_unguard(regclass) IS
+    'removes the guard of a table; false if there was none';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:143
+-- requires:
+--   guard
+
+-- A view whose INSERT inserts or verifies, and returns the stored row. See docs/view.md.
+
+CREATE FUNCTION idempotent_view_trigger() RETURNS trigger
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_trigger_wrapper';
+COMMENT ON FUNCTION idempotent_view_trigger() IS
+    'trigger function of the views that idempotent_view creates';
+
+CREATE FUNCTION idempotent_view(
+    target      regclass,
+    name        text,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error'
+) RETURNS regclass
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_view_wrapper';
+COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text) IS
+    'creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:157
+-- requires:
+--   state
+
+-- Compares what a table holds with what it should hold, and makes it so. See docs/reconcile.md.
+
+CREATE FUNCTION idempotent_reconcile(
+    target  regclass,
+    source  regclass,
+    key     text[] DEFAULT NULL,
+    compare text[] DEFAULT NULL,
+    ignore  text[] DEFAULT NULL,
+    "limit" bigint DEFAULT NULL,
+    OUT status      text,
+    OUT key         jsonb,
+    OUT stored      jsonb,
+    OUT expected    jsonb,
+    OUT differences jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
+
+COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[], bigint) IS
+    'returns the rows, by key, in which a table or foreign table deviates from another one or a view';
+
+CREATE FUNCTION idempotent_repair(
+    target  regclass,
+    source  regclass,
+    key     text[] DEFAULT NULL,
+    compare text[] DEFAULT NULL,
+    ignore  text[] DEFAULT NULL,
+    "limit" bigint DEFAULT NULL,
+    dry_run boolean DEFAULT true,
+    OUT status      text,
+    OUT key         jsonb,
+    OUT stored      jsonb,
+    OUT expected    jsonb,
+    OUT differences jsonb,
+    OUT outcome     text
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_repair_wrapper';
+
+COMMENT ON FUNCTION idempotent_repair(regclass, regclass, text[], text[], text[], bigint, boolean) IS
+    'makes a table or foreign table equal to another one or a view, row by row, or says what that would change';
+
+-- Two tables are compared by sketches of them, so that only rows that may deviate are read and sent. See src/digest/sketch.rs.
+CREATE FUNCTION idempotent.sketch_add(state internal, plan bytea, VARIADIC columns "any") RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_sketch_add_wrapper';
+COMMENT ON FUNCTION idempotent.sketch_add(internal, bytea, VARIADIC "any") IS 'part of idempotent.sketch: adds a row';
+
+CREATE FUNCTION idempotent.sketch_combine(state internal, other internal) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_sketch_combine_wrapper';
+COMMENT ON FUNCTION idempotent.sketch_combine(internal, internal) IS
+    'part of idempotent.sketch: adds the rows of another process';
+
+CREATE FUNCTION idempotent.sketch_bytes(state internal) RETURNS bytea
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_sketch_bytes_wrapper';
+COMMENT ON FUNCTION idempotent.sketch_bytes(internal) IS
+    'part of idempotent.sketch: the sketch, and its state for another process';
+
+CREATE FUNCTION idempotent.sketch_deserialize(bytes bytea, unused internal) RETURNS internal
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_sketch_deserialize_wrapper';
+COMMENT ON FUNCTION idempotent.sketch_deserialize(bytea, internal) IS
+    'part of idempotent.sketch: its state, from another process';
+
+CREATE AGGREGATE idempotent.sketch(plan bytea, VARIADIC columns "any") (
+    SFUNC        = idempotent.sketch_add,
+    STYPE        = internal,
+    SSPACE       = 139272,
+    FINALFUNC    = idempotent.sketch_bytes,
+    COMBINEFUNC  = idempotent.sketch_combine,
+    SERIALFUNC   = idempotent.sketch_bytes,
+    DESERIALFUNC = idempotent.sketch_deserialize,
+    PARALLEL     = SAFE
+);
+COMMENT ON AGGREGATE idempotent.sketch(bytea, VARIADIC "any") IS
+    'part of idempotent_reconcile: what it compares of a table, under a plan that is the same for every row';
+
+CREATE FUNCTION idempotent.in_sketch(suspects bytea, VARIADIC key "any") RETURNS boolean
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_in_sketch_wrapper';
+COMMENT ON FUNCTION idempotent.in_sketch(bytea, VARIADIC "any") IS
+    'part of idempotent_reconcile: whether a row may deviate, by suspects that are the same for every row';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:150
 -- requires:
 --   kept
 
@@ -321,954 +1383,15 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:144
--- requires:
---   kept
-
--- Batches under a token. What a token does is in docs/tokens.md.
-
--- Written by the extension's functions only, as its owner. People read the view idempotent.batches.
-CREATE TABLE idempotent.batch_records (
-    role         idempotent.kept_role  NOT NULL,
-    target       idempotent.kept_table NOT NULL,
-    token        text        NOT NULL,
-    function     text        NOT NULL,
-    options      jsonb       NOT NULL,
-    digest       text,
-    counts       jsonb       NOT NULL,
-    completed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    CONSTRAINT batch_records_pkey PRIMARY KEY (token, target, role)
-);
-COMMENT ON TABLE idempotent.batch_records IS 'what idempotent.batches shows; written by the extension only';
-COMMENT ON COLUMN idempotent.batch_records.role IS 'the role that sent the batch';
-COMMENT ON COLUMN idempotent.batch_records.target IS 'the table that the batch was for';
-COMMENT ON COLUMN idempotent.batch_records.token IS 'the token that the caller gave the batch';
-COMMENT ON COLUMN idempotent.batch_records.function IS 'insert_from, load or merge';
-COMMENT ON COLUMN idempotent.batch_records.options IS 'what the call asked for beside target and source';
-COMMENT ON COLUMN idempotent.batch_records.digest IS 'a digest of the content, according to the caller';
-COMMENT ON COLUMN idempotent.batch_records.counts IS 'the counts that the call returned';
-COMMENT ON COLUMN idempotent.batch_records.completed_at IS 'when the batch was done';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.batch_records', '');
-
-CREATE VIEW idempotent.batches WITH (security_barrier = true) AS
-SELECT batch.target::regclass AS target, batch.token, batch.function, batch.options, batch.digest, batch.counts,
-       batch.completed_at
-  FROM idempotent.batch_records AS batch
- WHERE batch.role OPERATOR(idempotent.=) idempotent.own_role();
-COMMENT ON VIEW idempotent.batches IS 'your own batches that have committed under a token';
-COMMENT ON COLUMN idempotent.batches.target IS 'the table that the batch was for';
-COMMENT ON COLUMN idempotent.batches.token IS 'the token that the caller gave the batch';
-COMMENT ON COLUMN idempotent.batches.function IS 'insert_from, load or merge';
-COMMENT ON COLUMN idempotent.batches.options IS 'what the call asked for beside target and source';
-COMMENT ON COLUMN idempotent.batches.digest IS 'a digest of the content, according to the caller';
-COMMENT ON COLUMN idempotent.batches.counts IS 'the counts that the call returned';
-COMMENT ON COLUMN idempotent.batches.completed_at IS 'when the batch was done';
+-- src/stats/report.rs:20
+-- pg_idempotent::stats::report::counted
+-- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:158
--- requires:
---   kept
-
--- Runs: a job is done once for its input. See docs/runs.md.
-
--- Written by the extension's functions only, as its owner. People read the view
--- idempotent.pipeline_runs.
-CREATE TABLE idempotent.pipeline_run_records (
-    run_id         bigint      GENERATED ALWAYS AS IDENTITY,
-    role           idempotent.kept_role NOT NULL,
-    dataset        text        NOT NULL,
-    partition      text        NOT NULL,
-    attempt        int         NOT NULL,
-    status         text        NOT NULL,
-    reason         text        NOT NULL,
-    input_version  text,
-    output_version text,
-    row_count      bigint,
-    error          text,
-    lease          interval    NOT NULL,
-    lease_until    timestamptz,
-    started_at     timestamptz NOT NULL,
-    heartbeat_at   timestamptz NOT NULL,
-    completed_at   timestamptz,
-    CONSTRAINT pipeline_run_records_pkey PRIMARY KEY (run_id),
-    CONSTRAINT pipeline_run_records_attempt UNIQUE (role, dataset, partition, attempt),
-    CONSTRAINT pipeline_run_records_status CHECK (status IN ('running', 'published', 'failed', 'taken_over')),
-    CONSTRAINT pipeline_run_records_completed CHECK ((status = 'running') = (completed_at IS NULL))
-);
-COMMENT ON TABLE idempotent.pipeline_run_records IS 'what idempotent.pipeline_runs shows; written by the extension only';
-COMMENT ON COLUMN idempotent.pipeline_run_records.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
-COMMENT ON COLUMN idempotent.pipeline_run_records.role IS 'the role that began the run';
-COMMENT ON COLUMN idempotent.pipeline_run_records.dataset IS 'the table, or other data, that the run writes';
-COMMENT ON COLUMN idempotent.pipeline_run_records.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
-COMMENT ON COLUMN idempotent.pipeline_run_records.attempt IS 'the number of the run among those of its partition';
-COMMENT ON COLUMN idempotent.pipeline_run_records.status IS 'running, published, failed or taken_over';
-COMMENT ON COLUMN idempotent.pipeline_run_records.reason IS
-    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
-COMMENT ON COLUMN idempotent.pipeline_run_records.input_version IS 'what the run reads, as the caller names it';
-COMMENT ON COLUMN idempotent.pipeline_run_records.output_version IS 'what the run made, as the caller names it';
-COMMENT ON COLUMN idempotent.pipeline_run_records.row_count IS 'how many rows the run made, according to the caller';
-COMMENT ON COLUMN idempotent.pipeline_run_records.error IS 'why the run failed, according to the caller';
-COMMENT ON COLUMN idempotent.pipeline_run_records.lease IS 'how long the run holds the partition without a heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_run_records.lease_until IS 'when the lease ends: from then on another run may take over';
-COMMENT ON COLUMN idempotent.pipeline_run_records.started_at IS 'when the run began';
-COMMENT ON COLUMN idempotent.pipeline_run_records.heartbeat_at IS 'the last heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_run_records.completed_at IS 'when the run was published, failed or taken over';
-
-CREATE UNIQUE INDEX pipeline_run_records_running ON idempotent.pipeline_run_records (role, dataset, partition)
-    WHERE status = 'running';
-COMMENT ON INDEX idempotent.pipeline_run_records_running IS 'at most one run of a partition is running';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.pipeline_run_records', '');
-
-CREATE VIEW idempotent.pipeline_runs WITH (security_barrier = true) AS
-SELECT run.run_id, run.dataset, run.partition, run.attempt, run.status, run.reason,
-       run.input_version, run.output_version, run.row_count, run.error, run.lease,
-       run.lease_until, run.started_at, run.heartbeat_at, run.completed_at
-  FROM idempotent.pipeline_run_records AS run
- WHERE run.role OPERATOR(idempotent.=) idempotent.own_role();
-COMMENT ON VIEW idempotent.pipeline_runs IS 'your own runs of pipelines, present and past';
-COMMENT ON COLUMN idempotent.pipeline_runs.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
-COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'the table, or other data, that the run writes';
-COMMENT ON COLUMN idempotent.pipeline_runs.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
-COMMENT ON COLUMN idempotent.pipeline_runs.attempt IS 'the number of the run among those of its partition';
-COMMENT ON COLUMN idempotent.pipeline_runs.status IS 'running, published, failed or taken_over';
-COMMENT ON COLUMN idempotent.pipeline_runs.reason IS
-    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
-COMMENT ON COLUMN idempotent.pipeline_runs.input_version IS 'what the run reads, as the caller names it';
-COMMENT ON COLUMN idempotent.pipeline_runs.output_version IS 'what the run made, as the caller names it';
-COMMENT ON COLUMN idempotent.pipeline_runs.row_count IS 'how many rows the run made, according to the caller';
-COMMENT ON COLUMN idempotent.pipeline_runs.error IS 'why the run failed, according to the caller';
-COMMENT ON COLUMN idempotent.pipeline_runs.lease IS 'how long the run holds the partition without a heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'when the lease ends: from then on another run may take over';
-COMMENT ON COLUMN idempotent.pipeline_runs.started_at IS 'when the run began';
-COMMENT ON COLUMN idempotent.pipeline_runs.heartbeat_at IS 'the last heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_runs.completed_at IS 'when the run was published, failed or taken over';
-
-CREATE FUNCTION idempotent_run_begin(
-    dataset       text,
-    partition     text     DEFAULT '',
-    input_version text     DEFAULT NULL,
-    force         boolean  DEFAULT false,
-    lease         interval DEFAULT '1 hour',
-    OUT run_id   bigint,
-    OUT decision text,
-    OUT reason   text
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_run_begin_wrapper';
-COMMENT ON FUNCTION idempotent_run_begin(text, text, text, boolean, interval) IS
-    'begins a run of a partition, unless its input was published already';
-
-CREATE FUNCTION idempotent_run_heartbeat(run_id bigint) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_run_heartbeat_wrapper';
-COMMENT ON FUNCTION idempotent_run_heartbeat(bigint) IS
-    'renews the lease of a run';
-
-CREATE FUNCTION idempotent_run_publish(
-    run_id bigint, row_count bigint DEFAULT NULL, output_version text DEFAULT NULL
-) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_run_publish_wrapper';
-COMMENT ON FUNCTION idempotent_run_publish(bigint, bigint, text) IS
-    'ends a run that succeeded';
-
-CREATE FUNCTION idempotent_run_fail(run_id bigint, error text) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_run_fail_wrapper';
-COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
-    'ends a run that failed; the next idempotent_run_begin of its partition begins another run';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:157
--- requires:
---   kept
-
--- Loads in committed batches. What the procedure promises is in docs/load.md.
-
--- Written by the procedure only, as the extension's owner. People read the view
--- idempotent.loads.
-CREATE TABLE idempotent.load_records (
-    load_id      bigint      GENERATED ALWAYS AS IDENTITY,
-    role         idempotent.kept_role NOT NULL,
-    target       text        NOT NULL,
-    source       text        NOT NULL,
-    on_conflict  text        NOT NULL,
-    batch_size   int         NOT NULL,
-    status       text        NOT NULL DEFAULT 'running',
-    rows_total   bigint,
-    rows_done    bigint      NOT NULL DEFAULT 0,
-    inserted     bigint      NOT NULL DEFAULT 0,
-    duplicates   bigint      NOT NULL DEFAULT 0,
-    conflicts    bigint      NOT NULL DEFAULT 0,
-    batches      bigint      NOT NULL DEFAULT 0,
-    pid          int         NOT NULL,
-    started_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    updated_at   timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    completed_at timestamptz,
-    error        text,
-    on_error     text        NOT NULL DEFAULT 'error',
-    rejected     bigint      NOT NULL DEFAULT 0,
-    token        text,
-    replayed     boolean     NOT NULL DEFAULT false,
-    CONSTRAINT load_records_pkey PRIMARY KEY (load_id),
-    CONSTRAINT load_records_status CHECK (status IN ('running', 'finished', 'failed'))
-) WITH (fillfactor = 50);
-COMMENT ON TABLE idempotent.load_records IS 'what idempotent.loads shows; written by the extension only';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.load_records', '');
-
--- VOLATILE, so that it looks with a snapshot of its own: a load that ended between the
--- query's snapshot and its look at the locks has not died. DEFINER, since a reader of
--- the view has no right on the table; pg_locks shows every role that a load is running.
-CREATE FUNCTION idempotent.load_is_running(load_id bigint) RETURNS boolean
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT EXISTS (
-        SELECT FROM idempotent.load_records AS record
-         WHERE record.load_id OPERATOR(pg_catalog.=) load_is_running.load_id
-           AND record.status OPERATOR(pg_catalog.=) 'running');
-END;
-COMMENT ON FUNCTION idempotent.load_is_running(bigint) IS
-    'whether a load is recorded as running at this moment';
-
--- A running load holds a lock that no session waits for. A standby does not show it.
-CREATE VIEW idempotent.loads WITH (security_barrier = true) AS
-SELECT record.load_id, record.role::regrole AS role, record.target, record.source, record.on_conflict, record.on_error,
-       record.batch_size,
-       CASE
-           WHEN record.status OPERATOR(pg_catalog.<>) 'running' OR pg_catalog.pg_is_in_recovery() THEN record.status
-           WHEN EXISTS (
-               SELECT FROM pg_catalog.pg_locks AS held
-                WHERE held.locktype OPERATOR(pg_catalog.=) 'advisory'
-                  AND held.objsubid OPERATOR(pg_catalog.=) 34
-                  AND held.database OPERATOR(pg_catalog.=) (
-                      SELECT here.oid FROM pg_catalog.pg_database AS here
-                       WHERE here.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
-                  AND ((held.classid::bigint OPERATOR(pg_catalog.<<) 32) OPERATOR(pg_catalog.|) held.objid::bigint)
-                      OPERATOR(pg_catalog.=) record.load_id)
-               THEN 'running'
-           WHEN idempotent.load_is_running(record.load_id) THEN 'died'
-           ELSE 'running'
-       END AS status,
-       record.rows_total, record.rows_done, record.inserted, record.duplicates, record.conflicts, record.rejected,
-       record.batches,
-       record.pid, record.started_at, record.updated_at, record.completed_at, record.error,
-       record.token, record.replayed
-  FROM idempotent.load_records AS record
- WHERE record.role OPERATOR(idempotent.=) idempotent.own_role()
-    OR (SELECT pg_catalog.pg_has_role(class.relowner, 'USAGE') OR reader.rolbypassrls
-          FROM pg_catalog.pg_class AS class CROSS JOIN pg_catalog.pg_roles AS reader
-         WHERE class.oid OPERATOR(pg_catalog.=) 'idempotent.load_records'::regclass::oid
-           AND reader.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
-COMMENT ON VIEW idempotent.loads IS 'your own loads, present and past, with their progress; all loads for the owner of the extension';
-COMMENT ON COLUMN idempotent.loads.load_id IS 'the number of the load';
-COMMENT ON COLUMN idempotent.loads.role IS 'the role that loads';
-COMMENT ON COLUMN idempotent.loads.target IS 'the table that receives the rows, by its name at the start';
-COMMENT ON COLUMN idempotent.loads.source IS 'the table or view that the rows come from, by its name at the start';
-COMMENT ON COLUMN idempotent.loads.on_conflict IS 'what the load does about a conflict';
-COMMENT ON COLUMN idempotent.loads.on_error IS 'what the load does about a row that the server refuses';
-COMMENT ON COLUMN idempotent.loads.batch_size IS 'how many rows are committed at a time';
-COMMENT ON COLUMN idempotent.loads.status IS 'running, finished, failed, or died: its server process no longer exists';
-COMMENT ON COLUMN idempotent.loads.rows_total IS 'the rows of the source; NULL while it is being read';
-COMMENT ON COLUMN idempotent.loads.rows_done IS 'the rows that have an outcome, committed';
-COMMENT ON COLUMN idempotent.loads.inserted IS 'how many rows were inserted';
-COMMENT ON COLUMN idempotent.loads.duplicates IS 'how many rows were already stored';
-COMMENT ON COLUMN idempotent.loads.conflicts IS 'how many rows differ from the stored row';
-COMMENT ON COLUMN idempotent.loads.rejected IS 'how many rows the server refused';
-COMMENT ON COLUMN idempotent.loads.batches IS 'how many batches were committed';
-COMMENT ON COLUMN idempotent.loads.pid IS 'the server process, for pg_cancel_backend';
-COMMENT ON COLUMN idempotent.loads.started_at IS 'when it was called';
-COMMENT ON COLUMN idempotent.loads.updated_at IS 'when the last batch was committed';
-COMMENT ON COLUMN idempotent.loads.completed_at IS 'when it finished or failed';
-COMMENT ON COLUMN idempotent.loads.error IS 'why it failed';
-COMMENT ON COLUMN idempotent.loads.token IS 'the token that the caller gave the load';
-COMMENT ON COLUMN idempotent.loads.replayed IS 'whether the counts are those of an earlier load with this token, and nothing was loaded';
-
-CREATE PROCEDURE idempotent_load(
-    target      regclass,
-    source      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    batch_size  int    DEFAULT 10000,
-    overriding  text   DEFAULT NULL,
-    on_error    text   DEFAULT 'error',
-    token       text   DEFAULT NULL,
-    digest      text   DEFAULT NULL
-)
-LANGUAGE c
-AS 'MODULE_PATHNAME', 'idempotent_load_wrapper';
-COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[], text, int, text, text, text, text) IS
-    'inserts or verifies the rows of a table or view in batches, each of which is committed';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:164
--- requires:
---   state
-
--- A checksum of a set of rows. See docs/digest.md.
-
-CREATE FUNCTION idempotent.digest_add(state internal, line record) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_add_wrapper';
-COMMENT ON FUNCTION idempotent.digest_add(internal, record) IS 'part of idempotent_digest: adds a row';
-
-CREATE FUNCTION idempotent.digest_remove(state internal, line record) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_remove_wrapper';
-COMMENT ON FUNCTION idempotent.digest_remove(internal, record) IS
-    'part of idempotent_digest: takes a row out that leaves a window frame';
-
-CREATE FUNCTION idempotent.digest_add_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_add_columns_wrapper';
-COMMENT ON FUNCTION idempotent.digest_add_columns(internal, "any", VARIADIC "any") IS
-    'part of idempotent_digest: adds a row, column by column';
-
-CREATE FUNCTION idempotent.digest_remove_columns(state internal, "first" "any", VARIADIC others "any") RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_remove_columns_wrapper';
-COMMENT ON FUNCTION idempotent.digest_remove_columns(internal, "any", VARIADIC "any") IS
-    'part of idempotent_digest: takes a row out that leaves a window frame, column by column';
-
-CREATE FUNCTION idempotent.digest_combine(state internal, other internal) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_combine_wrapper';
-COMMENT ON FUNCTION idempotent.digest_combine(internal, internal) IS
-    'part of idempotent_digest: adds the rows of another process';
-
-CREATE FUNCTION idempotent.digest_serialize(state internal) RETURNS bytea
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_serialize_wrapper';
-COMMENT ON FUNCTION idempotent.digest_serialize(internal) IS
-    'part of idempotent_digest: its state, for another process';
-
-CREATE FUNCTION idempotent.digest_deserialize(bytes bytea, unused internal) RETURNS internal
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_deserialize_wrapper';
-COMMENT ON FUNCTION idempotent.digest_deserialize(bytea, internal) IS
-    'part of idempotent_digest: its state, from another process';
-
-CREATE FUNCTION idempotent.digest_text(state internal) RETURNS text
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_digest_text_wrapper';
-COMMENT ON FUNCTION idempotent.digest_text(internal) IS 'part of idempotent_digest: the digest';
-
-CREATE AGGREGATE idempotent_digest(record) (
-    SFUNC        = idempotent.digest_add,
-    STYPE        = internal,
-    SSPACE       = 2064,
-    FINALFUNC    = idempotent.digest_text,
-    COMBINEFUNC  = idempotent.digest_combine,
-    SERIALFUNC   = idempotent.digest_serialize,
-    DESERIALFUNC = idempotent.digest_deserialize,
-    MSFUNC       = idempotent.digest_add,
-    MINVFUNC     = idempotent.digest_remove,
-    MSTYPE       = internal,
-    MSSPACE      = 2064,
-    MFINALFUNC   = idempotent.digest_text,
-    PARALLEL     = SAFE
-);
-COMMENT ON AGGREGATE idempotent_digest(record) IS
-    'a checksum of a set of rows that does not depend on their order';
-
--- Whole rows are not pushed down to foreign servers, columns are. With one argument the server could not tell which of the two
--- is meant.
-CREATE AGGREGATE idempotent_digest("any", VARIADIC "any") (
-    SFUNC        = idempotent.digest_add_columns,
-    STYPE        = internal,
-    SSPACE       = 2064,
-    FINALFUNC    = idempotent.digest_text,
-    COMBINEFUNC  = idempotent.digest_combine,
-    SERIALFUNC   = idempotent.digest_serialize,
-    DESERIALFUNC = idempotent.digest_deserialize,
-    MSFUNC       = idempotent.digest_add_columns,
-    MINVFUNC     = idempotent.digest_remove_columns,
-    MSTYPE       = internal,
-    MSSPACE      = 2064,
-    MFINALFUNC   = idempotent.digest_text,
-    PARALLEL     = SAFE
-);
-COMMENT ON AGGREGATE idempotent_digest("any", VARIADIC "any") IS
-    'a checksum of a set of rows, given column by column, that does not depend on their order';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:146
--- requires:
---   state
-
--- Upsert in which the latest row wins. See docs/merge.md.
-
-CREATE FUNCTION idempotent_merge(
-    target    regclass,
-    source    regclass,
-    key       text[] DEFAULT NULL,
-    latest_by text[] DEFAULT NULL,
-    compare   text[] DEFAULT NULL,
-    ignore    text[] DEFAULT NULL,
-    insert_only text[] DEFAULT NULL,
-    delete_when text DEFAULT NULL,
-    token     text   DEFAULT NULL,
-    digest    text   DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT updated    bigint,
-    OUT deleted    bigint,
-    OUT unchanged  bigint,
-    OUT stale      bigint,
-    OUT superseded bigint,
-    OUT replayed   boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
-
-COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text, text, text) IS
-    'inserts, updates or deletes rows by those of a table or view with the same key; the latest row wins, equal rows are not rewritten';
-
-CREATE FUNCTION idempotent_merge_many(
-    target    regclass,
-    payloads  jsonb,
-    key       text[] DEFAULT NULL,
-    latest_by text[] DEFAULT NULL,
-    compare   text[] DEFAULT NULL,
-    ignore    text[] DEFAULT NULL,
-    insert_only text[] DEFAULT NULL,
-    delete_when text DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT updated    bigint,
-    OUT deleted    bigint,
-    OUT unchanged  bigint,
-    OUT stale      bigint,
-    OUT superseded bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_merge_many_wrapper';
-
-COMMENT ON FUNCTION idempotent_merge_many(regclass, jsonb, text[], text[], text[], text[], text[], text) IS
-    'inserts, updates or deletes rows by an array of JSON objects; a field that an object leaves out leaves the stored value alone';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:133
--- requires:
---   state
-
--- Insert or verify. What each function promises is in docs/insert.md.
-
-CREATE FUNCTION idempotent_insert(
-    target      regclass,
-    payload     jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    overriding  text   DEFAULT NULL,
-    OUT outcome     text,
-    OUT stored      jsonb,
-    OUT differences jsonb
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert(regclass, jsonb, text[], text[], text[], text, text) IS
-    'inserts a JSON object as a row, or verifies it against the row stored under its key';
-
-CREATE FUNCTION idempotent_insert_many(
-    target      regclass,
-    payloads    jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    overriding  text   DEFAULT NULL,
-    on_error    text   DEFAULT 'error',
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT duplicates bigint,
-    OUT conflicts  bigint,
-    OUT rejected   bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_many_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text, text, text) IS
-    'inserts or verifies an array of JSON objects, and counts the outcomes';
-
-CREATE FUNCTION idempotent_insert_each(
-    target      regclass,
-    payloads    jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    overriding  text   DEFAULT NULL,
-    on_error    text   DEFAULT 'error',
-    OUT ordinal     bigint,
-    OUT outcome     text,
-    OUT stored      jsonb,
-    OUT differences jsonb,
-    OUT error       jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text, text, text) IS
-    'inserts or verifies an array of JSON objects, and returns the outcome of each';
-
-CREATE FUNCTION idempotent_insert_from(
-    target      regclass,
-    source      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    overriding  text   DEFAULT NULL,
-    on_error    text   DEFAULT 'error',
-    token       text   DEFAULT NULL,
-    digest      text   DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT duplicates bigint,
-    OUT conflicts  bigint,
-    OUT rejected   bigint,
-    OUT replayed   boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text, text, text, text, text) IS
-    'inserts or verifies the rows of a table or view, and counts the outcomes';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:134
--- requires:
---   kept
---   insert
-
--- Quarantined conflicts, and rejected payloads.
-
--- The extension's functions write it as its owner, and people read the view below.
-CREATE TABLE idempotent.conflict_records (
-    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    target      idempotent.kept_table NOT NULL,
-    key         jsonb       NOT NULL,
-    payload     jsonb       NOT NULL,
-    stored      jsonb       NOT NULL,
-    differences jsonb       NOT NULL,
-    digest      bytea       NOT NULL,
-    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    arrived_by  name        NOT NULL,
-    resolution  text CHECK (resolution IN ('keep_stored', 'apply_payload')),
-    resolved_at timestamptz,
-    CHECK ((resolution IS NULL) = (resolved_at IS NULL))
-);
-COMMENT ON TABLE idempotent.conflict_records IS
-    'what idempotent.conflicts shows; written by the extension only';
-
-COMMENT ON COLUMN idempotent.conflict_records.digest IS
-    'SHA-256 that identifies a repeated conflict';
-
-CREATE UNIQUE INDEX conflict_records_unresolved ON idempotent.conflict_records
-    (target, digest)
-    WHERE resolution IS NULL;
-COMMENT ON INDEX idempotent.conflict_records_unresolved IS
-    'an unresolved conflict is recorded once, however often it arrives';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.conflict_records', '');
-
--- A role that may name the target (USAGE on its schema) and SELECT from it sees its
--- conflicts; without values if row-level security is in force for it. Only superusers see
--- a record whose table no longer exists.
-CREATE VIEW idempotent.conflicts WITH (security_barrier = true) AS
-SELECT record.id,
-       record.target::regclass AS target,
-       CASE WHEN may.see_values THEN record.key END AS key,
-       CASE WHEN may.see_values THEN record.payload END AS payload,
-       CASE WHEN may.see_values THEN record.stored END AS stored,
-       CASE WHEN may.see_values THEN record.differences END AS differences,
-       record.arrived_at,
-       record.arrived_by,
-       record.resolution,
-       record.resolved_at
-  FROM idempotent.conflict_records AS record
- CROSS JOIN LATERAL (
-       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
-              COALESCE(
-                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
-                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-                     FROM pg_catalog.pg_class AS c
-                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
-                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
-                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
-              ) AS see_record) AS may
- WHERE may.see_record;
-COMMENT ON VIEW idempotent.conflicts IS
-    'quarantined conflicts of the tables that you have the privileges to name and SELECT from';
-COMMENT ON COLUMN idempotent.conflicts.id IS 'the number of the conflict, for idempotent_resolve';
-COMMENT ON COLUMN idempotent.conflicts.target IS 'the table that the payload was for';
-COMMENT ON COLUMN idempotent.conflicts.key IS 'the key columns of the payload';
-COMMENT ON COLUMN idempotent.conflicts.payload IS 'the columns that the payload named';
-COMMENT ON COLUMN idempotent.conflicts.stored IS 'the row that was stored under the key';
-COMMENT ON COLUMN idempotent.conflicts.differences IS
-    'the columns that differ, each with its stored and its payload value';
-COMMENT ON COLUMN idempotent.conflicts.arrived_at IS 'when it was recorded';
-COMMENT ON COLUMN idempotent.conflicts.arrived_by IS 'the role that sent the payload';
-COMMENT ON COLUMN idempotent.conflicts.resolution IS
-    'keep_stored or apply_payload; NULL while it is open';
-COMMENT ON COLUMN idempotent.conflicts.resolved_at IS 'when it was resolved';
-
-CREATE FUNCTION idempotent_resolve(id bigint, resolution text) RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_resolve_wrapper';
-COMMENT ON FUNCTION idempotent_resolve(bigint, text) IS
-    'ends a conflict of idempotent.conflicts: keep_stored, or apply_payload';
-
--- Payloads that the server refused, with its errors. Written and read as the conflicts are.
-CREATE TABLE idempotent.rejection_records (
-    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    target      idempotent.kept_table NOT NULL,
-    payload     jsonb       NOT NULL,
-    error       jsonb       NOT NULL,
-    digest      bytea       NOT NULL,
-    arrived_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    arrived_by  name        NOT NULL
-);
-COMMENT ON TABLE idempotent.rejection_records IS
-    'what idempotent.rejections shows; written by the extension only';
-
-COMMENT ON COLUMN idempotent.rejection_records.digest IS
-    'SHA-256 that identifies a repeated rejection';
-
-CREATE UNIQUE INDEX rejection_records_once ON idempotent.rejection_records (target, digest);
-COMMENT ON INDEX idempotent.rejection_records_once IS
-    'a rejection is recorded once, however often it arrives';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.rejection_records', '');
-
--- Who sees what is as in idempotent.conflicts. An error quotes values of the payload.
-CREATE VIEW idempotent.rejections WITH (security_barrier = true) AS
-SELECT record.id,
-       record.target::regclass AS target,
-       CASE WHEN may.see_values THEN record.payload END AS payload,
-       CASE WHEN may.see_values THEN record.error END AS error,
-       record.arrived_at,
-       record.arrived_by
-  FROM idempotent.rejection_records AS record
- CROSS JOIN LATERAL (
-       SELECT NOT pg_catalog.row_security_active(record.target::oid) AS see_values,
-              COALESCE(
-                  (SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
-                          AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-                     FROM pg_catalog.pg_class AS c
-                    WHERE c.oid OPERATOR(pg_catalog.=) record.target::oid),
-                  (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
-                    WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
-              ) AS see_record) AS may
- WHERE may.see_record;
-COMMENT ON VIEW idempotent.rejections IS
-    'rejected payloads of the tables that you have the privileges to name and SELECT from';
-COMMENT ON COLUMN idempotent.rejections.id IS 'the number of the rejection';
-COMMENT ON COLUMN idempotent.rejections.target IS 'the table that the payload was for';
-COMMENT ON COLUMN idempotent.rejections.payload IS 'the columns that the payload named';
-COMMENT ON COLUMN idempotent.rejections.error IS
-    'the server''s error: sqlstate, message, and detail, column and constraint if it has them';
-COMMENT ON COLUMN idempotent.rejections.arrived_at IS 'when it was recorded';
-COMMENT ON COLUMN idempotent.rejections.arrived_by IS 'the role that sent the payload';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:139
--- requires:
---   state
---   quarantine
-
--- The guard: plain INSERT and COPY become insert-or-verify. See docs/guard.md.
-
-CREATE FUNCTION idempotent_guard_trigger() RETURNS trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_trigger_wrapper';
-COMMENT ON FUNCTION idempotent_guard_trigger() IS
-    'trigger function of guards; idempotent_guard creates the trigger';
-
-CREATE FUNCTION idempotent.guard_options(
-    target  regclass,
-    trigger oid,
-    OUT key         text[],
-    OUT arbiter     name,
-    OUT compared    text[],
-    OUT compare     text[],
-    OUT ignore      text[],
-    OUT on_conflict text,
-    OUT remember    name,
-    OUT null_key    text,
-    OUT problem     text
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'guard_options_wrapper';
-COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS
-    'the options of a guard as they apply to its table; for the view idempotent.guards';
-
--- Everything is read from the triggers: there is nothing else that would know.
--- A partition's clone is part of the guard of its partitioned table. Temporary
--- tables of other sessions cannot be opened.
-CREATE VIEW idempotent.guards AS
-SELECT guard.tgrelid::regclass AS target,
-       guard.tgname AS trigger,
-       CASE guard.tgenabled
-           WHEN 'O' THEN 'origin'
-           WHEN 'A' THEN 'always'
-           WHEN 'R' THEN 'replica'
-           ELSE 'disabled'
-       END AS enabled,
-       options.key,
-       options.arbiter,
-       options.compared,
-       options.compare,
-       options.ignore,
-       options.on_conflict,
-       options.remember,
-       options.null_key,
-       options.problem
-  FROM pg_catalog.pg_trigger AS guard
-  JOIN pg_catalog.pg_class AS class
-    ON class.oid OPERATOR(pg_catalog.=) guard.tgrelid
-   AND (class.relpersistence OPERATOR(pg_catalog.<>) 't'
-        OR class.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())
-   AND class.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[])
- CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
- WHERE guard.tgfoid OPERATOR(pg_catalog.=) 'idempotent_guard_trigger()'::regprocedure
-   AND guard.tgparentid OPERATOR(pg_catalog.=) 0::oid;
-COMMENT ON VIEW idempotent.guards IS 'every guarded table, with the options of its guard';
-COMMENT ON COLUMN idempotent.guards.target IS 'the guarded table';
-COMMENT ON COLUMN idempotent.guards.trigger IS 'the trigger of the guard, whose arguments hold the options';
-COMMENT ON COLUMN idempotent.guards.enabled IS
-    'when it fires: origin, replica, always (see ALTER TABLE ... ENABLE TRIGGER), or disabled';
-COMMENT ON COLUMN idempotent.guards.key IS 'the key columns';
-COMMENT ON COLUMN idempotent.guards.arbiter IS 'the unique index that decides';
-COMMENT ON COLUMN idempotent.guards.compared IS
-    'the columns whose values must agree; a column with a stable default, such as now(), only if the statement sets it';
-COMMENT ON COLUMN idempotent.guards.compare IS 'the option compare, if given';
-COMMENT ON COLUMN idempotent.guards.ignore IS 'the option ignore, if given';
-COMMENT ON COLUMN idempotent.guards.on_conflict IS 'error, quarantine or observe';
-COMMENT ON COLUMN idempotent.guards.remember IS 'the column that keeps what first arrived';
-COMMENT ON COLUMN idempotent.guards.null_key IS
-    'rows with a NULL in the key: error, or pass (insert them without verification)';
-COMMENT ON COLUMN idempotent.guards.problem IS
-    'why the options no longer fit the table or the guard does not work on each partition, or that you have no privilege to know; NULL if nothing is wrong';
-
-CREATE FUNCTION idempotent_guard(
-    target      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    remember    text   DEFAULT NULL,
-    null_key    text   DEFAULT 'error'
-) RETURNS idempotent.guards
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_guard_wrapper';
-COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
-    'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
-
-CREATE FUNCTION idempotent_unguard(target regclass) RETURNS boolean
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_unguard_wrapper';
-COMMENT ON FUNCTION idempotent_unguard(regclass) IS
-    'removes the guard of a table; false if there was none';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:145
--- requires:
---   guard
-
--- A view whose INSERT inserts or verifies, and returns the stored row. See docs/view.md.
-
-CREATE FUNCTION idempotent_view_trigger() RETURNS trigger
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_view_trigger_wrapper';
-COMMENT ON FUNCTION idempotent_view_trigger() IS
-    'trigger function of the views that idempotent_view creates';
-
-CREATE FUNCTION idempotent_view(
-    target      regclass,
-    name        text,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error'
-) RETURNS regclass
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_view_wrapper';
-COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text) IS
-    'creates a view of a table whose INSERT inserts or verifies and returns the stored row, or replaces its options';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:165
--- requires:
---   state
-
--- What makes retries on a table unsafe. See docs/lint.md.
-
-CREATE FUNCTION idempotent_lint(target regclass)
-RETURNS TABLE (target regclass, rule text, severity text, message text, hint text)
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
-AS 'MODULE_PATHNAME', 'idempotent_lint_wrapper';
-COMMENT ON FUNCTION idempotent_lint(regclass) IS
-    'what makes retries on a table unsafe, and what to do about it; no rows for a table that is safe';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:131
--- requires:
---   state
-
--- The mark: in which version what CREATE EXTENSION makes has changed last. The library compares it with the one that it was
--- made for (src/version.rs). A step of an upgrade that changes objects sets it first of all; one that changes none leaves
--- it alone, and needs no update to go on.
-CREATE FUNCTION idempotent.objects_version() RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$SELECT '0.1.0-dev'$$;
-COMMENT ON FUNCTION idempotent.objects_version() IS
-    'the version of the extension in which its objects changed last';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:159
--- requires:
---   state
-
--- Compares what a table holds with what it should hold, and makes it so. See docs/reconcile.md.
-
-CREATE FUNCTION idempotent_reconcile(
-    target  regclass,
-    source  regclass,
-    key     text[] DEFAULT NULL,
-    compare text[] DEFAULT NULL,
-    ignore  text[] DEFAULT NULL,
-    "limit" bigint DEFAULT NULL,
-    OUT status      text,
-    OUT key         jsonb,
-    OUT stored      jsonb,
-    OUT expected    jsonb,
-    OUT differences jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
-
-COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[], bigint) IS
-    'returns the rows, by key, in which a table or foreign table deviates from another one or a view';
-
-CREATE FUNCTION idempotent_repair(
-    target  regclass,
-    source  regclass,
-    key     text[] DEFAULT NULL,
-    compare text[] DEFAULT NULL,
-    ignore  text[] DEFAULT NULL,
-    "limit" bigint DEFAULT NULL,
-    dry_run boolean DEFAULT true,
-    OUT status      text,
-    OUT key         jsonb,
-    OUT stored      jsonb,
-    OUT expected    jsonb,
-    OUT differences jsonb,
-    OUT outcome     text
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_repair_wrapper';
-
-COMMENT ON FUNCTION idempotent_repair(regclass, regclass, text[], text[], text[], bigint, boolean) IS
-    'makes a table or foreign table equal to another one or a view, row by row, or says what that would change';
-
--- Two tables are compared by sketches of them, so that only rows that may deviate are read and sent. See src/digest/sketch.rs.
-CREATE FUNCTION idempotent.sketch_add(state internal, plan bytea, VARIADIC columns "any") RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_sketch_add_wrapper';
-COMMENT ON FUNCTION idempotent.sketch_add(internal, bytea, VARIADIC "any") IS 'part of idempotent.sketch: adds a row';
-
-CREATE FUNCTION idempotent.sketch_combine(state internal, other internal) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_sketch_combine_wrapper';
-COMMENT ON FUNCTION idempotent.sketch_combine(internal, internal) IS
-    'part of idempotent.sketch: adds the rows of another process';
-
-CREATE FUNCTION idempotent.sketch_bytes(state internal) RETURNS bytea
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_sketch_bytes_wrapper';
-COMMENT ON FUNCTION idempotent.sketch_bytes(internal) IS
-    'part of idempotent.sketch: the sketch, and its state for another process';
-
-CREATE FUNCTION idempotent.sketch_deserialize(bytes bytea, unused internal) RETURNS internal
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_sketch_deserialize_wrapper';
-COMMENT ON FUNCTION idempotent.sketch_deserialize(bytea, internal) IS
-    'part of idempotent.sketch: its state, from another process';
-
-CREATE AGGREGATE idempotent.sketch(plan bytea, VARIADIC columns "any") (
-    SFUNC        = idempotent.sketch_add,
-    STYPE        = internal,
-    SSPACE       = 139272,
-    FINALFUNC    = idempotent.sketch_bytes,
-    COMBINEFUNC  = idempotent.sketch_combine,
-    SERIALFUNC   = idempotent.sketch_bytes,
-    DESERIALFUNC = idempotent.sketch_deserialize,
-    PARALLEL     = SAFE
-);
-COMMENT ON AGGREGATE idempotent.sketch(bytea, VARIADIC "any") IS
-    'part of idempotent_reconcile: what it compares of a table, under a plan that is the same for every row';
-
-CREATE FUNCTION idempotent.in_sketch(suspects bytea, VARIADIC key "any") RETURNS boolean
-LANGUAGE c IMMUTABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_in_sketch_wrapper';
-COMMENT ON FUNCTION idempotent.in_sketch(bytea, VARIADIC "any") IS
-    'part of idempotent_reconcile: whether a row may deviate, by suspects that are the same for every row';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:147
--- requires:
---   state
-
--- One slice replaced atomically. See docs/overwrite.md.
-
-CREATE FUNCTION idempotent_overwrite(
-    target    regclass,
-    source    regclass,
-    slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
-    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
-
-CREATE FUNCTION idempotent_overwrite_each(
-    target    regclass,
-    source    regclass,
-    by        text[],
-    OUT slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_each_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
-    'replaces each slice that the source holds, by the values of these columns; equal slices are not rewritten';
+-- src/stats/report.rs:59
+-- pg_idempotent::stats::report::counting
+-- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1326,7 +1449,7 @@ COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:82
+-- src/request/mod.rs:83
 -- pg_idempotent::request::idempotent_execute
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1350,25 +1473,25 @@ COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:35
+-- src/insert/mod.rs:36
 -- pg_idempotent::insert::idempotent_insert
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:67
+-- src/insert/mod.rs:72
 -- pg_idempotent::insert::idempotent_insert_each
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:96
+-- src/insert/mod.rs:102
 -- pg_idempotent::insert::idempotent_insert_from
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/insert/mod.rs:56
+-- src/insert/mod.rs:58
 -- pg_idempotent::insert::idempotent_insert_many
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1380,73 +1503,73 @@ COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/load/mod.rs:69
+-- src/load/mod.rs:70
 -- pg_idempotent::load::idempotent_load
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/merge/mod.rs:125
+-- src/merge/mod.rs:126
 -- pg_idempotent::merge::idempotent_merge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/merge/mod.rs:141
+-- src/merge/mod.rs:143
 -- pg_idempotent::merge::idempotent_merge_many
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/overwrite/mod.rs:69
+-- src/overwrite/mod.rs:70
 -- pg_idempotent::overwrite::idempotent_overwrite
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/overwrite/mod.rs:92
+-- src/overwrite/mod.rs:94
 -- pg_idempotent::overwrite::idempotent_overwrite_each
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:295
+-- src/request/mod.rs:300
 -- pg_idempotent::request::idempotent_purge
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/reconcile/mod.rs:67
+-- src/reconcile/mod.rs:68
 -- pg_idempotent::reconcile::idempotent_reconcile
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/reconcile/mod.rs:86
+-- src/reconcile/mod.rs:87
 -- pg_idempotent::reconcile::idempotent_repair
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:269
+-- src/request/mod.rs:274
 -- pg_idempotent::request::idempotent_request_abandon
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:219
+-- src/request/mod.rs:224
 -- pg_idempotent::request::idempotent_request_advance
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:154
+-- src/request/mod.rs:157
 -- pg_idempotent::request::idempotent_request_begin
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/request/mod.rs:241
+-- src/request/mod.rs:246
 -- pg_idempotent::request::idempotent_request_finish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1458,25 +1581,25 @@ COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:47
+-- src/run/mod.rs:48
 -- pg_idempotent::run::idempotent_run_begin
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:144
+-- src/run/mod.rs:160
 -- pg_idempotent::run::idempotent_run_fail
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:98
+-- src/run/mod.rs:110
 -- pg_idempotent::run::idempotent_run_heartbeat
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/run/mod.rs:115
+-- src/run/mod.rs:127
 -- pg_idempotent::run::idempotent_run_publish
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1506,6 +1629,12 @@ COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- src/stats/report.rs:76
+-- pg_idempotent::stats::report::idempotent_stats_reset
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- src/guard/mod.rs:168
 -- pg_idempotent::guard::idempotent_unguard
 -- Skipped due to `#[pgrx(sql = false)]`
@@ -1524,55 +1653,55 @@ COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:261
+-- src/kept.rs:259
 -- pg_idempotent::kept::kept_oid
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:138
+-- src/kept.rs:136
 -- pg_idempotent::kept::kept_role_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:212
+-- src/kept.rs:210
 -- pg_idempotent::kept::kept_role_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:150
+-- src/kept.rs:148
 -- pg_idempotent::kept::kept_role_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:224
+-- src/kept.rs:222
 -- pg_idempotent::kept::kept_role_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:144
+-- src/kept.rs:142
 -- pg_idempotent::kept::kept_table_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:218
+-- src/kept.rs:216
 -- pg_idempotent::kept::kept_table_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:156
+-- src/kept.rs:154
 -- pg_idempotent::kept::kept_table_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:230
+-- src/kept.rs:228
 -- pg_idempotent::kept::kept_table_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1584,13 +1713,13 @@ COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:272
+-- src/kept.rs:270
 -- pg_idempotent::kept::own_role
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:166
+-- src/lib.rs:165
 -- finalize
 -- Rights on state. ALTER DEFAULT PRIVILEGES may have granted any privilege on new objects to any role; all of that is
 -- revoked first. This file has every grant.
@@ -1627,14 +1756,15 @@ $revoke$;
 -- The views show each reader what is theirs.
 GRANT USAGE ON SCHEMA idempotent TO PUBLIC;
 GRANT SELECT ON idempotent.conflicts, idempotent.rejections, idempotent.guards, idempotent.loads, idempotent.requests, idempotent.pipeline_runs,
-    idempotent.batches
+    idempotent.batches, idempotent.stats, idempotent.stats_database
     TO PUBLIC;
 
 -- They call these functions with the rights of their reader. ALTER DEFAULT PRIVILEGES may have revoked EXECUTE.
 GRANT EXECUTE ON FUNCTION idempotent.own_role(), idempotent.load_is_running(bigint),
     idempotent.guard_options(regclass, oid), idempotent.kept_regrole(idempotent.kept_role),
     idempotent.kept_role_eq(idempotent.kept_role, idempotent.kept_role),
-    idempotent.kept_regclass(idempotent.kept_table), idempotent.kept_oid(idempotent.kept_table)
+    idempotent.kept_regclass(idempotent.kept_table), idempotent.kept_oid(idempotent.kept_table),
+    idempotent.counted(), idempotent.counting()
     TO PUBLIC;
 
 -- So does idempotent_reconcile, here and through foreign tables.

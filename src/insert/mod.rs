@@ -17,6 +17,7 @@ use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::rows::Slot;
 use crate::pg::value::document::copy_of_object;
 use crate::pg::value::sql_value::SqlValue;
+use crate::stats::{Form, FormScope};
 use crate::target::{OpenRelation, Target, UniqueIndex, check_any_privilege};
 use crate::write::{InputSorter, OutcomeCollector, ResultDetail, WriteContext};
 use pgrx::prelude::*;
@@ -35,6 +36,7 @@ use std::rc::Rc;
 #[pg_extern(sql = false)]
 fn idempotent_insert(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
+        let _form = FormScope::of(Form::Insert);
         let collector = insert_json(&call.arguments(), ResultDetail::Rows, false);
         let row = &collector.rows()[0];
         let [stored, differences] = row.documents();
@@ -55,7 +57,10 @@ fn idempotent_insert(call: SqlCall<'_>) -> SqlResult {
 /// conflicts of the call.
 #[pg_extern(sql = false)]
 fn idempotent_insert_many(call: SqlCall<'_>) -> SqlResult {
-    with_error_capture(|| counts(&insert_json(&call.arguments(), ResultDetail::Counts, true)))
+    with_error_capture(|| {
+        let _form = FormScope::of(Form::InsertMany);
+        counts(&insert_json(&call.arguments(), ResultDetail::Counts, true))
+    })
 }
 
 /// `idempotent_insert_each(target, payloads, …)`: the same, with a row for each
@@ -67,6 +72,7 @@ fn idempotent_insert_many(call: SqlCall<'_>) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_insert_each(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
+        let _form = FormScope::of(Form::InsertEach);
         let mut set = call.result_set();
         let collector = insert_json(&call.arguments(), ResultDetail::Rows, true);
         for (i, row) in collector.rows().iter().enumerate() {
@@ -96,6 +102,7 @@ fn idempotent_insert_each(call: SqlCall<'_>) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_insert_from(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
+        let _form = FormScope::of(Form::InsertFrom);
         let ([received, inserted, duplicates, conflicts, rejected], replayed) =
             insert_from(&call.arguments());
         SqlResult::row(

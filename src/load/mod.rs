@@ -47,6 +47,7 @@ use crate::pg::memory::Memory;
 use crate::pg::rows::TupleStore;
 use crate::pg::transaction::locks::{LockSubject, SessionLock};
 use crate::pg::transaction::transactions::NonAtomicProcedure;
+use crate::stats::{Form, FormScope};
 use crate::target::{Column, OpenRelation, Target, UniqueIndex};
 use crate::write::{
     InputSorter, OutcomeCollector, Rejections, ResultDetail, SortedRows, WriteContext,
@@ -138,6 +139,7 @@ fn refuse_transaction() -> ! {
 }
 
 fn load(procedure: &NonAtomicProcedure, call: &LoadCall) {
+    let _form = FormScope::of(Form::Load);
     let mut store = None;
     let load = procedure.step(|| {
         let load = begin(call)?;

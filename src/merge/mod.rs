@@ -98,6 +98,7 @@ use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::memory::Scratch;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
+use crate::stats::{Form, FormScope};
 use crate::target::{
     OpenRelation, Target, UniqueIndex, check_any_privilege, check_merge_privileges,
 };
@@ -125,6 +126,7 @@ use std::rc::Rc;
 #[pg_extern(sql = false)]
 fn idempotent_merge(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
+        let _form = FormScope::of(Form::Merge);
         let (counts, replayed) = merge(&call.arguments());
         let [a, b, c, d, e, f, g] = counts.map(SqlValue::bigint);
         let replayed = SqlValue::boolean(replayed);
@@ -141,6 +143,7 @@ fn idempotent_merge(call: SqlCall<'_>) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_merge_many(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
+        let _form = FormScope::of(Form::MergeMany);
         let counts = merge_many(&call.arguments()).in_order();
         SqlResult::row(RowType::Merged, &counts.map(SqlValue::bigint))
     })
@@ -298,6 +301,7 @@ fn merge(arguments: &Arguments) -> ([i64; 7], bool) {
         ..MergeCounts::default()
     };
     merge_rows(&context, &latest, &updated, input.into_rows(), &mut counts);
+    counts.record(&context);
     let counts = counts.in_order();
     if let Some(batch) = batch {
         batch.record(COUNTS, counts);
@@ -364,6 +368,7 @@ fn merge_many(arguments: &Arguments) -> MergeCounts {
     for rows in passes {
         merge_rows(&context, &latest, &updated, rows, &mut counts);
     }
+    counts.record(&context);
     counts
 }
 

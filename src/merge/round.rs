@@ -12,6 +12,7 @@ use crate::pg::rows::{RowBuilder, Slot, TupleStore};
 use crate::pg::transaction::snapshot::{
     FreshSnapshot, LatestSnapshot, next_command, uses_transaction_snapshot,
 };
+use crate::stats::Rows;
 use crate::target::{
     KeyLookup, StoredRow, Target, UniqueIndex, hidden_by_policy, kept_by_policy,
     row_security_is_active,
@@ -81,6 +82,17 @@ impl StoredColumns {
 }
 
 impl MergeCounts {
+    /// Adds them to the statistics.
+    pub fn record(&self, context: &WriteContext<'_>) {
+        context.counts.add(Rows::Inserted, self.inserted);
+        context.counts.add(Rows::Updated, self.updated);
+        context.counts.add(Rows::Deleted, self.deleted);
+        context.counts.add(Rows::Duplicates, self.unchanged);
+        let superseded = self.stale + self.superseded;
+        context.counts.add(Rows::Superseded, superseded);
+        context.counts.settle_waits();
+    }
+
     /// As results have them.
     pub fn in_order(&self) -> [i64; 7] {
         [

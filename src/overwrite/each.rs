@@ -93,7 +93,7 @@ fn replace(
     let snapshot = FreshSnapshot::push();
     let stored = StoredSlice::read(slice, relation, source, hashing);
     if stored.hash == rows.hash() {
-        return OverwriteCounts::UNCHANGED;
+        return stored.leave();
     }
     stored.replace(source, &mut rows.kept, snapshot)
 }

@@ -50,6 +50,7 @@ use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::sql_value::SqlValue;
+use crate::stats::{Form, FormScope};
 use crate::target::check_overwrite_privileges;
 use commits::wait_for_commits;
 use each::overwrite_each;
@@ -72,6 +73,7 @@ use slice::Slice;
 #[pg_extern(sql = false)]
 fn idempotent_overwrite(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
+        let _form = FormScope::of(Form::Overwrite);
         let done = overwrite(&call.arguments());
         SqlResult::row(
             RowType::Overwritten,
@@ -95,6 +97,7 @@ fn idempotent_overwrite(call: SqlCall<'_>) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_overwrite_each(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
+        let _form = FormScope::of(Form::OverwriteEach);
         let mut set = call.result_set();
         overwrite_each(&call.arguments(), &mut set);
         SqlResult::null()
@@ -121,7 +124,7 @@ fn overwrite(arguments: &Arguments) -> OverwriteCounts {
     if stored.hash.count > 0
         && RowSetHash::of_source(&hashing, &source, &slice, &mut generated) == stored.hash
     {
-        return OverwriteCounts::UNCHANGED;
+        return stored.leave();
     }
     // Read once more, since a source may give other rows every time: what goes in is what
     // was seen to be of the slice.

@@ -7,6 +7,7 @@ use crate::payload::source::Source;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::rows::TupleStore;
 use crate::pg::transaction::snapshot::{FreshSnapshot, LatestSnapshot, uses_transaction_snapshot};
+use crate::stats::{FormScope, Rows};
 use crate::target::{OpenRelation, Target};
 use crate::write::transmission;
 use std::rc::Rc;
@@ -20,7 +21,7 @@ pub struct OverwriteCounts {
 
 impl OverwriteCounts {
     /// Slice and source were equal.
-    pub const UNCHANGED: Self = Self {
+    const UNCHANGED: Self = Self {
         deleted: 0,
         inserted: 0,
         unchanged: true,
@@ -104,10 +105,21 @@ impl<'s> StoredSlice<'s> {
             write::delete(slice, relation, hashing, &self.rows, *hash)
         };
         drop(snapshot);
+        let inserted = write::insert(slice.target, source, rows);
+        let counts = FormScope::recorder(slice.target.oid);
+        counts.add(Rows::Deleted, deleted);
+        counts.add(Rows::Inserted, inserted);
         OverwriteCounts {
             deleted,
             unchanged: hash.count == 0 && rows.len() == 0,
-            inserted: write::insert(slice.target, source, rows),
+            inserted,
         }
+    }
+
+    /// Leaves it as it is, since the source is equal.
+    pub fn leave(&self) -> OverwriteCounts {
+        let counts = FormScope::recorder(self.slice.target.oid);
+        counts.add(Rows::Duplicates, self.hash.count as i64);
+        OverwriteCounts::UNCHANGED
     }
 }

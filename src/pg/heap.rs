@@ -3,6 +3,7 @@
 use super::ffi;
 use super::relation::OpenRelation;
 use super::transaction::snapshot::FreshSnapshot;
+use super::transaction::waits::note_wait;
 use super::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use std::ptr;
@@ -216,6 +217,7 @@ impl HeapTable {
 pub fn wait_for_writer(relation: &OpenRelation, transaction: pg_sys::TransactionId, tid: Tid) {
     let why = pg_sys::XLTW_Oper::XLTW_InsertIndexUnique;
     let mut tid = tid.0;
+    note_wait();
     // SAFETY: an ordinary wait of the server for any number; it uses the table, which is open, and
     // the place in messages only.
     unsafe { pg_sys::XactLockTableWait(transaction, relation.raw(), &raw mut tid, why) };

@@ -12,6 +12,8 @@
 pub mod backend;
 pub mod call;
 pub mod catalog;
+#[cfg(feature = "pg18")]
+pub mod explain;
 pub mod ffi;
 pub mod function;
 #[forbid(unsafe_code)]
@@ -24,6 +26,7 @@ pub mod relation;
 pub mod rows;
 #[forbid(unsafe_code)]
 pub mod schedule;
+pub mod shared;
 mod slot;
 pub mod statement;
 pub mod stored_bytes;

@@ -40,6 +40,7 @@ use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{ResultSet, SqlResult};
 use crate::pg::catalog::relation;
 use crate::pg::rows::{SortColumn, TupleSort, TypeOrder};
+use crate::stats::{Form, FormScope};
 use crate::target::{
     ColumnDefault, OpenRelation, Target, UniqueIndex, check_merge_privileges,
     check_repair_privileges,
@@ -86,6 +87,7 @@ fn idempotent_reconcile(call: SqlCall<'_>) -> SqlResult {
 #[pg_extern(sql = false)]
 fn idempotent_repair(call: SqlCall<'_>) -> SqlResult {
     with_error_capture(|| {
+        let _form = FormScope::of(Form::Repair);
         let mut set = call.result_set();
         repair(&call.arguments(), &mut set);
         SqlResult::null()

@@ -44,6 +44,7 @@ use crate::pg::call::result::ResultSet;
 use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::transaction::snapshot::FreshSnapshot;
 use crate::pg::value::sql_value::SqlValue;
+use crate::stats::{FormScope, Rows};
 use crate::target::{KeyLookup, StoredRow, Target, UniqueIndex};
 use crate::write::{Keys, Returning, WriteContext, insert};
 use serde::Serialize;
@@ -314,6 +315,13 @@ impl Repair<'_, '_> {
             expected,
             columns,
         };
+        let counts = FormScope::recorder(self.target.oid);
+        match outcome {
+            Some(Outcome::Inserted) => counts.count(Rows::Inserted),
+            Some(Outcome::Updated) => counts.count(Rows::Updated),
+            Some(Outcome::Deleted) => counts.count(Rows::Deleted),
+            Some(Outcome::Skipped) | None => {}
+        }
         let set = &mut *self.set;
         let outcome = SqlValue::optional_text(outcome.map(enum_text::name));
         self.teller.tell(

@@ -6,6 +6,7 @@ use crate::pg::transaction::locks;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
 use crate::secret;
+use crate::stats::{Recorder, Requests};
 use pgrx::pg_sys;
 
 /// A key may have so many characters.
@@ -67,8 +68,9 @@ impl<'c> RequestKey<'c> {
         text::from_server_bytes(&self.name)
     }
 
-    /// 55I01
+    /// 55I01, which is counted: what is told is raised.
     pub fn in_progress(&self) -> Report {
+        Recorder::of_requests().count(Requests::InProgress);
         Report::new(
             SqlState::KeyInProgress,
             format!("request key \"{}\" is in progress", self.display_text()),

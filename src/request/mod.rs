@@ -57,6 +57,7 @@ use crate::pg::call::result::SqlResult;
 use crate::pg::schedule::{leaves_out, wait_at};
 use crate::pg::transaction::snapshot::uses_transaction_snapshot;
 use crate::pg::value::sql_value::SqlValue;
+use crate::stats::{FormScope, Recorder, Requests};
 use answer::BeginStatus;
 use decision::RequestDecision;
 use key::RequestKey;
@@ -83,6 +84,7 @@ use write::Claim;
 fn idempotent_execute(call: SqlCall<'_>) -> SqlResult {
     let arguments = call.arguments();
     with_error_capture(|| {
+        let _form = FormScope::of_requests();
         let key = RequestKey::new(&arguments, 0, 3);
         let command = arguments.text(1, "command");
         let parameters = arguments.jsonb(2, "arguments");
@@ -107,6 +109,7 @@ fn idempotent_execute(call: SqlCall<'_>) -> SqlResult {
                     continue;
                 }
                 RequestDecision::Replay(known) => {
+                    Recorder::of_requests().count(Requests::Replayed);
                     return answer::answer_row(known.response(), true);
                 }
                 // All else takes the lock; with it, look again: another session may be writing.
@@ -155,6 +158,7 @@ fn idempotent_execute(call: SqlCall<'_>) -> SqlResult {
 fn idempotent_request_begin(call: SqlCall<'_>) -> SqlResult {
     let arguments = call.arguments();
     with_error_capture(|| {
+        let _form = FormScope::of_requests();
         let key = RequestKey::new(&arguments, 0, 2);
         let mut wait = WaitLimit::of(&arguments, 5);
         let request = arguments.jsonb_datum(1, "request");
@@ -183,6 +187,7 @@ fn idempotent_request_begin(call: SqlCall<'_>) -> SqlResult {
                     continue;
                 }
                 RequestDecision::Replay(known) => {
+                    Recorder::of_requests().count(Requests::Replayed);
                     return answer::attempt_row(
                         BeginStatus::Finished,
                         known.attempt,

@@ -17,6 +17,7 @@ use crate::pg::value::document::{Document, JsonbDatum};
 use crate::pg::value::jsonb::{Container, FieldDifferences, Kind, Value};
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::text;
+use crate::stats::{Recorder, Requests};
 use crate::target::OpenRelation;
 use pgrx::pg_sys;
 use serde::{Deserialize, Serialize};
@@ -178,6 +179,7 @@ impl RequestRecord {
 
     /// 23I02, with the names of the fields that differ, without their values.
     pub fn reused(&self, key: &RequestKey<'_>, request: &Request) -> Report {
+        Recorder::of_requests().count(Requests::Mismatched);
         let (ours, theirs) = (self.request.container(), request.0.container());
         let detail = match ours.differing_fields(theirs, MAX_FIELDS) {
             Some(FieldDifferences { names, count }) => {

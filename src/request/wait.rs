@@ -2,6 +2,7 @@
 use crate::pg::backend;
 use crate::pg::call::arguments::Arguments;
 use crate::pg::transaction::local_settings::LocalSettings;
+use crate::pg::transaction::waits::note_wait;
 use pgrx::pg_sys;
 use std::ffi::CString;
 
@@ -58,6 +59,9 @@ impl WaitLimit {
         let Some(until) = self.until.filter(|until| *until > now) else {
             return false;
         };
+        if self.pause == FIRST_PAUSE {
+            note_wait();
+        }
         let end = lease_until.map_or(until, |lease| lease.clamp(now + 1, until));
         backend::sleep(self.pause.min(end - now));
         self.pause = (2 * self.pause).min(LONGEST_PAUSE);

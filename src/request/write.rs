@@ -15,6 +15,7 @@ use crate::pg::transaction::snapshot::uses_transaction_snapshot;
 use crate::pg::value::by_reference::Interval;
 use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::sql_value::SqlValue;
+use crate::stats::{Recorder, Requests};
 use pgrx::pg_sys;
 
 /// What is written when an attempt takes a request.
@@ -59,14 +60,15 @@ pub fn start(
         (RequestColumn::ExpiresAt, expires_at),
         (RequestColumn::PurgeAfter, expires_at),
     ];
-    match known {
-        Some(known) => update_row(table, known, attempt, &changes).then_some(attempt),
+    let is_ours = match known {
+        Some(known) => update_row(table, known, attempt, &changes),
         None => {
             wait_at!("request: insert");
             insert(table, attempt, &changes);
-            Some(attempt)
+            true
         }
-    }
+    };
+    counted(is_ours, Requests::Started).then_some(attempt)
 }
 
 /// A new attempt at a request whose lease ran out. Gives its number; None if another session
@@ -85,7 +87,16 @@ pub fn resume(table: &RequestTable, claim: &Claim<'_>, known: &RequestRecord) ->
         (RequestColumn::ExpiresAt, expires_at),
         (RequestColumn::PurgeAfter, expires_at),
     ];
-    update_row(table, known, attempt, &changes).then_some(attempt)
+    let is_ours = update_row(table, known, attempt, &changes);
+    counted(is_ours, Requests::Resumed).then_some(attempt)
+}
+
+/// Counts what was done, if it was; says whether.
+fn counted(done: bool, what: Requests) -> bool {
+    if done {
+        Recorder::of_requests().count(what);
+    }
+    done
 }
 
 /// Notes a recovery point, a text, and renews the lease. False if another session wrote the row
@@ -111,7 +122,8 @@ pub fn finish(table: &RequestTable, known: &RequestRecord, response: JsonbDatum)
         (RequestColumn::CompletedAt, SqlValue::timestamptz(now)),
         (RequestColumn::ExpiresAt, after(now, known.ttl())),
     ];
-    update_row(table, known, known.attempt, &changes)
+    let done = update_row(table, known, known.attempt, &changes);
+    counted(done, Requests::Finished)
 }
 
 /// Gives the request up. False if another session wrote the row meanwhile.
@@ -121,7 +133,8 @@ pub fn abandon(table: &RequestTable, known: &RequestRecord) -> bool {
         (RequestColumn::Status, status(RequestStatus::Abandoned)),
         (RequestColumn::LeaseUntil, NO_TIME),
     ];
-    update_row(table, known, known.attempt, &changes)
+    let done = update_row(table, known, known.attempt, &changes);
+    counted(done, Requests::Abandoned)
 }
 
 const NO_TIME: SqlValue<'_> = SqlValue::null(pg_sys::TIMESTAMPTZOID);

@@ -30,6 +30,7 @@ use crate::pg::call::entry::SqlCall;
 use crate::pg::call::result::{RowType, SqlResult};
 use crate::pg::schedule::{leaves_out, wait_at};
 use crate::pg::value::sql_value::SqlValue;
+use crate::stats::{Recorder, Runs};
 use decision::{Decision, RunDecision};
 use partition::Partition;
 use pgrx::prelude::*;
@@ -48,6 +49,7 @@ use record::{Run, RunStatus};
 fn idempotent_run_begin(call: SqlCall<'_>) -> SqlResult {
     let arguments = call.arguments();
     with_error_capture(|| {
+        let counts = Recorder::of_runs();
         let partition = Partition::of_arguments(&arguments, 0, 1);
         let input_version = arguments.optional_text(2);
         let force = arguments.required(3, "force").value() != 0;
@@ -63,12 +65,18 @@ fn idempotent_run_begin(call: SqlCall<'_>) -> SqlResult {
         }
         let (run, told, reason) = match decision {
             RunDecision::InProgress(run) => run.in_progress().raise(),
-            RunDecision::Skip(run) => (run.id, Decision::Skip, Reason::AlreadyPublished),
+            RunDecision::Skip(run) => {
+                counts.count(Runs::Skipped);
+                (run.id, Decision::Skip, Reason::AlreadyPublished)
+            }
             RunDecision::Run { reason, latest } => {
                 if let Some(lock) = lock.take() {
                     lock.keep();
                 }
                 wait_at!("run: begin");
+                let takes_over = latest
+                    .as_ref()
+                    .is_some_and(|latest| latest.status == RunStatus::Running);
                 let run = record::begin(
                     &partition,
                     latest.as_ref(),
@@ -76,6 +84,10 @@ fn idempotent_run_begin(call: SqlCall<'_>) -> SqlResult {
                     input_version.as_deref(),
                     lease,
                 );
+                counts.count(Runs::Started);
+                if takes_over {
+                    counts.count(Runs::TakenOver);
+                }
                 (run, Decision::Run, reason)
             }
         };
@@ -126,9 +138,13 @@ fn idempotent_run_publish(call: SqlCall<'_>) {
             )
             .raise()
         }
+        let counts = Recorder::of_runs();
         let run = lock_run(id);
         match run.status {
-            RunStatus::Running => record::publish(id, row_count, output_version.as_deref()),
+            RunStatus::Running => {
+                record::publish(id, row_count, output_version.as_deref());
+                counts.count(Runs::Published);
+            }
             RunStatus::Published
                 if run.row_count == row_count && run.output_version == output_version => {}
             _ => not_running(&run),
@@ -147,9 +163,13 @@ fn idempotent_run_fail(call: SqlCall<'_>) {
     with_error_capture(|| {
         let id = arguments.bigint(0, "run_id");
         let error = arguments.text(1, "error");
+        let counts = Recorder::of_runs();
         let run = lock_run(id);
         match run.status {
-            RunStatus::Running => record::fail(id, &error),
+            RunStatus::Running => {
+                record::fail(id, &error);
+                counts.count(Runs::Failed);
+            }
             RunStatus::Failed if run.error.as_ref() == Some(&error) => {}
             _ => not_running(&run),
         }

@@ -8,6 +8,7 @@ use crate::pg::call::arguments::Arguments;
 use crate::pg::transaction::hash_lock::HashLock;
 use crate::pg::transaction::locks;
 use crate::secret;
+use crate::stats::{Recorder, Runs};
 use pgrx::pg_sys;
 
 /// A dataset and a partition may have so many characters.
@@ -85,8 +86,9 @@ impl Partition {
         locks::tag(subject, hash.finish())
     }
 
-    /// 55I01
+    /// 55I01, which is counted: what is told is raised.
     pub(super) fn in_progress(&self) -> Report {
+        Recorder::of_runs().count(Runs::InProgress);
         let what = if self.partition.is_empty() {
             format!("dataset \"{}\"", self.dataset)
         } else {

@@ -181,17 +181,20 @@ const LOAD_RECORDS: &[ExpectedPart] = &[
 ];
 
 const CONFLICT_RECORDS: &[ExpectedPart] = &[
+    ("column", "application_name", "text"),
     ("column", "arrived_at", "timestamp with time zone"),
     ("column", "arrived_by", "name"),
     ("column", "differences", "jsonb"),
     ("column", "digest", "bytea"),
     ("column", "id", "bigint"),
     ("column", "key", "jsonb"),
+    ("column", "lsn", "pg_lsn"),
     ("column", "payload", "jsonb"),
     ("column", "resolution", "text"),
     ("column", "resolved_at", "timestamp with time zone"),
     ("column", "stored", "jsonb"),
     ("column", "target", "idempotent.kept_table"),
+    ("column", "xid", "xid8"),
     (
         "constraint",
         "conflict_records_check",
@@ -203,7 +206,14 @@ const CONFLICT_RECORDS: &[ExpectedPart] = &[
         "conflict_records_resolution_check",
         "CHECK ((resolution = ANY (ARRAY['keep_stored'::text, 'apply_payload'::text])))",
     ),
+    (
+        "default",
+        "application_name",
+        "current_setting('application_name'::text)",
+    ),
     ("default", "arrived_at", "clock_timestamp()"),
+    ("default", "lsn", "pg_current_wal_insert_lsn()"),
+    ("default", "xid", "pg_current_xact_id()"),
     ("identity", "id", "a"),
     (
         "index",
@@ -223,15 +233,25 @@ const CONFLICT_RECORDS: &[ExpectedPart] = &[
 ];
 
 const REJECTION_RECORDS: &[ExpectedPart] = &[
+    ("column", "application_name", "text"),
     ("column", "arrived_at", "timestamp with time zone"),
     ("column", "arrived_by", "name"),
     ("column", "digest", "bytea"),
     ("column", "error", "jsonb"),
     ("column", "id", "bigint"),
+    ("column", "lsn", "pg_lsn"),
     ("column", "payload", "jsonb"),
     ("column", "target", "idempotent.kept_table"),
+    ("column", "xid", "xid8"),
     ("constraint", "rejection_records_pkey", "PRIMARY KEY (id)"),
+    (
+        "default",
+        "application_name",
+        "current_setting('application_name'::text)",
+    ),
     ("default", "arrived_at", "clock_timestamp()"),
+    ("default", "lsn", "pg_current_wal_insert_lsn()"),
+    ("default", "xid", "pg_current_xact_id()"),
     ("identity", "id", "a"),
     (
         "index",

@@ -16,6 +16,7 @@ use crate::pg::catalog::name::relation_name;
 use crate::pg::relation::SimpleView;
 use crate::pg::rows::{RowBuilder, Slot};
 use crate::pg::value::sql_value::SqlValue;
+use crate::stats::{Form, FormScope};
 use crate::target::{Target, TriggerInfo, UniqueIndex};
 use crate::write::{InputSorter, OutcomeCollector, ResultDetail, WriteContext};
 
@@ -29,6 +30,7 @@ struct NewRow<'v> {
 
 /// See [`super::idempotent_view_trigger`].
 pub fn insert(call: SqlCall<'_>) -> SqlResult {
+    let _form = FormScope::of(Form::View);
     let trigger = fired_for_insert(call);
     let view = SimpleView::fired(&trigger).unwrap_or_else(|| not_simple(&trigger).raise());
     let (target, relation) = Target::open(view.table);

@@ -7,6 +7,7 @@ use crate::pg::catalog::types;
 use crate::pg::memory::Scratch;
 use crate::pg::rows::Slot;
 use crate::pg::value::sql_value::ArrayBuilder;
+use crate::stats::{FormScope, Recorder};
 use crate::target::{
     KeyColumn, OpenRelation, Role, StoredRow, Target, UniqueIndex, hidden_by_policy, policies_show,
     row_security_is_active,
@@ -45,6 +46,8 @@ pub struct WriteContext<'a> {
     pub(super) by_policy: bool,
     /// The ordinal of the row that the last error of a statement was about, if it was about one.
     pub failing: Cell<Option<i64>>,
+    /// Counts for the form that runs.
+    pub counts: Recorder,
     /// Reset for every row.
     pub scratch: Scratch,
 }
@@ -79,6 +82,7 @@ impl<'a> WriteContext<'a> {
             guard,
             by_policy,
             failing: Cell::new(None),
+            counts: FormScope::recorder(target.oid),
             scratch,
         }
     }

@@ -9,6 +9,7 @@ use crate::pg::value::document::JsonbDatum;
 use crate::pg::value::sql_value::SqlValue;
 use crate::pg::value::value_type::JsonForm;
 use crate::quarantine::ConflictRecorder;
+use crate::stats::Rows;
 use crate::target::{StoredRow, Target, VisibleColumns};
 use std::rc::Rc;
 
@@ -263,6 +264,10 @@ impl OutcomeCollector {
 
     /// All outcomes are in: conflicts are raised or recorded.
     pub fn finish(&mut self, context: &WriteContext<'_>) {
+        context.counts.add(Rows::Inserted, self.inserted);
+        context.counts.add(Rows::Duplicates, self.duplicates);
+        context.counts.add(Rows::Conflicts, self.conflicts);
+        context.counts.settle_waits();
         if let Some(records) = self.records.take() {
             records.write(context.target);
         }

@@ -5,6 +5,7 @@ use crate::pg::memory::Scratch;
 use crate::pg::transaction::local_settings::LocalSettings;
 use crate::pg::value::document::{self, Field, JsonbDatum};
 use crate::quarantine::RejectionRecorder;
+use crate::stats::{FormScope, Rows};
 use crate::target::Target;
 
 /// Collects rejections.
@@ -49,8 +50,11 @@ impl Rejections {
         scratch.reset();
     }
 
-    /// All are in: they are recorded.
+    /// All are in: they are counted and recorded.
     pub fn write(&mut self, target: &Target) {
+        if self.count > 0 {
+            FormScope::recorder(target.oid).add(Rows::Rejected, self.count);
+        }
         if let Some((records, _scratch)) = self.records.take() {
             records.write(target);
         }

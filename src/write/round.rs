@@ -14,6 +14,7 @@ use crate::payload::row::{Mark, RowLayout, same_key};
 use crate::pg::rows::{Slot, TupleStore};
 use crate::pg::schedule::wait_at;
 use crate::pg::transaction::snapshot::{FreshSnapshot, next_command};
+use crate::stats::Rows;
 use crate::target::{StoredRow, hidden_by_policy};
 use pgrx::pg_sys;
 use std::ops::Range;
@@ -147,6 +148,11 @@ impl WriteContext<'_> {
                 (count, returned) = send::insert(self, &mut store, returning, keys);
             }
             let all_went_in = count == remaining.to_insert;
+            if !remaining.assumed_new && !self.target.triggers_touch_rows {
+                // Their keys were free a moment ago.
+                let met = remaining.to_insert.saturating_sub(count);
+                self.counts.add(Rows::Waits, met as i64);
+            }
             note_whether_new(self.target, remaining.all_new && all_went_in);
             store.rewind();
             let mut last_insert = InsertResult::None;

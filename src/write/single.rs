@@ -9,6 +9,7 @@ use crate::payload::row::RowLayout;
 use crate::pg::rows::Slot;
 use crate::pg::schedule::wait_at;
 use crate::pg::transaction::snapshot::FreshSnapshot;
+use crate::stats::Rows;
 use crate::target::KeyLookup;
 
 /// What is under a row's key.
@@ -25,7 +26,7 @@ impl WriteContext<'_> {
     pub(super) fn run_single(&self, row: &Slot, collector: &mut OutcomeCollector) -> bool {
         let assumed_new = NewKeyEstimator::new(self, true).predicts_new(row, 0);
         for number in 1..=MAX_ROUNDS {
-            let mut looked = false;
+            let (mut looked, mut absent) = (false, false);
             wait_at!("write: look");
             if number > 1 || !assumed_new {
                 match self.judge_single(row, collector) {
@@ -33,15 +34,19 @@ impl WriteContext<'_> {
                         note_whether_new(self.target, false);
                         return true;
                     }
-                    Found::Nothing { entry } => looked = !entry,
+                    Found::Nothing { entry } => (looked, absent) = (true, !entry),
                 }
             }
-            let Some(inserted) = direct::insert_single(self, row, looked, collector) else {
+            let Some(inserted) = direct::insert_single(self, row, absent, collector) else {
                 return false;
             };
             note_whether_new(self.target, inserted);
             if inserted {
                 return true;
+            }
+            if looked {
+                // Its key was free a moment ago.
+                self.counts.count(Rows::Waits);
             }
         }
         self.refuse_unfound(row)

@@ -30,6 +30,7 @@ use crate::error::OrRaise;
 use crate::pg::call::trigger::{FiredTrigger, TriggerRow};
 use crate::pg::schedule::wait_at;
 use crate::pg::value::sql_value::SqlValue;
+use crate::stats::{Recorder, Rows};
 use crate::target::{
     OpenRelation, Role, Scan, StoredRow, Target, UniqueIndex, changes, hidden_by_policy,
 };
@@ -42,6 +43,8 @@ use std::rc::Rc;
 pub struct Guard {
     /// What it shares with the other guards of the statement.
     statement: Rc<StatementState>,
+    /// Counts what becomes of the rows that it judges.
+    counts: Recorder,
     /// The guarded table: for a partition, the root that the guard came from.
     target: Rc<Target>,
     config: Rc<GuardConfig>,
@@ -135,13 +138,19 @@ impl Guard {
             match self.probe(row) {
                 ProbeResult::New => {
                     wait_at!("guard: goes in");
+                    self.counts.count(Rows::Inserted);
                     return self.admit(row);
                 }
                 ProbeResult::Duplicate => {
+                    self.counts.count(Rows::Duplicates);
                     self.check_enabled_on_partitions();
                     return TriggerResult::Skipped;
                 }
-                ProbeResult::InProgress(writer) => self.scan.wait_for(writer),
+                ProbeResult::InProgress(writer) => {
+                    // Before it waits: the wait may end in an error.
+                    self.counts.count(Rows::Waits);
+                    self.scan.wait_for(writer);
+                }
                 ProbeResult::Stored if self.mode == GuardMode::PassThrough => {
                     self.scan.pause();
                     return TriggerResult::Unchanged;
@@ -164,10 +173,14 @@ impl Guard {
                     hidden = Some(place);
                 }
                 ProbeResult::NullKey(_) if self.config.null_key == NullKey::Pass => {
+                    self.counts.count(Rows::Inserted);
                     return TriggerResult::Unchanged;
                 }
                 ProbeResult::NullKey(column) => self.refuse_null_key(column),
-                ProbeResult::Outside => return self.admit(row),
+                ProbeResult::Outside => {
+                    self.counts.count(Rows::Inserted);
+                    return self.admit(row);
+                }
                 ProbeResult::MaybeNew => unreachable!("a probe looks into it"),
             }
         }

@@ -11,6 +11,7 @@ use crate::compare::{Differences, differing};
 use crate::error::unless_it_failed;
 use crate::pg::call::trigger::TriggerRow;
 use crate::pg::transaction::transactions::in_subtransaction;
+use crate::stats::Rows;
 use crate::target::{StoredRow, note_values_shown};
 
 impl Guard {
@@ -19,11 +20,18 @@ impl Guard {
         if !is_insert {
             // It may be moved to another partition, and comes as an INSERT there.
             self.statement.note_update(Some(self.table.oid()));
-        } else if !self.is_moved_here()
-            && self.mode == GuardMode::Observe
-            && let Some(observation) = self.observe(row)
-        {
-            self.statement.observed.add(&self.target, &observation);
+        } else if !self.is_moved_here() && self.mode == GuardMode::Observe {
+            let observation = self.observe(row);
+            self.counts.count(match &observation {
+                Some(Observation::Duplicate) => Rows::Duplicates,
+                Some(Observation::Conflict(_)) => Rows::Conflicts,
+                Some(Observation::InProgress) => Rows::Waits,
+                Some(Observation::NullKey) => Rows::Rejected,
+                Some(Observation::NotVerified) | None => Rows::Inserted,
+            });
+            if let Some(observation) = observation {
+                self.statement.observed.add(&self.target, &observation);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use super::look::ComputedKey;
 use super::{Guard, GuardMode, GuardPlan};
 use crate::pg::call::trigger::FiredTrigger;
 use crate::pg::transaction::snapshot::uses_transaction_snapshot;
+use crate::stats::{Form, Recorder};
 use crate::target::{OpenRelation, Role, Scan, row_security_is_active_for};
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -35,8 +36,15 @@ impl Guard {
             && !by_policy
             && config.remember.is_none()
             && !uses_transaction_snapshot();
+        let counts = match mode {
+            GuardMode::Judge => Recorder::open(target.oid, Form::Guard),
+            GuardMode::Observe => Recorder::open(target.oid, Form::Observe),
+            // Who writes the rows counts them.
+            _ => Recorder::nobody(),
+        };
         Self {
             statement,
+            counts,
             computed_key,
             target,
             seeds: match mode {

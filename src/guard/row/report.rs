@@ -6,6 +6,7 @@ use crate::outcome::conflict_report;
 use crate::payload::shape::{KeyPlace, key_violation};
 use crate::pg::value::sql_value::SqlValue;
 use crate::quarantine::ConflictRecorder;
+use crate::stats::Rows;
 use crate::target::{StoredRow, VisibleColumns, note_values_shown};
 
 impl Guard {
@@ -51,6 +52,7 @@ impl Guard {
         columns: &[usize],
         (readable, sent): (VisibleColumns, VisibleColumns),
     ) {
+        self.counts.count(Rows::Conflicts);
         let (target, config) = (&*self.target, &*self.config);
         let arbiter = config.arbiter(target);
         let differences = Differences {

@@ -7,6 +7,7 @@ use crate::pg::call::trigger::TriggerRow;
 use crate::pg::schedule::leaves_out;
 use crate::pg::transaction::snapshot::{LatestSnapshot, uses_transaction_snapshot};
 use crate::remember::Presence;
+use crate::stats::Rows;
 use crate::target::{StoredRow, policies_show};
 use pgrx::pg_sys;
 
@@ -70,7 +71,9 @@ impl Guard {
         let Some(remember) = &config.remember else {
             let mut columns = differing(&target.columns, &config.compared, &stored, value);
             columns.retain(|c| !self.is_omitted(*c, payload));
-            if !columns.is_empty() {
+            if columns.is_empty() {
+                self.counts.count(Rows::Duplicates);
+            } else {
                 self.conflict(&stored, None, value, &columns, self.visible());
             }
             return;
@@ -89,6 +92,7 @@ impl Guard {
         };
         let verdict = remember.compare(target, &compared, &stored, value, presence, &may_show);
         if verdict.same {
+            self.counts.count(Rows::Duplicates);
             return;
         }
         let numbers = target.attnums_in_order();

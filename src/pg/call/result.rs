@@ -189,6 +189,11 @@ impl SqlResult {
         Self(SqlValue::oid(value).to_datum())
     }
 
+    /// A timestamptz, in the server's microseconds.
+    pub fn timestamptz(value: pg_sys::TimestampTz) -> Self {
+        Self(SqlValue::timestamptz(value).to_datum())
+    }
+
     /// Of a function that gives a type of variable length: its content.
     pub fn content(bytes: &[u8]) -> Self {
         Self(SqlValue::bytea(bytes).to_datum())

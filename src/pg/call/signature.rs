@@ -55,7 +55,33 @@ struct Signature {
 }
 
 /// By name.
-const SIGNATURES: [Signature; 56] = [
+const SIGNATURES: [Signature; 59] = [
+    Signature {
+        name: "counted",
+        arguments: &[],
+        returns: Returns::Rows(&[
+            "target oid",
+            "form text",
+            "n1 bigint",
+            "n2 bigint",
+            "n3 bigint",
+            "n4 bigint",
+            "n5 bigint",
+            "n6 bigint",
+            "n7 bigint",
+            "n8 bigint",
+            "since timestamp with time zone",
+        ]),
+        class: Class::Writes,
+        comment: "the counters of this database, for the views idempotent.stats and idempotent.stats_database",
+    },
+    Signature {
+        name: "counting",
+        arguments: &[],
+        returns: Returns::Rows(&["collected boolean", "reason text", "uncounted bigint"]),
+        class: Class::Writes,
+        comment: "whether what the session does is counted, for the view idempotent.stats_database",
+    },
     Signature {
         name: "digest_add",
         arguments: &["state internal", "line record"],
@@ -451,6 +477,13 @@ const SIGNATURES: [Signature; 56] = [
         returns: Returns::Value("void"),
         class: Class::Writes,
         comment: "ends a run that succeeded",
+    },
+    Signature {
+        name: "idempotent_stats_reset",
+        arguments: &["target regclass DEFAULT NULL::regclass"],
+        returns: Returns::Value("timestamp with time zone"),
+        class: Class::Writes,
+        comment: "sets the statistics of a table, or of all tables, requests and runs of the database, to 0",
     },
     Signature {
         name: "idempotent_unguard",

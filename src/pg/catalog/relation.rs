@@ -15,6 +15,11 @@ pub fn relation_exists(relation: pg_sys::Oid) -> bool {
     kind(relation) != 0
 }
 
+/// Whether there is a database with this number.
+pub fn database_exists(database: pg_sys::Oid) -> bool {
+    plain::get_database_name(database).is_some()
+}
+
 /// Whether a table or view is a temporary one.
 ///
 /// # Errors

@@ -190,6 +190,7 @@ functions! {
     fn IsSubTransaction() -> bool;
     /// The number of the subtransaction; 0 outside of a transaction.
     fn GetCurrentSubTransactionId() -> pg_sys::SubTransactionId;
+    fn GetCurrentTransactionNestLevel() -> c_int;
     /// The transaction's id, which it gets now if it has none.
     fn GetTopTransactionId() -> pg_sys::TransactionId;
     /// Whether the transaction has this id, or has a subtransaction that has it.
@@ -248,6 +249,8 @@ functions! {
 
 // Names by oids: null, or an ERROR, for what is gone.
 names! {
+    /// Of a database.
+    fn get_database_name(database: Oid);
     /// Of a relation.
     fn get_rel_name(relation: Oid);
     /// Of a relation's column.

@@ -1,4 +1,5 @@
 //! Locks of the server under tags of our own.
+use crate::pg::transaction::waits::note_wait;
 use crate::pg::{backend, ffi, unwinding};
 use pgrx::pg_sys;
 use std::cell::Cell;
@@ -52,9 +53,9 @@ impl SessionLock {
     /// Waits for the lock, and takes it.
     pub fn acquire(subject: LockSubject, number: u64) -> Self {
         let tag = session_tag(subject, number);
-        // SAFETY: a valid tag and mode; the lock belongs to the session, and is given back when
-        // this is dropped, or by an abort.
-        unsafe { pg_sys::LockAcquire(&raw const tag, MODE, true, false) };
+        // SAFETY: the lock belongs to the session, and is given back when this is dropped, or by an abort.
+        // The guard holds nothing.
+        unsafe { ffi::guard(|| wait_for_unguarded(&tag, MODE, true)) };
         Self(tag)
     }
 }
@@ -92,9 +93,24 @@ fn is_held(tag: &pg_sys::LOCKTAG) -> bool {
 /// # Safety
 /// Runs inside `ffi::guard`.
 pub unsafe fn acquire_unguarded(tag: &pg_sys::LOCKTAG) {
-    // SAFETY: a valid tag; the lock belongs to the current resource owner, whose
-    // abort releases it.
-    unsafe { ffi::unguarded::LockAcquire(tag, MODE, false, false) };
+    // SAFETY: the caller's promise; the lock belongs to the current resource owner, whose abort releases it.
+    unsafe { wait_for_unguarded(tag, MODE, false) };
+}
+
+/// Takes the lock, and waits for it if it has to, which is noted.
+///
+/// # Safety
+/// Runs inside `ffi::guard`. Somebody gives the lock back.
+#[inline]
+unsafe fn wait_for_unguarded(tag: &pg_sys::LOCKTAG, mode: pg_sys::LOCKMODE, session: bool) {
+    // SAFETY: a valid tag; a mode that is none is an ERROR; the caller's promise.
+    unsafe {
+        let taken = ffi::unguarded::LockAcquire(tag, mode, session, true);
+        if taken == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL {
+            note_wait();
+            ffi::unguarded::LockAcquire(tag, mode, session, false);
+        }
+    }
 }
 
 /// Takes the lock if nobody has it; says whether.
@@ -205,13 +221,8 @@ pub fn acquire_like_session(subject: LockSubject, number: u64) {
 }
 
 fn keep_until_commit(tag: pg_sys::LOCKTAG, mode: u32) {
-    // SAFETY: a valid tag; a mode that is none is an ERROR. The lock passes on to the
-    // transaction. The guard holds nothing.
-    unsafe {
-        ffi::guard(|| {
-            ffi::unguarded::LockAcquire(&raw const tag, mode as pg_sys::LOCKMODE, false, false)
-        });
-    }
+    // SAFETY: the lock passes on to the transaction. The guard holds nothing.
+    unsafe { ffi::guard(|| wait_for_unguarded(&tag, mode as pg_sys::LOCKMODE, false)) };
 }
 
 /// The lock on a table that the work of a call may need: that of its statements that write,

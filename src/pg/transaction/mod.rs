@@ -1,4 +1,5 @@
 //! Transactions, snapshots, locks and settings.
+pub mod ends;
 #[forbid(unsafe_code)]
 pub mod hash_lock;
 #[forbid(unsafe_code)]
@@ -11,3 +12,5 @@ pub mod transactions;
 pub mod two_phase;
 #[forbid(unsafe_code)]
 pub mod user;
+#[forbid(unsafe_code)]
+pub mod waits;

@@ -9,6 +9,7 @@ pub mod digest;
 pub mod lint;
 pub mod overwrite;
 pub mod pg;
+pub mod stats;
 pub mod target;
 pub mod text;
 pub mod version;
