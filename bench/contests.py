@@ -22,8 +22,8 @@ class Loop:
 
 @dataclass(frozen=True)
 class Once:
-    """A command that reads all rows from the staging table, or from the file `staging` in the server's data directory, which
-    has the same rows. Several commands are one transaction."""
+    """A command that reads all rows from the staging table, or from the file `staging` or `staging.binary` in the server's data
+    directory, which has the same rows. Several commands are one transaction."""
 
     sql: str
 
@@ -130,12 +130,19 @@ ONE_NOTHING_LOOP = Loop(
 ONE_CATCH = Calls("SELECT {s}.insert_or_catch($1)")
 ONE_LOOK = Calls("SELECT {s}.insert_or_look($1)")
 COPY = Once("COPY {s}.events FROM 'staging'")
-COPY_AND_JOIN = Once(
-    "TRUNCATE arrived;"
-    " COPY arrived FROM 'staging';"
-    " INSERT INTO {s}.events SELECT * FROM arrived ON CONFLICT DO NOTHING;"
-    f" SELECT count(*) FROM arrived JOIN {{s}}.events USING (id) WHERE {differ('events', 'arrived')}"
-)
+COPY_BINARY = Once("COPY {s}.events FROM 'staging.binary' (FORMAT binary)")
+
+
+def copy_and_join(copy):
+    """Returns what verifies rows that this COPY brings: a staging table, DO NOTHING and a join."""
+    return Once(
+        "TRUNCATE arrived;"
+        f" {copy.sql.replace('{s}.events', 'arrived')};"
+        " INSERT INTO {s}.events SELECT * FROM arrived ON CONFLICT DO NOTHING;"
+        f" SELECT count(*) FROM arrived JOIN {{s}}.events USING (id) WHERE {differ('events', 'arrived')}"
+    )
+
+
 COPY_OVERLAPPING = Together("CALL copy_batches('{s}.events', 'overlapping', {session})")
 COPY_DISTINCT = Together("CALL copy_batches('{s}.events', 'distinct', {session})")
 INSERT_OVERLAPPING = Together("CALL insert_batches('{s}.events', 'overlapping', {session}, '')")
@@ -314,13 +321,15 @@ def contests(quick):
             ours=FROM_PLAIN, rivals={NOTHING: FROM_NOTHING, **more},
         )
 
-    def guard_copy(percent):
+    def guard_copy(name, what, copy, percent):
+        # Without a guard, a duplicate would be an error.
+        unguarded = {} if percent else {"COPY, unguarded": copy}
         return Contest(
-            name=f"guard_copy_{percent}",
-            what=f"COPY into a guarded table, {guarded:,} rows, {percent} % duplicates",
+            name=f"guard_{name}_{percent}",
+            what=f"{what} into a guarded table, {guarded:,} rows, {percent} % duplicates",
             percent=percent, rows=guarded, stored=guarded * percent // 100, target=1.5, guard=True,
             writes=percent < 100,
-            ours=COPY, rivals={"staging and a join": COPY_AND_JOIN},
+            ours=copy, rivals={"staging and a join": copy_and_join(copy), **unguarded},
         )
 
     one = {"ours": ONE, "rivals": {NOTHING: ONE_NOTHING}}
@@ -363,7 +372,8 @@ def contests(quick):
         guard(5),
         guard(50),
         guard(100, **{"DO UPDATE … WHERE": FROM_UPDATE}),
-        *(guard_copy(percent) for percent in (0, 5, 100)),
+        *(guard_copy("copy", "COPY", COPY, percent) for percent in (0, 5, 100)),
+        *(guard_copy("binary", "COPY of the binary format", COPY_BINARY, percent) for percent in (0, 5, 100)),
         # The number of rows that are stored is the same on both sides.
         Contest(
             name="guard_two",

@@ -111,7 +111,9 @@ class Arrivals:
                 if kind is Together:
                     session.execute(f"CALL write_batches({contest.batch}, {contest.sessions})")
                 else:
-                    session.execute(f"COPY staging TO '{session.value('SHOW data_directory')}/staging'")
+                    file = f"{session.value('SHOW data_directory')}/staging"
+                    session.execute(f"COPY staging TO '{file}'")
+                    session.execute(f"COPY staging TO '{file}.binary' (FORMAT binary)")
             self.portions = [None]
         self.warm_up = WARM_UP if in_turns else 0
 
