@@ -20,8 +20,8 @@ use std::rc::Rc;
 /// suppressed, not raced: a race would have to be lost that often in a row.
 pub const MAX_ROUNDS: u32 = 16;
 
-/// So many rows are worth a subtransaction, see [`insert`](super::insert).
-const PLAIN_INSERT_MIN_ROWS: u64 = 1000;
+/// So many rows are worth a subtransaction, see [`statement`](super::statement).
+const PLAIN_INSERT_MIN_ROWS: u64 = 200;
 
 /// What a call works on.
 pub struct WriteContext<'a> {
