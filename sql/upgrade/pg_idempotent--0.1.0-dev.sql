@@ -7,7 +7,7 @@ The ordering of items is not stable, it is driven by a dependency graph.
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:129
+-- src/lib.rs:132
 -- bootstrap
 -- The schema of everything that is not a function.
 --
@@ -35,7 +35,22 @@ ALTER TABLE idempotent.lock_secret ENABLE ROW LEVEL SECURITY;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:130
+-- src/lib.rs:133
+-- requires:
+--   state
+
+-- The mark: in which version what CREATE EXTENSION makes has changed last. The library compares it with the one that it was
+-- made for (src/version.rs). A step of an upgrade that changes objects sets it first of all; one that changes none leaves
+-- it alone, and needs no update to go on.
+CREATE FUNCTION idempotent.objects_version() RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$SELECT '0.1.0-dev'$$;
+COMMENT ON FUNCTION idempotent.objects_version() IS
+    'the version of the extension in which its objects changed last';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:134
 -- requires:
 --   state
 
@@ -171,7 +186,157 @@ COMMENT ON EXTENSION pg_idempotent IS NULL;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:155
+-- src/lib.rs:154
+-- requires:
+--   kept
+
+-- Requests: an operation runs once, and its retries get the first answer. See
+-- docs/requests.md.
+
+-- A number that no two attempts share, so that the holder of a lease that was taken
+-- over is known, whatever became of the row meanwhile, and whatever database the row is
+-- restored or replicated to. It is not in dumps, but goes with the clock (src/id_sequence.rs).
+CREATE SEQUENCE idempotent.request_attempts;
+COMMENT ON SEQUENCE idempotent.request_attempts IS 'the attempts at requests';
+SELECT pg_catalog.setval('idempotent.request_attempts',
+    (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint);
+
+-- Written by the extension's functions only, as its owner. What is written is checked by
+-- them: a CHECK would be compiled anew for every row, which costs a sixth of a call. People
+-- read the view idempotent.requests: a policy on the table would fail dumps.
+CREATE TABLE idempotent.request_records (
+    role           idempotent.kept_role NOT NULL,
+    scope          text        NOT NULL,
+    key            text        NOT NULL,
+    status         text        NOT NULL,
+    attempt        bigint      NOT NULL,
+    fingerprint    bytea       NOT NULL,
+    request        jsonb       NOT NULL,
+    recovery_point text,
+    response       jsonb,
+    ttl            interval    NOT NULL,
+    lease          interval,
+    lease_until    timestamptz,
+    started_at     timestamptz NOT NULL,
+    completed_at   timestamptz,
+    expires_at     timestamptz NOT NULL,
+    purge_after    timestamptz NOT NULL,
+    CONSTRAINT request_records_pkey PRIMARY KEY (key, scope, role)
+) WITH (fillfactor = 75);
+COMMENT ON TABLE idempotent.request_records IS 'what idempotent.requests shows; written by the extension only';
+COMMENT ON COLUMN idempotent.request_records.role IS 'the role that sent the request';
+COMMENT ON COLUMN idempotent.request_records.scope IS 'the key is unique within role and scope';
+COMMENT ON COLUMN idempotent.request_records.key IS 'the key that the client gave the request';
+COMMENT ON COLUMN idempotent.request_records.status IS 'started, finished or abandoned';
+COMMENT ON COLUMN idempotent.request_records.attempt IS 'the attempt that holds the request, or finished it';
+COMMENT ON COLUMN idempotent.request_records.fingerprint IS 'SHA-256 of the request';
+COMMENT ON COLUMN idempotent.request_records.request IS 'the request itself';
+COMMENT ON COLUMN idempotent.request_records.recovery_point IS 'how far the work has got';
+COMMENT ON COLUMN idempotent.request_records.response IS 'the answer, once it is finished';
+COMMENT ON COLUMN idempotent.request_records.ttl IS 'how long the answer is kept';
+COMMENT ON COLUMN idempotent.request_records.lease IS 'how long an attempt holds the request without renewing its lease';
+COMMENT ON COLUMN idempotent.request_records.lease_until IS 'when another attempt may resume the request';
+COMMENT ON COLUMN idempotent.request_records.started_at IS 'when the attempt began';
+COMMENT ON COLUMN idempotent.request_records.completed_at IS 'when the request was finished';
+COMMENT ON COLUMN idempotent.request_records.expires_at IS 'when the key becomes free again';
+COMMENT ON COLUMN idempotent.request_records.purge_after IS 'a purge skips the row until then; never later than expires_at';
+
+CREATE INDEX request_records_purge_after ON idempotent.request_records (purge_after);
+COMMENT ON INDEX idempotent.request_records_purge_after IS 'for idempotent_purge';
+
+SELECT pg_catalog.pg_extension_config_dump('idempotent.request_records', '');
+
+CREATE VIEW idempotent.requests WITH (security_barrier = true) AS
+SELECT request.scope, request.key, request.status, request.attempt, request.fingerprint,
+       request.request, request.recovery_point, request.response, request.ttl, request.lease,
+       request.lease_until, request.started_at, request.completed_at, request.expires_at,
+       request.purge_after
+  FROM idempotent.request_records AS request
+ WHERE request.role OPERATOR(idempotent.=) idempotent.own_role();
+COMMENT ON VIEW idempotent.requests IS 'your own request keys with their answers';
+COMMENT ON COLUMN idempotent.requests.scope IS 'the key is unique within role and scope';
+COMMENT ON COLUMN idempotent.requests.key IS 'the key that the client gave the request';
+COMMENT ON COLUMN idempotent.requests.status IS 'started, finished or abandoned';
+COMMENT ON COLUMN idempotent.requests.attempt IS 'the attempt that holds the request, or finished it';
+COMMENT ON COLUMN idempotent.requests.fingerprint IS 'SHA-256 of the request';
+COMMENT ON COLUMN idempotent.requests.request IS 'the request itself';
+COMMENT ON COLUMN idempotent.requests.recovery_point IS 'how far the work has got';
+COMMENT ON COLUMN idempotent.requests.response IS 'the answer, once it is finished';
+COMMENT ON COLUMN idempotent.requests.ttl IS 'how long the answer is kept';
+COMMENT ON COLUMN idempotent.requests.lease IS 'how long an attempt holds the request without renewing its lease';
+COMMENT ON COLUMN idempotent.requests.lease_until IS 'when another attempt may resume the request';
+COMMENT ON COLUMN idempotent.requests.started_at IS 'when the attempt began';
+COMMENT ON COLUMN idempotent.requests.completed_at IS 'when the request was finished';
+COMMENT ON COLUMN idempotent.requests.expires_at IS 'when the key becomes free again';
+COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge skips the row until then; never later than expires_at';
+
+CREATE FUNCTION idempotent_execute(
+    key       text,
+    command   text,
+    arguments jsonb    DEFAULT '[]',
+    scope     text     DEFAULT '',
+    ttl       interval DEFAULT '24 hours',
+    wait      interval DEFAULT NULL,
+    operation text     DEFAULT NULL,
+    OUT response jsonb,
+    OUT replayed boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_execute_wrapper';
+COMMENT ON FUNCTION idempotent_execute(text, text, jsonb, text, interval, interval, text) IS
+    'runs a statement once for a request key; a retry gets the first answer';
+
+CREATE FUNCTION idempotent_request_begin(
+    key     text,
+    request jsonb,
+    scope   text     DEFAULT '',
+    ttl     interval DEFAULT '24 hours',
+    lease   interval DEFAULT '1 minute',
+    wait    interval DEFAULT NULL,
+    ignore  text[]   DEFAULT NULL,
+    OUT status         text,
+    OUT attempt        bigint,
+    OUT recovery_point text,
+    OUT response       jsonb
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_begin_wrapper';
+COMMENT ON FUNCTION idempotent_request_begin(text, jsonb, text, interval, interval, interval, text[]) IS
+    'starts a request, resumes one whose lease ran out, or gives its answer';
+
+CREATE FUNCTION idempotent_request_advance(
+    key text, attempt bigint, recovery_point text, scope text DEFAULT ''
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_advance_wrapper';
+COMMENT ON FUNCTION idempotent_request_advance(text, bigint, text, text) IS
+    'records how far the work on a request has got, and renews the lease';
+
+CREATE FUNCTION idempotent_request_finish(
+    key text, attempt bigint, response jsonb, scope text DEFAULT ''
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_finish_wrapper';
+COMMENT ON FUNCTION idempotent_request_finish(text, bigint, jsonb, text) IS
+    'stores the answer of a request, which its retries get';
+
+CREATE FUNCTION idempotent_request_abandon(
+    key text, attempt bigint, scope text DEFAULT ''
+) RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_request_abandon_wrapper';
+COMMENT ON FUNCTION idempotent_request_abandon(text, bigint, text) IS
+    'abandons a request without an answer: its key is free again';
+
+CREATE FUNCTION idempotent_purge(batch_size int DEFAULT 1000) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_purge_wrapper';
+COMMENT ON FUNCTION idempotent_purge(int) IS
+    'removes at most batch_size expired requests; returns how many';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:159
 -- requires:
 --   kept
 
@@ -296,7 +461,7 @@ COMMENT ON PROCEDURE idempotent_load(regclass, regclass, text[], text[], text[],
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:142
+-- src/lib.rs:146
 -- requires:
 --   kept
 
@@ -342,7 +507,155 @@ COMMENT ON COLUMN idempotent.batches.completed_at IS 'when the batch was done';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:163
+-- src/lib.rs:161
+-- requires:
+--   state
+
+-- Compares what a table holds with what it should hold, and makes it so. See docs/reconcile.md.
+
+CREATE FUNCTION idempotent_reconcile(
+    target  regclass,
+    source  regclass,
+    key     text[] DEFAULT NULL,
+    compare text[] DEFAULT NULL,
+    ignore  text[] DEFAULT NULL,
+    "limit" bigint DEFAULT NULL,
+    OUT status      text,
+    OUT key         jsonb,
+    OUT stored      jsonb,
+    OUT expected    jsonb,
+    OUT differences jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
+
+COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[], bigint) IS
+    'returns the rows, by key, in which a table or foreign table deviates from another one or a view';
+
+CREATE FUNCTION idempotent_repair(
+    target  regclass,
+    source  regclass,
+    key     text[] DEFAULT NULL,
+    compare text[] DEFAULT NULL,
+    ignore  text[] DEFAULT NULL,
+    "limit" bigint DEFAULT NULL,
+    dry_run boolean DEFAULT true,
+    OUT status      text,
+    OUT key         jsonb,
+    OUT stored      jsonb,
+    OUT expected    jsonb,
+    OUT differences jsonb,
+    OUT outcome     text
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_repair_wrapper';
+
+COMMENT ON FUNCTION idempotent_repair(regclass, regclass, text[], text[], text[], bigint, boolean) IS
+    'makes a table or foreign table equal to another one or a view, row by row, or says what that would change';
+
+-- Two tables are compared by sketches of them, so that only rows that may deviate are read and sent. See src/digest/sketch.rs.
+CREATE FUNCTION idempotent.sketch_add(state internal, plan bytea, VARIADIC columns "any") RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_sketch_add_wrapper';
+COMMENT ON FUNCTION idempotent.sketch_add(internal, bytea, VARIADIC "any") IS 'part of idempotent.sketch: adds a row';
+
+CREATE FUNCTION idempotent.sketch_combine(state internal, other internal) RETURNS internal
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_sketch_combine_wrapper';
+COMMENT ON FUNCTION idempotent.sketch_combine(internal, internal) IS
+    'part of idempotent.sketch: adds the rows of another process';
+
+CREATE FUNCTION idempotent.sketch_bytes(state internal) RETURNS bytea
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_sketch_bytes_wrapper';
+COMMENT ON FUNCTION idempotent.sketch_bytes(internal) IS
+    'part of idempotent.sketch: the sketch, and its state for another process';
+
+CREATE FUNCTION idempotent.sketch_deserialize(bytes bytea, unused internal) RETURNS internal
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_sketch_deserialize_wrapper';
+COMMENT ON FUNCTION idempotent.sketch_deserialize(bytea, internal) IS
+    'part of idempotent.sketch: its state, from another process';
+
+CREATE AGGREGATE idempotent.sketch(plan bytea, VARIADIC columns "any") (
+    SFUNC        = idempotent.sketch_add,
+    STYPE        = internal,
+    SSPACE       = 139272,
+    FINALFUNC    = idempotent.sketch_bytes,
+    COMBINEFUNC  = idempotent.sketch_combine,
+    SERIALFUNC   = idempotent.sketch_bytes,
+    DESERIALFUNC = idempotent.sketch_deserialize,
+    PARALLEL     = SAFE
+);
+COMMENT ON AGGREGATE idempotent.sketch(bytea, VARIADIC "any") IS
+    'part of idempotent_reconcile: what it compares of a table, under a plan that is the same for every row';
+
+CREATE FUNCTION idempotent.in_sketch(suspects bytea, VARIADIC key "any") RETURNS boolean
+LANGUAGE c IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'idempotent_in_sketch_wrapper';
+COMMENT ON FUNCTION idempotent.in_sketch(bytea, VARIADIC "any") IS
+    'part of idempotent_reconcile: whether a row may deviate, by suspects that are the same for every row';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:148
+-- requires:
+--   state
+
+-- Upsert in which the latest row wins. See docs/merge.md.
+
+CREATE FUNCTION idempotent_merge(
+    target    regclass,
+    source    regclass,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    delete_when text DEFAULT NULL,
+    token     text   DEFAULT NULL,
+    digest    text   DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT deleted    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint,
+    OUT replayed   boolean
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
+
+COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text, text, text) IS
+    'inserts, updates or deletes rows by those of a table or view with the same key; the latest row wins, equal rows are not rewritten';
+
+CREATE FUNCTION idempotent_merge_many(
+    target    regclass,
+    payloads  jsonb,
+    key       text[] DEFAULT NULL,
+    latest_by text[] DEFAULT NULL,
+    compare   text[] DEFAULT NULL,
+    ignore    text[] DEFAULT NULL,
+    insert_only text[] DEFAULT NULL,
+    delete_when text DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT updated    bigint,
+    OUT deleted    bigint,
+    OUT unchanged  bigint,
+    OUT stale      bigint,
+    OUT superseded bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_merge_many_wrapper';
+
+COMMENT ON FUNCTION idempotent_merge_many(regclass, jsonb, text[], text[], text[], text[], text[], text) IS
+    'inserts, updates or deletes rows by an array of JSON objects; a field that an object leaves out leaves the stored value alone';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- src/lib.rs:167
 -- requires:
 --   state
 
@@ -357,99 +670,44 @@ COMMENT ON FUNCTION idempotent_lint(regclass) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:131
+-- src/lib.rs:149
 -- requires:
 --   state
 
--- Insert or verify. What each function promises is in docs/insert.md.
+-- One slice replaced atomically. See docs/overwrite.md.
 
-CREATE FUNCTION idempotent_insert(
-    target      regclass,
-    payload     jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    overriding  text   DEFAULT NULL,
-    OUT outcome     text,
-    OUT stored      jsonb,
-    OUT differences jsonb
+CREATE FUNCTION idempotent_overwrite(
+    target    regclass,
+    source    regclass,
+    slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
 ) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_wrapper';
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
 
-COMMENT ON FUNCTION idempotent_insert(regclass, jsonb, text[], text[], text[], text, text) IS
-    'inserts a JSON object as a row, or verifies it against the row stored under its key';
+COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
+    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
 
-CREATE FUNCTION idempotent_insert_many(
-    target      regclass,
-    payloads    jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    overriding  text   DEFAULT NULL,
-    on_error    text   DEFAULT 'error',
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT duplicates bigint,
-    OUT conflicts  bigint,
-    OUT rejected   bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_many_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text, text, text) IS
-    'inserts or verifies an array of JSON objects, and counts the outcomes';
-
-CREATE FUNCTION idempotent_insert_each(
-    target      regclass,
-    payloads    jsonb,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    overriding  text   DEFAULT NULL,
-    on_error    text   DEFAULT 'error',
-    OUT ordinal     bigint,
-    OUT outcome     text,
-    OUT stored      jsonb,
-    OUT differences jsonb,
-    OUT error       jsonb
+CREATE FUNCTION idempotent_overwrite_each(
+    target    regclass,
+    source    regclass,
+    by        text[],
+    OUT slice     jsonb,
+    OUT deleted   bigint,
+    OUT inserted  bigint,
+    OUT unchanged boolean
 ) RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
+AS 'MODULE_PATHNAME', 'idempotent_overwrite_each_wrapper';
 
-COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text, text, text) IS
-    'inserts or verifies an array of JSON objects, and returns the outcome of each';
-
-CREATE FUNCTION idempotent_insert_from(
-    target      regclass,
-    source      regclass,
-    key         text[] DEFAULT NULL,
-    compare     text[] DEFAULT NULL,
-    ignore      text[] DEFAULT NULL,
-    on_conflict text   DEFAULT 'error',
-    overriding  text   DEFAULT NULL,
-    on_error    text   DEFAULT 'error',
-    token       text   DEFAULT NULL,
-    digest      text   DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT duplicates bigint,
-    OUT conflicts  bigint,
-    OUT rejected   bigint,
-    OUT replayed   boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
-
-COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text, text, text, text, text) IS
-    'inserts or verifies the rows of a table or view, and counts the outcomes';
+COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
+    'replaces each slice that the source holds, by the values of these columns; equal slices are not rewritten';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:162
+-- src/lib.rs:166
 -- requires:
 --   state
 
@@ -541,325 +799,99 @@ COMMENT ON AGGREGATE idempotent_digest("any", VARIADIC "any") IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:144
+-- src/lib.rs:135
 -- requires:
 --   state
 
--- Upsert in which the latest row wins. See docs/merge.md.
+-- Insert or verify. What each function promises is in docs/insert.md.
 
-CREATE FUNCTION idempotent_merge(
-    target    regclass,
-    source    regclass,
-    key       text[] DEFAULT NULL,
-    latest_by text[] DEFAULT NULL,
-    compare   text[] DEFAULT NULL,
-    ignore    text[] DEFAULT NULL,
-    insert_only text[] DEFAULT NULL,
-    delete_when text DEFAULT NULL,
-    token     text   DEFAULT NULL,
-    digest    text   DEFAULT NULL,
+CREATE FUNCTION idempotent_insert(
+    target      regclass,
+    payload     jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    OUT outcome     text,
+    OUT stored      jsonb,
+    OUT differences jsonb
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert(regclass, jsonb, text[], text[], text[], text, text) IS
+    'inserts a JSON object as a row, or verifies it against the row stored under its key';
+
+CREATE FUNCTION idempotent_insert_many(
+    target      regclass,
+    payloads    jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
     OUT received   bigint,
     OUT inserted   bigint,
-    OUT updated    bigint,
-    OUT deleted    bigint,
-    OUT unchanged  bigint,
-    OUT stale      bigint,
-    OUT superseded bigint,
+    OUT duplicates bigint,
+    OUT conflicts  bigint,
+    OUT rejected   bigint
+) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_insert_many_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_many(regclass, jsonb, text[], text[], text[], text, text, text) IS
+    'inserts or verifies an array of JSON objects, and counts the outcomes';
+
+CREATE FUNCTION idempotent_insert_each(
+    target      regclass,
+    payloads    jsonb,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
+    OUT ordinal     bigint,
+    OUT outcome     text,
+    OUT stored      jsonb,
+    OUT differences jsonb,
+    OUT error       jsonb
+) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'idempotent_insert_each_wrapper';
+
+COMMENT ON FUNCTION idempotent_insert_each(regclass, jsonb, text[], text[], text[], text, text, text) IS
+    'inserts or verifies an array of JSON objects, and returns the outcome of each';
+
+CREATE FUNCTION idempotent_insert_from(
+    target      regclass,
+    source      regclass,
+    key         text[] DEFAULT NULL,
+    compare     text[] DEFAULT NULL,
+    ignore      text[] DEFAULT NULL,
+    on_conflict text   DEFAULT 'error',
+    overriding  text   DEFAULT NULL,
+    on_error    text   DEFAULT 'error',
+    token       text   DEFAULT NULL,
+    digest      text   DEFAULT NULL,
+    OUT received   bigint,
+    OUT inserted   bigint,
+    OUT duplicates bigint,
+    OUT conflicts  bigint,
+    OUT rejected   bigint,
     OUT replayed   boolean
 ) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_merge_wrapper';
+AS 'MODULE_PATHNAME', 'idempotent_insert_from_wrapper';
 
-COMMENT ON FUNCTION idempotent_merge(regclass, regclass, text[], text[], text[], text[], text[], text, text, text) IS
-    'inserts, updates or deletes rows by those of a table or view with the same key; the latest row wins, equal rows are not rewritten';
-
-CREATE FUNCTION idempotent_merge_many(
-    target    regclass,
-    payloads  jsonb,
-    key       text[] DEFAULT NULL,
-    latest_by text[] DEFAULT NULL,
-    compare   text[] DEFAULT NULL,
-    ignore    text[] DEFAULT NULL,
-    insert_only text[] DEFAULT NULL,
-    delete_when text DEFAULT NULL,
-    OUT received   bigint,
-    OUT inserted   bigint,
-    OUT updated    bigint,
-    OUT deleted    bigint,
-    OUT unchanged  bigint,
-    OUT stale      bigint,
-    OUT superseded bigint
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_merge_many_wrapper';
-
-COMMENT ON FUNCTION idempotent_merge_many(regclass, jsonb, text[], text[], text[], text[], text[], text) IS
-    'inserts, updates or deletes rows by an array of JSON objects; a field that an object leaves out leaves the stored value alone';
+COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], text[], text, text, text, text, text) IS
+    'inserts or verifies the rows of a table or view, and counts the outcomes';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:145
--- requires:
---   state
-
--- One slice replaced atomically. See docs/overwrite.md.
-
-CREATE FUNCTION idempotent_overwrite(
-    target    regclass,
-    source    regclass,
-    slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite(regclass, regclass, jsonb) IS
-    'replaces one slice of a table, the rows that have these values or lie in these ranges, by the rows of a table or view; an equal slice is not rewritten';
-
-CREATE FUNCTION idempotent_overwrite_each(
-    target    regclass,
-    source    regclass,
-    by        text[],
-    OUT slice     jsonb,
-    OUT deleted   bigint,
-    OUT inserted  bigint,
-    OUT unchanged boolean
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_overwrite_each_wrapper';
-
-COMMENT ON FUNCTION idempotent_overwrite_each(regclass, regclass, text[]) IS
-    'replaces each slice that the source holds, by the values of these columns; equal slices are not rewritten';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:156
--- requires:
---   kept
-
--- Runs: a job is done once for its input. See docs/runs.md.
-
--- Written by the extension's functions only, as its owner. People read the view
--- idempotent.pipeline_runs.
-CREATE TABLE idempotent.pipeline_run_records (
-    run_id         bigint      GENERATED ALWAYS AS IDENTITY,
-    role           idempotent.kept_role NOT NULL,
-    dataset        text        NOT NULL,
-    partition      text        NOT NULL,
-    attempt        int         NOT NULL,
-    status         text        NOT NULL,
-    reason         text        NOT NULL,
-    input_version  text,
-    output_version text,
-    row_count      bigint,
-    error          text,
-    lease          interval    NOT NULL,
-    lease_until    timestamptz,
-    started_at     timestamptz NOT NULL,
-    heartbeat_at   timestamptz NOT NULL,
-    completed_at   timestamptz,
-    CONSTRAINT pipeline_run_records_pkey PRIMARY KEY (run_id),
-    CONSTRAINT pipeline_run_records_attempt UNIQUE (role, dataset, partition, attempt),
-    CONSTRAINT pipeline_run_records_status CHECK (status IN ('running', 'published', 'failed', 'taken_over')),
-    CONSTRAINT pipeline_run_records_completed CHECK ((status = 'running') = (completed_at IS NULL))
-);
-COMMENT ON TABLE idempotent.pipeline_run_records IS 'what idempotent.pipeline_runs shows; written by the extension only';
-COMMENT ON COLUMN idempotent.pipeline_run_records.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
-COMMENT ON COLUMN idempotent.pipeline_run_records.role IS 'the role that began the run';
-COMMENT ON COLUMN idempotent.pipeline_run_records.dataset IS 'the table, or other data, that the run writes';
-COMMENT ON COLUMN idempotent.pipeline_run_records.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
-COMMENT ON COLUMN idempotent.pipeline_run_records.attempt IS 'the number of the run among those of its partition';
-COMMENT ON COLUMN idempotent.pipeline_run_records.status IS 'running, published, failed or taken_over';
-COMMENT ON COLUMN idempotent.pipeline_run_records.reason IS
-    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
-COMMENT ON COLUMN idempotent.pipeline_run_records.input_version IS 'what the run reads, as the caller names it';
-COMMENT ON COLUMN idempotent.pipeline_run_records.output_version IS 'what the run made, as the caller names it';
-COMMENT ON COLUMN idempotent.pipeline_run_records.row_count IS 'how many rows the run made, according to the caller';
-COMMENT ON COLUMN idempotent.pipeline_run_records.error IS 'why the run failed, according to the caller';
-COMMENT ON COLUMN idempotent.pipeline_run_records.lease IS 'how long the run holds the partition without a heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_run_records.lease_until IS 'when the lease ends: from then on another run may take over';
-COMMENT ON COLUMN idempotent.pipeline_run_records.started_at IS 'when the run began';
-COMMENT ON COLUMN idempotent.pipeline_run_records.heartbeat_at IS 'the last heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_run_records.completed_at IS 'when the run was published, failed or taken over';
-
-CREATE UNIQUE INDEX pipeline_run_records_running ON idempotent.pipeline_run_records (role, dataset, partition)
-    WHERE status = 'running';
-COMMENT ON INDEX idempotent.pipeline_run_records_running IS 'at most one run of a partition is running';
-
-SELECT pg_catalog.pg_extension_config_dump('idempotent.pipeline_run_records', '');
-
-CREATE VIEW idempotent.pipeline_runs WITH (security_barrier = true) AS
-SELECT run.run_id, run.dataset, run.partition, run.attempt, run.status, run.reason,
-       run.input_version, run.output_version, run.row_count, run.error, run.lease,
-       run.lease_until, run.started_at, run.heartbeat_at, run.completed_at
-  FROM idempotent.pipeline_run_records AS run
- WHERE run.role OPERATOR(idempotent.=) idempotent.own_role();
-COMMENT ON VIEW idempotent.pipeline_runs IS 'your own runs of pipelines, present and past';
-COMMENT ON COLUMN idempotent.pipeline_runs.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
-COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'the table, or other data, that the run writes';
-COMMENT ON COLUMN idempotent.pipeline_runs.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
-COMMENT ON COLUMN idempotent.pipeline_runs.attempt IS 'the number of the run among those of its partition';
-COMMENT ON COLUMN idempotent.pipeline_runs.status IS 'running, published, failed or taken_over';
-COMMENT ON COLUMN idempotent.pipeline_runs.reason IS
-    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
-COMMENT ON COLUMN idempotent.pipeline_runs.input_version IS 'what the run reads, as the caller names it';
-COMMENT ON COLUMN idempotent.pipeline_runs.output_version IS 'what the run made, as the caller names it';
-COMMENT ON COLUMN idempotent.pipeline_runs.row_count IS 'how many rows the run made, according to the caller';
-COMMENT ON COLUMN idempotent.pipeline_runs.error IS 'why the run failed, according to the caller';
-COMMENT ON COLUMN idempotent.pipeline_runs.lease IS 'how long the run holds the partition without a heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'when the lease ends: from then on another run may take over';
-COMMENT ON COLUMN idempotent.pipeline_runs.started_at IS 'when the run began';
-COMMENT ON COLUMN idempotent.pipeline_runs.heartbeat_at IS 'the last heartbeat';
-COMMENT ON COLUMN idempotent.pipeline_runs.completed_at IS 'when the run was published, failed or taken over';
-
-CREATE FUNCTION idempotent_run_begin(
-    dataset       text,
-    partition     text     DEFAULT '',
-    input_version text     DEFAULT NULL,
-    force         boolean  DEFAULT false,
-    lease         interval DEFAULT '1 hour',
-    OUT run_id   bigint,
-    OUT decision text,
-    OUT reason   text
-) RETURNS record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_run_begin_wrapper';
-COMMENT ON FUNCTION idempotent_run_begin(text, text, text, boolean, interval) IS
-    'begins a run of a partition, unless its input was published already';
-
-CREATE FUNCTION idempotent_run_heartbeat(run_id bigint) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_run_heartbeat_wrapper';
-COMMENT ON FUNCTION idempotent_run_heartbeat(bigint) IS
-    'renews the lease of a run';
-
-CREATE FUNCTION idempotent_run_publish(
-    run_id bigint, row_count bigint DEFAULT NULL, output_version text DEFAULT NULL
-) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_run_publish_wrapper';
-COMMENT ON FUNCTION idempotent_run_publish(bigint, bigint, text) IS
-    'ends a run that succeeded';
-
-CREATE FUNCTION idempotent_run_fail(run_id bigint, error text) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_run_fail_wrapper';
-COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
-    'ends a run that failed; the next idempotent_run_begin of its partition begins another run';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:164
--- requires:
---   state
-
--- Statistics: what became of rows, requests and runs, since the server has started.
-
--- What each counter is depends on the form: the views below name them.
-CREATE FUNCTION idempotent.counted(
-    OUT target oid, OUT form text,
-    OUT n1 bigint, OUT n2 bigint, OUT n3 bigint, OUT n4 bigint,
-    OUT n5 bigint, OUT n6 bigint, OUT n7 bigint, OUT n8 bigint,
-    OUT since timestamptz
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'counted_wrapper';
-COMMENT ON FUNCTION idempotent.counted() IS
-    'the counters of this database, for the views idempotent.stats and idempotent.stats_database';
-
-CREATE FUNCTION idempotent.counting(OUT collected boolean, OUT reason text, OUT uncounted bigint) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'counting_wrapper';
-COMMENT ON FUNCTION idempotent.counting() IS
-    'whether what the session does is counted, for the view idempotent.stats_database';
-
--- Counts tell no value of a row: everybody sees them, as in pg_stat_user_tables.
-CREATE VIEW idempotent.stats AS
-SELECT class.oid::regclass AS target,
-       counted.form,
-       counted.n1 AS inserted,
-       counted.n2 AS updated,
-       counted.n3 AS deleted,
-       counted.n4 AS duplicates,
-       counted.n5 AS superseded,
-       counted.n6 AS conflicts,
-       counted.n7 AS rejected,
-       counted.n8 AS waits,
-       counted.since
-  FROM idempotent.counted() AS counted
-  JOIN pg_catalog.pg_class AS class ON class.oid OPERATOR(pg_catalog.=) counted.target;
-COMMENT ON VIEW idempotent.stats IS 'what became of the rows of each table, by the form in which they came';
-COMMENT ON COLUMN idempotent.stats.target IS 'the table';
-COMMENT ON COLUMN idempotent.stats.form IS
-    'guard, observe, view, or the function without idempotent_: insert, insert_many, insert_each, insert_from, load, merge, merge_many, overwrite, overwrite_each, repair';
-COMMENT ON COLUMN idempotent.stats.inserted IS 'rows that were inserted';
-COMMENT ON COLUMN idempotent.stats.updated IS 'stored rows that were updated';
-COMMENT ON COLUMN idempotent.stats.deleted IS 'stored rows that were deleted';
-COMMENT ON COLUMN idempotent.stats.duplicates IS 'payloads that were stored already';
-COMMENT ON COLUMN idempotent.stats.superseded IS 'payloads of merges that gave way to a later one';
-COMMENT ON COLUMN idempotent.stats.conflicts IS 'payloads that differ from the stored row, also of transactions that were rolled back';
-COMMENT ON COLUMN idempotent.stats.rejected IS 'payloads that the server refused while the others went in, likewise';
-COMMENT ON COLUMN idempotent.stats.waits IS 'how often a session found a key in the hands of another one, likewise';
-COMMENT ON COLUMN idempotent.stats.since IS 'since when this is counted: the first row, or the last reset';
-
-CREATE VIEW idempotent.stats_database AS
-WITH counted AS MATERIALIZED (SELECT * FROM idempotent.counted())
-SELECT counting.collected,
-       counting.reason,
-       COALESCE(requests.n1, 0) AS requests_started,
-       COALESCE(requests.n2, 0) AS requests_resumed,
-       COALESCE(requests.n3, 0) AS requests_replayed,
-       COALESCE(requests.n4, 0) AS requests_finished,
-       COALESCE(requests.n5, 0) AS requests_abandoned,
-       COALESCE(requests.n6, 0) AS requests_in_progress,
-       COALESCE(requests.n7, 0) AS requests_mismatched,
-       COALESCE(requests.n8, 0) AS requests_waits,
-       COALESCE(runs.n1, 0) AS runs_started,
-       COALESCE(runs.n2, 0) AS runs_taken_over,
-       COALESCE(runs.n3, 0) AS runs_skipped,
-       COALESCE(runs.n4, 0) AS runs_published,
-       COALESCE(runs.n5, 0) AS runs_failed,
-       COALESCE(runs.n6, 0) AS runs_in_progress,
-       COALESCE(runs.n8, 0) AS runs_waits,
-       LEAST(requests.since, runs.since) AS since,
-       counting.uncounted
-  FROM idempotent.counting() AS counting
-  LEFT JOIN counted AS requests ON requests.form OPERATOR(pg_catalog.=) 'requests'
-  LEFT JOIN counted AS runs ON runs.form OPERATOR(pg_catalog.=) 'runs';
-COMMENT ON VIEW idempotent.stats_database IS 'what became of the requests and runs of this database, and whether statistics are collected';
-COMMENT ON COLUMN idempotent.stats_database.collected IS 'whether what this session does is counted';
-COMMENT ON COLUMN idempotent.stats_database.reason IS 'why it is not';
-COMMENT ON COLUMN idempotent.stats_database.requests_started IS 'attempts that began';
-COMMENT ON COLUMN idempotent.stats_database.requests_resumed IS 'attempts that took a request over whose lease ran out';
-COMMENT ON COLUMN idempotent.stats_database.requests_replayed IS 'calls that got the answer of an earlier one';
-COMMENT ON COLUMN idempotent.stats_database.requests_finished IS 'attempts that stored their answer';
-COMMENT ON COLUMN idempotent.stats_database.requests_abandoned IS 'attempts that were given up';
-COMMENT ON COLUMN idempotent.stats_database.requests_in_progress IS 'calls that failed with 55I01';
-COMMENT ON COLUMN idempotent.stats_database.requests_mismatched IS 'calls that failed with 23I02';
-COMMENT ON COLUMN idempotent.stats_database.requests_waits IS 'how often a call waited for another one with its key';
-COMMENT ON COLUMN idempotent.stats_database.runs_started IS 'runs that began';
-COMMENT ON COLUMN idempotent.stats_database.runs_taken_over IS 'those of them that took over a run whose lease ran out';
-COMMENT ON COLUMN idempotent.stats_database.runs_skipped IS 'runs that were not needed';
-COMMENT ON COLUMN idempotent.stats_database.runs_published IS 'runs that were published';
-COMMENT ON COLUMN idempotent.stats_database.runs_failed IS 'runs that were ended by idempotent_run_fail';
-COMMENT ON COLUMN idempotent.stats_database.runs_in_progress IS 'calls that failed with 55I01';
-COMMENT ON COLUMN idempotent.stats_database.runs_waits IS 'how often a call waited for another one''s work on the partition';
-COMMENT ON COLUMN idempotent.stats_database.since IS 'since when requests and runs are counted';
-COMMENT ON COLUMN idempotent.stats_database.uncounted IS
-    'what was not counted in any database, because there was no room for more tables';
-
-CREATE FUNCTION idempotent_stats_reset(target regclass DEFAULT NULL) RETURNS timestamptz
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_stats_reset_wrapper';
-COMMENT ON FUNCTION idempotent_stats_reset(regclass) IS
-    'sets the statistics of a table, or of all tables, requests and runs of the database, to 0';
-REVOKE ALL ON FUNCTION idempotent_stats_reset(regclass) FROM PUBLIC;
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:132
+-- src/lib.rs:136
 -- requires:
 --   kept
 --   insert
@@ -1014,7 +1046,7 @@ COMMENT ON COLUMN idempotent.rejections.application_name IS 'application_name of
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:137
+-- src/lib.rs:141
 -- requires:
 --   state
 --   quarantine
@@ -1115,7 +1147,7 @@ COMMENT ON FUNCTION idempotent_unguard(regclass) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:143
+-- src/lib.rs:147
 -- requires:
 --   guard
 
@@ -1142,244 +1174,227 @@ COMMENT ON FUNCTION idempotent_view(regclass, text, text[], text[], text[], text
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:157
--- requires:
---   state
-
--- Compares what a table holds with what it should hold, and makes it so. See docs/reconcile.md.
-
-CREATE FUNCTION idempotent_reconcile(
-    target  regclass,
-    source  regclass,
-    key     text[] DEFAULT NULL,
-    compare text[] DEFAULT NULL,
-    ignore  text[] DEFAULT NULL,
-    "limit" bigint DEFAULT NULL,
-    OUT status      text,
-    OUT key         jsonb,
-    OUT stored      jsonb,
-    OUT expected    jsonb,
-    OUT differences jsonb
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_reconcile_wrapper';
-
-COMMENT ON FUNCTION idempotent_reconcile(regclass, regclass, text[], text[], text[], bigint) IS
-    'returns the rows, by key, in which a table or foreign table deviates from another one or a view';
-
-CREATE FUNCTION idempotent_repair(
-    target  regclass,
-    source  regclass,
-    key     text[] DEFAULT NULL,
-    compare text[] DEFAULT NULL,
-    ignore  text[] DEFAULT NULL,
-    "limit" bigint DEFAULT NULL,
-    dry_run boolean DEFAULT true,
-    OUT status      text,
-    OUT key         jsonb,
-    OUT stored      jsonb,
-    OUT expected    jsonb,
-    OUT differences jsonb,
-    OUT outcome     text
-) RETURNS SETOF record
-LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
-AS 'MODULE_PATHNAME', 'idempotent_repair_wrapper';
-
-COMMENT ON FUNCTION idempotent_repair(regclass, regclass, text[], text[], text[], bigint, boolean) IS
-    'makes a table or foreign table equal to another one or a view, row by row, or says what that would change';
-
--- Two tables are compared by sketches of them, so that only rows that may deviate are read and sent. See src/digest/sketch.rs.
-CREATE FUNCTION idempotent.sketch_add(state internal, plan bytea, VARIADIC columns "any") RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_sketch_add_wrapper';
-COMMENT ON FUNCTION idempotent.sketch_add(internal, bytea, VARIADIC "any") IS 'part of idempotent.sketch: adds a row';
-
-CREATE FUNCTION idempotent.sketch_combine(state internal, other internal) RETURNS internal
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_sketch_combine_wrapper';
-COMMENT ON FUNCTION idempotent.sketch_combine(internal, internal) IS
-    'part of idempotent.sketch: adds the rows of another process';
-
-CREATE FUNCTION idempotent.sketch_bytes(state internal) RETURNS bytea
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_sketch_bytes_wrapper';
-COMMENT ON FUNCTION idempotent.sketch_bytes(internal) IS
-    'part of idempotent.sketch: the sketch, and its state for another process';
-
-CREATE FUNCTION idempotent.sketch_deserialize(bytes bytea, unused internal) RETURNS internal
-LANGUAGE c STABLE STRICT PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_sketch_deserialize_wrapper';
-COMMENT ON FUNCTION idempotent.sketch_deserialize(bytea, internal) IS
-    'part of idempotent.sketch: its state, from another process';
-
-CREATE AGGREGATE idempotent.sketch(plan bytea, VARIADIC columns "any") (
-    SFUNC        = idempotent.sketch_add,
-    STYPE        = internal,
-    SSPACE       = 139272,
-    FINALFUNC    = idempotent.sketch_bytes,
-    COMBINEFUNC  = idempotent.sketch_combine,
-    SERIALFUNC   = idempotent.sketch_bytes,
-    DESERIALFUNC = idempotent.sketch_deserialize,
-    PARALLEL     = SAFE
-);
-COMMENT ON AGGREGATE idempotent.sketch(bytea, VARIADIC "any") IS
-    'part of idempotent_reconcile: what it compares of a table, under a plan that is the same for every row';
-
-CREATE FUNCTION idempotent.in_sketch(suspects bytea, VARIADIC key "any") RETURNS boolean
-LANGUAGE c IMMUTABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'idempotent_in_sketch_wrapper';
-COMMENT ON FUNCTION idempotent.in_sketch(bytea, VARIADIC "any") IS
-    'part of idempotent_reconcile: whether a row may deviate, by suspects that are the same for every row';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- src/lib.rs:150
+-- src/lib.rs:160
 -- requires:
 --   kept
 
--- Requests: an operation runs once, and its retries get the first answer. See
--- docs/requests.md.
+-- Runs: a job is done once for its input. See docs/runs.md.
 
--- A number that no two attempts share, so that the holder of a lease that was taken
--- over is known, whatever became of the row meanwhile, and whatever database the row is
--- restored or replicated to. It is not in dumps, but goes with the clock (src/id_sequence.rs).
-CREATE SEQUENCE idempotent.request_attempts;
-COMMENT ON SEQUENCE idempotent.request_attempts IS 'the attempts at requests';
-SELECT pg_catalog.setval('idempotent.request_attempts',
-    (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint);
-
--- Written by the extension's functions only, as its owner. What is written is checked by
--- them: a CHECK would be compiled anew for every row, which costs a sixth of a call. People
--- read the view idempotent.requests: a policy on the table would fail dumps.
-CREATE TABLE idempotent.request_records (
+-- Written by the extension's functions only, as its owner. People read the view
+-- idempotent.pipeline_runs.
+CREATE TABLE idempotent.pipeline_run_records (
+    run_id         bigint      GENERATED ALWAYS AS IDENTITY,
     role           idempotent.kept_role NOT NULL,
-    scope          text        NOT NULL,
-    key            text        NOT NULL,
+    dataset        text        NOT NULL,
+    partition      text        NOT NULL,
+    attempt        int         NOT NULL,
     status         text        NOT NULL,
-    attempt        bigint      NOT NULL,
-    fingerprint    bytea       NOT NULL,
-    request        jsonb       NOT NULL,
-    recovery_point text,
-    response       jsonb,
-    ttl            interval    NOT NULL,
-    lease          interval,
+    reason         text        NOT NULL,
+    input_version  text,
+    output_version text,
+    row_count      bigint,
+    error          text,
+    lease          interval    NOT NULL,
     lease_until    timestamptz,
     started_at     timestamptz NOT NULL,
+    heartbeat_at   timestamptz NOT NULL,
     completed_at   timestamptz,
-    expires_at     timestamptz NOT NULL,
-    purge_after    timestamptz NOT NULL,
-    CONSTRAINT request_records_pkey PRIMARY KEY (key, scope, role)
-) WITH (fillfactor = 75);
-COMMENT ON TABLE idempotent.request_records IS 'what idempotent.requests shows; written by the extension only';
-COMMENT ON COLUMN idempotent.request_records.role IS 'the role that sent the request';
-COMMENT ON COLUMN idempotent.request_records.scope IS 'the key is unique within role and scope';
-COMMENT ON COLUMN idempotent.request_records.key IS 'the key that the client gave the request';
-COMMENT ON COLUMN idempotent.request_records.status IS 'started, finished or abandoned';
-COMMENT ON COLUMN idempotent.request_records.attempt IS 'the attempt that holds the request, or finished it';
-COMMENT ON COLUMN idempotent.request_records.fingerprint IS 'SHA-256 of the request';
-COMMENT ON COLUMN idempotent.request_records.request IS 'the request itself';
-COMMENT ON COLUMN idempotent.request_records.recovery_point IS 'how far the work has got';
-COMMENT ON COLUMN idempotent.request_records.response IS 'the answer, once it is finished';
-COMMENT ON COLUMN idempotent.request_records.ttl IS 'how long the answer is kept';
-COMMENT ON COLUMN idempotent.request_records.lease IS 'how long an attempt holds the request without renewing its lease';
-COMMENT ON COLUMN idempotent.request_records.lease_until IS 'when another attempt may resume the request';
-COMMENT ON COLUMN idempotent.request_records.started_at IS 'when the attempt began';
-COMMENT ON COLUMN idempotent.request_records.completed_at IS 'when the request was finished';
-COMMENT ON COLUMN idempotent.request_records.expires_at IS 'when the key becomes free again';
-COMMENT ON COLUMN idempotent.request_records.purge_after IS 'a purge skips the row until then; never later than expires_at';
+    CONSTRAINT pipeline_run_records_pkey PRIMARY KEY (run_id),
+    CONSTRAINT pipeline_run_records_attempt UNIQUE (role, dataset, partition, attempt),
+    CONSTRAINT pipeline_run_records_status CHECK (status IN ('running', 'published', 'failed', 'taken_over')),
+    CONSTRAINT pipeline_run_records_completed CHECK ((status = 'running') = (completed_at IS NULL))
+);
+COMMENT ON TABLE idempotent.pipeline_run_records IS 'what idempotent.pipeline_runs shows; written by the extension only';
+COMMENT ON COLUMN idempotent.pipeline_run_records.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
+COMMENT ON COLUMN idempotent.pipeline_run_records.role IS 'the role that began the run';
+COMMENT ON COLUMN idempotent.pipeline_run_records.dataset IS 'the table, or other data, that the run writes';
+COMMENT ON COLUMN idempotent.pipeline_run_records.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
+COMMENT ON COLUMN idempotent.pipeline_run_records.attempt IS 'the number of the run among those of its partition';
+COMMENT ON COLUMN idempotent.pipeline_run_records.status IS 'running, published, failed or taken_over';
+COMMENT ON COLUMN idempotent.pipeline_run_records.reason IS
+    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
+COMMENT ON COLUMN idempotent.pipeline_run_records.input_version IS 'what the run reads, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_run_records.output_version IS 'what the run made, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_run_records.row_count IS 'how many rows the run made, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_run_records.error IS 'why the run failed, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_run_records.lease IS 'how long the run holds the partition without a heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_run_records.lease_until IS 'when the lease ends: from then on another run may take over';
+COMMENT ON COLUMN idempotent.pipeline_run_records.started_at IS 'when the run began';
+COMMENT ON COLUMN idempotent.pipeline_run_records.heartbeat_at IS 'the last heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_run_records.completed_at IS 'when the run was published, failed or taken over';
 
-CREATE INDEX request_records_purge_after ON idempotent.request_records (purge_after);
-COMMENT ON INDEX idempotent.request_records_purge_after IS 'for idempotent_purge';
+CREATE UNIQUE INDEX pipeline_run_records_running ON idempotent.pipeline_run_records (role, dataset, partition)
+    WHERE status = 'running';
+COMMENT ON INDEX idempotent.pipeline_run_records_running IS 'at most one run of a partition is running';
 
-SELECT pg_catalog.pg_extension_config_dump('idempotent.request_records', '');
+SELECT pg_catalog.pg_extension_config_dump('idempotent.pipeline_run_records', '');
 
-CREATE VIEW idempotent.requests WITH (security_barrier = true) AS
-SELECT request.scope, request.key, request.status, request.attempt, request.fingerprint,
-       request.request, request.recovery_point, request.response, request.ttl, request.lease,
-       request.lease_until, request.started_at, request.completed_at, request.expires_at,
-       request.purge_after
-  FROM idempotent.request_records AS request
- WHERE request.role OPERATOR(idempotent.=) idempotent.own_role();
-COMMENT ON VIEW idempotent.requests IS 'your own request keys with their answers';
-COMMENT ON COLUMN idempotent.requests.scope IS 'the key is unique within role and scope';
-COMMENT ON COLUMN idempotent.requests.key IS 'the key that the client gave the request';
-COMMENT ON COLUMN idempotent.requests.status IS 'started, finished or abandoned';
-COMMENT ON COLUMN idempotent.requests.attempt IS 'the attempt that holds the request, or finished it';
-COMMENT ON COLUMN idempotent.requests.fingerprint IS 'SHA-256 of the request';
-COMMENT ON COLUMN idempotent.requests.request IS 'the request itself';
-COMMENT ON COLUMN idempotent.requests.recovery_point IS 'how far the work has got';
-COMMENT ON COLUMN idempotent.requests.response IS 'the answer, once it is finished';
-COMMENT ON COLUMN idempotent.requests.ttl IS 'how long the answer is kept';
-COMMENT ON COLUMN idempotent.requests.lease IS 'how long an attempt holds the request without renewing its lease';
-COMMENT ON COLUMN idempotent.requests.lease_until IS 'when another attempt may resume the request';
-COMMENT ON COLUMN idempotent.requests.started_at IS 'when the attempt began';
-COMMENT ON COLUMN idempotent.requests.completed_at IS 'when the request was finished';
-COMMENT ON COLUMN idempotent.requests.expires_at IS 'when the key becomes free again';
-COMMENT ON COLUMN idempotent.requests.purge_after IS 'a purge skips the row until then; never later than expires_at';
+CREATE VIEW idempotent.pipeline_runs WITH (security_barrier = true) AS
+SELECT run.run_id, run.dataset, run.partition, run.attempt, run.status, run.reason,
+       run.input_version, run.output_version, run.row_count, run.error, run.lease,
+       run.lease_until, run.started_at, run.heartbeat_at, run.completed_at
+  FROM idempotent.pipeline_run_records AS run
+ WHERE run.role OPERATOR(idempotent.=) idempotent.own_role();
+COMMENT ON VIEW idempotent.pipeline_runs IS 'your own runs of pipelines, present and past';
+COMMENT ON COLUMN idempotent.pipeline_runs.run_id IS 'the number of the run, for idempotent_run_heartbeat, _publish and _fail';
+COMMENT ON COLUMN idempotent.pipeline_runs.dataset IS 'the table, or other data, that the run writes';
+COMMENT ON COLUMN idempotent.pipeline_runs.partition IS 'which part of the dataset: a day, a tenant; empty if it has no parts';
+COMMENT ON COLUMN idempotent.pipeline_runs.attempt IS 'the number of the run among those of its partition';
+COMMENT ON COLUMN idempotent.pipeline_runs.status IS 'running, published, failed or taken_over';
+COMMENT ON COLUMN idempotent.pipeline_runs.reason IS
+    'why the run began: first_run, previous_failed, lease_expired, input_changed or forced';
+COMMENT ON COLUMN idempotent.pipeline_runs.input_version IS 'what the run reads, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_runs.output_version IS 'what the run made, as the caller names it';
+COMMENT ON COLUMN idempotent.pipeline_runs.row_count IS 'how many rows the run made, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_runs.error IS 'why the run failed, according to the caller';
+COMMENT ON COLUMN idempotent.pipeline_runs.lease IS 'how long the run holds the partition without a heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_runs.lease_until IS 'when the lease ends: from then on another run may take over';
+COMMENT ON COLUMN idempotent.pipeline_runs.started_at IS 'when the run began';
+COMMENT ON COLUMN idempotent.pipeline_runs.heartbeat_at IS 'the last heartbeat';
+COMMENT ON COLUMN idempotent.pipeline_runs.completed_at IS 'when the run was published, failed or taken over';
 
-CREATE FUNCTION idempotent_execute(
-    key       text,
-    command   text,
-    arguments jsonb    DEFAULT '[]',
-    scope     text     DEFAULT '',
-    ttl       interval DEFAULT '24 hours',
-    wait      interval DEFAULT NULL,
-    operation text     DEFAULT NULL,
-    OUT response jsonb,
-    OUT replayed boolean
+CREATE FUNCTION idempotent_run_begin(
+    dataset       text,
+    partition     text     DEFAULT '',
+    input_version text     DEFAULT NULL,
+    force         boolean  DEFAULT false,
+    lease         interval DEFAULT '1 hour',
+    OUT run_id   bigint,
+    OUT decision text,
+    OUT reason   text
 ) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_execute_wrapper';
-COMMENT ON FUNCTION idempotent_execute(text, text, jsonb, text, interval, interval, text) IS
-    'runs a statement once for a request key; a retry gets the first answer';
+AS 'MODULE_PATHNAME', 'idempotent_run_begin_wrapper';
+COMMENT ON FUNCTION idempotent_run_begin(text, text, text, boolean, interval) IS
+    'begins a run of a partition, unless its input was published already';
 
-CREATE FUNCTION idempotent_request_begin(
-    key     text,
-    request jsonb,
-    scope   text     DEFAULT '',
-    ttl     interval DEFAULT '24 hours',
-    lease   interval DEFAULT '1 minute',
-    wait    interval DEFAULT NULL,
-    ignore  text[]   DEFAULT NULL,
-    OUT status         text,
-    OUT attempt        bigint,
-    OUT recovery_point text,
-    OUT response       jsonb
-) RETURNS record
+CREATE FUNCTION idempotent_run_heartbeat(run_id bigint) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_begin_wrapper';
-COMMENT ON FUNCTION idempotent_request_begin(text, jsonb, text, interval, interval, interval, text[]) IS
-    'starts a request, resumes one whose lease ran out, or gives its answer';
+AS 'MODULE_PATHNAME', 'idempotent_run_heartbeat_wrapper';
+COMMENT ON FUNCTION idempotent_run_heartbeat(bigint) IS
+    'renews the lease of a run';
 
-CREATE FUNCTION idempotent_request_advance(
-    key text, attempt bigint, recovery_point text, scope text DEFAULT ''
+CREATE FUNCTION idempotent_run_publish(
+    run_id bigint, row_count bigint DEFAULT NULL, output_version text DEFAULT NULL
 ) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_advance_wrapper';
-COMMENT ON FUNCTION idempotent_request_advance(text, bigint, text, text) IS
-    'records how far the work on a request has got, and renews the lease';
+AS 'MODULE_PATHNAME', 'idempotent_run_publish_wrapper';
+COMMENT ON FUNCTION idempotent_run_publish(bigint, bigint, text) IS
+    'ends a run that succeeded';
 
-CREATE FUNCTION idempotent_request_finish(
-    key text, attempt bigint, response jsonb, scope text DEFAULT ''
-) RETURNS void
+CREATE FUNCTION idempotent_run_fail(run_id bigint, error text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_finish_wrapper';
-COMMENT ON FUNCTION idempotent_request_finish(text, bigint, jsonb, text) IS
-    'stores the answer of a request, which its retries get';
+AS 'MODULE_PATHNAME', 'idempotent_run_fail_wrapper';
+COMMENT ON FUNCTION idempotent_run_fail(bigint, text) IS
+    'ends a run that failed; the next idempotent_run_begin of its partition begins another run';
+/* </end connected objects> */
 
-CREATE FUNCTION idempotent_request_abandon(
-    key text, attempt bigint, scope text DEFAULT ''
-) RETURNS void
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_request_abandon_wrapper';
-COMMENT ON FUNCTION idempotent_request_abandon(text, bigint, text) IS
-    'abandons a request without an answer: its key is free again';
+/* <begin connected objects> */
+-- src/lib.rs:168
+-- requires:
+--   state
 
-CREATE FUNCTION idempotent_purge(batch_size int DEFAULT 1000) RETURNS bigint
+-- Statistics: what became of rows, requests and runs, since the server has started.
+
+-- What each counter is depends on the form: the views below name them.
+CREATE FUNCTION idempotent.counted(
+    OUT target oid, OUT form text,
+    OUT n1 bigint, OUT n2 bigint, OUT n3 bigint, OUT n4 bigint,
+    OUT n5 bigint, OUT n6 bigint, OUT n7 bigint, OUT n8 bigint,
+    OUT since timestamptz
+) RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'idempotent_purge_wrapper';
-COMMENT ON FUNCTION idempotent_purge(int) IS
-    'removes at most batch_size expired requests; returns how many';
+AS 'MODULE_PATHNAME', 'counted_wrapper';
+COMMENT ON FUNCTION idempotent.counted() IS
+    'the counters of this database, for the views idempotent.stats and idempotent.stats_database';
+
+CREATE FUNCTION idempotent.counting(OUT collected boolean, OUT reason text, OUT uncounted bigint) RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'counting_wrapper';
+COMMENT ON FUNCTION idempotent.counting() IS
+    'whether what the session does is counted, for the view idempotent.stats_database';
+
+-- Counts tell no value of a row: everybody sees them, as in pg_stat_user_tables.
+CREATE VIEW idempotent.stats AS
+SELECT class.oid::regclass AS target,
+       counted.form,
+       counted.n1 AS inserted,
+       counted.n2 AS updated,
+       counted.n3 AS deleted,
+       counted.n4 AS duplicates,
+       counted.n5 AS superseded,
+       counted.n6 AS conflicts,
+       counted.n7 AS rejected,
+       counted.n8 AS waits,
+       counted.since
+  FROM idempotent.counted() AS counted
+  JOIN pg_catalog.pg_class AS class ON class.oid OPERATOR(pg_catalog.=) counted.target;
+COMMENT ON VIEW idempotent.stats IS 'what became of the rows of each table, by the form in which they came';
+COMMENT ON COLUMN idempotent.stats.target IS 'the table';
+COMMENT ON COLUMN idempotent.stats.form IS
+    'guard, observe, view, or the function without idempotent_: insert, insert_many, insert_each, insert_from, load, merge, merge_many, overwrite, overwrite_each, repair';
+COMMENT ON COLUMN idempotent.stats.inserted IS 'rows that were inserted';
+COMMENT ON COLUMN idempotent.stats.updated IS 'stored rows that were updated';
+COMMENT ON COLUMN idempotent.stats.deleted IS 'stored rows that were deleted';
+COMMENT ON COLUMN idempotent.stats.duplicates IS 'payloads that were stored already';
+COMMENT ON COLUMN idempotent.stats.superseded IS 'payloads of merges that gave way to a later one';
+COMMENT ON COLUMN idempotent.stats.conflicts IS 'payloads that differ from the stored row, also of transactions that were rolled back';
+COMMENT ON COLUMN idempotent.stats.rejected IS 'payloads that the server refused while the others went in, likewise';
+COMMENT ON COLUMN idempotent.stats.waits IS 'how often a session found a key in the hands of another one, likewise';
+COMMENT ON COLUMN idempotent.stats.since IS 'since when this is counted: the first row, or the last reset';
+
+CREATE VIEW idempotent.stats_database AS
+WITH counted AS MATERIALIZED (SELECT * FROM idempotent.counted())
+SELECT counting.collected,
+       counting.reason,
+       COALESCE(requests.n1, 0) AS requests_started,
+       COALESCE(requests.n2, 0) AS requests_resumed,
+       COALESCE(requests.n3, 0) AS requests_replayed,
+       COALESCE(requests.n4, 0) AS requests_finished,
+       COALESCE(requests.n5, 0) AS requests_abandoned,
+       COALESCE(requests.n6, 0) AS requests_in_progress,
+       COALESCE(requests.n7, 0) AS requests_mismatched,
+       COALESCE(requests.n8, 0) AS requests_waits,
+       COALESCE(runs.n1, 0) AS runs_started,
+       COALESCE(runs.n2, 0) AS runs_taken_over,
+       COALESCE(runs.n3, 0) AS runs_skipped,
+       COALESCE(runs.n4, 0) AS runs_published,
+       COALESCE(runs.n5, 0) AS runs_failed,
+       COALESCE(runs.n6, 0) AS runs_in_progress,
+       COALESCE(runs.n8, 0) AS runs_waits,
+       LEAST(requests.since, runs.since) AS since,
+       counting.uncounted
+  FROM idempotent.counting() AS counting
+  LEFT JOIN counted AS requests ON requests.form OPERATOR(pg_catalog.=) 'requests'
+  LEFT JOIN counted AS runs ON runs.form OPERATOR(pg_catalog.=) 'runs';
+COMMENT ON VIEW idempotent.stats_database IS 'what became of the requests and runs of this database, and whether statistics are collected';
+COMMENT ON COLUMN idempotent.stats_database.collected IS 'whether what this session does is counted';
+COMMENT ON COLUMN idempotent.stats_database.reason IS 'why it is not';
+COMMENT ON COLUMN idempotent.stats_database.requests_started IS 'attempts that began';
+COMMENT ON COLUMN idempotent.stats_database.requests_resumed IS 'attempts that took a request over whose lease ran out';
+COMMENT ON COLUMN idempotent.stats_database.requests_replayed IS 'calls that got the answer of an earlier one';
+COMMENT ON COLUMN idempotent.stats_database.requests_finished IS 'attempts that stored their answer';
+COMMENT ON COLUMN idempotent.stats_database.requests_abandoned IS 'attempts that were given up';
+COMMENT ON COLUMN idempotent.stats_database.requests_in_progress IS 'calls that failed with 55I01';
+COMMENT ON COLUMN idempotent.stats_database.requests_mismatched IS 'calls that failed with 23I02';
+COMMENT ON COLUMN idempotent.stats_database.requests_waits IS 'how often a call waited for another one with its key';
+COMMENT ON COLUMN idempotent.stats_database.runs_started IS 'runs that began';
+COMMENT ON COLUMN idempotent.stats_database.runs_taken_over IS 'those of them that took over a run whose lease ran out';
+COMMENT ON COLUMN idempotent.stats_database.runs_skipped IS 'runs that were not needed';
+COMMENT ON COLUMN idempotent.stats_database.runs_published IS 'runs that were published';
+COMMENT ON COLUMN idempotent.stats_database.runs_failed IS 'runs that were ended by idempotent_run_fail';
+COMMENT ON COLUMN idempotent.stats_database.runs_in_progress IS 'calls that failed with 55I01';
+COMMENT ON COLUMN idempotent.stats_database.runs_waits IS 'how often a call waited for another one''s work on the partition';
+COMMENT ON COLUMN idempotent.stats_database.since IS 'since when requests and runs are counted';
+COMMENT ON COLUMN idempotent.stats_database.uncounted IS
+    'what was not counted in any database, because there was no room for more tables';
+
+CREATE FUNCTION idempotent_stats_reset(target regclass DEFAULT NULL) RETURNS timestamptz
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'idempotent_stats_reset_wrapper';
+COMMENT ON FUNCTION idempotent_stats_reset(regclass) IS
+    'sets the statistics of a table, or of all tables, requests and runs of the database, to 0';
+REVOKE ALL ON FUNCTION idempotent_stats_reset(regclass) FROM PUBLIC;
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -1521,13 +1536,13 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/overwrite/mod.rs:70
+-- src/overwrite/mod.rs:73
 -- pg_idempotent::overwrite::idempotent_overwrite
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/overwrite/mod.rs:94
+-- src/overwrite/mod.rs:97
 -- pg_idempotent::overwrite::idempotent_overwrite_each
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1653,55 +1668,55 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:259
+-- src/kept.rs:261
 -- pg_idempotent::kept::kept_oid
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:136
+-- src/kept.rs:138
 -- pg_idempotent::kept::kept_role_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:210
+-- src/kept.rs:212
 -- pg_idempotent::kept::kept_role_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:148
+-- src/kept.rs:150
 -- pg_idempotent::kept::kept_role_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:222
+-- src/kept.rs:224
 -- pg_idempotent::kept::kept_role_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:142
+-- src/kept.rs:144
 -- pg_idempotent::kept::kept_table_in
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:216
+-- src/kept.rs:218
 -- pg_idempotent::kept::kept_table_out
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:154
+-- src/kept.rs:156
 -- pg_idempotent::kept::kept_table_recv
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:228
+-- src/kept.rs:230
 -- pg_idempotent::kept::kept_table_send
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
@@ -1713,13 +1728,13 @@ COMMENT ON FUNCTION idempotent_purge(int) IS
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/kept.rs:270
+-- src/kept.rs:272
 -- pg_idempotent::kept::own_role
 -- Skipped due to `#[pgrx(sql = false)]`
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/lib.rs:165
+-- src/lib.rs:169
 -- finalize
 -- Rights on state. ALTER DEFAULT PRIVILEGES may have granted any privilege on new objects to any role; all of that is
 -- revoked first. This file has every grant.

@@ -481,8 +481,7 @@ impl<'a> Look<'a> {
     /// What is left to do.
     fn finish(mut self) -> Remaining {
         // A key that was looked for and not found is skipped only if another session was faster.
-        self.remaining.expects_skips =
-            self.remaining.assumed_new && self.estimator.expects_skips();
+        self.remaining.expects_skips = self.remaining.assumed_new && self.estimator.expects_skips();
         self.remaining.all_new = self.estimator.all_new();
         if self.round.number == 1 && !self.remaining.all_new {
             note_whether_new(self.context.target, false);

@@ -83,12 +83,13 @@ CALL idempotent_load('orders', 'sent');
 CALL run_all();
 CALL run_all();
 DROP TRIGGER hostile ON idempotent.load_records;
+-- Without its NOTICE, which says how long it took.
+SET client_min_messages = warning;
 CALL idempotent_load('orders', 'sent');
 
 -- 3. What an owner for a while may have left behind: each is refused before anything is done, and healed by its hint.
 CREATE FUNCTION hostile.value() RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE NOTICE 'hostile code runs'; RETURN 'x'; END $$;
 CREATE FUNCTION hostile.value(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE NOTICE 'hostile code runs'; RETURN true; END $$;
-SET client_min_messages = warning;
 CREATE PROCEDURE refused(change text, work text) LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE change;
