@@ -740,7 +740,7 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.lint_clock_column(idempotent.linted) IS 'a rule of the lint';
 
--- The guard compares a column that a trigger changes with every UPDATE. What is computed from the row alike on INSERT stays as it is.
+-- The guard compares a column that a trigger changes with every UPDATE, and does not remember what first arrived. What is computed from the row alike on INSERT stays as it is.
 CREATE FUNCTION idempotent.lint_changed_on_update(l idempotent.linted) RETURNS SETOF idempotent.finding
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -751,7 +751,7 @@ BEGIN
            format('compared column "%s" is changed by trigger "%s" on update, so a late retry is a conflict', c.name, t.name),
            format('Make the guard remember the original payload, or leave the column out of the comparison%s', idempotent.without_column(l, c.name))
       FROM unnest(l.columns) AS c, unnest(l.triggers) WITH ORDINALITY AS t (name, made_on, on_insert, on_update, assignments, unclear, place), unnest(t.assignments) AS a
-     WHERE l.fits AND c.number = ANY (l.compared) AND t.on_update AND a."column" = c.name AND a.events & 2 = 2
+     WHERE l.fits AND (l.options).remember IS NULL AND c.number = ANY (l.compared) AND t.on_update AND a."column" = c.name AND a.events & 2 = 2
        AND NOT (a.source = 'payload' AND t.on_insert AND a.events & 1 = 1) AND NOT (a.source <> 'payload' AND a.depends)
        -- That every retry is a conflict is told already.
        AND NOT EXISTS (SELECT FROM unnest(l.filled) AS f WHERE f.number = c.number AND f.overwritten)
