@@ -97,7 +97,9 @@ BEGIN
         RETURN;
     END IF;
     -- The first member that is wrong.
-    SELECT member INTO bad FROM unnest(list) WITH ORDINALITY AS l (member, n) WHERE member IS NULL OR member = ANY (list[: n - 1]) ORDER BY n LIMIT 1;
+    SELECT member INTO bad
+      FROM (SELECT member, n, row_number() OVER (PARTITION BY member ORDER BY n) AS times FROM unnest(list) WITH ORDINALITY AS l (member, n)) AS numbered
+     WHERE member IS NULL OR times > 1 ORDER BY n LIMIT 1;
     IF FOUND AND bad.member IS NULL THEN
         PERFORM idempotent.fail('22004', format('argument "%s" must not contain nulls', name));
     ELSIF FOUND THEN

@@ -920,8 +920,19 @@ END
 $$;
 COMMENT ON FUNCTION idempotent_guard_trigger() IS 'trigger function of guards; idempotent_guard creates the trigger';
 
--- Whether the trigger is made rightly, and not switched off by pg_idempotent.guard. The setting is anybody's here; so it counts for
--- those who could as well disable the trigger, the owners of the table.
+-- Whether pg_idempotent.guard switches the guard off. The setting is anybody's here; so it counts for those who could as well disable
+-- the trigger, the owners of the table.
+CREATE FUNCTION idempotent.is_off(relation oid) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN coalesce(current_setting('pg_idempotent.guard', true) IN ('off', 'false', 'no', '0'), false)
+           AND (SELECT pg_has_role(relowner, 'USAGE') AND pg_has_role(session_user, relowner, 'USAGE') FROM pg_class WHERE oid = relation);
+END
+$$;
+COMMENT ON FUNCTION idempotent.is_off(oid) IS 'whether an owner of the table has switched its guard off';
+
+-- Whether the trigger is made rightly, and not switched off.
 CREATE FUNCTION idempotent.is_in_force(relation oid, trigger_name name) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -932,10 +943,7 @@ BEGIN
     IF t.tgtype NOT IN (7, 23) OR t.tgtype = 23 AND (t.tgqual IS NOT NULL OR t.tgattr <> '') THEN
         PERFORM idempotent.check_definition(relation, t);
     END IF;
-    IF current_setting('pg_idempotent.guard', true) IN ('off', 'false', 'no', '0') THEN
-        RETURN NOT (SELECT pg_has_role(relowner, 'USAGE') AND pg_has_role(session_user, relowner, 'USAGE') FROM pg_class WHERE oid = relation);
-    END IF;
-    RETURN true;
+    RETURN NOT idempotent.is_off(relation);
 END
 $$;
 COMMENT ON FUNCTION idempotent.is_in_force(oid, name) IS 'whether a guard verifies rows';

@@ -746,8 +746,8 @@ DECLARE
 BEGIN
     PERFORM idempotent.check_target(target);
     PERFORM idempotent.require('payloads', payloads IS NOT NULL);
-    rule := idempotent.rule_of_call(target, key, compare, ignore, on_conflict, overriding, on_error);
     members := idempotent.members_of(payloads);
+    rule := idempotent.rule_of_call(target, key, compare, ignore, on_conflict, overriding, on_error);
     PERFORM idempotent.check_payloads(target, members, 'payloads');
     IF members OPERATOR(pg_catalog.=) '{}' THEN
         PERFORM idempotent.check_nothing(target, rule);
@@ -820,8 +820,8 @@ DECLARE
 BEGIN
     PERFORM idempotent.check_target(target);
     PERFORM idempotent.require('payloads', payloads IS NOT NULL);
-    rule := idempotent.rule_of_call(target, key, compare, ignore, on_conflict, overriding, on_error);
     members := idempotent.members_of(payloads);
+    rule := idempotent.rule_of_call(target, key, compare, ignore, on_conflict, overriding, on_error);
     PERFORM idempotent.check_payloads(target, members, 'payloads');
     IF members OPERATOR(pg_catalog.=) '{}' THEN
         PERFORM idempotent.check_nothing(target, rule);

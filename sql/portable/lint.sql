@@ -146,6 +146,8 @@ BEGIN
         PERFORM idempotent.refuse_own_guard(pg_partition_root(l.target), l.target, l.guard);
     END IF;
     config := idempotent.config_of(l.guarded, l.options, (l.guard).oid);
+    PERFORM idempotent.check_definition((l.guard).tgrelid, l.guard);
+    PERFORM idempotent.check_single_guard(l.guarded);
     l.keys := ARRAY(SELECT i FROM unnest(l.indexes) AS i
                      WHERE i.index = (config.arbiter).index OR (config.arbiter).index IN (SELECT relid FROM pg_partition_ancestors(i.index)));
     l.compared := ARRAY(SELECT c.number FROM unnest(config.compared) AS n JOIN unnest(l.columns) AS c ON c.name = idempotent.column_name(l.guarded, n) ORDER BY c.number);
@@ -629,6 +631,10 @@ BEGIN
     ELSIF (l.guard).tgenabled = 'R' THEN
         RETURN NEXT ROW('warning', 'guard_disabled', guard,
             format('guard "%s" is enabled for replication only, so rows of clients are inserted without verification', guard), again)::idempotent.finding;
+    END IF;
+    IF (l.guard).tgenabled <> 'D' AND idempotent.is_off(l.guarded) THEN
+        RETURN NEXT ROW('warning', 'guard_disabled', guard, format('guard "%s" lets all rows pass, because pg_idempotent.guard is off in this session', guard),
+            'RESET pg_idempotent.guard; If it stays off, look for it in postgresql.conf, ALTER DATABASE and ALTER ROLE.')::idempotent.finding;
     END IF;
     IF l.fits AND (l.options).on_conflict = 'observe' THEN
         l.options.on_conflict := 'error';
