@@ -45,9 +45,11 @@ class Tormentor:
 
     def fault(self, name):
         """One fault. It may itself meet the faults of others."""
+        sent = self.ledger.now()
         try:
             if getattr(self, name)() is not False:
                 self.ledger.fault(name.replace("_", " "))
+                self.ledger.record(self.name, name, "fault", [], sent, "done")
         except psycopg.Error as error:
             state = error.sqlstate
             expected = state in ALWAYS and isinstance(error, psycopg.OperationalError)
@@ -57,6 +59,15 @@ class Tormentor:
 
     def may_fail(self, name, error):
         return False
+
+    def do(self, sql):
+        """A statement that changes something, for the history."""
+        sent, told = self.ledger.now(), "cut short"
+        try:
+            self.session().execute(sql)
+            told = "done"
+        finally:
+            self.ledger.record(self.name, sql, "fault", [], sent, told)
 
     def session(self):
         while self.conn is None or self.conn.closed:

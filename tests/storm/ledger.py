@@ -148,21 +148,18 @@ class Ledger:
             if len(self.violations) >= limit:
                 self.ended.set()
 
-    def history(self, subject, key, most=60):
-        """The lines that name a key, the last ones: (sent, answered, who, what, subject, keys, answer, xid)."""
+    def history(self, found, most=60, before=4.0):
+        """The last lines that name the key of a violation, and the faults of the seconds before it:
+        (sent, answered, who, what, subject, keys, answer, xid), by the time when they were sent."""
         with self._lock:
             self._file.flush()
-        found = collections.deque(maxlen=most)
+        told = collections.deque(maxlen=most)
         with open(self._file.name, encoding="utf-8") as lines:
-            for line in lines:
-                entry = json.loads(line)
-                if entry[4] == subject and names(entry[5], key):
-                    found.append(entry)
-        return list(found)
-
-
-def names(keys, key):
-    """Whether a list of keys, or the first and last of a range, names the key. None: a line about all."""
-    if isinstance(keys, dict):
-        return keys["from"] <= key <= keys["to"] if isinstance(key, int) else False
-    return key is None or key in keys
+            for entry in map(json.loads, lines):
+                sent, answered, _, _, subject, keys = entry[:6]
+                if subject == "fault":
+                    if answered > found.seconds - before and sent < found.seconds:
+                        told.append(entry)
+                elif sent < found.seconds + 1 and found.key in keys and subject in (found.subject, "several"):
+                    told.append(entry)
+        return sorted(told, key=lambda entry: entry[0])

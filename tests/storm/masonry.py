@@ -48,7 +48,7 @@ class Mason(Tormentor):
         # A partition that comes back has the column without its default.
         default = self.dice.choice(("", " DEFAULT 7", " DEFAULT now()")) if table != "parted" else ""
         kind = "timestamptz" if "now" in default else "int"
-        self.session().execute(f"ALTER TABLE {table} ADD COLUMN extra_{last} {kind}{default}")
+        self.do(f"ALTER TABLE {table} ADD COLUMN extra_{last} {kind}{default}")
 
     def drop_a_column(self):
         table = self.dice.choice(COLUMNS)
@@ -56,12 +56,12 @@ class Mason(Tormentor):
         extra = sorted(row["attname"] for row in self.rows(sql, table))
         if not extra:
             return False
-        self.session().execute(f"ALTER TABLE {table} DROP COLUMN {self.dice.choice(extra)}")
+        self.do(f"ALTER TABLE {table} DROP COLUMN {self.dice.choice(extra)}")
 
     def reindex_concurrently(self):
         table = self.dice.choice(REINDEXED)
         self.drop_leftovers()
-        self.session().execute(f"REINDEX TABLE CONCURRENTLY {table}")
+        self.do(f"REINDEX TABLE CONCURRENTLY {table}")
 
     def replace_the_unique_index(self):
         """Another unique index on the key, and then the old one goes."""
@@ -70,15 +70,15 @@ class Mason(Tormentor):
         sql = "SELECT indexrelid::regclass::text AS name FROM pg_index WHERE indrelid = %s::regclass AND indisunique ORDER BY 1"
         old = [row["name"] for row in self.rows(sql, table)]
         new = f"{table}_key_{self.dice.randrange(1_000_000)}"
-        self.session().execute(f"CREATE UNIQUE INDEX CONCURRENTLY {new} ON {table} (k)")
+        self.do(f"CREATE UNIQUE INDEX CONCURRENTLY {new} ON {table} (k)")
         for name in old:
-            self.session().execute(f"DROP INDEX CONCURRENTLY {name}")
+            self.do(f"DROP INDEX CONCURRENTLY {name}")
 
     def drop_leftovers(self):
         """What a build that was cut short has left behind."""
         sql = "SELECT indexrelid::regclass::text AS name FROM pg_index WHERE NOT indisvalid AND indexrelid >= 16384 AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = indexrelid)"
         for row in self.rows(sql):
-            self.session().execute(f"DROP INDEX CONCURRENTLY IF EXISTS {row['name']}")
+            self.do(f"DROP INDEX CONCURRENTLY IF EXISTS {row['name']}")
 
     def attached(self):
         """The partitions, and whether a detach of one was cut short."""
@@ -88,18 +88,18 @@ class Mason(Tormentor):
     def detach_a_partition(self):
         attached = self.attached()
         for name in [name for name, pending in attached.items() if pending]:
-            self.session().execute(f"ALTER TABLE parted DETACH PARTITION {name} FINALIZE")
+            self.do(f"ALTER TABLE parted DETACH PARTITION {name} FINALIZE")
             return
         if len(attached) < 3:
             return False
         concurrently = self.dice.choice(("", " CONCURRENTLY"))
-        self.session().execute(f"ALTER TABLE parted DETACH PARTITION {self.dice.choice(sorted(attached))}{concurrently}")
+        self.do(f"ALTER TABLE parted DETACH PARTITION {self.dice.choice(sorted(attached))}{concurrently}")
 
     def attach_partitions(self):
         """All of them again. The columns that the table has got or lost meanwhile are those of the partition then, too."""
         attached = self.attached()
         for name in [name for name, pending in attached.items() if pending]:
-            self.session().execute(f"ALTER TABLE parted DETACH PARTITION {name} FINALIZE")
+            self.do(f"ALTER TABLE parted DETACH PARTITION {name} FINALIZE")
             del attached[name]
         missing = [name for name in STORED_IN["parted"] if name not in attached]
         for name in missing:
@@ -112,37 +112,37 @@ class Mason(Tormentor):
             r" WHERE attrelid = %s::regclass AND attname LIKE 'extra\_%%' AND NOT attisdropped"
         )
         with self.session().transaction():
-            self.session().execute("LOCK TABLE parted IN SHARE UPDATE EXCLUSIVE MODE")
+            self.do("LOCK TABLE parted IN SHARE UPDATE EXCLUSIVE MODE")
             wanted = {row["attname"]: row["type"] for row in self.rows(columns, "parted")}
             own = {row["attname"] for row in self.rows(columns, name)}
             changes = [f"DROP COLUMN {column}" for column in sorted(own - set(wanted))]
             changes += [f"ADD COLUMN {column} {wanted[column]}" for column in sorted(set(wanted) - own)]
             if changes:
-                self.session().execute(f"ALTER TABLE {name} {', '.join(changes)}")
+                self.do(f"ALTER TABLE {name} {', '.join(changes)}")
             remainder = re.search(r"\d+", name).group()
-            self.session().execute(f"ALTER TABLE parted ATTACH PARTITION {name} FOR VALUES WITH (MODULUS 4, REMAINDER {remainder})")
+            self.do(f"ALTER TABLE parted ATTACH PARTITION {name} FOR VALUES WITH (MODULUS 4, REMAINDER {remainder})")
 
     def guard_again(self):
         """The guard is replaced, or removed and made again in one transaction: at no moment is there none."""
         table = self.dice.choice(("guarded", "parted"))
         guard = f"SELECT idempotent_guard('{table}', ignore => '{{touched}}')"
         if self.dice.random() < 0.5:
-            self.session().execute(guard)
+            self.do(guard)
             return
         with self.session().transaction():
-            self.session().execute(f"SELECT idempotent_unguard('{table}')")
-            self.session().execute(guard)
+            self.do(f"SELECT idempotent_unguard('{table}')")
+            self.do(guard)
 
     def vacuum(self):
         table = self.dice.choice(VACUUMED)
         options = self.dice.choice(("", "(ANALYZE)", "(FREEZE)", "(INDEX_CLEANUP ON)"))
-        self.session().execute(f"VACUUM {options} {table}")
+        self.do(f"VACUUM {options} {table}")
 
     def vacuum_full(self):
-        self.session().execute(f"VACUUM FULL {self.dice.choice(('plain', 'guarded', 'merged', 'slices'))}")
+        self.do(f"VACUUM FULL {self.dice.choice(('plain', 'guarded', 'merged', 'slices'))}")
 
     def checkpoint(self):
-        self.session().execute("CHECKPOINT")
+        self.do("CHECKPOINT")
 
 
 class Janitor(Tormentor):

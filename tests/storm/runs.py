@@ -6,6 +6,8 @@ from storm.clients import Client
 from storm.ledger import Violation
 
 IN_PROGRESS, NOT_RUNNING = "55I01", "55000"
+# The end of a run waits for the partition, as long as lock_timeout lets it.
+REFUSED = {NOT_RUNNING, IN_PROGRESS}
 PARTITIONS = 6
 
 
@@ -53,7 +55,7 @@ class Run(Client):
 
     def told(self, partition, sql, number):
         run = self.once(lambda conn: conn.execute(sql, [number]) and number)
-        return self.send(sql.split("_")[2].split("(")[0], self.subject, [partition], run, {NOT_RUNNING})
+        return self.send(sql.split("_")[2].split("(")[0], self.subject, [partition], run, REFUSED)
 
     def publish(self, partition, version, attempt):
         """The work is in the transaction that publishes it. A retry finds it done."""
@@ -68,7 +70,7 @@ class Run(Client):
         # One that is given up or published leaves the partition to the next at once.
         attempt.given_up = True
         sent = self.ledger.now()
-        found = self.send(f"publish {attempt.number}", self.subject, [partition], self.transaction(act), {NOT_RUNNING})
+        found = self.send(f"publish {attempt.number}", self.subject, [partition], self.transaction(act), REFUSED)
         if not found:
             self.storm.run_leases.ended(partition, attempt, sent)
             self.ledger.must_agree("a run publishes once", "publication", attempt.number, sent)

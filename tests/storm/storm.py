@@ -11,7 +11,7 @@ import time
 import psycopg
 
 from storm import batches, checks, faults, masonry, requests, rows, runs, standby, versions
-from storm.clients import told_by
+from storm.clients import DETACHED, told_by
 from storm.gate import Gate
 from storm.leases import Leases
 from storm.ledger import Counter, Keys, Ledger, Violation
@@ -208,8 +208,9 @@ class Storm:
         return "the server does not answer"
 
     def bad_log_lines(self):
-        """The errors in the log that are never right."""
-        return [line for line in self._log.news().splitlines() if BAD.match(line)]
+        """The errors in the log that are never right, but for those of partitions: of these the clients are judged."""
+        bad = [line for line in self._log.news().splitlines() if BAD.match(line) and " ERROR: " in line]
+        return [line for line in bad if not DETACHED.search(line)]
 
     def end(self):
         """The last looks."""
@@ -233,15 +234,14 @@ class Storm:
         print(f"amcheck: {'yes' if getattr(self, 'checked_structure', False) else 'no'}; standby: {'yes' if self.copy else 'no'}")
         for found in ledger.violations:
             print(f"\n✗ {found.invariant}, after {found.seconds:.1f} s: {found.words}")
-            if found.subject and found.key is not None:
-                self.tell_history(found)
+            self.tell_history(found)
         print(f"\n{len(ledger.violations)} violations (SEED={self.seed})")
 
     def tell_history(self, found):
-        print(f"  what was sent of {found.subject} {found.key} (sent, answered, who, what, answer, xid):")
-        for sent, answered, who, what, _, _, answer, xid in self.ledger.history(found.subject, found.key):
+        print(f"  what was sent of {found.subject} {found.key}, and the faults just before (sent, answered, who, what, answer, xid):")
+        for sent, answered, who, what, _, _, answer, xid in self.ledger.history(found):
             print(f"    {sent:8.3f} {answered:8.3f}  {who:<12} {what:<24} {answer}  {xid or ''}")
-        if found.subject in rows.STORED_IN:
+        if found.subject in rows.STORED_IN and found.key is not None:
             with contextlib.suppress(psycopg.Error), self.connect("watch", "") as conn:
                 sql = f"SELECT * FROM ({checks.rows_of(found.subject, 'ctid::text, xmin::text, xmax::text, k, a, b, touched')}) AS t WHERE k = %s"
                 print(f"    stored: {conn.execute(sql, [found.key]).fetchall()}")
