@@ -2,6 +2,7 @@
 # make pipeline      run, rerun, kill and backfill a daily job on the same data
 # make test          run every check except those with real clients
 # make schedules     step two and three sessions through interleavings, and judge what they are told
+# make storm         maltreat a server while clients retry, and see that nothing is lost
 # make test-cassert  run them on a server that checks its assertions
 # make test-clients  run real clients against a guarded table
 # make bench         compare its speed with the alternatives
@@ -9,7 +10,7 @@
 # make && make install  build it, and install it into the server of PG_CONFIG
 SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := all
-.PHONY: image all help demo pipeline test test-cassert schedules test-clients bench install installcheck uninstall dist package test-package portable clean
+.PHONY: image all help demo pipeline test test-cassert schedules storm test-clients bench install installcheck uninstall dist package test-package portable clean
 
 all: ## build the extension for the server of PG_CONFIG (default: the pg_config in PATH)
 	@scripts/build-for-server
@@ -33,6 +34,9 @@ test-cassert: ## run the suites on the server of PG_CONFIG, which was built with
 
 schedules: ## step sessions of a test build through interleavings, and judge what they are told (COUNT=100000 schedules; SEEDS="7 100-199" runs these; PG=18)
 	@scripts/schedules
+
+storm: ## kill, cancel, stop and rebuild while clients of all kinds retry, and see that nothing is lost (SECONDS=3600; SEED=7; KINDS="insert guard"; PG=18)
+	@scripts/storm
 
 test-clients: ## run real clients, from psql to JDBC, against a guarded table on PostgreSQL 15 (for more: PG="15 18"; for less: TESTS="name")
 	@scripts/test-clients

@@ -48,6 +48,9 @@ use glance::Glance;
 use part::TablePart;
 use table::COUNT;
 
+/// A deviation is one if it is seen so often in a row.
+const LOOKS: usize = 3;
+
 impl StateTable {
     /// The table, locked until the transaction ends and found in order.
     ///
@@ -97,8 +100,12 @@ impl StateTable {
             return;
         }
         let lost = self.watch_sequence(relation).err();
+        let look = || definition::deviation(self, &self.parts(relation));
+        // What core shows of an index is newer than the snapshot: a REINDEX CONCURRENTLY that gives the
+        // name to another index in between looks like a deviation, until the next look.
+        let deviation = (1..LOOKS).fold(look(), |found, _| found.and_then(|_| look()));
         // A lost identity takes its sequence along, and its hint brings both back.
-        let deviation = definition::deviation(self, &self.parts(relation)).or(lost);
+        let deviation = deviation.or(lost);
         if let Some((what, heal)) = deviation {
             // Of another version's table nothing is to be repaired.
             version::check();

@@ -91,17 +91,19 @@ CREATE FUNCTION idempotent.check_list(name text, list text[]) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    twice text;
+    bad record;
 BEGIN
     IF list IS NULL THEN
         RETURN;
     END IF;
-    IF EXISTS (SELECT FROM unnest(list) AS member WHERE member IS NULL) THEN
+    -- The first member that is wrong.
+    SELECT member INTO bad
+      FROM (SELECT member, n, row_number() OVER (PARTITION BY member ORDER BY n) AS times FROM unnest(list) WITH ORDINALITY AS l (member, n)) AS numbered
+     WHERE member IS NULL OR times > 1 ORDER BY n LIMIT 1;
+    IF FOUND AND bad.member IS NULL THEN
         PERFORM idempotent.fail('22004', format('argument "%s" must not contain nulls', name));
-    END IF;
-    SELECT member INTO twice FROM unnest(list) WITH ORDINALITY AS l (member, n) GROUP BY member HAVING count(*) > 1 ORDER BY max(n) LIMIT 1;
-    IF FOUND THEN
-        PERFORM idempotent.fail('42701', format('column "%s" appears more than once in "%s"', idempotent.cut(twice), name));
+    ELSIF FOUND THEN
+        PERFORM idempotent.fail('42701', format('column "%s" appears more than once in "%s"', idempotent.cut(bad.member), name));
     END IF;
     IF cardinality(list) = 0 THEN
         PERFORM idempotent.fail('22023', format('argument "%s" must name at least one column', name),

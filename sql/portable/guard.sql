@@ -21,7 +21,7 @@
 -- - Rows of our own functions take part, and what is found is skipped without judgement: the function verifies it.
 
 -- The options are in the arguments of the trigger, as name=value; lists of columns are lists of SQL identifiers.
-CREATE TYPE idempotent.guard_options AS (key text[], compare text[], ignore text[], on_conflict text, null_key text);
+CREATE TYPE idempotent.guard_options AS (key text[], compare text[], ignore text[], on_conflict text, remember text, null_key text);
 COMMENT ON TYPE idempotent.guard_options IS 'the options of a guard, as they were given';
 
 CREATE TYPE idempotent.guard_config AS (
@@ -34,19 +34,23 @@ CREATE TYPE idempotent.guard_config AS (
     -- Those whose default is one value throughout a statement: they are compared unless the row has that value.
     if_supplied smallint[],
     on_conflict text,
-    null_key    text
+    null_key    text,
+    remembers   idempotent.memory
 );
 COMMENT ON TYPE idempotent.guard_config IS 'what the options of a guard come to on its table';
 
 -- The members of a list of SQL identifiers: in lower case unless they are quoted. Expressions are as they are.
-CREATE FUNCTION idempotent.listed(option text, list text) RETURNS text[]
+CREATE FUNCTION idempotent.listed(option text, list text, noun text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     members text[];
 BEGIN
-    IF list !~ '^\s*("([^"]|"")+"|[^",]+)(\s*,\s*("([^"]|"")+"|[^",]+))*\s*$' THEN
-        PERFORM idempotent.fail('22023', format('invalid list of columns in option "%s" of the guard: "%s"', option, idempotent.cut(list)),
+    IF list ~ '^\s*$' THEN
+        PERFORM idempotent.check_list(option, '{}');
+    ELSIF list !~ (CASE WHEN strpos(list, '(') > 0 THEN '^\s*("([^"]|"")+"|[^",]+)(\s*,\s*("([^"]|"")+"|[^",]+))*\s*$'
+                        ELSE '^\s*("([^"]|"")+"|[^",\s]+)(\s*,\s*("([^"]|"")+"|[^",\s]+))*\s*$' END) THEN
+        PERFORM idempotent.fail('22023', format('invalid list of columns in option "%s" of the %s: "%s"', option, noun, idempotent.cut(list)),
             hint => 'Separate names by commas, and put double quotes around those that need them.');
     END IF;
     SELECT array_agg(CASE WHEN part[1] LIKE '"%' THEN replace(substr(part[1], 2, char_length(part[1]) - 2), '""', '"')
@@ -56,13 +60,27 @@ BEGIN
     RETURN members;
 END
 $$;
-COMMENT ON FUNCTION idempotent.listed(text, text) IS 'the members of a list of columns';
+COMMENT ON FUNCTION idempotent.listed(text, text, text) IS 'the members of a list of columns';
 
-CREATE FUNCTION idempotent.options_of(arguments text[]) RETURNS idempotent.guard_options
+CREATE FUNCTION idempotent.listed_one(option text, list text, noun text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    members text[] := idempotent.listed(option, list, noun);
+BEGIN
+    IF cardinality(members) <> 1 THEN
+        PERFORM idempotent.fail('22023', format('option "%s" of the %s names more than one column', option, noun));
+    END IF;
+    RETURN members[1];
+END
+$$;
+COMMENT ON FUNCTION idempotent.listed_one(text, text, text) IS 'the one member of a list of columns';
+
+CREATE FUNCTION idempotent.options_of(arguments text[], noun text DEFAULT 'guard') RETURNS idempotent.guard_options
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    options idempotent.guard_options := ROW(NULL, NULL, NULL, 'error', 'error');
+    options idempotent.guard_options := ROW(NULL, NULL, NULL, 'error', NULL, 'error');
     argument text;
     option text;
     value text;
@@ -71,26 +89,29 @@ BEGIN
     FOREACH argument IN ARRAY coalesce(arguments, '{}') LOOP
         option := trim(split_part(argument, '=', 1));
         value := trim(substr(argument, strpos(argument, '=') + 1));
-        IF strpos(argument, '=') = 0 OR option NOT IN ('key', 'compare', 'ignore', 'on_conflict', 'null_key') THEN
-            PERFORM idempotent.fail('22023', format('unrecognized option of the guard: "%s"', idempotent.cut(argument)),
-                hint => 'Available options: key=…, compare=…, ignore=…, on_conflict=…, null_key=….');
+        IF strpos(argument, '=') = 0 OR option NOT IN ('key', 'compare', 'ignore', 'on_conflict', 'remember', 'null_key') THEN
+            PERFORM idempotent.fail('22023', format('unrecognized option of the %s: "%s"', noun, idempotent.cut(argument)),
+                hint => format('Available options: key=…, compare=…, ignore=…, on_conflict=…%s.', CASE noun WHEN 'guard' THEN ', remember=…, null_key=…' END));
         ELSIF option = ANY (given) THEN
-            PERFORM idempotent.fail('22023', format('option "%s" of the guard is given more than once', option));
+            PERFORM idempotent.fail('22023', format('option "%s" of the %s is given more than once', option, noun));
         END IF;
         given := given || option;
         CASE option
-            WHEN 'key' THEN options.key := idempotent.listed(option, value);
-            WHEN 'compare' THEN options.compare := idempotent.listed(option, value);
-            WHEN 'ignore' THEN options.ignore := idempotent.listed(option, value);
+            WHEN 'key' THEN options.key := idempotent.listed(option, value, noun);
+            WHEN 'compare' THEN options.compare := idempotent.listed(option, value, noun);
+            WHEN 'ignore' THEN options.ignore := idempotent.listed(option, value, noun);
             WHEN 'on_conflict' THEN options.on_conflict := value;
+            WHEN 'remember' THEN options.remember := idempotent.listed_one(option, value, noun);
             ELSE options.null_key := value;
         END CASE;
     END LOOP;
-    PERFORM idempotent.check_guard_options(options);
+    IF noun = 'guard' THEN
+        PERFORM idempotent.check_guard_options(options);
+    END IF;
     RETURN options;
 END
 $$;
-COMMENT ON FUNCTION idempotent.options_of(text[]) IS 'the options of a guard, from the arguments of its trigger';
+COMMENT ON FUNCTION idempotent.options_of(text[], text) IS 'the options of a guard, from the arguments of its trigger';
 
 CREATE FUNCTION idempotent.check_guard_options(options idempotent.guard_options) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -140,6 +161,30 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.guards_of(regclass) IS 'the guards of a table';
 
+-- The number of the column that remembers, which cannot be compared as well, nor be part of the key.
+CREATE FUNCTION idempotent.remembering_column(target regclass, arbiter idempotent.unique_index, options idempotent.guard_options) RETURNS smallint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    number smallint;
+BEGIN
+    IF options.remember IS NULL THEN
+        RETURN NULL;
+    ELSIF options.on_conflict = 'observe' THEN
+        PERFORM idempotent.fail('22023', 'a guard that only observes cannot remember the original payload',
+            hint => 'Leave out the argument remember until the guard verifies.', target => target);
+    END IF;
+    number := (idempotent.numbers_of(target, 'remember', ARRAY[options.remember]))[1];
+    IF options.remember = ANY (options.compare) THEN
+        PERFORM idempotent.cannot_be_in(target, number, 'remembers the original payload', 'compare');
+    ELSIF number = ANY (arbiter.numbers) THEN
+        PERFORM idempotent.cannot_be_in(target, number, 'is part of the key', 'remember');
+    END IF;
+    RETURN number;
+END
+$$;
+COMMENT ON FUNCTION idempotent.remembering_column(regclass, idempotent.unique_index, idempotent.guard_options) IS 'the number of the column that remembers';
+
 -- The columns whose values must agree: the compared ones as named; or every column less the key, generated ones and those
 -- that the server makes anew for every row, less the ignored ones.
 CREATE FUNCTION idempotent.guard_compared(target regclass, arbiter idempotent.unique_index, options idempotent.guard_options) RETURNS smallint[]
@@ -148,15 +193,18 @@ AS $$
 DECLARE
     rule idempotent.rule := idempotent.rule_of(target, NULL, options.compare, options.ignore);
     generated smallint;
+    remembers smallint;
 BEGIN
     SELECT c.number INTO generated FROM unnest(rule.compare) WITH ORDINALITY AS n (number, place)
       JOIN idempotent.columns_of(target) AS c ON c.number = n.number WHERE c.generated <> '' ORDER BY place LIMIT 1;
     IF FOUND THEN
         PERFORM idempotent.cannot_be_in(target, generated, 'is generated after the guard has verified the row', 'compare');
     END IF;
+    remembers := idempotent.remembering_column(target, arbiter, options);
     PERFORM idempotent.check_rule(target, arbiter, rule);
     RETURN idempotent.compared(target, arbiter, rule,
-        ARRAY(SELECT c.number FROM idempotent.columns_of(target) AS c WHERE c.generated = '' AND (rule.compare IS NOT NULL OR NOT c.drawn)));
+        ARRAY(SELECT c.number FROM idempotent.columns_of(target) AS c
+               WHERE c.generated = '' AND c.number IS DISTINCT FROM remembers AND (rule.compare IS NOT NULL OR NOT c.drawn)));
 END
 $$;
 COMMENT ON FUNCTION idempotent.guard_compared(regclass, idempotent.unique_index, idempotent.guard_options) IS 'the columns that a guard compares';
@@ -210,12 +258,26 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.guard_arbiter(regclass) IS 'the key of a guard, where none is named';
 
+-- 55000: a guard of a partition alone.
+CREATE FUNCTION idempotent.check_part(partition regclass) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF idempotent.is_partition(partition) THEN
+        PERFORM idempotent.refuse_own_guard(pg_partition_root(partition), partition, g) FROM idempotent.guards_of(partition) AS g
+          WHERE g.tgenabled <> 'D' AND idempotent.guarded_table(partition, g.tgname) <> pg_partition_root(partition);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.check_part(regclass) IS 'refuses a guard of a partition alone';
+
 CREATE FUNCTION idempotent.check_single_guard(target regclass) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     names text[] := ARRAY(SELECT tgname::text FROM idempotent.guards_of(target) WHERE tgenabled <> 'D');
 BEGIN
+    PERFORM idempotent.check_part(target);
     IF cardinality(names) > 1 THEN
         PERFORM idempotent.fail('39P01', format('table "%s" has two guards', idempotent.name_of(target)),
             format('They are the triggers "%s" and "%s".', names[1], names[2]), 'Drop one of them.', target);
@@ -235,14 +297,12 @@ DECLARE
     gone record;
 BEGIN
     SELECT * INTO gone FROM (SELECT 'compare' AS option, name FROM unnest(options.compare) AS name UNION ALL SELECT 'ignore', name FROM unnest(options.ignore) AS name
+                             UNION ALL SELECT 'remember', options.remember WHERE options.remember IS NOT NULL
                              UNION ALL SELECT 'key', name FROM unnest(options.key) AS name WHERE NOT idempotent.looks_like_expression(name)) AS named
      WHERE guard IS NOT NULL AND idempotent.column_number(target, name) IS NULL LIMIT 1;
     IF FOUND THEN
         PERFORM idempotent.fail('42703', format('column "%s" of relation "%s" does not exist', gone.name, idempotent.name_of(target)),
             format('It is named in "%s".', gone.option), format('Call %s again, with columns that the table has.', idempotent.own_function('idempotent_guard')), target);
-    END IF;
-    IF guard IS NOT NULL THEN
-        PERFORM idempotent.check_single_guard(target);
     END IF;
     arbiter := CASE WHEN options.key IS NULL THEN idempotent.guard_arbiter(target) ELSE idempotent.arbiter_for_key(target, options.key) END;
     SELECT c.name INTO generated FROM idempotent.columns_of(target, false) AS c WHERE c.number = ANY (arbiter.deciding) AND c.generated <> '' LIMIT 1;
@@ -263,6 +323,9 @@ BEGIN
                                  WHERE options.compare IS NULL AND c.number = ANY (config.compared) AND NOT c.drawn AND c.kind IN ('clock', 'transaction', 'session'));
     config.on_conflict := options.on_conflict;
     config.null_key := options.null_key;
+    IF options.remember IS NOT NULL THEN
+        config.remembers := idempotent.memory_of(target, options.remember, config.compared, config.if_supplied);
+    END IF;
     RETURN config;
 END
 $$;
@@ -277,6 +340,7 @@ DECLARE
 BEGIN
     SELECT * INTO guard FROM idempotent.guards_of(target) WHERE tgenabled <> 'D' LIMIT 1;
     IF FOUND AND NOT idempotent.observes(idempotent.arguments_of(guard.oid)) THEN
+        PERFORM idempotent.check_single_guard(target);
         RETURN idempotent.config_of(target, idempotent.options_of(idempotent.arguments_of(guard.oid)), guard.oid);
     END IF;
     RETURN NULL;
@@ -284,14 +348,15 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.guard_in_force(regclass) IS 'the guard of a table';
 
-CREATE FUNCTION idempotent.describe_guard(
+CREATE FUNCTION idempotent.guard_options(
     target regclass, guard oid,
-    OUT key text[], OUT arbiter name, OUT compared text[], OUT compare text[], OUT ignore text[], OUT on_conflict text, OUT null_key text, OUT problem text
+    OUT key text[], OUT arbiter name, OUT compared text[], OUT compare text[], OUT ignore text[], OUT on_conflict text, OUT remember name, OUT null_key text, OUT problem text
 ) LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     options idempotent.guard_options;
     config idempotent.guard_config;
+    t pg_trigger;
     detail text;
 BEGIN
     options := idempotent.options_of(idempotent.arguments_of(guard));
@@ -299,6 +364,7 @@ BEGIN
     compare := options.compare;
     ignore := options.ignore;
     on_conflict := options.on_conflict;
+    remember := options.remember;
     null_key := options.null_key;
     IF NOT idempotent.has_any_right(target) THEN
         problem := 'not checked: you have no privilege on the table';
@@ -308,12 +374,17 @@ BEGIN
     key := config.key;
     arbiter := (config.arbiter).name;
     compared := ARRAY(SELECT c.name FROM idempotent.columns_of(target, false) AS c WHERE c.number = ANY (config.compared) ORDER BY c.number);
+    SELECT * INTO t FROM pg_trigger WHERE oid = guard;
+    PERFORM idempotent.check_definition(target, t);
+    PERFORM idempotent.check_part(tree.relid) FROM pg_partition_tree(target) AS tree;
+    PERFORM idempotent.check_single_guard(target);
+    PERFORM idempotent.check_alike(target);
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
     problem := concat_ws('. ', SQLERRM, nullif(detail, ''));
 END
 $$;
-COMMENT ON FUNCTION idempotent.describe_guard(regclass, oid) IS 'the options of a guard as they apply to its table; for the view idempotent.guards';
+COMMENT ON FUNCTION idempotent.guard_options(regclass, oid) IS 'the options of a guard as they apply to its table; for the view idempotent.guards';
 
 CREATE FUNCTION idempotent.list_guards() RETURNS TABLE (
     target regclass, trigger name, enabled text, key text[], arbiter name, compared text[], compare text[], ignore text[], on_conflict text,
@@ -326,10 +397,10 @@ BEGIN
     RETURN QUERY
     SELECT guard.tgrelid::regclass, guard.tgname,
            CASE guard.tgenabled WHEN 'O' THEN 'origin' WHEN 'A' THEN 'always' WHEN 'R' THEN 'replica' ELSE 'disabled' END,
-           options.key, options.arbiter, options.compared, options.compare, options.ignore, options.on_conflict, NULL::name, options.null_key, options.problem
+           options.key, options.arbiter, options.compared, options.compare, options.ignore, options.on_conflict, options.remember, options.null_key, options.problem
       FROM pg_class AS class
      CROSS JOIN LATERAL idempotent.guards_of(class.oid) AS guard
-     CROSS JOIN LATERAL idempotent.describe_guard(guard.tgrelid, guard.oid) AS options
+     CROSS JOIN LATERAL idempotent.guard_options(guard.tgrelid, guard.oid) AS options
      WHERE class.relhastriggers AND class.relkind IN ('r', 'p') AND guard.tgparentid = 0
        AND (class.relpersistence <> 't' OR class.relnamespace = pg_my_temp_schema());
 END
@@ -358,7 +429,7 @@ COMMENT ON COLUMN idempotent.guards.problem IS
 -- Whether a row that is inserted into a partition comes from an UPDATE, which moves it there. The guard of a partitioned
 -- table fires on UPDATE, too: where the new row will leave its partition, it notes the row; the next row that comes to
 -- another partition is that one, and is no payload.
-CREATE FUNCTION idempotent.leaves_partition(partition regclass, new_row record) RETURNS boolean
+CREATE FUNCTION idempotent.leaves_partition(partition regclass, new_row anyelement) RETURNS boolean
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -369,20 +440,21 @@ BEGIN
     RETURN NOT COALESCE(stays, true);
 END
 $$;
-COMMENT ON FUNCTION idempotent.leaves_partition(regclass, record) IS 'whether an updated row goes to another partition';
+COMMENT ON FUNCTION idempotent.leaves_partition(regclass, anyelement) IS 'whether an updated row goes to another partition';
 
--- SQL that locks a key, $1, until the transaction ends. Equal keys have equal numbers, however they are spelt, where their
--- types have a hash.
+-- SQL that locks the key of a row, $1, until the transaction ends, if the row has its whole key. Equal keys have equal numbers,
+-- however they are spelt, where their types have a hash.
 CREATE FUNCTION idempotent.lock_of(target regclass, arbiter idempotent.unique_index) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
     RETURN (
-    SELECT format('SELECT pg_catalog.pg_advisory_xact_lock(%s)', CASE
-               WHEN bool_and(idempotent.is_hashable(a.atttypid)) THEN
-                   format('pg_catalog.hash_record_extended(ROW(%s), %s)', string_agg(format('$1[%s]::%s', a.attnum, format_type(a.atttypid, NULL)), ', ' ORDER BY a.attnum), target::oid)
-               ELSE format('pg_catalog.hashtextextended($1::pg_catalog.text, %s)', target::oid) END)
+    SELECT format('SELECT pg_catalog.pg_advisory_xact_lock(%s) FROM (%s) AS %I WHERE %s',
+               format(CASE WHEN bool_and(idempotent.is_hashable(a.atttypid)) THEN 'pg_catalog.hash_record_extended(ROW(%s), %s)' ELSE 'pg_catalog.hashtextextended(ROW(%s)::pg_catalog.text, %s)' END,
+                      string_agg(format('(%s)::%s', arbiter.expressions[a.attnum], format_type(a.atttypid, NULL)), ', ' ORDER BY a.attnum), target::oid),
+               idempotent.row_of(target, ARRAY(SELECT c.number FROM idempotent.columns_of(target, false) AS c WHERE c.generated = '')), idempotent.name_of(target),
+               concat_ws(' AND ', '(' || arbiter.condition || ')', CASE WHEN arbiter.nulls_equal THEN 'true' ELSE string_agg(format('(%s) IS DISTINCT FROM NULL', arbiter.expressions[a.attnum]), ' AND ') END))
       FROM pg_attribute AS a WHERE a.attrelid = arbiter.index AND a.attnum <= cardinality(arbiter.parts));
 END
 $$;
@@ -401,49 +473,49 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.is_hashable(oid) IS 'whether the values of a type have a hash';
 
--- The columns in which a row differs, without those that it got from a stable default: the statement is taken to have
--- left them out.
-CREATE FUNCTION idempotent.supplied_differences(config idempotent.guard_config, seen idempotent.look, payload jsonb) RETURNS text[]
+-- Of some columns, those that a row did not get from a stable default: the statement is taken to have left those out.
+CREATE FUNCTION idempotent.supplied(relation regclass, config idempotent.guard_config, names text[], new_row anyelement) RETURNS text[]
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    differing text[] := '{}';
+    given text[] := '{}';
     name text;
     test text;
     left_out boolean;
 BEGIN
-    FOREACH name IN ARRAY seen.differing LOOP
+    FOREACH name IN ARRAY names LOOP
         left_out := false;
-        test := idempotent.omission_test(config, name);
+        test := idempotent.omission_test(relation, config, name);
         IF test IS NOT NULL THEN
             BEGIN
-                EXECUTE test INTO left_out USING payload;
+                EXECUTE test INTO left_out USING new_row;
             EXCEPTION WHEN OTHERS THEN
                 -- A default that fails for this role did not supply the value.
                 NULL;
             END;
         END IF;
         IF NOT left_out THEN
-            differing := pg_catalog.array_append(differing, name);
+            given := pg_catalog.array_append(given, name);
         END IF;
     END LOOP;
-    RETURN differing;
+    RETURN given;
 END
 $$;
-COMMENT ON FUNCTION idempotent.supplied_differences(idempotent.guard_config, idempotent.look, jsonb) IS 'the columns that the statement named, and in which the row differs';
+COMMENT ON FUNCTION idempotent.supplied(regclass, idempotent.guard_config, text[], anyelement) IS 'those of some columns that the statement named';
 
-CREATE FUNCTION idempotent.omission_test(config idempotent.guard_config, name text) RETURNS text
+-- The default may be that of the partition into which the row was inserted.
+CREATE FUNCTION idempotent.omission_test(relation regclass, config idempotent.guard_config, name text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
-    RETURN (SELECT format('SELECT %s FROM (%s) AS sent, (SELECT CAST(%s AS %s) AS value) AS made',
-                          idempotent.agreement(c, format('sent.%I', c.name), 'made.value'),
-                          idempotent.reading_of(config.target, ARRAY[c.number]), c.filled_by, split_part(c.type, ' COLLATE ', 1))
-              FROM idempotent.columns_of(config.target) AS c WHERE c.name = omission_test.name AND c.number = ANY (config.if_supplied));
+    RETURN (SELECT format('SELECT %s FROM (%s) AS sent', string_agg(DISTINCT idempotent.is_omitted(c), ' OR '), min(idempotent.row_of(config.target, ARRAY[own.number])))
+              FROM idempotent.columns_of(config.target, false) AS own
+             CROSS JOIN LATERAL (SELECT * FROM idempotent.columns_of(config.target, false) UNION ALL SELECT * FROM idempotent.columns_of(relation, false)) AS c
+             WHERE own.name = omission_test.name AND own.number = ANY (config.if_supplied) AND c.name = own.name AND c.filled_by IS NOT NULL);
 END
 $$;
-COMMENT ON FUNCTION idempotent.omission_test(idempotent.guard_config, text) IS 'SQL that says whether a value is that of a stable default';
+COMMENT ON FUNCTION idempotent.omission_test(regclass, idempotent.guard_config, text) IS 'SQL that says whether a value is that of a stable default';
 
 -- The guarded table of a trigger: of a partition, the partitioned table whose guard this is.
 CREATE FUNCTION idempotent.guarded_table(relation oid, trigger_name name) RETURNS regclass
@@ -461,16 +533,46 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.guarded_table(oid, name) IS 'the table that a guard was made for';
 
-CREATE FUNCTION idempotent.check_trigger(tg_when text, tg_level text, tg_op text) RETURNS void
+-- For each row, BEFORE, INSERT; and UPDATE where the guard has to know of it.
+CREATE FUNCTION idempotent.check_definition(relation oid, t pg_trigger) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    remembers boolean := EXISTS (SELECT FROM unnest(idempotent.arguments_of(t.oid)) AS argument WHERE argument ~ '^\s*remember');
 BEGIN
-    IF tg_when <> 'BEFORE' OR tg_level <> 'ROW' OR tg_op NOT IN ('INSERT', 'UPDATE') THEN
-        PERFORM idempotent.fail('39P01', 'the guard must fire BEFORE INSERT FOR EACH ROW');
+    IF idempotent.is_partition(relation) AND idempotent.guarded_table(relation, t.tgname) <> pg_partition_root(relation) THEN
+        PERFORM idempotent.refuse_own_guard(pg_partition_root(relation), relation, t);
+    ELSIF t.tgtype NOT IN (7, 23) THEN
+        PERFORM idempotent.fail('39P01', 'the guard must fire BEFORE INSERT FOR EACH ROW', hint => idempotent.replacement_hint(relation, t));
+    ELSIF (remembers OR idempotent.is_partitioned(relation)) AND (t.tgtype = 7 OR t.tgqual IS NOT NULL OR t.tgattr <> '') THEN
+        PERFORM idempotent.fail('39P01',
+            format('%s must fire %s', CASE WHEN remembers THEN 'a guard with remember' ELSE 'the guard of a partitioned table' END,
+                CASE t.tgtype WHEN 7 THEN 'BEFORE INSERT OR UPDATE FOR EACH ROW' ELSE 'on every UPDATE, without a list of columns or a WHEN condition' END),
+            CASE WHEN remembers THEN 'An UPDATE must not change the column that remembers.'
+                 ELSE 'An UPDATE that moves a row to another partition arrives as an INSERT.' END,
+            idempotent.replacement_hint(relation, t));
     END IF;
 END
 $$;
-COMMENT ON FUNCTION idempotent.check_trigger(text, text, text) IS 'refuses a trigger that is made wrongly';
+COMMENT ON FUNCTION idempotent.check_definition(oid, pg_trigger) IS 'refuses a trigger that is made wrongly';
+
+-- How the trigger gives way to one that is made right: with its options, where they can be read.
+CREATE FUNCTION idempotent.replacement_hint(relation regclass, t pg_trigger) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    drop_it text := format('DROP TRIGGER %I ON %s;', t.tgname, idempotent.qualified(coalesce(idempotent.guarded_table(relation, t.tgname), relation)));
+BEGIN
+    IF (SELECT relkind = 'v' FROM pg_class WHERE oid = relation) THEN
+        RETURN 'Only a table can have a guard: ' || drop_it;
+    END IF;
+    RETURN format('Replace the trigger: %s %s', drop_it,
+        idempotent.guard_call(coalesce(pg_partition_root(relation), relation), idempotent.options_of(idempotent.arguments_of(t.oid))));
+EXCEPTION WHEN OTHERS THEN
+    RETURN format('Drop the trigger, and call %s: %s', idempotent.own_function('idempotent_guard'), drop_it);
+END
+$$;
+COMMENT ON FUNCTION idempotent.replacement_hint(regclass, pg_trigger) IS 'how a trigger that is made wrongly is replaced';
 
 -- The statements of a guard are made when the guard is: to make them for every row would take too long. They are good as
 -- long as the definition of the table is the same; else they are made for each row, until idempotent_guard is called again.
@@ -481,7 +583,10 @@ CREATE TABLE idempotent.guard_plans (
     look        text     NOT NULL,
     lock        text     NOT NULL,
     -- The index that decides.
-    arbiter     oid      NOT NULL
+    arbiter     oid      NOT NULL,
+    -- The column that remembers, and what gives its value; NULL without one.
+    remember    text,
+    keep        text
 );
 COMMENT ON TABLE idempotent.guard_plans IS 'the statements of guards';
 ALTER TABLE idempotent.guard_plans ENABLE ROW LEVEL SECURITY;
@@ -508,8 +613,12 @@ BEGIN
     RETURN (
     SELECT md5(concat_ws(' ', c.relname, c.relnamespace, c.relowner, c.relkind,
                (SELECT string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, a.attnotnull, a.attgenerated, a.attidentity, t.typdefault, t.typnotnull, d.adbin,
-                           (SELECT string_agg(f.oid || f.provolatile::text, ',' ORDER BY f.oid) FROM pg_depend AS on_function JOIN pg_proc AS f ON f.oid = on_function.refobjid
-                             WHERE on_function.classid = 'pg_attrdef'::regclass AND on_function.objid = d.oid AND on_function.refclassid = 'pg_proc'::regclass)), ',' ORDER BY a.attnum)
+                           -- Where members of a type, or its operators, may change.
+                           CASE WHEN a.atttypid >= 16384 THEN idempotent.equality(a.atttypid) END,
+                           (SELECT string_agg(f.oid || f.provolatile::text, ',' ORDER BY f.oid) FROM pg_depend AS on_function JOIN pg_proc AS f
+                                ON f.oid = CASE on_function.refclassid WHEN 'pg_proc'::regclass THEN on_function.refobjid
+                                                WHEN 'pg_operator'::regclass THEN (SELECT oprcode FROM pg_operator WHERE oid = on_function.refobjid) END
+                             WHERE on_function.classid = 'pg_attrdef'::regclass AND on_function.objid = d.oid)), ',' ORDER BY a.attnum)
                   FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
                (SELECT string_agg(concat_ws(' ', i.indexrelid, i.indisvalid, i.indisready, i.indimmediate), ',' ORDER BY i.indexrelid) FROM pg_index AS i WHERE i.indrelid = c.oid),
@@ -529,11 +638,14 @@ BEGIN
     plan.target := config.target;
     plan.definition := idempotent.definition_of(config.target);
     plan.look := idempotent.look_of(config.target, config.arbiter,
-        ARRAY(SELECT c.number FROM idempotent.columns_of(config.target) AS c WHERE c.generated = '' ORDER BY c.number), config.compared, '{}',
+        ARRAY(SELECT c.number FROM idempotent.columns_of(config.target, false) AS c WHERE c.generated = '' ORDER BY c.number), config.compared, '{}',
         -- Those whose defaults cannot fail. The others are asked for where a row differs.
         ARRAY(SELECT c.number FROM idempotent.columns_of(config.target) AS c
                WHERE c.number = ANY (config.if_supplied)
-                 AND c.filled_by ~ '^((now|transaction_timestamp|statement_timestamp)\(\)|CURRENT_(DATE|TIME|TIMESTAMP|USER|ROLE)|LOCALTIME|LOCALTIMESTAMP|SESSION_USER|USER)$'));
+                 AND c.filled_by ~ '^((now|transaction_timestamp|statement_timestamp)\(\)|CURRENT_(DATE|TIME|TIMESTAMP|USER|ROLE)|LOCALTIME|LOCALTIMESTAMP|SESSION_USER|USER)$'),
+        config.remembers, from_row => true);
+    plan.remember := (config.remembers).name;
+    plan.keep := idempotent.keep_of(config.target, config.remembers);
     plan.lock := idempotent.lock_of(config.target, config.arbiter);
     plan.arbiter := (config.arbiter).index;
     RETURN plan;
@@ -550,7 +662,8 @@ DECLARE
 BEGIN
     IF idempotent.owns(target) THEN
         INSERT INTO idempotent.guard_plans AS own SELECT (p).* FROM idempotent.plan_guard(config) AS p
-        ON CONFLICT ON CONSTRAINT guard_plans_pkey DO UPDATE SET (definition, look, lock, arbiter) = (excluded.definition, excluded.look, excluded.lock, excluded.arbiter);
+        ON CONFLICT ON CONSTRAINT guard_plans_pkey DO UPDATE
+            SET (definition, look, lock, arbiter, remember, keep) = (excluded.definition, excluded.look, excluded.lock, excluded.arbiter, excluded.remember, excluded.keep);
     END IF;
 END
 $$;
@@ -561,7 +674,7 @@ CREATE FUNCTION idempotent.refuse_own_guard(root regclass, partition regclass, g
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    remove text := format('DROP TRIGGER %I ON %s;', guard.tgname, idempotent.qualified(partition));
+    remove text := format('DROP TRIGGER %I ON %s;', guard.tgname, idempotent.qualified(idempotent.guarded_table(partition, guard.tgname)));
     options idempotent.guard_options;
     hint text;
 BEGIN
@@ -582,6 +695,27 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.refuse_own_guard(regclass, regclass, pg_trigger) IS 'refuses a guard of a partition alone';
 
+-- Whether the definition of a table is still the one for which statements were made. A statement holds a lock that keeps others
+-- from changing it; so the catalogs are read once a statement, and again if the table has got a column since.
+CREATE FUNCTION idempotent.is_current_plan(relation regclass, trigger_name name, guarded regclass, definition text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    state text := (SELECT concat_ws(' ', oid, relation::oid, xmin, relnatts, definition, statement_timestamp()) FROM pg_class WHERE oid = guarded);
+BEGIN
+    IF current_setting('idempotent.current', true) = state THEN
+        RETURN true;
+    END IF;
+    PERFORM idempotent.check_definition(relation, t) FROM pg_trigger AS t WHERE t.tgrelid = relation AND t.tgname = trigger_name;
+    IF definition <> idempotent.definition_of(guarded) THEN
+        RETURN false;
+    END IF;
+    PERFORM set_config('idempotent.current', state, true);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION idempotent.is_current_plan(regclass, name, regclass, text) IS 'whether the statements of a guard are still right';
+
 -- The statements of the guard that fires.
 CREATE FUNCTION idempotent.plan_of(relation oid, trigger_name name, arguments text[]) RETURNS idempotent.guard_plans
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -590,11 +724,10 @@ DECLARE
     guarded regclass := idempotent.guarded_table(relation, trigger_name);
     plan idempotent.guard_plans;
 BEGIN
-    IF guarded = relation AND idempotent.is_partition(relation) THEN
-        PERFORM idempotent.refuse_own_guard(pg_partition_root(relation), relation, (SELECT g FROM idempotent.guards_of(relation) AS g WHERE g.tgname = trigger_name));
-    END IF;
-    SELECT * INTO plan FROM idempotent.guard_plans AS p WHERE p.target = guarded AND p.definition = idempotent.definition_of(guarded);
+    SELECT p.* INTO plan FROM idempotent.guard_plans AS p WHERE p.target = guarded AND idempotent.is_current_plan(relation, trigger_name, guarded, p.definition);
     IF NOT FOUND THEN
+        PERFORM idempotent.check_definition(relation, t) FROM pg_trigger AS t WHERE t.tgrelid = relation AND t.tgname = trigger_name;
+        PERFORM idempotent.check_single_guard(relation);
         plan := idempotent.plan_guard(idempotent.config_of(guarded, idempotent.options_of(arguments), idempotent.own_trigger(guarded)));
     END IF;
     RETURN plan;
@@ -645,47 +778,63 @@ CREATE FUNCTION idempotent.guard_call(target regclass, options idempotent.guard_
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RETURN format('SELECT %s(%L%s%s%s%s%s);', idempotent.own_function('idempotent_guard'), idempotent.qualified(target),
+    RETURN format('SELECT %s(%L%s%s%s%s%s%s);', idempotent.own_function('idempotent_guard'), idempotent.qualified(target),
         ', key => ' || quote_literal(idempotent.array_text(options.key)),
         ', compare => ' || quote_literal(idempotent.array_text(options.compare)),
         ', ignore => ' || quote_literal(idempotent.array_text(options.ignore)),
         CASE WHEN options.on_conflict <> 'error' THEN ', on_conflict => ' || quote_literal(options.on_conflict) END,
+        ', remember => ' || quote_literal(options.remember),
         CASE WHEN options.null_key = 'pass' THEN ', null_key => ''pass''' END);
 END
 $$;
 COMMENT ON FUNCTION idempotent.guard_call(regclass, idempotent.guard_options) IS 'the call of idempotent_guard with these options';
 
--- The row differs: an error, or a record. It does not, if all that differs is what the statement has left out.
-CREATE FUNCTION idempotent.guard_conflict(config idempotent.guard_config, seen idempotent.look, payload jsonb) RETURNS void
+-- The row differs: an error, or a record. It does not, if all that differs is what the statement has left out. False if the
+-- stored row is there no longer.
+CREATE FUNCTION idempotent.guard_conflict(relation regclass, config idempotent.guard_config, new_row anyelement) RETURNS boolean
 LANGUAGE plpgsql
 AS $$
+DECLARE
+    seen idempotent.look;
 BEGIN
-    seen.differing := idempotent.supplied_differences(config, seen, payload);
+    EXECUTE idempotent.whole_look(config) INTO seen USING new_row;
+    IF NOT seen.found THEN
+        -- It is gone meanwhile.
+        RETURN false;
+    END IF;
+    seen.differing := idempotent.supplied(relation, config, seen.differing, new_row);
     IF NOT idempotent.is_conflict(seen) THEN
-        RETURN;
+        RETURN true;
     ELSIF config.on_conflict OPERATOR(pg_catalog.=) 'quarantine' THEN
-        EXECUTE idempotent.whole_look(config) INTO seen.stored USING payload;
-        PERFORM idempotent.record_conflict(config.target, idempotent.key_object(config.arbiter, seen), seen.sent, seen.stored,
+        PERFORM idempotent.record_conflict(config.target, idempotent.key_object(config.arbiter, seen), idempotent.without_memory(seen.sent, config), seen.stored,
                                            idempotent.differences(config.target, seen, true));
     ELSE
         PERFORM idempotent.refuse_row(config, seen);
     END IF;
+    RETURN true;
 END
 $$;
-COMMENT ON FUNCTION idempotent.guard_conflict(idempotent.guard_config, idempotent.look, jsonb) IS 'what a guard does about a conflict';
+COMMENT ON FUNCTION idempotent.guard_conflict(regclass, idempotent.guard_config, anyelement) IS 'what a guard does about a conflict';
 
--- The whole stored row, for a record.
+-- Both rows, for a record or an error.
 CREATE FUNCTION idempotent.whole_look(config idempotent.guard_config) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
 BEGIN
-    RETURN format('SELECT stored FROM (%s) AS look (has_key, key, wrong, found, stored_key, stored, sent, differing, stored_values, sent_values)',
-        idempotent.look_of(config.target, config.arbiter,
-            ARRAY(SELECT c.number FROM idempotent.columns_of(config.target) AS c WHERE c.generated = '' ORDER BY c.number), config.compared));
+    RETURN idempotent.look_of(config.target, config.arbiter, ARRAY(SELECT c.number FROM idempotent.columns_of(config.target, false) AS c WHERE c.generated = '' ORDER BY c.number),
+        config.compared, m => config.remembers, from_row => true);
 END
 $$;
-COMMENT ON FUNCTION idempotent.whole_look(idempotent.guard_config) IS 'the statement that reads a whole stored row';
+COMMENT ON FUNCTION idempotent.whole_look(idempotent.guard_config) IS 'the statement that reads both rows whole';
+
+CREATE FUNCTION idempotent.without_memory(sent jsonb, config idempotent.guard_config) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE WHEN (config.remembers).name IS NULL THEN sent ELSE sent - (config.remembers).name END;
+END
+$$;
+COMMENT ON FUNCTION idempotent.without_memory(jsonb, idempotent.guard_config) IS 'a row without what is remembered';
 
 CREATE FUNCTION idempotent.refuse_row(config idempotent.guard_config, seen idempotent.look) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -707,86 +856,226 @@ DECLARE
     plan idempotent.guard_plans;
     config idempotent.guard_config;
     seen idempotent.look;
-    payload jsonb;
     inserting text := pg_catalog.current_setting('idempotent.own_insert', true);
+    moving text := pg_catalog.current_setting('idempotent.moving', true);
     is_moved boolean := false;
+    -- At once where the row before was new, too: then one look is enough.
+    takes_lock boolean := COALESCE(pg_catalog.current_setting('idempotent.expects', true), '') OPERATOR(pg_catalog.=) 'new';
 BEGIN
-    PERFORM idempotent.check_trigger(TG_WHEN, TG_LEVEL, TG_OP);
-    payload := pg_catalog.to_jsonb(NEW);
-    IF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
-        PERFORM idempotent.note_move(TG_RELID, TG_NAME, NEW, payload);
+    IF NOT idempotent.is_in_force(TG_RELID, TG_NAME) THEN
         RETURN NEW;
-    ELSIF idempotent.is_partition(TG_RELID) AND pg_catalog.current_setting('idempotent.moving', true) OPERATOR(pg_catalog.=) payload::pg_catalog.text THEN
+    ELSIF TG_OP OPERATOR(pg_catalog.=) 'UPDATE' THEN
+        RETURN idempotent.judge_update(TG_RELID, TG_NAME, TG_ARGV, OLD, NEW);
+    ELSIF pg_catalog.length(moving) OPERATOR(pg_catalog.>) 0 AND moving OPERATOR(pg_catalog.=) idempotent.moving(TG_RELID, pg_catalog.to_jsonb(NEW)) THEN
         PERFORM pg_catalog.set_config('idempotent.moving', '', true);
         is_moved := true;
     END IF;
     IF idempotent.observes(TG_ARGV) THEN
         IF NOT is_moved AND COALESCE(inserting, '') OPERATOR(pg_catalog.=) '' THEN
-            PERFORM idempotent.observe(TG_RELID, TG_NAME, TG_ARGV, payload);
+            PERFORM idempotent.observe(TG_RELID, TG_NAME, TG_ARGV, NEW);
         END IF;
         RETURN NEW;
     END IF;
     plan := idempotent.plan_of(TG_RELID, TG_NAME, TG_ARGV);
-
-    EXECUTE plan.look INTO seen USING payload;
-    IF NOT idempotent.has_whole_key(seen) THEN
-        config := idempotent.config_of(plan.target, idempotent.options_of(TG_ARGV), idempotent.own_trigger(plan.target));
-        IF idempotent.passes(config, seen) THEN
-            RETURN NEW;
+    LOOP
+        IF takes_lock THEN
+            EXECUTE plan.lock USING NEW;
         END IF;
-    ELSIF is_moved THEN
-        -- It is no payload, but others have to wait for it.
-        EXECUTE plan.lock USING seen.key;
-        RETURN NEW;
-    END IF;
-    IF NOT seen.found THEN
-        EXECUTE plan.lock USING seen.key;
-        EXECUTE plan.look INTO seen USING payload;
-    END IF;
-    IF NOT seen.found THEN
-        RETURN NEW;
-    ELSIF inserting OPERATOR(pg_catalog.=) pg_catalog.concat(plan.target::pg_catalog.oid, ' ', plan.arbiter) THEN
-        -- One of our functions: it verifies the row itself.
+        EXECUTE plan.look INTO seen USING NEW;
+        IF NOT idempotent.has_whole_key(seen) THEN
+            config := idempotent.config_of(plan.target, idempotent.options_of(TG_ARGV), idempotent.own_trigger(plan.target));
+            IF idempotent.passes(config, seen) THEN
+                RETURN CASE WHEN seen.has_key OR is_moved THEN NEW ELSE idempotent.with_memory(TG_RELID, plan, TG_ARGV, NEW) END;
+            END IF;
+        END IF;
+        IF is_moved AND takes_lock THEN
+            -- It is no payload, but others have to wait for it.
+            RETURN NEW;
+        ELSIF is_moved OR NOT seen.found AND NOT takes_lock THEN
+            takes_lock := true;
+            CONTINUE;
+        ELSIF NOT seen.found THEN
+            PERFORM idempotent.expect('new');
+            RETURN idempotent.with_memory(TG_RELID, plan, TG_ARGV, NEW);
+        ELSIF inserting OPERATOR(pg_catalog.=) pg_catalog.concat(plan.target::pg_catalog.oid, ' ', plan.arbiter) THEN
+            -- One of our functions: it verifies the row itself.
+            RETURN NULL;
+        ELSIF pg_catalog.starts_with(inserting, pg_catalog.concat(plan.target::pg_catalog.oid, ' ')) THEN
+            -- One that is decided by another key: this one is one more unique index.
+            RETURN NEW;
+        ELSIF idempotent.may_come_from_elsewhere(TG_RELID) THEN
+            -- Better 23505 for a payload than a row of an UPDATE that is lost.
+            RETURN NEW;
+        ELSIF idempotent.is_conflict(seen) THEN
+            config := idempotent.config_of(plan.target, idempotent.options_of(TG_ARGV), idempotent.own_trigger(plan.target));
+            CONTINUE WHEN NOT idempotent.guard_conflict(TG_RELID, config, NEW);
+        END IF;
+        IF plan.target::pg_catalog.oid OPERATOR(pg_catalog.<>) TG_RELID THEN
+            PERFORM idempotent.check_alike(plan.target);
+        END IF;
+        PERFORM idempotent.expect('stored');
         RETURN NULL;
-    ELSIF pg_catalog.starts_with(inserting, pg_catalog.concat(plan.target::pg_catalog.oid, ' ')) THEN
-        -- One that is decided by another key: this one is one more unique index.
-        RETURN NEW;
-    ELSIF idempotent.may_come_from_elsewhere(TG_RELID) THEN
-        -- Better 23505 for a payload than a row of an UPDATE that is lost.
-        RETURN NEW;
-    ELSIF idempotent.is_conflict(seen) THEN
-        config := idempotent.config_of(plan.target, idempotent.options_of(TG_ARGV), idempotent.own_trigger(plan.target));
-        PERFORM idempotent.guard_conflict(config, seen, payload);
-    END IF;
-    RETURN NULL;
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION idempotent_guard_trigger() IS 'trigger function of guards; idempotent_guard creates the trigger';
+
+-- Whether pg_idempotent.guard switches the guard off. The setting is anybody's here; so it counts for those who could as well disable
+-- the trigger, the owners of the table.
+CREATE FUNCTION idempotent.is_off(relation oid) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN coalesce(current_setting('pg_idempotent.guard', true) IN ('off', 'false', 'no', '0'), false)
+           AND (SELECT pg_has_role(relowner, 'USAGE') AND pg_has_role(session_user, relowner, 'USAGE') FROM pg_class WHERE oid = relation);
+END
+$$;
+COMMENT ON FUNCTION idempotent.is_off(oid) IS 'whether an owner of the table has switched its guard off';
+
+-- Whether the trigger is made rightly, and not switched off.
+CREATE FUNCTION idempotent.is_in_force(relation oid, trigger_name name) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t pg_trigger;
+BEGIN
+    SELECT * INTO t FROM pg_trigger WHERE tgrelid = relation AND tgname = trigger_name;
+    IF t.tgtype NOT IN (7, 23) OR t.tgtype = 23 AND (t.tgqual IS NOT NULL OR t.tgattr <> '') THEN
+        PERFORM idempotent.check_definition(relation, t);
+    END IF;
+    RETURN NOT idempotent.is_off(relation);
+END
+$$;
+COMMENT ON FUNCTION idempotent.is_in_force(oid, name) IS 'whether a guard verifies rows';
+
+-- Notes what the next row of the transaction will be, most likely.
+CREATE FUNCTION idempotent.expect(what text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF current_setting('idempotent.expects', true) IS DISTINCT FROM what THEN
+        PERFORM set_config('idempotent.expects', what, true);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.expect(text) IS 'notes whether rows are new';
+
+-- A new row with what is remembered of it.
+CREATE FUNCTION idempotent.with_memory(relation regclass, plan idempotent.guard_plans, arguments text[], new_row anyelement) RETURNS anyelement
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    config idempotent.guard_config;
+    left_out text[] := '{}';
+    kept jsonb;
+BEGIN
+    IF plan.keep IS NULL THEN
+        RETURN new_row;
+    ELSIF pg_catalog.strpos(plan.keep, 'idempotent.fingerprint') OPERATOR(pg_catalog.>) 0 THEN
+        config := idempotent.config_of(plan.target, idempotent.options_of(arguments), idempotent.own_trigger(plan.target));
+        left_out := idempotent.left_out(relation, config, new_row);
+    END IF;
+    kept := idempotent.kept_value(plan.keep, new_row, left_out);
+    IF kept IS NULL THEN
+        RETURN new_row;
+    END IF;
+    RETURN pg_catalog.jsonb_populate_record(new_row, pg_catalog.jsonb_build_object(plan.remember, kept));
+END
+$$;
+COMMENT ON FUNCTION idempotent.with_memory(regclass, idempotent.guard_plans, text[], anyelement) IS 'a new row with what is remembered of it';
+
+-- The compared columns that a row got from a stable default.
+CREATE FUNCTION idempotent.left_out(relation regclass, config idempotent.guard_config, new_row anyelement) RETURNS text[]
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    names text[] := idempotent.names_of(config.target, config.if_supplied);
+BEGIN
+    RETURN idempotent.less(names, idempotent.supplied(relation, config, names, new_row));
+END
+$$;
+COMMENT ON FUNCTION idempotent.left_out(regclass, idempotent.guard_config, anyelement) IS 'the compared columns that a row got from a stable default';
+
+CREATE FUNCTION idempotent.names_of(target regclass, numbers smallint[]) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = target AND attnum = ANY (numbers) ORDER BY attnum);
+END
+$$;
+COMMENT ON FUNCTION idempotent.names_of(regclass, smallint[]) IS 'the names of columns';
+
+CREATE FUNCTION idempotent.less(a text[], b text[]) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN ARRAY(SELECT m FROM unnest(a) AS m WHERE m <> ALL (b));
+END
+$$;
+COMMENT ON FUNCTION idempotent.less(text[], text[]) IS 'what is in one of two lists only';
+
+-- A row that is updated: it may move to another partition, and must keep what is remembered of it.
+CREATE FUNCTION idempotent.judge_update(relation regclass, guard name, arguments text[], old_row anyelement, new_row anyelement) RETURNS anyelement
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    name text := (idempotent.options_of(arguments)).remember;
+    was text;
+    now_is text;
+BEGIN
+    PERFORM idempotent.note_move(relation, guard, new_row);
+    IF name IS NULL THEN
+        RETURN new_row;
+    ELSIF idempotent.column_number(relation, name) IS NULL THEN
+        -- It says what is wrong.
+        PERFORM idempotent.plan_of(relation, guard, arguments);
+    END IF;
+    EXECUTE pg_catalog.format('SELECT ($1).%1$I::pg_catalog.text, ($2).%1$I::pg_catalog.text', name) INTO was, now_is USING old_row, new_row;
+    IF now_is IS NULL AND was IS NOT NULL AND pg_catalog.current_setting('session_replication_role') OPERATOR(pg_catalog.=) 'replica' THEN
+        -- The publisher remembers nothing, we do.
+        RETURN pg_catalog.jsonb_populate_record(new_row, pg_catalog.jsonb_build_object(name, pg_catalog.to_jsonb(old_row) OPERATOR(pg_catalog.->) name));
+    END IF;
+    PERFORM idempotent.check_update(relation, guard, name, was, now_is);
+    RETURN new_row;
+END
+$$;
+COMMENT ON FUNCTION idempotent.judge_update(regclass, name, text[], anyelement, anyelement) IS 'what a guard does about an UPDATE';
 
 CREATE FUNCTION idempotent.may_come_from_elsewhere(partition oid) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RETURN coalesce(current_setting('idempotent.moving', true) LIKE 'from %', false) AND current_setting('idempotent.moving', true) <> 'from ' || partition;
+    RETURN idempotent.is_partition(partition) AND coalesce(starts_with(current_setting('idempotent.moving', true), pg_partition_root(partition)::oid || ' '), false)
+           AND current_setting('idempotent.moving', true) <> idempotent.moving(partition, to_jsonb('from ' || partition));
 END
 $$;
-COMMENT ON FUNCTION idempotent.may_come_from_elsewhere(oid) IS 'whether a row may be one that a trigger behind the guard has moved';
+COMMENT ON FUNCTION idempotent.may_come_from_elsewhere(oid) IS 'whether a row may be one that was moved, and that a trigger has changed';
 
-CREATE FUNCTION idempotent.note_move(relation oid, guard name, new_row record, payload jsonb) RETURNS void
+-- The row that is on its way to another partition, or the partition that a row may have left; with the partitioned table.
+CREATE FUNCTION idempotent.moving(partition oid, what jsonb) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE WHEN idempotent.is_partition(partition) THEN concat(pg_partition_root(partition)::oid, ' ', what) END;
+END
+$$;
+COMMENT ON FUNCTION idempotent.moving(oid, jsonb) IS 'what is noted of a row that moves to another partition';
+
+CREATE FUNCTION idempotent.note_move(relation oid, guard name, new_row anyelement) RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
     IF idempotent.is_partition(relation) AND idempotent.leaves_partition(relation, new_row) THEN
-        PERFORM pg_catalog.set_config('idempotent.moving', payload::pg_catalog.text, true);
+        PERFORM pg_catalog.set_config('idempotent.moving', idempotent.moving(relation, pg_catalog.to_jsonb(new_row)), true);
     ELSIF idempotent.has_later_update_trigger(relation, guard) THEN
         -- That one may move the row after all.
-        PERFORM pg_catalog.set_config('idempotent.moving', 'from ' OPERATOR(pg_catalog.||) relation::pg_catalog.text, true);
+        PERFORM pg_catalog.set_config('idempotent.moving', COALESCE(idempotent.moving(relation, pg_catalog.to_jsonb('from ' OPERATOR(pg_catalog.||) relation::pg_catalog.text)), ''), true);
     ELSE
         PERFORM pg_catalog.set_config('idempotent.moving', '', true);
     END IF;
 END
 $$;
-COMMENT ON FUNCTION idempotent.note_move(oid, name, record, jsonb) IS 'notes a row that an UPDATE moves to another partition';
+COMMENT ON FUNCTION idempotent.note_move(oid, name, anyelement) IS 'notes a row that an UPDATE moves to another partition';
 
 CREATE FUNCTION idempotent.has_later_update_trigger(relation oid, guard name) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -806,6 +1095,38 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION idempotent.is_partition(oid) IS 'whether a table is a partition';
+
+CREATE FUNCTION idempotent.is_partitioned(relation oid) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT relispartition OR relkind = 'p' FROM pg_class WHERE oid = relation);
+END
+$$;
+COMMENT ON FUNCTION idempotent.is_partitioned(oid) IS 'whether a table is a partition, or has some';
+
+-- 55000: a guard that is not enabled alike on all partitions.
+CREATE FUNCTION idempotent.check_alike(target regclass) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    guard pg_trigger;
+    other name;
+BEGIN
+    IF (SELECT relkind <> 'p' FROM pg_class WHERE oid = target) THEN
+        RETURN;
+    END IF;
+    SELECT * INTO guard FROM idempotent.guards_of(target) LIMIT 1;
+    SELECT c.relname INTO other FROM pg_partition_tree(target) AS tree JOIN pg_class AS c ON c.oid = tree.relid
+     WHERE tree.isleaf AND c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgname = guard.tgname AND t.tgenabled = guard.tgenabled) LIMIT 1;
+    IF FOUND THEN
+        PERFORM idempotent.fail('55000', format('the guard of table "%s" is not enabled on partition "%s" in the same way as on the others', idempotent.name_of(target), other),
+            'The guard cannot distinguish a payload from a row that an UPDATE moves out of that partition.',
+            'Enable or disable the trigger on the partitioned table, which changes it on all partitions.', target);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.check_alike(regclass) IS 'refuses a guard that is not enabled alike on all partitions';
 
 CREATE FUNCTION idempotent.own_trigger(target regclass) RETURNS oid
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -835,10 +1156,10 @@ BEGIN
     PERFORM idempotent.check_list('key', key);
     PERFORM idempotent.check_list('compare', compare);
     PERFORM idempotent.check_list('ignore', ignore);
-    options := ROW(key, compare, ignore, on_conflict, null_key);
+    options := ROW(key, compare, ignore, on_conflict, remember, null_key);
     PERFORM idempotent.require('on_conflict', on_conflict IS NOT NULL);
     PERFORM idempotent.check_guard_options(options);
-    PERFORM idempotent.check_guardable(target, remember);
+    PERFORM idempotent.check_guardable(target);
     IF key IS NOT NULL THEN
         options.key := idempotent.canonical_key(target, key);
     END IF;
@@ -850,7 +1171,7 @@ $$;
 COMMENT ON FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text) IS
     'installs a guard, which makes every INSERT and COPY on a table insert or verify, or replaces its options';
 
-CREATE FUNCTION idempotent.check_guardable(target regclass, remember text) RETURNS void
+CREATE FUNCTION idempotent.check_guardable(target regclass) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -860,14 +1181,13 @@ BEGIN
     IF idempotent.is_partition(target) THEN
         PERFORM idempotent.fail('42809', format('"%s" is a partition', idempotent.name_of(target)),
             'A guard on a partition alone cannot distinguish a payload from a row that an UPDATE moves there.',
-            format('Guard the partitioned table "%s".', idempotent.name_of(pg_partition_root(target))), target);
-    ELSIF remember IS NOT NULL THEN
-        PERFORM idempotent.fail('0A000', 'the portable edition has no option "remember"', target => target);
+            'Guard the partitioned table, which guards all its partitions.', target);
     END IF;
     SELECT * INTO other FROM idempotent.guards_of(target) WHERE tgname <> 'zz_idempotent_guard' LIMIT 1;
     IF FOUND THEN
         PERFORM idempotent.fail('42710', format('table "%s" is already guarded', idempotent.name_of(target)),
-            format('Its guard is the trigger "%s".', other.tgname), target => target);
+            format('Trigger "%s" is a guard.', other.tgname),
+            format('Remove it first: SELECT %s(%L);', idempotent.own_function('idempotent_unguard'), idempotent.qualified(target)), target);
     END IF;
     IF NOT EXISTS (SELECT FROM idempotent.guards_of(target))
        AND EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = target AND t.tgname = 'zz_idempotent_guard') THEN
@@ -876,7 +1196,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION idempotent.check_guardable(regclass, text) IS 'refuses a table that cannot have a guard';
+COMMENT ON FUNCTION idempotent.check_guardable(regclass) IS 'refuses a table that cannot have a guard';
 
 -- What a trigger keeps of the options, as literals.
 CREATE FUNCTION idempotent.trigger_arguments(options idempotent.guard_options) RETURNS text[]
@@ -887,7 +1207,7 @@ BEGIN
         SELECT quote_literal(option || '=' || value)
           FROM (VALUES (1, 'key', idempotent.identifiers(options.key)), (2, 'compare', idempotent.identifiers(options.compare)),
                        (3, 'ignore', idempotent.identifiers(options.ignore)), (4, 'on_conflict', nullif(options.on_conflict, 'error')),
-                       (5, 'null_key', nullif(options.null_key, 'error'))) AS o (n, option, value)
+                       (5, 'remember', quote_ident(options.remember)), (6, 'null_key', nullif(options.null_key, 'error'))) AS o (n, option, value)
          WHERE value IS NOT NULL ORDER BY n);
 END
 $$;
@@ -916,7 +1236,7 @@ BEGIN
     options.key := config.key;
     arguments := idempotent.trigger_arguments(options);
     EXECUTE format('CREATE OR REPLACE TRIGGER zz_idempotent_guard BEFORE INSERT%s ON %s FOR EACH ROW EXECUTE FUNCTION %I.idempotent_guard_trigger(%s)',
-        CASE (SELECT relkind FROM pg_class WHERE oid = target) WHEN 'p' THEN ' OR UPDATE' ELSE '' END,
+        CASE WHEN options.remember IS NOT NULL OR (SELECT relkind = 'p' FROM pg_class WHERE oid = target) THEN ' OR UPDATE' ELSE '' END,
         idempotent.qualified(target), idempotent.home(), array_to_string(arguments, ', '));
     -- To be replaced makes a trigger fire as a new one would.
     IF enabled IN ('A', 'R') THEN
@@ -995,7 +1315,11 @@ BEGIN
         PERFORM idempotent.fail('42501', format('must be owner of relation %s', idempotent.name_of(target)));
     END IF;
     PERFORM idempotent.check_target(target, false);
-    FOR guard IN SELECT * FROM idempotent.guards_of(target) LOOP
+    -- As DROP TRIGGER does, but before the guard is looked for: a call of idempotent_guard that has not committed yet replaces it.
+    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', idempotent.qualified(target));
+    -- Those of the table itself first.
+    FOR guard IN SELECT * FROM idempotent.guards_of(target) ORDER BY tgparentid <> 0, tgname LOOP
+        EXIT WHEN removed AND guard.tgparentid <> 0;
         IF guard.tgparentid <> 0 THEN
             PERFORM idempotent.fail('42809', format('"%s" is a partition', idempotent.name_of(target)), 'The guard of its partitioned table covers it.',
                 format('Remove the guard of all partitions: SELECT %s(%L);', idempotent.own_function('idempotent_unguard'), idempotent.qualified(pg_partition_root(target))), target);

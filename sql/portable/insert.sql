@@ -50,7 +50,7 @@ COMMENT ON FUNCTION idempotent.in_key_order(idempotent.unique_index, bigint[], j
 
 -- One line of the DETAIL of a conflict.
 CREATE FUNCTION idempotent.conflict_sentence(
-    target regclass, arbiter idempotent.unique_index, plan idempotent.plan, seen idempotent.look, by text, first_arrived boolean DEFAULT false
+    target regclass, arbiter idempotent.unique_index, plan idempotent.plan, seen idempotent.look, by text
 ) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -59,7 +59,7 @@ DECLARE
     sent text;
     differing text;
     subject text := format('Key (%s)', idempotent.key_list(arbiter));
-    how text := CASE WHEN first_arrived THEN 'first arrived' ELSE 'is stored' END || coalesce(' by ' || by, '');
+    how text := CASE WHEN seen.first IS NOT NULL OR cardinality(seen.differing) = 0 THEN 'first arrived' ELSE 'is stored' END || coalesce(' by ' || by, '');
 BEGIN
     SELECT string_agg(quote_ident(name), ', ' ORDER BY n),
            string_agg(format('%I=%s', name, coalesce(idempotent.cut(seen.stored_values[n]), 'null')), ', ' ORDER BY n),
@@ -67,14 +67,16 @@ BEGIN
       INTO differing, stored, sent
       FROM unnest(plan.compared_names) WITH ORDINALITY AS c (name, n) WHERE name = ANY (seen.differing);
     IF current_setting('pg_idempotent.show_values', true) IN ('off', 'false', 'no', '0') THEN
-        RETURN format('%s %s with other values of %s than the payload has.', subject, how, differing);
+        RETURN format('%s %s with other values%s than the payload has.', subject, how, coalesce(' of ' || differing, ''));
     END IF;
-    RETURN format('%s=(%s) %s with %s; the payload has %s.', subject,
-        (SELECT string_agg(coalesce(idempotent.cut(k), 'null'), ', ' ORDER BY n) FROM unnest(seen.key) WITH ORDINALITY AS k (k, n)),
-        how, CASE WHEN row_security_active(target) THEN 'other values of ' || differing ELSE stored END, sent);
+    subject := format('%s=(%s) %s with', subject, (SELECT string_agg(coalesce(idempotent.cut(k), 'null'), ', ' ORDER BY n) FROM unnest(seen.key) WITH ORDINALITY AS k (k, n)), how);
+    IF differing IS NULL THEN
+        RETURN subject || ' other values than the payload has.';
+    END IF;
+    RETURN format('%s %s; the payload has %s.', subject, CASE WHEN row_security_active(target) THEN 'other values of ' || differing ELSE stored END, sent);
 END
 $$;
-COMMENT ON FUNCTION idempotent.conflict_sentence(regclass, idempotent.unique_index, idempotent.plan, idempotent.look, text, boolean) IS 'one conflict, for people';
+COMMENT ON FUNCTION idempotent.conflict_sentence(regclass, idempotent.unique_index, idempotent.plan, idempotent.look, text) IS 'one conflict, for people';
 
 -- `{"amount": {"stored": 10.00, "payload": 12.00}}`; without stored values that the caller may not see.
 CREATE FUNCTION idempotent.differences(target regclass, seen idempotent.look, everything boolean) RETURNS jsonb
@@ -83,9 +85,9 @@ AS $$
 #variable_conflict use_column
 BEGIN
     RETURN (
-    SELECT jsonb_object_agg(name, CASE WHEN everything OR NOT row_security_active(target)
-                                       THEN jsonb_build_object('stored', seen.stored -> name, 'payload', seen.sent -> name)
-                                       ELSE jsonb_build_object('payload', seen.sent -> name) END)
+    SELECT coalesce(jsonb_object_agg(name, CASE WHEN everything OR NOT row_security_active(target)
+                                       THEN jsonb_build_object('stored', coalesce(seen.first, seen.stored) -> name, 'payload', coalesce(seen.brought, seen.sent) -> name)
+                                       ELSE jsonb_build_object('payload', coalesce(seen.brought, seen.sent) -> name) END), '{}')
       FROM unnest(seen.differing) AS name);
 END
 $$;
@@ -121,11 +123,14 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.refuse_conflicts(regclass, idempotent.unique_index, bigint, text[], text) IS 'raises 23I01';
 
--- 27000: a trigger has left nothing to verify.
+-- 27000: a trigger has left nothing to verify. Or the row that is stored under the key is hidden by a policy.
 CREATE FUNCTION idempotent.refuse_suppressed(target regclass, arbiter idempotent.unique_index, what text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF row_security_active(target) THEN
+        PERFORM idempotent.fail('42501', format('new row violates row-level security policy for table "%s"', idempotent.name_of(target)));
+    END IF;
     PERFORM idempotent.fail('27000', format('%s in table "%s"', what, idempotent.name_of(target)),
         'A BEFORE INSERT trigger suppressed the row or changed its key.',
         'Insert into the table that the trigger writes to, or disable the trigger.', target, "constraint" => arbiter.name);
@@ -272,7 +277,8 @@ CREATE TYPE idempotent.writing AS (
 );
 COMMENT ON TYPE idempotent.writing IS 'what a call writes';
 
--- Step 1: every payload is looked up.
+-- Step 1: every payload is looked up; those of one plan by one statement. Where that fails, one by one, so that it is the first
+-- payload that is told.
 CREATE FUNCTION idempotent.look_all(w idempotent.writing, OUT looks idempotent.look[], OUT errors jsonb[])
 LANGUAGE plpgsql
 AS $$
@@ -282,32 +288,160 @@ DECLARE
     payloads jsonb[] := w.payloads;
     looked record;
 BEGIN
+    IF NOT w.rejects THEN
+        looks := idempotent.look_together(w);
+    END IF;
     FOR i IN 1 .. pg_catalog.cardinality(payloads) LOOP
         IF w.rejects THEN
             SELECT * INTO looked FROM idempotent.look_or_reject(w.target, w.arbiter, plans[plan_of[i]], payloads[i], w.origin, i);
             looks[i] := looked.seen;
             errors[i] := looked.error;
-        ELSE
+        ELSIF (looks[i]).found IS NULL THEN
             looks[i] := idempotent.look(w.target, w.arbiter, plans[plan_of[i]], payloads[i], w.origin, i);
+        ELSIF pg_catalog.array_position((looks[i]).key, NULL) IS NOT NULL OR (looks[i]).wrong IS NOT NULL THEN
+            PERFORM idempotent.check_look(w.target, w.arbiter, looks[i], w.origin, i);
         END IF;
     END LOOP;
 END
 $$;
 COMMENT ON FUNCTION idempotent.look_all(idempotent.writing) IS 'looks all payloads of a call up';
 
+CREATE FUNCTION idempotent.look_together(w idempotent.writing) RETURNS idempotent.look[]
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    plan idempotent.plan;
+    looks idempotent.look[];
+    own idempotent.look[];
+    ordinals bigint[];
+BEGIN
+    FOR p IN 1 .. pg_catalog.cardinality(w.plans) LOOP
+        plan := w.plans[p];
+        ordinals := idempotent.ordinals_of(w.plan_of, p);
+        IF plan.look_each IS NOT NULL AND plan.missing IS NULL AND idempotent.is_many(ordinals, 1) THEN
+            EXECUTE plan.look_each INTO own USING idempotent.these(w.payloads, ordinals);
+            FOR k IN 1 .. pg_catalog.cardinality(ordinals) LOOP
+                looks[ordinals[k]] := own[k];
+            END LOOP;
+        END IF;
+    END LOOP;
+    RETURN looks;
+EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION idempotent.look_together(idempotent.writing) IS 'looks the payloads of each plan up';
+
+-- The ordinals of the payloads of a plan, and the payloads of ordinals.
+CREATE FUNCTION idempotent.ordinals_of(plan_of int[], plan int) RETURNS bigint[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT ARRAY(SELECT n FROM unnest(plan_of) WITH ORDINALITY AS p (number, n) WHERE number = plan ORDER BY n) $$;
+COMMENT ON FUNCTION idempotent.ordinals_of(int[], int) IS 'the ordinals of the payloads of a plan';
+
+CREATE FUNCTION idempotent.these(payloads jsonb[], ordinals bigint[]) RETURNS jsonb[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    own jsonb[];
+BEGIN
+    FOR k IN 1 .. cardinality(ordinals) LOOP
+        own[k] := payloads[ordinals[k]];
+    END LOOP;
+    RETURN own;
+END
+$$;
+COMMENT ON FUNCTION idempotent.these(jsonb[], bigint[]) IS 'the payloads with some ordinals';
+
 -- The payloads that were not found, in the order of their keys, and whether each has the key of the one before.
 CREATE FUNCTION idempotent.pending_of(arbiter idempotent.unique_index, looks idempotent.look[], errors jsonb[], OUT sorted bigint[], OUT repeats boolean[])
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    ordinals bigint[] := ARRAY(SELECT l.n FROM unnest(looks) WITH ORDINALITY AS l (has_key, key, wrong, found, stored_key, stored, sent, differing, stored_values, sent_values, n)
-                                WHERE errors[l.n] IS NULL AND NOT l.found ORDER BY l.n);
+    ordinals bigint[] := ARRAY(SELECT n FROM generate_subscripts(looks, 1) AS n WHERE errors[n] IS NULL AND NOT (looks[n]).found ORDER BY n);
     keys jsonb[] := ARRAY(SELECT to_jsonb((looks[n]).key) FROM unnest(ordinals) WITH ORDINALITY AS o (n, place) ORDER BY place);
 BEGIN
     SELECT * INTO sorted, repeats FROM idempotent.in_key_order(arbiter, ordinals, keys);
 END
 $$;
 COMMENT ON FUNCTION idempotent.pending_of(idempotent.unique_index, idempotent.look[], jsonb[]) IS 'the payloads that are to be inserted';
+
+-- Whether one statement inserts all of them: they have one plan and a key, and no trigger changes that.
+CREATE FUNCTION idempotent.goes_together(w idempotent.writing, looks idempotent.look[], sorted bigint[]) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    plan int := w.plan_of[sorted[1]];
+BEGIN
+    RETURN NOT w.rejects AND cardinality(sorted) > 1 AND (w.plans[plan]).put_each IS NOT NULL AND (w.plans[plan]).refused IS NULL
+           AND NOT EXISTS (SELECT FROM unnest(sorted) AS n WHERE w.plan_of[n] <> plan) AND NOT idempotent.lacks_key(looks, sorted) AND NOT idempotent.has_row_trigger(w.target, before => true);
+END
+$$;
+COMMENT ON FUNCTION idempotent.goes_together(idempotent.writing, idempotent.look[], bigint[]) IS 'whether one statement inserts all payloads';
+
+CREATE FUNCTION idempotent.lacks_key(looks idempotent.look[], ordinals bigint[]) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    n bigint;
+BEGIN
+    FOREACH n IN ARRAY ordinals LOOP
+        IF NOT (looks[n]).has_key THEN
+            RETURN true;
+        END IF;
+    END LOOP;
+    RETURN false;
+END
+$$;
+COMMENT ON FUNCTION idempotent.lacks_key(idempotent.look[], bigint[]) IS 'whether one of some payloads is outside the condition of the key';
+
+-- Where each key is among those that went in, which are in the same order; NULL if it is not.
+CREATE FUNCTION idempotent.places_of(looks idempotent.look[], ordinals bigint[], keys text[]) RETURNS int[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    places int[];
+    place int := 1;
+BEGIN
+    FOR k IN 1 .. cardinality(ordinals) LOOP
+        IF keys[place] = (looks[ordinals[k]]).key::text THEN
+            places[k] := place;
+            place := place + 1;
+        END IF;
+    END LOOP;
+    RETURN places;
+END
+$$;
+COMMENT ON FUNCTION idempotent.places_of(idempotent.look[], bigint[], text[]) IS 'where keys are among those that went in';
+
+-- Step 2 for payloads that go in together. `ordinals` are in the order of the keys, each key once.
+CREATE FUNCTION idempotent.put_together(w idempotent.writing, ordinals bigint[], INOUT looks idempotent.look[], OUT inserted boolean[])
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    plan idempotent.plan := w.plans[w.plan_of[ordinals[1]]];
+    payloads jsonb[] := idempotent.these(w.payloads, ordinals);
+    keys text[];
+    stored jsonb[];
+    places int[];
+    again idempotent.look[];
+BEGIN
+    PERFORM pg_catalog.set_config('idempotent.own_insert', pg_catalog.concat(w.target::pg_catalog.oid, ' ', (w.arbiter).index), true);
+    EXECUTE plan.put_each INTO keys, stored USING payloads;
+    PERFORM pg_catalog.set_config('idempotent.own_insert', '', true);
+    places := idempotent.places_of(looks, ordinals, keys);
+    IF idempotent.has_row_trigger(w.target, before => false) THEN
+        EXECUTE plan.look_each INTO again USING payloads;
+    END IF;
+    FOR k IN 1 .. pg_catalog.cardinality(ordinals) LOOP
+        IF places[k] IS NOT NULL THEN
+            inserted[ordinals[k]] := true;
+            looks[ordinals[k]].stored_key := (looks[ordinals[k]]).key;
+            looks[ordinals[k]].stored := CASE WHEN again IS NULL THEN stored[places[k]] WHEN (again[k]).found THEN (again[k]).stored END;
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION idempotent.put_together(idempotent.writing, bigint[], idempotent.look[]) IS 'inserts payloads by one statement';
 
 -- Steps 2 and 3: what was not found is inserted. It gives the keys of those that went in, with their ordinals.
 CREATE FUNCTION idempotent.put_all(
@@ -319,14 +453,26 @@ DECLARE
     plan_of int[] := w.plan_of;
     payloads jsonb[] := w.payloads;
     pending record;
+    together record;
     put record;
     i bigint;
 BEGIN
     SELECT * INTO pending FROM idempotent.pending_of(w.arbiter, looks, errors);
+    IF idempotent.goes_together(w, looks, pending.sorted) THEN
+        SELECT * INTO together FROM idempotent.put_together(w, idempotent.first_of_each(pending.sorted, pending.repeats), looks);
+        looks := together.looks;
+        inserted := together.inserted;
+    END IF;
     FOR place IN 1 .. pg_catalog.cardinality(pending.sorted) LOOP
         i := pending.sorted[place];
-        IF pending.repeats[place] THEN
-            -- The payload before it has gone in, most likely: an INSERT would only draw numbers from sequences.
+        IF inserted[i] THEN
+            inserted_keys := pg_catalog.array_append(inserted_keys, (looks[i]).stored_key::pg_catalog.text);
+            inserted_ordinals := pg_catalog.array_append(inserted_ordinals, i);
+            CONTINUE;
+        END IF;
+        IF pending.repeats[place] OR together IS NOT NULL THEN
+            -- The payload before it has gone in, most likely, or another session was first: an INSERT would only draw numbers
+            -- from sequences.
             looks[i] := idempotent.look(w.target, w.arbiter, plans[plan_of[i]], payloads[i], w.origin, i);
             CONTINUE WHEN (looks[i]).found;
         END IF;
@@ -347,16 +493,16 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.put_all(idempotent.writing, idempotent.look[], jsonb[]) IS 'inserts the payloads of a call that were not found';
 
-CREATE FUNCTION idempotent.outcome_of(ordinal bigint, seen idempotent.look, inserted boolean, error jsonb) RETURNS idempotent.outcome
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN CASE WHEN error IS NOT NULL THEN ROW(ordinal, 'rejected', NULL, NULL, error)::idempotent.outcome
-                WHEN inserted THEN ROW(ordinal, 'inserted', seen.stored, NULL, NULL)::idempotent.outcome
-                ELSE ROW(ordinal, idempotent.verdict(seen), seen.stored, NULL, NULL)::idempotent.outcome END;
-END
-$$;
-COMMENT ON FUNCTION idempotent.outcome_of(bigint, idempotent.look, boolean, jsonb) IS 'what became of a payload';
+CREATE FUNCTION idempotent.first_of_each(sorted bigint[], repeats boolean[]) RETURNS bigint[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT ARRAY(SELECT n FROM unnest(sorted, repeats) WITH ORDINALITY AS s (n, repeats, place) WHERE NOT repeats ORDER BY place) $$;
+COMMENT ON FUNCTION idempotent.first_of_each(bigint[], boolean[]) IS 'payloads, one of each key';
+
+-- Whether the caller may see stored rows whole.
+CREATE FUNCTION idempotent.sees_all(target regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$ SELECT NOT row_security_active(target) AND has_table_privilege(target, 'SELECT') $$;
+COMMENT ON FUNCTION idempotent.sees_all(regclass) IS 'whether the caller may see stored rows whole';
 
 -- All payloads of a call. `source_names` are the columns that a source names, as far as the key is looked for. What was found is
 -- a duplicate or a conflict.
@@ -366,6 +512,8 @@ CREATE FUNCTION idempotent.write(
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    guards idempotent.guard_config := idempotent.guard_in_force(target);
+    sees_all boolean := idempotent.sees_all(target);
     planned record;
     w idempotent.writing;
     done record;
@@ -375,13 +523,15 @@ DECLARE
     sentences text[] := '{}';
     only_columns text[] := '{}';
 BEGIN
-    SELECT * INTO planned FROM idempotent.plans_of(target, payloads, rule, (idempotent.guard_in_force(target)).key, origin, source_names, on_error OPERATOR(pg_catalog.<>) 'error');
+    SELECT * INTO planned FROM idempotent.plans_of(target, payloads, rule, guards.key, guards.remembers, origin, source_names, on_error OPERATOR(pg_catalog.<>) 'error');
     w := ROW(target, planned.arbiter, planned.plans, planned.plan_of, payloads, origin, on_error OPERATOR(pg_catalog.<>) 'error');
     SELECT * INTO done FROM idempotent.look_all(w);
     SELECT * INTO done FROM idempotent.put_all(w, done.looks, done.errors);
     looks := done.looks;
     FOR i IN 1 .. pg_catalog.cardinality(payloads) LOOP
-        result := idempotent.outcome_of(i, looks[i], done.inserted[i], done.errors[i]);
+        result := ROW(i, CASE WHEN done.errors[i] IS NOT NULL THEN 'rejected' WHEN done.inserted[i] THEN 'inserted'
+                              WHEN pg_catalog.cardinality((looks[i]).differing) OPERATOR(pg_catalog.>) 0 OR (looks[i]).is_other THEN 'conflict' ELSE 'duplicate' END,
+                      CASE WHEN done.errors[i] IS NULL AND (looks[i]).stored OPERATOR(pg_catalog.<>) '{}' THEN (looks[i]).stored END, NULL, done.errors[i]);
         IF result.outcome OPERATOR(pg_catalog.=) 'conflict' THEN
             conflicts := pg_catalog.array_append(conflicts, i::pg_catalog.int8);
             IF NOT idempotent.is_many(conflicts, 5) THEN
@@ -396,7 +546,9 @@ BEGIN
         ELSIF result.error IS NOT NULL AND on_error OPERATOR(pg_catalog.=) 'quarantine' THEN
             PERFORM idempotent.record_rejection(target, payloads[i], result.error);
         END IF;
-        result.stored := idempotent.visible(target, result.stored);
+        IF NOT sees_all THEN
+            result.stored := idempotent.visible(target, result.stored);
+        END IF;
         RETURN NEXT result;
     END LOOP;
     IF on_conflict OPERATOR(pg_catalog.=) 'error' AND conflicts OPERATOR(pg_catalog.<>) '{}' THEN
@@ -456,18 +608,8 @@ COMMENT ON FUNCTION idempotent.put_or_reject(regclass, idempotent.unique_index, 
 -- Small questions of idempotent.write, whose operators have to be the server's.
 CREATE FUNCTION idempotent.is_conflict(seen idempotent.look) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$ SELECT cardinality(seen.differing) > 0 $$;
+AS $$ SELECT cardinality(seen.differing) > 0 OR coalesce(seen.is_other, false) $$;
 COMMENT ON FUNCTION idempotent.is_conflict(idempotent.look) IS 'whether the payload differs from the stored row';
-
-CREATE FUNCTION idempotent.verdict(seen idempotent.look) RETURNS text
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_column
-BEGIN
-    RETURN (SELECT CASE WHEN cardinality(seen.differing) > 0 THEN 'conflict' ELSE 'duplicate' END);
-END
-$$;
-COMMENT ON FUNCTION idempotent.verdict(idempotent.look) IS 'the outcome of a payload that was found';
 
 CREATE FUNCTION idempotent.is_many(list bigint[], most int) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -604,8 +746,8 @@ DECLARE
 BEGIN
     PERFORM idempotent.check_target(target);
     PERFORM idempotent.require('payloads', payloads IS NOT NULL);
-    rule := idempotent.rule_of_call(target, key, compare, ignore, on_conflict, overriding, on_error);
     members := idempotent.members_of(payloads);
+    rule := idempotent.rule_of_call(target, key, compare, ignore, on_conflict, overriding, on_error);
     PERFORM idempotent.check_payloads(target, members, 'payloads');
     IF members OPERATOR(pg_catalog.=) '{}' THEN
         PERFORM idempotent.check_nothing(target, rule);
@@ -678,8 +820,8 @@ DECLARE
 BEGIN
     PERFORM idempotent.check_target(target);
     PERFORM idempotent.require('payloads', payloads IS NOT NULL);
-    rule := idempotent.rule_of_call(target, key, compare, ignore, on_conflict, overriding, on_error);
     members := idempotent.members_of(payloads);
+    rule := idempotent.rule_of_call(target, key, compare, ignore, on_conflict, overriding, on_error);
     PERFORM idempotent.check_payloads(target, members, 'payloads');
     IF members OPERATOR(pg_catalog.=) '{}' THEN
         PERFORM idempotent.check_nothing(target, rule);

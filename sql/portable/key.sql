@@ -282,6 +282,7 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     written text;
+    meant text;
     own record;
     canonical text[] := '{}';
     same text;
@@ -289,9 +290,11 @@ BEGIN
     FOREACH written IN ARRAY key LOOP
         same := NULL;
         IF idempotent.looks_like_expression(written) AND idempotent.column_number(target, written) IS NULL THEN
+            SELECT e.shown INTO same FROM idempotent.key_expressions(target) AS e WHERE idempotent.is_written_so(e.shown, e.sql, written) LIMIT 1;
+            -- Only for whoever calls: to parse what others have written is to run their code.
+            meant := CASE WHEN same IS NULL THEN idempotent.canonical(target, written) END;
             FOR own IN SELECT * FROM idempotent.key_expressions(target) LOOP
-                IF same IS NULL AND (idempotent.is_written_so(own.shown, own.sql, written)
-                   OR idempotent.canonical(target, own.sql) IS NOT DISTINCT FROM idempotent.canonical(target, written)) THEN
+                IF same IS NULL AND idempotent.canonical(target, own.sql) IS NOT DISTINCT FROM meant THEN
                     same := own.shown;
                 END IF;
             END LOOP;

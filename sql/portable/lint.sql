@@ -146,6 +146,8 @@ BEGIN
         PERFORM idempotent.refuse_own_guard(pg_partition_root(l.target), l.target, l.guard);
     END IF;
     config := idempotent.config_of(l.guarded, l.options, (l.guard).oid);
+    PERFORM idempotent.check_definition((l.guard).tgrelid, l.guard);
+    PERFORM idempotent.check_single_guard(l.guarded);
     l.keys := ARRAY(SELECT i FROM unnest(l.indexes) AS i
                      WHERE i.index = (config.arbiter).index OR (config.arbiter).index IN (SELECT relid FROM pg_partition_ancestors(i.index)));
     l.compared := ARRAY(SELECT c.number FROM unnest(config.compared) AS n JOIN unnest(l.columns) AS c ON c.name = idempotent.column_name(l.guarded, n) ORDER BY c.number);
@@ -630,6 +632,10 @@ BEGIN
         RETURN NEXT ROW('warning', 'guard_disabled', guard,
             format('guard "%s" is enabled for replication only, so rows of clients are inserted without verification', guard), again)::idempotent.finding;
     END IF;
+    IF (l.guard).tgenabled <> 'D' AND idempotent.is_off(l.guarded) THEN
+        RETURN NEXT ROW('warning', 'guard_disabled', guard, format('guard "%s" lets all rows pass, because pg_idempotent.guard is off in this session', guard),
+            'RESET pg_idempotent.guard; If it stays off, look for it in postgresql.conf, ALTER DATABASE and ALTER ROLE.')::idempotent.finding;
+    END IF;
     IF l.fits AND (l.options).on_conflict = 'observe' THEN
         l.options.on_conflict := 'error';
         RETURN NEXT ROW('info', 'guard_observes', guard,
@@ -740,7 +746,7 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.lint_clock_column(idempotent.linted) IS 'a rule of the lint';
 
--- The guard compares a column that a trigger changes with every UPDATE. What is computed from the row alike on INSERT stays as it is.
+-- The guard compares a column that a trigger changes with every UPDATE, and does not remember what first arrived. What is computed from the row alike on INSERT stays as it is.
 CREATE FUNCTION idempotent.lint_changed_on_update(l idempotent.linted) RETURNS SETOF idempotent.finding
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -751,7 +757,7 @@ BEGIN
            format('compared column "%s" is changed by trigger "%s" on update, so a late retry is a conflict', c.name, t.name),
            format('Make the guard remember the original payload, or leave the column out of the comparison%s', idempotent.without_column(l, c.name))
       FROM unnest(l.columns) AS c, unnest(l.triggers) WITH ORDINALITY AS t (name, made_on, on_insert, on_update, assignments, unclear, place), unnest(t.assignments) AS a
-     WHERE l.fits AND c.number = ANY (l.compared) AND t.on_update AND a."column" = c.name AND a.events & 2 = 2
+     WHERE l.fits AND (l.options).remember IS NULL AND c.number = ANY (l.compared) AND t.on_update AND a."column" = c.name AND a.events & 2 = 2
        AND NOT (a.source = 'payload' AND t.on_insert AND a.events & 1 = 1) AND NOT (a.source <> 'payload' AND a.depends)
        -- That every retry is a conflict is told already.
        AND NOT EXISTS (SELECT FROM unnest(l.filled) AS f WHERE f.number = c.number AND f.overwritten)

@@ -45,7 +45,7 @@ $$;
 COMMENT ON FUNCTION idempotent.tell_observation(idempotent.guard_config, idempotent.look) IS 'tells what a guard that observes would have done';
 
 -- Nothing of this reaches the statement.
-CREATE FUNCTION idempotent.observe(relation oid, guard name, arguments text[], payload jsonb) RETURNS void
+CREATE FUNCTION idempotent.observe(relation oid, guard name, arguments text[], new_row anyelement) RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -55,10 +55,11 @@ DECLARE
     detail text;
 BEGIN
     plan := idempotent.plan_of(relation, guard, arguments);
-    EXECUTE plan.look INTO seen USING payload;
+    EXECUTE plan.look INTO seen USING new_row;
     IF seen.found OR NOT idempotent.has_whole_key(seen) THEN
         config := idempotent.config_of(plan.target, idempotent.options_of(arguments), idempotent.own_trigger(plan.target));
-        seen.differing := idempotent.supplied_differences(config, seen, payload);
+        EXECUTE idempotent.whole_look(config) INTO seen USING new_row;
+        seen.differing := idempotent.supplied(relation, config, seen.differing, new_row);
         PERFORM idempotent.tell_observation(config, seen);
     END IF;
 EXCEPTION WHEN OTHERS THEN
@@ -66,4 +67,4 @@ EXCEPTION WHEN OTHERS THEN
     RAISE LOG 'guard of table "%" cannot observe: %', idempotent.name_of(idempotent.guarded_table(relation, guard)), pg_catalog.concat_ws('. ', SQLERRM, CASE WHEN pg_catalog.length(detail) OPERATOR(pg_catalog.>) 0 THEN detail END);
 END
 $$;
-COMMENT ON FUNCTION idempotent.observe(oid, name, text[], jsonb) IS 'what a guard that observes does with a row';
+COMMENT ON FUNCTION idempotent.observe(oid, name, text[], anyelement) IS 'what a guard that observes does with a row';

@@ -1,5 +1,6 @@
 -- From a payload to statements. Payloads that name the same fields have one plan: the statement that reads such a payload
--- and looks its key up, and the one that inserts it. Both take the payload as their parameter.
+-- and looks its key up, and the one that inserts it. Both take the payload as their parameter. Where a call has several payloads,
+-- there are two more that take an array of them.
 
 CREATE TYPE idempotent.plan AS (
     -- The fields, in the order of the document, and their columns.
@@ -15,7 +16,9 @@ CREATE TYPE idempotent.plan AS (
     -- An identity column that is GENERATED ALWAYS, and must not be inserted.
     refused  text,
     look     text,
-    put      text
+    put      text,
+    look_each text,
+    put_each text
 );
 COMMENT ON TYPE idempotent.plan IS 'how payloads that name the same fields are read, looked up and inserted';
 
@@ -34,7 +37,12 @@ CREATE TYPE idempotent.look AS (
     -- The columns that differ, and by compared column both values as text.
     differing text[],
     stored_values text[],
-    sent_values text[]
+    sent_values text[],
+    -- Whether a digest says that another payload arrived first; and the values that did where a document tells them, and
+    -- those that the payload says have.
+    is_other boolean,
+    first    jsonb,
+    brought  jsonb
 );
 COMMENT ON TYPE idempotent.look IS 'what a look at the row under the key of a payload has shown';
 
@@ -92,19 +100,137 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.completion_of(regclass, idempotent.unique_index, smallint[]) IS 'SQL for what completes the key of a payload';
 
+-- The row that a trigger has, $1, as a payload.
+CREATE FUNCTION idempotent.row_of(target regclass, named smallint[]) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT 'SELECT ' || coalesce(string_agg(format('($1).%1$I AS %1$I', attname), ', ' ORDER BY place), '')
+              FROM unnest(named) WITH ORDINALITY AS n (number, place) JOIN pg_attribute ON attrelid = target AND attnum = number);
+END
+$$;
+COMMENT ON FUNCTION idempotent.row_of(regclass, smallint[]) IS 'SQL that reads the row of a trigger';
+
+-- What a look says of a payload and its stored row.
+CREATE TYPE idempotent.comparison AS (
+    -- SQL for the columns that differ, for both values of each as text, and what is joined for it.
+    differing     text,
+    stored_values text,
+    sent_values   text,
+    is_other      text,
+    first         text,
+    brought       text,
+    joins         text
+);
+COMMENT ON TYPE idempotent.comparison IS 'SQL that compares a payload with its stored row';
+
+-- A column of `omitted` does not differ if the payload has what its default gives in this statement.
+CREATE FUNCTION idempotent.comparison_of(
+    cols idempotent.column_info[], compared smallint[], omitted smallint[], stored_row text DEFAULT 's', sent_row text DEFAULT 'sent'
+) RETURNS idempotent.comparison
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c idempotent.comparison;
+BEGIN
+    SELECT coalesce('pg_catalog.array_remove(ARRAY[' || string_agg(format('CASE WHEN NOT %s%s THEN %L END',
+                        idempotent.agreement(own, format('%s.%I', stored_row, own.name), format('%s.%I', sent_row, own.name)),
+                        ' AND NOT ' || CASE WHEN own.number = ANY (omitted) THEN idempotent.is_omitted(own) END, own.name), ', ' ORDER BY own.number) || '], NULL)', '''{}''::pg_catalog.text[]'),
+           coalesce('ARRAY[' || string_agg(idempotent.shown(format('%s.%I', stored_row, own.name)), ', ' ORDER BY own.number) || ']', '''{}'''),
+           coalesce('ARRAY[' || string_agg(idempotent.shown(format('%s.%I', sent_row, own.name)), ', ' ORDER BY own.number) || ']', '''{}'''),
+           'false', 'NULL::pg_catalog.jsonb', 'NULL::pg_catalog.jsonb', ''
+      INTO c FROM unnest(cols) AS own WHERE own.number = ANY (compared);
+    RETURN c;
+END
+$$;
+COMMENT ON FUNCTION idempotent.comparison_of(idempotent.column_info[], smallint[], smallint[], text, text) IS 'SQL that compares a payload with its stored row';
+
+-- SQL that says whether a payload has what a default gives.
+CREATE FUNCTION idempotent.is_omitted(c idempotent.column_info) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN idempotent.agreement(c, format('sent.%I', c.name), format('CAST(%s AS %s)', c.filled_by, split_part(c.type, ' COLLATE ', 1)));
+END
+$$;
+COMMENT ON FUNCTION idempotent.is_omitted(idempotent.column_info) IS 'SQL that says whether a payload has what a default gives';
+
+-- The comparison with what a document remembers.
+CREATE FUNCTION idempotent.comparison_with_document(
+    cols idempotent.column_info[], named smallint[], compared smallint[], omitted smallint[], m idempotent.memory
+) RETURNS idempotent.comparison
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    brings boolean := m.number = ANY (named);
+    c idempotent.comparison := idempotent.comparison_of(cols, compared, omitted, '"what arrived first"', CASE WHEN brings THEN '"what is brought"' ELSE 'sent' END);
+BEGIN
+    IF NOT EXISTS (SELECT FROM unnest(compared)) THEN
+        RETURN idempotent.comparison_of(cols, compared, omitted);
+    END IF;
+    c.first := format('CASE WHEN s.%I IS DISTINCT FROM NULL THEN pg_catalog.to_jsonb("what arrived first") END', m.name);
+    c.joins := idempotent.join_first(m, cols, compared, format('s.%I', m.name), '"what arrived first"', 's');
+    IF brings THEN
+        c.brought := format('CASE WHEN s.%1$I IS DISTINCT FROM NULL AND sent.%1$I IS DISTINCT FROM NULL THEN pg_catalog.to_jsonb("what is brought") END', m.name);
+        c.joins := c.joins || idempotent.join_first(m, cols, compared, format('CASE WHEN s.%1$I IS DISTINCT FROM NULL THEN sent.%1$I END', m.name), '"what is brought"', 'sent');
+    END IF;
+    RETURN c;
+END
+$$;
+COMMENT ON FUNCTION idempotent.comparison_with_document(idempotent.column_info[], smallint[], smallint[], smallint[], idempotent.memory) IS 'SQL that compares a payload with what first arrived';
+
+-- The comparison with a digest. Where the caller compares less than was kept, and where only the stored row knows a value, the
+-- stored columns are compared.
+CREATE FUNCTION idempotent.comparison_with_digest(
+    target regclass, cols idempotent.column_info[], named smallint[], compared smallint[], omitted smallint[], m idempotent.memory
+) RETURNS idempotent.comparison
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c idempotent.comparison := idempotent.comparison_of(cols, compared, omitted);
+    of_payload text := CASE WHEN m.number = ANY (named) THEN format('sent.%I', m.name) ELSE 'NULL::pg_catalog.bytea' END;
+    line text;
+    either text;
+    is_first text;
+BEGIN
+    IF EXISTS (SELECT FROM unnest(cols) AS own WHERE own.number = ANY (m.kept) AND own.number <> ALL (compared)
+                  AND (own.number = ANY (named) OR own.number <> ALL (m.if_supplied) AND own.kind IS DISTINCT FROM 'constant' AND own.filled_by IS NOT NULL)) THEN
+        RETURN c;
+    END IF;
+    SELECT idempotent.to_fingerprint(m, cols, coalesce(jsonb_object_agg(own.number, CASE
+               WHEN own.number <> ALL (named) AND own.number = ANY (m.if_supplied) THEN format('s.%I', own.name)
+               WHEN own.number <> ALL (named) THEN format('CAST(%s AS %s)', coalesce(own.filled_by, 'NULL'), split_part(own.type, ' COLLATE ', 1))
+               WHEN own.number = ANY (m.if_supplied) THEN format('CASE WHEN %s THEN s.%2$I ELSE sent.%2$I END', idempotent.is_omitted(own), own.name)
+               ELSE format('sent.%I', own.name) END), '{}')),
+           string_agg(CASE WHEN own.number <> ALL (named) THEN quote_literal(own.name)
+                           ELSE format('CASE WHEN %s OR %s THEN %L END', idempotent.is_omitted(own), idempotent.agreement(own, format('sent.%I', own.name), format('s.%I', own.name)), own.name) END,
+                      ', ' ORDER BY own.name COLLATE "C") FILTER (WHERE own.number = ANY (m.if_supplied))
+      INTO line, either FROM unnest(cols) AS own WHERE own.number = ANY (m.kept);
+    is_first := format('CASE WHEN s.%1$I IS NOT NULL THEN CASE WHEN %2$s IS NOT NULL THEN idempotent.is_same_digest(%3$s::pg_catalog.regclass, %4$L, s.%1$I, %2$s) ELSE idempotent.is_first(%3$s::pg_catalog.regclass, %4$L, s.%1$I, %5$s, %6$s) END END',
+        m.name, of_payload, target::oid, m.name, line, coalesce('pg_catalog.array_remove(ARRAY[' || either || '], NULL)', '''{}'''));
+    c.joins := format(' LEFT JOIN LATERAL (SELECT %s AS is_first OFFSET 0) AS kept ON true', is_first);
+    c.differing := format('CASE WHEN kept.is_first THEN ''{}'' ELSE %s END', c.differing);
+    c.is_other := 'NOT kept.is_first IS TRUE AND kept.is_first IS NOT NULL';
+    RETURN c;
+END
+$$;
+COMMENT ON FUNCTION idempotent.comparison_with_digest(regclass, idempotent.column_info[], smallint[], smallint[], smallint[], idempotent.memory) IS 'SQL that compares a payload with what first arrived';
+
 -- The statement that reads a payload, completes its key, and looks at the row that is stored under it.
--- Of the stored row it shows what the caller may read, unless `shown` says which columns. A column of `omitted` does not
--- differ if the payload has what its default gives in this statement.
+-- Of the stored row it shows what the caller may read, unless `shown` says which columns. With a memory, the payload is
+-- compared with what first arrived. `from_row` says that it is the row of a trigger, which is complete; then an empty `shown`
+-- means that of the two rows nothing is told but the columns that differ.
 CREATE FUNCTION idempotent.look_of(
-    target regclass, arbiter idempotent.unique_index, named smallint[], compared smallint[], shown smallint[] DEFAULT NULL, omitted smallint[] DEFAULT '{}'
+    target regclass, arbiter idempotent.unique_index, named smallint[], compared smallint[], shown smallint[] DEFAULT NULL, omitted smallint[] DEFAULT '{}',
+    m idempotent.memory DEFAULT NULL, from_row boolean DEFAULT false, document text DEFAULT '$1'
 ) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    cols idempotent.column_info[] := ARRAY(SELECT c FROM idempotent.columns_of(target, false) AS c);
+    cols idempotent.column_info[] := ARRAY(SELECT c FROM idempotent.columns_of(target, m.number IS NOT NULL) AS c);
     -- What is read of the stored row: what may be shown, and what is compared.
     read text[] := ARRAY(SELECT quote_ident(c.name) FROM unnest(cols) AS c
-                          WHERE c.generated <> 'v' AND (c.number = ANY (compared) OR c.number = ANY (shown)
+                          WHERE c.generated <> 'v' AND (c.number = ANY (compared) OR c.number = ANY (shown) OR c.number = m.number OR m.is_digest AND c.number = ANY (m.if_supplied)
                                                         OR shown IS NULL AND has_column_privilege(target, c.number, 'SELECT')) ORDER BY c.number);
     keys text;
     stored_keys text;
@@ -113,9 +239,10 @@ DECLARE
     stored_shown text;
     wrong text;
     generated text;
-    differing text;
-    stored_values text;
-    sent_values text;
+    compares idempotent.comparison := CASE
+        WHEN m.number IS NULL THEN idempotent.comparison_of(cols, compared, omitted)
+        WHEN m.is_digest THEN idempotent.comparison_with_digest(target, cols, named, compared, omitted, m)
+        ELSE idempotent.comparison_with_document(cols, named, compared, omitted, m) END;
 BEGIN
     SELECT string_agg(format(', (%s) AS "key %s"', arbiter.expressions[n], n), '' ORDER BY n),
            string_agg(format('(%s) AS "key %s"', arbiter.expressions[n], n), ', ' ORDER BY n),
@@ -128,35 +255,47 @@ BEGIN
     SELECT coalesce(string_agg(format(', CAST(%s AS %s) AS "generated %s"', c.filled_by, split_part(c.type, ' COLLATE ', 1), c.number), '' ORDER BY c.number), ''),
            coalesce('CASE ' || string_agg(format('WHEN NOT %s THEN %L', idempotent.agreement(c, format('sent.%I', c.name), format('sent."generated %s"', c.number)), c.name), ' ' ORDER BY c.number) || ' END', 'NULL')
       INTO generated, wrong FROM unnest(cols) AS c WHERE c.generated <> '' AND c.number = ANY (named);
-    SELECT coalesce('pg_catalog.array_remove(ARRAY[' || string_agg(format('CASE WHEN NOT %s%s THEN %L END', idempotent.agreement(c, format('s.%I', c.name), format('sent.%I', c.name)),
-                        CASE WHEN c.number = ANY (omitted) THEN
-                            ' AND NOT ' || idempotent.agreement(c, format('sent.%I', c.name), format('CAST(%s AS %s)', c.filled_by, split_part(c.type, ' COLLATE ', 1))) END,
-                        c.name), ', ' ORDER BY c.number) || '], NULL)', '''{}'''),
-           coalesce('ARRAY[' || string_agg(idempotent.shown(format('s.%I', c.name)), ', ' ORDER BY c.number) || ']', '''{}'''),
-           coalesce('ARRAY[' || string_agg(idempotent.shown(format('sent.%I', c.name)), ', ' ORDER BY c.number) || ']', '''{}''')
-      INTO differing, stored_values, sent_values FROM unnest(cols) AS c WHERE c.number = ANY (compared);
+    IF from_row THEN
+        RETURN format('SELECT COALESCE(sent."has key", false), ARRAY[%s], NULL, s."found" IS NOT NULL, ARRAY[%s], %s, %s, %s'
+            ' FROM (SELECT %I.*%s, (%s) AS "has key" FROM (%s OFFSET 0) AS %I OFFSET 0) AS sent LEFT JOIN (SELECT true AS "found", %s%s FROM %s %s%s) AS s ON %s AND sent."has key"%s',
+            key_shown, stored_shown,
+            CASE WHEN cardinality(shown) = 0 THEN 'NULL, NULL'
+                 ELSE format('(SELECT pg_catalog.to_jsonb("the row") FROM (SELECT %s) AS "the row"), (SELECT pg_catalog.to_jsonb("the payload") FROM (%s) AS "the payload")',
+                             coalesce((SELECT string_agg('s.' || name, ', ') FROM unnest(read) AS name), ''), idempotent.row_of(target, named)) END,
+            compares.differing,
+            CASE WHEN cardinality(shown) = 0 THEN format('NULL, NULL, %s, NULL, NULL', compares.is_other)
+                 ELSE concat_ws(', ', compares.stored_values, compares.sent_values, compares.is_other, compares.first, compares.brought) END,
+            idempotent.name_of(target), keys, coalesce(arbiter.condition, 'true'), idempotent.row_of(target, named), idempotent.name_of(target),
+            stored_keys, coalesce(', ' || nullif(array_to_string(read, ', '), ''), ''),
+            CASE (SELECT relkind FROM pg_class WHERE oid = target) WHEN 'p' THEN '' ELSE 'ONLY' END, idempotent.qualified(target),
+            coalesce(' WHERE ' || arbiter.condition, ''), join_on, compares.joins);
+    END IF;
     RETURN format(
         'WITH read AS MATERIALIZED (%s),'
         ' payload AS MATERIALIZED (SELECT read.*%s FROM read),'
         ' sent AS MATERIALIZED (SELECT %I.*%s%s, (%s) AS "has key" FROM payload AS %I)'
         ' SELECT COALESCE(sent."has key", false), ARRAY[%s], %s, s."found" IS NOT NULL, ARRAY[%s],'
-        ' %s, (SELECT pg_catalog.to_jsonb(read) FROM read), %s, %s, %s'
-        ' FROM sent LEFT JOIN (SELECT true AS "found", %s%s FROM %s %s%s) AS s ON %s AND sent."has key"',
-        idempotent.reading_of(target, named), idempotent.completion_of(target, arbiter, named),
+        ' %s, (SELECT pg_catalog.to_jsonb("the payload") FROM (SELECT %s FROM payload) AS "the payload"), %s, %s, %s, %s, %s, %s'
+        ' FROM sent LEFT JOIN (SELECT true AS "found", %s%s FROM %s %s%s) AS s ON %s AND sent."has key"%s',
+        CASE WHEN from_row THEN idempotent.row_of(target, named) ELSE idempotent.reading_of(target, named, document) END,
+        idempotent.completion_of(target, arbiter, named) || CASE WHEN generated ~ '\mtableoid\M' THEN format(', %s::pg_catalog.oid AS tableoid', target::oid) ELSE '' END,
         idempotent.name_of(target), keys, generated, coalesce(arbiter.condition, 'true'), idempotent.name_of(target),
         key_shown, wrong, stored_shown,
         CASE WHEN cardinality(read) = 0 THEN 'NULL::pg_catalog.jsonb'
-             ELSE format('(SELECT pg_catalog.to_jsonb(shown) FROM (SELECT %s) AS shown)', (SELECT string_agg('s.' || name, ', ') FROM unnest(read) AS name)) END,
-        differing, stored_values, sent_values,
+             ELSE format('(SELECT pg_catalog.to_jsonb("the row") FROM (SELECT %s) AS "the row")', (SELECT string_agg('s.' || name, ', ') FROM unnest(read) AS name)) END,
+        -- What it names, and its key.
+        (SELECT string_agg('payload.' || quote_ident(c.name), ', ' ORDER BY c.number) FROM unnest(cols) AS c WHERE c.number = ANY (named) OR c.number = ANY (arbiter.numbers)),
+        compares.differing, compares.stored_values, compares.sent_values, compares.is_other, compares.first, compares.brought,
         stored_keys, coalesce(', ' || nullif(array_to_string(read, ', '), ''), ''),
         CASE (SELECT relkind FROM pg_class WHERE oid = target) WHEN 'p' THEN '' ELSE 'ONLY' END, idempotent.qualified(target),
-        coalesce(' WHERE ' || arbiter.condition, ''), join_on);
+        coalesce(' WHERE ' || arbiter.condition, ''), join_on, compares.joins);
 END
 $$;
-COMMENT ON FUNCTION idempotent.look_of(regclass, idempotent.unique_index, smallint[], smallint[], smallint[], smallint[]) IS 'the statement that looks a payload up';
+COMMENT ON FUNCTION idempotent.look_of(regclass, idempotent.unique_index, smallint[], smallint[], smallint[], smallint[], idempotent.memory, boolean, text) IS
+    'the statement that looks a payload up';
 
 -- The statement that inserts a payload, and gives the key under which it went in, and the row.
-CREATE FUNCTION idempotent.put_of(target regclass, arbiter idempotent.unique_index, named smallint[], overriding text) RETURNS text
+CREATE FUNCTION idempotent.put_of(target regclass, arbiter idempotent.unique_index, named smallint[], overriding text, each boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
@@ -164,20 +303,21 @@ BEGIN
     RETURN (
     SELECT format('INSERT INTO %s %s ON CONFLICT %s DO NOTHING RETURNING ARRAY[%s], %s', idempotent.qualified(target),
         coalesce(
-            (SELECT format('(%s) %sSELECT %s FROM (%s) AS sent', string_agg(quote_ident(c.name), ', ' ORDER BY place),
+            (SELECT format(CASE WHEN each THEN '(%s) %sSELECT %s FROM pg_catalog.unnest($1) WITH ORDINALITY AS given (payload, n) CROSS JOIN LATERAL (%s) AS sent ORDER BY given.n'
+                                ELSE '(%s) %sSELECT %s FROM (%s) AS sent' END, string_agg(quote_ident(c.name), ', ' ORDER BY place),
                         'OVERRIDING ' || upper(overriding) || ' VALUE ',
-                        string_agg(format('sent.%I', c.name), ', ' ORDER BY place), idempotent.reading_of(target, named))
+                        string_agg(format('sent.%I', c.name), ', ' ORDER BY place), idempotent.reading_of(target, named, CASE WHEN each THEN 'given.payload' ELSE '$1' END))
                FROM unnest(named) WITH ORDINALITY AS n (number, place) JOIN idempotent.columns_of(target, false) AS c ON c.number = n.number AND c.generated = ''
              HAVING count(*) > 0),
             'DEFAULT VALUES'),
         idempotent.conflict_target(target, arbiter),
         (SELECT string_agg(idempotent.shown(format('(%s)', e)), ', ' ORDER BY n) FROM unnest(arbiter.expressions) WITH ORDINALITY AS k (e, n)),
-        coalesce((SELECT format('(SELECT pg_catalog.to_jsonb(shown) FROM (SELECT %s) AS shown)', string_agg(quote_ident(c.name), ', ' ORDER BY c.number))
+        coalesce((SELECT format('(SELECT pg_catalog.to_jsonb("the row") FROM (SELECT %s) AS "the row")', string_agg(quote_ident(c.name), ', ' ORDER BY c.number))
                     FROM idempotent.columns_of(target, false) AS c WHERE c.generated <> 'v' AND has_column_privilege(target, c.number, 'SELECT')
                   HAVING count(*) > 0), 'NULL::pg_catalog.jsonb')));
 END
 $$;
-COMMENT ON FUNCTION idempotent.put_of(regclass, idempotent.unique_index, smallint[], text) IS 'the statement that inserts a payload';
+COMMENT ON FUNCTION idempotent.put_of(regclass, idempotent.unique_index, smallint[], text, boolean) IS 'the statement that inserts a payload';
 
 -- Refuses what is no object, and a field that is no column.
 CREATE FUNCTION idempotent.check_payloads(target regclass, payloads jsonb[], origin text) RETURNS void
@@ -185,6 +325,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     bad record;
+    names text[] := ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped);
 BEGIN
     SELECT n, jsonb_typeof(payload) AS kind INTO bad FROM unnest(payloads) WITH ORDINALITY AS p (payload, n) WHERE jsonb_typeof(payload) <> 'object' ORDER BY n LIMIT 1;
     IF FOUND THEN
@@ -192,7 +333,7 @@ BEGIN
             format('It is a JSON %s.', bad.kind));
     END IF;
     SELECT n, field INTO bad FROM unnest(payloads) WITH ORDINALITY AS p (payload, n), jsonb_object_keys(payload) WITH ORDINALITY AS f (field, place)
-     WHERE idempotent.column_number(target, field) IS NULL ORDER BY n, place LIMIT 1;
+     WHERE field <> ALL (names) ORDER BY n, place LIMIT 1;
     IF FOUND THEN
         PERFORM idempotent.no_such_column(target, bad.field, CASE origin WHEN 'payloads' THEN format('Payload %s has a field of that name.', bad.n) END);
     END IF;
@@ -202,7 +343,7 @@ COMMENT ON FUNCTION idempotent.check_payloads(regclass, jsonb[], text) IS 'refus
 
 -- The plans of payloads, which of them each payload has, and the arbiter. `named` are the columns that all of them name.
 CREATE FUNCTION idempotent.plans_of(
-    target regclass, payloads jsonb[], rule idempotent.rule, guard_key text[], origin text, source_names smallint[], rejects boolean,
+    target regclass, payloads jsonb[], rule idempotent.rule, guard_key text[], m idempotent.memory, origin text, source_names smallint[], rejects boolean,
     OUT arbiter idempotent.unique_index, OUT plans idempotent.plan[], OUT plan_of int[]
 ) LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -215,7 +356,7 @@ BEGIN
     WITH documents AS (SELECT n, ARRAY(SELECT jsonb_object_keys(payload)) AS fields FROM unnest(payloads) WITH ORDINALITY AS p (payload, n)),
          shapes AS (SELECT fields, min(n) AS first, row_number() OVER (ORDER BY min(n)) AS shape FROM documents GROUP BY fields)
     SELECT array_agg(DISTINCT ROW(fields, ARRAY(SELECT idempotent.column_number(target, f) FROM unnest(fields) WITH ORDINALITY AS u (f, k) ORDER BY k),
-                                  first, NULL, NULL, NULL, NULL, NULL, NULL)::idempotent.plan),
+                                  first, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::idempotent.plan),
            (SELECT array_agg(shape ORDER BY n) FROM documents JOIN shapes USING (fields))
       INTO plans, plan_of FROM shapes;
     plans := ARRAY(SELECT p FROM unnest(plans) AS p ORDER BY p.first);
@@ -223,6 +364,10 @@ BEGIN
                                            WHERE NOT EXISTS (SELECT FROM unnest(plans) AS p WHERE c.number <> ALL (p.named))));
     arbiter := idempotent.find_arbiter(target, rule, named, guard_key, origin);
     PERFORM idempotent.check_rule(target, arbiter, rule);
+    IF NOT (arbiter.parts <@ guard_key AND guard_key <@ arbiter.parts) THEN
+        -- By another key than the guard's, the row of today is compared.
+        m := NULL;
+    END IF;
     FOR i IN 1 .. coalesce(cardinality(plans), 0) LOOP
         plan := plans[i];
         plan.compared := idempotent.compared(target, arbiter, rule, plan.named);
@@ -239,13 +384,19 @@ BEGIN
         plan := plans[i];
         SELECT name INTO plan.refused FROM idempotent.columns_of(target, false) WHERE identity = 'a' AND number = ANY (plan.named) AND rule.overriding IS NULL;
         PERFORM idempotent.check_generated(target, plan.named);
-        plan.look := idempotent.look_of(target, arbiter, plan.named, plan.compared);
+        plan.look := idempotent.look_of(target, arbiter, plan.named, plan.compared, m => m);
         plan.put := idempotent.put_of(target, arbiter, plan.named, rule.overriding);
+        IF cardinality(payloads) > 1 AND cardinality(plan.named) > 0 THEN
+            plan.look_each := format('SELECT pg_catalog.array_agg(ROW(look.*)::idempotent.look ORDER BY given.n) FROM pg_catalog.unnest($1) WITH ORDINALITY AS given (payload, n) CROSS JOIN LATERAL (%s) AS look',
+                idempotent.look_of(target, arbiter, plan.named, plan.compared, m => m, document => 'given.payload'));
+            plan.put_each := format('WITH put (key, stored) AS (%s) SELECT pg_catalog.array_agg(put.key::pg_catalog.text), pg_catalog.array_agg(put.stored) FROM put',
+                idempotent.put_of(target, arbiter, plan.named, rule.overriding, each => true));
+        END IF;
         plans[i] := plan;
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION idempotent.plans_of(regclass, jsonb[], idempotent.rule, text[], text, smallint[], boolean) IS 'the plans of payloads, and the arbiter';
+COMMENT ON FUNCTION idempotent.plans_of(regclass, jsonb[], idempotent.rule, text[], idempotent.memory, text, smallint[], boolean) IS 'the plans of payloads, and the arbiter';
 
 -- `payload`, `payload 3`, `row 3 of the source`. A load says which rows of the source are in its batch.
 CREATE FUNCTION idempotent.numbered(origin text, n bigint) RETURNS text

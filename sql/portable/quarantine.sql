@@ -237,6 +237,10 @@ BEGIN
     EXECUTE statements.lock USING record.stored;
     EXECUTE statements.look INTO seen USING record.stored;
     PERFORM idempotent.check_unchanged(record, seen);
+    IF statements.update IS NULL THEN
+        -- Only a digest tells that another payload arrived first: the row is as this one has it.
+        RETURN;
+    END IF;
     EXECUTE statements.update INTO updated USING record.stored, record.payload;
     IF updated IS NULL THEN
         seen.found := false;
@@ -268,9 +272,9 @@ BEGIN
     lock := format('SELECT FROM %s AS own, %s WHERE %s%s FOR UPDATE OF own', idempotent.qualified(record.target), key_of_stored, same_key, ' AND ' || arbiter.condition);
     look := idempotent.look_of(record.target, arbiter, named, ARRAY(SELECT n FROM unnest(named) AS n WHERE n <> ALL (arbiter.numbers)));
     -- The payload is one column, so that an expression of the key finds columns of the table alone.
-    update := format('WITH updated AS (UPDATE %s AS own SET %s FROM %s, (SELECT payload AS "the payload" FROM (%s) AS payload) AS given WHERE %s%s RETURNING true) SELECT true FROM updated', idempotent.qualified(record.target),
+    update := CASE WHEN record.differences <> '{}' THEN format('WITH updated AS (UPDATE %s AS own SET %s FROM %s, (SELECT payload AS "the payload" FROM (%s) AS payload) AS given WHERE %s%s RETURNING true) SELECT true FROM updated', idempotent.qualified(record.target),
         (SELECT string_agg(format('%I = ("the payload").%1$I', name), ', ') FROM jsonb_object_keys(record.differences) AS name), key_of_stored,
-        idempotent.reading_of(record.target, differing, '$2'), same_key, ' AND ' || arbiter.condition);
+        idempotent.reading_of(record.target, differing, '$2'), same_key, ' AND ' || arbiter.condition) END;
 END
 $$;
 COMMENT ON FUNCTION idempotent.application_of(idempotent.conflict_records) IS 'the statements that apply the payload of a conflict';

@@ -204,9 +204,11 @@ COMMENT ON FUNCTION idempotent_insert_from(regclass, regclass, text[], text[], t
 CREATE FUNCTION idempotent.plan_source(target regclass, own idempotent.source_column[], rule idempotent.rule) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    guards idempotent.guard_config := idempotent.guard_in_force(target);
 BEGIN
     PERFORM idempotent.plans_of(target, ARRAY[(SELECT jsonb_object_agg(name, NULL) FROM unnest(own))], rule,
-        (idempotent.guard_in_force(target)).key, 'source', idempotent.named_by_source(own), false);
+        guards.key, guards.remembers, 'source', idempotent.named_by_source(own), false);
 END
 $$;
 COMMENT ON FUNCTION idempotent.plan_source(regclass, idempotent.source_column[], idempotent.rule) IS 'refuses a source that cannot be inserted or verified';

@@ -4,7 +4,7 @@
 -- same, if it is constant or depends on the session only (docs/keys.md, Clock and session defaults). `drawn` says whether it
 -- is another value at every call.
 CREATE FUNCTION idempotent.default_kind(expression pg_node_tree, shown text, OUT kind text, OUT drawn boolean)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     tree text := expression;
@@ -56,7 +56,7 @@ COMMENT ON TYPE idempotent.column_info IS 'a column of a table';
 
 -- The type that a domain is over, else the type itself; and whether a domain in between refuses NULL.
 CREATE FUNCTION idempotent.base_of(type pg_type, OUT base oid, OUT refuses_null boolean)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     refuses_null := false;
@@ -84,12 +84,12 @@ BEGIN
            a.attgenerated, a.attidentity, shown.sql,
            CASE WHEN a.attidentity <> '' THEN 'sequence' ELSE kind.kind END, a.attidentity <> '' OR coalesce(kind.drawn, false)
       FROM pg_attribute AS a
-      -- One by one: a plan for any table would read all types. The functions are called only where they have something to say.
+      -- One by one: a plan for any table would read all types. The functions are strict, and called only where they have something to say.
      CROSS JOIN LATERAL (SELECT type.* FROM pg_type AS type WHERE type.oid = a.atttypid OFFSET 0) AS t
-      LEFT JOIN LATERAL (SELECT * FROM idempotent.base_of((SELECT domain FROM pg_type AS domain WHERE domain.oid = a.atttypid)) WHERE t.typtype = 'd') AS based ON true
+      LEFT JOIN LATERAL idempotent.base_of((SELECT domain FROM pg_type AS domain WHERE domain.oid = a.atttypid AND domain.typtype = 'd')) AS based ON true
       LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
      CROSS JOIN LATERAL (SELECT pg_get_expr(coalesce(d.adbin, t.typdefaultbin), CASE WHEN d.adbin IS NULL THEN 0 ELSE target END) AS sql) AS shown
-      LEFT JOIN LATERAL (SELECT * FROM idempotent.default_kind(coalesce(d.adbin, t.typdefaultbin), shown.sql) WHERE kinds AND shown.sql IS NOT NULL AND a.attgenerated = '') AS kind ON true
+      LEFT JOIN LATERAL idempotent.default_kind(coalesce(d.adbin, t.typdefaultbin), CASE WHEN kinds AND a.attgenerated = '' THEN shown.sql END) AS kind ON true
      WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
      ORDER BY a.attnum;
 END
@@ -207,20 +207,18 @@ BEGIN
            SELECT array_agg(i.indkey[n - 1] ORDER BY n) AS numbers,
                   array_agg(coalesce(a.attname::text, pg_get_indexdef(i.indexrelid, n, true)) ORDER BY n) AS parts,
                   array_agg(coalesce(quote_ident(a.attname), pg_get_indexdef(i.indexrelid, n, false)) ORDER BY n) AS expressions,
-                  array_agg('OPERATOR(' || quote_ident(opn.nspname) || '.' || o.oprname || ')' ORDER BY n) AS equals,
-                  array_agg(coalesce(' COLLATE ' || quote_ident(cn.nspname) || '.' || quote_ident(cl.collname), '') ORDER BY n) AS collates,
-                  array_agg(format('%s%s %I.%I', coalesce(quote_ident(a.attname), '(' || pg_get_indexdef(i.indexrelid, n, false) || ')'),
-                                   coalesce(' COLLATE ' || quote_ident(cn.nspname) || '.' || quote_ident(cl.collname), ''), ocn.nspname, oc.opcname) ORDER BY n) AS inferred
+                  array_agg((SELECT format('OPERATOR(%I.%s)', opn.nspname, o.oprname) FROM pg_operator AS o JOIN pg_namespace AS opn ON opn.oid = o.oprnamespace
+                              WHERE o.oid = (SELECT op.amopopr FROM pg_amop AS op WHERE op.amopfamily = oc.opcfamily AND op.amoplefttype = oc.opcintype
+                                                AND op.amoprighttype = oc.opcintype AND op.amopstrategy = 3)) ORDER BY n) AS equals,
+                  array_agg(coalesce(collation_of.sql, '') ORDER BY n) AS collates,
+                  array_agg(format('%s%s %I.%I', coalesce(quote_ident(a.attname), '(' || pg_get_indexdef(i.indexrelid, n, false) || ')'), collation_of.sql,
+                                   (SELECT nspname FROM pg_namespace WHERE oid = oc.opcnamespace), oc.opcname) ORDER BY n) AS inferred
              FROM generate_series(1, i.indnkeyatts::int) AS n
-             LEFT JOIN pg_attribute AS a ON a.attrelid = target AND a.attnum = i.indkey[n - 1] AND a.attnum > 0
-             JOIN pg_opclass AS oc ON oc.oid = i.indclass[n - 1]
-             JOIN pg_namespace AS ocn ON ocn.oid = oc.opcnamespace
-             LEFT JOIN pg_amop AS op ON op.amopfamily = oc.opcfamily AND op.amoplefttype = oc.opcintype AND op.amoprighttype = oc.opcintype
-                                    AND op.amopstrategy = 3
-             LEFT JOIN pg_operator AS o ON o.oid = op.amopopr
-             LEFT JOIN pg_namespace AS opn ON opn.oid = o.oprnamespace
-             LEFT JOIN pg_collation AS cl ON cl.oid = i.indcollation[n - 1]
-             LEFT JOIN pg_namespace AS cn ON cn.oid = cl.collnamespace) AS parts
+             -- One by one: a plan for any table would read the catalogs whole.
+            CROSS JOIN LATERAL (SELECT (SELECT attname FROM pg_attribute WHERE attrelid = target AND attnum = i.indkey[n - 1] AND attnum > 0) AS attname OFFSET 0) AS a
+            CROSS JOIN LATERAL (SELECT class.* FROM pg_opclass AS class WHERE class.oid = i.indclass[n - 1] OFFSET 0) AS oc
+            CROSS JOIN LATERAL (SELECT (SELECT ' COLLATE ' || quote_ident(cn.nspname) || '.' || quote_ident(cl.collname) FROM pg_collation AS cl
+                                          JOIN pg_namespace AS cn ON cn.oid = cl.collnamespace WHERE cl.oid = i.indcollation[n - 1]) AS sql OFFSET 0) AS collation_of) AS parts
      WHERE i.indrelid = target AND i.indisunique AND i.indislive
      ORDER BY NOT i.indisprimary, i.indexrelid;
 END
@@ -249,7 +247,8 @@ BEGIN
         WHEN t.typtype = 'c' THEN (SELECT array_agg(atttypid) FROM pg_attribute WHERE attrelid = t.typrelid AND attnum > 0 AND NOT attisdropped)
         WHEN t.typcategory = 'A' AND t.typelem <> 0 THEN ARRAY[t.typelem]
         ELSE '{}' END;
-    IF EXISTS (SELECT FROM unnest(members) AS m (member) WHERE idempotent.operator_of(member, strategy) IS NULL) THEN
+    IF NOT EXISTS (SELECT FROM pg_opclass WHERE opcdefault AND opcmethod = btree AND opcintype = type)
+       AND EXISTS (SELECT FROM unnest(members) AS m (member) WHERE idempotent.operator_of(member, strategy) IS NULL) THEN
         RETURN NULL;
     END IF;
     candidates := ARRAY[type, CASE WHEN t.typtype = 'e' THEN 'anyenum'::regtype WHEN t.typtype = 'r' THEN 'anyrange'::regtype
@@ -284,6 +283,11 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
+    IF c.typid <> c.base THEN
+        -- Not every operator of a type takes a domain over it.
+        l := format('(%s)::%s', l, format_type(c.base, NULL));
+        r := format('(%s)::%s', r, format_type(c.base, NULL));
+    END IF;
     RETURN (
     SELECT CASE
         WHEN c.base = 'json'::regtype THEN
@@ -305,6 +309,10 @@ AS $$
 DECLARE
     greater text := idempotent.operator_of(c.typid, 5);
 BEGIN
+    IF c.typid <> c.base THEN
+        l := format('(%s)::%s', l, format_type(c.base, NULL));
+        r := format('(%s)::%s', r, format_type(c.base, NULL));
+    END IF;
     IF c.base = 'json'::regtype THEN
         RETURN format('COALESCE(%1$s::pg_catalog.jsonb OPERATOR(pg_catalog.>) %2$s::pg_catalog.jsonb, %1$s IS DISTINCT FROM NULL AND %2$s IS NOT DISTINCT FROM NULL)', l, r);
     ELSIF greater IS NULL THEN
@@ -391,7 +399,7 @@ BEGIN
             target => target);
     ELSIF c.relpersistence = 't' AND c.relnamespace <> pg_my_temp_schema() THEN
         PERFORM idempotent.fail('0A000', 'cannot access temporary tables of other sessions');
-    ELSIF c.relnamespace = 'pg_catalog'::regnamespace THEN
+    ELSIF c.relnamespace = 'pg_catalog'::regnamespace AND NOT current_setting('allow_system_table_mods')::boolean THEN
         PERFORM idempotent.fail('42501', format('permission denied: "%s" is a system catalog', c.relname), target => target);
     ELSIF verifies AND EXISTS (SELECT FROM pg_rewrite WHERE ev_class = target AND ev_type IN ('2', '3') AND ev_enabled <> 'D') THEN
         PERFORM idempotent.fail('0A000', format('cannot insert or verify rows in table "%s"', c.relname),

@@ -60,6 +60,23 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.null_is_a_value(idempotent.column_info) IS 'whether a NULL in a row of a view is a value';
 
+CREATE FUNCTION idempotent.check_view_options(options idempotent.guard_options) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF options.remember IS NOT NULL OR options.null_key = 'pass' THEN
+        PERFORM idempotent.fail('22023', format('a view has no option "%s"', CASE WHEN options.remember IS NOT NULL THEN 'remember' ELSE 'null_key' END),
+            hint => format('Guard the table with %s.', idempotent.own_function('idempotent_guard')));
+    ELSIF options.on_conflict = 'report' THEN
+        PERFORM idempotent.fail('22023', 'a view cannot report conflicts: an INSERT has nowhere to return them', hint => 'Available values: error, quarantine.');
+    ELSIF options.on_conflict = 'observe' THEN
+        PERFORM idempotent.fail('22023', 'a view cannot observe: an INSERT into it always inserts or verifies', hint => 'Available values: error, quarantine.');
+    END IF;
+    PERFORM idempotent.check_option('on_conflict', options.on_conflict, '{error,quarantine}');
+END
+$$;
+COMMENT ON FUNCTION idempotent.check_view_options(idempotent.guard_options) IS 'refuses options that a view does not have';
+
 CREATE FUNCTION idempotent.view_options(key text[], compare text[], ignore text[], on_conflict text) RETURNS idempotent.guard_options
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -68,13 +85,8 @@ BEGIN
     PERFORM idempotent.check_list('compare', compare);
     PERFORM idempotent.check_list('ignore', ignore);
     PERFORM idempotent.require('on_conflict', on_conflict IS NOT NULL);
-    IF on_conflict = 'report' THEN
-        PERFORM idempotent.fail('22023', 'a view cannot report conflicts: an INSERT has nowhere to return them', hint => 'Available values: error, quarantine.');
-    ELSIF on_conflict = 'observe' THEN
-        PERFORM idempotent.fail('22023', 'a view cannot observe: an INSERT into it always inserts or verifies', hint => 'Available values: error, quarantine.');
-    END IF;
-    PERFORM idempotent.check_option('on_conflict', on_conflict, '{error,quarantine}');
-    RETURN ROW(key, compare, ignore, on_conflict, 'error')::idempotent.guard_options;
+    PERFORM idempotent.check_view_options(ROW(key, compare, ignore, on_conflict, NULL, 'error'));
+    RETURN ROW(key, compare, ignore, on_conflict, NULL, 'error')::idempotent.guard_options;
 END
 $$;
 COMMENT ON FUNCTION idempotent.view_options(text[], text[], text[], text) IS 'checks the options of a view';
@@ -171,7 +183,8 @@ BEGIN
     PERFORM idempotent.check_view_trigger(TG_WHEN, TG_OP);
     target := idempotent.table_of_view(TG_RELID);
     PERFORM idempotent.check_target(target);
-    options := idempotent.options_of(TG_ARGV);
+    options := idempotent.options_of(TG_ARGV, 'view');
+    PERFORM idempotent.check_view_options(options);
     rule := idempotent.rule_of(target, options.key, options.compare, options.ignore);
     IF options.compare IS NULL AND options.ignore IS NULL THEN
         rule.only_these := (idempotent.guard_in_force(target)).compared;

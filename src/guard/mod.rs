@@ -85,6 +85,11 @@
 //!   without a guard: MERGE has decided on its own look at the table that the row is to be
 //!   inserted, and who is told 23505 merges again, and updates. A duplicate, or a conflict,
 //!   would end that instead.
+//! - *An index that is made like the arbiter is being built, or taken away*, by REINDEX CONCURRENTLY and its
+//!   kin. The key lock lasts until the row is in all indexes; so whoever finds nothing in the arbiter meets
+//!   nothing in that one.
+//! - *A partition is detached concurrently.* At REPEATABLE READ and SERIALIZABLE, the server may put a row into a partition
+//!   that it locks when it is none any more, and that has lost its guard.
 //! - *The arbiter is partial, or on expressions.* What its expressions give for the row takes the
 //!   place of columns, in the key lock as well. A row outside of the condition has no key, and is
 //!   let through after no step at all: it makes no entry in the arbiter, so that it is in nobody's

@@ -1,5 +1,5 @@
 //! An option of EXPLAIN of our own, which PostgreSQL 18 takes in.
-use crate::error::{Report, SqlState};
+use crate::error::{Report, SqlState, with_error_capture};
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::{CStr, CString};
 use std::ptr;
@@ -99,12 +99,15 @@ unsafe extern "C-unwind" fn on_plan(
             return;
         }
         if !(*state).analyze {
+            // As core says it of its own.
             let option = registered.option.name.to_string_lossy().to_uppercase();
-            Report::new(
-                SqlState::InvalidParameterValue,
-                format!("EXPLAIN option {option} requires ANALYZE"),
-            )
-            .raise()
+            with_error_capture(|| {
+                Report::new(
+                    SqlState::InvalidParameterValue,
+                    format!("EXPLAIN option {option} requires ANALYZE"),
+                )
+                .raise()
+            })
         }
         show(state, (registered.option.end)());
     }

@@ -1,6 +1,7 @@
 //! What becomes of a request, by what is known of its key.
 use super::record::{Request, RequestRecord, RequestStatus};
 use crate::pg::backend;
+use crate::pg::schedule::leaves_out;
 
 /// What is to be done.
 pub enum RequestDecision {
@@ -29,7 +30,7 @@ impl RequestDecision {
         let now = backend::clock();
         match known.status {
             RequestStatus::Finished => Self::Replay(known),
-            _ if known.is_held(now) => Self::InProgress(known),
+            _ if known.is_held(now) && !leaves_out!("lease") => Self::InProgress(known),
             _ => Self::Resume(known),
         }
     }

@@ -36,8 +36,24 @@ WITH state AS (
 const BRANCHES: &[Branch] = &[
     (
         |_| true,
-        r"SELECT 'constraint', made.conname::pg_catalog.text, pg_catalog.pg_get_constraintdef(made.oid)
+        // Of a key, core's function would look its index up by the transaction's snapshot: after a REINDEX
+        // CONCURRENTLY that can be one that is gone, which is an error.
+        r"SELECT 'constraint', made.conname::pg_catalog.text,
+       CASE WHEN made.contype OPERATOR(pg_catalog.=) 'p' OR made.contype OPERATOR(pg_catalog.=) 'u' THEN pg_catalog.concat(
+           CASE WHEN made.contype OPERATOR(pg_catalog.=) 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END,
+           CASE WHEN its.indnullsnotdistinct THEN ' NULLS NOT DISTINCT' END,
+           ' (', (
+               SELECT pg_catalog.string_agg(pg_catalog.quote_ident(attribute.attname), ', ' ORDER BY part.place)
+                 FROM pg_catalog.unnest(made.conkey) WITH ORDINALITY AS part (number, place)
+                 JOIN pg_catalog.pg_attribute AS attribute
+                   ON attribute.attrelid OPERATOR(pg_catalog.=) $1 AND attribute.attnum OPERATOR(pg_catalog.=) part.number),
+           CASE WHEN its.indisexclusion THEN ' WITHOUT OVERLAPS' END, ')',
+           CASE WHEN its.indnatts OPERATOR(pg_catalog.>) its.indnkeyatts THEN ' INCLUDE' END,
+           CASE WHEN made.condeferrable THEN ' DEFERRABLE' END,
+           CASE WHEN made.condeferred THEN ' INITIALLY DEFERRED' END)
+       ELSE pg_catalog.pg_get_constraintdef(made.oid) END
   FROM pg_catalog.pg_constraint AS made
+  LEFT JOIN pg_catalog.pg_index AS its ON its.indexrelid OPERATOR(pg_catalog.=) made.conindid
  WHERE made.conrelid OPERATOR(pg_catalog.=) $1 AND made.contype OPERATOR(pg_catalog.<>) 'n'",
     ),
     (

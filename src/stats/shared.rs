@@ -98,14 +98,13 @@ pub fn add(counted: impl Iterator<Item = (Subject, Counts)>) {
     });
     if !new.is_empty() {
         let now = backend::clock();
-        let fits = MEMORY.with_exclusive(|table| {
-            let add =
-                |(subject, counts): &(Subject, Counts)| table.add_or_begin(*subject, counts, now);
-            new.iter().fold(true, |fits, one| add(one) && fits)
+        MEMORY.with_exclusive(|table| {
+            for (subject, counts) in &new {
+                if !table.add_or_begin(*subject, counts, now) {
+                    FULL.set(true);
+                }
+            }
         });
-        if fits == Some(false) {
-            FULL.set(true);
-        }
         new.clear();
     }
     NEW.set(new);

@@ -47,16 +47,6 @@ struct Entry {
 }
 
 impl Entry {
-    #[cfg(test)]
-    const EMPTY: Self = Self {
-        database: AtomicU32::new(0),
-        relation: AtomicU32::new(0),
-        form: AtomicU32::new(0),
-        next: AtomicU32::new(0),
-        since: AtomicI64::new(0),
-        counts: [const { AtomicU64::new(0) }; COUNTERS],
-    };
-
     fn subject(&self) -> Subject {
         Subject {
             database: self.database.load(Relaxed),
@@ -110,15 +100,23 @@ pub struct CounterTable<const SIZE: usize> {
 }
 
 impl<const SIZE: usize> CounterTable<SIZE> {
-    /// An empty one, for tests: all zeros, as shared memory begins.
+    /// An empty one, for tests/pure: all zeros, as shared memory begins.
     #[cfg(test)]
+    #[allow(dead_code, reason = "the tests are in another crate")]
     pub fn new() -> Box<Self> {
         Box::new(Self {
             used: AtomicU32::new(0),
             free: AtomicU32::new(0),
             uncounted: AtomicU64::new(0),
             buckets: [const { AtomicU32::new(0) }; SIZE],
-            entries: [const { Entry::EMPTY }; SIZE],
+            entries: std::array::from_fn(|_| Entry {
+                database: AtomicU32::new(0),
+                relation: AtomicU32::new(0),
+                form: AtomicU32::new(0),
+                next: AtomicU32::new(0),
+                since: AtomicI64::new(0),
+                counts: [const { AtomicU64::new(0) }; COUNTERS],
+            }),
         })
     }
 }

@@ -7,6 +7,7 @@
 //! none here: with an expression in the key of a table, or of a partitioned table under
 //! it, no unique index covers the tree. Bounds are constants since they were made.
 use super::{OpenRelation, Target, UniqueIndex};
+use crate::error::Report;
 use crate::pg::catalog::relation;
 use crate::pg::ffi;
 use crate::pg::relation::partition::{PartitionedTable, RoutedPartition, partition_key};
@@ -59,7 +60,9 @@ impl<'t> PartitionRouter<'t> {
                     .leaf_indexes
                     .entry(child.table)
                     .or_insert_with(child_index);
-                debug_assert_ne!(index, pg_sys::InvalidOid);
+                if index == pg_sys::InvalidOid {
+                    detached_meanwhile(self.target).raise()
+                }
                 return Some((child.table, index));
             }
             let target = self.target;
@@ -69,6 +72,13 @@ impl<'t> PartitionRouter<'t> {
                 .or_insert_with(|| PartitionedLevel::open(target, child.table, child_index()));
         }
     }
+}
+
+/// 40001: a transaction with one snapshot came to a partition that was detached concurrently, and has no
+/// index of its table's any more. The next transaction does not find it.
+fn detached_meanwhile(target: &Target) -> Report {
+    Report::could_not_serialize(&target.schema, &target.name)
+        .detail("A partition was detached concurrently.")
 }
 
 impl PartitionedLevel {

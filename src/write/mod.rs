@@ -52,6 +52,13 @@
 //!   order, never shape by shape. (Deletions by others can break that: a row
 //!   that is sent again in a later round may sort before one that went in.
 //!   40P01 is then possible, and a retry the answer.)
+//! - *An index that is made like the arbiter is being built, or taken away*, by REINDEX CONCURRENTLY and its
+//!   kin. It is not valid, so that the server's ON CONFLICT does not know it, but it refuses a second row.
+//!   Rows that go in directly take it for an arbiter, too. A statement runs in a subtransaction beside
+//!   it: 23505 undoes that, and the statement is sent again (see [`send`]). Whoever builds or drops an index
+//!   so waits, between its steps, for all who write to the table; so the index is among those
+//!   that were found when the table was locked. Of a partition's indexes nothing is known here:
+//!   where such a table has a guard, its key lock keeps two sessions apart in all indexes at once.
 //! - *SERIALIZABLE.* The look leaves its predicate locks for found and missing
 //!   keys alike, so a decision that rests on them is checked at commit.
 //!

@@ -4,7 +4,11 @@ use super::direct;
 use super::distributed;
 use super::statement;
 use super::terms::{Keys, Returning};
+use crate::error::is_server_error;
 use crate::pg::rows::TupleStore;
+use crate::pg::transaction::transactions::in_subtransaction;
+use pgrx::PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION;
+use std::panic::resume_unwind;
 
 /// Inserts the plain rows in their order, those of each shape with the columns
 /// that it names. Gives the number of those that went in, and what they return.
@@ -46,5 +50,44 @@ pub fn insert_into(
         return count;
     }
     let direct = direct::insert(context, rows, returning, returned.as_deref_mut(), keys);
-    direct.unwrap_or_else(|| statement::insert(context, rows, returning, returned.as_deref()))
+    direct.unwrap_or_else(|| insert_by_statement(context, rows, returning, returned))
+}
+
+/// How often a statement is sent again that has met an index which is being built or taken away.
+const MOST_TRIES: usize = 10;
+
+/// Inserts by the statement.
+///
+/// The server's ON CONFLICT knows valid indexes only. One that is made like the arbiter, and that REINDEX
+/// CONCURRENTLY, CREATE INDEX CONCURRENTLY or DROP INDEX CONCURRENTLY builds or takes away, raises 23505
+/// for a row that another session inserts at the same time. Beside such an index the statement is a
+/// subtransaction, and is sent again: by then the other row is there, or it is not. What still fails is a
+/// violation of another unique index.
+fn insert_by_statement(
+    context: &WriteContext<'_>,
+    rows: &mut TupleStore,
+    returning: Returning,
+    returned: Option<&mut TupleStore>,
+) -> u64 {
+    let arbiter = context.arbiter;
+    let mut indexes = context.target.indexes.iter();
+    if indexes.any(|index| index.oid != arbiter.oid && index.is_twin(arbiter)) {
+        for _ in 0..MOST_TRIES {
+            pgrx::check_for_interrupts!();
+            // Of the call, and not of the subtransaction, with which its files would go.
+            let mut part = new_returned_store(context, returning);
+            let insert = || statement::insert(context, rows, returning, part.as_ref());
+            match in_subtransaction(insert) {
+                Ok(count) => {
+                    if let (Some(all), Some(part)) = (returned, &mut part) {
+                        part.each(|row| all.put(row));
+                    }
+                    return count;
+                }
+                Err(caught) if is_server_error(&caught, ERRCODE_UNIQUE_VIOLATION) => rows.rewind(),
+                Err(caught) => resume_unwind(caught),
+            }
+        }
+    }
+    statement::insert(context, rows, returning, returned.as_deref())
 }

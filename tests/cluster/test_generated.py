@@ -17,8 +17,9 @@ import re
 import psycopg
 import pytest
 
+from support.generated_calls import malformed_call
 from support.generated_tables import Mismatch, Table
-from support.generated_values import SETUP, quoted
+from support.generated_values import SETUP
 from support.project import SEED, size
 from support.queries import value
 
@@ -136,65 +137,12 @@ def well_formed(conn, table):
         check(matching == 1, f"stored {sample['stored']} is no row of the table")
 
 
-GARBAGE = [
-    "null", "true", "0", "-1", "1e400", "-1e-400", "1e-20000", "123456789012345678901234567890", '""', '" "', '"x"',
-    '"NULL"', '"{unclosed"', '"{}"', '"(,)"', '"\\\\x0"', "[]", "[[]]", "[[1],[1,2]]", '[null]', "{}", '{"x": {}}',
-    '{"": 1}', '{"x": "\\ud83d\\ude00"}', '"\\ud83d\\ude00"', '"%s%n%p"', '"infinity"', '"-infinity"', '"NaN"', '"epoch"',
-    '"now"', '"$$; DROP TABLE x; --"', '"' + "y" * 5000 + '"', "[" * 200 + "]" * 200, '"1 year -13 months"', '"24:00:60"',
-    '"294277-01-01"', '"4714-01-01 BC"', '"[5,1)"', '"empty"', '"1/0"', '"\\u0001"', '{"x": 1, "Y": 1e9}', '[1, "a", null, {}]',
-]  # fmt: skip
-BAD_NAMES = ["", "ctid", "xmin", "tableoid", "no such", "........pg.dropped.1........", "gone", "made", "no", "*", "ID ",
-             "x" * 64, "x" * 10_000, "drawn", "at", "\u00e9", "id\u0000x"[:2] + "?"]  # fmt: skip
-
-
 PANIC = re.compile(r"panicked|unwrap\(\)|\w\.rs\b|backtrace|out of bounds|byte index|called `")
 
 
 def malformed(conn, table):
     """One call that is wrong in some way, or in several, rolled back; returns its SQLSTATE or None."""
-    dice = table.dice
-
-    def payload():
-        row = table.payload()
-        members = {name: table.fragment(name, number) for name, number in row.items()}
-        for _ in range(dice.choice([0, 1, 1, 2])):
-            pick = dice.randrange(4)
-            if pick == 0 and members:
-                members[dice.choice(list(members))] = dice.choice(GARBAGE)
-            elif pick == 1:
-                members[dice.choice(BAD_NAMES)] = dice.choice(GARBAGE)
-            elif pick == 2 and members:
-                del members[dice.choice(list(members))]
-            elif pick == 3:
-                return dice.choice(GARBAGE)
-        return "{" + ", ".join(f"{quoted(name)}: {fragment}" for name, fragment in members.items()) + "}"
-
-    function = dice.choice(["insert", "each", "many"])
-    batch = "[" + ", ".join(payload() for _ in range(dice.choice([0, 1, 3, 8]))) + "]"
-    if dice.random() < 0.1:
-        batch = dice.choice(GARBAGE)
-    options = {}
-    columns = [c.name for c in table.columns] + BAD_NAMES
-    for name in ("key", "compare", "ignore"):
-        if dice.random() < 0.2:
-            options[name] = dice.choices(columns + [None], k=dice.randint(0, 4))
-            if dice.random() < 0.3:
-                options[name] = [c.name for c in table.key] * dice.choice([1, 2])
-    if dice.random() < 0.1:
-        options["on_conflict"] = dice.choice(["", "Error", "ignore", None, "x" * 3000])
-    else:
-        options["on_conflict"] = dice.choice(["error", "report", "quarantine"])
-    if dice.random() < 0.1:
-        options["overriding"] = dice.choice(["system", "user", "", "x" * 3000])
-    if function != "insert" and dice.random() < 0.5:
-        options["on_error"] = dice.choice(["report", "quarantine", None, ""])
-    casts = {"key": "text[]", "compare": "text[]", "ignore": "text[]", "on_conflict": "text", "on_error": "text", "overriding": "text"}
-    named = "".join(f", {name} => %({name})s::{casts[name]}" for name in options)
-    target = table.name
-    if dice.random() < 0.05:
-        target = dice.choice(["pg_class", "pg_am", "gen.drawn", "gen.pair", "pg_stat_activity", "idempotent.conflicts"])
-    parameters = {"target": target, "source": payload() if function == "insert" else batch, **options}
-    sql = f"SELECT * FROM idempotent_insert{'' if function == 'insert' else '_' + function}(%(target)s::regclass, %(source)s::jsonb{named})"
+    sql, parameters = malformed_call(table)
     try:
         with conn.transaction(force_rollback=True):
             conn.execute(sql, parameters)

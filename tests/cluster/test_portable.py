@@ -2,7 +2,9 @@
 answers, and the races that its guard, merges and overwrites close. The suite `portable` runs the tests of tests/sql on it."""
 
 import random
+import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import psycopg
@@ -10,6 +12,7 @@ import pytest
 
 from support.project import ROOT, SEED
 from support.server import program
+from support.waiting import until
 
 NAME = "portable"
 
@@ -53,22 +56,120 @@ def test_no_superuser_installs_or_uses_it(portable):
         assert [conn.execute(command).fetchone()["replayed"] for _ in range(2)] == [False, True]
 
 
-def test_a_batch_whose_answer_is_lost_is_sent_again(portable):
+def quick_start():
+    """The SQL of README's quick start, and what psql prints for it, without the CREATE EXTENSION."""
+    part = (ROOT / "README.md").read_text(encoding="utf-8").split("## Quick start")[1].split("\n## ")[0]
+    sql, printed = (re.search(f"```{language}\n(.*?)```", part, re.S).group(1) for language in ("sql", "text"))
+    begins = "CREATE EXTENSION pg_idempotent;\n", "CREATE EXTENSION\n"
+    assert sql.startswith(begins[0]) and printed.startswith(begins[1])
+    return sql.removeprefix(begins[0]), printed.removeprefix(begins[1])
+
+
+def test_the_quick_start_prints_the_same(portable):
+    sql, printed = quick_start()
+    command = [program("psql"), "--no-psqlrc", f"--host={portable.host}", "--username=app", "--set=SHOW_CONTEXT=never", NAME]
+    environment = {**portable.environment, "PGOPTIONS": "-c search_path=app,tools"}
+    psql = subprocess.run(command, input=sql, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    lines = [[line.rstrip() for line in text.strip().split("\n")] for text in (psql.stdout, printed)]
+    assert lines[0] == lines[1]
+
+
+class LostAnswer(Exception):
+    """The connection broke before the answer came: the client knows nothing of what was stored."""
+
+
+class BatchDataApi:
+    """What a data API does with one statement and many sets of parameters. Each set is a statement of its own, committed by itself,
+    or all of them are one transaction; the answer may be lost after any of them, with the sets before it stored or rolled back."""
+
+    def __init__(self, portable):
+        self.portable = portable
+
+    def execute(self, sql, sets, lost_after=None, in_one_transaction=False):
+        """How many rows each set has updated."""
+        counts = []
+        with self.portable.connect() as conn:
+            conn.autocommit = not in_one_transaction
+            for done, values in enumerate(sets):
+                if done == lost_after:
+                    # The server learns that the client is gone, and rolls back what is not committed.
+                    conn.close()
+                    raise LostAnswer
+                counts.append(conn.execute(sql, values).rowcount)
+            if not in_one_transaction:
+                return counts
+            conn.commit()
+        if lost_after == len(sets):
+            raise LostAnswer
+        return counts
+
+
+PAYMENTS = [(f"p{n}", n, f"2024-05-01T12:{n:02}:00Z") for n in range(20)]
+BY_INSERT = "INSERT INTO payments (id, amount, paid_at) VALUES (%s, %s, %s)"
+BY_FUNCTION = "SELECT * FROM idempotent_insert('payments', jsonb_build_object('id', %s::text, 'amount', %s::int, 'paid_at', %s::text))"
+
+
+@pytest.mark.parametrize("in_one_transaction", [False, True])
+@pytest.mark.parametrize("sql", [BY_INSERT, BY_FUNCTION])
+def test_a_batch_whose_answer_is_lost_is_sent_again(portable, sql, in_one_transaction):
     rng = random.Random(SEED)
-    sets = [(f"p{n}", n) for n in range(20)]
+    api = BatchDataApi(portable)
     with portable.connect() as conn:
-        conn.execute("CREATE TABLE payments (id text PRIMARY KEY, amount numeric(10,2), paid_at timestamptz DEFAULT now())")
+        conn.execute("CREATE TABLE payments (id text PRIMARY KEY, amount numeric(10,2), paid_at timestamptz, arrived timestamptz DEFAULT clock_timestamp())")
         conn.execute("SELECT idempotent_guard('payments')")
-        # Each attempt ends somewhere, after sets that are committed one by one.
-        for done in sorted(rng.sample(range(1, 20), 3)):
-            for values in sets[:done]:
-                conn.execute("INSERT INTO payments (id, amount) VALUES (%s, %s)", values)
-        for values in sets:
-            conn.execute("INSERT INTO payments (id, amount) VALUES (%s, %s)", values)
-        assert conn.execute("SELECT count(*) AS n, sum(amount) AS total FROM payments").fetchone() == {"n": 20, "total": 190}
-        with pytest.raises(psycopg.Error) as altered:
-            conn.execute("INSERT INTO payments (id, amount) VALUES ('p3', 4)")
-        assert (altered.value.sqlstate, altered.value.diag.column_name) == ("23I01", "amount")
+        for lost_after in [*sorted(rng.sample(range(1, 20), 3)), len(PAYMENTS) if in_one_transaction else 19]:
+            with pytest.raises(LostAnswer):
+                api.execute(sql, PAYMENTS, lost_after, in_one_transaction)
+        api.execute(sql, PAYMENTS, None, in_one_transaction)
+        stored = "SELECT count(*) AS n, sum(amount) AS total, max(arrived) AS last FROM payments"
+        before = conn.execute(stored).fetchone()
+        assert (before["n"], before["total"]) == (20, 190)
+        # Once more, with every answer: nothing is new.
+        counts = api.execute(sql, PAYMENTS, None, in_one_transaction)
+        assert counts == ([0] * 20 if sql == BY_INSERT else [1] * 20)
+        assert conn.execute(stored).fetchone() == before
+
+
+@pytest.mark.parametrize("sql", [BY_INSERT, BY_FUNCTION])
+def test_a_batch_that_was_altered_is_no_retry(portable, sql):
+    api = BatchDataApi(portable)
+    altered = [*PAYMENTS[:3], ("p3", 4, PAYMENTS[3][2]), *PAYMENTS[4:]]
+    with portable.connect() as conn:
+        conn.execute("CREATE TABLE payments (id text PRIMARY KEY, amount numeric(10,2), paid_at timestamptz)")
+        conn.execute("SELECT idempotent_guard('payments')")
+        with pytest.raises(LostAnswer):
+            api.execute(sql, PAYMENTS, 10)
+        with pytest.raises(psycopg.Error) as refused:
+            api.execute(sql, altered)
+        assert (refused.value.sqlstate, refused.value.diag.column_name) == ("23I01", "amount")
+        assert conn.execute("SELECT count(*) AS n, sum(amount) AS total FROM payments").fetchone() == {"n": 10, "total": 45}
+
+
+def test_one_call_takes_a_whole_batch(portable):
+    batch = [{"id": id, "amount": amount} for id, amount, _ in PAYMENTS]
+    sql = "SELECT outcome FROM idempotent_insert_each('payments', %s, on_conflict => 'report')"
+    with portable.connect() as conn:
+        conn.execute("CREATE TABLE payments (id text PRIMARY KEY, amount numeric(10,2))")
+
+        def outcomes(payloads):
+            return [row["outcome"] for row in conn.execute(sql, [psycopg.types.json.Jsonb(payloads)]).fetchall()]
+
+        assert outcomes(batch[:7]) == ["inserted"] * 7
+        assert outcomes(batch) == ["duplicate"] * 7 + ["inserted"] * 13
+        assert outcomes([{**batch[0], "amount": 1}, *batch[1:]]) == ["conflict"] + ["duplicate"] * 19
+
+
+def test_a_request_that_is_finished_and_begun_again_in_one_transaction_waits_for_nobody(portable):
+    begin = "SELECT status, attempt, response FROM idempotent_request_begin('k', '{}', lease => '1 ms', wait => '20 s')"
+    with portable.connect() as mine, portable.connect() as other, ThreadPoolExecutor(1) as pool:
+        attempt = mine.execute(begin).fetchone()["attempt"]
+        with mine.transaction():
+            mine.execute("SELECT idempotent_request_finish('k', %s, '7')", [attempt])
+            waiting = pool.submit(lambda: other.execute(begin).fetchone())
+            until(lambda: mine.execute("SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone()["n"], words="the other session waits for the lock")
+            # The transaction has the lock already for which the other one waits.
+            assert mine.execute(begin).fetchone()["status"] == "finished"
+        assert (waiting.result()["status"], waiting.result()["response"]) == ("finished", 7)
 
 
 def pgbench(portable, *scripts, clients=8, transactions=25):
@@ -100,20 +201,23 @@ def test_the_extension_takes_guards_views_and_state_over(portable, cluster):
         conn.execute("INSERT INTO orders VALUES (1, 1, 'a'); INSERT INTO orders VALUES (1, 2, 'b')")
         conn.execute("SELECT idempotent_execute('k', 'SELECT 7 AS n')")
         conn.execute("SELECT idempotent_insert_from('orders', 'arrived', token => 't')")
+        conn.execute("CREATE TABLE told (id int PRIMARY KEY, v numeric, at timestamptz DEFAULT now(), first bytea); SELECT idempotent_guard('told', remember => 'first')")
+        conn.execute("INSERT INTO told (id, v) VALUES (1, 1); UPDATE told SET v = 2")
         conn.execute("CREATE VIEW mine AS SELECT * FROM idempotent.conflicts")
     with cluster.connect(NAME) as conn:
         conn.execute("SET search_path = app, tools")
         with pytest.raises(psycopg.errors.DependentObjectsStillExist, match="view app.mine"):
             conn.execute("SELECT idempotent_adopt()")
         conn.execute("DROP VIEW mine")
-        assert len(conn.execute("SELECT idempotent_adopt()").fetchall()) == 2
+        assert len(conn.execute("SELECT idempotent_adopt()").fetchall()) == 3
         assert conn.execute("SELECT count(*) AS n FROM pg_extension WHERE extname = 'pg_idempotent'").fetchone()["n"] == 1
         assert conn.execute("SELECT to_regproc('idempotent_adopt') AS gone").fetchone()["gone"] is None
     with portable.connect() as conn:
-        guard = conn.execute("SELECT key, ignore, on_conflict, problem FROM idempotent.guards").fetchone()
+        guard = conn.execute("SELECT key, ignore, on_conflict, problem FROM idempotent.guards WHERE target = 'orders'::regclass").fetchone()
         assert guard == {"key": ["id"], "ignore": ["s"], "on_conflict": "quarantine", "problem": None}
         assert conn.execute("INSERT INTO orders VALUES (1, 1, 'c')").statusmessage == "INSERT 0 0"
         assert conn.execute("INSERT INTO orders_in VALUES (1, 1, 'a') RETURNING s").fetchone() == {"s": "a"}
+        assert conn.execute("INSERT INTO told (id, v) VALUES (1, 1.0)").statusmessage == "INSERT 0 0"
         assert conn.execute("SELECT arrived_by, differences -> 'v' ->> 'payload' AS v FROM idempotent.conflicts").fetchone() == {"arrived_by": "app", "v": "2"}
         assert conn.execute("SELECT replayed FROM idempotent_execute('k', 'SELECT 7 AS n')").fetchone()["replayed"]
         assert conn.execute("SELECT replayed FROM idempotent_insert_from('orders', 'arrived', token => 't')").fetchone()["replayed"]
@@ -128,6 +232,23 @@ def test_a_digest_is_that_of_the_extension(portable, conn):
     query = f"SELECT idempotent_digest(r) AS digest FROM ({rows}) AS r"
     with portable.connect() as other:
         assert other.execute(query).fetchone() == conn.execute(query).fetchone()
+
+
+def test_a_guard_remembers_what_the_extension_would(portable, conn):
+    columns = '''id int PRIMARY KEY, n numeric, f float8, t text, at timestamptz DEFAULT now(), day date, span interval, list int[], range int4range, document jsonb,
+                 plain json, place point, address inet, bytes bytea, yes bool, who text DEFAULT current_user'''
+    rows = '''(1, 1.50, 0.1, 'é "x"', '2024-05-01 12:00Z', '2024-05-01', '1 day -02:00', '[0:1]={1,NULL}', '[1,5)', 'null', '{"b": 1, "a": [1.0]}', '(1,2)', '10.0.0.1/8', '\\x00ff', true, 'a'),
+              (2, NULL, 'NaN', '', '2024-05-01 14:00+02', NULL, '24:00', '{}', 'empty', '{"a": {"b": []}}', NULL, NULL, NULL, NULL, NULL, 'b')'''
+    kept = []
+    with portable.connect() as other:
+        for editor in (other, conn):
+            for name, type in (("documents", "jsonb"), ("digests", "bytea")):
+                editor.execute(f"CREATE TABLE {name} ({columns}, first {type}); SELECT idempotent_guard('{name}', remember => 'first')")
+                editor.execute(f"INSERT INTO {name} VALUES {rows}; INSERT INTO {name} (id, t) VALUES (3, 'left out')")
+            # The role is another one in each; and so is the time, where a document keeps it.
+            kept.append([editor.execute(f"SELECT id, {shown} AS first FROM {name} WHERE id < {last} ORDER BY id").fetchall()
+                         for name, shown, last in (("documents", "first::text", 3), ("digests", "first", 4))])  # fmt: skip
+    assert kept[0] == kept[1]
 
 
 def test_merges_leave_the_latest_row_that_ever_came(portable, tmp_path):

@@ -17,7 +17,7 @@ SELECT outcome FROM idempotent_insert('orders', '{"id": 1, "amount": 12}', on_co
 SELECT rejected FROM idempotent_insert_many('orders', '[{"id": 2, "amount": -1}]', on_error => 'quarantine');
 SELECT payload ->> 'amount' AS amount, xid = pg_current_xact_id() AS own, lsn BETWEEN :'before' AND pg_current_wal_insert_lsn() AS lsn, application_name
   FROM idempotent.conflicts ORDER BY id;
-SELECT payload ->> 'amount' AS amount, xid = pg_current_xact_id() AS own, lsn BETWEEN :'before' AND pg_current_wal_insert_lsn() AS lsn, application_name
+SELECT payload ->> 'id' AS id, xid = pg_current_xact_id() AS own, lsn BETWEEN :'before' AND pg_current_wal_insert_lsn() AS lsn, application_name
   FROM idempotent.rejections ORDER BY id;
 COMMIT;
 

@@ -38,7 +38,7 @@ INSERT INTO calls VALUES
     ('idempotent_insert_many, no payloads', 'SELECT idempotent_insert_many(%L, ''[]'')'),
     ('idempotent_repair, for real', 'SELECT idempotent_repair(%L, ''arriving'', dry_run => false)'),
     ('idempotent_overwrite, all', 'SELECT idempotent_overwrite(%L, ''arriving'', ''{}'')');
--- Loads commit, and are called below.
+-- Loads commit, and are called below. Statistics have no kind that is wrong.
 SELECT proname AS not_called FROM pg_proc WHERE proargnames[1] = 'target' AND proname LIKE 'idempotent\_%' AND proname NOT IN (SELECT function FROM calls);
 CREATE FUNCTION answer(command text, target regclass, OUT code text, OUT message text, OUT detail text, OUT hint text) LANGUAGE plpgsql AS $$
 BEGIN

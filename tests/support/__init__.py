@@ -18,7 +18,7 @@ replication waiting until a subscription has caught up
 pgbench     races driven by pgbench
 wait_points where the test build holds sessions
 rows        a source of very many rows
-generated_values, generated_tables
+generated_values, generated_tables, generated_calls
             random values and tables, and the model of what calls on them come to
 catalog     what the catalogs say of the extension
 """

@@ -7,6 +7,7 @@ use super::OpenRelation;
 use crate::pg::catalog::relation;
 use crate::pg::catalog::syscache::{self, PartitionedTable as PartitionedTableRow, Row};
 use crate::pg::ffi::{self, inline::members};
+use crate::pg::transaction::snapshot::uses_transaction_snapshot;
 use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use std::ffi::CString;
@@ -70,7 +71,8 @@ pub struct RoutedPartition {
 
 impl PartitionedTable {
     /// Opens a partitioned table, as [`OpenRelation::open`] does. Partitions that are being
-    /// detached are left out as INSERT leaves them out, by the active snapshot.
+    /// detached are left out where INSERT leaves them out: at READ COMMITTED. Where the transaction has
+    /// one snapshot, INSERT goes on to use them until they are gone.
     ///
     /// When the relation cache first makes the key, it calls IMMUTABLE functions in its
     /// expressions as the current user.
@@ -83,7 +85,9 @@ impl PartitionedTable {
         // SAFETY: an open partitioned table, as was checked; the guard owns nothing.
         let (key, partitions) = unsafe {
             let key = ffi::guard(|| ffi::unguarded::RelationGetPartitionKey(relation.raw()));
-            (key, pg_sys::RelationGetPartitionDesc(relation.raw(), true))
+            let omit_detached = !uses_transaction_snapshot();
+            let partitions = pg_sys::RelationGetPartitionDesc(relation.raw(), omit_detached);
+            (key, partitions)
         };
         Self {
             key,

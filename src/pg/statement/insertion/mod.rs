@@ -21,6 +21,10 @@
 //! their keys, says so, and that look is left out until one row meets another. From then on every row
 //! is looked for first: a retry that races its original leaves one dead row behind at most, as it may
 //! with ON CONFLICT.
+//!
+//! A second unique index that is made like the arbiter is one as well, though it is not valid: one that is
+//! being built, or taken away, refuses rows from the moment when it is to be kept up to date until nobody
+//! uses it any more. ON CONFLICT knows nothing of it (see [`open`]).
 mod bundle;
 mod open;
 mod row;
@@ -65,8 +69,6 @@ enum Outcome {
 pub struct Insertion<'r> {
     relation: &'r OpenRelation,
     state: TableState,
-    /// Where the arbiter is among the indexes.
-    arbiter: usize,
     /// The descriptor of the rows that come,
     source: RowDesc,
     /// their kinds,
@@ -143,7 +145,6 @@ impl<'r> Insertion<'r> {
         let mut this = Self {
             relation,
             state,
-            arbiter: 0,
             source: source.clone(),
             kinds,
             kind: 0,
@@ -155,7 +156,9 @@ impl<'r> Insertion<'r> {
             bundle: Bundle::default(),
             _snapshot,
         };
-        this.arbiter = this.place_of_arbiter(arbiter)?;
+        if !this.is_arbiter(arbiter) {
+            return None;
+        }
         // What a trigger does may take its time.
         this.looks_first = this
             .triggers()
@@ -164,13 +167,13 @@ impl<'r> Insertion<'r> {
         Some(this)
     }
 
-    /// Where an index is that decides, among those of the table.
-    fn place_of_arbiter(&self, arbiter: pg_sys::Oid) -> Option<usize> {
+    /// Whether an index of the table decides (still).
+    fn is_arbiter(&self, arbiter: pg_sys::Oid) -> bool {
         // SAFETY: the table is open with its indexes, which are as many as it says.
         unsafe {
             let table = &*self.state.table;
-            (0..usize::try_from(table.ri_NumIndices).unwrap_or(0)).find(|i| {
-                let index = &**table.ri_IndexRelationDescs.add(*i);
+            (0..usize::try_from(table.ri_NumIndices).unwrap_or(0)).any(|i| {
+                let index = &**table.ri_IndexRelationDescs.add(i);
                 let form = &*index.rd_index;
                 let decides = form.indisunique && form.indimmediate && form.indisvalid;
                 index.rd_id == arbiter && decides && form.indisready
@@ -411,9 +414,14 @@ impl<'r> Insertion<'r> {
         unsafe {
             if !self.can_look {
                 let caller = pg_sys::MemoryContextSwitchTo((*self.state.estate).es_query_cxt);
-                let index = *(*self.state.table).ri_IndexRelationDescs.add(self.arbiter);
-                let info = *(*self.state.table).ri_IndexRelationInfo.add(self.arbiter);
-                unguarded::BuildSpeculativeIndexInfo(index, info);
+                let table = &*self.state.table;
+                for i in 0..usize::try_from(table.ri_NumIndices).unwrap_or(0) {
+                    let index = *table.ri_IndexRelationDescs.add(i);
+                    if is_member(self.state.arbiters, (*index).rd_id) {
+                        let info = *table.ri_IndexRelationInfo.add(i);
+                        unguarded::BuildSpeculativeIndexInfo(index, info);
+                    }
+                }
                 pg_sys::MemoryContextSwitchTo(caller);
                 self.can_look = true;
             }
@@ -543,6 +551,19 @@ impl Drop for Insertion<'_> {
                 });
             }
         }
+    }
+}
+
+/// Whether a list of oids has this one.
+///
+/// # Safety
+/// A list of oids.
+unsafe fn is_member(list: *mut pg_sys::List, oid: pg_sys::Oid) -> bool {
+    // SAFETY: the caller's promise; a list has as many elements as it says.
+    unsafe {
+        let list = &*list;
+        (0..usize::try_from(list.length).unwrap_or(0))
+            .any(|i| (*list.elements.add(i)).oid_value == oid)
     }
 }
 
