@@ -2,7 +2,7 @@
 //!
 //! A form counts in memory of its session ([`pending`]). When the transaction ends, the counts are added to
 //! those that all sessions share ([`shared`], [`table`]), which `idempotent.stats` shows ([`report`]). On
-//! PostgreSQL 18, `EXPLAIN (ANALYZE, IDEMPOTENT)` shows what one statement has counted ([`explain`]).
+//! PostgreSQL 18, `EXPLAIN (ANALYZE, IDEMPOTENT)` shows what one statement has counted (`explain`).
 #[cfg(feature = "pg18")]
 #[forbid(unsafe_code)]
 mod explain;

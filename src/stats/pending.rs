@@ -8,7 +8,7 @@
 //! # Subtransactions
 //! Counts are kept by depth of nesting. What a subtransaction counted is its parent's when it commits. When it
 //! is rolled back, that is so only of what survives it (see
-//! [`survives_rollback`](super::form::survives_rollback)).
+//! [`survives_rollback`]).
 //!
 //! # Callbacks
 //! [`transaction_ended`] and [`subtransaction_ended`] are called while a transaction commits or is aborted.
