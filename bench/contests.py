@@ -385,7 +385,7 @@ def contests(quick):
             Contest(
                 name=f"sessions_{sessions}",
                 what=f"{sessions} sessions at once, batches of 1,000 rows into a guarded table, 1 row of 16 a duplicate",
-                percent=0, rows=guarded, stored=0, batch=1000, guard=True, sessions=sessions,
+                percent=0, rows=200_000, stored=0, batch=1000, guard=True, sessions=sessions,
                 ours=INSERT_OVERLAPPING, rivals={NOTHING: INSERT_OVERLAPPING_NOTHING},
             )
             for sessions in (1, 2, 4, 8)
