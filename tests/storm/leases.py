@@ -6,6 +6,7 @@ was sent, and before that was answered. Both are on one machine. So what is call
 
 import collections
 import threading
+import time
 from dataclasses import dataclass, field
 
 from storm.ledger import Violation
@@ -61,3 +62,22 @@ class Leases:
         """It is finished: nobody begins it any more."""
         with self._lock:
             self._attempts.pop(name, None)
+
+
+def live_through(client, leases, attempt, lease, renew, give_up, end, gives_up):
+    """What becomes of an attempt: some die, some are slow, some renew their lease, and the share `gives_up` gives up; the others
+    end their work."""
+    chance = client.dice.random()
+    if chance < 0.15:
+        return
+    if chance < 0.4:
+        time.sleep(lease * client.dice.uniform(0.3, 1.6))
+    if client.dice.random() < 0.3:
+        sent = client.ledger.now()
+        renew()
+        leases.renewed(attempt, sent, lease)
+    if chance > 1 - gives_up:
+        attempt.given_up = True
+        give_up()
+        return
+    client.again(end)

@@ -1,10 +1,9 @@
 """Requests: an operation runs once, and all its retries get the first answer."""
 
-import time
-
 from psycopg.types.json import Jsonb
 
 from storm.clients import Client, Refused
+from storm.leases import live_through
 from storm.ledger import Violation
 
 IN_PROGRESS, REUSED, NOT_HELD = "55I01", "23I02", "55000"
@@ -77,20 +76,13 @@ class Worker(Client):
         return self.send("begin", self.subject, [number], run, {IN_PROGRESS}), sent
 
     def work(self, number, attempt, lease):
-        chance = self.dice.random()
-        if chance < 0.15:
-            return
-        if chance < 0.4:
-            time.sleep(lease * self.dice.uniform(0.3, 1.6))
-        if self.dice.random() < 0.3:
-            sent = self.ledger.now()
-            self.told(number, attempt, "SELECT idempotent_request_advance(%s, %s, 'half', 'storm')")
-            self.storm.work_leases.renewed(attempt, sent, lease)
-        if chance > 0.95:
-            attempt.given_up = True
-            self.told(number, attempt, "SELECT idempotent_request_abandon(%s, %s, 'storm')")
-            return
-        self.again(lambda: self.finish(number, attempt))
+        live_through(
+            self, self.storm.work_leases, attempt, lease,
+            renew=lambda: self.told(number, attempt, "SELECT idempotent_request_advance(%s, %s, 'half', 'storm')"),
+            give_up=lambda: self.told(number, attempt, "SELECT idempotent_request_abandon(%s, %s, 'storm')"),
+            end=lambda: self.finish(number, attempt),
+            gives_up=0.05,
+        )
 
     def told(self, number, attempt, sql, *more):
         run = self.once(lambda conn: conn.execute(sql, [f"work {number}", attempt.number, *more]) and attempt.number)

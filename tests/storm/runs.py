@@ -1,8 +1,7 @@
 """Runs: a job is done once for its input, by one run at a time."""
 
-import time
-
 from storm.clients import Client
+from storm.leases import live_through
 from storm.ledger import Violation
 
 IN_PROGRESS, NOT_RUNNING = "55I01", "55000"
@@ -38,20 +37,13 @@ class Run(Client):
         self.ledger.must_agree("a skipped input was published", "published run", told["run_id"], f"{partition} {version}")
 
     def work(self, partition, version, attempt, lease):
-        chance = self.dice.random()
-        if chance < 0.15:
-            return
-        if chance < 0.4:
-            time.sleep(lease * self.dice.uniform(0.3, 1.6))
-        if self.dice.random() < 0.3:
-            sent = self.ledger.now()
-            self.told(partition, "SELECT idempotent_run_heartbeat(%s)", attempt.number)
-            self.storm.run_leases.renewed(attempt, sent, lease)
-        if chance > 0.9:
-            attempt.given_up = True
-            self.told(partition, "SELECT idempotent_run_fail(%s, 'bad weather')", attempt.number)
-            return
-        self.again(lambda: self.publish(partition, version, attempt))
+        live_through(
+            self, self.storm.run_leases, attempt, lease,
+            renew=lambda: self.told(partition, "SELECT idempotent_run_heartbeat(%s)", attempt.number),
+            give_up=lambda: self.told(partition, "SELECT idempotent_run_fail(%s, 'bad weather')", attempt.number),
+            end=lambda: self.publish(partition, version, attempt),
+            gives_up=0.1,
+        )
 
     def told(self, partition, sql, number):
         run = self.once(lambda conn: conn.execute(sql, [number]) and number)
