@@ -76,11 +76,23 @@ def plainly(conn):
 @pytest.mark.parametrize("function", ["many", "from", "merge"])
 def test_many_new_rows_go_in_plainly_few_do_not(conn, function):
     conn.execute(TABLE)
-    least = 1000 if function == "merge" else BATCH
+    least = 200 if function == "merge" else BATCH
     for count, wanted in ((least, (least, 0)), (least - 1, (0, least - 1))):
         with conn.transaction(force_rollback=True):
             assert ALL[function](conn, rows(1, count))["inserted"] == count
             assert plainly(conn) == wanted
+
+
+@pytest.mark.parametrize("new, wanted", [(200, (200, 0)), (199, (0, 199))])
+def test_new_rows_among_as_many_stored_ones_go_in_plainly(conn, new, wanted):
+    """Their keys are looked up anyway."""
+    conn.execute(TABLE)
+    conn.execute("INSERT INTO events SELECT i, i FROM generate_series(2, %s, 2) i", [2 * new])
+    with conn.transaction(force_rollback=True):
+        assert many(conn, rows(1, 2 * new))["inserted"] == new
+        in_subtransaction, in_itself = plainly(conn)
+        # Those that were stored are of another transaction.
+        assert (in_subtransaction - new, in_itself) == wanted
 
 
 NOT_PLAINLY = {
