@@ -65,7 +65,7 @@ BEGIN
            format('%s_%s_%s', load, session,
                   row_number() OVER (PARTITION BY load, session ORDER BY hashint8extended(i, session)) / size),
            event
-    FROM (SELECT row_number() OVER () AS i, staging::event AS event FROM staging) arriving,
+    FROM (SELECT row_number() OVER () AS i, ROW(staging.*)::event AS event FROM staging) arriving,
          (VALUES ('distinct'), ('overlapping')) loads (load),
          generate_series(1, sessions) session
     WHERE i % sessions + 1 = session OR load = 'overlapping' AND i % 15 = 0 AND (i + 1) % sessions + 1 = session;

@@ -4,6 +4,7 @@ the same outcomes, differences and errors, and leave the same rows.
 PGI_CASES=10000 makes it as many. A failure prints PGI_SEED=<seed>, the table's number, its DDL and the call."""
 
 import random
+import re
 import subprocess
 
 import psycopg
@@ -21,6 +22,10 @@ NAME = "portable_generated"
 
 # What docs/managed.md says is different: a number that is out of range has the error of its type's input.
 SAME_ERROR = {"22P02": "22003"}
+
+
+# Of several arguments that are wrong, each edition tells of the one that it comes to first, as docs/managed.md says.
+WRONG_ARGUMENT = re.compile("22|42")
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +72,10 @@ def held(conn, table):
     return conn.execute(f"SELECT to_jsonb(r)::text AS row FROM (SELECT {columns} FROM {table.name}) AS r ORDER BY 1").fetchall()
 
 
-def compare(editions, table, call):
+def compare(editions, call, may_differ):
     said = [told(conn, *call) for conn in editions]
+    if may_differ and all(type(one) is tuple and WRONG_ARGUMENT.match(one[0]) for one in said):
+        return
     if said[0] != said[1]:
         raise Mismatch(f"the extension says {said[0]}\nthe portable edition says {said[1]}\n{call[0]}\n{call[1]}")
 
@@ -81,8 +88,9 @@ def test_random_calls_have_the_same_outcomes_as_with_the_extension(editions):
             conn.execute(table.ddl)
         try:
             for case in range(CASES_A_TABLE):
-                call = malformed_call if table.dice.random() < 0.3 else well_formed_call
-                compare(editions, table, call(table))
+                malformed = table.dice.random() < 0.3
+                call = malformed_call if malformed else well_formed_call
+                compare(editions, call(table), may_differ=malformed)
             if len({repr(held(conn, table)) for conn in editions}) > 1:
                 raise Mismatch("the tables hold other rows")
         except Mismatch as mismatch:
