@@ -37,17 +37,22 @@ def text(x, y, words, size=12, colour="#222222", anchor="start"):
     return f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{colour}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
+def opening(title, height):
+    """How a picture begins: as wide as all of them, and white."""
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        'font-family="Helvetica, Arial, sans-serif" role="img">',
+        f"<title>{escape(title)}</title>",
+        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+    ]
+
+
 def bars(table, headings=("new rows", "sent again")):
     """The table as SVG: two bars for each row, and a line where both are equally fast."""
     most = max(ratio for _, _, ratios in table for ratio in ratios)
     scale = (WIDTH - ZERO - 50) / most
     height = TOP + ROW * len(table) + 14
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        'font-family="Helvetica, Arial, sans-serif" role="img">',
-        "<title>Rows a second of pg_idempotent, as a ratio to the alternative</title>",
-        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-    ]
+    parts = opening("Rows a second of pg_idempotent, as a ratio to the alternative", height)
     for place, (heading, colour) in enumerate(zip(headings, COLOURS)):
         x = ZERO + 190 + place * 110
         parts += [f'<rect x="{x}" y="9" width="12" height="12" fill="{colour}"/>', text(x + 18, 19, heading)]
@@ -105,10 +110,7 @@ def curves(table, title, across, equal=None):
         return LEFT + (RIGHT - LEFT) * (x - places[0]) / (places[-1] - places[0]), LOWER - (LOWER - UPPER) * y / most
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        'font-family="Helvetica, Arial, sans-serif" role="img">',
-        f"<title>{escape(title)}</title>",
-        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+        *opening(title, height),
         text(LEFT, 22, title),
         f'<path d="M{LEFT} {UPPER}V{LOWER}H{RIGHT}" fill="none" stroke="#222222"/>',
         text((LEFT + RIGHT) / 2, LOWER + 38, across, 12, "#222222", "middle"),
