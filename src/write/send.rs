@@ -4,11 +4,7 @@ use super::direct;
 use super::distributed;
 use super::statement;
 use super::terms::{Keys, Returning};
-use crate::error::is_server_error;
 use crate::pg::rows::TupleStore;
-use crate::pg::transaction::transactions::in_subtransaction;
-use pgrx::PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION;
-use std::panic::resume_unwind;
 
 /// Inserts the plain rows in their order, those of each shape with the columns
 /// that it names. Gives the number of those that went in, and what they return.
@@ -77,16 +73,13 @@ fn insert_by_statement(
             // Of the call, and not of the subtransaction, with which its files would go.
             let mut part = new_returned_store(context, returning);
             let insert = || statement::insert(context, rows, returning, part.as_ref());
-            match in_subtransaction(insert) {
-                Ok(count) => {
-                    if let (Some(all), Some(part)) = (returned, &mut part) {
-                        part.each(|row| all.put(row));
-                    }
-                    return count;
+            if let Some(count) = statement::unless_key_is_taken(insert) {
+                if let (Some(all), Some(part)) = (returned, &mut part) {
+                    part.each(|row| all.put(row));
                 }
-                Err(caught) if is_server_error(&caught, ERRCODE_UNIQUE_VIOLATION) => rows.rewind(),
-                Err(caught) => resume_unwind(caught),
+                return count;
             }
+            rows.rewind();
         }
     }
     statement::insert(context, rows, returning, returned.as_deref())

@@ -74,12 +74,17 @@ pub fn insert_plainly(context: &WriteContext<'_>, rows: &mut TupleStore) -> Opti
     if !possible || !context.can_insert_plainly(rows.len()) || !claim_subtransaction() {
         return None;
     }
-    let inserted = in_subtransaction(|| {
+    unless_key_is_taken(|| {
         let direct = direct::insert_plainly(context, rows);
         direct.or_else(|| Some(insert_run_plainly(context, only_shape?, rows)))
-    });
-    match inserted {
-        Ok(count) => count,
+    })
+    .flatten()
+}
+
+/// What `insert` gives, which runs in a subtransaction; None, with nothing done, if it raises 23505.
+pub fn unless_key_is_taken<R>(insert: impl FnOnce() -> R) -> Option<R> {
+    match in_subtransaction(insert) {
+        Ok(result) => Some(result),
         Err(caught) if is_server_error(&caught, PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION) => None,
         Err(caught) => resume_unwind(caught),
     }
