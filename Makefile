@@ -26,7 +26,7 @@ demo: ## build the extension and load real data twice in a temporary server (EXP
 pipeline: ## build the extension and run, rerun, kill and backfill a daily job in a temporary server (EXPLORE=1 as above)
 	@demo/pipeline/run
 
-test: ## run every check on PostgreSQL 15 and 18, and those that need a server on 16 and 17 (for less: ONLY="regress isolation" PG="15" TESTS="name"; PROFILE=dev builds in seconds)
+test: ## run every check on PostgreSQL 15 and 18, regress and isolation also on 16 and 17 (for less: ONLY="regress isolation" PG="15" TESTS="name"; PROFILE=dev builds in seconds)
 	@scripts/test
 
 test-cassert: ## run the suites on the server of PG_CONFIG, which was built with --enable-cassert, then without caches (LIMIT=600 seconds a test)

@@ -15,7 +15,7 @@ from support.memory import MEGABYTE, peak
 from support.project import size
 from support.queries import value
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.once]
 
 SCALE = size("PGI_SCALE", 1)
 # Late by so many seconds is a deaf loop. Other tests may run beside these: the best of some attempts counts.
@@ -72,7 +72,7 @@ def quarantined(conn):
 def rejected(conn):
     """One row in four is refused: when it is read, when it goes in, when the statement ends."""
     conn.execute("CREATE TABLE known (a int PRIMARY KEY); INSERT INTO known SELECT generate_series(1, 96)")
-    payloads(conn, 40_000)
+    payloads(conn, 25_000)
     conn.execute("ALTER TABLE t ADD CHECK (id % 8 <> 0), ADD FOREIGN KEY (a) REFERENCES known")
     conn.execute(
         """UPDATE input SET doc = (SELECT jsonb_agg(CASE WHEN row->'id' <@ '[7, 1007, 2007]' THEN row || '{"c": "x"}' ELSE row END)
@@ -91,7 +91,7 @@ def unreadable(conn):
 def no_objects(conn):
     """The last of very many payloads is none; nothing else is read of them."""
     table(conn, "t")
-    conn.execute(f"CREATE TABLE input AS SELECT jsonb_agg(CASE WHEN g < {8_000_000 * SCALE} THEN '{{}}' ELSE '1' END::jsonb) AS doc FROM generate_series(1, {8_000_000 * SCALE}) AS g")
+    conn.execute(f"CREATE TABLE input AS SELECT jsonb_agg(CASE WHEN g < {4_000_000 * SCALE} THEN '{{}}' ELSE '1' END::jsonb) AS doc FROM generate_series(1, {4_000_000 * SCALE}) AS g")
     return "SELECT * FROM idempotent_insert_many('t', (SELECT doc FROM input))"
 
 
@@ -101,7 +101,7 @@ def shapes(conn):
     conn.execute(f"CREATE TABLE t (id int PRIMARY KEY, {names})")
     conn.execute(
         f"CREATE TABLE input AS SELECT jsonb_agg(doc) AS doc FROM (SELECT g, jsonb_object_agg(name, 1) || jsonb_build_object('id', g) AS doc"
-        f" FROM generate_series(1, {600 * SCALE}) AS g, LATERAL (SELECT 'c' || i AS name FROM generate_series(0, 599) AS i WHERE i <> g % 600) AS n"
+        f" FROM generate_series(1, {350 * SCALE}) AS g, LATERAL (SELECT 'c' || i AS name FROM generate_series(0, 599) AS i WHERE i <> g % 600) AS n"
         " GROUP BY g) AS d"
     )
     return "SELECT * FROM idempotent_insert_many('t', (SELECT doc FROM input))"
@@ -143,7 +143,7 @@ def overwrite(conn):
 def overwrite_each(conn):
     overwrite(conn)
     conn.execute("ALTER TABLE t DROP CONSTRAINT t_pkey")
-    conn.execute("CREATE VIEW days AS SELECT id, a, b, c, '2013-01-01'::date + id % 400 AS day FROM source")
+    conn.execute("CREATE VIEW days AS SELECT id, a, b, c, '2013-01-01'::date + id % 200 AS day FROM source")
     return "SELECT count(*) FROM idempotent_overwrite_each('t', 'days', '{day}')"
 
 
@@ -161,7 +161,7 @@ def load(conn):
 
 def guarded(conn):
     table(conn, "t")
-    table(conn, "source", 250_000)
+    table(conn, "source", 130_000)
     conn.execute("SELECT idempotent_guard('t')")
     return "INSERT INTO t SELECT * FROM source"
 

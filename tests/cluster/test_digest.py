@@ -327,6 +327,7 @@ def test_a_worker_for_everything(big):
     )
 
 
+@pytest.mark.once
 def test_many_groups_in_little_memory(big):
     """Also where the groups do not fit and are put aside."""
     query = "SELECT idempotent_digest(ROW(i, digest)) FROM (SELECT i, idempotent_digest(big) AS digest FROM big GROUP BY i) AS s"
@@ -553,6 +554,7 @@ def test_an_error_in_the_middle_leaves_the_settings_alone(conn):
     assert value(conn, "SELECT idempotent_digest(ROW(4294967295::oid::regclass))") == reference([["4294967295"]])
 
 
+@pytest.mark.once
 def test_memory_stays_flat(conn):
     conn.execute("CREATE TABLE long AS SELECT i, repeat(md5(i::text), 200) AS t, ARRAY[i, i] AS a FROM generate_series(1, 2000) i")
 
@@ -566,6 +568,7 @@ def test_memory_stays_flat(conn):
     assert contexts < 1024 * 1024 and resident < 4 * 1024 * 1024
 
 
+@pytest.mark.once
 def test_a_long_query_holds_nothing_for_its_rows(conn):
     """While it runs: what is kept does not grow with the rows."""
     conn.execute("CREATE FUNCTION kept() RETURNS bigint LANGUAGE sql AS $$ SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts $$")

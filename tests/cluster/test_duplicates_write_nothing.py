@@ -146,6 +146,7 @@ def test_an_aborted_call_with_a_conflict_draws_nothing_for_duplicates(loaded):
     assert value(conn, "SELECT max(last_value) FROM pg_sequences WHERE schemaname = 'public'") == before
 
 
+@pytest.mark.once
 @pytest.mark.timeout(300)
 def test_a_batch_of_a_million_duplicates_writes_no_wal(db, conn):
     conn.execute("CREATE TABLE events (id uuid PRIMARY KEY, n int, note text)")

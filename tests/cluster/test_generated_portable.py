@@ -80,6 +80,7 @@ def compare(editions, call, may_differ):
         raise Mismatch(f"the extension says {said[0]}\nthe portable edition says {said[1]}\n{call[0]}\n{call[1]}")
 
 
+@pytest.mark.once
 @pytest.mark.timeout(3600)
 def test_random_calls_have_the_same_outcomes_as_with_the_extension(editions):
     for number in range(max(1, CASES // CASES_A_TABLE)):

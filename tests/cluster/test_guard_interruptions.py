@@ -277,6 +277,7 @@ END $do$
 """
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("shape", ["plain", "partitioned", "remember"])
 def test_thousands_of_failed_subtransactions_leave_nothing_behind(db, shape):
     """No memory, no lock, no warning of the server about what it had to clean up."""

@@ -18,7 +18,7 @@ from support.queries import KEY_LOCKS, advisory_locks, value
 ROWS = size("PGI_LOAD_ROWS", 300_000)
 MEGABYTE = 1024 * 1024
 
-pytestmark = pytest.mark.timeout(max(120, ROWS // 5_000))
+pytestmark = [pytest.mark.timeout(max(120, ROWS // 5_000)), pytest.mark.once]
 
 ALL_LOCKS = "SELECT count(*) FROM pg_locks WHERE pid = %s"
 

@@ -116,6 +116,7 @@ def test_where_others_look_at_the_rows_none_is_sent_twice(conn, function, what):
         assert plainly(conn) == (0, BATCH)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("function", ["many", "from", "merge"])
 def test_a_transaction_has_32_such_subtransactions_and_the_next_begins_anew(conn, function):
     conn.execute(TABLE)
@@ -394,6 +395,7 @@ def test_a_large_batch_can_be_prepared_and_is_waited_for(db, function, end):
 MERGE_STEADY = "SELECT * FROM idempotent_merge('events', 'steady')"
 
 
+@pytest.mark.once
 def test_memory_is_flat_whether_batches_go_in_fail_or_lose(db):
     with db.connect() as conn, db.connect(autocommit=False) as winner:
         conn.execute(TABLE)

@@ -399,6 +399,7 @@ def test_errors_keep_every_field_and_the_server_no_files(tables):
         assert (caught.value.sqlstate, diag.table_name, diag.column_name, diag.constraint_name) == ("23I01", "target", "v", "target_pkey")
 
 
+@pytest.mark.once
 def test_its_memory_does_not_grow_with_the_number_of_batches(tables):
     db = tables
     with db.connect() as conn:

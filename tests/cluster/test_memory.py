@@ -17,7 +17,7 @@ from support.sessions import in_background
 
 CALLS = size("PGI_CALLS", 200_000)
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.once]
 
 
 @pytest.fixture

@@ -567,6 +567,7 @@ def test_a_merge_waits_no_longer_than_lock_timeout(db):
     merger.close()
 
 
+@pytest.mark.once
 def test_memory_of_merges_is_flat_and_bounded_by_work_mem(large):
     conn = large
     conn.execute("SET work_mem = '4MB'")

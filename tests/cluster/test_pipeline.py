@@ -31,7 +31,7 @@ WORKERS = 4
 LEASE = 0.5
 FILE = ROOT / "demo" / "data" / "flights_2013.csv.xz"
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.once]
 
 # What a client sees of a server process that is gone, or of a server that is coming up again.
 GONE = {None, "57P01", "57P02", "57P03", "08006", "08001", "08003"}

@@ -420,6 +420,7 @@ BODIES = {
 SHARES = {"executed": 3, "replayed": 2, "begun_and_finished": 8, "failed": 20, "ever_new_commands": 10, "purged": 20}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("body", BODIES)
 def test_many_calls_keep_the_memory_flat(conn, body):
     conn.execute("SET synchronous_commit = off")
@@ -435,6 +436,7 @@ def test_many_calls_keep_the_memory_flat(conn, body):
     assert measures[-1][1] - measures[2][1] < 6 * MEGABYTE, measures
 
 
+@pytest.mark.once
 def test_a_transaction_may_work_on_ever_so_many_keys(conn):
     """More than the lock table has room for."""
     many = 30_000
@@ -474,6 +476,7 @@ def test_what_an_administrator_adds_to_the_table_holds_or_is_refused(conn, addit
         assert value(conn, "SELECT checked FROM idempotent.request_records") is True
 
 
+@pytest.mark.once
 def test_memory_does_not_grow_within_one_transaction_that_replays(conn):
     execute(conn, "known", "SELECT repeat('x', 1000) AS x")
     code = """

@@ -35,6 +35,7 @@ ASTRAY = {
 }
 
 
+@pytest.mark.once
 def test_the_environment_does_not_lead_scripts_astray():
     staged = subprocess.run(
         ["bash", "-c", 'source "$0"; staged_pg_config "$1"', str(ROOT / "scripts/lib.sh"), str(SERVER_MAJOR)],
@@ -55,6 +56,7 @@ def test_the_environment_does_not_lead_scripts_astray():
 WITHOUT = {"portable", "run"}
 
 
+@pytest.mark.once
 def test_every_script_that_starts_a_program_of_the_server_forgets_the_environment():
     """scripts/lib.sh does that, so whoever takes it in is safe; `test_the_environment_does_not_lead_scripts_astray` tries one."""
     without = set()

@@ -363,6 +363,7 @@ def test_a_session_that_is_ended_in_its_transaction_has_counted_its_conflicts(db
         assert stats(conn) == {"inserted": 1, "conflicts": 1}
 
 
+@pytest.mark.once
 def test_dropped_tables_vanish_and_make_room(counting_cluster):
     """More tables than are counted; then room again, and not for tables of a database that is gone."""
     first, second = counting_cluster.create_database(), counting_cluster.create_database()
