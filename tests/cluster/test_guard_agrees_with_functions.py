@@ -15,8 +15,9 @@ import psycopg
 import pytest
 
 from support.errors import FIELDS, fields
+from support.generated_contrib import install
 from support.generated_tables import Mismatch, Table, literal
-from support.generated_values import SETUP, TYPES, quoted
+from support.generated_values import SETUP, TYPES
 from support.project import SEED, size
 from support.queries import value
 
@@ -27,26 +28,17 @@ CASES_A_TABLE = 25
 pytestmark = pytest.mark.timeout(max(120, CASES // 10))
 
 
-def citext(dice):
-    word = "".join(dice.choice("abß-") for _ in range(dice.randint(1, 3)))
-    return word.lower(), word, [quoted(word), quoted(word.upper().replace("SS", "ß"))]
-
-
 @pytest.fixture(scope="module")
 def generated(cluster):
-    database = cluster.create_database(SETUP)
-    with database.connect() as conn:
-        if value(conn, "SELECT count(*) FROM pg_available_extensions WHERE name = 'citext'"):
-            conn.execute("CREATE EXTENSION citext SCHEMA gen")
-    return database
+    return cluster.create_database(SETUP)
 
 
 @pytest.fixture
 def types(generated, monkeypatch):
-    """The types of the generator, and those that only some servers have."""
+    """The types of the generator, and those of contrib that this server has."""
     with generated.connect() as conn:
-        if value(conn, "SELECT to_regtype('gen.citext') IS NOT NULL"):
-            monkeypatch.setitem(TYPES, "gen.citext", citext)
+        for name, values in install(conn).items():
+            monkeypatch.setitem(TYPES, name, values)
 
 
 class Pair:
