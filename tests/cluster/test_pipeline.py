@@ -1,4 +1,4 @@
-"""A year of daily jobs, by workers that die.
+"""Daily jobs of a year, by workers that die.
 
 Every flight of 2013 is delivered day by day, in shuffled order. Some days are sent again, some are corrected, once or
 twice, and the old version of a corrected day may come after the new one. Four workers take the deliveries and run the
@@ -9,7 +9,7 @@ that others take over. Whatever was not acknowledged is delivered again.
 In the end the tables and aggregates must be those of one clean run, by their digests, and those that plain SQL makes of
 the same rows; and idempotent.pipeline_run_records must account for every run that a worker knows of.
 
-PGI_DAYS   how many days of the year (default 365)
+PGI_DAYS   how many days of the year (default 180)
 PGI_SEED   what is corrected, sent again, in which order, and who dies where
 """
 
@@ -26,7 +26,7 @@ import pytest
 from support.project import ROOT, SEED, size
 from support.queries import value
 
-DAYS = size("PGI_DAYS", 365)
+DAYS = size("PGI_DAYS", 180)
 WORKERS = 4
 LEASE = 0.5
 FILE = ROOT / "demo" / "data" / "flights_2013.csv.xz"

@@ -3,6 +3,7 @@
 project     where the project's files are, and the sizes of the longer tests
 server      the server under test: its programs, its version, the user that it runs as
 cluster     a temporary cluster, and databases in it
+citus_nodes three nodes of Citus
 mortal      the cluster that tests kill and restart, one after the other
 logs        what the server's log may not have in it, and what it has since a moment
 queries     a query that returns one value, and what is often asked
@@ -18,7 +19,7 @@ replication waiting until a subscription has caught up
 pgbench     races driven by pgbench
 wait_points where the test build holds sessions
 rows        a source of very many rows
-generated_values, generated_tables, generated_calls
+generated_values, generated_contrib, generated_tables, generated_calls
             random values and tables, and the model of what calls on them come to
 catalog     what the catalogs say of the extension
 """
