@@ -62,7 +62,7 @@ def rows_of(count):
     def statement(conn, name, first):
         rows = [row(number) for number in range(first, first + count)]
         lists = ", ".join(["(%s, %s, %s, %s)"] * count)
-        return lambda: conn.execute(f"INSERT INTO {name} VALUES {lists}", [value for one in rows for value in one])
+        return lambda: conn.execute(f"INSERT INTO {name} VALUES {lists}", [field for one in rows for field in one])
 
     return statement
 
@@ -85,14 +85,13 @@ CONTESTS = [
 
 
 def contest(conn, way, side, rival, again, pairs, first):
-    step = COPY_ROWS
     ratios = []
     if again:
         for name in (side, rival):
             way(conn, name, first)()
     # The first pair fills caches.
     for number in range(pairs + 1):
-        begin = first if again else first + number * step
+        begin = first if again else first + number * COPY_ROWS
         order = (side, rival) if number % 2 else (rival, side)
         times = {name: took(way(conn, name, begin)) for name in order}
         ratios.append(times[side] / times[rival])

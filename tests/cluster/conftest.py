@@ -3,6 +3,8 @@
 import pytest
 
 from support.cluster import assert_clean, running
+from support.generated_contrib import install
+from support.generated_values import SETUP, TYPES
 from support.mortal import MortalCluster
 
 
@@ -33,3 +35,17 @@ def servers():
     with running(settings={"wal_level": "logical"}) as publisher:
         with running(settings={"wal_retrieve_retry_interval": "100ms"}) as subscriber:
             yield publisher, subscriber
+
+
+@pytest.fixture(scope="module")
+def generated(cluster):
+    """A database for generated tables."""
+    return cluster.create_database(SETUP)
+
+
+@pytest.fixture
+def types(generated, monkeypatch):
+    """The types of the generator, and those of contrib that this server has."""
+    with generated.connect() as conn:
+        for name, values in install(conn).items():
+            monkeypatch.setitem(TYPES, name, values)

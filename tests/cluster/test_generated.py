@@ -19,7 +19,6 @@ import pytest
 
 from support.generated_calls import malformed_call
 from support.generated_tables import Mismatch, Table
-from support.generated_values import SETUP
 from support.project import SEED, size
 from support.queries import value
 
@@ -153,11 +152,6 @@ def malformed(conn, table):
         if error.sqlstate is None or error.sqlstate.startswith("XX") or error.sqlstate.startswith("57P") or ugly:
             raise Mismatch(f"{error.sqlstate} {said}\n{sql}\n{parameters}") from None
         return error.sqlstate
-
-
-@pytest.fixture(scope="module")
-def generated(cluster):
-    return cluster.create_database(SETUP)
 
 
 @pytest.mark.timeout(300)

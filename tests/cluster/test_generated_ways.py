@@ -15,9 +15,8 @@ import random
 import psycopg
 import pytest
 
-from support.generated_contrib import install
 from support.generated_tables import Mismatch, Table, literal
-from support.generated_values import NO_KEY, SETUP, TYPES
+from support.generated_values import NO_KEY
 from support.project import SEED, size
 from support.queries import value
 
@@ -30,19 +29,6 @@ pytestmark = pytest.mark.timeout(max(120, CASES // 5))
 CASTS = {"on_conflict": "text"}
 
 
-@pytest.fixture(scope="module")
-def generated(cluster):
-    return cluster.create_database(SETUP)
-
-
-@pytest.fixture
-def types(generated, monkeypatch):
-    """The types of the generator, and those of contrib that this server has."""
-    with generated.connect() as conn:
-        for name, values in install(conn).items():
-            monkeypatch.setitem(TYPES, name, values)
-
-
 class Ways:
     """A generated table with a guard and a view, and the ways that rows go into it."""
 
@@ -50,13 +36,8 @@ class Ways:
         self.conn, self.dice = conn, dice
         self.table = Table(dice, number)
         self.view = f'gen."ways in {number}"'
-        names = [c.name for c in self.table.rest]
-        self.options = {"key": dice.sample([c.name for c in self.table.key], len(self.table.key))}
-        pick = dice.random()
-        if names and pick < 0.25:
-            self.options["compare"] = dice.sample(names, dice.randint(1, len(names)))
-        elif names and pick < 0.5:
-            self.options["ignore"] = dice.sample(names, dice.randint(1, len(names)))
+        key = dice.sample([c.name for c in self.table.key], len(self.table.key))
+        self.options = {"key": key, **self.table.comparison()}
         self.conn.execute(self.table.ddl)
         self.on("quarantine")
 
@@ -70,14 +51,6 @@ class Ways:
     def call(self, sql, options, **parameters):
         named = "".join(f", {name} => %({name})s::{CASTS.get(name, 'text[]')}" for name in options)
         return self.conn.execute(sql.format(named), {"target": self.table.name, **options, **parameters})
-
-    def row(self):
-        """A row with all columns: guard and view cannot know which ones a statement named."""
-        dice, row = self.dice, self.table.payload()
-        for column in self.table.rest:
-            if column.name not in row:
-                row[column.name] = 0 if dice.random() < 0.7 else None
-        return row
 
     # --- the ways; each gives how many rows the client is told of
 
@@ -117,7 +90,7 @@ class Ways:
 
     def send(self):
         dice, table = self.dice, self.table
-        rows = [self.row() for _ in range(dice.choice([1, 1, 2, 5, 30]))]
+        rows = [table.whole_payload() for _ in range(dice.choice([1, 1, 2, 5, 30]))]
         texts = [table.json(row) for row in rows]
         outcomes, stored = table.predict(rows, self.options.get("compare"), self.options.get("ignore"))
         counts = {kind: sum(outcome == kind for outcome, _ in outcomes) for kind in ("inserted", "duplicate", "conflict")}

@@ -15,9 +15,7 @@ import psycopg
 import pytest
 
 from support.errors import FIELDS, fields
-from support.generated_contrib import install
 from support.generated_tables import Mismatch, Table, literal
-from support.generated_values import SETUP, TYPES
 from support.project import SEED, size
 from support.queries import value
 
@@ -26,19 +24,6 @@ BLOCKS = 5
 CASES_A_TABLE = 25
 
 pytestmark = pytest.mark.timeout(max(120, CASES // 10))
-
-
-@pytest.fixture(scope="module")
-def generated(cluster):
-    return cluster.create_database(SETUP)
-
-
-@pytest.fixture
-def types(generated, monkeypatch):
-    """The types of the generator, and those of contrib that this server has."""
-    with generated.connect() as conn:
-        for name, values in install(conn).items():
-            monkeypatch.setitem(TYPES, name, values)
 
 
 class Pair:
@@ -55,13 +40,7 @@ class Pair:
             self.ddl += f';\nALTER TABLE {self.twin} ADD "first arrived" {remember}'
         # With the same texts on both sides even the rendering of what differs must be the same.
         self.same_texts = dice.random() < 0.5
-        names = [c.name for c in self.table.rest]
-        self.options = {}
-        pick = dice.random()
-        if names and pick < 0.25:
-            self.options["compare"] = dice.sample(names, dice.randint(1, len(names)))
-        elif names and pick < 0.5:
-            self.options["ignore"] = dice.sample(names, dice.randint(1, len(names)))
+        self.options = self.table.comparison()
         if dice.random() < 0.5:
             self.options["key"] = dice.sample([c.name for c in self.table.key], len(self.table.key))
         self.guard("quarantine")
@@ -81,14 +60,6 @@ class Pair:
         casts = {"on_conflict": "text", "remember": "text"}
         named = "".join(f", {name} => %({name})s::{casts.get(name, 'text[]')}" for name in options)
         return self.conn.execute(sql.format(named), {"target": target, **options, **parameters})
-
-    def row(self):
-        """A payload with all columns: a guard cannot know which ones a statement named."""
-        dice, row = self.dice, self.table.payload()
-        for column in self.table.rest:
-            if column.name not in row:
-                row[column.name] = 0 if dice.random() < 0.7 else None
-        return row
 
     def predict(self, row):
         ((outcome, different),), stored = self.table.predict([row], self.options.get("compare"), self.options.get("ignore"))
@@ -160,7 +131,7 @@ def check(condition, what, *seen):
 
 def one_payload(pair):
     table, dice = pair.table, pair.dice
-    row = pair.row()
+    row = pair.table.whole_payload()
     if not table.not_distinct and dice.random() < 0.03:
         row[dice.choice(table.key).name] = None
         text = table.json(row)
@@ -263,7 +234,7 @@ def one_remembered_payload(pair):
             pair.conn.execute("SET LOCAL search_path = public, gen")
             updated = pair.conn.execute(f"UPDATE {pair.twin} SET {column.quoted} = {new} WHERE {where}").rowcount
         check(updated == 1, "rows updated", where)
-    row = pair.row()
+    row = pair.table.whole_payload()
     text = table.json(row)
     outcome, different, stored = pair.predict(row)
     mode = "error" if pair.on_conflict == "error" else "report"
@@ -310,7 +281,7 @@ def test_batches_of_functions_and_plain_statements_come_to_the_same(generated, t
             pair = Pair(conn, dice, 50_000 + number)
             table = pair.table
             for _ in range(3):
-                rows = [pair.row() for _ in range(40)]
+                rows = [pair.table.whole_payload() for _ in range(40)]
                 for row in rows:
                     for column in table.key:
                         if row[column.name] is None and not table.not_distinct:

@@ -146,6 +146,24 @@ class Table:
                 row[column.name] = None
         return row
 
+    def whole_payload(self):
+        """One with all columns: guards and views cannot know which ones a statement named."""
+        row = self.payload()
+        for column in self.rest:
+            if column.name not in row:
+                row[column.name] = 0 if self.dice.random() < 0.7 else None
+        return row
+
+    def comparison(self):
+        """Options that say which columns are compared, of a guard or a view."""
+        dice, names = self.dice, [c.name for c in self.rest]
+        pick = dice.random()
+        if names and pick < 0.25:
+            return {"compare": dice.sample(names, dice.randint(1, len(names)))}
+        if names and pick < 0.5:
+            return {"ignore": dice.sample(names, dice.randint(1, len(names)))}
+        return {}
+
     def fragment(self, name, number):
         if number is None:
             return "null"
