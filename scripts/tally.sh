@@ -37,19 +37,19 @@ run_pytest() {
     shift 4
     if [ -n "${TESTS:-}" ]; then select=(-k "${TESTS// / or }"); fi
     env -u PGHOST -u PGPORT -u PGUSER PG_CONFIG="$server" PGI_RUN_AS="$(run_user)" PYTHONDONTWRITEBYTECODE=1 \
-        timeout -k 60 "$seconds" "$python" -m pytest "$@" --tb=short -rN --junitxml="$report" ${select[@]+"${select[@]}"}
+        timeout -k 60 "$seconds" "$python" -m pytest "$@" --tb=short -rfE --junitxml="$report" ${select[@]+"${select[@]}"}
 }
 
 # pytest_step WORDS NAME MAJOR PYTHON SECONDS FOLDER…: the same as a step, for this version. Sets the results tests, bad,
-# skipped and status; NAME is that of the log and of the report in $results.
+# skipped, status and pytest_log; NAME is that of the log and of the report in $results.
 pytest_step() {
     local words=$1 name=$2 major=$3 python=$4 report=$results/$3/$2.xml
     shift 4
-    status=0 tests=0 bad=0 skipped=0
+    status=0 tests=0 bad=0 skipped=0 pytest_log=$logs/$name-$major.log
     mkdir -p "$results/$major"
     rm -f "$report"
     log_lines=1 step "$words" "$name-$major" run_pytest "$python" "$(staged_pg_config "$major")" "$report" "$@" || status=$?
-    if [ "$status" != 0 ]; then first_failures "$logs/$name-$major.log"; fi
+    if [ "$status" != 0 ]; then first_failures "$pytest_log"; fi
     if [ -f "$report" ]; then
         tests=$(attribute tests "$report")
         bad=$(($(attribute failures "$report") + $(attribute errors "$report")))
@@ -57,9 +57,13 @@ pytest_step() {
     fi
 }
 
-# count_pytest GOOD WHAT: counts what pytest_step found. If a test passes and its teardown fails, pytest counts both, so GOOD
-# may be less than 0.
-count_pytest() { count "$(($1 < 0 ? 0 : $1))" "$bad" "$2 ($bad)"; }
+# count_pytest GOOD WHAT: counts what pytest_step found, and lists the first failures by name. If a test passes and its teardown
+# fails, pytest counts both, so GOOD may be less than 0.
+count_pytest() {
+    local line
+    count "$(($1 < 0 ? 0 : $1))" "$bad" "$2 ($bad)"
+    while read -r line; do failures+=("  ${line:0:240}"); done < <(grep -m 5 -E '^(FAILED|ERROR) ' "$pytest_log" | plain || true)
+}
 
 # first_failures LOG: prints the first failures in pytest's output, which are usually the most useful.
 first_failures() { sed -n '/^=* \(FAILURES\|ERRORS\) =*$/,$p' "$1" | head -n 150 | sed 's/^/    /'; }
