@@ -466,11 +466,11 @@ impl PendingChanges {
     }
 }
 
-/// Rows that delete, and find nothing.
+/// Rows that delete, and find nothing, or what policies hide.
 #[derive(Default)]
 struct GoneRows {
     count: i64,
-    /// They, in key order, where others may have written what the transaction does not see.
+    /// Those that find nothing, in key order, where others may have written what the transaction does not see.
     rows: Option<TupleStore>,
 }
 
@@ -523,7 +523,6 @@ fn look_up(
     };
     let mut lookup = Lookup::new(context);
     let updated_before = counts.updated;
-    // The rows that delete, and find nothing.
     let mut gone = GoneRows::default();
     rows.each(context, &mut lookup, &mut |lookup, row| {
         pgrx::check_for_interrupts!();
@@ -546,7 +545,14 @@ fn look_up(
             if before.count_if_written(&stored, counts) {
                 return;
             }
-            context.check_visible(row, &stored);
+            if !context.shows(row, &stored) {
+                // As for the server's MERGE, to the caller there is nothing to delete.
+                if latest.deletes(row) {
+                    gone.count += 1;
+                    return;
+                }
+                hidden_by_policy(context.target).raise()
+            }
             match latest.judge(row, &stored) {
                 MergeVerdict::Equal => counts.unchanged += 1,
                 MergeVerdict::Earlier => counts.stale += 1,

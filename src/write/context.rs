@@ -138,22 +138,26 @@ impl<'a> WriteContext<'a> {
             && !self.by_policy
     }
 
-    /// Where policies are in force, nothing is said of a row that they hide.
-    ///
-    /// # Errors
-    /// 42501
-    pub fn check_visible(&self, row: &Slot, stored: &StoredRow<'_>) {
-        let shown = || {
-            policies_show(
+    /// Whether the caller may see a stored row, by the policies of the table.
+    pub fn shows(&self, row: &Slot, stored: &StoredRow<'_>) -> bool {
+        // What a SELECT gave is shown to the caller.
+        !self.by_policy
+            || self.distributed
+            || policies_show(
                 self.target,
                 Role::caller(),
                 self.arbiter,
                 stored.table_and_tid(),
                 |c| row.value(c),
             )
-        };
-        // What a SELECT gave is shown to the caller.
-        if self.by_policy && !self.distributed && !shown() {
+    }
+
+    /// Where policies are in force, nothing is said of a row that they hide.
+    ///
+    /// # Errors
+    /// 42501
+    pub fn check_visible(&self, row: &Slot, stored: &StoredRow<'_>) {
+        if !self.shows(row, stored) {
             hidden_by_policy(self.target).raise()
         }
     }
