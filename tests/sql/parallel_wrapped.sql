@@ -21,6 +21,11 @@ BEGIN
     EXECUTE call INTO answer;
     RETURN answer;
 END $$;
+-- Where a setting of the extension waits for the library, whichever process loads it in a parallel operation would warn.
+SELECT current_setting('pg_idempotent.use_distributed_form', true) IS NOT NULL AS waits \gset
+\if :waits
+    LOAD '$libdir/pg_idempotent';
+\endif
 EXPLAIN (COSTS OFF) SELECT max(wrap('SELECT v')) FROM items WHERE v < 3;
 SELECT max(wrap($$SELECT outcome FROM idempotent_insert('wrapped.items', '{"id": 1, "v": 1}')$$)) FROM items WHERE v < 3;
 SELECT max(wrap($$SELECT outcome FROM idempotent_insert('wrapped.items', '{"id": 0, "v": 1}')$$)) FROM items WHERE v < 3;
