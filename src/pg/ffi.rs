@@ -9,5 +9,7 @@ pub mod plain;
 pub mod unguarded;
 
 pub use inline::{attribute, check_for_interrupts_unguarded, slot_getsomeattrs_unguarded};
-pub use plain::{lock_partitions, partition_ancestors, partition_root, partitions};
+pub use plain::{
+    lock_partitions, partition_ancestors, partition_parent, partition_root, partitions,
+};
 pub use unguarded::{PartitionKeyData, functions, guard};

@@ -7,6 +7,7 @@ use super::super::statement::StatementState;
 use super::look::ComputedKey;
 use super::{Guard, GuardMode, GuardPlan};
 use crate::pg::call::trigger::FiredTrigger;
+use crate::pg::relation::partition::index_is_under;
 use crate::pg::transaction::snapshot::uses_transaction_snapshot;
 use crate::stats::{Form, Recorder};
 use crate::target::{OpenRelation, Role, Scan, row_security_is_active_for};
@@ -86,7 +87,7 @@ impl GuardMode {
             };
         };
         let decided_by_ours =
-            ours == arbiter || ours == index.oid() || index.partition_ancestors().contains(&ours);
+            ours == arbiter || ours == index.oid() || index_is_under(index.oid(), ours);
         if decided_by_ours {
             Self::SkipStored
         } else {

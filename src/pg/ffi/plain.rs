@@ -9,8 +9,13 @@
 //! look nothing up.
 use super::inline::oids;
 use super::{guard, unguarded};
-use pgrx::pg_sys::{self, Oid};
+use pgrx::pg_sys::{self, Datum, Oid};
 use std::ffi::{CStr, CString, c_char, c_int};
+
+/// `pg_inherits`, its index by child and place, and `oideq(oid, oid)`: the numbers are the same on all servers.
+const PG_INHERITS: Oid = Oid::from_u32(2611);
+const PG_INHERITS_BY_CHILD: Oid = Oid::from_u32(2680);
+const F_OIDEQ: Oid = Oid::from_u32(184);
 
 /// A value that the server takes: as it is, or as a pointer to what lives for the call.
 trait Plain: Copy {
@@ -594,8 +599,8 @@ pub fn nextval_internal(sequence: Oid, check_permissions: bool) -> i64 {
     unsafe { guard(|| unguarded::nextval_internal(sequence, check_permissions)) }
 }
 
-/// The partitioned tables (or indexes) that a partition is in, the root last; none for what is
-/// no partition (`catalog/partition.c`).
+/// The partitioned tables that a partition is in, the root last; none for what is no partition
+/// (`catalog/partition.c`).
 pub fn partition_ancestors(relation: Oid) -> Vec<Oid> {
     // A table that inherits otherwise has entries in the same catalog.
     if !get_rel_relispartition(relation) {
@@ -606,17 +611,50 @@ pub fn partition_ancestors(relation: Oid) -> Vec<Oid> {
     unsafe { oids(guard(|| unguarded::get_partition_ancestors(relation))) }
 }
 
+/// What `pg_inherits` says a partition, or the index of one, is directly under; also while it is being
+/// detached. None for what is under nothing.
+///
+/// Core's `get_partition_parent` raises XX000 then. But whether a relation is a partition is known from a
+/// cache, and where it is from a catalog that has gone on: an index leaves its place while it is
+/// rebuilt concurrently, and a table when it is detached.
+pub fn partition_parent(relation: Oid) -> Option<Oid> {
+    const COLUMNS: usize = 4;
+    let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+    // SAFETY: a catalog that every server has, with an index that begins with the column of the key. Its row
+    // has four columns that are not NULL, and is read while the scan holds it; the scan is ended and the
+    // catalog closed here, or by the abort.
+    unsafe {
+        let catalog = pg_sys::table_open(PG_INHERITS, lock);
+        let mut key = pg_sys::ScanKeyData::default();
+        let equal = pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber;
+        pg_sys::ScanKeyInit(&raw mut key, 1, equal, F_OIDEQ, Datum::from(relation));
+        let by_child = PG_INHERITS_BY_CHILD;
+        let none = std::ptr::null_mut();
+        let scan = pg_sys::systable_beginscan(catalog, by_child, true, none, 1, &raw mut key);
+        let tuple = pg_sys::systable_getnext(scan);
+        let mut parent = None;
+        if !tuple.is_null() {
+            let (mut values, mut nulls) = ([Datum::null(); COLUMNS], [true; COLUMNS]);
+            let desc = (*catalog).rd_att;
+            assert_eq!((*desc).natts as usize, COLUMNS);
+            pg_sys::heap_deform_tuple(tuple, desc, values.as_mut_ptr(), nulls.as_mut_ptr());
+            parent = Some(Oid::from(values[1].value() as u32));
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(catalog, lock);
+        parent
+    }
+}
+
 /// The root of the partition tree that a table is in, itself if it is no partition or is gone.
 /// A partition that is being detached counts as one until that is done.
-///
-/// # Errors
-/// XX000, in core's words, if a partition has lost its parent meanwhile.
 pub fn partition_root(table: Oid) -> Oid {
     let mut root = table;
-    while get_rel_relispartition(root) {
-        // SAFETY: a scan of a catalog by any oid, with an ERROR for what has no parent; nothing
-        // is owned in the guard.
-        root = unsafe { guard(|| unguarded::get_partition_parent(root, true)) };
+    // A table that inherits otherwise has entries in the same catalog.
+    while get_rel_relispartition(root)
+        && let Some(parent) = partition_parent(root)
+    {
+        root = parent;
     }
     root
 }

@@ -361,9 +361,7 @@ pub type Locale = *mut c_void;
 
 // catalog/partition.h
 unsafe extern "C-unwind" {
-    pub fn index_get_partition(partition: pg_sys::Relation, index: Oid) -> Oid;
     pub fn get_partition_ancestors(relation: Oid) -> *mut pg_sys::List;
-    pub fn get_partition_parent(relation: Oid, even_if_detached: bool) -> Oid;
 }
 
 // catalog/pg_inherits.h

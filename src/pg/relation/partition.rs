@@ -11,11 +11,11 @@ use crate::pg::transaction::snapshot::uses_transaction_snapshot;
 use crate::pg::value::sql_value::SqlValue;
 use pgrx::pg_sys;
 use std::ffi::CString;
+use std::iter::successors;
 use std::slice;
 
 impl OpenRelation {
-    /// The partitioned tables (or indexes) that it is in, the root last; empty if it is no
-    /// partition.
+    /// The partitioned tables that it is in, the root last; empty if it is no partition.
     pub fn partition_ancestors(&self) -> Vec<pg_sys::Oid> {
         ffi::partition_ancestors(self.oid())
     }
@@ -34,16 +34,27 @@ impl OpenRelation {
     /// Its index that belongs to an index of the partitioned table right above it; `InvalidOid` if
     /// there is none.
     pub fn index_of_parents(&self, parents_index: pg_sys::Oid) -> pg_sys::Oid {
-        // SAFETY: open, and its indexes are looked at; any oid may be asked for. The guard owns
-        // nothing.
-        unsafe { ffi::guard(|| ffi::unguarded::index_get_partition(self.raw(), parents_index)) }
+        let index = self.find_index(|index| ffi::partition_parent(index) == Some(parents_index));
+        index.unwrap_or(pg_sys::InvalidOid)
     }
 
     /// Its index that belongs to an index of a table above it, at whatever height.
     pub fn index_of_ancestors(&self, ancestors_index: pg_sys::Oid) -> Option<pg_sys::Oid> {
-        let mut indexes = self.index_oids().into_iter();
-        indexes.find(|index| ffi::partition_ancestors(*index).contains(&ancestors_index))
+        self.find_index(|index| index_is_under(index, ancestors_index))
     }
+
+    /// An index may give its place to its successor while they are looked at, if it is rebuilt
+    /// concurrently: a second look finds that one.
+    fn find_index(&self, is_it: impl Fn(pg_sys::Oid) -> bool) -> Option<pg_sys::Oid> {
+        let find = || self.index_oids().into_iter().find(|index| is_it(*index));
+        find().or_else(find)
+    }
+}
+
+/// Whether an index belongs to an index of a table above its own, at whatever height.
+pub fn index_is_under(index: pg_sys::Oid, ancestors_index: pg_sys::Oid) -> bool {
+    let parent = |index: &pg_sys::Oid| ffi::partition_parent(*index);
+    successors(parent(&index), parent).any(|above| above == ancestors_index)
 }
 
 /// The numbers of the columns by which a table is partitioned, 0 for an expression; none for any
