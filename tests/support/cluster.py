@@ -97,8 +97,7 @@ class Cluster:
             **self.identity,
         )
         if check and done.returncode != 0:
-            tail = self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
-            raise RuntimeError(f"{command[0]} failed:\n{done.stdout}\n{tail}")
+            raise RuntimeError(f"{command[0]} failed:\n{done.stdout}\n{self.log_tail()}")
         return done
 
     def start(self):
@@ -129,7 +128,10 @@ class Cluster:
                 self.connect("postgres").close()
                 return True
 
-        until(accepts_connections, seconds, "the server is not up")
+        until(accepts_connections, seconds, lambda: f"the server is not up; its log ends in\n{self.log_tail()}")
+
+    def log_tail(self):
+        return self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
 
     def connect(self, dbname="postgres", autocommit=True, user="postgres", **options):
         return psycopg.connect(
