@@ -314,8 +314,8 @@ BEGIN
     RETURN (
         SELECT format('(SELECT given.*, keyed.* FROM (SELECT pg_catalog.unnest($1) AS "idempotent row", pg_catalog.unnest($2) AS "idempotent mark") AS given'
                       ' CROSS JOIN LATERAL (SELECT %s FROM (SELECT (given."idempotent row").*) AS %I) AS keyed) AS "idempotent working"',
-                      string_agg(format('(%s) AS "idempotent key %s"', e, n), ', ' ORDER BY n), plan.name)
-          FROM unnest((plan.arbiter).expressions) WITH ORDINALITY AS k (e, n));
+                      string_agg(format('%s AS "idempotent key %s"', idempotent.within_condition(plan.arbiter, n), n), ', ' ORDER BY n), plan.name)
+          FROM generate_subscripts((plan.arbiter).parts, 1) AS n);
 END
 $$;
 COMMENT ON FUNCTION idempotent.working(idempotent.merge_plan) IS 'SQL for the working rows with their keys';

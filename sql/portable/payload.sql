@@ -111,6 +111,17 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.row_of(regclass, smallint[]) IS 'SQL that reads the row of a trigger';
 
+-- SQL for a part of the key of a row. Of a row outside of the condition an index computes no expression: it may be an error.
+CREATE FUNCTION idempotent.within_condition(arbiter idempotent.unique_index, part int) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN format(CASE WHEN arbiter.condition IS NOT NULL AND arbiter.numbers[part] = 0 THEN 'CASE WHEN %2$s THEN %1$s END' ELSE '(%1$s)' END,
+                  arbiter.expressions[part], arbiter.condition);
+END
+$$;
+COMMENT ON FUNCTION idempotent.within_condition(idempotent.unique_index, int) IS 'SQL for a part of the key of a row, if it has one';
+
 -- What a look says of a payload and its stored row.
 CREATE TYPE idempotent.comparison AS (
     -- SQL for the columns that differ, for both values of each as text, and what is joined for it.
@@ -244,7 +255,7 @@ DECLARE
         WHEN m.is_digest THEN idempotent.comparison_with_digest(target, cols, named, compared, omitted, m)
         ELSE idempotent.comparison_with_document(cols, named, compared, omitted, m) END;
 BEGIN
-    SELECT string_agg(format(', (%s) AS "key %s"', arbiter.expressions[n], n), '' ORDER BY n),
+    SELECT string_agg(format(', %s AS "key %s"', idempotent.within_condition(arbiter, n), n), '' ORDER BY n),
            string_agg(format('(%s) AS "key %s"', arbiter.expressions[n], n), ', ' ORDER BY n),
            string_agg(format(CASE WHEN arbiter.nulls_equal
                                   THEN '(s."key %1$s" %3$s sent."key %1$s"%2$s OR (s."key %1$s" IS NOT DISTINCT FROM NULL AND sent."key %1$s" IS NOT DISTINCT FROM NULL))'
@@ -312,7 +323,7 @@ BEGIN
              HAVING count(*) > 0),
             'DEFAULT VALUES'),
         idempotent.conflict_target(target, arbiter),
-        (SELECT string_agg(idempotent.shown(format('(%s)', e)), ', ' ORDER BY n) FROM unnest(arbiter.expressions) WITH ORDINALITY AS k (e, n)),
+        (SELECT string_agg(idempotent.shown(idempotent.within_condition(arbiter, n)), ', ' ORDER BY n) FROM generate_subscripts(arbiter.parts, 1) AS n),
         coalesce((SELECT format('(SELECT pg_catalog.to_jsonb("the row") FROM (SELECT %s) AS "the row")', string_agg(quote_ident(c.name), ', ' ORDER BY c.number))
                     FROM idempotent.columns_of(target, false) AS c WHERE c.generated <> 'v' AND has_column_privilege(target, c.number, 'SELECT')
                   HAVING count(*) > 0), 'NULL::pg_catalog.jsonb'),
