@@ -184,6 +184,7 @@ CREATE FUNCTION idempotent.put(
 AS $$
 DECLARE
     sent idempotent.look := seen;
+    in_condition boolean;
 BEGIN
     IF plan.refused IS NOT NULL THEN
         PERFORM idempotent.refuse_identity(target, plan.refused, origin);
@@ -191,11 +192,13 @@ BEGIN
     FOR round IN 1 .. 16 LOOP
         -- A guard of the table steps aside for this statement.
         PERFORM pg_catalog.set_config('idempotent.own_insert', pg_catalog.concat(target::pg_catalog.oid, ' ', arbiter.index), true);
-        EXECUTE plan.put INTO seen.stored_key, seen.stored USING payload;
+        EXECUTE plan.put INTO seen.stored_key, seen.stored, in_condition USING payload;
         PERFORM pg_catalog.set_config('idempotent.own_insert', '', true);
         inserted := seen.stored_key IS NOT NULL;
         IF inserted THEN
-            IF sent.has_key AND seen.stored_key OPERATOR(pg_catalog.<>) sent.key THEN
+            -- A trigger has moved it under a key that it did not have.
+            EXIT WHEN NOT sent.has_key AND in_condition AND idempotent.has_row_trigger(target, before => true);
+            IF sent.has_key AND (seen.stored_key OPERATOR(pg_catalog.<>) sent.key OR NOT in_condition) THEN
                 -- Another spelling of the key, or another key?
                 EXECUTE plan.look INTO seen USING payload;
                 IF NOT seen.found THEN
@@ -523,6 +526,7 @@ DECLARE
     sentences text[] := '{}';
     only_columns text[] := '{}';
 BEGIN
+    payloads := idempotent.cast_back(target, payloads, on_error OPERATOR(pg_catalog.<>) 'error');
     SELECT * INTO planned FROM idempotent.plans_of(target, payloads, rule, guards.key, guards.remembers, origin, source_names, on_error OPERATOR(pg_catalog.<>) 'error');
     w := ROW(target, planned.arbiter, planned.plans, planned.plan_of, payloads, origin, on_error OPERATOR(pg_catalog.<>) 'error');
     SELECT * INTO done FROM idempotent.look_all(w);

@@ -337,6 +337,21 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.is_written_so(text, text, text) IS 'whether an expression is written as the index has it';
 
+-- A key whose expressions are as the indexes show them, where they are written with all parentheses. Nothing is parsed.
+CREATE FUNCTION idempotent.key_as_shown(target regclass, key text[]) RETURNS text[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM unnest(key) AS name WHERE idempotent.looks_like_expression(name) AND idempotent.column_number(target, name) IS NULL) THEN
+        RETURN key;
+    END IF;
+    RETURN ARRAY(SELECT coalesce((SELECT e.shown FROM idempotent.key_expressions(target) AS e
+                                   WHERE idempotent.column_number(target, name) IS NULL AND idempotent.is_written_so(e.shown, e.sql, name) LIMIT 1), name)
+                   FROM unnest(key) WITH ORDINALITY AS k (name, n) ORDER BY n);
+END
+$$;
+COMMENT ON FUNCTION idempotent.key_as_shown(regclass, text[]) IS 'a key with its expressions as the indexes show them';
+
 -- The arbiter for a key that is named: the usable unique index on exactly these columns and expressions, in any order.
 -- One without a condition goes first.
 CREATE FUNCTION idempotent.arbiter_for_key(target regclass, key text[]) RETURNS idempotent.unique_index
@@ -347,6 +362,7 @@ DECLARE
     candidates idempotent.unique_index[];
     arbiter idempotent.unique_index;
 BEGIN
+    key := idempotent.key_as_shown(target, key);
     FOREACH name IN ARRAY key LOOP
         IF idempotent.column_number(target, name) IS NULL AND NOT idempotent.looks_like_expression(name)
            AND name NOT IN (SELECT shown FROM idempotent.key_expressions(target)) THEN

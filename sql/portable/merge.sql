@@ -314,8 +314,8 @@ BEGIN
     RETURN (
         SELECT format('(SELECT given.*, keyed.* FROM (SELECT pg_catalog.unnest($1) AS "idempotent row", pg_catalog.unnest($2) AS "idempotent mark") AS given'
                       ' CROSS JOIN LATERAL (SELECT %s FROM (SELECT (given."idempotent row").*) AS %I) AS keyed) AS "idempotent working"',
-                      string_agg(format('(%s) AS "idempotent key %s"', e, n), ', ' ORDER BY n), plan.name)
-          FROM unnest((plan.arbiter).expressions) WITH ORDINALITY AS k (e, n));
+                      string_agg(format('%s AS "idempotent key %s"', idempotent.within_condition(plan.arbiter, n), n), ', ' ORDER BY n), plan.name)
+          FROM generate_subscripts((plan.arbiter).parts, 1) AS n);
 END
 $$;
 COMMENT ON FUNCTION idempotent.working(idempotent.merge_plan) IS 'SQL for the working rows with their keys';
@@ -980,15 +980,16 @@ DECLARE
     arbiter idempotent.unique_index := plan.arbiter;
     null_part text := (SELECT string_agg(format('WHEN (%s) IS NOT DISTINCT FROM NULL THEN %s', e, n), ' ' ORDER BY n) FROM unnest(arbiter.expressions) WITH ORDINALITY AS k (e, n));
     condition text := coalesce(arbiter.condition, 'true');
+    wrong text := idempotent.wrong_column(plan.target, plan.named);
 BEGIN
     RETURN format(
         'SELECT idempotent.merge_all($1, pg_catalog.array_agg(read."row" ORDER BY read.ordinal),'
         '   pg_catalog.array_agg(ROW(read.ordinal, NULL, read.deletes, read.named, COALESCE(keyed.has_key, false), keyed.null_part, keyed.wrong, read.unstored, NULL, NULL)::idempotent.mark'
         '                        ORDER BY read.ordinal)) AS counts'
         '  FROM (%s) AS read'
-        ' CROSS JOIN LATERAL (SELECT (%s) AS has_key, %s AS null_part, CASE WHEN NOT read.deletes THEN %s END AS wrong FROM (SELECT (read."row").*) AS %I) AS keyed',
+        ' CROSS JOIN LATERAL (SELECT (%s) AS has_key, %s AS null_part, CASE WHEN NOT read.deletes THEN %s END AS wrong FROM (SELECT (read."row").*%s) AS %I) AS keyed',
         rows_read, condition, CASE WHEN arbiter.nulls_equal THEN 'NULL::pg_catalog.int4' ELSE format('CASE WHEN (%s) THEN CASE %s END END', condition, null_part) END,
-        idempotent.wrong_column(plan.target, plan.named), plan.name);
+        wrong, CASE WHEN wrong ~ '\mtableoid\M' THEN format(', %s::pg_catalog.oid AS tableoid', plan.target::oid) ELSE '' END, plan.name);
 END
 $$;
 COMMENT ON FUNCTION idempotent.merging_of(idempotent.merge_plan, text) IS 'the statement that reads rows and merges them';

@@ -111,6 +111,17 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.row_of(regclass, smallint[]) IS 'SQL that reads the row of a trigger';
 
+-- SQL for a part of the key of a row. Of a row outside of the condition an index computes no expression: it may be an error.
+CREATE FUNCTION idempotent.within_condition(arbiter idempotent.unique_index, part int) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN format(CASE WHEN arbiter.condition IS NOT NULL AND arbiter.numbers[part] = 0 THEN 'CASE WHEN %2$s THEN %1$s END' ELSE '(%1$s)' END,
+                  arbiter.expressions[part], arbiter.condition);
+END
+$$;
+COMMENT ON FUNCTION idempotent.within_condition(idempotent.unique_index, int) IS 'SQL for a part of the key of a row, if it has one';
+
 -- What a look says of a payload and its stored row.
 CREATE TYPE idempotent.comparison AS (
     -- SQL for the columns that differ, for both values of each as text, and what is joined for it.
@@ -244,7 +255,7 @@ DECLARE
         WHEN m.is_digest THEN idempotent.comparison_with_digest(target, cols, named, compared, omitted, m)
         ELSE idempotent.comparison_with_document(cols, named, compared, omitted, m) END;
 BEGIN
-    SELECT string_agg(format(', (%s) AS "key %s"', arbiter.expressions[n], n), '' ORDER BY n),
+    SELECT string_agg(format(', %s AS "key %s"', idempotent.within_condition(arbiter, n), n), '' ORDER BY n),
            string_agg(format('(%s) AS "key %s"', arbiter.expressions[n], n), ', ' ORDER BY n),
            string_agg(format(CASE WHEN arbiter.nulls_equal
                                   THEN '(s."key %1$s" %3$s sent."key %1$s"%2$s OR (s."key %1$s" IS NOT DISTINCT FROM NULL AND sent."key %1$s" IS NOT DISTINCT FROM NULL))'
@@ -294,14 +305,15 @@ $$;
 COMMENT ON FUNCTION idempotent.look_of(regclass, idempotent.unique_index, smallint[], smallint[], smallint[], smallint[], idempotent.memory, boolean, text) IS
     'the statement that looks a payload up';
 
--- The statement that inserts a payload, and gives the key under which it went in, and the row.
+-- The statement that inserts a payload, and gives the key under which it went in, the row, and whether it is inside the condition of
+-- the key.
 CREATE FUNCTION idempotent.put_of(target regclass, arbiter idempotent.unique_index, named smallint[], overriding text, each boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
     RETURN (
-    SELECT format('INSERT INTO %s %s ON CONFLICT %s DO NOTHING RETURNING ARRAY[%s], %s', idempotent.qualified(target),
+    SELECT format('INSERT INTO %s %s ON CONFLICT %s DO NOTHING RETURNING ARRAY[%s], %s, COALESCE(%s, false)', idempotent.qualified(target),
         coalesce(
             (SELECT format(CASE WHEN each THEN '(%s) %sSELECT %s FROM pg_catalog.unnest($1) WITH ORDINALITY AS given (payload, n) CROSS JOIN LATERAL (%s) AS sent ORDER BY given.n'
                                 ELSE '(%s) %sSELECT %s FROM (%s) AS sent' END, string_agg(quote_ident(c.name), ', ' ORDER BY place),
@@ -311,10 +323,11 @@ BEGIN
              HAVING count(*) > 0),
             'DEFAULT VALUES'),
         idempotent.conflict_target(target, arbiter),
-        (SELECT string_agg(idempotent.shown(format('(%s)', e)), ', ' ORDER BY n) FROM unnest(arbiter.expressions) WITH ORDINALITY AS k (e, n)),
+        (SELECT string_agg(idempotent.shown(idempotent.within_condition(arbiter, n)), ', ' ORDER BY n) FROM generate_subscripts(arbiter.parts, 1) AS n),
         coalesce((SELECT format('(SELECT pg_catalog.to_jsonb("the row") FROM (SELECT %s) AS "the row")', string_agg(quote_ident(c.name), ', ' ORDER BY c.number))
                     FROM idempotent.columns_of(target, false) AS c WHERE c.generated <> 'v' AND has_column_privilege(target, c.number, 'SELECT')
-                  HAVING count(*) > 0), 'NULL::pg_catalog.jsonb')));
+                  HAVING count(*) > 0), 'NULL::pg_catalog.jsonb'),
+        coalesce(arbiter.condition, 'true')));
 END
 $$;
 COMMENT ON FUNCTION idempotent.put_of(regclass, idempotent.unique_index, smallint[], text, boolean) IS 'the statement that inserts a payload';
@@ -340,6 +353,51 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION idempotent.check_payloads(regclass, jsonb[], text) IS 'refuses payloads that are no rows of the target';
+
+-- Of a column whose type JSON shows by a cast, and that has a cast back: SQL that gives the literal for a field, $1.
+CREATE FUNCTION idempotent.casts_back(target regclass) RETURNS TABLE (field text, statement text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT a.attname::text,
+           format('SELECT CASE pg_catalog.num_nulls(given.value) WHEN 0 THEN pg_catalog.to_jsonb(pg_catalog.format(''%%s'', given.value)) END'
+                  ' FROM (SELECT CAST($1 AS %s) OFFSET 0) AS given (value)', format_type(based.base, NULL))
+      FROM pg_attribute AS a
+     CROSS JOIN LATERAL (SELECT coalesce((SELECT b.base FROM pg_type AS domain, idempotent.base_of(domain) AS b WHERE domain.oid = a.atttypid AND domain.typtype = 'd'), a.atttypid)) AS based (base)
+     WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+       AND EXISTS (SELECT FROM pg_cast WHERE castsource = based.base AND casttarget = 'json'::regtype AND castmethod = 'f')
+       AND EXISTS (SELECT FROM pg_cast WHERE castsource = 'jsonb'::regtype AND casttarget = based.base AND castmethod = 'f');
+END
+$$;
+COMMENT ON FUNCTION idempotent.casts_back(regclass) IS 'how objects and arrays become values of types that JSON shows by a cast';
+
+-- Payloads in which such objects and arrays are literals. The cast runs once for each, with the rights of the caller. What it refuses
+-- stays as it is where payloads are rejected one by one: then it cannot be read.
+CREATE FUNCTION idempotent.cast_back(target regclass, payloads jsonb[], rejects boolean) RETURNS jsonb[]
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    own record;
+    literal jsonb;
+BEGIN
+    FOR own IN SELECT * FROM idempotent.casts_back(target) LOOP
+        FOR i IN 1 .. pg_catalog.cardinality(payloads) LOOP
+            CONTINUE WHEN NOT COALESCE(pg_catalog.jsonb_typeof(payloads[i] OPERATOR(pg_catalog.->) own.field) OPERATOR(pg_catalog.=) ANY ('{object,array}'), false);
+            BEGIN
+                EXECUTE own.statement INTO literal USING payloads[i] OPERATOR(pg_catalog.->) own.field;
+                payloads[i] := payloads[i] OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(own.field, literal);
+            EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+                IF NOT rejects THEN
+                    RAISE;
+                END IF;
+            END;
+        END LOOP;
+    END LOOP;
+    RETURN payloads;
+END
+$$;
+COMMENT ON FUNCTION idempotent.cast_back(regclass, jsonb[], boolean) IS 'payloads with literals of types that JSON shows by a cast';
 
 -- The plans of payloads, which of them each payload has, and the arbiter. `named` are the columns that all of them name.
 CREATE FUNCTION idempotent.plans_of(

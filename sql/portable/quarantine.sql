@@ -232,6 +232,7 @@ DECLARE
     statements record;
     seen idempotent.look;
     updated boolean;
+    violated text;
 BEGIN
     SELECT * INTO statements FROM idempotent.application_of(record);
     EXECUTE statements.lock USING record.stored;
@@ -241,7 +242,15 @@ BEGIN
         -- Only a digest tells that another payload arrived first: the row is as this one has it.
         RETURN;
     END IF;
-    EXECUTE statements.update INTO updated USING record.stored, record.payload;
+    BEGIN
+        EXECUTE statements.update INTO updated USING record.stored, record.payload;
+    EXCEPTION WHEN unique_violation THEN
+        GET STACKED DIAGNOSTICS violated = CONSTRAINT_NAME;
+        IF idempotent.changes_key(record, violated) THEN
+            PERFORM idempotent.refuse_out_of_key(record);
+        END IF;
+        RAISE;
+    END;
     IF updated IS NULL THEN
         seen.found := false;
         PERFORM idempotent.check_unchanged(record, seen);
@@ -253,6 +262,19 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION idempotent.apply_conflict(idempotent.conflict_records) IS 'updates a stored row by the payload of a conflict';
+
+-- Whether the payload's own values, and not a trigger, gave the row a key that another row has.
+CREATE FUNCTION idempotent.changes_key(record idempotent.conflict_records, violated text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    arbiter idempotent.unique_index := idempotent.arbiter_for_key(record.target, ARRAY(SELECT jsonb_object_keys(record.key)));
+BEGIN
+    RETURN violated = arbiter.name
+        AND EXISTS (SELECT FROM jsonb_object_keys(record.differences) AS name WHERE idempotent.column_number(record.target, name) = ANY (arbiter.deciding));
+END
+$$;
+COMMENT ON FUNCTION idempotent.changes_key(idempotent.conflict_records, text) IS 'whether a payload moves its row to another key';
 
 -- The statements that lock the stored row, look whether it is as it was recorded, and update it.
 CREATE FUNCTION idempotent.application_of(record idempotent.conflict_records, OUT lock text, OUT look text, OUT update text)

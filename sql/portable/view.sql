@@ -140,16 +140,38 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.make_view(regclass, text, idempotent.guard_options) IS 'creates a view and its trigger';
 
--- The table that a view shows; NULL if it shows more than the plain columns of one.
+-- The columns of a view, each with the number of the table's column that it shows. Names may have changed on either side.
+CREATE FUNCTION idempotent.view_columns(view oid) RETURNS TABLE (shown text, origin oid, number smallint)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT a.attname::text, part[2]::oid, part[3]::smallint
+      FROM pg_rewrite AS r
+     CROSS JOIN LATERAL regexp_matches(r.ev_action::text, ':resno (\d+) :resname \S+ :ressortgroupref \d+ :resorigtbl (\d+) :resorigcol (\d+) :resjunk false', 'g') AS part
+      JOIN pg_attribute AS a ON a.attrelid = view AND a.attnum = part[1]::smallint
+     WHERE r.ev_class = view AND r.ev_type = '1'
+$$;
+COMMENT ON FUNCTION idempotent.view_columns(oid) IS 'the columns of a view, and those of a table that they show';
+
+-- Whether a view shows the rows of one table as they are: all of them, one by one.
+CREATE FUNCTION idempotent.shows_all_rows(view oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT action ~ ':jointree \{FROMEXPR :fromlist \(\{RANGETBLREF :rtindex \d+\}\) :quals <>\}'
+           AND action !~ ':(hasAggs|hasWindowFuncs|hasTargetSRFs|hasSubLinks|hasDistinctOn|hasRecursive|hasModifyingCTE|hasForUpdate) true'
+           AND action !~ ':(groupClause|groupingSets|havingQual|distinctClause|limitOffset|limitCount|setOperations|tablesample|cteList) [^<]'
+      FROM (SELECT ev_action::text AS action FROM pg_rewrite WHERE ev_class = view AND ev_type = '1') AS r
+$$;
+COMMENT ON FUNCTION idempotent.shows_all_rows(oid) IS 'whether a view shows the rows of a table as they are';
+
+-- The table that a view shows.
 CREATE FUNCTION idempotent.table_of_view(view oid) RETURNS regclass
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    tables oid[] := ARRAY(SELECT DISTINCT d.refobjid FROM pg_rewrite AS r JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-                           WHERE r.ev_class = view AND r.ev_type = '1' AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> view);
+    tables oid[] := ARRAY(SELECT DISTINCT origin FROM idempotent.view_columns(view));
 BEGIN
-    IF cardinality(tables) <> 1
-       OR EXISTS (SELECT FROM pg_attribute WHERE attrelid = view AND attnum > 0 AND idempotent.column_number(tables[1]::regclass, attname::text) IS NULL) THEN
+    IF cardinality(tables) <> 1 OR tables[1] = 0 OR NOT idempotent.shows_all_rows(view)
+       OR (SELECT count(*) <> count(DISTINCT number) OR min(number) <= 0 FROM idempotent.view_columns(view)) THEN
         PERFORM idempotent.fail('55000', format('view "%s" does not show plain columns of one table', idempotent.name_of(view::regclass)),
             'A row that is inserted through such a view cannot be stored as it is.',
             format('Drop the view, and create it again with %s.', idempotent.own_function('idempotent_view')));
@@ -159,17 +181,49 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.table_of_view(oid) IS 'the table that a view shows';
 
+-- Refuses options that name a column which the table no longer has.
+CREATE FUNCTION idempotent.check_view_names(target regclass, options idempotent.guard_options) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    bad record;
+BEGIN
+    SELECT option, name INTO bad
+      FROM (SELECT 'key', unnest(options.key) UNION ALL SELECT 'compare', unnest(options.compare) UNION ALL SELECT 'ignore', unnest(options.ignore)) AS u (option, name)
+     WHERE idempotent.column_number(target, name) IS NULL AND NOT (option = 'key' AND idempotent.looks_like_expression(name)) LIMIT 1;
+    IF FOUND THEN
+        PERFORM idempotent.fail('42703', format('column "%s" of relation "%s" does not exist', idempotent.cut(bad.name), idempotent.name_of(target)),
+            format('It is named in "%s".', bad.option),
+            format('If the column was renamed, rename it in the view, too, with ALTER VIEW … RENAME COLUMN. Then call %s again, with columns that the table has.',
+                   idempotent.own_function('idempotent_view')), target);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION idempotent.check_view_names(regclass, idempotent.guard_options) IS 'refuses options of a view that are out of date';
+
 -- A row of the view as a payload: without what the table fills.
-CREATE FUNCTION idempotent.payload_of_view(target regclass, new_row jsonb) RETURNS jsonb
+CREATE FUNCTION idempotent.payload_of_view(target regclass, view oid, new_row jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
-    RETURN (SELECT coalesce(jsonb_object_agg(c.name, new_row -> c.name), '{}') FROM idempotent.columns_of(target) AS c
-             WHERE new_row ? c.name AND (new_row -> c.name <> 'null' OR idempotent.null_is_a_value(c)));
+    RETURN (SELECT coalesce(jsonb_object_agg(c.name, new_row -> v.shown), '{}') FROM idempotent.columns_of(target) AS c JOIN idempotent.view_columns(view) AS v ON v.number = c.number
+             WHERE new_row -> v.shown <> 'null' OR idempotent.null_is_a_value(c));
 END
 $$;
-COMMENT ON FUNCTION idempotent.payload_of_view(regclass, jsonb) IS 'a row of a view as a payload';
+COMMENT ON FUNCTION idempotent.payload_of_view(regclass, oid, jsonb) IS 'a row of a view as a payload';
+
+-- A stored row under the names of the view.
+CREATE FUNCTION idempotent.stored_in_view(target regclass, view oid, stored jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN (SELECT coalesce(jsonb_object_agg(v.shown, stored -> a.attname::text), '{}') FROM idempotent.view_columns(view) AS v
+              JOIN pg_attribute AS a ON a.attrelid = target AND a.attnum = v.number WHERE stored ? a.attname::text);
+END
+$$;
+COMMENT ON FUNCTION idempotent.stored_in_view(regclass, oid, jsonb) IS 'a stored row under the names of a view';
 
 CREATE FUNCTION idempotent_view_trigger() RETURNS trigger
 LANGUAGE plpgsql
@@ -185,16 +239,21 @@ BEGIN
     PERFORM idempotent.check_target(target);
     options := idempotent.options_of(TG_ARGV, 'view');
     PERFORM idempotent.check_view_options(options);
+    PERFORM idempotent.check_view_names(target, options);
     rule := idempotent.rule_of(target, options.key, options.compare, options.ignore);
     IF options.compare IS NULL AND options.ignore IS NULL THEN
         rule.only_these := (idempotent.guard_in_force(target)).compared;
     END IF;
-    SELECT * INTO result FROM idempotent.write(target, ARRAY[idempotent.payload_of_view(target, pg_catalog.to_jsonb(NEW))], 'payload', rule, options.on_conflict, 'error');
+    SELECT * INTO result FROM idempotent.write(target, ARRAY[idempotent.payload_of_view(target, TG_RELID, pg_catalog.to_jsonb(NEW))], 'payload', rule, options.on_conflict, 'error');
     IF result.outcome OPERATOR(pg_catalog.=) 'conflict' THEN
         -- It is recorded, and no row went in.
         RETURN NULL;
     END IF;
-    RETURN pg_catalog.jsonb_populate_record(NEW, COALESCE(result.stored, '{}'));
+    IF result.outcome OPERATOR(pg_catalog.=) 'inserted' AND result.stored IS NULL AND idempotent.has_row_trigger(target, before => false) THEN
+        -- An AFTER trigger has taken it away.
+        RETURN NULL;
+    END IF;
+    RETURN pg_catalog.jsonb_populate_record(NEW, idempotent.stored_in_view(target, TG_RELID, COALESCE(result.stored, '{}')));
 END
 $$;
 COMMENT ON FUNCTION idempotent_view_trigger() IS

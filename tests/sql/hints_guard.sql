@@ -24,27 +24,6 @@ END $$;
 \pset tuples_only on
 \pset fieldsep '\n    '
 
--- Where the search_path does not find the extension, a hint names the extension's schema.
-CREATE TABLE nullable (id int UNIQUE, x int);
-SET search_path = hints_guard;
-SELECT key FROM public.idempotent_guard('nullable');
-SELECT * FROM refused($$ INSERT INTO nullable VALUES (NULL, 1) $$);
-SELECT sql FROM said WHERE sql LIKE 'SELECT%' \gexec
-INSERT INTO nullable VALUES (NULL, 1);
-SELECT hint FROM public.idempotent_lint('nullable') WHERE rule = 'nullable_key';
-SELECT * FROM refused($$ SELECT public.idempotent_insert_many('nullable', '{"id": 1}') $$);
-SELECT * FROM refused($$ CALL public.idempotent_load('nullable', 'nullable') $$);
-SELECT * FROM refused($$ SELECT public.idempotent_overwrite_each('nullable', 'nullable', '{}') $$);
--- A function of the same name that is found first is another one.
-CREATE FUNCTION idempotent_guard(target regclass, key text[], compare text[], ignore text[], on_conflict text, remember text, null_key text)
-    RETURNS int LANGUAGE sql AS 'SELECT 1';
-SET search_path = hints_guard, public;
-UPDATE nullable SET id = 1;
-SELECT key FROM public.idempotent_guard('nullable', on_conflict => 'observe');
-SELECT hint FROM idempotent_lint('nullable') WHERE rule = 'guard_observes';
-DROP FUNCTION idempotent_guard(regclass, text[], text[], text[], text, text, text);
-SELECT hint FROM idempotent_lint('nullable') WHERE rule = 'guard_observes';
-
 -- A key that is NOT NULL already: what does not have it is left out.
 CREATE TABLE not_null (id int PRIMARY KEY, a int);
 SELECT key FROM idempotent_guard('not_null');

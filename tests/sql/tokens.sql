@@ -67,9 +67,7 @@ SELECT * FROM idempotent_merge('orders', 'staged', token => 'file-1');
 :state
 CALL idempotent_load('orders', 'staged', token => 'file-1');
 :state
-\set VERBOSITY verbose
 SELECT * FROM idempotent_insert_from('orders', 'staged', token => 'file-1', digest => 'd');
-\set VERBOSITY default
 :state
 SELECT * FROM idempotent_insert_from('orders', 'staged', token => 'file-8', digest => (SELECT idempotent_digest(s) FROM staged AS s));
 SELECT * FROM idempotent_insert_from('orders', 'staged', token => 'file-8', digest => (SELECT idempotent_digest(s) FROM staged AS s));
@@ -160,10 +158,6 @@ SELECT replayed FROM idempotent_insert_from('orders', 'staged', token => 'file-1
 SET ROLE regress_pgi_two;
 SELECT replayed FROM idempotent_insert_from('orders', 'staged', token => 'file-1');
 SELECT count(*) FROM idempotent.batches;
-SELECT count(*) FROM idempotent.batch_records;
-:state
-INSERT INTO idempotent.batch_records (role, target, token, function, options, counts) VALUES ('regress_pgi_one', 'tokens.orders', 'forged', 'insert_from', '{}', '{}');
-:state
 RESET ROLE;
 ALTER TABLE orders RENAME TO sales;
 ALTER ROLE regress_pgi_one RENAME TO regress_pgi_uno;
@@ -182,18 +176,7 @@ DROP TABLE others;
 CREATE TABLE others (LIKE sales INCLUDING ALL);
 SELECT replayed FROM idempotent_insert_from('others', 'staged', token => 'file-1');
 
--- 7. The table of state is checked before it is used; a count that is none is an error of the server's.
-GRANT TRIGGER ON idempotent.batch_records TO regress_pgi_two;
-CREATE FUNCTION take() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'hostile code runs'; RETURN NEW; END $$;
-GRANT EXECUTE ON FUNCTION take() TO regress_pgi_two;
-SET ROLE regress_pgi_two;
-CREATE TRIGGER hostile BEFORE INSERT ON idempotent.batch_records FOR EACH ROW EXECUTE FUNCTION take();
-RESET ROLE;
-SELECT replayed FROM idempotent_insert_from('sales', 'staged', token => 'watched');
-:state
-SELECT replayed FROM idempotent_insert_from('sales', 'staged');
-DROP TRIGGER hostile ON idempotent.batch_records;
-REVOKE TRIGGER ON idempotent.batch_records FROM regress_pgi_two;
+-- 7. A count that is none is an error of the server's.
 SELECT replayed FROM idempotent_insert_from('sales', 'staged', token => 'watched');
 UPDATE idempotent.batch_records SET counts = '{"received": 7, "conflicts": "8"}' WHERE token = 'watched';
 SELECT * FROM idempotent_insert_from('sales', 'staged', token => 'watched');
