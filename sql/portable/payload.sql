@@ -64,6 +64,77 @@ AS $$
 $$;
 COMMENT ON FUNCTION idempotent.reading(idempotent.column_info, text) IS 'how the field of a column is read';
 
+-- Whether a type is an integer, or has integers within: as the members of an array, or the fields of a composite.
+CREATE FUNCTION idempotent.has_integers(type oid, within boolean DEFAULT true) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t pg_type;
+BEGIN
+    SELECT own.* INTO t FROM pg_type AS given, idempotent.base_of(given) AS based, pg_type AS own WHERE given.oid = type AND own.oid = based.base;
+    RETURN CASE
+        WHEN t.oid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype) THEN within
+        WHEN t.typtype = 'c' THEN
+            EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped AND idempotent.has_integers(a.atttypid))
+        WHEN t.typlen = -1 AND t.typsubscript = 'array_subscript_handler'::regproc THEN idempotent.has_integers(t.typelem)
+        ELSE false END;
+END
+$$;
+COMMENT ON FUNCTION idempotent.has_integers(oid, boolean) IS 'whether a type has integers within';
+
+-- What a document has for a value of this type, with numbers for integers as the cast from numeric makes them: 1.0 is 1, and 1.5 is
+-- rounded. The input functions of arrays and composites read them as literals.
+CREATE FUNCTION idempotent.with_integers(document jsonb, type oid) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t pg_type;
+BEGIN
+    SELECT own.* INTO t FROM pg_type AS given, idempotent.base_of(given) AS based, pg_type AS own WHERE given.oid = type AND own.oid = based.base;
+    RETURN CASE
+        WHEN jsonb_typeof(document) = 'number' AND strpos(document::text, '.') > 0 THEN CASE t.oid
+            WHEN 'int2'::regtype THEN to_jsonb(document::numeric::int2)
+            WHEN 'int4'::regtype THEN to_jsonb(document::numeric::int4)
+            WHEN 'int8'::regtype THEN to_jsonb(document::numeric::int8)
+            WHEN 'oid'::regtype THEN to_jsonb(trim_scale(document::numeric))
+            ELSE document END
+        -- A list in a list is one more dimension.
+        WHEN jsonb_typeof(document) = 'array' THEN
+            coalesce((SELECT jsonb_agg(idempotent.with_integers(member, CASE jsonb_typeof(member) WHEN 'array' THEN t.oid ELSE t.typelem END) ORDER BY n)
+                        FROM jsonb_array_elements(document) WITH ORDINALITY AS m (member, n)), '[]')
+        WHEN jsonb_typeof(document) = 'object' AND t.typtype = 'c' THEN
+            document || coalesce((SELECT jsonb_object_agg(a.attname, idempotent.with_integers(document -> a.attname::text, a.atttypid))
+                                    FROM pg_attribute AS a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped AND document ? a.attname::text), '{}')
+        ELSE document END;
+END
+$$;
+COMMENT ON FUNCTION idempotent.with_integers(jsonb, oid) IS 'a document with integers where its type has them';
+
+-- The same for some fields of a document, which are given with their types.
+CREATE FUNCTION idempotent.with_integers(document jsonb, types jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF document::text !~ '\d\.\d' THEN
+        RETURN document;
+    END IF;
+    RETURN document || coalesce((SELECT jsonb_object_agg(key, idempotent.with_integers(document -> key, type::oid)) FROM jsonb_each_text(types) AS f (key, type) WHERE document ? key), '{}');
+END
+$$;
+COMMENT ON FUNCTION idempotent.with_integers(jsonb, jsonb) IS 'a document with integers where the types of its fields have them';
+
+-- SQL for the document from which these columns are read.
+CREATE FUNCTION idempotent.read_from(cols idempotent.column_info[], document text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    types jsonb := (SELECT jsonb_object_agg(c.name, c.typid::text) FROM unnest(cols) AS c WHERE idempotent.has_integers(c.typid, within => false));
+BEGIN
+    RETURN CASE WHEN types IS NULL THEN document ELSE format('idempotent.with_integers(%s, %L::pg_catalog.jsonb)', document, types) END;
+END
+$$;
+COMMENT ON FUNCTION idempotent.read_from(idempotent.column_info[], text) IS 'SQL for the document from which columns are read';
+
 -- The payload as a row: SELECT … FROM jsonb_to_record($1) …, or from another document.
 CREATE FUNCTION idempotent.reading_of(target regclass, named smallint[], document text DEFAULT '$1') RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -73,7 +144,7 @@ BEGIN
     RETURN (
     SELECT CASE WHEN cardinality(named) = 0 THEN 'SELECT' ELSE (
         SELECT format('SELECT %s FROM pg_catalog.jsonb_to_record(%s) AS sent (%s)',
-                      string_agg(format('%s AS %I', r.value, c.name), ', ' ORDER BY place), document, string_agg(r.declaration, ', ' ORDER BY place))
+                      string_agg(format('%s AS %I', r.value, c.name), ', ' ORDER BY place), idempotent.read_from(array_agg(c), document), string_agg(r.declaration, ', ' ORDER BY place))
           FROM unnest(named) WITH ORDINALITY AS n (number, place)
           JOIN idempotent.columns_of(target, false) AS c ON c.number = n.number
          CROSS JOIN LATERAL idempotent.reading(c, document) AS r) END);
