@@ -64,8 +64,9 @@ AS $$
 $$;
 COMMENT ON FUNCTION idempotent.reading(idempotent.column_info, text) IS 'how the field of a column is read';
 
--- Whether a type is an integer, or has integers within: as the members of an array, or the fields of a composite.
-CREATE FUNCTION idempotent.has_integers(type oid, within boolean DEFAULT true) RETURNS boolean
+-- Whether the server's own functions read JSON for a type otherwise than a payload is read: a number for an integer within an array or
+-- a composite, and a list in an array of jsonb.
+CREATE FUNCTION idempotent.is_read_within(type oid, within boolean DEFAULT true) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -74,17 +75,18 @@ BEGIN
     SELECT own.* INTO t FROM pg_type AS given, idempotent.base_of(given) AS based, pg_type AS own WHERE given.oid = type AND own.oid = based.base;
     RETURN CASE
         WHEN t.oid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype) THEN within
+        WHEN t.oid IN ('json[]'::regtype, 'jsonb[]'::regtype) THEN true
         WHEN t.typtype = 'c' THEN
-            EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped AND idempotent.has_integers(a.atttypid))
-        WHEN t.typlen = -1 AND t.typsubscript = 'array_subscript_handler'::regproc THEN idempotent.has_integers(t.typelem)
+            EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped AND idempotent.is_read_within(a.atttypid))
+        WHEN t.typlen = -1 AND t.typsubscript = 'array_subscript_handler'::regproc THEN idempotent.is_read_within(t.typelem)
         ELSE false END;
 END
 $$;
-COMMENT ON FUNCTION idempotent.has_integers(oid, boolean) IS 'whether a type has integers within';
+COMMENT ON FUNCTION idempotent.is_read_within(oid, boolean) IS 'whether JSON for a type has to be written otherwise for the server';
 
--- What a document has for a value of this type, with numbers for integers as the cast from numeric makes them: 1.0 is 1, and 1.5 is
--- rounded. The input functions of arrays and composites read them as literals.
-CREATE FUNCTION idempotent.with_integers(document jsonb, type oid) RETURNS jsonb
+-- What a document has for a value of this type, as the server's functions read it. A number for an integer is what the cast from numeric
+-- makes of it: 1.0 is 1, and 1.5 is rounded. An array of jsonb becomes one text; lists in it are members, and no dimensions.
+CREATE FUNCTION idempotent.to_be_read(document jsonb, type oid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -98,39 +100,41 @@ BEGIN
             WHEN 'int8'::regtype THEN to_jsonb(document::numeric::int8)
             WHEN 'oid'::regtype THEN to_jsonb(trim_scale(document::numeric))
             ELSE document END
+        WHEN jsonb_typeof(document) = 'array' AND t.oid IN ('json[]'::regtype, 'jsonb[]'::regtype) THEN
+            to_jsonb(ARRAY(SELECT CASE jsonb_typeof(member) WHEN 'null' THEN NULL ELSE member END FROM jsonb_array_elements(document) WITH ORDINALITY AS m (member, n) ORDER BY n)::text)
         -- A list in a list is one more dimension.
         WHEN jsonb_typeof(document) = 'array' THEN
-            coalesce((SELECT jsonb_agg(idempotent.with_integers(member, CASE jsonb_typeof(member) WHEN 'array' THEN t.oid ELSE t.typelem END) ORDER BY n)
+            coalesce((SELECT jsonb_agg(idempotent.to_be_read(member, CASE jsonb_typeof(member) WHEN 'array' THEN t.oid ELSE t.typelem END) ORDER BY n)
                         FROM jsonb_array_elements(document) WITH ORDINALITY AS m (member, n)), '[]')
         WHEN jsonb_typeof(document) = 'object' AND t.typtype = 'c' THEN
-            document || coalesce((SELECT jsonb_object_agg(a.attname, idempotent.with_integers(document -> a.attname::text, a.atttypid))
+            document || coalesce((SELECT jsonb_object_agg(a.attname, idempotent.to_be_read(document -> a.attname::text, a.atttypid))
                                     FROM pg_attribute AS a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped AND document ? a.attname::text), '{}')
         ELSE document END;
 END
 $$;
-COMMENT ON FUNCTION idempotent.with_integers(jsonb, oid) IS 'a document with integers where its type has them';
+COMMENT ON FUNCTION idempotent.to_be_read(jsonb, oid) IS 'a value in a document as the server reads it';
 
--- The same for some fields of a document, which are given with their types.
-CREATE FUNCTION idempotent.with_integers(document jsonb, types jsonb) RETURNS jsonb
+-- The same for some fields of a document, which are given with their types. Most documents have nothing of that kind.
+CREATE FUNCTION idempotent.to_be_read(document jsonb, types jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF document::text !~ '\d\.\d' THEN
+    IF document::text !~ '\d\.\d|\[.*\[' THEN
         RETURN document;
     END IF;
-    RETURN document || coalesce((SELECT jsonb_object_agg(key, idempotent.with_integers(document -> key, type::oid)) FROM jsonb_each_text(types) AS f (key, type) WHERE document ? key), '{}');
+    RETURN document || coalesce((SELECT jsonb_object_agg(key, idempotent.to_be_read(document -> key, type::oid)) FROM jsonb_each_text(types) AS f (key, type) WHERE document ? key), '{}');
 END
 $$;
-COMMENT ON FUNCTION idempotent.with_integers(jsonb, jsonb) IS 'a document with integers where the types of its fields have them';
+COMMENT ON FUNCTION idempotent.to_be_read(jsonb, jsonb) IS 'a document as the server reads it';
 
 -- SQL for the document from which these columns are read.
 CREATE FUNCTION idempotent.read_from(cols idempotent.column_info[], document text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    types jsonb := (SELECT jsonb_object_agg(c.name, c.typid::text) FROM unnest(cols) AS c WHERE idempotent.has_integers(c.typid, within => false));
+    types jsonb := (SELECT jsonb_object_agg(c.name, c.typid::text) FROM unnest(cols) AS c WHERE idempotent.is_read_within(c.typid, within => false));
 BEGIN
-    RETURN CASE WHEN types IS NULL THEN document ELSE format('idempotent.with_integers(%s, %L::pg_catalog.jsonb)', document, types) END;
+    RETURN CASE WHEN types IS NULL THEN document ELSE format('idempotent.to_be_read(%s, %L::pg_catalog.jsonb)', document, types) END;
 END
 $$;
 COMMENT ON FUNCTION idempotent.read_from(idempotent.column_info[], text) IS 'SQL for the document from which columns are read';
