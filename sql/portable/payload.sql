@@ -48,21 +48,21 @@ COMMENT ON TYPE idempotent.look IS 'what a look at the row under the key of a pa
 
 -- How a field is read: the declaration of its column in jsonb_to_record, and the expression that gives its value. The input
 -- function of the type reads it, with the modifier of the column, as it reads a literal. A number for an integer is the
--- literal: 1.0 is 1, and 1.5 is rounded.
-CREATE FUNCTION idempotent.reading(c idempotent.column_info, document text DEFAULT '$1', OUT declaration text, OUT value text)
+-- literal: 1.0 is 1, and 1.5 is rounded. `typed` says that the document is a row of a source, whose numbers are cast, and no literals.
+CREATE FUNCTION idempotent.reading(c idempotent.column_info, document text DEFAULT '$1', typed boolean DEFAULT false, OUT declaration text, OUT value text)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN c.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype)
                 THEN format('%I pg_catalog.text', c.name) ELSE format('%I %s', c.name, c.type) END,
            CASE WHEN c.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
-                THEN format('CASE WHEN pg_catalog.jsonb_typeof(%s OPERATOR(pg_catalog.->) %L) OPERATOR(pg_catalog.=) ''number'' AND pg_catalog.strpos(sent.%I, ''.'') OPERATOR(pg_catalog.>) 0 THEN sent.%3$I::pg_catalog.numeric::%4$s ELSE sent.%3$I::%4$s END',
-                            document, c.name, c.name, c.type)
+                THEN format('CASE WHEN pg_catalog.jsonb_typeof(%s OPERATOR(pg_catalog.->) %L) OPERATOR(pg_catalog.=) ''number''%5$s THEN sent.%3$I::pg_catalog.numeric::%4$s ELSE sent.%3$I::%4$s END',
+                            document, c.name, c.name, c.type, CASE WHEN NOT typed THEN format(' AND pg_catalog.strpos(sent.%I, ''.'') OPERATOR(pg_catalog.>) 0', c.name) END)
                 WHEN c.base = 'oid'::regtype
                 THEN format('CASE pg_catalog.jsonb_typeof(%s OPERATOR(pg_catalog.->) %L) WHEN ''number'' THEN pg_catalog.trim_scale(sent.%I::pg_catalog.numeric)::pg_catalog.text::%s ELSE sent.%3$I::%4$s END',
                             document, c.name, c.name, c.type)
                 ELSE format('sent.%I', c.name) END
 $$;
-COMMENT ON FUNCTION idempotent.reading(idempotent.column_info, text) IS 'how the field of a column is read';
+COMMENT ON FUNCTION idempotent.reading(idempotent.column_info, text, boolean) IS 'how the field of a column is read';
 
 -- Whether the server's own functions read JSON for a type otherwise than a payload is read: a number for an integer within an array or
 -- a composite, and a list in an array of jsonb.
@@ -140,7 +140,7 @@ $$;
 COMMENT ON FUNCTION idempotent.read_from(idempotent.column_info[], text) IS 'SQL for the document from which columns are read';
 
 -- The payload as a row: SELECT … FROM jsonb_to_record($1) …, or from another document.
-CREATE FUNCTION idempotent.reading_of(target regclass, named smallint[], document text DEFAULT '$1') RETURNS text
+CREATE FUNCTION idempotent.reading_of(target regclass, named smallint[], document text DEFAULT '$1', typed boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
@@ -151,10 +151,10 @@ BEGIN
                       string_agg(format('%s AS %I', r.value, c.name), ', ' ORDER BY place), idempotent.read_from(array_agg(c), document), string_agg(r.declaration, ', ' ORDER BY place))
           FROM unnest(named) WITH ORDINALITY AS n (number, place)
           JOIN idempotent.columns_of(target, false) AS c ON c.number = n.number
-         CROSS JOIN LATERAL idempotent.reading(c, document) AS r) END);
+         CROSS JOIN LATERAL idempotent.reading(c, document, typed) AS r) END);
 END
 $$;
-COMMENT ON FUNCTION idempotent.reading_of(regclass, smallint[], text) IS 'SQL that reads a payload as a row';
+COMMENT ON FUNCTION idempotent.reading_of(regclass, smallint[], text, boolean) IS 'SQL that reads a payload as a row';
 
 -- The columns that a payload leaves out and the key, or a generated column that it names, is computed from: what their
 -- defaults give, or NULL.
@@ -297,7 +297,7 @@ COMMENT ON FUNCTION idempotent.comparison_with_digest(regclass, idempotent.colum
 -- means that of the two rows nothing is told but the columns that differ.
 CREATE FUNCTION idempotent.look_of(
     target regclass, arbiter idempotent.unique_index, named smallint[], compared smallint[], shown smallint[] DEFAULT NULL, omitted smallint[] DEFAULT '{}',
-    m idempotent.memory DEFAULT NULL, from_row boolean DEFAULT false, document text DEFAULT '$1'
+    m idempotent.memory DEFAULT NULL, from_row boolean DEFAULT false, document text DEFAULT '$1', typed boolean DEFAULT false
 ) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -352,7 +352,7 @@ BEGIN
         ' SELECT COALESCE(sent."has key", false), ARRAY[%s], %s, s."found" IS NOT NULL, ARRAY[%s],'
         ' %s, (SELECT pg_catalog.to_jsonb("the payload") FROM (SELECT %s FROM payload) AS "the payload"), %s, %s, %s, %s, %s, %s'
         ' FROM sent LEFT JOIN (SELECT true AS "found", %s%s FROM %s %s%s) AS s ON %s AND sent."has key"%s',
-        CASE WHEN from_row THEN idempotent.row_of(target, named) ELSE idempotent.reading_of(target, named, document) END,
+        CASE WHEN from_row THEN idempotent.row_of(target, named) ELSE idempotent.reading_of(target, named, document, typed) END,
         idempotent.completion_of(target, arbiter, named) || CASE WHEN generated ~ '\mtableoid\M' THEN format(', %s::pg_catalog.oid AS tableoid', target::oid) ELSE '' END,
         idempotent.name_of(target), keys, generated, coalesce(arbiter.condition, 'true'), idempotent.name_of(target),
         key_shown, wrong, stored_shown,
@@ -366,11 +366,11 @@ BEGIN
         coalesce(' WHERE ' || arbiter.condition, ''), join_on, compares.joins);
 END
 $$;
-COMMENT ON FUNCTION idempotent.look_of(regclass, idempotent.unique_index, smallint[], smallint[], smallint[], smallint[], idempotent.memory, boolean, text) IS
+COMMENT ON FUNCTION idempotent.look_of(regclass, idempotent.unique_index, smallint[], smallint[], smallint[], smallint[], idempotent.memory, boolean, text, boolean) IS
     'the statement that looks a payload up';
 
 -- The statement that inserts a payload, and gives the key under which it went in, and the row.
-CREATE FUNCTION idempotent.put_of(target regclass, arbiter idempotent.unique_index, named smallint[], overriding text, each boolean DEFAULT false) RETURNS text
+CREATE FUNCTION idempotent.put_of(target regclass, arbiter idempotent.unique_index, named smallint[], overriding text, each boolean DEFAULT false, typed boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
@@ -381,7 +381,7 @@ BEGIN
             (SELECT format(CASE WHEN each THEN '(%s) %sSELECT %s FROM pg_catalog.unnest($1) WITH ORDINALITY AS given (payload, n) CROSS JOIN LATERAL (%s) AS sent ORDER BY given.n'
                                 ELSE '(%s) %sSELECT %s FROM (%s) AS sent' END, string_agg(quote_ident(c.name), ', ' ORDER BY place),
                         'OVERRIDING ' || upper(overriding) || ' VALUE ',
-                        string_agg(format('sent.%I', c.name), ', ' ORDER BY place), idempotent.reading_of(target, named, CASE WHEN each THEN 'given.payload' ELSE '$1' END))
+                        string_agg(format('sent.%I', c.name), ', ' ORDER BY place), idempotent.reading_of(target, named, CASE WHEN each THEN 'given.payload' ELSE '$1' END, typed))
                FROM unnest(named) WITH ORDINALITY AS n (number, place) JOIN idempotent.columns_of(target, false) AS c ON c.number = n.number AND c.generated = ''
              HAVING count(*) > 0),
             'DEFAULT VALUES'),
@@ -392,7 +392,7 @@ BEGIN
                   HAVING count(*) > 0), 'NULL::pg_catalog.jsonb')));
 END
 $$;
-COMMENT ON FUNCTION idempotent.put_of(regclass, idempotent.unique_index, smallint[], text, boolean) IS 'the statement that inserts a payload';
+COMMENT ON FUNCTION idempotent.put_of(regclass, idempotent.unique_index, smallint[], text, boolean, boolean) IS 'the statement that inserts a payload';
 
 -- Refuses what is no object, and a field that is no column.
 CREATE FUNCTION idempotent.check_payloads(target regclass, payloads jsonb[], origin text) RETURNS void
@@ -459,13 +459,13 @@ BEGIN
         plan := plans[i];
         SELECT name INTO plan.refused FROM idempotent.columns_of(target, false) WHERE identity = 'a' AND number = ANY (plan.named) AND rule.overriding IS NULL;
         PERFORM idempotent.check_generated(target, plan.named);
-        plan.look := idempotent.look_of(target, arbiter, plan.named, plan.compared, m => m);
-        plan.put := idempotent.put_of(target, arbiter, plan.named, rule.overriding);
+        plan.look := idempotent.look_of(target, arbiter, plan.named, plan.compared, m => m, typed => origin = 'source');
+        plan.put := idempotent.put_of(target, arbiter, plan.named, rule.overriding, typed => origin = 'source');
         IF cardinality(payloads) > 1 AND cardinality(plan.named) > 0 THEN
             plan.look_each := format('SELECT pg_catalog.array_agg(ROW(look.*)::idempotent.look ORDER BY given.n) FROM pg_catalog.unnest($1) WITH ORDINALITY AS given (payload, n) CROSS JOIN LATERAL (%s) AS look',
-                idempotent.look_of(target, arbiter, plan.named, plan.compared, m => m, document => 'given.payload'));
+                idempotent.look_of(target, arbiter, plan.named, plan.compared, m => m, document => 'given.payload', typed => origin = 'source'));
             plan.put_each := format('WITH put (key, stored) AS (%s) SELECT pg_catalog.array_agg(put.key::pg_catalog.text), pg_catalog.array_agg(put.stored) FROM put',
-                idempotent.put_of(target, arbiter, plan.named, rule.overriding, each => true));
+                idempotent.put_of(target, arbiter, plan.named, rule.overriding, each => true, typed => origin = 'source'));
         END IF;
         plans[i] := plan;
     END LOOP;
