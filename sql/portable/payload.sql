@@ -132,7 +132,9 @@ CREATE FUNCTION idempotent.read_from(cols idempotent.column_info[], document tex
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    types jsonb := (SELECT jsonb_object_agg(c.name, c.typid::text) FROM unnest(cols) AS c WHERE idempotent.is_read_within(c.typid, within => false));
+    types jsonb := (SELECT jsonb_object_agg(c.name, c.typid::text) FROM unnest(cols) AS c JOIN pg_type AS t ON t.oid = c.base
+                     -- Only composites and arrays are worth a look.
+                     WHERE CASE WHEN t.typtype = 'c' OR t.typsubscript = 'array_subscript_handler'::regproc THEN idempotent.is_read_within(c.typid, within => false) END);
 BEGIN
     RETURN CASE WHEN types IS NULL THEN document ELSE format('idempotent.to_be_read(%s, %L::pg_catalog.jsonb)', document, types) END;
 END
@@ -144,11 +146,16 @@ CREATE FUNCTION idempotent.reading_of(target regclass, named smallint[], documen
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
+DECLARE
+    -- Most columns are of these types, which need no look into the catalogs.
+    plain CONSTANT oid[] := '{bool,int2,int4,int8,numeric,float8,date,timestamp,timestamptz,uuid,text,varchar,bpchar,bytea,json,jsonb}'::regtype[]::oid[];
 BEGIN
     RETURN (
     SELECT CASE WHEN cardinality(named) = 0 THEN 'SELECT' ELSE (
         SELECT format('SELECT %s FROM pg_catalog.jsonb_to_record(%s) AS sent (%s)',
-                      string_agg(format('%s AS %I', r.value, c.name), ', ' ORDER BY place), idempotent.read_from(array_agg(c), document), string_agg(r.declaration, ', ' ORDER BY place))
+                      string_agg(format('%s AS %I', r.value, c.name), ', ' ORDER BY place),
+                      CASE WHEN bool_or(c.base <> ALL (plain)) THEN idempotent.read_from(array_agg(c) FILTER (WHERE c.base <> ALL (plain)), document) ELSE document END,
+                      string_agg(r.declaration, ', ' ORDER BY place))
           FROM unnest(named) WITH ORDINALITY AS n (number, place)
           JOIN idempotent.columns_of(target, false) AS c ON c.number = n.number
          CROSS JOIN LATERAL idempotent.reading(c, document, typed) AS r) END);
