@@ -318,19 +318,15 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.digest_value(oid, bytea, json) IS 'part of idempotent_digest: a value';
 
--- Under settings that make the same value the same text, everywhere.
-CREATE FUNCTION idempotent.digest_line(line record) RETURNS bytea
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+-- Under settings that make the same value the same text, everywhere. In SQL, since PL/pgSQL takes records of one type only.
+CREATE FUNCTION idempotent.digest_line(line anyelement) RETURNS bytea
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
     SET client_encoding = 'UTF8' SET extra_float_digits = 3 SET datestyle = 'ISO, YMD' SET intervalstyle = postgres SET timezone = 'UTC'
     SET bytea_output = hex SET standard_conforming_strings = on SET quote_all_identifiers = off
 AS $$
-DECLARE
-    sent bytea := record_send(line);
-BEGIN
-    RETURN coalesce(idempotent.digest_columns(sent, NULL), idempotent.digest_columns(sent, row_to_json(line)));
-END
+    SELECT coalesce(idempotent.digest_columns(record_send(line), NULL), idempotent.digest_columns(record_send(line), row_to_json(line)))
 $$;
-COMMENT ON FUNCTION idempotent.digest_line(record) IS 'part of idempotent_digest: the bytes of a row';
+COMMENT ON FUNCTION idempotent.digest_line(anyelement) IS 'part of idempotent_digest: the bytes of a row';
 
 -- The words of a row, times `times`, added to the sums of others: 32 blocks of 16 words of the ChaCha12 stream whose key is
 -- the hash of the row. A sum has room for 2 to the power of 31 rows; what is more than 32 bits is carried in the end. The first
@@ -388,23 +384,15 @@ END
 $make$;
 COMMENT ON FUNCTION idempotent.digest_sum(bigint[], bytea, bigint) IS 'part of idempotent_digest: adds the words of a row';
 
-CREATE FUNCTION idempotent.digest_add(sums bigint[], line record) RETURNS bigint[]
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN idempotent.digest_sum(sums, sha256(idempotent.digest_line(line)), 1);
-END
-$$;
-COMMENT ON FUNCTION idempotent.digest_add(bigint[], record) IS 'part of idempotent_digest: adds a row';
+CREATE FUNCTION idempotent.digest_add(sums bigint[], line anyelement) RETURNS bigint[]
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$ SELECT idempotent.digest_sum(sums, sha256(idempotent.digest_line(line)), 1) $$;
+COMMENT ON FUNCTION idempotent.digest_add(bigint[], anyelement) IS 'part of idempotent_digest: adds a row';
 
-CREATE FUNCTION idempotent.digest_remove(sums bigint[], line record) RETURNS bigint[]
-LANGUAGE plpgsql STABLE STRICT SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN idempotent.digest_sum(sums, sha256(idempotent.digest_line(line)), -1);
-END
-$$;
-COMMENT ON FUNCTION idempotent.digest_remove(bigint[], record) IS 'part of idempotent_digest: takes a row out that leaves a window frame';
+CREATE FUNCTION idempotent.digest_remove(sums bigint[], line anyelement) RETURNS bigint[]
+LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+AS $$ SELECT idempotent.digest_sum(sums, sha256(idempotent.digest_line(line)), -1) $$;
+COMMENT ON FUNCTION idempotent.digest_remove(bigint[], anyelement) IS 'part of idempotent_digest: takes a row out that leaves a window frame';
 
 -- Two words, the lower one first, are a number of 64 bits, which is written little end first.
 CREATE FUNCTION idempotent.digest_text(sums bigint[]) RETURNS text

@@ -105,29 +105,34 @@ CREATE TYPE idempotent.load_state AS (
 );
 COMMENT ON TYPE idempotent.load_state IS 'what a load keeps in mind between its commits';
 
--- The statement that reads a source: each row as JSON, its number in the source, whether it is the last one of its key, and how
--- many there are. Where rows may be rejected, they are read when their turn comes, and have no order of keys.
+-- The statement that reads a source: each row as JSON, its number in the source, whether it is the last one of its key, how many
+-- there are, and which is the first one with a NULL in its key. Where rows may be rejected, they are read when their turn comes, and
+-- have no order of keys.
 CREATE FUNCTION idempotent.reading_source(target regclass, source regclass, rule idempotent.rule, own idempotent.source_column[], rejects boolean) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     plan idempotent.reconciliation;
     keys text;
+    lacks text;
 BEGIN
     IF rejects THEN
-        RETURN format('SELECT pg_catalog.to_jsonb(own) AS payload, pg_catalog.row_number() OVER () AS number, true AS ends, pg_catalog.count(*) OVER () AS total FROM %s AS own',
+        RETURN format('SELECT pg_catalog.to_jsonb(own) AS payload, pg_catalog.row_number() OVER () AS number, true AS ends, pg_catalog.count(*) OVER () AS total, NULL::pg_catalog.int8 AS keyless FROM %s AS own',
             idempotent.qualified(source));
     END IF;
     plan.named := ARRAY(SELECT number FROM unnest(own) ORDER BY number);
     plan.arbiter := idempotent.find_arbiter(target, rule, idempotent.named_by_source(own), (idempotent.guard_in_force(target)).key, 'source');
     plan.needed := '{}';
     keys := idempotent.each_key(plan.arbiter, 'e."key %1$s"');
+    lacks := CASE WHEN (plan.arbiter).nulls_equal THEN 'false'
+                  ELSE (SELECT string_agg(format('e."key %s" IS NOT DISTINCT FROM NULL', n), ' OR ') FROM generate_subscripts((plan.arbiter).parts, 1) AS n) END;
     -- Rows without a key come first.
     RETURN format('WITH %s, rows AS (SELECT e."its row", e."its number", e."has key", %s FROM keyed AS e)'
         ' SELECT "its row" AS payload, "its number" AS number,'
         ' pg_catalog.row_number() OVER (ORDER BY "has key", %s, "its number") OPERATOR(pg_catalog.=) pg_catalog.count(*) OVER (ORDER BY "has key", %s) AS ends,'
-        ' pg_catalog.count(*) OVER () AS total FROM rows AS e ORDER BY "has key", %s, "its number"',
-        idempotent.rows_with_keys(target, source, plan), keys, keys, keys, keys);
+        ' pg_catalog.count(*) OVER () AS total, pg_catalog.min("its number") FILTER (WHERE "has key" AND (%s)) OVER () AS keyless'
+        ' FROM rows AS e ORDER BY "has key", %s, "its number"',
+        idempotent.rows_with_keys(target, source, plan), keys, keys, keys, lacks, keys);
 END
 $$;
 COMMENT ON FUNCTION idempotent.reading_source(regclass, regclass, idempotent.rule, idempotent.source_column[], boolean) IS 'the statement that reads the source of a load';
@@ -208,7 +213,22 @@ AS $$
 $$;
 COMMENT ON FUNCTION idempotent.note_load(idempotent.load_state, text, text, boolean) IS 'brings the row of a load up to date';
 
--- Opens the source, and reads it: the number of rows is known with the first one.
+-- Inserts or verifies rows, whose numbers in the source errors name.
+CREATE FUNCTION idempotent.load_rows(load idempotent.load_state, target regclass, payloads jsonb[], numbers bigint[], on_conflict text, on_error text) RETURNS text[]
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    outcomes text[];
+BEGIN
+    PERFORM pg_catalog.set_config('idempotent.row_numbers', numbers::pg_catalog.text, true);
+    outcomes := ARRAY(SELECT w.outcome FROM idempotent.write(target, payloads, 'source', load.rule, on_conflict, on_error, idempotent.named_by_source(load.own)) AS w);
+    PERFORM pg_catalog.set_config('idempotent.row_numbers', '', true);
+    RETURN outcomes;
+END
+$$;
+COMMENT ON FUNCTION idempotent.load_rows(idempotent.load_state, regclass, jsonb[], bigint[], text, text) IS 'inserts or verifies rows of a load';
+
+-- Opens the source, and reads it: the number of rows is known with the first one. A NULL in a key is refused before anything goes in.
 CREATE FUNCTION idempotent.open_source(load idempotent.load_state, target regclass, source regclass, on_error text) RETURNS idempotent.load_state
 LANGUAGE plpgsql
 AS $$
@@ -219,6 +239,13 @@ BEGIN
     EXECUTE pg_catalog.format('DECLARE %I SCROLL CURSOR WITH HOLD FOR %s', load.cursor,
         idempotent.reading_source(target, source, load.rule, load.own, on_error OPERATOR(pg_catalog.<>) 'error'));
     FETCH c INTO first;
+    IF first.keyless IS NOT NULL THEN
+        WHILE first.number OPERATOR(pg_catalog.<>) first.keyless LOOP
+            FETCH c INTO first;
+        END LOOP;
+        -- This refuses it.
+        PERFORM idempotent.load_rows(load, target, ARRAY[first.payload], ARRAY[first.number], 'error', on_error);
+    END IF;
     load.rows_total := COALESCE(first.total, 0);
     MOVE BACKWARD FROM c;
     load.since := pg_catalog.clock_timestamp();
@@ -251,9 +278,7 @@ BEGIN
     END LOOP;
     load.ended := load.ended OR load.rows_done OPERATOR(pg_catalog.+) pg_catalog.cardinality(payloads) OPERATOR(pg_catalog.>=) load.rows_total;
     IF payloads OPERATOR(pg_catalog.<>) '{}' THEN
-        PERFORM pg_catalog.set_config('idempotent.row_numbers', numbers::pg_catalog.text, true);
-        outcomes := ARRAY(SELECT w.outcome FROM idempotent.write(target, payloads, 'source', load.rule, on_conflict, on_error, idempotent.named_by_source(load.own)) AS w);
-        PERFORM pg_catalog.set_config('idempotent.row_numbers', '', true);
+        outcomes := idempotent.load_rows(load, target, payloads, numbers, on_conflict, on_error);
         load := idempotent.with_outcomes(load, outcomes);
     END IF;
     IF load.ended AND token IS NOT NULL THEN

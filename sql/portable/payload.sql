@@ -48,38 +48,120 @@ COMMENT ON TYPE idempotent.look IS 'what a look at the row under the key of a pa
 
 -- How a field is read: the declaration of its column in jsonb_to_record, and the expression that gives its value. The input
 -- function of the type reads it, with the modifier of the column, as it reads a literal. A number for an integer is the
--- literal: 1.0 is 1, and 1.5 is rounded.
-CREATE FUNCTION idempotent.reading(c idempotent.column_info, document text DEFAULT '$1', OUT declaration text, OUT value text)
+-- literal: 1.0 is 1, and 1.5 is rounded. `typed` says that the document is a row of a source, whose numbers are cast, and no literals.
+CREATE FUNCTION idempotent.reading(c idempotent.column_info, document text DEFAULT '$1', typed boolean DEFAULT false, OUT declaration text, OUT value text)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN c.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype)
                 THEN format('%I pg_catalog.text', c.name) ELSE format('%I %s', c.name, c.type) END,
            CASE WHEN c.base IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
-                THEN format('CASE WHEN pg_catalog.jsonb_typeof(%s OPERATOR(pg_catalog.->) %L) OPERATOR(pg_catalog.=) ''number'' AND pg_catalog.strpos(sent.%I, ''.'') OPERATOR(pg_catalog.>) 0 THEN sent.%3$I::pg_catalog.numeric::%4$s ELSE sent.%3$I::%4$s END',
-                            document, c.name, c.name, c.type)
+                THEN format('CASE WHEN pg_catalog.jsonb_typeof(%s OPERATOR(pg_catalog.->) %L) OPERATOR(pg_catalog.=) ''number''%5$s THEN sent.%3$I::pg_catalog.numeric::%4$s ELSE sent.%3$I::%4$s END',
+                            document, c.name, c.name, c.type, CASE WHEN NOT typed THEN format(' AND pg_catalog.strpos(sent.%I, ''.'') OPERATOR(pg_catalog.>) 0', c.name) END)
                 WHEN c.base = 'oid'::regtype
                 THEN format('CASE pg_catalog.jsonb_typeof(%s OPERATOR(pg_catalog.->) %L) WHEN ''number'' THEN pg_catalog.trim_scale(sent.%I::pg_catalog.numeric)::pg_catalog.text::%s ELSE sent.%3$I::%4$s END',
                             document, c.name, c.name, c.type)
                 ELSE format('sent.%I', c.name) END
 $$;
-COMMENT ON FUNCTION idempotent.reading(idempotent.column_info, text) IS 'how the field of a column is read';
+COMMENT ON FUNCTION idempotent.reading(idempotent.column_info, text, boolean) IS 'how the field of a column is read';
+
+-- Whether the server's own functions read JSON for a type otherwise than a payload is read: a number for an integer within an array or
+-- a composite, and a list in an array of jsonb.
+CREATE FUNCTION idempotent.is_read_within(type oid, within boolean DEFAULT true) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t pg_type;
+BEGIN
+    SELECT own.* INTO t FROM pg_type AS given, idempotent.base_of(given) AS based, pg_type AS own WHERE given.oid = type AND own.oid = based.base;
+    RETURN CASE
+        WHEN t.oid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype) THEN within
+        WHEN t.oid IN ('json[]'::regtype, 'jsonb[]'::regtype) THEN true
+        WHEN t.typtype = 'c' THEN
+            EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped AND idempotent.is_read_within(a.atttypid))
+        WHEN t.typlen = -1 AND t.typsubscript = 'array_subscript_handler'::regproc THEN idempotent.is_read_within(t.typelem)
+        ELSE false END;
+END
+$$;
+COMMENT ON FUNCTION idempotent.is_read_within(oid, boolean) IS 'whether JSON for a type has to be written otherwise for the server';
+
+-- What a document has for a value of this type, as the server's functions read it. A number for an integer is what the cast from numeric
+-- makes of it: 1.0 is 1, and 1.5 is rounded. An array of jsonb becomes one text; lists in it are members, and no dimensions.
+CREATE FUNCTION idempotent.to_be_read(document jsonb, type oid) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t pg_type;
+BEGIN
+    SELECT own.* INTO t FROM pg_type AS given, idempotent.base_of(given) AS based, pg_type AS own WHERE given.oid = type AND own.oid = based.base;
+    RETURN CASE
+        WHEN jsonb_typeof(document) = 'number' AND strpos(document::text, '.') > 0 THEN CASE t.oid
+            WHEN 'int2'::regtype THEN to_jsonb(document::numeric::int2)
+            WHEN 'int4'::regtype THEN to_jsonb(document::numeric::int4)
+            WHEN 'int8'::regtype THEN to_jsonb(document::numeric::int8)
+            WHEN 'oid'::regtype THEN to_jsonb(trim_scale(document::numeric))
+            ELSE document END
+        WHEN jsonb_typeof(document) = 'array' AND t.oid IN ('json[]'::regtype, 'jsonb[]'::regtype) THEN
+            to_jsonb(ARRAY(SELECT CASE jsonb_typeof(member) WHEN 'null' THEN NULL ELSE member END FROM jsonb_array_elements(document) WITH ORDINALITY AS m (member, n) ORDER BY n)::text)
+        -- A list in a list is one more dimension.
+        WHEN jsonb_typeof(document) = 'array' THEN
+            coalesce((SELECT jsonb_agg(idempotent.to_be_read(member, CASE jsonb_typeof(member) WHEN 'array' THEN t.oid ELSE t.typelem END) ORDER BY n)
+                        FROM jsonb_array_elements(document) WITH ORDINALITY AS m (member, n)), '[]')
+        WHEN jsonb_typeof(document) = 'object' AND t.typtype = 'c' THEN
+            document || coalesce((SELECT jsonb_object_agg(a.attname, idempotent.to_be_read(document -> a.attname::text, a.atttypid))
+                                    FROM pg_attribute AS a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped AND document ? a.attname::text), '{}')
+        ELSE document END;
+END
+$$;
+COMMENT ON FUNCTION idempotent.to_be_read(jsonb, oid) IS 'a value in a document as the server reads it';
+
+-- The same for some fields of a document, which are given with their types. Most documents have nothing of that kind.
+CREATE FUNCTION idempotent.to_be_read(document jsonb, types jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF document::text !~ '\d\.\d|\[.*\[' THEN
+        RETURN document;
+    END IF;
+    RETURN document || coalesce((SELECT jsonb_object_agg(key, idempotent.to_be_read(document -> key, type::oid)) FROM jsonb_each_text(types) AS f (key, type) WHERE document ? key), '{}');
+END
+$$;
+COMMENT ON FUNCTION idempotent.to_be_read(jsonb, jsonb) IS 'a document as the server reads it';
+
+-- SQL for the document from which these columns are read.
+CREATE FUNCTION idempotent.read_from(cols idempotent.column_info[], document text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    types jsonb := (SELECT jsonb_object_agg(c.name, c.typid::text) FROM unnest(cols) AS c JOIN pg_type AS t ON t.oid = c.base
+                     -- Only composites and arrays are worth a look.
+                     WHERE CASE WHEN t.typtype = 'c' OR t.typsubscript = 'array_subscript_handler'::regproc THEN idempotent.is_read_within(c.typid, within => false) END);
+BEGIN
+    RETURN CASE WHEN types IS NULL THEN document ELSE format('idempotent.to_be_read(%s, %L::pg_catalog.jsonb)', document, types) END;
+END
+$$;
+COMMENT ON FUNCTION idempotent.read_from(idempotent.column_info[], text) IS 'SQL for the document from which columns are read';
 
 -- The payload as a row: SELECT … FROM jsonb_to_record($1) …, or from another document.
-CREATE FUNCTION idempotent.reading_of(target regclass, named smallint[], document text DEFAULT '$1') RETURNS text
+CREATE FUNCTION idempotent.reading_of(target regclass, named smallint[], document text DEFAULT '$1', typed boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
+DECLARE
+    -- Most columns are of these types, which need no look into the catalogs.
+    plain CONSTANT oid[] := '{bool,int2,int4,int8,numeric,float8,date,timestamp,timestamptz,uuid,text,varchar,bpchar,bytea,json,jsonb}'::regtype[]::oid[];
 BEGIN
     RETURN (
     SELECT CASE WHEN cardinality(named) = 0 THEN 'SELECT' ELSE (
         SELECT format('SELECT %s FROM pg_catalog.jsonb_to_record(%s) AS sent (%s)',
-                      string_agg(format('%s AS %I', r.value, c.name), ', ' ORDER BY place), document, string_agg(r.declaration, ', ' ORDER BY place))
+                      string_agg(format('%s AS %I', r.value, c.name), ', ' ORDER BY place),
+                      CASE WHEN bool_or(c.base <> ALL (plain)) THEN idempotent.read_from(array_agg(c) FILTER (WHERE c.base <> ALL (plain)), document) ELSE document END,
+                      string_agg(r.declaration, ', ' ORDER BY place))
           FROM unnest(named) WITH ORDINALITY AS n (number, place)
           JOIN idempotent.columns_of(target, false) AS c ON c.number = n.number
-         CROSS JOIN LATERAL idempotent.reading(c, document) AS r) END);
+         CROSS JOIN LATERAL idempotent.reading(c, document, typed) AS r) END);
 END
 $$;
-COMMENT ON FUNCTION idempotent.reading_of(regclass, smallint[], text) IS 'SQL that reads a payload as a row';
+COMMENT ON FUNCTION idempotent.reading_of(regclass, smallint[], text, boolean) IS 'SQL that reads a payload as a row';
 
 -- The columns that a payload leaves out and the key, or a generated column that it names, is computed from: what their
 -- defaults give, or NULL.
@@ -233,7 +315,7 @@ COMMENT ON FUNCTION idempotent.comparison_with_digest(regclass, idempotent.colum
 -- means that of the two rows nothing is told but the columns that differ.
 CREATE FUNCTION idempotent.look_of(
     target regclass, arbiter idempotent.unique_index, named smallint[], compared smallint[], shown smallint[] DEFAULT NULL, omitted smallint[] DEFAULT '{}',
-    m idempotent.memory DEFAULT NULL, from_row boolean DEFAULT false, document text DEFAULT '$1'
+    m idempotent.memory DEFAULT NULL, from_row boolean DEFAULT false, document text DEFAULT '$1', typed boolean DEFAULT false
 ) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -288,7 +370,7 @@ BEGIN
         ' SELECT COALESCE(sent."has key", false), ARRAY[%s], %s, s."found" IS NOT NULL, ARRAY[%s],'
         ' %s, (SELECT pg_catalog.to_jsonb("the payload") FROM (SELECT %s FROM payload) AS "the payload"), %s, %s, %s, %s, %s, %s'
         ' FROM sent LEFT JOIN (SELECT true AS "found", %s%s FROM %s %s%s) AS s ON %s AND sent."has key"%s',
-        CASE WHEN from_row THEN idempotent.row_of(target, named) ELSE idempotent.reading_of(target, named, document) END,
+        CASE WHEN from_row THEN idempotent.row_of(target, named) ELSE idempotent.reading_of(target, named, document, typed) END,
         idempotent.completion_of(target, arbiter, named) || CASE WHEN generated ~ '\mtableoid\M' THEN format(', %s::pg_catalog.oid AS tableoid', target::oid) ELSE '' END,
         idempotent.name_of(target), keys, generated, coalesce(arbiter.condition, 'true'), idempotent.name_of(target),
         key_shown, wrong, stored_shown,
@@ -302,12 +384,12 @@ BEGIN
         coalesce(' WHERE ' || arbiter.condition, ''), join_on, compares.joins);
 END
 $$;
-COMMENT ON FUNCTION idempotent.look_of(regclass, idempotent.unique_index, smallint[], smallint[], smallint[], smallint[], idempotent.memory, boolean, text) IS
+COMMENT ON FUNCTION idempotent.look_of(regclass, idempotent.unique_index, smallint[], smallint[], smallint[], smallint[], idempotent.memory, boolean, text, boolean) IS
     'the statement that looks a payload up';
 
 -- The statement that inserts a payload, and gives the key under which it went in, the row, and whether it is inside the condition of
 -- the key.
-CREATE FUNCTION idempotent.put_of(target regclass, arbiter idempotent.unique_index, named smallint[], overriding text, each boolean DEFAULT false) RETURNS text
+CREATE FUNCTION idempotent.put_of(target regclass, arbiter idempotent.unique_index, named smallint[], overriding text, each boolean DEFAULT false, typed boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
@@ -318,7 +400,7 @@ BEGIN
             (SELECT format(CASE WHEN each THEN '(%s) %sSELECT %s FROM pg_catalog.unnest($1) WITH ORDINALITY AS given (payload, n) CROSS JOIN LATERAL (%s) AS sent ORDER BY given.n'
                                 ELSE '(%s) %sSELECT %s FROM (%s) AS sent' END, string_agg(quote_ident(c.name), ', ' ORDER BY place),
                         'OVERRIDING ' || upper(overriding) || ' VALUE ',
-                        string_agg(format('sent.%I', c.name), ', ' ORDER BY place), idempotent.reading_of(target, named, CASE WHEN each THEN 'given.payload' ELSE '$1' END))
+                        string_agg(format('sent.%I', c.name), ', ' ORDER BY place), idempotent.reading_of(target, named, CASE WHEN each THEN 'given.payload' ELSE '$1' END, typed))
                FROM unnest(named) WITH ORDINALITY AS n (number, place) JOIN idempotent.columns_of(target, false) AS c ON c.number = n.number AND c.generated = ''
              HAVING count(*) > 0),
             'DEFAULT VALUES'),
@@ -330,7 +412,7 @@ BEGIN
         coalesce(arbiter.condition, 'true')));
 END
 $$;
-COMMENT ON FUNCTION idempotent.put_of(regclass, idempotent.unique_index, smallint[], text, boolean) IS 'the statement that inserts a payload';
+COMMENT ON FUNCTION idempotent.put_of(regclass, idempotent.unique_index, smallint[], text, boolean, boolean) IS 'the statement that inserts a payload';
 
 -- Refuses what is no object, and a field that is no column.
 CREATE FUNCTION idempotent.check_payloads(target regclass, payloads jsonb[], origin text) RETURNS void
@@ -442,13 +524,13 @@ BEGIN
         plan := plans[i];
         SELECT name INTO plan.refused FROM idempotent.columns_of(target, false) WHERE identity = 'a' AND number = ANY (plan.named) AND rule.overriding IS NULL;
         PERFORM idempotent.check_generated(target, plan.named);
-        plan.look := idempotent.look_of(target, arbiter, plan.named, plan.compared, m => m);
-        plan.put := idempotent.put_of(target, arbiter, plan.named, rule.overriding);
+        plan.look := idempotent.look_of(target, arbiter, plan.named, plan.compared, m => m, typed => origin = 'source');
+        plan.put := idempotent.put_of(target, arbiter, plan.named, rule.overriding, typed => origin = 'source');
         IF cardinality(payloads) > 1 AND cardinality(plan.named) > 0 THEN
             plan.look_each := format('SELECT pg_catalog.array_agg(ROW(look.*)::idempotent.look ORDER BY given.n) FROM pg_catalog.unnest($1) WITH ORDINALITY AS given (payload, n) CROSS JOIN LATERAL (%s) AS look',
-                idempotent.look_of(target, arbiter, plan.named, plan.compared, m => m, document => 'given.payload'));
+                idempotent.look_of(target, arbiter, plan.named, plan.compared, m => m, document => 'given.payload', typed => origin = 'source'));
             plan.put_each := format('WITH put (key, stored) AS (%s) SELECT pg_catalog.array_agg(put.key::pg_catalog.text), pg_catalog.array_agg(put.stored) FROM put',
-                idempotent.put_of(target, arbiter, plan.named, rule.overriding, each => true));
+                idempotent.put_of(target, arbiter, plan.named, rule.overriding, each => true, typed => origin = 'source'));
         END IF;
         plans[i] := plan;
     END LOOP;

@@ -121,13 +121,50 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.digest_of(jsonb) IS 'what identifies a repeated conflict or rejection';
 
+-- A value in a document in the one form that equal values of its type have, where jsonb tells them apart: `1 day` and `24:00`, or
+-- citext.
+CREATE FUNCTION idempotent.in_one_form(document jsonb, type oid) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t pg_type;
+BEGIN
+    SELECT own.* INTO t FROM pg_type AS given, idempotent.base_of(given) AS based, pg_type AS own WHERE given.oid = type AND own.oid = based.base;
+    RETURN CASE
+        WHEN jsonb_typeof(document) = 'string' THEN CASE
+            WHEN t.oid = 'interval'::regtype THEN to_jsonb(idempotent.digest_interval(interval_send((document #>> '{}')::interval)))
+            WHEN t.typname = 'citext' THEN to_jsonb(lower(document #>> '{}'))
+            ELSE document END
+        WHEN jsonb_typeof(document) = 'array' AND t.typelem <> 0 THEN
+            coalesce((SELECT jsonb_agg(idempotent.in_one_form(member, CASE jsonb_typeof(member) WHEN 'array' THEN t.oid ELSE t.typelem END) ORDER BY n)
+                        FROM jsonb_array_elements(document) WITH ORDINALITY AS m (member, n)), '[]')
+        WHEN jsonb_typeof(document) = 'object' AND t.typtype = 'c' THEN
+            document || coalesce((SELECT jsonb_object_agg(a.attname, idempotent.in_one_form(document -> a.attname::text, a.atttypid))
+                                    FROM pg_attribute AS a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped AND document ? a.attname::text), '{}')
+        ELSE document END;
+END
+$$;
+COMMENT ON FUNCTION idempotent.in_one_form(jsonb, oid) IS 'part of what identifies a repeated conflict';
+
+-- The same for the differences of a conflict.
+CREATE FUNCTION idempotent.in_one_form(target regclass, differences jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN coalesce((
+        SELECT jsonb_object_agg(name, (SELECT jsonb_object_agg(side, idempotent.in_one_form(value, a.atttypid)) FROM jsonb_each(both_values) AS v (side, value)))
+          FROM jsonb_each(differences) AS d (name, both_values) JOIN pg_attribute AS a ON a.attrelid = target AND a.attname = name AND NOT a.attisdropped), '{}');
+END
+$$;
+COMMENT ON FUNCTION idempotent.in_one_form(regclass, jsonb) IS 'part of what identifies a repeated conflict';
+
 -- A conflict that arrives again while its record is open is not recorded twice. What makes two the same is the stored row
 -- and what differs: columns that are not compared may be others in every retry.
 CREATE FUNCTION idempotent.record_conflict(target regclass, key jsonb, payload jsonb, stored jsonb, differences jsonb) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
 AS $$
     INSERT INTO idempotent.conflict_records (target, key, payload, stored, differences, digest)
-    VALUES (target, key, payload, stored, differences, idempotent.digest_of(jsonb_build_array(stored, differences)))
+    VALUES (target, key, payload, stored, differences, idempotent.digest_of(jsonb_build_array(stored, idempotent.in_one_form(target, differences))))
     ON CONFLICT DO NOTHING
 $$;
 COMMENT ON FUNCTION idempotent.record_conflict(regclass, jsonb, jsonb, jsonb, jsonb) IS 'records a conflict';

@@ -139,7 +139,7 @@ BEGIN
         ' read AS (SELECT documents."its number", documents."its row", own.* FROM documents CROSS JOIN LATERAL (%s) AS own),'
         ' payload AS (SELECT read.*%s FROM read),'
         ' keyed AS (SELECT %I.*, %s, COALESCE(%s, false) AS "has key" FROM payload AS %I)',
-        idempotent.qualified(source), idempotent.reading_of(target, plan.named, 'documents."its row"'),
+        idempotent.qualified(source), idempotent.reading_of(target, plan.named, 'documents."its row"', typed => true),
         idempotent.completion_of(target, plan.arbiter, plan.named),
         idempotent.name_of(target), idempotent.each_key(plan.arbiter, '%2$s AS "key %1$s"'), coalesce((plan.arbiter).condition, 'true'), idempotent.name_of(target));
 END

@@ -51,13 +51,17 @@ AS $$
 DECLARE
     bad record;
 BEGIN
-    SELECT c.name, format_type(part, NULL) AS type INTO bad
+    SELECT c.name, t.typname, format_type(part, NULL) AS type,
+           t.typcollation <> 0 OR EXISTS (SELECT FROM pg_opclass JOIN pg_am AS method ON method.oid = opcmethod WHERE method.amname = 'hash' AND opcintype = part) AS hashes INTO bad
       FROM idempotent.columns_of(target, false) AS c JOIN pg_attribute AS a ON a.attrelid = target AND a.attnum = c.number
      CROSS JOIN idempotent.part_without_form(c.typid, a.attcollation) AS part
-     WHERE c.number = ANY (kept) AND part IS NOT NULL AND NOT idempotent.is_citext(c.base, a.attcollation) AND idempotent.equality(c.typid) IS NOT NULL ORDER BY c.number LIMIT 1;
+      JOIN pg_type AS t ON t.oid = part
+     WHERE c.number = ANY (kept) AND NOT idempotent.is_citext(c.base, a.attcollation) AND idempotent.equality(c.typid) IS NOT NULL ORDER BY c.number LIMIT 1;
     IF FOUND THEN
         PERFORM idempotent.cannot_remember(target, column_that_keeps, '0A000', '',
-            format('It is a bytea, and column "%s" has values of type %s, of which the portable edition has no digest that is the same for equal values.', bad.name, bad.type),
+            format('It is a bytea, and column "%s" has values of type %s.', bad.name,
+                CASE WHEN bad.hashes THEN bad.type || ', of which the portable edition has no digest that is the same for equal values'
+                     ELSE bad.typname || ', which has no hash: equal values may have different digests' END),
             'Remember in a jsonb column, or leave the column out of the comparison.');
     END IF;
 END

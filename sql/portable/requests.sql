@@ -516,9 +516,10 @@ DECLARE
 BEGIN
     c.name := '$' || number;
     c.type := format_type(type, NULL);
+    c.typid := type;
     c.base := (SELECT base FROM pg_type AS t, idempotent.base_of(t) WHERE t.oid = type);
     SELECT * INTO reading FROM idempotent.reading(c);
-    RETURN format('SELECT %s FROM pg_catalog.jsonb_to_record($1) AS sent (%s)', idempotent.shown(reading.value), reading.declaration);
+    RETURN format('SELECT %s FROM pg_catalog.jsonb_to_record(%s) AS sent (%s)', idempotent.shown(reading.value), idempotent.read_from(ARRAY[c], '$1'), reading.declaration);
 END
 $$;
 COMMENT ON FUNCTION idempotent.argument_sql(regtype, int) IS 'SQL that reads an argument';
@@ -554,6 +555,32 @@ END
 $$;
 COMMENT ON FUNCTION idempotent.free_name() IS 'a name that no prepared statement has';
 
+-- Prepares the command under this name. An error in it points into the statement that prepares it. So the command is read once more
+-- by itself, as a cursor that is opened and never fetched from, and the same error points into the command.
+CREATE FUNCTION idempotent.prepare_command(command text, name text) RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    query text := pg_catalog.format('PREPARE %I AS %s', name, command);
+    message text;
+    c refcursor;
+BEGIN
+    PERFORM idempotent.check_single(query);
+    EXECUTE query;
+EXCEPTION WHEN syntax_error_or_access_rule_violation OR feature_not_supported THEN
+    message := SQLERRM;
+    BEGIN
+        OPEN c FOR EXECUTE command;
+    EXCEPTION WHEN syntax_error_or_access_rule_violation OR feature_not_supported THEN
+        IF SQLERRM OPERATOR(pg_catalog.=) message THEN
+            RAISE;
+        END IF;
+    END;
+    RAISE;
+END
+$$;
+COMMENT ON FUNCTION idempotent.prepare_command(text, text) IS 'prepares the command of a request';
+
 -- Runs the command, as the caller and with the search_path of the caller, and gives its rows. A cursor refuses what gives
 -- no rows before it runs it.
 CREATE FUNCTION idempotent.run_command(command text, arguments jsonb, name text) RETURNS jsonb
@@ -567,9 +594,7 @@ DECLARE
     prepared boolean := false;
 BEGIN
     IF idempotent.command_kind(command) OPERATOR(pg_catalog.=) 'query' THEN
-        query := pg_catalog.format('PREPARE %I AS %s', name, command);
-        PERFORM idempotent.check_single(query);
-        EXECUTE query;
+        PERFORM idempotent.prepare_command(command, name);
         prepared := true;
         query := idempotent.execution(name, arguments);
     ELSE

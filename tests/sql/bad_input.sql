@@ -199,13 +199,9 @@ SELECT * FROM idempotent_insert('a_type', '{"order_id": 1}');
 :state
 SELECT * FROM idempotent_insert('an_index', '{"order_id": 1}');
 :state
-SELECT * FROM idempotent_insert('a_foreign_table', '{"order_id": 1}');
-:state
 SELECT * FROM idempotent_insert_many('a_view', '[{"order_id": 1}]');
 :state
 SELECT * FROM idempotent_insert_from('a_view', 'orders');
-:state
-SELECT * FROM idempotent_insert_from('a_foreign_table', 'orders');
 :state
 SELECT * FROM idempotent_insert(0::oid::regclass, '{"order_id": 1}');
 :state

@@ -145,9 +145,6 @@ SELECT tableoid::regclass, tenant, id FROM events WHERE id = 600 ORDER BY 2;
 MERGE INTO events AS e USING (VALUES (1, 600, 2), (1, 601, 2)) AS s (tenant, id, amount) ON e.tenant = s.tenant AND e.id = s.id
     WHEN MATCHED THEN UPDATE SET tenant = 8, amount = s.amount WHEN NOT MATCHED THEN INSERT (tenant, id, amount) VALUES (s.tenant, s.id, s.amount);
 SELECT tableoid::regclass, tenant, id, amount FROM events WHERE id IN (600, 601) ORDER BY 2;
-MERGE INTO events AS e USING (VALUES (1, 601, 3)) AS s (tenant, id, amount) ON e.tenant = s.tenant + 1 AND e.id = s.id
-    WHEN NOT MATCHED THEN INSERT (tenant, id, amount) VALUES (s.tenant, s.id, s.amount);
-:state
 INSERT INTO events (tenant, id, amount) VALUES (1, 601, 2) ON CONFLICT (tenant, id) DO UPDATE SET amount = 99;
 INSERT INTO events (tenant, id, amount) VALUES (1, 601, 3) ON CONFLICT (tenant, id) DO UPDATE SET amount = 99;
 

@@ -34,13 +34,11 @@ CREATE TYPE nested AS (a int, s segs);
 CREATE TYPE cubes AS RANGE (subtype = cube);
 CREATE TABLE d (id int PRIMARY KEY, v nested, seen bytea);
 CREATE TABLE r (id int PRIMARY KEY, v cubes[], seen bytea);
-CREATE TABLE kept (id int PRIMARY KEY, a citext, b hstore, c ltree, d isbn, e int[], f numrange, g tsvector, seen bytea);
 -- Without an equality values are compared as they are shown.
 CREATE TYPE shown AS (c cube, p point);
 CREATE TABLE s (id int PRIMARY KEY, v shown, seen bytea);
 SELECT key FROM idempotent_guard('d', remember => 'seen');
 SELECT key FROM idempotent_guard('r', remember => 'seen');
-SELECT key FROM idempotent_guard('kept', remember => 'seen');
 SELECT key FROM idempotent_guard('s', remember => 'seen');
 
 -- Slices of equal values have the same locks, however they are written; those of other columns tell slices apart.

@@ -36,20 +36,6 @@ SELECT * FROM idempotent_insert('people', '{"email": "a@x"}', key => '{upper(ema
 :state
 SELECT * FROM idempotent_insert('people', '{"email": "a@x"}', key => '{email}');
 :state
-SELECT * FROM idempotent_insert('people', '{"email": "a@x"}', key => '{lowr(email)}');
-:state
-SELECT * FROM idempotent_insert('people', '{"email": "a@x"}', key => '{lower(emial)}');
-:state
-SELECT * FROM idempotent_insert('people', '{"email": "a@x"}', key => '{lower(email}');
-:state
-SELECT * FROM idempotent_insert('people', '{"email": "a@x"}', key => '{"lower(email) FROM pg_class"}');
-:state
-SELECT * FROM idempotent_insert('people', '{"email": "a@x"}', key => '{"lower(email), 1"}');
-:state
-SELECT * FROM idempotent_insert('people', '{"email": "a@x"}', key => '{"lower(email); DROP TABLE people"}');
-:state
-SELECT * FROM idempotent_insert('people', '{"email": "a@x"}', key => '{"(SELECT lower(email))"}');
-:state
 SELECT * FROM idempotent_insert('people', '{"email": "a@x"}', key => '{lower(email), lower(email::text)}');
 :state
 SELECT * FROM idempotent_insert('people', '{"email": "a@x"}', key => '{emial}');
@@ -170,21 +156,4 @@ SELECT outcome FROM idempotent_insert('written', '{"a": 1, "j": {"id": "x"}}', k
 SELECT outcome FROM idempotent_insert('written', '{"a": 1, "j": {"id": "x"}}', key => '{j->>''id''}');
 SELECT outcome FROM idempotent_insert('written', '{"a": 1, "j": {"id": "x"}}', key => ARRAY[repeat('(', 1000) || 'a+1' || repeat(')', 1000)]);
 SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{a-b}');
--- What is no expression, or none that an index may be on.
-SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{*}');
-SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{written.*}');
-SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{(written).*}');
-SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{count(*)}');
-SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => ARRAY['a = $1']);
-SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{(SELECT 1)}');
-SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{"a + 1, a"}');
-SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{"a + 1 FROM written"}');
-SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{"(a + 1) AS b"}');
-SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{"row(*)"}');
-SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{"(DEFAULT)"}');
-SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => '{"(a = DEFAULT)"}');
-SET statement_timeout = '10s';
-\set VERBOSITY terse
-SELECT outcome FROM idempotent_insert('written', '{"a": 1}', key => ARRAY[repeat('(', 200000) || repeat(')', 200000)]);
-RESET statement_timeout;
 DROP TABLE written;

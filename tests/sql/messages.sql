@@ -45,6 +45,10 @@ SET pg_idempotent.show_value = off;
 :state
 SELECT * FROM idempotent_insert('orders', '{"order_id": "7f3e0000-0000-0000-0000-000000000001", "status": "pending"}');
 
+-- pg_idempotent.guard.
+SHOW pg_idempotent.guard;
+SET pg_idempotent.guard = 'perhaps';
+
 -- Every field of the error, as a handler in the database sees them.
 DO $$
 DECLARE sch text; tab text; col text; con text; typ text; det text; hin text;

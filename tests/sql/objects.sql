@@ -41,6 +41,10 @@ FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid =
 WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_idempotent') AND p.prosecdef
   AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c LIKE 'search_path=%');
 
+-- The columns of the requests.
+SELECT attname, format_type(atttypid, atttypmod), attnotnull, col_description(attrelid, attnum) IS NOT NULL AS described
+FROM pg_attribute WHERE attrelid = 'idempotent.request_records'::regclass AND attnum > 0 ORDER BY attnum;
+
 -- State: what everybody may do with it, and whether a dump carries it.
 SELECT r.oid::regclass AS relation, r.relkind AS kind, has_table_privilege('pg_read_all_settings', r.oid, 'SELECT') AS anyone_reads,
        has_table_privilege('pg_read_all_settings', r.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') AS anyone_writes,

@@ -133,14 +133,6 @@ SELECT outcome, differences FROM idempotent_insert('wide', (SELECT jsonb_object_
 DO $$ BEGIN EXECUTE 'CREATE TABLE keyed (' || (SELECT string_agg('c' || n || ' int', ', ') FROM generate_series(1, 32) n) || ', v int, PRIMARY KEY (' || (SELECT string_agg('c' || n, ', ') FROM generate_series(1, 32) n) || '))'; END $$;
 SELECT ordinal, outcome, differences FROM idempotent_insert_each('keyed', (SELECT jsonb_agg(k || jsonb_build_object('v', i % 2)) FROM (SELECT jsonb_object_agg('c' || n, n) AS k FROM generate_series(1, 32) n) k, generate_series(1, 3) i), on_conflict => 'report');
 
--- Triggers of every kind fire for what is inserted, and for nothing else.
-CREATE TABLE fired (id int PRIMARY KEY, v int);
-CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE '% % %', TG_WHEN, TG_LEVEL, CASE WHEN TG_LEVEL = 'ROW' THEN NEW::text END; RETURN NEW; END $$;
-CREATE TRIGGER a BEFORE INSERT ON fired FOR EACH ROW EXECUTE FUNCTION tell();
-CREATE TRIGGER b AFTER INSERT ON fired FOR EACH ROW EXECUTE FUNCTION tell();
-SELECT * FROM idempotent_insert_many('fired', '[{"id": 2, "v": 1}, {"id": 1, "v": 1}, {"id": 2, "v": 1}]');
-SELECT * FROM idempotent_insert_many('fired', '[{"id": 2, "v": 1}, {"id": 1, "v": 1}]');
-SELECT outcome FROM idempotent_insert('fired', '{"id": 1, "v": 2}', on_conflict => 'report');
 -- A trigger that rewrites the row: what is stored is what is reported, and its own retry differs from it.
 CREATE TABLE rewritten (id int PRIMARY KEY, v text);
 CREATE FUNCTION rewrite() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.v := upper(NEW.v); RETURN NEW; END $$;

@@ -20,22 +20,14 @@ SELECT * FROM idempotent_insert_many('orders', '[{"order_id": 2, "amount": 10}]'
 :state
 RESET ROLE;
 
--- INSERT on the named columns and SELECT on the key columns are what it takes.
+-- INSERT on the named columns and SELECT on the key columns are what it takes. What they allow is in privileges_columns.sql.
 GRANT INSERT (order_id, amount), SELECT (order_id) ON orders TO regress_pgi_writer;
 SET ROLE regress_pgi_writer;
-SELECT * FROM idempotent_insert('orders', '{"order_id": 2, "amount": 20}');
-SELECT * FROM idempotent_insert('orders', '{"order_id": 2, "amount": 20.00}');
 SELECT * FROM idempotent_insert('orders', '{"order_id": 1, "amount": 10, "status": "paid"}');
 :state
 SELECT * FROM idempotent_insert_each('orders', '[{"order_id": 1, "amount": 10}, {"order_id": 3, "secret": "x"}]');
 :state
 INSERT INTO orders (order_id, status) VALUES (5, 'x') ON CONFLICT (order_id) DO NOTHING;
-:state
--- A compared column that the caller may not read is verified and named; its stored value is left out.
-SELECT * FROM idempotent_insert('orders', '{"order_id": 1, "amount": 12}', on_conflict => 'report');
-SELECT * FROM idempotent_insert('orders', '{"order_id": 1, "amount": 12}');
-:state
-SELECT * FROM idempotent_insert_many('orders', '[{"order_id": 1, "amount": 12}, {"order_id": 2, "amount": 21}]');
 :state
 RESET ROLE;
 -- Without SELECT on the key: 42501, as in core.
@@ -66,16 +58,6 @@ SET ROLE regress_pgi_clerk;
 SELECT * FROM idempotent_insert('orders', '{"order_id": 1, "amount": 12, "secret": "guess"}', on_conflict => 'report');
 SELECT * FROM idempotent_insert('orders', '{"order_id": 1, "amount": 12, "secret": "guess"}');
 RESET ROLE;
--- Part of the columns: readable ones are shown.
-REVOKE SELECT ON orders FROM regress_pgi_clerk;
-GRANT SELECT (order_id, amount, status) ON orders TO regress_pgi_clerk;
-SET ROLE regress_pgi_clerk;
-SELECT * FROM idempotent_insert('orders', '{"order_id": 1, "amount": 12, "secret": "guess"}', on_conflict => 'report');
-SELECT * FROM idempotent_insert('orders', '{"order_id": 1, "amount": 12, "secret": "guess"}');
-:state
-SELECT * FROM idempotent_insert_each('orders', '[{"order_id": 1, "amount": 10}, {"order_id": 1, "amount": 10, "secret": "guess"}]', on_conflict => 'report');
-RESET ROLE;
-
 -- A source needs SELECT.
 CREATE TABLE source AS SELECT 1 AS order_id, 10::numeric AS amount;
 SET ROLE regress_pgi_clerk;

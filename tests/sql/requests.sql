@@ -437,8 +437,6 @@ SELECT idempotent_request_finish('ro', :first, '1');
 ROLLBACK;
 
 -- What is there to see.
-SELECT attname, format_type(atttypid, atttypmod), attnotnull, col_description(attrelid, attnum) IS NOT NULL AS described
-FROM pg_attribute WHERE attrelid = 'idempotent.request_records'::regclass AND attnum > 0 ORDER BY attnum;
 SELECT p.oid::regprocedure, p.provolatile, p.proparallel, p.prosecdef, pg_get_function_result(p.oid), obj_description(p.oid) IS NOT NULL AS described
 FROM pg_proc p WHERE p.proname ~ '^idempotent_(execute|request|purge)' ORDER BY p.proname;
 

@@ -74,8 +74,6 @@ SELECT * FROM made_as;
 SELECT * FROM idempotent_execute('d3', 'DO $d$ BEGIN INSERT INTO made VALUES (1); END $d$');
 SELECT * FROM idempotent_execute('d4', 'SET LOCAL work_mem = ''5MB''');
 SELECT * FROM idempotent_execute('d5', 'TRUNCATE made, made_as');
-CREATE PROCEDURE proc(INOUT a int) LANGUAGE plpgsql AS $$ BEGIN a := a + 1; END $$;
-SELECT * FROM idempotent_execute('d6', 'CALL proc($1)', '[41]');
 SELECT * FROM idempotent_execute('d7', 'EXPLAIN (COSTS off) SELECT 1');
 -- A function with side effects, and one that returns a set.
 CREATE FUNCTION add(n int) RETURNS SETOF made LANGUAGE sql AS $$ INSERT INTO made SELECT generate_series(1, n) RETURNING * $$;

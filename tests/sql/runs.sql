@@ -100,7 +100,6 @@ SELECT * FROM idempotent_run_begin('one', 'p', 'v2');
 SAVEPOINT s;
 SELECT idempotent_run_publish(13);
 ROLLBACK TO s;
-SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 31;
 SELECT refused($$SELECT idempotent_run_begin('one', 'p', 'v2')$$);
 COMMIT;
 SELECT status FROM idempotent.pipeline_run_records WHERE dataset = 'one' ORDER BY run_id;
@@ -212,11 +211,6 @@ SELECT count(*) FROM idempotent.pipeline_runs;
 SELECT replace(refused(format('SELECT idempotent_run_publish(%s)', :a)), :'a', 'N');
 SELECT replace(refused(format('SELECT idempotent_run_heartbeat(%s)', :a)), :'a', 'N');
 SELECT replace(refused(format('SELECT idempotent_run_fail(%s, %L)', :a, 'x')), :'a', 'N');
-INSERT INTO idempotent.pipeline_run_records (dataset) VALUES ('x');
-UPDATE idempotent.pipeline_run_records SET status = 'published';
-DELETE FROM idempotent.pipeline_run_records;
-SELECT count(*) FROM idempotent.pipeline_run_records;
-:state
 -- Nothing of the caller's is met with the owner's rights.
 RESET ROLE;
 CREATE SCHEMA trap;
@@ -235,7 +229,7 @@ SET search_path = runs, public;
 -- A role that is gone leaves its history.
 DROP OWNED BY "regress_pgi runs ""b""";
 DROP ROLE regress_pgi_runs_a, "regress_pgi runs ""b""";
-SELECT count(*) FROM idempotent.pipeline_run_records WHERE role::text ~ '^\(dropped \d+ of \d+\)$';
+SELECT count(*) FROM idempotent.pipeline_run_records AS r WHERE NOT EXISTS (SELECT FROM pg_roles WHERE quote_ident(rolname) = r.role::text);
 
 -- The table refuses what is wrong by itself.
 \set VERBOSITY terse

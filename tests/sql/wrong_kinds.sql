@@ -55,6 +55,8 @@ $$;
 SELECT functions, code FROM answers('orders');
 SELECT functions, code FROM answers('parted');
 SELECT kind, a.* FROM unnest('{a_view, a_matview, a_foreign_table, a_sequence, a_type, orders_pkey, parted_pkey, pg_class, pg_stat_activity, idempotent.conflicts}'::regclass[]) WITH ORDINALITY AS k(kind, n), answers(kind) AS a ORDER BY n, functions;
+SELECT idempotent_insert('a_foreign_table', '{"id": 1}');
+SELECT idempotent_insert_from('a_foreign_table', 'orders');
 SELECT * FROM answers(0);
 CALL idempotent_load('a_view', 'arriving');
 CALL idempotent_load('a_matview', 'arriving');

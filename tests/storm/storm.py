@@ -30,7 +30,8 @@ SETTINGS = {
     "max_prepared_transactions": "50",
     "max_locks_per_transaction": "256",
     "wal_keep_size": "4GB",
-    "max_wal_size": "1GB",
+    # A recovery replays so much at most, and compares all pages of it.
+    "max_wal_size": "512MB",
     "wal_retrieve_retry_interval": "100ms",
     "deadlock_timeout": "100ms",
     "log_checkpoints": "off",

@@ -101,7 +101,7 @@ class Cluster:
         return done
 
     def start(self):
-        self._run(self.bindir / "pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "60", "start")
+        self._run(self.bindir / "pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "180", "start")
 
     def stop(self, mode="fast", check=True):
         self._run(self.bindir / "pg_ctl", "-D", self.data, "-m", mode, "-w", "-t", "60", "stop", check=check)
@@ -122,7 +122,7 @@ class Cluster:
             raise ProcessLookupError(f"{pid} has ended by itself") from None
         self.killed_backends += 1
 
-    def wait_until_up(self, seconds=60):
+    def wait_until_up(self, seconds=180):
         def accepts_connections():
             with contextlib.suppress(psycopg.OperationalError):
                 self.connect("postgres").close()
