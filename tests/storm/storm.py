@@ -110,6 +110,9 @@ class Storm:
         settings = dict(SETTINGS)
         if self.options.standby:
             settings["wal_consistency_checking"] = "all"
+            # Without it, a page that a record only marks as all-visible has no image. If its table is dropped before the server
+            # crashes, recovery finds zeros in its place, and the comparison ends the server: invalid page pd_lower 0.
+            settings["wal_log_hints"] = "on"
         if self.options.leave_out:
             settings["pg_idempotent.leave_out"] = self.options.leave_out
         self.cluster = Cluster(settings=settings)
