@@ -57,9 +57,7 @@ uninstall: ## remove the extension's files from the server of PG_CONFIG
 	@scripts/uninstall-from-server
 
 dist: ## make the archive for PGXN of what is committed, target/pg_idempotent-VERSION.zip
-	@mkdir -p target && version=$$(sed -n 's/^  "version": "\(.*\)",$$/\1/p' META.json) && \
-		git archive --format zip --prefix "pg_idempotent-$$version/" -o "target/pg_idempotent-$$version.zip" HEAD && \
-		echo "target/pg_idempotent-$$version.zip"
+	@scripts/dist
 
 package: ## build Debian packages of what is committed, for each installed server, in target/debian
 	@scripts/package

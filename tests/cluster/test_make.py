@@ -1,5 +1,6 @@
 """The targets of the Makefile that packagers use: `make`, `make install`, `make uninstall`, `make installcheck`, `make dist`."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -106,6 +107,37 @@ def test_the_archive_is_what_is_committed():
         names = set(archive.namelist())
     assert {"pg_idempotent-0.1.0/META.json", "pg_idempotent-0.1.0/Makefile", "pg_idempotent-0.1.0/src/lib.rs"} <= names
     assert all(name.startswith("pg_idempotent-0.1.0/") for name in names)
+
+
+@pytest.mark.parametrize(
+    "remote, web",
+    [
+        ("git@forge.example.org:team/pg_idempotent.git", "https://forge.example.org/team/pg_idempotent"),
+        ("ssh://git@forge.example.org:2222/team/pg_idempotent", "https://forge.example.org/team/pg_idempotent"),
+        ("https://forge.example.org/team/pg_idempotent.git", "https://forge.example.org/team/pg_idempotent"),
+        ("https://name:secret@forge.example.org/team/pg_idempotent.git", None),
+        ("/srv/git/pg_idempotent.git", None),
+        (None, None),
+    ],
+)
+def test_the_archive_says_where_the_repository_is(tmp_path, remote, web):
+    checkout = tmp_path / "checkout"
+    (checkout / "scripts").mkdir(parents=True)
+    for name in ("scripts/dist", "scripts/lib.sh", "META.json"):
+        shutil.copy2(ROOT / name, checkout / name)
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    commands = [["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "all"]]
+    for command in [*commands, *([["remote", "add", "origin", remote]] if remote else [])]:
+        subprocess.run(["git", *command], cwd=checkout, check=True)
+    made = subprocess.run(["scripts/dist"], cwd=checkout, check=True, capture_output=True, text=True)
+    assert ("names no repository" in made.stderr) == (web is None)
+    with zipfile.ZipFile(checkout / made.stdout.strip()) as archive:
+        resources = json.loads(archive.read("pg_idempotent-0.1.0/META.json")).get("resources")
+    expected = {
+        "homepage": web, "bugtracker": {"web": f"{web}/issues"},
+        "repository": {"url": f"{web}.git", "web": web, "type": "git"},
+    }
+    assert resources == (expected if web else None)
 
 
 def test_installcheck_uses_the_server_that_the_environment_names(own_cluster):
