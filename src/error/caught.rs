@@ -58,6 +58,22 @@ pub fn map_lock_timeout<R>(work: impl FnOnce() -> R, report: impl FnOnce() -> Re
     })
 }
 
+/// Runs something for which the server may raise an internal error with this message. Then the report is raised in
+/// its place. The server translates none of these messages.
+pub fn map_internal_error<R>(
+    message: &str,
+    work: impl FnOnce() -> R,
+    report: impl FnOnce() -> Report,
+) -> R {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|caught| {
+        let internal = is_server_error(&caught, PgSqlErrorCode::ERRCODE_INTERNAL_ERROR);
+        if internal && message_of(&caught) == message {
+            report().raise()
+        }
+        resume_unwind(caught)
+    })
+}
+
 /// Runs something whose errors may quote what the caller may not see. Then the report is
 /// raised in place of the error, if there is one for it.
 ///

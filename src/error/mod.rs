@@ -42,8 +42,8 @@ mod row_error;
 mod row_origin;
 
 pub use caught::{
-    Caught, is_of_sqlstate_class, is_server_error, map_lock_timeout, message_of, problem_of,
-    redact_errors, unless_it_failed,
+    Caught, is_of_sqlstate_class, is_server_error, map_internal_error, map_lock_timeout,
+    message_of, problem_of, redact_errors, unless_it_failed,
 };
 pub use executor::install_executor_hook;
 pub use ffi::{log, notice, refuse_json_unguarded, refuse_unguarded};

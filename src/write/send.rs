@@ -4,6 +4,7 @@ use super::direct;
 use super::distributed;
 use super::statement;
 use super::terms::{Keys, Returning};
+use crate::error::{Report, SqlState, map_internal_error};
 use crate::pg::rows::TupleStore;
 
 /// Inserts the plain rows in their order, those of each shape with the columns
@@ -33,6 +34,19 @@ pub fn insert_into(
     context: &WriteContext<'_>,
     rows: &mut TupleStore,
     returning: Returning,
+    returned: Option<&mut TupleStore>,
+    keys: Keys,
+) -> u64 {
+    let send = || send(context, rows, returning, returned, keys);
+    map_internal_error(ARBITER_IS_MISSING, send, || {
+        partition_index_is_rebuilt(context)
+    })
+}
+
+fn send(
+    context: &WriteContext<'_>,
+    rows: &mut TupleStore,
+    returning: Returning,
     mut returned: Option<&mut TupleStore>,
     keys: Keys,
 ) -> u64 {
@@ -47,6 +61,20 @@ pub fn insert_into(
     }
     let direct = direct::insert(context, rows, returning, returned.as_deref_mut(), keys);
     direct.unwrap_or_else(|| insert_by_statement(context, rows, returning, returned))
+}
+
+/// What the server's ON CONFLICT raises, as XX000, if a partition has no index below the arbiter of its table: so it
+/// is for a moment while REINDEX CONCURRENTLY puts a new index in the place of the old one.
+const ARBITER_IS_MISSING: &str = "invalid arbiter index list";
+
+/// 40001
+fn partition_index_is_rebuilt(context: &WriteContext<'_>) -> Report {
+    let target = context.target;
+    let message = "could not serialize access due to a concurrent REINDEX";
+    Report::new(SqlState::SerializationFailure, message)
+        .detail("The index of a partition was being replaced when the payloads were inserted.")
+        .hint("Repeat the transaction.")
+        .table(&target.schema, &target.name)
 }
 
 /// How often a statement is sent again that has met an index which is being built or taken away.

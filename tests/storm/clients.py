@@ -131,7 +131,7 @@ class Client:
             state = self.lost_or(error)
             answer = told_by(error)
             self.leave_transaction()
-            allowed = state in ALWAYS or state in may or state.startswith("08")
+            allowed = state in ALWAYS or state in may or state.startswith("08") or meets_a_rebuilt_index(error)
             with_one_snapshot = level != READ_COMMITTED and (state == SERIALIZATION or is_detached(error))
             if not allowed and not with_one_snapshot:
                 raise Violation("errors", f"{what} of {subject} {keys} at {level}: {answer}", subject, one_of(keys, error)) from error
@@ -190,6 +190,11 @@ def is_detached(error):
     """The server has put a row into a partition that was detached meanwhile, and is not guarded any more. It does so where a
     transaction with one snapshot meets DETACH PARTITION CONCURRENTLY: tests/isolation/specs/detach-concurrently-meets-calls."""
     return error.sqlstate == "23505" and DETACHED.fullmatch(error.diag.constraint_name or "")
+
+
+def meets_a_rebuilt_index(error):
+    """The index of a partition was replaced at that very moment: docs/errors.md."""
+    return error.sqlstate == SERIALIZATION and error.diag.message_primary == "could not serialize access due to a concurrent REINDEX"
 
 
 def told_by(error):
